@@ -1,0 +1,35 @@
+# Everything one needs: Python 3.11 or newer and make.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: setup study test check fix lock benchmark
+
+setup: $(READY) ## makes .venv from the lock
+
+$(READY): requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make setup PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	touch $@
+
+study: $(READY) ## trains the four classifiers of the README
+	$(BIN)/python -m src.run -m study=masking_by_cell masking=true,false cell=lstm,gru
+
+test: $(READY) ## runs all tests
+	$(BIN)/python -m pytest
+
+check: $(READY) ## style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+fix: $(READY) ## what can be mended by itself
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: $(READY) ## resolves the dependencies anew, for all platforms, without any registry's address
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --group pyproject.toml:dev pyproject.toml -o requirements.lock
+
+benchmark: $(READY) ## speed and memory, as ratios
+	$(BIN)/python -m benchmarks

@@ -1,0 +1,1 @@
+"""From toggles to tracked trials."""

@@ -1,0 +1,85 @@
+"""The files that a trial leaves in its folder, and that MLflow gets copies of."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from src.data.batching import Padding
+from src.settings import Settings, checked
+
+if TYPE_CHECKING:
+    import keras
+
+SETTINGS, MODEL, PREPROCESSING = "settings.json", "model.keras", "preprocessing.json"
+STEPS, PROBABILITIES = "steps.parquet", "test_probabilities.parquet"
+
+
+class Trained(NamedTuple):
+    """A trained classifier with everything between a text and its class."""
+
+    settings: Settings
+    model: keras.Model
+    words: list[str]
+    classes: list[str]
+    padding: Padding
+
+
+class Artifacts:
+    """The files of one trial."""
+
+    names = [SETTINGS, MODEL, PREPROCESSING, STEPS, PROBABILITIES]
+
+    def __init__(self, folder: Path) -> None:
+        """Takes the trial's folder, or one with copies of its files."""
+        self.folder = folder
+
+    def write_settings(self, settings: Settings) -> None:
+        """Writes the resolved and normalised settings."""
+        (self.folder / SETTINGS).write_text(settings.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    def write_model(self, model: keras.Model, *, words: list[str], classes: list[str], padding: Padding) -> None:
+        """Writes the model without optimizer state, and what turns a text into its input."""
+        model.save(self.folder / MODEL)
+        values = {"words": words, "classes": classes, "padding": dataclasses.asdict(padding)}
+        (self.folder / PREPROCESSING).write_text(json.dumps(values), encoding="utf-8")
+
+    def write_steps(self, steps: Sequence[dict[str, Any]]) -> None:
+        """Writes one row a step: its metrics and what else is known of it."""
+        import pandas as pd
+
+        pd.DataFrame(list(steps)).to_parquet(self.folder / STEPS, index=False)
+
+    def write_probabilities(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
+        """Writes one row a test example, in the order of the split: its class and every class' probability.
+
+        Args:
+          probabilities: float32[N, K]; the one column of a sigmoid head is the probability of class 1.
+          labels: int32[N].
+        """
+        import pandas as pd
+
+        if probabilities.shape[1] == 1:
+            probabilities = np.hstack([1 - probabilities, probabilities])
+        columns = {f"probability_{number}": probabilities[:, number] for number in range(probabilities.shape[1])}
+        pd.DataFrame({"row": np.arange(len(labels)), "label": labels, **columns}).to_parquet(self.folder / PROBABILITIES, index=False)
+
+    def load(self) -> Trained:
+        """Returns the trained classifier; nothing in its files is executed.
+
+        Raises:
+          OSError: a file is missing.
+        """
+        import keras
+
+        from src.models import build  # noqa: F401  the layers of our own, by name
+
+        settings = checked(json.loads((self.folder / SETTINGS).read_text(encoding="utf-8")))
+        values = json.loads((self.folder / PREPROCESSING).read_text(encoding="utf-8"))
+        padding = Padding(**{**values["padding"], "edges": tuple(values["padding"]["edges"])})
+        return Trained(settings, keras.models.load_model(self.folder / MODEL), values["words"], values["classes"], padding)

@@ -1,0 +1,73 @@
+"""What the command line says without training: its help, and one or two lines for whatever was typed wrong."""
+
+from __future__ import annotations
+
+import re
+
+from hydra.errors import MissingConfigException, OverrideParseException
+
+from src.settings import GROUPS, Settings, Table, allowed, as_typed, unknown_key
+
+EXAMPLES = """\
+Trains recurrent sequence models, one trial for every combination of toggles, and records each in MLflow and TensorBoard.
+
+  python -m src.run                                        one trial of the defaults
+  python -m src.run -m masking=true,false cell=lstm,gru    four trials: the product of the lists
+  python -m src.run -m cell=lstm,gru seed='range(0,8)'     two variants with 8 seeds each
+  python -m src.run data=table data.path=mine.csv          your own texts
+  python -m src.run data.limit=500 epochs=1                a quick look
+  python -m src.run -m plan_only=true cell=lstm,gru        only what would be trained
+"""
+
+
+def help_text() -> str:
+    """Returns what `--help` prints: examples, then every key with its default, meaning and allowed values."""
+    lines = [EXAMPLES, "Toggles and settings (key=default):"]
+    for name, field in Settings.model_fields.items():
+        if name in GROUPS:
+            default = next(iter(GROUPS[name]))
+            lines.append(_row(f"{name}={default}", f"{field.description}: {allowed(name)}"))
+        elif hasattr(field.default, "model_fields"):
+            for inner, part in type(field.default).model_fields.items():
+                lines.append(_row(f"{name}.{inner}={as_typed(part.default)}", f"{part.description}: {allowed(f'{name}.{inner}')}"))
+        else:
+            lines.append(_row(f"{name}={as_typed(field.default)}", f"{field.description}: {allowed(name)}"))
+    lines.append("\nKeys of data=table and, where they apply, of the other corpora:")
+    for inner, part in Table.model_fields.items():
+        if inner != "name":
+            lines.append(_row(f"data.{inner}={as_typed(part.default)}", f"{part.description}: {allowed(f'data.{inner}')}"))
+    lines.append("\nkey=a,b and key=range(0,8) sweep; --cfg job shows the composed configuration; --hydra-help has Hydra's own flags.")
+    return "\n".join(lines)
+
+
+def is_from_composing(error: Exception) -> bool:
+    """Returns whether Hydra or OmegaConf raised this, and not a trial."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and frame.tb_frame.f_globals["__name__"].split(".")[0] in ("hydra", "omegaconf", "antlr4")
+
+
+def explain(error: Exception) -> str:
+    """Returns in one or two lines what Hydra could not compose, what is allowed, and the fix."""
+    text = str(error)
+    group, _, choice = (getattr(error, "missing_cfg_file", None) or "").rpartition("/")
+    if isinstance(error, MissingConfigException) and group:
+        choices = list(GROUPS.get(group, {})) or [option for option in error.options or [] if not option.startswith("schema_")]
+        return f"{group}: got {choice!r}; allowed: {', '.join(choices)}. Try {group}={choices[0] if choices else '…'}"
+    if isinstance(error, MissingConfigException):
+        return f"{text.splitlines()[0]}; leave --config-name and --config-dir out"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} cannot be read as KEY=VALUE; quote special characters twice, as in 'data.path=\"a b.csv\"'"
+    if text.startswith("Config group override"):
+        return f"{', '.join(GROUPS)} are chosen by name, such as data={next(iter(GROUPS['data']))}; {text}"
+    if match := re.search(r"An item is already at '([^']+)'", text):
+        return f"{match[1]} exists already: write {match[1]}=… without the +"
+    for pattern in (r"Could not override '([^']+)'", r"Key '([^']+)' is not in struct", r"Could not delete from config\. '([^']+)'"):
+        if match := re.search(pattern, text):
+            return str(unknown_key(match[1]))
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _row(key: str, text: str) -> str:
+    return f"  {key:<30} {text}"

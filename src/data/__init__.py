@@ -1,0 +1,1 @@
+"""Text to batches: corpus → words → encoded splits (cached) → cut sequences → tf.data batches."""

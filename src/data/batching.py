@@ -1,0 +1,152 @@
+"""Sequences to batches: who shares a batch, and how far each one is padded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from src.data.encoded import Sequences
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+MAX_BUCKETS = 10
+
+
+@dataclass(frozen=True)
+class Padding:
+    """How batches are formed.
+
+    Attributes:
+      edges: padded length of each bucket, increasing; a sequence goes to the first that holds it. One edge means that all
+        sequences are padded to it.
+      to_longest: pad a batch to its own longest sequence instead of to its bucket's edge.
+      side: where the padding goes.
+    """
+
+    edges: tuple[int, ...]
+    to_longest: bool
+    side: Literal["post", "pre"]
+
+    def up_to(self, longest: int) -> Padding:
+        """Returns the same padding with room for sequences of `longest` steps, at least the last edge."""
+        return replace(self, edges=(*self.edges[:-1], longest))
+
+
+def padding(
+    lengths: np.ndarray, *, mode: Literal["dataset", "batch", "equal"], bucketing: bool, side: Literal["post", "pre"], longest: int
+) -> Padding:
+    """Returns how a trial forms its batches.
+
+    Args:
+      lengths: int[N] steps of the training sequences, which choose the edges.
+      mode: pad to the data set's longest or the batch's longest, or let only equal lengths share a batch.
+      bucketing: with "batch", put similar lengths together.
+      side: where the padding goes.
+      longest: steps of the longest sequence of any split; the last edge.
+    """
+    if mode == "equal":
+        return Padding(tuple(range(1, longest + 1)), True, side)
+    if mode == "batch" and bucketing:
+        return Padding(bucket_edges(lengths), False, side).up_to(longest)
+    return Padding((longest,), mode == "batch", side)
+
+
+def bucket_edges(lengths: np.ndarray, *, buckets: int = MAX_BUCKETS) -> tuple[int, ...]:
+    """Returns the padded lengths of at most `buckets` buckets for which the padding in all is least.
+
+    Exact, by dynamic programming over the distinct lengths (thinned to 400 quantiles where there are more):
+
+        cost[k][j] = min_i cost[k - 1][i] + length[j] * (count[j] - count[i])
+
+    with count[j] the number of sequences not longer than length[j].
+
+    Args:
+      lengths: int[N] steps of the training sequences, N at least 1.
+      buckets: how many edges at most.
+
+    Returns:
+      Increasing edges; the last is the longest length.
+    """
+    distinct, counts = np.unique(lengths, return_counts=True)
+    if len(distinct) > 400:
+        distinct = np.unique(np.quantile(lengths, np.linspace(0, 1, 401)[1:], method="higher"))
+        counts = np.diff(np.searchsorted(np.sort(lengths), distinct, side="right"), prepend=0)
+    total = np.concatenate([[0], np.cumsum(counts)]).astype(float)
+    segment = distinct[None, :] * (total[None, 1:] - total[:-1, None])  # [i, j]: lengths i..j padded to j
+    segment[np.tril_indices(len(distinct), -1)] = np.inf
+    cost, choices = segment[0], []
+    for _ in range(min(buckets, len(distinct)) - 1):
+        options = np.concatenate([[np.inf], cost[:-1]])[:, None] + segment
+        choices.append(np.argmin(options, axis=0))
+        cost = options.min(axis=0)
+    edges, end = [], len(distinct) - 1
+    for choice in reversed(choices):
+        edges.append(int(distinct[end]))
+        end = int(choice[end]) - 1
+    return (*(int(distinct[end]),), *reversed(edges))
+
+
+def batch_count(lengths: np.ndarray, how: Padding, batch_size: int) -> int:
+    """Returns how many batches an epoch over sequences of these lengths has."""
+    _, counts = np.unique(np.searchsorted(how.edges, lengths), return_counts=True)
+    return int(np.ceil(counts / batch_size).sum())
+
+
+def batches(sequences: Sequences, how: Padding, batch_size: int) -> Callable[[np.ndarray], tf.data.Dataset]:
+    """Returns a function from an order (int64[M] rows) to the batches of these rows.
+
+    A batch is (ids int32[B, T], labels int32[B], rows int64[B]); the last batches of a bucket may be smaller. Equal orders
+    give equal batches, whatever the number of threads.
+    """
+    import tensorflow as tf
+
+    ids, starts, labels = (tf.constant(part) for part in (sequences.ids, sequences.starts, sequences.labels))
+
+    def example(row: Any) -> Any:
+        sequence = ids[starts[row] : starts[row + 1]]
+        return tf.reverse(sequence, [0]) if how.side == "pre" else sequence, labels[row], row
+
+    def turned(ids: Any, labels: Any, rows: Any) -> Any:
+        return tf.reverse(ids, [1]), labels, rows  # padding at the end of the reversed is padding at the beginning
+
+    def of(order: np.ndarray) -> tf.data.Dataset:
+        dataset = tf.data.Dataset.from_tensor_slices(tf.constant(order, tf.int64)).map(example)
+        dataset = _padded(dataset, how, batch_size)
+        if how.side == "pre":
+            dataset = dataset.map(turned)
+        return dataset.prefetch(2).with_options(_options())
+
+    return of
+
+
+def _padded(dataset: tf.data.Dataset, how: Padding, batch_size: int) -> tf.data.Dataset:
+    if len(how.edges) == 1:
+        length = None if how.to_longest else how.edges[0]
+        return dataset.padded_batch(batch_size, padded_shapes=([length], [], []))
+    # The operation wants the first length that is too long for a bucket, and one batch size more than boundaries.
+    return dataset.bucket_by_sequence_length(
+        element_length_func=lambda ids, labels, rows: _length(ids),
+        bucket_boundaries=[edge + 1 for edge in how.edges],
+        bucket_batch_sizes=[batch_size] * (len(how.edges) + 1),
+        padded_shapes=([None], [], []),
+        pad_to_bucket_boundary=not how.to_longest,
+    )
+
+
+def _length(ids: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.shape(ids)[0]
+
+
+def _options() -> tf.data.Options:
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.deterministic = True
+    options.threading.private_threadpool_size = 1  # the cores belong to the model
+    return options

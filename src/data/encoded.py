@@ -1,0 +1,150 @@
+"""Encoded corpora on disk: tokenised once, memory-mapped by every trial and worker after.
+
+The folder's name is a hash of everything the content depends on: the bytes of the corpus' files, the options of the corpus
+and the version of the tokeniser. Ids are ranks in the whole training vocabulary, so one folder serves every `vocab_size`,
+`max_length` and truncation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from src import paths
+from src.data.splits import SPLITS, TRAIN, first_of_each_class
+from src.data.tokens import FIRST_WORD, TOKENISER, encode, vocabulary, words
+from src.identity import digest
+from src.settings import Data
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """N sequences of ids in one row.
+
+    Attributes:
+      ids: int32[total].
+      starts: int64[N + 1]; sequence i is `ids[starts[i]:starts[i + 1]]`.
+      labels: int32[N], classes counted from 0.
+    """
+
+    ids: np.ndarray
+    starts: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64[N] steps of each sequence, the start id included."""
+        return np.diff(self.starts)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A corpus as ids.
+
+    Attributes:
+      digest: hash of the content, the tag `ablation.data`.
+      classes: name of each class.
+      folder: where it lies.
+    """
+
+    digest: str
+    classes: list[str]
+    folder: Path
+
+    def split(self, name: str) -> Sequences:
+        """Returns one split, memory-mapped; nothing is read before it is used."""
+        arrays = (np.load(self.folder / f"{name}.{part}.npy", mmap_mode="r") for part in ("ids", "starts", "labels"))
+        return Sequences(*arrays)
+
+    def words(self, vocab_size: int) -> list[str]:
+        """Returns the words with an id below `vocab_size`; the word at position r has id r + 4."""
+        every = json.loads((self.folder / "words.json").read_text(encoding="utf-8"))
+        return list(every[: max(0, vocab_size - FIRST_WORD)])
+
+
+def load(options: Data) -> Encoded:
+    """Returns the encoded corpus, from the cache where it is there.
+
+    Raises:
+      DataError: the corpus' files are missing or broken, or a split or a class is.
+    """
+    from src.data.corpora import CORPORA  # pandas takes half a second
+
+    files = CORPORA[options.name].files(options)
+    key = digest({"options": options.model_dump(exclude={"path", "validation_path", "test_path"}), "tokeniser": TOKENISER})
+    key = hashlib.blake2b(f"{key} {_content(files)}".encode(), digest_size=8).hexdigest()
+    folder = paths.cache() / key
+    if not _is_whole(folder):
+        paths.cache().mkdir(parents=True, exist_ok=True)
+        with FileLock(paths.cache() / f"{key}.lock"):  # one worker encodes, the others wait and then find it
+            if not _is_whole(folder):
+                _write(options, folder)
+    classes = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["classes"]
+    return Encoded(key, classes, folder)
+
+
+def _write(options: Data, folder: Path) -> None:
+    """Encodes the corpus beside its place and moves it there whole, so that nobody ever sees half of it."""
+    from src.data.corpora import CORPORA, DataError
+
+    corpus = CORPORA[options.name].read(options)
+    origin = getattr(options, "path", None) or options.name
+    if len(corpus.classes) < 2:
+        raise DataError(f"{origin}: only one class, {corpus.classes[0]!r}; at least 2 are needed")
+    limited = {}
+    for name in SPLITS:
+        texts, labels = corpus.splits[name]
+        if not texts:
+            raise DataError(f"{origin}: the {name} split is empty")
+        rows = first_of_each_class(labels, options.limit or len(labels))
+        limited[name] = ([words(texts[i]) for i in rows], labels[rows])
+    missing = set(range(len(corpus.classes))) - set(limited[TRAIN][1].tolist())
+    if missing:
+        raise DataError(f"{origin}: no training example of class {corpus.classes[min(missing)]!r}")
+    every = vocabulary(limited[TRAIN][0])
+    ids = {word: FIRST_WORD + rank for rank, word in enumerate(every)}
+
+    parts = Path(tempfile.mkdtemp(prefix="writing-", dir=folder.parent))
+    try:
+        for name, (texts, labels) in limited.items():
+            flat, starts = encode(texts, ids)
+            for part, array in (("ids", flat), ("starts", starts), ("labels", labels.astype(np.int32))):
+                np.save(parts / f"{name}.{part}.npy", array)
+        (parts / "words.json").write_text(json.dumps(every), encoding="utf-8")
+        sizes = {path.name: path.stat().st_size for path in parts.iterdir()}
+        (parts / "meta.json").write_text(json.dumps({"classes": corpus.classes, "sizes": sizes}), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(parts, folder)
+    finally:
+        shutil.rmtree(parts, ignore_errors=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        sizes = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["sizes"]
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _content(files: list[Path]) -> str:
+    """Returns a hash of the files' bytes, remembered by their names, sizes and times of change."""
+    stats = [path.stat() for path in files]
+    seen = digest([[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in zip(files, stats, strict=True)])
+    note = paths.cache() / f"{seen}.content"
+    if note.is_file() and (remembered := note.read_text(encoding="ascii")):
+        return remembered
+    total = hashlib.blake2b(digest_size=16)
+    for path in files:
+        total.update(hashlib.blake2b(path.read_bytes(), digest_size=16).digest())
+    paths.cache().mkdir(parents=True, exist_ok=True)
+    note.write_text(total.hexdigest(), encoding="ascii")
+    return total.hexdigest()

@@ -1,0 +1,42 @@
+"""From a whole encoded split to what a trial sees of it: fewer words, shorter sequences."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from src.data.encoded import Sequences
+from src.data.tokens import UNKNOWN
+
+
+def limit_vocabulary(split: Sequences, vocab_size: int) -> Sequences:
+    """Returns the split with every id from `vocab_size` on replaced by the unknown word."""
+    return Sequences(np.where(split.ids < vocab_size, split.ids, np.int32(UNKNOWN)), split.starts, split.labels)
+
+
+def truncate(split: Sequences, max_length: int | None, side: Literal["pre", "post"]) -> Sequences:
+    """Returns the split with at most `max_length` steps a sequence. The start id stays, whichever end is cut.
+
+    Args:
+      split: N sequences.
+      max_length: T, from 2 on; None cuts nothing.
+      side: "pre" cuts the beginning and keeps the last T - 1 words, "post" keeps the first T - 1.
+    """
+    if max_length is None or split.lengths.max(initial=0) <= max_length:
+        return split
+    old_start, lengths = split.starts[:-1], np.minimum(split.lengths, max_length)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    step = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)  # 0 at every start id
+    skipped = split.lengths - lengths if side == "pre" else np.zeros_like(lengths)
+    kept = np.repeat(old_start, lengths) + step + np.repeat(skipped, lengths) * (step > 0)
+    return Sequences(split.ids[kept], starts, split.labels)
+
+
+def drop_longer(split: Sequences, max_length: int | None) -> Sequences:
+    """Returns only the sequences of at most `max_length` steps; all of them for None."""
+    if max_length is None:
+        return split
+    keep = split.lengths <= max_length
+    lengths = split.lengths[keep]
+    return Sequences(split.ids[np.repeat(keep, split.lengths)], np.concatenate([[0], np.cumsum(lengths)]), split.labels[keep])

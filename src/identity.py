@@ -1,0 +1,29 @@
+"""The identity of a trial: a hash of everything that decides its result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from src.settings import Settings
+
+# What names, records or selects a trial without changing its result. The data enter by the hash of their content.
+NOT_IN_IDENTITY = frozenset({"study", "tracking", "plan", "rerun", "plan_only", "data"})
+
+
+def identity(settings: Settings, *, data_digest: str) -> str:
+    """Returns 16 hexadecimal digits that two trials share exactly if their normalised settings and their data are equal.
+
+    Args:
+      settings: normalised settings (`rules.normalise`), all of them: an edited default must not change what old results mean.
+      data_digest: hash of the encoded corpus.
+    """
+    values = {key: value for key, value in settings.model_dump().items() if key not in NOT_IN_IDENTITY}
+    return digest({"settings": values, "data": data_digest})
+
+
+def digest(value: Any) -> str:
+    """Returns 16 hexadecimal digits of a plain value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

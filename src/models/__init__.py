@@ -1,0 +1,1 @@
+"""Ids to logits: encoding → recurrent layers → readout and head."""

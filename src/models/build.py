@@ -1,0 +1,111 @@
+"""Settings to an untrained classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from src.models.initial_state import LearnedState
+from src.models.onehot import OneHot
+from src.models.readout import PoolSteps
+from src.settings import Settings
+from src.streams import stream_seed
+
+CELLS = {"simple_rnn": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
+STATES = {"simple_rnn": 1, "gru": 1, "lstm": 2}
+
+
+def classifier(settings: Settings, *, classes: int) -> keras.Model:
+    """Returns a model from ids int32[B, T] to logits float32[B, K].
+
+    K is 1 for `head=sigmoid` (the logit of class 1) and `classes` for `head=softmax`. Every initial weight is drawn from a
+    stream of its own layer's name, so a layer that two variants share starts equal in both.
+    """
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    x = _encoding(settings)(ids)
+    for layer in range(1, settings.depth + 1):
+        if settings.dropout:
+            name = f"dropout_{layer}"
+            x = keras.layers.Dropout(settings.dropout, seed=stream_seed(settings.seed, "dropout", name), name=name)(x)
+        has_steps = layer < settings.depth or settings.readout != "last"
+        x = _recurrent(settings, x, name=f"recurrent_{layer}", return_sequences=has_steps)
+    head = _dense(settings, classes if settings.head == "softmax" else 1)
+    return keras.Model(ids, READOUTS[settings.readout](x, head), name="classifier")
+
+
+def kernel(settings: Settings, *, gpus: int) -> str:
+    """Returns what runs the recurrence, the tag `ablation.kernel`: `xla`, `cudnn` or `while_loop`."""
+    if settings.jit_compile:
+        return "xla"
+    return "cudnn" if gpus and _use_cudnn(settings) == "auto" else "while_loop"
+
+
+def _use_cudnn(settings: Settings) -> bool | str:
+    """CuDNN takes masks only where the padding is at the end, and XLA does not take cuDNN: decided here, never by Keras."""
+    fits = settings.cell != "simple_rnn" and not (settings.masking and settings.padding_side == "pre") and not settings.jit_compile
+    return "auto" if fits else False
+
+
+def _encoding(settings: Settings) -> Callable[[Any], Any]:
+    table = keras.initializers.RandomUniform(-0.05, 0.05, seed=stream_seed(settings.seed, "weights", "encoding", "embeddings"))
+    if settings.encoding == "embedding":
+        return keras.layers.Embedding(
+            settings.vocab_size, settings.embedding_dim, embeddings_initializer=table, mask_zero=settings.masking, name="encoding"
+        )
+    onehot = OneHot(settings.vocab_size, mask_zero=settings.masking, name="onehot")
+    if settings.encoding == "onehot":
+        return onehot
+    # The same matrix from the same stream as the embedding's: the two encodings are one function.
+    matrix = keras.layers.Dense(settings.embedding_dim, use_bias=False, kernel_initializer=table, name="encoding")
+    return lambda ids: matrix(onehot(ids))
+
+
+def _recurrent(settings: Settings, x: Any, *, name: str, return_sequences: bool) -> Any:
+    layer = _layer(settings, name if not settings.bidirectional else f"{name}_forward", return_sequences=return_sequences)
+    directions = 1
+    if settings.bidirectional:
+        backward = _layer(settings, f"{name}_backward", return_sequences=return_sequences, go_backwards=True)
+        layer = keras.layers.Bidirectional(layer, backward_layer=backward, name=name)
+        directions = 2
+    if settings.initial_state == "zeros":
+        return layer(x)
+    states = LearnedState(settings.units, STATES[settings.cell] * directions, name=f"{name}_initial_state")(x)
+    return layer(x, initial_state=states)
+
+
+def _layer(settings: Settings, name: str, **options: Any) -> keras.layers.Layer:
+    if settings.cell != "simple_rnn":
+        options["use_cudnn"] = _use_cudnn(settings)
+    return CELLS[settings.cell](
+        settings.units,
+        kernel_initializer=keras.initializers.GlorotUniform(stream_seed(settings.seed, "weights", name, "kernel")),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=stream_seed(settings.seed, "weights", name, "recurrent")),
+        name=name,
+        **options,
+    )
+
+
+def _dense(settings: Settings, units: int) -> Callable[[Any], Any]:
+    seed = stream_seed(settings.seed, "weights", "head", "kernel")
+    return keras.layers.Dense(units, kernel_initializer=keras.initializers.GlorotUniform(seed), name="head")
+
+
+def _pooled_states(how: str) -> Callable[[Any, Callable[[Any], Any]], Any]:
+    return lambda states, head: head(PoolSteps(how, name="readout")(states))
+
+
+def _pooled_logits(how: str) -> Callable[[Any, Callable[[Any], Any]], Any]:
+    return lambda states, head: PoolSteps(how, name="readout")(head(states))
+
+
+# states (last [B, F], all others [B, T, F]) and the head → logits [B, K]
+READOUTS: dict[str, Callable[[Any, Callable[[Any], Any]], Any]] = {
+    "last": lambda state, head: head(state),
+    "mean_state": _pooled_states("mean"),
+    "max_state": _pooled_states("max"),
+    "mean_logit": _pooled_logits("mean"),
+    "sum_logit": _pooled_logits("sum"),
+    "mean_probability": _pooled_logits("mean_probability"),
+}

@@ -1,0 +1,112 @@
+"""Classifies texts with a trained trial: `python -m src.predict RUN "a film I would see again"`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from src import paths
+from src.artifacts import PREPROCESSING, Artifacts, Trained
+from src.data.batching import batches
+from src.data.encoded import Sequences
+from src.data.sequences import truncate
+from src.data.tokens import FIRST_WORD, encode, words
+from src.settings import SettingsError
+
+
+def probabilities(trained: Trained, texts: Sequence[str]) -> np.ndarray:
+    """Returns float32[N, K], the probability of every class for N texts, padded as in training.
+
+    Raises:
+      SettingsError: a text has no words.
+    """
+    import keras
+
+    split = [words(text) for text in texts]
+    if not all(split):
+        raise SettingsError(f"text {[bool(one) for one in split].index(False) + 1} has no words")
+    ids, starts = encode(split, {word: FIRST_WORD + rank for rank, word in enumerate(trained.words)})
+    sequences = Sequences(ids, starts, np.zeros(len(split), np.int32))
+    sequences = truncate(sequences, trained.settings.max_length, "post" if trained.settings.truncation == "post" else "pre")
+    longest = max(trained.padding.edges[-1], int(sequences.lengths.max()))
+    how = trained.padding.up_to(longest)
+    activation = {"sigmoid": keras.ops.sigmoid, "softmax": keras.ops.softmax}[trained.settings.head]
+    found = np.zeros((len(split), len(trained.classes)), np.float32)
+    for inputs, _, rows in batches(sequences, how, trained.settings.batch_size)(np.arange(len(split))):
+        chance = np.asarray(activation(trained.model(inputs, training=False)))
+        found[rows.numpy()] = np.hstack([1 - chance, chance]) if chance.shape[1] == 1 else chance
+    return found
+
+
+def folder_of(run: str, *, uri: str | None, download_to: Path) -> Path:
+    """Returns the folder with a trial's files: by path, by identity (or its beginning), or by MLflow run id.
+
+    Raises:
+      SettingsError: no finished trial is called like this, or several are.
+    """
+    if (Path(run) / PREPROCESSING).is_file():
+        return Path(run)
+    if not re.fullmatch(r"[0-9a-f]{4,32}", run):
+        raise SettingsError(
+            f"RUN: got {run!r}; allowed: a trial's folder, its identity (16 digits or the first 4 and more), or an MLflow run id"
+        )
+    found = [path.parent for path in paths.outputs().glob(f"*/{run}*/{PREPROCESSING}")]
+    if len({path.name for path in found}) > 1:
+        raise SettingsError(f"RUN: {run!r} is the beginning of {', '.join(sorted(path.name for path in found))}; give more of it")
+    if found:
+        return found[0]
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    try:
+        client = MlflowClient(uri or paths.default_tracking_uri())
+        return Path(client.download_artifacts(run, "", str(download_to)))
+    except (MlflowException, OSError) as error:
+        raise SettingsError(f"RUN: no finished trial {run!r} in {paths.outputs()} or MLflow ({str(error).splitlines()[0][:120]})") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns 0, or 2 for what was typed wrong."""
+    parser = argparse.ArgumentParser(prog="python -m src.predict", description="Classifies texts with a trained trial.")
+    parser.add_argument("run", metavar="RUN", help="a trial's folder, its identity (or the first 4 digits and more), or an MLflow run id")
+    parser.add_argument("texts", metavar="TEXT", nargs="*", help="text to classify")
+    parser.add_argument("--file", type=Path, help="file with one text a line")
+    parser.add_argument("--uri", help="MLflow store that knows the run id (default: the one at the repository root)")
+    given = parser.parse_args(arguments)
+    try:
+        texts = [*given.texts, *_lines(given.file)]
+        if not texts:
+            raise SettingsError("no text; give one in quotes, or --file FILE with one text a line")
+        with tempfile.TemporaryDirectory() as here:
+            folder = folder_of(given.run, uri=given.uri, download_to=Path(here))
+            from src.training.startup import import_tensorflow
+
+            import_tensorflow()
+            trained = Artifacts(folder).load()
+        for text, chances in zip(texts, probabilities(trained, texts), strict=True):
+            print(f"{trained.classes[int(chances.argmax())]}\t{chances.max():.3f}\t{text}")
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _lines(path: Path | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path}: not UTF-8; convert the file") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Combinations of toggles that cannot run, and toggles that have no effect in a combination, each with its reason.
+
+`refusals` speaks before TensorFlow is imported: alone such a trial is an error, as one cell of a study it is dropped and
+listed. `normalise` gives two names of one trial the same settings, and says what it changed and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import psutil
+
+from src.settings import Settings, as_typed, edited
+
+GATES = {"simple_rnn": 1, "gru": 3, "lstm": 4}
+
+
+class Inert(NamedTuple):
+    """A toggle that has no effect under a condition: it is set to one value there."""
+
+    key: str
+    value: Any
+    applies: Callable[[Settings], bool]
+    reason: str
+
+
+INERT = (
+    Inert("bucketing", False, lambda s: s.padding == "dataset", "everything is padded to the longest of the data set"),
+    Inert("bucketing", False, lambda s: s.padding == "equal", "sequences of equal length share a batch already"),
+    Inert("padding_side", "post", lambda s: s.padding == "equal", "sequences of equal length need no padding"),
+    Inert(
+        "padding_side",
+        "post",
+        lambda s: s.padding == "batch" and not s.bucketing and s.batch_size == 1,
+        "a batch of one sequence needs no padding",
+    ),
+    Inert("truncation", "pre", lambda s: s.max_length is None, "without max_length nothing is cut"),
+    Inert("embedding_dim", 64, lambda s: s.encoding == "onehot", "a one-hot vector has no embedding"),
+    Inert(
+        "readout", "mean_state", lambda s: s.readout == "mean_logit", "the head is linear: the mean logit is the logit of the mean state"
+    ),
+)
+
+
+class Change(NamedTuple):
+    """One toggle that was normalised."""
+
+    key: str
+    got: Any
+    used: Any
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.key}={as_typed(self.got)} has no effect here and counts as {as_typed(self.used)}: {self.reason}"
+
+
+def normalise(settings: Settings, *, classes: int = 2) -> tuple[Settings, list[Change]]:
+    """Returns the settings with every toggle that has no effect set to one value, and what was changed.
+
+    Args:
+      settings: checked settings.
+      classes: number of classes of the data; more than 2 need `head=softmax`.
+    """
+    changes = [
+        Change(rule.key, getattr(settings, rule.key), rule.value, rule.reason)
+        for rule in INERT
+        if rule.applies(settings) and getattr(settings, rule.key) != rule.value
+    ]
+    if classes > 2 and settings.head == "sigmoid":
+        changes.append(Change("head", "sigmoid", "softmax", f"one output unit cannot tell {classes} classes apart"))
+    return edited(settings, {change.key: change.used for change in changes}) if changes else settings, changes
+
+
+def refusals(settings: Settings, *, longest: int | None = None, classes: int = 2, available_mb: float | None = None) -> list[str]:
+    """Returns why these settings cannot run, each with its fix; empty if they can.
+
+    Args:
+      settings: checked settings.
+      longest: steps of the longest sequence, where the data are known; `max_length` otherwise.
+      classes: number of classes of the data.
+      available_mb: memory that may be used, in megabytes; what this machine has free if left out.
+    """
+    reasons = []
+    if settings.data.name in ("aclimdb", "table") and not settings.data.path:
+        reasons.append(f"data={settings.data.name} needs to know where the data are; add data.path=FILE_OR_FOLDER")
+    if settings.tracking.name == "offline" and settings.tracking.uri:
+        reasons.append("tracking=offline writes to no store, but tracking.uri is set; drop one of the two")
+    steps = longest or settings.max_length
+    if steps is not None:
+        needed = required_mb(settings, steps=steps, classes=classes)
+        free = psutil.virtual_memory().available / 2**20 if available_mb is None else available_mb
+        if needed > free:
+            reasons.append(
+                f"encoding={settings.encoding} with vocab_size={settings.vocab_size} batch_size={settings.batch_size} units={settings.units} "
+                f"over {steps} steps needs about {needed:,.0f} MB, and {free:,.0f} MB are free; {_memory_fix(settings)}"
+            )
+    return reasons
+
+
+def required_mb(settings: Settings, *, steps: int, classes: int = 2) -> float:
+    """Returns a rough lower bound of the memory that one training step takes, in megabytes.
+
+    Counted, in 4-byte numbers: the parameters with gradient and two moments; what the cell reads and its gradient; the states
+    and gates that back-propagation through time keeps. Measured for one-hot input of 10,000 x 200 x 64: 1.9 GB, of which
+    0.7 GB are TensorFlow itself.
+    """
+    rows = settings.batch_size * steps
+    read = settings.vocab_size if settings.encoding == "onehot" else settings.embedding_dim
+    onehot = rows * settings.vocab_size if settings.encoding == "onehot_projected" else 0
+    directions = 2 if settings.bidirectional else 1
+    kept = rows * settings.units * (GATES[settings.cell] + 2) * directions * settings.depth
+    numbers = 4 * parameters(settings, classes=classes) + 2 * rows * read + onehot + kept
+    return numbers * 4 / 2**20 + 750
+
+
+def parameters(settings: Settings, *, classes: int = 2) -> int:
+    """Returns the number of trainable numbers of the model that the settings describe, in Keras' layout."""
+    gates, directions = GATES[settings.cell], 2 if settings.bidirectional else 1
+    biases = 2 if settings.cell == "gru" else 1  # Keras' GRU keeps an input and a recurrent bias (reset_after)
+    states = 2 if settings.cell == "lstm" else 1
+    width = settings.vocab_size if settings.encoding == "onehot" else settings.embedding_dim
+    total = 0 if settings.encoding == "onehot" else settings.vocab_size * settings.embedding_dim
+    for _ in range(settings.depth):
+        total += directions * gates * settings.units * (width + settings.units + biases)
+        total += directions * states * settings.units if settings.initial_state == "learned" else 0
+        width = directions * settings.units
+    outputs = classes if settings.head == "softmax" else 1
+    return total + (width + 1) * outputs
+
+
+def _memory_fix(settings: Settings) -> str:
+    if settings.encoding != "embedding":
+        return f"set encoding=embedding, or a smaller vocab_size (now {settings.vocab_size})"
+    return "set a smaller batch_size, max_length, units or embedding_dim"

@@ -1,0 +1,58 @@
+"""Trains the product of the toggles: `python -m src.run -m masking=true,false cell=lstm,gru`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come through as they are; `main` turns them into one or two lines
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from src import command_line, settings
+from src.paths import REPOSITORY
+from src.study import TrialsFailed
+
+
+def _trial(cfg: DictConfig) -> str:
+    from src import trial
+
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        raise settings.SettingsError("hydra.mode is not yours to set: a single trial is a study of one; drop hydra.mode=…")
+    return trial.run(settings.from_hydra(cfg), workers=int(HydraConfig.get().launcher.get("n_jobs", 1)))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns 0, 1 if a trial failed, 2 for what was typed wrong, 130 if stopped."""
+    sys.argv[1:] = sys.argv[1:] if arguments is None else arguments
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(command_line.help_text())
+        return 0
+    store = ConfigStore.instance()
+    store.store(name="schema", node=settings.schema())
+    for group, choices in settings.GROUPS.items():
+        for choice in choices:
+            store.store(group=group, name=f"schema_{choice}", node=settings.group_schema(group, choice))
+    try:
+        hydra.main(version_base="1.3", config_path=str(REPOSITORY / "conf"), config_name="config")(_trial)()
+    except settings.SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except TrialsFailed:
+        return 1
+    except Exception as error:
+        if not command_line.is_from_composing(error):
+            raise
+        print(f"error: {command_line.explain(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

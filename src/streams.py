@@ -1,0 +1,22 @@
+"""Separate random streams of one trial, so that changing one toggle does not shift the draws of another.
+
+A stream is named by what it is for: ("weights", layer, role), ("order", epoch), ("dropout", layer). Equal seed and name give
+equal draws, in whatever order the streams are opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+
+def stream_seed(seed: int, *name: str | int) -> int:
+    """Returns the seed of a named stream, from 0 to 2^31 - 1."""
+    text = "/".join(str(part) for part in (seed, *name))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little") % 2**31
+
+
+def generator(seed: int, *name: str | int) -> np.random.Generator:
+    """Returns a NumPy generator for a named stream."""
+    return np.random.default_rng(stream_seed(seed, *name))

@@ -1,0 +1,181 @@
+"""From journals to MLflow.
+
+A journal is replayed from the byte where the last replay stopped. What is sent twice, because a process died between sending
+and remembering, is the same to the last digit and time, and MLflow keeps one of it: a run is found again by its attempt's id,
+params and tags are overwritten with themselves, and a metric's key, step, time and value make it unique.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from src import paths
+from src.settings import as_typed
+from src.tracking import journal, replay_state
+from src.tracking.journal import Entry
+from src.training.records import END, START
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is away must not hold up training
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+AT_ONCE = 1_000  # metrics that one call may carry
+MAX_VALUE = 5_000  # characters of a tag or param that every store takes
+
+
+class Store:
+    """An MLflow tracking store and the experiment of one study in it."""
+
+    def __init__(self, uri: str | None, study: str) -> None:
+        """Connects, and creates what is missing: the database, the experiment, the study run.
+
+        Args:
+          uri: MLflow tracking URI; None for SQLite in `paths.home()`.
+          study: name of the study.
+
+        Raises:
+          mlflow.exceptions.MlflowException: the store cannot be reached or used.
+        """
+        from mlflow.tracking import MlflowClient
+
+        logging.getLogger("mlflow.store").setLevel(logging.WARNING)  # its migrations' notices
+        self.uri = uri or paths.default_tracking_uri()
+        self.study = study
+        with _creation_lock(self.uri):
+            self.client = MlflowClient(self.uri)
+            self.experiment_id = self._experiment()
+            self.study_run_id = self._study_run()
+
+    def finished(self) -> dict[str, str]:
+        """Returns identity → run id of the trials that are FINISHED and not superseded."""
+        text = "tags.`ablation.kind` = 'trial' and attributes.status = 'FINISHED'"
+        runs = [run for run in self._search(text) if run.data.tags.get("ablation.superseded") != "true"]
+        return {run.data.tags["ablation.identity"]: run.info.run_id for run in reversed(runs)}
+
+    def run_of(self, finished: dict[str, str]) -> dict[str, dict[str, str | float]]:
+        """Returns identity → metrics and `health` of finished trials (identity → run id)."""
+        runs = {identity: self.client.get_run(run_id).data for identity, run_id in finished.items()}
+        return {identity: {**data.metrics, "health": data.tags["ablation.health"]} for identity, data in runs.items()}
+
+    def supersede(self, run_id: str) -> None:
+        """Marks a trial as replaced: it stays, and no longer counts."""
+        self.client.set_tag(run_id, "ablation.superseded", "true")
+
+    def write_plan(self, plan: Path, *, tags: dict[str, str]) -> None:
+        """Attaches the study's plan to its study run."""
+        self.client.log_artifact(self.study_run_id, str(plan))
+        for key, value in tags.items():
+            self.client.set_tag(self.study_run_id, key, value[:MAX_VALUE])
+
+    def close_study(self, status: str) -> None:
+        """Ends the study run; the next run of the study opens it again."""
+        self.client.set_terminated(self.study_run_id, status=status)
+
+    def replay(self, folder: Path) -> int:
+        """Sends what a trial's journal has and the store has not; returns how many records that were."""
+        if not (folder / journal.FILE).is_file():
+            return 0
+        with FileLock(folder / "replay.lock"):
+            path = folder / "mlflow.json"
+            states = replay_state.load(path)
+            state = states.setdefault(self.uri, {"offset": 0, "run_id": None})
+            sent = 0
+            for group in _grouped(journal.entries(folder, offset=state["offset"])):
+                if group[0].record.kind == START:
+                    state["run_id"] = self._run(group[0])
+                self._send(state["run_id"], group, folder)
+                state["offset"] = group[-1].offset
+                replay_state.save(path, states)
+                sent += len(group)
+            return sent
+
+    def _experiment(self) -> str:
+        found = self.client.get_experiment_by_name(self.study)
+        if found is None:
+            where = (paths.home() / "mlartifacts" / self.study).as_uri() if self.uri.startswith("sqlite:") else None
+            return str(self.client.create_experiment(self.study, artifact_location=where))
+        if found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _study_run(self) -> str:
+        runs = self._search("tags.`ablation.kind` = 'study'")
+        if runs:
+            self.client.update_run(runs[0].info.run_id, status="RUNNING")
+            return str(runs[0].info.run_id)
+        tags = {"ablation.kind": "study", "ablation.study": self.study}
+        return str(self.client.create_run(self.experiment_id, run_name=f"study {self.study}", tags=tags).info.run_id)
+
+    def _search(self, text: str) -> list[Any]:
+        found, token = [], None
+        while True:
+            page = self.client.search_runs([self.experiment_id], text, max_results=1_000, page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def _run(self, start: Entry) -> str:
+        """Returns the run of an attempt: the one it made before its process died, or a new one."""
+        detail = start.record.detail
+        runs = self._search(f"tags.`ablation.attempt` = '{detail['attempt']}'")
+        if runs:
+            return str(runs[0].info.run_id)
+        tags = {key: value[:MAX_VALUE] for key, value in detail["tags"].items()}
+        tags |= {"ablation.attempt": detail["attempt"], "mlflow.parentRunId": self.study_run_id}
+        run = self.client.create_run(self.experiment_id, start_time=start.time_ms, tags=tags, run_name=detail["name"])
+        return str(run.info.run_id)
+
+    def _send(self, run_id: str, group: list[Entry], folder: Path) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        metrics = [
+            Metric(name, value, entry.time_ms, entry.record.step)
+            for entry in group
+            for name, value in (entry.record.metrics.items() if journal.is_sent(entry) else ())
+        ]
+        params = [
+            Param(key, as_typed(value)[:MAX_VALUE]) for entry in group for key, value in entry.record.detail.get("params", {}).items()
+        ]
+        last = group[-1].record
+        tags = last.detail["tags"] if last.kind == END else {}
+        for begin in range(0, max(1, len(metrics)), AT_ONCE):
+            self.client.log_batch(
+                run_id,
+                metrics[begin : begin + AT_ONCE],
+                params if begin == 0 else [],
+                [RunTag(key, str(value)[:MAX_VALUE]) for key, value in tags.items()] if begin == 0 else [],
+            )
+        if last.kind == END:
+            if last.detail["error"]:
+                self.client.set_tag(run_id, "ablation.error", last.detail["error"][:MAX_VALUE])
+            for name in last.detail["artifacts"]:
+                self.client.log_artifact(run_id, str(folder / name))
+            self.client.set_terminated(run_id, status=last.detail["status"], end_time=group[-1].time_ms)
+
+
+def _grouped(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
+    """Yields the entries in groups of at most 500; a start begins a group and an end ends one."""
+    group: list[Entry] = []
+    for entry in entries:
+        if group and (entry.record.kind == START or len(group) == 500):
+            yield group
+            group = []
+        group.append(entry)
+        if entry.record.kind == END:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _creation_lock(uri: str) -> FileLock:
+    """Two processes that create one SQLite database at once destroy it: the migrations race."""
+    paths.outputs().mkdir(parents=True, exist_ok=True)
+    return FileLock(paths.outputs() / ".mlflow.lock")

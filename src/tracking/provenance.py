@@ -1,0 +1,45 @@
+"""Where a result came from: code, versions, processor, threads."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from src.paths import REPOSITORY
+
+PACKAGES = ("tensorflow", "keras", "numpy", "hydra-core", "mlflow")
+
+
+@functools.cache
+def tags() -> dict[str, str]:
+    """Returns the tags that say where a trial ran, and on which version of the code."""
+    commit = _git("rev-parse", "HEAD")
+    versions = [f"{package} {importlib.metadata.version(package)}" for package in PACKAGES]
+    return {
+        "ablation.git_commit": commit or "unknown",
+        "ablation.git_dirty": str(bool(_git("status", "--porcelain"))).lower() if commit else "unknown",
+        "ablation.versions": ", ".join([f"python {platform.python_version()}", *versions]),
+        "ablation.processor": f"{_processor()}, {os.cpu_count()} cores",
+        "ablation.threads": os.environ.get("TF_NUM_INTRAOP_THREADS") or os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count()),
+        **({"mlflow.source.git.commit": commit} if commit else {}),
+    }
+
+
+def _git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(REPOSITORY), *words], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

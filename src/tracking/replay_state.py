@@ -1,0 +1,24 @@
+"""How far a journal has been replayed, beside the journal itself."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Returns what was saved; empty if there is nothing, or nothing that can be read."""
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Replaces what was saved, whole or not at all."""
+    beside = path.with_suffix(".new")
+    beside.write_text(json.dumps(state), encoding="utf-8")
+    os.replace(beside, path)

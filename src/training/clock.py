@@ -1,0 +1,95 @@
+"""Time per batch and peak memory, from the steps of a trial."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One optimizer step on a clock.
+
+    Attributes:
+      epoch: counted from 1.
+      batch_ms: milliseconds from asking for the batch to the end of the step, input wait included.
+      wait_ms: milliseconds of that spent waiting for input.
+      shape: (B, T) of the batch.
+      tokens: real steps in it; B * T - tokens are padding.
+      is_first: the step was the first of its shape, and may have traced or compiled.
+    """
+
+    epoch: int
+    batch_ms: float
+    wait_ms: float
+    shape: tuple[int, int]
+    tokens: int
+    is_first: bool
+
+
+def summary(timings: Sequence[Timing], *, epochs: int, traces: int) -> dict[str, float]:
+    """Returns the metrics `time/*` and `data/*` of a trial that is over.
+
+    First steps of a shape count in `time/trace_s`, `time/epoch_s` and `time/train_s`, never in the batch times nor in the
+    tokens per second. Where every step was a first one, those are left out.
+
+    Args:
+      timings: all steps, at least one.
+      epochs: epochs that were begun.
+      traces: how often the training step was traced.
+    """
+    times = np.array([timing.batch_ms for timing in timings])
+    tokens = np.array([timing.tokens for timing in timings])
+    cells = np.array([timing.shape[0] * timing.shape[1] for timing in timings])
+    is_first = np.array([timing.is_first for timing in timings])
+    metrics = {
+        "time/train_s": times.sum() / 1_000,
+        "time/trace_s": times[is_first].sum() / 1_000,
+        "data/padding_fraction": 1 - tokens.sum() / cells.sum(),
+        "data/batches_per_epoch": len(timings) / epochs,
+        "data/traces": traces,
+    }
+    steady = times[~is_first]
+    if len(steady):
+        metrics |= {
+            "time/batch_ms_median": np.median(steady),
+            "time/batch_ms_p10": np.quantile(steady, 0.1),
+            "time/batch_ms_p90": np.quantile(steady, 0.9),
+            "time/tokens_per_s": tokens[~is_first].sum() / steady.sum() * 1_000,
+        }
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def epoch_seconds(timings: Sequence[Timing], epoch: int) -> float:
+    """Returns the seconds that an epoch's training took: its steps with their input waits, without validation."""
+    return sum(timing.batch_ms for timing in timings if timing.epoch == epoch) / 1_000
+
+
+def shapes_digest(timings: Sequence[Timing]) -> str:
+    """Returns a hash of the batches' shapes in order, the tag `ablation.batches`."""
+    return hashlib.blake2b(str([timing.shape for timing in timings]).encode(), digest_size=8).hexdigest()
+
+
+def reset_peak_memory() -> None:
+    """Starts the peak of this process anew, so that a worker's trial does not inherit its predecessor's (Linux only)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        pass  # elsewhere the peak is that of the whole process so far
+
+
+def peak_memory_mb() -> float:
+    """Returns the largest resident size since `reset_peak_memory`, in megabytes."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    except (OSError, IndexError):
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / 2**20 if sys.platform == "darwin" else peak / 1024

@@ -1,0 +1,25 @@
+"""What training says while it goes on: plain records, named as the contract names their metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+START, STEP, EVALUATION, HISTOGRAMS, END = "start", "step", "evaluation", "histograms", "end"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One thing that happened.
+
+    Attributes:
+      kind: `start`, `step`, `evaluation`, `histograms` or `end`.
+      step: optimizer steps done by then.
+      metrics: name → value; step of a metric = optimizer step.
+      detail: what else the kind carries, plain values only.
+    """
+
+    kind: str
+    step: int
+    metrics: dict[str, float] = field(default_factory=dict)
+    detail: dict[str, Any] = field(default_factory=dict)

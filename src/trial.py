@@ -1,0 +1,262 @@
+"""One trial, from settings to result: train, validate, test once, and leave a complete record whatever happens."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from src import paths
+from src.artifacts import Artifacts
+from src.data.encoded import Encoded
+from src.data.splits import TEST, TRAIN, VALIDATION
+from src.identity import identity
+from src.progress import TrialProgress
+from src.rules import Change, normalise, refusals
+from src.settings import TOGGLES, Settings, SettingsError, differences, label
+from src.tasks import TASKS
+from src.tracking import provenance
+from src.tracking.follow import Follower
+from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, JournalError, end
+from src.training.records import END, EVALUATION, START, STEP, Record
+
+if TYPE_CHECKING:
+    import keras
+
+    from src.training.fit import Evaluated, Fit
+
+_log = logging.getLogger(__name__)
+
+
+class Stopped(KeyboardInterrupt):
+    """Somebody asked the process to end (SIGTERM)."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A trial that can be trained.
+
+    Attributes:
+      settings: normalised.
+      data: the encoded corpus.
+      identity: what decides "already done".
+      changes: the toggles that were normalised, with reasons.
+    """
+
+    settings: Settings
+    data: Encoded
+    identity: str
+    changes: list[Change]
+
+    @property
+    def folder(self) -> Path:
+        """Where the trial's record lies."""
+        return paths.study_folder(self.settings.study) / self.identity
+
+
+def prepare(settings: Settings) -> Prepared:
+    """Returns the trial that these settings mean, with its data encoded; TensorFlow is not imported.
+
+    Raises:
+      SettingsError: the combination cannot run, or the data cannot be used.
+    """
+    _refuse(refusals(settings))
+    task = TASKS[settings.task.name]
+    data = task.corpus(settings)
+    used, changes = normalise(settings, classes=len(data.classes))
+    _refuse(refusals(used, longest=task.longest(used, data), classes=len(data.classes)))
+    return Prepared(used, data, identity(used, data_digest=data.digest), changes)
+
+
+def run(settings: Settings, *, workers: int = 1) -> str:
+    """Trains one trial and returns FINISHED or FAILED; its record is in the journal, in MLflow and in TensorBoard.
+
+    Args:
+      settings: checked settings.
+      workers: trials that run side by side, for the record.
+
+    Raises:
+      SettingsError: the combination cannot run.
+      KeyboardInterrupt: the trial was stopped, and recorded as KILLED.
+    """
+    prepared = prepare(settings)
+    prepared.folder.mkdir(parents=True, exist_ok=True)
+    with _logging_to(prepared.folder / "trial.log"), _terminable():
+        follower = Follower(prepared.folder, prepared.settings)
+        try:
+            with Journal(prepared.folder) as book:
+                return _attempt(prepared, book, follower, workers=workers)
+        except JournalError as error:
+            _log.error("%s", error)
+            return FAILED
+        finally:
+            follower.update()
+
+
+def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, workers: int) -> str:
+    """Writes the journal from its start to its end, whatever happens between."""
+    from src.training.health import DIVERGED, Diverged
+    from src.training.startup import import_tensorflow
+
+    import_tensorflow()
+    step = 0
+    try:
+        for record in _records(prepared, workers=workers):
+            step = record.step
+            book.append(record)
+            if record.kind in (START, EVALUATION, END):
+                book.sync()
+            if record.kind in (START, EVALUATION) or follower.is_due:
+                follower.update()
+    except KeyboardInterrupt as error:
+        reason = "stopped by SIGTERM" if isinstance(error, Stopped) else "stopped by Ctrl-C"
+        book.append(end(step=step, status=KILLED, error=reason))
+        _log.warning("%s: %s at step %d", _name(prepared.settings), reason, step)
+        raise
+    except Diverged as error:
+        _log.error("%s: %s", _name(prepared.settings), error)
+        book.append(end(step=error.step, status=FAILED, error=str(error), tags={"ablation.health": DIVERGED}))
+        return FAILED
+    except Exception as error:  # one trial's failure is a record, and never stops the others
+        first_line = (str(error).splitlines() or [""])[0]
+        _log.error("%s: %s: %s (in full: %s)", _name(prepared.settings), type(error).__name__, first_line, prepared.folder / "trial.log")
+        _log.debug("in full:", exc_info=True)
+        book.append(end(step=step, status=FAILED, error=f"{type(error).__name__}: {first_line}"))
+        return FAILED
+    return FINISHED
+
+
+def _records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
+    """Yields the trial's whole record; files are written before the `end` that names them."""
+    from src.training import clock
+    from src.training.fit import Fit, evaluator, train, weights_digest
+    from src.training.health import judge
+    from src.training.startup import fresh_session
+
+    settings, folder, task = prepared.settings, prepared.folder, TASKS[prepared.settings.task.name]
+    clock.reset_peak_memory()
+    fresh_session(settings.seed)
+    yield _start(prepared, workers=workers)
+    Artifacts(folder).write_settings(settings)
+    problem = task.problem(settings, prepared.data)
+    model = task.model(settings, prepared.data)
+    fit = Fit()
+    measure = {name: evaluator(model, problem.batches[name], problem.splits[name].labels, settings=settings) for name in (VALIDATION, TEST)}
+    steps, validations = [], []
+    rows = len(problem.splits[TRAIN].labels)
+    with TrialProgress(_name(settings), steps=settings.epochs * problem.batches_per_epoch, epochs=settings.epochs) as progress:
+        for record in train(model, problem.batches[TRAIN], measure[VALIDATION], fit, settings=settings, rows=rows):
+            progress.show(record)
+            if record.kind == STEP:
+                record.detail["is_sent"] = record.step % settings.tracking.every_n_batches == 0
+                steps.append({"step": record.step, **record.metrics, **record.detail})
+            elif record.kind == EVALUATION:
+                validations.append((record.step, record.metrics["val/accuracy"]))
+            yield record
+    tested = measure[TEST]()
+    labels = problem.splits[TEST].labels
+    files = Artifacts(folder)
+    files.write_model(model, words=prepared.data.words(settings.vocab_size), classes=prepared.data.classes, padding=problem.padding)
+    files.write_steps(steps)
+    files.write_probabilities(tested.probabilities, labels)
+    tags = {
+        "ablation.weights": weights_digest(model),
+        "ablation.batches": clock.shapes_digest(fit.timings),
+        "ablation.health": judge(accuracies=fit.accuracies, labels=problem.splits[VALIDATION].labels, traces=fit.traces),
+        "ablation.best_epoch": f"{fit.best_epoch} of {settings.epochs}",
+    }
+    metrics = _final_metrics(settings, model, fit, tested, validations)
+    yield end(step=len(steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=files.names)
+
+
+def _start(prepared: Prepared, *, workers: int) -> Record:
+    import tensorflow as tf
+
+    from src.models.build import kernel
+
+    settings = prepared.settings
+    values = settings.model_dump()
+    tags = {
+        "ablation.kind": "trial",
+        "ablation.study": settings.study,
+        "ablation.variant": label(differences(settings)) or "defaults",
+        "ablation.identity": prepared.identity,
+        "ablation.data": prepared.data.digest,
+        "ablation.kernel": kernel(settings, gpus=len(tf.config.list_physical_devices("GPU"))),
+        "ablation.workers": str(workers),
+        **provenance.tags(),
+    }
+    detail = {
+        "attempt": uuid.uuid4().hex,
+        "name": _name(settings),
+        "tags": tags,
+        "params": {key: values[key]["name"] if isinstance(values[key], dict) else values[key] for key in TOGGLES},
+        "process": f"{socket.gethostname()} {os.getpid()}",
+    }
+    return Record(START, 0, detail=detail)
+
+
+def _final_metrics(
+    settings: Settings, model: keras.Model, fit: Fit, tested: Evaluated, validations: list[tuple[int, float]]
+) -> dict[str, float]:
+    from src.training import clock
+
+    metrics = clock.summary(fit.timings, epochs=settings.epochs, traces=fit.traces)
+    metrics |= {"test/loss": tested.loss, "test/accuracy": tested.accuracy}
+    metrics |= {"model/parameters": float(model.count_params()), "memory/peak_mb": clock.peak_memory_mb()}
+    reached = [step for step, accuracy in validations if accuracy >= settings.plan.threshold]
+    if reached:
+        metrics[f"steps_to/val_accuracy_{settings.plan.threshold:.2f}"] = float(reached[0])
+    return metrics
+
+
+def _name(settings: Settings) -> str:
+    return f"{label(differences(settings)) or 'defaults'} seed={settings.seed}"
+
+
+def _refuse(reasons: list[str]) -> None:
+    if reasons:
+        raise SettingsError(reasons[0])
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Sends everything that is logged to a file, and warnings to the terminal, too."""
+    root = logging.getLogger("src")
+    file, terminal = logging.FileHandler(path, encoding="utf-8"), logging.StreamHandler()
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    terminal.setLevel(logging.WARNING)
+    root.setLevel(logging.DEBUG)
+    for handler in (file, terminal):
+        root.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in (file, terminal):
+            root.removeHandler(handler)
+            handler.close()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Turns SIGTERM into an exception while a trial runs, so that it ends with a record."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise Stopped
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
