@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class Trained(NamedTuple):
 class Artifacts:
     """The files of one trial."""
 
-    names = [SETTINGS, MODEL, PREPROCESSING, STEPS, PROBABILITIES]
+    names: ClassVar[list[str]] = [SETTINGS, MODEL, PREPROCESSING, STEPS, PROBABILITIES]
 
     def __init__(self, folder: Path) -> None:
         """Takes the trial's folder, or one with copies of its files."""

@@ -63,10 +63,8 @@ def explain(error: Exception) -> str:
         return f"{', '.join(GROUPS)} are chosen by name, such as data={next(iter(GROUPS['data']))}; {text}"
     if match := re.search(r"An item is already at '([^']+)'", text):
         return f"{match[1]} exists already: write {match[1]}=… without the +"
-    for pattern in (r"Could not override '([^']+)'", r"Key '([^']+)' is not in struct", r"Could not delete from config\. '([^']+)'"):
-        if match := re.search(pattern, text):
-            return str(unknown_key(match[1]))
-    return text.splitlines()[0] if text else type(error).__name__
+    unknown = re.search(r"(?:Could not override|Key|Could not delete from config\.) '([^']+)'", text)
+    return str(unknown_key(unknown[1])) if unknown else text.splitlines()[0] if text else type(error).__name__
 
 
 def _row(key: str, text: str) -> str:

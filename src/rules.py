@@ -92,8 +92,9 @@ def refusals(settings: Settings, *, longest: int | None = None, classes: int = 2
         free = psutil.virtual_memory().available / 2**20 if available_mb is None else available_mb
         if needed > free:
             reasons.append(
-                f"encoding={settings.encoding} with vocab_size={settings.vocab_size} batch_size={settings.batch_size} units={settings.units} "
-                f"over {steps} steps needs about {needed:,.0f} MB, and {free:,.0f} MB are free; {_memory_fix(settings)}"
+                f"encoding={settings.encoding} vocab_size={settings.vocab_size} batch_size={settings.batch_size} "
+                f"units={settings.units} over {steps} steps needs about {needed:,.0f} MB, and {free:,.0f} MB are free; "
+                + _memory_fix(settings)
             )
     return reasons
 

@@ -6,7 +6,6 @@ them to Hydra, so that the files in `conf/` hold deltas only.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import types
 import typing
@@ -189,7 +188,7 @@ def checked(values: dict[str, Any]) -> Settings:
     try:
         return Settings.model_validate(values)
     except pydantic.ValidationError as error:
-        raise SettingsError("\n".join(_explain(detail, values) for detail in error.errors()[:2])) from None
+        raise SettingsError("\n".join(_explain(detail) for detail in error.errors()[:2])) from None
 
 
 def edited(settings: Settings, changes: dict[str, Any]) -> Settings:
@@ -266,7 +265,7 @@ def _no_such_key(key: str) -> typing.NoReturn:
     raise unknown_key(key)
 
 
-def _explain(detail: Any, values: dict[str, Any]) -> str:
+def _explain(detail: Any) -> str:
     path = [str(part) for part in detail["loc"]]
     if path[0] in GROUPS and len(path) > 2:  # pydantic names the choice of a group between the group and the key
         del path[1]
@@ -306,7 +305,7 @@ def _words(annotation: Any, metadata: list[Any]) -> str:
         inner = [part for extra in args[1:] for part in (extra.metadata if isinstance(extra, FieldInfo) else [extra])]
         return _words(args[0], inner + metadata)
     if origin is Literal:
-        return "one of " + ", ".join(args)
+        return "one of " + ", ".join(map(str, args))
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_words(arg, metadata) for arg in args if arg is not type(None)) + " or null"
     if annotation is bool:
@@ -317,13 +316,9 @@ def _words(annotation: Any, metadata: list[Any]) -> str:
 
 
 def _range(metadata: list[Any]) -> str:
-    words = {
-        annotated_types.Ge: " from {ge:,}",
-        annotated_types.Gt: " above {gt:,}",
-        annotated_types.Le: " to {le:,}",
-        annotated_types.Lt: " to below {lt:,}",
-    }
-    return "".join(text.format(**dataclasses.asdict(part)) for kind, text in words.items() for part in metadata if isinstance(part, kind))
+    bounds = {"ge": " from {:,}", "gt": " above {:,}", "le": " to {:,}", "lt": " to below {:,}"}
+    kinds = {"ge": annotated_types.Ge, "gt": annotated_types.Gt, "le": annotated_types.Le, "lt": annotated_types.Lt}
+    return "".join(text.format(getattr(part, bound)) for bound, text in bounds.items() for part in metadata if isinstance(part, kinds[bound]))
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -23,7 +23,7 @@ class StudySweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes what Hydra has composed so far."""
-        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+        self._context, self._task_function, self._config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> None:
         """Plans and runs the study that the overrides describe.
@@ -37,7 +37,7 @@ class StudySweeper(Sweeper):
 
         fixed: dict[str, str] = {}
         levels: dict[str, list[Level]] = {}
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        parser = OverridesParser.create(config_loader=self._context.config_loader)
         for override in parser.parse_overrides(arguments):
             key = override.get_key_element()
             fixed.pop(key, None)
@@ -46,30 +46,27 @@ class StudySweeper(Sweeper):
                 levels[key] = [Level(text, parser.parse_override(text).value()) for text in _texts(override)]
             else:
                 fixed[key] = str(override.input_line)
-        found = plan.rows(list(fixed.values()), levels, groups=list(GROUPS), compose=self._compose)
-        sweep.run(found, launch=lambda jobs: self._launch(jobs, study=_study(found)))
+        sweep.run(plan.rows(list(fixed.values()), levels, groups=list(GROUPS), compose=self._compose), launch=self._launch)
 
     def _compose(self, overrides: list[str]) -> Settings:
-        return from_hydra(self.hydra_context.config_loader.load_sweep_config(self.config, overrides))
+        return from_hydra(self._context.config_loader.load_sweep_config(self._config, overrides))
 
-    def _launch(self, jobs: list[list[str]], *, study: str) -> None:
-        with open_dict(self.config):
-            self.config.hydra.sweep.dir = str(paths.study_folder(study))
+    def _launch(self, jobs: dict[str, list[str]], study: str) -> None:
+        """Has the launcher train every job: identity → overrides."""
+        with open_dict(self._config):
+            self._config.hydra.sweep.dir = str(paths.study_folder(study))
         launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self.hydra_context, task_function=self.task_function, config=self.config
+            hydra_context=self._context, task_function=self._task_function, config=self._config
         )
-        for outcome in launcher.launch(jobs, initial_job_idx=0):
+        overrides = [[*job, f"hydra.sweep.subdir={identity}"] for identity, job in jobs.items()]
+        for outcome in launcher.launch(overrides, initial_job_idx=0):
             _ = outcome.return_value  # raises what the task function did not record itself
 
 
 def _texts(override: Override) -> list[str]:
-    if not override.is_discrete_sweep() or (override.value_type == ValueType.GLOB_CHOICE_SWEEP and override.key_or_group not in GROUPS):
-        raise SettingsError(f"{override.input_line}: only lists of values can be swept, such as {override.key_or_group}=a,b or =range(0,8)")
     key = override.get_key_element()
     if key.split(".")[0] in NOT_TOGGLES:
         raise SettingsError(f"{override.input_line}: {key} is no toggle; it has one value for all trials. Toggles: {', '.join(TOGGLES)}")
+    if not override.is_discrete_sweep() or (override.value_type == ValueType.GLOB_CHOICE_SWEEP and key not in GROUPS):
+        raise SettingsError(f"{override.input_line}: only lists of values can be swept, such as {key}=a,b or {key}='range(0,8)'")
     return [f"{key}={text}" for text in override.sweep_string_iterator()]
-
-
-def _study(found: list) -> str:
-    return next(row.trial.settings.study for row in found if row.trial)

@@ -99,7 +99,7 @@ def _write(options: Data, folder: Path) -> None:
     origin = getattr(options, "path", None) or options.name
     if len(corpus.classes) < 2:
         raise DataError(f"{origin}: only one class, {corpus.classes[0]!r}; at least 2 are needed")
-    limited = {}
+    limited: dict[str, tuple[list[list[str]], np.ndarray]] = {}
     for name in SPLITS:
         texts, labels = corpus.splits[name]
         if not texts:
@@ -114,8 +114,8 @@ def _write(options: Data, folder: Path) -> None:
 
     parts = Path(tempfile.mkdtemp(prefix="writing-", dir=folder.parent))
     try:
-        for name, (texts, labels) in limited.items():
-            flat, starts = encode(texts, ids)
+        for name, (split, labels) in limited.items():
+            flat, starts = encode(split, ids)
             for part, array in (("ids", flat), ("starts", starts), ("labels", labels.astype(np.int32))):
                 np.save(parts / f"{name}.{part}.npy", array)
         (parts / "words.json").write_text(json.dumps(every), encoding="utf-8")

@@ -30,7 +30,7 @@ def classifier(settings: Settings, *, classes: int) -> keras.Model:
             name = f"dropout_{layer}"
             x = keras.layers.Dropout(settings.dropout, seed=stream_seed(settings.seed, "dropout", name), name=name)(x)
         has_steps = layer < settings.depth or settings.readout != "last"
-        x = _recurrent(settings, x, name=f"recurrent_{layer}", return_sequences=has_steps)
+        x = _recurrent(settings, x, ids, name=f"recurrent_{layer}", return_sequences=has_steps)
     head = _dense(settings, classes if settings.head == "softmax" else 1)
     return keras.Model(ids, READOUTS[settings.readout](x, head), name="classifier")
 
@@ -51,10 +51,11 @@ def _use_cudnn(settings: Settings) -> bool | str:
 def _encoding(settings: Settings) -> Callable[[Any], Any]:
     table = keras.initializers.RandomUniform(-0.05, 0.05, seed=stream_seed(settings.seed, "weights", "encoding", "embeddings"))
     if settings.encoding == "embedding":
-        return keras.layers.Embedding(
+        lookup: Callable[[Any], Any] = keras.layers.Embedding(
             settings.vocab_size, settings.embedding_dim, embeddings_initializer=table, mask_zero=settings.masking, name="encoding"
         )
-    onehot = OneHot(settings.vocab_size, mask_zero=settings.masking, name="onehot")
+        return lookup
+    onehot: Callable[[Any], Any] = OneHot(settings.vocab_size, mask_zero=settings.masking, name="onehot")
     if settings.encoding == "onehot":
         return onehot
     # The same matrix from the same stream as the embedding's: the two encodings are one function.
@@ -62,7 +63,7 @@ def _encoding(settings: Settings) -> Callable[[Any], Any]:
     return lambda ids: matrix(onehot(ids))
 
 
-def _recurrent(settings: Settings, x: Any, *, name: str, return_sequences: bool) -> Any:
+def _recurrent(settings: Settings, x: Any, ids: Any, *, name: str, return_sequences: bool) -> Any:
     layer = _layer(settings, name if not settings.bidirectional else f"{name}_forward", return_sequences=return_sequences)
     directions = 1
     if settings.bidirectional:
@@ -72,7 +73,8 @@ def _recurrent(settings: Settings, x: Any, *, name: str, return_sequences: bool)
     if settings.initial_state == "zeros":
         return layer(x)
     states = LearnedState(settings.units, STATES[settings.cell] * directions, name=f"{name}_initial_state")(x)
-    return layer(x, initial_state=states)
+    # Keras drops the mask of a layer that is called with more than one tensor, unless it is handed over.
+    return layer(x, initial_state=states, mask=keras.ops.not_equal(ids, 0) if settings.masking else None)
 
 
 def _layer(settings: Settings, name: str, **options: Any) -> keras.layers.Layer:
@@ -89,7 +91,8 @@ def _layer(settings: Settings, name: str, **options: Any) -> keras.layers.Layer:
 
 def _dense(settings: Settings, units: int) -> Callable[[Any], Any]:
     seed = stream_seed(settings.seed, "weights", "head", "kernel")
-    return keras.layers.Dense(units, kernel_initializer=keras.initializers.GlorotUniform(seed), name="head")
+    head: Callable[[Any], Any] = keras.layers.Dense(units, kernel_initializer=keras.initializers.GlorotUniform(seed), name="head")
+    return head
 
 
 def _pooled_states(how: str) -> Callable[[Any, Callable[[Any], Any]], Any]:

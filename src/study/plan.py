@@ -60,7 +60,7 @@ def rows(
       SettingsError: a value that no combination allows.
     """
     composed: dict[tuple[str, ...], Settings] = {}
-    found = []
+    found: list[Row] = []
     for cell in DESIGNS["grid"]({key: [level.text for level in several] for key, several in levels.items()}):
         value_of = {level.text: level.value for several in levels.values() for level in several}
         choices = tuple(text for key, text in cell.items() if key in groups)

@@ -23,12 +23,12 @@ from src.tracking.mlflow_replay import Store
 _log = logging.getLogger(__name__)
 
 
-def run(found: Sequence[Row], *, launch: Callable[[list[list[str]]], object], console: Console | None = None) -> None:
+def run(found: Sequence[Row], *, launch: Callable[[dict[str, list[str]], str], None], console: Console | None = None) -> None:
     """Trains what the plan's rows ask for and is not done yet, and shows the outcome of all rows.
 
     Args:
       found: the plan's rows.
-      launch: overrides of each trial → trains them.
+      launch: trains the trials (identity → overrides) of a study.
       console: where to print.
 
     Raises:
@@ -55,7 +55,7 @@ def run(found: Sequence[Row], *, launch: Callable[[list[list[str]]], object], co
     status = "KILLED"
     try:
         if todo:
-            launch([[*row.overrides, f"hydra.sweep.subdir={row.trial.identity}"] for row in todo if row.trial])
+            launch({row.trial.identity: row.overrides for row in todo if row.trial}, settings.study)
         if settings.rerun and store:
             _supersede(todo, done, store)
         failed = [row for row in todo if row.trial and journal.status(journal.last_attempt(row.trial.folder)) != journal.FINISHED]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -78,7 +79,7 @@ def next_steps(found: Sequence[Row]) -> str:
     """Returns the commands that lead on from here; predictions with the trial of highest validation accuracy."""
     trials = [row.trial for row in found if row.trial]
     settings, best = trials[0].settings, max(trials, key=_best_validation).identity
-    outputs, here = paths.outputs(), paths.Path.cwd()
+    outputs, here = paths.outputs(), Path.cwd()
     folder = str(outputs.relative_to(here)) if outputs.is_relative_to(here) else str(outputs)
     store = settings.tracking.uri
     if settings.tracking.name == "offline":

@@ -47,7 +47,7 @@ class Store:
         logging.getLogger("mlflow.store").setLevel(logging.WARNING)  # its migrations' notices
         self.uri = uri or paths.default_tracking_uri()
         self.study = study
-        with _creation_lock(self.uri):
+        with _creation_lock():
             self.client = MlflowClient(self.uri)
             self.experiment_id = self._experiment()
             self.study_run_id = self._study_run()
@@ -175,7 +175,7 @@ def _grouped(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
         yield group
 
 
-def _creation_lock(uri: str) -> FileLock:
+def _creation_lock() -> FileLock:
     """Two processes that create one SQLite database at once destroy it: the migrations race."""
     paths.outputs().mkdir(parents=True, exist_ok=True)
     return FileLock(paths.outputs() / ".mlflow.lock")

@@ -227,7 +227,8 @@ def _evaluation_record(step: int, result: Evaluated, *, epoch: int | None = None
 def _distributions(model: keras.Model, gradients: list[Any], ids: Any) -> dict[str, dict[str, np.ndarray]]:
     """The weights, the gradients of the epoch's last step, and what every layer makes of that step's batch."""
     variables = model.trainable_variables
-    layers = [layer for layer in model.layers if layer.name not in ("ids", "onehot") and not layer.name.endswith("initial_state")]
+    shown = ("encoding", "recurrent", "readout", "head")
+    layers = [layer for layer in model.layers if layer.name.startswith(shown) and not layer.name.endswith("initial_state")]
     outputs = keras.Model(model.inputs, [layer.output for layer in layers])(ids)
     return {
         "weights": {variable.path: variable.numpy() for variable in variables},

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import csv
+import itertools
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+GOOD = ["wonderful", "moving", "brilliant", "charming", "superb"]
+BAD = ["dreadful", "boring", "awful", "clumsy", "stupid"]
+PLAIN = ["the", "film", "was", "and", "actor", "plot", "scene", "music", "ending", "it"]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty place for outputs and the MLflow database."""
+    monkeypatch.setenv("ABLATION_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+def review(words: list[str], rng: np.random.Generator, *, length: int) -> str:
+    """A text that a small network learns to classify: some telling words among plain ones."""
+    return " ".join([*rng.choice(words, 3), *rng.choice(PLAIN, length)])
+
+
+def write_table(path: Path, *, rows: int = 200, classes: int = 2, seed: int = 0) -> Path:
+    rng = np.random.default_rng(seed)
+    telling = {"bad": BAD, "good": GOOD, "plain": ["ordinary", "average", "usual"]}
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for label, _ in zip(itertools.cycle(list(telling)[:classes]), range(rows), strict=False):
+            writer.writerow([review(telling[label], rng, length=int(rng.integers(2, 25))), label])
+    return path
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A CSV of 200 short texts in two classes that are easy to tell apart."""
+    return write_table(tmp_path / "table.csv")
+
+
+@pytest.fixture
+def tiny(table: Path) -> list[str]:
+    """Overrides of a trial that trains in a few seconds."""
+    return ["data=table", f"data.path={table}", "max_length=20", "vocab_size=40", "units=4", "embedding_dim=4", "batch_size=16", "epochs=2"]
+
+
+@pytest.fixture(autouse=True)
+def quiet_loggers() -> None:
+    logging.getLogger("src").handlers.clear()

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.data.batching import MAX_BUCKETS, Padding, batch_count, batches, bucket_edges, padding
+from src.data.encoded import Sequences
+
+lengths_of_some = st.lists(st.integers(1, 30), min_size=1, max_size=60).map(np.array)
+
+
+def sequences(lengths):
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Sequences(np.arange(1, starts[-1] + 1, dtype=np.int32), starts, np.arange(len(lengths), dtype=np.int32) % 2)
+
+
+def padded_steps(lengths, edges):
+    edges = np.array(edges)
+    return int(edges[np.searchsorted(edges, lengths)].sum())
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=25).map(np.array), st.integers(1, 4))
+def test_bucket_edges_waste_no_more_than_any_other_choice(lengths, buckets):
+    edges = bucket_edges(lengths, buckets=buckets)
+
+    distinct = sorted(set(lengths.tolist()))
+    others = itertools.combinations(distinct[:-1], min(buckets, len(distinct)) - 1)
+    best = min(padded_steps(lengths, (*chosen, distinct[-1])) for chosen in others)
+    assert padded_steps(lengths, edges) == best
+    assert len(edges) <= buckets and list(edges) == sorted(set(edges)) and edges[-1] == distinct[-1]
+
+
+def test_thousands_of_distinct_lengths_still_get_ten_buckets():
+    lengths = np.random.default_rng(0).integers(10, 3_000, 5_000)
+
+    edges = bucket_edges(lengths)
+
+    assert len(edges) == MAX_BUCKETS and edges[-1] == lengths.max()
+
+
+MODES = [("dataset", False), ("batch", False), ("batch", True), ("equal", False)]
+
+
+@pytest.mark.parametrize(("mode", "bucketing"), MODES)
+@pytest.mark.parametrize("side", ["post", "pre"])
+@given(lengths=lengths_of_some, batch_size=st.integers(1, 9), seed=st.integers(0, 99))
+@settings(max_examples=12, deadline=None)
+def test_every_example_is_in_exactly_one_batch_whole_and_padded_on_its_side(mode, bucketing, side, lengths, batch_size, seed):
+    split = sequences(lengths)
+    how = padding(lengths, mode=mode, bucketing=bucketing, side=side, longest=int(lengths.max()))
+    order = np.random.default_rng(seed).permutation(len(lengths))
+
+    made = [tuple(part.numpy() for part in batch) for batch in batches(split, how, batch_size)(order)]
+
+    rows = np.concatenate([rows for _, _, rows in made])
+    assert sorted(rows) == list(range(len(lengths)))
+    assert len(made) == batch_count(lengths, how, batch_size)
+    for ids, labels, rows in made:
+        assert len(rows) <= batch_size
+        for sequence, label, row in zip(ids, labels, rows, strict=True):
+            real = split.ids[split.starts[row] : split.starts[row + 1]]
+            empty = np.zeros(ids.shape[1] - len(real), np.int32)
+            np.testing.assert_array_equal(sequence, np.concatenate([real, empty] if side == "post" else [empty, real]))
+            assert label == split.labels[row]
+
+
+@given(lengths=lengths_of_some)
+@settings(max_examples=12, deadline=None)
+def test_each_mode_pads_as_far_as_it_says(lengths):
+    split, longest = sequences(lengths), int(lengths.max())
+
+    def shapes(mode, bucketing):
+        how = padding(lengths, mode=mode, bucketing=bucketing, side="post", longest=longest)
+        return [(ids.shape[1], lengths[rows.numpy()]) for ids, _, rows in batches(split, how, 4)(np.arange(len(lengths)))]
+
+    assert all(steps == longest for steps, _ in shapes("dataset", False))
+    assert all(steps == real.max() for steps, real in shapes("batch", False))
+    assert all((real == steps).all() for steps, real in shapes("equal", False))
+    edges = np.array(bucket_edges(lengths))
+    assert all(steps == edges[np.searchsorted(edges, real.max())] for steps, real in shapes("batch", True))
+
+
+def test_a_longer_sequence_of_another_split_fits_the_last_bucket():
+    how = padding(np.array([3, 5, 9]), mode="batch", bucketing=True, side="post", longest=12)
+
+    assert how == Padding((3, 5, 12), False, "post")
+
+
+def test_equal_orders_give_equal_batches_and_another_order_others():
+    split = sequences(np.random.default_rng(0).integers(1, 20, 50))
+    how = padding(split.lengths, mode="batch", bucketing=True, side="post", longest=20)
+    of = batches(split, how, 8)
+    order = np.random.default_rng(1).permutation(50)
+
+    def rows(order):
+        return [rows.numpy().tolist() for _, _, rows in of(order)]
+
+    assert rows(order) == rows(order)
+    assert rows(order) != rows(order[::-1].copy())

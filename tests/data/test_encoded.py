@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from src.data import corpora, encoded, tokens
+from src.settings import Table
+from tests.conftest import write_table
+
+
+@pytest.fixture
+def options(home, table):
+    return Table(path=str(table))
+
+
+def test_words_of_the_held_out_splits_are_not_in_the_vocabulary(home, tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "text,label,s\nfilm good,1,train\nfilm bad,0,train\nfilm odd,0,validation\nfilm rare,1,test\n", encoding="utf-8"
+    )
+
+    data = encoded.load(Table(path=str(tmp_path / "t.csv"), split_column="s"))
+
+    assert data.words(100) == ["film", "bad", "good"]
+    assert data.split("test").ids.tolist() == [tokens.START, 4, tokens.UNKNOWN]
+
+
+def test_the_second_trial_does_not_tokenise_again(options, monkeypatch):
+    first = encoded.load(options)
+    monkeypatch.setattr(encoded, "words", lambda text: pytest.fail("tokenised again"))
+
+    again = encoded.load(options)
+
+    assert again == first
+    assert isinstance(again.split("train").ids, np.memmap)
+
+
+def test_other_content_is_encoded_anew_and_an_equal_copy_elsewhere_is_not(options, table, tmp_path):
+    first = encoded.load(options)
+    copy = tmp_path / "elsewhere.csv"
+    copy.write_bytes(table.read_bytes())
+    other = write_table(tmp_path / "other.csv", seed=1)
+
+    assert encoded.load(Table(path=str(copy))).digest == first.digest
+    assert encoded.load(Table(path=str(other))).digest != first.digest
+    assert encoded.load(Table(path=str(table), limit=50)).digest != first.digest
+
+
+def test_a_file_that_changes_in_place_is_noticed(options, table):
+    first = encoded.load(options)
+    write_table(table, seed=1)
+    os.utime(table, ns=(1, 1))
+
+    assert encoded.load(options).digest != first.digest
+
+
+def test_a_limit_holds_for_every_split_and_keeps_the_classes(home, table):
+    data = encoded.load(Table(path=str(table), limit=10))
+
+    assert [np.bincount(data.split(name).labels).tolist() for name in ("train", "validation", "test")] == [[5, 5]] * 3
+
+
+def test_a_damaged_cache_is_made_anew(options):
+    data = encoded.load(options)
+    before = data.split("train").ids.copy()
+    path = data.folder / "train.ids.npy"
+    path.write_bytes(path.read_bytes()[:-8])
+
+    np.testing.assert_array_equal(encoded.load(options).split("train").ids, before)
+
+
+def test_a_failure_while_writing_leaves_nothing_behind(options, home, monkeypatch):
+    monkeypatch.setattr(encoded, "encode", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        encoded.load(options)
+
+    assert not [path for path in (home / "outputs" / ".cache").iterdir() if path.is_dir()]
+
+
+def test_every_corpus_is_in_the_one_dict():
+    assert set(corpora.CORPORA) == {"movie_reviews", "aclimdb", "keras_imdb", "table"}

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.identity import NOT_IN_IDENTITY, digest, identity
+from src.settings import Settings, edited
+
+CHANGES = {
+    "padding": "equal",
+    "bucketing": False,
+    "padding_side": "pre",
+    "truncation": "post",
+    "max_length": 7,
+    "vocab_size": 7,
+    "encoding": "onehot",
+    "masking": False,
+    "cell": "gru",
+    "depth": 2,
+    "bidirectional": True,
+    "units": 7,
+    "embedding_dim": 7,
+    "readout": "max_state",
+    "head": "softmax",
+    "initial_state": "learned",
+    "optimizer": "sgd",
+    "learning_rate": 0.5,
+    "batch_size": 7,
+    "epochs": 7,
+    "dropout": 0.5,
+    "clip_norm": 1.0,
+    "jit_compile": True,
+    "seed": 7,
+    "evaluate_every": 7,
+}
+ONE_VALUE = {"task", "implementation"}  # nothing to change them to yet
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_every_key_that_decides_the_result_changes_the_identity(key):
+    assert identity(edited(Settings(), {key: CHANGES[key]}), data_digest="d") != identity(Settings(), data_digest="d")
+
+
+def test_every_key_is_either_in_the_identity_or_named_as_left_out():
+    assert set(Settings.model_fields) == set(CHANGES) | ONE_VALUE | NOT_IN_IDENTITY
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("study", "x"),
+        ("tracking.every_n_batches", 9),
+        ("tracking.histograms", False),
+        ("rerun", True),
+        ("plan_only", True),
+        ("plan.threshold", 0.5),
+    ],
+)
+def test_what_only_names_or_records_keeps_the_identity(key, value):
+    assert identity(edited(Settings(), {key: value}), data_digest="d") == identity(Settings(), data_digest="d")
+
+
+def test_other_data_are_another_trial():
+    assert identity(Settings(), data_digest="d") != identity(Settings(), data_digest="e")
+
+
+@given(st.dictionaries(st.text(), st.one_of(st.integers(), st.booleans(), st.text(), st.none())))
+def test_a_digest_does_not_depend_on_the_order_of_keys(values):
+    assert digest(values) == digest(dict(reversed(values.items())))

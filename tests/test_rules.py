@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+
+from src.rules import normalise, refusals, required_mb
+from src.settings import Settings, edited
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "used"),
+    [
+        ({"padding": "dataset"}, "bucketing", False),
+        ({"padding": "equal"}, "bucketing", False),
+        ({"padding": "equal", "padding_side": "pre"}, "padding_side", "post"),
+        ({"bucketing": False, "batch_size": 1, "padding_side": "pre"}, "padding_side", "post"),
+        ({"max_length": None, "truncation": "remove"}, "truncation", "pre"),
+        ({"encoding": "onehot", "embedding_dim": 8}, "embedding_dim", 64),
+        ({"readout": "mean_logit"}, "readout", "mean_state"),
+    ],
+)
+def test_a_toggle_without_effect_is_normalised_and_says_why(changes, key, used):
+    settings, reasons = normalise(edited(Settings(), changes))
+
+    assert getattr(settings, key) == used
+    assert [change.key for change in reasons].count(key) == 1
+    assert all(change.reason in str(change) for change in reasons)
+
+
+def test_what_has_an_effect_is_left_alone():
+    assert normalise(Settings()) == (Settings(), [])
+
+
+def test_normalising_twice_changes_nothing_more():
+    once, _ = normalise(edited(Settings(), {"padding": "dataset", "encoding": "onehot", "embedding_dim": 3}))
+
+    assert normalise(once) == (once, [])
+
+
+def test_more_than_two_classes_get_one_unit_each():
+    settings, reasons = normalise(Settings(), classes=3)
+
+    assert settings.head == "softmax"
+    assert "one output unit cannot tell 3 classes apart" in str(reasons[0])
+
+
+def test_a_onehot_batch_larger_than_memory_is_refused_with_its_megabytes():
+    reasons = refusals(edited(Settings(), {"encoding": "onehot"}), available_mb=1_000)
+
+    assert len(reasons) == 1
+    assert "needs about" in reasons[0]
+    assert "MB, and 1,000 MB are free; set encoding=embedding" in reasons[0]
+
+
+def test_the_default_trial_fits_a_laptop():
+    assert refusals(Settings(), available_mb=2_000) == []
+
+
+def test_the_data_know_the_length_where_the_settings_do_not():
+    unlimited = edited(Settings(), {"max_length": None, "encoding": "onehot"})
+
+    assert refusals(unlimited, available_mb=2_000) == []
+    assert refusals(unlimited, longest=2_474, available_mb=2_000) != []
+
+
+def test_required_memory_grows_with_what_is_kept():
+    assert required_mb(Settings(), steps=200) < required_mb(edited(Settings(), {"depth": 3}), steps=200)
+    assert 1_500 < required_mb(edited(Settings(), {"encoding": "onehot"}), steps=200) < 2_500  # measured: 1.9 GB
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": {"name": "table"}}, "data=table needs to know where the data are; add data.path="),
+        ({"data": {"name": "aclimdb"}}, "data=aclimdb needs to know"),
+        ({"tracking": {"name": "offline", "uri": "x"}}, "tracking=offline writes to no store"),
+    ],
+)
+def test_what_is_missing_is_said(changes, message):
+    assert message in refusals(Settings.model_validate(changes))[0]

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import pydantic
+import pytest
+from omegaconf import OmegaConf
+
+from src.settings import (
+    GROUPS,
+    TOGGLES,
+    Settings,
+    SettingsError,
+    allowed,
+    as_typed,
+    checked,
+    differences,
+    edited,
+    from_hydra,
+    group_schema,
+    label,
+    schema,
+    unknown_key,
+)
+
+
+def composed(**changes):
+    return OmegaConf.create({**Settings().model_dump(), "hydra": {"job": "???"}, **changes})
+
+
+def test_defaults_pass_through_hydra_unchanged():
+    assert from_hydra(composed()) == Settings()
+
+
+def test_settings_cannot_be_written_to():
+    with pytest.raises(pydantic.ValidationError):
+        Settings().cell = "gru"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cell": "foo"}, "cell: got 'foo'; allowed: one of simple_rnn, gru, lstm. Try cell=lstm"),
+        ({"cell": "grv"}, "Try cell=gru"),
+        ({"masking": 1}, "masking: got 1; allowed: true or false. Try masking=true"),
+        ({"masking": "true"}, "masking: got 'true'; allowed: true or false"),
+        ({"units": 0}, "units: got 0; allowed: an integer from 1 to 65,536. Try units=64"),
+        ({"units": 1.5}, "units: got 1.5; allowed: an integer"),
+        ({"units": None}, "units: got None"),
+        ({"max_length": 1}, "allowed: an integer from 2 to 100,000 or null"),
+        ({"dropout": 1.0}, "dropout: got 1.0; allowed: a number from 0 to below 1"),
+        ({"dropout": -5}, "dropout: got -5"),
+        ({"learning_rate": float("nan")}, "learning_rate: got nan; allowed: a number above 0 to 1,000"),
+        ({"learning_rate": 0.0}, "learning_rate: got 0.0"),
+        ({"clip_norm": 0}, "clip_norm: got 0; allowed: a number above 0 or null"),
+        ({"seed": -1}, "seed: got -1"),
+        ({"vocab_size": 4}, "vocab_size: got 4"),
+        ({"study": "../../x"}, "study: got '../../x'; allowed: a text of a-z, 0-9, _ and -"),
+        ({"study": "a/b"}, "study: got 'a/b'"),
+        ({"study": ".cache"}, "study: got '.cache'"),
+        ({"study": "x\n"}, "study: got"),
+        ({"maskin": True}, "unknown key 'maskin': did you mean masking=true?"),
+        ({"data": {"name": "movie_reviews", "limit": None, "path": "x"}}, "unknown key 'data.path'"),
+        ({"data": {"name": "movie_reviews", "limit": 0}}, "data.limit: got 0"),
+        ({"data": None}, "data must be chosen as a whole"),
+        ({"data": "table"}, "data must be chosen as a whole"),
+        ({"tracking": {**Settings().tracking.model_dump(), "every_n_batches": 0}}, "tracking.every_n_batches: got 0"),
+        ({"plan": {"threshold": 1.5}}, "plan.threshold: got 1.5"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_what_is_allowed(changes, message):
+    with pytest.raises(SettingsError) as caught:
+        from_hydra(composed(**changes))
+
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) <= 2
+
+
+@pytest.mark.parametrize("key", [*TOGGLES, "study", "tracking", "plan"])
+def test_a_removed_key_is_refused(key):
+    cfg = composed()
+    del cfg[key]
+
+    with pytest.raises(SettingsError, match=f"{key}.* was removed|{key} must be chosen"):
+        from_hydra(cfg)
+
+
+def test_an_interpolation_that_leads_nowhere_is_refused():
+    with pytest.raises(SettingsError, match="cell: Interpolation key 'nowhere' not found"):
+        from_hydra(composed(cell="${nowhere}"))
+
+
+def test_a_study_may_be_a_number():
+    assert checked({"study": 2024}).study == "2024"
+
+
+def test_an_edit_changes_the_key_and_nothing_else():
+    changed = edited(Settings(), {"cell": "gru", "data.limit": 10})
+
+    assert (changed.cell, changed.data.limit) == ("gru", 10)
+    assert changed.model_copy(update={"cell": "lstm", "data": Settings().data}) == Settings()
+
+
+@pytest.mark.parametrize("key", ["maskin", "data.path", "data.limit.x", "nothing.at.all"])
+def test_an_edit_of_an_unknown_key_is_refused(key):
+    with pytest.raises(SettingsError, match="unknown key"):
+        edited(Settings(), {key: 1})
+
+
+def test_differences_are_toggles_only_and_without_the_seed():
+    changed = edited(Settings(), {"cell": "gru", "seed": 3, "study": "x", "data.limit": 5})
+
+    assert differences(changed) == {"cell": "gru", "data.limit": 5}
+    assert label(differences(changed)) == "data.limit=5 cell=gru"
+
+
+def test_a_different_group_choice_is_named_by_its_choice():
+    other = checked({"data": {"name": "table", "path": "x.csv"}})
+
+    assert label(differences(other)).startswith("data=table")
+
+
+def test_every_setting_is_documented_and_says_what_is_allowed():
+    for name, field in Settings.model_fields.items():
+        assert field.description
+        assert name in ("tracking", "plan", "task", "data") or allowed(name)
+
+
+def test_schemas_hold_every_default():
+    groups = {group: group_schema(group, next(iter(choices))) for group, choices in GROUPS.items()}
+
+    assert checked({**schema(), **groups}) == Settings()
+
+
+def test_values_are_written_as_hydra_reads_them():
+    assert [as_typed(value) for value in (None, True, False, 1e-3, "x", 0, 1)] == ["null", "true", "false", "0.001", "x", "0", "1"]
+
+
+def test_the_nearest_key_is_proposed_only_where_one_is_near():
+    assert "learning_rate=0.001" in str(unknown_key("learn_rate"))
+    assert "nothing is called like it" in str(unknown_key("zzzz"))
