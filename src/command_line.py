@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from hydra.errors import MissingConfigException, OverrideParseException
 
-from src.settings import GROUPS, Settings, Table, allowed, as_typed, unknown_key
+from src.settings import GROUPS, Plan, Settings, Table, Tracking, allowed, as_typed, unknown_key
 
 EXAMPLES = """\
 Trains recurrent sequence models, one trial for every combination of toggles, and records each in MLflow and TensorBoard.
@@ -25,17 +26,18 @@ def help_text() -> str:
     lines = [EXAMPLES, "Toggles and settings (key=default):"]
     for name, field in Settings.model_fields.items():
         if name in GROUPS:
-            default = next(iter(GROUPS[name]))
-            lines.append(_row(f"{name}={default}", f"{field.description}: {allowed(name)}"))
-        elif hasattr(field.default, "model_fields"):
-            for inner, part in type(field.default).model_fields.items():
-                lines.append(_row(f"{name}.{inner}={as_typed(part.default)}", f"{part.description}: {allowed(f'{name}.{inner}')}"))
-        else:
-            lines.append(_row(f"{name}={as_typed(field.default)}", f"{field.description}: {allowed(name)}"))
-    lines.append("\nKeys of data=table and, where they apply, of the other corpora:")
-    for inner, part in Table.model_fields.items():
-        if inner != "name":
-            lines.append(_row(f"data.{inner}={as_typed(part.default)}", f"{part.description}: {allowed(f'data.{inner}')}"))
+            lines.append(_row(name, next(iter(GROUPS[name])), field.description))
+        elif name != "plan":
+            lines.append(_row(name, field.default, field.description))
+    for title, section, kind in (
+        ("Tracking:", "tracking", Tracking),
+        ("The study:", "plan", Plan),
+        ("data=table and, where they apply, the other corpora:", "data", Table),
+    ):
+        lines.append(f"\n{title}")
+        lines += [
+            _row(f"{section}.{name}", field.default, field.description) for name, field in kind.model_fields.items() if name != "name"
+        ]
     lines.append("\nkey=a,b and key=range(0,8) sweep; --cfg job shows the composed configuration; --hydra-help has Hydra's own flags.")
     return "\n".join(lines)
 
@@ -67,5 +69,5 @@ def explain(error: Exception) -> str:
     return str(unknown_key(unknown[1])) if unknown else text.splitlines()[0] if text else type(error).__name__
 
 
-def _row(key: str, text: str) -> str:
-    return f"  {key:<30} {text}"
+def _row(key: str, default: Any, description: str | None) -> str:
+    return f"  {f'{key}={as_typed(default)}':<30} {description}: {allowed(key)}"

@@ -8,6 +8,7 @@ import sys
 os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come through as they are; `main` turns them into one or two lines
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -28,10 +29,15 @@ def _trial(cfg: DictConfig) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns 0, 1 if a trial failed, 2 for what was typed wrong, 130 if stopped."""
-    sys.argv[1:] = sys.argv[1:] if arguments is None else arguments
-    if {"-h", "--help"} & set(sys.argv[1:]):
+    given = sys.argv[1:] if arguments is None else arguments
+    if {"-h", "--help"} & set(given):
         print(command_line.help_text())
         return 0
+    sys.argv[1:] = [word for word in given if word not in ("-m", "--multirun")]  # implied, and Hydra wants it first or last
+    _, unknown = get_args_parser().parse_known_args(sys.argv[1:])
+    if unknown:
+        print(f"error: unknown flag {unknown[0]!r}; `python -m src.run --help` shows what there is", file=sys.stderr)
+        return 2
     store = ConfigStore.instance()
     store.store(name="schema", node=settings.schema())
     for group, choices in settings.GROUPS.items():

@@ -166,7 +166,7 @@ def from_hydra(cfg: DictConfig) -> Settings:
     Raises:
       SettingsError: an unknown or removed key, a wrong type, or an impossible value.
     """
-    ours = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    ours = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     try:
         values = typing.cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True, throw_on_missing=True))
     except OmegaConfBaseException as error:
@@ -213,16 +213,14 @@ def edited(settings: Settings, changes: dict[str, Any]) -> Settings:
     return checked(values)
 
 
-def differences(settings: Settings, reference: Settings | None = None) -> dict[str, Any]:
-    """Returns the toggles (dotted key → value), the seed left out, in which settings differ from a reference.
+def differences(settings: Settings) -> dict[str, Any]:
+    """Returns the toggles (dotted key → value), the seed left out, that are not at their default.
 
-    Args:
-      settings: whose toggles.
-      reference: compared with; the defaults if left out.
+    The options of a corpus are compared with the defaults of that corpus.
     """
-    ours, theirs = _flat(settings.model_dump()), _flat((reference or Settings()).model_dump())
-    kept = {key: value for key, value in ours.items() if key.split(".")[0] in TOGGLES and key != "seed"}
-    return {key.removesuffix(".name"): value for key, value in kept.items() if theirs.get(key) != value}
+    defaults = _flat(Settings(data=type(settings.data)()).model_dump()) | {"data.name": Settings().data.name}
+    ours = {key: value for key, value in _flat(settings.model_dump()).items() if key.split(".")[0] in TOGGLES and key != "seed"}
+    return {key.removesuffix(".name"): value for key, value in ours.items() if defaults[key] != value}
 
 
 def label(values: dict[str, Any]) -> str:
@@ -295,8 +293,9 @@ def _example(key: str) -> str:
 
 
 def _choices(field: FieldInfo | None) -> list[str]:
-    is_choice = field is not None and typing.get_origin(field.annotation) is Literal
-    return [str(choice) for choice in typing.get_args(field.annotation)] if field is not None and is_choice else []
+    if field is None or typing.get_origin(field.annotation) is not Literal:
+        return []
+    return list(map(str, typing.get_args(field.annotation)))
 
 
 def _words(annotation: Any, metadata: list[Any]) -> str:
@@ -318,7 +317,9 @@ def _words(annotation: Any, metadata: list[Any]) -> str:
 def _range(metadata: list[Any]) -> str:
     bounds = {"ge": " from {:,}", "gt": " above {:,}", "le": " to {:,}", "lt": " to below {:,}"}
     kinds = {"ge": annotated_types.Ge, "gt": annotated_types.Gt, "le": annotated_types.Le, "lt": annotated_types.Lt}
-    return "".join(text.format(getattr(part, bound)) for bound, text in bounds.items() for part in metadata if isinstance(part, kinds[bound]))
+    return "".join(
+        text.format(getattr(part, bound)) for bound, text in bounds.items() for part in metadata if isinstance(part, kinds[bound])
+    )
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -98,7 +98,7 @@ def run(settings: Settings, *, workers: int = 1) -> str:
             _log.error("%s", error)
             return FAILED
         finally:
-            follower.update()
+            follower.update(is_last=True)
 
 
 def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, workers: int) -> str:

@@ -28,7 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def review(words: list[str], rng: np.random.Generator, *, length: int) -> str:
     """A text that a small network learns to classify: some telling words among plain ones."""
-    return " ".join([*rng.choice(words, 3), *rng.choice(PLAIN, length)])
+    return " ".join([*rng.choice(PLAIN, length), *rng.choice(words, 3)])
 
 
 def write_table(path: Path, *, rows: int = 200, classes: int = 2, seed: int = 0) -> Path:
@@ -51,6 +51,10 @@ def table(tmp_path: Path) -> Path:
 @pytest.fixture
 def tiny(table: Path) -> list[str]:
     """Overrides of a trial that trains in a few seconds."""
+    return tiny_trial(table)
+
+
+def tiny_trial(table: Path) -> list[str]:
     return ["data=table", f"data.path={table}", "max_length=20", "vocab_size=40", "units=4", "embedding_dim=4", "batch_size=16", "epochs=2"]
 
 

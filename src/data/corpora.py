@@ -275,8 +275,7 @@ class _ArraysOnly(pickle.Unpickler):
 def _array_of_lists(archive: Path, name: str) -> np.ndarray:
     with zipfile.ZipFile(archive) as members, members.open(f"{name}.npy") as file:
         version = np.lib.format.read_magic(file)
-        read_header: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        dtype = read_header(file)[2]
+        dtype = getattr(np.lib.format, "read_array_header_1_0" if version == (1, 0) else "read_array_header_2_0")(file)[2]
         if dtype.hasobject:
             return np.asarray(_ArraysOnly(file).load())
     with np.load(archive, allow_pickle=False) as arrays:

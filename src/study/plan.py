@@ -59,16 +59,19 @@ def rows(
     Raises:
       SettingsError: a value that no combination allows.
     """
+    cells = DESIGNS["grid"]({key: [level.text for level in several] for key, several in levels.items()})
+    value_of = {level.text: level.value for several in levels.values() for level in several}
     composed: dict[tuple[str, ...], Settings] = {}
-    found: list[Row] = []
-    for cell in DESIGNS["grid"]({key: [level.text for level in several] for key, several in levels.items()}):
-        value_of = {level.text: level.value for several in levels.values() for level in several}
+    checked = []
+    for cell in cells:  # all of them before any data are read: a typing error is answered at once
         choices = tuple(text for key, text in cell.items() if key in groups)
         if choices not in composed:
             composed[choices] = compose([*fixed, *choices])
-        settings = edited(composed[choices], {key: value_of[text] for key, text in cell.items() if key not in groups})
-        trial, dropped = _prepared(settings)
+        checked.append(edited(composed[choices], {key: value_of[text] for key, text in cell.items() if key not in groups}))
+    found: list[Row] = []
+    for cell, settings in zip(cells, checked, strict=True):
         name = label({key: value_of[text] for key, text in cell.items()}) or "defaults"
+        trial, dropped = _prepared(settings)
         found.append(Row(name, not found, [*fixed, *cell.values()], trial, dropped))
     return found
 

@@ -54,11 +54,12 @@ def run(found: Sequence[Row], *, launch: Callable[[dict[str, list[str]], str], N
     _write_plan(found, store, settings.study)
     status = "KILLED"
     try:
+        before = [_attempt_id(row) for row in todo]
         if todo:
             launch({row.trial.identity: row.overrides for row in todo if row.trial}, settings.study)
         if settings.rerun and store:
             _supersede(todo, done, store)
-        failed = [row for row in todo if row.trial and journal.status(journal.last_attempt(row.trial.folder)) != journal.FINISHED]
+        failed = [row for row, old in zip(todo, before, strict=True) if _attempt_id(row) == old or _status(row) != journal.FINISHED]
         status = "FAILED" if failed else "FINISHED"
     except KeyboardInterrupt:
         console.print("\nStopped. What was recorded is kept; type the same command again to go on.", highlight=False, soft_wrap=True)
@@ -70,6 +71,15 @@ def run(found: Sequence[Row], *, launch: Callable[[dict[str, list[str]], str], N
     if failed:
         console.print(table.failures(failed), markup=False, highlight=False, soft_wrap=True)
         raise TrialsFailed
+
+
+def _attempt_id(row: Row) -> str | None:
+    attempt = journal.last_attempt(row.trial.folder) if row.trial else []
+    return str(attempt[0].record.detail["attempt"]) if attempt else None
+
+
+def _status(row: Row) -> str | None:
+    return journal.status(journal.last_attempt(row.trial.folder)) if row.trial else None
 
 
 def _settings(row: Row) -> Settings:

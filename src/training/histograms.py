@@ -16,7 +16,9 @@ def histogram(values: np.ndarray) -> dict[str, Any]:
     flat = flat[np.isfinite(flat)]
     if not len(flat):
         flat = np.zeros(1)
-    counts, edges = np.histogram(flat, bins=BINS)
+    low, high = flat.min(), flat.max()
+    room = max(0.0, 1e-6 * max(abs(low), abs(high), 1.0) - (high - low))  # bins of equal numbers need some width
+    counts, edges = np.histogram(flat, bins=BINS, range=(low - room, high + room))
     return {
         "min": float(flat.min()),
         "max": float(flat.max()),

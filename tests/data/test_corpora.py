@@ -177,7 +177,12 @@ def test_a_group_is_never_divided(tmp_path):
         ("t.jsonl", b'{"text": "a", "label": 1}\n[1]\n', {}, "t.jsonl, row 2: got '[1]'; every row must be a JSON object"),
         ("t.jsonl", b'{"text": "a", "label": 1}\n\xff\n', {}, "t.jsonl, line 2: byte 0xff"),
         ("t.parquet", b"nonsense", {}, "t.parquet: cannot be read"),
-        ("t.csv", b"text,label,s\na,1,train\nb,0,dev\n", {"split_column": "s"}, "t.csv, row 2: s is 'dev'; allowed: train, validation, test"),
+        (
+            "t.csv",
+            b"text,label,s\na,1,train\nb,0,dev\n",
+            {"split_column": "s"},
+            "t.csv, row 2: s is 'dev'; allowed: train, validation, test",
+        ),
         ("t.csv", b"text,label\na,1\nb,0\n", {}, "the rarest class has 1 rows"),
         ("t.csv", b"text,label\na,1\n", {"test_path": "x"}, "data.validation_path and data.test_path go together"),
         ("t.csv", b"text,label,s\na,1,1\n", {"split_column": "s", "group_column": "s"}, "two ways to divide"),

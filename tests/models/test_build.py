@@ -143,7 +143,9 @@ def test_another_seed_gives_other_weights_and_the_same_seed_the_same():
 def test_the_two_directions_and_the_layers_start_with_different_weights():
     layer = build(bidirectional=True, depth=2)
 
-    kernels = [weight for name in ("recurrent_1", "recurrent_2") for weight in layer.get_layer(name).get_weights() if weight.shape == (H, 4 * H)]
+    kernels = [
+        weight for name in ("recurrent_1", "recurrent_2") for weight in layer.get_layer(name).get_weights() if weight.shape == (H, 4 * H)
+    ]
     assert len({kernel.tobytes() for kernel in kernels}) == 4
 
 
@@ -186,7 +188,9 @@ def test_cudnn_is_never_asked_for_a_mask_it_cannot_take():
     assert build(padding_side="post").get_layer("recurrent_1").use_cudnn == "auto"
 
 
-@pytest.mark.parametrize("changes", [{}, {"encoding": "onehot", "bidirectional": True, "initial_state": "learned", "readout": "mean_probability"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"encoding": "onehot", "bidirectional": True, "initial_state": "learned", "readout": "mean_probability"}]
+)
 @pytest.mark.filterwarnings("ignore:__array__")
 def test_a_saved_model_reloads_with_its_layers_and_mask(changes, tmp_path):
     model = randomised(build(**changes))

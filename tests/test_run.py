@@ -1,0 +1,297 @@
+"""The whole way, through the command line that a user types."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from src import paths, predict, run, sync
+from src.artifacts import Artifacts
+from src.paths import REPOSITORY
+from src.settings import TOGGLES
+from src.tracking import journal
+from src.trial import prepare
+from tests.conftest import tiny_trial, write_table
+
+pytestmark = pytest.mark.training
+
+METRICS = {
+    "train/loss",
+    "train/accuracy",
+    "time/batch_ms",
+    "val/loss",
+    "val/accuracy",
+    "test/loss",
+    "test/accuracy",
+    "time/batch_ms_median",
+    "time/batch_ms_p10",
+    "time/batch_ms_p90",
+    "time/epoch_s",
+    "time/train_s",
+    "time/trace_s",
+    "time/tokens_per_s",
+    "data/padding_fraction",
+    "data/batches_per_epoch",
+    "data/traces",
+    "model/parameters",
+    "memory/peak_mb",
+}
+TAGS = {
+    f"ablation.{name}" for name in "kind study variant identity data weights batches kernel workers health git_commit git_dirty".split()
+}
+
+
+def trials(study="adhoc", uri=None):
+    client = MlflowClient(uri or paths.default_tracking_uri())
+    experiment = client.get_experiment_by_name(study)
+    return client, client.search_runs([experiment.experiment_id], "tags.`ablation.kind` = 'trial'", order_by=["attributes.start_time ASC"])
+
+
+def command(*overrides):
+    return [sys.executable, "-m", "src.run", *overrides]
+
+
+def test_four_trials_from_the_command_line_are_recorded_as_the_contract_says(home, tiny):
+    done = subprocess.run(
+        command("-m", "masking=true,false", "cell=lstm,gru", *tiny[:-1], "epochs=8", "learning_rate=0.02", "evaluate_every=5"),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    for line in (
+        "masking=true cell=lstm (reference)",
+        "masking=false cell=gru",
+        "test accuracy",
+        "Next:",
+        "mlflow ui",
+        "tensorboard --logdir",
+    ):
+        assert line in done.stdout
+    client, runs = trials()
+    assert [run.info.status for run in runs] == ["FINISHED"] * 4
+    assert {(run.data.params["masking"], run.data.params["cell"]) for run in runs} == {
+        (m, c) for m in ("true", "false") for c in ("lstm", "gru")
+    }
+    (study,) = client.search_runs([runs[0].info.experiment_id], "tags.`ablation.kind` = 'study'")
+    assert study.info.status == "FINISHED"
+    plan = json.loads((home / "outputs" / "adhoc" / "plan.json").read_text(encoding="utf-8"))
+    assert [row["role"] for row in plan[0]["rows"]] == ["reference", "variant", "variant", "variant"]
+    assert {row["identity"] for row in plan[0]["rows"]} == {run.data.tags["ablation.identity"] for run in runs}
+    for one in runs:
+        assert set(one.data.metrics) >= METRICS
+        assert set(one.data.metrics) - METRICS <= {"steps_to/val_accuracy_0.80"}
+        assert set(one.data.tags) >= TAGS
+        assert set(one.data.params) == set(TOGGLES)
+        assert one.data.tags["mlflow.parentRunId"] == study.info.run_id
+        assert {file.path for file in client.list_artifacts(one.info.run_id)} == set(Artifacts.names)
+        steps = [metric.step for metric in client.get_metric_history(one.info.run_id, "train/loss")]
+        assert steps == list(range(1, len(steps) + 1))
+        folder = home / "outputs" / "adhoc" / one.data.tags["ablation.identity"]
+        assert len(pd.read_parquet(folder / "steps.parquet")) == len(steps)
+        assert list(folder.glob("*/events.out.tfevents.*"))
+    masked = next(run for run in runs if run.data.tags["ablation.variant"].count("masking") == 0 and run.data.params["cell"] == "lstm")
+    assert masked.data.metrics["test/accuracy"] > 0.9
+    assert masked.data.metrics["steps_to/val_accuracy_0.80"] > 0
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A home with one finished trial in it, made once."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ABLATION_HOME", str(folder / "home"))
+        assert run.main(tiny_trial(write_table(folder / "table.csv"))) == 0
+    return folder / "home"
+
+
+@pytest.fixture
+def finished(trained, home, capsys):
+    """A finished trial: its MLflow run and folder, in a home of its own."""
+    shutil.copytree(trained, home, dirs_exist_ok=True)
+    _, (one,) = trials()
+    return one, home / "outputs" / "adhoc" / one.data.tags["ablation.identity"]
+
+
+def numbers(one):
+    return {key: value for key, value in one.data.metrics.items() if not key.startswith(("time/", "memory/"))}
+
+
+def test_the_same_seed_gives_the_same_metrics_twice_bit_for_bit_and_another_seed_others(finished, tiny, capsys):
+    run.main([*tiny, "rerun=true"])
+    run.main([*tiny, "seed=1"])
+
+    _, (first, again, other) = trials()
+    assert numbers(first) == numbers(again)
+    assert first.data.tags["ablation.weights"] == again.data.tags["ablation.weights"] != other.data.tags["ablation.weights"]
+    assert numbers(first)["test/loss"] != numbers(other)["test/loss"]
+    assert first.data.tags["ablation.superseded"] == "true" and "ablation.superseded" not in again.data.tags
+
+
+def test_what_is_finished_is_not_trained_again(finished, tiny, capsys):
+    assert run.main([*tiny]) == 0
+
+    out = capsys.readouterr().out
+    assert "1 of them are done already; rerun=true trains them again." in out
+    assert len(trials()[1]) == 1
+    assert f"{finished[0].data.metrics['test/accuracy']:.4f}" in out
+
+
+def test_the_reloaded_model_gives_the_same_test_accuracy(finished):
+    one, folder = finished
+    trained = Artifacts(folder).load()
+    prepared = prepare(trained.settings)
+    stored = pd.read_parquet(folder / "test_probabilities.parquet")
+
+    from src.tasks import sentiment
+
+    texts = prepared.data.split("test")
+    problem = sentiment.problem(trained.settings, prepared.data)
+    chance = np.zeros(len(texts.labels), np.float32)
+    for ids, _, rows in problem.batches["test"](np.arange(len(texts.labels))):
+        chance[rows.numpy()] = 1 / (1 + np.exp(-np.asarray(trained.model(ids))[:, 0]))
+    np.testing.assert_allclose(chance, stored["probability_1"], atol=1e-6)
+    assert ((chance > 0.5) == texts.labels).mean() == one.data.metrics["test/accuracy"]
+
+
+def test_predict_takes_a_folder_an_identity_or_a_run_id_and_a_file(finished, tmp_path, capsys):
+    one, folder = finished
+    (tmp_path / "texts.txt").write_text("the film was wonderful\n\nawful plot\n", encoding="utf-8")
+    answers = []
+    capsys.readouterr()
+    for name in (str(folder), folder.name, folder.name[:6], one.info.run_id):
+        assert predict.main([name, "--file", str(tmp_path / "texts.txt")]) == 0
+        answers.append(capsys.readouterr().out)
+
+    assert len(set(answers)) == 1 and len(answers[0].splitlines()) == 2
+    assert answers[0].split("\t")[0] in ("good", "bad")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense!", "x"], "RUN: got 'nonsense!'"),
+        (["abcdef", "x"], "no finished trial 'abcdef'"),
+        (["abcdef"], "no text; give one in quotes"),
+        (["abcdef", "--file", "gone.txt"], "gone.txt: No such file"),
+    ],
+)
+def test_predict_says_what_is_wrong(home, capsys, arguments, message):
+    assert predict.main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_text_without_words_is_refused(finished, capsys):
+    assert predict.main([finished[1].name, "fine", "?!"]) == 2
+    assert "text 2 has no words" in capsys.readouterr().err
+
+
+def test_three_classes_of_a_users_own_table_train_with_nothing_but_a_path(home, tmp_path, capsys):
+    path = write_table(tmp_path / "mine.csv", rows=600, classes=3)
+
+    assert run.main(["data=table", f"data.path={path}", "epochs=6", "learning_rate=0.02", "units=8", "embedding_dim=8"]) == 0
+
+    _, (one,) = trials()
+    assert one.data.params["head"] == "softmax"
+    assert one.data.metrics["test/accuracy"] > 0.9
+    assert "head=sigmoid has no effect here and counts as softmax: one output unit cannot tell 3 classes apart" in capsys.readouterr().out
+
+
+def test_truncation_that_removes_everything_is_a_failed_trial_that_says_why(home, tiny, capsys):
+    assert run.main([*tiny, "truncation=remove", "max_length=2"]) == 1
+
+    out = capsys.readouterr().out
+    assert "table.csv: truncation=remove with max_length=2 leaves no training example; the shortest has" in out
+    assert "log: " in out
+
+
+def test_a_failing_trial_does_not_stop_the_others_and_is_listed(home, tiny, capsys):
+    assert run.main(["-m", *tiny, "max_length=2,20", "truncation=remove,pre"]) == 1
+
+    out = capsys.readouterr().out
+    assert "1 trial did not finish:" in out
+    assert sorted(one.info.status for one in trials()[1]) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]
+
+
+def test_a_diverging_trial_is_failed_with_its_step_and_keeps_what_it_recorded(home, tiny, capsys):
+    assert run.main([*tiny, "optimizer=adamw", "learning_rate=1000", "epochs=30"]) == 1
+
+    _, (one,) = trials()
+    assert one.info.status == "FAILED"
+    assert one.data.tags["ablation.health"] == "diverged"
+    assert "is not finite at step" in one.data.tags["ablation.error"]
+    assert one.data.metrics["train/loss"] != 0
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 130), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_stopped_trial_is_killed_and_typing_the_command_again_finishes_it(home, tiny, capsys, sent, code):
+    process = subprocess.Popen(command(*tiny, "epochs=2000"), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    steps = 0
+    for _ in range(600):
+        books = list((home / "outputs" / "adhoc").glob(f"*/{journal.FILE}"))
+        steps = sum(1 for entry in journal.entries(books[0].parent) if entry.record.kind == "step") if books else 0
+        if steps > 20:
+            break
+        time.sleep(0.1)
+    process.send_signal(sent)
+
+    assert process.wait(timeout=60) == code
+    assert sync.main([]) == 0
+    (killed,) = trials()[1]
+    assert killed.info.status == "KILLED"
+    client = MlflowClient(paths.default_tracking_uri())
+    recorded = [metric.step for metric in client.get_metric_history(killed.info.run_id, "train/loss")]
+    assert len(recorded) >= steps and recorded == list(range(1, len(recorded) + 1))
+
+
+def test_offline_trials_are_sent_later_once(home, tiny, capsys):
+    assert run.main([*tiny, "tracking=offline"]) == 0
+    assert not (home / "mlflow.db").exists()
+    assert "python -m src.sync" in capsys.readouterr().out
+
+    assert sync.main(["adhoc"]) == 0
+    _, (one,) = trials()
+    assert one.info.status == "FINISHED"
+    capsys.readouterr()
+    assert sync.main([]) == 0
+    assert "adhoc: 0 records sent" in capsys.readouterr().out
+
+
+def test_a_server_that_is_away_does_not_stop_a_study(home, tiny, capsys, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    assert run.main([*tiny, "tracking.uri=http://127.0.0.1:9"]) == 0
+
+    assert "warning: MLflow cannot be used now" in capsys.readouterr().out
+    assert sync.main([]) == 0
+    assert trials()[1][0].info.status == "FINISHED"
+
+
+def test_sync_names_the_studies_there_are(finished, capsys):
+    assert sync.main(["nonsense"]) == 2
+    assert "no study 'nonsense'" in capsys.readouterr().err
+
+
+def test_the_journal_is_written_by_one_process_at_a_time(finished, tiny, capsys):
+    with journal.Journal(finished[1]):
+        assert run.main([*tiny, "rerun=true"]) == 1
+    assert "another process is training this trial" in capsys.readouterr().err
+
+
+def test_tracking_can_take_every_nth_step(home, tiny, capsys):
+    run.main([*tiny, "tracking.every_n_batches=4", "tracking.histograms=false"])
+
+    client, (one,) = trials()
+    steps = [metric.step for metric in client.get_metric_history(one.info.run_id, "time/batch_ms")]
+    assert steps == [4, 8, 12, 16, 20, 24]

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from src.settings import Settings, edited
+from src.tracking import tensorboard_replay
+from src.tracking.follow import Follower
+from src.tracking.journal import FAILED, FINISHED, Journal, end
+from src.tracking.mlflow_replay import Store
+from src.training.histograms import of_all
+from src.training.records import EVALUATION, HISTOGRAMS, START, STEP, Record
+
+
+def start(attempt="one"):
+    tags = {"ablation.kind": "trial", "ablation.identity": "cafe"}
+    return Record(
+        START, 0, detail={"attempt": attempt, "name": "cell=gru seed=0", "tags": tags, "params": {"cell": "gru", "clip_norm": None}}
+    )
+
+
+def step(number, *, is_sent=True):
+    metrics = {"train/loss": 1 / number, "train/accuracy": 0.5, "time/batch_ms": 3.0}
+    return Record(STEP, number, metrics, {"is_sent": is_sent, "gradient_norm": 2.0})
+
+
+def evaluation(number):
+    return Record(EVALUATION, number, {"val/accuracy": 0.7}, {"epoch": 1})
+
+
+def finish(number, *artifacts):
+    return end(step=number, status=FINISHED, metrics={"test/accuracy": 0.8}, tags={"ablation.health": "ok"}, artifacts=list(artifacts))
+
+
+@pytest.fixture
+def trial(home):
+    folder = home / "outputs" / "s" / "cafe"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def write(folder, *records):
+    with Journal(folder) as book:
+        for record in records:
+            book.append(record)
+
+
+def runs(store):
+    return store._search("tags.`ablation.kind` = 'trial'")
+
+
+def history(store, run, key):
+    return [(metric.step, metric.value) for metric in store.client.get_metric_history(run.info.run_id, key)]
+
+
+def test_mlflow_gets_the_journal_under_the_names_of_the_contract(trial):
+    (trial / "settings.json").write_text("{}", encoding="utf-8")
+    write(trial, start(), step(1), step(2, is_sent=False), step(3), evaluation(3), finish(3, "settings.json"))
+    store = Store(None, "s")
+
+    store.replay(trial)
+
+    (run,) = runs(store)
+    assert run.info.status == "FINISHED" and run.info.run_name == "cell=gru seed=0"
+    assert run.data.params == {"cell": "gru", "clip_norm": "null"}
+    assert history(store, run, "train/loss") == [(1, 1.0), (3, 1 / 3)]
+    assert history(store, run, "val/accuracy") == [(3, 0.7)]
+    assert run.data.metrics["test/accuracy"] == 0.8
+    assert run.data.tags["ablation.health"] == "ok"
+    assert run.data.tags["mlflow.parentRunId"] == store.study_run_id
+    assert [file.path for file in store.client.list_artifacts(run.info.run_id)] == ["settings.json"]
+
+
+def test_replaying_again_after_a_crash_anywhere_writes_nothing_twice(trial, home):
+    store = Store(None, "s")
+    write(trial, start(), *(step(number) for number in range(1, 6)))
+    store.replay(trial)
+    before = (trial / "mlflow.json").read_bytes()
+    write(trial, *(step(number) for number in range(6, 9)), finish(8))
+    store.replay(trial)
+
+    for forgotten in (before, b"{}", b"torn {"):
+        (trial / "mlflow.json").write_bytes(forgotten)
+        store.replay(trial)
+
+    (run,) = runs(store)
+    assert history(store, run, "train/loss") == [(number, 1 / number) for number in range(1, 9)]
+    with sqlite3.connect(home / "mlflow.db") as database:
+        assert database.execute("SELECT COUNT(*) FROM metrics WHERE run_uuid = ?", (run.info.run_id,)).fetchone() == (8 * 3 + 1,)
+
+
+def test_live_writing_and_one_late_replay_give_the_same(trial, home):
+    other = home / "outputs" / "t" / "cafe"
+    records = [start(), *(step(number) for number in range(1, 4)), evaluation(3), finish(3)]
+    live = Store(None, "s")
+    for record in records:
+        write(trial, record)
+        live.replay(trial)
+    write(other, *records)
+    late = Store(None, "t")
+    late.replay(other)
+
+    for key in ("train/loss", "val/accuracy", "test/accuracy"):
+        assert history(live, runs(live)[0], key) == history(late, runs(late)[0], key)
+
+
+def test_a_new_attempt_is_a_new_run_and_the_failed_one_stays(trial):
+    store = Store(None, "s")
+    write(trial, start("one"), step(1), end(step=1, status=FAILED, error="no memory"), start("two"), step(1), finish(1))
+
+    store.replay(trial)
+
+    assert {(run.info.status, run.data.tags.get("ablation.error")) for run in runs(store)} == {("FAILED", "no memory"), ("FINISHED", None)}
+    assert list(store.finished()) == ["cafe"]
+
+
+def test_a_superseded_trial_no_longer_counts(trial):
+    store = Store(None, "s")
+    write(trial, start(), step(1), finish(1))
+    store.replay(trial)
+
+    store.supersede(store.finished()["cafe"])
+
+    assert store.finished() == {}
+
+
+def test_the_study_run_is_opened_again_not_made_again(home):
+    first = Store(None, "s")
+    first.close_study("FINISHED")
+
+    again = Store(None, "s")
+
+    assert again.study_run_id == first.study_run_id
+    assert again.client.get_run(again.study_run_id).info.status == "RUNNING"
+
+
+def events(trial):
+    return EventAccumulator(str(trial / "cell=gru,seed=0"), size_guidance={"scalars": 0, "histograms": 0}).Reload()
+
+
+def test_tensorboard_gets_scalars_histograms_and_hparams(trial):
+    write(trial, start(), step(1), step(2, is_sent=False), Record(HISTOGRAMS, 2, detail=of_all({"weights": {"k": [1.0, 2.0]}})), finish(2))
+
+    tensorboard_replay.replay(trial)
+
+    shown = events(trial)
+    assert [(event.step, event.value) for event in shown.Scalars("train/loss")] == [(1, 1.0)]
+    assert shown.Scalars("gradient/norm")[0].value == 2.0
+    assert shown.Histograms("weights/k")[0].histogram_value.num == 2
+    assert {"_hparams_/session_start_info", "_hparams_/session_end_info"} <= set(shown.summary_metadata)
+
+
+def test_tensorboard_replayed_again_after_a_crash_anywhere_has_nothing_twice(trial):
+    write(trial, start(), step(1))
+    tensorboard_replay.replay(trial)
+    before = (trial / "tensorboard.json").read_bytes()
+    write(trial, step(2), finish(2))
+    tensorboard_replay.replay(trial)
+    whole = next(trial.glob("cell=*/events*")).read_bytes()
+
+    for forgotten in (before, b"{}"):
+        (trial / "tensorboard.json").write_bytes(forgotten)
+        tensorboard_replay.replay(trial)
+        assert next(trial.glob("cell=*/events*")).read_bytes() == whole
+
+
+def test_tensorboard_shows_the_latest_attempt_only(trial):
+    write(trial, start("one"), step(1), step(2), end(step=2, status=FAILED, error="x"))
+    tensorboard_replay.replay(trial)
+    write(trial, start("two"), step(1), finish(1))
+    tensorboard_replay.replay(trial)
+
+    assert len(list(trial.glob("*/events*"))) == 1
+    assert [event.step for event in events(trial).Scalars("train/loss")] == [1]
+
+
+def test_a_server_that_is_away_is_one_warning_and_nothing_is_lost(trial, caplog, monkeypatch):
+    write(trial, start(), step(1))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    away = Follower(trial, edited(Settings(), {"study": "s", "tracking.uri": "http://127.0.0.1:9"}))
+    away.update()
+    away.update(is_last=True)
+
+    assert [record.levelname for record in caplog.records if record.levelname == "WARNING"] == ["WARNING"]
+    assert "`python -m src.sync` sends it later" in caplog.text
+    store = Store(None, "s")
+    store.replay(trial)
+    assert history(store, runs(store)[0], "train/loss") == [(1, 1.0)]
+
+
+def test_a_locked_database_is_one_warning_and_nothing_is_lost(trial, home, caplog):
+    store = Store(None, "s")
+    write(trial, start(), step(1))
+    follower = Follower(trial, edited(Settings(), {"study": "s"}))
+    other = sqlite3.connect(home / "mlflow.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    follower.update()
+    other.close()
+    write(trial, step(2), finish(2))
+
+    follower.update(is_last=True)
+
+    assert "database is locked. The journal keeps everything" in caplog.text
+    assert history(store, runs(store)[0], "train/loss") == [(1, 1.0), (2, 0.5)]

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from src.training.clock import Timing, epoch_seconds, peak_memory_mb, reset_peak_memory, shapes_digest, summary
+
+
+def timing(ms, *, epoch=1, shape=(4, 10), tokens=30, first=False):
+    return Timing(epoch, ms, 1.0, shape, tokens, first)
+
+
+STEPS = [timing(1_000, first=True), timing(10), timing(20), timing(500, first=True, shape=(2, 10), tokens=20), timing(30, epoch=2)]
+
+
+def test_first_steps_of_a_shape_are_reported_apart():
+    metrics = summary(STEPS, epochs=2, traces=2)
+
+    assert metrics["time/batch_ms_median"] == 20
+    assert metrics["time/batch_ms_p10"] == pytest.approx(12)
+    assert metrics["time/batch_ms_p90"] == pytest.approx(28)
+    assert metrics["time/trace_s"] == 1.5
+    assert metrics["time/train_s"] == 1.56
+    assert metrics["time/tokens_per_s"] == pytest.approx(90 / 0.060)
+
+
+def test_padding_and_batches_count_every_step():
+    metrics = summary(STEPS, epochs=2, traces=2)
+
+    assert metrics["data/padding_fraction"] == pytest.approx(1 - (30 * 4 + 20) / (40 * 4 + 20))
+    assert metrics["data/batches_per_epoch"] == 2.5
+    assert metrics["data/traces"] == 2
+
+
+def test_without_steady_steps_there_are_no_batch_times():
+    assert "time/batch_ms_median" not in summary(STEPS[:1], epochs=1, traces=1)
+
+
+def test_an_epoch_takes_what_its_steps_take():
+    assert (epoch_seconds(STEPS, 1), epoch_seconds(STEPS, 2)) == (1.53, 0.03)
+
+
+def test_equal_shapes_in_equal_order_have_equal_hashes():
+    assert shapes_digest(STEPS) == shapes_digest([timing(7, shape=step.shape) for step in STEPS])
+    assert shapes_digest(STEPS) != shapes_digest(STEPS[::-1])
+
+
+def test_the_peak_of_memory_starts_anew():
+    ballast = np.ones(40_000_000)
+    with_ballast = peak_memory_mb()
+    del ballast
+    reset_peak_memory()
+
+    assert peak_memory_mb() < with_ballast - 200

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+from src.data.batching import Padding, batches
+from src.data.encoded import Sequences
+from src.models.build import classifier
+from src.settings import Settings, edited
+from src.training.fit import Fit, evaluator, train, weights_digest
+from src.training.health import Diverged
+from src.training.startup import fresh_session
+
+N, V = 40, 12
+SMALL = {"vocab_size": V, "embedding_dim": 4, "units": 4, "batch_size": 16, "epochs": 2}
+
+
+def examples(n=N, seed=0):
+    """Sequences of which those with the word 5 are class 1, and those with the word 6 class 0."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(3, 9, n)
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    ids = rng.integers(7, V, starts[-1]).astype(np.int32)
+    labels = rng.integers(0, 2, n).astype(np.int32)
+    ids[starts[:-1]], ids[starts[:-1] + 1] = 1, np.where(labels == 1, 5, 6)
+    return Sequences(ids, starts, labels)
+
+
+@functools.cache  # tracing takes seconds; nobody changes what is returned
+def trained(n=N, classes=2, **changes):
+    settings = edited(Settings(), {**SMALL, **changes})
+    fresh_session(settings.seed)
+    split = examples(n)
+    of = batches(split, Padding((9,), True, settings.padding_side), settings.batch_size)
+    model, fit = classifier(settings, classes=classes), Fit()
+    evaluate = evaluator(model, of, split.labels, settings=settings)
+    return model, fit, list(train(model, of, evaluate, fit, settings=settings, rows=len(split.labels))), evaluate
+
+
+def metrics(records, name):
+    return [record.metrics[name] for record in records if name in record.metrics]
+
+
+def test_the_same_seed_gives_the_same_numbers_and_weights_bit_for_bit_and_another_seed_others():
+    run = trained.__wrapped__
+    (a, _, first, _), (b, _, again, _), (c, _, other, _) = run(dropout=0.2), run(dropout=0.2), run(dropout=0.2, seed=1)
+
+    assert metrics(first, "train/loss") == metrics(again, "train/loss")
+    assert weights_digest(a) == weights_digest(b)
+    assert metrics(first, "train/loss") != metrics(other, "train/loss")
+    assert weights_digest(a) != weights_digest(c)
+
+
+def test_the_order_of_the_data_does_not_depend_on_the_model():
+    _, lstm, _, _ = trained()
+    _, gru, _, _ = trained(cell="gru", dropout=0.3)
+
+    assert [(step.shape, step.tokens) for step in lstm.timings] == [(step.shape, step.tokens) for step in gru.timings]
+
+
+def test_every_epoch_has_another_order():
+    _, fit, _, _ = trained()
+
+    tokens = [step.tokens for step in fit.timings]
+    assert tokens[:3] != tokens[3:]
+    assert sum(tokens[:3]) == sum(tokens[3:]) == examples().lengths.sum()
+
+
+def test_one_update_is_that_of_keras_on_the_same_batch():
+    split, settings = examples(16), edited(Settings(), {**SMALL, "epochs": 1, "clip_norm": 0.05})
+    model, _, _, _ = trained(16, epochs=1, clip_norm=0.05)
+
+    theirs = classifier(settings, classes=2)
+    theirs.compile(keras.optimizers.Adam(1e-3, global_clipnorm=0.05), keras.losses.BinaryCrossentropy(from_logits=True))
+    ids, labels, _ = next(iter(batches(split, Padding((9,), True, "post"), 16)(np.arange(16))))
+    theirs.train_on_batch(ids, labels)
+
+    for ours, expected in zip(model.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+def test_running_accuracy_and_loss_are_those_of_the_epoch_so_far():
+    _, fit, records, _ = trained(learning_rate=1e-9)
+    losses, accuracies = metrics(records, "train/loss"), metrics(records, "train/accuracy")
+    validation = metrics(records, "val/loss"), metrics(records, "val/accuracy")
+
+    assert [len(fit.timings), len(losses)] == [6, 6]
+    assert losses[2] == pytest.approx(validation[0][0], abs=1e-5)  # nothing is learnt: the epoch's mean is the evaluation
+    assert accuracies[2] == pytest.approx(validation[1][0], abs=1e-6)
+
+
+def test_evaluation_agrees_with_numpy():
+    model, _, _, evaluate = trained()
+    split, result = examples(), evaluate()
+
+    chance = 1 / (1 + np.exp(-np.array([model(split.ids[None, a:b])[0, 0] for a, b in zip(split.starts, split.starts[1:], strict=False)])))
+    np.testing.assert_allclose(result.probabilities[:, 0], chance, atol=1e-5)
+    assert result.accuracy == ((chance > 0.5) == split.labels).mean()
+    assert result.loss == pytest.approx(-np.log(np.where(split.labels == 1, chance, 1 - chance)).mean(), abs=1e-5)
+
+
+def test_the_weights_of_the_best_epoch_are_restored_the_earliest_on_ties():
+    class Falling:
+        loss, probabilities = 1.0, np.zeros((1, 1))
+
+        def __init__(self, accuracy):
+            self.accuracy = accuracy
+
+    settings = edited(Settings(), {**SMALL, "epochs": 4, "tracking.histograms": False})
+    split = examples()
+    of = batches(split, Padding((9,), True, "post"), 16)
+    model, fit, seen = classifier(settings, classes=2), Fit(), []
+    accuracies = iter([0.5, 0.8, 0.8, 0.7])
+
+    def evaluate():
+        seen.append(weights_digest(model))
+        return Falling(next(accuracies))
+
+    list(train(model, of, evaluate, fit, settings=settings, rows=N))
+
+    assert fit.best_epoch == 2
+    assert weights_digest(model) == seen[1] != seen[2]
+
+
+def test_a_number_that_is_not_finite_stops_training_at_its_step():
+    records = []
+    settings = edited(
+        Settings(), {**SMALL, "optimizer": "sgd", "learning_rate": 1e3, "cell": "simple_rnn", "readout": "sum_logit", "epochs": 50}
+    )
+    split = examples()
+    of = batches(split, Padding((9,), True, "post"), 16)
+    model = classifier(settings, classes=2)
+    model.get_layer("encoding").set_weights([np.full((V, 4), np.nan, np.float32)])
+
+    with pytest.raises(Diverged, match=r"the loss is not finite at step 1; try a smaller learning_rate, or set clip_norm=1") as caught:
+        for record in train(model, of, lambda: None, Fit(), settings=settings, rows=N):
+            records.append(record)
+    assert caught.value.step == len(records) == 1
+
+
+def test_evaluating_between_epochs_does_not_change_training():
+    model, _, records, _ = trained(evaluate_every=2)
+    plain, _, _, _ = trained()
+
+    assert [record.step for record in records if record.kind == "evaluation"] == [2, 3, 4, 6, 6]
+    assert weights_digest(model) == weights_digest(plain)
+
+
+def test_histograms_name_every_weight_its_gradient_and_every_layer_and_can_be_left_out():
+    model, _, records, _ = trained()
+    _, _, without, _ = trained(**{"tracking.histograms": False})
+
+    last = [record for record in records if record.kind == "histograms"][-1]
+    paths = {variable.path for variable in model.trainable_variables}
+    assert {f"weights/{path}" for path in paths} | {f"gradients/{path}" for path in paths} < set(last.detail)
+    assert {"activations/encoding", "activations/recurrent_1", "activations/head"} < set(last.detail)
+    assert not [record for record in without if record.kind == "histograms"]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"initial_state": "learned", "readout": "max_state"}, {"encoding": "onehot", "bidirectional": True, "depth": 2}]
+)
+def test_histograms_work_for_every_kind_of_layer(changes):
+    _, _, records, _ = trained(epochs=1, **changes)
+
+    assert [name for name in records[-1].detail if name.startswith("activations/")]
+
+
+def test_lengths_do_not_trace_anew_and_a_smaller_batch_traces_once():
+    _, fit, _, _ = trained(batch_size=3)
+
+    assert len({step.shape for step in fit.timings}) > 2
+    assert fit.traces == 2
+
+
+def test_a_softmax_head_learns_several_classes():
+    _, _, records, evaluate = trained(200, classes=3, head="softmax", learning_rate=0.05, epochs=4)
+
+    assert metrics(records, "val/accuracy")[-1] > 0.9
+    probabilities = evaluate().probabilities
+    assert probabilities.shape == (200, 3)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("readout", ["last", "mean_state", "sum_logit", "mean_probability", "max_state"])
+def test_a_sigmoid_head_learns_from_every_readout(readout):
+    _, _, records, _ = trained(200, readout=readout, learning_rate=0.05, epochs=4)
+
+    assert metrics(records, "val/accuracy")[-1] > 0.9
+
+
+def test_xla_gives_the_same_losses():
+    losses = [metrics(trained(epochs=1, jit_compile=compiled)[2], "train/loss") for compiled in (True, False)]
+
+    np.testing.assert_allclose(*losses, atol=1e-5)
