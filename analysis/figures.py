@@ -25,8 +25,10 @@ def learning_curves(steps: pd.DataFrame, *, title: str) -> Figure:
         _curves(axes, steps, x=x)
         axes.set(xlabel=unit, ylabel="validation accuracy")
         axes.set_xlim(left=0)
-    by_step.get_legend().remove()
-    sns.move_legend(by_time, "lower right", title=None, frameon=True, fontsize="small")
+    handles, labels = by_step.get_legend_handles_labels()
+    for axes in (by_step, by_time):
+        axes.get_legend().remove()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4), frameon=False, fontsize="small")
     figure.suptitle(title)
     return figure
 

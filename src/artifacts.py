@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -18,6 +20,14 @@ if TYPE_CHECKING:
 
 SETTINGS, MODEL, PREPROCESSING = "settings.json", "model.keras", "preprocessing.json"
 STEPS, PROBABILITIES = "steps.parquet", "test_probabilities.parquet"
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """Gives a path beside the file; what is there after the block takes the file's place, whole."""
+    beside = path.with_name(f"new-{path.name}")
+    yield beside
+    os.replace(beside, path)
 
 
 class Trained(NamedTuple):
@@ -41,19 +51,23 @@ class Artifacts:
 
     def write_settings(self, settings: Settings) -> None:
         """Writes the resolved and normalised settings."""
-        (self.folder / SETTINGS).write_text(settings.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        with _replaced(self.folder / SETTINGS) as path:
+            path.write_text(settings.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     def write_model(self, model: keras.Model, *, words: list[str], classes: list[str], padding: Padding) -> None:
         """Writes the model without optimizer state, and what turns a text into its input."""
-        model.save(self.folder / MODEL)
+        with _replaced(self.folder / MODEL) as path:
+            model.save(path)
         values = {"words": words, "classes": classes, "padding": dataclasses.asdict(padding)}
-        (self.folder / PREPROCESSING).write_text(json.dumps(values), encoding="utf-8")
+        with _replaced(self.folder / PREPROCESSING) as path:
+            path.write_text(json.dumps(values), encoding="utf-8")
 
     def write_steps(self, steps: Sequence[dict[str, Any]]) -> None:
         """Writes one row a step: its metrics and what else is known of it."""
         import pandas as pd
 
-        pd.DataFrame(list(steps)).to_parquet(self.folder / STEPS, index=False)
+        with _replaced(self.folder / STEPS) as path:
+            pd.DataFrame(list(steps)).to_parquet(path, index=False)
 
     def write_probabilities(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
         """Writes one row a test example, in the order of the split: its class and every class' probability.
@@ -67,7 +81,9 @@ class Artifacts:
         if probabilities.shape[1] == 1:
             probabilities = np.hstack([1 - probabilities, probabilities])
         columns = {f"probability_{number}": probabilities[:, number] for number in range(probabilities.shape[1])}
-        pd.DataFrame({"row": np.arange(len(labels)), "label": labels, **columns}).to_parquet(self.folder / PROBABILITIES, index=False)
+        frame = pd.DataFrame({"row": np.arange(len(labels)), "label": labels, **columns})
+        with _replaced(self.folder / PROBABILITIES) as path:
+            frame.to_parquet(path, index=False)
 
     def load(self) -> Trained:
         """Returns the trained classifier; nothing in its files is executed.

@@ -7,6 +7,7 @@ from typing import Any
 
 from hydra.errors import MissingConfigException, OverrideParseException
 
+from src.errors import first_line
 from src.settings import GROUPS, Plan, Settings, Table, Tracking, allowed, as_typed, unknown_key
 
 EXAMPLES = """\
@@ -57,8 +58,6 @@ def explain(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and group:
         choices = list(GROUPS.get(group, {})) or [option for option in error.options or [] if not option.startswith("schema_")]
         return f"{group}: got {choice!r}; allowed: {', '.join(choices)}. Try {group}={choices[0] if choices else '…'}"
-    if isinstance(error, MissingConfigException):
-        return f"{text.splitlines()[0]}; leave --config-name and --config-dir out"
     if isinstance(error, OverrideParseException):
         return f"{error.override!r} cannot be read as KEY=VALUE; quote special characters twice, as in 'data.path=\"a b.csv\"'"
     if text.startswith("Config group override"):
@@ -66,7 +65,7 @@ def explain(error: Exception) -> str:
     if match := re.search(r"An item is already at '([^']+)'", text):
         return f"{match[1]} exists already: write {match[1]}=… without the +"
     unknown = re.search(r"(?:Could not override|Key|Could not delete from config\.) '([^']+)'", text)
-    return str(unknown_key(unknown[1])) if unknown else text.splitlines()[0] if text else type(error).__name__
+    return str(unknown_key(unknown[1])) if unknown else first_line(error)
 
 
 def _row(key: str, default: Any, description: str | None) -> str:

@@ -17,6 +17,7 @@ from src.data.batching import batches
 from src.data.encoded import Sequences
 from src.data.sequences import truncate
 from src.data.tokens import FIRST_WORD, encode, words
+from src.errors import first_line
 from src.settings import SettingsError
 
 
@@ -61,6 +62,9 @@ def folder_of(run: str, *, uri: str | None, download_to: Path) -> Path:
         raise SettingsError(f"RUN: {run!r} is the beginning of {', '.join(sorted(path.name for path in found))}; give more of it")
     if found:
         return found[0]
+    nothing = SettingsError(f"RUN: no finished trial {run!r} in {paths.outputs()} or MLflow")
+    if uri is None and not (paths.home() / "mlflow.db").is_file():  # asking would make one
+        raise nothing
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
@@ -68,7 +72,7 @@ def folder_of(run: str, *, uri: str | None, download_to: Path) -> Path:
         client = MlflowClient(uri or paths.default_tracking_uri())
         return Path(client.download_artifacts(run, "", str(download_to)))
     except (MlflowException, OSError) as error:
-        raise SettingsError(f"RUN: no finished trial {run!r} in {paths.outputs()} or MLflow ({str(error).splitlines()[0][:120]})") from None
+        raise SettingsError(f"{nothing} ({first_line(error)})") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from src.training.startup import import_tensorflow
 
             import_tensorflow()
-            trained = Artifacts(folder).load()
+            trained = _loaded(folder)
         for text, chances in zip(texts, probabilities(trained, texts), strict=True):
             print(f"{trained.classes[int(chances.argmax())]}\t{chances.max():.3f}\t{text}")
     except SettingsError as error:
@@ -97,11 +101,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _loaded(folder: Path) -> Trained:
+    try:
+        return Artifacts(folder).load()
+    except (OSError, ValueError, KeyError) as error:
+        raise SettingsError(f"{folder}: holds no whole trained model ({first_line(error)}); was the trial finished?") from None
+
+
 def _lines(path: Path | None) -> list[str]:
     if path is None:
         return []
     try:
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:

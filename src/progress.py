@@ -24,12 +24,13 @@ class TrialProgress:
         self._task = TaskID(0)
         self._begin = self._said = time.monotonic()
         self._validation = ""
+        self._batch_ms = 0.0
 
     def __enter__(self) -> Self:
         """Starts the bar, or prints the title."""
         if self._console.is_terminal:
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TextColumn("{task.completed}/{task.total} {task.fields[text]}"),
             )
@@ -63,9 +64,11 @@ class TrialProgress:
             self._say(f"  step {record.step}/{self._steps}: {text}")
 
     def _line(self, record: Record) -> str:
-        loss, accuracy, batch_ms = (record.metrics[name] for name in ("train/loss", "train/accuracy", "time/batch_ms"))
+        loss, accuracy = record.metrics["train/loss"], record.metrics["train/accuracy"]
+        if not record.detail["is_first"] or not self._batch_ms:  # a step that traces says nothing about the others
+            self._batch_ms = record.metrics["time/batch_ms"]
         left = (time.monotonic() - self._begin) / record.step * (self._steps - record.step)
-        return f"loss {loss:.3f}  accuracy {accuracy:.3f}{self._validation}  {batch_ms:.0f} ms/batch  {_clock(left)} left"
+        return f"loss {loss:.3f}  accuracy {accuracy:.3f}{self._validation}  {self._batch_ms:.0f} ms/batch  {_clock(left)} left"
 
     def _say(self, text: str) -> None:
         self._said = time.monotonic()

@@ -22,9 +22,10 @@ from src.study import TrialsFailed
 def _trial(cfg: DictConfig) -> str:
     from src import trial
 
-    if HydraConfig.get().mode != RunMode.MULTIRUN:
-        raise settings.SettingsError("hydra.mode is not yours to set: a single trial is a study of one; drop hydra.mode=…")
-    return trial.run(settings.from_hydra(cfg), workers=int(HydraConfig.get().launcher.get("n_jobs", 1)))
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode != RunMode.MULTIRUN or hydra_config.runtime.choices["hydra/sweeper"] != "study":
+        raise settings.SettingsError("hydra.mode and hydra/sweeper are not yours to set: a single trial is a study of one; drop them")
+    return trial.run(settings.from_hydra(cfg), workers=int(hydra_config.launcher.get("n_jobs", 1)))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,9 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(command_line.help_text())
         return 0
     sys.argv[1:] = [word for word in given if word not in ("-m", "--multirun")]  # implied, and Hydra wants it first or last
-    _, unknown = get_args_parser().parse_known_args(sys.argv[1:])
+    flags, unknown = get_args_parser().parse_known_args(sys.argv[1:])
+    unknown += [
+        f"--{name}" for name in ("run", "package", "config-path", "config-name", "config-dir") if getattr(flags, name.replace("-", "_"))
+    ]
     if unknown:
-        print(f"error: unknown flag {unknown[0]!r}; `python -m src.run --help` shows what there is", file=sys.stderr)
+        print(f"error: {unknown[0]} is no flag here; `python -m src.run --help` shows what there is", file=sys.stderr)
         return 2
     store = ConfigStore.instance()
     store.store(name="schema", node=settings.schema())

@@ -6,53 +6,71 @@ For trials that ran offline, while a server was away, or whose process was kille
 from __future__ import annotations
 
 import argparse
+import functools
+import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from src import paths
+from src.artifacts import SETTINGS
+from src.errors import first_line
 from src.settings import SettingsError
 from src.tracking import journal, tensorboard_replay
 from src.tracking.mlflow_replay import Store
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns 0, 1 if a store cannot be used, or 2 for what was typed wrong."""
+    """Runs the command line; returns 0, 1 if something could not be sent, or 2 for what was typed wrong."""
     parser = argparse.ArgumentParser(prog="python -m src.sync", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("studies", metavar="STUDY", nargs="*", help="studies to send (default: all in outputs/)")
-    parser.add_argument("--uri", help="MLflow store (default: SQLite at the repository root)")
+    parser.add_argument("--uri", help="MLflow store (default: the one that the trial was meant for)")
     given = parser.parse_args(arguments)
     try:
-        for study in given.studies or _studies():
-            _sync(study, given.uri)
+        return max([_sync(study, given.uri) for study in given.studies or _studies()], default=0)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except Exception as error:  # MLflow's stores raise what their drivers raise
-        print(
-            f"error: the store cannot be used now ({str(error).splitlines()[0][:200]}); nothing is lost, try again later", file=sys.stderr
-        )
-        return 1
-    return 0
 
 
 def _studies() -> list[str]:
     return sorted({path.parent.parent.name for path in paths.outputs().glob(f"*/*/{journal.FILE}")})
 
 
-def _sync(study: str, uri: str | None) -> None:
+def _sync(study: str, uri: str | None) -> int:
+    """Sends one study, each trial to the store of its settings if no other is given; returns 0, or 1 if some could not be sent."""
     if study not in _studies():
         raise SettingsError(f"no study {study!r} in {paths.outputs()}; there are {', '.join(_studies()) or 'none yet'}")
-    store = Store(uri, study)
-    closed = sent = 0
-    for path in sorted(paths.study_folder(study).glob(f"*/{journal.FILE}")):
-        closed += journal.close_if_dead(path.parent)
-        tensorboard_replay.replay(path.parent)
-        sent += store.replay(path.parent)
+    closed, sent, failed = 0, Counter[str](), False
+    store_of = functools.cache(lambda where: Store(where, study))
+    for trial in sorted(path.parent for path in paths.study_folder(study).glob(f"*/{journal.FILE}")):
+        try:
+            closed += journal.close_if_dead(trial)
+            tensorboard_replay.replay(trial)
+            store = store_of(uri or _uri(trial))
+            sent[store.uri] += store.replay(trial)
+        except Exception as error:  # MLflow's stores raise what their drivers raise
+            print(f"error: {trial} cannot be sent now ({first_line(error)}); nothing is lost, try again later", file=sys.stderr)
+            failed = True
     plan = paths.study_folder(study) / "plan.json"
-    if plan.is_file():
-        store.write_plan(plan, tags={})
-    store.close_study(journal.FINISHED)
-    print(f"{study}: {sent:,} records sent to {store.uri}" + (f", {closed} dead trials marked KILLED" if closed else ""))
+    for where, count in sent.items():
+        if plan.is_file():
+            Store(where, study).write_plan(plan, tags={})
+        print(f"{study}: {count:,} records sent to {where}")
+    if closed:
+        print(f"{study}: {closed} trials whose process was killed are marked KILLED")
+    return int(failed)
+
+
+def _uri(trial: Path) -> str | None:
+    """Returns the store that the trial was meant for."""
+    try:
+        settings = json.loads((trial / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    found = settings["tracking"]["uri"]
+    return str(found) if found else None
 
 
 if __name__ == "__main__":

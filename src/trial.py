@@ -18,6 +18,7 @@ from src import paths
 from src.artifacts import Artifacts
 from src.data.encoded import Encoded
 from src.data.splits import TEST, TRAIN, VALIDATION
+from src.errors import first_line
 from src.identity import identity
 from src.progress import TrialProgress
 from src.rules import Change, normalise, refusals
@@ -72,6 +73,7 @@ def prepare(settings: Settings) -> Prepared:
     task = TASKS[settings.task.name]
     data = task.corpus(settings)
     used, changes = normalise(settings, classes=len(data.classes))
+    _refuse(task.refusals(used, data))
     _refuse(refusals(used, longest=task.longest(used, data), classes=len(data.classes)))
     return Prepared(used, data, identity(used, data_digest=data.digest), changes)
 
@@ -89,7 +91,7 @@ def run(settings: Settings, *, workers: int = 1) -> str:
     """
     prepared = prepare(settings)
     prepared.folder.mkdir(parents=True, exist_ok=True)
-    with _logging_to(prepared.folder / "trial.log"), _terminable():
+    with _logging_to(prepared.folder / "trial.log"), terminable():
         follower = Follower(prepared.folder, prepared.settings)
         try:
             with Journal(prepared.folder) as book:
@@ -106,36 +108,47 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, workers: 
     from src.training.health import DIVERGED, Diverged
     from src.training.startup import import_tensorflow
 
-    import_tensorflow()
-    step = 0
+    step, has_begun = 0, False
+
+    def close(record: Record) -> None:
+        if has_begun:  # an end without its start would be taken for the end of the attempt before
+            book.append(record)
+
     try:
-        for record in _records(prepared, workers=workers):
+        import_tensorflow()
+        for record in records(prepared, workers=workers):
             step = record.step
             book.append(record)
-            if record.kind in (START, EVALUATION, END):
-                book.sync()
-            if record.kind in (START, EVALUATION) or follower.is_due:
-                follower.update()
+            has_begun = True
+            if record.kind in (START, EVALUATION, END) or follower.is_due:
+                book.sync()  # before it is sent: trackers must never know more than the disk
+                if record.kind != END:
+                    follower.update()
     except KeyboardInterrupt as error:
         reason = "stopped by SIGTERM" if isinstance(error, Stopped) else "stopped by Ctrl-C"
-        book.append(end(step=step, status=KILLED, error=reason))
+        close(end(step=step, status=KILLED, error=reason))
         _log.warning("%s: %s at step %d", _name(prepared.settings), reason, step)
         raise
     except Diverged as error:
         _log.error("%s: %s", _name(prepared.settings), error)
-        book.append(end(step=error.step, status=FAILED, error=str(error), tags={"ablation.health": DIVERGED}))
+        close(end(step=error.step, status=FAILED, error=str(error), tags={"ablation.health": DIVERGED}))
         return FAILED
     except Exception as error:  # one trial's failure is a record, and never stops the others
-        first_line = (str(error).splitlines() or [""])[0]
-        _log.error("%s: %s: %s (in full: %s)", _name(prepared.settings), type(error).__name__, first_line, prepared.folder / "trial.log")
+        what = f"{type(error).__name__}: {first_line(error)}"
+        _log.error("%s: %s (in full: %s)", _name(prepared.settings), what, prepared.folder / "trial.log")
         _log.debug("in full:", exc_info=True)
-        book.append(end(step=step, status=FAILED, error=f"{type(error).__name__}: {first_line}"))
+        close(end(step=step, status=FAILED, error=what))
         return FAILED
     return FINISHED
 
 
-def _records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
-    """Yields the trial's whole record; files are written before the `end` that names them."""
+def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
+    """Trains and tests; yields the whole record. Nothing is recorded yet, but files are written before the `end` that names them.
+
+    Args:
+      prepared: what `prepare` returned; its folder exists.
+      workers: trials that run side by side, for the record.
+    """
     from src.training import clock
     from src.training.fit import Fit, evaluator, train, weights_digest
     from src.training.health import judge
@@ -153,7 +166,9 @@ def _records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
     steps, validations = [], []
     rows = len(problem.splits[TRAIN].labels)
     with TrialProgress(_name(settings), steps=settings.epochs * problem.batches_per_epoch, epochs=settings.epochs) as progress:
-        for record in train(model, problem.batches[TRAIN], measure[VALIDATION], fit, settings=settings, rows=rows):
+        for record in train(
+            model, problem.batches[TRAIN], measure[VALIDATION], fit, settings=settings, rows=rows, last=problem.batches_per_epoch
+        ):
             progress.show(record)
             if record.kind == STEP:
                 record.detail["is_sent"] = record.step % settings.tracking.every_n_batches == 0
@@ -214,7 +229,8 @@ def _final_metrics(
     metrics |= {"model/parameters": float(model.count_params()), "memory/peak_mb": clock.peak_memory_mb()}
     reached = [step for step, accuracy in validations if accuracy >= settings.plan.threshold]
     if reached:
-        metrics[f"steps_to/val_accuracy_{settings.plan.threshold:.2f}"] = float(reached[0])
+        threshold = settings.plan.threshold
+        metrics[f"steps_to/val_accuracy_{max(f'{threshold:.2f}', f'{threshold:g}', key=len)}"] = float(reached[0])
     return metrics
 
 
@@ -246,8 +262,8 @@ def _logging_to(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Turns SIGTERM into an exception while a trial runs, so that it ends with a record."""
+def terminable() -> Iterator[None]:
+    """Turns SIGTERM into `Stopped` while the block runs, so that what runs ends with a record."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -52,12 +52,13 @@ def test_help_names_every_key_with_what_is_allowed(capsys):
         (["foo"], "'foo' cannot be read as KEY=VALUE"),
         (["learning_rate=interval(0,1)"], "only lists of values can be swept"),
         (["cell=glob(*)"], "only lists of values can be swept"),
-        (["cell=${nowhere}"], "cell: Interpolation key 'nowhere' not found"),
         (["data=table"], "data=table needs to know where the data are"),
         (["data=table", "data.path=gone.csv"], "gone.csv: no such file"),
         (["encoding=onehot", "vocab_size=10000000"], "MB are free; set encoding=embedding"),
-        (["--unknown"], "unknown flag '--unknown'"),
-        (["--config-name=foo"], "leave --config-name and --config-dir out"),
+        (["--unknown"], "--unknown is no flag here"),
+        (["--config-name=foo"], "--config-name is no flag here"),
+        (["--package", "foo"], "--package is no flag here"),
+        (["embedding_dim=${units}", "units=32,64"], "a study varies plain values"),
     ],
 )
 def test_what_was_typed_wrong_is_answered_in_two_lines(home, capsys, overrides, message):
@@ -68,10 +69,11 @@ def test_what_was_typed_wrong_is_answered_in_two_lines(home, capsys, overrides, 
     assert not out and not (home / "outputs" / "adhoc").exists()
 
 
-def test_hydras_own_mode_cannot_be_set(home, capsys):
-    code, _, err = outcome(capsys, "hydra.mode=RUN", f"hydra.run.dir={home}")
+@pytest.mark.parametrize("override", ["hydra.mode=RUN", "hydra/sweeper=basic"])
+def test_hydras_own_ways_around_the_plan_are_closed(home, capsys, override):
+    code, _, err = outcome(capsys, override, f"hydra.run.dir={home}", f"hydra.sweep.dir={home}")
 
-    assert code == 2 and "hydra.mode is not yours to set" in err
+    assert code == 2 and "hydra.mode and hydra/sweeper are not yours to set" in err
 
 
 def test_errors_and_help_come_before_tensorflow_and_mlflow():

@@ -19,6 +19,7 @@ from src.artifacts import Artifacts
 from src.paths import REPOSITORY
 from src.settings import TOGGLES
 from src.tracking import journal
+from src.tracking.mlflow_replay import Store
 from src.trial import prepare
 from tests.conftest import tiny_trial, write_table
 
@@ -143,7 +144,7 @@ def test_what_is_finished_is_not_trained_again(finished, tiny, capsys):
     assert run.main([*tiny]) == 0
 
     out = capsys.readouterr().out
-    assert "1 of them are done already; rerun=true trains them again." in out
+    assert "1 of 1 trials are done already; rerun=true trains them again." in out
     assert len(trials()[1]) == 1
     assert f"{finished[0].data.metrics['test/accuracy']:.4f}" in out
 
@@ -208,20 +209,20 @@ def test_three_classes_of_a_users_own_table_train_with_nothing_but_a_path(home, 
     assert "head=sigmoid has no effect here and counts as softmax: one output unit cannot tell 3 classes apart" in capsys.readouterr().out
 
 
-def test_truncation_that_removes_everything_is_a_failed_trial_that_says_why(home, tiny, capsys):
-    assert run.main([*tiny, "truncation=remove", "max_length=2"]) == 1
+def test_truncation_that_removes_everything_is_refused_before_training(home, tiny, table, capsys):
+    assert run.main([*tiny, "truncation=remove", "max_length=2"]) == 2
 
-    out = capsys.readouterr().out
-    assert "table.csv: truncation=remove with max_length=2 leaves no training example; the shortest has" in out
-    assert "log: " in out
+    message = f"{table}: truncation=remove with max_length=2 leaves no training example of class 'bad' or 'good'; the shortest of all has"
+    assert message in capsys.readouterr().err
 
 
 def test_a_failing_trial_does_not_stop_the_others_and_is_listed(home, tiny, capsys):
-    assert run.main(["-m", *tiny, "max_length=2,20", "truncation=remove,pre"]) == 1
+    assert run.main(["-m", *tiny, "optimizer=adamw", "learning_rate=1000,0.001", "epochs=15"]) == 1
 
     out = capsys.readouterr().out
     assert "1 trial did not finish:" in out
-    assert sorted(one.info.status for one in trials()[1]) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]
+    assert "learning_rate=1000: " in out and "is not finite at step" in out and "log: " in out
+    assert sorted(one.info.status for one in trials()[1]) == ["FAILED", "FINISHED"]
 
 
 def test_a_diverging_trial_is_failed_with_its_step_and_keeps_what_it_recorded(home, tiny, capsys):
@@ -235,7 +236,7 @@ def test_a_diverging_trial_is_failed_with_its_step_and_keeps_what_it_recorded(ho
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 130), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_a_stopped_trial_is_killed_and_typing_the_command_again_finishes_it(home, tiny, capsys, sent, code):
+def test_a_stopped_trial_is_killed_and_loses_nothing(home, tiny, capsys, sent, code):
     process = subprocess.Popen(command(*tiny, "epochs=2000"), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     steps = 0
     for _ in range(600):
@@ -247,12 +248,62 @@ def test_a_stopped_trial_is_killed_and_typing_the_command_again_finishes_it(home
     process.send_signal(sent)
 
     assert process.wait(timeout=60) == code
+    assert not (REPOSITORY / "multirun").exists()
     assert sync.main([]) == 0
     (killed,) = trials()[1]
     assert killed.info.status == "KILLED"
     client = MlflowClient(paths.default_tracking_uri())
     recorded = [metric.step for metric in client.get_metric_history(killed.info.run_id, "train/loss")]
     assert len(recorded) >= steps and recorded == list(range(1, len(recorded) + 1))
+
+
+def test_a_stopped_trial_is_trained_when_the_command_is_typed_again_and_then_no_more(home, tiny, capsys, monkeypatch):
+    from src.tracking.follow import Follower
+
+    def interrupt(follower, *, is_last=False):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Follower, "update", interrupt)
+    assert run.main([*tiny]) == 130
+    assert "type the same command again to go on" in capsys.readouterr().out
+    monkeypatch.undo()
+    monkeypatch.setenv("ABLATION_HOME", str(home))
+
+    assert [run.main([*tiny]) for _ in range(2)] == [0, 0]
+    assert sorted(one.info.status for one in trials()[1]) == ["FINISHED", "KILLED"]
+
+
+def test_a_rerun_that_was_offline_supersedes_the_old_trial_when_it_is_sent(finished, tiny, capsys):
+    assert run.main([*tiny, "tracking=offline", "rerun=true"]) == 0
+    assert sync.main([]) == 0
+
+    assert [one.data.tags.get("ablation.superseded") for one in trials()[1]] == ["true", None]
+
+
+def test_nothing_is_written_where_the_command_was_typed(finished, tiny, tmp_path, capsys):
+    before = set(tmp_path.iterdir())
+
+    assert run.main([*tiny, "seed=3", "epochs=1"]) == 0
+
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_store_that_fails_after_the_start_does_not_cost_the_table(home, tiny, capsys, monkeypatch):
+    def away(*_, **__):
+        raise OSError("the server is gone")
+
+    for name in ("finished", "write_plan", "outcome", "close_study", "replay"):
+        monkeypatch.setattr(Store, name, away)
+
+    assert run.main([*tiny]) == 0
+    assert "test accuracy" in capsys.readouterr().out
+
+
+def test_predict_says_when_a_run_has_no_model(finished, capsys):
+    one = finished[0]
+
+    assert predict.main([one.data.tags["mlflow.parentRunId"], "x"]) == 2
+    assert "holds no whole trained model" in capsys.readouterr().err
 
 
 def test_offline_trials_are_sent_later_once(home, tiny, capsys):
@@ -265,7 +316,7 @@ def test_offline_trials_are_sent_later_once(home, tiny, capsys):
     assert one.info.status == "FINISHED"
     capsys.readouterr()
     assert sync.main([]) == 0
-    assert "adhoc: 0 records sent" in capsys.readouterr().out
+    assert "adhoc: 0 records sent to sqlite" in capsys.readouterr().out
 
 
 def test_a_server_that_is_away_does_not_stop_a_study(home, tiny, capsys, monkeypatch):
@@ -274,7 +325,9 @@ def test_a_server_that_is_away_does_not_stop_a_study(home, tiny, capsys, monkeyp
     assert run.main([*tiny, "tracking.uri=http://127.0.0.1:9"]) == 0
 
     assert "warning: MLflow cannot be used now" in capsys.readouterr().out
-    assert sync.main([]) == 0
+    assert sync.main([]) == 1
+    assert "cannot be sent now" in capsys.readouterr().err
+    assert sync.main(["--uri", paths.default_tracking_uri()]) == 0
     assert trials()[1][0].info.status == "FINISHED"
 
 

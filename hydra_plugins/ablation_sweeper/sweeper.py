@@ -40,6 +40,8 @@ class StudySweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self._context.config_loader)
         for override in parser.parse_overrides(arguments):
             key = override.get_key_element()
+            if "${" in str(override.input_line):
+                raise SettingsError(f"{override.input_line}: a study varies plain values; write the value instead of ${{…}}")
             fixed.pop(key, None)
             levels.pop(key, None)
             if override.is_sweep_override():
@@ -54,13 +56,13 @@ class StudySweeper(Sweeper):
     def _launch(self, jobs: dict[str, list[str]], study: str) -> None:
         """Has the launcher train every job: identity → overrides."""
         with open_dict(self._config):
-            self._config.hydra.sweep.dir = str(paths.study_folder(study))
+            self._config.hydra.sweep.dir = str(paths.study_folder(study))  # for the launcher; every job composes its own
+        folder = str(paths.study_folder(study)).replace("\\", "\\\\").replace("'", "\\'")
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self._context, task_function=self._task_function, config=self._config
         )
-        overrides = [[*job, f"hydra.sweep.subdir={identity}"] for identity, job in jobs.items()]
-        for outcome in launcher.launch(overrides, initial_job_idx=0):
-            _ = outcome.return_value  # raises what the task function did not record itself
+        overrides = [[*job, f"hydra.sweep.dir='{folder}'", f"hydra.sweep.subdir={identity}"] for identity, job in jobs.items()]
+        launcher.launch(overrides, initial_job_idx=0)  # never judged by what it returns: the journals say what became of a trial
 
 
 def _texts(override: Override) -> list[str]:

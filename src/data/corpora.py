@@ -18,6 +18,7 @@ import pandas as pd
 
 from src.data import splits
 from src.data.splits import TEST, TRAIN, VALIDATION
+from src.errors import first_line
 from src.settings import AclImdb, KerasImdb, MovieReviews, SettingsError, Table
 
 
@@ -105,7 +106,7 @@ def keras_imdb_files(options: KerasImdb) -> list[Path]:
             imdb.load_data()
             imdb.get_word_index()
         except Exception as error:
-            raise DataError(f"data=keras_imdb cannot be downloaded ({_first_line(error)}); add data.path=FOLDER_WITH_IMDB_NPZ") from None
+            raise DataError(f"data=keras_imdb cannot be downloaded ({first_line(error)}); add data.path=FOLDER_WITH_IMDB_NPZ") from None
     return [_existing(path) for path in files]
 
 
@@ -119,7 +120,7 @@ def read_keras_imdb(options: KerasImdb) -> Corpus:
         word_of = {rank: word for word, rank in json.loads(index.read_text(encoding="utf-8")).items()}
         x_train, y_train, x_test, y_test = (_array_of_lists(archive, name) for name in ("x_train", "y_train", "x_test", "y_test"))
     except (ValueError, KeyError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise DataError(f"{archive.parent}: not Keras' imdb.npz and imdb_word_index.json ({_first_line(error)})") from None
+        raise DataError(f"{archive.parent}: not Keras' imdb.npz and imdb_word_index.json ({first_line(error)})") from None
 
     def examples(x: np.ndarray, y: np.ndarray) -> Examples:
         return Examples([" ".join(word_of.get(rank, "") for rank in ranks) for ranks in x], y.astype(np.int32))
@@ -184,7 +185,7 @@ def _divided(frame: pd.DataFrame, labels: np.ndarray, options: Table) -> dict[st
 
 def _table_frame(path: Path, options: Table) -> pd.DataFrame:
     """Returns columns text, label (both str), split and group where asked for; the index counts data rows from 1."""
-    formats = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": pd.read_parquet}
+    formats: dict[str, Callable[[Path], pd.DataFrame]] = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": pd.read_parquet}
     if path.suffix not in formats:
         raise DataError(f"{path}: a table ends in {', '.join(formats)}; got {path.suffix or 'no ending'!r}")
     try:
@@ -192,7 +193,7 @@ def _table_frame(path: Path, options: Table) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path}: cannot be read ({_first_line(error)})") from None
+        raise DataError(f"{path}: cannot be read ({first_line(error)})") from None
     wanted = {
         "text": options.text_column,
         "label": options.label_column,
@@ -220,12 +221,14 @@ def _read_csv(path: Path) -> pd.DataFrame:
     except UnicodeDecodeError:
         raise _undecodable(path) from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{path}: not a CSV ({_first_line(error)})") from None
+        raise DataError(f"{path}: not a CSV ({first_line(error)})") from None
 
 
 def _read_jsonl(path: Path) -> pd.DataFrame:
     rows = []
-    for number, line in enumerate(_decoded(path).splitlines(), 1):
+    for number, line in enumerate(_decoded(path).split("\n"), 1):  # splitlines would also split inside a text
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
@@ -285,7 +288,3 @@ def _array_of_lists(archive: Path, name: str) -> np.ndarray:
 def _leading_number(stem: str) -> int:
     digits = stem.split("_", maxsplit=1)[0]
     return int(digits) if digits.isdecimal() else -1
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

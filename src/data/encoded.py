@@ -19,7 +19,7 @@ import numpy as np
 from filelock import FileLock
 
 from src import paths
-from src.data.splits import SPLITS, TRAIN, first_of_each_class
+from src.data.splits import SPLITS, SPLITTING, TRAIN, first_of_each_class
 from src.data.tokens import FIRST_WORD, TOKENISER, encode, vocabulary, words
 from src.identity import digest
 from src.settings import Data
@@ -79,7 +79,7 @@ def load(options: Data) -> Encoded:
     from src.data.corpora import CORPORA  # pandas takes half a second
 
     files = CORPORA[options.name].files(options)
-    key = digest({"options": options.model_dump(exclude={"path", "validation_path", "test_path"}), "tokeniser": TOKENISER})
+    key = digest({"options": options.model_dump(exclude={"path", "validation_path", "test_path"}), "versions": [TOKENISER, SPLITTING]})
     key = hashlib.blake2b(f"{key} {_content(files)}".encode(), digest_size=8).hexdigest()
     folder = paths.cache() / key
     if not _is_whole(folder):

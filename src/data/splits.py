@@ -6,6 +6,7 @@ import numpy as np
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
+SPLITTING = "1"  # part of the cache's key: raise it when a split changes
 
 
 def by_position(labels: np.ndarray, sizes: tuple[int, int, int]) -> dict[str, np.ndarray]:
@@ -61,7 +62,7 @@ def drawn(labels: np.ndarray, groups: np.ndarray | None = None) -> dict[str, np.
       Split name → int64 rows in file order.
 
     Raises:
-      ValueError: fewer than ten rows of the most frequent class, or fewer than ten groups.
+      ValueError: fewer than ten rows of the rarest class, or fewer than ten groups.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 

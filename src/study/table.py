@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -35,12 +35,12 @@ def plan_text(found: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def outcomes(found: Sequence[Row], elsewhere: Mapping[str, Mapping[str, str | float]]) -> Table:
+def outcomes(found: Sequence[Row], elsewhere: Callable[[str], Mapping[str, str | float]]) -> Table:
     """Returns one line a row: variant, test accuracy, median time per batch, health.
 
     Args:
       found: the plan's rows.
-      elsewhere: identity → what the store knows of a finished trial whose journal is not here.
+      elsewhere: identity → what the store knows of a trial whose journal is not here.
     """
     shown = Table(box=None, pad_edge=False, header_style="bold")
     shown.add_column("variant", no_wrap=True)
@@ -52,7 +52,7 @@ def outcomes(found: Sequence[Row], elsewhere: Mapping[str, Mapping[str, str | fl
         if row.trial is None:
             shown.add_row(name, "–", "–", "–", "dropped", style="dim")
             continue
-        values = _recorded(row) or elsewhere.get(row.trial.identity, {})
+        values = _recorded(row) or elsewhere(row.trial.identity)
         shown.add_row(
             name,
             _number(values.get("test/accuracy"), 4),

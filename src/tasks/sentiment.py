@@ -13,7 +13,7 @@ from src.data.batching import Padding, batch_count, batches, padding
 from src.data.encoded import Encoded, Sequences
 from src.data.sequences import drop_longer, limit_vocabulary, truncate
 from src.data.splits import SPLITS, TRAIN
-from src.settings import Settings, SettingsError
+from src.settings import Settings
 
 if TYPE_CHECKING:
     import keras
@@ -48,19 +48,25 @@ def longest(settings: Settings, data: Encoded) -> int:
     return min(steps, settings.max_length or steps)
 
 
-def problem(settings: Settings, data: Encoded) -> Problem:
-    """Returns the splits and their batches.
+def refusals(settings: Settings, data: Encoded) -> list[str]:
+    """Returns why these data cannot be trained on with these settings; empty if they can."""
+    if settings.truncation != "remove":
+        return []
+    train = data.split(TRAIN)
+    left = set(drop_longer(train, settings.max_length).labels.tolist())
+    gone = [name for number, name in enumerate(data.classes) if number not in left]
+    if not gone:
+        return []
+    return [
+        f"{getattr(settings.data, 'path', None) or settings.data.name}: truncation=remove with max_length={settings.max_length} leaves no "
+        f"training example of class {' or '.join(map(repr, gone))}; the shortest of all has {train.lengths.min()} steps. "
+        "Raise max_length, or set truncation=pre"
+    ]
 
-    Raises:
-      SettingsError: `truncation=remove` leaves nothing to train on.
-    """
+
+def problem(settings: Settings, data: Encoded) -> Problem:
+    """Returns the splits and their batches, for settings without `refusals`."""
     splits = {name: _cut(data.split(name), settings, is_training=name == TRAIN) for name in SPLITS}
-    if not len(splits[TRAIN].labels):
-        raise SettingsError(
-            f"{getattr(settings.data, 'path', None) or settings.data.name}: truncation=remove with max_length={settings.max_length} "
-            f"leaves no training example; the shortest has {data.split(TRAIN).lengths.min()} steps. "
-            "Raise max_length, or set truncation=pre"
-        )
     how = padding(
         splits[TRAIN].lengths,
         mode=settings.padding,

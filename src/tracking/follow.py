@@ -6,6 +6,7 @@ import logging
 import time
 from pathlib import Path
 
+from src.errors import first_line
 from src.settings import Settings
 from src.tracking import tensorboard_replay
 from src.tracking.mlflow_replay import Store
@@ -25,6 +26,7 @@ class Follower:
         self._settings = settings
         self._store: Store | None = None
         self._failed_at: float | None = None
+        self._has_warned = False
         self._last = 0.0
 
     @property
@@ -37,16 +39,24 @@ class Follower:
 
         A store that failed is asked again after ten minutes, and once when the trial is over.
         """
-        is_worth_trying = self._failed_at is None or is_last or time.monotonic() - self._failed_at > AGAIN_S
+        self._last = time.monotonic()
         try:
             tensorboard_replay.replay(self._folder)
-            if self._settings.tracking.name == "mlflow" and is_worth_trying:
-                self._store = self._store or Store(self._settings.tracking.uri, self._settings.study)
-                self._store.replay(self._folder)
+        except Exception as error:
+            self._say("TensorBoard", error, is_new=not self._has_warned)
+            self._has_warned = True
+        if self._settings.tracking.name == "offline":
+            return
+        if self._failed_at is not None and not is_last and time.monotonic() - self._failed_at < AGAIN_S:
+            return
+        try:
+            self._store = self._store or Store(self._settings.tracking.uri, self._settings.study)
+            self._store.replay(self._folder)
         except Exception as error:  # whatever a tracker throws, the journal has the trial
-            level = logging.WARNING if self._failed_at is None else logging.DEBUG
-            first_line = (str(error).splitlines() or [type(error).__name__])[0]
-            _log.log(level, "tracking: %s. The journal keeps everything; `python -m src.sync` sends it later.", first_line[:200])
-            _log.debug("in full:", exc_info=True)
+            self._say("MLflow", error, is_new=self._failed_at is None)
             self._failed_at = time.monotonic()
-        self._last = time.monotonic()
+
+    def _say(self, tracker: str, error: Exception, *, is_new: bool) -> None:
+        text = "%s cannot be used now: %s. The journal keeps everything; `python -m src.sync` sends it later."
+        _log.log(logging.WARNING if is_new else logging.DEBUG, text, tracker, first_line(error))
+        _log.debug("in full:", exc_info=error)

@@ -58,14 +58,14 @@ class Store:
         runs = [run for run in self._search(text) if run.data.tags.get("ablation.superseded") != "true"]
         return {run.data.tags["ablation.identity"]: run.info.run_id for run in reversed(runs)}
 
-    def run_of(self, finished: dict[str, str]) -> dict[str, dict[str, str | float]]:
-        """Returns identity → metrics and `health` of finished trials (identity → run id)."""
-        runs = {identity: self.client.get_run(run_id).data for identity, run_id in finished.items()}
-        return {identity: {**data.metrics, "health": data.tags["ablation.health"]} for identity, data in runs.items()}
+    def outcome(self, run_id: str) -> dict[str, str | float]:
+        """Returns the metrics and the `health` of a finished trial."""
+        data = self.client.get_run(run_id).data
+        return {**data.metrics, "health": data.tags["ablation.health"]}
 
-    def supersede(self, run_id: str) -> None:
-        """Marks a trial as replaced: it stays, and no longer counts."""
-        self.client.set_tag(run_id, "ablation.superseded", "true")
+    def open_study(self) -> None:
+        """Marks the study run as running, again if it ended before."""
+        self.client.update_run(self.study_run_id, status="RUNNING")
 
     def write_plan(self, plan: Path, *, tags: dict[str, str]) -> None:
         """Attaches the study's plan to its study run."""
@@ -84,12 +84,19 @@ class Store:
         with FileLock(folder / "replay.lock"):
             path = folder / "mlflow.json"
             states = replay_state.load(path)
-            state = states.setdefault(self.uri, {"offset": 0, "run_id": None})
+            begin = {"offset": 0, "run_id": None}
+            # A database that was deleted and made anew has another study run, and gets everything again.
+            state = states.setdefault(f"{self.uri} {self.study_run_id}", dict(begin))
+            if state["offset"] > (folder / journal.FILE).stat().st_size:  # the machine went down before the disk had it all
+                state.update(begin)
             sent = 0
             for group in _grouped(journal.entries(folder, offset=state["offset"])):
                 if group[0].record.kind == START:
                     state["run_id"] = self._run(group[0])
-                self._send(state["run_id"], group, folder)
+                if state["run_id"] is not None:
+                    self._send(state["run_id"], group, folder)
+                if group[-1].record.kind == END:
+                    state["run_id"] = None
                 state["offset"] = group[-1].offset
                 replay_state.save(path, states)
                 sent += len(group)
@@ -107,7 +114,6 @@ class Store:
     def _study_run(self) -> str:
         runs = self._search("tags.`ablation.kind` = 'study'")
         if runs:
-            self.client.update_run(runs[0].info.run_id, status="RUNNING")
             return str(runs[0].info.run_id)
         tags = {"ablation.kind": "study", "ablation.study": self.study}
         return str(self.client.create_run(self.experiment_id, run_name=f"study {self.study}", tags=tags).info.run_id)
@@ -132,6 +138,13 @@ class Store:
         run = self.client.create_run(self.experiment_id, start_time=start.time_ms, tags=tags, run_name=detail["name"])
         return str(run.info.run_id)
 
+    def _supersede_others(self, run_id: str) -> None:
+        """Marks earlier finished trials of the same identity: they stay, and no longer count."""
+        identity = self.client.get_run(run_id).data.tags["ablation.identity"]
+        for run in self._search(f"tags.`ablation.identity` = '{identity}' AND attributes.status = 'FINISHED'"):
+            if run.info.run_id != run_id:
+                self.client.set_tag(run.info.run_id, "ablation.superseded", "true")
+
     def _send(self, run_id: str, group: list[Entry], folder: Path) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
@@ -155,9 +168,12 @@ class Store:
         if last.kind == END:
             if last.detail["error"]:
                 self.client.set_tag(run_id, "ablation.error", last.detail["error"][:MAX_VALUE])
-            for name in last.detail["artifacts"]:
-                self.client.log_artifact(run_id, str(folder / name))
+            if journal.last_attempt(folder)[-1].offset == group[-1].offset:  # later attempts have replaced the files of earlier ones
+                for name in last.detail["artifacts"]:
+                    self.client.log_artifact(run_id, str(folder / name))
             self.client.set_terminated(run_id, status=last.detail["status"], end_time=group[-1].time_ms)
+            if last.detail["status"] == journal.FINISHED:
+                self._supersede_others(run_id)
 
 
 def _grouped(entries: Iterator[Entry]) -> Iterator[list[Entry]]:

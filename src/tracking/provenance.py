@@ -24,7 +24,9 @@ def tags() -> dict[str, str]:
         "ablation.git_dirty": str(bool(_git("status", "--porcelain"))).lower() if commit else "unknown",
         "ablation.versions": ", ".join([f"python {platform.python_version()}", *versions]),
         "ablation.processor": f"{_processor()}, {os.cpu_count()} cores",
-        "ablation.threads": os.environ.get("TF_NUM_INTRAOP_THREADS") or os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count()),
+        "ablation.threads": os.environ.get("TF_NUM_INTRAOP_THREADS")
+        or os.environ.get("OMP_NUM_THREADS")
+        or str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         **({"mlflow.source.git.commit": commit} if commit else {}),
     }
 

@@ -30,7 +30,8 @@ def replay(folder: Path) -> None:
     with FileLock(folder / "replay.lock"):
         state_path = folder / "tensorboard.json"
         state = {"offset": 0, "file": None, "size": 0, **replay_state.load(state_path)}
-        if state["file"] is None or not (folder / state["file"]).is_file():
+        is_ahead = state["offset"] > (folder / journal.FILE).stat().st_size  # the machine went down before the disk had it all
+        if state["file"] is None or is_ahead or not (folder / state["file"]).is_file():
             state = {"offset": 0, "file": None, "size": 0}
         found = list(journal.entries(folder, offset=state["offset"]))
         starts = [i for i, entry in enumerate(found) if entry.record.kind == START]

@@ -21,7 +21,7 @@ class Timing:
       wait_ms: milliseconds of that spent waiting for input.
       shape: (B, T) of the batch.
       tokens: real steps in it; B * T - tokens are padding.
-      is_first: the step was the first of its shape, and may have traced or compiled.
+      is_first: the step traced, or was the first of its shape under XLA, which compiles each shape.
     """
 
     epoch: int
@@ -35,8 +35,8 @@ class Timing:
 def summary(timings: Sequence[Timing], *, epochs: int, traces: int) -> dict[str, float]:
     """Returns the metrics `time/*` and `data/*` of a trial that is over.
 
-    First steps of a shape count in `time/trace_s`, `time/epoch_s` and `time/train_s`, never in the batch times nor in the
-    tokens per second. Where every step was a first one, those are left out.
+    Steps that traced or compiled count in `time/trace_s` and in no other time. Where every step was one, batch times and tokens
+    per second are left out.
 
     Args:
       timings: all steps, at least one.
@@ -48,7 +48,7 @@ def summary(timings: Sequence[Timing], *, epochs: int, traces: int) -> dict[str,
     cells = np.array([timing.shape[0] * timing.shape[1] for timing in timings])
     is_first = np.array([timing.is_first for timing in timings])
     metrics = {
-        "time/train_s": times.sum() / 1_000,
+        "time/train_s": times[~is_first].sum() / 1_000,
         "time/trace_s": times[is_first].sum() / 1_000,
         "data/padding_fraction": 1 - tokens.sum() / cells.sum(),
         "data/batches_per_epoch": len(timings) / epochs,
@@ -66,8 +66,8 @@ def summary(timings: Sequence[Timing], *, epochs: int, traces: int) -> dict[str,
 
 
 def epoch_seconds(timings: Sequence[Timing], epoch: int) -> float:
-    """Returns the seconds that an epoch's training took: its steps with their input waits, without validation."""
-    return sum(timing.batch_ms for timing in timings if timing.epoch == epoch) / 1_000
+    """Returns the seconds that an epoch's training took: its steps with their input waits, without those that traced."""
+    return sum(timing.batch_ms for timing in timings if timing.epoch == epoch and not timing.is_first) / 1_000
 
 
 def shapes_digest(timings: Sequence[Timing]) -> str:

@@ -64,7 +64,7 @@ class Evaluated:
 
 
 def train(
-    model: keras.Model, batches: Batches, evaluate: Callable[[], Evaluated], fit: Fit, *, settings: Settings, rows: int
+    model: keras.Model, batches: Batches, evaluate: Callable[[], Evaluated], fit: Fit, *, settings: Settings, rows: int, last: int
 ) -> Iterator[Record]:
     """Trains the model, validates it, and says so; the model ends with the weights of the best epoch.
 
@@ -78,6 +78,7 @@ def train(
       fit: filled while training goes on.
       settings: of the trial.
       rows: number of training examples.
+      last: number of batches in an epoch; after the last one the epoch's own validation follows.
 
     Yields:
       `step` after every optimizer step; `evaluation` every `evaluate_every` steps and at the end of an epoch (with the epoch in
@@ -91,29 +92,27 @@ def train(
     step = 0
     for epoch in range(1, settings.epochs + 1):
         order = generator(settings.seed, "order", epoch).permutation(rows)
-        iterator, seen, losses, correct = iter(batches(order)), 0, 0.0, 0.0
-        while True:
-            begin = time.perf_counter()
-            batch = next(iterator, None)
-            if batch is None:
-                break
+        seen, losses, correct = 0, 0.0, 0.0
+        begin, traces = time.perf_counter(), fit.traces  # setting up the pipeline belongs to the first batch's wait
+        for in_epoch, (ids, labels, _) in enumerate(batches(order), 1):
             waited = time.perf_counter()
-            ids, labels, _ = batch
             numbers, gradients = update(ids, labels)
             loss, right, tokens, norm = numbers.numpy().tolist()  # waits for the step to end
             end = time.perf_counter()
 
             step += 1
             shape = (int(ids.shape[0]), int(ids.shape[1]))
-            timing = Timing(epoch, (end - begin) * 1e3, (waited - begin) * 1e3, shape, int(tokens), shape not in shapes)
+            is_first = fit.traces > traces or (settings.jit_compile and shape not in shapes)
+            timing = Timing(epoch, (end - begin) * 1e3, (waited - begin) * 1e3, shape, int(tokens), is_first)
             shapes.add(shape)
             fit.timings.append(timing)
             seen, losses, correct = seen + shape[0], losses + loss * shape[0], correct + right
             yield _step_record(step, timing, loss=losses / seen, accuracy=correct / seen, norm=norm)
             if not np.isfinite([loss, norm]).all():
                 raise Diverged(step, "the loss" if not np.isfinite(loss) else "the gradient")
-            if settings.evaluate_every and step % settings.evaluate_every == 0:
+            if settings.evaluate_every and step % settings.evaluate_every == 0 and in_epoch < last:
                 yield _evaluation_record(step, evaluate())
+            begin, traces = time.perf_counter(), fit.traces
         result = evaluate()
         fit.accuracies.append(result.accuracy)
         if result.accuracy > max(fit.accuracies[:-1], default=-1.0):
@@ -172,7 +171,8 @@ def _update(model: keras.Model, settings: Settings, fit: Fit) -> Any:
         with tf.GradientTape() as tape:
             logits = model(ids, training=True)
             loss = tf.reduce_mean(_losses(settings.head, labels, logits))
-        gradients = tape.gradient(loss, model.trainable_variables)
+        # Dense: as slices, a word that occurs twice would count as two rows in the norm, and in clipping.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, model.trainable_variables)]
         optimizer.apply(gradients, model.trainable_variables)
         right = tf.reduce_sum(tf.cast(tf.equal(_classes(logits, threshold=0.0), labels), tf.float32))
         tokens = tf.cast(tf.math.count_nonzero(ids), tf.float32)
@@ -232,9 +232,6 @@ def _distributions(model: keras.Model, gradients: list[Any], ids: Any) -> dict[s
     outputs = keras.Model(model.inputs, [layer.output for layer in layers])(ids)
     return {
         "weights": {variable.path: variable.numpy() for variable in variables},
-        "gradients": {
-            variable.path: (gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient).numpy()
-            for variable, gradient in zip(variables, gradients, strict=True)
-        },
+        "gradients": {variable.path: gradient.numpy() for variable, gradient in zip(variables, gradients, strict=True)},
         "activations": {layer.name: output.numpy() for layer, output in zip(layers, outputs, strict=True)},
     }

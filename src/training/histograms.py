@@ -25,7 +25,7 @@ def histogram(values: np.ndarray) -> dict[str, Any]:
         "num": len(flat),
         "sum": float(flat.sum()),
         "sum_squares": float(np.square(flat).sum()),
-        "edges": [float(f"{edge:.6g}") for edge in edges[1:]],
+        "edges": edges[1:].tolist(),
         "counts": counts.tolist(),
     }
 

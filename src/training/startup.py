@@ -6,11 +6,13 @@ import os
 import sys
 import tempfile
 
+WITHOUT_GPU = ("failed call to cuInit", "oneDNN supports DT_BOOL only")
+
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow and wakes its devices without the notices it prints then; an error shows them all.
+    """Imports TensorFlow and wakes its devices without the notices it prints then.
 
-    Later warnings come through as always.
+    Warnings among them are kept, an error shows them all, and what is printed later comes through as always.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     if "tensorflow" in sys.modules:
@@ -30,6 +32,14 @@ def import_tensorflow() -> None:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+        notices.seek(0)
+        sys.stderr.write("".join(warnings_in(notices.read().decode(errors="replace"))))
+
+
+def warnings_in(notices: str) -> list[str]:
+    """Returns the lines of TensorFlow's start-up that warn of something; those every machine without a GPU prints are left out."""
+    lines = notices.splitlines(keepends=True)
+    return [line for line in lines if line[:1] in "WE" and line[1:5].isdigit() and not any(known in line for known in WITHOUT_GPU)]
 
 
 def fresh_session(seed: int) -> None:

@@ -116,6 +116,13 @@ def test_a_keras_archive_without_its_arrays_is_named(tmp_path):
         read(KerasImdb(path=str(tmp_path)))
 
 
+def test_a_jsonl_text_may_hold_any_character(tmp_path):
+    rows = [json.dumps({"text": f"a\u2028b {i}", "label": i % 2}, ensure_ascii=False) for i in range(40)]
+    (tmp_path / "t.jsonl").write_text("\n".join(rows) + "\n\n", encoding="utf-8")
+
+    assert len(read(options(tmp_path / "t.jsonl")).splits["train"].texts) == 28
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_a_table_reads_the_same_from_every_format(tmp_path, suffix):
     frame = pd.read_csv(write_table(tmp_path / "table.csv", rows=60, classes=3))

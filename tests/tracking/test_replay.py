@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from src.settings import Settings, edited
 from src.tracking import tensorboard_replay
 from src.tracking.follow import Follower
-from src.tracking.journal import FAILED, FINISHED, Journal, end
+from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
 from src.tracking.mlflow_replay import Store
 from src.training.histograms import of_all
 from src.training.records import EVALUATION, HISTOGRAMS, START, STEP, Record
@@ -118,12 +118,48 @@ def test_a_new_attempt_is_a_new_run_and_the_failed_one_stays(trial):
 
 def test_a_superseded_trial_no_longer_counts(trial):
     store = Store(None, "s")
-    write(trial, start(), step(1), finish(1))
+    write(trial, start("one"), step(1), finish(1), start("two"), step(1), finish(1))
     store.replay(trial)
 
-    store.supersede(store.finished()["cafe"])
+    first, second = sorted(runs(store), key=lambda run: run.data.tags["ablation.attempt"])
+    assert first.data.tags["ablation.superseded"] == "true"
+    assert store.finished() == {"cafe": second.info.run_id}
 
-    assert store.finished() == {}
+
+def test_an_end_without_a_start_does_not_touch_the_attempt_before(trial):
+    store = Store(None, "s")
+    write(trial, end(step=0, status=KILLED, error="x"), start(), step(1), finish(1))
+    store.replay(trial)
+    write(trial, end(step=0, status=KILLED, error="x"))
+    store.replay(trial)
+
+    assert [run.info.status for run in runs(store)] == ["FINISHED"]
+
+
+def test_a_database_that_was_deleted_gets_everything_again(trial, home):
+    write(trial, start(), step(1), finish(1))
+    Store(None, "s").replay(trial)
+    again = Store(f"sqlite:///{home / 'new.db'}", "s")
+    state = (trial / "mlflow.json").read_text(encoding="utf-8")
+    (trial / "mlflow.json").write_text(state.replace("mlflow.db", "new.db"), encoding="utf-8")  # the same address, another database
+
+    again.replay(trial)
+
+    assert [run.info.status for run in runs(again)] == ["FINISHED"]
+
+
+def test_a_journal_shorter_than_what_was_sent_is_sent_again_from_its_beginning(trial):
+    store = Store(None, "s")
+    write(trial, start(), *(step(number) for number in range(1, 9)))
+    store.replay(trial)
+    lines = (trial / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (trial / "journal.jsonl").write_bytes(b"".join(lines[:3]))  # the machine went down before the disk had it all
+    write(trial, end(step=2, status=KILLED, error="x"))
+
+    store.replay(trial)
+    tensorboard_replay.replay(trial)
+
+    assert [run.info.status for run in runs(store)] == ["KILLED"]
 
 
 def test_the_study_run_is_opened_again_not_made_again(home):
@@ -131,6 +167,7 @@ def test_the_study_run_is_opened_again_not_made_again(home):
     first.close_study("FINISHED")
 
     again = Store(None, "s")
+    again.open_study()
 
     assert again.study_run_id == first.study_run_id
     assert again.client.get_run(again.study_run_id).info.status == "RUNNING"

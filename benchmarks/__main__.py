@@ -1,0 +1,165 @@
+"""Prints the speed and memory figures of the project: `python -m benchmarks [NAME ...]`, about ten minutes in all.
+
+Machines are noisy: what is compared runs in turn (A B A B …) in one go, and medians are shown.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from src.paths import REPOSITORY
+from src.settings import Settings, edited
+
+PAIRS = 4
+
+
+def answers() -> list[str]:
+    """Seconds until `--help` and a wrong value are answered."""
+    rows = []
+    for name, words in {"--help": ["--help"], "cell=foo": ["cell=foo"], "maskin=true": ["maskin=true"]}.items():
+        seconds = []
+        for _ in range(5):
+            begin = time.perf_counter()
+            subprocess.run([sys.executable, "-m", "src.run", *words], cwd=REPOSITORY, capture_output=True, check=False)
+            seconds.append(time.perf_counter() - begin)
+        rows.append(f"`{name}` is answered in {statistics.median(seconds):.2f} s (target: under 2 s)")
+    return rows
+
+
+def recording() -> list[str]:
+    """Time of a trial that is recorded in journal, TensorBoard and MLflow against one that is not, in turn."""
+    from src import trial
+    from src.training.records import END
+
+    settings = edited(Settings(), {"data.limit": 3_200, "epochs": 2, "rerun": True})
+
+    def plain() -> float:
+        begin = time.perf_counter()
+        for record in trial.records(trial.prepare(settings), workers=1):
+            assert record.kind != END or record.metrics
+        return time.perf_counter() - begin
+
+    def recorded() -> float:
+        begin = time.perf_counter()
+        trial.run(settings)
+        return time.perf_counter() - begin
+
+    plain(), recorded()  # imports, the database, the cache
+    pairs = [(recorded(), plain()) for _ in range(PAIRS)]
+    ratio = statistics.median(with_ / without for with_, without in pairs)
+    shares = _recording_shares(settings)
+    return [
+        f"a whole recorded trial takes {ratio:.3f} of the time of an unrecorded one (median of {PAIRS} pairs of about {pairs[0][1]:.0f} s)",
+        f"recording a step takes {shares:.2%} of the time of a batch (target: under 2 %)",
+    ]
+
+
+def _recording_shares(settings: Settings) -> float:
+    """Share of the training time that passes between two steps, in the journal, the progress and the trackers."""
+    from src import trial
+    from src.tracking.follow import Follower
+    from src.tracking.journal import Journal
+    from src.training.records import STEP
+
+    prepared = trial.prepare(edited(settings, {"seed": 99}))
+    outside = inside = 0.0
+    with Journal(prepared.folder) as book:
+        follower = Follower(prepared.folder, prepared.settings)
+        for record in trial.records(prepared, workers=1):
+            begin = time.perf_counter()
+            book.append(record)
+            if record.kind != STEP:
+                follower.update()
+            outside += time.perf_counter() - begin
+            inside += record.metrics.get("time/batch_ms", 0.0) / 1e3
+    return outside / inside
+
+
+def start() -> list[str]:
+    """Seconds from the start of a second trial with the same data to the end of its first step, and its input waits."""
+    import pandas as pd
+
+    from src import trial
+    from src.training.records import STEP
+
+    trial.run(edited(Settings(), {"data.limit": 640, "epochs": 1}))
+    seconds = []
+    for seed in range(1, 4):
+        begin = time.perf_counter()
+        prepared = trial.prepare(edited(Settings(), {"seed": seed, "epochs": 1}))
+        for record in trial.records(prepared, workers=1):
+            if record.kind == STEP:
+                seconds.append(time.perf_counter() - begin)
+                break
+    settings = edited(Settings(), {"epochs": 1, "seed": 7})
+    trial.run(settings)
+    steps = pd.read_parquet(trial.prepare(settings).folder / "steps.parquet")
+    wait = steps["wait_ms"].sum() / steps["time/batch_ms"].sum()
+    return [
+        f"the first step of a further trial on all reviews is done {statistics.median(seconds):.1f} s after its start, tracing included "
+        "(target: begun within 3 s)",
+        f"waiting for input is {wait:.1%} of the time of a batch (target: under 5 %)",
+    ]
+
+
+def memory() -> list[str]:
+    """Peak memory of a default trial in a process of its own."""
+    program = (
+        "from src import trial; from src.settings import Settings, edited; from src.tracking import journal\n"
+        "settings = edited(Settings(), {'epochs': 1, 'study': 'memory'}); trial.run(settings)\n"
+        "print(journal.last_attempt(trial.prepare(settings).folder)[-1].record.metrics['memory/peak_mb'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return [f"a default trial peaks at {float(done.stdout.splitlines()[-1]):,.0f} MB (target: under 2,048 MB)"]
+
+
+def bucketing() -> list[str]:
+    """Time per epoch with buckets against padding to the data set's longest, at 500 steps, in turn."""
+    from src import trial
+    from src.training.records import EVALUATION
+
+    def epoch_s(**changes: Any) -> float:
+        settings = edited(Settings(), {"max_length": 500, "data.limit": 3_200, "epochs": 2, "tracking.histograms": False, **changes})
+        records = trial.records(trial.prepare(settings), workers=1)
+        return next(record.metrics["time/epoch_s"] for record in records if record.kind == EVALUATION and record.detail["epoch"] == 2)
+
+    pairs = [(epoch_s(), epoch_s(padding="dataset")) for _ in range(PAIRS)]
+    ratio = statistics.median(bucketed / padded for bucketed, padded in pairs)
+    return [f"bucketing takes {ratio:.2f} of the time per epoch of padding=dataset at max_length=500 (target: at most 0.55)"]
+
+
+BENCHMARKS: dict[str, Callable[[], list[str]]] = {
+    "answers": answers,
+    "start": start,
+    "memory": memory,
+    "recording": recording,
+    "bucketing": bucketing,
+}
+
+
+def main(names: list[str]) -> int:
+    """Runs the benchmarks, all of them by default, in a home of their own."""
+    unknown = set(names) - set(BENCHMARKS)
+    if unknown:
+        print(f"error: no benchmark {sorted(unknown)[0]!r}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["ABLATION_HOME"] = str(Path(home))
+        from src.training.startup import import_tensorflow
+
+        import_tensorflow()
+        lines = [f"- {name}: {row}" for name in names or BENCHMARKS for row in BENCHMARKS[name]()]
+    print("\n".join(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
