@@ -146,7 +146,7 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
     """Trains and tests; yields the whole record. Nothing is recorded yet, but files are written before the `end` that names them.
 
     Args:
-      prepared: what `prepare` returned; its folder exists.
+      prepared: what `prepare` returned.
       workers: trials that run side by side, for the record.
     """
     from src.training import clock
@@ -155,6 +155,7 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
     from src.training.startup import fresh_session
 
     settings, folder, task = prepared.settings, prepared.folder, TASKS[prepared.settings.task.name]
+    folder.mkdir(parents=True, exist_ok=True)
     clock.reset_peak_memory()
     fresh_session(settings.seed)
     yield _start(prepared, workers=workers)

@@ -6,11 +6,15 @@ import logging
 import os
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+hypothesis.settings.register_profile("steady", deadline=None)  # machines are noisy
+hypothesis.settings.load_profile("steady")
 
 GOOD = ["wonderful", "moving", "brilliant", "charming", "superb"]
 BAD = ["dreadful", "boring", "awful", "clumsy", "stupid"]

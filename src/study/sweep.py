@@ -126,10 +126,8 @@ def _connect(settings: Settings, console: Console) -> Store | None:
         store = Store(settings.tracking.uri, settings.study)
         store.open_study()
     except Exception as error:  # a server that is away must not stop a study: the journals have it all
-        _say(
-            console,
-            f"warning: MLflow cannot be used now ({first_line(error)}).\nThe journals keep everything; `python -m src.sync` sends it later.",
-        )
+        _say(console, f"warning: MLflow cannot be used now ({first_line(error)}).")
+        _say(console, "The journals keep everything; `python -m src.sync` sends it later.")
         return None
     for trial in trials:
         try:
