@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup study test check fix lock benchmark
+.PHONY: setup study gallery test check fix lock benchmark
 
 setup: $(READY) ## makes .venv from the lock
 
@@ -15,6 +15,10 @@ $(READY): requirements.lock
 
 study: $(READY) ## trains the four classifiers of the README
 	$(BIN)/python -m src.run -m study=masking_by_cell masking=true,false cell=lstm,gru
+
+gallery: $(READY) ## the tables and figures of the README, from the studies that were run
+	$(BIN)/python -m analysis figure masking_by_cell --out experiments/results/masking_by_cell
+	$(BIN)/python -m analysis figure masking_by_cell_unbucketed --out experiments/results/masking_by_cell_unbucketed
 
 test: $(READY) ## runs all tests
 	$(BIN)/python -m pytest

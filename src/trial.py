@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from src import paths
 from src.artifacts import Artifacts
+from src.data.batching import MAX_BUCKETS
 from src.data.encoded import Encoded
 from src.data.splits import TEST, TRAIN, VALIDATION
 from src.errors import first_line
@@ -183,13 +184,16 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
     files.write_model(model, words=prepared.data.words(settings.vocab_size), classes=prepared.data.classes, padding=problem.padding)
     files.write_steps(steps)
     files.write_probabilities(tested.probabilities, labels)
+    metrics = _final_metrics(settings, model, fit, tested, validations)
+    expected = 2 * min(len(problem.padding.edges), MAX_BUCKETS) if settings.jit_compile else 2
     tags = {
         "ablation.weights": weights_digest(model),
         "ablation.batches": clock.shapes_digest(fit.timings),
-        "ablation.health": judge(accuracies=fit.accuracies, labels=problem.splits[VALIDATION].labels, traces=fit.traces),
+        "ablation.health": judge(
+            accuracies=fit.accuracies, labels=problem.splits[VALIDATION].labels, traces=int(metrics["data/traces"]), expected=expected
+        ),
         "ablation.best_epoch": f"{fit.best_epoch} of {settings.epochs}",
     }
-    metrics = _final_metrics(settings, model, fit, tested, validations)
     yield end(step=len(steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=files.names)
 
 
@@ -225,7 +229,7 @@ def _final_metrics(
 ) -> dict[str, float]:
     from src.training import clock
 
-    metrics = clock.summary(fit.timings, epochs=settings.epochs, traces=fit.traces)
+    metrics = clock.summary(fit.timings, epochs=settings.epochs)
     metrics |= {"test/loss": tested.loss, "test/accuracy": tested.accuracy}
     metrics |= {"model/parameters": float(model.count_params()), "memory/peak_mb": clock.peak_memory_mb()}
     reached = [step for step, accuracy in validations if accuracy >= settings.plan.threshold]

@@ -32,7 +32,7 @@ class Timing:
     is_first: bool
 
 
-def summary(timings: Sequence[Timing], *, epochs: int, traces: int) -> dict[str, float]:
+def summary(timings: Sequence[Timing], *, epochs: int) -> dict[str, float]:
     """Returns the metrics `time/*` and `data/*` of a trial that is over.
 
     Steps that traced or compiled count in `time/trace_s` and in no other time. Where every step was one, batch times and tokens
@@ -41,7 +41,6 @@ def summary(timings: Sequence[Timing], *, epochs: int, traces: int) -> dict[str,
     Args:
       timings: all steps, at least one.
       epochs: epochs that were begun.
-      traces: how often the training step was traced.
     """
     times = np.array([timing.batch_ms for timing in timings])
     tokens = np.array([timing.tokens for timing in timings])
@@ -52,7 +51,7 @@ def summary(timings: Sequence[Timing], *, epochs: int, traces: int) -> dict[str,
         "time/trace_s": times[is_first].sum() / 1_000,
         "data/padding_fraction": 1 - tokens.sum() / cells.sum(),
         "data/batches_per_epoch": len(timings) / epochs,
-        "data/traces": traces,
+        "data/traces": is_first.sum(),
     }
     steady = times[~is_first]
     if len(steady):

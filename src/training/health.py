@@ -23,20 +23,21 @@ class Diverged(ArithmeticError):
         self.step = step
 
 
-def judge(*, accuracies: Sequence[float], labels: np.ndarray, traces: int) -> str:
+def judge(*, accuracies: Sequence[float], labels: np.ndarray, traces: int, expected: int = 2) -> str:
     """Returns the tag `ablation.health` of a trial that came to its end.
 
     Args:
       accuracies: validation accuracy after each epoch, at least one.
       labels: int[N] of the validation split.
-      traces: how often the training step was traced; Keras itself needs two at most.
+      traces: how often the training step was traced or, under XLA, compiled.
+      expected: how often that is in order: once for whole batches and once for smaller ones, of every bucket under XLA.
 
     Returns:
       `no_learning`: the best accuracy is less than two standard errors above the share p of the largest class,
-      sqrt(p (1 - p) / N) each; `retracing`: more than two traces; `ok` otherwise.
+      sqrt(p (1 - p) / N) each; `retracing`: more traces than expected; `ok` otherwise.
     """
     largest = np.bincount(labels).max() / len(labels)
     noise = 2 * math.sqrt(largest * (1 - largest) / len(labels))
     if max(accuracies) < largest + noise:
         return NO_LEARNING
-    return RETRACING if traces > 2 else OK
+    return RETRACING if traces > expected else OK

@@ -216,3 +216,9 @@ def test_xla_gives_the_same_losses():
     losses = [metrics(trained(epochs=1, jit_compile=compiled)[2], "train/loss") for compiled in (True, False)]
 
     np.testing.assert_allclose(*losses, atol=1e-5)
+
+
+def test_xla_compiles_every_shape_and_each_counts_as_a_first_step():
+    _, fit, _, _ = trained(epochs=1, jit_compile=True)
+
+    assert sum(step.is_first for step in fit.timings) == len({step.shape for step in fit.timings})
