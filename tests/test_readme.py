@@ -12,14 +12,19 @@ from src.paths import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-LINES = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip() and not line.startswith("#")]
+LINES = [
+    " ".join(shlex.split(line, comments=True))
+    for block in BLOCKS
+    for line in block.splitlines()
+    if line.strip() and not line.startswith("#")
+]
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("python -m src.run")])
 def test_every_study_of_the_readme_can_be_planned(line, home, capsys, tmp_path):
     (tmp_path / "mine.csv").write_text("text,label\n" + "a b,x\nc d,y\n" * 20, encoding="utf-8")
 
-    code = run.main([*shlex.split(line)[3:], "plan_only=true", *([] if "data=table" in line else ["data.limit=20"])])
+    code = run.main([*line.split()[3:], "plan_only=true", *([] if "data=table" in line else ["data.limit=20"])])
 
     assert (code, capsys.readouterr().err) == (0, "")
 

@@ -171,7 +171,8 @@ def _update(model: keras.Model, settings: Settings, fit: Fit) -> Any:
         with tf.GradientTape() as tape:
             logits = model(ids, training=True)
             loss = tf.reduce_mean(_losses(settings.head, labels, logits))
-        # Dense: as slices, a word that occurs twice would count as two rows in the norm, and in clipping.
+        # Dense: as slices, a word that occurs twice would be two rows, for the norm, for clipping and for Adam's squares, and an
+        # embedding would not train as the one-hot vector times a matrix that it is.
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, model.trainable_variables)]
         optimizer.apply(gradients, model.trainable_variables)
         right = tf.reduce_sum(tf.cast(tf.equal(_classes(logits, threshold=0.0), labels), tf.float32))

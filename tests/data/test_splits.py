@@ -79,7 +79,17 @@ def test_a_limit_takes_the_first_of_each_class_in_proportion(labels, limit):
     for label in (0, 1):
         chosen = rows[labels[rows] == label]
         np.testing.assert_array_equal(chosen, np.flatnonzero(labels == label)[: len(chosen)])
-        assert abs(len(chosen) - (labels == label).mean() * len(rows)) <= 1
+        assert len(chosen) == 1 or abs(len(chosen) - (labels == label).mean() * len(rows)) <= 1
+
+
+@given(st.lists(st.integers(0, 4), min_size=20, max_size=80), st.integers(1, 30))
+def test_a_limit_is_exact_for_any_number_of_classes_and_keeps_each(labels, limit):
+    labels = np.array(labels)
+
+    rows = first_of_each_class(labels, limit)
+
+    assert len(rows) == max(limit, len(set(labels.tolist()))) if limit < len(labels) else len(labels)
+    assert set(labels[rows].tolist()) == set(labels.tolist())
 
 
 def test_a_limit_leaves_at_least_one_of_each_class():
