@@ -18,6 +18,7 @@ Trains recurrent sequence models, one trial for every combination of toggles, an
   python -m src.run -m cell=lstm,gru seed='range(0,8)'     two variants with 8 seeds each
   python -m src.run data=table data.path=mine.csv          your own texts
   python -m src.run data.limit=500 epochs=1                a quick look
+  python -m src.run -m +experiments=smoke                  a study file of experiments/, with its design, levels and seeds
   python -m src.run -m plan_only=true cell=lstm,gru        only what would be trained
 """
 
@@ -64,7 +65,11 @@ def explain(error: Exception) -> str:
         return f"{', '.join(GROUPS)} are chosen by name, such as data={next(iter(GROUPS['data']))}; {text}"
     if match := re.search(r"An item is already at '([^']+)'", text):
         return f"{match[1]} exists already: write {match[1]}=… without the +"
+    if "'experiments'" in text:
+        return "a study file is added, not set: write +experiments=NAME"
     unknown = re.search(r"(?:Could not override|Key|Could not delete from config\.) '([^']+)'", text)
+    if unknown and unknown[1].startswith("hydra."):
+        return f"Hydra has no key {unknown[1]!r} to change; `python -m src.run --cfg hydra` shows those it has, +{unknown[1]}=… adds one"
     return str(unknown_key(unknown[1])) if unknown else first_line(error)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from src.settings import Settings
 
 # What names, records or selects a trial without changing its result. The data enter by the hash of their content.
-NOT_IN_IDENTITY = frozenset({"study", "tracking", "plan", "rerun", "plan_only", "data"})
+NOT_IN_IDENTITY = frozenset({"study", "tracking", "plan", "rerun", "retry_failed", "fail_fast", "plan_only", "data"})
 
 
 def identity(settings: Settings, *, data_digest: str) -> str:
@@ -17,9 +17,10 @@ def identity(settings: Settings, *, data_digest: str) -> str:
 
     Args:
       settings: normalised settings (`rules.normalise`), all of them: an edited default must not change what old results mean.
+        Keys at null are left out, so that a toggle which is added later, null at first, leaves old identities as they are.
       data_digest: hash of the encoded corpus.
     """
-    values = {key: value for key, value in settings.model_dump().items() if key not in NOT_IN_IDENTITY}
+    values = {key: value for key, value in settings.model_dump().items() if key not in NOT_IN_IDENTITY and value is not None}
     return digest({"settings": values, "data": data_digest})
 
 

@@ -16,9 +16,9 @@ LINE_EVERY_S = 30.0
 class TrialProgress:
     """Shows the records of one trial. Use it in a `with` block."""
 
-    def __init__(self, title: str, *, steps: int, epochs: int, console: Console | None = None) -> None:
-        """Takes what to show above, and how many optimizer steps and epochs there will be."""
-        self._console = console or Console()
+    def __init__(self, title: str, *, steps: int, epochs: int, is_alone: bool = True, console: Console | None = None) -> None:
+        """Takes what to show above, how many optimizer steps and epochs there will be, and whether no other trial shows itself."""
+        self._console = console or Console(quiet=not is_alone)
         self._title, self._steps, self._epochs = title, steps, epochs
         self._bar: Progress | None = None
         self._task = TaskID(0)
@@ -38,7 +38,7 @@ class TrialProgress:
             self._task = self._bar.add_task(self._title, total=self._steps, text="")
             self._bar.start()
         else:
-            self._say(f"{self._title}: {self._epochs} epochs of {self._steps // self._epochs} steps")
+            self._say(f"{self._title}: {self._steps} steps")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -51,10 +51,9 @@ class TrialProgress:
         if record.kind == EVALUATION:
             self._validation = f" val_accuracy {record.metrics['val/accuracy']:.3f}"
             if record.detail["epoch"] is not None and self._bar is None:
-                loss, accuracy, seconds = (record.metrics[name] for name in ("val/loss", "val/accuracy", "time/epoch_s"))
-                self._say(
-                    f"  epoch {record.detail['epoch']}/{self._epochs}: val_loss {loss:.3f}  val_accuracy {accuracy:.3f}  {seconds:.1f} s"
-                )
+                loss, accuracy, seconds = (record.metrics.get(name) for name in ("val/loss", "val/accuracy", "time/epoch_s"))
+                took = "cut short by max_steps" if seconds is None else f"{seconds:.1f} s"
+                self._say(f"  epoch {record.detail['epoch']}/{self._epochs}: val_loss {loss:.3f}  val_accuracy {accuracy:.3f}  {took}")
         if record.kind != STEP:
             return
         text = self._line(record)
@@ -68,13 +67,14 @@ class TrialProgress:
         if not record.detail["is_first"] or not self._batch_ms:  # a step that traces says nothing about the others
             self._batch_ms = record.metrics["time/batch_ms"]
         left = (time.monotonic() - self._begin) / record.step * (self._steps - record.step)
-        return f"loss {loss:.3f}  accuracy {accuracy:.3f}{self._validation}  {self._batch_ms:.0f} ms/batch  {_clock(left)} left"
+        return f"loss {loss:.3f}  accuracy {accuracy:.3f}{self._validation}  {self._batch_ms:.0f} ms/batch  {clock(left)} left"
 
     def _say(self, text: str) -> None:
         self._said = time.monotonic()
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Returns a duration as one reads it: `4:10`, `1:04:10`."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

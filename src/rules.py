@@ -6,6 +6,7 @@ listed. `normalise` gives two names of one trial the same settings, and says wha
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import psutil
 
 from src.settings import Settings, as_typed, edited
 
+MAX_UNITS = 65_536
 GATES = {"simple_rnn": 1, "gru": 3, "lstm": 4}
 
 
@@ -52,11 +54,13 @@ class Change(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.key}={as_typed(self.got)} has no effect here and counts as {as_typed(self.used)}: {self.reason}"
+        return f"{self.key}={as_typed(self.got)} counts as {as_typed(self.used)}: {self.reason}"
 
 
 def normalise(settings: Settings, *, classes: int = 2) -> tuple[Settings, list[Change]]:
     """Returns the settings with every toggle that has no effect set to one value, and what was changed.
+
+    `parameters` is a way to choose `units`, and is null once it has.
 
     Args:
       settings: checked settings.
@@ -69,7 +73,13 @@ def normalise(settings: Settings, *, classes: int = 2) -> tuple[Settings, list[C
     ]
     if classes > 2 and settings.head == "sigmoid":
         changes.append(Change("head", "sigmoid", "softmax", f"one output unit cannot tell {classes} classes apart"))
-    return edited(settings, {change.key: change.used for change in changes}) if changes else settings, changes
+    used = edited(settings, {change.key: change.used for change in changes}) if changes else settings
+    if used.parameters is not None:
+        total, units = used.parameters, _units_for(used, classes=classes)
+        used = edited(used, {"units": units, "parameters": None})
+        reason = f"with it the model has {parameters(used, classes=classes):,} parameters, as near as it gets"
+        changes.append(Change("parameters", total, f"units={units}", reason))
+    return used, changes
 
 
 def refusals(settings: Settings, *, longest: int | None = None, classes: int = 2, available_mb: float | None = None) -> list[str]:
@@ -77,7 +87,8 @@ def refusals(settings: Settings, *, longest: int | None = None, classes: int = 2
 
     Args:
       settings: checked settings.
-      longest: steps of the longest sequence, where the data are known; `max_length` otherwise.
+      longest: steps of the longest sequence, where the data were read; `max_length` otherwise, which reviews do reach, but a user's
+        own short texts may not.
       classes: number of classes of the data.
       available_mb: memory that may be used, in megabytes; what this machine has free if left out.
     """
@@ -86,7 +97,7 @@ def refusals(settings: Settings, *, longest: int | None = None, classes: int = 2
         reasons.append(f"data={settings.data.name} needs to know where the data are; add data.path=FILE_OR_FOLDER")
     if settings.tracking.name == "offline" and settings.tracking.uri:
         reasons.append("tracking=offline writes to no store, but tracking.uri is set; drop one of the two")
-    steps = longest or settings.max_length
+    steps = longest or (None if settings.data.name == "table" else settings.max_length)
     if steps is not None:
         needed = required_mb(settings, steps=steps, classes=classes)
         free = psutil.virtual_memory().available / 2**20 if available_mb is None else available_mb
@@ -128,6 +139,17 @@ def parameters(settings: Settings, *, classes: int = 2) -> int:
         width = directions * settings.units
     outputs = classes if settings.head == "softmax" else 1
     return total + (width + 1) * outputs
+
+
+def _units_for(settings: Settings, *, classes: int) -> int:
+    """Returns the width with which the model comes nearest to `settings.parameters`."""
+    wanted = settings.parameters or 0
+
+    def total(units: int) -> int:
+        return parameters(settings.model_copy(update={"units": units}), classes=classes)
+
+    above = bisect.bisect_left(range(1, MAX_UNITS), wanted, key=total) + 1
+    return min((units for units in (above - 1, above) if units), key=lambda units: abs(total(units) - wanted))
 
 
 def _memory_fix(settings: Settings) -> str:

@@ -10,22 +10,11 @@ os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come through as they are; `ma
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import OmegaConf
 
 from src import command_line, settings
 from src.paths import REPOSITORY
 from src.study import TrialsFailed
-
-
-def _trial(cfg: DictConfig) -> str:
-    from src import trial
-
-    hydra_config = HydraConfig.get()
-    if hydra_config.mode != RunMode.MULTIRUN or hydra_config.runtime.choices["hydra/sweeper"] != "study":
-        raise settings.SettingsError("hydra.mode and hydra/sweeper are not yours to set: a single trial is a study of one; drop them")
-    return trial.run(settings.from_hydra(cfg), workers=int(hydra_config.launcher.get("n_jobs", 1)))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,11 +23,14 @@ def main(arguments: list[str] | None = None) -> int:
     if {"-h", "--help"} & set(given):
         print(command_line.help_text())
         return 0
-    sys.argv[1:] = [word for word in given if word not in ("-m", "--multirun")]  # implied, and Hydra wants it first or last
+    sys.argv[1:] = ["-m", *(word for word in given if word not in ("-m", "--multirun"))]  # implied, and Hydra wants it first or last
     flags, unknown = get_args_parser().parse_known_args(sys.argv[1:])
     unknown += [
         f"--{name}" for name in ("run", "package", "config-path", "config-name", "config-dir") if getattr(flags, name.replace("-", "_"))
     ]
+    if taken := [word for word in given if word.lstrip("+~").startswith(("hydra.mode", "hydra/sweeper"))]:
+        print(f"error: {taken[0]} is not yours to set: a single trial is a study of one; drop it", file=sys.stderr)
+        return 2
     if unknown:
         print(f"error: {unknown[0]} is no flag here; `python -m src.run --help` shows what there is", file=sys.stderr)
         return 2
@@ -47,8 +39,13 @@ def main(arguments: list[str] | None = None) -> int:
     for group, choices in settings.GROUPS.items():
         for choice in choices:
             store.store(group=group, name=f"schema_{choice}", node=settings.group_schema(group, choice))
+    if any(word.lstrip("+").startswith("experiments") for word in given):
+        for path in (REPOSITORY / "experiments").glob("*.yaml"):
+            store.store(group="experiments", name=path.stem, package="_global_", node=OmegaConf.load(path))
+    from src.study import job  # not for help: it brings NumPy and pandas
+
     try:
-        hydra.main(version_base="1.3", config_path=str(REPOSITORY / "conf"), config_name="config")(_trial)()
+        hydra.main(version_base="1.3", config_path=str(REPOSITORY / "conf"), config_name="config")(job.run)()
     except settings.SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

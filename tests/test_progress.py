@@ -27,7 +27,7 @@ def shown(*, is_terminal):
 
 def test_without_a_terminal_there_are_plain_lines_an_epoch():
     assert shown(is_terminal=False).splitlines() == [
-        "cell=[b]gru: 2 epochs of 4 steps",
+        "cell=[b]gru: 8 steps",
         "  epoch 1/2: val_loss 0.400  val_accuracy 0.800  1.5 s",
     ]
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
@@ -10,8 +14,12 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from hydra_plugins.ablation_sweeper import launchers
 from src import paths
 from src.settings import GROUPS, NOT_TOGGLES, TOGGLES, Settings, SettingsError, from_hydra
+
+if TYPE_CHECKING:
+    from src.study.plan import Row
 
 ConfigStore.instance().store(
     group="hydra/sweeper", name="study", node={"_target_": "hydra_plugins.ablation_sweeper.sweeper.StudySweeper"}, provider="ablation"
@@ -19,7 +27,7 @@ ConfigStore.instance().store(
 
 
 class StudySweeper(Sweeper):
-    """Turns `a=1,2 b=x,y` into a plan, and has Hydra's launcher train it."""
+    """Turns `a=1,2 b=x,y` or a study file into a study, and has Hydra's launcher train it."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes what Hydra has composed so far."""
@@ -33,36 +41,50 @@ class StudySweeper(Sweeper):
           TrialsFailed: a trial failed.
         """
         from src.study import plan, sweep
-        from src.study.plan import Level
 
         fixed: dict[str, str] = {}
-        levels: dict[str, list[Level]] = {}
+        swept: dict[str, list[Any]] = {}
         parser = OverridesParser.create(config_loader=self._context.config_loader)
         for override in parser.parse_overrides(arguments):
             key = override.get_key_element()
             if "${" in str(override.input_line):
                 raise SettingsError(f"{override.input_line}: a study varies plain values; write the value instead of ${{…}}")
             fixed.pop(key, None)
-            levels.pop(key, None)
+            swept.pop(key, None)
             if override.is_sweep_override():
-                levels[key] = [Level(text, parser.parse_override(text).value()) for text in _texts(override)]
+                swept[key] = [parser.parse_override(text).value() for text in _texts(override)]
             else:
                 fixed[key] = str(override.input_line)
-        sweep.run(plan.rows(list(fixed.values()), levels, groups=list(GROUPS), compose=self._compose), launch=self._launch)
+        study = plan.study(fixed, swept, compose=self._compose)
+        self._planned_ms = round(time.time() * 1_000)
+        with open_dict(self._config):
+            self._config.hydra.launcher = launchers.configured(self._config.hydra.launcher)
+        sweep.run(study, launch=self._launch, workers=launchers.workers(self._config.hydra.launcher))
 
     def _compose(self, overrides: list[str]) -> Settings:
         return from_hydra(self._context.config_loader.load_sweep_config(self._config, overrides))
 
-    def _launch(self, jobs: dict[str, list[str]], study: str) -> None:
-        """Has the launcher train every job: identity → overrides."""
+    def _launch(self, rows: Sequence[Row]) -> None:
+        """Has the launcher train one trial a row."""
+        from src.study.job import Sweep
+
+        trials = [(row, row.trial) for row in rows if row.trial]
+        folder = str(paths.study_folder(trials[0][1].settings.study))
         with open_dict(self._config):
-            self._config.hydra.sweep.dir = str(paths.study_folder(study))  # for the launcher; every job composes its own
-        folder = str(paths.study_folder(study)).replace("\\", "\\\\").replace("'", "\\'")
+            self._config.hydra.sweep.dir = folder  # for the launcher; every job composes its own
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self._context, task_function=self._task_function, config=self._config
         )
-        overrides = [[*job, f"hydra.sweep.dir='{folder}'", f"hydra.sweep.subdir={identity}"] for identity, job in jobs.items()]
+        how = self._config.hydra.launcher
+        known = Sweep(min(launchers.workers(how), len(trials)), self._planned_ms, launchers.is_joblib(how)).as_environment()
+        shared = [f"hydra.sweep.dir={_quoted(folder)}", *(f"+hydra.job.env_set.{name}={_quoted(value)}" for name, value in known.items())]
+        overrides = [[*row.overrides, *shared, f"hydra.sweep.subdir={trial.identity}"] for row, trial in trials]
         launcher.launch(overrides, initial_job_idx=0)  # never judged by what it returns: the journals say what became of a trial
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def _texts(override: Override) -> list[str]:

@@ -7,6 +7,7 @@ and the version of the tokeniser. Ids are ranks in the whole training vocabulary
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -63,6 +64,11 @@ class Encoded:
         """Returns one split, memory-mapped; nothing is read before it is used."""
         arrays = (np.load(self.folder / f"{name}.{part}.npy", mmap_mode="r") for part in ("ids", "starts", "labels"))
         return Sequences(*arrays)
+
+    @functools.cached_property
+    def longest(self) -> int:
+        """Steps of the longest sequence of any split."""
+        return max(int(self.split(name).lengths.max()) for name in SPLITS)
 
     def words(self, vocab_size: int) -> list[str]:
         """Returns the words with an id below `vocab_size`; the word at position r has id r + 4."""

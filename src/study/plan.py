@@ -1,35 +1,30 @@
-"""What a study will train: one row a cell of its design, each with the trial that serves it or the reason why none does."""
+"""What a study will train: one row a variant and seed, each with the trial that serves it or the reason why none does."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from src.settings import Settings, SettingsError, edited, label
-from src.study.designs import DESIGNS
+from src.data.encoded import Encoded
+from src.settings import GROUPS, NOT_TOGGLES, TOGGLES, Plan, Settings, SettingsError, as_typed, edited, label, unknown_key
+from src.study import designs
+from src.study.designs import DesignError, Levels, Rounds, Variant
 from src.trial import Prepared, prepare
 
-
-@dataclass(frozen=True)
-class Level:
-    """One value of one key, as it was typed and as it is meant.
-
-    Attributes:
-      text: `cell=gru`.
-      value: "gru".
-    """
-
-    text: str
-    value: Any
+Compose = Callable[[list[str]], Settings]
+PLAIN_WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][\w./-]*", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
-    """One cell of the design.
+    """One cell of the design with one seed.
 
     Attributes:
-      label: the swept keys with their values, as typed; `defaults` where nothing is swept.
+      label: the varied toggles with their values, as one types them; `defaults` where nothing is varied.
+      values: the same as plain values.
+      seed: of the trial.
       is_reference: the others are compared with it.
       overrides: what Hydra composes the trial from.
       trial: what is trained, or None where the cell was dropped.
@@ -37,67 +32,172 @@ class Row:
     """
 
     label: str
+    values: Variant
+    seed: int
     is_reference: bool
     overrides: list[str]
     trial: Prepared | None
     dropped: str | None
 
 
-def rows(
-    fixed: Sequence[str], levels: Mapping[str, Sequence[Level]], *, groups: Sequence[str], compose: Callable[[list[str]], Settings]
-) -> list[Row]:
-    """Returns the grid of all levels, the first of every list being the reference.
+@dataclass
+class Study:
+    """A question: its design with reference, levels and seeds, on settings that all of its trials share.
 
-    Hydra composes once for every choice of config groups; all else is an edit of settings that were checked already.
+    Attributes:
+      settings: what every trial has, whatever the variant and seed.
+      fixed: the overrides that these were composed from.
+      reference: every varied toggle → the reference's value.
+      levels: every varied toggle → its values, the reference's among them.
+      seeds: every variant is trained with each.
+      compose: overrides → settings; asked once for every choice of config groups, all else is an edit of checked settings.
+    """
+
+    settings: Settings
+    fixed: list[str]
+    reference: Variant
+    levels: Levels
+    seeds: list[int]
+    compose: Compose
+    _composed: dict[tuple[str, ...], Settings] = field(default_factory=dict)
+    _data: dict[Any, Encoded] = field(default_factory=dict)
+
+    @property
+    def plan(self) -> Plan:
+        """What the study asks for beside its toggles."""
+        return self.settings.plan
+
+    def rounds(self) -> Rounds:
+        """Yields variants as `designs.rounds` does, and wants what it wants."""
+        try:
+            yield from designs.rounds(self.plan.design, self.reference, self.levels, **self._options())
+        except DesignError as error:
+            raise SettingsError(f"plan.design={self.plan.design}: {error}") from None
+
+    def rows(self, variants: Sequence[Variant]) -> list[Row]:
+        """Returns a row for every variant and seed, all variants of one seed together: what ends early leaves whole pairs.
+
+        Raises:
+          SettingsError: a value that no combination allows.
+        """
+        checked = [self._settings(variant) for variant in variants]  # all of them before any data are read: answers come at once
+        return [
+            self._row(variant, edited(settings, {"seed": seed}))
+            for seed in self.seeds
+            for variant, settings in zip(variants, checked, strict=True)
+        ]
+
+    def aliases(self) -> list[list[str]]:
+        """Returns which effects the design cannot tell apart."""
+        return designs.aliases(list(self.levels), **self._options()) if self.plan.design == "fractional" else []
+
+    def _options(self) -> dict[str, int]:
+        options = {"fractional": {"resolution": self.plan.resolution}, "random": {"sample": self.plan.sample}}
+        return options.get(self.plan.design, {})
+
+    def _settings(self, variant: Variant) -> Settings:
+        choices = tuple(override(key, value) for key, value in variant.items() if key in GROUPS)
+        if choices not in self._composed:
+            self._composed[choices] = self.compose([*self.fixed, *choices]) if choices else self.settings
+        return edited(self._composed[choices], {key: value for key, value in variant.items() if key not in GROUPS})
+
+    def _row(self, variant: Variant, settings: Settings) -> Row:
+        trial, dropped = None, None
+        try:
+            trial = prepare(settings, data=self._data.get(settings.data))
+            self._data[settings.data] = trial.data
+        except SettingsError as error:
+            dropped = str(error)
+        overrides = [*self.fixed, *(override(key, value) for key, value in variant.items()), f"seed={settings.seed}"]
+        return Row(self._label(variant), variant, settings.seed, variant == self.reference, overrides, trial, dropped)
+
+    def _label(self, variant: Variant) -> str:
+        if self.plan.design in ("grid", "fractional", "random"):
+            return label(variant) or "defaults"
+        changed = {key: value for key, value in variant.items() if value != self.reference[key]}
+        if self.plan.design == "cumulative" and changed:
+            return "+ " + label(dict([list(changed.items())[-1]]))
+        return label(changed) or "reference"
+
+
+def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compose: Compose) -> Study:
+    """Returns the study that a command line describes, with or without a study file.
+
+    A list on the command line replaces the levels that the file gives a toggle; a single value takes the toggle out of the
+    comparison, for all trials.
 
     Args:
-      fixed: overrides that every trial has.
-      levels: key → its levels.
-      groups: the keys that are config groups.
+      fixed: key → override, of what was typed with one value.
+      swept: key → values, of what was typed as a list.
       compose: overrides → settings.
 
     Raises:
-      SettingsError: a value that no combination allows.
+      SettingsError: a key or value that no trial can have, or levels that do not fit the design.
     """
-    cells = DESIGNS["grid"]({key: [level.text for level in several] for key, several in levels.items()})
-    value_of = {level.text: level.value for several in levels.values() for level in several}
-    composed: dict[tuple[str, ...], Settings] = {}
-    checked = []
-    for cell in cells:  # all of them before any data are read: a typing error is answered at once
-        choices = tuple(text for key, text in cell.items() if key in groups)
-        if choices not in composed:
-            composed[choices] = compose([*fixed, *choices])
-        checked.append(edited(composed[choices], {key: value_of[text] for key, text in cell.items() if key not in groups}))
-    found: list[Row] = []
-    for cell, settings in zip(cells, checked, strict=True):
-        name = label({key: value_of[text] for key, text in cell.items()}) or "defaults"
-        trial, dropped = _prepared(settings)
-        found.append(Row(name, not found, [*fixed, *cell.values()], trial, dropped))
-    return found
+    settings = compose(list(fixed.values()))
+    asked = settings.plan
+    levels = {key: _distinct(values) for key, values in ({**asked.levels, **swept}).items() if key not in fixed and key != "seed"}
+    for key, values in asked.levels.items():
+        _check_toggle(key)
+        if not values:
+            raise SettingsError(f"plan.levels: {key} has no values; write {key}: [VALUE, …], or leave {key} out")
+    seeds = swept.get("seed") or ([] if "seed" in fixed else asked.seeds) or [settings.seed]
+    reference = {key: values[0] for key, values in levels.items()}
+    for key, value in asked.reference.items():
+        if key not in asked.levels or value not in asked.levels[key]:
+            known = label({key: ",".join(map(as_typed, asked.levels[key]))}) if key in asked.levels else "no levels"
+            raise SettingsError(f"plan.reference: {key}={as_typed(value)} is not among plan.levels ({known}); add it there")
+        if value in levels.get(key, []):
+            reference[key] = value
+    return Study(settings, list(fixed.values()), reference, levels, _distinct(seeds), compose)
 
 
-def as_record(found: Sequence[Row], *, command: str, time: str) -> dict[str, Any]:
+def override(key: str, value: Any) -> str:
+    """Returns a key with its plain value as Hydra's grammar wants it: `cell=gru`, `data.path='a b.csv'`."""
+    if not isinstance(value, str) or PLAIN_WORD.fullmatch(value):
+        return f"{key}={as_typed(value)}"
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{key}='{escaped}'"
+
+
+def as_record(asked: Study, rows: Sequence[Row], *, command: str, time: str) -> dict[str, Any]:
     """Returns a plan as plain values, for the study run."""
     return {
-        "command": command,
-        "time": time,
+        **asked.plan.model_dump(),
+        "levels": {key: list(values) for key, values in asked.levels.items()},
+        "reference": asked.reference,
+        "seeds": asked.seeds,
+        "aliases": asked.aliases(),
+        "commands": [{"command": command, "time": time}],
         "rows": [
             {
                 "label": row.label,
                 "role": "reference" if row.is_reference else "variant",
+                "values": row.values,
+                "seed": row.seed,
                 "identity": row.trial.identity if row.trial else None,
-                "seed": row.trial.settings.seed if row.trial else None,
-                "settings": row.trial.settings.model_dump() if row.trial else None,
                 "normalised": [str(change) for change in row.trial.changes] if row.trial else [],
                 "dropped": row.dropped,
             }
-            for row in found
+            for row in rows
         ],
     }
 
 
-def _prepared(settings: Settings) -> tuple[Prepared | None, str | None]:
-    try:
-        return prepare(settings), None
-    except SettingsError as error:
-        return None, str(error)
+def is_continued_by(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Returns whether two records of plans are of one and the same plan, typed again or gone on with."""
+    count = min(len(old["rows"]), len(new["rows"]))
+    rest = [{key: value for key, value in record.items() if key not in ("rows", "commands")} for record in (old, new)]
+    return rest[0] == rest[1] and old["rows"][:count] == new["rows"][:count]
+
+
+def _check_toggle(key: str) -> None:
+    if key.split(".", maxsplit=1)[0] in NOT_TOGGLES or key == "seed":
+        instead = "use plan.seeds" if key == "seed" else "it has one value for all trials"
+        raise SettingsError(f"plan.levels: {key} is no toggle; {instead}. Toggles: {', '.join(TOGGLES)}")
+    if key.split(".", maxsplit=1)[0] not in TOGGLES:
+        raise unknown_key(key)
+
+
+def _distinct(values: Sequence[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))

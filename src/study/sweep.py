@@ -8,162 +8,259 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from filelock import FileLock
 from rich.console import Console
 
 from src import paths
 from src.errors import first_line
-from src.settings import Settings, SettingsError
-from src.study import TrialsFailed, plan, table
-from src.study.plan import Row
-from src.tracking import journal
+from src.settings import SettingsError
+from src.study import TrialsFailed, estimate, plan, table, training
+from src.study.job import STOP
+from src.study.plan import Row, Study
+from src.study.progress import StudyProgress
+from src.tracking import journal, outcome
+from src.tracking.journal import FAILED, FINISHED, KILLED
 from src.tracking.mlflow_replay import Store
+from src.tracking.outcome import Outcome
 from src.trial import terminable
 
 _log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
-Launch = Callable[[dict[str, list[str]], str], None]
+PLAN, SUMMARY = "plan.json", "summary.json"
 
 
-def run(found: Sequence[Row], *, launch: Launch, console: Console | None = None) -> None:
-    """Trains what the plan's rows ask for and is not done yet, and shows the outcome of all rows.
+def run(study: Study, *, launch: training.Launch, workers: int, console: Console | None = None) -> None:
+    """Trains what a study asks for and is not done yet, and shows the outcome of every variant.
 
     Args:
-      found: the plan's rows.
-      launch: trains the trials (identity → overrides) of a study.
+      study: the question.
+      launch: has a launcher train rows.
+      workers: trials that run side by side.
       console: where to print.
 
     Raises:
       SettingsError: no row can run.
-      TrialsFailed: a trial failed; the table says which, and why.
+      TrialsFailed: a trial failed or was not trained; the table says which, and why.
       KeyboardInterrupt: stopped; what was recorded until then is kept.
     """
-    console = console or table.console()
-    runnable = [row for row in found if row.trial]
-    if not runnable:
-        raise SettingsError(found[0].dropped or "nothing to train")
-    settings = _settings(runnable[0])
-    _say(console, table.plan_text(found))
-    if settings.plan_only:
-        return
-    with terminable():
-        failed = _run(found, runnable, settings, launch, console)
-    if failed:
-        _say(console, table.failures(failed))
-        raise TrialsFailed
+    _Sweep(study, launch, workers, console or table.console()).run()
 
 
-def _run(found: Sequence[Row], runnable: Sequence[Row], settings: Settings, launch: Launch, console: Console) -> list[Row]:
-    """Trains and shows; returns the rows that failed."""
-    store = _connect(settings, console)
-    done = _done(settings, store)
-    identities = {row.trial.identity for row in runnable if row.trial}
-    todo = _to_train(runnable, {} if settings.rerun else done)
-    if len(todo) < len(identities):
-        _say(console, f"{len(identities) - len(todo)} of {len(identities)} trials are done already; rerun=true trains them again.")
-    _write_plan(found, store, settings.study)
-    before, status = [_attempt_id(row) for row in todo], journal.KILLED
-    try:
-        if todo:
-            launch({row.trial.identity: row.overrides for row in todo if row.trial}, settings.study)
-        failed = [row for row, old in zip(todo, before, strict=True) if _attempt_id(row) == old or _status(row) != journal.FINISHED]
-        status = journal.FAILED if failed else journal.FINISHED
-    except KeyboardInterrupt:
-        _say(console, "\nStopped. What was recorded is kept; type the same command again to go on.")
-        raise
-    finally:
-        _asked(lambda known: known.close_study(status), store, otherwise=None)
-    console.print(table.outcomes(found, lambda identity: _elsewhere(identity, done, store)))
-    _say(console, table.next_steps(found))
-    return failed
+class _Sweep:
+    """One command: what it knows of its study, and where it says so."""
 
+    def __init__(self, study: Study, launch: training.Launch, workers: int, console: Console) -> None:
+        self._study, self._launch, self._workers, self._console = study, launch, workers, console
+        self._settings = study.settings
+        self._folder = paths.study_folder(study.settings.study)
+        self._store: Store | None = None
+        self._rows: list[Row] = []
+        self._trained: set[str] = set()
+        self._unsent: set[str] = set()
 
-def _elsewhere(identity: str, done: dict[str, str], store: Store | None) -> dict[str, str | float]:
-    return _asked(lambda known: known.outcome(done[identity]), store, otherwise={}) if identity in done else {}
+    def run(self) -> None:
+        rounds = self._study.rounds()
+        rows = self._study.rows(next(rounds))
+        if not any(row.trial for row in rows):
+            raise SettingsError(rows[0].dropped or "nothing to train")
+        if self._settings.plan_only:
+            self._say(self._plan_text(rows, _local(self._folder)))
+            return
+        with terminable():
+            self._connect()
+            status = KILLED
+            try:
+                self._all_rounds(rounds, rows)
+                known = self._outcomes()
+                unfinished = [row for row in self._one_each() if _status(known, row) != FINISHED]
+                status = FAILED if unfinished else FINISHED
+            except KeyboardInterrupt:
+                self._say("\nStopped. What was recorded is kept; type the same command again to go on.")
+                raise
+            finally:
+                self._close(status)
+        self._show(known, unfinished)
+        if unfinished:
+            raise TrialsFailed
 
+    def _all_rounds(self, rounds: Any, rows: list[Row]) -> None:
+        """Trains round after round; a design that is one list has one."""
+        while True:
+            self._rows += rows
+            known = self._outcomes()
+            self._say(self._plan_text(rows, known))
+            self._write_plan()
+            self._train(self._to_do(rows, known))
+            try:
+                variants = rounds.send(self._scores(rows))
+            except StopIteration:
+                return
+            rows = self._study.rows(variants)
 
-def _asked(ask: Callable[[Store], Answer], store: Store | None, *, otherwise: Answer) -> Answer:
-    """Returns what the store answers, or something else where there is none or it cannot: the journals are what counts."""
-    if store is None:
-        return otherwise
-    try:
-        return ask(store)
-    except Exception:  # MLflow's stores raise what their drivers raise
-        _log.warning("MLflow cannot be asked now; the journals are used instead", exc_info=True)
-        return otherwise
+    def _train(self, rows: list[Row]) -> None:
+        stop = self._folder / STOP
+        stop.unlink(missing_ok=True)
+        self._trained |= {_identity(row) for row in rows}
+        budget = self._study.plan.budget_minutes
+        progress = StudyProgress(rows, workers=self._workers, budget_s=budget and budget * 60, stop=stop, console=self._console)
+        if rows:
+            with progress:
+                training.train(rows, launch=self._launch, say=self._say)
+        if stop.exists():
+            self._say(f"stopped early: {stop.read_text(encoding='utf-8')}; type the same command again to go on")
+        self._replay(journal.folders(self._folder))
 
+    def _to_do(self, rows: Sequence[Row], known: Mapping[str, Outcome]) -> list[Row]:
+        """Returns one row for each identity that is to be trained now."""
+        wanted: dict[str, Row] = {}
+        for row in rows:
+            if row.trial is None or row.trial.identity in self._trained:
+                continue
+            status = _status(known, row)
+            if self._settings.rerun or status not in (FINISHED, FAILED) or (status == FAILED and self._settings.retry_failed):
+                wanted.setdefault(row.trial.identity, row)
+        return list(wanted.values())
 
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    def _scores(self, rows: Sequence[Row]) -> dict[int, float]:
+        """Returns the mean best validation accuracy of the variants of a round; of those only of which every seed finished."""
+        known = self._outcomes()
+        variants = list(dict.fromkeys(row.label for row in rows))
+        scores = {}
+        for position, name in enumerate(variants):
+            values = [self._best_validation(known, row) for row in rows if row.label == name]
+            if None not in values:
+                scores[position] = sum(value for value in values if value is not None) / len(values)
+        return scores
 
+    def _best_validation(self, known: Mapping[str, Outcome], row: Row) -> float | None:
+        found = known.get(_identity(row)) if row.trial else None
+        if found is None or found.status != FINISHED:
+            return None
+        if found.best_validation is None and found.run_id is not None:
+            run_id = found.run_id
+            return self._asked(lambda store: store.best_validation(run_id), otherwise=None)
+        return found.best_validation
 
-def _attempt_id(row: Row) -> str | None:
-    attempt = journal.last_attempt(row.trial.folder) if row.trial else []
-    return str(attempt[0].record.detail["attempt"]) if attempt else None
+    def _one_each(self) -> list[Row]:
+        """Returns one row for each identity of the study."""
+        return list({_identity(row): row for row in reversed(self._rows) if row.trial}.values())[::-1]
 
+    def _outcomes(self) -> dict[str, Outcome]:
+        """Returns identity → outcome. MLflow decides what is done; the journals here know more of it, and all where there is none."""
+        local = _local(self._folder)
+        stored = self._asked(Store.outcomes, otherwise=None)
+        if stored is None:
+            return local
+        same = {name for name, theirs in stored.items() if name in local and local[name].attempt == theirs.attempt}
+        return stored | {name: local[name] for name in same | self._unsent if name in local}
 
-def _status(row: Row) -> str | None:
-    return journal.status(journal.last_attempt(row.trial.folder)) if row.trial else None
-
-
-def _settings(row: Row) -> Settings:
-    assert row.trial is not None
-    return row.trial.settings
-
-
-def _connect(settings: Settings, console: Console) -> Store | None:
-    """Makes the database, the experiment and the study run before any trial, and sends what earlier processes left behind."""
-    trials = _trials(settings.study)
-    for trial in trials:
-        journal.close_if_dead(trial)
-    if settings.tracking.name == "offline":
-        return None
-    try:
-        store = Store(settings.tracking.uri, settings.study)
-        store.open_study()
-    except Exception as error:  # a server that is away must not stop a study: the journals have it all
-        _say(console, f"warning: MLflow cannot be used now ({first_line(error)}).")
-        _say(console, "The journals keep everything; `python -m src.sync` sends it later.")
-        return None
-    for trial in trials:
+    def _connect(self) -> None:
+        """Makes the database, the experiment and the study run before any trial, and sends what earlier processes left behind."""
+        folders = journal.folders(self._folder)
+        for folder in folders:
+            journal.close_if_dead(folder)
+        if self._settings.tracking.name == "offline":
+            return
         try:
-            store.replay(trial)
-        except Exception as error:  # one trial's record must not keep the others from MLflow
-            _say(console, f"warning: {trial} cannot be sent to MLflow ({first_line(error)})")
-    return store
+            self._store = Store(self._settings.tracking.uri, self._settings.study)
+            self._store.open_study()
+        except Exception as error:  # a server that is away must not stop a study: the journals have it all
+            self._say(f"warning: MLflow cannot be used now ({first_line(error)}).")
+            self._say("The journals keep everything; `python -m src.sync` sends it later.")
+            self._store = None
+        self._replay(folders)
+
+    def _replay(self, folders: Sequence[Path]) -> None:
+        self._unsent = set()
+        for folder in folders if self._store else []:
+            try:
+                assert self._store is not None
+                self._store.replay(folder)
+            except Exception as error:  # one trial's record must not keep the others from MLflow
+                self._unsent.add(folder.name)
+                _log.warning("%s cannot be sent to MLflow now", folder, exc_info=error)
+        if self._unsent:
+            self._say(f"warning: {len(self._unsent)} trials cannot be sent to MLflow now; `python -m src.sync` sends them later")
+
+    def _close(self, status: str) -> None:
+        for folder in journal.folders(self._folder):
+            journal.close_if_dead(folder)
+        self._asked(lambda store: store.close_study(status), otherwise=None)
+
+    def _asked(self, ask: Callable[[Store], Answer], *, otherwise: Answer) -> Answer:
+        """Returns what the store answers, or something else where there is none or it cannot: the journals are what counts."""
+        if self._store is None:
+            return otherwise
+        try:
+            return ask(self._store)
+        except Exception:  # MLflow's stores raise what their drivers raise
+            _log.warning("MLflow cannot be asked now; the journals are used instead", exc_info=True)
+            return otherwise
+
+    def _plan_text(self, rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
+        todo = self._to_do(rows, known)
+        others = sorted((folder for folder in paths.outputs().glob("*/") if folder != self._folder), key=lambda folder: folder.name)
+        seconds = estimate.seconds(todo, [self._folder, *others])
+        return table.plan_text(self._study, rows, known, todo=todo, seconds=seconds, workers=self._workers)
+
+    def _write_plan(self) -> None:
+        """Adds this plan to the study's file, which the study run holds a copy of; the same plan again adds its time alone."""
+        command = shlex.join(["python", "-m", "src.run", *sys.argv[1:]])
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        record = plan.as_record(self._study, self._rows, command=command, time=now)
+        path = self._folder / PLAN
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+            same = [old for old in earlier if plan.is_continued_by(old, record)]
+            for old in same:
+                earlier.remove(old)
+                record["commands"] = [*old["commands"], *record["commands"]]
+            _write(path, [*earlier, record])
+        tags = {"ablation.command": command, "ablation.rows": str(len(self._rows)), "ablation.design": self._study.plan.design}
+        self._asked(lambda store: store.attach(path, tags=tags), otherwise=None)
+
+    def _show(self, known: Mapping[str, Outcome], unfinished: Sequence[Row]) -> None:
+        unchanged = table.changed_nothing(self._rows, known)
+        summary = {
+            "trials": len(self._one_each()),
+            "finished": len(self._one_each()) - len(unfinished),
+            "unfinished": {f"{row.label} seed={row.seed}": table.why(known, row) for row in unfinished},
+            "dropped": {row.label: row.dropped for row in self._rows if row.dropped},
+            "changed_nothing": unchanged,
+        }
+        _write(self._folder / SUMMARY, summary)
+        tags = {"ablation.changed_nothing": ", ".join(unchanged) or "none", "ablation.unfinished": str(len(unfinished))}
+        self._asked(lambda store: store.attach(self._folder / SUMMARY, tags=tags), otherwise=None)
+        self._console.print(table.outcomes(self._rows, known))
+        for text in (table.unchanged_text(unchanged), table.failures(known, unfinished), table.next_steps(self._one_each(), known)):
+            if text:
+                self._say(text)
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _done(settings: Settings, store: Store | None) -> dict[str, str]:
-    """Returns identity → run id of what is FINISHED and counts; without a store, what the journals here say."""
-    local = {trial.name: "" for trial in _trials(settings.study) if journal.status(journal.last_attempt(trial)) == journal.FINISHED}
-    return _asked(Store.finished, store, otherwise=local)
+def _local(folder: Path) -> dict[str, Outcome]:
+    found = {trial.name: outcome.of_journal(trial) for trial in journal.folders(folder)}
+    return {name: mine for name, mine in found.items() if mine is not None}
 
 
-def _trials(study: str) -> list[Path]:
-    return sorted(path.parent for path in paths.study_folder(study).glob(f"*/{journal.FILE}"))
+def _identity(row: Row) -> str:
+    assert row.trial is not None
+    return row.trial.identity
 
 
-def _to_train(runnable: Sequence[Row], done: dict[str, str]) -> list[Row]:
-    """Returns one row for each identity that is not done."""
-    by_identity = {row.trial.identity: row for row in reversed(runnable) if row.trial}
-    return [row for row in runnable if row.trial and row.trial.identity not in done and by_identity[row.trial.identity] is row]
+def _status(known: Mapping[str, Outcome], row: Row) -> str | None:
+    found = known.get(_identity(row))
+    return found.status if found else None
 
 
-def _write_plan(found: Sequence[Row], store: Store | None, study: str) -> None:
-    """Adds this plan to the study's file, which the study run holds a copy of."""
-    path = paths.study_folder(study) / "plan.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    command = shlex.join(["python", "-m", "src.run", *sys.argv[1:]])
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    with FileLock(path.with_suffix(".lock")):
-        earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-        beside = path.with_suffix(".new")
-        beside.write_text(json.dumps([*earlier, plan.as_record(found, command=command, time=now)], indent=1), encoding="utf-8")
-        os.replace(beside, path)
-    _asked(
-        lambda known: known.write_plan(path, tags={"ablation.command": command, "ablation.rows": str(len(found))}), store, otherwise=None
-    )
+def _write(path: Path, values: Any) -> None:
+    beside = path.with_suffix(".new")
+    beside.write_text(json.dumps(values, indent=1), encoding="utf-8")
+    os.replace(beside, path)

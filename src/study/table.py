@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from src import paths
-from src.study.plan import Row
-from src.tracking import journal
-from src.training.records import EVALUATION
-from src.trial import Prepared
+from src.progress import clock
+from src.study.plan import Row, Study
+from src.tracking import provenance
+from src.tracking.journal import FAILED, FINISHED
+from src.tracking.outcome import Outcome
+
+MAX_LINES = 20
 
 
 def console() -> Console:
@@ -22,63 +27,118 @@ def console() -> Console:
     return shown if shown.is_terminal else Console(width=160)
 
 
-def plan_text(found: Sequence[Row]) -> str:
-    """Returns the plan: how many trials, and what was dropped or normalised, with reasons."""
-    trials = {row.trial.identity for row in found if row.trial}
-    study = next(row.trial.settings.study for row in found if row.trial)
-    lines = [f"study {study}: {_counted(len(trials), 'trial')} for {_counted(len(found), 'row')}"]
-    for row in found:
-        if row.dropped:
-            lines.append(f"  dropped: {row.label}: {row.dropped}")
-        for change in row.trial.changes if row.trial else []:
-            lines.append(f"  normalised: {row.label}: {change}")
+def plan_text(
+    study: Study, rows: Sequence[Row], known: Mapping[str, Outcome], *, todo: Sequence[Row], seconds: float | None, workers: int
+) -> str:
+    """Returns the plan: how many trials, what is done, how long the rest will take, what was dropped or normalised and why.
+
+    Args:
+      study: the question.
+      rows: of this round.
+      known: identity → outcome.
+      todo: the rows that will be trained.
+      seconds: what they take one after the other, or None if nobody knows.
+      workers: trials that run side by side.
+    """
+    trials = {row.trial.identity for row in rows if row.trial}
+    design = study.plan.design
+    lines = [f"study {study.settings.study}: {_counted(len(trials), 'trial')} for {_counted(len(rows), 'row')}"]
+    if study.levels and design != "grid":
+        lines[0] += f", design {design}, {_counted(len(study.seeds), 'seed')}"
+    if study.plan.question:
+        lines.append(f"  {study.plan.question}")
+    done = [known[name] for name in trials if name in known and known[name].status == FINISHED]
+    failed = sum(name in known and known[name].status == FAILED for name in trials)
+    if done:
+        lines.append(f"  {len(done)} of {len(trials)} trials are done already; rerun=true trains them again.")
+        lines += _other_code(done)
+    if failed and not study.settings.retry_failed:
+        lines.append(f"  {_counted(failed, 'trial')} failed before; retry_failed=true trains {'it' if failed == 1 else 'them'} again.")
+    if todo:
+        lines.append(f"  to train: {len(todo)}, {_duration(seconds, workers)}")
+    changes = [f"  dropped: {row.label}: {row.dropped}" for row in rows if row.dropped]
+    changes += [f"  normalised: {row.label}: {change}" for row in rows if row.trial for change in row.trial.changes]
+    changes = list(dict.fromkeys(changes))
+    lines += changes[:MAX_LINES]
+    if len(changes) > MAX_LINES:
+        lines.append(f"  … and {len(changes) - MAX_LINES} more, in {paths.study_folder(study.settings.study) / 'plan.json'}")
+    lines += [f"  cannot be told apart: {' = '.join(group)}" for group in study.aliases()]
     return "\n".join(lines)
 
 
-def outcomes(found: Sequence[Row], elsewhere: Callable[[str], Mapping[str, str | float]]) -> Table:
-    """Returns one line a row: variant, test accuracy, median time per batch, health.
-
-    Args:
-      found: the plan's rows.
-      elsewhere: identity → what the store knows of a trial whose journal is not here.
-    """
+def outcomes(rows: Sequence[Row], known: Mapping[str, Outcome]) -> Table:
+    """Returns one line a variant: n seeds, mean and range of the test accuracy, time per batch, padding, health."""
+    names = list(dict.fromkeys(row.label for row in rows))
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("variant", no_wrap=True)
-    for heading in ("test accuracy", "ms per batch", "padding"):
+    shown.add_column("variant", overflow="fold")
+    for heading in ("n", "test accuracy", "range", "ms per batch", "padding"):
         shown.add_column(heading, justify="right")
     shown.add_column("health")
-    for row in found:
-        name = f"{row.label} (reference)" if row.is_reference and len(found) > 1 else row.label
-        if row.trial is None:
-            shown.add_row(name, "–", "–", "–", "dropped", style="dim")
+    for name in names:
+        of_name = [row for row in rows if row.label == name]
+        title = f"{name} (reference)" if of_name[0].is_reference and len(names) > 1 and name != "reference" else name
+        if all(row.trial is None for row in of_name):
+            shown.add_row(title, "–", "–", "–", "–", "–", "dropped", style="dim")
             continue
-        values = _recorded(row) or elsewhere(row.trial.identity)
+        found = [known.get(row.trial.identity) if row.trial else None for row in of_name]
+        ended = [one for one in found if one and one.status == FINISHED]
+        accuracy = [one.metrics["test/accuracy"] for one in ended]
         shown.add_row(
-            name,
-            _number(values.get("test/accuracy"), 4),
-            _number(values.get("time/batch_ms_median"), 1),
-            _number(values.get("data/padding_fraction"), 3),
-            str(values.get("health", "not run")),
+            title,
+            f"{len(ended)}/{len(of_name)}" if len(ended) < len(of_name) else str(len(ended)),
+            _mean(accuracy, 4),
+            f"{min(accuracy):.3f}–{max(accuracy):.3f}" if len(accuracy) > 1 else "",
+            _mean([one.metrics.get("time/batch_ms_median") for one in ended], 1),
+            _mean([one.metrics.get("data/padding_fraction") for one in ended], 3),
+            _health(found),
         )
     return shown
 
 
-def failures(failed: Sequence[Row]) -> str:
-    """Returns one line a failed trial: its variant, the first line of its error, and where its log is."""
-    lines = [f"{_counted(len(failed), 'trial')} did not finish:"]
-    for row in failed:
+def changed_nothing(rows: Sequence[Row], known: Mapping[str, Outcome]) -> list[str]:
+    """Returns the variants whose trained weights equal the reference's, bit for bit and seed for seed.
+
+    Variants that were normalised to the reference are left out: the plan says so already.
+    """
+    references = {row.seed: row.trial.identity for row in rows if row.is_reference and row.trial}
+    same: dict[str, list[bool]] = {}
+    for row in rows:
+        if row.trial and not row.is_reference and row.seed in references and row.trial.identity != references[row.seed]:
+            ours, theirs = known.get(row.trial.identity), known.get(references[row.seed])
+            if ours and theirs and ours.status == theirs.status == FINISHED:
+                same.setdefault(row.label, []).append(ours.tags["ablation.weights"] == theirs.tags["ablation.weights"])
+    return [name for name, values in same.items() if all(values)]
+
+
+def unchanged_text(names: Sequence[str]) -> str:
+    """Returns which variants changed nothing; empty if there is none."""
+    return "\n".join(f"changed nothing: {name}: trained weights equal the reference's bit for bit, seed for seed" for name in names)
+
+
+def why(known: Mapping[str, Outcome], row: Row) -> str:
+    """Returns why a trial is not finished."""
+    found = known.get(row.trial.identity) if row.trial else None
+    if found is None:
+        return "not trained: the study ended before it began, or its journal is not writable"
+    return found.error or "its process ended without a word"
+
+
+def failures(known: Mapping[str, Outcome], unfinished: Sequence[Row]) -> str:
+    """Returns one line an unfinished trial: its variant, the first line of its error, and where its log is."""
+    if not unfinished:
+        return ""
+    lines = [f"{_counted(len(unfinished), 'trial')} did not finish:"]
+    for row in unfinished:
         assert row.trial is not None
-        attempt = journal.last_attempt(row.trial.folder)
-        is_over = journal.status(attempt) is not None
-        error = attempt[-1].record.detail["error"] if is_over else "no record; the trial did not begin or its journal is not writable"
-        lines.append(f"  {row.label}: {error}\n    log: {row.trial.folder / 'trial.log'}")
+        lines.append(f"  {row.label} seed={row.seed}: {why(known, row)}\n    log: {row.trial.folder / 'trial.log'}")
     return "\n".join(lines)
 
 
-def next_steps(found: Sequence[Row]) -> str:
+def next_steps(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
     """Returns the commands that lead on from here; predictions with the trial of highest validation accuracy."""
-    trials = [row.trial for row in found if row.trial]
-    settings, best = trials[0].settings, max(trials, key=_best_validation).identity
+    trials = [row.trial for row in rows if row.trial]
+    settings = trials[0].settings
+    best = max(trials, key=lambda trial: _best_validation(known.get(trial.identity))).identity
     outputs, here = paths.outputs(), Path.cwd()
     folder = str(outputs.relative_to(here)) if outputs.is_relative_to(here) else str(outputs)
     store = settings.tracking.uri
@@ -105,23 +165,39 @@ def next_steps(found: Sequence[Row]) -> str:
     )
 
 
-def _recorded(row: Row) -> dict[str, str | float]:
-    assert row.trial is not None
-    attempt = journal.last_attempt(row.trial.folder)
-    status = journal.status(attempt)
-    if status is None:
-        return {}
-    last = attempt[-1].record
-    return {**last.metrics, "health": last.detail["tags"].get("ablation.health", status)}
+def _other_code(done: Sequence[Outcome]) -> list[str]:
+    now = provenance.tags()["ablation.git_commit"]
+    commits = Counter(one.tags.get("ablation.git_commit", "unknown")[:10] for one in done)
+    others = {commit: count for commit, count in commits.items() if commit != now[:10]}
+    if not others:
+        return []
+    listed = ", ".join(f"{count} with {commit}" for commit, count in others.items())
+    return [f"  of these, {listed} were trained by other code than this ({now[:10]})"]
 
 
-def _best_validation(trial: Prepared) -> float:
-    accuracies = [entry.record.metrics["val/accuracy"] for entry in journal.last_attempt(trial.folder) if entry.record.kind == EVALUATION]
-    return max(accuracies, default=-1.0)
+def _duration(seconds: float | None, workers: int) -> str:
+    if seconds is None:
+        return "time unknown: nothing like it was recorded yet"
+    side_by_side = f" on {workers} workers" if workers > 1 else ""
+    return (
+        f"about {clock(seconds / workers)} (h:mm:ss){side_by_side}"
+        if seconds / workers >= 3_600
+        else (f"about {clock(seconds / workers)} (m:ss){side_by_side}")
+    )
 
 
-def _number(value: str | float | None, digits: int) -> str:
-    return f"{value:.{digits}f}" if isinstance(value, int | float) else "–"
+def _health(found: Sequence[Outcome | None]) -> str:
+    words = Counter(one.tags.get("ablation.health", (one.status or "running").lower()) if one else "not run" for one in found)
+    return next(iter(words)) if len(words) == 1 else ", ".join(f"{count} {word}" for word, count in words.items())
+
+
+def _best_validation(found: Outcome | None) -> float:
+    return found.best_validation if found and found.best_validation is not None else -1.0
+
+
+def _mean(values: Sequence[float | None], digits: int) -> str:
+    known = [value for value in values if value is not None]
+    return f"{statistics.fmean(known):.{digits}f}" if known else "–"
 
 
 def _counted(count: int, word: str) -> str:

@@ -44,8 +44,7 @@ def corpus(settings: Settings) -> Encoded:
 
 def longest(settings: Settings, data: Encoded) -> int:
     """Returns the steps of the longest sequence that a model will see."""
-    steps = max(int(data.split(name).lengths.max()) for name in SPLITS)
-    return min(steps, settings.max_length or steps)
+    return min(data.longest, settings.max_length or data.longest)
 
 
 def refusals(settings: Settings, data: Encoded) -> list[str]:

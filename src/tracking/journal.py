@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from src.training.records import END, START, STEP, Record
 
 FILE = "journal.jsonl"
+TAIL = 65_536  # bytes in which the last line of a journal is
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 
 
@@ -48,7 +49,7 @@ class Journal:
         self.path = folder / FILE
         self._lock = _lock(folder)
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=0.5)  # somebody may just be asking whether it is held
         except Timeout:
             raise JournalError(f"{folder}: another process is training this trial; wait for it, or stop it") from None
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -86,6 +87,20 @@ class Journal:
         self._lock.release()
 
 
+def folders(study: Path) -> list[Path]:
+    """Returns the folders of a study's trials that have a journal, by name."""
+    return sorted(path.parent for path in study.glob(f"*/{FILE}"))
+
+
+def is_being_written(folder: Path) -> bool:
+    """Returns whether a process holds the journal."""
+    try:
+        with _lock(folder).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def entries(folder: Path, *, offset: int = 0) -> Iterator[Entry]:
     """Yields the whole lines of a journal from a byte on; none if there is no journal."""
     path = folder / FILE
@@ -99,6 +114,18 @@ def entries(folder: Path, *, offset: int = 0) -> Iterator[Entry]:
             offset += len(line)
             values = json.loads(line)
             yield Entry(Record(values["kind"], values["step"], values["metrics"], values["detail"]), values["time_ms"], offset)
+
+
+def last(folder: Path) -> Record | None:
+    """Returns the last whole line of a journal without reading the others; None if there is none that is short enough."""
+    path = folder / FILE
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL))
+        lines = file.read().split(b"\n")
+    if len(lines) < 3:
+        return None
+    values = json.loads(lines[-2])
+    return Record(values["kind"], values["step"], values["metrics"], values["detail"])
 
 
 def last_attempt(folder: Path) -> list[Entry]:

@@ -18,7 +18,8 @@ from filelock import FileLock
 from src import paths
 from src.settings import as_typed
 from src.tracking import journal, replay_state
-from src.tracking.journal import Entry
+from src.tracking.journal import FAILED, FINISHED, KILLED, Entry
+from src.tracking.outcome import Outcome
 from src.training.records import END, START
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -52,24 +53,39 @@ class Store:
             self.experiment_id = self._experiment()
             self.study_run_id = self._study_run()
 
-    def finished(self) -> dict[str, str]:
-        """Returns identity → run id of the trials that are FINISHED and not superseded."""
-        text = "tags.`ablation.kind` = 'trial' and attributes.status = 'FINISHED'"
-        runs = [run for run in self._search(text) if run.data.tags.get("ablation.superseded") != "true"]
-        return {run.data.tags["ablation.identity"]: run.info.run_id for run in reversed(runs)}
+    def outcomes(self) -> dict[str, Outcome]:
+        """Returns identity → what became of the trial: its finished attempt that counts, or else the latest.
 
-    def outcome(self, run_id: str) -> dict[str, str | float]:
-        """Returns the metrics and the `health` of a finished trial."""
-        data = self.client.get_run(run_id).data
-        return {**data.metrics, "health": data.tags["ablation.health"]}
+        The best validation accuracy is left out; `best_validation` asks for it.
+        """
+        known: dict[str, Outcome] = {}
+        for run in reversed(self._search("tags.`ablation.kind` = 'trial'")):  # the store lists the latest first
+            tags, status = run.data.tags, run.info.status
+            if tags.get("ablation.superseded") == "true":
+                continue
+            earlier = known.get(tags["ablation.identity"])
+            if status == FINISHED or earlier is None or earlier.status != FINISHED:
+                known[tags["ablation.identity"]] = Outcome(
+                    attempt=tags["ablation.attempt"],
+                    status=status if status in (FINISHED, FAILED, KILLED) else None,
+                    error=tags.get("ablation.error"),
+                    metrics=dict(run.data.metrics),
+                    tags=dict(tags),
+                    run_id=run.info.run_id,
+                )
+        return known
+
+    def best_validation(self, run_id: str) -> float | None:
+        """Returns the highest validation accuracy of a trial."""
+        return max((point.value for point in self.client.get_metric_history(run_id, "val/accuracy")), default=None)
 
     def open_study(self) -> None:
         """Marks the study run as running, again if it ended before."""
         self.client.update_run(self.study_run_id, status="RUNNING")
 
-    def write_plan(self, plan: Path, *, tags: dict[str, str]) -> None:
-        """Attaches the study's plan to its study run."""
-        self.client.log_artifact(self.study_run_id, str(plan))
+    def attach(self, file: Path, *, tags: dict[str, str]) -> None:
+        """Attaches a file to the study run, with tags that say what it holds."""
+        self.client.log_artifact(self.study_run_id, str(file))
         for key, value in tags.items():
             self.client.set_tag(self.study_run_id, key, value[:MAX_VALUE])
 
@@ -172,7 +188,7 @@ class Store:
                 for name in last.detail["artifacts"]:
                     self.client.log_artifact(run_id, str(folder / name))
             self.client.set_terminated(run_id, status=last.detail["status"], end_time=group[-1].time_ms)
-            if last.detail["status"] == journal.FINISHED:
+            if last.detail["status"] == FINISHED:
                 self._supersede_others(run_id)
 
 

@@ -32,15 +32,14 @@ class Timing:
     is_first: bool
 
 
-def summary(timings: Sequence[Timing], *, epochs: int) -> dict[str, float]:
-    """Returns the metrics `time/*` and `data/*` of a trial that is over.
+def summary(timings: Sequence[Timing]) -> dict[str, float]:
+    """Returns what the steps of a trial say of its times and its padding.
 
     Steps that traced or compiled count in `time/trace_s` and in no other time. Where every step was one, batch times and tokens
     per second are left out.
 
     Args:
       timings: all steps, at least one.
-      epochs: epochs that were begun.
     """
     times = np.array([timing.batch_ms for timing in timings])
     tokens = np.array([timing.tokens for timing in timings])
@@ -50,7 +49,6 @@ def summary(timings: Sequence[Timing], *, epochs: int) -> dict[str, float]:
         "time/train_s": times[~is_first].sum() / 1_000,
         "time/trace_s": times[is_first].sum() / 1_000,
         "data/padding_fraction": 1 - tokens.sum() / cells.sum(),
-        "data/batches_per_epoch": len(timings) / epochs,
         "data/traces": is_first.sum(),
     }
     steady = times[~is_first]

@@ -82,7 +82,7 @@ def train(
 
     Yields:
       `step` after every optimizer step; `evaluation` every `evaluate_every` steps and at the end of an epoch (with the epoch in
-      its detail); `histograms` at the end of an epoch.
+      its detail), also of one that `max_steps` cuts short (which has no `time/epoch_s`); `histograms` at the end of an epoch.
 
     Raises:
       Diverged: the loss or the gradient is not finite, after the record of that step.
@@ -110,6 +110,8 @@ def train(
             yield _step_record(step, timing, loss=losses / seen, accuracy=correct / seen, norm=norm)
             if not np.isfinite([loss, norm]).all():
                 raise Diverged(step, "the loss" if not np.isfinite(loss) else "the gradient")
+            if step == settings.max_steps:
+                break
             if settings.evaluate_every and step % settings.evaluate_every == 0 and in_epoch < last:
                 yield _evaluation_record(step, evaluate())
             begin, traces = time.perf_counter(), fit.traces
@@ -117,9 +119,12 @@ def train(
         fit.accuracies.append(result.accuracy)
         if result.accuracy > max(fit.accuracies[:-1], default=-1.0):
             fit.best_epoch, fit.best_weights = epoch, model.get_weights()
-        yield _evaluation_record(step, result, epoch=epoch, epoch_s=epoch_seconds(fit.timings, epoch))
+        is_whole = in_epoch == last
+        yield _evaluation_record(step, result, epoch=epoch, epoch_s=epoch_seconds(fit.timings, epoch) if is_whole else None)
         if settings.tracking.histograms:
             yield Record(HISTOGRAMS, step, detail=of_all(_distributions(model, gradients, ids)))
+        if step == settings.max_steps:
+            break
     model.set_weights(fit.best_weights)
 
 

@@ -32,7 +32,7 @@ def test_words_of_joined_words_are_the_same_words(text):
 
 
 def test_the_vocabulary_is_ordered_by_frequency_then_alphabet():
-    assert vocabulary([["b", "a", "c"], ["c", "b"], ["c"]]) == ["c", "b", "a"]
+    assert vocabulary([["b", "d", "a", "c"], ["c", "d"], ["c"]]) == ["c", "d", "a", "b"]
 
 
 def test_texts_become_ids_behind_a_start_id():

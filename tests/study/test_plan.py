@@ -5,9 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from src import rules
-from src.settings import Settings, SettingsError, checked, edited
+from src.settings import SettingsError, checked, edited
 from src.study import plan
-from src.study.plan import Level
 
 
 @pytest.fixture
@@ -15,22 +14,24 @@ def base(home, table):
     return edited(checked({"data": {"name": "table", "path": str(table)}}), {"max_length": 20})
 
 
-def levels(**several):
-    return {key: [Level(f"{key}={value}", value) for value in values] for key, values in several.items()}
-
-
-def rows(base, **several):
+def study(base, fixed=(), plan_keys=None, **swept):
     composed = []
 
     def compose(overrides):
         composed.append(overrides)
-        return base
+        return edited(base, {f"plan.{key}": value for key, value in (plan_keys or {}).items()})
 
-    return plan.rows(["fixed=1"], levels(**several), groups=["data"], compose=compose), composed
+    return plan.study(dict(fixed) or {"fixed": "fixed=1"}, swept, compose=compose), composed
+
+
+def rows(base, **asked):
+    found, _ = study(base, **asked)
+    return found.rows(next(found.rounds()))
 
 
 def test_every_cell_is_a_row_and_hydra_composes_once(base):
-    found, composed = rows(base, masking=[True, False], cell=["lstm", "gru"])
+    asked, composed = study(base, masking=[True, False], cell=["lstm", "gru"])
+    found = asked.rows(next(asked.rounds()))
 
     assert [row.label for row in found] == [
         "masking=true cell=lstm",
@@ -39,12 +40,12 @@ def test_every_cell_is_a_row_and_hydra_composes_once(base):
         "masking=false cell=gru",
     ]
     assert [row.is_reference for row in found] == [True, False, False, False]
-    assert found[3].overrides == ["fixed=1", "masking=False", "cell=gru"]
+    assert found[3].overrides == ["fixed=1", "masking=false", "cell=gru", "seed=0"]
     assert composed == [["fixed=1"]]
 
 
 def test_a_variant_differs_from_the_reference_in_the_keys_it_names_only(base):
-    found, _ = rows(base, cell=["lstm", "gru"], depth=[1, 2])
+    found = rows(base, cell=["lstm", "gru"], depth=[1, 2])
     reference = found[0].trial.settings.model_dump()
 
     for row in found[1:]:
@@ -52,18 +53,30 @@ def test_a_variant_differs_from_the_reference_in_the_keys_it_names_only(base):
         assert changed <= {"cell", "depth"}
 
 
+def test_all_variants_of_a_seed_come_before_the_next_seed(base):
+    found = rows(base, cell=["lstm", "gru"], seed=[3, 4])
+
+    assert [(row.seed, row.values["cell"], row.is_reference) for row in found] == [
+        (3, "lstm", True),
+        (3, "gru", False),
+        (4, "lstm", True),
+        (4, "gru", False),
+    ]
+    assert [row.trial.settings.seed for row in found] == [3, 3, 4, 4]
+
+
 def test_two_names_of_one_trial_are_one_identity_with_the_reason(base):
-    found, _ = rows(base, padding=["dataset"], bucketing=[False, True])
+    found = rows(base, padding=["dataset"], bucketing=[False, True])
 
     assert found[0].trial.identity == found[1].trial.identity
     assert [str(change) for change in found[1].trial.changes] == [
-        "bucketing=true has no effect here and counts as false: everything is padded to the longest of the data set"
+        "bucketing=true counts as false: everything is padded to the longest of the data set"
     ]
 
 
 def test_a_cell_that_cannot_run_is_kept_with_its_reason(base, monkeypatch):
     monkeypatch.setattr(rules.psutil, "virtual_memory", lambda: SimpleNamespace(available=4 * 2**30))
-    found, _ = rows(base, encoding=["embedding", "onehot"], vocab_size=[100, 1_000_000])
+    found = rows(base, encoding=["embedding", "onehot"], vocab_size=[100, 1_000_000])
 
     assert [row.trial is None for row in found] == [False, False, False, True]
     assert "MB are free" in found[3].dropped
@@ -75,16 +88,119 @@ def test_an_impossible_value_is_an_error_not_a_dropped_cell(base):
 
 
 def test_without_levels_the_plan_is_one_row(base):
-    found, _ = rows(base)
+    assert [(row.label, row.is_reference) for row in rows(base)] == [("defaults", True)]
 
-    assert [(row.label, row.is_reference) for row in found] == [("defaults", True)]
+
+FILE = {"design": "leave_one_out", "levels": {"cell": ["lstm", "gru"], "masking": [True, False]}, "seeds": [0, 1]}
+
+
+def test_a_study_file_gives_design_levels_and_seeds(base):
+    found = rows(base, plan_keys=FILE)
+
+    assert [(row.label, row.seed) for row in found] == [
+        (label, seed) for seed in (0, 1) for label in ("reference", "cell=gru", "masking=false")
+    ]
+
+
+def test_a_list_on_the_command_line_replaces_the_levels_of_the_file(base):
+    found = rows(base, plan_keys={**FILE, "design": "one_at_a_time"}, cell=["gru", "lstm", "simple_rnn"], seed=[7])
+
+    assert [row.label for row in found] == ["reference", "cell=lstm", "cell=simple_rnn", "masking=false"]
+    assert found[0].values == {"cell": "gru", "masking": True} and found[0].seed == 7
+
+
+def test_a_single_value_on_the_command_line_takes_the_toggle_out_of_the_comparison(base):
+    found = rows(base, plan_keys=FILE, fixed={"cell": "cell=gru", "seed": "seed=0"})
+
+    assert [row.label for row in found] == ["reference", "masking=false"]
+
+
+def test_the_reference_may_be_another_than_the_first_level(base):
+    found = rows(base, plan_keys={**FILE, "reference": {"masking": False}})
+
+    assert [row.label for row in found[:3]] == ["reference", "cell=gru", "masking=true"]
+    assert found[0].trial.settings.masking is False
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"reference": {"masking": 3}}, r"plan.reference: masking=3 is not among plan.levels \(masking=true,false\); add it there"),
+        ({"reference": {"depth": 3}}, r"plan.reference: depth=3 is not among plan.levels \(no levels\)"),
+        ({"levels": {"sell": ["lstm", "gru"]}}, "unknown key 'sell': did you mean cell=lstm"),
+        ({"levels": {"seed": [1, 2]}}, "plan.levels: seed is no toggle; use plan.seeds"),
+        ({"levels": {"study": ["a", "b"]}}, "plan.levels: study is no toggle; it has one value for all trials"),
+        ({"levels": {"cell": ["lstm"]}}, r"plan.design=leave_one_out: cell has 1 values, \['lstm'\]; this design wants two"),
+        ({"levels": {"cell": ["lstm", "foo"]}}, "cell: got 'foo'; allowed: one of simple_rnn, gru, lstm"),
+        ({"levels": {"cell": []}}, "plan.levels: cell has no values"),
+    ],
+)
+def test_a_study_file_that_makes_no_sense_is_refused(base, keys, message):
+    with pytest.raises(SettingsError, match=message):
+        rows(base, plan_keys={**FILE, **keys})
+
+
+@pytest.mark.parametrize(
+    ("design", "labels"),
+    [
+        ("cumulative", ["reference", "+ cell=gru", "+ masking=false"]),
+        ("add_one_in", ["reference", "cell=gru", "masking=false"]),
+        ("grid", ["cell=lstm masking=true", "cell=lstm masking=false", "cell=gru masking=true", "cell=gru masking=false"]),
+        ("fractional", ["cell=lstm masking=true", "cell=lstm masking=false", "cell=gru masking=true", "cell=gru masking=false"]),
+    ],
+)
+def test_labels_say_what_a_variant_is_against_the_reference(base, design, labels):
+    assert [row.label for row in rows(base, plan_keys={**FILE, "design": design, "seeds": [0]})] == labels
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "k=true"),
+        (None, "k=null"),
+        (0.001, "k=0.001"),
+        ("lstm", "k=lstm"),
+        ("true", "k='true'"),
+        ("1e5", "k='1e5'"),
+        ("a b.csv", "k='a b.csv'"),
+        ("it's", r"k='it\'s'"),
+    ],
+)
+def test_values_are_written_so_that_hydra_reads_them_back(value, text):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    assert plan.override("k", value) == text
+    assert OverridesParser.create().parse_override(text).value() == value
 
 
 def test_a_plan_is_kept_as_plain_values(base):
-    found, _ = rows(base, padding=["dataset"], bucketing=[False, True])
+    asked, _ = study(base, padding=["dataset"], bucketing=[False, True])
+    found = asked.rows(next(asked.rounds()))
 
-    record = plan.as_record(found, command="x", time="now")
+    record = plan.as_record(asked, found, command="x", time="now")
 
     assert [row["role"] for row in record["rows"]] == ["reference", "variant"]
-    assert Settings.model_validate(record["rows"][0]["settings"]) == found[0].trial.settings
+    assert record["rows"][1]["values"] == {"padding": "dataset", "bucketing": True}
     assert [len(row["normalised"]) for row in record["rows"]] == [0, 1]
+    assert record["reference"] == {"padding": "dataset", "bucketing": False}
+
+
+def test_a_plan_goes_on_where_only_rows_were_added(base):
+    asked, _ = study(base, cell=["lstm", "gru"])
+    found = asked.rows(next(asked.rounds()))
+    whole, part = (plan.as_record(asked, some, command="x", time="now") for some in (found, found[:1]))
+    other, _ = study(base, cell=["lstm", "simple_rnn"])
+
+    assert plan.is_continued_by(part, whole) and plan.is_continued_by(whole, part)
+    assert not plan.is_continued_by(whole, plan.as_record(other, other.rows(next(other.rounds())), command="x", time="now"))
+
+
+def test_ten_thousand_cells_compose_once_and_read_the_data_once(base, monkeypatch):
+    from src.data import encoded
+
+    read = []
+    monkeypatch.setattr(encoded, "load", lambda options, load=encoded.load: read.append(options) or load(options))
+    asked, composed = study(base, units=list(range(1, 101)), embedding_dim=list(range(1, 101)))
+
+    assert len(asked.rows(next(asked.rounds()))) == 10_000
+    assert len(composed) == len(read) == 1

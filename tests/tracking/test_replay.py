@@ -113,7 +113,7 @@ def test_a_new_attempt_is_a_new_run_and_the_failed_one_stays(trial):
     store.replay(trial)
 
     assert {(run.info.status, run.data.tags.get("ablation.error")) for run in runs(store)} == {("FAILED", "no memory"), ("FINISHED", None)}
-    assert list(store.finished()) == ["cafe"]
+    assert [(name, found.status) for name, found in store.outcomes().items()] == [("cafe", "FINISHED")]
 
 
 def test_a_superseded_trial_no_longer_counts(trial):
@@ -123,7 +123,7 @@ def test_a_superseded_trial_no_longer_counts(trial):
 
     first, second = sorted(runs(store), key=lambda run: run.data.tags["ablation.attempt"])
     assert first.data.tags["ablation.superseded"] == "true"
-    assert store.finished() == {"cafe": second.info.run_id}
+    assert {name: found.run_id for name, found in store.outcomes().items()} == {"cafe": second.info.run_id}
 
 
 def test_an_end_without_a_start_does_not_touch_the_attempt_before(trial):

@@ -14,7 +14,7 @@ STEPS = [timing(1_000, first=True), timing(10), timing(20), timing(500, first=Tr
 
 
 def test_steps_that_traced_are_reported_apart():
-    metrics = summary(STEPS, epochs=2)
+    metrics = summary(STEPS)
 
     assert metrics["time/batch_ms_median"] == 20
     assert metrics["time/batch_ms_p10"] == pytest.approx(12)
@@ -25,15 +25,14 @@ def test_steps_that_traced_are_reported_apart():
 
 
 def test_padding_and_batches_count_every_step():
-    metrics = summary(STEPS, epochs=2)
+    metrics = summary(STEPS)
 
     assert metrics["data/padding_fraction"] == pytest.approx(1 - (30 * 4 + 20) / (40 * 4 + 20))
-    assert metrics["data/batches_per_epoch"] == 2.5
     assert metrics["data/traces"] == 2
 
 
 def test_without_steady_steps_there_are_no_batch_times():
-    assert "time/batch_ms_median" not in summary(STEPS[:1], epochs=1)
+    assert "time/batch_ms_median" not in summary(STEPS[:1])
 
 
 def test_an_epoch_takes_what_its_steps_take():

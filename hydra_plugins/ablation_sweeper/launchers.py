@@ -1,0 +1,51 @@
+"""What a sweep of trials wants of Hydra's launchers, beyond their own defaults."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+JOBLIB: dict[str, Any] = {
+    "batch_size": 1,  # a worker takes the next trial when it is free
+    "pre_dispatch": "n_jobs",  # what waits stays with the driver, and ends with it
+}
+RAY: dict[str, Any] = {
+    "ray": {
+        "init": {"include_dashboard": False, "log_to_driver": False, "configure_logging": False},
+        "remote": {
+            "num_cpus": 1,
+            "num_gpus": 0,
+            "max_calls": 0,  # a worker process stays for many trials: TensorFlow is imported once
+            "max_retries": 0,  # the sweep itself decides what is tried again
+        },
+    }
+}
+
+
+def configured(launcher: DictConfig) -> DictConfig:
+    """Returns a launcher's configuration with what a sweep wants; what the user set for Ray stays."""
+    if is_joblib(launcher):
+        return OmegaConf.merge(launcher, JOBLIB)  # type: ignore[return-value]
+    if "RayLauncher" in launcher._target_:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        return OmegaConf.merge(RAY, OmegaConf.to_container(launcher))  # type: ignore[return-value]
+    return launcher
+
+
+def is_joblib(launcher: DictConfig) -> bool:
+    """Returns whether trials run in child processes of this one."""
+    return "JoblibLauncher" in launcher._target_
+
+
+def workers(launcher: DictConfig) -> int:
+    """Returns how many trials a configured launcher runs side by side on one machine."""
+    if is_joblib(launcher):
+        from joblib import effective_n_jobs
+
+        return int(effective_n_jobs(launcher.n_jobs))
+    if "RayLauncher" in launcher._target_:
+        cores = launcher.ray.init.get("num_cpus") or os.cpu_count() or 1
+        return max(1, int(cores // launcher.ray.remote.num_cpus))
+    return 1  # Slurm gives every trial its own cores

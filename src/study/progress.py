@@ -1,0 +1,92 @@
+"""What a study looks like while it runs: how many trials are done, running, failed, the time left, the best so far."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from rich.console import Console
+
+from src.progress import clock
+from src.study.plan import Row
+from src.tracking import journal, outcome
+from src.tracking.journal import FAILED, FINISHED
+from src.tracking.outcome import Outcome
+
+EVERY_S = 1.0
+SAY_EVERY_S = 60.0
+
+
+class StudyProgress:
+    """Watches the journals of the trials that are to be trained, in a thread. Use it in a `with` block."""
+
+    def __init__(self, rows: Sequence[Row], *, workers: int, budget_s: float | None, stop: Path, console: Console) -> None:
+        """Takes one row a trial, how many run side by side, and the file that ends the study when its time is over."""
+        self._folders = {row.trial.folder: f"{row.label} seed={row.seed}" for row in rows if row.trial}
+        self._old = {folder: _attempt(folder) for folder in self._folders}
+        self._workers, self._budget_s, self._stop, self._console = workers, budget_s, stop, console
+        self._over: dict[Path, Outcome] = {}
+        self._is_over = threading.Event()
+        self._begin = self._said = time.monotonic()
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="study progress")
+
+    def __enter__(self) -> Self:
+        """Begins to watch."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Says how it ended."""
+        self._is_over.set()
+        self._thread.join()
+        self._look()
+
+    def _watch(self) -> None:
+        while not self._is_over.wait(EVERY_S):
+            self._look()
+            if self._budget_s is not None and time.monotonic() - self._begin > self._budget_s and not self._stop.exists():
+                self._stop.write_text("plan.budget_minutes are over", encoding="utf-8")
+                self._say("the budget is over: no further trial begins")
+
+    def _look(self) -> None:
+        ended = []
+        for folder in self._folders.keys() - self._over.keys():
+            found = outcome.of_journal(folder) if (folder / journal.FILE).is_file() else None
+            if found and found.attempt != self._old[folder] and found.status is not None:
+                self._over[folder] = found
+                ended.append(folder)
+        for folder in ended if len(self._folders) > 1 else []:
+            found = self._over[folder]
+            accuracy = f": test accuracy {found.metrics['test/accuracy']:.4f}" if found.status == FINISHED else f": {found.error}"
+            self._say(f"{str(found.status).lower()} {self._folders[folder]}{accuracy}")
+        if len(self._folders) > 1 and (ended or time.monotonic() - self._said > SAY_EVERY_S):
+            self._say(self.line())
+
+    def line(self) -> str:
+        """Returns where the study is: `3/12 done, 2 running, 0 failed, 4:10 left, best validation accuracy 0.861 (cell=gru seed=1)`."""
+        statuses = [found.status for found in self._over.values()]
+        done, failed = statuses.count(FINISHED), statuses.count(FAILED)
+        left = len(self._folders) - len(statuses)
+        parts = [f"{done}/{len(self._folders)} done", f"{min(left, self._workers)} running", f"{failed} failed"]
+        if statuses and left:
+            parts.append(f"{clock((time.monotonic() - self._begin) / len(statuses) * left)} left")
+        best = max(
+            (folder for folder in self._over if self._over[folder].status == FINISHED),
+            key=lambda folder: self._over[folder].best_validation or 0.0,
+            default=None,
+        )
+        if best is not None:
+            parts.append(f"best validation accuracy {self._over[best].best_validation:.3f} ({self._folders[best]})")
+        return "study: " + ", ".join(parts)
+
+    def _say(self, text: str) -> None:
+        self._said = time.monotonic()
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _attempt(folder: Path) -> str | None:
+    found = outcome.of_journal(folder)
+    return found.attempt if found else None

@@ -1,0 +1,51 @@
+"""What became of a trial, whoever tells it: its journal, or MLflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from src.tracking import journal
+from src.training.records import EVALUATION
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The latest attempt of one trial.
+
+    Attributes:
+      attempt: its id.
+      status: FINISHED, FAILED or KILLED; None while it runs, or if its process died.
+      error: one line that says why, unless it finished.
+      metrics: of the whole trial, empty before its end.
+      tags: of its start and end.
+      best_validation: highest validation accuracy so far, or None before the first.
+      run_id: of MLflow, or None where the journal speaks.
+    """
+
+    attempt: str
+    status: str | None
+    error: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    best_validation: float | None = None
+    run_id: str | None = None
+
+
+def of_journal(folder: Path) -> Outcome | None:
+    """Returns what the journal in a trial's folder says; None if it has no attempt."""
+    attempt = journal.last_attempt(folder)
+    if not attempt:
+        return None
+    start, last = attempt[0].record, attempt[-1].record
+    accuracies = [entry.record.metrics["val/accuracy"] for entry in attempt if entry.record.kind == EVALUATION]
+    status = journal.status(attempt)
+    is_over = status is not None
+    return Outcome(
+        attempt=start.detail["attempt"],
+        status=status,
+        error=last.detail["error"] if is_over else None,
+        metrics=last.metrics if is_over else {},
+        tags={**start.detail["tags"], **(last.detail["tags"] if is_over else {})},
+        best_validation=max(accuracies, default=None),
+    )
