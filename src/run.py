@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come through as they are; `main` turns them into one or two lines
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from src import command_line, settings
+from src.errors import first_line
 from src.paths import REPOSITORY
-from src.study import TrialsFailed
+from src.study import LaunchFailed, TrialsFailed
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,27 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(command_line.help_text())
         return 0
     sys.argv[1:] = ["-m", *(word for word in given if word not in ("-m", "--multirun"))]  # implied, and Hydra wants it first or last
-    flags, unknown = get_args_parser().parse_known_args(sys.argv[1:])
-    unknown += [
-        f"--{name}" for name in ("run", "package", "config-path", "config-name", "config-dir") if getattr(flags, name.replace("-", "_"))
-    ]
-    if taken := [word for word in given if word.lstrip("+~").startswith(("hydra.mode", "hydra/sweeper"))]:
-        print(f"error: {taken[0]} is not yours to set: a single trial is a study of one; drop it", file=sys.stderr)
-        return 2
-    if unknown:
-        print(f"error: {unknown[0]} is no flag here; `python -m src.run --help` shows what there is", file=sys.stderr)
-        return 2
-    store = ConfigStore.instance()
-    store.store(name="schema", node=settings.schema())
-    for group, choices in settings.GROUPS.items():
-        for choice in choices:
-            store.store(group=group, name=f"schema_{choice}", node=settings.group_schema(group, choice))
-    if any(word.lstrip("+").startswith("experiments") for word in given):
-        for path in (REPOSITORY / "experiments").glob("*.yaml"):
-            store.store(group="experiments", name=path.stem, package="_global_", node=OmegaConf.load(path))
-    from src.study import job  # not for help: it brings NumPy and pandas
-
     try:
+        _refuse_flags()
+        register_schema()
+        if any(word.lstrip("+").startswith("experiments") for word in given):
+            register_experiments()
+        from src.study import job  # not for help: it brings NumPy and pandas
+
         hydra.main(version_base="1.3", config_path=str(REPOSITORY / "conf"), config_name="config")(job.run)()
     except settings.SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -53,12 +41,51 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except TrialsFailed:
         return 1
+    except (LaunchFailed, OSError) as error:
+        print(f"error: {error}. What was recorded is kept; type the same command again to go on", file=sys.stderr)
+        return 1
     except Exception as error:
         if not command_line.is_from_composing(error):
             raise
         print(f"error: {command_line.explain(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def register_schema() -> None:
+    """Hands the settings' types and defaults to Hydra."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=settings.schema())
+    for group, choices in settings.GROUPS.items():
+        for choice in choices:
+            store.store(group=group, name=f"schema_{choice}", node=settings.group_schema(group, choice))
+
+
+def register_experiments(folder: Path = REPOSITORY / "experiments") -> None:
+    """Lets Hydra find the study files, without making the repository a place where it looks for groups.
+
+    Raises:
+      SettingsError: a file is no YAML mapping.
+    """
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            node = OmegaConf.load(path)
+        except Exception as error:  # the parsers below raise what they like
+            raise settings.SettingsError(f"{path}: this is not YAML ({first_line(error)})") from None
+        if not isinstance(node, DictConfig):
+            raise settings.SettingsError(f"{path}: a study file holds keys and values, such as `plan: {{levels: {{cell: [lstm, gru]}}}}`")
+        ConfigStore.instance().store(group="experiments", name=path.stem, package="_global_", node=node)
+
+
+def _refuse_flags() -> None:
+    flags, unknown = get_args_parser().parse_known_args(sys.argv[1:])
+    ours = ("run", "package", "config-path", "config-name", "config-dir")
+    unknown += [f"--{name}" for name in ours if getattr(flags, name.replace("-", "_"))]
+    if unknown:
+        raise settings.SettingsError(f"{unknown[0]} is no flag here; `python -m src.run --help` shows what there is")
+    for word in sys.argv[2:]:
+        if word.lstrip("+~").startswith(("hydra.mode", "hydra/sweeper")):
+            raise settings.SettingsError(f"{word} is not yours to set: a single trial is a study of one; drop it")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -171,7 +170,6 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
 
     settings, folder, task = prepared.settings, prepared.folder, TASKS[prepared.settings.task.name]
     folder.mkdir(parents=True, exist_ok=True)
-    begin = time.monotonic()
     clock.reset_peak_memory()
     fresh_session(settings.seed)
     yield _start(prepared, workers=workers)
@@ -210,8 +208,7 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
         ),
         "ablation.best_epoch": f"{fit.best_epoch} of {len(fit.accuracies)}",
     }
-    seconds = time.monotonic() - begin
-    yield end(step=len(steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=files.names, seconds=seconds)
+    yield end(step=len(steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=files.names)
 
 
 def _start(prepared: Prepared, *, workers: int) -> Record:

@@ -221,7 +221,7 @@ def test_a_failing_trial_does_not_stop_the_others_and_is_listed(home, tiny, caps
 
     out = capsys.readouterr().out
     assert "1 trial did not finish:" in out
-    assert "learning_rate=1000: " in out and "is not finite at step" in out and "log: " in out
+    assert "learning_rate=1000 seed=0: " in out and "is not finite at step" in out and "log: " in out
     assert sorted(one.info.status for one in trials()[1]) == ["FAILED", "FINISHED"]
 
 
@@ -292,7 +292,7 @@ def test_a_store_that_fails_after_the_start_does_not_cost_the_table(home, tiny, 
     def away(*_, **__):
         raise OSError("the server is gone")
 
-    for name in ("finished", "write_plan", "outcome", "close_study", "replay"):
+    for name in ("outcomes", "attach", "close_study", "replay"):
         monkeypatch.setattr(Store, name, away)
 
     assert run.main([*tiny]) == 0
@@ -336,10 +336,18 @@ def test_sync_names_the_studies_there_are(finished, capsys):
     assert "no study 'nonsense'" in capsys.readouterr().err
 
 
-def test_the_journal_is_written_by_one_process_at_a_time(finished, tiny, capsys):
-    with journal.Journal(finished[1]):
-        assert run.main([*tiny, "rerun=true"]) == 1
-    assert "another process is training this trial" in capsys.readouterr().err
+def test_a_trial_that_another_process_trains_is_waited_for_and_then_trained_if_that_one_did_not_finish(finished, tiny, capsys):
+    program = "import sys, time; from pathlib import Path; from src.tracking.journal import Journal\n"
+    program += "with Journal(Path(sys.argv[1])): print('held', flush=True); time.sleep(6)"
+    other = subprocess.Popen([sys.executable, "-c", program, str(finished[1])], cwd=REPOSITORY, stdout=subprocess.PIPE)
+    assert other.stdout.readline() == b"held\n"
+
+    assert run.main([*tiny, "rerun=true"]) == 0
+
+    assert other.wait(timeout=60) == 0
+    out = capsys.readouterr()
+    assert "another process is training this trial" in out.err and "waiting for 1 trials that another process is training" in out.out
+    assert [one.info.status for one in trials()[1]] == ["FINISHED"]
 
 
 def test_tracking_can_take_every_nth_step(home, tiny, capsys):

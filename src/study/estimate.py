@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from src.artifacts import SETTINGS
+from src.data.splits import TRAIN
 from src.settings import TOGGLES, Settings, checked
 from src.study.plan import Row
 from src.tracking import journal
-from src.tracking.journal import FINISHED
+from src.trial import Prepared
 
 MAX_READ = 200
+EVALUATION_SHARE = 0.25  # validation and test, against training
+START_S = 5.0  # tracing, artifacts, trackers
 
 
 def seconds(rows: Sequence[Row], studies: Sequence[Path]) -> float | None:
-    """Returns what training the rows one after the other will take, in seconds; None if nothing like them was recorded.
+    """Returns what training the rows one after the other will take, in seconds; None if nothing was recorded yet.
 
-    Each trial is expected to take as long as the recorded one that differs in the fewest toggles, in proportion to its epochs,
-    reviews, length, depth and directions: a rough figure, and said to be one.
+    A trial's steps are expected to take the time per batch of the recorded trial that differs in the fewest toggles, in
+    proportion to length, depth and directions; validation, test and start-up come on top. A rough figure, and said to be one.
 
     Args:
       rows: one a trial.
@@ -30,26 +33,33 @@ def seconds(rows: Sequence[Row], studies: Sequence[Path]) -> float | None:
     if not recorded or not rows:
         return None
     some = rows[:: max(1, len(rows) // MAX_READ)]
-    return sum(_expected(row.trial.settings, recorded) for row in some if row.trial) * len(rows) / len(some)
+    return sum(_expected(row.trial, recorded) for row in some if row.trial) * len(rows) / len(some)
 
 
-def _expected(settings: Settings, recorded: list[tuple[Settings, float]]) -> float:
-    nearest, took = min(recorded, key=lambda known: _differences(known[0], settings))
-    return took * _work(settings) / _work(nearest)
+def _expected(trial: Prepared, recorded: list[tuple[Settings, float]]) -> float:
+    settings = trial.settings
+    nearest, batch_ms = min(recorded, key=lambda known: _differences(known[0], settings))
+    steps = settings.epochs * math.ceil(len(trial.data.split(TRAIN).labels) / settings.batch_size)
+    steps = min(steps, settings.max_steps or steps)
+    longest = trial.data.longest
+    scale = _width(settings, longest) / _width(nearest, longest)
+    return START_S + steps * batch_ms / 1_000 * scale * (1 + EVALUATION_SHARE)
 
 
 def _recorded(studies: Sequence[Path]) -> list[tuple[Settings, float]]:
+    """Returns settings and milliseconds per batch of recorded trials."""
     found: list[tuple[Settings, float]] = []
     for folder in (trial for study in studies for trial in journal.folders(study)):
         if len(found) == MAX_READ:
             break
         last = journal.last(folder)
-        if last is None or last.detail.get("status") != FINISHED or "seconds" not in last.detail:
+        if last is None or "time/batch_ms_median" not in last.metrics:
             continue
         try:
-            found.append((checked(json.loads((folder / SETTINGS).read_text(encoding="utf-8"))), last.detail["seconds"]))
+            settings = checked(json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
         except (OSError, ValueError):  # of another version, or gone: one estimate less
             continue
+        found.append((settings, last.metrics["time/batch_ms_median"]))
     return found
 
 
@@ -57,8 +67,6 @@ def _differences(known: Settings, ours: Settings) -> int:
     return sum(getattr(known, key) != getattr(ours, key) for key in TOGGLES if key != "seed")
 
 
-def _work(settings: Settings) -> float:
-    """A figure that grows as the time of a trial does."""
-    reviews: Any = settings.data.limit or 17_500
-    directions = 2 if settings.bidirectional else 1
-    return float(settings.epochs * reviews * min(settings.max_length or 400, 400) * settings.depth * directions)
+def _width(settings: Settings, longest: int) -> float:
+    """Returns a figure that grows as the time of a batch does."""
+    return float(min(settings.max_length or longest, longest) * settings.depth * (2 if settings.bidirectional else 1))

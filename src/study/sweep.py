@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import logging
 import os
 import shlex
 import sys
@@ -28,7 +27,6 @@ from src.tracking.mlflow_replay import Store
 from src.tracking.outcome import Outcome
 from src.trial import terminable
 
-_log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 PLAN, SUMMARY = "plan.json", "summary.json"
 
@@ -60,7 +58,7 @@ class _Sweep:
         self._store: Store | None = None
         self._rows: list[Row] = []
         self._trained: set[str] = set()
-        self._unsent: set[str] = set()
+        self._unsent: dict[str, str] = {}
 
     def run(self) -> None:
         rounds = self._study.rounds()
@@ -156,7 +154,7 @@ class _Sweep:
         if stored is None:
             return local
         same = {name for name, theirs in stored.items() if name in local and local[name].attempt == theirs.attempt}
-        return stored | {name: local[name] for name in same | self._unsent if name in local}
+        return stored | {name: local[name] for name in same | self._unsent.keys() if name in local}
 
     def _connect(self) -> None:
         """Makes the database, the experiment and the study run before any trial, and sends what earlier processes left behind."""
@@ -175,16 +173,16 @@ class _Sweep:
         self._replay(folders)
 
     def _replay(self, folders: Sequence[Path]) -> None:
-        self._unsent = set()
+        self._unsent = {}
         for folder in folders if self._store else []:
             try:
                 assert self._store is not None
                 self._store.replay(folder)
             except Exception as error:  # one trial's record must not keep the others from MLflow
-                self._unsent.add(folder.name)
-                _log.warning("%s cannot be sent to MLflow now", folder, exc_info=error)
+                self._unsent[folder.name] = first_line(error)
         if self._unsent:
-            self._say(f"warning: {len(self._unsent)} trials cannot be sent to MLflow now; `python -m src.sync` sends them later")
+            why = next(iter(self._unsent.values()))
+            self._say(f"warning: {len(self._unsent)} trials cannot be sent to MLflow now ({why}); `python -m src.sync` sends them later")
 
     def _close(self, status: str) -> None:
         for folder in journal.folders(self._folder):
@@ -197,8 +195,8 @@ class _Sweep:
             return otherwise
         try:
             return ask(self._store)
-        except Exception:  # MLflow's stores raise what their drivers raise
-            _log.warning("MLflow cannot be asked now; the journals are used instead", exc_info=True)
+        except Exception as error:  # MLflow's stores raise what their drivers raise
+            self._say(f"warning: MLflow cannot be asked now ({first_line(error)}); the journals are used instead")
             return otherwise
 
     def _plan_text(self, rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:

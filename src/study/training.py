@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from src.errors import first_line
+from src.study import LaunchFailed
 from src.study.plan import Row
 from src.tracking import journal, outcome
+from src.tracking.journal import KILLED
 from src.trial import Prepared
 
 Launch = Callable[[Sequence[Row]], None]
@@ -34,7 +36,7 @@ def train(rows: Sequence[Row], *, launch: Launch, say: Say) -> None:
       say: tells the user.
 
     Raises:
-      Exception: what the launcher raised, if launching it again does not help.
+      LaunchFailed: the launcher raises, and launching again does not help.
     """
     left, stalls = list(rows), 0
     while left:
@@ -43,18 +45,18 @@ def train(rows: Sequence[Row], *, launch: Launch, say: Say) -> None:
         died = [row for row in left if _attempt(row) != before[row] and _has_died(row)]
         left = [row for row in left if _attempt(row) == before[row]]
         if error is None and not died:
-            break
+            left = _waited_for(left, say)
+            continue
         if len(left) == len(before):
             stalls += 1
             if stalls > MAX_STALLS and error is not None:
-                raise error
+                raise LaunchFailed(f"no worker gets as far as its trial ({type(error).__name__}: {first_line(error)})") from error
         say(_news(error, died, left))
         for row in died:
             journal.close_if_dead(_trial(row).folder)
             if error := _launched(launch, [row]):
                 _log.debug("%s died again", row.label, exc_info=error)
             journal.close_if_dead(_trial(row).folder)
-    _wait_for_others(left, say)
 
 
 def _launched(launch: Launch, rows: Sequence[Row]) -> Exception | None:
@@ -71,8 +73,8 @@ def _news(error: Exception | None, died: Sequence[Row], left: Sequence[Row]) -> 
     return f"warning: a worker died{why}; {len(died)} trials that it may have taken with it and {len(left)} others go on{names}"
 
 
-def _wait_for_others(rows: Sequence[Row], say: Say) -> None:
-    """Waits for the trials that another process is training."""
+def _waited_for(rows: Sequence[Row], say: Say) -> list[Row]:
+    """Returns the rows whose trial another process was training, and left unfinished."""
     busy = [row for row in rows if journal.is_being_written(_trial(row).folder)]
     if busy:
         say(f"waiting for {len(busy)} trials that another process is training")
@@ -80,6 +82,7 @@ def _wait_for_others(rows: Sequence[Row], say: Say) -> None:
         while journal.is_being_written(_trial(row).folder):
             time.sleep(POLL_S)
         journal.close_if_dead(_trial(row).folder)
+    return [row for row in busy if (found := outcome.of_journal(_trial(row).folder)) is None or found.status == KILLED]
 
 
 def _attempt(row: Row) -> str | None:

@@ -1,0 +1,266 @@
+"""Sweeps with a launcher that writes journals instead of training."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+
+import pytest
+from rich.console import Console
+
+from src import paths
+from src.settings import SettingsError, checked, edited
+from src.study import LaunchFailed, TrialsFailed, plan, sweep
+from src.study.job import STOP
+from src.tracking import journal, provenance
+from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
+from src.training.records import EVALUATION, START, Record
+
+
+class Launcher:
+    """Writes what a trial would have; `outcome` says for each row how it ends."""
+
+    def __init__(self, outcome=lambda row: FINISHED, accuracy=lambda row: 0.8):
+        self.outcome, self.accuracy, self.launched, self.attempts = outcome, accuracy, [], 0
+
+    def __call__(self, rows):
+        self.launched.append([f"{row.label} {row.seed}" for row in rows])
+        for row in rows:
+            if (row.trial.folder.parent / STOP).exists():
+                continue
+            self.attempts += 1
+            status = self.outcome(row)
+            if status == "unseen":
+                raise RuntimeError("a worker died before it began")
+            with Journal(row.trial.folder) as book:
+                tags = {"ablation.kind": "trial", "ablation.identity": row.trial.identity, **provenance.tags()}
+                detail = {"attempt": f"{row.trial.identity} {time.time_ns()}", "name": row.label, "tags": tags, "params": {}, "process": ""}
+                book.append(Record(START, 0, detail=detail))
+                book.append(Record(EVALUATION, 1, {"val/accuracy": self.accuracy(row)}, {"epoch": 1}))
+                if status == "died":
+                    break
+                metrics = {"test/accuracy": self.accuracy(row), "time/batch_ms_median": 10.0, "data/padding_fraction": 0.1}
+                tags = {"ablation.health": "ok", "ablation.weights": f"{row.values.get('units')} {row.seed}"}
+                error = None if status == FINISHED else "no memory"
+                book.append(end(step=1, status=status, error=error, metrics=metrics, tags=tags))
+            if status == FAILED and row.trial.settings.fail_fast:
+                (row.trial.folder.parent / STOP).write_text("a trial failed, and fail_fast=true", encoding="utf-8")
+        if any(self.outcome(row) == "died" for row in rows):
+            raise RuntimeError("a worker was killed")
+
+
+@pytest.fixture
+def base(home, table):
+    values = {"data": {"name": "table", "path": str(table)}, "tracking": {"name": "offline"}, "max_length": 20, "study": "s"}
+    return checked(values)
+
+
+def run(base, launcher, changes=None, **swept):
+    console = Console(record=True, width=200, file=io.StringIO())
+    study = plan.study({}, swept or {"cell": ["lstm", "gru"], "seed": [0, 1]}, compose=lambda _: edited(base, changes or {}))
+    failed = False
+    try:
+        sweep.run(study, launch=launcher, workers=1, console=console)
+    except TrialsFailed:
+        failed = True
+    return failed, console.export_text()
+
+
+def test_what_is_finished_is_not_launched_again(base):
+    first, again = Launcher(), Launcher()
+
+    assert run(base, first)[0] is False
+    failed, text = run(base, again)
+
+    assert first.attempts == 4 and again.launched == [] and not failed
+    assert "4 of 4 trials are done already; rerun=true trains them again." in text
+
+
+def test_rerun_launches_everything_once(base):
+    run(base, Launcher())
+    again = Launcher()
+    run(base, again, {"rerun": True})
+
+    assert again.attempts == 4
+
+
+def test_new_seeds_alone_are_launched(base):
+    run(base, Launcher())
+    again = Launcher()
+    run(base, again, cell=["lstm", "gru"], seed=[0, 1, 2])
+
+    assert again.launched == [["cell=lstm 2", "cell=gru 2"]]
+
+
+def test_a_failure_is_shown_stops_nothing_and_is_tried_again_only_when_asked(base):
+    launcher = Launcher(lambda row: FAILED if row.values["cell"] == "gru" and row.seed == 0 else FINISHED)
+    failed, text = run(base, launcher)
+
+    assert failed and launcher.attempts == 4
+    assert "1 trial did not finish:\n  cell=gru seed=0: no memory\n    log: " in text
+    again, asked = Launcher(), Launcher()
+    failed, text = run(base, again)
+    assert failed and again.attempts == 0 and "1 trial failed before; retry_failed=true trains it again." in text
+    failed, text = run(base, asked, {"retry_failed": True})
+    assert not failed and asked.launched == [["cell=gru 0"]]
+
+
+def test_fail_fast_begins_nothing_more(base):
+    launcher = Launcher(lambda row: FAILED if row.values["cell"] == "gru" else FINISHED)
+    failed, text = run(base, launcher, {"fail_fast": True})
+
+    assert failed and launcher.attempts == 2
+    assert "stopped early: a trial failed, and fail_fast=true" in text
+    assert "cell=lstm seed=1: not trained: the study ended before it began" in text
+    assert run(base, Launcher(), {"retry_failed": True})[0] is False
+
+
+def test_what_a_dead_worker_took_with_it_is_tried_again_alone_and_the_rest_goes_on(base):
+    deaths = []
+
+    def once(row):
+        if row.values["cell"] == "gru" and row.seed == 0 and not deaths:
+            deaths.append(row)
+            return "died"
+        return FINISHED
+
+    class Dying(Launcher):
+        def __call__(self, rows):
+            before = len(deaths)
+            try:
+                super().__call__(rows)
+            finally:
+                if len(deaths) > before:
+                    raise RuntimeError("a worker was killed")
+
+    launcher = Dying(once)
+    failed, text = run(base, launcher)
+
+    assert not failed
+    assert launcher.launched == [["cell=lstm 0", "cell=gru 0", "cell=lstm 1", "cell=gru 1"], ["cell=gru 0"], ["cell=lstm 1", "cell=gru 1"]]
+    assert "warning: a worker died (RuntimeError: a worker was killed); 1 trials" in text
+    assert "again, alone: cell=gru seed=0" in text
+
+
+def test_a_trial_that_kills_its_worker_twice_is_given_up_and_the_others_finish(base):
+    launcher = Launcher(lambda row: "died" if row.values["cell"] == "gru" and row.seed == 0 else FINISHED)
+    failed, text = run(base, launcher)
+
+    assert failed
+    assert "1 trial did not finish:\n  cell=gru seed=0: the process ended without a word" in text
+    statuses = [journal.status(journal.last_attempt(folder)) for folder in journal.folders(paths.study_folder("s"))]
+    assert sorted(statuses) == [FINISHED] * 3 + [KILLED]
+
+
+def test_workers_that_die_before_they_begin_do_not_loop_for_ever(base):
+    with pytest.raises(LaunchFailed, match="RuntimeError: a worker died before it began"):
+        run(base, Launcher(lambda row: "unseen"))
+
+
+def test_a_killed_trial_is_launched_again_without_asking(base):
+    run(base, Launcher(lambda row: KILLED if row.seed == 1 else FINISHED))
+    again = Launcher()
+    run(base, again)
+
+    assert again.launched == [["cell=lstm 1", "cell=gru 1"]]
+
+
+def test_a_path_goes_where_validation_gains_most(base):
+    gains = {"cell": 0.02, "masking": 0.05, "depth": -0.1}
+    off = {"cell": "lstm", "masking": True, "depth": 1}
+
+    def accuracy(row):
+        return 0.7 + sum(gain for key, gain in gains.items() if row.values[key] != off[key]) + 0.001 * row.seed
+
+    changes = {"plan.design": "path", "plan.levels": {"cell": ["lstm", "gru"], "masking": [True, False], "depth": [1, 2]}}
+    launcher = Launcher(accuracy=accuracy)
+    failed, _ = run(base, launcher, {**changes, "plan.seeds": [0, 1]}, seed=[0, 1])
+
+    assert not failed
+    assert [sorted({name.rsplit(" ", 1)[0] for name in names}) for names in launcher.launched] == [
+        ["reference"],
+        ["cell=gru", "depth=2", "masking=false"],
+        ["cell=gru masking=false", "masking=false depth=2"],
+        ["cell=gru masking=false depth=2"],
+    ]
+    record = json.loads((paths.study_folder("s") / "plan.json").read_text(encoding="utf-8"))
+    assert len(record) == 1 and len(record[0]["rows"]) == 2 * 7
+    again = Launcher(accuracy=accuracy)
+    run(base, again, {**changes, "plan.seeds": [0, 1]}, seed=[0, 1])
+    assert again.launched == []
+
+
+def test_variants_that_changed_nothing_are_found_out(base):
+    _, text = run(base, Launcher(), cell=["lstm", "gru"], seed=[0, 1])
+    assert "changed nothing: cell=gru: trained weights equal the reference's bit for bit, seed for seed" in text
+
+    _, text = run(base, Launcher(), units=[4, 8], seed=[0, 1])
+    assert "changed nothing" not in text
+    summary = json.loads((paths.study_folder("s") / "summary.json").read_text(encoding="utf-8"))
+    assert summary == {"trials": 4, "finished": 4, "unfinished": {}, "dropped": {}, "changed_nothing": []}
+
+
+def test_identical_settings_of_two_rows_are_one_trial_that_serves_both(base):
+    launcher = Launcher()
+    _, text = run(base, launcher, padding=["dataset", "batch"], bucketing=[False, True])
+
+    assert launcher.attempts == 3
+    assert "study s: 3 trials for 4 rows" in text
+
+
+def test_the_same_plan_typed_again_is_kept_once_with_both_times(base):
+    run(base, Launcher())
+    run(base, Launcher())
+    run(base, Launcher(), depth=[1, 2])
+
+    record = json.loads((paths.study_folder("s") / "plan.json").read_text(encoding="utf-8"))
+    assert [len(one["commands"]) for one in record] == [2, 1]
+
+
+def test_trials_of_other_code_are_named_in_the_plan(base, monkeypatch):
+    run(base, Launcher())
+    monkeypatch.setattr(provenance, "tags", lambda: {"ablation.git_commit": "f" * 40})
+    _, text = run(base, Launcher())
+
+    assert "were trained by other code than this (ffffffffff)" in text
+
+
+def test_when_the_budget_is_over_no_further_trial_begins_and_the_rest_is_named(base):
+    class Slow(Launcher):
+        def __call__(self, rows):
+            for row in rows:
+                super().__call__([row])
+                time.sleep(1.5)
+
+    launcher = Slow()
+    failed, text = run(base, launcher, {"plan.budget_minutes": 1 / 60})
+
+    assert failed and 1 <= launcher.attempts < 4
+    assert "the budget is over: no further trial begins" in text
+    assert "stopped early: plan.budget_minutes are over" in text
+
+
+def test_a_study_in_which_nothing_can_run_is_an_error(base):
+    with pytest.raises(SettingsError, match="leaves no training example"):
+        run(base, Launcher(), {"truncation": "remove", "max_length": 2})
+
+
+def test_plan_only_writes_nothing(base):
+    _, text = run(base, Launcher(lambda row: pytest.fail("launched")), {"plan_only": True})
+
+    assert "study s: 4 trials for 4 rows" in text
+    assert not paths.study_folder("s").exists()
+
+
+def test_an_estimate_comes_from_recorded_times_per_batch(base):
+    _, text = run(base, Launcher(), {"plan_only": True})
+    assert "to train: 4, time unknown: nothing like it was recorded yet" in text
+    run(base, Launcher())
+    for folder in journal.folders(paths.study_folder("s")):
+        (folder / "settings.json").write_text(base.model_dump_json(), encoding="utf-8")
+
+    _, text = run(base, Launcher(), {"plan_only": True}, cell=["lstm", "gru"], seed=[5])
+
+    # 140 training texts in batches of 64, 3 epochs: 9 steps of 10 ms and a quarter for evaluation, 5 s of start-up, 2 trials
+    assert "to train: 2, about 0:10 (m:ss)" in text

@@ -1,0 +1,86 @@
+"""The named studies: each composes, plans, and compares what it names."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from src import run
+from src.paths import REPOSITORY
+from src.settings import SettingsError, from_hydra
+from src.study import plan
+
+FILES = sorted((REPOSITORY / "experiments").glob("*.yaml"))
+NAMES = [path.stem for path in FILES]
+ABOUT_TIME = ["onehot", "padding_by_length"]
+
+
+@pytest.fixture
+def composed(home):
+    """From the name of a study to the study."""
+    run.register_schema()
+    run.register_experiments()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+
+        def study(name):
+            def from_overrides(overrides):
+                return from_hydra(compose("config", overrides=[f"+experiments={name}", *overrides]))
+
+            return plan.study({}, {}, compose=from_overrides), compose(
+                "config", overrides=[f"+experiments={name}"], return_hydra_config=True
+            )
+
+        yield study
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_study_plans_and_its_variants_differ_in_the_keys_that_they_name_alone(composed, name):
+    study, _ = composed(name)
+    rows = study.rows(next(study.rounds()))
+    flat = [row.trial.settings.model_dump() for row in rows]
+    reference = flat[0]
+
+    assert study.settings.study == name
+    assert not [row.dropped for row in rows if row.dropped]
+    assert rows[0].is_reference and len(rows) == len(study.seeds) * len({row.label for row in rows})
+    for row, settings in zip(rows, flat, strict=True):
+        changed = {key for key, value in settings.items() if reference[key] != value} - {"seed"}
+        normalised = {change.key for change in row.trial.changes} | ({"units"} if row.values.get("parameters") else set())
+        named = {key for key, value in row.values.items() if value != study.reference[key]}
+        assert changed <= named | normalised
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_a_study_says_what_it_asks_and_what_it_costs(composed, path):
+    text = path.read_text(encoding="utf-8")
+    study, config = composed(path.stem)
+    header = " ".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("#"))
+
+    assert header.startswith("Design: ") and " Seeds: " in header
+    assert re.search(r"Expected: (under )?\d+ minutes on 2 cores", header)
+    assert f"Command: python -m src.run -m +experiments={path.stem}" in header
+    assert study.plan.question and (study.plan.claim or path.stem == "smoke")
+    assert ("JoblibLauncher" in config.hydra.launcher._target_) == (path.stem not in ABOUT_TIME)
+
+
+def test_all_studies_but_the_flagship_take_at_most_two_hours():
+    minutes = {path.stem: int(re.search(r"Expected:\s+(?:#\s+)?(?:under )?(\d+)", path.read_text(encoding="utf-8"))[1]) for path in FILES}
+
+    assert minutes.pop("leave_one_out") <= 60
+    assert sum(minutes.values()) <= 200
+
+
+def test_every_study_is_in_the_index():
+    index = (REPOSITORY / "experiments" / "README.md").read_text(encoding="utf-8")
+    assert [name for name in NAMES if f"`{name}`" not in index] == []
+
+
+@pytest.mark.parametrize(("text", "message"), [("a: [", "this is not YAML"), ("- a\n", "a study file holds keys and values")])
+def test_a_broken_study_file_is_named(tmp_path, text, message):
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=rf"mine\.yaml: {message}"):
+        run.register_experiments(tmp_path)

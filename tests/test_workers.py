@@ -1,0 +1,213 @@
+"""Sweeps on several worker processes: the same numbers, and nothing lost when they are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from src.paths import REPOSITORY
+from src.tracking import journal, outcome
+from src.tracking.journal import FINISHED
+from tests.conftest import tiny_trial, write_table
+from tests.test_run import command, trials
+
+pytestmark = [pytest.mark.training, pytest.mark.timeout(600)]
+
+TWO = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+
+
+def start(home, *overrides):
+    environment = {**os.environ, "ABLATION_HOME": str(home)}
+    return subprocess.Popen(
+        command(*overrides), cwd=REPOSITORY, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def finish(process):
+    out, _ = process.communicate(timeout=500)
+    return process.returncode, out
+
+
+def results(home, study="adhoc"):
+    """Identity → what decides, of every trial's last attempt: metrics without times, and the hash of the weights."""
+    found = {folder.name: outcome.of_journal(folder) for folder in journal.folders(home / "outputs" / study)}
+    return {
+        name: (
+            one.status,
+            one.tags.get("ablation.weights"),
+            {key: value for key, value in one.metrics.items() if not key.startswith(("time/", "memory/"))},
+        )
+        for name, one in found.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A sweep of twelve trials in one undisturbed process: its home and its overrides."""
+    folder = tmp_path_factory.mktemp("alone")
+    sweep = ["-m", *tiny_trial(write_table(folder / "table.csv")), "epochs=3", "cell=lstm,gru,simple_rnn", "seed=0,1,2,3"]
+    code, out = finish(start(folder / "home", *sweep))
+    assert code == 0, out
+    return folder / "home", sweep
+
+
+def test_two_workers_give_the_same_numbers_as_one_process_bit_for_bit(alone, home):
+    code, out = finish(start(home, *alone[1], *TWO))
+
+    assert code == 0, out
+    assert results(home) == results(alone[0])
+    assert len(results(home)) == 12
+    tags = [one.data.tags for one in trials()[1]]
+    assert {tag["ablation.workers"] for tag in tags} == {"2"} and {tag["ablation.threads"] for tag in tags} == {"1"}
+    assert "12/12 done, 0 running, 0 failed" in out and "best validation accuracy" in out
+
+
+def running(home, study="adhoc"):
+    """Process ids of the trials that are under way, with the steps they have done."""
+    found = {}
+    for folder in journal.folders(home / "outputs" / study):
+        attempt = journal.last_attempt(folder)
+        if attempt and journal.status(attempt) is None:
+            found[int(attempt[0].record.detail["process"].split()[1])] = len(attempt)
+    return found
+
+
+def test_a_killed_worker_is_noticed_and_its_trials_are_trained_again(alone, home):
+    process = start(home, *alone[1], *TWO, "cell=lstm,gru", "seed=0,1", "epochs=40")
+    end = time.monotonic() + 120
+    while not (alive := {pid: steps for pid, steps in running(home).items() if steps > 20}):
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.2)
+    os.kill(next(iter(alive)), signal.SIGKILL)
+
+    code, out = finish(process)
+
+    assert code == 0, out
+    assert "a worker died" in out and "again, alone: " in out
+    assert {status for status, *_ in results(home).values()} == {FINISHED} and len(results(home)) == 4
+    statuses = [one.info.status for one in trials()[1]]
+    assert statuses.count("FINISHED") == 4 and set(statuses) == {"FINISHED", "KILLED"}
+
+
+def test_chaos_ends_as_an_undisturbed_sweep_does(alone, home):
+    """Kills the driver or a worker at random moments and types the same command again; `CHAOS_KILLS=10` for the long form."""
+    kills, rng = int(os.environ.get("CHAOS_KILLS", "3")), random.Random(os.environ.get("CHAOS_SEED", "1"))
+    for number in range(kills):
+        process = start(home, *alone[1], *TWO)
+        time.sleep(rng.uniform(8, 30))
+        workers = list(running(home))
+        victim = rng.choice([process.pid, *workers]) if number % 2 else process.pid
+        try:
+            os.kill(victim, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        if victim == process.pid:
+            process.wait()
+        else:
+            assert finish(process)[0] == 0
+
+    code, out = finish(start(home, *alone[1], *TWO))
+
+    assert code == 0, out
+    assert results(home) == results(alone[0])
+    client, runs = trials()
+    finished = [one.data.tags["ablation.identity"] for one in runs if one.info.status == "FINISHED"]
+    assert sorted(finished) == sorted(results(home)) and not [one for one in runs if one.info.status == "RUNNING"]
+    for one in runs:
+        steps = [point.step for point in client.get_metric_history(one.info.run_id, "train/loss")]
+        assert len(steps) == len(set(steps))
+    code, out = finish(start(home, *alone[1], *TWO))
+    assert code == 0 and "12 of 12 trials are done already" in out and len(trials()[1]) == len(runs)
+
+
+def test_workers_end_with_the_process_that_sweeps(alone, home):
+    process = start(home, *alone[1], *TWO, "cell=lstm", "seed=0,1", "epochs=5000")
+    end = time.monotonic() + 120
+    while len(running(home)) < 2:
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+
+    for folder in journal.folders(home / "outputs" / "adhoc"):
+        while journal.is_being_written(folder):
+            assert time.monotonic() < end + 30
+            time.sleep(0.2)
+    assert {status for status, *_ in results(home).values()} == {"KILLED"}
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A tracking server on this machine."""
+    port = free_port()
+    words = ["server", "--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination", str(tmp_path / "artifacts")]
+    words += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (tmp_path / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *words], env=environment, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True
+        )
+        try:
+            for _ in range(240):
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
+                    break
+                except OSError:
+                    assert process.poll() is None, (tmp_path / "server.log").read_text()
+                    time.sleep(0.5)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=60)
+
+
+def test_four_workers_write_to_one_tracking_server(alone, home, server):
+    sweep = [*alone[1], "hydra/launcher=joblib", "hydra.launcher.n_jobs=4", "cell=lstm,gru", f"tracking.uri={server}"]
+    code, out = finish(start(home, *sweep))
+
+    assert code == 0, out
+    client, runs = trials(uri=server)
+    assert [one.info.status for one in runs] == ["FINISHED"] * 8
+    assert len({one.data.tags["ablation.identity"] for one in runs}) == 8
+    study = MlflowClient(server).search_runs([runs[0].info.experiment_id], "tags.`ablation.kind` = 'study'")
+    assert len(study) == 1 and {one.data.tags["mlflow.parentRunId"] for one in runs} == {study[0].info.run_id}
+    for one in runs:
+        steps = [point.step for point in client.get_metric_history(one.info.run_id, "train/loss")]
+        assert steps == list(range(1, len(steps) + 1))
+
+
+def test_a_ray_cluster_of_two_nodes_gives_the_same_numbers(alone, home):
+    pytest.importorskip("ray", reason="ray is an extra: pip install 'ablation[ray]'")
+    program = """
+import json, subprocess, sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+cluster.add_node(num_cpus=1)
+done = subprocess.run(json.loads(sys.argv[1]) + [f"hydra.launcher.ray.init.address={cluster.address!r}"], stderr=subprocess.STDOUT)
+cluster.shutdown()
+sys.exit(done.returncode)
+"""
+    sweep = [*alone[1], "hydra/launcher=ray", "cell=lstm,gru", "seed=0,1"]
+    environment = {**os.environ, "ABLATION_HOME": str(home), "RAY_USAGE_STATS_ENABLED": "0"}
+    words = [sys.executable, "-c", program, json.dumps(command(*sweep))]
+    done = subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=500, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    expected = results(alone[0])
+    assert results(home) == {name: expected[name] for name in results(home)} and len(results(home)) == 4
