@@ -33,7 +33,7 @@ fix: $(READY) ## what can be mended by itself
 	$(BIN)/ruff format
 
 lock: $(READY) ## resolves the dependencies anew, for all platforms, without any registry's address
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --group pyproject.toml:dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --group pyproject.toml:dev --extra ray --extra slurm pyproject.toml -o requirements.lock
 
 benchmark: $(READY) ## speed and memory, as ratios
 	$(BIN)/python -m benchmarks

@@ -17,6 +17,8 @@ from src.settings import as_typed
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Tables and figures of tracked studies.", pretty_exceptions_enable=False)
 Study = Annotated[str, typer.Argument(help="name of a study")]
 Uri = Annotated[str | None, typer.Option(help="MLflow store; default: SQLite at the repository root")]
+Toggle = Annotated[str | None, typer.Option(help="compare the values of this toggle, all else being equal; default: the study's reference")]
+Metric = Annotated[str | None, typer.Option(help="metric to compare by; default: the study's")]
 Out = Annotated[Path | None, typer.Option(help="folder to write to; default: reports/STUDY")]
 
 
@@ -48,6 +50,40 @@ def figure(study: Study, uri: Uri = None, out: Out = None) -> None:
         drawn.savefig(folder / f"curves.{kind}", dpi=150)
     print(tables.markdown(table))
     print(f"written to {folder}: table.md, table.csv, curves.png, curves.svg")
+
+
+@app.command()
+def table(study: Study, toggle: Toggle = None, metric: Metric = None, uri: Uri = None, out: Out = None) -> None:
+    """Prints how every variant of STUDY differs from the reference, paired by seed, and writes it to effects.md and effects.csv."""
+    from analysis import effects
+
+    store = uri or paths.default_tracking_uri()
+    try:
+        rows = load.rows(study, uri=store)
+    except load.NoSuchStudy as error:
+        raise typer.BadParameter(str(error)) from None
+    asked = rows.attrs["plan"]
+    name = metric or asked["metric"]
+    if name == "steps_to":
+        name = f"steps_to/val_accuracy_{asked['threshold']:g}"
+        rows[name] = effects.steps_to(
+            rows, load.steps(rows.dropna(subset="run_id"), "val/accuracy", uri=store), threshold=asked["threshold"]
+        )
+    if toggle is not None and toggle not in rows.attrs["toggles"]:
+        raise typer.BadParameter(f"{toggle!r} was not varied in {study}; varied: {', '.join(rows.attrs['toggles'])}")
+    if name not in rows:
+        known = sorted(column for column in rows.columns if "/" in str(column))
+        raise typer.BadParameter(f"no finished trial of {study} has the metric {name!r}; there are {', '.join(known) or 'none yet'}")
+    frame = effects.compared(rows, toggle) if toggle else rows
+    compared = effects.paired(frame[frame["dropped"].isna()], metric=name, margin=asked["margin"])
+    text = tables.effects(compared, metric=name)
+    folder = out or paths.home() / "reports" / study
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"effects_{toggle}" if toggle else "effects"
+    compared.to_csv(folder / f"{stem}.csv", index=False)
+    (folder / f"{stem}.md").write_text(text, encoding="utf-8")
+    print(text)
+    print(f"Intervals are over seeds, for this test set; margin {asked['margin']:g}. Written to {folder}: {stem}.md, {stem}.csv")
 
 
 def _with_time(validation: pd.DataFrame, trials: pd.DataFrame, store: str) -> pd.DataFrame:

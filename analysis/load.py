@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,56 @@ def trials(study: str, *, uri: str) -> pd.DataFrame:
         if run.data.tags.get("ablation.superseded") != "true"
     ]
     return pd.DataFrame(rows)
+
+
+def plan(study: str, *, uri: str) -> dict[str, Any]:
+    """Returns the latest plan of a study: its question, design, levels, metric, margin and rows.
+
+    Raises:
+      NoSuchStudy: the store has no such study, or the study has no plan.
+    """
+    (run, *_) = _runs(study, uri, "tags.`ablation.kind` = 'study'") or [None]
+    if run is None:
+        raise NoSuchStudy(f"study {study!r} in {uri} has no plan; was it made by this project?")
+    with tempfile.TemporaryDirectory() as folder:
+        path = artifact(run.info.run_id, "plan.json", uri=uri, into=Path(folder))
+        return dict(json.loads(path.read_text(encoding="utf-8"))[-1])
+
+
+def rows(study: str, *, uri: str) -> pd.DataFrame:
+    """Returns the rows of a study's latest plan, each with the trial that serves it.
+
+    Args:
+      study: name of the study.
+      uri: MLflow tracking URI.
+
+    Returns:
+      One row a variant and seed: `label`, `is_reference`, `seed`, `identity`, `dropped`, `status` (of the finished attempt that
+      counts, or of the latest; `not run` where there is none), `health`, the value of every varied toggle, and every metric.
+      `attrs` holds the plan, and the varied toggles as `toggles`.
+
+    Raises:
+      NoSuchStudy: the store has no such study.
+    """
+    asked = plan(study, uri=uri)
+    trials: dict[str, dict[str, Any]] = {}
+    for run in _runs(study, uri, "tags.`ablation.kind` = 'trial'"):  # the earliest first
+        name, status = run.data.tags["ablation.identity"], run.info.status
+        counts = run.data.tags.get("ablation.superseded") != "true"
+        if counts and (status == "FINISHED" or trials.get(name, {}).get("status") != "FINISHED"):
+            trials[name] = {"status": status, "health": run.data.tags.get("ablation.health"), "run_id": run.info.run_id, **run.data.metrics}
+    found = [
+        {
+            **{key: row[key] for key in ("label", "seed", "identity", "dropped")},
+            "is_reference": row["role"] == "reference",
+            **row["values"],
+            **trials.get(row["identity"], {"status": "dropped" if row["dropped"] else "not run"}),
+        }
+        for row in asked["rows"]
+    ]
+    frame = pd.DataFrame(found)
+    frame.attrs.update(plan=asked, toggles=list(asked["levels"]))
+    return frame
 
 
 def steps(frame: pd.DataFrame, metric: str, *, uri: str) -> pd.DataFrame:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Hashable
+from typing import Any
+
 import pandas as pd
 from scipy.stats import gmean
 
@@ -44,6 +48,54 @@ def variants(trials: pd.DataFrame, validation: pd.DataFrame) -> pd.DataFrame:
         table[name] = groups[name].agg(gmean)
     table.insert(0, "n", groups.size())
     return (table.reset_index() if toggles else table.reset_index(drop=True)).rename(columns=COLUMNS)
+
+
+def effects(compared: pd.DataFrame, *, metric: str) -> str:
+    """Returns how variants differ from their reference (`effects.paired`) as Markdown, intervals of 95 %."""
+    digits = 3 if "accuracy" in metric or metric.endswith("loss") else 1
+    headings = ["variant", "n", metric, "change", "p (Holm)", "verdict", "time per batch"]
+    has_groups = bool((compared["within"] != "").any())
+    lines = [(["with"] if has_groups else []) + headings]
+    lines.append(["---"] * len(lines[0]))
+    for row in compared.to_dict("records"):
+        is_one = row["is_reference"]
+        never = f", {row['never']} never" if row["never"] else ""
+        cells = [
+            row["label"],
+            f"{row['n']}{never}",
+            _number(row["mean"], digits),
+            "" if is_one else _interval(row["change"], row["low"], row["high"], digits),
+            "" if is_one else _p(row["p_holm"]),
+            _verdict(row),
+            "1" if is_one else _ratio(row["time_ratio"], row["time_low"], row["time_high"]),
+        ]
+        lines.append(([row["within"]] if has_groups else []) + cells)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _verdict(row: dict[Hashable, Any]) -> str:
+    more = row["further_seeds"]
+    return f"{row['verdict']} ({more:.0f} more seeds would)" if not math.isnan(more) else str(row["verdict"])
+
+
+def _interval(change: float, low: float, high: float, digits: int) -> str:
+    if math.isnan(change):
+        return "–"
+    return f"{change:+.{digits}f}" + (f" [{low:+.{digits}f}, {high:+.{digits}f}]" if not math.isnan(low) else "")
+
+
+def _ratio(ratio: float, low: float, high: float) -> str:
+    if math.isnan(ratio):
+        return "–"
+    return f"{ratio:.2f}" + (f" [{low:.2f}, {high:.2f}]" if not math.isnan(low) else "")
+
+
+def _p(value: float) -> str:
+    return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _number(value: float, digits: int) -> str:
+    return "–" if math.isnan(value) else f"{value:,.{digits}f}"
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -5,6 +5,7 @@ Machines are noisy: what is compared runs in turn (A B A B …) in one go, and m
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import subprocess
@@ -136,12 +137,58 @@ def bucketing() -> list[str]:
     return [f"bucketing takes {ratio:.2f} of the time per epoch of padding=dataset at max_length=500 (target: at most 0.55)"]
 
 
+def planning() -> list[str]:
+    """Seconds to plan 10,000 cells, from the command to its end."""
+    words = ["-m", "plan_only=true", "units=range(1,101)", "embedding_dim=range(1,101)"]
+    seconds = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "src.run", *words], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+        assert "10,000 trials for 10,000 rows" in done.stdout
+        seconds.append(time.perf_counter() - begin)
+    return [f"10,000 cells are planned in {statistics.median(seconds):.1f} s (target: under 10 s)"]
+
+
+def workers() -> list[str]:
+    """Trials per hour of two workers against one, and what a sweep adds between two trials; by the clock of their journals."""
+    rates: dict[int, list[float]] = {}
+    for turn in range(2):
+        for count in (1, 2):
+            records = _swept(count, study=f"workers{count}", seeds=range(6 * turn, 6 * turn + 6))
+            rates.setdefault(count, []).append(len(records) / (max(end for _, end in records) - min(begin for begin, _ in records)))
+    ratio = statistics.median(two / one for one, two in zip(rates[1], rates[2], strict=True))
+    alone = sorted(_swept(1, study="between", seeds=range(6), limit=64))
+    gaps = [after[0] - before[1] for before, after in itertools.pairwise(alone)]
+    return [
+        f"two workers train {ratio:.2f} times the trials per hour of one (median of 2 pairs of 6 trials; target: at least 1.5)",
+        f"from the end of a trial to the start of the next {statistics.median(gaps):.2f} s pass (target: under 0.5 s)",
+    ]
+
+
+def _swept(count: int, *, study: str, seeds: range, limit: int = 3_200) -> list[tuple[float, float]]:
+    """Runs a sweep; returns start and end of every trial in seconds."""
+    from src import paths
+    from src.tracking import journal
+
+    words = [f"study={study}", f"data.limit={limit}", "epochs=2", "seed=" + ",".join(map(str, seeds)), "tracking.histograms=false"]
+    launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={count}"]  # one thread each, both times
+    subprocess.run([sys.executable, "-m", "src.run", "-m", *words, *launcher], cwd=REPOSITORY, capture_output=True, check=True)
+    attempts = [journal.last_attempt(folder) for folder in journal.folders(paths.study_folder(study))]
+    return [
+        (attempt[0].time_ms / 1e3, attempt[-1].time_ms / 1e3)
+        for attempt in attempts
+        if int(attempt[0].record.detail["name"].rsplit("=")[-1]) in seeds
+    ]
+
+
 BENCHMARKS: dict[str, Callable[[], list[str]]] = {
     "answers": answers,
     "start": start,
     "memory": memory,
     "recording": recording,
     "bucketing": bucketing,
+    "planning": planning,
+    "workers": workers,
 }
 
 

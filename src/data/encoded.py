@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -85,7 +86,10 @@ def load(options: Data) -> Encoded:
     from src.data.corpora import CORPORA  # pandas takes half a second
 
     files = CORPORA[options.name].files(options)
-    key = digest({"options": options.model_dump(exclude={"path", "validation_path", "test_path"}), "versions": [TOKENISER, SPLITTING]})
+    versions: list[int | str] = [TOKENISER, SPLITTING]
+    if options.name == "table":  # its fixed draw is scikit-learn's
+        versions.append(importlib.metadata.version("scikit-learn"))
+    key = digest({"options": options.model_dump(exclude={"path", "validation_path", "test_path"}), "versions": versions})
     key = hashlib.blake2b(f"{key} {_content(files)}".encode(), digest_size=8).hexdigest()
     folder = paths.cache() / key
     if not _is_whole(folder):
