@@ -27,15 +27,15 @@ TWO = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 
 
 def start(home, *overrides):
-    environment = {**os.environ, "ABLATION_HOME": str(home)}
-    return subprocess.Popen(
-        command(*overrides), cwd=REPOSITORY, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    """Starts a sweep in a process of its own; what it prints goes to a file beside its home."""
+    with home.with_suffix(".log").open("w") as log:
+        environment = {**os.environ, "ABLATION_HOME": str(home)}
+        return subprocess.Popen(command(*overrides), cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
 
 
-def finish(process):
-    out, _ = process.communicate(timeout=500)
-    return process.returncode, out
+def finish(process, home):
+    code = process.wait(timeout=500)
+    return code, home.with_suffix(".log").read_text(encoding="utf-8")
 
 
 def results(home, study="adhoc"):
@@ -56,13 +56,13 @@ def alone(tmp_path_factory):
     """A sweep of twelve trials in one undisturbed process: its home and its overrides."""
     folder = tmp_path_factory.mktemp("alone")
     sweep = ["-m", *tiny_trial(write_table(folder / "table.csv")), "epochs=3", "cell=lstm,gru,simple_rnn", "seed=0,1,2,3"]
-    code, out = finish(start(folder / "home", *sweep))
+    code, out = finish(start(folder / "home", *sweep), folder / "home")
     assert code == 0, out
     return folder / "home", sweep
 
 
 def test_two_workers_give_the_same_numbers_as_one_process_bit_for_bit(alone, home):
-    code, out = finish(start(home, *alone[1], *TWO))
+    code, out = finish(start(home, *alone[1], *TWO), home)
 
     assert code == 0, out
     assert results(home) == results(alone[0])
@@ -90,7 +90,7 @@ def test_a_killed_worker_is_noticed_and_its_trials_are_trained_again(alone, home
         time.sleep(0.2)
     os.kill(next(iter(alive)), signal.SIGKILL)
 
-    code, out = finish(process)
+    code, out = finish(process, home)
 
     assert code == 0, out
     assert "a worker died" in out and "again, alone: " in out
@@ -114,9 +114,9 @@ def test_chaos_ends_as_an_undisturbed_sweep_does(alone, home):
         if victim == process.pid:
             process.wait()
         else:
-            assert finish(process)[0] == 0
+            assert finish(process, home)[0] == 0
 
-    code, out = finish(start(home, *alone[1], *TWO))
+    code, out = finish(start(home, *alone[1], *TWO), home)
 
     assert code == 0, out
     assert results(home) == results(alone[0])
@@ -126,7 +126,7 @@ def test_chaos_ends_as_an_undisturbed_sweep_does(alone, home):
     for one in runs:
         steps = [point.step for point in client.get_metric_history(one.info.run_id, "train/loss")]
         assert len(steps) == len(set(steps))
-    code, out = finish(start(home, *alone[1], *TWO))
+    code, out = finish(start(home, *alone[1], *TWO), home)
     assert code == 0 and "12 of 12 trials are done already" in out and len(trials()[1]) == len(runs)
 
 
@@ -179,7 +179,7 @@ def server(tmp_path):
 
 def test_four_workers_write_to_one_tracking_server(alone, home, server):
     sweep = [*alone[1], "hydra/launcher=joblib", "hydra.launcher.n_jobs=4", "cell=lstm,gru", f"tracking.uri={server}"]
-    code, out = finish(start(home, *sweep))
+    code, out = finish(start(home, *sweep), home)
 
     assert code == 0, out
     client, runs = trials(uri=server)

@@ -15,6 +15,7 @@ from src.study.plan import Row
 from src.tracking import journal, outcome
 from src.tracking.journal import FAILED, FINISHED
 from src.tracking.outcome import Outcome
+from src.training.records import END
 
 EVERY_S = 1.0
 SAY_EVERY_S = 60.0
@@ -54,7 +55,8 @@ class StudyProgress:
     def _look(self) -> None:
         ended = []
         for folder in self._folders.keys() - self._over.keys():
-            found = outcome.of_journal(folder) if (folder / journal.FILE).is_file() else None
+            last = journal.last(folder) if (folder / journal.FILE).is_file() else None
+            found = outcome.of_journal(folder) if last and last.kind == END else None
             if found and found.attempt != self._old[folder] and found.status is not None:
                 self._over[folder] = found
                 ended.append(folder)

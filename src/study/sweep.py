@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,6 +58,7 @@ class _Sweep:
         self._folder = paths.study_folder(study.settings.study)
         self._store: Store | None = None
         self._rows: list[Row] = []
+        self._begin = time.monotonic()
         self._trained: set[str] = set()
         self._unsent: dict[str, str] = {}
 
@@ -92,25 +94,30 @@ class _Sweep:
             known = self._outcomes()
             self._say(self._plan_text(rows, known))
             self._write_plan()
-            self._train(self._to_do(rows, known))
+            is_stopped = self._train(self._to_do(rows, known))
             try:
                 variants = rounds.send(self._scores(rows))
             except StopIteration:
                 return
+            if is_stopped:
+                return
             rows = self._study.rows(variants)
 
-    def _train(self, rows: list[Row]) -> None:
+    def _train(self, rows: list[Row]) -> bool:
+        """Trains rows; returns whether the study was stopped early, by its budget, by `fail_fast` or by hand."""
         stop = self._folder / STOP
         stop.unlink(missing_ok=True)
         self._trained |= {_identity(row) for row in rows}
         budget = self._study.plan.budget_minutes
-        progress = StudyProgress(rows, workers=self._workers, budget_s=budget and budget * 60, stop=stop, console=self._console)
+        left_s = None if budget is None else budget * 60 - (time.monotonic() - self._begin)
+        progress = StudyProgress(rows, workers=self._workers, budget_s=left_s, stop=stop, console=self._console)
         if rows:
             with progress:
                 training.train(rows, launch=self._launch, say=self._say)
         if stop.exists():
             self._say(f"stopped early: {stop.read_text(encoding='utf-8')}; type the same command again to go on")
         self._replay(journal.folders(self._folder))
+        return stop.exists()
 
     def _to_do(self, rows: Sequence[Row], known: Mapping[str, Outcome]) -> list[Row]:
         """Returns one row for each identity that is to be trained now."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from src.training.records import END, START, STEP, Record
 
 FILE = "journal.jsonl"
-TAIL = 65_536  # bytes in which the last line of a journal is
+TAIL = 16_384  # bytes in which the last line of a journal is, but for histograms
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 
 
@@ -101,8 +101,15 @@ def is_being_written(folder: Path) -> bool:
         return True
 
 
-def entries(folder: Path, *, offset: int = 0) -> Iterator[Entry]:
-    """Yields the whole lines of a journal from a byte on; none if there is no journal."""
+def entries(folder: Path, *, offset: int = 0, kinds: Sequence[str] | None = None) -> Iterator[Entry]:
+    """Yields the whole lines of a journal from a byte on; none if there is no journal.
+
+    Args:
+      folder: of the trial.
+      offset: where to begin.
+      kinds: of records; all if left out. Others are skipped without being read: most lines are steps.
+    """
+    starts = None if kinds is None else tuple(f'{{"kind":"{kind}"'.encode() for kind in kinds)
     path = folder / FILE
     if not path.is_file():
         return
@@ -112,26 +119,32 @@ def entries(folder: Path, *, offset: int = 0) -> Iterator[Entry]:
             if not line.endswith(b"\n"):
                 return
             offset += len(line)
+            if starts is not None and not line.startswith(starts):
+                continue
             values = json.loads(line)
             yield Entry(Record(values["kind"], values["step"], values["metrics"], values["detail"]), values["time_ms"], offset)
 
 
 def last(folder: Path) -> Record | None:
-    """Returns the last whole line of a journal without reading the others; None if there is none that is short enough."""
+    """Returns the last whole line of a journal without reading the others; None if there is none."""
     path = folder / FILE
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL))
-        lines = file.read().split(b"\n")
-    if len(lines) < 3:
-        return None
-    values = json.loads(lines[-2])
-    return Record(values["kind"], values["step"], values["metrics"], values["detail"])
+        size, length = path.stat().st_size, TAIL
+        while True:
+            file.seek(max(0, size - length))
+            lines = file.read(length).split(b"\n")[:-1]
+            if len(lines) > 1 or (lines and length >= size):
+                values = json.loads(lines[-1])
+                return Record(values["kind"], values["step"], values["metrics"], values["detail"])
+            if length >= size:
+                return None
+            length *= 8
 
 
-def last_attempt(folder: Path) -> list[Entry]:
-    """Returns the lines of the latest attempt, from its `start` on; empty if there is none."""
+def last_attempt(folder: Path, *, kinds: Sequence[str] | None = None) -> list[Entry]:
+    """Returns the lines of the latest attempt, from its `start` on; empty if there is none. `kinds` as in `entries`."""
     lines: list[Entry] = []
-    for entry in entries(folder):
+    for entry in entries(folder, kinds=kinds):
         if entry.record.kind == START:
             lines = []
         lines.append(entry)
@@ -147,7 +160,8 @@ def status(attempt: list[Entry]) -> str | None:
 
 def close_if_dead(folder: Path) -> bool:
     """Ends the latest attempt as KILLED if it has no end and nobody writes any more; returns whether it did."""
-    if not (folder / FILE).is_file() or status(last_attempt(folder)) is not None:
+    ended = last(folder) if (folder / FILE).is_file() else None
+    if ended is None or ended.kind == END:
         return False
     try:
         with Journal(folder) as journal:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from src.tracking import journal
-from src.training.records import EVALUATION
+from src.training.records import END, EVALUATION, START
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Outcome:
 
 def of_journal(folder: Path) -> Outcome | None:
     """Returns what the journal in a trial's folder says; None if it has no attempt."""
-    attempt = journal.last_attempt(folder)
+    attempt = journal.last_attempt(folder, kinds=(START, EVALUATION, END))
     if not attempt:
         return None
     start, last = attempt[0].record, attempt[-1].record

@@ -191,6 +191,14 @@ def test_a_path_goes_where_validation_gains_most(base):
     assert again.launched == []
 
 
+def test_a_stopped_path_does_not_go_on_to_its_next_round(base):
+    changes = {"plan.design": "path", "plan.levels": {"cell": ["lstm", "gru"], "depth": [1, 2]}, "fail_fast": True}
+    launcher = Launcher(lambda row: FAILED if row.values["cell"] == "gru" else FINISHED)
+    failed, _ = run(base, launcher, changes, seed=[0])
+
+    assert failed and len(launcher.launched) == 2
+
+
 def test_variants_that_changed_nothing_are_found_out(base):
     _, text = run(base, Launcher(), cell=["lstm", "gru"], seed=[0, 1])
     assert "changed nothing: cell=gru: trained weights equal the reference's bit for bit, seed for seed" in text

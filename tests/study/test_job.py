@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+
+from src import paths, trial
+from src.settings import Settings, edited
+from src.study import job
+from src.tracking import journal
+from src.tracking.journal import FAILED, FINISHED, Journal, end
+from src.training.records import START, Record
+
+
+@pytest.fixture
+def one(home, monkeypatch):
+    """A job whose trial only notes that it was run."""
+    settings, ran = edited(Settings(), {"study": "s"}), []
+    paths.study_folder("s").mkdir(parents=True)
+    for name, value in job.Sweep(workers=2, planned_ms=7, is_child=False).as_environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(job, "from_hydra", lambda cfg: settings if not cfg else edited(settings, cfg))
+    monkeypatch.setattr(trial, "run", lambda settings, **known: ran.append(known) or FAILED)
+    return ran
+
+
+def test_a_job_knows_its_sweep_from_the_environment(one):
+    assert job.run({}) == FAILED
+    assert one == [{"workers": 2, "planned_ms": 7}]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_sweep_travels_in_the_environment_and_back(workers):
+    sweep = job.Sweep(workers=workers, planned_ms=12, is_child=True)
+    environment = sweep.as_environment()
+
+    assert job.Sweep.of_environment(environment) == sweep
+    assert environment.get("TF_NUM_INTRAOP_THREADS") == (None if workers == 1 else "1")
+
+
+def test_a_stopped_study_begins_no_trial(one):
+    (paths.study_folder("s") / job.STOP).write_text("enough", encoding="utf-8")
+
+    assert job.run({}) == job.SKIPPED
+    assert one == []
+
+
+def test_a_failure_stops_the_study_only_where_that_was_asked_for(one):
+    job.run({})
+    assert not (paths.study_folder("s") / job.STOP).exists()
+
+    job.run({"fail_fast": True})
+    assert "fail_fast=true" in (paths.study_folder("s") / job.STOP).read_text(encoding="utf-8")
+
+
+def ended(folder, status):
+    with Journal(folder) as book:
+        book.append(Record(START, 0, detail={"attempt": "a", "tags": {}}))
+        book.append(end(step=0, status=status))
+
+
+@pytest.mark.parametrize(("status", "planned_ms", "expected"), [(FINISHED, 0, True), (FINISHED, 10**14, False), (FAILED, 0, False)])
+def test_a_trial_that_finished_since_the_plan_was_made_is_not_trained_again(tmp_path, status, planned_ms, expected):
+    ended(tmp_path, status)
+    assert trial._has_finished_since(planned_ms, tmp_path) is expected
+
+
+def test_the_last_line_is_found_behind_long_ones(tmp_path):
+    with Journal(tmp_path) as book:
+        assert journal.last(tmp_path) is None
+        for length in (10, 100_000, 1_000_000):
+            book.append(Record("histograms", length, detail={"long": "x" * length}))
+            assert journal.last(tmp_path).step == length
+            book.append(Record("step", length + 1))
+            assert journal.last(tmp_path) == Record("step", length + 1)
+
+
+def test_kinds_that_are_not_asked_for_are_skipped(tmp_path):
+    ended(tmp_path, FINISHED)
+    assert [entry.record.kind for entry in journal.entries(tmp_path, kinds=("end",))] == ["end"]
+    assert journal.last_attempt(tmp_path, kinds=("start",))[0].record.kind == "start"
