@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup study gallery test check fix lock benchmark
+.PHONY: setup study gallery test slow check fix lock benchmark
 
 setup: $(READY) ## makes .venv from the lock
 
@@ -22,6 +22,9 @@ gallery: $(READY) ## the tables and figures of the README, from the studies that
 
 test: $(READY) ## runs all tests
 	$(BIN)/python -m pytest
+
+slow: $(READY) ## runs the tests that take several processes: chaos, a tracking server, Ray
+	$(BIN)/python -m pytest -m slow -n 0
 
 check: $(READY) ## style and types
 	$(BIN)/ruff check

@@ -21,7 +21,7 @@ from src.tracking.journal import FINISHED
 from tests.conftest import tiny_trial, write_table
 from tests.test_run import command, trials
 
-pytestmark = [pytest.mark.training, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.training, pytest.mark.slow, pytest.mark.timeout(900)]
 
 TWO = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 
@@ -55,7 +55,7 @@ def results(home, study="adhoc"):
 def alone(tmp_path_factory):
     """A sweep of twelve trials in one undisturbed process: its home and its overrides."""
     folder = tmp_path_factory.mktemp("alone")
-    sweep = ["-m", *tiny_trial(write_table(folder / "table.csv")), "epochs=3", "cell=lstm,gru,simple_rnn", "seed=0,1,2,3"]
+    sweep = ["-m", *tiny_trial(write_table(folder / "table.csv")), "tracking.histograms=false", "cell=lstm,gru,simple_rnn", "seed=0,1,2,3"]
     code, out = finish(start(folder / "home", *sweep), folder / "home")
     assert code == 0, out
     return folder / "home", sweep
@@ -77,7 +77,7 @@ def running(home, study="adhoc"):
     found = {}
     for folder in journal.folders(home / "outputs" / study):
         attempt = journal.last_attempt(folder)
-        if attempt and journal.status(attempt) is None:
+        if attempt and journal.status(attempt) is None and journal.is_being_written(folder):
             found[int(attempt[0].record.detail["process"].split()[1])] = len(attempt)
     return found
 
@@ -101,20 +101,20 @@ def test_a_killed_worker_is_noticed_and_its_trials_are_trained_again(alone, home
 
 def test_chaos_ends_as_an_undisturbed_sweep_does(alone, home):
     """Kills the driver or a worker at random moments and types the same command again; `CHAOS_KILLS=10` for the long form."""
-    kills, rng = int(os.environ.get("CHAOS_KILLS", "3")), random.Random(os.environ.get("CHAOS_SEED", "1"))
-    for number in range(kills):
-        process = start(home, *alone[1], *TWO)
-        time.sleep(rng.uniform(8, 30))
-        workers = list(running(home))
-        victim = rng.choice([process.pid, *workers]) if number % 2 else process.pid
+    rng, process = random.Random(os.environ.get("CHAOS_SEED", "1")), None
+    for _ in range(int(os.environ.get("CHAOS_KILLS", "3"))):
+        if process is None or process.poll() is not None:
+            process = start(home, *alone[1], *TWO)
+        time.sleep(rng.uniform(8, 25))
+        victim = rng.choice([process.pid, *running(home)])
         try:
             os.kill(victim, signal.SIGKILL)
-        except ProcessLookupError:
+        except ProcessLookupError:  # it was quicker
             pass
         if victim == process.pid:
             process.wait()
-        else:
-            assert finish(process, home)[0] == 0
+    process.kill()
+    process.wait()
 
     code, out = finish(start(home, *alone[1], *TWO), home)
 

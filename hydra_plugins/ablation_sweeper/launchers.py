@@ -13,7 +13,12 @@ JOBLIB: dict[str, Any] = {
 }
 RAY: dict[str, Any] = {
     "ray": {
-        "init": {"include_dashboard": False, "log_to_driver": False, "configure_logging": False},
+        "init": {
+            "include_dashboard": False,
+            "log_to_driver": False,
+            "configure_logging": False,
+            "object_store_memory": None,  # the launcher sets it otherwise, which Ray refuses where a cluster runs already
+        },
         "remote": {
             "num_cpus": 1,
             "num_gpus": 0,

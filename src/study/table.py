@@ -131,6 +131,7 @@ def failures(known: Mapping[str, Outcome], unfinished: Sequence[Row]) -> str:
     for row in unfinished:
         assert row.trial is not None
         lines.append(f"  {row.label} seed={row.seed}: {why(known, row)}\n    log: {row.trial.folder / 'trial.log'}")
+    lines.append("What failed is trained again with retry_failed=true, what was stopped by the same command.")
     return "\n".join(lines)
 
 

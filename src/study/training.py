@@ -69,6 +69,8 @@ def _launched(launch: Launch, rows: Sequence[Row]) -> Exception | None:
 
 def _news(error: Exception | None, died: Sequence[Row], left: Sequence[Row]) -> str:
     why = f" ({type(error).__name__}: {first_line(error)})" if error else ""
+    if not died:
+        return f"warning: the workers stopped{why}; {len(left)} trials are launched again"
     names = "".join(f"\n  again, alone: {row.label} seed={row.seed}" for row in died)
     return f"warning: a worker died{why}; {len(died)} trials that it may have taken with it and {len(left)} others go on{names}"
 

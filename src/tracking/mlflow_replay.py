@@ -45,7 +45,7 @@ class Store:
         """
         from mlflow.tracking import MlflowClient
 
-        logging.getLogger("mlflow.store").setLevel(logging.WARNING)  # its migrations' notices
+        logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # its migrations' notices; its errors reach us as exceptions
         self.uri = uri or paths.default_tracking_uri()
         self.study = study
         with _creation_lock():
