@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from src import rules
 from src.rules import normalise, refusals, required_mb
-from src.settings import Settings, edited
+from src.settings import Settings, Table, edited
 
 
 @pytest.mark.parametrize(
@@ -77,3 +78,23 @@ def test_required_memory_grows_with_what_is_kept():
 )
 def test_what_is_missing_is_said(changes, message):
     assert message in refusals(Settings.model_validate(changes))[0]
+
+
+@pytest.mark.parametrize(("cell", "depth", "bidirectional"), [("gru", 1, False), ("simple_rnn", 2, True), ("lstm", 2, True)])
+def test_units_are_chosen_so_that_no_other_width_comes_nearer_to_the_parameters_asked_for(cell, depth, bidirectional):
+    asked = edited(Settings(), {"cell": cell, "depth": depth, "bidirectional": bidirectional, "parameters": 673_089})
+    used, changes = normalise(asked)
+
+    distance = [abs(rules.parameters(edited(used, {"units": used.units + more})) - 673_089) for more in (-1, 0, 1)]
+    assert min(distance) == distance[1] and used.parameters is None
+    assert str(changes[-1]) == (
+        f"parameters=673089 counts as units={used.units}: with it the model has {rules.parameters(used):,} parameters, as near as it gets"
+    )
+
+
+def test_short_texts_of_a_users_own_are_not_refused_for_the_length_they_might_have():
+    own = edited(Settings(data=Table(path="mine.csv")), {"max_length": 100_000, "encoding": "onehot"})
+
+    assert refusals(own, available_mb=8_000) == []
+    assert "over 100000 steps needs about" in refusals(own, longest=100_000, available_mb=8_000)[0]
+    assert refusals(edited(Settings(), {"max_length": 100_000, "encoding": "onehot"}), available_mb=8_000) != []

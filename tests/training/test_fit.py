@@ -223,3 +223,21 @@ def test_xla_compiles_every_shape_and_each_counts_as_a_first_step():
     _, fit, _, _ = trained(epochs=1, jit_compile=True)
 
     assert sum(step.is_first for step in fit.timings) == len({step.shape for step in fit.timings})
+
+
+def test_max_steps_ends_training_in_the_middle_of_an_epoch_which_is_validated_and_has_no_time():
+    _, fit, whole, _ = trained()
+    _, cut_fit, cut, _ = trained(max_steps=4, evaluate_every=4)
+
+    assert len(metrics(whole, "train/loss")) == 6 and metrics(cut, "train/loss") == metrics(whole, "train/loss")[:4]
+    evaluations = [record for record in cut if record.kind == "evaluation"]
+    assert [(record.step, record.detail["epoch"]) for record in evaluations] == [(3, 1), (4, 2)]
+    assert ["time/epoch_s" in record.metrics for record in evaluations] == [True, False]
+    assert len(cut_fit.accuracies) == len(fit.accuracies) == 2
+
+
+def test_max_steps_at_the_end_of_an_epoch_ends_there():
+    _, fit, records, _ = trained(max_steps=3)
+
+    assert len(metrics(records, "train/loss")) == 3 and len(fit.accuracies) == 1
+    assert "time/epoch_s" in records[-2].metrics or "time/epoch_s" in records[-1].metrics
