@@ -16,7 +16,7 @@ $(READY): requirements.lock
 study: $(READY) ## trains the four classifiers of the README
 	$(BIN)/python -m src.run -m study=masking_by_cell masking=true,false cell=lstm,gru
 
-gallery: $(READY) ## the tables and figures of the README, from the studies that were run
+gallery: $(READY) ## the tables and figures of the README and of experiments/README.md, from the studies that were run
 	$(BIN)/python -m analysis figure masking_by_cell --out experiments/results/masking_by_cell
 	$(BIN)/python -m analysis figure masking_by_cell_unbucketed --out experiments/results/masking_by_cell_unbucketed
 

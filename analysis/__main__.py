@@ -76,7 +76,7 @@ def table(study: Study, toggle: Toggle = None, metric: Metric = None, uri: Uri =
         raise typer.BadParameter(f"no finished trial of {study} has the metric {name!r}; there are {', '.join(known) or 'none yet'}")
     frame = effects.compared(rows, toggle) if toggle else rows
     compared = effects.paired(frame[frame["dropped"].isna()], metric=name, margin=asked["margin"])
-    text = tables.effects(compared, metric=name)
+    text = "\n".join(filter(None, (tables.effects(compared, metric=name), tables.caution(rows))))
     folder = out or paths.home() / "reports" / study
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"effects_{toggle}" if toggle else "effects"

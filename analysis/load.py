@@ -12,6 +12,8 @@ import pandas as pd
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
+TAGS = ("health", "workers", "threads", "processor", "git_commit", "git_dirty")
+
 
 class NoSuchStudy(LookupError):
     """The store has no study of this name; the text lists those it has."""
@@ -68,7 +70,8 @@ def rows(study: str, *, uri: str) -> pd.DataFrame:
 
     Returns:
       One row a variant and seed: `label`, `is_reference`, `seed`, `identity`, `dropped`, `status` (of the finished attempt that
-      counts, or of the latest; `not run` where there is none), `health`, the value of every varied toggle, and every metric.
+      counts, or of the latest; `not run` where there is none), `run_id`, the tags of `TAGS`, the value of every varied toggle, and
+      every metric.
       `attrs` holds the plan, and the varied toggles as `toggles`.
 
     Raises:
@@ -80,7 +83,8 @@ def rows(study: str, *, uri: str) -> pd.DataFrame:
         name, status = run.data.tags["ablation.identity"], run.info.status
         counts = run.data.tags.get("ablation.superseded") != "true"
         if counts and (status == "FINISHED" or trials.get(name, {}).get("status") != "FINISHED"):
-            trials[name] = {"status": status, "health": run.data.tags.get("ablation.health"), "run_id": run.info.run_id, **run.data.metrics}
+            tags = {tag: run.data.tags.get(f"ablation.{tag}") for tag in TAGS}
+            trials[name] = {"status": status, "run_id": run.info.run_id, **tags, **run.data.metrics}
     found = [
         {
             **{key: row[key] for key in ("label", "seed", "identity", "dropped")},

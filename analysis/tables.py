@@ -73,6 +73,19 @@ def effects(compared: pd.DataFrame, *, metric: str) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
+def caution(rows: pd.DataFrame) -> str:
+    """Returns what keeps the times of these trials from being compared; empty if nothing does."""
+    found = rows[rows["status"] == "FINISHED"]
+    reasons = []
+    side_by_side = sorted(set(found["workers"].dropna()) - {"1"}, key=int)
+    if side_by_side:
+        reasons.append(f"{' or '.join(side_by_side)} trials ran side by side")
+    for name in ("workers", "threads", "processor"):
+        if len(found[name].unique()) > 1:
+            reasons.append(f"{name} differ ({', '.join(sorted(found[name].unique()))})")
+    return f"Times are rough: {'; '.join(reasons)}." if reasons else ""
+
+
 def _verdict(row: dict[Hashable, Any]) -> str:
     more = row["further_seeds"]
     return f"{row['verdict']} ({more:.0f} more seeds would)" if not math.isnan(more) else str(row["verdict"])

@@ -71,7 +71,7 @@ def test_all_studies_but_the_flagship_take_at_most_two_hours():
     minutes = {path.stem: int(re.search(r"Expected:\s+(?:#\s+)?(?:under )?(\d+)", path.read_text(encoding="utf-8"))[1]) for path in FILES}
 
     assert minutes.pop("leave_one_out") <= 60
-    assert sum(minutes.values()) <= 200
+    assert sum(minutes.values()) <= 120
 
 
 def test_every_study_is_in_the_index():
