@@ -76,7 +76,7 @@ class _Sweep:
             try:
                 self._all_rounds(rounds, rows)
                 known = self._outcomes()
-                unfinished = [row for row in self._one_each() if _status(known, row) != FINISHED]
+                unfinished = self._unfinished(known)
                 status = FAILED if unfinished else FINISHED
             except KeyboardInterrupt:
                 self._say("\nStopped. What was recorded is kept; type the same command again to go on.")
@@ -150,6 +150,12 @@ class _Sweep:
             return self._asked(lambda store: store.best_validation(run_id), otherwise=None)
         return found.best_validation
 
+    def _unfinished(self, known: Mapping[str, Outcome]) -> list[Row]:
+        """Returns one row for each trial without a finished attempt, or whose attempt of just now did not finish."""
+        local = _local(self._folder)
+        just_now = {name for name in self._trained if name in local and local[name].status != FINISHED}
+        return [row for row in self._one_each() if _status(known, row) != FINISHED or _identity(row) in just_now]
+
     def _one_each(self) -> list[Row]:
         """Returns one row for each identity of the study."""
         return list({_identity(row): row for row in reversed(self._rows) if row.trial}.values())[::-1]
@@ -192,8 +198,12 @@ class _Sweep:
             self._say(f"warning: {len(self._unsent)} trials cannot be sent to MLflow now ({why}); `python -m src.sync` sends them later")
 
     def _close(self, status: str) -> None:
-        for folder in journal.folders(self._folder):
+        if status == KILLED:  # workers that were told to stop write their ends, and launchers kill those that do not listen
+            journal.wait_for_writers([self._folder / name for name in self._trained], seconds=training.GRACE_S)
+        folders = journal.folders(self._folder)
+        for folder in folders:
             journal.close_if_dead(folder)
+        self._replay(folders)
         self._asked(lambda store: store.close_study(status), otherwise=None)
 
     def _asked(self, ask: Callable[[Store], Answer], *, otherwise: Answer) -> Answer:

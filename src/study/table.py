@@ -118,6 +118,8 @@ def unchanged_text(names: Sequence[str]) -> str:
 def why(known: Mapping[str, Outcome], row: Row) -> str:
     """Returns why a trial is not finished."""
     found = known.get(row.trial.identity) if row.trial else None
+    if found is not None and found.status == FINISHED:
+        return "trained again, and not finished; the earlier result still counts"
     if found is None:
         return "not trained: the study ended before it began, or its journal is not writable"
     return found.error or "its process ended without a word"

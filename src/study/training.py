@@ -12,13 +12,13 @@ from src.study import LaunchFailed
 from src.study.plan import Row
 from src.tracking import journal, outcome
 from src.tracking.journal import KILLED
-from src.trial import Prepared
 
 Launch = Callable[[Sequence[Row]], None]
 Say = Callable[[str], None]
 
 MAX_STALLS = 2
 POLL_S = 1.0
+GRACE_S = 10.0  # in which launchers kill what a dead worker leaves behind
 
 _log = logging.getLogger(__name__)
 
@@ -42,21 +42,26 @@ def train(rows: Sequence[Row], *, launch: Launch, say: Say) -> None:
     while left:
         before = {row: _attempt(row) for row in left}
         error = _launched(launch, left)
-        died = [row for row in left if _attempt(row) != before[row] and _has_died(row)]
-        left = [row for row in left if _attempt(row) == before[row]]
+        if error is not None:
+            journal.wait_for_writers([_folder(row) for row in left], seconds=GRACE_S)
+        busy = [row for row in left if journal.is_being_written(_folder(row))]
+        begun = [row for row in left if row not in busy and _attempt(row) != before[row]]
+        died = [row for row in begun if _is_open(row)]
         if error is None and not died:
-            left = _waited_for(left, say)
+            left = _waited_for(busy, say)
             continue
-        if len(left) == len(before):
+        if not begun:
             stalls += 1
             if stalls > MAX_STALLS and error is not None:
                 raise LaunchFailed(f"no worker gets as far as its trial ({type(error).__name__}: {first_line(error)})") from error
+        left = [row for row in left if row not in begun]
         say(_news(error, died, left))
         for row in died:
-            journal.close_if_dead(_trial(row).folder)
-            if error := _launched(launch, [row]):
-                _log.debug("%s died again", row.label, exc_info=error)
-            journal.close_if_dead(_trial(row).folder)
+            journal.close_if_dead(_folder(row))
+            if again := _launched(launch, [row]):
+                _log.debug("%s died again", row.label, exc_info=again)
+            journal.wait_for_writers([_folder(row)], seconds=GRACE_S)
+            journal.close_if_dead(_folder(row))
 
 
 def _launched(launch: Launch, rows: Sequence[Row]) -> Exception | None:
@@ -75,33 +80,27 @@ def _news(error: Exception | None, died: Sequence[Row], left: Sequence[Row]) -> 
     return f"warning: a worker died{why}; {len(died)} trials that it may have taken with it and {len(left)} others go on{names}"
 
 
-def _waited_for(rows: Sequence[Row], say: Say) -> list[Row]:
-    """Returns the rows whose trial another process was training, and left unfinished."""
-    busy = [row for row in rows if journal.is_being_written(_trial(row).folder)]
+def _waited_for(busy: Sequence[Row], say: Say) -> list[Row]:
+    """Waits for trials that another process is training; returns those that it left unfinished."""
     if busy:
         say(f"waiting for {len(busy)} trials that another process is training")
     for row in busy:
-        while journal.is_being_written(_trial(row).folder):
+        while journal.is_being_written(_folder(row)):
             time.sleep(POLL_S)
-        journal.close_if_dead(_trial(row).folder)
-    return [row for row in busy if (found := outcome.of_journal(_trial(row).folder)) is None or found.status == KILLED]
+        journal.close_if_dead(_folder(row))
+    return [row for row in busy if (found := outcome.of_journal(_folder(row))) is None or found.status == KILLED]
 
 
 def _attempt(row: Row) -> str | None:
-    found = outcome.of_journal(_trial(row).folder)
+    found = outcome.of_journal(_folder(row))
     return found.attempt if found else None
 
 
-def _has_died(row: Row) -> bool:
-    """Whether the latest attempt has no end; its writer, if a sibling of it is still being killed, is given a moment."""
-    folder: Path = _trial(row).folder
-    end = time.monotonic() + 10
-    while journal.is_being_written(folder) and time.monotonic() < end:
-        time.sleep(0.1)
-    found = outcome.of_journal(folder)
+def _is_open(row: Row) -> bool:
+    found = outcome.of_journal(_folder(row))
     return found is not None and found.status is None
 
 
-def _trial(row: Row) -> Prepared:
+def _folder(row: Row) -> Path:
     assert row.trial is not None
-    return row.trial
+    return row.trial.folder

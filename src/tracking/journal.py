@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -94,11 +94,21 @@ def folders(study: Path) -> list[Path]:
 
 def is_being_written(folder: Path) -> bool:
     """Returns whether a process holds the journal."""
+    if not (folder / FILE).is_file():
+        return False
     try:
         with _lock(folder).acquire(timeout=0):
             return False
     except Timeout:
         return True
+
+
+def wait_for_writers(folders: Iterable[Path], *, seconds: float) -> None:
+    """Waits until no process holds any of these journals, but no longer than so many seconds."""
+    end = time.monotonic() + seconds
+    for folder in folders:
+        while is_being_written(folder) and time.monotonic() < end:
+            time.sleep(0.1)
 
 
 def entries(folder: Path, *, offset: int = 0, kinds: Sequence[str] | None = None) -> Iterator[Entry]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import time
 
 import pytest
 from rich.console import Console
 
 from src import paths
+from src.paths import REPOSITORY
 from src.settings import SettingsError, checked, edited
 from src.study import LaunchFailed, TrialsFailed, plan, sweep
 from src.study.job import STOP
@@ -156,6 +159,50 @@ def test_a_trial_that_kills_its_worker_twice_is_given_up_and_the_others_finish(b
 def test_workers_that_die_before_they_begin_do_not_loop_for_ever(base):
     with pytest.raises(LaunchFailed, match="RuntimeError: a worker died before it began"):
         run(base, Launcher(lambda row: "unseen"))
+
+
+def test_a_rerun_that_fails_is_named_and_the_earlier_result_still_counts(home, table):
+    base = checked({"data": {"name": "table", "path": str(table)}, "max_length": 20, "study": "s"})
+    run(base, Launcher())
+    failed, text = run(base, Launcher(lambda row: FAILED if row.values["cell"] == "gru" else FINISHED), {"rerun": True})
+
+    assert failed
+    assert "cell=gru seed=0: trained again, and not finished; the earlier result still counts" in text
+    assert run(base, Launcher(lambda row: pytest.fail("launched")))[0] is False
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from src.tracking.journal import FINISHED, Journal, end
+from src.training.records import START, Record
+with Journal(Path(sys.argv[1])) as book:
+    book.append(Record(START, 0, detail={"attempt": "elsewhere", "tags": {"ablation.weights": "w", "ablation.health": "ok"}}))
+    print("begun", flush=True)
+    time.sleep(4)
+    book.append(end(step=1, status=FINISHED, metrics={"test/accuracy": 0.9}, tags={"ablation.weights": "w", "ablation.health": "ok"}))
+"""
+
+
+def test_a_trial_that_another_sweep_is_training_is_waited_for_and_not_taken_for_dead(base):
+    others = []
+
+    class Racing(Launcher):
+        def __call__(self, rows):
+            mine = [row for row in rows if row.label != "cell=gru" or row.seed]
+            if len(mine) < len(rows) and not others:
+                (theirs,) = (row for row in rows if row not in mine)
+                words = [sys.executable, "-c", WRITER, str(theirs.trial.folder)]
+                others.append(subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.PIPE))
+                assert others[0].stdout.readline() == b"begun\n"
+            super().__call__(mine)
+
+    launcher = Racing()
+    failed, text = run(base, launcher)
+    others[0].communicate()
+
+    assert not failed and launcher.attempts == 3
+    assert "waiting for 1 trials that another process is training" in text and "died" not in text
 
 
 def test_a_killed_trial_is_launched_again_without_asking(base):
