@@ -19,6 +19,7 @@ Study = Annotated[str, typer.Argument(help="name of a study")]
 Uri = Annotated[str | None, typer.Option(help="MLflow store; default: SQLite at the repository root")]
 Toggle = Annotated[str | None, typer.Option(help="compare the values of this toggle, all else being equal; default: the study's reference")]
 Metric = Annotated[str | None, typer.Option(help="metric to compare by; default: the study's")]
+Margin = Annotated[float | None, typer.Option(help="difference that is too small to matter; default: the study's, for its own metric")]
 Out = Annotated[Path | None, typer.Option(help="folder to write to; default: reports/STUDY")]
 
 
@@ -53,7 +54,7 @@ def figure(study: Study, uri: Uri = None, out: Out = None) -> None:
 
 
 @app.command()
-def table(study: Study, toggle: Toggle = None, metric: Metric = None, uri: Uri = None, out: Out = None) -> None:
+def table(study: Study, toggle: Toggle = None, metric: Metric = None, margin: Margin = None, uri: Uri = None, out: Out = None) -> None:
     """Prints how every variant of STUDY differs from the reference, paired by seed, and writes it to effects.md and effects.csv."""
     from analysis import effects
 
@@ -64,18 +65,27 @@ def table(study: Study, toggle: Toggle = None, metric: Metric = None, uri: Uri =
         raise typer.BadParameter(str(error)) from None
     asked = rows.attrs["plan"]
     name = metric or asked["metric"]
-    if name == "steps_to":
-        name = f"steps_to/val_accuracy_{asked['threshold']:g}"
-        rows[name] = effects.steps_to(
-            rows, load.steps(rows.dropna(subset="run_id"), "val/accuracy", uri=store), threshold=asked["threshold"]
-        )
+    if name == asked["metric"] and margin is None:
+        margin = asked["margin"]  # of that metric alone: a margin of steps says nothing about accuracy
+    if name in ("steps_to", "val/accuracy") and "run_id" in rows:
+        validation = load.steps(rows.dropna(subset="run_id"), "val/accuracy", uri=store)
+        if name == "steps_to":
+            name = f"steps_to/val_accuracy_{asked['threshold']:g}"
+            rows[name] = effects.steps_to(rows, validation, threshold=asked["threshold"])
+        else:  # of the best epoch, whose weights are tested; the store's own value is the last epoch's
+            rows[name] = rows["run_id"].map(validation.groupby("run_id")["value"].max())
     if toggle is not None and toggle not in rows.attrs["toggles"]:
-        raise typer.BadParameter(f"{toggle!r} was not varied in {study}; varied: {', '.join(rows.attrs['toggles'])}")
+        raise typer.BadParameter(f"{toggle!r} was not varied in {study}; varied: {', '.join(rows.attrs['toggles']) or 'nothing'}")
     if name not in rows:
         known = sorted(column for column in rows.columns if "/" in str(column))
         raise typer.BadParameter(f"no finished trial of {study} has the metric {name!r}; there are {', '.join(known) or 'none yet'}")
-    frame = effects.compared(rows, toggle) if toggle else rows
-    compared = effects.paired(frame[frame["dropped"].isna()], metric=name, margin=asked["margin"])
+    frame = rows[rows["dropped"].isna()]
+    frame.attrs.update(rows.attrs)
+    if toggle:
+        frame = effects.compared(frame, toggle)
+    elif asked["design"] == "cumulative":
+        frame = effects.stepwise(frame)
+    compared = effects.paired(frame, metric=name, margin=margin)
     text = "\n".join(filter(None, (tables.effects(compared, metric=name), tables.caution(rows))))
     folder = out or paths.home() / "reports" / study
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +93,8 @@ def table(study: Study, toggle: Toggle = None, metric: Metric = None, uri: Uri =
     compared.to_csv(folder / f"{stem}.csv", index=False)
     (folder / f"{stem}.md").write_text(text, encoding="utf-8")
     print(text)
-    print(f"Intervals are over seeds, for this test set; margin {asked['margin']:g}. Written to {folder}: {stem}.md, {stem}.csv")
+    margin_text = "no margin: a difference too small to matter is not told from none" if margin is None else f"margin {margin:g}"
+    print(f"Intervals are over seeds, for this test set; {margin_text}. Written to {folder}: {stem}.md, {stem}.csv")
 
 
 def _with_time(validation: pd.DataFrame, trials: pd.DataFrame, store: str) -> pd.DataFrame:

@@ -6,6 +6,7 @@ over seeds, for the study's test set: they say what another seed would do, not w
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -16,7 +17,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 LEVEL = 0.05
-LOWER_IS_BETTER = ("loss", "time/", "steps_to", "memory/")
+LOWER_IS_BETTER = ("train/loss", "val/loss", "test/loss", "time/batch", "time/epoch", "time/train", "time/trace", "steps_to", "memory/")
 MAX_SEEDS = 1_000
 MAX_EXACT = 14  # pairs whose 2^n signs are all tried
 TIME = "time/batch_ms_median"
@@ -39,14 +40,31 @@ def compared(rows: pd.DataFrame, toggle: str) -> pd.DataFrame:
     return rows.assign(within=within if others else "", label=labels, is_reference=[_same(value, first) for value in rows[toggle]])
 
 
-def paired(rows: pd.DataFrame, *, metric: str, margin: float) -> pd.DataFrame:
+def stepwise(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows of a cumulative design so that each step is compared with the one before, and not with the beginning.
+
+    Args:
+      rows: one row a trial, as `paired` takes them, the variants in the order of the steps.
+
+    Returns:
+      For each step its rows and those of the step before as reference, with `within` anew.
+    """
+    names = list(dict.fromkeys(rows["label"]))
+    parts = []
+    for number, (before, step) in enumerate(itertools.pairwise(names), 1):
+        part = rows[rows["label"].isin([before, step])]
+        parts.append(part.assign(within=f"step {number}", is_reference=part["label"] == before))
+    return pd.concat(parts) if parts else rows
+
+
+def paired(rows: pd.DataFrame, *, metric: str, margin: float | None) -> pd.DataFrame:
     """Returns how every variant differs from its reference.
 
     Args:
       rows: one row a variant and seed: `label`, `is_reference`, `seed`, `identity`, `status` (FINISHED, FAILED, …), the metric, and
         `time/batch_ms_median`; `within`, where several references are in one frame. Unfinished trials have a row too.
       metric: name of a metric; lower is better for losses, times, steps and memory.
-      margin: difference that is too small to matter, in the metric's unit.
+      margin: difference that is too small to matter, in the metric's unit; None if nobody has said.
 
     Returns:
       One row a variant, the reference first: `n` pairs, `mean` and its `reference_mean` over the pairs, `change` with `low` and
@@ -57,7 +75,8 @@ def paired(rows: pd.DataFrame, *, metric: str, margin: float) -> pd.DataFrame:
     Raises:
       ValueError: a variant has two trials of one seed.
     """
-    rows = rows.assign(within=rows["within"]) if "within" in rows else rows.assign(within="")
+    rows = rows if "within" in rows else rows.assign(within="")
+    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, TIME])))  # where every step traced, there is no time per batch
     if rows.duplicated(["within", "label", "seed"]).any():
         raise ValueError("a variant has two trials of one seed; one of them must be superseded")
     found = []
@@ -68,10 +87,10 @@ def paired(rows: pd.DataFrame, *, metric: str, margin: float) -> pd.DataFrame:
             found.append({"within": within, "label": name, **_difference(both, metric, is_reference=bool(variant["is_reference"].iloc[0]))})
     table = pd.DataFrame(found)
     tests = table["p"].notna() & ~table["is_reference"]
-    table["p_holm"] = np.nan
+    table["p_holm"], table["comparisons"] = np.nan, int(tests.sum())
     if tests.any():
         table.loc[tests, "p_holm"] = multipletests(table.loc[tests, "p"], method="holm")[1]
-    sign = -1 if metric.startswith(LOWER_IS_BETTER) or metric.endswith("loss") else 1
+    sign = -1 if metric.startswith(LOWER_IS_BETTER) else 1
     verdicts = [_verdict(row, sign=sign, margin=margin) for row in table.to_dict("records")]
     return table.assign(verdict=[verdict for verdict, _ in verdicts], further_seeds=[seeds for _, seeds in verdicts])
 
@@ -103,7 +122,7 @@ def _difference(both: pd.DataFrame, metric: str, *, is_reference: bool) -> dict[
     is_whole = ~(np.isnan(ours) | np.isnan(theirs))
     found: dict[str, Any] = {
         "is_reference": is_reference,
-        "is_same": bool((both["identity"] == both["identity_reference"]).all()),
+        "is_same": bool(len(both) and (both["identity"] == both["identity_reference"]).all()),
         "n": int(is_whole.sum()),
         "unfinished": len(both) - len(finished),
         "never": int(np.isnan(ours).sum()),
@@ -155,7 +174,7 @@ def _paired_t(differences: np.ndarray) -> tuple[float, float, float, float]:
     return mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean / error), len(differences) - 1))
 
 
-def _verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float) -> tuple[str, float]:
+def _verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float | None) -> tuple[str, float]:
     """Returns the verdict, and how many further seeds would tell where nobody can.
 
     What surely lies within the margin is no difference, even where it is surely not zero.
@@ -164,6 +183,8 @@ def _verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float) -> tuple[
         return "reference", math.nan
     if row["is_same"]:
         return "the same trial", math.nan
+    if row["n"] + row["unfinished"] + row["never"] + row["never_reference"] == 0:
+        return "nothing to compare with", math.nan
     if row["unfinished"]:
         return f"no verdict: {row['unfinished']} of {row['n'] + row['unfinished']} seeds did not finish", math.nan
     if row["n"] < 2 and not (row["never"] or row["never_reference"]):
@@ -176,22 +197,25 @@ def _verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float) -> tuple[
     return "cannot tell", _further_seeds(row, margin)
 
 
-def _is_equivalent(change: float, spread: float, n: int, margin: float) -> bool:
+def _is_equivalent(change: float, spread: float, n: int, margin: float | None) -> bool:
     """Two one-sided t tests at 5 %: the 90 % interval lies within the margin (Schuirmann 1987)."""
-    if math.isnan(change) or n < 2:
+    if margin is None or math.isnan(change) or n < 2:
         return False
     half = float(stats.t.ppf(1 - LEVEL, n - 1)) * spread / math.sqrt(n)
     return abs(change) + half < margin
 
 
-def _further_seeds(row: Mapping[Hashable, Any], margin: float) -> float:
-    """Returns how many seeds more would tell, if change and spread stayed as they are; nan if not even a thousand would."""
+def _further_seeds(row: Mapping[Hashable, Any], margin: float | None) -> float:
+    """Returns how many seeds more would tell, if change and spread stayed as they are; nan if not even a thousand would.
+
+    Every comparison of the study is counted (Bonferroni's correction, the strictest step of Holm's), so that it is no promise
+    that others must keep.
+    """
     change, spread, n = row["change"], row["spread"], row["n"]
     if math.isnan(change) or math.isnan(spread):
         return math.nan
-    inflation = row["p_holm"] / row["p"] if row["p"] > 0 else 1.0  # the same correction as now
     for total in range(n + 1, MAX_SEEDS):
-        p = float(2 * stats.t.sf(abs(change) / (spread / math.sqrt(total)), total - 1)) * inflation
+        p = float(2 * stats.t.sf(abs(change) / (spread / math.sqrt(total)), total - 1)) * row["comparisons"]
         if p < LEVEL or _is_equivalent(change, spread, total, margin):
             return float(total - n)
     return math.nan

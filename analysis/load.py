@@ -95,6 +95,8 @@ def rows(study: str, *, uri: str) -> pd.DataFrame:
         for row in asked["rows"]
     ]
     frame = pd.DataFrame(found)
+    for toggle in asked["levels"]:  # pandas would make 90.0 of the 90 beside a null
+        frame[toggle] = pd.Series([row["values"][toggle] for row in asked["rows"]], dtype=object)
     frame.attrs.update(plan=asked, toggles=list(asked["levels"]))
     return frame
 

@@ -90,7 +90,8 @@ def refusals(settings: Settings, *, longest: int | None = None, classes: int = 2
       longest: steps of the longest sequence, where the data were read; `max_length` otherwise, which reviews do reach, but a user's
         own short texts may not.
       classes: number of classes of the data.
-      available_mb: memory that may be used, in megabytes; what this machine has free if left out.
+      available_mb: memory that may be used, in megabytes; all of this machine's if left out. What is free at the moment would make
+        a study's cells depend on what else runs.
     """
     reasons = []
     if settings.data.name in ("aclimdb", "table") and not settings.data.path:
@@ -100,11 +101,11 @@ def refusals(settings: Settings, *, longest: int | None = None, classes: int = 2
     steps = longest or (None if settings.data.name == "table" else settings.max_length)
     if steps is not None:
         needed = required_mb(settings, steps=steps, classes=classes)
-        free = psutil.virtual_memory().available / 2**20 if available_mb is None else available_mb
-        if needed > free:
+        memory = psutil.virtual_memory().total / 2**20 if available_mb is None else available_mb
+        if needed > memory:
             reasons.append(
                 f"encoding={settings.encoding} vocab_size={settings.vocab_size} batch_size={settings.batch_size} "
-                f"units={settings.units} over {steps} steps needs about {needed:,.0f} MB, and {free:,.0f} MB are free; "
+                f"units={settings.units} over {steps} steps needs about {needed:,.0f} MB, and there are {memory:,.0f} MB; "
                 + _memory_fix(settings)
             )
     return reasons

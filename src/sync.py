@@ -19,6 +19,7 @@ from src.errors import first_line
 from src.settings import SettingsError
 from src.tracking import journal, tensorboard_replay
 from src.tracking.mlflow_replay import Store
+from src.training.records import END, START
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,11 +57,21 @@ def _sync(study: str, uri: str | None) -> int:
     plan = paths.study_folder(study) / "plan.json"
     for where, count in sent.items():
         if plan.is_file():
-            Store(where, study).attach(plan, tags={})
+            store_of(where).attach(plan, tags={})
+        store_of(where).close_study(_status(study))
         print(f"{study}: {count:,} records sent to {where}")
     if closed:
         print(f"{study}: {closed} trials whose process was killed are marked KILLED")
     return int(failed)
+
+
+def _status(study: str) -> str:
+    """Returns what the study run is to say: RUNNING while a trial is written, FINISHED if all trials are."""
+    folders = journal.folders(paths.study_folder(study))
+    if any(journal.is_being_written(trial) for trial in folders):
+        return "RUNNING"
+    ended = {journal.status(journal.last_attempt(trial, kinds=(START, END))) for trial in folders}
+    return journal.FINISHED if ended == {journal.FINISHED} else journal.FAILED
 
 
 def _uri(trial: Path) -> str | None:

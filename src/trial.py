@@ -28,13 +28,15 @@ from src.settings import TOGGLES, Settings, SettingsError, differences, label
 from src.tasks import TASKS
 from src.tracking import provenance
 from src.tracking.follow import Follower
-from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, JournalError, end, last_attempt, status
+from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, JournalBusy, JournalError, end, last_attempt, status
 from src.training.records import END, EVALUATION, START, STEP, Record
 
 if TYPE_CHECKING:
     import keras
 
     from src.training.fit import Evaluated, Fit
+
+BUSY = "BUSY"
 
 _log = logging.getLogger(__name__)
 
@@ -85,12 +87,15 @@ def prepare(settings: Settings, *, data: Encoded | None = None) -> Prepared:
 
 
 def run(settings: Settings, *, workers: int = 1, planned_ms: int | None = None) -> str:
-    """Trains one trial and returns FINISHED or FAILED; its record is in the journal, in MLflow and in TensorBoard.
+    """Trains one trial; its record is in the journal, in MLflow and in TensorBoard.
 
     Args:
       settings: checked settings.
       workers: trials that run side by side, for the record.
-      planned_ms: milliseconds since 1970; a trial that another process has finished since then is not trained again.
+      planned_ms: milliseconds since 1970; a trial that another process has ended since then is not trained again.
+
+    Returns:
+      FINISHED, FAILED, or BUSY where another process is training it.
 
     Raises:
       SettingsError: the combination cannot run.
@@ -102,9 +107,13 @@ def run(settings: Settings, *, workers: int = 1, planned_ms: int | None = None) 
         follower = Follower(prepared.folder, prepared.settings)
         try:
             with Journal(prepared.folder) as book:
-                if planned_ms is not None and _has_finished_since(planned_ms, prepared.folder):
-                    return FINISHED
+                ended = None if planned_ms is None else _ended_since(planned_ms, prepared.folder)
+                if ended is not None:
+                    return ended
                 return _attempt(prepared, book, follower, workers=workers)
+        except JournalBusy as error:
+            _log.warning("%s", error)
+            return BUSY
         except JournalError as error:
             _log.error("%s", error)
             return FAILED
@@ -112,9 +121,11 @@ def run(settings: Settings, *, workers: int = 1, planned_ms: int | None = None) 
             follower.update(is_last=True)
 
 
-def _has_finished_since(planned_ms: int, folder: Path) -> bool:
+def _ended_since(planned_ms: int, folder: Path) -> str | None:
+    """Returns FINISHED or FAILED if another process has brought the trial to that end since then; what was killed may be tried again."""
     attempt = last_attempt(folder)
-    return status(attempt) == FINISHED and attempt[-1].time_ms >= planned_ms
+    ended = status(attempt)
+    return ended if ended in (FINISHED, FAILED) and attempt[-1].time_ms >= planned_ms else None
 
 
 def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, workers: int) -> str:

@@ -54,7 +54,7 @@ def test_help_names_every_key_with_what_is_allowed(capsys):
         (["cell=glob(*)"], "only lists of values can be swept"),
         (["data=table"], "data=table needs to know where the data are"),
         (["data=table", "data.path=gone.csv"], "gone.csv: no such file"),
-        (["encoding=onehot", "vocab_size=10000000"], "MB are free; set encoding=embedding"),
+        (["encoding=onehot", "vocab_size=10000000"], " MB; set encoding=embedding"),
         (["--unknown"], "--unknown is no flag here"),
         (["--config-name=foo"], "--config-name is no flag here"),
         (["--package", "foo"], "--package is no flag here"),

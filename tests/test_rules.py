@@ -49,7 +49,7 @@ def test_a_onehot_batch_larger_than_memory_is_refused_with_its_megabytes():
 
     assert len(reasons) == 1
     assert "needs about" in reasons[0]
-    assert "MB, and 1,000 MB are free; set encoding=embedding" in reasons[0]
+    assert "MB, and there are 1,000 MB; set encoding=embedding" in reasons[0]
 
 
 def test_the_default_trial_fits_a_laptop():

@@ -23,6 +23,7 @@ from tests.test_run import command, trials
 
 pytestmark = [pytest.mark.training, pytest.mark.slow, pytest.mark.timeout(900)]
 
+WIDE = ["units=64", "embedding_dim=64", "batch_size=64", "epochs=10"]  # wide enough for TensorFlow to divide the work among threads
 TWO = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 
 
@@ -55,7 +56,14 @@ def results(home, study="adhoc"):
 def alone(tmp_path_factory):
     """A sweep of twelve trials in one undisturbed process: its home and its overrides."""
     folder = tmp_path_factory.mktemp("alone")
-    sweep = ["-m", *tiny_trial(write_table(folder / "table.csv")), "tracking.histograms=false", "cell=lstm,gru,simple_rnn", "seed=0,1,2,3"]
+    sweep = [
+        "-m",
+        *tiny_trial(write_table(folder / "table.csv")),
+        *WIDE,
+        "tracking.histograms=false",
+        "cell=lstm,gru,simple_rnn",
+        "seed=0,1,2,3",
+    ]
     code, out = finish(start(folder / "home", *sweep), folder / "home")
     assert code == 0, out
     return folder / "home", sweep
@@ -101,16 +109,18 @@ def test_a_killed_worker_is_noticed_and_its_trials_are_trained_again(alone, home
 
 def test_chaos_ends_as_an_undisturbed_sweep_does(alone, home):
     """Kills the driver or a worker at random moments and types the same command again; `CHAOS_KILLS=10` for the long form."""
-    rng, process = random.Random(os.environ.get("CHAOS_SEED", "1")), None
-    for _ in range(int(os.environ.get("CHAOS_KILLS", "3"))):
+    rng, process, hits = random.Random(os.environ.get("CHAOS_SEED", "1")), None, 0
+    while hits < int(os.environ.get("CHAOS_KILLS", "3")):
         if process is None or process.poll() is not None:
+            assert len([status for status, *_ in results(home).values() if status == FINISHED]) < 12, f"done after {hits} kills"
             process = start(home, *alone[1], *TWO)
-        time.sleep(rng.uniform(8, 25))
+        end = time.monotonic() + rng.uniform(0, 20)  # while it plans, starts, trains, or between two trials
+        while time.monotonic() < end and not (running(home) and rng.random() < 0.05):
+            time.sleep(0.1)
         victim = rng.choice([process.pid, *running(home)])
-        try:
+        if process.poll() is None:
             os.kill(victim, signal.SIGKILL)
-        except ProcessLookupError:  # it was quicker
-            pass
+            hits += 1
         if victim == process.pid:
             process.wait()
     process.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,14 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from hydra_plugins.ablation_sweeper import launchers
 from src import paths
+from src.errors import first_line
 from src.settings import GROUPS, NOT_TOGGLES, TOGGLES, Settings, SettingsError, from_hydra
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ class StudySweeper(Sweeper):
           TrialsFailed: a trial failed.
         """
         from src.study import plan, sweep
+        from src.study.job import Sweep
 
         fixed: dict[str, str] = {}
         swept: dict[str, list[Any]] = {}
@@ -53,21 +57,26 @@ class StudySweeper(Sweeper):
             swept.pop(key, None)
             if override.is_sweep_override():
                 swept[key] = [parser.parse_override(text).value() for text in _texts(override)]
+                if any(isinstance(value, list | dict) for value in swept[key]):
+                    raise SettingsError(f"{override.input_line}: a toggle takes plain values, such as {key}=a,b")
             else:
                 fixed[key] = str(override.input_line)
         study = plan.study(fixed, swept, compose=self._compose)
-        self._planned_ms = round(time.time() * 1_000)
         with open_dict(self._config):
             self._config.hydra.launcher = launchers.configured(self._config.hydra.launcher)
-        sweep.run(study, launch=self._launch, workers=launchers.workers(self._config.hydra.launcher))
+        how = self._config.hydra.launcher
+        parent = os.getpid() if launchers.is_joblib(how) else 0
+        self._sweep = Sweep(launchers.workers(how), planned_ms=round(time.time() * 1_000), parent=parent)
+        sweep.run(study, launch=self._launch, sweep=self._sweep)
 
     def _compose(self, overrides: list[str]) -> Settings:
         return from_hydra(self._context.config_loader.load_sweep_config(self._config, overrides))
 
-    def _launch(self, rows: Sequence[Row]) -> None:
-        """Has the launcher train one trial a row."""
-        from src.study.job import Sweep
+    def _launch(self, rows: Sequence[Row]) -> dict[str, str]:
+        """Has the launcher train one trial a row; returns identity → error of those that never began.
 
+        What became of those that began, their journals say.
+        """
         trials = [(row, row.trial) for row in rows if row.trial]
         folder = str(paths.study_folder(trials[0][1].settings.study))
         with open_dict(self._config):
@@ -75,11 +84,15 @@ class StudySweeper(Sweeper):
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self._context, task_function=self._task_function, config=self._config
         )
-        how = self._config.hydra.launcher
-        known = Sweep(min(launchers.workers(how), len(trials)), self._planned_ms, launchers.is_joblib(how)).as_environment()
+        known = self._sweep.as_environment()
         shared = [f"hydra.sweep.dir={_quoted(folder)}", *(f"+hydra.job.env_set.{name}={_quoted(value)}" for name, value in known.items())]
         overrides = [[*row.overrides, *shared, f"hydra.sweep.subdir={trial.identity}"] for row, trial in trials]
-        launcher.launch(overrides, initial_job_idx=0)  # never judged by what it returns: the journals say what became of a trial
+        returned = launcher.launch(overrides, initial_job_idx=0)
+        return {
+            trial.identity: first_line(one._return_value)
+            for (_, trial), one in zip(trials, returned, strict=True)
+            if one.status == JobStatus.FAILED
+        }
 
 
 def _quoted(text: str) -> str:

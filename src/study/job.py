@@ -7,13 +7,14 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from omegaconf import DictConfig
 
 from src import paths, trial
 from src.settings import from_hydra
-from src.tracking.journal import FAILED
+from src.tracking.journal import FAILED, KILLED
 
 STOP = "stop"
 SKIPPED = "SKIPPED"
@@ -24,46 +25,66 @@ class Sweep(NamedTuple):
 
     Attributes:
       workers: trials that run side by side on one machine.
-      planned_ms: when the sweep was planned, in milliseconds since 1970. What has finished since then is not trained again.
-      is_child: whether the worker is a child of the process that sweeps, and ends with it.
+      planned_ms: when the sweep was planned, in milliseconds since 1970. What has ended since then is not trained again.
+      parent: process id of the sweep whose children the workers are, and with which they end; 0 if they are not.
     """
 
     workers: int
     planned_ms: int
-    is_child: bool
+    parent: int
 
     def as_environment(self) -> dict[str, str]:
         """Returns the sweep as environment variables; side by side, each TensorFlow gets one thread."""
         threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"} if self.workers > 1 else {}
-        return {f"ABLATION_{name.upper()}": str(int(value)) for name, value in self._asdict().items()} | threads
+        return {f"ABLATION_{name.upper()}": str(value) for name, value in self._asdict().items()} | threads
 
     @classmethod
     def of_environment(cls, values: Mapping[str, str]) -> Sweep:
         """Returns the sweep that `as_environment` wrote."""
-        number = {name: int(values[f"ABLATION_{name.upper()}"]) for name in cls._fields}
-        return cls(number["workers"], number["planned_ms"], bool(number["is_child"]))
+        return cls(*(int(values[f"ABLATION_{name.upper()}"]) for name in cls._fields))
+
+    def stop_file(self, study: Path) -> Path:
+        """Returns the file in a study's folder that keeps this sweep, and no other, from beginning further trials."""
+        return study / f"{STOP}.{self.planned_ms}"
+
+    def why_stopped(self, study: Path) -> str | None:
+        """Returns why no further trial may begin, or None; a file `stop` that a user made stops every sweep of the study."""
+        if (study / STOP).exists():
+            return f"there is a file {study / STOP}"
+        own = self.stop_file(study)
+        return own.read_text(encoding="utf-8") if own.exists() else None
 
 
 def run(cfg: DictConfig) -> str:
-    """Trains the trial of a composed configuration; returns FINISHED, FAILED, or SKIPPED where the study has been stopped."""
+    """Trains the trial of a composed configuration; returns what became of it, or SKIPPED where the study has been stopped.
+
+    Raises:
+      KeyboardInterrupt: the sweep itself is to end. A worker alone that is told to stop (SIGTERM) returns KILLED: the sweep goes on.
+    """
     settings, sweep = from_hydra(cfg), Sweep.of_environment(os.environ)
-    stop = paths.study_folder(settings.study) / STOP
-    if stop.exists():
+    study = paths.study_folder(settings.study)
+    if sweep.why_stopped(study):
         return SKIPPED
-    with _ending_with_its_parent(sweep.is_child):
-        status = trial.run(settings, workers=sweep.workers, planned_ms=sweep.planned_ms)
+    is_child = bool(sweep.parent) and os.getppid() == sweep.parent  # with one worker, joblib stays in the process that sweeps
+    try:
+        with _ending_with(sweep.parent if is_child else 0):
+            status = trial.run(settings, workers=sweep.workers, planned_ms=sweep.planned_ms)
+    except trial.Stopped:
+        if not is_child or os.getppid() != sweep.parent:
+            raise
+        return KILLED
     if status == FAILED and settings.fail_fast:
-        stop.write_text("a trial failed, and fail_fast=true", encoding="utf-8")
+        sweep.stop_file(study).write_text("a trial failed, and fail_fast=true", encoding="utf-8")
     return status
 
 
 @contextmanager
-def _ending_with_its_parent(is_child: bool) -> Iterator[None]:
+def _ending_with(parent: int) -> Iterator[None]:
     """Stops the trial with a record when the process that sweeps is gone: nobody would know that it still runs."""
-    if not is_child:
+    if not parent:
         yield
         return
-    parent, is_over = os.getppid(), threading.Event()
+    is_over = threading.Event()
 
     def watch() -> None:
         while not is_over.wait(1.0):

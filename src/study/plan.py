@@ -144,10 +144,11 @@ def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compo
     seeds = swept.get("seed") or ([] if "seed" in fixed else asked.seeds) or [settings.seed]
     reference = {key: values[0] for key, values in levels.items()}
     for key, value in asked.reference.items():
-        if key not in asked.levels or value not in asked.levels[key]:
-            known = label({key: ",".join(map(as_typed, asked.levels[key]))}) if key in asked.levels else "no levels"
-            raise SettingsError(f"plan.reference: {key}={as_typed(value)} is not among plan.levels ({known}); add it there")
-        if value in levels.get(key, []):
+        known = [*asked.levels.get(key, []), *swept.get(key, [])]
+        if value not in known:
+            listed = label({key: ",".join(map(as_typed, known))}) if known else "no levels"
+            raise SettingsError(f"plan.reference: {key}={as_typed(value)} is not among plan.levels ({listed}); add it there")
+        if value in levels.get(key, []):  # otherwise the command line took it away
             reference[key] = value
     return Study(settings, list(fixed.values()), reference, levels, _distinct(seeds), compose)
 

@@ -57,7 +57,7 @@ class StudyProgress:
         for folder in self._folders.keys() - self._over.keys():
             last = journal.last(folder) if (folder / journal.FILE).is_file() else None
             found = outcome.of_journal(folder) if last and last.kind == END else None
-            if found and found.attempt != self._old[folder] and found.status is not None:
+            if found and found.attempt != self._old[folder] and found.status in (FINISHED, FAILED):  # what was killed is tried again
                 self._over[folder] = found
                 ended.append(folder)
         for folder in ended if len(self._folders) > 1 else []:

@@ -19,7 +19,8 @@ from src import paths
 from src.errors import first_line
 from src.settings import SettingsError
 from src.study import TrialsFailed, estimate, plan, table, training
-from src.study.job import STOP
+from src.study.designs import Rounds
+from src.study.job import STOP, Sweep
 from src.study.plan import Row, Study
 from src.study.progress import StudyProgress
 from src.tracking import journal, outcome
@@ -32,13 +33,13 @@ Answer = TypeVar("Answer")
 PLAN, SUMMARY = "plan.json", "summary.json"
 
 
-def run(study: Study, *, launch: training.Launch, workers: int, console: Console | None = None) -> None:
+def run(study: Study, *, launch: training.Launch, sweep: Sweep, console: Console | None = None) -> None:
     """Trains what a study asks for and is not done yet, and shows the outcome of every variant.
 
     Args:
       study: the question.
       launch: has a launcher train rows.
-      workers: trials that run side by side.
+      sweep: what its jobs know of this sweep.
       console: where to print.
 
     Raises:
@@ -46,14 +47,14 @@ def run(study: Study, *, launch: training.Launch, workers: int, console: Console
       TrialsFailed: a trial failed or was not trained; the table says which, and why.
       KeyboardInterrupt: stopped; what was recorded until then is kept.
     """
-    _Sweep(study, launch, workers, console or table.console()).run()
+    _Command(study, launch, sweep, console or table.console()).run()
 
 
-class _Sweep:
+class _Command:
     """One command: what it knows of its study, and where it says so."""
 
-    def __init__(self, study: Study, launch: training.Launch, workers: int, console: Console) -> None:
-        self._study, self._launch, self._workers, self._console = study, launch, workers, console
+    def __init__(self, study: Study, launch: training.Launch, sweep: Sweep, console: Console) -> None:
+        self._study, self._launch, self._sweep, self._console = study, launch, sweep, console
         self._settings = study.settings
         self._folder = paths.study_folder(study.settings.study)
         self._store: Store | None = None
@@ -61,6 +62,7 @@ class _Sweep:
         self._begin = time.monotonic()
         self._trained: set[str] = set()
         self._unsent: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
 
     def run(self) -> None:
         rounds = self._study.rounds()
@@ -68,27 +70,27 @@ class _Sweep:
         if not any(row.trial for row in rows):
             raise SettingsError(rows[0].dropped or "nothing to train")
         if self._settings.plan_only:
-            self._say(self._plan_text(rows, _local(self._folder)))
+            self._say(self._plan_text(rows, self._known_without_a_trace()))
             return
         with terminable():
             self._connect()
             status = KILLED
             try:
-                self._all_rounds(rounds, rows)
+                is_whole = self._all_rounds(rounds, rows)
                 known = self._outcomes()
                 unfinished = self._unfinished(known)
-                status = FAILED if unfinished else FINISHED
+                status = FINISHED if is_whole and not unfinished else FAILED
             except KeyboardInterrupt:
                 self._say("\nStopped. What was recorded is kept; type the same command again to go on.")
                 raise
             finally:
                 self._close(status)
         self._show(known, unfinished)
-        if unfinished:
+        if status != FINISHED:
             raise TrialsFailed
 
-    def _all_rounds(self, rounds: Any, rows: list[Row]) -> None:
-        """Trains round after round; a design that is one list has one."""
+    def _all_rounds(self, rounds: Rounds, rows: list[Row]) -> bool:
+        """Trains round after round, of which most designs have one; returns whether the design came to its end."""
         while True:
             self._rows += rows
             known = self._outcomes()
@@ -98,26 +100,27 @@ class _Sweep:
             try:
                 variants = rounds.send(self._scores(rows))
             except StopIteration:
-                return
+                return True
             if is_stopped:
-                return
+                return False
             rows = self._study.rows(variants)
 
     def _train(self, rows: list[Row]) -> bool:
         """Trains rows; returns whether the study was stopped early, by its budget, by `fail_fast` or by hand."""
-        stop = self._folder / STOP
-        stop.unlink(missing_ok=True)
+        (self._folder / STOP).unlink(missing_ok=True)
         self._trained |= {_identity(row) for row in rows}
         budget = self._study.plan.budget_minutes
         left_s = None if budget is None else budget * 60 - (time.monotonic() - self._begin)
-        progress = StudyProgress(rows, workers=self._workers, budget_s=left_s, stop=stop, console=self._console)
+        stop = self._sweep.stop_file(self._folder)
+        progress = StudyProgress(rows, workers=self._sweep.workers, budget_s=left_s, stop=stop, console=self._console)
         if rows:
             with progress:
-                training.train(rows, launch=self._launch, say=self._say)
-        if stop.exists():
-            self._say(f"stopped early: {stop.read_text(encoding='utf-8')}; type the same command again to go on")
+                self._refused |= training.train(rows, launch=self._launch, say=self._say)
+        if why := self._sweep.why_stopped(self._folder):
+            self._say(f"stopped early: {why}; type the same command again to go on")
+        stop.unlink(missing_ok=True)
         self._replay(journal.folders(self._folder))
-        return stop.exists()
+        return why is not None
 
     def _to_do(self, rows: Sequence[Row], known: Mapping[str, Outcome]) -> list[Row]:
         """Returns one row for each identity that is to be trained now."""
@@ -168,6 +171,17 @@ class _Sweep:
             return local
         same = {name for name, theirs in stored.items() if name in local and local[name].attempt == theirs.attempt}
         return stored | {name: local[name] for name in same | self._unsent.keys() if name in local}
+
+    def _known_without_a_trace(self) -> dict[str, Outcome]:
+        """Returns identity → outcome and creates nothing; a store is asked where the journals are not here."""
+        uri = self._settings.tracking.uri
+        is_there = uri is not None or (paths.home() / "mlflow.db").is_file()
+        if self._settings.tracking.name != "offline" and is_there and (uri is not None or not self._folder.exists()):
+            try:
+                self._store = Store(uri, self._settings.study, is_new=False)
+            except Exception as error:
+                self._say(f"MLflow was not asked ({first_line(error)})")
+        return self._outcomes()
 
     def _connect(self) -> None:
         """Makes the database, the experiment and the study run before any trial, and sends what earlier processes left behind."""
@@ -220,13 +234,13 @@ class _Sweep:
         todo = self._to_do(rows, known)
         others = sorted((folder for folder in paths.outputs().glob("*/") if folder != self._folder), key=lambda folder: folder.name)
         seconds = estimate.seconds(todo, [self._folder, *others])
-        return table.plan_text(self._study, rows, known, todo=todo, seconds=seconds, workers=self._workers)
+        return table.plan_text(self._study, rows, known, todo=todo, seconds=seconds, workers=self._sweep.workers)
 
     def _write_plan(self) -> None:
         """Adds this plan to the study's file, which the study run holds a copy of; the same plan again adds its time alone."""
         command = shlex.join(["python", "-m", "src.run", *sys.argv[1:]])
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        record = plan.as_record(self._study, self._rows, command=command, time=now)
+        planned = datetime.datetime.fromtimestamp(self._sweep.planned_ms / 1_000, datetime.UTC).isoformat(timespec="milliseconds")
+        record = plan.as_record(self._study, self._rows, command=command, time=planned)
         path = self._folder / PLAN
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
@@ -234,17 +248,21 @@ class _Sweep:
             same = [old for old in earlier if plan.is_continued_by(old, record)]
             for old in same:
                 earlier.remove(old)
-                record["commands"] = [*old["commands"], *record["commands"]]
+                is_later_round = old["commands"][-1] == record["commands"][-1]
+                record["commands"] = old["commands"] if is_later_round else [*old["commands"], *record["commands"]]
+                record["rows"] = max(old["rows"], record["rows"], key=len)
             _write(path, [*earlier, record])
         tags = {"ablation.command": command, "ablation.rows": str(len(self._rows)), "ablation.design": self._study.plan.design}
         self._asked(lambda store: store.attach(path, tags=tags), otherwise=None)
 
     def _show(self, known: Mapping[str, Outcome], unfinished: Sequence[Row]) -> None:
-        unchanged = table.changed_nothing(self._rows, known)
+        unchanged = table.changed_nothing(self._study, self._rows, known)
+        why = self._refused | _errors(unfinished, _local(self._folder) if self._trained else known)
+        why |= {_identity(row): "not trained: the study ended before it began" for row in unfinished if _identity(row) not in why}
         summary = {
             "trials": len(self._one_each()),
             "finished": len(self._one_each()) - len(unfinished),
-            "unfinished": {f"{row.label} seed={row.seed}": table.why(known, row) for row in unfinished},
+            "unfinished": {f"{row.label} seed={row.seed}": why[_identity(row)] for row in unfinished},
             "dropped": {row.label: row.dropped for row in self._rows if row.dropped},
             "changed_nothing": unchanged,
         }
@@ -252,7 +270,7 @@ class _Sweep:
         tags = {"ablation.changed_nothing": ", ".join(unchanged) or "none", "ablation.unfinished": str(len(unfinished))}
         self._asked(lambda store: store.attach(self._folder / SUMMARY, tags=tags), otherwise=None)
         self._console.print(table.outcomes(self._rows, known))
-        for text in (table.unchanged_text(unchanged), table.failures(known, unfinished), table.next_steps(self._one_each(), known)):
+        for text in (table.unchanged_text(unchanged), table.failures(unfinished, why), table.next_steps(self._one_each(), known)):
             if text:
                 self._say(text)
 
@@ -263,6 +281,12 @@ class _Sweep:
 def _local(folder: Path) -> dict[str, Outcome]:
     found = {trial.name: outcome.of_journal(trial) for trial in journal.folders(folder)}
     return {name: mine for name, mine in found.items() if mine is not None}
+
+
+def _errors(rows: Sequence[Row], known: Mapping[str, Outcome]) -> dict[str, str]:
+    """Returns identity → the error of the latest attempt, where there was one."""
+    found = {_identity(row): known[_identity(row)] for row in rows if _identity(row) in known}
+    return {name: one.error or "the process ended without a word" for name, one in found.items()}
 
 
 def _identity(row: Row) -> str:

@@ -56,6 +56,9 @@ def plan_text(
         lines.append(f"  {_counted(failed, 'trial')} failed before; retry_failed=true trains {'it' if failed == 1 else 'them'} again.")
     if todo:
         lines.append(f"  to train: {len(todo)}, {_duration(seconds, workers)}")
+    if design == "path" and len(rows) == len(study.seeds):
+        most = 1 + len(study.levels) * (len(study.levels) + 1) // 2
+        lines.append(f"  further rounds follow their results: at most {most * len(study.seeds)} trials in all")
     changes = [f"  dropped: {row.label}: {row.dropped}" for row in rows if row.dropped]
     changes += [f"  normalised: {row.label}: {change}" for row in rows if row.trial for change in row.trial.changes]
     changes = list(dict.fromkeys(changes))
@@ -95,45 +98,40 @@ def outcomes(rows: Sequence[Row], known: Mapping[str, Outcome]) -> Table:
     return shown
 
 
-def changed_nothing(rows: Sequence[Row], known: Mapping[str, Outcome]) -> list[str]:
-    """Returns the variants whose trained weights equal the reference's, bit for bit and seed for seed.
+def changed_nothing(study: Study, rows: Sequence[Row], known: Mapping[str, Outcome]) -> list[str]:
+    """Returns the variants whose trained weights equal those they are compared with, bit for bit and seed for seed.
 
-    Variants that were normalised to the reference are left out: the plan says so already.
+    That is the reference; in a cumulative design it is the step before. Variants that were normalised to the same trial are left
+    out: the plan says so already.
     """
-    references = {row.seed: row.trial.identity for row in rows if row.is_reference and row.trial}
+    names = list(dict.fromkeys(row.label for row in rows))
+    before = dict(zip(names[1:], names, strict=False)) if study.plan.design == "cumulative" else dict.fromkeys(names[1:], names[0])
+    trials = {(row.label, row.seed): row.trial.identity for row in rows if row.trial}
     same: dict[str, list[bool]] = {}
-    for row in rows:
-        if row.trial and not row.is_reference and row.seed in references and row.trial.identity != references[row.seed]:
-            ours, theirs = known.get(row.trial.identity), known.get(references[row.seed])
-            if ours and theirs and ours.status == theirs.status == FINISHED:
-                same.setdefault(row.label, []).append(ours.tags["ablation.weights"] == theirs.tags["ablation.weights"])
+    for (name, seed), identity in trials.items():
+        other = trials.get((before.get(name, name), seed), identity)
+        ours, theirs = known.get(identity), known.get(other)
+        if other != identity and ours and theirs and ours.status == theirs.status == FINISHED:
+            same.setdefault(name, []).append(ours.tags["ablation.weights"] == theirs.tags["ablation.weights"])
     return [name for name, values in same.items() if all(values)]
 
 
 def unchanged_text(names: Sequence[str]) -> str:
     """Returns which variants changed nothing; empty if there is none."""
-    return "\n".join(f"changed nothing: {name}: trained weights equal the reference's bit for bit, seed for seed" for name in names)
+    return "\n".join(f"changed nothing: {name}: the trained weights are the same without it, bit for bit, seed for seed" for name in names)
 
 
-def why(known: Mapping[str, Outcome], row: Row) -> str:
-    """Returns why a trial is not finished."""
-    found = known.get(row.trial.identity) if row.trial else None
-    if found is not None and found.status == FINISHED:
-        return "trained again, and not finished; the earlier result still counts"
-    if found is None:
-        return "not trained: the study ended before it began, or its journal is not writable"
-    return found.error or "its process ended without a word"
-
-
-def failures(known: Mapping[str, Outcome], unfinished: Sequence[Row]) -> str:
-    """Returns one line an unfinished trial: its variant, the first line of its error, and where its log is."""
+def failures(unfinished: Sequence[Row], why: Mapping[str, str]) -> str:
+    """Returns one line an unfinished trial: its variant, the first line of its error (by identity), and where its log is."""
     if not unfinished:
         return ""
     lines = [f"{_counted(len(unfinished), 'trial')} did not finish:"]
     for row in unfinished:
         assert row.trial is not None
-        lines.append(f"  {row.label} seed={row.seed}: {why(known, row)}\n    log: {row.trial.folder / 'trial.log'}")
-    lines.append("What failed is trained again with retry_failed=true, what was stopped by the same command.")
+        lines.append(f"  {row.label} seed={row.seed}: {why[row.trial.identity]}")
+        log = row.trial.folder / "trial.log"
+        lines += [f"    log: {log}"] if log.is_file() else []
+    lines.append("What failed is trained again with retry_failed=true, what was stopped or never began by the same command.")
     return "\n".join(lines)
 
 
@@ -141,7 +139,8 @@ def next_steps(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
     """Returns the commands that lead on from here; predictions with the trial of highest validation accuracy."""
     trials = [row.trial for row in rows if row.trial]
     settings = trials[0].settings
-    best = max(trials, key=lambda trial: _best_validation(known.get(trial.identity))).identity
+    best = max(trials, key=lambda trial: _best_validation(known.get(trial.identity)))
+    is_trained = _best_validation(known.get(best.identity)) >= 0
     outputs, here = paths.outputs(), Path.cwd()
     folder = str(outputs.relative_to(here)) if outputs.is_relative_to(here) else str(outputs)
     store = settings.tracking.uri
@@ -163,19 +162,23 @@ def next_steps(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
             f"  {browse}",
             f"  tensorboard --logdir {shlex.quote(folder)}              # curves, histograms, HParams",
             f"  python -m analysis figure {settings.study}           # learning curves, a table for the README",
-            f'  python -m src.predict {best} "a film I would see again"',
+            *([f'  python -m src.predict {best.identity} "a film I would see again"'] if is_trained else []),
         )
     )
 
 
 def _other_code(done: Sequence[Outcome]) -> list[str]:
-    now = provenance.tags()["ablation.git_commit"]
-    commits = Counter(one.tags.get("ablation.git_commit", "unknown")[:10] for one in done)
-    others = {commit: count for commit, count in commits.items() if commit != now[:10]}
+    now = _code(provenance.tags())
+    others = Counter(_code(one.tags) for one in done if _code(one.tags) != now or "uncommitted" in now)
     if not others:
         return []
-    listed = ", ".join(f"{count} with {commit}" for commit, count in others.items())
-    return [f"  of these, {listed} were trained by other code than this ({now[:10]})"]
+    listed = ", ".join(f"{count} by {code}" for code, count in others.items())
+    return [f"  of these, {listed} were trained by code that is not surely this ({now})"]
+
+
+def _code(tags: Mapping[str, str]) -> str:
+    is_dirty = tags.get("ablation.git_dirty") == "true"
+    return tags.get("ablation.git_commit", "unknown")[:10] + (" with uncommitted changes" if is_dirty else "")
 
 
 def _duration(seconds: float | None, workers: int) -> str:
@@ -195,7 +198,9 @@ def _health(found: Sequence[Outcome | None]) -> str:
 
 
 def _best_validation(found: Outcome | None) -> float:
-    return found.best_validation if found and found.best_validation is not None else -1.0
+    if found is None or found.status != FINISHED:
+        return -1.0
+    return found.best_validation if found.best_validation is not None else 0.0
 
 
 def _mean(values: Sequence[float | None], digits: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from src.errors import first_line
@@ -13,7 +13,7 @@ from src.study.plan import Row
 from src.tracking import journal, outcome
 from src.tracking.journal import KILLED
 
-Launch = Callable[[Sequence[Row]], None]
+Launch = Callable[[Sequence[Row]], Mapping[str, str]]
 Say = Callable[[str], None]
 
 MAX_STALLS = 2
@@ -23,7 +23,7 @@ GRACE_S = 10.0  # in which launchers kill what a dead worker leaves behind
 _log = logging.getLogger(__name__)
 
 
-def train(rows: Sequence[Row], *, launch: Launch, say: Say) -> None:
+def train(rows: Sequence[Row], *, launch: Launch, say: Say) -> dict[str, str]:
     """Trains one trial a row; every one that can be is over when this returns.
 
     When a worker dies (out of memory, killed), launchers give up on all that they run. The trials that were under way are then
@@ -32,21 +32,24 @@ def train(rows: Sequence[Row], *, launch: Launch, say: Say) -> None:
 
     Args:
       rows: of different identities.
-      launch: has a launcher train rows; returns when all are over, or raises.
+      launch: has a launcher train rows, and returns when all are over: identity → error of those that could not even begin.
       say: tells the user.
+
+    Returns:
+      Identity → error of the trials that could not begin.
 
     Raises:
       LaunchFailed: the launcher raises, and launching again does not help.
     """
-    left, stalls = list(rows), 0
+    left, stalls, refused = list(rows), 0, dict[str, str]()
     while left:
         before = {row: _attempt(row) for row in left}
-        error = _launched(launch, left)
+        error = _launched(launch, left, refused)
         if error is not None:
             journal.wait_for_writers([_folder(row) for row in left], seconds=GRACE_S)
         busy = [row for row in left if journal.is_being_written(_folder(row))]
         begun = [row for row in left if row not in busy and _attempt(row) != before[row]]
-        died = [row for row in begun if _is_open(row)]
+        died = [row for row in begun if _status(row) in (None, KILLED)]
         if error is None and not died:
             left = _waited_for(busy, say)
             continue
@@ -54,19 +57,20 @@ def train(rows: Sequence[Row], *, launch: Launch, say: Say) -> None:
             stalls += 1
             if stalls > MAX_STALLS and error is not None:
                 raise LaunchFailed(f"no worker gets as far as its trial ({type(error).__name__}: {first_line(error)})") from error
-        left = [row for row in left if row not in begun]
+        left = [row for row in left if row not in begun] if error is not None else busy
         say(_news(error, died, left))
         for row in died:
             journal.close_if_dead(_folder(row))
-            if again := _launched(launch, [row]):
+            if again := _launched(launch, [row], refused):
                 _log.debug("%s died again", row.label, exc_info=again)
             journal.wait_for_writers([_folder(row)], seconds=GRACE_S)
             journal.close_if_dead(_folder(row))
+    return refused
 
 
-def _launched(launch: Launch, rows: Sequence[Row]) -> Exception | None:
+def _launched(launch: Launch, rows: Sequence[Row], refused: dict[str, str]) -> Exception | None:
     try:
-        launch(rows)
+        refused |= launch(rows)
     except Exception as error:  # launchers raise what their libraries raise
         return error
     return None
@@ -88,7 +92,7 @@ def _waited_for(busy: Sequence[Row], say: Say) -> list[Row]:
         while journal.is_being_written(_folder(row)):
             time.sleep(POLL_S)
         journal.close_if_dead(_folder(row))
-    return [row for row in busy if (found := outcome.of_journal(_folder(row))) is None or found.status == KILLED]
+    return [row for row in busy if _status(row) in (None, KILLED)]
 
 
 def _attempt(row: Row) -> str | None:
@@ -96,9 +100,9 @@ def _attempt(row: Row) -> str | None:
     return found.attempt if found else None
 
 
-def _is_open(row: Row) -> bool:
+def _status(row: Row) -> str | None:
     found = outcome.of_journal(_folder(row))
-    return found is not None and found.status is None
+    return found.status if found else None
 
 
 def _folder(row: Row) -> Path:

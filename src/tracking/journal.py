@@ -36,6 +36,10 @@ class JournalError(OSError):
     """The journal cannot be written; what it held before is intact."""
 
 
+class JournalBusy(JournalError):
+    """Another process is writing the journal."""
+
+
 class Journal:
     """An open journal, to append to. Use it in a `with` block."""
 
@@ -43,7 +47,7 @@ class Journal:
         """Opens the journal of a trial's folder, which is created if need be.
 
         Raises:
-          JournalError: another process is writing it.
+          JournalBusy: another process is writing it.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / FILE
@@ -51,7 +55,7 @@ class Journal:
         try:
             self._lock.acquire(timeout=0.5)  # somebody may just be asking whether it is held
         except Timeout:
-            raise JournalError(f"{folder}: another process is training this trial; wait for it, or stop it") from None
+            raise JournalBusy(f"{folder}: another process is training this trial; wait for it, or stop it") from None
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         os.ftruncate(self._file, _whole(self.path))
 

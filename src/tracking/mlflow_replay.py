@@ -33,14 +33,16 @@ MAX_VALUE = 5_000  # characters of a tag or param that every store takes
 class Store:
     """An MLflow tracking store and the experiment of one study in it."""
 
-    def __init__(self, uri: str | None, study: str) -> None:
+    def __init__(self, uri: str | None, study: str, *, is_new: bool = True) -> None:
         """Connects, and creates what is missing: the database, the experiment, the study run.
 
         Args:
           uri: MLflow tracking URI; None for SQLite in `paths.home()`.
           study: name of the study.
+          is_new: whether to create an experiment that is missing.
 
         Raises:
+          LookupError: there is no such experiment, and none is to be created.
           mlflow.exceptions.MlflowException: the store cannot be reached or used.
         """
         from mlflow.tracking import MlflowClient
@@ -50,6 +52,8 @@ class Store:
         self.study = study
         with _creation_lock():
             self.client = MlflowClient(self.uri)
+            if not is_new and self.client.get_experiment_by_name(study) is None:
+                raise LookupError(f"it has no study {study!r} yet")
             self.experiment_id = self._experiment()
             self.study_run_id = self._study_run()
 

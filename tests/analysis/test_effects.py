@@ -72,11 +72,6 @@ def test_verdicts_say_what_the_numbers_do():
     assert found.loc["noisy", "further_seeds"] > 0 and math.isnan(found.loc["better", "further_seeds"])
 
 
-def test_a_lower_loss_helps():
-    rows = frame(reference=BASE, a=HELPS).rename(columns={"test/accuracy": "test/loss"})
-    assert paired(rows, metric="test/loss").loc["a", "verdict"] == "hurts"
-
-
 def test_times_are_a_ratio_of_geometric_means():
     found = paired(frame(reference=BASE, a=HELPS)).loc["a"]
     assert (found["time_ratio"], found["time_low"], found["time_high"]) == pytest.approx((1.1, 1.1, 1.1))
@@ -94,6 +89,40 @@ def test_an_unfinished_seed_takes_the_verdict_away():
 def test_one_seed_has_no_interval_and_no_verdict():
     found = paired(frame(reference=BASE[:1], a=HELPS[:1])).loc["a"]
     assert math.isnan(found["low"]) and found["verdict"] == "one seed tells nothing"
+
+
+def test_without_a_reference_there_is_nothing_to_compare_with():
+    rows = frame(reference=BASE, a=HELPS)
+    found = paired(rows[~rows["is_reference"]])
+
+    assert found.loc["a", "verdict"] == "nothing to compare with"
+
+
+def test_without_a_margin_nothing_is_called_no_difference():
+    found = paired(frame(reference=BASE, same=NOTHING), margin=None)
+    assert found.loc["same", "verdict"] in ("cannot tell", "helps", "hurts")
+
+
+@pytest.mark.parametrize(("metric", "verdict"), [("test/loss", "hurts"), ("time/epoch_s", "hurts"), ("time/tokens_per_s", "helps")])
+def test_what_is_better_depends_on_the_metric(metric, verdict):
+    rows = frame(reference=BASE, a=HELPS).rename(columns={"test/accuracy": metric})
+    assert paired(rows, metric=metric).loc["a", "verdict"] == verdict
+
+
+def test_a_cumulative_step_is_compared_with_the_one_before():
+    rows = frame(**{"reference": BASE, "+ a": HELPS, "+ b": HELPS})
+    found = effects.paired(effects.stepwise(rows), metric="test/accuracy", margin=0.005)
+
+    assert found[["within", "label", "verdict"]].to_numpy().tolist() == [
+        ["step 1", "reference", "reference"],
+        ["step 1", "+ a", "helps"],
+        ["step 2", "+ a", "reference"],
+        ["step 2", "+ b", "no difference"],
+    ]
+
+
+def test_trials_without_a_time_per_batch_are_compared_all_the_same():
+    assert paired(frame(reference=BASE, a=HELPS).drop(columns="time/batch_ms_median")).loc["a", "verdict"] == "helps"
 
 
 def test_a_variant_that_is_the_same_trial_is_no_comparison():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from src import paths, trial
@@ -15,7 +17,7 @@ def one(home, monkeypatch):
     """A job whose trial only notes that it was run."""
     settings, ran = edited(Settings(), {"study": "s"}), []
     paths.study_folder("s").mkdir(parents=True)
-    for name, value in job.Sweep(workers=2, planned_ms=7, is_child=False).as_environment().items():
+    for name, value in job.Sweep(workers=2, planned_ms=7, parent=0).as_environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(job, "from_hydra", lambda cfg: settings if not cfg else edited(settings, cfg))
     monkeypatch.setattr(trial, "run", lambda settings, **known: ran.append(known) or FAILED)
@@ -29,7 +31,7 @@ def test_a_job_knows_its_sweep_from_the_environment(one):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_sweep_travels_in_the_environment_and_back(workers):
-    sweep = job.Sweep(workers=workers, planned_ms=12, is_child=True)
+    sweep = job.Sweep(workers=workers, planned_ms=12, parent=99)
     environment = sweep.as_environment()
 
     assert job.Sweep.of_environment(environment) == sweep
@@ -45,10 +47,22 @@ def test_a_stopped_study_begins_no_trial(one):
 
 def test_a_failure_stops_the_study_only_where_that_was_asked_for(one):
     job.run({})
-    assert not (paths.study_folder("s") / job.STOP).exists()
+    assert job.run({}) == FAILED
 
-    job.run({"fail_fast": True})
-    assert "fail_fast=true" in (paths.study_folder("s") / job.STOP).read_text(encoding="utf-8")
+    assert job.run({"fail_fast": True}) == FAILED
+    assert job.run({}) == job.SKIPPED
+    assert job.Sweep(1, planned_ms=8, parent=0).why_stopped(paths.study_folder("s")) is None  # another sweep goes on
+
+
+def test_a_worker_that_is_told_to_stop_does_not_end_the_sweep_but_the_sweep_itself_does(one, monkeypatch):
+    def stopped(*_, **__):
+        raise trial.Stopped
+
+    monkeypatch.setattr(trial, "run", stopped)
+    with pytest.raises(trial.Stopped):
+        job.run({})
+    monkeypatch.setenv("ABLATION_PARENT", str(os.getppid()))
+    assert job.run({}) == "KILLED"
 
 
 def ended(folder, status):
@@ -57,10 +71,12 @@ def ended(folder, status):
         book.append(end(step=0, status=status))
 
 
-@pytest.mark.parametrize(("status", "planned_ms", "expected"), [(FINISHED, 0, True), (FINISHED, 10**14, False), (FAILED, 0, False)])
-def test_a_trial_that_finished_since_the_plan_was_made_is_not_trained_again(tmp_path, status, planned_ms, expected):
+@pytest.mark.parametrize(
+    ("status", "planned_ms", "expected"), [(FINISHED, 0, FINISHED), (FINISHED, 10**14, None), (FAILED, 0, FAILED), ("KILLED", 0, None)]
+)
+def test_a_trial_that_ended_since_the_plan_was_made_is_not_trained_again(tmp_path, status, planned_ms, expected):
     ended(tmp_path, status)
-    assert trial._has_finished_since(planned_ms, tmp_path) is expected
+    assert trial._ended_since(planned_ms, tmp_path) == expected
 
 
 def test_the_last_line_is_found_behind_long_ones(tmp_path):

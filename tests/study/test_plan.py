@@ -44,6 +44,15 @@ def test_every_cell_is_a_row_and_hydra_composes_once(base):
     assert composed == [["fixed=1"]]
 
 
+def test_hydra_composes_once_for_every_choice_of_a_group(base):
+    asked, composed = study(base, data=["table", "movie_reviews"], cell=["lstm", "gru", "simple_rnn"])
+    variants = next(asked.rounds())
+    rows_of = [asked._settings(variant) for variant in variants]
+
+    assert composed == [["fixed=1"], ["fixed=1", "data=table"], ["fixed=1", "data=movie_reviews"]]
+    assert [settings.cell for settings in rows_of] == ["lstm", "gru", "simple_rnn"] * 2
+
+
 def test_a_variant_differs_from_the_reference_in_the_keys_it_names_only(base):
     found = rows(base, cell=["lstm", "gru"], depth=[1, 2])
     reference = found[0].trial.settings.model_dump()
@@ -75,11 +84,11 @@ def test_two_names_of_one_trial_are_one_identity_with_the_reason(base):
 
 
 def test_a_cell_that_cannot_run_is_kept_with_its_reason(base, monkeypatch):
-    monkeypatch.setattr(rules.psutil, "virtual_memory", lambda: SimpleNamespace(available=4 * 2**30))
+    monkeypatch.setattr(rules.psutil, "virtual_memory", lambda: SimpleNamespace(total=4 * 2**30))
     found = rows(base, encoding=["embedding", "onehot"], vocab_size=[100, 1_000_000])
 
     assert [row.trial is None for row in found] == [False, False, False, True]
-    assert "MB are free" in found[3].dropped
+    assert "there are 4,096 MB" in found[3].dropped
 
 
 def test_an_impossible_value_is_an_error_not_a_dropped_cell(base):
@@ -122,12 +131,19 @@ def test_the_reference_may_be_another_than_the_first_level(base):
     assert found[0].trial.settings.masking is False
 
 
+def test_a_reference_may_come_with_the_list_on_the_command_line(base):
+    found = rows(base, plan_keys={"reference": {"cell": "gru"}}, cell=["lstm", "gru"])
+
+    assert [(row.label, row.is_reference) for row in found] == [("cell=gru", True), ("cell=lstm", False)]
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
         ({"reference": {"masking": 3}}, r"plan.reference: masking=3 is not among plan.levels \(masking=true,false\); add it there"),
         ({"reference": {"depth": 3}}, r"plan.reference: depth=3 is not among plan.levels \(no levels\)"),
         ({"levels": {"sell": ["lstm", "gru"]}}, "unknown key 'sell': did you mean cell=lstm"),
+        ({"reference": {"cell": "simple_rnn"}}, r"cell=simple_rnn is not among plan.levels \(cell=lstm,gru\)"),
         ({"levels": {"seed": [1, 2]}}, "plan.levels: seed is no toggle; use plan.seeds"),
         ({"levels": {"study": ["a", "b"]}}, "plan.levels: study is no toggle; it has one value for all trials"),
         ({"levels": {"cell": ["lstm"]}}, r"plan.design=leave_one_out: cell has 1 values, \['lstm'\]; this design wants two"),

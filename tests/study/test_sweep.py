@@ -15,7 +15,7 @@ from src import paths
 from src.paths import REPOSITORY
 from src.settings import SettingsError, checked, edited
 from src.study import LaunchFailed, TrialsFailed, plan, sweep
-from src.study.job import STOP
+from src.study.job import STOP, Sweep
 from src.tracking import journal, provenance
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
 from src.training.records import EVALUATION, START, Record
@@ -30,13 +30,14 @@ class Launcher:
     def __call__(self, rows):
         self.launched.append([f"{row.label} {row.seed}" for row in rows])
         for row in rows:
-            if (row.trial.folder.parent / STOP).exists():
+            if self.sweep.why_stopped(row.trial.folder.parent):
                 continue
             self.attempts += 1
             status = self.outcome(row)
             if status == "unseen":
                 raise RuntimeError("a worker died before it began")
             with Journal(row.trial.folder) as book:
+                (row.trial.folder / "trial.log").touch()
                 tags = {"ablation.kind": "trial", "ablation.identity": row.trial.identity, **provenance.tags()}
                 detail = {"attempt": f"{row.trial.identity} {time.time_ns()}", "name": row.label, "tags": tags, "params": {}, "process": ""}
                 book.append(Record(START, 0, detail=detail))
@@ -48,9 +49,10 @@ class Launcher:
                 error = None if status == FINISHED else "no memory"
                 book.append(end(step=1, status=status, error=error, metrics=metrics, tags=tags))
             if status == FAILED and row.trial.settings.fail_fast:
-                (row.trial.folder.parent / STOP).write_text("a trial failed, and fail_fast=true", encoding="utf-8")
+                self.sweep.stop_file(row.trial.folder.parent).write_text("a trial failed, and fail_fast=true", encoding="utf-8")
         if any(self.outcome(row) == "died" for row in rows):
             raise RuntimeError("a worker was killed")
+        return {}
 
 
 @pytest.fixture
@@ -64,7 +66,8 @@ def run(base, launcher, changes=None, **swept):
     study = plan.study({}, swept or {"cell": ["lstm", "gru"], "seed": [0, 1]}, compose=lambda _: edited(base, changes or {}))
     failed = False
     try:
-        sweep.run(study, launch=launcher, workers=1, console=console)
+        launcher.sweep = Sweep(workers=1, planned_ms=round(time.time() * 1_000), parent=0)
+        sweep.run(study, launch=launcher, sweep=launcher.sweep, console=console)
     except TrialsFailed:
         failed = True
     return failed, console.export_text()
@@ -132,7 +135,7 @@ def test_what_a_dead_worker_took_with_it_is_tried_again_alone_and_the_rest_goes_
         def __call__(self, rows):
             before = len(deaths)
             try:
-                super().__call__(rows)
+                return super().__call__(rows)
             finally:
                 if len(deaths) > before:
                     raise RuntimeError("a worker was killed")
@@ -167,7 +170,7 @@ def test_a_rerun_that_fails_is_named_and_the_earlier_result_still_counts(home, t
     failed, text = run(base, Launcher(lambda row: FAILED if row.values["cell"] == "gru" else FINISHED), {"rerun": True})
 
     assert failed
-    assert "cell=gru seed=0: trained again, and not finished; the earlier result still counts" in text
+    assert "cell=gru seed=0: no memory" in text
     assert run(base, Launcher(lambda row: pytest.fail("launched")))[0] is False
 
 
@@ -195,7 +198,7 @@ def test_a_trial_that_another_sweep_is_training_is_waited_for_and_not_taken_for_
                 words = [sys.executable, "-c", WRITER, str(theirs.trial.folder)]
                 others.append(subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.PIPE))
                 assert others[0].stdout.readline() == b"begun\n"
-            super().__call__(mine)
+            return super().__call__(mine)
 
     launcher = Racing()
     failed, text = run(base, launcher)
@@ -203,6 +206,62 @@ def test_a_trial_that_another_sweep_is_training_is_waited_for_and_not_taken_for_
 
     assert not failed and launcher.attempts == 3
     assert "waiting for 1 trials that another process is training" in text and "died" not in text
+
+
+def test_a_worker_that_was_told_to_stop_is_like_one_that_died(base):
+    told = []
+    launcher = Launcher(lambda row: told.append(row) or KILLED if row.seed == 1 and not told else FINISHED)
+    failed, _ = run(base, launcher)
+
+    assert not failed and launcher.launched[1:] == [["cell=lstm 1"]]
+
+
+def test_a_job_that_cannot_even_begin_says_why(base):
+    class Refusing(Launcher):
+        def __call__(self, rows):
+            super().__call__([row for row in rows if row.seed == 0])
+            return {row.trial.identity: "data.path: no such file on this node" for row in rows if row.seed == 1}
+
+    failed, text = run(base, Refusing())
+
+    assert failed and "cell=gru seed=1: data.path: no such file on this node" in text
+
+
+def test_a_file_named_stop_ends_a_study_gently_and_another_sweep_leaves_it_alone(base):
+    class Stopped(Launcher):
+        def __call__(self, rows):
+            super().__call__(rows[:1])
+            (paths.study_folder("s") / STOP).touch()
+            return super().__call__(rows[1:])
+
+    launcher = Stopped()
+    failed, text = run(base, launcher)
+
+    assert failed and launcher.attempts == 1 and "stopped early: there is a file" in text
+    assert run(base, Launcher())[0] is False
+
+
+def test_a_step_that_bites_nothing_is_found_in_a_cumulative_design(base):
+    changes = {"plan.design": "cumulative", "plan.levels": {"units": [4, 8], "masking": [False, True]}}
+    _, text = run(base, Launcher(), changes, seed=[0, 1])
+
+    assert "changed nothing: + masking=true" in text and "changed nothing: + units=8" not in text
+
+
+def test_a_path_that_was_cut_short_is_not_finished_and_keeps_its_rows_when_it_is_typed_again(base):
+    changes = {"plan.design": "path", "plan.levels": {"cell": ["lstm", "gru"], "depth": [1, 2]}}
+
+    class Stopped(Launcher):
+        def __call__(self, rows):
+            super().__call__(rows)
+            (paths.study_folder("s") / STOP).touch()
+            return {}
+
+    assert run(base, Stopped(), changes, seed=[0])[0] is True
+    assert run(base, Launcher(), changes, seed=[0])[0] is False
+    run(base, Launcher(), {**changes, "rerun": True, "fail_fast": True}, seed=[0])
+    (record,) = json.loads((paths.study_folder("s") / "plan.json").read_text(encoding="utf-8"))
+    assert len(record["rows"]) == 4 and len(record["commands"]) <= 3
 
 
 def test_a_killed_trial_is_launched_again_without_asking(base):
@@ -248,7 +307,7 @@ def test_a_stopped_path_does_not_go_on_to_its_next_round(base):
 
 def test_variants_that_changed_nothing_are_found_out(base):
     _, text = run(base, Launcher(), cell=["lstm", "gru"], seed=[0, 1])
-    assert "changed nothing: cell=gru: trained weights equal the reference's bit for bit, seed for seed" in text
+    assert "changed nothing: cell=gru: the trained weights are the same without it, bit for bit, seed for seed" in text
 
     _, text = run(base, Launcher(), units=[4, 8], seed=[0, 1])
     assert "changed nothing" not in text
@@ -275,10 +334,10 @@ def test_the_same_plan_typed_again_is_kept_once_with_both_times(base):
 
 def test_trials_of_other_code_are_named_in_the_plan(base, monkeypatch):
     run(base, Launcher())
-    monkeypatch.setattr(provenance, "tags", lambda: {"ablation.git_commit": "f" * 40})
+    monkeypatch.setattr(provenance, "tags", lambda: {"ablation.git_commit": "f" * 40, "ablation.git_dirty": "false"})
     _, text = run(base, Launcher())
 
-    assert "were trained by other code than this (ffffffffff)" in text
+    assert "were trained by code that is not surely this (ffffffffff)" in text
 
 
 def test_when_the_budget_is_over_no_further_trial_begins_and_the_rest_is_named(base):
@@ -287,6 +346,7 @@ def test_when_the_budget_is_over_no_further_trial_begins_and_the_rest_is_named(b
             for row in rows:
                 super().__call__([row])
                 time.sleep(1.5)
+            return {}
 
     launcher = Slow()
     failed, text = run(base, launcher, {"plan.budget_minutes": 1 / 60})
