@@ -297,8 +297,19 @@ def test_a_path_goes_where_validation_gains_most(base):
     assert again.launched == []
 
 
+def test_a_path_does_not_take_a_flip_of_which_a_seed_failed(base):
+    changes = {"plan.design": "path", "plan.levels": {"cell": ["lstm", "gru"], "depth": [1, 2], "masking": [True, False]}}
+    launcher = Launcher(
+        lambda row: FAILED if row.label == "cell=gru" and row.seed == 1 else FINISHED,
+        lambda row: 0.99 if row.values["cell"] == "gru" else 0.5,
+    )
+    run(base, launcher, changes, seed=[0, 1])
+
+    assert launcher.launched[2] == [f"{label} {seed}" for seed in (0, 1) for label in ("cell=gru depth=2", "depth=2 masking=false")]
+
+
 def test_a_stopped_path_does_not_go_on_to_its_next_round(base):
-    changes = {"plan.design": "path", "plan.levels": {"cell": ["lstm", "gru"], "depth": [1, 2]}, "fail_fast": True}
+    changes = {"plan.design": "path", "plan.levels": {"depth": [1, 2], "cell": ["lstm", "gru"]}, "fail_fast": True}
     launcher = Launcher(lambda row: FAILED if row.values["cell"] == "gru" else FINISHED)
     failed, _ = run(base, launcher, changes, seed=[0])
 
