@@ -41,14 +41,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except TrialsFailed:
         return 1
-    except (LaunchFailed, OSError) as error:
+    except Exception as error:
+        if command_line.is_from_composing(error):
+            print(f"error: {command_line.explain(error)}", file=sys.stderr)
+            return 2
+        if not isinstance(error, LaunchFailed | OSError):
+            raise
         print(f"error: {error}. What was recorded is kept; type the same command again to go on", file=sys.stderr)
         return 1
-    except Exception as error:
-        if not command_line.is_from_composing(error):
-            raise
-        print(f"error: {command_line.explain(error)}", file=sys.stderr)
-        return 2
     return 0
 
 

