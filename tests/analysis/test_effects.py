@@ -148,7 +148,7 @@ def test_steps_to_a_target_are_known_for_any_threshold():
     rows = pd.DataFrame({"run_id": ["a", "b", None]})
     validation = pd.DataFrame({"run_id": ["a", "a", "a", "b"], "step": [30, 20, 10, 10], "value": [0.9, 0.8, 0.6, 0.6]})
 
-    assert effects.steps_to(rows, validation, threshold=0.7).tolist()[0] == 20
+    assert [effects.steps_to(rows, validation, threshold=limit).tolist()[0] for limit in (0.7, 0.8, 0.81)] == [20, 20, 30]
     assert effects.steps_to(rows, validation, threshold=0.7).isna().tolist() == [False, True, True]
 
 
