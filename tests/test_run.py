@@ -237,13 +237,11 @@ def test_a_diverging_trial_is_failed_with_its_step_and_keeps_what_it_recorded(ho
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 130), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_stopped_trial_is_killed_and_loses_nothing(home, tiny, capsys, sent, code):
-    process = subprocess.Popen(
-        command(*tiny, "epochs=2000"),
-        cwd=REPOSITORY,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell that runs us in the background has it ignored
-    )
+    # A shell that runs us in the background has SIGINT ignored, and children inherit that.
+    program = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "runpy.run_module('src.run', run_name='__main__', alter_sys=True)"
+    words = [sys.executable, "-c", program, *tiny, "epochs=2000"]
+    process = subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     steps = 0
     for _ in range(600):
         books = list((home / "outputs" / "adhoc").glob(f"*/{journal.FILE}"))
