@@ -19,6 +19,7 @@ study: $(READY) ## trains the four classifiers of the README
 gallery: $(READY) ## the tables and figures of the README and of experiments/README.md, from the studies that were run
 	$(BIN)/python -m analysis figure masking_by_cell --out experiments/results/masking_by_cell
 	$(BIN)/python -m analysis figure masking_by_cell_unbucketed --out experiments/results/masking_by_cell_unbucketed
+	$(BIN)/python -m analysis table leave_one_out --out experiments/results/leave_one_out
 
 test: $(READY) ## runs all tests
 	$(BIN)/python -m pytest
