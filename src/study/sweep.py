@@ -65,6 +65,7 @@ class _Command:
         self._refused: dict[str, str] = {}
 
     def run(self) -> None:
+        """Does what the module's `run` says."""
         rounds = self._study.rounds()
         rows = self._study.rows(next(rounds))
         if not any(row.trial for row in rows):
