@@ -23,7 +23,7 @@ from tests.test_run import command, trials
 
 pytestmark = [pytest.mark.training, pytest.mark.slow, pytest.mark.timeout(900)]
 
-WIDE = ["units=64", "embedding_dim=64", "batch_size=64", "epochs=10"]  # wide enough for TensorFlow to divide the work among threads
+WIDE = ["units=64", "embedding_dim=64", "batch_size=64", "epochs=4"]  # wide enough for TensorFlow to divide the work among threads
 TWO = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 
 
@@ -69,17 +69,6 @@ def alone(tmp_path_factory):
     return folder / "home", sweep
 
 
-def test_two_workers_give_the_same_numbers_as_one_process_bit_for_bit(alone, home):
-    code, out = finish(start(home, *alone[1], *TWO), home)
-
-    assert code == 0, out
-    assert results(home) == results(alone[0])
-    assert len(results(home)) == 12
-    tags = [one.data.tags for one in trials()[1]]
-    assert {tag["ablation.workers"] for tag in tags} == {"2"} and {tag["ablation.threads"] for tag in tags} == {"1"}
-    assert "12/12 done, 0 running, 0 failed" in out and "best validation accuracy" in out
-
-
 def running(home, study="adhoc"):
     """Process ids of the trials that are under way, with the steps they have done."""
     found = {}
@@ -107,7 +96,7 @@ def test_a_killed_worker_is_noticed_and_its_trials_are_trained_again(alone, home
     assert statuses.count("FINISHED") == 4 and set(statuses) == {"FINISHED", "KILLED"}
 
 
-def test_chaos_ends_as_an_undisturbed_sweep_does(alone, home):
+def test_chaos_on_two_workers_ends_as_an_undisturbed_sweep_of_one_does_bit_for_bit(alone, home):
     """Kills the driver or a worker at random moments and types the same command again; `CHAOS_KILLS=10` for the long form."""
     rng, process, hits = random.Random(os.environ.get("CHAOS_SEED", "1")), None, 0
     while hits < int(os.environ.get("CHAOS_KILLS", "3")):
@@ -132,6 +121,7 @@ def test_chaos_ends_as_an_undisturbed_sweep_does(alone, home):
     assert results(home) == results(alone[0])
     client, runs = trials()
     finished = [one.data.tags["ablation.identity"] for one in runs if one.info.status == "FINISHED"]
+    assert {one.data.tags["ablation.workers"] for one in runs} == {"2"} and {one.data.tags["ablation.threads"] for one in runs} == {"1"}
     assert sorted(finished) == sorted(results(home)) and not [one for one in runs if one.info.status == "RUNNING"]
     for one in runs:
         steps = [point.step for point in client.get_metric_history(one.info.run_id, "train/loss")]
