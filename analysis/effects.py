@@ -199,6 +199,8 @@ def _verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float | None) ->
 
 def _is_equivalent(change: float, spread: float, n: int, margin: float | None) -> bool:
     """Two one-sided t tests at 5 %: the 90 % interval lies within the margin (Schuirmann 1987)."""
+    if change == 0 and spread == 0:
+        return True
     if margin is None or math.isnan(change) or n < 2:
         return False
     half = float(stats.t.ppf(1 - LEVEL, n - 1)) * spread / math.sqrt(n)
@@ -212,7 +214,7 @@ def _further_seeds(row: Mapping[Hashable, Any], margin: float | None) -> float:
     that others must keep.
     """
     change, spread, n = row["change"], row["spread"], row["n"]
-    if math.isnan(change) or math.isnan(spread):
+    if math.isnan(change) or math.isnan(spread) or spread == 0:
         return math.nan
     for total in range(n + 1, MAX_SEEDS):
         p = float(2 * stats.t.sf(abs(change) / (spread / math.sqrt(total)), total - 1)) * row["comparisons"]

@@ -58,7 +58,7 @@ def _sync(study: str, uri: str | None) -> int:
     for where, count in sent.items():
         if plan.is_file():
             store_of(where).attach(plan, tags={})
-        store_of(where).close_study(_status(study))
+        store_of(where).end_study_if_running(_status(study))
         print(f"{study}: {count:,} records sent to {where}")
     if closed:
         print(f"{study}: {closed} trials whose process was killed are marked KILLED")
@@ -70,7 +70,10 @@ def _status(study: str) -> str:
     folders = journal.folders(paths.study_folder(study))
     if any(journal.is_being_written(trial) for trial in folders):
         return "RUNNING"
-    ended = {journal.status(journal.last_attempt(trial, kinds=(START, END))) for trial in folders}
+    try:
+        ended = {journal.status(journal.last_attempt(trial, kinds=(START, END))) for trial in folders}
+    except journal.JournalError:  # it was said already
+        return journal.FAILED
     return journal.FINISHED if ended == {journal.FINISHED} else journal.FAILED
 
 

@@ -47,6 +47,8 @@ def test_help_names_every_key_with_what_is_allowed(capsys):
         (["data={a:1}"], "unknown key 'data'"),
         (["task=null"], "task, data, tracking are chosen by name"),
         (["hydra/launcher=foo"], "hydra/launcher: got 'foo'; allowed: basic"),
+        (["++seed=7"], "++seed=7: write it without the ++"),
+        (["units=range(5,1)"], "units=range(5,1): this is an empty list"),
         (["hydra.foo=1"], "Hydra has no key 'hydra.foo' to change"),
         (["cell=["], "'cell=[' cannot be read as KEY=VALUE"),
         (["foo"], "'foo' cannot be read as KEY=VALUE"),

@@ -53,10 +53,14 @@ class StudySweeper(Sweeper):
             key = override.get_key_element()
             if "${" in str(override.input_line):
                 raise SettingsError(f"{override.input_line}: a study varies plain values; write the value instead of ${{…}}")
+            if str(override.input_line).startswith("++") and key.lstrip("+").split(".")[0] in Settings.model_fields:
+                raise SettingsError(f"{override.input_line}: write it without the ++; a study takes {key.lstrip('+')}=…")
             fixed.pop(key, None)
             swept.pop(key, None)
             if override.is_sweep_override():
                 swept[key] = [parser.parse_override(text).value() for text in _texts(override)]
+                if not swept[key]:
+                    raise SettingsError(f"{override.input_line}: this is an empty list; write {key}=a,b or {key}='range(0,8)'")
                 if any(isinstance(value, list | dict) for value in swept[key]):
                     raise SettingsError(f"{override.input_line}: a toggle takes plain values, such as {key}=a,b")
             else:

@@ -52,10 +52,10 @@ def _recorded(studies: Sequence[Path]) -> list[tuple[Settings, float]]:
     for folder in (trial for study in studies for trial in journal.folders(study)):
         if len(found) == MAX_READ:
             break
-        last = journal.last(folder)
-        if last is None or "time/batch_ms_median" not in last.metrics:
-            continue
         try:
+            last = journal.last(folder)
+            if last is None or "time/batch_ms_median" not in last.metrics:
+                continue
             settings = checked(json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
         except (OSError, ValueError):  # of another version, or gone: one estimate less
             continue

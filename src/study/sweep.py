@@ -74,9 +74,9 @@ class _Command:
             self._say(self._plan_text(rows, self._known_without_a_trace()))
             return
         with terminable():
-            self._connect()
             status = KILLED
             try:
+                self._connect()
                 is_whole = self._all_rounds(rounds, rows)
                 known = self._outcomes()
                 unfinished = self._unfinished(known)

@@ -135,8 +135,8 @@ def entries(folder: Path, *, offset: int = 0, kinds: Sequence[str] | None = None
             offset += len(line)
             if starts is not None and not line.startswith(starts):
                 continue
-            values = json.loads(line)
-            yield Entry(Record(values["kind"], values["step"], values["metrics"], values["detail"]), values["time_ms"], offset)
+            values = _values(line, path)
+            yield Entry(_record(values), values["time_ms"], offset)
 
 
 def last(folder: Path) -> Record | None:
@@ -148,8 +148,7 @@ def last(folder: Path) -> Record | None:
             file.seek(max(0, size - length))
             lines = file.read(length).split(b"\n")[:-1]
             if len(lines) > 1 or (lines and length >= size):
-                values = json.loads(lines[-1])
-                return Record(values["kind"], values["step"], values["metrics"], values["detail"])
+                return _record(_values(lines[-1], path))
             if length >= size:
                 return None
             length *= 8
@@ -205,6 +204,20 @@ def end(*, step: int, status: str, error: str | None = None, metrics: dict[str, 
 def is_sent(entry: Entry) -> bool:
     """Returns whether trackers get this record: of the steps only every n-th, as its detail says; everything else always."""
     return entry.record.kind != STEP or bool(entry.record.detail["is_sent"])
+
+
+def _values(line: bytes, path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+        if {"kind", "time_ms", "step", "metrics", "detail"} <= values.keys():
+            return dict(values)
+    except (ValueError, AttributeError):
+        pass
+    raise JournalError(f"{path}: this line is no record: {line[:40]!r}. Remove it, or move the folder away to train the trial again")
+
+
+def _record(values: dict[str, Any]) -> Record:
+    return Record(values["kind"], values["step"], values["metrics"], values["detail"])
 
 
 def _lock(folder: Path) -> FileLock:

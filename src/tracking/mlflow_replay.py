@@ -97,6 +97,11 @@ class Store:
         """Ends the study run; the next run of the study opens it again."""
         self.client.set_terminated(self.study_run_id, status=status)
 
+    def end_study_if_running(self, status: str) -> None:
+        """Ends the study run where the process that opened it did not: what a sweep has said of it stays."""
+        if self.client.get_run(self.study_run_id).info.status == "RUNNING":
+            self.close_study(status)
+
     def replay(self, folder: Path) -> int:
         """Sends what a trial's journal has and the store has not; returns how many records that were."""
         if not (folder / journal.FILE).is_file():

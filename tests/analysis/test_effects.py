@@ -98,6 +98,10 @@ def test_without_a_reference_there_is_nothing_to_compare_with():
     assert found.loc["a", "verdict"] == "nothing to compare with"
 
 
+def test_what_does_not_differ_at_all_is_no_difference_whatever_the_margin():
+    assert paired(frame(reference=BASE, a=BASE), margin=None).loc["a", "verdict"] == "no difference"
+
+
 def test_without_a_margin_nothing_is_called_no_difference():
     found = paired(frame(reference=BASE, same=NOTHING), margin=None)
     assert found.loc["same", "verdict"] in ("cannot tell", "helps", "hurts")

@@ -89,6 +89,17 @@ def test_the_last_line_is_found_behind_long_ones(tmp_path):
             assert journal.last(tmp_path) == Record("step", length + 1)
 
 
+@pytest.mark.parametrize("line", [b"garbage\n", b"{}\n", b"[1]\n", b"\xff\xfe\n"])
+def test_a_line_that_is_no_record_is_named_with_its_file(tmp_path, line):
+    ended(tmp_path, FINISHED)
+    with (tmp_path / journal.FILE).open("ab") as file:
+        file.write(line)
+
+    for read in (journal.last, journal.last_attempt):
+        with pytest.raises(journal.JournalError, match=r"journal\.jsonl: this line is no record"):
+            read(tmp_path)
+
+
 def test_kinds_that_are_not_asked_for_are_skipped(tmp_path):
     ended(tmp_path, FINISHED)
     assert [entry.record.kind for entry in journal.entries(tmp_path, kinds=("end",))] == ["end"]
