@@ -49,6 +49,7 @@ def results(home, study="adhoc"):
             {key: value for key, value in one.metrics.items() if not key.startswith(("time/", "memory/"))},
         )
         for name, one in found.items()
+        if one is not None
     }
 
 

@@ -51,6 +51,7 @@ class Store:
         self.uri = uri or paths.default_tracking_uri()
         self.study = study
         with _creation_lock():
+            _create_whole(self.uri)
             self.client = MlflowClient(self.uri)
             if not is_new and self.client.get_experiment_by_name(study) is None:
                 raise LookupError(f"it has no study {study!r} yet")
@@ -214,6 +215,21 @@ def _grouped(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
             group = []
     if group:
         yield group
+
+
+def _create_whole(uri: str) -> None:
+    """Makes a missing SQLite database beside its place and moves it there: a process killed in its migrations would leave a ruin."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or path.exists():
+        return
+    from mlflow.tracking import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"new-{path.name}")
+    for old in (beside, beside.with_name(f"{beside.name}-journal")):
+        old.unlink(missing_ok=True)
+    MlflowClient(f"sqlite:///{beside}").search_experiments(max_results=1)  # the first question creates the tables
+    os.replace(beside, path)
 
 
 def _creation_lock() -> FileLock:

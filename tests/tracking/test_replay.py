@@ -136,6 +136,15 @@ def test_an_end_without_a_start_does_not_touch_the_attempt_before(trial):
     assert [run.info.status for run in runs(store)] == ["FINISHED"]
 
 
+def test_a_database_whose_creation_was_killed_is_made_anew(trial, home):
+    (home / "new-mlflow.db").write_bytes(b"half of it")
+    write(trial, start(), step(1), finish(1))
+    store = Store(None, "s")
+    store.replay(trial)
+
+    assert len(runs(store)) == 1 and (home / "mlflow.db").is_file() and not (home / "new-mlflow.db").exists()
+
+
 def test_a_database_that_was_deleted_gets_everything_again(trial, home):
     write(trial, start(), step(1), finish(1))
     Store(None, "s").replay(trial)
