@@ -16,6 +16,8 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from src.settings import as_typed
+
 LEVEL = 0.05
 LOWER_IS_BETTER = ("train/loss", "val/loss", "test/loss", "time/batch", "time/epoch", "time/train", "time/trace", "steps_to", "memory/")
 MAX_SEEDS = 1_000
@@ -224,8 +226,6 @@ def _further_seeds(row: Mapping[Hashable, Any], margin: float | None) -> float:
 
 
 def _typed(value: Any) -> str:
-    from src.settings import as_typed
-
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "null"
     return as_typed(bool(value) if isinstance(value, np.bool_) else value)

@@ -44,6 +44,15 @@ def test_tables_are_those_that_a_command_wrote(name):
     assert f"experiments/results/{name}/curves.png" in README or name == "masking_by_cell"
 
 
+def test_the_answers_quote_the_table_that_a_command_wrote():
+    index = (REPOSITORY / "experiments" / "README.md").read_text(encoding="utf-8")
+    table = (REPOSITORY / "experiments" / "results" / "leave_one_out" / "effects.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"[−+]\d\.\d{3} \[[−+]\d\.\d{3}, [−+]\d\.\d{3}\]", index)
+
+    assert table.strip() in index and len(quoted) == 3
+    assert [change for change in quoted if change.replace("−", "-") not in table] == []
+
+
 def test_links_to_files_lead_somewhere():
     links = re.findall(r"\]\(([^)#:]+)\)", README)
 

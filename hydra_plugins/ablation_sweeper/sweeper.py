@@ -81,6 +81,8 @@ class StudySweeper(Sweeper):
 
         What became of those that began, their journals say.
         """
+        from src.study.plan import quoted
+
         trials = [(row, row.trial) for row in rows if row.trial]
         folder = str(paths.study_folder(trials[0][1].settings.study))
         with open_dict(self._config):
@@ -89,7 +91,7 @@ class StudySweeper(Sweeper):
             hydra_context=self._context, task_function=self._task_function, config=self._config
         )
         known = self._sweep.as_environment()
-        shared = [f"hydra.sweep.dir={_quoted(folder)}", *(f"+hydra.job.env_set.{name}={_quoted(value)}" for name, value in known.items())]
+        shared = [f"hydra.sweep.dir={quoted(folder)}", *(f"+hydra.job.env_set.{name}={quoted(value)}" for name, value in known.items())]
         overrides = [[*row.overrides, *shared, f"hydra.sweep.subdir={trial.identity}"] for row, trial in trials]
         returned = launcher.launch(overrides, initial_job_idx=0)
         return {
@@ -97,11 +99,6 @@ class StudySweeper(Sweeper):
             for (_, trial), one in zip(trials, returned, strict=True)
             if one.status == JobStatus.FAILED
         }
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 def _texts(override: Override) -> list[str]:

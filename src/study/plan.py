@@ -157,8 +157,13 @@ def override(key: str, value: Any) -> str:
     """Returns a key with its plain value as Hydra's grammar wants it: `cell=gru`, `data.path='a b.csv'`."""
     if not isinstance(value, str) or PLAIN_WORD.fullmatch(value):
         return f"{key}={as_typed(value)}"
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}='{escaped}'"
+    return f"{key}={quoted(value)}"
+
+
+def quoted(text: str) -> str:
+    """Returns a text between quotes as Hydra's grammar wants it: a backslash counts as one, unless a quote follows."""
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text)
+    return f"'{escaped}'"
 
 
 def as_record(asked: Study, rows: Sequence[Row], *, command: str, time: str) -> dict[str, Any]:

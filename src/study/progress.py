@@ -27,7 +27,7 @@ class StudyProgress:
     def __init__(self, rows: Sequence[Row], *, workers: int, budget_s: float | None, stop: Path, console: Console) -> None:
         """Takes one row a trial, how many run side by side, and the file that ends the study when its time is over."""
         self._folders = {row.trial.folder: f"{row.label} seed={row.seed}" for row in rows if row.trial}
-        self._old = {folder: _attempt(folder) for folder in self._folders}
+        self._old = {folder: outcome.attempt(folder) for folder in self._folders}
         self._workers, self._budget_s, self._stop, self._console = workers, budget_s, stop, console
         self._over: dict[Path, Outcome] = {}
         self._is_over = threading.Event()
@@ -87,8 +87,3 @@ class StudyProgress:
     def _say(self, text: str) -> None:
         self._said = time.monotonic()
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _attempt(folder: Path) -> str | None:
-    found = outcome.of_journal(folder)
-    return found.attempt if found else None

@@ -56,7 +56,7 @@ def plan_text(
         lines.append(f"  {_counted(failed, 'trial')} failed before; retry_failed=true trains {'it' if failed == 1 else 'them'} again.")
     if todo:
         lines.append(f"  to train: {len(todo)}, {_duration(seconds, workers)}")
-    if design == "path" and len(rows) == len(study.seeds):
+    if design == "path" and all(row.is_reference for row in rows):
         most = 1 + len(study.levels) * (len(study.levels) + 1) // 2
         lines.append(f"  further rounds follow their results: at most {most * len(study.seeds)} trials in all")
     changes = [f"  dropped: {row.label}: {row.dropped}" for row in rows if row.dropped]

@@ -43,12 +43,12 @@ def train(rows: Sequence[Row], *, launch: Launch, say: Say) -> dict[str, str]:
     """
     left, stalls, refused = list(rows), 0, dict[str, str]()
     while left:
-        before = {row: _attempt(row) for row in left}
+        before = {row: outcome.attempt(_folder(row)) for row in left}
         error = _launched(launch, left, refused)
         if error is not None:
             journal.wait_for_writers([_folder(row) for row in left], seconds=GRACE_S)
         busy = [row for row in left if journal.is_being_written(_folder(row))]
-        begun = [row for row in left if row not in busy and _attempt(row) != before[row]]
+        begun = [row for row in left if row not in busy and outcome.attempt(_folder(row)) != before[row]]
         died = [row for row in begun if _status(row) in (None, KILLED)]
         if error is None and not died:
             left = _waited_for(busy, say)
@@ -93,11 +93,6 @@ def _waited_for(busy: Sequence[Row], say: Say) -> list[Row]:
             time.sleep(POLL_S)
         journal.close_if_dead(_folder(row))
     return [row for row in busy if _status(row) in (None, KILLED)]
-
-
-def _attempt(row: Row) -> str | None:
-    found = outcome.of_journal(_folder(row))
-    return found.attempt if found else None
 
 
 def _status(row: Row) -> str | None:

@@ -220,7 +220,7 @@ def _grouped(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
 def _create_whole(uri: str) -> None:
     """Makes a missing SQLite database beside its place and moves it there: a process killed in its migrations would leave a ruin."""
     path = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or path.exists():
+    if not uri.startswith("sqlite:///") or "?" in uri or path.name == ":memory:" or path.exists():
         return
     from mlflow.tracking import MlflowClient
 

@@ -32,14 +32,20 @@ class Outcome:
     run_id: str | None = None
 
 
+def attempt(folder: Path) -> str | None:
+    """Returns the id of a trial's latest attempt, or None before the first."""
+    found = of_journal(folder)
+    return found.attempt if found else None
+
+
 def of_journal(folder: Path) -> Outcome | None:
     """Returns what the journal in a trial's folder says; None if it has no attempt."""
-    attempt = journal.last_attempt(folder, kinds=(START, EVALUATION, END))
-    if not attempt:
+    lines = journal.last_attempt(folder, kinds=(START, EVALUATION, END))
+    if not lines:
         return None
-    start, last = attempt[0].record, attempt[-1].record
-    accuracies = [entry.record.metrics["val/accuracy"] for entry in attempt if entry.record.kind == EVALUATION]
-    status = journal.status(attempt)
+    start, last = lines[0].record, lines[-1].record
+    accuracies = [entry.record.metrics["val/accuracy"] for entry in lines if entry.record.kind == EVALUATION]
+    status = journal.status(lines)
     is_over = status is not None
     return Outcome(
         attempt=start.detail["attempt"],

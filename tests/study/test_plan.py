@@ -180,6 +180,9 @@ def test_labels_say_what_a_variant_is_against_the_reference(base, design, labels
         ("1e5", "k='1e5'"),
         ("a b.csv", "k='a b.csv'"),
         ("it's", r"k='it\'s'"),
+        ("a\\b.csv", r"k='a\b.csv'"),
+        ("end\\", r"k='end\\'"),
+        ("q\\'uote", r"k='q\\\'uote'"),
     ],
 )
 def test_values_are_written_so_that_hydra_reads_them_back(value, text):
