@@ -13,6 +13,7 @@ import typer
 from analysis import load, tables
 from src import paths
 from src.settings import as_typed
+from src.training.records import steps_to
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Tables and figures of tracked studies.", pretty_exceptions_enable=False)
 Study = Annotated[str, typer.Argument(help="name of a study")]
@@ -70,7 +71,7 @@ def table(study: Study, toggle: Toggle = None, metric: Metric = None, margin: Ma
     if name in ("steps_to", "val/accuracy") and "run_id" in rows:
         validation = load.steps(rows.dropna(subset="run_id"), "val/accuracy", uri=store)
         if name == "steps_to":
-            name = f"steps_to/val_accuracy_{asked['threshold']:g}"
+            name = steps_to(asked["threshold"])
             rows[name] = effects.steps_to(rows, validation, threshold=asked["threshold"])
         else:  # of the best epoch, whose weights are tested; the store's own value is the last epoch's
             rows[name] = rows["run_id"].map(validation.groupby("run_id")["value"].max())

@@ -29,7 +29,7 @@ from src.tasks import TASKS
 from src.tracking import provenance
 from src.tracking.follow import Follower
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, JournalBusy, JournalError, end, last_attempt, status
-from src.training.records import END, EVALUATION, START, STEP, Record
+from src.training.records import END, EVALUATION, START, STEP, Record, steps_to
 
 if TYPE_CHECKING:
     import keras
@@ -259,8 +259,7 @@ def _final_metrics(
     metrics |= {"model/parameters": float(model.count_params()), "memory/peak_mb": clock.peak_memory_mb()}
     reached = [step for step, accuracy in validations if accuracy >= settings.plan.threshold]
     if reached:
-        threshold = settings.plan.threshold
-        metrics[f"steps_to/val_accuracy_{max(f'{threshold:.2f}', f'{threshold:g}', key=len)}"] = float(reached[0])
+        metrics[steps_to(settings.plan.threshold)] = float(reached[0])
     return metrics
 
 

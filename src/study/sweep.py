@@ -245,7 +245,7 @@ class _Command:
         path = self._folder / PLAN
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+            earlier = self._earlier_plans(path)
             same = [old for old in earlier if plan.is_continued_by(old, record)]
             for old in same:
                 earlier.remove(old)
@@ -255,6 +255,21 @@ class _Command:
             _write(path, [*earlier, record])
         tags = {"ablation.command": command, "ablation.rows": str(len(self._rows)), "ablation.design": self._study.plan.design}
         self._asked(lambda store: store.attach(path, tags=tags), otherwise=None)
+
+    def _earlier_plans(self, path: Path) -> list[Any]:
+        """Returns the study's plans so far; a file that is none is kept beside, and the plans begin anew."""
+        if not path.is_file():
+            return []
+        try:
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(earlier, list) and all(isinstance(old, dict) and {"rows", "commands"} <= old.keys() for old in earlier):
+                return earlier
+        except ValueError:
+            pass
+        broken = path.with_suffix(".broken.json")
+        os.replace(path, broken)
+        self._say(f"warning: {path} is no plan; it is kept as {broken.name}, and the plans begin anew")
+        return []
 
     def _show(self, known: Mapping[str, Outcome], unfinished: Sequence[Row]) -> None:
         unchanged = table.changed_nothing(self._study, self._rows, known)

@@ -8,6 +8,11 @@ from typing import Any
 START, STEP, EVALUATION, HISTOGRAMS, END = "start", "step", "evaluation", "histograms", "end"
 
 
+def steps_to(threshold: float) -> str:
+    """Returns the name of the metric that says when validation accuracy reached a threshold: `steps_to/val_accuracy_0.80`."""
+    return f"steps_to/val_accuracy_{max(f'{threshold:.2f}', f'{threshold:g}', key=len)}"
+
+
 @dataclass(frozen=True)
 class Record:
     """One thing that happened.

@@ -343,6 +343,19 @@ def test_the_same_plan_typed_again_is_kept_once_with_both_times(base):
     assert [len(one["commands"]) for one in record] == [2, 1]
 
 
+@pytest.mark.parametrize("content", ["{", "", "null", "[1]", "[{}]"])
+def test_a_plan_that_cannot_be_read_is_kept_and_begun_anew(base, content):
+    run(base, Launcher())
+    path = paths.study_folder("s") / "plan.json"
+    path.write_text(content, encoding="utf-8")
+
+    failed, text = run(base, Launcher())
+
+    assert not failed and "is no plan; it is kept as plan.broken.json" in text
+    assert path.with_suffix(".broken.json").read_text(encoding="utf-8") == content
+    assert len(json.loads(path.read_text(encoding="utf-8"))) == 1
+
+
 def test_trials_of_other_code_are_named_in_the_plan(base, monkeypatch):
     run(base, Launcher())
     monkeypatch.setattr(provenance, "tags", lambda: {"ablation.git_commit": "f" * 40, "ablation.git_dirty": "false"})
