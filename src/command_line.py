@@ -68,6 +68,8 @@ def explain(error: Exception) -> str:
     if "'experiments'" in text:
         return "a study file is added, not set: write +experiments=NAME"
     unknown = re.search(r"(?:Could not override|Key|Could not delete from config\.) '([^']+)'", text)
+    if unknown and unknown[1] == "hydra.launcher.n_jobs":
+        return "hydra.launcher.n_jobs is a setting of joblib: add hydra/launcher=joblib"
     if unknown and unknown[1].startswith("hydra."):
         return f"Hydra has no key {unknown[1]!r} to change; `python -m src.run --cfg hydra` shows those it has, +{unknown[1]}=… adds one"
     return str(unknown_key(unknown[1])) if unknown else first_line(error)

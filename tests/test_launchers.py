@@ -6,6 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from hydra_plugins.ablation_sweeper import launchers
+from src.settings import SettingsError
 
 JOBLIB = {"_target_": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher", "n_jobs": -1, "batch_size": "auto"}
 RAY = {"_target_": "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher", "ray": {"init": {"address": None}, "remote": {}}}
@@ -40,3 +41,22 @@ def test_ray_takes_a_core_a_trial_and_what_the_user_set_stays():
     assert (remote.remote.num_cpus, remote.remote.num_gpus, remote.remote.max_calls, remote.remote.max_retries) == (1, 1, 1, 0)
     assert remote.init.address == "auto" and remote.init.include_dashboard is False
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (None, "hydra.launcher: got null; a launcher is chosen by its name. Try hydra/launcher=basic"),
+        ("joblib", "hydra.launcher: got joblib; a launcher is chosen by its name"),
+        ({"n_jobs": 2}, "hydra.launcher: got {'n_jobs': 2}; a launcher is chosen by its name"),
+        ({**JOBLIB, "n_jobs": 0}, "hydra.launcher.n_jobs: got 0; allowed: a number of workers from 1, or -1 for all cores"),
+        ({**RAY, "ray": {"init": {}, "remote": {"num_cpus": 0}}}, "hydra.launcher.ray.remote.num_cpus: got 0; allowed: a number above 0"),
+        ({**RAY, "ray": {"init": {}, "remote": {"num_cpus": "x"}}}, "hydra.launcher.ray.remote.num_cpus: got x"),
+        ({**RAY, "ray": {"init": {"num_cpus": 0}, "remote": {}}}, "hydra.launcher.ray.init.num_cpus: got 0"),
+    ],
+)
+def test_a_launcher_that_cannot_train_is_refused(values, message):
+    with pytest.raises(SettingsError) as caught:
+        launchers.configured(OmegaConf.create({"launcher": values}).launcher)
+
+    assert message in str(caught.value)

@@ -7,6 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.settings import SettingsError, as_typed
+
 JOBLIB: dict[str, Any] = {
     "batch_size": 1,  # a worker takes the next trial when it is free
     "pre_dispatch": "n_jobs",  # what waits stays with the driver, and ends with it
@@ -29,13 +31,25 @@ RAY: dict[str, Any] = {
 }
 
 
-def configured(launcher: DictConfig) -> DictConfig:
-    """Returns a launcher's configuration with what a sweep wants; what the user set for Ray stays."""
+def configured(launcher: Any) -> DictConfig:
+    """Returns a launcher's configuration with what a sweep wants; what the user set for Ray stays.
+
+    Raises:
+      SettingsError: it is no launcher, or has nobody to train.
+    """
+    if not isinstance(launcher, DictConfig) or "_target_" not in launcher:
+        raise SettingsError(f"hydra.launcher: got {as_typed(launcher)}; a launcher is chosen by its name. Try hydra/launcher=basic")
     if is_joblib(launcher):
+        if launcher.n_jobs == 0:
+            raise SettingsError("hydra.launcher.n_jobs: got 0; allowed: a number of workers from 1, or -1 for all cores")
         return OmegaConf.merge(launcher, JOBLIB)  # type: ignore[return-value]
     if "RayLauncher" in launcher._target_:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        return OmegaConf.merge(RAY, OmegaConf.to_container(launcher))  # type: ignore[return-value]
+        merged = OmegaConf.merge(RAY, OmegaConf.to_container(launcher))
+        _refuse_no_cores("hydra.launcher.ray.remote.num_cpus", merged.ray.remote.num_cpus)
+        if merged.ray.init.get("num_cpus") is not None:  # null: Ray counts them
+            _refuse_no_cores("hydra.launcher.ray.init.num_cpus", merged.ray.init.num_cpus)
+        return merged  # type: ignore[return-value]
     return launcher
 
 
@@ -54,3 +68,8 @@ def workers(launcher: DictConfig) -> int:
         cores = launcher.ray.init.get("num_cpus") or os.cpu_count() or 1
         return max(1, int(cores // launcher.ray.remote.num_cpus))
     return 1  # Slurm gives every trial its own cores
+
+
+def _refuse_no_cores(key: str, got: Any) -> None:
+    if not isinstance(got, int | float) or got <= 0:
+        raise SettingsError(f"{key}: got {as_typed(got)}; allowed: a number above 0. Try {key}=1")
