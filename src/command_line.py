@@ -21,6 +21,7 @@ Trains recurrent sequence models, one trial for every combination of toggles, an
   python -m src.run -m +experiments=smoke                  a study file of experiments/, with its design, levels and seeds
   python -m src.run -m plan_only=true cell=lstm,gru        only what would be trained
 """
+ONE_STUDY_FILE = "a command runs one study file; write +experiments=NAME, and the next file in a command of its own"
 
 
 def help_text() -> str:
@@ -54,25 +55,39 @@ def is_from_composing(error: Exception) -> bool:
 
 def explain(error: Exception) -> str:
     """Returns in one or two lines what Hydra could not compose, what is allowed, and the fix."""
-    text = str(error)
     group, _, choice = (getattr(error, "missing_cfg_file", None) or "").rpartition("/")
     if isinstance(error, MissingConfigException) and group:
         choices = list(GROUPS.get(group, {})) or [option for option in error.options or [] if not option.startswith("schema_")]
         return f"{group}: got {choice!r}; allowed: {', '.join(choices)}. Try {group}={choices[0] if choices else '…'}"
     if isinstance(error, OverrideParseException):
         return f"{error.override!r} cannot be read as KEY=VALUE; quote special characters twice, as in 'data.path=\"a b.csv\"'"
+    if unknown := re.search(r"(?:Could not override|Key|Could not delete from config\.) '([^']+)'", str(error)):
+        return _unknown(unknown[1])
+    return _in_our_words(error)
+
+
+def _unknown(key: str) -> str:
+    if key == "experiments":
+        return "a study file is added, not set: write +experiments=NAME"
+    if key == "hydra.launcher.n_jobs":
+        return "hydra.launcher.n_jobs is a setting of joblib: add hydra/launcher=joblib"
+    if key.startswith("hydra."):
+        return f"Hydra has no key {key!r} to change; `python -m src.run --cfg hydra` shows those it has, +{key}=… adds one"
+    return str(unknown_key(key))
+
+
+def _in_our_words(error: Exception) -> str:
+    text = str(error)
     if text.startswith("Config group override"):
         return f"{', '.join(GROUPS)} are chosen by name, such as data={next(iter(GROUPS['data']))}; {text}"
     if match := re.search(r"An item is already at '([^']+)'", text):
         return f"{match[1]} exists already: write {match[1]}=… without the +"
-    if "'experiments'" in text:
-        return "a study file is added, not set: write +experiments=NAME"
-    unknown = re.search(r"(?:Could not override|Key|Could not delete from config\.) '([^']+)'", text)
-    if unknown and unknown[1] == "hydra.launcher.n_jobs":
-        return "hydra.launcher.n_jobs is a setting of joblib: add hydra/launcher=joblib"
-    if unknown and unknown[1].startswith("hydra."):
-        return f"Hydra has no key {unknown[1]!r} to change; `python -m src.run --cfg hydra` shows those it has, +{unknown[1]}=… adds one"
-    return str(unknown_key(unknown[1])) if unknown else first_line(error)
+    if text.startswith("Multiple values for experiments"):
+        return ONE_STUDY_FILE
+    if text.startswith("Error merging override") and error.__cause__ is not None:
+        typed = text.removeprefix("Error merging override ")
+        return f"{typed}: {first_line(error.__cause__)}; `python -m src.run --help` says what is allowed"
+    return first_line(error)
 
 
 def _row(key: str, default: Any, description: str | None) -> str:

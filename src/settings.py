@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Column = Annotated[str, Field(min_length=1)]
 Value = bool | int | float | str | None
 
 
@@ -62,10 +63,10 @@ class Table(Section):
     path: str | None = Field(None, description="file ending in .csv, .jsonl or .parquet; the training split if the others are given")
     validation_path: str | None = Field(None, description="file of the validation split")
     test_path: str | None = Field(None, description="file of the test split")
-    text_column: str = Field("text", description="column of the texts")
-    label_column: str = Field("label", description="column of the classes")
-    split_column: str | None = Field(None, description="column that says train, validation or test")
-    group_column: str | None = Field(None, description="column whose groups are never divided between splits")
+    text_column: Column = Field("text", description="column of the texts")
+    label_column: Column = Field("label", description="column of the classes")
+    split_column: Column | None = Field(None, description="column that says train, validation or test")
+    group_column: Column | None = Field(None, description="column whose groups are never divided between splits")
     limit: Count | None = Field(None, description="examples a split, for quick runs; null = all")
 
 
@@ -200,8 +201,9 @@ def from_hydra(cfg: DictConfig) -> Settings:
     settings = checked(values)
     removed = sorted(_dotted(settings.model_dump()) - _dotted(values))
     if removed:
-        name = removed[0].removesuffix(".name")
-        raise SettingsError(f"{name} was removed, but every trial needs it; drop `~{name}`, or set {name}={_example(name)}")
+        section = removed[0].split(".")[0]
+        name = removed[0] if section in values else section
+        raise SettingsError(f"{name} was removed, but every trial needs it; drop `~{name}`, or write {name}={_example(name)} in its place")
     return settings
 
 
@@ -270,7 +272,28 @@ def allowed(key: str) -> str:
 
 
 def unknown_key(key: str) -> SettingsError:
-    """Returns the error for a key that does not exist, with the nearest one that does."""
+    """Returns the error for a key that does not exist, with what works in its place, or the nearest key that does exist."""
+    return SettingsError(f"unknown key {key!r}: {_misplaced(key) or _nearest(key)}")
+
+
+def _misplaced(key: str) -> str:
+    """Returns what works in place of a key that exists elsewhere, or that something else took away; empty if there is none such."""
+    section, _, name = key.partition(".")
+    if key in GROUPS:
+        return f"it is chosen by its name, as in {key}={_example(key)}"
+    if section == "plan" and name.split(".")[0] in ("levels", "reference"):
+        added = key if name.count(".") else f"{key}.TOGGLE"
+        return f"what a study varies is added; write +{added}={'[VALUE, …]' if name.startswith('levels') else 'VALUE'}, with the +"
+    having = [choice for choice, kind in GROUPS.get(section, {}).items() if name in kind.model_fields]
+    if having and len(having) < len(GROUPS[section]):
+        example = f"{section}={having[-1]} {key}=…"
+        return f"only {', '.join(having)} have it; choose one of them, as in {example}; other data are another command"
+    if having or key in _dotted(Settings().model_dump()):
+        return "it was removed; drop what begins with a ~"
+    return ""
+
+
+def _nearest(key: str) -> str:
     known = sorted(_dotted(Settings().model_dump()) | {f"data.{name}" for name in Table.model_fields} | set(GROUPS))
     section = key.split(".", maxsplit=1)[0]
     inside = [name for name in known if name.startswith(f"{section}.") and not name.endswith(".name")]
@@ -282,7 +305,7 @@ def unknown_key(key: str) -> SettingsError:
         if inside
         else "nothing is called like it."
     )
-    return SettingsError(f"unknown key {key!r}: {fix} `python -m src.run --help` lists all keys")
+    return f"{fix} `python -m src.run --help` lists all keys"
 
 
 def _no_such_key(key: str) -> typing.NoReturn:
@@ -301,6 +324,8 @@ def _explain(detail: Any) -> str:
     if detail["type"].startswith("union_tag") or key in GROUPS:
         return f"{key} must be chosen as a whole, {allowed(key)}: {key}={next(iter(GROUPS[key]))}"
     got = detail["input"]
+    if key == "plan":
+        return f"plan: got {got!r}; it is set key by key. Try plan.design=grid (it has {', '.join(Plan.model_fields)})"
     near = difflib.get_close_matches(str(got), _choices(_field(key)), n=1)
     return f"{key}: got {got!r}; allowed: {allowed(key)}. Try {key}={near[0] if near else _example(key)}"
 
@@ -317,7 +342,9 @@ def _example(key: str) -> str:
     field = _field(key)
     if key in GROUPS:
         return next(iter(GROUPS[key]))
-    return "…" if field is None else as_typed(field.default)
+    if field is None:
+        return "…"
+    return "{}" if isinstance(field.default, Section) else as_typed(field.default)
 
 
 def _choices(field: FieldInfo | None) -> list[str]:
@@ -342,8 +369,14 @@ def _words(annotation: Any, metadata: list[Any]) -> str:
     if annotation is bool:
         return "true or false"
     if annotation is str:
-        return "a text of a-z, 0-9, _ and -" if any(getattr(part, "pattern", None) for part in metadata) else "a text"
+        return _text(metadata)
     return {int: "an integer", float: "a number"}[annotation] + _range(metadata)
+
+
+def _text(metadata: list[Any]) -> str:
+    if any(isinstance(part, annotated_types.MinLen) for part in metadata):
+        return "a text that is not empty"
+    return "a text of a-z, 0-9, _ and -" if any(getattr(part, "pattern", None) for part in metadata) else "a text"
 
 
 def _range(metadata: list[Any]) -> str:

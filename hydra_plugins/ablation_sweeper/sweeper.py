@@ -18,6 +18,7 @@ from omegaconf import DictConfig, open_dict
 
 from hydra_plugins.ablation_sweeper import launchers
 from src import paths
+from src.command_line import ONE_STUDY_FILE
 from src.errors import first_line
 from src.settings import GROUPS, NOT_TOGGLES, TOGGLES, Settings, SettingsError, from_hydra
 
@@ -103,6 +104,10 @@ class StudySweeper(Sweeper):
 
 def _texts(override: Override) -> list[str]:
     key = override.get_key_element()
+    if key.lstrip("+") == "experiments":
+        raise SettingsError(f"{override.input_line}: {ONE_STUDY_FILE}")
+    if key.lstrip("+").startswith("plan."):
+        raise SettingsError(f"{override.input_line}: a list that is one value stands in brackets: {key}=[…]")
     if key.split(".")[0] in NOT_TOGGLES:
         raise SettingsError(f"{override.input_line}: {key} is no toggle; it has one value for all trials. Toggles: {', '.join(TOGGLES)}")
     if not override.is_discrete_sweep() or (override.value_type == ValueType.GLOB_CHOICE_SWEEP and key not in GROUPS):

