@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
+import pydantic
 
 from src.data.batching import Padding
+from src.errors import first_line
 from src.settings import Settings, checked
 
 if TYPE_CHECKING:
@@ -28,6 +30,15 @@ def _replaced(path: Path) -> Iterator[Path]:
     beside = path.with_name(f"new-{path.name}")
     yield beside
     os.replace(beside, path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """What stands between a text and a model's input, and between its output and a class."""
+
+    words: list[str]
+    classes: list[str]
+    padding: Padding
 
 
 class Trained(NamedTuple):
@@ -58,7 +69,7 @@ class Artifacts:
         """Writes the model without optimizer state, and what turns a text into its input."""
         with _replaced(self.folder / MODEL) as path:
             model.save(path)
-        values = {"words": words, "classes": classes, "padding": dataclasses.asdict(padding)}
+        values = dataclasses.asdict(Preprocessing(words, classes, padding))
         with _replaced(self.folder / PREPROCESSING) as path:
             path.write_text(json.dumps(values), encoding="utf-8")
 
@@ -90,12 +101,28 @@ class Artifacts:
 
         Raises:
           OSError: a file is missing.
+          ValueError: a file holds something else.
         """
+        settings, known = self._settings(), self._preprocessing()
+        from src.training.startup import import_tensorflow  # once it is known that there is something to load
+
+        import_tensorflow()
         import keras
 
         from src.models import build  # noqa: F401  the layers of our own, by name
 
-        settings = checked(json.loads((self.folder / SETTINGS).read_text(encoding="utf-8")))
-        values = json.loads((self.folder / PREPROCESSING).read_text(encoding="utf-8"))
-        padding = Padding(**{**values["padding"], "edges": tuple(values["padding"]["edges"])})
-        return Trained(settings, keras.models.load_model(self.folder / MODEL), values["words"], values["classes"], padding)
+        return Trained(settings, keras.models.load_model(self.folder / MODEL), known.words, known.classes, known.padding)
+
+    def _settings(self) -> Settings:
+        try:
+            return checked(json.loads((self.folder / SETTINGS).read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise ValueError(f"{SETTINGS}: {first_line(error)}") from None
+
+    def _preprocessing(self) -> Preprocessing:
+        try:
+            return pydantic.TypeAdapter(Preprocessing).validate_json((self.folder / PREPROCESSING).read_bytes())
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{PREPROCESSING}: {f'{key}: ' if key else ''}{first['msg']}") from None

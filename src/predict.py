@@ -89,9 +89,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise SettingsError("no text; give one in quotes, or --file FILE with one text a line")
         with tempfile.TemporaryDirectory() as here:
             folder = folder_of(given.run, uri=given.uri, download_to=Path(here))
-            from src.training.startup import import_tensorflow
-
-            import_tensorflow()
             trained = _loaded(folder)
         for text, chances in zip(texts, probabilities(trained, texts), strict=True):
             print(f"{trained.classes[int(chances.argmax())]}\t{chances.max():.3f}\t{text}")

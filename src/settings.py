@@ -314,6 +314,8 @@ def _no_such_key(key: str) -> typing.NoReturn:
 
 def _explain(detail: Any) -> str:
     path = [str(part) for part in detail["loc"]]
+    if not path:
+        return f"settings: got {detail['input']!r}; allowed: keys with their values"
     if path[0] in GROUPS and len(path) > 2:  # pydantic names the choice of a group between the group and the key
         del path[1]
     if path[:2] in (["plan", "levels"], ["plan", "reference"], ["plan", "seeds"]):

@@ -80,10 +80,9 @@ def _status(study: str) -> str:
 def _uri(trial: Path) -> str | None:
     """Returns the store that the trial was meant for."""
     try:
-        settings = json.loads((trial / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads((trial / SETTINGS).read_text(encoding="utf-8"))["tracking"]["uri"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    found = settings["tracking"]["uri"]
     return str(found) if found else None
 
 

@@ -88,6 +88,12 @@ def test_an_interpolation_that_leads_nowhere_is_refused():
         from_hydra(composed(cell="${nowhere}"))
 
 
+@pytest.mark.parametrize("values", [[], None, 3, "cell"])
+def test_what_holds_no_keys_is_no_settings(values):
+    with pytest.raises(SettingsError, match=r"settings: got .*; allowed: keys with their values"):
+        checked(values)
+
+
 def test_a_study_may_be_a_number():
     assert checked({"study": 2024}).study == "2024"
 

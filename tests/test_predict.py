@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from src import predict
+from src.artifacts import PREPROCESSING, SETTINGS
+from src.settings import Settings
+
+WHOLE = {
+    SETTINGS: Settings().model_dump(),
+    PREPROCESSING: {"words": ["good"], "classes": ["a", "b"], "padding": {"edges": [4], "to_longest": True, "side": "post"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (SETTINGS, "[]", "settings.json: settings: got []; allowed: keys with their values"),
+        (SETTINGS, "{", "settings.json: Expecting property name"),
+        (SETTINGS, '{"cell": "foo"}', "settings.json: cell: got 'foo'; allowed: one of simple_rnn, gru, lstm"),
+        (PREPROCESSING, "[]", "preprocessing.json: Input should be"),
+        (PREPROCESSING, "", "preprocessing.json: Invalid JSON"),
+        (PREPROCESSING, "{}", "preprocessing.json: words: Field required"),
+        (PREPROCESSING, json.dumps(WHOLE[PREPROCESSING] | {"words": 3}), "preprocessing.json: words: Input should be a valid array"),
+        (PREPROCESSING, json.dumps(WHOLE[PREPROCESSING] | {"padding": {}}), "preprocessing.json: padding.edges: Field required"),
+    ],
+)
+def test_a_broken_file_of_a_trial_is_named_before_tensorflow_is_imported(home, tmp_path, capsys, monkeypatch, file, content, message):
+    monkeypatch.setitem(sys.modules, "keras", None)  # importing it would raise
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    for name, values in WHOLE.items():
+        (tmp_path / name).write_text(json.dumps(values), encoding="utf-8")
+    (tmp_path / file).write_text(content, encoding="utf-8")
+
+    assert predict.main([str(tmp_path), "a text"]) == 2
+
+    err = capsys.readouterr().err
+    assert f"error: {tmp_path}: holds no whole trained model ({message}" in err and len(err.splitlines()) == 1
