@@ -49,6 +49,7 @@ def test_help_names_every_key_with_what_is_allowed(capsys):
         (["hydra/launcher=foo"], "hydra/launcher: got 'foo'; allowed: basic"),
         (["++seed=7"], "++seed=7: write it without the ++"),
         (["units=range(5,1)"], "units=range(5,1): this is an empty list"),
+        (["units=range(1,2000000)"], "units=range(1,2000000): this list is longer than 100,000, which is as many trials as can be planned"),
         (["hydra.foo=1"], "Hydra has no key 'hydra.foo' to change"),
         (["hydra.launcher=null"], "hydra.launcher: got null; a launcher is chosen by its name. Try hydra/launcher=basic"),
         (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs: got 0; allowed: a number of workers from 1"),

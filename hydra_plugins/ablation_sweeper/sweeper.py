@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -103,6 +104,8 @@ class StudySweeper(Sweeper):
 
 
 def _texts(override: Override) -> list[str]:
+    from src.study.designs import MAX_TRIALS
+
     key = override.get_key_element()
     if key.lstrip("+") == "experiments":
         raise SettingsError(f"{override.input_line}: {ONE_STUDY_FILE}")
@@ -112,4 +115,8 @@ def _texts(override: Override) -> list[str]:
         raise SettingsError(f"{override.input_line}: {key} is no toggle; it has one value for all trials. Toggles: {', '.join(TOGGLES)}")
     if not override.is_discrete_sweep() or (override.value_type == ValueType.GLOB_CHOICE_SWEEP and key not in GROUPS):
         raise SettingsError(f"{override.input_line}: only lists of values can be swept, such as {key}=a,b or {key}='range(0,8)'")
-    return [f"{key}={text}" for text in override.sweep_string_iterator()]
+    texts = [f"{key}={text}" for text in itertools.islice(override.sweep_string_iterator(), MAX_TRIALS + 1)]
+    if len(texts) > MAX_TRIALS:
+        many = f"this list is longer than {MAX_TRIALS:,}, which is as many trials as can be planned"
+        raise SettingsError(f"{override.input_line}: {many}; write a shorter one")
+    return texts

@@ -17,7 +17,7 @@ Variant = dict[str, Any]
 Levels = Mapping[str, Sequence[Any]]
 Rounds = Generator[list[Variant], Mapping[int, float], None]
 
-MAX_VARIANTS = 100_000
+MAX_TRIALS = 100_000
 MAX_FACTORS = 15
 
 
@@ -34,8 +34,8 @@ def grid(reference: Variant, levels: Levels) -> list[Variant]:
       DesignError: more than 100,000 combinations.
     """
     count = math.prod(len(values) for values in levels.values())
-    if count > MAX_VARIANTS:
-        raise DesignError(f"a grid of {count:,} variants; at most {MAX_VARIANTS:,} can be planned. Set plan.design=random plan.sample=50")
+    if count > MAX_TRIALS:
+        raise DesignError(f"a grid of {count:,} variants; at most {MAX_TRIALS:,} can be planned. Set plan.design=random plan.sample=50")
     first = [[reference[key], *(value for value in values if value != reference[key])] for key, values in levels.items()]
     return [dict(zip(levels, combination, strict=True)) for combination in itertools.product(*first)]
 
@@ -249,5 +249,12 @@ def _distinct(population: int, count: int, rng: np.random.Generator) -> list[int
     """Returns `count` different numbers below `population`, in the order of their draw, without listing the population."""
     drawn: dict[int, None] = {}
     while len(drawn) < count:
-        drawn.setdefault(int(rng.integers(population)), None)
+        drawn.setdefault(_below(population, rng), None)
     return list(drawn)
+
+
+def _below(population: int, rng: np.random.Generator) -> int:
+    if population <= 2**63:  # as far as NumPy counts
+        return int(rng.integers(population))
+    spare = 8  # bytes more than needed: no number is likelier than another by more than one part in 2**64
+    return int.from_bytes(rng.bytes(population.bit_length() // 8 + 1 + spare), "little") % population

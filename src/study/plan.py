@@ -78,8 +78,12 @@ class Study:
         """Returns a row for every variant and seed, all variants of one seed together: what ends early leaves whole pairs.
 
         Raises:
-          SettingsError: a value that no combination allows.
+          SettingsError: a value that no combination allows, or more than 100,000 trials.
         """
+        count = len(variants) * len(self.seeds)
+        if count > designs.MAX_TRIALS:
+            many = f"{len(variants):,} variants with {len(self.seeds):,} seeds are {count:,} trials"
+            raise SettingsError(f"{many}; at most {designs.MAX_TRIALS:,} can be planned. Take fewer seeds or levels")
         checked = [self._settings(variant) for variant in variants]  # all of them before any data are read: answers come at once
         return [
             self._row(variant, edited(settings, {"seed": seed}))

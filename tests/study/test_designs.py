@@ -155,6 +155,18 @@ def test_another_seed_samples_others():
     assert designs.random(reference, levels, seed=0) != designs.random(reference, levels, seed=1)
 
 
+def test_a_random_sample_of_a_grid_without_end_is_drawn_from_all_of_it():
+    levels = {f"key{number}": list(range(1_000)) for number in range(8)}  # 10**24 cells
+    reference = dict.fromkeys(levels, 0)
+
+    found = designs.random(reference, levels, sample=200, seed=3)
+
+    assert found[0] == reference and len({tuple(variant.values()) for variant in found}) == 200
+    assert found == designs.random(reference, levels, sample=200, seed=3) != designs.random(reference, levels, sample=200, seed=4)
+    for key in levels:  # uniform: the mean of 199 draws from 0 to 999 is within 5 standard errors of its expectation
+        assert abs(sum(variant[key] for variant in found[1:]) / 199 - 499.5) < 5 * 288.7 / math.sqrt(199)
+
+
 def walk(levels, gains):
     """The path for a score that is the sum of what each flipped toggle gains."""
     reference = {key: values[0] for key, values in levels.items()}

@@ -214,6 +214,15 @@ def test_a_plan_goes_on_where_only_rows_were_added(base):
     assert not plan.is_continued_by(whole, plan.as_record(other, other.rows(next(other.rounds())), command="x", time="now"))
 
 
+def test_the_limit_of_a_plan_counts_every_seed_of_every_variant(base):
+    asked, _ = study(base, cell=["lstm", "gru"], units=[4, 8], seed=list(range(25_001)))
+
+    with pytest.raises(
+        SettingsError, match=r"4 variants with 25,001 seeds are 100,004 trials; at most 100,000 can be planned\. Take fewer"
+    ):
+        asked.rows(next(asked.rounds()))
+
+
 def test_ten_thousand_cells_compose_once_and_read_the_data_once(base, monkeypatch):
     from src.data import encoded
 
