@@ -1,7 +1,10 @@
 """Where things lie: everything that a run writes is below one folder."""
 
 import os
+import re
 from pathlib import Path
+
+from src.settings import SettingsError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -27,5 +30,13 @@ def cache() -> Path:
 
 
 def default_tracking_uri() -> str:
-    """Returns the MLflow store that plain `mlflow ui` shows when it is started in `home()`."""
-    return f"sqlite:///{home() / 'mlflow.db'}"
+    """Returns the MLflow store that plain `mlflow ui` shows when it is started in `home()`.
+
+    Raises:
+      SettingsError: the path means another file where it stands in an address; quoting it has MLflow make folders of the quotes.
+    """
+    path = home() / "mlflow.db"
+    if re.search(r"\?|%[0-9a-f]{2}", str(path), re.IGNORECASE):
+        allowed = "a path without ? and without % before two digits"
+        raise SettingsError(f"ABLATION_HOME: got {home()}; allowed for MLflow's database: {allowed}. Set another, or tracking=offline")
+    return f"sqlite:///{path}"

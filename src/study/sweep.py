@@ -43,7 +43,7 @@ def run(study: Study, *, launch: training.Launch, sweep: Sweep, console: Console
       console: where to print.
 
     Raises:
-      SettingsError: no row can run.
+      SettingsError: no row can run, or MLflow's database cannot be where it should.
       TrialsFailed: a trial failed or was not trained; the table says which, and why.
       KeyboardInterrupt: stopped; what was recorded until then is kept.
     """
@@ -194,6 +194,8 @@ class _Command:
         try:
             self._store = Store(self._settings.tracking.uri, self._settings.study)
             self._store.open_study()
+        except SettingsError:
+            raise
         except Exception as error:  # a server that is away must not stop a study: the journals have it all
             self._say(f"warning: MLflow cannot be used now ({first_line(error)}).")
             self._say("The journals keep everything; `python -m src.sync` sends it later.")

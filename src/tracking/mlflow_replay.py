@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from src import paths
-from src.settings import as_typed
+from src.settings import SettingsError, as_typed
 from src.tracking import journal, replay_state
 from src.tracking.journal import FAILED, FINISHED, KILLED, Entry
 from src.tracking.outcome import Outcome
@@ -43,13 +43,15 @@ class Store:
 
         Raises:
           LookupError: there is no such experiment, and none is to be created.
+          SettingsError: no database can be where it should be.
           mlflow.exceptions.MlflowException: the store cannot be reached or used.
         """
-        from mlflow.tracking import MlflowClient
-
-        logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # its migrations' notices; its errors reach us as exceptions
         self.uri = uri or paths.default_tracking_uri()
         self.study = study
+        _refuse_folder(self.uri)
+        from mlflow.tracking import MlflowClient  # takes seconds
+
+        logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # its migrations' notices; its errors reach us as exceptions
         with _creation_lock():
             _create_whole(self.uri)
             self.client = MlflowClient(self.uri)
@@ -215,6 +217,13 @@ def _grouped(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
             group = []
     if group:
         yield group
+
+
+def _refuse_folder(uri: str) -> None:
+    """Refuses what SQLite can never open; MLflow would try for minutes."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and path.is_dir():
+        raise SettingsError(f"{path}: this is a folder, and MLflow's database is a file; move it away, or set another tracking.uri")
 
 
 def _create_whole(uri: str) -> None:

@@ -385,6 +385,23 @@ def test_a_study_in_which_nothing_can_run_is_an_error(base):
         run(base, Launcher(), {"truncation": "remove", "max_length": 2})
 
 
+def test_a_folder_in_the_place_of_the_database_is_refused_before_any_trial(base, home):
+    (home / "mlflow.db").mkdir()
+
+    with pytest.raises(SettingsError, match=r"mlflow\.db: this is a folder, and MLflow's database is a file; move it away"):
+        run(base, Launcher(lambda row: pytest.fail("launched")), {"tracking.name": "mlflow"})
+    assert run(base, Launcher(), {"tracking.name": "offline"})[0] is False
+
+
+@pytest.mark.parametrize("name", ["what?", "100%25"])
+def test_a_home_that_no_database_address_can_name_is_refused_before_any_trial(base, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("ABLATION_HOME", str(tmp_path / name))
+
+    with pytest.raises(SettingsError, match=r"ABLATION_HOME: got .*; allowed for MLflow's database: a path without \? and without %"):
+        run(base, Launcher(lambda row: pytest.fail("launched")), {"tracking.name": "mlflow"})
+    assert run(base, Launcher(), {"tracking.name": "offline"})[0] is False
+
+
 def test_plan_only_writes_nothing(base):
     _, text = run(base, Launcher(lambda row: pytest.fail("launched")), {"plan_only": True})
 
