@@ -50,7 +50,7 @@ class Sweep(NamedTuple):
     def why_stopped(self, study: Path) -> str | None:
         """Returns why no further trial may begin, or None; a file `stop` that a user made stops every sweep of the study."""
         if (study / STOP).exists():
-            return f"there is a file {study / STOP}"
+            return f"there is a file {study / STOP}; remove it first"
         own = self.stop_file(study)
         return own.read_text(encoding="utf-8") if own.exists() else None
 

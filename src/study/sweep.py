@@ -43,7 +43,7 @@ def run(study: Study, *, launch: training.Launch, sweep: Sweep, console: Console
       console: where to print.
 
     Raises:
-      SettingsError: no row can run, or MLflow's database cannot be where it should.
+      SettingsError: no row can run, MLflow's database cannot be where it should, or a file `stop` is there.
       TrialsFailed: a trial failed or was not trained; the table says which, and why.
       KeyboardInterrupt: stopped; what was recorded until then is kept.
     """
@@ -108,7 +108,8 @@ class _Command:
 
     def _train(self, rows: list[Row]) -> bool:
         """Trains rows; returns whether the study was stopped early, by its budget, by `fail_fast` or by hand."""
-        (self._folder / STOP).unlink(missing_ok=True)
+        if rows and (self._folder / STOP).exists():  # its user made it, and only its user removes it
+            raise SettingsError(f"{self._folder / STOP}: while this file is there, no trial of the study begins; remove it")
         self._trained |= {_identity(row) for row in rows}
         budget = self._study.plan.budget_minutes
         left_s = None if budget is None else budget * 60 - (time.monotonic() - self._begin)

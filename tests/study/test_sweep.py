@@ -227,7 +227,7 @@ def test_a_job_that_cannot_even_begin_says_why(base):
     assert failed and "cell=gru seed=1: data.path: no such file on this node" in text
 
 
-def test_a_file_named_stop_ends_a_study_gently_and_another_sweep_leaves_it_alone(base):
+def test_a_file_named_stop_ends_a_study_gently_and_stays_until_its_user_removes_it(base):
     class Stopped(Launcher):
         def __call__(self, rows):
             super().__call__(rows[:1])
@@ -237,8 +237,15 @@ def test_a_file_named_stop_ends_a_study_gently_and_another_sweep_leaves_it_alone
     launcher = Stopped()
     failed, text = run(base, launcher)
 
-    assert failed and launcher.attempts == 1 and "stopped early: there is a file" in text
+    stop = paths.study_folder("s") / STOP
+    assert failed and launcher.attempts == 1 and f"stopped early: there is a file {stop}; remove it first" in text
+    with pytest.raises(SettingsError, match=r"stop: while this file is there, no trial of the study begins; remove it"):
+        run(base, Launcher(lambda row: pytest.fail("launched")))
+    assert stop.exists()
+    stop.unlink()
     assert run(base, Launcher())[0] is False
+    stop.touch()
+    assert run(base, Launcher(lambda row: pytest.fail("launched")))[0] is False  # nothing is left to train
 
 
 def test_a_step_that_bites_nothing_is_found_in_a_cumulative_design(base):
