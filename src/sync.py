@@ -17,6 +17,7 @@ from src import paths
 from src.artifacts import SETTINGS
 from src.errors import first_line
 from src.settings import SettingsError
+from src.study import plan
 from src.tracking import journal, tensorboard_replay
 from src.tracking.mlflow_replay import Store
 from src.training.records import END, START
@@ -54,15 +55,36 @@ def _sync(study: str, uri: str | None) -> int:
         except Exception as error:  # MLflow's stores raise what their drivers raise
             print(f"error: {trial} cannot be sent now ({first_line(error)}); nothing is lost, try again later", file=sys.stderr)
             failed = True
-    plan = paths.study_folder(study) / "plan.json"
+    plan_file = None
+    try:
+        plan_file = _plan_file(study)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        failed = True
     for where, count in sent.items():
-        if plan.is_file():
-            store_of(where).attach(plan, tags={})
+        if plan_file is not None:
+            store_of(where).attach(plan_file, tags={})
         store_of(where).end_study_if_running(_status(study))
         print(f"{study}: {count:,} records sent to {where}")
     if closed:
         print(f"{study}: {closed} trials whose process was killed are marked KILLED")
     return int(failed)
+
+
+def _plan_file(study: str) -> Path | None:
+    """Returns the file with the study's plans, or None where it has none.
+
+    Raises:
+      SettingsError: the file holds something else.
+    """
+    path = paths.study_folder(study) / "plan.json"
+    if not path.is_file():
+        return None
+    try:
+        plan.from_text(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise SettingsError(f"{path}: this is no plan, and is not sent; move it away, the study's next command writes another") from None
+    return path
 
 
 def _status(study: str) -> str:

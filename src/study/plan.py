@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -197,11 +198,27 @@ def as_record(asked: Study, rows: Sequence[Row], *, command: str, time: str) -> 
     }
 
 
+def from_text(text: str) -> list[dict[str, Any]]:
+    """Returns the records of plans that a study's file holds, the earliest first.
+
+    Raises:
+      ValueError: it holds something else.
+    """
+    records = json.loads(text)
+    if isinstance(records, list) and all(isinstance(record, dict) and _is_record(record) for record in records):
+        return records
+    raise ValueError("this is no plan")
+
+
 def is_continued_by(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Returns whether two records of plans are of one and the same plan, typed again or gone on with."""
     count = min(len(old["rows"]), len(new["rows"]))
     rest = [{key: value for key, value in record.items() if key not in ("rows", "commands")} for record in (old, new)]
     return rest[0] == rest[1] and old["rows"][:count] == new["rows"][:count]
+
+
+def _is_record(values: Mapping[str, Any]) -> bool:
+    return all(isinstance(values.get(key), list) and values[key] for key in ("rows", "commands"))
 
 
 def _check_toggle(key: str) -> None:

@@ -108,16 +108,17 @@ class _Command:
 
     def _train(self, rows: list[Row]) -> bool:
         """Trains rows; returns whether the study was stopped early, by its budget, by `fail_fast` or by hand."""
-        if rows and (self._folder / STOP).exists():  # its user made it, and only its user removes it
+        if not rows:
+            return False
+        if (self._folder / STOP).exists():  # its user made it, and only its user removes it
             raise SettingsError(f"{self._folder / STOP}: while this file is there, no trial of the study begins; remove it")
         self._trained |= {_identity(row) for row in rows}
         budget = self._study.plan.budget_minutes
         left_s = None if budget is None else budget * 60 - (time.monotonic() - self._begin)
         stop = self._sweep.stop_file(self._folder)
         progress = StudyProgress(rows, workers=self._sweep.workers, budget_s=left_s, stop=stop, console=self._console)
-        if rows:
-            with progress:
-                self._refused |= training.train(rows, launch=self._launch, say=self._say)
+        with progress:
+            self._refused |= training.train(rows, launch=self._launch, say=self._say)
         if why := self._sweep.why_stopped(self._folder):
             self._say(f"stopped early: {why}; type the same command again to go on")
         stop.unlink(missing_ok=True)
@@ -264,9 +265,7 @@ class _Command:
         if not path.is_file():
             return []
         try:
-            earlier = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(earlier, list) and all(isinstance(old, dict) and {"rows", "commands"} <= old.keys() for old in earlier):
-                return earlier
+            return plan.from_text(path.read_text(encoding="utf-8"))
         except ValueError:
             pass
         broken = path.with_suffix(".broken.json")

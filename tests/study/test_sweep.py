@@ -245,7 +245,8 @@ def test_a_file_named_stop_ends_a_study_gently_and_stays_until_its_user_removes_
     stop.unlink()
     assert run(base, Launcher())[0] is False
     stop.touch()
-    assert run(base, Launcher(lambda row: pytest.fail("launched")))[0] is False  # nothing is left to train
+    failed, text = run(base, Launcher(lambda row: pytest.fail("launched")))
+    assert not failed and "stopped early" not in text  # nothing was left to train
 
 
 def test_a_step_that_bites_nothing_is_found_in_a_cumulative_design(base):
@@ -265,6 +266,7 @@ def test_a_path_that_was_cut_short_is_not_finished_and_keeps_its_rows_when_it_is
             return {}
 
     assert run(base, Stopped(), changes, seed=[0])[0] is True
+    (paths.study_folder("s") / STOP).unlink()
     assert run(base, Launcher(), changes, seed=[0])[0] is False
     run(base, Launcher(), {**changes, "rerun": True, "fail_fast": True}, seed=[0])
     (record,) = json.loads((paths.study_folder("s") / "plan.json").read_text(encoding="utf-8"))
@@ -350,7 +352,7 @@ def test_the_same_plan_typed_again_is_kept_once_with_both_times(base):
     assert [len(one["commands"]) for one in record] == [2, 1]
 
 
-@pytest.mark.parametrize("content", ["{", "", "null", "[1]", "[{}]"])
+@pytest.mark.parametrize("content", ["{", "", "null", "[1]", "[{}]", '[{"rows": 1, "commands": [{}]}]', '[{"rows": [{}], "commands": []}]'])
 def test_a_plan_that_cannot_be_read_is_kept_and_begun_anew(base, content):
     run(base, Launcher())
     path = paths.study_folder("s") / "plan.json"
