@@ -54,12 +54,13 @@ def _recorded(studies: Sequence[Path]) -> list[tuple[Settings, float]]:
             break
         try:
             last = journal.last(folder)
-            if last is None or "time/batch_ms_median" not in last.metrics:
+            batch_ms = last.metrics.get("time/batch_ms_median", 0.0) if last else 0.0
+            if not 0 < batch_ms < math.inf:  # not over yet, or no time that could be
                 continue
             settings = checked(json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
         except (OSError, ValueError):  # of another version, or gone: one estimate less
             continue
-        found.append((settings, last.metrics["time/batch_ms_median"]))
+        found.append((settings, batch_ms))
     return found
 
 

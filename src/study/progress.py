@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -55,14 +56,14 @@ class StudyProgress:
     def _look(self) -> None:
         ended = []
         for folder in self._folders.keys() - self._over.keys():
-            last = journal.last(folder) if (folder / journal.FILE).is_file() else None
-            found = outcome.of_journal(folder) if last and last.kind == END else None
+            found = _ended(folder)
             if found and found.attempt != self._old[folder] and found.status in (FINISHED, FAILED):  # what was killed is tried again
                 self._over[folder] = found
                 ended.append(folder)
         for folder in ended if len(self._folders) > 1 else []:
             found = self._over[folder]
-            accuracy = f": test accuracy {found.metrics['test/accuracy']:.4f}" if found.status == FINISHED else f": {found.error}"
+            tested = found.metrics.get("test/accuracy", math.nan)
+            accuracy = f": test accuracy {tested:.4f}" if found.status == FINISHED else f": {found.error}"
             self._say(f"{str(found.status).lower()} {self._folders[folder]}{accuracy}")
         if len(self._folders) > 1 and (ended or time.monotonic() - self._said > SAY_EVERY_S):
             self._say(self.line())
@@ -75,15 +76,22 @@ class StudyProgress:
         parts = [f"{done}/{len(self._folders)} done", f"{min(left, self._workers)} running", f"{failed} failed"]
         if statuses and left:
             parts.append(f"{clock((time.monotonic() - self._begin) / len(statuses) * left)} left")
-        best = max(
-            (folder for folder in self._over if self._over[folder].status == FINISHED),
-            key=lambda folder: self._over[folder].best_validation or 0.0,
-            default=None,
-        )
-        if best is not None:
-            parts.append(f"best validation accuracy {self._over[best].best_validation:.3f} ({self._folders[best]})")
+        finished = {folder: found.best_validation for folder, found in self._over.items() if found.status == FINISHED}
+        accuracies = {folder: accuracy for folder, accuracy in finished.items() if accuracy is not None}
+        if accuracies:
+            best = max(accuracies, key=lambda folder: accuracies[folder])
+            parts.append(f"best validation accuracy {accuracies[best]:.3f} ({self._folders[best]})")
         return "study: " + ", ".join(parts)
 
     def _say(self, text: str) -> None:
         self._said = time.monotonic()
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _ended(folder: Path) -> Outcome | None:
+    """Returns what became of a trial that is over; None for one that is not, or whose journal cannot be read: the sweep says so."""
+    try:
+        last = journal.last(folder) if (folder / journal.FILE).is_file() else None
+        return outcome.of_journal(folder) if last and last.kind == END else None
+    except OSError:
+        return None

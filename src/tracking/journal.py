@@ -209,11 +209,23 @@ def is_sent(entry: Entry) -> bool:
 def _values(line: bytes, path: Path) -> dict[str, Any]:
     try:
         values = json.loads(line)
-        if {"kind", "time_ms", "step", "metrics", "detail"} <= values.keys():
-            return dict(values)
-    except (ValueError, AttributeError):
+        if isinstance(values, dict) and _is_record(values):
+            return values
+    except ValueError:
         pass
     raise JournalError(f"{path}: this line is no record: {line[:40]!r}. Remove it, or move the folder away to train the trial again")
+
+
+def _is_record(values: dict[str, Any]) -> bool:
+    """Returns whether every part of a record is there and of its type."""
+    metrics, detail = values.get("metrics"), values.get("detail")
+    return (
+        all(isinstance(values.get(key), int) for key in ("time_ms", "step"))
+        and isinstance(metrics, dict)
+        and all(isinstance(value, int | float) for value in metrics.values())
+        and isinstance(detail, dict)
+        and "kind" in values
+    )
 
 
 def _record(values: dict[str, Any]) -> Record:

@@ -39,10 +39,19 @@ def attempt(folder: Path) -> str | None:
 
 
 def of_journal(folder: Path) -> Outcome | None:
-    """Returns what the journal in a trial's folder says; None if it has no attempt."""
+    """Returns what the journal in a trial's folder says; None if it has no attempt.
+
+    Raises:
+      JournalError: the journal is broken.
+    """
     lines = journal.last_attempt(folder, kinds=(START, EVALUATION, END))
-    if not lines:
-        return None
+    try:
+        return _of_attempt(lines) if lines else None
+    except KeyError as error:
+        raise journal.JournalError(f"{folder / journal.FILE}: a record has no {error}; move the folder away to train again") from None
+
+
+def _of_attempt(lines: list[journal.Entry]) -> Outcome:
     start, last = lines[0].record, lines[-1].record
     accuracies = [entry.record.metrics["val/accuracy"] for entry in lines if entry.record.kind == EVALUATION]
     status = journal.status(lines)

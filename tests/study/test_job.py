@@ -7,7 +7,7 @@ import pytest
 from src import paths, trial
 from src.settings import Settings, edited
 from src.study import job
-from src.tracking import journal
+from src.tracking import journal, outcome
 from src.tracking.journal import FAILED, FINISHED, Journal, end
 from src.training.records import START, Record
 
@@ -89,7 +89,18 @@ def test_the_last_line_is_found_behind_long_ones(tmp_path):
             assert journal.last(tmp_path) == Record("step", length + 1)
 
 
-@pytest.mark.parametrize("line", [b"garbage\n", b"{}\n", b"[1]\n", b"\xff\xfe\n"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"garbage\n",
+        b"{}\n",
+        b"[1]\n",
+        b"\xff\xfe\n",
+        b'{"kind":"step","time_ms":1,"step":1,"metrics":null,"detail":{}}\n',
+        b'{"kind":"step","time_ms":1,"step":1,"metrics":{"a":"x"},"detail":{}}\n',
+        b'{"kind":"step","time_ms":1,"step":null,"metrics":{},"detail":{}}\n',
+    ],
+)
 def test_a_line_that_is_no_record_is_named_with_its_file(tmp_path, line):
     ended(tmp_path, FINISHED)
     with (tmp_path / journal.FILE).open("ab") as file:
@@ -98,6 +109,17 @@ def test_a_line_that_is_no_record_is_named_with_its_file(tmp_path, line):
     for read in (journal.last, journal.last_attempt):
         with pytest.raises(journal.JournalError, match=r"journal\.jsonl: this line is no record"):
             read(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "missing"), [("start", "attempt"), ("end", "status")])
+def test_an_attempt_that_nobody_can_tell_the_outcome_of_is_named(tmp_path, kind, missing):
+    with Journal(tmp_path) as book:
+        if kind == "end":
+            book.append(Record(START, 0, detail={"attempt": "a", "tags": {}}))
+        book.append(Record(kind, 0))
+
+    with pytest.raises(journal.JournalError, match=rf"journal\.jsonl: a record has no '{missing}'"):
+        outcome.of_journal(tmp_path)
 
 
 def test_kinds_that_are_not_asked_for_are_skipped(tmp_path):

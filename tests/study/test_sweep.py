@@ -429,3 +429,24 @@ def test_an_estimate_comes_from_recorded_times_per_batch(base):
 
     # 140 training texts in batches of 64, 3 epochs: 9 steps of 10 ms and a quarter for evaluation, 5 s of start-up, 2 trials
     assert "to train: 2, about 0:10 (m:ss)" in text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "garbage",
+        '{"kind":"end","time_ms":1,"step":1,"metrics":null,"detail":{}}',
+        '{"kind":"end","time_ms":1,"step":1,"metrics":{"time/batch_ms_median":"x"},"detail":{}}',
+        '{"kind":"end","time_ms":1,"step":1,"metrics":{"time/batch_ms_median":NaN},"detail":{"status":"FINISHED","error":null,"tags":{}}}',
+        '{"kind":"end","time_ms":1,"step":1,"metrics":{"time/batch_ms_median":-1},"detail":{"status":"FINISHED","error":null,"tags":{}}}',
+    ],
+)
+def test_a_broken_journal_of_another_study_costs_no_more_than_an_estimate(base, line):
+    other = paths.study_folder("other") / "cafe"
+    other.mkdir(parents=True)
+    (other / journal.FILE).write_text(line + "\n", encoding="utf-8")
+    (other / "settings.json").write_text(base.model_dump_json(), encoding="utf-8")
+
+    _, text = run(base, Launcher(), {"plan_only": True})
+
+    assert "to train: 4, time unknown" in text

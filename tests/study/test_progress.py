@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import io
+import time
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from src.study import progress
+from src.tracking import journal
+from src.tracking.journal import FINISHED, Journal, end
+from src.training.records import EVALUATION, START, Record
+
+BROKEN = [
+    "garbage\n",
+    '{"kind":"end","time_ms":1,"step":1,"metrics":null,"detail":{}}\n',
+    '{"kind":"end","time_ms":1,"step":1,"metrics":{},"detail":{}}\n',
+    '{"kind":"end","time_ms":1,"step":1,"metrics":{"time/batch_ms_median":"x"},"detail":{}}\n',
+]
+
+
+@pytest.fixture
+def watched(tmp_path, monkeypatch):
+    """The progress of two trials, with a budget that is over at once, and what it has said."""
+    monkeypatch.setattr(progress, "EVERY_S", 0.01)
+    said = Console(record=True, width=200, file=io.StringIO())
+    rows = [SimpleNamespace(trial=SimpleNamespace(folder=tmp_path / name), label=name, seed=0) for name in ("one", "two")]
+    return progress.StudyProgress(rows, workers=1, budget_s=0.0, stop=tmp_path / "stop.1", console=said), said
+
+
+def finish(folder, **metrics):
+    with Journal(folder) as book:
+        book.append(Record(START, 0, detail={"attempt": "a", "tags": {}}))
+        if metrics:
+            book.append(Record(EVALUATION, 1, {"val/accuracy": 0.7}, {"epoch": 1}))
+        book.append(end(step=1, status=FINISHED, metrics=metrics))
+
+
+@pytest.mark.parametrize("line", BROKEN)
+def test_a_broken_journal_costs_its_own_line_and_neither_the_others_nor_the_budget(watched, tmp_path, line):
+    shown, said = watched
+    (tmp_path / "one").mkdir()
+    with shown:
+        (tmp_path / "one" / journal.FILE).write_text(line, encoding="utf-8")
+        finish(tmp_path / "two", **{"test/accuracy": 0.9})
+        end_s = time.monotonic() + 10
+        while not (tmp_path / "stop.1").exists() and time.monotonic() < end_s:
+            time.sleep(0.01)
+
+    assert (tmp_path / "stop.1").exists()
+    text = said.export_text()
+    assert "finished two seed=0: test accuracy 0.9000" in text and "study: 1/2 done" in text and "accuracy 0.700" in text
+
+
+def test_a_trial_that_ended_without_its_numbers_is_shown_without_them(watched, tmp_path):
+    shown, said = watched
+    with shown:
+        finish(tmp_path / "one")
+
+    assert "finished one seed=0" in said.export_text()
