@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -88,44 +88,86 @@ def train(
       Diverged: the loss or the gradient is not finite, after the record of that step.
     """
     update = _update(model, settings, fit)
-    shapes: set[tuple[int, int]] = set()
-    step = 0
     for epoch in range(1, settings.epochs + 1):
         order = generator(settings.seed, "order", epoch).permutation(rows)
-        seen, losses, correct = 0, 0.0, 0.0
-        begin, traces = time.perf_counter(), fit.traces  # setting up the pipeline belongs to the first batch's wait
-        for in_epoch, (ids, labels, _) in enumerate(batches(order), 1):
-            waited = time.perf_counter()
-            numbers, gradients = update(ids, labels)
-            loss, right, tokens, norm = numbers.numpy().tolist()  # waits for the step to end
-            end = time.perf_counter()
-
-            step += 1
-            shape = (int(ids.shape[0]), int(ids.shape[1]))
-            is_first = fit.traces > traces or (settings.jit_compile and shape not in shapes)
-            timing = Timing(epoch, (end - begin) * 1e3, (waited - begin) * 1e3, shape, int(tokens), is_first)
-            shapes.add(shape)
-            fit.timings.append(timing)
-            seen, losses, correct = seen + shape[0], losses + loss * shape[0], correct + right
-            yield _step_record(step, timing, loss=losses / seen, accuracy=correct / seen, norm=norm)
-            if not np.isfinite([loss, norm]).all():
-                raise Diverged(step, "the loss" if not np.isfinite(loss) else "the gradient")
-            if step == settings.max_steps:
-                break
-            if settings.evaluate_every and step % settings.evaluate_every == 0 and in_epoch < last:
-                yield _evaluation_record(step, evaluate())
-            begin, traces = time.perf_counter(), fit.traces
+        step = yield from _epoch(
+            _steps(update, batches, order, fit, epoch=epoch, jit_compile=settings.jit_compile), evaluate, settings=settings, last=last
+        )
         result = evaluate()
         fit.accuracies.append(result.accuracy)
         if result.accuracy > max(fit.accuracies[:-1], default=-1.0):
             fit.best_epoch, fit.best_weights = epoch, model.get_weights()
-        is_whole = in_epoch == last
-        yield _evaluation_record(step, result, epoch=epoch, epoch_s=epoch_seconds(fit.timings, epoch) if is_whole else None)
+        epoch_s = epoch_seconds(fit.timings, epoch) if step.in_epoch == last else None
+        yield _evaluation_record(step.number, result, epoch=epoch, epoch_s=epoch_s)
         if settings.tracking.histograms:
-            yield Record(HISTOGRAMS, step, detail=of_all(_distributions(model, gradients, ids)))
-        if step == settings.max_steps:
+            yield Record(HISTOGRAMS, step.number, detail=of_all(_distributions(model, step.gradients, step.ids)))
+        if step.number == settings.max_steps:
             break
+        del step  # its gradients are as large as the model, and the next epoch has its own
     model.set_weights(fit.best_weights)
+
+
+class _Step(NamedTuple):
+    """One optimizer step.
+
+    Attributes:
+      number: counted from 1 over all epochs.
+      in_epoch: counted from 1 in its epoch.
+      timing: how long it took, and on what.
+      loss: mean over the batch.
+      right: examples of the batch whose class was right.
+      norm: of the gradient, before it is clipped.
+      ids: int32[B, T], what the model read.
+      gradients: one for each trainable variable.
+    """
+
+    number: int
+    in_epoch: int
+    timing: Timing
+    loss: float
+    right: float
+    norm: float
+    ids: Any
+    gradients: list[Any]
+
+
+def _epoch(steps: Iterator[_Step], evaluate: Callable[[], Evaluated], *, settings: Settings, last: int) -> Generator[Record, None, _Step]:
+    """Yields the records of an epoch's steps, with the means of the epoch so far, and of the validations between them.
+
+    Returns:
+      The last step: the epoch's, or that of `max_steps`.
+    """
+    seen, losses, correct = 0, 0.0, 0.0
+    for step in steps:
+        batch = step.timing.shape[0]
+        seen, losses, correct = seen + batch, losses + step.loss * batch, correct + step.right
+        yield _step_record(step, loss=losses / seen, accuracy=correct / seen)
+        if not np.isfinite([step.loss, step.norm]).all():
+            raise Diverged(step.number, "the loss" if not np.isfinite(step.loss) else "the gradient")
+        if step.number == settings.max_steps:
+            break
+        if settings.evaluate_every and step.number % settings.evaluate_every == 0 and step.in_epoch < last:
+            yield _evaluation_record(step.number, evaluate())
+    return step
+
+
+def _steps(update: Any, batches: Batches, order: np.ndarray, fit: Fit, *, epoch: int, jit_compile: bool) -> Iterator[_Step]:
+    """Takes the optimizer steps of an epoch and measures each; what happens between two of them is in nobody's time."""
+    shapes = {timing.shape for timing in fit.timings}
+    begin, traces = time.perf_counter(), fit.traces  # setting up the pipeline belongs to the first batch's wait
+    for in_epoch, (ids, labels, _) in enumerate(batches(order), 1):
+        waited = time.perf_counter()
+        numbers, gradients = update(ids, labels)
+        loss, right, tokens, norm = numbers.numpy().tolist()  # waits for the step to end
+        end = time.perf_counter()
+
+        shape = (int(ids.shape[0]), int(ids.shape[1]))
+        is_first = fit.traces > traces or (jit_compile and shape not in shapes)
+        timing = Timing(epoch, (end - begin) * 1e3, (waited - begin) * 1e3, shape, int(tokens), is_first)
+        shapes.add(shape)
+        fit.timings.append(timing)
+        yield _Step(len(fit.timings), in_epoch, timing, loss, right, norm, ids, gradients)
+        begin, traces = time.perf_counter(), fit.traces
 
 
 def evaluator(model: keras.Model, batches: Batches, labels: np.ndarray, *, settings: Settings) -> Callable[[], Evaluated]:
@@ -209,7 +251,8 @@ def _classes(scores: Any, threshold: float = 0.5) -> Any:
     return scores.argmax(-1) if isinstance(scores, np.ndarray) else tf.argmax(scores, -1, tf.int32)
 
 
-def _step_record(step: int, timing: Timing, *, loss: float, accuracy: float, norm: float) -> Record:
+def _step_record(step: _Step, *, loss: float, accuracy: float) -> Record:
+    timing = step.timing
     metrics = {"train/loss": loss, "train/accuracy": accuracy, "time/batch_ms": timing.batch_ms}
     detail = {
         "epoch": timing.epoch,
@@ -218,9 +261,9 @@ def _step_record(step: int, timing: Timing, *, loss: float, accuracy: float, nor
         "length": timing.shape[1],
         "tokens": timing.tokens,
         "is_first": timing.is_first,
-        "gradient_norm": norm,
+        "gradient_norm": step.norm,
     }
-    return Record(STEP, step, metrics, detail)
+    return Record(STEP, step.number, metrics, detail)
 
 
 def _evaluation_record(step: int, result: Evaluated, *, epoch: int | None = None, epoch_s: float | None = None) -> Record:
