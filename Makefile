@@ -17,9 +17,9 @@ study: $(READY) ## trains the four classifiers of the README
 	$(BIN)/python -m src.run -m study=masking_by_cell masking=true,false cell=lstm,gru
 
 gallery: $(READY) ## the tables and figures of the README and of experiments/README.md, from the studies that were run
-	$(BIN)/python -m analysis figure masking_by_cell --out experiments/results/masking_by_cell
-	$(BIN)/python -m analysis figure masking_by_cell_unbucketed --out experiments/results/masking_by_cell_unbucketed
-	$(BIN)/python -m analysis table leave_one_out --out experiments/results/leave_one_out
+	for study in $$(ls experiments/results); do $(BIN)/python -m analysis table $$study --out experiments/results/$$study > /dev/null || exit 1; done
+	$(BIN)/python -m analysis figure masking_by_cell_unbucketed curves --out experiments/results/masking_by_cell_unbucketed
+	$(BIN)/python -m analysis figure leave_one_out forest --out experiments/results/leave_one_out
 
 test: $(READY) ## runs all tests
 	$(BIN)/python -m pytest

@@ -1,114 +1,280 @@
-"""Command line of the analysis: `python -m analysis figure STUDY`."""
+"""Command line of the analysis: `python -m analysis report STUDY`."""
 
 from __future__ import annotations
 
+import enum
 import sys
-import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 import typer
 
-from analysis import load, tables
 from src import paths
-from src.settings import as_typed
-from src.training.records import steps_to
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Tables and figures of tracked studies.", pretty_exceptions_enable=False)
-Study = Annotated[str, typer.Argument(help="name of a study")]
-Uri = Annotated[str | None, typer.Option(help="MLflow store; default: SQLite at the repository root")]
-Toggle = Annotated[str | None, typer.Option(help="compare the values of this toggle, all else being equal; default: the study's reference")]
+if TYPE_CHECKING:
+    from analysis.findings import Findings
+    from analysis.load import Study
+    from analysis.tables import Table
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+)
+Name = Annotated[str, typer.Argument(metavar="STUDY", help="name of a study; `python -m analysis studies` lists them")]
+Uri = Annotated[str | None, typer.Option(help="MLflow store; default: SQLite at the repository root, or in ABLATION_HOME")]
+Toggle = Annotated[str | None, typer.Option(help="compare the values of this toggle, all else being equal; default: with the reference")]
 Metric = Annotated[str | None, typer.Option(help="metric to compare by; default: the study's")]
-Margin = Annotated[float | None, typer.Option(help="difference that is too small to matter; default: the study's, for its own metric")]
-Out = Annotated[Path | None, typer.Option(help="folder to write to; default: reports/STUDY")]
+Margin = Annotated[
+    float | None, typer.Option(min=0, help="difference that is too small to matter; default: the study's, for its own metric")
+]
+Out = Annotated[Path | None, typer.Option(help="folder to write to; default: reports/STUDY", file_okay=False)]
+
+
+class Format(enum.StrEnum):
+    """How a table is printed."""
+
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+    CSV = "csv"
 
 
 @app.callback()
-def _several_commands() -> None:
-    """Tables and figures of tracked studies."""
+def _examples() -> None:
+    """Tables, figures and reports of tracked studies. Nothing here trains, and only `report` writes to MLflow.
+
+    For example:
+
+    - python -m analysis studies
+
+    - python -m analysis report leave_one_out
+
+    - python -m analysis table leave_one_out --format latex
+
+    - python -m analysis table masking_by_side_and_length --toggle masking
+
+    - python -m analysis figure leave_one_out forest
+
+    - python -m analysis compare leave_one_out reference cell=simple_rnn
+    """
 
 
 @app.command()
-def figure(study: Study, uri: Uri = None, out: Out = None) -> None:
-    """Writes the learning curves (PNG, SVG) and the table of variants (Markdown, CSV) of STUDY."""
+def report(
+    study: Name,
+    metric: Metric = None,
+    margin: Margin = None,
+    uri: Uri = None,
+    out: Out = None,
+    attach: Annotated[bool, typer.Option(help="attach the report to the study's MLflow run")] = True,
+) -> None:
+    """Writes one HTML page about STUDY, its tables and figures, and attaches them to the study's MLflow run."""
+    with _answered():
+        found = _found(study, uri, metric=metric, margin=margin)
+        folder = _folder(out, study)
+        from analysis import answer, report, tables
+
+        print("\n".join(["", *answer.sentences(found), "", tables.ablation(found).markdown()]))
+        _write_tables(found, folder)
+        drawn = [(one, _save(one.figure, folder / "figures" / one.name)) for one in _figures(found)]
+        (folder / "report.html").write_text(report.page(found, drawn), encoding="utf-8")
+        print(f"written to {folder}: report.html, tables (CSV, Markdown, LaTeX), {len(drawn)} figures (PNG, SVG, PDF)")
+        if attach:
+            _attach(found.study, folder)
+        print(f"open {(folder / 'report.html').as_uri()}")
+
+
+@app.command()
+def table(
+    study: Name,
+    toggle: Toggle = None,
+    metric: Metric = None,
+    margin: Margin = None,
+    format: Annotated[Format, typer.Option(help="how it is printed")] = Format.MARKDOWN,
+    factorial: Annotated[bool, typer.Option(help="main effects and interactions instead of variants")] = False,
+    uri: Uri = None,
+    out: Out = None,
+) -> None:
+    """Prints how every variant of STUDY differs from the reference, paired by seed, and writes it in all formats."""
+    with _answered():
+        from analysis import tables
+        from analysis.findings import caution
+        from analysis.store import StoreError
+
+        found = _found(study, uri, metric=metric, margin=margin, toggle=toggle, is_quiet=format != Format.MARKDOWN)
+        if factorial and found.factorial is None:
+            raise StoreError(found.no_factorial or f"{study} has no main effects and interactions: they want two toggles or more in a grid")
+        stem = f"table_{toggle}" if toggle else "table"
+        folder = _folder(out, study)
+        _write_tables(found, folder, stem=stem)
+        shown, frame = (tables.factorial(found), found.factorial) if factorial else (tables.ablation(found), found.summary)
+        print(_printed(shown, frame, format, label=study))
+        if format == Format.MARKDOWN:
+            margin_text = (
+                "no margin: a difference too small to matter is not told from none" if found.margin is None else f"margin {found.margin:g}"
+            )
+            print(" ".join(filter(None, ("Intervals are over seeds, for this test set;", f"{margin_text}.", caution(found.rows)))))
+            print(f"written to {folder}: {stem}.csv, {stem}.md, {stem}.tex; next: python -m analysis report {study}")
+
+
+@app.command()
+def figure(
+    study: Name,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[FIGURE]...", help="default: all that the study calls for")] = None,
+    metric: Metric = None,
+    uri: Uri = None,
+    out: Out = None,
+) -> None:
+    """Draws figures of STUDY as PNG, SVG and PDF: forest, waterfall, interaction, heatmap, pareto, curves, times, padding."""
+    with _answered():
+        from analysis import figures
+        from analysis.store import StoreError, nearest
+
+        unknown = [name for name in names or [] if name not in figures.FIGURES]
+        if unknown:
+            raise StoreError(f"no figure {unknown[0]!r}; {nearest(unknown[0], list(figures.FIGURES))}")
+        found = _found(study, uri, metric=metric)
+        folder = _folder(out, study)
+        drawn = [one for one in _figures(found, names) if _save(one.figure, folder / one.name)]
+        missing = [name for name in names or [] if name not in {one.name for one in drawn}]
+        for one in drawn:
+            print(f"{one.name}: {one.caption}")
+        print(f"written to {folder}: {', '.join(one.name for one in drawn) or 'nothing'} (PNG, SVG, PDF)")
+        if missing:
+            raise StoreError(f"{study} has nothing to show as {', '.join(missing)}; without a name all that it calls for are drawn")
+
+
+@app.command()
+def compare(
+    study: Name,
+    one: Annotated[str, typer.Argument(metavar="A", help="label of the variant to compare with, as the table shows it")],
+    other: Annotated[str, typer.Argument(metavar="B", help="label of the variant in question")],
+    metric: Metric = None,
+    uri: Uri = None,
+) -> None:
+    """Compares two variants of STUDY by their labels: over seeds, and over test examples (McNemar), and says what each test asks."""
+    with _answered():
+        from analysis import reviews, tables
+
+        loaded = _loaded(study, uri)
+        name = metric or "test/accuracy"
+        print(tables.comparison(*reviews.variants(loaded, one, other, metric=name), one, other, metric=name))
+
+
+@app.command()
+def studies(uri: Uri = None) -> None:
+    """Lists the studies of the store."""
+    with _answered():
+        from analysis import load, store, tables
+
+        found = load.listed(store.connect(uri))
+        print(tables.plain(found) if len(found) else "no study yet; train one: python -m src.run -m masking=true,false")
+
+
+@app.command()
+def export(study: Name, uri: Uri = None, out: Out = None) -> None:
+    """Writes the tidy frames of STUDY as CSV and Parquet: one row a variant and seed, and one row a training step."""
+    with _answered():
+        from analysis import load
+
+        loaded, folder = _loaded(study, uri), _folder(out, study)
+        for name, frame in load.tidy(loaded).items():
+            frame.to_csv(folder / f"{name}.csv", index=False)
+            frame.to_parquet(folder / f"{name}.parquet", index=False)
+            print(f"{folder / name}.csv, .parquet: {len(frame):,} rows, {len(frame.columns)} columns")
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Turns what a user can mend into one line on the terminal and exit code 2."""
+    from analysis.store import StoreError
+
+    try:
+        yield
+    except StoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def _loaded(study: str, uri: str | None, *, is_quiet: bool = False) -> Study:
+    from analysis import load, store
+
+    loaded = load.study(study, store.connect(uri))
+    if not is_quiet:
+        states = ", ".join(f"{count} {state}" for state, count in loaded.rows["status"].value_counts().items())
+        print(f"study {study}: {states}", flush=True)
+    return loaded
+
+
+def _found(study: str, uri: str | None, *, is_quiet: bool = False, **options: Any) -> Findings:
+    from analysis import findings
+
+    return findings.find(_loaded(study, uri, is_quiet=is_quiet), **options)
+
+
+def _folder(out: Path | None, study: str) -> Path:
+    folder = out or paths.home() / "reports" / study
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _figures(found: Findings, names: list[str] | None = None) -> Iterator[Any]:
+    """Yields the figures that were asked for, with a bar where somebody is watching."""
+    from rich.progress import track
+
     from analysis import figures
 
-    store = uri or paths.default_tracking_uri()
-    folder = out or paths.home() / "reports" / study
+    for name in track(names or list(figures.FIGURES), description="figures", transient=True, disable=not sys.stderr.isatty()):
+        drawn = figures.one(found, name)
+        if drawn is not None:
+            yield drawn
+
+
+def _save(figure: Any, stem: Path) -> Path:
+    """Writes a figure as PNG, SVG and PDF, and returns the path of the SVG."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(stem.with_suffix(".png"), dpi=150, facecolor="white")
+    figure.savefig(stem.with_suffix(".pdf"), facecolor="white")
+    figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
+    return stem.with_suffix(".svg")
+
+
+def _write_tables(found: Findings, folder: Path, *, stem: str = "table") -> None:
+    from analysis import tables
+
+    written: dict[str, tuple[Callable[[Findings], Table], Any]] = {stem: (tables.ablation, found.summary)}
+    if found.factorial is not None:
+        written["factorial"] = (tables.factorial, found.factorial)
+    for name, (made, frame) in written.items():
+        shown = made(found)
+        frame.to_csv(folder / f"{name}.csv", index=False)
+        (folder / f"{name}.md").write_text(shown.markdown(), encoding="utf-8")
+        (folder / f"{name}.tex").write_text(shown.latex(f"{found.study.name}_{name}"), encoding="utf-8")
+
+
+def _printed(shown: Table, frame: Any, format: Format, *, label: str) -> str:
+    if format == Format.CSV:
+        return str(frame.to_csv(index=False))
+    return shown.latex(label) if format == Format.LATEX else shown.markdown()
+
+
+def _attach(study: Study, folder: Path) -> None:
+    """Attaches what was written to the study's run; a store that is away is said, and no reason to fail."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
     try:
-        trials = load.trials(study, uri=store)
-    except load.NoSuchStudy as error:
-        raise typer.BadParameter(str(error)) from None
-    if trials.empty:
-        raise typer.BadParameter(f"study {study!r} has no finished trial yet")
-    validation = load.steps(trials, "val/accuracy", uri=store)
-    folder.mkdir(parents=True, exist_ok=True)
-    table = tables.variants(trials, validation)
-    table.to_csv(folder / "table.csv", index=False)
-    (folder / "table.md").write_text(tables.markdown(table), encoding="utf-8")
-    drawn = figures.learning_curves(_with_time(validation, trials, store), title=f"study {study}: one line a trial")
-    for kind in ("png", "svg"):
-        drawn.savefig(folder / f"curves.{kind}", dpi=150)
-    print(tables.markdown(table))
-    print(f"written to {folder}: table.md, table.csv, curves.png, curves.svg")
-
-
-@app.command()
-def table(study: Study, toggle: Toggle = None, metric: Metric = None, margin: Margin = None, uri: Uri = None, out: Out = None) -> None:
-    """Prints how every variant of STUDY differs from the reference, paired by seed, and writes it to effects.md and effects.csv."""
-    from analysis import effects
-
-    store = uri or paths.default_tracking_uri()
-    try:
-        rows = load.rows(study, uri=store)
-    except load.NoSuchStudy as error:
-        raise typer.BadParameter(str(error)) from None
-    asked = rows.attrs["plan"]
-    name = metric or asked["metric"]
-    if name == asked["metric"] and margin is None:
-        margin = asked["margin"]  # of that metric alone: a margin of steps says nothing about accuracy
-    if name in ("steps_to", "val/accuracy") and "run_id" in rows:
-        validation = load.steps(rows.dropna(subset="run_id"), "val/accuracy", uri=store)
-        if name == "steps_to":
-            name = steps_to(asked["threshold"])
-            rows[name] = effects.steps_to(rows, validation, threshold=asked["threshold"])
-        else:  # of the best epoch, whose weights are tested; the store's own value is the last epoch's
-            rows[name] = rows["run_id"].map(validation.groupby("run_id")["value"].max())
-    if toggle is not None and toggle not in rows.attrs["toggles"]:
-        raise typer.BadParameter(f"{toggle!r} was not varied in {study}; varied: {', '.join(rows.attrs['toggles']) or 'nothing'}")
-    if name not in rows:
-        known = sorted(column for column in rows.columns if "/" in str(column))
-        raise typer.BadParameter(f"no finished trial of {study} has the metric {name!r}; there are {', '.join(known) or 'none yet'}")
-    frame = rows[rows["dropped"].isna()]
-    frame.attrs.update(rows.attrs)
-    if toggle:
-        frame = effects.compared(frame, toggle)
-    elif asked["design"] == "cumulative":
-        frame = effects.stepwise(frame)
-    compared = effects.paired(frame, metric=name, margin=margin)
-    text = "\n".join(filter(None, (tables.effects(compared, metric=name), tables.caution(rows))))
-    folder = out or paths.home() / "reports" / study
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = f"effects_{toggle}" if toggle else "effects"
-    compared.to_csv(folder / f"{stem}.csv", index=False)
-    (folder / f"{stem}.md").write_text(text, encoding="utf-8")
-    print(text)
-    margin_text = "no margin: a difference too small to matter is not told from none" if margin is None else f"margin {margin:g}"
-    print(f"Intervals are over seeds, for this test set; {margin_text}. Written to {folder}: {stem}.md, {stem}.csv")
-
-
-def _with_time(validation: pd.DataFrame, trials: pd.DataFrame, store: str) -> pd.DataFrame:
-    """Adds to each validation its variant's name and the seconds of training before it."""
-    toggles = tables.varied(trials)
-    names = {row["run_id"]: " ".join(f"{key}={as_typed(row[key])}" for key in toggles) or "defaults" for row in trials.to_dict("records")}
-    parts = []
-    with tempfile.TemporaryDirectory() as folder:
-        for run_id, points in validation.groupby("run_id", sort=False):
-            steps = pd.read_parquet(load.artifact(str(run_id), "steps.parquet", uri=store, into=Path(folder)))
-            seconds = steps.set_index("step")["time/batch_ms"].cumsum() / 1_000
-            parts.append(points.assign(variant=names[str(run_id)], seconds=points["step"].map(seconds)))
-    return pd.concat(parts)
+        MlflowClient(study.store.uri).log_artifacts(study.run_id, str(folder), "report")
+        print("attached to the study's MLflow run (folder report)")
+    except (MlflowException, OSError) as error:
+        print(f"not attached to MLflow: {next(iter(str(error).splitlines()), type(error).__name__)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -6,107 +6,202 @@ over seeds, for the study's test set: they say what another seed would do, not w
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Hashable, Mapping
-from typing import Any
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 
-from src.settings import as_typed
+from analysis.load import FINISHED
+from src.settings import as_typed, label
 
 LEVEL = 0.05
 LOWER_IS_BETTER = ("train/loss", "val/loss", "test/loss", "time/batch", "time/epoch", "time/train", "time/trace", "steps_to", "memory/")
 MAX_SEEDS = 1_000
 MAX_EXACT = 14  # pairs whose 2^n signs are all tried
 TIME = "time/batch_ms_median"
+REFERENCE = "reference"
 
 
-def compared(rows: pd.DataFrame, toggle: str) -> pd.DataFrame:
-    """Returns the rows of a grid so that each other value of one toggle is compared with its first, all else being equal.
+class Interval(NamedTuple):
+    """An estimate with its 95 % interval and two-sided p value (Student's t), nan where there is none.
+
+    Attributes:
+      mean: the estimate.
+      low: of the interval.
+      high: of the interval.
+      p: of the estimate being zero.
+      error: standard error of the estimate.
+      freedom: degrees of freedom.
+    """
+
+    mean: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+    error: float = math.nan
+    freedom: int = 0
+
+
+def interval(values: np.ndarray) -> Interval:
+    """Returns the mean of values with Student's interval; no interval below two values.
 
     Args:
-      rows: one row a trial, as `paired` takes them, with a column for every varied toggle.
-      toggle: the toggle of interest; its first value in the order of the rows is the reference.
-
-    Returns:
-      The rows with `within` (the other toggles' values), `label` (the toggle's value) and `is_reference` anew.
+      values: float[n], differences of pairs, or what was measured once a seed.
     """
-    others = [key for key in rows.attrs["toggles"] if key != toggle]
-    first = rows[toggle].iloc[0]
-    within = rows[others].astype(object).apply(lambda row: " ".join(f"{key}={_typed(value)}" for key, value in row.items()), axis="columns")
-    labels = [f"{toggle}={_typed(value)}" for value in rows[toggle]]
-    return rows.assign(within=within if others else "", label=labels, is_reference=[_same(value, first) for value in rows[toggle]])
+    if not len(values):
+        return Interval()
+    mean, freedom = float(values.mean()), len(values) - 1
+    if freedom == 0:
+        return Interval(mean)
+    return t_interval(mean, float(values.std(ddof=1)) / math.sqrt(len(values)), freedom)
 
 
-def stepwise(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows of a cumulative design so that each step is compared with the one before, and not with the beginning.
-
-    Args:
-      rows: one row a trial, as `paired` takes them, the variants in the order of the steps.
-
-    Returns:
-      For each step its rows and those of the step before as reference, with `within` anew.
-    """
-    names = list(dict.fromkeys(rows["label"]))
-    parts = []
-    for number, (before, step) in enumerate(itertools.pairwise(names), 1):
-        part = rows[rows["label"].isin([before, step])]
-        parts.append(part.assign(within=f"step {number}", is_reference=part["label"] == before))
-    return pd.concat(parts) if parts else rows
+def t_interval(mean: float, error: float, freedom: int) -> Interval:
+    """Returns an estimate with Student's interval from its standard error; without any spread it is the estimate alone."""
+    if error == 0:
+        return Interval(mean, mean, mean, 1.0 if mean == 0 else 0.0, error, freedom)
+    half = _quantile(1 - LEVEL / 2, freedom) * error
+    return Interval(mean, mean - half, mean + half, float(2 * special.stdtr(freedom, -abs(mean) / error)), error, freedom)
 
 
 def paired(rows: pd.DataFrame, *, metric: str, margin: float | None) -> pd.DataFrame:
     """Returns how every variant differs from its reference.
 
     Args:
-      rows: one row a variant and seed: `label`, `is_reference`, `seed`, `identity`, `status` (FINISHED, FAILED, …), the metric, and
-        `time/batch_ms_median`; `within`, where several references are in one frame. Unfinished trials have a row too.
+      rows: one row a variant and seed: `label`, `is_reference`, `seed`, `identity`, `status` (FINISHED, FAILED, …), the metric;
+        `time/batch_ms_median` and `health` where they are known; `within`, where several references are in one frame. Unfinished
+        trials have a row too.
       metric: name of a metric; lower is better for losses, times, steps and memory.
       margin: difference that is too small to matter, in the metric's unit; None if nobody has said.
 
     Returns:
-      One row a variant, the reference first: `n` pairs, `mean` and its `reference_mean` over the pairs, `change` with `low` and
-      `high` (95 %, paired t), `p` and `p_holm` (over all comparisons of the frame), `p_sign_flip` (exact), `correlation` of the
-      pairs, `effect_size` (change / standard deviation of the differences), `unfinished` seeds, `never` (seeds that did not reach
-      the target), `time_ratio` with `time_low` and `time_high` (geometric), `verdict`, and `further_seeds` that would tell.
+      One row a variant, in the order of the rows: `pairs` asked for, `n` with both values, `mean` and its `reference_mean` over the
+      finished seeds, `change` with `low` and `high` (95 %, paired t), `p` and `p_holm` (over all comparisons of the frame),
+      `p_sign_flip` (exact), `correlation` of the pairs, `effect_size` (change / standard deviation of the differences), `unfinished`
+      seeds, `diverged` (those among them), `never` (seeds that did not reach the target), `time_ratio` with `time_low` and
+      `time_high` (geometric), `verdict`, and `further_seeds` that would tell.
 
     Raises:
       ValueError: a variant has two trials of one seed.
     """
-    rows = rows if "within" in rows else rows.assign(within="")
-    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, TIME])))  # where every step traced, there is no time per batch
-    if rows.duplicated(["within", "label", "seed"]).any():
+    if rows.duplicated(["within", "label", "seed"] if "within" in rows else ["label", "seed"]).any():
         raise ValueError("a variant has two trials of one seed; one of them must be superseded")
-    found = []
-    for within, part in rows.groupby("within", sort=False):
-        reference = part[part["is_reference"]]
-        for name, variant in part.groupby("label", sort=False):
-            both = variant.merge(reference, on="seed", suffixes=("", "_reference"))
-            found.append({"within": within, "label": name, **_difference(both, metric, is_reference=bool(variant["is_reference"].iloc[0]))})
-    table = pd.DataFrame(found)
-    tests = table["p"].notna() & ~table["is_reference"]
-    table["p_holm"], table["comparisons"] = np.nan, int(tests.sum())
-    if tests.any():
-        table.loc[tests, "p_holm"] = multipletests(table.loc[tests, "p"], method="holm")[1]
-    sign = -1 if metric.startswith(LOWER_IS_BETTER) else 1
+    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, TIME, "health"])))  # where every step traced, no time is known
+    table = pd.DataFrame(
+        {"within": within, "label": name, "is_reference": is_one, **_difference(both, metric)}
+        for within, name, is_one, both in _joined(rows)
+    )
+    table["p"] = table["p"].mask(table["is_reference"] | table["is_same"])
+    table["p_holm"], table["comparisons"] = holm(table["p"]), int(table["p"].notna().sum())
+    sign = better(metric)
     verdicts = [_verdict(row, sign=sign, margin=margin) for row in table.to_dict("records")]
     return table.assign(verdict=[verdict for verdict, _ in verdicts], further_seeds=[seeds for _, seeds in verdicts])
 
 
-def steps_to(rows: pd.DataFrame, validation: pd.DataFrame, *, threshold: float) -> pd.Series:
-    """Returns for each row the first optimizer step at which validation accuracy was at least the threshold; nan if none was.
+def pairs(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Returns the single differences behind `paired`, one row a variant and seed that both finished.
+
+    Returns:
+      `within`, `label`, `seed` and `difference` from the reference, nan where one of the two has no value.
+    """
+    parts = []
+    for within, name, is_one, both in _joined(rows):
+        if not is_one:
+            ours, theirs = _values(both, metric)
+            seeds = both.loc[_is_finished(both), "seed"]
+            parts.append(pd.DataFrame({"within": within, "label": name, "seed": seeds, "difference": ours - theirs}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["within", "label", "seed", "difference"])
+
+
+def within_toggle(rows: pd.DataFrame, toggle: str, toggles: Sequence[str]) -> pd.DataFrame:
+    """Returns the rows of a grid so that each other value of one toggle is compared with its first, all else being equal.
 
     Args:
-      rows: with the column `run_id`.
-      validation: `run_id`, `step` and `value`, one row a validation.
-      threshold: an accuracy, whichever the trials were recorded with.
+      rows: one row a trial, as `paired` takes them, with a column for every varied toggle.
+      toggle: the toggle of interest; its first value in the order of the rows is the reference.
+      toggles: all that vary.
+
+    Returns:
+      The rows with `within` (the other toggles' values), `label` (the toggle's value) and `is_reference` anew.
     """
-    first = validation[validation["value"] >= threshold].groupby("run_id")["step"].min()
-    return rows["run_id"].map(first).astype(float)
+    others = [key for key in toggles if key != toggle]
+    values = [as_typed(value) for value in rows[toggle]]
+    return rows.assign(
+        within=[label({key: row[key] for key in others}) for row in rows.to_dict("records")],
+        label=[f"{toggle}={value}" for value in values],
+        is_reference=[value == values[0] for value in values],
+    )
+
+
+def stepwise(rows: pd.DataFrame, steps: Sequence[str]) -> pd.DataFrame:
+    """Returns rows so that each step of a design is compared with the one before, and not with the beginning.
+
+    Args:
+      rows: one row a trial, as `paired` takes them.
+      steps: labels of the variants, in the order of the steps (`chain`).
+
+    Returns:
+      For each step its rows and those of the step before as reference, with `within` anew.
+    """
+    parts = []
+    for number, (before, step) in enumerate(itertools.pairwise(steps), 1):
+        part = rows[rows["label"].isin([before, step])]
+        parts.append(part.assign(within=f"step {number}", is_reference=part["label"] == before))
+    return pd.concat(parts) if parts else rows
+
+
+def chain(rows: pd.DataFrame, design: str, toggles: Sequence[str]) -> list[str]:
+    """Returns the labels of the steps that a cumulative design or a path took, the reference first.
+
+    A path keeps of each round the flip of highest mean validation accuracy, the first on ties (`src.study.designs.path`).
+    """
+    labels = list(dict.fromkeys(rows["label"]))
+    if design == "cumulative":
+        return labels
+    values = {row["label"]: [row[key] for key in toggles] for row in rows.to_dict("records")}
+    score = rows.groupby("label", sort=False)["val/accuracy"].mean()
+    taken = labels[:1]
+    while True:
+        flips = [
+            name
+            for name in labels
+            if _distance(values[name], values[taken[-1]]) == 1 and _distance(values[name], values[labels[0]]) == len(taken)
+        ]
+        known = score[flips].dropna()
+        if known.empty:
+            return taken
+        taken.append(str(known.idxmax()))
+
+
+def changed_nothing(rows: pd.DataFrame, compared: pd.DataFrame) -> list[str]:
+    """Returns the variants whose trained weights equal their reference's, bit for bit and seed for seed, in different trials.
+
+    Args:
+      rows: as `paired` takes them, with the hash of the trained `weights`.
+      compared: what `paired` made of them.
+    """
+    found = []
+    for _, name, is_one, both in _joined(rows):
+        done = both[_is_finished(both)]
+        is_other = bool((done["identity"] != done["identity_reference"]).all())
+        if not is_one and len(done) and is_other and (done["weights"] == done["weights_reference"]).all():
+            found.append(name)
+    return [name for name in dict.fromkeys(compared["label"]) if name in found]
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """Returns p values adjusted by Holm's step-down method (Scandinavian Journal of Statistics 6, 1979); nan stays nan."""
+    adjusted = p.astype(float).copy()
+    tested = adjusted.notna()
+    if tested.any():
+        adjusted[tested] = multipletests(adjusted[tested], method="holm")[1]
+    return adjusted
 
 
 def sign_flip(differences: np.ndarray) -> float:
@@ -117,42 +212,83 @@ def sign_flip(differences: np.ndarray) -> float:
     return float(test.pvalue)
 
 
-def _difference(both: pd.DataFrame, metric: str, *, is_reference: bool) -> dict[str, Any]:
+def better(metric: str) -> int:
+    """Returns 1 where higher values of a metric are better, and -1 where lower ones are."""
+    return -1 if metric.startswith(LOWER_IS_BETTER) else 1
+
+
+def is_equivalent(found: Interval, margin: float | None) -> bool:
+    """Returns whether two one-sided t tests at 5 % find the estimate within the margin: its 90 % interval does (Schuirmann 1987)."""
+    if found.mean == 0 and found.error == 0:
+        return True
+    if margin is None or math.isnan(found.error):
+        return False
+    return abs(found.mean) + _quantile(1 - LEVEL, found.freedom) * found.error < margin
+
+
+@functools.cache
+def _quantile(share: float, freedom: int) -> float:
+    """Returns the quantile of Student's t distribution."""
+    return float(special.stdtrit(freedom, share))
+
+
+def _joined(rows: pd.DataFrame) -> Iterator[tuple[str, str, bool, pd.DataFrame]]:
+    """Yields for every variant (within, label, is it the reference?) its rows beside the reference's rows of the same seeds."""
+    rows = rows if "within" in rows else rows.assign(within="")
+    for within, part in rows.groupby("within", sort=False):
+        reference = part[part["is_reference"]]
+        for name, variant in part.groupby("label", sort=False):
+            both = variant.merge(reference, on="seed", suffixes=("", "_reference"))
+            yield str(within), str(name), bool(variant["is_reference"].iloc[0]), both
+
+
+def _is_finished(both: pd.DataFrame) -> pd.Series:
+    return (both["status"] == FINISHED) & (both["status_reference"] == FINISHED)
+
+
+def _values(both: pd.DataFrame, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    finished = both[_is_finished(both)]
+    return finished[metric].to_numpy(float), finished[f"{metric}_reference"].to_numpy(float)
+
+
+def _difference(both: pd.DataFrame, metric: str) -> dict[str, Any]:
     """Returns what the pairs of one variant say, without verdict."""
-    finished = both[(both["status"] == "FINISHED") & (both["status_reference"] == "FINISHED")]
-    ours, theirs = finished[metric].to_numpy(float), finished[f"{metric}_reference"].to_numpy(float)
+    ours, theirs = _values(both, metric)
     is_whole = ~(np.isnan(ours) | np.isnan(theirs))
+    differences = ours[is_whole] - theirs[is_whole]
+    spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else math.nan
     found: dict[str, Any] = {
-        "is_reference": is_reference,
         "is_same": bool(len(both) and (both["identity"] == both["identity_reference"]).all()),
-        "n": int(is_whole.sum()),
-        "unfinished": len(both) - len(finished),
+        "pairs": len(both),
+        "n": len(differences),
+        "unfinished": int((~_is_finished(both)).sum()),
+        "diverged": int((both["health"] == "diverged").sum()),
         "never": int(np.isnan(ours).sum()),
         "never_reference": int(np.isnan(theirs).sum()),
         "mean": float(np.nanmean(ours)) if (~np.isnan(ours)).any() else math.nan,
         "reference_mean": float(np.nanmean(theirs)) if (~np.isnan(theirs)).any() else math.nan,
+        "sign": math.nan,
+        "p_sign_flip": sign_flip(differences),
+        "correlation": _correlation(ours[is_whole], theirs[is_whole]),
     }
-    change, low, high, p = _paired_t(ours[is_whole] - theirs[is_whole])
+    change = interval(differences)
     if found["never"] or found["never_reference"]:  # the differences of those that reached it would flatter; signs are known of all
         signs = _signs(ours, theirs)
-        change, low, high = math.nan, math.nan, math.nan
         p = float(stats.binomtest(int((signs > 0).sum()), int((signs != 0).sum())).pvalue) if (signs != 0).any() else math.nan
-        found["sign"] = float(np.sign(signs.sum()))
-    ratio = _paired_t(np.log(finished[TIME].to_numpy(float) / finished[f"{TIME}_reference"].to_numpy(float)))
-    spread = float(np.std(ours[is_whole] - theirs[is_whole], ddof=1)) if is_whole.sum() > 1 else math.nan
-    return found | {
-        "change": change,
-        "low": low,
-        "high": high,
-        "p": math.nan if is_reference or found["is_same"] else p,
-        "p_sign_flip": sign_flip(ours[is_whole] - theirs[is_whole]),
-        "correlation": float(np.corrcoef(ours[is_whole], theirs[is_whole])[0, 1]) if is_whole.sum() > 2 and spread > 0 else math.nan,
-        "effect_size": change / spread if spread > 0 else math.nan,
-        "spread": spread,
-        "time_ratio": math.exp(ratio[0]),
-        "time_low": math.exp(ratio[1]),
-        "time_high": math.exp(ratio[2]),
-    }
+        change, found["sign"], found["p_sign_flip"] = Interval(p=p), float(np.sign(signs.sum())), math.nan
+    found |= {"change": change.mean, "low": change.low, "high": change.high, "p": change.p, "error": change.error, "spread": spread}
+    found["effect_size"] = change.mean / spread if spread > 0 else math.nan
+    time, time_of_reference = _values(both, TIME)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        logs = np.log(time / time_of_reference)
+    ratio = interval(logs[np.isfinite(logs)])
+    return found | {"time_ratio": math.exp(ratio.mean), "time_low": math.exp(ratio.low), "time_high": math.exp(ratio.high)}
+
+
+def _correlation(ours: np.ndarray, theirs: np.ndarray) -> float:
+    if len(ours) < 3 or np.ptp(ours) == 0 or np.ptp(theirs) == 0:
+        return math.nan
+    return float(np.corrcoef(ours, theirs)[0, 1])
 
 
 def _signs(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
@@ -162,51 +298,31 @@ def _signs(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     return np.where(larger == than, 0.0, np.where(larger > than, 1.0, -1.0))
 
 
-def _paired_t(differences: np.ndarray) -> tuple[float, float, float, float]:
-    """Returns mean, 95 % interval and p value of differences; no interval below two of them."""
-    if not len(differences):
-        return math.nan, math.nan, math.nan, math.nan
-    mean = float(differences.mean())
-    if len(differences) < 2:
-        return mean, math.nan, math.nan, math.nan
-    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
-    if error == 0:
-        return mean, mean, mean, 1.0 if mean == 0 else 0.0
-    half = float(stats.t.ppf(1 - LEVEL / 2, len(differences) - 1)) * error
-    return mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean / error), len(differences) - 1))
-
-
-def _verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float | None) -> tuple[str, float]:
-    """Returns the verdict, and how many further seeds would tell where nobody can.
-
-    What surely lies within the margin is no difference, even where it is surely not zero.
-    """
+def _verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float | None) -> tuple[str, float]:  # noqa: PLR0911
+    """Returns the verdict on one row of `paired`, and how many further seeds would tell where these do not."""
     if row["is_reference"]:
-        return "reference", math.nan
+        return REFERENCE, math.nan
     if row["is_same"]:
         return "the same trial", math.nan
-    if row["n"] + row["unfinished"] + row["never"] + row["never_reference"] == 0:
-        return "nothing to compare with", math.nan
+    asked = row["pairs"]
+    if row["diverged"]:
+        return f"no verdict: {row['diverged']} of {asked} seeds diverged", math.nan
     if row["unfinished"]:
-        return f"no verdict: {row['unfinished']} of {row['n'] + row['unfinished']} seeds did not finish", math.nan
-    if row["n"] < 2 and not (row["never"] or row["never_reference"]):
+        return f"no verdict: {row['unfinished']} of {asked} seeds did not finish", math.nan
+    if asked == 0:
+        return "nothing to compare with", math.nan
+    if asked < 2:
         return "one seed tells nothing", math.nan
-    if _is_equivalent(row["change"], row["spread"], row["n"], margin):
+    if is_equivalent(_interval_of(row), margin):
         return "no difference", math.nan
     if row["p_holm"] < LEVEL:
-        direction = row["change"] if not math.isnan(row["change"]) else row.get("sign", 0.0)
+        direction = row["sign"] if math.isnan(row["change"]) else row["change"]
         return ("helps" if direction * sign > 0 else "hurts"), math.nan
     return "cannot tell", _further_seeds(row, margin)
 
 
-def _is_equivalent(change: float, spread: float, n: int, margin: float | None) -> bool:
-    """Two one-sided t tests at 5 %: the 90 % interval lies within the margin (Schuirmann 1987)."""
-    if change == 0 and spread == 0:
-        return True
-    if margin is None or math.isnan(change) or n < 2:
-        return False
-    half = float(stats.t.ppf(1 - LEVEL, n - 1)) * spread / math.sqrt(n)
-    return abs(change) + half < margin
+def _interval_of(row: Mapping[Hashable, Any]) -> Interval:
+    return Interval(row["change"], row["low"], row["high"], row["p"], row["error"], row["n"] - 1)
 
 
 def _further_seeds(row: Mapping[Hashable, Any], margin: float | None) -> float:
@@ -219,17 +335,11 @@ def _further_seeds(row: Mapping[Hashable, Any], margin: float | None) -> float:
     if math.isnan(change) or math.isnan(spread) or spread == 0:
         return math.nan
     for total in range(n + 1, MAX_SEEDS):
-        p = float(2 * stats.t.sf(abs(change) / (spread / math.sqrt(total)), total - 1)) * row["comparisons"]
-        if p < LEVEL or _is_equivalent(change, spread, total, margin):
+        then = t_interval(change, spread / math.sqrt(total), total - 1)
+        if then.p * row["comparisons"] < LEVEL or is_equivalent(then, margin):
             return float(total - n)
     return math.nan
 
 
-def _typed(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "null"
-    return as_typed(bool(value) if isinstance(value, np.bool_) else value)
-
-
-def _same(value: Any, other: Any) -> bool:
-    return _typed(value) == _typed(other)
+def _distance(values: Sequence[Any], others: Sequence[Any]) -> int:
+    return sum(one != other for one, other in zip(values, others, strict=True))

@@ -1,149 +1,238 @@
-"""MLflow to tidy frames."""
+"""A tracked study as tidy frames: its plan, one row a variant and seed, and one row a step."""
 
 from __future__ import annotations
 
+import functools
 import json
-import os
-import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+from analysis.store import Run, Store, StoreError, nearest
+from src.artifacts import STEPS
+from src.settings import Plan, as_typed
+from src.training.records import steps_to
 
-TAGS = ("health", "workers", "threads", "processor", "git_commit", "git_dirty")
+FINISHED = "FINISHED"
+DROPPED, NOT_RUN = "dropped", "not run"
+TAGS = (
+    "health", "error", "best_epoch", "weights", "batches", "data", "kernel",
+    "workers", "threads", "processor", "versions", "git_commit", "git_dirty",
+)  # fmt: skip
+
+STEP_COLUMNS = (
+    "epoch",
+    "time/batch_ms",
+    "is_first",
+    "train/loss",
+    "train/accuracy",
+    "gradient_norm",
+    "batch",
+    "length",
+    "tokens",
+)  # fmt: skip  is_first: of its shape, it traced; batch: examples; length: padded steps; tokens: real steps
 
 
-class NoSuchStudy(LookupError):
-    """The store has no study of this name; the text lists those it has."""
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What the store knows of a study.
+
+    Attributes:
+      name: of the study.
+      store: where it was read.
+      experiment_id: of its MLflow experiment.
+      run_id: of its study run.
+      plan: question, claim, design, levels, reference, seeds, metric, margin, threshold, aliases, commands; the latest that was made.
+      rows: one a variant and seed of the plan: `label`, `is_reference`, `seed`, `identity`, `status` (of the trial that serves it:
+        FINISHED, FAILED, KILLED, RUNNING; `not run`, `dropped`), `dropped` (why, or None), `normalised` (list of texts), every varied
+        toggle, `run_id`, `started` and `ended` (UTC), the tags of `TAGS` without their prefix, and every metric of the trial.
+        `val/accuracy` is that of the best epoch, whose weights are tested; `steps_to/…` is what the plan's threshold asks for.
+      notes: what a reader must know of trials that are not in the rows: duplicates, superseded ones, those of other plans.
+    """
+
+    name: str
+    store: Store
+    experiment_id: str
+    run_id: str
+    plan: dict[str, Any]
+    rows: pd.DataFrame
+    notes: list[str]
+
+    @property
+    def toggles(self) -> list[str]:
+        """What the plan varies."""
+        return list(self.plan["levels"])
+
+    @property
+    def finished(self) -> pd.DataFrame:
+        """The rows whose trial is finished."""
+        return self.rows[self.rows["status"] == FINISHED]
+
+    @property
+    def steps_to(self) -> str:
+        """The name of the metric that waits for the plan's threshold."""
+        return steps_to(self.plan["threshold"])
+
+    def history(self, metric: str) -> pd.DataFrame:
+        """Returns one row a recorded value of a metric in trials of the plan: `run_id`, `step`, `value`."""
+        found = self.store.history(self.experiment_id, metric)
+        return found[found["run_id"].isin(set(self.finished["run_id"]))]
+
+    @functools.cached_property
+    def steps(self) -> pd.DataFrame:
+        """One row a training step of the finished trials: `run_id`, `step` and `STEP_COLUMNS`; read once.
+
+        Trials that have lost their per-step record are left out.
+        """
+        parts = []
+        for run_id in self.finished["run_id"].unique():
+            path = self.store.artifact(run_id, STEPS)
+            if path is not None:
+                parts.append(_parquet(path).reindex(columns=["step", *STEP_COLUMNS]).assign(run_id=run_id))
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["step", *STEP_COLUMNS, "run_id"])
 
 
-def trials(study: str, *, uri: str) -> pd.DataFrame:
-    """Returns the FINISHED trials of a study that count, in the order in which they began.
-
-    Args:
-      study: name of the study.
-      uri: MLflow tracking URI.
-
-    Returns:
-      One row a trial: `run_id`, `variant`, `identity`, `health`, `workers`, every param by its key (typed as in JSON) and
-      every metric by its name.
+def study(name: str, store: Store) -> Study:
+    """Returns a study as it is now.
 
     Raises:
-      NoSuchStudy: the store has no such study.
+      StoreError: the store cannot be read, has no such study, or the study has no plan that can be read.
     """
-    runs = _runs(study, uri, "tags.`ablation.kind` = 'trial' AND attributes.status = 'FINISHED'")
-    rows = [
-        {
-            "run_id": run.info.run_id,
-            **{name: run.data.tags.get(f"ablation.{name}") for name in ("variant", "identity", "health", "workers")},
-            **{key: _typed(value) for key, value in run.data.params.items()},
-            **run.data.metrics,
-        }
-        for run in runs
-        if run.data.tags.get("ablation.superseded") != "true"
-    ]
-    return pd.DataFrame(rows)
+    experiments = store.experiments()
+    if name not in experiments:
+        raise StoreError(f"no study {name!r} in {store.uri}; {nearest(name, list(experiments))}")
+    runs = store.runs(experiments[name])
+    mine = [run for run in runs if run.tags.get("ablation.kind") == "study"]
+    if not mine:
+        raise StoreError(f"{name!r} in {store.uri} is an experiment without a study run; it was not made by this project")
+    plan = _plan(name, mine[0].run_id, store)
+    trials = [run for run in runs if run.tags.get("ablation.kind") == "trial" and "ablation.identity" in run.tags]
+    served, notes = _serving(trials)
+    wanted = {row["identity"] for row in plan["rows"]}
+    others = sum(identity not in wanted for identity in served)
+    if others:
+        notes.append(f"{others} trials of this study belong to other plans than the latest, and are not shown")
+    history = store.history(experiments[name], "val/accuracy")
+    return Study(name, store, experiments[name], mine[0].run_id, plan, _rows(plan, served, history), notes)
 
 
-def plan(study: str, *, uri: str) -> dict[str, Any]:
-    """Returns the latest plan of a study: its question, design, levels, metric, margin and rows.
+def tidy(study: Study) -> dict[str, pd.DataFrame]:
+    """Returns what `export` writes: `trials`, one row a variant and seed with every setting, metric and tag, and `steps`.
 
-    Raises:
-      NoSuchStudy: the store has no such study, or the study has no plan.
+    Settings that do not vary stand in columns of their own name, those that vary as the plan has them.
     """
-    (run, *_) = _runs(study, uri, "tags.`ablation.kind` = 'study'") or [None]
-    if run is None:
-        raise NoSuchStudy(f"study {study!r} in {uri} has no plan; was it made by this project?")
-    with tempfile.TemporaryDirectory() as folder:
-        path = artifact(run.info.run_id, "plan.json", uri=uri, into=Path(folder))
-        return dict(json.loads(path.read_text(encoding="utf-8"))[-1])
+    params = {run.run_id: {key: _typed(value) for key, value in run.params.items()} for run in study.store.runs(study.experiment_id)}
+    settings = pd.DataFrame.from_dict(params, orient="index").rename_axis("run_id").reset_index()
+    others = [key for key in settings.columns if key == "run_id" or key not in study.rows.columns]
+    trials = study.rows.assign(normalised=study.rows["normalised"].map("; ".join)).merge(settings[others], on="run_id", how="left")
+    for key in study.toggles:  # one column, one type: Parquet wants it
+        if len({type(value) for value in trials[key]}) > 1:
+            trials[key] = trials[key].map(as_typed)
+    return {"trials": trials, "steps": study.rows[["label", "seed", "run_id"]].dropna().merge(study.steps, on="run_id")}
 
 
-def rows(study: str, *, uri: str) -> pd.DataFrame:
-    """Returns the rows of a study's latest plan, each with the trial that serves it.
-
-    Args:
-      study: name of the study.
-      uri: MLflow tracking URI.
-
-    Returns:
-      One row a variant and seed: `label`, `is_reference`, `seed`, `identity`, `dropped`, `status` (of the finished attempt that
-      counts, or of the latest; `not run` where there is none), `run_id`, the tags of `TAGS`, the value of every varied toggle, and
-      every metric.
-      `attrs` holds the plan, and the varied toggles as `toggles`.
-
-    Raises:
-      NoSuchStudy: the store has no such study.
-    """
-    asked = plan(study, uri=uri)
-    trials: dict[str, dict[str, Any]] = {}
-    for run in _runs(study, uri, "tags.`ablation.kind` = 'trial'"):  # the earliest first
-        name, status = run.data.tags["ablation.identity"], run.info.status
-        counts = run.data.tags.get("ablation.superseded") != "true"
-        if counts and (status == "FINISHED" or trials.get(name, {}).get("status") != "FINISHED"):
-            tags = {tag: run.data.tags.get(f"ablation.{tag}") for tag in TAGS}
-            trials[name] = {"status": status, "run_id": run.info.run_id, **tags, **run.data.metrics}
-    found = [
-        {
-            **{key: row[key] for key in ("label", "seed", "identity", "dropped")},
-            "is_reference": row["role"] == "reference",
-            **row["values"],
-            **trials.get(row["identity"], {"status": "dropped" if row["dropped"] else "not run"}),
-        }
-        for row in asked["rows"]
-    ]
-    frame = pd.DataFrame(found)
-    for toggle in asked["levels"]:  # pandas would make 90.0 of the 90 beside a null
-        frame[toggle] = pd.Series([row["values"][toggle] for row in asked["rows"]], dtype=object)
-    frame.attrs.update(plan=asked, toggles=list(asked["levels"]))
-    return frame
-
-
-def steps(frame: pd.DataFrame, metric: str, *, uri: str) -> pd.DataFrame:
-    """Returns one row a trial and recorded step: `run_id`, `step` and the metric's `value`.
-
-    Args:
-      frame: what `trials` returned.
-      metric: name of a metric.
-      uri: MLflow tracking URI.
-    """
-    client = _client(uri)
-    points = [(run_id, point.step, point.value) for run_id in frame["run_id"] for point in client.get_metric_history(run_id, metric)]
-    return pd.DataFrame(points, columns=["run_id", "step", "value"])
-
-
-def artifact(run_id: str, name: str, *, uri: str, into: Path) -> Path:
-    """Returns the path of a copy of one of a trial's files."""
-    return Path(_client(uri).download_artifacts(run_id, name, str(into)))
-
-
-def _runs(study: str, uri: str, text: str) -> list[Any]:
-    client = _client(uri)
-    experiment = client.get_experiment_by_name(study)
-    if experiment is None:
-        known = sorted(found.name for found in client.search_experiments() if found.name != "Default")
-        raise NoSuchStudy(f"no study {study!r} in {uri}; there are {', '.join(known) or 'none yet'}")
-    found, token = [], None
-    while True:
-        page = client.search_runs(
-            [experiment.experiment_id], text, max_results=1_000, order_by=["attributes.start_time ASC"], page_token=token
-        )
-        found += page
-        token = page.token
-        if not token:
-            return found
-
-
-def _client(uri: str) -> Any:
-    from mlflow.tracking import MlflowClient
-
-    return MlflowClient(uri)
+def listed(store: Store) -> pd.DataFrame:
+    """Returns one row an experiment: `study`, `trials`, `finished`, `failed`, `latest` (UTC)."""
+    found = []
+    for name, experiment_id in store.experiments().items():
+        runs = [
+            run
+            for run in store.runs(experiment_id)
+            if run.tags.get("ablation.kind") == "trial" and run.tags.get("ablation.superseded") != "true"
+        ]
+        states = [run.status for run in runs]
+        latest = max((run.started for run in runs), default=None)
+        found.append({
+            "study": name, "trials": len(runs), "finished": states.count(FINISHED), "failed": states.count("FAILED"),
+            "latest": "" if latest is None else f"{pd.Timestamp(latest, unit='ms'):%Y-%m-%d %H:%M}",
+        })  # fmt: skip
+    return pd.DataFrame(found, columns=["study", "trials", "finished", "failed", "latest"])
 
 
 def _typed(value: str) -> Any:
+    """Returns a param, which MLflow keeps as text, as the value that it was."""
     try:
         return json.loads(value)
     except ValueError:
         return value
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    """Returns a Parquet file; one that is broken has no rows, so that a picture of the others can be drawn."""
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError):  # what pyarrow raises is one of them
+        return pd.DataFrame()
+
+
+def _plan(name: str, run_id: str, store: Store) -> dict[str, Any]:
+    """Returns the latest plan of a study, whole: what an older version did not write has its default."""
+    path = store.artifact(run_id, "plan.json")
+    if path is None:
+        raise StoreError(f"study {name!r} has no plan yet; type its command again")
+    try:
+        latest = json.loads(path.read_text(encoding="utf-8"))[-1]
+        rows = [
+            {
+                **{key: row[key] for key in ("role", "identity")},
+                **{"label": str(row["label"]), "values": dict(row["values"]), "seed": int(row["seed"])},
+                **{"normalised": list(row.get("normalised", [])), "dropped": row.get("dropped")},
+            }
+            for row in latest["rows"]
+        ]
+        return {**Plan().model_dump(), "aliases": [], "commands": [], **latest, "levels": dict(latest["levels"]), "rows": rows}
+    except (ValueError, LookupError, TypeError, OSError) as error:
+        raise StoreError(f"the plan of study {name!r} ({path}) cannot be read: {error!r}; type the study's command again") from None
+
+
+def _serving(trials: list[Run]) -> tuple[dict[str, Run], list[str]]:
+    """Returns identity → the attempt that counts, which is the finished one or else the latest, and what to say of the others."""
+    served: dict[str, Run] = {}
+    finished: dict[str, list[Run]] = {}
+    superseded = 0
+    for run in trials:  # the earliest first
+        identity = run.tags["ablation.identity"]
+        if run.tags.get("ablation.superseded") == "true":
+            superseded += 1
+            continue
+        if run.status == FINISHED:
+            finished.setdefault(identity, []).append(run)
+        if run.status == FINISHED or identity not in served or served[identity].status != FINISHED:
+            served[identity] = run
+    notes = [f"{superseded} finished trials were trained again (rerun=true) and no longer count"] if superseded else []
+    for identity, runs in finished.items():
+        if len(runs) > 1:
+            same = len({run.tags.get("ablation.weights") for run in runs}) == 1
+            weights = "the same weights" if same else "different weights"
+            notes.append(f"trial {identity} is finished {len(runs)} times, with {weights}; the latest counts, none is averaged")
+    return served, notes
+
+
+def _rows(plan: dict[str, Any], served: dict[str, Run], validation: pd.DataFrame) -> pd.DataFrame:
+    """Returns one row a variant and seed, as `Study.rows`."""
+    found = []
+    for row in plan["rows"]:
+        run = served.get(row["identity"])
+        record = {
+            **{key: row[key] for key in ("label", "seed", "identity", "dropped", "normalised")},
+            "is_reference": row["role"] == "reference",
+            "status": DROPPED if row["dropped"] else NOT_RUN,
+            "run_id": None,
+            **dict.fromkeys(TAGS),
+        }
+        if run is not None:
+            tags = {tag: run.tags.get(f"ablation.{tag}") for tag in TAGS}
+            record |= {"status": run.status, "run_id": run.run_id, "started": run.started, "ended": run.ended, **tags, **run.metrics}
+        found.append(record)
+    rows = pd.DataFrame(found)
+    for toggle in plan["levels"]:  # objects: pandas would make 90.0 of the 90 beside a null
+        rows[toggle] = pd.Series([row["values"].get(toggle) for row in plan["rows"]], dtype=object)
+    for moment in ("started", "ended"):
+        rows[moment] = pd.to_datetime(rows.reindex(columns=[moment])[moment].astype(float), unit="ms", utc=True)
+    of_run = validation.groupby("run_id")
+    rows["val/accuracy"] = rows["run_id"].map(of_run["value"].max()).astype(float)
+    reached = validation[validation["value"] >= plan["threshold"]].groupby("run_id")["step"].min()
+    rows[steps_to(plan["threshold"])] = rows["run_id"].map(reached).astype(float)
+    return rows

@@ -181,6 +181,43 @@ def _swept(count: int, *, study: str, seeds: range, limit: int = 3_200) -> list[
     ]
 
 
+def analysis() -> list[str]:
+    """Seconds to load 10,000 trials, and to report on 1,000 trials of 500 steps, from stores made for it."""
+    import shutil
+
+    from benchmarks import generated
+    from src import paths
+
+    def outcome(values: dict[str, Any], seed: int) -> dict[str, Any]:
+        return {"test/accuracy": 0.8 + 0.001 * values["units"] + 0.01 * (seed % 3), "validation": [0.6 + 0.01 * n for n in range(12)]}
+
+    (paths.home() / "analysed").mkdir()
+    path = generated.database(paths.home() / "analysed")
+    wide = {"units": list(range(8, 58)), "embedding_dim": list(range(8, 33))}
+    generated.study(path, "many", wide, outcome, seeds=range(8))
+    generated.study(path, "long", {"units": list(range(8, 58)), "depth": [1, 2]}, outcome, seeds=range(10), steps=500, examples=500)
+    load = "import time; begin = time.perf_counter(); from analysis import load, store\n"
+    load += "rows = load.study('many', store.connect('sqlite:///%s')).rows\n"
+    load += "assert set(rows['status']) == {'FINISHED'} and len(rows) == 10_000; print(time.perf_counter() - begin)"
+    seconds = [float(_python("-c", load % path)[0]) for _ in range(3)]
+    begin = time.perf_counter()
+    report = "import resource, sys; from analysis.__main__ import app\n"
+    report += f"app(['report', 'long', '--uri', 'sqlite:///{path}', '--no-attach'], standalone_mode=False)\n"
+    report += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    megabytes = float(_python("-c", report)[-1])
+    reported = time.perf_counter() - begin
+    shutil.rmtree(path.parent)
+    return [
+        f"10,000 trials are loaded in {statistics.median(seconds):.1f} s (target: under 10 s)",
+        f"1,000 trials of 500 steps are reported in {reported:.0f} s with at most {megabytes:,.0f} MB (target: under 60 s and 1,536 MB)",
+    ]
+
+
+def _python(*words: str) -> list[str]:
+    """Runs Python in the repository and returns the lines it prints."""
+    return subprocess.run([sys.executable, *words], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
 BENCHMARKS: dict[str, Callable[[], list[str]]] = {
     "answers": answers,
     "start": start,
@@ -189,6 +226,7 @@ BENCHMARKS: dict[str, Callable[[], list[str]]] = {
     "bucketing": bucketing,
     "planning": planning,
     "workers": workers,
+    "analysis": analysis,
 }
 
 

@@ -115,7 +115,7 @@ def test_what_is_better_depends_on_the_metric(metric, verdict):
 
 def test_a_cumulative_step_is_compared_with_the_one_before():
     rows = frame(**{"reference": BASE, "+ a": HELPS, "+ b": HELPS})
-    found = effects.paired(effects.stepwise(rows), metric="test/accuracy", margin=0.005)
+    found = effects.paired(effects.stepwise(rows, ["reference", "+ a", "+ b"]), metric="test/accuracy", margin=0.005)
 
     assert found[["within", "label", "verdict"]].to_numpy().tolist() == [
         ["step 1", "reference", "reference"],
@@ -148,14 +148,6 @@ def test_seeds_that_never_reach_the_target_are_censored_not_missing():
     assert found.loc["b", "p"] == pytest.approx(stats.binomtest(1, 8).pvalue)
 
 
-def test_steps_to_a_target_are_known_for_any_threshold():
-    rows = pd.DataFrame({"run_id": ["a", "b", None]})
-    validation = pd.DataFrame({"run_id": ["a", "a", "a", "b"], "step": [30, 20, 10, 10], "value": [0.9, 0.8, 0.6, 0.6]})
-
-    assert [effects.steps_to(rows, validation, threshold=limit).tolist()[0] for limit in (0.7, 0.8, 0.81)] == [20, 20, 30]
-    assert effects.steps_to(rows, validation, threshold=0.7).isna().tolist() == [False, True, True]
-
-
 def test_two_trials_of_one_seed_are_an_error():
     rows = pd.concat([frame(reference=BASE, a=HELPS), frame(reference=BASE).assign(label="a", is_reference=False)])
     with pytest.raises(ValueError, match="two trials of one seed"):
@@ -166,10 +158,53 @@ def test_a_toggle_is_compared_within_the_others():
     rows = frame(**{"p": BASE, "q": HELPS, "r": NOTHING, "s": HELPS})
     rows["masking"] = [label in "pr" for label in rows["label"]]
     rows["side"] = ["post" if label in "pq" else "pre" for label in rows["label"]]
-    rows.attrs["toggles"] = ["masking", "side"]
 
-    found = effects.paired(effects.compared(rows, "masking"), metric="test/accuracy", margin=0.005)
+    found = effects.paired(effects.within_toggle(rows, "masking", ["masking", "side"]), metric="test/accuracy", margin=0.005)
 
     assert list(found["within"]) == ["side=post", "side=post", "side=pre", "side=pre"]
     assert list(found["label"]) == ["masking=true", "masking=false"] * 2
     assert found["change"].tolist()[1::2] == pytest.approx([(HELPS - BASE).mean(), (HELPS - NOTHING).mean()])
+
+
+def test_a_diverged_seed_is_an_outcome_and_takes_the_verdict_away():
+    rows = frame(reference=BASE, a=HELPS).assign(health="ok")
+    rows.loc[rows.index[-1], ["status", "test/accuracy", "health"]] = ["FAILED", math.nan, "diverged"]
+
+    assert paired(rows).loc["a", "verdict"] == "no verdict: 1 of 8 seeds diverged"
+
+
+def test_a_published_paired_comparison_comes_out_as_published():
+    """Hours of sleep gained with two drugs by ten patients: Student, "The Probable Error of a Mean", Biometrika 6(1), 1908."""
+    one = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+    other = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+    found = paired(frame(one=one, other=other)).loc["other"]
+
+    assert found["change"] == pytest.approx(1.58)
+    assert found["change"] / found["error"] == pytest.approx(4.0621, abs=1e-4)
+    assert found["p"] == pytest.approx(0.002833, abs=1e-6)
+    assert (found["low"], found["high"]) == pytest.approx((0.70, 2.46), abs=0.005)
+
+
+def test_single_differences_are_those_of_the_pairs_that_finished():
+    rows = frame(reference=BASE, a=HELPS, b=NOISE)
+    rows.loc[(rows["label"] == "a") & (rows["seed"] == 3), "status"] = "FAILED"
+    found = effects.pairs(rows, "test/accuracy")
+
+    assert found.loc[found["label"] == "a", "seed"].tolist() == [0, 1, 2, 4, 5, 6, 7]
+    np.testing.assert_allclose(found.loc[found["label"] == "b", "difference"], NOISE - BASE)
+
+
+def test_a_path_keeps_of_each_round_the_flip_that_validated_best():
+    values = {"reference": (0, 0, 0), "a": (1, 0, 0), "b": (0, 1, 0), "c": (0, 0, 1), "ab": (1, 1, 0), "bc": (0, 1, 1), "abc": (1, 1, 1)}
+    score = {"reference": 0.5, "a": 0.6, "b": 0.7, "c": 0.65, "ab": 0.7, "bc": 0.9, "abc": 0.8}
+    rows = pd.DataFrame([{"label": name, "x": x, "y": y, "z": z, "val/accuracy": score[name]} for name, (x, y, z) in values.items()])
+
+    assert effects.chain(rows, "path", ["x", "y", "z"]) == ["reference", "b", "bc", "abc"]
+    assert effects.chain(rows[rows["label"] != "abc"], "path", ["x", "y", "z"]) == ["reference", "b", "bc"]
+
+
+def test_equal_weights_in_different_trials_changed_nothing():
+    rows = frame(reference=BASE, a=BASE, b=BASE).assign(weights=[f"w{seed}" for seed in range(8)] * 3)
+    rows.loc[rows.index[-1], "weights"] = "other"
+
+    assert effects.changed_nothing(rows, effects.paired(rows, metric="test/accuracy", margin=None)) == ["a"]

@@ -1,88 +1,147 @@
-"""From a study that was run (without training) to rows, and to the table that the command line prints."""
+"""From a study that was tracked to its rows."""
 
 from __future__ import annotations
 
-import pytest
-from typer.testing import CliRunner
+import json
+import sqlite3
 
-from analysis import load
-from analysis.__main__ import app
+import pytest
+
+from analysis import load, store
+from analysis.store import StoreError
+from benchmarks import generated
 from src import paths
 from src.settings import checked
 from src.tracking.journal import FAILED, FINISHED
+from tests.analysis.conftest import GRID, accuracy, usual
 from tests.study.test_sweep import Launcher, run
 
-MANY = {"cell": ["lstm", "gru"], "masking": [True, False], "seed": [0, 1, 2, 3, 4, 5, 6, 7]}
+MANY = {"cell": ["lstm", "gru"], "masking": [True, False], "seed": [0, 1, 2]}
 
 
-def accuracy(row):
-    return 0.8 + 0.01 * row.seed + (0.05 + 0.001 * (row.seed % 2) if row.values["cell"] == "gru" else 0.0)
+def loaded(name, uri):
+    return load.study(name, store.connect(uri))
+
+
+def test_rows_are_those_of_the_plan_with_the_trial_that_serves_each(uri):
+    study = loaded("whole", uri)
+
+    assert study.toggles == ["masking", "cell"]
+    assert len(study.rows) == 32 and study.rows["is_reference"].sum() == 8
+    assert set(study.rows["status"]) == {"FINISHED"}
+    for row in study.rows.to_dict("records"):
+        assert row["test/accuracy"] == pytest.approx(accuracy({"masking": row["masking"], "cell": row["cell"]}, row["seed"]))
+
+
+def test_the_validation_accuracy_is_that_of_the_best_epoch_not_of_the_last(uri):
+    rows = loaded("whole", uri).rows
+    assert (rows["val/accuracy"] - rows["test/accuracy"]).abs().max() < 1e-12
+
+
+def test_the_target_is_reached_at_its_first_step(uri):
+    study = loaded("slow_learners", uri)
+    reached = study.rows.groupby("masking")[study.steps_to]
+
+    assert study.steps_to == "steps_to/val_accuracy_0.80"
+    assert reached.get_group(True).tolist() == [80.0] * 16 and reached.get_group(False).isna().all()
+
+
+def test_trials_that_failed_or_were_not_run_have_rows_all_the_same(uri):
+    rows = loaded("troubled", uri).rows
+    assert rows["status"].value_counts().to_dict() == {"FINISHED": 30, "FAILED": 1, "not run": 1}
+    assert rows.loc[rows["status"] == "FAILED", "error"].tolist() == ["the loss was nan at step 7"]
+
+
+def test_steps_are_those_of_the_finished_trials(uri):
+    study = loaded("whole", uri)
+    steps = study.steps
+
+    assert len(steps) == 32 * 120 and set(steps["run_id"]) == set(study.rows["run_id"])
+
+
+def test_a_real_sweep_is_read_and_read_again_after_a_rerun(home, table):
+    base = checked({"data": {"name": "table", "path": str(table)}, "max_length": 20, "study": "s"})
+    failing = Launcher(lambda row: FAILED if row.label == "cell=lstm masking=false" and row.seed == 1 else FINISHED, lambda row: 0.5)
+    assert run(base, failing, **MANY)[0]
+    first = loaded("s", paths.default_tracking_uri())
+    assert first.rows.loc[first.rows["status"] == "FAILED", ["label", "seed"]].to_numpy().tolist() == [["cell=lstm masking=false", 1]]
+
+    run(base, Launcher(accuracy=lambda row: 0.1), {"rerun": True}, **MANY)
+    again = loaded("s", paths.default_tracking_uri())
+    assert set(again.rows["status"]) == {"FINISHED"} and set(again.rows["test/accuracy"]) == {0.1}
+    assert again.notes == ["11 finished trials were trained again (rerun=true) and no longer count"]
+
+    run(base, Launcher(accuracy=lambda row: 0.2), cell=["gru"], seed=[7])
+    other = loaded("s", paths.default_tracking_uri())
+    assert other.rows["test/accuracy"].tolist() == [0.2]
+    assert "12 trials of this study belong to other plans than the latest, and are not shown" in other.notes
 
 
 @pytest.fixture
-def store(home, table):
-    """A study of four variants with eight seeds, of which one trial failed."""
-    base = checked({"data": {"name": "table", "path": str(table)}, "max_length": 20, "study": "s"})
-    failing = Launcher(lambda row: FAILED if row.label == "cell=lstm masking=false" and row.seed == 3 else FINISHED, accuracy)
-    assert run(base, failing, **MANY)[0]
-    return paths.default_tracking_uri(), base
+def broken(own):
+    """A store that a test may break."""
+    generated.study(own, "s", GRID, usual, seeds=[0, 1])
+    return own
 
 
-def test_rows_are_those_of_the_plan_with_the_trial_that_serves_each(store):
-    uri, base = store
-    rows = load.rows("s", uri=uri)
+def test_a_trial_that_is_there_twice_is_said_and_not_averaged(broken):
+    with sqlite3.connect(broken) as database:
+        for table, columns in {
+            "runs": "name, source_type, user_id, status, start_time + 1, end_time, lifecycle_stage, artifact_uri, experiment_id",
+            "tags": "key, value", "latest_metrics": "key, value / 2, timestamp, step, is_nan",
+        }.items():  # fmt: skip
+            named = columns.replace(" + 1", "").replace(" / 2", "")
+            twin = "SELECT run_uuid FROM params WHERE key = 'cell' AND value = 'gru' LIMIT 1"
+            database.execute(f"INSERT INTO {table} (run_uuid, {named}) SELECT 'twin', {columns} FROM {table} WHERE run_uuid = ({twin})")
+    study = loaded("s", f"sqlite:///{broken}")
 
-    assert rows.attrs["toggles"] == ["cell", "masking"]
-    assert len(rows) == 32 and rows["is_reference"].sum() == 8
-    assert rows.loc[rows["status"] == "FAILED", ["label", "seed"]].to_numpy().tolist() == [["cell=lstm masking=false", 3]]
-    done = rows[rows["status"] == "FINISHED"]
-    assert (done["test/accuracy"] - 0.8 - 0.01 * done["seed"] > 0.04).tolist() == (done["cell"] == "gru").tolist()
-
-    run(base, Launcher(accuracy=lambda row: 0.1), {"rerun": True}, **MANY)
-    again = load.rows("s", uri=uri)
-    assert set(again["status"]) == {"FINISHED"} and set(again["test/accuracy"]) == {0.1}
-
-
-def test_a_plan_that_was_not_run_has_rows_all_the_same(store):
-    uri, base = store
-    run(base, Launcher(lambda row: "unseen" if row.seed else FINISHED, accuracy), cell=["lstm"], seed=[0])
-
-    rows = load.rows("s", uri=uri)
-    assert rows["label"].tolist() == ["cell=lstm"] and rows["status"].tolist() == ["FINISHED"]
+    [note] = study.notes
+    assert "is finished 2 times, with the same weights; the latest counts, none is averaged" in note
+    assert (study.rows["run_id"] == "twin").sum() == 1 and len(study.rows) == 8
 
 
-def invoke(*words):
-    return CliRunner().invoke(app, list(words))
+def plan_of(path):
+    [found] = path.parent.glob("mlartifacts/s/*/artifacts/plan.json")
+    return found
 
 
-def test_the_table_says_what_helps_and_what_did_not_finish(store):
-    done = invoke("table", "s")
-
-    assert done.exit_code == 0, done.output
-    lines = {line.split("|")[1].strip(): line for line in done.output.splitlines() if line.startswith("| cell")}
-    assert "| reference |" in lines["cell=lstm masking=true"]
-    assert "+0.051 [+0.050, +0.051] | < 0.001 | helps | 1.00" in lines["cell=gru masking=true"]
-    assert "no verdict: 1 of 8 seeds did not finish" in lines["cell=lstm masking=false"]
-    assert (paths.home() / "reports" / "s" / "effects.csv").is_file()
+@pytest.mark.parametrize("text", ["", "[]", "{}", '[{"rows": []}]', '[{"rows": [{"label": 1}], "levels": {}}]', "[3]"])
+def test_a_plan_that_cannot_be_read_is_said(broken, text):
+    plan_of(broken).write_text(text)
+    with pytest.raises(StoreError, match=r"the plan of study 's' .* cannot be read: .*; type the study's command again"):
+        loaded("s", f"sqlite:///{broken}")
 
 
-def test_one_toggle_is_compared_within_the_others(store):
-    done = invoke("table", "s", "--toggle", "cell", "--out", str(paths.home()))
+def test_a_study_without_a_plan_is_said(broken):
+    plan_of(broken).unlink()
+    with pytest.raises(StoreError, match="study 's' has no plan yet; type its command again"):
+        loaded("s", f"sqlite:///{broken}")
 
-    assert "| masking=true | cell=gru | 8 |" in done.output
-    assert (paths.home() / "effects_cell.md").read_text(encoding="utf-8") in done.output
+
+def test_an_old_plan_has_the_defaults_of_what_it_does_not_say(broken):
+    path = plan_of(broken)
+    records = json.loads(path.read_text())
+    del records[-1]["threshold"], records[-1]["aliases"]
+    path.write_text(json.dumps(records))
+
+    assert loaded("s", f"sqlite:///{broken}").plan["threshold"] == 0.8
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["nonsense"], "no study 'nonsense'"),
-        (["s", "--toggle", "depth"], "'depth' was not varied in s; varied: cell, masking"),
-        (["s", "--metric", "foo"], "has the metric 'foo'; there are data/padding_fraction"),
-    ],
-)
-def test_what_was_typed_wrong_is_answered_with_what_there_is(store, words, message):
-    done = invoke("table", *words)
+def test_an_experiment_of_somebody_else_is_said(broken):
+    with sqlite3.connect(broken) as database:
+        database.execute("INSERT INTO experiments (experiment_id, name, lifecycle_stage) VALUES (9, 'theirs', 'active')")
+    with pytest.raises(StoreError, match=r"'theirs' .* was not made by this project"):
+        loaded("theirs", f"sqlite:///{broken}")
 
-    assert done.exit_code == 2
-    assert message in " ".join(done.output.replace("│", " ").split())
+
+def test_tidy_frames_hold_every_setting_and_every_step(uri):
+    frames = load.tidy(loaded("whole", uri))
+
+    assert len(frames["trials"]) == 32 and len(frames["steps"]) == 32 * 120
+    assert {"masking", "cell", "seed", "test/accuracy", "weights", "status"} <= set(frames["trials"])
+
+
+def test_studies_are_listed_with_what_became_of_their_trials(uri):
+    found = load.listed(store.connect(uri)).set_index("study")
+    assert found.loc["troubled", ["trials", "finished", "failed"]].tolist() == [31, 30, 1]
+    assert found.loc["waiting", "latest"] == ""

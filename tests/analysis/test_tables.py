@@ -1,67 +1,115 @@
 from __future__ import annotations
 
-import numpy as np
+import os
+import shutil
+import subprocess
+
 import pandas as pd
 import pytest
 
-from analysis import figures, tables
+from analysis import findings, load, store, tables
+from analysis.tables import Cell, Table
 
-TRIALS = pd.DataFrame(
-    {
-        "run_id": list("abcd"),
-        "cell": ["lstm", "lstm", "gru", "gru"],
-        "masking": [True] * 4,
-        "seed": [0, 1, 0, 1],
-        "test/accuracy": [0.8, 0.9, 0.6, 0.7],
-        "time/batch_ms_median": [10.0, 40.0, 5.0, 5.0],
-        "time/epoch_s": [1.0, 1.0, 2.0, 2.0],
-        "data/padding_fraction": [0.1] * 4,
-        "model/parameters": [1_000.0] * 4,
-    }
+PDFLATEX = shutil.which("pdflatex")
+
+
+def find(name, uri, **options):
+    return findings.find(load.study(name, store.connect(uri)), **options)
+
+
+def column(table, heading):
+    return [row[table.headings.index(heading)].text for row in table.rows]
+
+
+def test_a_grid_has_one_row_a_variant_with_check_marks_and_the_reference_first(uri):
+    table = tables.ablation(find("whole", uri))
+
+    assert table.headings[:4] == ["masking", "cell", "n", "test accuracy"]
+    assert column(table, "masking") == ["✓", "✓", "✗", "✗"] and column(table, "cell") == ["lstm", "gru", "lstm", "gru"]
+    assert column(table, "verdict") == ["reference", "helps", "hurts", "no difference"]
+    assert column(table, "change [95 %]")[0] == "" and column(table, "change [95 %]")[2].startswith("-0.020 [-0.02")
+    assert column(table, "ms per batch") == ["50.7", "50.7", "40.6", "40.6"]
+    assert column(table, "time ratio") == ["1", "1.00 [1.00, 1.00]", "0.80 [0.80, 0.80]", "0.80 [0.80, 0.80]"]
+
+
+def test_only_the_best_mean_is_bold(uri):
+    table = tables.ablation(find("whole", uri))
+
+    assert table.bold == {(1, 3)}
+    assert table.markdown().count("**") == 2
+
+
+def test_a_mean_of_survivors_is_never_the_best(uri):
+    table = tables.ablation(find("troubled", uri))
+    gru = column(table, "n").index("7/8")
+
+    assert column(table, "verdict")[gru] == "no verdict: 1 of 8 seeds diverged"
+    assert (gru, table.headings.index("test accuracy")) not in table.bold
+    assert "ms per batch (rough)" in table.headings
+
+
+def test_seeds_that_never_reach_the_target_are_counted(uri):
+    table = tables.ablation(find("slow_learners", uri))
+    assert column(table, "steps to 0.80 validation accuracy") == ["80.0", "80.0", "–", "–"]
+    assert (
+        column(tables.ablation(find("slow_learners", uri, metric="test/accuracy")), "steps to 0.80 validation accuracy")[2:]
+        == ["never"] * 2
+    )
+
+
+def test_designs_that_change_one_thing_name_it(uri):
+    table = tables.ablation(find("left_out", uri))
+    assert column(table, "variant") == ["reference", "masking=false", "cell=gru"]
+
+
+def test_effects_have_their_share_of_variance(uri):
+    table = tables.factorial(find("whole", uri))
+    assert column(table, "effect") == ["masking=false", "cell=gru", "masking=false × cell=gru"]
+    assert sum(float(text.rstrip("%")) for text in column(table, "share of variance")) <= 100
+
+
+def test_a_missing_number_is_a_dash_and_a_seed_more_is_one_seed():
+    assert tables._number(float("nan"), 3).text == "–"
+    assert tables.verdict({"verdict": "cannot tell", "further_seeds": 1.0}) == "cannot tell; 1 more seed would"
+    assert tables.verdict({"verdict": "cannot tell", "further_seeds": 15.0}) == "cannot tell; 15 more seeds would"
+
+
+ODD = Table(
+    ["a_b & c", "change [95 %]"],
+    [[Cell("x|y_z #1 {50%} ~ \\end{table}"), Cell("-0.010 [-0.020, +0.001]", -0.01)], [Cell("✓ ✗ – × …"), Cell("–")]],
+    frozenset({(0, 1)}),
+    "Study a_b: 100 % of $ & #",
 )
-VALIDATION = pd.DataFrame({"run_id": list("aabbccdd"), "step": [5, 9] * 4, "value": [0.5, 0.9, 0.7, 0.9, 0.4, 0.9, 0.6, 0.9]})
 
 
-def test_only_toggles_that_differ_are_shown():
-    assert tables.varied(TRIALS) == ["cell"]
+def test_a_bar_in_a_cell_does_not_break_markdown():
+    assert ODD.markdown().splitlines()[2] == "| x\\|y_z #1 {50%} ~ \\end{table} | **-0.010 [-0.020, +0.001]** |"
 
 
-def test_a_variant_is_one_row_with_means_over_its_seeds_and_geometric_means_of_times():
-    table = tables.variants(TRIALS, VALIDATION)
-
-    assert table["cell"].tolist() == ["lstm", "gru"]
-    assert table["n"].tolist() == [2, 2]
-    np.testing.assert_allclose(table["test accuracy"], [0.85, 0.65])
-    np.testing.assert_allclose(table["ms per batch"], [20.0, 5.0])
-    np.testing.assert_allclose(table["validation accuracy after epoch 1"], [0.6, 0.5])
-
-
-def test_a_duplicated_trial_is_refused_not_averaged():
-    with pytest.raises(ValueError, match="two trials have the same variant and seed"):
-        tables.variants(pd.concat([TRIALS, TRIALS.iloc[:1]]), VALIDATION)
-
-
-def test_one_variant_is_one_row():
-    assert len(tables.variants(TRIALS.iloc[:2], VALIDATION)) == 1
-
-
-def test_markdown_has_check_marks_and_rounded_numbers():
-    table = pd.DataFrame({"masking": [True, False], "test accuracy": [0.84561, 0.8], "parameters": [673_089.0, 1.0]})
-
-    assert tables.markdown(table) == (
-        "| masking | test accuracy | parameters |\n| --- | --- | --- |\n| ✓ | 0.846 | 673,089 |\n| ✗ | 0.800 | 1 |\n"
+@pytest.mark.skipif(PDFLATEX is None and "CI" not in os.environ, reason="no LaTeX on this machine")
+def test_latex_compiles_in_a_document(tmp_path, uri):
+    found = find("whole", uri)
+    parts = [
+        ODD.latex("odd"),
+        tables.ablation(found).latex("whole"),
+        tables.factorial(found).latex("effects"),
+        tables.effects(found).latex("all"),
+    ]
+    document = "\\documentclass{article}\n\\usepackage{booktabs,amssymb}\n\\begin{document}\n" + "\n".join(parts) + "\\end{document}\n"
+    (tmp_path / "paper.tex").write_text(document, encoding="utf-8")
+    done = subprocess.run(
+        [PDFLATEX, "-halt-on-error", "-no-shell-escape", "paper.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
+    assert done.returncode == 0, done.stdout[-1500:]
+    assert (tmp_path / "paper.pdf").stat().st_size > 10_000
+    assert "\\bfseries" in parts[0] and "$-$0.010 [$-$0.020" in parts[0]
 
-def test_learning_curves_have_units_and_one_line_a_trial():
-    steps = VALIDATION.assign(variant=list("xxxxyyyy"), seconds=VALIDATION["step"] / 2)
 
-    drawn = figures.learning_curves(steps, title="t")
-
-    by_step, by_time = drawn.axes
-    assert (by_step.get_xlabel(), by_time.get_xlabel(), by_step.get_ylabel()) == (
-        "optimizer steps",
-        "training time (s)",
-        "validation accuracy",
-    )
-    assert [sum(len(line.get_xdata()) == 2 for line in axes.lines) for axes in drawn.axes] == [4, 4]
+def test_a_frame_of_texts_is_shown_as_it_is():
+    assert tables.plain(pd.DataFrame({"study": ["a"], "trials": [3]})) == "| study | trials |\n| --- | --- |\n| a | 3 |\n"

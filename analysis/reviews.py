@@ -1,0 +1,86 @@
+"""Do two trained classifiers differ on these test examples? Tests over examples, one pair of trials at a time.
+
+The tests over seeds (`effects`) ask whether a change to the training would help again with another seed, on this test set. These ask
+whether two trained models, as they are, err on different examples: what another test set of the same kind would show.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.contingency_tables import mcnemar
+
+from analysis import effects
+from analysis.load import FINISHED, Study
+from analysis.store import StoreError, nearest
+from src.artifacts import PROBABILITIES
+
+
+def variants(study: Study, one: str, other: str, *, metric: str) -> tuple[pd.Series, pd.DataFrame]:
+    """Returns how one variant differs from another, over seeds and over examples.
+
+    Args:
+      study: as loaded.
+      one: label of the variant that is compared with.
+      other: label of the variant in question.
+      metric: for the comparison over seeds.
+
+    Returns:
+      The row of `effects.paired`, and one row a seed that both finished: `seed` and what `compared` says of its two trials.
+
+    Raises:
+      StoreError: no such variant, or none of its trials finished.
+    """
+    labels = list(dict.fromkeys(study.rows["label"]))
+    for name in (one, other):
+        if name not in labels:
+            raise StoreError(f"no variant {name!r} in {study.name}; {nearest(name, labels)}")
+    if one == other:
+        raise StoreError(f"{one!r} cannot be compared with itself; there are {', '.join(labels)}")
+    rows = study.rows[study.rows["label"].isin([one, other])]
+    rows = rows.assign(is_reference=rows["label"] == one)
+    over_seeds = effects.paired(rows, metric=metric, margin=study.plan["margin"] if metric == study.plan["metric"] else None)
+    done = rows[rows["status"] == FINISHED].pivot(index="seed", columns="label", values="run_id").reindex(columns=[one, other]).dropna()
+    found = []
+    for seed, (first, second) in zip(done.index, done.to_numpy(), strict=True):
+        files = [study.store.artifact(run_id, PROBABILITIES) for run_id in (second, first)]
+        if files[0] and files[1]:
+            found.append({"seed": seed, **compared(pd.read_parquet(files[0]), pd.read_parquet(files[1]))})
+    return over_seeds[~over_seeds["is_reference"]].iloc[0], pd.DataFrame(found)
+
+
+def compared(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, float]:
+    """Returns McNemar's exact test (Psychometrika 12, 1947) of two classifiers on the same examples.
+
+    Args:
+      ours: test probabilities of a trial: `row`, `label`, `probability_0`, `probability_1`, ….
+      theirs: of the other.
+
+    Returns:
+      `examples`; `accuracy` and `other_accuracy`; `only_ours` (right where theirs is wrong), `only_theirs`; `p`, two-sided.
+
+    Raises:
+      ValueError: the examples or their labels differ.
+    """
+    if not np.array_equal(ours["row"], theirs["row"]) or not np.array_equal(ours["label"], theirs["label"]):
+        raise ValueError("the two trials were not tested on the same examples")
+    right, other = _is_right(ours), _is_right(theirs)
+    only_ours, only_theirs = int((right & ~other).sum()), int((other & ~right).sum())
+    both, neither = int((right & other).sum()), int((~right & ~other).sum())
+    p = mcnemar([[both, only_ours], [only_theirs, neither]], exact=True).pvalue if only_ours + only_theirs else 1.0
+    return {
+        "examples": len(right),
+        "accuracy": float(right.mean()),
+        "other_accuracy": float(other.mean()),
+        "only_ours": only_ours,
+        "only_theirs": only_theirs,
+        "p": float(p),
+    }
+
+
+def _is_right(probabilities: pd.DataFrame) -> np.ndarray:
+    """Returns bool[N]: the class of highest probability is the label (of two classes the second above 0.5, as training counts it)."""
+    columns = sorted((name for name in probabilities.columns if name.startswith("probability_")), key=lambda name: int(name.split("_")[1]))
+    values = probabilities[columns].to_numpy(float)
+    chosen = (values[:, 1] > 0.5).astype(int) if values.shape[1] == 2 else values.argmax(axis=1)
+    return np.asarray(chosen == probabilities["label"].to_numpy())

@@ -1,0 +1,255 @@
+"""What MLflow has stored, read and never written: through its client, or for SQLite straight from the file, which is faster."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sqlite3
+import tempfile
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from src import paths
+from src.settings import SettingsError
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+LARGEST = np.finfo(np.float64).max  # what MLflow writes for infinity
+PER_PAGE = 1_000
+WAIT_SECONDS = 10  # for a writer to be done
+SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
+
+
+class StoreError(Exception):
+    """The store cannot be read; the text says what was got, and what to do."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One MLflow run.
+
+    Attributes:
+      run_id: its id.
+      status: FINISHED, FAILED, KILLED, RUNNING or SCHEDULED.
+      started: milliseconds since 1970.
+      ended: the same, or None while it runs.
+      tags: as stored.
+      params: as stored, texts.
+      metrics: the last value of each.
+    """
+
+    run_id: str
+    status: str
+    started: int
+    ended: int | None
+    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """A tracking store that is read. Deleted experiments and runs are left out."""
+
+    uri: str
+
+    def experiments(self) -> dict[str, str]:
+        """Returns name → id of every experiment but MLflow's `Default`, by name."""
+
+    def runs(self, experiment_id: str) -> list[Run]:
+        """Returns the runs of an experiment, the earliest first."""
+
+    def history(self, experiment_id: str, metric: str) -> pd.DataFrame:
+        """Returns every recorded value of a metric: `run_id`, `step` (int), `value` (float), by run and step."""
+
+    def artifact(self, run_id: str, name: str) -> Path | None:
+        """Returns the path of one of a run's files, a copy where the store is far away; None if it has no such file."""
+
+
+def connect(uri: str | None) -> Store:
+    """Returns the store at a URI, the default one for None.
+
+    Raises:
+      StoreError: there is no such store, or it cannot be read.
+    """
+    try:
+        uri = uri or paths.default_tracking_uri()
+    except SettingsError as error:
+        raise StoreError(str(error)) from None
+    scheme = uri.split(":", 1)[0].split("+")[0]
+    if scheme not in SCHEMES or "://" not in uri:
+        raise StoreError(f"--uri: {uri!r} is no MLflow store; allowed are sqlite:///PATH, http://HOST:PORT and a database's URI")
+    return SqliteStore(uri) if uri.startswith("sqlite:///") else ClientStore(uri)
+
+
+class SqliteStore:
+    """A SQLite file of MLflow's, opened read-only: a few queries for a whole study."""
+
+    def __init__(self, uri: str) -> None:
+        """Takes `sqlite:///PATH`."""
+        self.uri = uri
+        self.path = Path(urllib.parse.unquote(uri.removeprefix("sqlite:///").split("?")[0])).absolute()
+        if not self.path.is_file():
+            raise StoreError(
+                f"no MLflow database at {self.path}; train something first (python -m src.run), or name another with --uri or ABLATION_HOME"
+            )
+        with self._open() as database:
+            if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'latest_metrics'").fetchone():
+                raise StoreError(f"{self.path} is not a database of MLflow's; name another with --uri or ABLATION_HOME")
+
+    def experiments(self) -> dict[str, str]:
+        """See `Store`."""
+        query = "SELECT name, experiment_id FROM experiments WHERE lifecycle_stage = 'active' AND name <> 'Default' ORDER BY name"
+        with self._open() as database:
+            return {name: str(number) for name, number in database.execute(query)}
+
+    def runs(self, experiment_id: str) -> list[Run]:
+        """See `Store`."""
+        having = "FROM runs WHERE experiment_id = ? AND lifecycle_stage = 'active'"
+        with self._open() as database:
+            listed = database.execute(
+                f"SELECT run_uuid, status, start_time, end_time {having} ORDER BY start_time, run_uuid", (experiment_id,)
+            )
+            found = {row[0]: Run(*row) for row in listed}
+            for table, values in (("tags", "tags"), ("params", "params")):
+                query = f"SELECT run_uuid, key, value FROM {table} WHERE run_uuid IN (SELECT run_uuid {having})"
+                for run_id, key, value in database.execute(query, (experiment_id,)):
+                    getattr(found[run_id], values)[key] = value
+            query = f"SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE run_uuid IN (SELECT run_uuid {having})"
+            for run_id, key, value, is_nan in database.execute(query, (experiment_id,)):
+                found[run_id].metrics[key] = _value(value, is_nan)
+        return list(found.values())
+
+    def history(self, experiment_id: str, metric: str) -> pd.DataFrame:
+        """See `Store`."""
+        query = (
+            "SELECT run_uuid AS run_id, step, CASE WHEN is_nan THEN NULL ELSE value END AS value FROM metrics JOIN runs USING (run_uuid) "
+            "WHERE experiment_id = ? AND lifecycle_stage = 'active' AND key = ? ORDER BY run_uuid, step, timestamp"
+        )
+        with self._open() as database:
+            found = pd.read_sql_query(query, database, params=(experiment_id, metric))
+        return _history(found)
+
+    def artifact(self, run_id: str, name: str) -> Path | None:
+        """See `Store`."""
+        with self._open() as database:
+            (where,) = database.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", (run_id,)).fetchone()
+        split = urllib.parse.urlsplit(where)
+        if split.scheme not in ("", "file"):
+            return ClientStore(self.uri).artifact(run_id, name)
+        path = Path(urllib.parse.unquote(split.path) if split.scheme else where) / name
+        return path if path.is_file() else None
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            database = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, timeout=WAIT_SECONDS)
+            try:
+                yield database
+            finally:
+                database.close()
+        except (sqlite3.Error, pd.errors.DatabaseError) as error:
+            raise StoreError(f"{self.path} cannot be read: {error}") from None
+
+
+class ClientStore:
+    """Any store that MLflow's client reaches."""
+
+    def __init__(self, uri: str) -> None:
+        """Takes a tracking URI."""
+        self.uri = uri
+        self.copies = Path(tempfile.mkdtemp(prefix="ablation-"))
+        atexit.register(shutil.rmtree, self.copies, ignore_errors=True)
+        with _explained(uri):
+            from mlflow.tracking import MlflowClient
+
+            self.client = MlflowClient(uri)
+
+    def experiments(self) -> dict[str, str]:
+        """See `Store`."""
+        with _explained(self.uri):
+            found = _pages(self.client.search_experiments)
+        return {one.name: str(one.experiment_id) for one in sorted(found, key=lambda one: str(one.name)) if one.name != "Default"}
+
+    def runs(self, experiment_id: str) -> list[Run]:
+        """See `Store`."""
+        with _explained(self.uri):
+            found = _pages(self.client.search_runs, [experiment_id], order_by=["attributes.start_time ASC"])
+        return [
+            Run(run.info.run_id, run.info.status, run.info.start_time, run.info.end_time, run.data.tags, run.data.params, run.data.metrics)
+            for run in found
+        ]
+
+    def history(self, experiment_id: str, metric: str) -> pd.DataFrame:
+        """See `Store`."""
+        with _explained(self.uri):
+            points = [
+                (run.run_id, point.step, point.value)
+                for run in self.runs(experiment_id)
+                if metric in run.metrics
+                for point in self.client.get_metric_history(run.run_id, metric)
+            ]
+        return _history(pd.DataFrame(points, columns=["run_id", "step", "value"]))
+
+    def artifact(self, run_id: str, name: str) -> Path | None:
+        """See `Store`."""
+        with _explained(self.uri):
+            if name not in {file.path for file in self.client.list_artifacts(run_id)}:
+                return None
+            folder = self.copies / run_id
+            folder.mkdir(exist_ok=True)
+            return Path(self.client.download_artifacts(run_id, name, str(folder)))
+
+
+@contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    """Turns what MLflow raises into one line."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise StoreError(f"{uri} cannot be read: {first[:300]}") from None
+
+
+def _pages(search: Any, *arguments: Any, **options: Any) -> list[Any]:
+    found: list[Any] = []
+    token = None
+    while True:
+        page = search(*arguments, max_results=PER_PAGE, page_token=token, **options)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _value(value: float, is_nan: bool) -> float:
+    if is_nan:
+        return float("nan")
+    return float(np.sign(value) * np.inf) if abs(value) >= LARGEST else value
+
+
+def _history(found: pd.DataFrame) -> pd.DataFrame:
+    """Returns the points in order; of a step that a resumed attempt recorded twice the last counts."""
+    value = found["value"].astype(float)
+    found = found.assign(value=value.mask(value.abs() >= LARGEST, np.sign(value) * np.inf), step=found["step"].astype(int))
+    return found.drop_duplicates(["run_id", "step"], keep="last").sort_values(["run_id", "step"], ignore_index=True)
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Returns what to say of a name that is not among those known, the most alike first."""
+    import difflib
+
+    alike = difflib.get_close_matches(name, known, n=1)
+    listed = ", ".join(known) or "none yet"
+    return f"did you mean {alike[0]!r}? There are {listed}" if alike else f"there are {listed}"

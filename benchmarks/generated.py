@@ -1,0 +1,182 @@
+"""A tracked study without any training: what the analysis reads, with numbers that a function gives.
+
+Tests and benchmarks use it. Ten thousand trials through MLflow's client would take an hour, so its tables are written directly.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from src.artifacts import PROBABILITIES, STEPS
+from src.identity import digest
+from src.settings import as_typed, checked, edited
+from src.study import plan as plans
+from src.study.plan import Row, Study
+
+Outcome = Callable[[dict[str, Any], int], "dict[str, Any] | None"]
+BEGIN_MS = 1_790_000_000_000
+TAGS = {
+    "health": "ok", "workers": "1", "threads": "2", "processor": "a processor, 2 cores", "versions": "python 3.11", "kernel": "while_loop",
+    "git_commit": "0" * 40, "git_dirty": "false", "data": "d" * 16, "best_epoch": "1 of 3",
+}  # fmt: skip
+
+
+def database(folder: Path) -> Path:
+    """Returns the path of a new and empty MLflow database in a folder."""
+    from mlflow.tracking import MlflowClient
+
+    path = folder / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1)
+    return path
+
+
+def study(
+    path: Path,
+    name: str,
+    levels: Mapping[str, Sequence[Any]],
+    outcome: Outcome,
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    steps: int = 0,
+    examples: int = 0,
+    **asked: Any,
+) -> None:
+    """Writes a study with its plan and its trials.
+
+    Args:
+      path: of the database.
+      name: of the study.
+      levels: toggle → values, the reference's first.
+      outcome: (toggles, seed) → metrics, and under `status`, `tags` and `validation` (accuracies of the epochs) what is not as usual;
+        None for a trial that was not run.
+      seeds: of every variant.
+      steps: rows of each trial's per-step record; 0 for no record.
+      examples: rows of its test probabilities; 0 for none.
+      **asked: what the plan has beside (`design`, `metric`, `margin`, `question`, …).
+    """
+    settings = edited(checked({"study": name}), {f"plan.{key}": value for key, value in asked.items()})
+    plan = Study(settings, [], {key: values[0] for key, values in levels.items()}, dict(levels), list(seeds), lambda _: settings)
+    rows = _rows(plan, outcome)
+    home = path.parent / "mlartifacts" / name
+    with sqlite3.connect(path) as connection:
+        found = connection.execute("SELECT max(experiment_id) FROM experiments").fetchone()
+        experiment = int(found[0]) + 1
+        connection.execute(
+            "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage) VALUES (?, ?, ?, 'active')",
+            (experiment, name, home.as_uri()),
+        )
+        run = _insert(connection, experiment, home, status="FINISHED", tags={"ablation.kind": "study", "ablation.study": name})
+        record = plans.as_record(plan, rows, command=f"python -m src.run -m study={name} …", time="2026-11-22T00:00:00+00:00")
+        (home / run / "artifacts").mkdir(parents=True)
+        (home / run / "artifacts" / "plan.json").write_text(json.dumps([record]), encoding="utf-8")
+        for number, row in enumerate({row.trial.identity: row for row in rows if row.trial}.values()):
+            result = outcome(row.values, row.seed)
+            if result is not None:
+                _trial(connection, experiment, home, row, result, number=number, steps=steps, examples=examples)
+
+
+def _rows(plan: Study, outcome: Outcome) -> list[Row]:
+    """Returns the plan's rows; the rounds of a path are scored by the best validation accuracy of their outcomes."""
+    rounds, rows = plan.rounds(), []
+    variants = next(rounds)
+    while True:
+        rows += [_row(plan, variant, seed) for seed in plan.seeds for variant in variants]
+        try:
+            variants = rounds.send({place: _score(plan, outcome, variant) for place, variant in enumerate(variants)})
+        except StopIteration:
+            return rows
+
+
+def _row(plan: Study, variant: dict[str, Any], seed: int) -> Row:
+    trial = SimpleNamespace(identity=digest({"values": variant, "seed": seed, "study": plan.settings.study}), changes=[])
+    return Row(plan.name(variant), variant, seed, variant == plan.reference, [], cast(Any, trial), None)
+
+
+def _score(plan: Study, outcome: Outcome, variant: dict[str, Any]) -> float:
+    return float(np.mean([max((outcome(variant, seed) or {}).get("validation", [0.0])) for seed in plan.seeds]))
+
+
+def _trial(connection: sqlite3.Connection, experiment: int, home: Path, row: Row, result: dict[str, Any], **sizes: int) -> None:
+    """Writes one trial: its run with last values, the history of its validation, and its files."""
+    assert row.trial is not None
+    result = dict(result)
+    validation = result.pop("validation", [0.7, 0.8, 0.8])
+    given = {"identity": row.trial.identity, "kind": "trial", "attempt": uuid.uuid4().hex, "weights": f"{row.label} {row.seed}", **TAGS}
+    tags = {f"ablation.{key}": value for key, value in {**given, **result.pop("tags", {})}.items() if value is not None}
+    status = result.pop("status", "FINISHED")
+    metrics = {"time/batch_ms_median": 50.0, "time/epoch_s": 2.0, "data/padding_fraction": 0.1, "data/batches_per_epoch": 40.0,
+               "model/parameters": 1_000.0, "memory/peak_mb": 900.0, "val/accuracy": validation[-1], **result}  # fmt: skip
+    begin, params = BEGIN_MS + 60_000 * sizes["number"], {"seed": row.seed, **row.values}  # noqa: PD011
+    run = _insert(connection, experiment, home, status=status, tags=tags, params=params, begin=begin)
+    last = [(key, *_stored(value), begin, 0, run) for key, value in metrics.items()]
+    connection.executemany("INSERT INTO latest_metrics (key, value, is_nan, timestamp, step, run_uuid) VALUES (?, ?, ?, ?, ?, ?)", last)
+    points = [("val/accuracy", *_stored(value), begin + 40 * step, 40 * step, run) for step, value in enumerate(validation, 1)]
+    if sizes["steps"]:
+        frame = _steps(sizes["steps"], seed=row.seed)
+        (home / run / "artifacts").mkdir(parents=True)
+        frame.to_parquet(home / run / "artifacts" / STEPS, index=False)
+        for name in ("train/loss", "train/accuracy", "time/batch_ms"):
+            points += [
+                (name, float(value), False, begin + 40 * step, int(step), run)
+                for step, value in zip(frame["step"], frame[name], strict=True)
+            ]
+    connection.executemany("INSERT INTO metrics (key, value, is_nan, timestamp, step, run_uuid) VALUES (?, ?, ?, ?, ?, ?)", points)
+    if sizes["examples"]:
+        (home / run / "artifacts").mkdir(parents=True, exist_ok=True)
+        _probabilities(sizes["examples"], accuracy=metrics["test/accuracy"], seed=row.seed).to_parquet(
+            home / run / "artifacts" / PROBABILITIES
+        )
+
+
+def _insert(
+    connection: sqlite3.Connection,
+    experiment: int,
+    home: Path,
+    *,
+    status: str,
+    tags: Mapping[str, str],
+    params: Mapping[str, Any] | None = None,
+    begin: int = BEGIN_MS,
+) -> str:
+    run = uuid.uuid4().hex
+    columns = "run_uuid, name, source_type, user_id, lifecycle_stage, status, start_time, end_time, artifact_uri, experiment_id"
+    values = (run, run, "LOCAL", "nobody", "active", status, begin, begin + 50_000, (home / run / "artifacts").as_uri(), experiment)
+    connection.execute(f"INSERT INTO runs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    connection.executemany("INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)", [(*pair, run) for pair in tags.items()])
+    texts = [(key, as_typed(value), run) for key, value in (params or {}).items()]
+    connection.executemany("INSERT INTO params (key, value, run_uuid) VALUES (?, ?, ?)", texts)
+    return run
+
+
+def _stored(value: float) -> tuple[float, bool]:
+    """A value and whether it is nan, as MLflow writes them: nan as 0, infinities as the largest number."""
+    largest = float(np.finfo(np.float64).max)
+    return (0.0, True) if np.isnan(value) else (float(np.clip(value, -largest, largest)), False)
+
+
+def _steps(count: int, *, seed: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    step = np.arange(1, count + 1)
+    return pd.DataFrame({
+        "step": step, "train/loss": 0.7 / np.sqrt(step), "train/accuracy": 1 - 0.5 / np.sqrt(step),
+        "time/batch_ms": rng.lognormal(4, 0.2, count),
+        "epoch": 1 + (step - 1) // 40, "wait_ms": 0.5, "batch": 64, "length": 200, "tokens": rng.integers(9_000, 12_800, count),
+        "is_first": step == 1, "gradient_norm": 0.1, "is_sent": True,
+    })  # fmt: skip
+
+
+def _probabilities(count: int, *, accuracy: float, seed: int) -> pd.DataFrame:
+    """Test examples of which a share is classified rightly: of two trials of one seed the same ones, as far as that goes."""
+    labels = np.arange(count) % 2
+    is_right = np.random.default_rng(seed).permutation(count) < round(accuracy * count)
+    one = np.where(is_right == (labels == 1), 0.9, 0.1)
+    return pd.DataFrame({"row": np.arange(count), "label": labels, "probability_0": 1 - one, "probability_1": one})

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from scipy import stats
+
+from analysis import figures, findings, load, store
+from benchmarks import generated
+from tests.analysis.conftest import SEEDS, accuracy
+
+
+def find(name, uri, **options):
+    return findings.find(load.study(name, store.connect(uri)), **options)
+
+
+def drawn(name, figure, uri, **options):
+    return figures.one(find(name, uri, **options), figure)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("whole", ["forest", "interaction", "pareto", "curves", "times"]),
+        ("numbers", ["forest", "interaction", "heatmap", "pareto", "curves", "times", "padding"]),
+        ("steps", ["forest", "waterfall", "pareto", "curves", "times", "padding"]),
+        ("way", ["forest", "waterfall", "pareto", "curves", "times"]),
+        ("one_seed", ["forest", "pareto", "curves", "times"]),
+        ("alone", ["curves", "times"]),
+        ("troubled", ["forest", "interaction", "pareto", "curves", "times"]),
+    ],
+)
+def test_what_a_study_varied_decides_which_figures_are_drawn(name, expected, uri):
+    assert [one.name for one in figures.draw(find(name, uri))] == expected
+
+
+@pytest.mark.parametrize("name", ["whole", "numbers", "steps"])
+def test_every_figure_has_named_axes_and_a_caption(name, uri):
+    for one in figures.draw(find(name, uri)):
+        assert one.caption.endswith(".")
+        for axes in one.figure.axes:
+            assert axes.get_xlabel() or axes.get_ylabel() or axes.get_xticklabels()
+
+
+def test_the_forest_has_a_point_a_seed_and_the_interval_of_the_table(uri):
+    found = find("whole", uri)
+    [axes] = drawn("whole", "forest", uri).figure.axes
+    row = found.compared[found.compared["label"] == "masking=false cell=lstm"].iloc[0]
+    dots = [line for line in axes.lines if len(line.get_xdata()) == len(SEEDS)]
+    bars = [list(line.get_xdata()) for line in axes.lines]
+
+    assert len(dots) == 3
+    difference = [accuracy({"masking": False, "cell": "lstm"}, seed) - accuracy({"masking": True, "cell": "lstm"}, seed) for seed in SEEDS]
+    np.testing.assert_allclose(dots[1].get_xdata(), difference)
+    assert [row["low"], row["high"]] in bars
+
+
+def test_curves_have_the_mean_and_students_interval_over_seeds(uri):
+    by_step, by_time = drawn("three_seeds", "curves", uri).figure.axes
+    line = next(line for line in by_step.lines if line.get_label() == "cell=gru")
+    values = [accuracy({"cell": "gru"}, seed) for seed in range(3)]
+
+    assert line.get_xdata().tolist() == [40, 80, 120]
+    assert line.get_ydata()[1] == pytest.approx(np.mean(values))
+    band = by_step.collections[1].get_paths()[0].vertices[:, 1]
+    low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert band.min() == pytest.approx(low - 0.1) and np.isclose(band, high).any()
+    assert (by_step.get_xlabel(), by_time.get_xlabel()) == ("optimizer steps", "training time (s)")
+
+
+def test_the_front_holds_what_no_other_variant_beats():
+    points = pd.DataFrame({"label": list("abcd"), "time": [1.0, 2.0, 3.0, 2.0], "value": [0.5, 0.9, 0.8, 0.7]})
+
+    assert figures._front(points, 1)["label"].tolist() == ["a", "b"]
+    assert figures._front(points, -1)["label"].tolist() == ["a"]
+
+
+def test_padding_is_drawn_in_rising_order():
+    axes = Figure().subplots()
+    steps = pd.DataFrame({"group": "g", "batch": [10, 10, 5], "length": [4, 10, 10], "tokens": [20, 90, 50]})
+    figures.padding_by_batch(axes, steps)
+
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [0, 0.1, 0.5], atol=1e-12)
+
+
+def test_the_distribution_of_times_has_its_median_and_percentiles():
+    axes = Figure().subplots()
+    values = np.arange(1, 101, dtype=float)
+    figures.time_per_batch(axes, pd.DataFrame({"group": "g", "time/batch_ms": values}))
+
+    assert axes.lines[0].get_xdata().tolist() == np.percentile(values, [5, 95]).tolist()
+    assert axes.lines[1].get_xdata().tolist() == [50.5]
+
+
+def test_cells_of_a_heat_map_are_means_with_half_their_interval(uri):
+    found = find("numbers", uri).study.finished
+    axes = drawn("numbers", "heatmap", uri).figure.axes[0]
+    cell = found.loc[(found["vocab_size"] == 100) & (found["max_length"] == 50), "test/accuracy"]
+    half = stats.t.ppf(0.975, len(cell) - 1) * stats.sem(cell)
+
+    assert axes.texts[0].get_text() == f"{cell.mean():.3f}\n± {half:.3f}"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("max_length", "vocab_size")
+
+
+def test_a_waterfall_begins_each_bar_where_the_step_before_ended(uri):
+    found = find("steps", uri).summary
+    [axes] = drawn("steps", "waterfall", uri).figure.axes
+
+    bars = [(bar.get_y(), bar.get_height()) for bar in axes.patches]
+    assert bars[1] == pytest.approx((found["mean"].iloc[1], found["mean"].iloc[2] - found["mean"].iloc[1]))
+
+
+def test_many_variants_are_grouped_by_the_toggle_that_matters_most(own):
+    levels = {"units": [1, 2, 3, 4], "cell": ["lstm", "gru", "simple_rnn"]}
+    generated.study(own, "s", levels, lambda values, seed: {"test/accuracy": 0.8 - 0.1 * (values["cell"] == "gru") + 0.001 * seed}, steps=3)
+    study = load.study("s", store.connect(f"sqlite:///{own}"))
+    rows, text = figures._grouped(findings.find(study))
+
+    assert set(rows["group"]) == {"cell=lstm", "cell=gru", "cell=simple_rnn"} and text == "by cell, over all else"

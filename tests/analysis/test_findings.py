@@ -1,0 +1,120 @@
+"""A study's numbers, computed a second time with pandas and scipy alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis import answer, findings, load, store
+from analysis.store import StoreError
+from tests.analysis.conftest import SEEDS, accuracy
+
+
+def find(name, uri, **options):
+    return findings.find(load.study(name, store.connect(uri)), **options)
+
+
+def test_effect_interval_p_and_holm_equal_a_separate_computation(uri):
+    compared = find("whole", uri).compared.set_index("label")
+    values = {
+        f"masking={str(masking).lower()} cell={cell}": np.array([accuracy({"masking": masking, "cell": cell}, seed) for seed in SEEDS])
+        for masking in (True, False)
+        for cell in ("lstm", "gru")
+    }
+    reference = values.pop("masking=true cell=lstm")
+    p = pd.Series({name: stats.ttest_rel(ours, reference).pvalue for name, ours in values.items()}).sort_values()
+    adjusted = (p * np.arange(len(p), 0, -1)).cummax().clip(upper=1)
+
+    for name, ours in values.items():
+        interval = stats.ttest_rel(ours, reference).confidence_interval(0.95)
+        row = compared.loc[name]
+        expected = [(ours - reference).mean(), interval.low, interval.high, p[name], adjusted[name]]
+        np.testing.assert_allclose(row[["change", "low", "high", "p", "p_holm"]].astype(float), expected, atol=1e-9)
+
+
+def test_costs_are_means_over_the_finished_seeds_and_times_geometric_ones(uri):
+    found = find("whole", uri).summary.set_index("label").loc["masking=false cell=lstm"]
+
+    assert found["mean time/batch_ms_median"] == pytest.approx(stats.gmean([40 * (1 + 0.01 * (seed % 4)) for seed in SEEDS]))
+    assert found["time_ratio"] == pytest.approx(0.8)
+    assert found["mean model/parameters"] == 1_000
+
+
+def test_a_grid_has_main_effects_and_an_interaction(uri):
+    effects = find("whole", uri).factorial.set_index("effect")
+
+    assert effects.loc["cell=gru", "change"] == pytest.approx(0.05 - 0.015, abs=0.002)  # 0.05 with a mask, 0.02 without
+    assert effects.loc["masking=false × cell=gru", "change"] == pytest.approx(-0.03, abs=0.004)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("one_seed", "leave nothing to tell the error"), ("slow_learners", "have no steps_to"), ("left_out", None)]
+)
+def test_where_main_effects_cannot_be_had_it_is_said(name, why, uri):
+    found = find(name, uri)
+    assert found.factorial is None
+    assert (why in found.no_factorial) if why else found.no_factorial is None
+
+
+def test_a_cumulative_study_shows_every_step_once_against_the_one_before(uri):
+    summary = find("steps", uri).summary
+
+    assert summary["label"].tolist() == ["reference", "+ padding=batch", "+ cell=gru"]
+    assert summary["reference_mean"].iloc[2] == pytest.approx(summary["mean"].iloc[1])
+
+
+def test_a_path_shows_the_flips_that_it_kept(uri):
+    assert find("way", uri).summary["label"].tolist() == ["reference", "cell=gru", "masking=false cell=gru"]
+
+
+def test_one_toggle_is_compared_within_the_others(uri):
+    found = find("whole", uri, toggle="cell")
+    assert found.summary["within"].tolist() == ["masking=true", "masking=true", "masking=false", "masking=false"]
+    assert found.summary["change"].round(2).tolist()[1::2] == [0.05, 0.02]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("waiting", {}, r"has no finished trial yet \(32 not run\); type its command again"),
+        ("whole", {"metric": "foo"}, "no trial of whole has the metric 'foo'; there are data/batches_per_epoch"),
+        ("whole", {"metric": "label"}, "no trial of whole has the metric 'label'"),
+        ("whole", {"metric": "status"}, "no trial of whole has the metric 'status'"),
+        ("whole", {"metric": "seed"}, "no trial of whole has the metric 'seed'"),
+        ("whole", {"toggle": "depth"}, "'depth' was not varied in whole; varied: masking, cell"),
+    ],
+)
+def test_what_was_asked_wrong_is_answered_with_what_there_is(name, options, message, uri):
+    with pytest.raises(StoreError, match=message):
+        find(name, uri, **options)
+
+
+def test_the_margin_is_that_of_the_studys_own_metric_alone(uri):
+    assert find("whole", uri).margin == 0.005
+    assert find("whole", uri, metric="time/epoch_s").margin is None
+    assert find("slow_learners", uri).margin == find("slow_learners", uri, metric="steps_to").margin == 5.0
+
+
+def test_times_that_cannot_be_compared_are_called_rough(uri):
+    assert findings.caution(find("whole", uri).rows) == ""
+    assert findings.caution(find("troubled", uri).rows) == "Times are rough: 2 trials ran side by side."
+
+
+@pytest.mark.parametrize(
+    ("name", "sentences"),
+    [
+        ("whole", ["Against the reference (test accuracy 0.809), masking=true cell=gru (+0.050", "masking and cell interact"]),
+        ("whole", ["masking=false cell=lstm (-0.020", "Time per batch as a multiple of the reference's: masking=false cell=lstm 0.80"]),
+        ("troubled", ["no verdict on masking=true cell=gru and masking=false cell=lstm, where trials are missing or diverged"]),
+        ("one_seed", ["With one seed nothing can be concluded", "seed='range(0,8)' for intervals and verdicts"]),
+        ("three_seeds", ["With 3 seeds the exact sign-flip p cannot go below 0.25"]),
+        ("alone", ["One variant: test accuracy 0.801. There is nothing to compare it with."]),
+        ("slow_learners", ["masking=false cell=lstm (8 of 8 seeds never reached it)"]),
+        ("steps", ["Against the step before, + cell=gru (+0.050"]),
+    ],
+)
+def test_the_answer_is_made_from_the_numbers(name, sentences, uri):
+    text = " ".join(answer.sentences(find(name, uri)))
+    assert [sentence for sentence in sentences if sentence not in text] == [], text

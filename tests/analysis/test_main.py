@@ -1,0 +1,112 @@
+"""What the command line of the analysis answers."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from analysis.__main__ import app
+from benchmarks import generated
+from src.paths import REPOSITORY
+from tests.analysis.conftest import GRID, usual
+
+
+def invoke(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def place(home, empty):
+    """A study at the default place."""
+    shutil.copy(empty, home / "mlflow.db")
+    generated.study(home / "mlflow.db", "s", GRID, usual, seeds=[0, 1, 2], steps=20, examples=50)
+    return home
+
+
+def test_a_report_is_written_printed_and_attached_to_the_studys_run(place):
+    done = invoke("report", "s")
+
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("study s: 12 FINISHED\n")
+    assert "| masking | cell | n | test accuracy |" in done.output and "attached to the study's MLflow run" in done.output
+    assert (place / "reports" / "s" / "report.html").is_file()
+    assert len(list((place / "mlartifacts" / "s").glob("*/artifacts/report/report.html"))) == 1
+
+
+def test_a_table_is_printed_in_the_format_that_was_asked_for(place, tmp_path):
+    markdown = invoke("table", "s", "--out", tmp_path).output
+    latex = invoke("table", "s", "--format", "latex", "--out", tmp_path).output
+    csv = invoke("table", "s", "--format", "csv", "--factorial", "--out", tmp_path).output
+
+    assert "Intervals are over seeds, for this test set; margin 0.01." in markdown
+    assert latex.startswith("% \\usepackage{booktabs,amssymb}\n\\begin{table}")
+    assert csv.startswith("term,kind,effect,change")
+    assert pd.read_csv(tmp_path / "table.csv")["change"].iloc[1] == pytest.approx(0.05, abs=0.01)
+
+
+def test_figures_are_written_by_name(place, tmp_path):
+    done = invoke("figure", "s", "forest", "curves", "--out", tmp_path)
+
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in tmp_path.iterdir() if path.suffix == ".svg"} == {"forest.svg", "curves.svg"}
+
+
+def test_two_variants_are_compared_over_seeds_and_over_examples(place):
+    done = invoke("compare", "s", "masking=true cell=lstm", "masking=true cell=gru")
+
+    assert done.exit_code == 0, done.output
+    assert "again with other seeds, on this test set? (paired t over seeds)" in done.output
+    assert "McNemar, exact; says nothing of other seeds" in done.output
+    assert "In 0 of 3 seeds the two models differ at 5 %" in done.output
+
+
+def test_frames_are_exported(place, tmp_path):
+    done = invoke("export", "s", "--out", tmp_path)
+
+    assert done.exit_code == 0, done.output
+    assert len(pd.read_parquet(tmp_path / "trials.parquet")) == 12 and len(pd.read_csv(tmp_path / "steps.csv")) == 240
+
+
+def test_studies_are_listed(place):
+    assert "| s | 12 | 12 | 0 |" in invoke("studies").output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["report", "t"], "no study 't' in "),
+        (["table", "ss"], "did you mean 's'? There are s"),
+        (["table", "s", "--toggle", "depth"], "'depth' was not varied in s; varied: masking, cell"),
+        (["table", "s", "--metric", "foo"], "no trial of s has the metric 'foo'; there are "),
+        (["figure", "s", "forst"], "no figure 'forst'; did you mean 'forest'?"),
+        (["figure", "s", "waterfall"], "s has nothing to show as waterfall"),
+        (["compare", "s", "masking=true cell=lstm", "cell=gru"], "no variant 'cell=gru' in s; there are masking=true cell=lstm,"),
+        (["compare", "s", "masking=true cell=lstm", "masking=true cell=lstm"], "cannot be compared with itself"),
+        (["table", "s", "--uri", "foo"], "--uri: 'foo' is no MLflow store"),
+        (["table", "s", "--out", "/dev/null/x"], "Not a directory: /dev/null/x"),
+    ],
+)
+def test_what_was_typed_wrong_is_one_line_with_the_fix(place, words, message):
+    done = invoke(*words)
+
+    assert done.exit_code in (1, 2)
+    assert message in done.stderr and done.stderr.count("\n") == 1 and "Traceback" not in done.output
+
+
+def test_without_any_study_the_next_command_is_named(home, empty):
+    assert "train something first (python -m src.run)" in invoke("studies").stderr
+    shutil.copy(empty, home / "mlflow.db")
+    assert "no study yet; train one: python -m src.run" in invoke("studies").output
+
+
+def test_the_analysis_never_imports_tensorflow():
+    program = "import sys, pkgutil, importlib, analysis\nfor module in pkgutil.iter_modules(analysis.__path__):\n"
+    program += "    importlib.import_module(f'analysis.{module.name}')\nprint('tensorflow' in sys.modules, 'mlflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "False False\n"

@@ -1,0 +1,140 @@
+"""The report as a file, and as a browser shows it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+from typer.testing import CliRunner
+
+from analysis import findings, load, report, store
+from analysis.__main__ import app
+from benchmarks import generated
+from tests.test_browser import CHROMIUM
+
+NASTY = "<script>alert('x')</script> & \"y\" {{ 7 * 7 }} -->"
+
+
+def find(name, uri):
+    return findings.find(load.study(name, store.connect(uri)))
+
+
+@pytest.fixture(scope="module")
+def written(uri, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    done = CliRunner().invoke(app, ["report", "whole", "--uri", uri, "--out", str(folder), "--no-attach"])
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def test_the_page_needs_no_other_file_and_no_network(written):
+    text = (written / "report.html").read_text(encoding="utf-8")
+
+    assert set(re.findall(r'(?:src|href)="(data:image/svg\+xml|http://127.0.0.1:5000)', text)) == {
+        "data:image/svg+xml",
+        "http://127.0.0.1:5000",
+    }
+    assert not re.search(r'(?:src|href)="(?!data:image/svg|http://127\.0\.0\.1:5000/#)', text)
+    assert text.count("<figure>") == 5
+
+
+def test_everything_is_written_beside_it(written):
+    names = {str(path.relative_to(written)) for path in written.rglob("*") if path.is_file()}
+    assert {"table.csv", "table.md", "table.tex", "factorial.csv", "factorial.md", "factorial.tex", "report.html"} <= names
+    assert {f"figures/forest.{kind}" for kind in ("png", "svg", "pdf")} <= names
+
+
+def test_what_users_wrote_is_shown_and_never_run(own):
+    levels = {"data.path": [NASTY, "b"], "cell": ["lstm", "gru"]}
+    generated.study(own, "s", levels, lambda values, seed: {"test/accuracy": 0.5 + 0.01 * seed}, question=NASTY, claim=NASTY, steps=3)
+    found = find("s", f"sqlite:///{own}")
+    text = report.page(found, [])
+
+    assert "<script>alert" not in text and "&lt;script&gt;alert" in text and "{{ 7 * 7 }}" in text
+
+
+def test_a_study_without_a_question_and_with_one_seed_has_a_page_that_says_so(uri):
+    text = report.page(find("one_seed", uri), [])
+    assert "With one seed nothing can be concluded" in text and "What did these settings change?" in text
+
+
+def test_what_did_not_go_as_planned_is_there_with_its_reason(uri):
+    kinds = dict(report.remarks(find("troubled", uri)))
+
+    assert kinds["Failed or stopped"] == ["masking=true cell=gru seed=2: FAILED (the loss was nan at step 7)"]
+    assert kinds["Not run"] == ["masking=false cell=lstm: seeds 1"]
+    assert "masking=true cell=lstm seed=0: no_learning" in kinds["Unhealthy"]
+
+
+def test_provenance_and_commands_are_there(uri):
+    found = find("whole", uri)
+    text = report.page(found, [])
+
+    assert dict(report.provenance(found.study.finished))["threads"] == "2"
+    assert "git checkout " + "0" * 40 in text and "python -m src.run -m study=whole …" in text and "python -m analysis report whole" in text
+
+
+PROBE = """
+<script>
+addEventListener("load", () => {
+  const table = document.querySelector("table.sortable"), found = {};
+  const texts = column => [...table.tBodies[0].rows].map(row => row.cells[column].textContent);
+  const place = [...table.tHead.rows[0].cells].findIndex(cell => cell.textContent === "test accuracy");
+  const button = table.tHead.rows[0].cells[place].querySelector("button");
+  button.click(); found.up = texts(place);
+  button.click(); found.down = texts(place);
+  found.sorted = table.tHead.rows[0].cells[place].getAttribute("aria-sort");
+  found.images = [...document.images].map(image => image.complete && image.naturalWidth > 100 && image.getBoundingClientRect().width > 100);
+  found.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  found.cut = [...document.querySelectorAll(".scroll")].filter(box => box.scrollWidth > box.clientWidth).length;
+  document.body.dataset.probe = JSON.stringify(found);
+});
+</script>
+"""
+
+
+def probed(written, folder, *, width):
+    page = folder / f"probed{width}.html"
+    page.write_text((written / "report.html").read_text(encoding="utf-8") + PROBE, encoding="utf-8")
+    flags = f"--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --window-size={width},900"
+    flags += " --disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=5000 --dump-dom"
+    command = [CHROMIUM, *flags.split(), f"--user-data-dir={folder / 'profile'}", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    [text] = re.findall(r'data-probe="([^"]*)"', done.stdout)
+    return json.loads(text.replace("&quot;", '"')), [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no Chromium on this machine")
+@pytest.mark.parametrize("width", [500, 1440])  # a window of Chromium is at least 500 wide
+def test_a_browser_shows_it_whole_and_sorts_its_table(written, tmp_path, width):
+    found, console = probed(written, tmp_path, width=width)
+
+    assert console == []
+    assert found["up"] == sorted(found["up"]) and found["down"] == sorted(found["up"], reverse=True) and found["sorted"] == "descending"
+    assert len(found["images"]) == 5 and all(found["images"])
+    assert found["wide"] == 0
+    assert found["cut"] == 0 or width < 1440
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no Chromium on this machine")
+def test_nothing_is_cut_on_a_telephone(written, tmp_path):
+    frame = '<iframe id="telephone" src="probed500.html" style="width:375px;height:800px"></iframe>'
+    probed(written, tmp_path, width=500)
+    (tmp_path / "outer.html").write_text(
+        frame
+        + """<script>addEventListener("load", () => {
+          const inner = document.getElementById("telephone").contentDocument.documentElement;
+          document.body.dataset.wide = inner.scrollWidth - inner.clientWidth;
+        });</script>""",
+        encoding="utf-8",
+    )
+    flags = "--headless --no-sandbox --disable-gpu --allow-file-access-from-files --virtual-time-budget=5000 --dump-dom"
+    command = [CHROMIUM, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "outer.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+
+    assert 'data-wide="0"' in done.stdout

@@ -1,0 +1,91 @@
+"""Simulated studies whose truth is known: intervals cover it as often as they say, and verdicts err no more often than they say."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import effects, factorial
+
+SIMULATIONS = 3_000
+
+
+@pytest.fixture(autouse=True)
+def uncollected(monkeypatch):
+    """The library behind Holm's method collects garbage at every call, a tenth of a second that thousands of calls need not wait for."""
+    monkeypatch.setattr(gc, "collect", lambda *_: 0)
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 8])
+def test_the_interval_covers_the_true_change_in_95_of_100_studies(seeds):
+    rng = np.random.default_rng(seeds)
+    covered = 0
+    for _ in range(SIMULATIONS):
+        of_seed = rng.normal(0, 0.02, seeds)  # what a seed does to both variants
+        differences = (0.8 + 0.015 + of_seed + rng.normal(0, 0.01, seeds)) - (0.8 + of_seed + rng.normal(0, 0.01, seeds))
+        found = effects.interval(differences)
+        covered += found.low <= 0.015 <= found.high
+
+    assert 0.93 <= covered / SIMULATIONS <= 0.97
+
+
+def frame(values):
+    """The trials of float[variants, seeds], the first variant the reference."""
+    common = {"status": "FINISHED"}
+    rows = [
+        {"label": str(place), "is_reference": place == 0, "seed": seed, "identity": f"{place} {seed}", "test/accuracy": value, **common}
+        for place, row in enumerate(values)
+        for seed, value in enumerate(row)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_holm_errs_in_no_more_than_5_of_100_studies_where_nothing_differs():
+    rng = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(2_000):
+        values = rng.normal(0.8, 0.01, (6, 5))
+        p = pd.Series([effects.interval(row - values[0]).p for row in values[1:]])
+        wrong += bool((effects.holm(p) < effects.LEVEL).any())
+
+    assert wrong / 2_000 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 2_000)  # the rate, and two standard errors of the simulation
+
+
+def test_verdicts_are_those_of_the_adjusted_p():
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        values = rng.normal(0.8, 0.01, (4, 5)) + np.array([[0], [0.01], [0.02], [0.0]])
+        found = effects.paired(frame(values), metric="test/accuracy", margin=None).iloc[1:]
+        p = effects.holm(pd.Series([effects.interval(row - values[0]).p for row in values[1:]]))
+
+        np.testing.assert_allclose(found["p_holm"], p)
+        assert found["verdict"].isin(["helps", "hurts"]).tolist() == (p < effects.LEVEL).tolist()
+
+
+def test_a_change_of_two_standard_deviations_is_found_with_8_seeds():
+    rng = np.random.default_rng(3)
+    found = sum(effects.interval(rng.normal(0.02, 0.01, 8)).p * 5 < effects.LEVEL for _ in range(1_000))
+    assert found / 1_000 > 0.9
+
+
+def test_main_effects_and_interactions_cover_the_truth_too():
+    rng = np.random.default_rng(4)
+    covered = {"cell=gru": 0, "length=2": 0, "cell=gru × length=2": 0}
+    truth = {"cell=gru": 0.02, "length=2": 0.03, "cell=gru × length=2": 0.02}
+    studies = 600
+    for _ in range(studies):
+        rows = []
+        for seed, of_seed in enumerate(rng.normal(0, 0.02, 3)):
+            for cell in ("lstm", "gru"):
+                for length in (1, 2):
+                    mean = 0.8 + of_seed + 0.01 * (cell == "gru") + 0.02 * (length == 2) + 0.02 * (cell == "gru") * (length == 2)
+                    rows.append({"seed": seed, "cell": cell, "length": length, "status": "FINISHED", "identity": f"{seed}{cell}{length}",
+                                 "test/accuracy": mean + rng.normal(0, 0.01)})  # fmt: skip
+        found = factorial.fit(pd.DataFrame(rows), {"cell": ["lstm", "gru"], "length": [1, 2]}, metric="test/accuracy", margin=None)
+        for row in found.to_dict("records"):
+            covered[row["effect"]] += row["low"] <= truth[row["effect"]] <= row["high"]
+
+    assert all(0.92 <= count / studies <= 0.98 for count in covered.values()), covered
