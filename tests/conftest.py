@@ -4,11 +4,15 @@ import csv
 import itertools
 import logging
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
 import pytest
+
+from benchmarks import generated
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -28,6 +32,25 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "home").mkdir()
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory):
+    """A database without studies: MLflow takes seconds to make one, a copy takes none."""
+    return generated.database(tmp_path_factory.mktemp("empty"))
+
+
+@pytest.fixture
+def place(home: Path, empty: Path) -> Path:
+    """A home with a database and a small study `s` in it, which nobody trained."""
+    shutil.copy(empty, home / "mlflow.db")
+
+    def outcome(values: dict[str, Any], seed: int) -> dict[str, Any]:
+        return {"test/accuracy": 0.8 + 0.01 * seed + (0.05 + 0.001 * seed) * (values["cell"] == "gru")}
+
+    levels = {"masking": [True, False], "cell": ["lstm", "gru"]}
+    generated.study(home / "mlflow.db", "s", levels, outcome, seeds=[0, 1, 2], steps=20, examples=50)
+    return home
 
 
 def review(words: list[str], rng: np.random.Generator, *, length: int) -> str:

@@ -161,7 +161,7 @@ def next_steps(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
             "Next:",
             f"  {browse}",
             f"  tensorboard --logdir {shlex.quote(folder)}              # curves, histograms, HParams",
-            f"  python -m analysis figure {settings.study}           # learning curves, a table for the README",
+            f"  python -m analysis report {settings.study}           # what it says: table, figures, one page",
             *([f'  python -m src.predict {best.identity} "a film I would see again"'] if is_trained else []),
         )
     )

@@ -38,12 +38,6 @@ def troubled(values, seed):
     return {**usual(values, seed), "tags": {"workers": "2", "health": "no_learning" if seed == 0 else "ok"}}
 
 
-@pytest.fixture(scope="session")
-def empty(tmp_path_factory):
-    """A database without studies: MLflow takes seconds to make one, a copy takes none."""
-    return generated.database(tmp_path_factory.mktemp("empty"))
-
-
 @pytest.fixture
 def own(empty, tmp_path):
     """An empty database that a test may write to."""

@@ -11,21 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.__main__ import app
-from benchmarks import generated
 from src.paths import REPOSITORY
-from tests.analysis.conftest import GRID, usual
 
 
 def invoke(*words):
     return CliRunner().invoke(app, [str(word) for word in words])
-
-
-@pytest.fixture
-def place(home, empty):
-    """A study at the default place."""
-    shutil.copy(empty, home / "mlflow.db")
-    generated.study(home / "mlflow.db", "s", GRID, usual, seeds=[0, 1, 2], steps=20, examples=50)
-    return home
 
 
 def test_a_report_is_written_printed_and_attached_to_the_studys_run(place):
