@@ -23,7 +23,7 @@ def sentences(found: Findings) -> list[str]:
             "With one seed nothing can be concluded: another seed may turn every difference around.",
             f"What was seen once is in the table; {_more_seeds(found)}",
         ]
-    return [_decided(found, rows), _undecided(rows, found), *_averaged(found), *_fastest(found, rows), *_limits(found, asked)]
+    return [*_averaged(found), _decided(found, rows), _undecided(rows, found), *_fastest(found, rows), *_limits(found, asked)]
 
 
 def _decided(found: Findings, rows: list[dict[Any, Any]]) -> str:

@@ -293,7 +293,7 @@ def _accuracy_by_time(found: Findings) -> Made:
 def _curves(found: Findings) -> Made:
     history = found.study.history("val/accuracy")
     rows, groups = _grouped(found)
-    if history.empty or rows.empty:
+    if rows.empty or history.empty or history["run_id"].value_counts().max() < 2:  # one validation a trial is no curve
         return None
     steps = found.study.steps
     seconds = steps.assign(seconds=steps.groupby("run_id")["time/batch_ms"].cumsum() / 1_000)[["run_id", "step", "seconds"]]
