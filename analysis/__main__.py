@@ -40,6 +40,7 @@ class Format(enum.StrEnum):
 
     MARKDOWN = "markdown"
     LATEX = "latex"
+    HTML = "html"
     CSV = "csv"
 
 
@@ -79,12 +80,13 @@ def report(
         from analysis import answer, report, tables
 
         print("\n".join(["", *answer.sentences(found), "", tables.ablation(found).markdown()]))
-        _write_tables(found, folder)
+        written = _write_tables(found, folder)
         drawn = [(one, _save(one.figure, folder / "figures" / one.name)) for one in _figures(found)]
+        written += [path.with_suffix(kind) for _, path in drawn for kind in (".png", ".svg", ".pdf")]
         (folder / "report.html").write_text(report.page(found, drawn), encoding="utf-8")
-        print(f"written to {folder}: report.html, tables (CSV, Markdown, LaTeX), {len(drawn)} figures (PNG, SVG, PDF)")
+        print(f"written to {folder}: report.html, tables (CSV, Markdown, LaTeX, HTML), {len(drawn)} figures (PNG, SVG, PDF)")
         if attach:
-            _attach(found.study, folder)
+            _attach(found.study, [folder / "report.html", *written], folder)
         print(f"open {(folder / 'report.html').as_uri()}")
 
 
@@ -118,7 +120,7 @@ def table(
                 "no margin: a difference too small to matter is not told from none" if found.margin is None else f"margin {found.margin:g}"
             )
             print(" ".join(filter(None, ("Intervals are over seeds, for this test set;", f"{margin_text}.", caution(found.rows)))))
-            print(f"written to {folder}: {stem}.csv, {stem}.md, {stem}.tex; next: python -m analysis report {study}")
+            print(f"written to {folder}: {stem} (CSV, Markdown, LaTeX, HTML); next: python -m analysis report {study}")
 
 
 @app.command()
@@ -139,9 +141,10 @@ def figure(
             raise StoreError(f"no figure {unknown[0]!r}; {nearest(unknown[0], list(figures.FIGURES))}")
         found = _found(study, uri, metric=metric)
         folder = _folder(out, study)
-        drawn = [one for one in _figures(found, names) if _save(one.figure, folder / one.name)]
+        drawn = list(_figures(found, names))
         missing = [name for name in names or [] if name not in {one.name for one in drawn}]
         for one in drawn:
+            _save(one.figure, folder / one.name)
             print(f"{one.name}: {one.caption}")
         print(f"written to {folder}: {', '.join(one.name for one in drawn) or 'nothing'} (PNG, SVG, PDF)")
         if missing:
@@ -159,9 +162,10 @@ def compare(
     """Compares two variants of STUDY by their labels: over seeds, and over test examples (McNemar), and says what each test asks."""
     with _answered():
         from analysis import reviews, tables
+        from analysis.findings import metric_name
 
         loaded = _loaded(study, uri)
-        name = metric or "test/accuracy"
+        name = metric_name(loaded, metric)
         print(tables.comparison(*reviews.variants(loaded, one, other, metric=name), one, other, metric=name))
 
 
@@ -231,10 +235,8 @@ def _figures(found: Findings, names: list[str] | None = None) -> Iterator[Any]:
 
     from analysis import figures
 
-    for name in track(names or list(figures.FIGURES), description="figures", transient=True, disable=not sys.stderr.isatty()):
-        drawn = figures.one(found, name)
-        if drawn is not None:
-            yield drawn
+    total = len(names or figures.FIGURES)
+    yield from track(figures.draw(found, names or ()), total=total, description="figures", transient=True, disable=not sys.stderr.isatty())
 
 
 def _save(figure: Any, stem: Path) -> Path:
@@ -246,32 +248,42 @@ def _save(figure: Any, stem: Path) -> Path:
     return stem.with_suffix(".svg")
 
 
-def _write_tables(found: Findings, folder: Path, *, stem: str = "table") -> None:
+def _write_tables(found: Findings, folder: Path, *, stem: str = "table") -> list[Path]:
+    """Writes a study's tables in every format, and returns their paths."""
     from analysis import tables
 
-    written: dict[str, tuple[Callable[[Findings], Table], Any]] = {stem: (tables.ablation, found.summary)}
+    made: dict[str, tuple[Callable[[Findings], Table], Any]] = {
+        stem: (tables.ablation, found.summary),
+        "effects": (tables.effects, found.compared),
+    }
     if found.factorial is not None:
-        written["factorial"] = (tables.factorial, found.factorial)
-    for name, (made, frame) in written.items():
-        shown = made(found)
-        frame.to_csv(folder / f"{name}.csv", index=False)
-        (folder / f"{name}.md").write_text(shown.markdown(), encoding="utf-8")
-        (folder / f"{name}.tex").write_text(shown.latex(f"{found.study.name}_{name}"), encoding="utf-8")
+        made["factorial"] = (tables.factorial, found.factorial)
+    written = []
+    for name, (of, frame) in made.items():
+        shown = of(found)
+        frame.drop(columns="identities", errors="ignore").to_csv(folder / f"{name}.csv", index=False)
+        texts = {"md": shown.markdown(), "tex": shown.latex(f"{found.study.name}_{name}"), "html": shown.html()}
+        for kind, text in texts.items():
+            (folder / f"{name}.{kind}").write_text(text, encoding="utf-8")
+        written += [folder / f"{name}.{kind}" for kind in ("csv", *texts)]
+    return written
 
 
 def _printed(shown: Table, frame: Any, format: Format, *, label: str) -> str:
     if format == Format.CSV:
         return str(frame.to_csv(index=False))
-    return shown.latex(label) if format == Format.LATEX else shown.markdown()
+    return {Format.LATEX: lambda: shown.latex(label), Format.HTML: shown.html, Format.MARKDOWN: shown.markdown}[format]()
 
 
-def _attach(study: Study, folder: Path) -> None:
+def _attach(study: Study, files: list[Path], folder: Path) -> None:
     """Attaches what was written to the study's run; a store that is away is said, and no reason to fail."""
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
     try:
-        MlflowClient(study.store.uri).log_artifacts(study.run_id, str(folder), "report")
+        client = MlflowClient(study.store.uri)
+        for file in files:
+            client.log_artifact(study.run_id, str(file), str(Path("report") / file.relative_to(folder).parent))
         print("attached to the study's MLflow run (folder report)")
     except (MlflowException, OSError) as error:
         print(f"not attached to MLflow: {next(iter(str(error).splitlines()), type(error).__name__)}", file=sys.stderr)

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from analysis.effects import MAX_EXACT
-from analysis.findings import STEPWISE, Findings, caution
+from analysis.findings import PER_EPOCH, Findings, caution
 from analysis.tables import digits, title
 
 AT_MOST = 4  # variants that a sentence names
@@ -23,31 +23,35 @@ def sentences(found: Findings) -> list[str]:
             "With one seed nothing can be concluded: another seed may turn every difference around.",
             f"What was seen once is in the table; {_more_seeds(found)}",
         ]
-    return [*_averaged(found), _decided(found, rows), _undecided(rows, found), *_fastest(found, rows), *_limits(found, asked)]
+    rows = [row for row in rows if not row["twin_of"]]
+    return [*_averaged(found), _decided(found, rows), _undecided(rows, found), *_fastest(found, rows), *_limits(found)]
 
 
 def _decided(found: Findings, rows: list[dict[Any, Any]]) -> str:
-    against = "the step before" if found.study.plan["design"] in STEPWISE else f"the reference ({title(found.metric)} {_mean(found)})"
+    against = "the step before" if found.is_stepwise else f"the reference ({title(found.metric)} {_mean(found)})"
     parts = []
-    for word in ("helps", "hurts"):
+    for word in ("helps", "hurts", "higher", "lower"):
         told = sorted((row for row in rows if row["verdict"] == word), key=lambda row: -abs(_size(row)))
         if told:
-            parts.append(f"{_listed([_with_change(row, found) for row in told])} {word if len(told) == 1 else word[:-1]}")
+            parts.append(f"{_listed([_with_change(row, found) for row in told])} {_conjugated(word, len(told))}")
     return f"Against {against}, {'; '.join(parts) or 'no variant was shown to help or to hurt'}."
 
 
 def _undecided(rows: list[dict[Any, Any]], found: Findings) -> str:
     parts = []
-    same = [row["label"] for row in rows if row["verdict"] in ("no difference", "the same trial")]
+    same = [_name(row) for row in rows if row["verdict"] == "no difference"]
     if same:
         within = f" within ±{found.margin:g}" if found.margin is not None else ""
         parts.append(f"no difference{within} in {_listed(same)}")
+    alike = [_name(row) for row in rows if row["is_same"]]
+    if alike:
+        parts.append(f"the same trials as their reference: {_listed(alike)}")
     unclear = [row for row in rows if row["verdict"] == "cannot tell"]
     if unclear:
         parts.append(f"undecided with these seeds: {_listed([_with_seeds(row) for row in unclear])}")
-    rest = [row for row in rows if row["verdict"].startswith(("no verdict", "nothing"))]
+    rest = [row for row in rows if row["verdict"].startswith(("no verdict", "nothing", "one seed"))]
     if rest:
-        parts.append(f"no verdict on {_listed([row['label'] for row in rest])}, where trials are missing or diverged")
+        parts.append(f"no verdict on {_listed([_name(row) for row in rest])}, where trials are missing or diverged")
     text = "; ".join(parts) or "every comparison was decided"
     return text[0].upper() + text[1:] + "."
 
@@ -55,8 +59,12 @@ def _undecided(rows: list[dict[Any, Any]], found: Findings) -> str:
 def _averaged(found: Findings) -> list[str]:
     if found.factorial is None:
         return []
-    main = found.factorial[found.factorial["verdict"].isin(["helps", "hurts"])].sort_values("share", ascending=False)
-    told = [f"{row['effect']} {row['verdict']} ({_numbers(row, found)})" for row in main.to_dict("records")]
+    main = found.factorial[
+        found.factorial["verdict"].isin(["helps", "hurts", "higher", "lower"]) & (found.factorial["kind"] == "main effect")
+    ].sort_values("share", ascending=False)
+    told = [f"{row['effect']} {_conjugated(row['verdict'], 1)} ({_numbers(row, found)})" for row in main.to_dict("records")]
+    if found.factorial["verdict"].str.startswith("no verdict").all():
+        return [f"Averaged over all else there is {found.factorial['verdict'].iloc[0]}."]
     pairs = found.factorial.loc[found.factorial["verdict"] == "they interact", "term"].drop_duplicates()
     text = f"Averaged over all else, {_listed(told) if told else 'no toggle was shown to matter'}"
     if len(pairs):
@@ -69,22 +77,28 @@ def _fastest(found: Findings, rows: list[dict[Any, Any]]) -> list[str]:
     if not told:
         return []
     told = sorted(told, key=lambda row: float(row["time_ratio"]))
-    named = [f"{row['label']} {row['time_ratio']:.2f} [{row['time_low']:.2f}, {row['time_high']:.2f}]" for row in told]
-    of = "that of the step before" if found.study.plan["design"] in STEPWISE else "the reference's"
-    return [f"Time per batch as a multiple of {of}: {_listed(named)}. {caution(found.rows)}".strip()]
+    named = [f"{_name(row)} {row['time_ratio']:.2f} [{row['time_low']:.2f}, {row['time_high']:.2f}]" for row in told]
+    of = "that of the step before" if found.is_stepwise else "the reference's"
+    per = "epoch" if found.time == PER_EPOCH else "batch"
+    return [f"Time per {per} as a multiple of {of}: {_listed(named)}. {caution(found.rows)}".strip()]
 
 
-def _limits(found: Findings, asked: int) -> list[str]:
+def _limits(found: Findings) -> list[str]:
     limits = []
+    tested = found.compared.loc[~found.compared["is_reference"] & (found.compared["n"] > 1), "n"]
+    asked = int(tested.min()) if len(tested) else MAX_EXACT
     if asked < 6:
         least = f"With {asked} seeds the exact sign-flip p cannot go below {2 / 2**asked:g}"
         limits.append(f"{least}; the paired t test assumes that differences are normal.")
     elif asked > MAX_EXACT:
         limits.append(f"With more than {MAX_EXACT} seeds no exact sign-flip p is computed.")
-    last = [text.split(" of ") for text in found.study.finished["best_epoch"].dropna() if " of " in str(text)]
+    trials = found.study.finished.drop_duplicates("identity")
+    last = [text.split(" of ") for text in trials["best_epoch"].dropna() if " of " in str(text)]
     late = sum(best == whole != "1" for best, whole in last)
     if last and late > len(last) / 2:
         limits.append(f"In {late} of {len(last)} trials the last epoch was the best: training may have been too short to compare.")
+    if found.study.plan["design"] == "path":
+        limits.append("Each step was chosen as the best of several on validation, by the same trials: its gain is optimistic.")
     if found.unchanged:
         limits.append(f"Changed nothing, weights equal bit for bit: {_listed(found.unchanged)}.")
     return limits
@@ -102,23 +116,38 @@ def _size(row: dict[Any, Any]) -> float:
 
 def _with_change(row: dict[Any, Any], found: Findings) -> str:
     if math.isnan(row["change"]):
-        return f"{row['label']} ({row['never']} of {row['pairs']} seeds never reached it)"
-    return f"{row['label']} ({_numbers(row, found)})"
+        theirs = f", {row['reference_never']} of the reference's" if row["reference_never"] else ""
+        return f"{_name(row)} ({row['never']} of {row['pairs']} seeds never reached it{theirs})"
+    return f"{_name(row)} ({_numbers(row, found)})"
 
 
 def _numbers(row: dict[Any, Any], found: Findings) -> str:
     places = digits(found.metric)
+    if math.isnan(row["low"]):
+        return f"{row['change']:+.{places}f}, the same for every seed"
     return f"{row['change']:+.{places}f} [{row['low']:+.{places}f}, {row['high']:+.{places}f}]"
 
 
 def _with_seeds(row: dict[Any, Any]) -> str:
     more = row["further_seeds"]
-    return row["label"] if math.isnan(more) else f"{row['label']} (about {more:.0f} more would tell)"
+    return _name(row) if math.isnan(more) else f"{_name(row)} (about {more:.0f} more would tell)"
 
 
 def _mean(found: Findings) -> str:
-    mean = found.compared["mean"].iloc[0]
+    mean = found.compared.loc[found.compared["is_reference"], "mean"]
+    mean = float(mean.iloc[0]) if len(mean) else math.nan
     return "unknown" if math.isnan(mean) else f"{mean:,.{digits(found.metric)}f}"
+
+
+def _name(row: dict[Any, Any]) -> str:
+    return f"{row['label']} with {row['within']}" if "=" in row["within"] else str(row["label"])
+
+
+def _conjugated(word: str, count: int) -> str:
+    """The verdict as a verb."""
+    if word in ("higher", "lower"):
+        return f"{'is' if count == 1 else 'are'} {word}"
+    return word if count == 1 else word[:-1]
 
 
 def _listed(names: list[str]) -> str:

@@ -21,7 +21,9 @@ from analysis.load import FINISHED
 from src.settings import as_typed, label
 
 LEVEL = 0.05
-LOWER_IS_BETTER = ("train/loss", "val/loss", "test/loss", "time/batch", "time/epoch", "time/train", "time/trace", "steps_to", "memory/")
+POWER = 0.8  # with which further seeds would tell
+HIGHER_IS_BETTER = ("test/accuracy", "val/accuracy", "train/accuracy", "time/tokens_per_s")
+LOWER_IS_BETTER = ("train/loss", "val/loss", "test/loss", "time/", "steps_to/", "memory/", "model/parameters", "data/padding_fraction")
 MAX_SEEDS = 1_000
 MAX_EXACT = 14  # pairs whose 2^n signs are all tried
 TIME = "time/batch_ms_median"
@@ -63,42 +65,50 @@ def interval(values: np.ndarray) -> Interval:
 
 
 def t_interval(mean: float, error: float, freedom: int) -> Interval:
-    """Returns an estimate with Student's interval from its standard error; without any spread it is the estimate alone."""
-    if error == 0:
-        return Interval(mean, mean, mean, 1.0 if mean == 0 else 0.0, error, freedom)
+    """Returns an estimate with Student's interval from its standard error.
+
+    Without any spread, as between counts that are the same for every seed, there is no interval, and p is that of the signs.
+    """
+    if error <= 1e-12 * abs(mean):  # rounding
+        return Interval(mean, p=1.0 if mean == 0 else 2.0**-freedom, error=error, freedom=freedom)
     half = _quantile(1 - LEVEL / 2, freedom) * error
     return Interval(mean, mean - half, mean + half, float(2 * special.stdtr(freedom, -abs(mean) / error)), error, freedom)
 
 
-def paired(rows: pd.DataFrame, *, metric: str, margin: float | None) -> pd.DataFrame:
+def paired(rows: pd.DataFrame, *, metric: str, margin: float | None, time: str = TIME) -> pd.DataFrame:
     """Returns how every variant differs from its reference.
 
     Args:
-      rows: one row a variant and seed: `label`, `is_reference`, `seed`, `identity`, `status` (FINISHED, FAILED, …), the metric;
-        `time/batch_ms_median` and `health` where they are known; `within`, where several references are in one frame. Unfinished
-        trials have a row too.
-      metric: name of a metric; lower is better for losses, times, steps and memory.
+      rows: one row a variant and seed: `label`, `is_reference`, `seed`, `identity`, `status` (FINISHED, FAILED, …), the metric; the time
+        and `health` where they are known; `within`, where several references are in one frame; `last_step` (of the last validation)
+        where the metric is `steps_to/…`. Unfinished trials have a row too.
+      metric: name of a metric; `better` says in which direction.
       margin: difference that is too small to matter, in the metric's unit; None if nobody has said.
+      time: metric that is compared as a ratio.
 
     Returns:
       One row a variant, in the order of the rows: `pairs` asked for, `n` with both values, `mean` and its `reference_mean` over the
       finished seeds, `change` with `low` and `high` (95 %, paired t), `p` and `p_holm` (over all comparisons of the frame),
       `p_sign_flip` (exact), `correlation` of the pairs, `effect_size` (change / standard deviation of the differences), `unfinished`
-      seeds, `diverged` (those among them), `never` (seeds that did not reach the target), `time_ratio` with `time_low` and
-      `time_high` (geometric), `verdict`, and `further_seeds` that would tell.
+      seeds and `diverged` ones among them, `never` (finished seeds that did not reach the target; they count as later than any that
+      did, and then the signs are tested), `missing` (finished seeds without a value), `time_ratio` with `time_low` and `time_high`
+      (geometric), `twin_of` (an earlier variant made of the same trials; the two are one comparison), `verdict`, and `further_seeds`
+      that would tell with a power of 80 %.
 
     Raises:
       ValueError: a variant has two trials of one seed.
     """
     if rows.duplicated(["within", "label", "seed"] if "within" in rows else ["label", "seed"]).any():
         raise ValueError("a variant has two trials of one seed; one of them must be superseded")
-    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, TIME, "health"])))  # where every step traced, no time is known
+    known = list(dict.fromkeys([*rows.columns, time, "health", "last_step"]))  # where every step traced, no time is known
     table = pd.DataFrame(
-        {"within": within, "label": name, "is_reference": is_one, **_difference(both, metric)}
-        for within, name, is_one, both in _joined(rows)
+        {"within": within, "label": name, "is_reference": is_one, **_difference(both, metric, time)}
+        for within, name, is_one, both in _joined(rows.reindex(columns=known))
     )
+    table["twin_of"] = pd.Series(_twins(table), dtype=object)
     table["p"] = table["p"].mask(table["is_reference"] | table["is_same"])
-    table["p_holm"], table["comparisons"] = holm(table["p"]), int(table["p"].notna().sum())
+    tested = table["p"].where(table["twin_of"].isna())
+    table["p_holm"], table["comparisons"] = holm(tested), int(tested.notna().sum())
     sign = better(metric)
     verdicts = [_verdict(row, sign=sign, margin=margin) for row in table.to_dict("records")]
     return table.assign(verdict=[verdict for verdict, _ in verdicts], further_seeds=[seeds for _, seeds in verdicts])
@@ -165,7 +175,8 @@ def chain(rows: pd.DataFrame, design: str, toggles: Sequence[str]) -> list[str]:
     if design == "cumulative":
         return labels
     values = {row["label"]: [row[key] for key in toggles] for row in rows.to_dict("records")}
-    score = rows.groupby("label", sort=False)["val/accuracy"].mean()
+    whole = rows.groupby("label", sort=False)["status"].agg(lambda states: bool((states == FINISHED).all()))
+    score = rows.groupby("label", sort=False)["val/accuracy"].mean().where(whole)  # as the sweep: a flip that lacks a seed is not chosen
     taken = labels[:1]
     while True:
         flips = [
@@ -196,7 +207,10 @@ def changed_nothing(rows: pd.DataFrame, compared: pd.DataFrame) -> list[str]:
 
 
 def holm(p: pd.Series) -> pd.Series:
-    """Returns p values adjusted by Holm's step-down method (Scandinavian Journal of Statistics 6, 1979); nan stays nan."""
+    """Returns p values adjusted for their number; nan stays nan.
+
+    Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6, 1979.
+    """
     adjusted = p.astype(float).copy()
     tested = adjusted.notna()
     if tested.any():
@@ -213,14 +227,18 @@ def sign_flip(differences: np.ndarray) -> float:
 
 
 def better(metric: str) -> int:
-    """Returns 1 where higher values of a metric are better, and -1 where lower ones are."""
-    return -1 if metric.startswith(LOWER_IS_BETTER) else 1
+    """Returns 1 where higher values of a metric are better, -1 where lower ones are, and 0 where nobody can say."""
+    return 1 if metric in HIGHER_IS_BETTER else -1 if metric.startswith(LOWER_IS_BETTER) else 0
 
 
 def is_equivalent(found: Interval, margin: float | None) -> bool:
-    """Returns whether two one-sided t tests at 5 % find the estimate within the margin: its 90 % interval does (Schuirmann 1987)."""
-    if found.mean == 0 and found.error == 0:
-        return True
+    """Returns whether two one-sided t tests at 5 % find the estimate within the margin, which is whether its 90 % interval is within it.
+
+    Source: Schuirmann, "A comparison of the two one-sided tests procedure and the power approach for assessing the equivalence of
+    average bioavailability", Journal of Pharmacokinetics and Biopharmaceutics 15, 1987. Not adjusted for the number of comparisons.
+    """
+    if found.mean == 0 and found.error == 0:  # equal to the last bit in three seeds or more
+        return found.freedom > 1
     if margin is None or math.isnan(found.error):
         return False
     return abs(found.mean) + _quantile(1 - LEVEL, found.freedom) * found.error < margin
@@ -251,38 +269,79 @@ def _values(both: pd.DataFrame, metric: str) -> tuple[np.ndarray, np.ndarray]:
     return finished[metric].to_numpy(float), finished[f"{metric}_reference"].to_numpy(float)
 
 
-def _difference(both: pd.DataFrame, metric: str) -> dict[str, Any]:
+def _difference(both: pd.DataFrame, metric: str, time: str) -> dict[str, Any]:
     """Returns what the pairs of one variant say, without verdict."""
     ours, theirs = _values(both, metric)
     is_whole = ~(np.isnan(ours) | np.isnan(theirs))
     differences = ours[is_whole] - theirs[is_whole]
-    spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else math.nan
-    found: dict[str, Any] = {
+    change, signs = interval(differences), None
+    sign_flip_p = sign_flip(differences)
+    is_censored = metric.startswith("steps_to/")
+    if is_censored and not is_whole.all():  # the differences of those that reached it would flatter; signs are known of nearly all
+        signs = _signs(ours, theirs, *_values(both, "last_step"))
+        decided = signs[~np.isnan(signs) & (signs != 0)]
+        p = float(stats.binomtest(int((decided > 0).sum()), len(decided)).pvalue) if len(decided) else math.nan
+        change, sign_flip_p = Interval(p=p), math.nan
+    spread = float(np.std(differences, ddof=1)) if len(differences) > 1 and signs is None else math.nan
+    logs = _log_ratio(*_values(both, time))
+    return {
+        "identities": tuple(both["identity"]),
         "is_same": bool(len(both) and (both["identity"] == both["identity_reference"]).all()),
         "pairs": len(both),
-        "n": len(differences),
-        "unfinished": int((~_is_finished(both)).sum()),
-        "diverged": int((both["health"] == "diverged").sum()),
-        "never": int(np.isnan(ours).sum()),
-        "never_reference": int(np.isnan(theirs).sum()),
-        "mean": float(np.nanmean(ours)) if (~np.isnan(ours)).any() else math.nan,
-        "reference_mean": float(np.nanmean(theirs)) if (~np.isnan(theirs)).any() else math.nan,
-        "sign": math.nan,
-        "p_sign_flip": sign_flip(differences),
+        "n": len(differences) if signs is None else int((~np.isnan(signs)).sum()),
+        **_troubles(both),
+        "never": int(np.isnan(ours).sum()) if is_censored else 0,
+        "reference_never": int(np.isnan(theirs).sum()) if is_censored else 0,
+        "missing": 0 if is_censored else int((~is_whole).sum()),
+        "mean": _mean(ours),
+        "reference_mean": _mean(theirs),
+        "change": change.mean,
+        "low": change.low,
+        "high": change.high,
+        "p": change.p,
+        "p_sign_flip": sign_flip_p,
         "correlation": _correlation(ours[is_whole], theirs[is_whole]),
+        "effect_size": change.mean / spread if spread > 0 else math.nan,
+        "error": change.error,
+        "spread": spread,
+        "sign": math.nan if signs is None else float(np.sign(np.nansum(signs))),
+        "time_ratio": math.exp(logs.mean),
+        "time_low": math.exp(logs.low),
+        "time_high": math.exp(logs.high),
     }
-    change = interval(differences)
-    if found["never"] or found["never_reference"]:  # the differences of those that reached it would flatter; signs are known of all
-        signs = _signs(ours, theirs)
-        p = float(stats.binomtest(int((signs > 0).sum()), int((signs != 0).sum())).pvalue) if (signs != 0).any() else math.nan
-        change, found["sign"], found["p_sign_flip"] = Interval(p=p), float(np.sign(signs.sum())), math.nan
-    found |= {"change": change.mean, "low": change.low, "high": change.high, "p": change.p, "error": change.error, "spread": spread}
-    found["effect_size"] = change.mean / spread if spread > 0 else math.nan
-    time, time_of_reference = _values(both, TIME)
+
+
+def _troubles(both: pd.DataFrame) -> dict[str, int]:
+    """Returns how many seeds of the variant and of its reference did not finish, and how many of those diverged."""
+    found = {}
+    for name, suffix in (("", ""), ("reference_", "_reference")):
+        is_open = both[f"status{suffix}"] != FINISHED
+        found[f"{name}unfinished"] = int(is_open.sum())
+        found[f"{name}diverged"] = int((is_open & (both[f"health{suffix}"] == "diverged")).sum())
+    return found
+
+
+def _log_ratio(ours: np.ndarray, theirs: np.ndarray) -> Interval:
     with np.errstate(invalid="ignore", divide="ignore"):
-        logs = np.log(time / time_of_reference)
-    ratio = interval(logs[np.isfinite(logs)])
-    return found | {"time_ratio": math.exp(ratio.mean), "time_low": math.exp(ratio.low), "time_high": math.exp(ratio.high)}
+        logs = np.log(ours / theirs)
+    return interval(logs[np.isfinite(logs)])
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.nanmean(values)) if (~np.isnan(values)).any() else math.nan
+
+
+def _twins(table: pd.DataFrame) -> list[str | None]:
+    """Returns for each comparison the label of an earlier one of the same trials, None where there is none."""
+    seen: dict[Any, str] = {}
+    found: list[str | None] = []
+    for row in table.to_dict("records"):
+        is_compared = not row["is_reference"] and not row["is_same"] and None not in row["identities"]
+        key = (row["within"], row["identities"])
+        found.append(seen.get(key) if is_compared else None)
+        if is_compared:
+            seen.setdefault(key, row["label"])
+    return found
 
 
 def _correlation(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -291,34 +350,56 @@ def _correlation(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.corrcoef(ours, theirs)[0, 1])
 
 
-def _signs(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Signs of ours - theirs, where a missing value is larger than any other, and two of them are equal."""
-    larger = np.where(np.isnan(ours), np.inf, ours)
-    than = np.where(np.isnan(theirs), np.inf, theirs)
-    return np.where(larger == than, 0.0, np.where(larger > than, 1.0, -1.0))
+def _signs(ours: np.ndarray, theirs: np.ndarray, our_last: np.ndarray, their_last: np.ndarray) -> np.ndarray:
+    """Returns the signs of ours - theirs where a target that was never reached is later than any that was; nan where none can say.
+
+    Args:
+      ours: steps to the target, nan where it was never reached.
+      theirs: the same.
+      our_last: step until which we looked; what the other reached after it, we might have reached, too.
+      their_last: the same.
+    """
+    signs = np.sign(ours - theirs)
+    signs = np.where(np.isnan(ours) & np.isnan(theirs), 0.0, signs)
+    signs = np.where(np.isnan(ours) & (our_last >= theirs), 1.0, signs)
+    return np.where(np.isnan(theirs) & (their_last >= ours), -1.0, signs)
 
 
-def _verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float | None) -> tuple[str, float]:  # noqa: PLR0911
+def _verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float | None) -> tuple[str, float]:
     """Returns the verdict on one row of `paired`, and how many further seeds would tell where these do not."""
     if row["is_reference"]:
         return REFERENCE, math.nan
     if row["is_same"]:
         return "the same trial", math.nan
-    asked = row["pairs"]
-    if row["diverged"]:
-        return f"no verdict: {row['diverged']} of {asked} seeds diverged", math.nan
-    if row["unfinished"]:
-        return f"no verdict: {row['unfinished']} of {asked} seeds did not finish", math.nan
-    if asked == 0:
-        return "nothing to compare with", math.nan
-    if asked < 2:
-        return "one seed tells nothing", math.nan
+    if row["twin_of"]:
+        return f"the same trials as {row['twin_of']}", math.nan
+    if reason := _no_verdict(row):
+        return reason, math.nan
     if is_equivalent(_interval_of(row), margin):
         return "no difference", math.nan
     if row["p_holm"] < LEVEL:
-        direction = row["sign"] if math.isnan(row["change"]) else row["change"]
-        return ("helps" if direction * sign > 0 else "hurts"), math.nan
+        return direction(row["sign"] if math.isnan(row["change"]) else row["change"], sign), math.nan
     return "cannot tell", _further_seeds(row, margin)
+
+
+def direction(change: float, sign: int) -> str:
+    """Returns the word for a change that was shown: `helps` or `hurts`; `higher` or `lower` where nobody can say which is better."""
+    if sign == 0:
+        return "higher" if change > 0 else "lower"
+    return "helps" if change * sign > 0 else "hurts"
+
+
+def _no_verdict(row: Mapping[Hashable, Any]) -> str | None:
+    """Returns why the pairs allow no verdict, or None if they do: survivors alone would flatter."""
+    for who, name in (("", ""), ("reference_", " of the reference")):
+        for what, words in (("diverged", "diverged"), ("unfinished", "did not finish")):
+            if row[f"{who}{what}"]:
+                return f"no verdict: {row[f'{who}{what}']} of {row['pairs']} seeds{name} {words}"
+    if row["missing"]:
+        return f"no verdict: {row['missing']} of {row['pairs']} seeds have no value"
+    if row["pairs"] == 0:
+        return "nothing to compare with"
+    return "one seed tells nothing" if row["pairs"] < 2 else None
 
 
 def _interval_of(row: Mapping[Hashable, Any]) -> Interval:
@@ -326,19 +407,24 @@ def _interval_of(row: Mapping[Hashable, Any]) -> Interval:
 
 
 def _further_seeds(row: Mapping[Hashable, Any], margin: float | None) -> float:
-    """Returns how many seeds more would tell, if change and spread stayed as they are; nan if not even a thousand would.
+    """Returns how many seeds more would tell with a power of 80 %, if change and spread are what they seem; nan if not even 1,000 would.
 
-    Every comparison of the study is counted (Bonferroni's correction, the strictest step of Holm's), so that it is no promise
-    that others must keep.
+    To tell is to find a difference at the level divided by the number of comparisons (Bonferroni's, the strictest step of Holm's), or
+    to find it within the margin. The power of the t test is that of the noncentral t distribution.
     """
-    change, spread, n = row["change"], row["spread"], row["n"]
+    change, spread, n = abs(row["change"]), row["spread"], row["n"]
     if math.isnan(change) or math.isnan(spread) or spread == 0:
         return math.nan
-    for total in range(n + 1, MAX_SEEDS):
-        then = t_interval(change, spread / math.sqrt(total), total - 1)
-        if then.p * row["comparisons"] < LEVEL or is_equivalent(then, margin):
-            return float(total - n)
-    return math.nan
+    total = np.arange(n + 1, MAX_SEEDS + 1)
+    error, freedom = spread / np.sqrt(total), total - 1
+    critical = special.stdtrit(freedom, 1 - LEVEL / (2 * row["comparisons"]))
+    power = stats.nct.sf(critical, freedom, change / error)
+    if margin is not None:
+        half = special.stdtrit(freedom, 1 - LEVEL)
+        within = special.stdtr(freedom, (margin - change) / error - half) + special.stdtr(freedom, (margin + change) / error - half) - 1
+        power = np.maximum(power, within)
+    enough = np.flatnonzero(power >= POWER)
+    return float(total[enough[0]] - n) if len(enough) else math.nan
 
 
 def _distance(values: Sequence[Any], others: Sequence[Any]) -> int:

@@ -2,23 +2,25 @@
 
     y = seed + sum_i a_i + sum_(i<j) (ab)_ij + error,   each toggle in sum-to-zero contrasts
 
-Source: Montgomery, "Design and Analysis of Experiments" (chapters on factorials and blocking). With sum-to-zero contrasts a main
-effect is an average over the other toggles, whether or not they interact. Ours, not the book's: an effect of a value is its
-difference from the reference's value, and an interaction is a difference of differences (twice the book's 2^k interaction), so
-that both are in the metric's own unit and read without a convention.
+Source: Montgomery, "Design and Analysis of Experiments", Wiley (chapters on factorials, blocking and fractions). With sum-to-zero
+contrasts and all cells filled, a main effect is the difference of two marginal means, whether or not toggles interact. Ours, not the
+book's: an effect of a value is its difference from the reference's value, and an interaction is a difference of differences (twice the
+book's 2^k interaction), so that both are in the metric's own unit. And a trial that serves several cells, because a toggle has no
+effect there, stands in each of them, but is one observation: it is counted once in the error.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
 
-from analysis.effects import LEVEL, Interval, better, holm, is_equivalent, t_interval
+from analysis.effects import LEVEL, Interval, better, direction, holm, is_equivalent, t_interval
 from analysis.load import FINISHED
 from src.settings import as_typed
 
@@ -43,43 +45,91 @@ def fit(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, metric: str,
 
     Returns:
       One row a value beside the reference's, or a pair of such values: `term` (`cell`, `cell:masking`), `kind`, `effect`
-      (`cell=gru`, `cell=gru × masking=false`), `change` with `low` and `high` (95 %), `p` and `p_holm` (over the table), `share` (of the
-      sum of squares around the seeds' means, of the whole term), `n` (trials), `verdict`. An interaction that these variants cannot tell
-      from other effects, because of the design or of cells that are missing, has no numbers and the verdict `aliased`.
+      (`cell=gru`, `cell=gru × masking=false`), `change` with `low` and `high` (95 %), `p` and `p_holm` (over the effects that can be told
+      from others), `share` (of the sum of squares around the seeds' means, of the whole term), `n` trials of `asked`, `aliased` (the
+      terms that this design, or cells that are missing, mixes into the estimate) and `verdict`. A term that adds nothing to those
+      before it has no numbers.
 
     Raises:
-      NotEnough: fewer than two toggles vary, a trial has no value, or no trial is left to tell the error.
+      NotEnough: fewer than two toggles or seeds vary, a trial has no value, or no trial is left to tell the error.
     """
     varied = {key: [as_typed(value) for value in values] for key, values in levels.items() if len(values) > 1}
-    if len(varied) < 2:
-        raise NotEnough("fewer than two toggles vary")
-    done = rows[rows["status"] == FINISHED].drop_duplicates("identity") if _is_one_trial_a_row(rows) else rows[rows["status"] == FINISHED]
-    if done[metric].isna().any():
-        raise NotEnough(f"{int(done[metric].isna().sum())} of {len(done)} trials have no {metric}; a mean would flatter those that have")
+    done = rows[rows["status"] == FINISHED]
+    _check(done, varied, metric)
     codes = {key: np.array([values.index(as_typed(value)) for value in done[key]]) for key, values in varied.items()}
     columns = _columns(codes, varied)
     blocks = pd.get_dummies(done["seed"]).to_numpy(float)
-    kept, aliased = _estimable(blocks, columns)
+    kept, dropped = _estimable(blocks, columns)
     design = np.hstack([blocks, *(columns[term] for term in kept)])
-    if any(len(term) == 1 for term in aliased):
-        raise NotEnough("the trials that finished do not tell the main effects apart")
-    if len(done) <= design.shape[1]:
-        raise NotEnough(f"{len(done)} trials for {design.shape[1]} coefficients leave nothing to tell the error; add seeds")
     y = done[metric].to_numpy(float)
-    model = sm.OLS(y, design).fit()
-    found = [row for term in columns for row in _effects(term, varied, kept, model, blocks.shape[1], columns)]
+    model = _least_squares(design, y, done["identity"].to_numpy())
+    places = _places(kept, columns, first=blocks.shape[1])
+    found = pd.DataFrame([row for term in columns for row in _effects(term, varied, model, places.get(term))])
+    aliases = _aliases(design, columns, places, dropped)
+    found["aliased"] = [", ".join(":".join(other) for other in aliases[tuple(term.split(":"))]) for term in found["term"]]
     shares = _shares(y, blocks, columns, kept)
-    table = pd.DataFrame(found).assign(n=len(done))
-    table["share"] = table["term"].map({":".join(term): share for term, share in shares.items()})
-    table["p_holm"] = holm(table["p"])
+    found["share"] = [shares.get(tuple(term.split(":")), math.nan) for term in found["term"]]
+    found["p_holm"] = holm(found["p"].where(found["aliased"] == ""))
+    found["n"], found["asked"] = done["identity"].nunique(), rows["identity"].nunique()
     sign = better(metric)
-    table["verdict"] = [_verdict(row, sign=sign, margin=margin) for row in table.to_dict("records")]
-    return table
+    found["verdict"] = [_verdict(row, sign=sign, margin=margin) for row in found.to_dict("records")]
+    return found
 
 
-def _is_one_trial_a_row(rows: pd.DataFrame) -> bool:
-    """Whether normalised cells repeat a trial: it is one observation, not two."""
-    return bool(rows["identity"].notna().all() and rows["identity"].duplicated().any())
+@dataclass(frozen=True)
+class _Model:
+    """A least-squares fit: float64[p] coefficients, their covariance float64[p, p], degrees of freedom of the error."""
+
+    coefficients: np.ndarray
+    covariance: np.ndarray
+    freedom: int
+
+
+def _check(done: pd.DataFrame, varied: Mapping[str, Any], metric: str) -> None:
+    if len(varied) < 2:
+        raise NotEnough("fewer than two toggles vary")
+    if done["seed"].nunique() < 2:
+        raise NotEnough("one seed tells nothing of chance; add seeds")
+    if done[metric].isna().any():
+        raise NotEnough(f"{int(done[metric].isna().sum())} of {len(done)} trials have no {metric}; a mean would flatter those that have")
+
+
+def _least_squares(design: np.ndarray, y: np.ndarray, identities: np.ndarray) -> _Model:
+    """Returns the fit of all rows, with the error of the distinct trials behind them.
+
+    With D the rows' trials (0 or 1), A the mean of a trial's rows, X the design and u the trials' values: coefficients B u with
+    B = X^+ D, residuals (I - M) u with M = A X B, and error variance |(I - M) u|^2 / tr((I - M)'(I - M)). Without repeated trials
+    this is ordinary least squares.
+    """
+    _, first, trial = np.unique(identities, return_index=True, return_inverse=True)
+    rows_of = np.bincount(trial)
+    inverse = np.linalg.pinv(design)
+    b = np.stack([np.bincount(trial, weights=row) for row in inverse])
+    ax = np.stack([np.bincount(trial, weights=column) / rows_of for column in design.T], axis=1)
+    values = y[first]
+    left = len(values) - 2 * float(np.sum(ax * b.T)) + float(np.sum((ax.T @ ax) * (b @ b.T)))
+    if left < 0.5:
+        raise NotEnough(f"{len(values)} trials for {design.shape[1]} coefficients leave nothing to tell the error; add seeds")
+    residuals = values - ax @ (b @ values)
+    return _Model(b @ values, b @ b.T * float(residuals @ residuals) / left, round(left))
+
+
+def _places(kept: Sequence[Term], columns: Columns, *, first: int) -> dict[Term, slice]:
+    """Returns where each kept term's coefficients stand."""
+    ends = list(itertools.accumulate((columns[term].shape[1] for term in kept), initial=first))
+    return {term: slice(begin, end) for term, begin, end in zip(kept, ends, ends[1:], strict=False)}
+
+
+def _aliases(design: np.ndarray, columns: Columns, places: Mapping[Term, slice], dropped: Sequence[Term]) -> dict[Term, list[Term]]:
+    """Returns term → the terms that are mixed into its estimate: those with entries in the alias matrix X^+ Z of a dropped term's Z."""
+    found: dict[Term, list[Term]] = {term: [] for term in columns}
+    for other in dropped:
+        mixed = np.linalg.pinv(design) @ columns[other]
+        for term, place in places.items():
+            if np.abs(mixed[place]).max(initial=0.0) > 1e-8:
+                found[term].append(other)
+                found[other].append(term)
+    return found
 
 
 def _columns(codes: Mapping[str, np.ndarray], varied: Mapping[str, list[str]]) -> Columns:
@@ -111,36 +161,25 @@ def _estimable(blocks: np.ndarray, columns: Columns) -> tuple[list[Term], list[T
     return kept, aliased
 
 
-def _effects(
-    term: Term,
-    varied: Mapping[str, list[str]],
-    kept: Sequence[Term],
-    model: Any,
-    first: int,
-    columns: Columns,
-) -> list[dict[str, Any]]:
-    """Returns one row for each combination of values beside the references' of one term.
+def _effects(term: Term, varied: Mapping[str, list[str]], model: _Model, place: slice | None) -> list[dict[str, Any]]:
+    """Returns one row for each combination of values beside the references' of one term; without a place it has no numbers.
 
     The effect is linear in the term's coefficients: the contrast of a value minus that of the reference, multiplied over toggles.
     """
-    begin = first + sum(columns[other].shape[1] for other in kept[: kept.index(term)]) if term in kept else None
     rows = []
-    for places in itertools.product(*(range(1, len(varied[key])) for key in term)):
+    for values in itertools.product(*(range(1, len(varied[key])) for key in term)):
         found = Interval()
-        if begin is not None:
+        if place is not None:
             weights = np.ones(1)
-            for key, place in zip(term, places, strict=True):
+            for key, value in zip(term, values, strict=True):
                 contrasts = _contrasts(len(varied[key]))
-                weights = np.outer(weights, contrasts[place] - contrasts[0]).ravel()
-            whole = np.zeros(len(model.params))
-            whole[begin : begin + len(weights)] = weights
-            error = float(np.sqrt(whole @ model.cov_params() @ whole))
-            found = t_interval(float(whole @ model.params), error, int(model.df_resid))
-        name = " × ".join(f"{key}={varied[key][place]}" for key, place in zip(term, places, strict=True))
-        rows.append({
-            "term": ":".join(term), "kind": MAIN if len(term) == 1 else INTERACTION, "effect": name, "change": found.mean, "low": found.low,
-            "high": found.high, "p": found.p, "error": found.error, "freedom": found.freedom,
-        })  # fmt: skip
+                weights = np.outer(weights, contrasts[value] - contrasts[0]).ravel()
+            error = math.sqrt(float(weights @ model.covariance[place, place] @ weights))
+            found = t_interval(float(weights @ model.coefficients[place]), error, model.freedom)
+        name = " × ".join(f"{key}={varied[key][value]}" for key, value in zip(term, values, strict=True))
+        kind = MAIN if len(term) == 1 else INTERACTION
+        numbers = {"change": found.mean, "low": found.low, "high": found.high, "p": found.p, "error": found.error, "freedom": found.freedom}
+        rows.append({"term": ":".join(term), "kind": kind, "effect": name, **numbers})
     return rows
 
 
@@ -161,13 +200,13 @@ def _residual(y: np.ndarray, design: np.ndarray) -> float:
 
 
 def _verdict(row: Mapping[Any, Any], *, sign: int, margin: float | None) -> str:
-    if np.isnan(row["change"]):
-        return "aliased"
+    if row["n"] < row["asked"]:
+        return f"no verdict: {row['asked'] - row['n']} of {row['asked']} trials are missing"
+    if row["aliased"]:
+        return f"aliased with {row['aliased']}"
     found = Interval(row["change"], row["low"], row["high"], row["p"], row["error"], row["freedom"])
     if is_equivalent(found, margin):
         return "no difference"
-    if row["p_holm"] >= LEVEL:
+    if not row["p_holm"] < LEVEL:
         return "cannot tell"
-    if row["kind"] == INTERACTION:
-        return "they interact"
-    return "helps" if row["change"] * sign > 0 else "hurts"
+    return "they interact" if row["kind"] == INTERACTION else direction(row["change"], sign)

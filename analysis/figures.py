@@ -27,6 +27,8 @@ from src.settings import as_typed
 MAX_VARIANTS = 10  # that colours, dashes and marks tell apart
 INK = "#1c1e21"
 QUIET = "#8a8f98"
+DASHES = ["-", "--", "-.", ":"]
+UNITS = {"max_length": "steps", "vocab_size": "words", "units": "width of the state", "embedding_dim": "width", "batch_size": "sequences"}
 MARKS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "*"]
 VERDICTS = {"helps": ("#0173b2", "^"), "hurts": ("#d55e00", "v"), "no difference": ("#029e73", "o")}
 UNDECIDED = (QUIET, "D")
@@ -34,7 +36,7 @@ STYLE: Any = {
     "axes.edgecolor": QUIET, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK, "grid.color": "#d9dce1",
     "grid.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11, "axes.titleweight": "bold",
     "legend.frameon": False, "font.size": 10, "figure.facecolor": "none", "axes.facecolor": "none", "svg.fonttype": "path",
-    "svg.hashsalt": "ablation", "savefig.facecolor": "none",
+    "svg.hashsalt": "ablation", "savefig.facecolor": "none", "text.parse_math": False,
 }  # fmt: skip
 
 
@@ -107,7 +109,7 @@ def curves(axes: Axes, points: pd.DataFrame, *, x: str, unit: str) -> None:
       unit: its label.
     """
     colours = sns.color_palette("colorblind", MAX_VARIANTS)
-    dashes = itertools.cycle(["-", "--", "-.", ":"])
+    dashes = itertools.cycle(DASHES)
     for place, (name, part) in enumerate(points.groupby("group", sort=False)):
         colour = colours[place % MAX_VARIANTS]
         mark = MARKS[place % len(MARKS)] if len(part) <= 30 else None
@@ -141,7 +143,7 @@ def time_per_batch(axes: Axes, steps: pd.DataFrame) -> None:
 
 
 def heat_map(axes: Axes, rows: pd.DataFrame, x: str, y: str, *, metric: str) -> None:
-    """Draws the mean of a metric for two numeric toggles, each cell with half its interval over all that else varies.
+    """Draws the mean of a metric for two numeric toggles, each cell with half its interval over seeds.
 
     Args:
       axes: to draw on.
@@ -150,12 +152,13 @@ def heat_map(axes: Axes, rows: pd.DataFrame, x: str, y: str, *, metric: str) -> 
       y: toggle of the rows.
       metric: of the cells.
     """
-    groups = rows.groupby([y, x])[metric]
-    means = groups.mean().unstack()
-    texts = groups.agg(lambda values: _with_half(values, digits(metric))).unstack().reindex_like(means)
+    cells = over_seeds(rows, [y, x], metric)
+    means = cells.pivot(index=y, columns=x, values="mean").astype(float)
+    cells["text"] = [_with_half(row, digits(metric)) for row in cells.to_dict("records")]
+    texts = cells.pivot(index=y, columns=x, values="text")
     sns.heatmap(means, annot=texts, fmt="", cmap="cividis", ax=axes, cbar_kws={"label": title(metric)}, linewidths=1, annot_kws={"size": 9})
     axes.invert_yaxis()
-    axes.set(xlabel=f"{x}", ylabel=f"{y}")
+    axes.set(xlabel=_with_unit(x), ylabel=_with_unit(y))
 
 
 def interaction(axes: Axes, rows: pd.DataFrame, toggle: str, by: str, *, metric: str) -> None:
@@ -173,16 +176,15 @@ def interaction(axes: Axes, rows: pd.DataFrame, toggle: str, by: str, *, metric:
     names = list(dict.fromkeys(as_typed(value) for value in rows[by]))
     for place, name in enumerate(names):
         part = rows[[as_typed(value) == name for value in rows[by]]]
-        found = [interval(part.loc[[as_typed(one) == value for one in part[toggle]], metric].dropna().to_numpy(float)) for value in values]
+        found = over_seeds(part.assign(value=[as_typed(one) for one in part[toggle]]), ["value"], metric).set_index("value").reindex(values)
         at = np.arange(len(values)) + 0.06 * (place - (len(names) - 1) / 2)
-        means = np.array([one.mean for one in found])
-        half = np.array([one.high - one.mean for one in found])
+        means, half = found["mean"].to_numpy(float), (found["high"] - found["mean"]).to_numpy(float)
         axes.errorbar(
             at, means, yerr=np.nan_to_num(half), color=colours[place % MAX_VARIANTS], marker=MARKS[place % len(MARKS)],
-            ls=["-", "--", "-.", ":"][place % 4], capsize=3, lw=1.6, label=f"{by}={name}",
+            ls=DASHES[place % 4], capsize=3, lw=1.6, label=f"{by}={name}",
         )  # fmt: skip
     axes.set_xticks(range(len(values)), values)
-    axes.set(xlabel=toggle, ylabel=title(metric))
+    axes.set(xlabel=_with_unit(toggle), ylabel=title(metric))
     axes.legend(fontsize="small")
 
 
@@ -197,7 +199,7 @@ def padding_by_batch(axes: Axes, steps: pd.DataFrame) -> None:
     for place, (name, part) in enumerate(steps.groupby("group", sort=False)):
         share = np.sort(1 - part["tokens"].to_numpy(float) / (part["batch"] * part["length"]).to_numpy(float))
         at = np.linspace(0, 100, len(share)) if len(share) > 1 else np.array([50.0])
-        axes.plot(at, share, color=colours[place % MAX_VARIANTS], ls=["-", "--", "-.", ":"][place % 4], lw=1.8, label=str(name))
+        axes.plot(at, share, color=colours[place % MAX_VARIANTS], ls=DASHES[place % 4], lw=1.8, label=str(name))
     axes.set(xlabel="batches of the first epoch, by their share of padding (%)", ylabel="padded steps / all steps")
     axes.set_ylim(bottom=0)
 
@@ -229,9 +231,30 @@ def waterfall(axes: Axes, steps: pd.DataFrame, *, metric: str) -> None:
     axes.set(ylabel=f"{title(metric)}, change from the step before", xlabel="")
 
 
-def draw(found: Findings) -> Iterator[Drawn]:
-    """Yields the figures that this study calls for, in the order of a report."""
-    for name in FIGURES:
+def over_seeds(rows: pd.DataFrame, keys: list[str], metric: str) -> pd.DataFrame:
+    """Returns the mean of a metric for each combination of values, with Student's interval over seeds.
+
+    All that else varies is averaged within a seed first: it is no noise. A trial that serves several cells of a combination counts once.
+
+    Args:
+      rows: one row a variant and seed: `identity`, `seed`, the keys and the metric.
+      keys: columns of the combination.
+      metric: name of a metric.
+
+    Returns:
+      One row a combination: the keys, `mean`, `low`, `high`.
+    """
+    found = []
+    for values, part in rows.groupby(keys, sort=False, dropna=False):
+        of_seed = part.drop_duplicates("identity").groupby("seed")[metric].mean().dropna()
+        known = interval(of_seed.to_numpy(float))
+        found.append({**dict(zip(keys, values, strict=True)), "mean": known.mean, "low": known.low, "high": known.high})
+    return pd.DataFrame(found)
+
+
+def draw(found: Findings, names: Sequence[str] = ()) -> Iterator[Drawn]:
+    """Yields the figures that this study calls for, in the order of a report; of those that are named, if any are."""
+    for name in names or FIGURES:
         drawn = one(found, name)
         if drawn is not None:
             yield drawn
@@ -269,10 +292,12 @@ def _waterfall(found: Findings) -> Made:
 
 def _accuracy_by_time(found: Findings) -> Made:
     metric = "test/accuracy" if found.metric.startswith(("time/", "steps_to/")) else found.metric
-    time = "time/epoch_s" if _batches_differ(found) else "time/batch_ms_median"
-    done = found.study.finished
-    if time not in done or metric not in done or not 1 < done["label"].nunique() <= MAX_VARIANTS:
+    time, done = found.time, found.study.finished
+    if time not in done or metric not in done:
         return None
+    far = found.compared.assign(size=found.compared["change"].abs().fillna(0.0) + found.compared["is_reference"] * math.inf)
+    shown = far.sort_values("size", ascending=False, kind="stable").drop_duplicates("label")["label"].head(MAX_VARIANTS)
+    done, left_out = done[done["label"].isin(shown)], done["label"].nunique() - len(shown)
     rows = []
     for name, part in done.groupby("label", sort=False):
         value, log = interval(part[metric].dropna().to_numpy(float)), interval(np.log(part[time].dropna().to_numpy(float)))
@@ -286,8 +311,10 @@ def _accuracy_by_time(found: Findings) -> Made:
     unit = "seconds per epoch" if time == "time/epoch_s" else "ms per batch"
     accuracy_by_time(axes, pd.DataFrame(rows), metric=metric, unit=f"{unit}, geometric mean over seeds")
     _legend(figure, axes)
-    rough = caution(found.rows)
-    return figure, f"{title(metric).capitalize()} against {unit}, 95 % intervals over seeds of each variant alone. {rough}".strip()
+    limits = " ".join(
+        filter(None, (f"{left_out} variants nearer to the reference are left out." if left_out > 0 else "", caution(found.rows)))
+    )
+    return figure, f"{title(metric).capitalize()} against {unit}, 95 % intervals over seeds of each variant alone. {limits}".strip()
 
 
 def _curves(found: Findings) -> Made:
@@ -297,7 +324,9 @@ def _curves(found: Findings) -> Made:
         return None
     steps = found.study.steps
     seconds = steps.assign(seconds=steps.groupby("run_id")["time/batch_ms"].cumsum() / 1_000)[["run_id", "step", "seconds"]]
-    points = rows[["run_id", "group"]].drop_duplicates().merge(history, on="run_id").merge(seconds, on=["run_id", "step"], how="left")
+    points = (
+        rows[["run_id", "group", "seed"]].drop_duplicates().merge(history, on="run_id").merge(seconds, on=["run_id", "step"], how="left")
+    )
     points["number"] = points.groupby(["group", "run_id"]).cumcount()
     points = points.sort_values("number", kind="stable")  # the groups stay in the plan's order
     table = _mean_curves(points)
@@ -306,7 +335,7 @@ def _curves(found: Findings) -> Made:
     curves(both[1], table, x="seconds", unit="training time (s)")
     both[1].set_ylabel("")
     _legend(figure, both[0])
-    return figure, f"Validation accuracy by step and by training time, {groups}: mean over trials, 95 % intervals where there are several."
+    return figure, f"Validation accuracy by step and by training time, {groups}: mean and 95 % interval over seeds."
 
 
 def _time_per_batch(found: Findings) -> Made:
@@ -346,7 +375,7 @@ def _interaction(found: Findings) -> Made:
         interaction(axes, found.study.finished, toggle, by, metric=found.metric)
     return (
         figure,
-        f"Means of {title(found.metric)} with 95 % intervals over trials; lines that are not parallel interact. The strongest pairs.",
+        f"Means of {title(found.metric)} with 95 % intervals over seeds; lines that are not parallel interact. The strongest pairs.",
     )
 
 
@@ -392,7 +421,8 @@ def _legend(figure: Figure, axes: Axes) -> None:
 def _grouped(found: Findings, keys: Sequence[str] = ()) -> tuple[pd.DataFrame, str]:
     """Returns the finished rows with `group`, few enough to tell apart, and what a group is in words.
 
-    A group is a variant; where there are more than `MAX_VARIANTS`, the values of the toggle with the largest share of variance.
+    A group is a variant; where there are more than `MAX_VARIANTS`, the values of the toggle with the largest share of variance, or
+    of the first where shares are not known.
     """
     rows = found.study.finished
     wanted = [key for key in keys if key in found.study.toggles]
@@ -410,10 +440,10 @@ def _grouped(found: Findings, keys: Sequence[str] = ()) -> tuple[pd.DataFrame, s
 
 
 def _mean_curves(points: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a group and validation: mean step and time over its trials, mean and interval of the accuracy."""
+    """Returns one row a group and validation: mean step and time over its trials, mean and interval over seeds of the accuracy."""
     rows = []
     for (group, _), part in points.groupby(["group", "number"], sort=False):
-        found = interval(part["value"].dropna().to_numpy(float))
+        found = interval(part.groupby("seed")["value"].mean().dropna().to_numpy(float))
         at = {"step": part["step"].mean(), "seconds": part["seconds"].mean()}
         rows.append({"group": group, **at, "mean": found.mean, "low": found.low, "high": found.high})
     return pd.DataFrame(rows)
@@ -426,17 +456,14 @@ def _front(points: pd.DataFrame, sign: int) -> pd.DataFrame:
     return in_order[(in_order["value"] * sign == best) & ~best.duplicated()]
 
 
-def _batches_differ(found: Findings) -> bool:
-    """Whether the variants' epochs have different numbers of batches: then the time of a batch is not the time of the same work."""
-    counts = found.study.finished.get("data/batches_per_epoch")
-    return counts is not None and float(counts.max()) > 1.05 * float(counts.min())
-
-
 def _is_numeric(values: pd.Series) -> bool:
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values) and len(set(values)) > 1
 
 
-def _with_half(values: pd.Series, decimals: int) -> str:
-    found = interval(values.dropna().to_numpy(float))
-    half = "" if math.isnan(found.low) else f"\n± {found.high - found.mean:.{decimals}f}"
-    return f"{found.mean:.{decimals}f}{half}"
+def _with_half(row: dict[Any, Any], decimals: int) -> str:
+    half = "" if math.isnan(row["low"]) else f"\n± {row['high'] - row['mean']:.{decimals}f}"
+    return f"{row['mean']:.{decimals}f}{half}"
+
+
+def _with_unit(toggle: str) -> str:
+    return f"{toggle} ({UNITS[toggle]})" if toggle in UNITS else toggle

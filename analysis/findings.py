@@ -8,13 +8,16 @@ import pandas as pd
 from scipy.stats import gmean
 
 from analysis import effects, factorial
-from analysis.load import DROPPED, Study
+from analysis.load import DROPPED, FINISHED, Study
 from analysis.store import StoreError
+from src.settings import as_typed
 
 STEPWISE = ("cumulative", "path")
 FACTORIAL = ("grid", "fractional", "random")
+PER_BATCH, PER_EPOCH = "time/batch_ms_median", "time/epoch_s"
 MEANS = ("test/accuracy", "test/loss", "data/padding_fraction", "model/parameters", "memory/peak_mb")
-TIMES = ("time/batch_ms_median", "time/epoch_s")  # compared as ratios: geometric means
+TIMES = (PER_BATCH, PER_EPOCH)  # compared as ratios: geometric means
+ACCURACY_MARGIN = 0.01  # where the study sets none
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,25 +26,31 @@ class Findings:
 
     Attributes:
       study: as it was loaded.
-      metric: what variants are compared by, and what they are sorted for.
+      metric: what variants are compared by.
       margin: difference that is too small to matter; None if nobody has said.
+      time: what times are compared by: per batch, or per epoch where the variants' batches are not the same work.
+      is_stepwise: each variant is compared with the step before, not with the reference.
       rows: the study's rows that were not dropped, with `within` where there are several references.
       compared: `effects.paired` of them.
       summary: one row a variant: what `compared` says, every varied toggle, and means over its finished seeds of what costs.
       factorial: `factorial.fit`, or None.
       no_factorial: why not, in words; None if there is one or the design asks for none.
       unchanged: variants whose trained weights equal their reference's, seed for seed.
+      rejected: variants that a path tried and did not keep.
     """
 
     study: Study
     metric: str
     margin: float | None
+    time: str
+    is_stepwise: bool
     rows: pd.DataFrame
     compared: pd.DataFrame
     summary: pd.DataFrame
     factorial: pd.DataFrame | None
     no_factorial: str | None
     unchanged: list[str]
+    rejected: list[str]
 
     @property
     def seeds(self) -> int:
@@ -62,29 +71,66 @@ def find(study: Study, *, metric: str | None = None, margin: float | None = None
     Raises:
       StoreError: nothing has finished, or there is no such metric or toggle.
     """
-    plan = study.plan
-    asked = metric or plan["metric"]
-    name = study.steps_to if asked == "steps_to" else asked
-    if margin is None and asked in (plan["metric"], study.steps_to if plan["metric"] == "steps_to" else None):
-        margin = plan["margin"]  # of that metric alone: a margin of steps says nothing about accuracy
     if study.finished.empty:
         states = ", ".join(f"{count} {state}" for state, count in study.rows["status"].value_counts().items())
         raise StoreError(f"study {study.name!r} has no finished trial yet ({states}); type its command again to go on")
-    known = sorted(column for column in study.rows.columns if "/" in str(column) and study.rows[column].notna().any())
-    if name not in study.rows or not pd.api.types.is_numeric_dtype(study.rows[name]) or ("/" not in name):
-        raise StoreError(f"no trial of {study.name} has the metric {asked!r}; there are {', '.join(known)}, steps_to")
+    name = metric_name(study, metric)
+    margin = default_margin(study, name) if margin is None else margin
     if toggle is not None and toggle not in study.toggles:
         raise StoreError(f"{toggle!r} was not varied in {study.name}; varied: {', '.join(study.toggles) or 'nothing'}")
-    rows = _compared_rows(study, toggle)
-    compared = effects.paired(rows, metric=name, margin=margin)
+    if toggle is not None and study.plan["design"] not in FACTORIAL:
+        raise StoreError(
+            f"--toggle wants a grid, and {study.name} is {study.plan['design']}: its variants differ from one reference; leave it out"
+        )
+    rows = study.rows[study.rows["status"] != DROPPED]
+    is_stepwise = toggle is None and study.plan["design"] in STEPWISE
+    rejected: list[str] = []
+    if is_stepwise:
+        steps = effects.chain(rows, study.plan["design"], study.toggles)
+        rejected = [label for label in dict.fromkeys(rows["label"]) if label not in steps]
+        rows = effects.stepwise(rows, steps)
+    rows = (
+        effects.within_toggle(rows, toggle, study.toggles)
+        if toggle
+        else rows
+        if is_stepwise and "within" in rows
+        else rows.assign(within="")
+    )
+    time = PER_EPOCH if _batches_differ(study.finished) else PER_BATCH
+    compared = effects.paired(rows, metric=name, margin=margin, time=time)
     table, why_not = _factorial(study, name, margin)
     unchanged = effects.changed_nothing(rows, compared)
-    return Findings(study, name, margin, rows, compared, _summary(study, rows, compared), table, why_not, unchanged)
+    summary = _summary(study, rows, compared, is_stepwise=is_stepwise)
+    return Findings(study, name, margin, time, is_stepwise, rows, compared, summary, table, why_not, unchanged, rejected)
+
+
+def metric_name(study: Study, metric: str | None) -> str:
+    """Returns the name of a metric as the rows have it.
+
+    Raises:
+      StoreError: no trial has it.
+    """
+    asked = metric or study.plan["metric"]
+    name = study.steps_to if asked == "steps_to" else asked
+    columns = [column for column in study.rows.columns if "/" in column and column not in study.toggles]
+    if name not in columns or (study.rows[name].isna().all() and name != study.steps_to):
+        known = sorted(column for column in columns if study.rows[column].notna().any())
+        raise StoreError(f"no trial of {study.name} has the metric {asked!r}; there are {', '.join(known)}, steps_to")
+    return name
+
+
+def default_margin(study: Study, metric: str) -> float | None:
+    """Returns the difference in a metric that is too small to matter: the study's for its own, 0.01 for accuracies, or None."""
+    plan = study.plan
+    is_own = metric == (study.steps_to if plan["metric"] == "steps_to" else plan["metric"])
+    if is_own and plan["margin"] is not None:
+        return float(plan["margin"])
+    return ACCURACY_MARGIN if metric.endswith("/accuracy") else None
 
 
 def caution(rows: pd.DataFrame) -> str:
     """Returns what keeps the times of these trials from being compared; empty if nothing does."""
-    found = rows[rows["status"] == "FINISHED"]
+    found = rows[rows["status"] == FINISHED]
     reasons = []
     side_by_side = sorted(set(found["workers"].dropna()) - {"1"}, key=int)
     if side_by_side:
@@ -95,20 +141,17 @@ def caution(rows: pd.DataFrame) -> str:
     return f"Times are rough: {'; '.join(reasons)}." if reasons else ""
 
 
-def _compared_rows(study: Study, toggle: str | None) -> pd.DataFrame:
-    rows = study.rows[study.rows["status"] != DROPPED]
-    if toggle:
-        return effects.within_toggle(rows, toggle, study.toggles)
-    if study.plan["design"] in STEPWISE:
-        return effects.stepwise(rows, effects.chain(rows, study.plan["design"], study.toggles))
-    return rows.assign(within="")
+def _batches_differ(finished: pd.DataFrame) -> bool:
+    """Whether the variants' epochs have different numbers of batches: then the time of a batch is not the time of the same work."""
+    counts = finished.get("data/batches_per_epoch")
+    return counts is not None and PER_EPOCH in finished and float(counts.max()) > 1.05 * float(counts.min())
 
 
 def _factorial(study: Study, metric: str, margin: float | None) -> tuple[pd.DataFrame | None, str | None]:
     if study.plan["design"] not in FACTORIAL or len(study.toggles) < 2:
         return None, None
     rows = study.rows[study.rows["status"] != DROPPED]
-    present = {key: [value for value in _first(study, key) if (rows[key] == value).any()] for key in study.toggles}
+    present = {key: [value for value in _first(study, key) if as_typed(value) in set(map(as_typed, rows[key]))] for key in study.toggles}
     try:
         return factorial.fit(rows, present, metric=metric, margin=margin), None
     except factorial.NotEnough as reason:
@@ -121,26 +164,21 @@ def _first(study: Study, toggle: str) -> list[object]:
     return sorted(study.plan["levels"][toggle], key=lambda value: value != reference)
 
 
-def _summary(study: Study, rows: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
-    rows = rows if "within" in rows else rows.assign(within="")
+def _summary(study: Study, rows: pd.DataFrame, compared: pd.DataFrame, *, is_stepwise: bool) -> pd.DataFrame:
     keys = ["within", "label"]
-    whole = rows.groupby(keys, sort=False)
-    costs = whole[study.toggles].first() if study.toggles else whole[["seed"]].first()[[]]
-    done = rows[rows["status"] == "FINISHED"].groupby(keys, sort=False)
+    firsts = rows.drop_duplicates(keys)
+    costs = firsts[[*keys, *study.toggles]].set_index(keys)
+    done = rows[rows["status"] == FINISHED].groupby(keys, sort=False)
     for name in MEANS:
         if name in rows:
             costs[f"mean {name}"] = done[name].mean()
     for name in TIMES:
         if name in rows:
             costs[f"mean {name}"] = done[name].agg(lambda values: gmean(values.dropna()) if values.notna().any() else float("nan"))
-    costs["steps_to"] = done[study.steps_to].mean()
+    # a target that was never reached is later than any: the median stands for all, the mean would for those that did
+    costs["steps_to"] = done[study.steps_to].agg(lambda values: values.fillna(float("inf")).median())
     costs["steps_to_never"] = done[study.steps_to].agg(lambda values: int(values.isna().sum()))
     table: pd.DataFrame = compared.merge(costs.reset_index(), on=keys, how="left")
-    is_again = table["is_reference"] & table["label"].duplicated() & (table["within"] != table["within"].iloc[0]) & _is_step(table)
-    shown: pd.DataFrame = table[~is_again]
-    return shown.reset_index(drop=True)
-
-
-def _is_step(table: pd.DataFrame) -> pd.Series:
-    """Whether a row belongs to a step of a cumulative design, whose reference is the step before and is shown once."""
-    return table["within"].str.startswith("step ")
+    if is_stepwise:  # a step's reference is the step before, which has its row already
+        table = table[~table["is_reference"] | ~table["is_reference"].cummax().shift(fill_value=False)]
+    return table.reset_index(drop=True)

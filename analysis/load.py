@@ -10,18 +10,28 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.store import Run, Store, StoreError, nearest
-from src.artifacts import STEPS
+from analysis.store import Run, Store, StoreError, nearest, shown
+from src.artifacts import SETTINGS, STEPS
 from src.settings import Plan, as_typed
 from src.training.records import steps_to
 
-FINISHED = "FINISHED"
+FINISHED, FAILED, RUNNING = "FINISHED", "FAILED", "RUNNING"
 DROPPED, NOT_RUN = "dropped", "not run"
-TAGS = (
-    "health", "error", "best_epoch", "weights", "batches", "data", "kernel",
-    "workers", "threads", "processor", "versions", "git_commit", "git_dirty",
-)  # fmt: skip
-
+TAGS = {
+    "health": "health",
+    "error": "error",
+    "best_epoch": "best_epoch",
+    "weights": "weights",
+    "batches": "batches",
+    "data_hash": "data",
+    "kernel": "kernel",
+    "workers": "workers",
+    "threads": "threads",
+    "processor": "processor",
+    "versions": "versions",
+    "git_commit": "git_commit",
+    "git_dirty": "git_dirty",
+}  # fmt: skip  column → tag, without its prefix; `data` is a toggle, too
 STEP_COLUMNS = (
     "epoch",
     "time/batch_ms",
@@ -47,8 +57,9 @@ class Study:
       plan: question, claim, design, levels, reference, seeds, metric, margin, threshold, aliases, commands; the latest that was made.
       rows: one a variant and seed of the plan: `label`, `is_reference`, `seed`, `identity`, `status` (of the trial that serves it:
         FINISHED, FAILED, KILLED, RUNNING; `not run`, `dropped`), `dropped` (why, or None), `normalised` (list of texts), every varied
-        toggle, `run_id`, `started` and `ended` (UTC), the tags of `TAGS` without their prefix, and every metric of the trial.
-        `val/accuracy` is that of the best epoch, whose weights are tested; `steps_to/…` is what the plan's threshold asks for.
+        toggle, `run_id`, `started` and `ended` (UTC), the columns of `TAGS` (None where a tag is missing), and every metric of the trial.
+        `val/accuracy` is the highest of the trial; `steps_to/…` is what the plan's threshold asks for, nan where it was not reached
+        until `last_step`, the step of the last validation.
       notes: what a reader must know of trials that are not in the rows: duplicates, superseded ones, those of other plans.
     """
 
@@ -91,7 +102,8 @@ class Study:
             path = self.store.artifact(run_id, STEPS)
             if path is not None:
                 parts.append(_parquet(path).reindex(columns=["step", *STEP_COLUMNS]).assign(run_id=run_id))
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["step", *STEP_COLUMNS, "run_id"])
+        none = pd.DataFrame({name: pd.Series(dtype=float) for name in ("step", *STEP_COLUMNS)}).assign(run_id=pd.Series(dtype=object))
+        return pd.concat(parts, ignore_index=True) if parts else none
 
 
 def study(name: str, store: Store) -> Study:
@@ -102,11 +114,11 @@ def study(name: str, store: Store) -> Study:
     """
     experiments = store.experiments()
     if name not in experiments:
-        raise StoreError(f"no study {name!r} in {store.uri}; {nearest(name, list(experiments))}")
+        raise StoreError(f"no study {name!r} in {shown(store.uri)}; {nearest(name, list(experiments))}")
     runs = store.runs(experiments[name])
     mine = [run for run in runs if run.tags.get("ablation.kind") == "study"]
     if not mine:
-        raise StoreError(f"{name!r} in {store.uri} is an experiment without a study run; it was not made by this project")
+        raise StoreError(f"{name!r} in {shown(store.uri)} is an experiment without a study run; it was not made by this project")
     plan = _plan(name, mine[0].run_id, store)
     trials = [run for run in runs if run.tags.get("ablation.kind") == "trial" and "ablation.identity" in run.tags]
     served, notes = _serving(trials)
@@ -123,8 +135,8 @@ def tidy(study: Study) -> dict[str, pd.DataFrame]:
 
     Settings that do not vary stand in columns of their own name, those that vary as the plan has them.
     """
-    params = {run.run_id: {key: _typed(value) for key, value in run.params.items()} for run in study.store.runs(study.experiment_id)}
-    settings = pd.DataFrame.from_dict(params, orient="index").rename_axis("run_id").reset_index()
+    runs = list(study.rows["run_id"].dropna().unique())
+    settings = pd.DataFrame([{"run_id": run_id, **_settings(study.store, run_id)} for run_id in runs], columns=None if runs else ["run_id"])
     others = [key for key in settings.columns if key == "run_id" or key not in study.rows.columns]
     trials = study.rows.assign(normalised=study.rows["normalised"].map("; ".join)).merge(settings[others], on="run_id", how="left")
     for key in study.toggles:  # one column, one type: Parquet wants it
@@ -145,18 +157,28 @@ def listed(store: Store) -> pd.DataFrame:
         states = [run.status for run in runs]
         latest = max((run.started for run in runs), default=None)
         found.append({
-            "study": name, "trials": len(runs), "finished": states.count(FINISHED), "failed": states.count("FAILED"),
+            "study": name, "trials": len(runs), "finished": states.count(FINISHED), "failed": states.count(FAILED),
             "latest": "" if latest is None else f"{pd.Timestamp(latest, unit='ms'):%Y-%m-%d %H:%M}",
         })  # fmt: skip
     return pd.DataFrame(found, columns=["study", "trials", "finished", "failed", "latest"])
 
 
-def _typed(value: str) -> Any:
-    """Returns a param, which MLflow keeps as text, as the value that it was."""
+def _settings(store: Store, run_id: str) -> dict[str, Any]:
+    """Returns the resolved settings of a trial, flat and typed (`data.limit` → 500); none where it has lost its file."""
+    path = store.artifact(run_id, SETTINGS)
+    if path is None:
+        return {}
     try:
-        return json.loads(value)
-    except ValueError:
-        return value
+        values = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = {}
+        for key, value in values.items():
+            if not isinstance(value, dict):
+                found[key] = value
+            elif key in ("task", "data"):
+                found |= {f"{key}.{name}": one for name, one in value.items()}
+        return found
+    except (OSError, ValueError, LookupError, AttributeError):
+        return {}
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -212,27 +234,27 @@ def _serving(trials: list[Run]) -> tuple[dict[str, Run], list[str]]:
 
 def _rows(plan: dict[str, Any], served: dict[str, Run], validation: pd.DataFrame) -> pd.DataFrame:
     """Returns one row a variant and seed, as `Study.rows`."""
-    found = []
+    metrics, texts = [], []
     for row in plan["rows"]:
         run = served.get(row["identity"])
-        record = {
-            **{key: row[key] for key in ("label", "seed", "identity", "dropped", "normalised")},
-            "is_reference": row["role"] == "reference",
-            "status": DROPPED if row["dropped"] else NOT_RUN,
-            "run_id": None,
-            **dict.fromkeys(TAGS),
-        }
+        text = {key: row[key] for key in ("label", "identity", "dropped", "normalised")}
+        text |= {"status": DROPPED if row["dropped"] else NOT_RUN, "run_id": None, **dict.fromkeys(TAGS)}
         if run is not None:
-            tags = {tag: run.tags.get(f"ablation.{tag}") for tag in TAGS}
-            record |= {"status": run.status, "run_id": run.run_id, "started": run.started, "ended": run.ended, **tags, **run.metrics}
-        found.append(record)
-    rows = pd.DataFrame(found)
-    for toggle in plan["levels"]:  # objects: pandas would make 90.0 of the 90 beside a null
+            text |= {column: run.tags.get(f"ablation.{tag}") for column, tag in TAGS.items()}
+            text |= {"status": run.status, "run_id": run.run_id}
+        texts.append(text)
+        moments = {} if run is None else {"started": run.started, "ended": run.ended}
+        metrics.append({"seed": row["seed"], "is_reference": row["role"] == "reference", **moments, **(run.metrics if run else {})})
+    rows = pd.DataFrame(metrics)
+    for name in texts[0] if texts else ():  # objects: pandas would make nan of None
+        rows[name] = pd.Series([text[name] for text in texts], dtype=object)
+    for toggle in plan["levels"]:  # and 90.0 of the 90 beside a None
         rows[toggle] = pd.Series([row["values"].get(toggle) for row in plan["rows"]], dtype=object)
     for moment in ("started", "ended"):
         rows[moment] = pd.to_datetime(rows.reindex(columns=[moment])[moment].astype(float), unit="ms", utc=True)
     of_run = validation.groupby("run_id")
     rows["val/accuracy"] = rows["run_id"].map(of_run["value"].max()).astype(float)
+    rows["last_step"] = rows["run_id"].map(of_run["step"].max()).astype(float)
     reached = validation[validation["value"] >= plan["threshold"]].groupby("run_id")["step"].min()
     rows[steps_to(plan["threshold"])] = rows["run_id"].map(reached).astype(float)
     return rows

@@ -11,9 +11,11 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from analysis import answer, tables
+from analysis import answer, reviews, tables
 from analysis.figures import INK, Drawn
 from analysis.findings import Findings, caution
+from analysis.load import DROPPED, FINISHED, NOT_RUN, RUNNING
+from analysis.store import shown
 
 MAX_DETAILS = 200  # variants whose single trials are listed
 LIGHT_INK = "#e6e7ea"
@@ -50,6 +52,8 @@ def page(found: Findings, figures: Iterable[tuple[Drawn, Path]]) -> str:
         caution=caution(found.rows),
         tables=[tables.ablation(found), *([tables.factorial(found)] if found.factorial is not None else [])],
         comparisons=tables.effects(found),
+        over_examples=_over_examples(found),
+        uri=shown(study.store.uri),
         no_factorial=found.no_factorial,
         figures=[(drawn, _embedded(path)) for drawn, path in figures],
         details=details(found),
@@ -64,15 +68,18 @@ def page(found: Findings, figures: Iterable[tuple[Drawn, Path]]) -> str:
 def remarks(found: Findings) -> list[tuple[str, list[str]]]:
     """Returns what did not go as the plan says, by kind: failed, not run, dropped, normalised, changed nothing, and notes."""
     rows = found.study.rows
-    failed = rows[~rows["status"].isin(["FINISHED", "dropped", "not run"])]
-    unrun = rows[rows["status"] == "not run"].groupby("label", sort=False)["seed"].agg(lambda seeds: ", ".join(map(str, seeds)))
-    dropped = rows[rows["status"] == "dropped"].drop_duplicates("label")
+    open_ones = rows[~rows["status"].isin([FINISHED, DROPPED, NOT_RUN])]
+    failed, running = open_ones[open_ones["status"] != RUNNING], open_ones[open_ones["status"] == RUNNING]
+    unrun = rows[rows["status"] == NOT_RUN].groupby("label", sort=False)["seed"].agg(lambda seeds: ", ".join(map(str, seeds)))
+    dropped = rows[rows["status"] == DROPPED].drop_duplicates("label")
     normalised = dict.fromkeys(f"{row['label']}: {reason}" for row in rows.to_dict("records") for reason in row["normalised"])
     kinds = {
         "Failed or stopped": [f"{row['label']} seed={row['seed']}: {row['status']}{_reason(row)}" for row in failed.to_dict("records")],
+        "Still running, or their process died": [f"{row['label']} seed={row['seed']}" for row in running.to_dict("records")],
         "Not run": [f"{name}: seeds {seeds}" for name, seeds in unrun.items()],
         "Dropped": [f"{row['label']}: {row['dropped']}" for row in dropped.to_dict("records")],
         "Normalised": list(normalised),
+        "Tried on the path and not kept": found.rejected,
         "Changed nothing": [f"{name}: trained weights equal those it is compared with, seed for seed" for name in found.unchanged],
         "Unhealthy": _unhealthy(found.study.finished),
         "Cannot be told apart": [" = ".join(group) for group in found.study.plan["aliases"]],
@@ -85,7 +92,7 @@ def provenance(finished: pd.DataFrame) -> list[tuple[str, str]]:
     """Returns what the finished trials ran on; several values mean that trials differ in it."""
     names = {
         "git_commit": "code (git commit)", "git_dirty": "uncommitted changes", "versions": "versions", "processor": "processor",
-        "threads": "threads", "workers": "trials side by side", "kernel": "recurrence ran as", "data": "hash of the data",
+        "threads": "threads", "workers": "trials side by side", "kernel": "recurrence ran as", "data_hash": "hash of the data",
     }  # fmt: skip
     found = [(text, "; ".join(map(str, finished[name].dropna().unique())) or "unknown") for name, text in names.items()]
     begin, end = finished["started"].min(), finished["ended"].max()
@@ -95,9 +102,9 @@ def provenance(finished: pd.DataFrame) -> list[tuple[str, str]]:
 def details(found: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
     """Returns each variant with its single trials."""
     study = found.study
-    base = study.store.uri if study.store.uri.startswith("http") else UI
-    shown = []
-    for name, part in list(study.rows[study.rows["status"] != "dropped"].groupby("label", sort=False))[:MAX_DETAILS]:
+    base = shown(study.store.uri) if study.store.uri.startswith("http") else UI
+    found_trials = []
+    for name, part in list(study.rows[study.rows["status"] != DROPPED].groupby("label", sort=False))[:MAX_DETAILS]:
         trials = [
             {
                 "seed": row["seed"],
@@ -113,8 +120,19 @@ def details(found: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
             }
             for row in part.to_dict("records")
         ]
-        shown.append((str(name), trials))
-    return shown
+        found_trials.append((str(name), trials))
+    return found_trials
+
+
+def _over_examples(found: Findings) -> tables.Table | None:
+    """Returns McNemar's tests of every variant against the reference; None for large studies, where that is thousands of files."""
+    rows = found.study.finished
+    reference = rows.loc[rows["is_reference"], "label"]
+    if reference.empty or len(rows) > MAX_DETAILS:
+        return None
+    others = [name for name in dict.fromkeys(rows["label"]) if name != reference.iloc[0]]
+    tests = {name: reviews.variants(found.study, reference.iloc[0], name, metric=found.metric)[1] for name in others}
+    return tables.over_examples(tests) if any(len(frame) for frame in tests.values()) else None
 
 
 def _reason(row: dict[Any, Any]) -> str:

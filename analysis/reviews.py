@@ -11,6 +11,7 @@ import pandas as pd
 from statsmodels.stats.contingency_tables import mcnemar
 
 from analysis import effects
+from analysis.findings import default_margin
 from analysis.load import FINISHED, Study
 from analysis.store import StoreError, nearest
 from src.artifacts import PROBABILITIES
@@ -26,7 +27,8 @@ def variants(study: Study, one: str, other: str, *, metric: str) -> tuple[pd.Ser
       metric: for the comparison over seeds.
 
     Returns:
-      The row of `effects.paired`, and one row a seed that both finished: `seed` and what `compared` says of its two trials.
+      The row of `effects.paired`, and one row a seed that both finished and of which both have kept the probabilities of the same
+      examples: `seed` and what `compared` says of its two trials.
 
     Raises:
       StoreError: no such variant, or none of its trials finished.
@@ -39,18 +41,22 @@ def variants(study: Study, one: str, other: str, *, metric: str) -> tuple[pd.Ser
         raise StoreError(f"{one!r} cannot be compared with itself; there are {', '.join(labels)}")
     rows = study.rows[study.rows["label"].isin([one, other])]
     rows = rows.assign(is_reference=rows["label"] == one)
-    over_seeds = effects.paired(rows, metric=metric, margin=study.plan["margin"] if metric == study.plan["metric"] else None)
+    over_seeds = effects.paired(rows, metric=metric, margin=default_margin(study, metric))
     done = rows[rows["status"] == FINISHED].pivot(index="seed", columns="label", values="run_id").reindex(columns=[one, other]).dropna()
     found = []
     for seed, (first, second) in zip(done.index, done.to_numpy(), strict=True):
         files = [study.store.artifact(run_id, PROBABILITIES) for run_id in (second, first)]
-        if files[0] and files[1]:
-            found.append({"seed": seed, **compared(pd.read_parquet(files[0]), pd.read_parquet(files[1]))})
+        try:
+            found.append({"seed": seed, **compared(*(pd.read_parquet(file) for file in files if file))})
+        except (TypeError, ValueError, LookupError, OSError):  # lost, broken, or of other examples: no pair
+            continue
     return over_seeds[~over_seeds["is_reference"]].iloc[0], pd.DataFrame(found)
 
 
 def compared(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, float]:
-    """Returns McNemar's exact test (Psychometrika 12, 1947) of two classifiers on the same examples.
+    """Returns McNemar's exact test of two classifiers on the same examples.
+
+    Source: McNemar, "Note on the sampling error of the difference between correlated proportions or percentages", Psychometrika 12, 1947.
 
     Args:
       ours: test probabilities of a trial: `row`, `label`, `probability_0`, `probability_1`, ….

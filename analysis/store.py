@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -87,7 +88,7 @@ def connect(uri: str | None) -> Store:
         raise StoreError(str(error)) from None
     scheme = uri.split(":", 1)[0].split("+")[0]
     if scheme not in SCHEMES or "://" not in uri:
-        raise StoreError(f"--uri: {uri!r} is no MLflow store; allowed are sqlite:///PATH, http://HOST:PORT and a database's URI")
+        raise StoreError(f"--uri: {shown(uri)!r} is no MLflow store; allowed are sqlite:///PATH, http://HOST:PORT and a database's URI")
     return SqliteStore(uri) if uri.startswith("sqlite:///") else ClientStore(uri)
 
 
@@ -120,11 +121,12 @@ class SqliteStore:
                 f"SELECT run_uuid, status, start_time, end_time {having} ORDER BY start_time, run_uuid", (experiment_id,)
             )
             found = {row[0]: Run(*row) for row in listed}
-            for table, values in (("tags", "tags"), ("params", "params")):
-                query = f"SELECT run_uuid, key, value FROM {table} WHERE run_uuid IN (SELECT run_uuid {having})"
-                for run_id, key, value in database.execute(query, (experiment_id,)):
-                    getattr(found[run_id], values)[key] = value
-            query = f"SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE run_uuid IN (SELECT run_uuid {having})"
+            of_runs = f"WHERE run_uuid IN (SELECT run_uuid {having})"
+            for run_id, key, value in database.execute(f"SELECT run_uuid, key, value FROM tags {of_runs}", (experiment_id,)):
+                found[run_id].tags[key] = value
+            for run_id, key, value in database.execute(f"SELECT run_uuid, key, value FROM params {of_runs}", (experiment_id,)):
+                found[run_id].params[key] = value
+            query = f"SELECT run_uuid, key, value, is_nan FROM latest_metrics {of_runs}"
             for run_id, key, value, is_nan in database.execute(query, (experiment_id,)):
                 found[run_id].metrics[key] = _value(value, is_nan)
         return list(found.values())
@@ -154,6 +156,7 @@ class SqliteStore:
         try:
             database = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, timeout=WAIT_SECONDS)
             try:
+                database.execute("BEGIN")  # one moment for all queries, whatever a study writes meanwhile
                 yield database
             finally:
                 database.close()
@@ -219,7 +222,12 @@ def _explained(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, OSError) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise StoreError(f"{uri} cannot be read: {first[:300]}") from None
+        raise StoreError(f"{shown(uri)} cannot be read: {first[:300].replace(uri, shown(uri))}") from None
+
+
+def shown(uri: str) -> str:
+    """Returns a store's address without the password that it may hold."""
+    return re.sub(r"(?<=://)[^/@]*@", "…@", uri)
 
 
 def _pages(search: Any, *arguments: Any, **options: Any) -> list[Any]:

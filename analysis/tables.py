@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from analysis.effects import LEVEL, better
-from analysis.findings import FACTORIAL, Findings, caution
+from analysis.findings import FACTORIAL, PER_BATCH, PER_EPOCH, Findings, caution
 from src.settings import as_typed
 
 NOTHING = "–"
@@ -62,7 +65,7 @@ class Table:
         return "\n".join("| " + " | ".join(text.replace("|", r"\|").replace("\n", " ") for text in line) + " |" for line in lines) + "\n"
 
     def latex(self, label: str) -> str:
-        r"""Returns a `table` that wants `\usepackage{booktabs,amssymb}`."""
+        r"""Returns a `table` that wants `\usepackage{booktabs,amssymb,graphicx}`; what is wider than a line is scaled down to it."""
         numbers = [
             all(row[column].value is not None or row[column].text in ("", NOTHING) for row in self.rows) for column in range(self.width)
         ]
@@ -78,7 +81,24 @@ class Table:
         for sign, command in IN_LATEX.items():
             text = text.replace(sign, command)
         text = re.sub(r"(?<=[\s\[(])-(?=\d)", "$-$", text)
-        return "% \\usepackage{booktabs,amssymb}\n" + text
+        text = text.replace(
+            "\\begin{tabular}", "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n\\begin{tabular}"
+        )
+        text = text.replace("\\end{tabular}", "\\end{tabular}}")
+        return "% \\usepackage{booktabs,amssymb,graphicx}\n" + text
+
+    def html(self) -> str:
+        """Returns the table as an HTML element, whatever users wrote in it escaped; `data-value` is what a cell is sorted by."""
+        lines = ["<table>", f"<caption>{escape(self.caption)}</caption>"]
+        lines.append("<thead><tr>" + "".join(f'<th scope="col">{escape(name)}</th>' for name in self.headings) + "</tr></thead>")
+        lines.append("<tbody>")
+        for place, row in enumerate(self.rows):
+            cells = []
+            for column, (text, value) in enumerate(row):
+                inner = f"<b>{escape(text)}</b>" if (place, column) in self.bold else escape(text)
+                cells.append(f"<td>{inner}</td>" if value is None else f'<td class="number" data-value="{value}">{inner}</td>')
+            lines.append("<tr>" + "".join(cells) + "</tr>")
+        return "\n".join([*lines, "</tbody>", "</table>"]) + "\n"
 
     @property
     def width(self) -> int:
@@ -89,32 +109,35 @@ class Table:
 def ablation(found: Findings) -> Table:
     """Returns one row a variant: its toggles, n, the metric, its change with verdict, and what it costs. The best mean is bold."""
     study, summary, metric = found.study, found.summary, found.metric
+    rows, places = _records(summary), digits(metric)
     is_rough = " (rough)" if caution(found.rows) else ""
-    has_label = study.plan["design"] not in FACTORIAL or not study.toggles
-    has_within = bool((summary["within"] != "").any()) and not summary["within"].str.startswith("step ").any()
+    has_within = bool((summary["within"] != "").any()) and not found.is_stepwise
     columns: dict[str, list[Cell]] = {}
     if has_within:
-        columns["with"] = [Cell(text) for text in summary["within"]]
-    if has_label or has_within:
-        columns["variant"] = [Cell(text) for text in summary["label"]]
+        columns["with"] = [Cell(row["within"]) for row in rows]
+    if has_within or study.plan["design"] not in FACTORIAL or not study.toggles:
+        columns["variant"] = [Cell(row["label"]) for row in rows]
     if not has_within:
         columns |= {toggle: [_setting(value) for value in summary[toggle]] for toggle in study.toggles}
-    columns["n"] = [
-        Cell(str(row["n"]) if row["n"] == row["pairs"] else f"{row['n']}/{row['pairs']}", row["n"]) for row in _records(summary)
-    ]
-    columns[title(metric)] = [_number(value, digits(metric)) for value in summary["mean"]]
-    columns["change [95 %]"] = [_change(row, digits(metric)) for row in _records(summary)]
-    columns["p (Holm)"] = [_p(value) for value in summary["p_holm"]]
-    columns["p (sign flip)"] = [_p(math.nan if row["is_reference"] or row["is_same"] else row["p_sign_flip"]) for row in _records(summary)]
-    columns["verdict"] = [Cell(verdict(row)) for row in _records(summary)]
+    columns["n"] = [Cell(str(row["n"]) if row["n"] == row["pairs"] else f"{row['n']}/{row['pairs']}", row["n"]) for row in rows]
+    columns["diverged"] = [Cell(str(row["diverged"]) if row["diverged"] else "", row["diverged"]) for row in rows]
+    is_steps = metric == study.steps_to
+    columns[title(metric)] = [_steps(row) if is_steps else _number(row["mean"], places) for row in rows]
+    columns["change [95 %]"] = [Cell("") if row["is_reference"] else _interval(row, places) for row in rows]
+    columns["p (Holm)"] = [_p(row["p_holm"]) for row in rows]
+    columns["p (sign flip)"] = [_p(row["p_sign_flip"] if row["p_holm"] == row["p_holm"] else math.nan) for row in rows]
+    columns["correlation"] = [Cell("") if row["is_reference"] or row["is_same"] else _number(row["correlation"], 2) for row in rows]
+    columns["verdict"] = [Cell(verdict(row)) for row in rows]
     if metric != "test/accuracy":
         columns |= _means(summary, "test/accuracy", "")
-    columns |= _means(summary, "time/batch_ms_median", is_rough)
-    columns[f"time ratio{is_rough}"] = [_ratio(row) for row in _records(summary)]
-    columns |= _means(summary, "time/epoch_s", is_rough)
-    columns |= _means(summary, "model/parameters", "") | _means(summary, "data/padding_fraction", "")
-    if metric != study.steps_to:
-        columns[title(study.steps_to)] = [_steps(row) for row in _records(summary)]
+    columns |= _means(summary, PER_BATCH, is_rough) if metric != PER_BATCH else {}
+    per = "s per epoch" if found.time == PER_EPOCH else "ms per batch"
+    columns[f"ratio of {per}{is_rough}"] = [_ratio(row) for row in rows]
+    columns |= _means(summary, PER_EPOCH, is_rough) if metric != PER_EPOCH else {}
+    for cost in ("memory/peak_mb", "model/parameters", "data/padding_fraction"):
+        columns |= _means(summary, cost, "") if _differs(summary, cost) else {}
+    if not is_steps:
+        columns[title(study.steps_to)] = [_steps(row) for row in rows]
     text = f"Study {study.name}: {title(metric)}, change paired by seed"
     return _table(columns, text, best=_best(summary, list(columns).index(title(metric)), metric))
 
@@ -125,21 +148,19 @@ def factorial(found: Findings) -> Table:
     Raises:
       ValueError: the study has no such effects.
     """
-    effects = found.factorial
-    if effects is None:
+    if found.factorial is None:
         raise ValueError(f"{found.study.name} has no main effects and interactions: {found.no_factorial or 'its design is not factorial'}")
-    rows = _records(effects)
+    rows = _records(found.factorial)
     columns = {
         "effect": [Cell(row["effect"]) for row in rows],
         "kind": [Cell(row["kind"]) for row in rows],
-        f"change in {title(found.metric)} [95 %]": [
-            _interval(row["change"], row["low"], row["high"], digits(found.metric)) for row in rows
-        ],
+        f"change in {title(found.metric)} [95 %]": [_interval(row, digits(found.metric)) for row in rows],
         "p (Holm)": [_p(row["p_holm"]) for row in rows],
-        "share of variance": [Cell(f"{row['share']:.1%}", row["share"]) if not math.isnan(row["share"]) else Cell(NOTHING) for row in rows],
+        "share of variance": [Cell(NOTHING) if math.isnan(row["share"]) else Cell(f"{row['share']:.1%}", row["share"]) for row in rows],
         "verdict": [Cell(row["verdict"]) for row in rows],
     }
-    return _table(columns, f"Study {found.study.name}: main effects and two-way interactions over {rows[0]['n']} trials", best=frozenset())
+    trials = f"{rows[0]['n']} trials" if rows[0]["n"] == rows[0]["asked"] else f"{rows[0]['n']} of {rows[0]['asked']} trials"
+    return _table(columns, f"Study {found.study.name}: main effects and two-way interactions over {trials}", best=frozenset())
 
 
 def effects(found: Findings) -> Table:
@@ -150,22 +171,38 @@ def effects(found: Findings) -> Table:
         "comparison": [Cell(" | ".join(filter(None, (row["within"], row["label"])))) for row in rows],
         "n": [Cell(str(row["n"]), row["n"]) for row in rows],
         "unfinished": [Cell(str(row["unfinished"]), row["unfinished"]) for row in rows],
-        "change [95 %]": [_interval(row["change"], row["low"], row["high"], many) for row in rows],
+        "diverged": [Cell(str(row["diverged"]), row["diverged"]) for row in rows],
+        "never reached": [Cell(str(row["never"]) if row["never"] else "", row["never"]) for row in rows],
+        "change [95 %]": [_interval(row, many) for row in rows],
         "p": [_p(row["p"]) for row in rows],
         "p (Holm)": [_p(row["p_holm"]) for row in rows],
         "p (sign flip)": [_p(row["p_sign_flip"]) for row in rows],
         "correlation": [_number(row["correlation"], 2) for row in rows],
-        "standardised": [_number(row["effect_size"], 2) for row in rows],
+        "change / sd of the differences": [_number(row["effect_size"], 2) for row in rows],
         "verdict": [Cell(verdict(row)) for row in rows],
     }
     return _table(columns, f"Study {found.study.name}: every comparison", best=frozenset())
+
+
+def over_examples(found: Mapping[str, pd.DataFrame]) -> Table:
+    """Returns one row a variant: how its trained models differ from the reference's on the test examples (McNemar), over its seeds."""
+    rows = [(name, frame) for name, frame in found.items() if len(frame)]
+    columns = {
+        "variant": [Cell(name) for name, _ in rows],
+        "seeds": [Cell(str(len(frame)), len(frame)) for _, frame in rows],
+        "only the variant right": [_number(frame["only_ours"].mean(), 0) for _, frame in rows],
+        "only the reference right": [_number(frame["only_theirs"].mean(), 0) for _, frame in rows],
+        "test examples": [_number(frame["examples"].mean(), 0) for _, frame in rows],
+        "seeds with p < 0.05": [Cell(str(int((frame["p"] < LEVEL).sum())), float((frame["p"] < LEVEL).sum())) for _, frame in rows],
+    }
+    return _table(columns, "The two models of a seed on the same test examples: counts are means over seeds", best=frozenset())
 
 
 def comparison(over_seeds: pd.Series, over_examples: pd.DataFrame, one: str, other: str, *, metric: str) -> str:
     """Returns what `reviews.variants` found, in words: each test with the question that it answers."""
     row = dict(over_seeds)
     lines = [f"Would {other} differ from {one} again with other seeds, on this test set? (paired t over seeds)"]
-    change = _interval(row["change"], row["low"], row["high"], digits(metric)).text
+    change = _interval(row, digits(metric)).text
     lines.append(f"  n = {row['n']}, change in {title(metric)} {change}, p {_p(row['p']).text or NOTHING}: {verdict(row)}")
     if row["n"] < 2:
         lines.append("  With one seed nothing can be concluded: another may turn the difference around.")
@@ -196,7 +233,7 @@ def plain(frame: pd.DataFrame) -> str:
 def title(metric: str) -> str:
     """Returns a metric's name as a reader wants it."""
     if metric.startswith("steps_to/"):
-        return f"steps to {metric.rsplit('_', 1)[1]} validation accuracy"
+        return f"steps to {metric.rsplit('_', 1)[1]} validation accuracy (median)"
     return NAMES.get(metric, metric)
 
 
@@ -208,7 +245,7 @@ def digits(metric: str) -> int:
 def verdict(row: Any) -> str:
     """Returns a verdict with the number of seeds that would tell, where these do not."""
     more = row["further_seeds"]
-    return f"{row['verdict']}; {more:.0f} more seed{'s' * (more != 1)} would" if not math.isnan(more) else str(row["verdict"])
+    return f"{row['verdict']}; about {more:.0f} more seed{'s' * (more != 1)} would" if not math.isnan(more) else str(row["verdict"])
 
 
 def _table(columns: dict[str, list[Cell]], caption: str, *, best: frozenset[tuple[int, int]]) -> Table:
@@ -225,16 +262,22 @@ def _records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
 
 def _best(summary: pd.DataFrame, column: int, metric: str) -> frozenset[tuple[int, int]]:
     """Returns where the best mean stands; no mean of survivors is the best."""
-    whole = summary["mean"].where((summary["n"] == summary["pairs"]) & summary["mean"].notna())
-    if len(summary) < 2 or whole.isna().all():
+    values = summary["steps_to"] if metric.startswith("steps_to/") else summary["mean"]
+    signed = better(metric) * values.where((summary["unfinished"] + summary["missing"] == 0) & np.isfinite(values))
+    if len(summary) < 2 or signed.isna().all() or not better(metric):
         return frozenset()
-    best = (whole * better(metric)).max()
-    return frozenset((int(row), column) for row in whole.index[whole * better(metric) == best])
+    return frozenset((int(row), column) for row in signed.index[signed == signed.max()])
 
 
 def _means(summary: pd.DataFrame, metric: str, suffix: str) -> dict[str, list[Cell]]:
     name = f"mean {metric}"
     return {title(metric) + suffix: [_number(value, digits(metric)) for value in summary[name]]} if name in summary else {}
+
+
+def _differs(summary: pd.DataFrame, metric: str) -> bool:
+    """Whether a cost says something: it differs by 2 % between variants, or there is only one."""
+    values = summary.get(f"mean {metric}", pd.Series(dtype=float)).dropna()
+    return len(summary) == 1 or bool(len(values) and values.max() > 1.02 * values.min())
 
 
 def _setting(value: Any) -> Cell:
@@ -247,11 +290,8 @@ def _number(value: float, decimals: int) -> Cell:
     return Cell(NOTHING) if math.isnan(value) else Cell(f"{value:,.{decimals}f}", float(value))
 
 
-def _change(row: dict[Any, Any], decimals: int) -> Cell:
-    return Cell("") if row["is_reference"] else _interval(row["change"], row["low"], row["high"], decimals)
-
-
-def _interval(change: float, low: float, high: float, decimals: int) -> Cell:
+def _interval(row: Mapping[Any, Any], decimals: int) -> Cell:
+    change, low, high = row["change"], row["low"], row["high"]
     if math.isnan(change):
         return Cell(NOTHING)
     text = f"{change:+.{decimals}f}"
@@ -268,10 +308,11 @@ def _ratio(row: dict[Any, Any]) -> Cell:
 
 
 def _steps(row: dict[Any, Any]) -> Cell:
-    never = f"{row['steps_to_never']:.0f} never" if row["steps_to_never"] else ""
+    """The median over seeds, a target that was never reached being later than any."""
+    never = f" ({row['steps_to_never']:.0f} never)" if row["steps_to_never"] else ""
     if math.isnan(row["steps_to"]):
-        return Cell("never" if never else NOTHING, math.inf)
-    return Cell(f"{row['steps_to']:,.0f}" + (f" ({never})" if never else ""), row["steps_to"])
+        return Cell(NOTHING)
+    return Cell(("not in half of the seeds" if math.isinf(row["steps_to"]) else f"{row['steps_to']:,.0f}") + never, row["steps_to"])
 
 
 def _p(value: float) -> Cell:

@@ -102,7 +102,7 @@ class Plan(Section):
     metric: Literal["test/accuracy", "test/loss", "val/accuracy", "steps_to", "time/batch_ms_median", "time/epoch_s"] = Field(
         "test/accuracy", description="what variants are compared by (path chooses by val/accuracy whatever this is)"
     )
-    margin: float = Field(0.01, gt=0, description="difference in the metric that is too small to matter")
+    margin: float | None = Field(None, gt=0, description="difference in the metric that is too small to matter; null = 0.01 for accuracies")
     threshold: float = Field(0.8, gt=0, lt=1, description="validation accuracy that steps_to/val_accuracy_… waits for")
     resolution: int = Field(4, ge=3, le=15, description="of design=fractional: 3, 4 or 5 (higher separates more, and costs more)")
     sample: int = Field(20, ge=2, le=100_000, description="variants of design=random")

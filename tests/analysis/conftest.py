@@ -25,7 +25,11 @@ def accuracy(values, seed):
 
 def usual(values, seed):
     found = accuracy(values, seed)
-    time = 50.0 * (0.8 if values.get("masking") is False else 1.0) * (1 + 0.01 * (seed % 4))
+    time = (
+        50.0
+        * (0.8 if values.get("masking") is False else 1.0)
+        * (1 + 0.01 * (seed % 4) + 0.002 * (values.get("masking") is False) * (seed % 3))
+    )
     return {"test/accuracy": found, "time/batch_ms_median": time, "validation": [found - 0.1, found, found - 0.01]}
 
 

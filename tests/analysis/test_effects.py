@@ -73,8 +73,14 @@ def test_verdicts_say_what_the_numbers_do():
 
 
 def test_times_are_a_ratio_of_geometric_means():
-    found = paired(frame(reference=BASE, a=HELPS)).loc["a"]
-    assert (found["time_ratio"], found["time_low"], found["time_high"]) == pytest.approx((1.1, 1.1, 1.1))
+    rows = frame(reference=BASE, a=HELPS)
+    rows["time/batch_ms_median"] *= 1 + 0.02 * RNG.random(16)
+    found = paired(rows).loc["a"]
+    times = rows.pivot(index="seed", columns="label", values="time/batch_ms_median")
+    interval = stats.ttest_1samp(np.log(times["a"] / times["reference"]), 0).confidence_interval(0.95)
+
+    assert found["time_ratio"] == pytest.approx(stats.gmean(times["a"]) / stats.gmean(times["reference"]))
+    assert (found["time_low"], found["time_high"]) == pytest.approx((np.exp(interval.low), np.exp(interval.high)))
 
 
 def test_an_unfinished_seed_takes_the_verdict_away():
@@ -140,7 +146,7 @@ def test_a_variant_that_is_the_same_trial_is_no_comparison():
 
 def test_seeds_that_never_reach_the_target_are_censored_not_missing():
     rows = frame(reference=[100.0] * 8, a=[math.nan] * 8, b=[50.0] * 7 + [math.nan]).rename(columns={"test/accuracy": "steps_to/x"})
-    found = paired(rows, metric="steps_to/x")
+    found = paired(rows.assign(last_step=200), metric="steps_to/x")
 
     assert (found.loc["a", "never"], found.loc["a", "verdict"]) == (8, "hurts")
     assert math.isnan(found.loc["a", "change"])
@@ -197,10 +203,14 @@ def test_single_differences_are_those_of_the_pairs_that_finished():
 def test_a_path_keeps_of_each_round_the_flip_that_validated_best():
     values = {"reference": (0, 0, 0), "a": (1, 0, 0), "b": (0, 1, 0), "c": (0, 0, 1), "ab": (1, 1, 0), "bc": (0, 1, 1), "abc": (1, 1, 1)}
     score = {"reference": 0.5, "a": 0.6, "b": 0.7, "c": 0.65, "ab": 0.7, "bc": 0.9, "abc": 0.8}
-    rows = pd.DataFrame([{"label": name, "x": x, "y": y, "z": z, "val/accuracy": score[name]} for name, (x, y, z) in values.items()])
+    rows = pd.DataFrame(
+        [{"label": name, "x": x, "y": y, "z": z, "val/accuracy": score[name], "status": "FINISHED"} for name, (x, y, z) in values.items()]
+    )
 
     assert effects.chain(rows, "path", ["x", "y", "z"]) == ["reference", "b", "bc", "abc"]
     assert effects.chain(rows[rows["label"] != "abc"], "path", ["x", "y", "z"]) == ["reference", "b", "bc"]
+    rows.loc[rows["label"] == "b", "status"] = "FAILED"  # as the sweep, which does not choose a flip that lacks a seed
+    assert effects.chain(rows, "path", ["x", "y", "z"]) == ["reference", "c", "bc", "abc"]
 
 
 def test_equal_weights_in_different_trials_changed_nothing():
@@ -208,3 +218,61 @@ def test_equal_weights_in_different_trials_changed_nothing():
     rows.loc[rows.index[-1], "weights"] = "other"
 
     assert effects.changed_nothing(rows, effects.paired(rows, metric="test/accuracy", margin=None)) == ["a"]
+
+
+def test_a_target_that_the_other_reached_after_we_stopped_looking_says_nothing():
+    rows = frame(reference=[100.0] * 8, a=[math.nan] * 8).rename(columns={"test/accuracy": "steps_to/x"})
+    rows["last_step"] = [200] * 8 + [90] * 8
+    found = paired(rows, metric="steps_to/x").loc["a"]
+
+    assert (found["n"], found["never"], found["verdict"]) == (0, 8, "cannot tell")
+
+
+def test_a_metric_that_trials_lack_is_missing_and_not_endless():
+    found = paired(frame(reference=BASE, a=[math.nan, *HELPS[1:]])).loc["a"]
+    assert found["verdict"] == "no verdict: 1 of 8 seeds have no value"
+
+
+def test_a_difference_without_spread_has_the_p_of_its_signs_and_no_interval():
+    found = effects.interval(np.array([-40.0, -40.0]))
+
+    assert (found.mean, found.p) == (-40.0, 0.5) and math.isnan(found.low)
+    assert effects.interval(np.full(8, 0.25)).p == 2 / 2**8
+
+
+def test_troubles_of_the_reference_are_not_blamed_on_the_variant():
+    rows = frame(reference=BASE, a=HELPS).assign(health="ok")
+    rows.loc[2, ["status", "test/accuracy", "health"]] = ["FAILED", math.nan, "diverged"]
+
+    assert paired(rows).loc["a", "verdict"] == "no verdict: 1 of 8 seeds of the reference diverged"
+
+
+def test_two_names_of_the_same_trials_are_one_comparison():
+    rows = frame(reference=BASE, a=HELPS, b=NOISE, twin=HELPS)
+    rows.loc[rows["label"] == "twin", "identity"] = rows.loc[rows["label"] == "a", "identity"].to_numpy()
+    found, alone = paired(rows), paired(frame(reference=BASE, a=HELPS, b=NOISE))
+
+    assert found.loc["twin", "verdict"] == "the same trials as a"
+    assert found.loc["a", "p_holm"] == alone.loc["a", "p_holm"] and found.loc["a", "comparisons"] == 2
+
+
+@pytest.mark.parametrize("metric", ["data/traces", "gradient"])
+def test_where_nobody_can_say_what_is_better_the_verdict_is_higher_or_lower(metric):
+    rows = frame(reference=BASE, a=HELPS, b=BASE - (HELPS - BASE)).rename(columns={"test/accuracy": metric})
+    assert paired(rows, metric=metric)["verdict"].tolist() == ["reference", "higher", "lower"]
+
+
+def test_the_further_seeds_that_are_named_would_tell_in_80_of_100_studies():
+    differences = np.array([0.012, -0.004, 0.009, 0.002, -0.006, 0.011])
+    found = paired(frame(reference=BASE[:6], a=BASE[:6] + differences), margin=None).loc["a"]
+    total = int(6 + found["further_seeds"])
+    rng = np.random.default_rng(0)
+    told = [effects.interval(rng.normal(found["change"], found["spread"], total)).p < 0.05 for _ in range(2_000)]
+
+    assert np.mean(told) == pytest.approx(0.8, abs=0.04)
+
+
+def test_equivalence_is_claimed_in_no_more_than_5_of_100_studies_at_the_margin():
+    rng = np.random.default_rng(1)
+    claimed = [effects.is_equivalent(effects.interval(rng.normal(0.01, 0.004, 8)), 0.01) for _ in range(4_000)]
+    assert np.mean(claimed) <= 0.055

@@ -39,7 +39,7 @@ def test_effects_are_differences_of_marginal_means():
     assert found.loc["cell=simple_rnn × masking=false", "change"] == pytest.approx(both, abs=1e-12)
 
 
-@pytest.mark.parametrize("missing", [[], [3, 10]])
+@pytest.mark.parametrize("missing", [[], [3, 10]])  # not run: other than failed
 def test_intervals_p_and_shares_are_those_of_statsmodels_formulas(missing):
     rows = grid().drop(index=missing)
     found = fit(rows)
@@ -68,7 +68,7 @@ def test_a_published_factorial_comes_out_as_published():
             "temperature": t,
             "concentration": c,
             "catalyst": k,
-            "seed": 0,
+            "seed": turn,
             "status": "FINISHED",
             "identity": f"{t}{c}{k}{turn}",
             "test/accuracy": y,
@@ -94,34 +94,73 @@ def test_an_interaction_is_told_from_parallel_lines():
     assert crossed.loc["cell=gru × masking=false", "verdict"] == "they interact"
 
 
-def test_what_a_fraction_cannot_tell_apart_has_no_numbers():
+def test_effects_that_a_fraction_mixes_are_named_and_get_no_verdict():
     levels = {key: [0, 1] for key in "abcd"}
-    rows = grid(levels)
+    rows = grid(levels, value=lambda row, rng: 0.8 + 0.1 * row["c"] * row["d"] + rng.normal(0, 0.001))
     half = rows[(rows["a"] + rows["b"] + rows["c"] + rows["d"]) % 2 == 0]
     found = fit(half, levels)
 
-    assert found.loc[["a=1", "b=1", "c=1", "d=1"], "change"].notna().all()
-    assert found.loc["a=1 × b=1", "verdict"] != "aliased" and found.loc["c=1 × d=1", "verdict"] == "aliased"
-    assert math.isnan(found.loc["c=1 × d=1", "change"])
+    assert (found.loc[["a=1", "b=1", "c=1", "d=1"], "aliased"] == "").all()  # resolution IV: main effects are clear of pairs
+    assert found.loc["a=1 × b=1", "verdict"] == "aliased with c:d"  # which is where the effect comes from
+    assert found.loc["c=1 × d=1", "verdict"] == "aliased with a:b" and math.isnan(found.loc["c=1 × d=1", "change"])
+
+
+def test_a_main_effect_that_an_empty_cell_mixes_with_an_interaction_gets_no_verdict():
+    levels = {"bucketing": [False, True], "padding": ["dataset", "batch"]}
+    rows = grid(levels, value=lambda row, rng: 0.8 + 0.1 * (row["bucketing"] and row["padding"] == "batch") + rng.normal(0, 0.001))
+    found = fit(rows[~(rows["bucketing"] & (rows["padding"] == "dataset"))], levels)
+
+    assert found["verdict"].tolist() == [
+        "aliased with bucketing:padding",
+        "aliased with bucketing:padding",
+        "aliased with bucketing, padding",
+    ]
+
+
+def test_a_trial_that_serves_two_cells_counts_in_both_means_and_once_in_the_error():
+    levels = {"bucketing": [False, True], "padding": ["dataset", "batch"]}
+    rows = grid(levels, seeds=4, value=lambda row, rng: 0.8 + 0.1 * (row["bucketing"] and row["padding"] == "batch") + rng.normal(0, 0.01))
+    one, other = (rows["padding"] == "dataset") & ~rows["bucketing"], (rows["padding"] == "dataset") & rows["bucketing"]
+    for column in ("identity", "test/accuracy"):
+        rows.loc[other, column] = rows.loc[one, column].to_numpy()
+    found = fit(rows, levels)
+    mean = rows.groupby("bucketing")["test/accuracy"].mean()
+
+    assert found.loc["bucketing=true", "change"] == pytest.approx(mean[True] - mean[False])
+    assert found.loc["bucketing=true × padding=batch", "aliased"] == "" and (found["n"] == 12).all()
+    # by hand: three means a seed, error after seed and cell from 12 trials with 4 + 2 coefficients
+    cells = rows.drop_duplicates("identity").pivot(index="seed", columns=["padding", "bucketing"], values="test/accuracy")
+    residuals = cells - cells.mean() - cells.mean(axis=1).to_numpy()[:, None] + cells.to_numpy().mean()
+    variance = (residuals.to_numpy() ** 2).sum() / 6
+    assert found.loc["bucketing=true", "error"] == pytest.approx(np.sqrt(2 * variance / 4) / 2, rel=0.1)
+
+
+def test_missing_trials_take_all_verdicts_away():
+    rows = grid()
+    rows.loc[3, "status"] = "FAILED"
+    assert set(fit(rows)["verdict"]) == {"no verdict: 1 of 18 trials are missing"}
+
+
+def test_a_level_that_is_null_is_a_level():
+    levels = {"max_length": [200, 100, None], "masking": [True, False]}
+    rows = grid(levels)
+    values = [value for _ in range(3) for value, _ in itertools.product(*levels.values())]
+    rows["max_length"] = pd.Series(values, dtype=object)  # as a study's rows have it: pandas would make nan of None
+
+    assert fit(rows, levels).loc["max_length=null", "change"] == pytest.approx(
+        rows.loc[rows["max_length"].isna(), "test/accuracy"].mean() - rows.loc[rows["max_length"] == 200, "test/accuracy"].mean()
+    )
 
 
 @pytest.mark.parametrize(
     ("rows", "levels", "message"),
     [
         (grid(), {"cell": LEVELS["cell"], "masking": [True]}, "fewer than two toggles vary"),
-        (grid(seeds=1), LEVELS, "6 trials for 6 coefficients leave nothing to tell the error; add seeds"),
+        (grid(seeds=1), LEVELS, "one seed tells nothing of chance; add seeds"),
         (grid(value=lambda row, rng: math.nan if row["seed"] else 0.8), LEVELS, "12 of 18 trials have no test/accuracy"),
-        (grid()[lambda rows: rows["masking"] | (rows["cell"] == "nothing")], LEVELS, "do not tell the main effects apart"),
+        (grid(seeds=2)[lambda rows: rows["masking"] == (rows["seed"] == 0)], LEVELS, "6 trials for [0-9]+ coefficients leave nothing"),
     ],
 )
 def test_what_the_trials_do_not_allow_is_said(rows, levels, message):
     with pytest.raises(factorial.NotEnough, match=message):
         factorial.fit(rows, levels, metric="test/accuracy", margin=None)
-
-
-def test_a_normalised_cell_is_one_observation_not_two():
-    rows = grid()
-    twin = rows[rows["cell"] == "gru"].assign(cell="lstm2")
-    again = pd.concat([rows, twin])
-
-    assert fit(again).loc["cell=gru", "n"] == len(rows)

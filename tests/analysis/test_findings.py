@@ -37,8 +37,10 @@ def test_effect_interval_p_and_holm_equal_a_separate_computation(uri):
 def test_costs_are_means_over_the_finished_seeds_and_times_geometric_ones(uri):
     found = find("whole", uri).summary.set_index("label").loc["masking=false cell=lstm"]
 
-    assert found["mean time/batch_ms_median"] == pytest.approx(stats.gmean([40 * (1 + 0.01 * (seed % 4)) for seed in SEEDS]))
-    assert found["time_ratio"] == pytest.approx(0.8)
+    assert found["mean time/batch_ms_median"] == pytest.approx(
+        stats.gmean([40 * (1 + 0.01 * (seed % 4) + 0.002 * (seed % 3)) for seed in SEEDS])
+    )
+    assert found["time_ratio"] == pytest.approx(0.8, abs=0.002) and found["time_low"] < found["time_ratio"] < found["time_high"]
     assert found["mean model/parameters"] == 1_000
 
 
@@ -50,7 +52,7 @@ def test_a_grid_has_main_effects_and_an_interaction(uri):
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("one_seed", "leave nothing to tell the error"), ("slow_learners", "have no steps_to"), ("left_out", None)]
+    ("name", "why"), [("one_seed", "one seed tells nothing of chance"), ("slow_learners", "have no steps_to"), ("left_out", None)]
 )
 def test_where_main_effects_cannot_be_had_it_is_said(name, why, uri):
     found = find(name, uri)

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.__main__ import app
+from benchmarks import generated
 from src.paths import REPOSITORY
 
 
@@ -34,7 +35,7 @@ def test_a_table_is_printed_in_the_format_that_was_asked_for(place, tmp_path):
     csv = invoke("table", "s", "--format", "csv", "--factorial", "--out", tmp_path).output
 
     assert "Intervals are over seeds, for this test set; margin 0.01." in markdown
-    assert latex.startswith("% \\usepackage{booktabs,amssymb}\n\\begin{table}")
+    assert latex.startswith("% \\usepackage{booktabs,amssymb,graphicx}\n\\begin{table}")
     assert csv.startswith("term,kind,effect,change")
     assert pd.read_csv(tmp_path / "table.csv")["change"].iloc[1] == pytest.approx(0.05, abs=0.01)
 
@@ -77,6 +78,7 @@ def test_studies_are_listed(place):
         (["figure", "s", "waterfall"], "s has nothing to show as waterfall"),
         (["compare", "s", "masking=true cell=lstm", "cell=gru"], "no variant 'cell=gru' in s; there are masking=true cell=lstm,"),
         (["compare", "s", "masking=true cell=lstm", "masking=true cell=lstm"], "cannot be compared with itself"),
+        (["compare", "s", "masking=true cell=lstm", "masking=true cell=gru", "--metric", "foo"], "no trial of s has the metric 'foo'"),
         (["table", "s", "--uri", "foo"], "--uri: 'foo' is no MLflow store"),
         (["table", "s", "--out", "/dev/null/x"], "Not a directory: /dev/null/x"),
     ],
@@ -100,3 +102,51 @@ def test_the_analysis_never_imports_tensorflow():
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
 
     assert done.stdout == "False False\n"
+
+
+def test_trials_without_their_files_have_a_report_all_the_same(home, empty):
+    shutil.copy(empty, home / "mlflow.db")
+    levels = {"data": ["movie_reviews", "table"], "cell": ["lstm", "gru"]}
+    generated.study(home / "mlflow.db", "bare", levels, lambda values, seed: {"test/accuracy": 0.8 + 0.01 * seed}, seeds=[0, 1, 2])
+    done = invoke("report", "bare")
+
+    assert done.exit_code == 0, done.output
+    assert "d" * 16 in (home / "reports" / "bare" / "report.html").read_text(encoding="utf-8")  # the data's hash, not the toggle's values
+
+
+def test_broken_files_of_a_trial_cost_its_picture_and_not_the_report(place):
+    for name in ("steps.parquet", "test_probabilities.parquet"):
+        for path in place.glob(f"mlartifacts/s/*/artifacts/{name}"):
+            path.write_bytes(b"PAR1 and then nothing")
+    done = invoke("report", "s", "--no-attach")
+
+    assert done.exit_code == 0, done.output
+    assert (
+        "no pair of trials has kept its test probabilities"
+        in invoke("compare", "s", "masking=true cell=lstm", "masking=true cell=gru").output
+    )
+
+
+def test_only_what_was_written_is_attached(place):
+    (place / "private.txt").write_text("mine")
+    done = invoke("report", "s", "--out", place)
+
+    assert done.exit_code == 0, done.output
+    attached = {path.name for path in place.glob("mlartifacts/s/*/artifacts/report/**/*") if path.is_file()}
+    assert "report.html" in attached and "forest.png" in attached and "private.txt" not in attached
+
+
+@pytest.mark.parametrize("trouble", ["RUNNING", "FAILED", "KILLED"])
+def test_a_study_of_which_something_is_open_has_a_report_that_says_so(home, empty, trouble):
+    shutil.copy(empty, home / "mlflow.db")
+
+    def outcome(values, seed):
+        return {"test/accuracy": 0.8, **({"status": trouble} if seed == 1 and values["cell"] == "gru" else {})}
+
+    generated.study(home / "mlflow.db", "open", {"cell": ["lstm", "gru"]}, outcome, seeds=[0, 1, 2], steps=3)
+    done = invoke("report", "open", "--no-attach")
+    text = (home / "reports" / "open" / "report.html").read_text(encoding="utf-8")
+
+    assert done.exit_code == 0, done.output
+    assert ("Still running" in text) == (trouble == "RUNNING") and "nan" not in text.replace("nano", "")
+    assert "no verdict: 1 of 3 seeds did not finish" in text

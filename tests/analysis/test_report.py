@@ -10,12 +10,12 @@ import subprocess
 import pytest
 from typer.testing import CliRunner
 
-from analysis import findings, load, report, store
+from analysis import figures, findings, load, report, store
 from analysis.__main__ import app
 from benchmarks import generated
 from tests.test_browser import CHROMIUM
 
-NASTY = "<script>alert('x')</script> & \"y\" {{ 7 * 7 }} -->"
+NASTY = "$a$\\frac$b <script>alert('x')</script> & \"y\" {{ 7 * 7 }} -->"
 
 
 def find(name, uri):
@@ -51,7 +51,10 @@ def test_what_users_wrote_is_shown_and_never_run(own):
     levels = {"data.path": [NASTY, "b"], "cell": ["lstm", "gru"]}
     generated.study(own, "s", levels, lambda values, seed: {"test/accuracy": 0.5 + 0.01 * seed}, question=NASTY, claim=NASTY, steps=3)
     found = find("s", f"sqlite:///{own}")
-    text = report.page(found, [])
+    drawn = [(one, own.parent / f"{one.name}.svg") for one in figures.draw(found)]
+    for one, where in drawn:
+        one.figure.savefig(where)
+    text = report.page(found, drawn)
 
     assert "<script>alert" not in text and "&lt;script&gt;alert" in text and "{{ 7 * 7 }}" in text
 

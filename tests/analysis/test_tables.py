@@ -28,8 +28,8 @@ def test_a_grid_has_one_row_a_variant_with_check_marks_and_the_reference_first(u
     assert column(table, "masking") == ["✓", "✓", "✗", "✗"] and column(table, "cell") == ["lstm", "gru", "lstm", "gru"]
     assert column(table, "verdict") == ["reference", "helps", "hurts", "no difference"]
     assert column(table, "change [95 %]")[0] == "" and column(table, "change [95 %]")[2].startswith("-0.020 [-0.02")
-    assert column(table, "ms per batch") == ["50.7", "50.7", "40.6", "40.6"]
-    assert column(table, "time ratio") == ["1", "1.00 [1.00, 1.00]", "0.80 [0.80, 0.80]", "0.80 [0.80, 0.80]"]
+    assert column(table, "ms per batch") == ["50.7", "50.7", "40.7", "40.7"]
+    assert column(table, "ratio of ms per batch") == ["1", "1.00", "0.80 [0.80, 0.80]", "0.80 [0.80, 0.80]"]
 
 
 def test_only_the_best_mean_is_bold(uri):
@@ -50,11 +50,10 @@ def test_a_mean_of_survivors_is_never_the_best(uri):
 
 def test_seeds_that_never_reach_the_target_are_counted(uri):
     table = tables.ablation(find("slow_learners", uri))
-    assert column(table, "steps to 0.80 validation accuracy") == ["80.0", "80.0", "–", "–"]
-    assert (
-        column(tables.ablation(find("slow_learners", uri, metric="test/accuracy")), "steps to 0.80 validation accuracy")[2:]
-        == ["never"] * 2
-    )
+    never = "not in half of the seeds (8 never)"
+    assert column(table, "steps to 0.80 validation accuracy (median)") == ["80", "80", never, never]
+    again = tables.ablation(find("slow_learners", uri, metric="test/accuracy"))
+    assert column(again, "steps to 0.80 validation accuracy (median)")[2:] == [never] * 2
 
 
 def test_designs_that_change_one_thing_name_it(uri):
@@ -65,13 +64,14 @@ def test_designs_that_change_one_thing_name_it(uri):
 def test_effects_have_their_share_of_variance(uri):
     table = tables.factorial(find("whole", uri))
     assert column(table, "effect") == ["masking=false", "cell=gru", "masking=false × cell=gru"]
-    assert sum(float(text.rstrip("%")) for text in column(table, "share of variance")) <= 100
+    shares = [float(text.rstrip("%")) for text in column(table, "share of variance")]
+    assert 95 < sum(shares) <= 100.1  # the fixture has almost no noise
 
 
 def test_a_missing_number_is_a_dash_and_a_seed_more_is_one_seed():
     assert tables._number(float("nan"), 3).text == "–"
-    assert tables.verdict({"verdict": "cannot tell", "further_seeds": 1.0}) == "cannot tell; 1 more seed would"
-    assert tables.verdict({"verdict": "cannot tell", "further_seeds": 15.0}) == "cannot tell; 15 more seeds would"
+    assert tables.verdict({"verdict": "cannot tell", "further_seeds": 1.0}) == "cannot tell; about 1 more seed would"
+    assert tables.verdict({"verdict": "cannot tell", "further_seeds": 15.0}) == "cannot tell; about 15 more seeds would"
 
 
 ODD = Table(
@@ -80,6 +80,12 @@ ODD = Table(
     frozenset({(0, 1)}),
     "Study a_b: 100 % of $ & #",
 )
+
+
+def test_html_is_escaped_and_sortable():
+    text = Table(["<b>"], [[Cell("<script>", 1.5)], [Cell("&")]], frozenset({(1, 0)}), "c & d").html()
+
+    assert "<script>" not in text and "&lt;script&gt;" in text and 'data-value="1.5"' in text and "<b>&amp;</b>" in text
 
 
 def test_a_bar_in_a_cell_does_not_break_markdown():
@@ -95,7 +101,9 @@ def test_latex_compiles_in_a_document(tmp_path, uri):
         tables.factorial(found).latex("effects"),
         tables.effects(found).latex("all"),
     ]
-    document = "\\documentclass{article}\n\\usepackage{booktabs,amssymb}\n\\begin{document}\n" + "\n".join(parts) + "\\end{document}\n"
+    document = (
+        "\\documentclass{article}\n\\usepackage{booktabs,amssymb,graphicx}\n\\begin{document}\n" + "\n".join(parts) + "\\end{document}\n"
+    )
     (tmp_path / "paper.tex").write_text(document, encoding="utf-8")
     done = subprocess.run(
         [PDFLATEX, "-halt-on-error", "-no-shell-escape", "paper.tex"],
