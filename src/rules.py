@@ -15,6 +15,11 @@ import psutil
 from src.settings import Settings, as_typed, edited
 
 MAX_UNITS = 65_536
+OWN_LOOPS = ("graph_loop", "packed_loop", "eager_loop")
+NOT_COMPILED = {
+    "eager_loop": "compiles nothing",
+    "packed_loop": "has a batch that shrinks over time, and XLA wants one shape",
+}
 GATES = {"simple_rnn": 1, "gru": 3, "lstm": 4}
 
 
@@ -39,6 +44,20 @@ INERT = (
     ),
     Inert("truncation", "pre", lambda s: s.max_length is None, "without max_length nothing is cut"),
     Inert("embedding_dim", 64, lambda s: s.encoding == "onehot", "a one-hot vector has no embedding"),
+    Inert(
+        "implementation",
+        "graph_loop",
+        lambda s: s.implementation == "packed_loop" and not s.masking,
+        "without a mask every step is computed, and none can be left out",
+    ),
+    Inert("forget_bias", None, lambda s: s.cell != "lstm", "only an LSTM has a forget gate"),
+    Inert("forget_bias", None, lambda s: s.cell == "lstm" and s.forget_bias == 1, "one is the default"),
+    Inert(
+        "bptt_steps",
+        None,
+        lambda s: s.bptt_steps is not None and s.max_length is not None and s.bptt_steps >= s.max_length,
+        "no sequence is longer, and nothing is cut",
+    ),
     Inert(
         "readout", "mean_state", lambda s: s.readout == "mean_logit", "the head is linear: the mean logit is the logit of the mean state"
     ),
@@ -96,6 +115,12 @@ def refusals(settings: Settings, *, longest: int | None = None, classes: int = 2
     reasons = []
     if settings.data.name in ("aclimdb", "table") and not settings.data.path:
         reasons.append(f"data={settings.data.name} needs to know where the data are; add data.path=FILE_OR_FOLDER")
+    if settings.bptt_steps and settings.implementation not in OWN_LOOPS:
+        why = "runs the whole loop itself, and bptt_steps cannot cut it"
+        reasons.append(f"implementation={settings.implementation} {why}; set implementation=graph_loop")
+    if settings.jit_compile and settings.implementation in NOT_COMPILED:
+        why = NOT_COMPILED[settings.implementation]
+        reasons.append(f"jit_compile=true: implementation={settings.implementation} {why}; set implementation=graph_loop")
     if settings.tracking.name == "offline" and settings.tracking.uri:
         reasons.append("tracking=offline writes to no store, but tracking.uri is set; drop one of the two")
     steps = longest or (None if settings.data.name == "table" else settings.max_length)

@@ -145,7 +145,13 @@ class Settings(Section):
     )
     head: Literal["sigmoid", "softmax"] = Field("sigmoid", description="one output unit, or one a class")
     initial_state: Literal["zeros", "learned"] = Field("zeros", description="the state before the first step")
-    implementation: Literal["keras"] = Field("keras", description="who runs the loop over time")
+    implementation: Literal["keras", "cell_loop", "graph_loop", "packed_loop", "eager_loop"] = Field(
+        "keras", description="who runs the loop over time: Keras' layer, Keras around our cell, or a loop of ours"
+    )
+    forget_bias: float | None = Field(None, ge=-100, le=100, description="bias of an LSTM's forget gate before training; null = 1")
+    bptt_steps: Count | None = Field(
+        None, description="cut the gradient at every n-th step (truncated back-propagation through time); null = never"
+    )
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="Keras optimizer")
     learning_rate: float = Field(1e-3, gt=0, le=1_000, description="step size")
     batch_size: Width = Field(64, description="sequences in a batch, B")

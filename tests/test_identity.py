@@ -35,8 +35,11 @@ CHANGES = {
     "evaluate_every": 7,
     "max_steps": 7,
     "parameters": 7,
+    "implementation": "graph_loop",
+    "forget_bias": 0.0,
+    "bptt_steps": 7,
 }
-ONE_VALUE = {"task", "implementation"}  # nothing to change them to yet
+ONE_VALUE = {"task"}  # nothing to change them to yet
 
 
 @pytest.mark.parametrize("key", CHANGES)

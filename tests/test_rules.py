@@ -17,6 +17,10 @@ from src.settings import Settings, Table, edited
         ({"max_length": None, "truncation": "remove"}, "truncation", "pre"),
         ({"encoding": "onehot", "embedding_dim": 8}, "embedding_dim", 64),
         ({"readout": "mean_logit"}, "readout", "mean_state"),
+        ({"implementation": "packed_loop", "masking": False}, "implementation", "graph_loop"),
+        ({"forget_bias": 0.0, "cell": "gru"}, "forget_bias", None),
+        ({"forget_bias": 1.0}, "forget_bias", None),
+        ({"implementation": "graph_loop", "bptt_steps": 200}, "bptt_steps", None),
     ],
 )
 def test_a_toggle_without_effect_is_normalised_and_says_why(changes, key, used):
@@ -73,6 +77,16 @@ def test_required_memory_grows_with_what_is_kept():
     [
         ({"data": {"name": "table"}}, "data=table needs to know where the data are; add data.path="),
         ({"data": {"name": "aclimdb"}}, "data=aclimdb needs to know"),
+        (
+            {"bptt_steps": 10},
+            "implementation=keras runs the whole loop itself, and bptt_steps cannot cut it; set implementation=graph_loop",
+        ),
+        ({"implementation": "cell_loop", "bptt_steps": 10}, "implementation=cell_loop runs the whole loop itself"),
+        (
+            {"implementation": "eager_loop", "jit_compile": True},
+            "implementation=eager_loop compiles nothing; set implementation=graph_loop",
+        ),
+        ({"implementation": "packed_loop", "jit_compile": True}, "has a batch that shrinks over time"),
         ({"tracking": {"name": "offline", "uri": "x"}}, "tracking=offline writes to no store"),
     ],
 )

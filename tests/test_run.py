@@ -360,3 +360,20 @@ def test_tracking_can_take_every_nth_step(home, tiny, capsys):
     client, (one,) = trials()
     steps = [metric.step for metric in client.get_metric_history(one.info.run_id, "time/batch_ms")]
     assert steps == [4, 8, 12, 16, 20, 24]
+
+
+def test_whoever_runs_the_loop_trains_to_the_same_result_and_leaves_the_same_record(home, tiny, capsys):
+    loops = ["keras", "cell_loop", "graph_loop", "packed_loop", "eager_loop"]
+    assert run.main(["-m", *tiny, "bidirectional=true", f"implementation={','.join(loops)}"]) == 0
+
+    _, runs = trials()
+    found = {one.data.params["implementation"]: one.data for one in runs}
+    assert set(found) == set(loops)
+    keras = found["keras"]
+    for name in loops[1:]:
+        assert set(found[name].metrics) - {"time/trace_s"} == set(keras.metrics) - {"time/trace_s"}
+        assert found[name].metrics["test/loss"] == pytest.approx(keras.metrics["test/loss"], abs=1e-4)
+        assert found[name].metrics["val/accuracy"] == pytest.approx(keras.metrics["val/accuracy"], abs=0.02)
+        assert found[name].metrics["model/parameters"] == keras.metrics["model/parameters"]
+    assert found["eager_loop"].metrics["data/traces"] == 0 and keras.metrics["data/traces"] <= 2
+    assert found["eager_loop"].tags["ablation.kernel"] == "python" and found["graph_loop"].tags["ablation.kernel"] == "while_loop"

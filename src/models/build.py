@@ -7,7 +7,10 @@ from typing import Any
 
 import keras
 
+from src.models.cells import CELLS as OUR_CELLS
+from src.models.cells import ForgetBias
 from src.models.initial_state import LearnedState
+from src.models.loops import LOOPS, Recurrent
 from src.models.onehot import OneHot
 from src.models.readout import PoolSteps
 from src.settings import Settings
@@ -36,9 +39,11 @@ def classifier(settings: Settings, *, classes: int) -> keras.Model:
 
 
 def kernel(settings: Settings, *, gpus: int) -> str:
-    """Returns what runs the recurrence, the tag `ablation.kernel`: `xla`, `cudnn` or `while_loop`."""
+    """Returns what runs the recurrence, the tag `ablation.kernel`: `xla`, `cudnn`, `while_loop` or `python`."""
     if settings.jit_compile:
         return "xla"
+    if settings.implementation != "keras":
+        return "python" if settings.implementation == "eager_loop" else "while_loop"
     return "cudnn" if gpus and _use_cudnn(settings) == "auto" else "while_loop"
 
 
@@ -64,29 +69,49 @@ def _encoding(settings: Settings) -> Callable[[Any], Any]:
 
 
 def _recurrent(settings: Settings, x: Any, ids: Any, *, name: str, return_sequences: bool) -> Any:
-    layer = _layer(settings, name if not settings.bidirectional else f"{name}_forward", return_sequences=return_sequences)
-    directions = 1
+    """Returns what a recurrent layer, in one direction or both, makes of x float32[B, T, D]."""
+    directions = [_layer(settings, f"{name}_forward" if settings.bidirectional else name, return_sequences=return_sequences)]
     if settings.bidirectional:
-        backward = _layer(settings, f"{name}_backward", return_sequences=return_sequences, go_backwards=True)
-        layer = keras.layers.Bidirectional(layer, backward_layer=backward, name=name)
-        directions = 2
-    if settings.initial_state == "zeros":
-        return layer(x)
-    states = LearnedState(settings.units, STATES[settings.cell] * directions, name=f"{name}_initial_state")(x)
-    # Keras drops the mask of a layer that is called with more than one tensor, unless it is handed over.
-    return layer(x, initial_state=states, mask=keras.ops.not_equal(ids, 0) if settings.masking else None)
+        directions.append(_layer(settings, f"{name}_backward", return_sequences=return_sequences, go_backwards=True))
+    options: dict[str, Any] = {}
+    if settings.initial_state == "learned":
+        states = LearnedState(settings.units, STATES[settings.cell] * len(directions), name=f"{name}_initial_state")(x)
+        # Keras drops the mask of a layer that is called with more than one tensor, unless it is handed over.
+        options = {"initial_state": states, "mask": keras.ops.not_equal(ids, 0) if settings.masking else None}
+    if len(directions) == 1:
+        return directions[0](x, **options)
+    if settings.implementation not in LOOPS:
+        return keras.layers.Bidirectional(directions[0], backward_layer=directions[1], name=name)(x, **options)
+    return _both(directions, x, name=name, **options)
+
+
+def _both(directions: list[Any], x: Any, *, name: str, initial_state: Any = None, mask: Any = None) -> Any:
+    """Returns the outputs of two layers of ours side by side, as `keras.layers.Bidirectional` does."""
+    count = len(initial_state) // 2 if initial_state is not None else 0
+    outputs = []
+    for place, layer in enumerate(directions):
+        options = {"initial_state": initial_state[place * count : (place + 1) * count], "mask": mask} if count else {}
+        outputs.append(layer(x, **options))
+    return keras.layers.Concatenate(name=name)(outputs)
 
 
 def _layer(settings: Settings, name: str, **options: Any) -> keras.layers.Layer:
-    if settings.cell != "simple_rnn":
-        options["use_cudnn"] = _use_cudnn(settings)
-    return CELLS[settings.cell](
-        settings.units,
-        kernel_initializer=keras.initializers.GlorotUniform(stream_seed(settings.seed, "weights", name, "kernel")),
-        recurrent_initializer=keras.initializers.Orthogonal(seed=stream_seed(settings.seed, "weights", name, "recurrent")),
-        name=name,
-        **options,
-    )
+    """Returns one direction of a recurrent layer; whoever runs its loop, the weights before training are the same."""
+    weights: dict[str, Any] = {
+        "kernel_initializer": keras.initializers.GlorotUniform(stream_seed(settings.seed, "weights", name, "kernel")),
+        "recurrent_initializer": keras.initializers.Orthogonal(seed=stream_seed(settings.seed, "weights", name, "recurrent")),
+    }
+    if settings.cell == "lstm":
+        weights["bias_initializer"] = ForgetBias(1.0 if settings.forget_bias is None else settings.forget_bias)
+    if settings.implementation == "keras":
+        own = {} if settings.cell == "simple_rnn" else {"use_cudnn": _use_cudnn(settings)}
+        if settings.cell == "lstm":
+            own["unit_forget_bias"] = False  # it is in the initializer
+        return CELLS[settings.cell](settings.units, name=name, **weights, **own, **options)
+    cell = OUR_CELLS[settings.cell](settings.units, name=f"{name}_cell", **weights)
+    if settings.implementation == "cell_loop":
+        return keras.layers.RNN(cell, name=name, **options)
+    return Recurrent(cell, loop=settings.implementation, bptt_steps=settings.bptt_steps, name=name, **options)
 
 
 def _dense(settings: Settings, units: int) -> Callable[[Any], Any]:

@@ -183,10 +183,12 @@ def evaluator(model: keras.Model, batches: Batches, labels: np.ndarray, *, setti
     """
     probabilities_of = {"sigmoid": tf.sigmoid, "softmax": tf.nn.softmax}[settings.head]
 
-    @tf.function(jit_compile=settings.jit_compile, input_signature=_signature())
     def predict(ids: Any, targets: Any) -> Any:
         logits = model(ids, training=False)
         return probabilities_of(logits), _losses(settings.head, targets, logits)
+
+    if settings.implementation != "eager_loop":
+        predict = tf.function(predict, jit_compile=settings.jit_compile, input_signature=_signature())
 
     def evaluate() -> Evaluated:
         found, losses = None, np.zeros(len(labels), np.float32)
@@ -214,7 +216,6 @@ def _update(model: keras.Model, settings: Settings, fit: Fit) -> Any:
     optimizer.build(model.trainable_variables)
 
     def update(ids: Any, labels: Any) -> Any:
-        fit.traces += 1  # Python runs only while the function is traced
         with tf.GradientTape() as tape:
             logits = model(ids, training=True)
             loss = tf.reduce_mean(_losses(settings.head, labels, logits))
@@ -226,9 +227,15 @@ def _update(model: keras.Model, settings: Settings, fit: Fit) -> Any:
         tokens = tf.cast(tf.math.count_nonzero(ids), tf.float32)
         return tf.stack([loss, right, tokens, tf.linalg.global_norm(gradients)]), gradients
 
+    def traced(ids: Any, labels: Any) -> Any:
+        fit.traces += 1  # Python runs only while the function is traced
+        return update(ids, labels)
+
+    if settings.implementation == "eager_loop":
+        return update
     # Two graphs for any number of lengths: with its batch size known, a step takes about a quarter less time.
-    full = tf.function(update, jit_compile=settings.jit_compile, input_signature=_signature(settings.batch_size))
-    smaller = tf.function(update, jit_compile=settings.jit_compile, input_signature=_signature())
+    full = tf.function(traced, jit_compile=settings.jit_compile, input_signature=_signature(settings.batch_size))
+    smaller = tf.function(traced, jit_compile=settings.jit_compile, input_signature=_signature())
     return lambda ids, labels: (full if ids.shape[0] == settings.batch_size else smaller)(ids, labels)
 
 

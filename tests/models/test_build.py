@@ -197,3 +197,37 @@ def test_a_saved_model_reloads_with_its_layers_and_mask(changes, tmp_path):
     model.save(tmp_path / "model.keras")
 
     np.testing.assert_array_equal(keras.models.load_model(tmp_path / "model.keras")(IDS), model(IDS))
+
+
+OURS = ["cell_loop", "graph_loop", "packed_loop", "eager_loop"]
+
+
+@pytest.mark.parametrize("implementation", OURS)
+@pytest.mark.parametrize("cell", STEPS)
+@pytest.mark.parametrize("masking", [True, False])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"depth": 2, "readout": "mean_state"},
+        {"bidirectional": True},
+        {"bidirectional": True, "depth": 2, "readout": "max_state", "initial_state": "learned"},
+        {"forget_bias": 0.0, "initial_state": "learned"},
+    ],
+    ids=str,
+)
+def test_whoever_runs_the_loop_the_model_is_the_same(implementation, cell, masking, changes):
+    options = {"cell": cell, "masking": masking, **changes}
+    theirs, ours = build(**options), build(**options, implementation=implementation)
+
+    for before, after in zip(theirs.get_weights(), ours.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)  # the same weights before training
+    np.testing.assert_allclose(randomised(ours)(IDS), randomised(theirs)(IDS), atol=1e-5)
+
+
+@pytest.mark.parametrize("implementation", OURS)
+def test_a_saved_model_of_ours_is_reloaded(implementation, tmp_path):
+    model = randomised(build(implementation=implementation, bidirectional=True, cell="gru"))
+    model.save(tmp_path / "model.keras")
+
+    np.testing.assert_allclose(keras.models.load_model(tmp_path / "model.keras")(IDS), model(IDS), atol=1e-6)

@@ -1,0 +1,191 @@
+"""Recurrent cells from matrix products: one step each, whoever runs the loop.
+
+Letters: B sequences in a batch, D width of the input, H width of a state, G gates. Weights have Keras' layout, so that those of a
+Keras layer fit: `kernel` float32[D, G H], `recurrent_kernel` float32[H, G H], `bias`. A step is taken in two parts: `project`, which
+knows no state and can be done for all steps at once, and `step`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("ablation")
+class ForgetBias(keras.initializers.Initializer):
+    """The bias of an LSTM before training: zero, but for the forget gate.
+
+    One keeps the memory open at first (Jozefowicz, Zaremba and Sutskever, "An Empirical Exploration of Recurrent Network
+    Architectures", ICML 2015); zero is what an LSTM has without it.
+    """
+
+    def __init__(self, value: float) -> None:
+        """Takes the forget gate's bias."""
+        self.value = value
+
+    def __call__(self, shape: Any, dtype: Any = None, **_: Any) -> Any:
+        """Returns float32[4 H], the gates in the order i, f, g, o."""
+        (width,) = shape
+        gates = [ops.zeros((width // 4,), dtype)] * 4
+        gates[1] = ops.full((width // 4,), self.value, dtype)
+        return ops.concatenate(gates)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what recreates the initializer."""
+        return {"value": self.value}
+
+
+class Cell(keras.layers.Layer):
+    """What the cells have in common: weights, zero states, and a step made of its two parts, as `keras.layers.RNN` calls it."""
+
+    gates: ClassVar[int]
+    state_count: ClassVar[int]
+
+    def __init__(
+        self,
+        units: int,
+        *,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+        self.initializers = {
+            "kernel": keras.initializers.get(kernel_initializer),
+            "recurrent": keras.initializers.get(recurrent_initializer),
+            "bias": keras.initializers.get(bias_initializer),
+        }
+
+    @property
+    def state_size(self) -> Any:
+        """Width of each state."""
+        return [self.units] * self.state_count if self.state_count > 1 else self.units
+
+    @property
+    def output_size(self) -> int:
+        """H."""
+        return self.units
+
+    def build(self, shape: Any) -> None:
+        """Creates the weights."""
+        width = self.gates * self.units
+        self.kernel = self.add_weight(shape=(shape[-1], width), initializer=self.initializers["kernel"], name="kernel")
+        self.recurrent_kernel = self.add_weight(
+            shape=(self.units, width), initializer=self.initializers["recurrent"], name="recurrent_kernel"
+        )
+        self.bias = self.add_weight(shape=self.bias_shape(), initializer=self.initializers["bias"], name="bias")
+
+    def bias_shape(self) -> tuple[int, ...]:
+        """Shape of the bias: one number a unit and gate."""
+        return (self.gates * self.units,)
+
+    def zero_states(self, batch: Any) -> list[Any]:
+        """Returns the states before the first step: `state_count` tensors float32[B, H] of zeros."""
+        return [ops.zeros((batch, self.units), self.compute_dtype) for _ in range(self.state_count)]
+
+    def get_initial_state(self, batch_size: Any = None) -> Any:
+        """Returns the zero states as `keras.layers.RNN` asks for them."""
+        return self.zero_states(batch_size)
+
+    def call(self, x: Any, states: Any, training: bool | None = None) -> tuple[Any, list[Any]]:
+        """Returns the output float32[B, H] of one step on float32[B, D], and the new states."""
+        return self.step(self.project(x), list(states) if isinstance(states, list | tuple) else [states])
+
+    def project(self, x: Any) -> Any:
+        """Returns what a step takes of its input, float32[..., G H] from float32[..., D]."""
+        raise NotImplementedError
+
+    def step(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+        """Returns the output float32[B, H] and the new states from z float32[B, G H] and the states before."""
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what recreates the cell."""
+        made = {f"{name}_initializer": keras.initializers.serialize(one) for name, one in self.initializers.items()}
+        return {**super().get_config(), "units": self.units, **made}
+
+
+@keras.saving.register_keras_serializable("ablation")
+class SimpleRNNCell(Cell):
+    r"""Elman's network (Elman, "Finding Structure in Time", Cognitive Science 14, 1990).
+
+    h_t = tanh(x_t W + b + h_{t-1} U)
+    """
+
+    gates = state_count = 1
+
+    def project(self, x: Any) -> Any:
+        """Returns x W + b, float32[..., H]."""
+        return ops.matmul(x, self.kernel) + self.bias
+
+    def step(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+        """Returns h_t and [h_t] from z = x_t W + b and [h_{t-1}]."""
+        h = ops.tanh(z + ops.matmul(states[0], self.recurrent_kernel))
+        return h, [h]
+
+
+@keras.saving.register_keras_serializable("ablation")
+class GRUCell(Cell):
+    r"""Gated recurrent unit (Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder", EMNLP 2014).
+
+        z_t = sigmoid(x_t W_z + b_z + h_{t-1} U_z + c_z)
+        r_t = sigmoid(x_t W_r + b_r + h_{t-1} U_r + c_r)
+        g_t = tanh(x_t W_h + b_h + r_t * (h_{t-1} U_h + c_h))
+        h_t = z_t * h_{t-1} + (1 - z_t) * g_t
+
+    As Keras and cuDNN have it, not the paper: the reset gate acts after the product with U_h, and the recurrent side has a bias c of
+    its own.
+    """
+
+    gates, state_count = 3, 1
+
+    def bias_shape(self) -> tuple[int, ...]:
+        """[2, 3 H]: the input's bias b and the recurrent bias c."""
+        return (2, 3 * self.units)
+
+    def project(self, x: Any) -> Any:
+        """Returns x W + b, float32[..., 3 H]."""
+        return ops.matmul(x, self.kernel) + self.bias[0]
+
+    def step(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+        """Returns h_t and [h_t] from x_t W + b and [h_{t-1}]."""
+        (before,) = states
+        inner = ops.matmul(before, self.recurrent_kernel) + self.bias[1]
+        update, reset, new = ops.split(z, 3, axis=-1)
+        inner_update, inner_reset, inner_new = ops.split(inner, 3, axis=-1)
+        update, reset = ops.sigmoid(update + inner_update), ops.sigmoid(reset + inner_reset)
+        h = update * before + (1 - update) * ops.tanh(new + reset * inner_new)
+        return h, [h]
+
+
+@keras.saving.register_keras_serializable("ablation")
+class LSTMCell(Cell):
+    r"""Long short-term memory (Hochreiter and Schmidhuber, Neural Computation 9(8), 1997), with the forget gate of Gers et al. (2000).
+
+    i_t, f_t, o_t = sigmoid(x_t W + b + h_{t-1} U), each with its own columns
+    c_t = f_t * c_{t-1} + i_t * tanh(x_t W_g + b_g + h_{t-1} U_g)
+    h_t = o_t * tanh(c_t)
+
+    Gates stand in Keras' order i, f, g, o.
+    """
+
+    gates, state_count = 4, 2
+
+    def project(self, x: Any) -> Any:
+        """Returns x W + b, float32[..., 4 H]."""
+        return ops.matmul(x, self.kernel) + self.bias
+
+    def step(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+        """Returns h_t and [h_t, c_t] from x_t W + b and [h_{t-1}, c_{t-1}]."""
+        before, memory = states
+        i, f, g, o = ops.split(z + ops.matmul(before, self.recurrent_kernel), 4, axis=-1)
+        memory = ops.sigmoid(f) * memory + ops.sigmoid(i) * ops.tanh(g)
+        h = ops.sigmoid(o) * ops.tanh(memory)
+        return h, [h, memory]
+
+
+CELLS = {"simple_rnn": SimpleRNNCell, "gru": GRUCell, "lstm": LSTMCell}

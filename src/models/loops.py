@@ -1,0 +1,176 @@
+"""Who runs the loop over time around a cell of our own: loops written out, where Keras' layers hide theirs.
+
+Letters: B sequences, T steps, D width of the input, H width of a state. Every loop takes x float32[B, T, D], a mask bool[B, T] or
+None, and the states before the first step, and returns the outputs float32[B, T, H] and the last one float32[B, H]. With m_t the mask,
+
+    state_t = m_t * new_state_t + (1 - m_t) * state_{t-1},   and the output of a masked step repeats the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+Loop = Callable[..., tuple[Any, Any]]
+
+
+def graph_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: int | None = None) -> tuple[Any, Any]:
+    """Runs `tf.while_loop` over a `TensorArray`: one graph for every length, no step in Python.
+
+    Args:
+      cell: of `src.models.cells`.
+      x: float32[B, T, D].
+      mask: bool[B, T], or None where all steps count.
+      states: float32[B, H] each, before the first step.
+      bptt_steps: the gradient does not pass further back than the last multiple of so many steps; None for all of them.
+    """
+    steps = tf.shape(x)[1]
+    z = tf.transpose(cell.project(x), [1, 0, 2])
+    real = None if mask is None else tf.transpose(tf.cast(mask, z.dtype))[:, :, None]
+    outputs = tf.TensorArray(z.dtype, steps, element_shape=states[0].shape)
+
+    def body(t: Any, output: Any, states: list[Any], outputs: Any) -> Any:
+        states = _cut(states, t, bptt_steps)
+        new, after = cell.step(z[t], states)
+        if real is not None:
+            new, after = _carried(real[t], [new, *after], [output, *states])
+        return t + 1, new, after, outputs.write(t, new)
+
+    begin = (tf.constant(0), tf.zeros_like(states[0]), list(states), outputs)
+    _, last, _, outputs = tf.while_loop(lambda t, *_: t < steps, body, begin, maximum_iterations=steps)
+    return tf.transpose(outputs.stack(), [1, 0, 2]), last
+
+
+def eager_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: int | None = None) -> tuple[Any, Any]:
+    """Runs a Python loop over a list: every step is a handful of calls from Python, and nothing is compiled. Arguments as `graph_loop`."""
+    z = cell.project(x)
+    output, outputs = tf.zeros_like(states[0]), []
+    for t in range(x.shape[1]):
+        states = _cut(states, t, bptt_steps)
+        new, after = cell.step(z[:, t], states)
+        if mask is not None:
+            new, after = _carried(tf.cast(mask[:, t], z.dtype)[:, None], [new, *after], [output, *states])
+        output, states = new, after
+        outputs.append(output)
+    return tf.stack(outputs, axis=1), output
+
+
+def packed_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: int | None = None) -> tuple[Any, Any]:
+    """Computes only steps that are real: sequences sorted by length, the batch shrinks as they end. Arguments as `graph_loop`.
+
+    The idea is that of packed sequences in PyTorch. Step t has the n_t sequences that are longer than t, and the rows of all steps
+    lie one after the other in one matrix of sum_t n_t rows: as many as there are real steps. Masked steps repeat the last output
+    before them, at whichever end they are.
+    """
+    batch, steps = tf.shape(x)[0], tf.shape(x)[1]
+    mask = tf.ones([batch, steps], tf.bool) if mask is None else mask
+    lengths = tf.math.count_nonzero(mask, axis=1, dtype=tf.int32)
+    order = tf.argsort(lengths, direction="DESCENDING", stable=True)
+    longest = tf.reduce_max(lengths)
+    running = tf.cast(tf.range(longest)[:, None] < tf.gather(lengths, order)[None], tf.int32)  # [T', B]
+    counts = tf.reduce_sum(running, axis=1)
+    offsets = tf.cumsum(counts, exclusive=True)
+    rows = tf.where(running > 0)  # (step among the real ones, place in the order), time first
+    place = tf.gather(order, rows[:, 1])
+    at = tf.gather_nd(_real_steps(mask), tf.stack([place, tf.cast(rows[:, 0], tf.int32)], axis=1))
+    z = cell.project(tf.gather_nd(x, tf.stack([place, at], axis=1)))
+
+    outputs = tf.TensorArray(z.dtype, longest, element_shape=tf.TensorShape([None, cell.units]), infer_shape=False)
+
+    def body(t: Any, states: list[Any], outputs: Any) -> Any:
+        states = _cut([state[: counts[t]] for state in states], t, bptt_steps)
+        output, states = cell.step(z[offsets[t] : offsets[t] + counts[t]], states)
+        return t + 1, [tf.ensure_shape(state, [None, cell.units]) for state in states], outputs.write(t, output)
+
+    begin = (tf.constant(0), [tf.gather(state, order) for state in states], outputs)
+    shapes = (tf.TensorShape([]), [tf.TensorShape([None, cell.units])] * len(states), tf.TensorShape(None))
+    _, _, outputs = tf.while_loop(lambda t, *_: t < longest, body, begin, shape_invariants=shapes, maximum_iterations=longest)
+    packed = outputs.concat()
+
+    inverse = tf.argsort(order, stable=True)
+    done = tf.cumsum(tf.cast(mask, tf.int32), axis=1)  # real steps up to and with this one
+    step = tf.maximum(done - 1, 0)
+    every = tf.gather(packed, tf.gather(offsets, step) + inverse[:, None])
+    return every * tf.cast(done > 0, z.dtype)[:, :, None], tf.gather(packed, tf.gather(offsets, lengths - 1) + inverse)
+
+
+def _real_steps(mask: Any) -> Any:
+    """Returns int32[B, T]: the places of each sequence's real steps in order, those of the others after them."""
+    return tf.argsort(tf.cast(tf.logical_not(mask), tf.int32), axis=1, stable=True)
+
+
+def _carried(real: Any, new: list[Any], old: list[Any]) -> tuple[Any, list[Any]]:
+    """Returns output and states, each m * new + (1 - m) * old."""
+    output, *states = [real * after + (1 - real) * before for after, before in zip(new, old, strict=True)]
+    return output, states
+
+
+def _cut(states: list[Any], t: Any, bptt_steps: int | None) -> list[Any]:
+    """Returns the states, at every multiple of `bptt_steps` without their past."""
+    if bptt_steps is None:
+        return list(states)
+    passes = tf.cast(tf.not_equal(t % bptt_steps, 0), states[0].dtype)
+    return [passes * state + (1 - passes) * tf.stop_gradient(state) for state in states]
+
+
+LOOPS: dict[str, Loop] = {"graph_loop": graph_loop, "eager_loop": eager_loop, "packed_loop": packed_loop}
+
+
+@keras.saving.register_keras_serializable("ablation")
+class Recurrent(keras.layers.Layer):
+    """A cell of our own and the loop that runs it, one direction.
+
+    Call: float32[B, T, D], mask bool[B, T] or None → float32[B, H], or float32[B, T, H] with `return_sequences`. Backwards, the
+    sequence is read from its end, and the outputs stand at the steps that they were made of.
+    """
+
+    def __init__(
+        self,
+        cell: Any,
+        *,
+        loop: str,
+        return_sequences: bool = False,
+        go_backwards: bool = False,
+        bptt_steps: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Creates the layer; `loop` is a key of `LOOPS`."""
+        super().__init__(**kwargs)
+        self.cell = keras.saving.deserialize_keras_object(cell) if isinstance(cell, dict) else cell
+        self.loop, self.return_sequences, self.go_backwards, self.bptt_steps = loop, return_sequences, go_backwards, bptt_steps
+        self.supports_masking = True
+
+    def build(self, shape: Any) -> None:
+        """Creates the cell's weights."""
+        if not self.cell.built:
+            self.cell.build(shape)
+
+    def call(self, x: Any, mask: Any = None, initial_state: Any = None) -> Any:
+        """Returns the last output, or all of them."""
+        states = self.cell.zero_states(tf.shape(x)[0]) if initial_state is None else list(initial_state)
+        if self.go_backwards:
+            x, mask = tf.reverse(x, [1]), None if mask is None else tf.reverse(mask, [1])
+        outputs, last = LOOPS[self.loop](self.cell, x, mask, states, bptt_steps=self.bptt_steps)
+        if not self.return_sequences:
+            return last
+        return tf.reverse(outputs, [1]) if self.go_backwards else outputs
+
+    def compute_mask(self, x: Any, previous_mask: Any = None) -> Any:
+        """Returns the mask, where there still are steps."""
+        return previous_mask if self.return_sequences else None
+
+    def compute_output_shape(self, shape: Any, *_: Any, **__: Any) -> tuple[int | None, ...]:
+        """Returns [B, H] or [B, T, H]; Python's loop could not be traced to find out."""
+        return (shape[0], shape[1], self.cell.units) if self.return_sequences else (shape[0], self.cell.units)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what recreates the layer."""
+        names = ("loop", "return_sequences", "go_backwards", "bptt_steps")
+        return {
+            **super().get_config(),
+            "cell": keras.saving.serialize_keras_object(self.cell),
+            **{name: getattr(self, name) for name in names},
+        }
