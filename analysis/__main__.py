@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import io
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -110,9 +112,9 @@ def table(
         found = _found(study, uri, metric=metric, margin=margin, toggle=toggle, is_quiet=format != Format.MARKDOWN)
         if factorial and found.factorial is None:
             raise StoreError(found.no_factorial or f"{study} has no main effects and interactions: they want two toggles or more in a grid")
-        stem = f"table_{toggle}" if toggle else "table"
-        folder = _folder(out, study)
-        _write_tables(found, folder, stem=stem)
+        suffix = "".join(f"_{part.replace('/', '_')}" for part in (toggle, metric) if part)
+        stem, folder = f"table{suffix}", _folder(out, study)
+        _write_tables(found, folder, suffix=suffix)
         shown, frame = (tables.factorial(found), found.factorial) if factorial else (tables.ablation(found), found.summary)
         print(_printed(shown, frame, format, label=study))
         if format == Format.MARKDOWN:
@@ -120,7 +122,8 @@ def table(
                 "no margin: a difference too small to matter is not told from none" if found.margin is None else f"margin {found.margin:g}"
             )
             print(" ".join(filter(None, ("Intervals are over seeds, for this test set;", f"{margin_text}.", caution(found.rows)))))
-            print(f"written to {folder}: {stem} (CSV, Markdown, LaTeX, HTML); next: python -m analysis report {study}")
+            names = " and ".join(dict.fromkeys(["factorial" + suffix if factorial else stem, "effects" + suffix]))
+            print(f"written to {folder}: {names} (CSV, Markdown, LaTeX, HTML); next: python -m analysis report {study}")
 
 
 @app.command()
@@ -146,7 +149,8 @@ def figure(
         for one in drawn:
             _save(one.figure, folder / one.name)
             print(f"{one.name}: {one.caption}")
-        print(f"written to {folder}: {', '.join(one.name for one in drawn) or 'nothing'} (PNG, SVG, PDF)")
+        if drawn:
+            print(f"written to {folder}: {', '.join(one.name for one in drawn)} (PNG, SVG, PDF)")
         if missing:
             raise StoreError(f"{study} has nothing to show as {', '.join(missing)}; without a name all that it calls for are drawn")
 
@@ -197,6 +201,9 @@ def _answered() -> Iterator[None]:
     """Turns what a user can mend into one line on the terminal and exit code 2."""
     from analysis.store import StoreError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without a check mark shows something else
     try:
         yield
     except StoreError as error:
@@ -212,14 +219,16 @@ def _loaded(study: str, uri: str | None, *, is_quiet: bool = False) -> Study:
 
     loaded = load.study(study, store.connect(uri))
     if not is_quiet:
-        states = ", ".join(f"{count} {state}" for state, count in loaded.rows["status"].value_counts().items())
-        print(f"study {study}: {states}", flush=True)
+        print(f"study {study}: trials: {loaded.counts}", flush=True)
     return loaded
 
 
 def _found(study: str, uri: str | None, *, is_quiet: bool = False, **options: Any) -> Findings:
     from analysis import findings
+    from analysis.store import StoreError
 
+    if options.get("margin") is not None and not math.isfinite(options["margin"]):
+        raise StoreError(f"--margin: {options['margin']} is no difference; allowed is a number above 0, in the metric's unit")
     return findings.find(_loaded(study, uri, is_quiet=is_quiet), **options)
 
 
@@ -248,19 +257,19 @@ def _save(figure: Any, stem: Path) -> Path:
     return stem.with_suffix(".svg")
 
 
-def _write_tables(found: Findings, folder: Path, *, stem: str = "table") -> list[Path]:
-    """Writes a study's tables in every format, and returns their paths."""
+def _write_tables(found: Findings, folder: Path, *, suffix: str = "") -> list[Path]:
+    """Writes a study's tables in every format, and returns their paths; the suffix keeps those of another question apart."""
     from analysis import tables
 
     made: dict[str, tuple[Callable[[Findings], Table], Any]] = {
-        stem: (tables.ablation, found.summary),
+        "table": (tables.ablation, found.summary),
         "effects": (tables.effects, found.compared),
     }
     if found.factorial is not None:
         made["factorial"] = (tables.factorial, found.factorial)
     written = []
-    for name, (of, frame) in made.items():
-        shown = of(found)
+    for kind_of_table, (of, frame) in made.items():
+        shown, name = of(found), f"{kind_of_table}{suffix}"
         frame.drop(columns="identities", errors="ignore").to_csv(folder / f"{name}.csv", index=False)
         texts = {"md": shown.markdown(), "tex": shown.latex(f"{found.study.name}_{name}"), "html": shown.html()}
         for kind, text in texts.items():
@@ -271,7 +280,7 @@ def _write_tables(found: Findings, folder: Path, *, stem: str = "table") -> list
 
 def _printed(shown: Table, frame: Any, format: Format, *, label: str) -> str:
     if format == Format.CSV:
-        return str(frame.to_csv(index=False))
+        return str(frame.drop(columns="identities", errors="ignore").to_csv(index=False))
     return {Format.LATEX: lambda: shown.latex(label), Format.HTML: shown.html, Format.MARKDOWN: shown.markdown}[format]()
 
 

@@ -15,7 +15,9 @@ AT_MOST = 4  # variants that a sentence names
 def sentences(found: Findings) -> list[str]:
     """Returns what the study found in two sentences, and what limits them in as many more as that takes."""
     rows = [row for row in found.compared.to_dict("records") if not row["is_reference"]]
-    asked = int(found.compared["pairs"].max())
+    asked = found.rows.groupby("label")["seed"].nunique().max()
+    if not found.compared["is_reference"].any():
+        return ["The reference of this study was dropped, and nothing can be compared with it; the reason is below."]
     if not rows:
         return [f"One variant: {title(found.metric)} {_mean(found)}. There is nothing to compare it with."]
     if asked < 2:
@@ -24,7 +26,17 @@ def sentences(found: Findings) -> list[str]:
             f"What was seen once is in the table; {_more_seeds(found)}",
         ]
     rows = [row for row in rows if not row["twin_of"]]
-    return [*_averaged(found), _decided(found, rows), _undecided(rows, found), *_fastest(found, rows), *_limits(found)]
+    return [*_at_chance(found), *_averaged(found), _decided(found, rows), _undecided(rows, found), *_fastest(found, rows), *_limits(found)]
+
+
+def _at_chance(found: Findings) -> list[str]:
+    """Says so where half of the trials or more have learnt nothing: differences between them mean nothing."""
+    trials = found.study.finished.drop_duplicates("identity")
+    count = int((trials["health"] == "no_learning").sum())
+    if count < len(trials) / 2:
+        return []
+    what = f"{count} of {len(trials)} trials learnt nothing (validation accuracy within noise of the largest class)"
+    return [f"{what}: train longer, or on more data."]
 
 
 def _decided(found: Findings, rows: list[dict[Any, Any]]) -> str:
@@ -68,7 +80,7 @@ def _averaged(found: Findings) -> list[str]:
     pairs = found.factorial.loc[found.factorial["verdict"] == "they interact", "term"].drop_duplicates()
     text = f"Averaged over all else, {_listed(told) if told else 'no toggle was shown to matter'}"
     if len(pairs):
-        text += f"; {_listed([pair.replace(':', ' and ') for pair in pairs])} interact"
+        text += f"; {_listed([pair.replace(':', ' × ') for pair in pairs])}: they interact"
     return [text + "."]
 
 
@@ -134,9 +146,11 @@ def _with_seeds(row: dict[Any, Any]) -> str:
 
 
 def _mean(found: Findings) -> str:
-    mean = found.compared.loc[found.compared["is_reference"], "mean"]
-    mean = float(mean.iloc[0]) if len(mean) else math.nan
-    return "unknown" if math.isnan(mean) else f"{mean:,.{digits(found.metric)}f}"
+    """The reference's mean; of steps to a target the median."""
+    column = "steps_to" if found.metric.startswith("steps_to/") else "mean"
+    values = found.summary.loc[found.summary["is_reference"], column]
+    mean = float(values.iloc[0]) if len(values) else math.nan
+    return f"{mean:,.{digits(found.metric)}f}" if math.isfinite(mean) else "unknown"
 
 
 def _name(row: dict[Any, Any]) -> str:

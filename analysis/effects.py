@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 
-from analysis.load import FINISHED
+from analysis.load import DROPPED, FINISHED
 from src.settings import as_typed, label
 
 LEVEL = 0.05
@@ -272,7 +272,7 @@ def _values(both: pd.DataFrame, metric: str) -> tuple[np.ndarray, np.ndarray]:
 def _difference(both: pd.DataFrame, metric: str, time: str) -> dict[str, Any]:
     """Returns what the pairs of one variant say, without verdict."""
     ours, theirs = _values(both, metric)
-    is_whole = ~(np.isnan(ours) | np.isnan(theirs))
+    is_whole = np.isfinite(ours) & np.isfinite(theirs)
     differences = ours[is_whole] - theirs[is_whole]
     change, signs = interval(differences), None
     sign_flip_p = sign_flip(differences)
@@ -312,11 +312,12 @@ def _difference(both: pd.DataFrame, metric: str, time: str) -> dict[str, Any]:
 
 
 def _troubles(both: pd.DataFrame) -> dict[str, int]:
-    """Returns how many seeds of the variant and of its reference did not finish, and how many of those diverged."""
+    """Returns how many seeds of the variant and of its reference did not finish, and how many of those were dropped or diverged."""
     found = {}
     for name, suffix in (("", ""), ("reference_", "_reference")):
         is_open = both[f"status{suffix}"] != FINISHED
         found[f"{name}unfinished"] = int(is_open.sum())
+        found[f"{name}dropped"] = int((both[f"status{suffix}"] == DROPPED).sum())
         found[f"{name}diverged"] = int((is_open & (both[f"health{suffix}"] == "diverged")).sum())
     return found
 
@@ -336,7 +337,7 @@ def _twins(table: pd.DataFrame) -> list[str | None]:
     seen: dict[Any, str] = {}
     found: list[str | None] = []
     for row in table.to_dict("records"):
-        is_compared = not row["is_reference"] and not row["is_same"] and None not in row["identities"]
+        is_compared = row["pairs"] > 0 and not row["is_reference"] and not row["is_same"] and None not in row["identities"]
         key = (row["within"], row["identities"])
         found.append(seen.get(key) if is_compared else None)
         if is_compared:
@@ -392,11 +393,11 @@ def direction(change: float, sign: int) -> str:
 def _no_verdict(row: Mapping[Hashable, Any]) -> str | None:
     """Returns why the pairs allow no verdict, or None if they do: survivors alone would flatter."""
     for who, name in (("", ""), ("reference_", " of the reference")):
-        for what, words in (("diverged", "diverged"), ("unfinished", "did not finish")):
+        for what, words in (("dropped", "were dropped"), ("diverged", "diverged"), ("unfinished", "did not finish")):
             if row[f"{who}{what}"]:
                 return f"no verdict: {row[f'{who}{what}']} of {row['pairs']} seeds{name} {words}"
     if row["missing"]:
-        return f"no verdict: {row['missing']} of {row['pairs']} seeds have no value"
+        return f"no verdict: {row['missing']} of {row['pairs']} seeds have no finite value"
     if row["pairs"] == 0:
         return "nothing to compare with"
     return "one seed tells nothing" if row["pairs"] < 2 else None

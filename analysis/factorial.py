@@ -90,8 +90,9 @@ def _check(done: pd.DataFrame, varied: Mapping[str, Any], metric: str) -> None:
         raise NotEnough("fewer than two toggles vary")
     if done["seed"].nunique() < 2:
         raise NotEnough("one seed tells nothing of chance; add seeds")
-    if done[metric].isna().any():
-        raise NotEnough(f"{int(done[metric].isna().sum())} of {len(done)} trials have no {metric}; a mean would flatter those that have")
+    lacking = int((~np.isfinite(done[metric].to_numpy(float))).sum())
+    if lacking:
+        raise NotEnough(f"{lacking} of {len(done)} trials have no finite {metric}; a mean would flatter those that have")
 
 
 def _least_squares(design: np.ndarray, y: np.ndarray, identities: np.ndarray) -> _Model:
@@ -110,8 +111,12 @@ def _least_squares(design: np.ndarray, y: np.ndarray, identities: np.ndarray) ->
     left = len(values) - 2 * float(np.sum(ax * b.T)) + float(np.sum((ax.T @ ax) * (b @ b.T)))
     if left < 0.5:
         raise NotEnough(f"{len(values)} trials for {design.shape[1]} coefficients leave nothing to tell the error; add seeds")
-    residuals = values - ax @ (b @ values)
-    return _Model(b @ values, b @ b.T * float(residuals @ residuals) / left, round(left))
+    coefficients, covariance = b @ values, b @ b.T
+    residuals = values - ax @ coefficients
+    noise = 1e-10 * float(np.abs(values).max())  # of rounding: what toggles determine, such as the number of parameters, has no other
+    if float(np.abs(residuals).max()) <= noise:
+        return _Model(np.where(np.abs(coefficients) <= noise, 0.0, coefficients), 0.0 * covariance, round(left))
+    return _Model(coefficients, covariance * float(residuals @ residuals) / left, round(left))
 
 
 def _places(kept: Sequence[Term], columns: Columns, *, first: int) -> dict[Term, slice]:
@@ -190,7 +195,8 @@ def _shares(y: np.ndarray, blocks: np.ndarray, columns: Columns, kept: Sequence[
     for term in kept:
         others = [columns[other] for other in kept if other != term and not set(term) < set(other)]
         without = np.hstack([blocks, *others])
-        shares[term] = (_residual(y, without) - _residual(y, np.hstack([without, columns[term]]))) / total if total > 0 else 0.0
+        explained = _residual(y, without) - _residual(y, np.hstack([without, columns[term]]))
+        shares[term] = max(0.0, explained / total) if total > 0 else 0.0
     return shares
 
 

@@ -72,11 +72,13 @@ def forest(axes: Axes, compared: pd.DataFrame, differences: pd.DataFrame, *, met
             axes.plot([row["low"], row["high"]], [place, place], color=colour, lw=2.4, solid_capstyle="butt", zorder=2)
         axes.plot([row["change"]], [place], mark, color=colour, ms=8, zorder=3, mec="white", mew=0.8)
     names = [" | ".join(filter(None, (row["within"], row["label"]))) for row in shown.to_dict("records")]
-    axes.set_yticks(range(len(shown)), [f"{name}\n{verdict(row)}" for name, row in zip(names, shown.to_dict("records"), strict=True)])
+    axes.set_yticks(
+        range(len(shown)), [f"{_short(name)}\n{_short(verdict(row))}" for name, row in zip(names, shown.to_dict("records"), strict=True)]
+    )
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
-    side = "higher is better" if better(metric) > 0 else "lower is better"
-    axes.set(xlabel=f"change in {title(metric)} ({side})", ylabel="")
+    side = {1: " (higher is better)", -1: " (lower is better)", 0: ""}[better(metric)]
+    axes.set(xlabel=f"change in {title(metric)}{side}", ylabel="")
 
 
 def accuracy_by_time(axes: Axes, points: pd.DataFrame, *, metric: str, unit: str) -> None:
@@ -93,9 +95,10 @@ def accuracy_by_time(axes: Axes, points: pd.DataFrame, *, metric: str, unit: str
         colour, mark = colours[place % MAX_VARIANTS], MARKS[place % len(MARKS)]
         for x, y in (([row["time_low"], row["time_high"]], [row["value"]] * 2), ([row["time"]] * 2, [row["low"], row["high"]])):
             axes.plot(x, y, color=colour, lw=1.2, alpha=0.7)
-        axes.plot([row["time"]], [row["value"]], mark, color=colour, ms=8, mec="white", mew=0.8, label=row["label"], zorder=3)
-    front = _front(points, better(metric))
-    axes.plot(front["time"], front["value"], color=INK, lw=1, ls=":", drawstyle="steps-post", label="Pareto front", zorder=0)
+        axes.plot([row["time"]], [row["value"]], mark, color=colour, ms=8, mec="white", mew=0.8, label=_short(row["label"]), zorder=3)
+    if better(metric):
+        front = _front(points, better(metric))
+        axes.plot(front["time"], front["value"], color=INK, lw=1, ls=":", drawstyle="steps-post", label="Pareto front", zorder=0)
     axes.set(xlabel=unit, ylabel=f"{title(metric)}, mean over seeds")
 
 
@@ -113,7 +116,7 @@ def curves(axes: Axes, points: pd.DataFrame, *, x: str, unit: str) -> None:
     for place, (name, part) in enumerate(points.groupby("group", sort=False)):
         colour = colours[place % MAX_VARIANTS]
         mark = MARKS[place % len(MARKS)] if len(part) <= 30 else None
-        axes.plot(part[x], part["mean"], color=colour, ls=next(dashes), marker=mark, ms=5, lw=1.8, label=str(name))
+        axes.plot(part[x], part["mean"], color=colour, ls=next(dashes), marker=mark, ms=5, lw=1.8, label=_short(str(name)))
         if part["low"].notna().any():
             axes.fill_between(part[x], part["low"], part["high"], color=colour, alpha=0.15, lw=0)
     axes.set(xlabel=unit, ylabel="validation accuracy")
@@ -133,7 +136,7 @@ def time_per_batch(axes: Axes, steps: pd.DataFrame) -> None:
         axes.plot([low, high], [place, place], color=QUIET, lw=1.5)
         axes.barh(place, three - quarter, left=quarter, height=0.5, color=sns.color_palette("colorblind")[0], alpha=0.55, lw=0)
         axes.plot([median], [place], "|", color=INK, ms=16, mew=2)
-    axes.set_yticks(range(len(groups)), [name for name, _ in groups])
+    axes.set_yticks(range(len(groups)), [_short(name) for name, _ in groups])
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
@@ -199,7 +202,7 @@ def padding_by_batch(axes: Axes, steps: pd.DataFrame) -> None:
     for place, (name, part) in enumerate(steps.groupby("group", sort=False)):
         share = np.sort(1 - part["tokens"].to_numpy(float) / (part["batch"] * part["length"]).to_numpy(float))
         at = np.linspace(0, 100, len(share)) if len(share) > 1 else np.array([50.0])
-        axes.plot(at, share, color=colours[place % MAX_VARIANTS], ls=DASHES[place % 4], lw=1.8, label=str(name))
+        axes.plot(at, share, color=colours[place % MAX_VARIANTS], ls=DASHES[place % 4], lw=1.8, label=_short(str(name)))
     axes.set(xlabel="batches of the first epoch, by their share of padding (%)", ylabel="padded steps / all steps")
     axes.set_ylim(bottom=0)
 
@@ -225,7 +228,7 @@ def waterfall(axes: Axes, steps: pd.DataFrame, *, metric: str) -> None:
                 axes.plot([place, place], [begin + row["low"], begin + row["high"]], color=INK, lw=1.2)
         if place + 1 < len(rows):
             axes.plot([place - 0.3, place + 1.3], [row["mean"]] * 2, color=QUIET, lw=0.8, ls=":")
-    axes.set_xticks(range(len(rows)), [row["label"] for row in rows], rotation=20, ha="right")
+    axes.set_xticks(range(len(rows)), [_short(row["label"]) for row in rows], rotation=20, ha="right")
     axes.grid(visible=False, axis="x")
     axes.margins(y=0.15)
     axes.set(ylabel=f"{title(metric)}, change from the step before", xlabel="")
@@ -295,7 +298,7 @@ def _accuracy_by_time(found: Findings) -> Made:
     time, done = found.time, found.study.finished
     if time not in done or metric not in done:
         return None
-    far = found.compared.assign(size=found.compared["change"].abs().fillna(0.0) + found.compared["is_reference"] * math.inf)
+    far = found.compared.assign(size=found.compared["change"].abs().fillna(0.0).mask(found.compared["is_reference"], math.inf))
     shown = far.sort_values("size", ascending=False, kind="stable").drop_duplicates("label")["label"].head(MAX_VARIANTS)
     done, left_out = done[done["label"].isin(shown)], done["label"].nunique() - len(shown)
     rows = []
@@ -365,7 +368,9 @@ def _heat_map(found: Findings) -> Made:
 def _interaction(found: Findings) -> Made:
     if found.factorial is None:
         return None
-    terms = found.factorial[found.factorial["share"].notna() & (found.factorial["kind"] == "interaction")]
+    terms = found.factorial[
+        found.factorial["share"].notna() & (found.factorial["kind"] == "interaction") & (found.factorial["aliased"] == "")
+    ]
     strongest = terms.drop_duplicates("term").sort_values("share", ascending=False)["term"].head(3).tolist()
     if not strongest:
         return None
@@ -458,6 +463,11 @@ def _front(points: pd.DataFrame, sign: int) -> pd.DataFrame:
 
 def _is_numeric(values: pd.Series) -> bool:
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values) and len(set(values)) > 1
+
+
+def _short(text: str, most: int = 60) -> str:
+    """Returns a text that leaves room for the picture, its middle left out where it is long."""
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 + 3 :]}"
 
 
 def _with_half(row: dict[Any, Any], decimals: int) -> str:

@@ -72,8 +72,7 @@ def find(study: Study, *, metric: str | None = None, margin: float | None = None
       StoreError: nothing has finished, or there is no such metric or toggle.
     """
     if study.finished.empty:
-        states = ", ".join(f"{count} {state}" for state, count in study.rows["status"].value_counts().items())
-        raise StoreError(f"study {study.name!r} has no finished trial yet ({states}); type its command again to go on")
+        raise StoreError(f"study {study.name!r} has no finished trial yet ({study.counts}); type its command again to go on")
     name = metric_name(study, metric)
     margin = default_margin(study, name) if margin is None else margin
     if toggle is not None and toggle not in study.toggles:
@@ -82,8 +81,8 @@ def find(study: Study, *, metric: str | None = None, margin: float | None = None
         raise StoreError(
             f"--toggle wants a grid, and {study.name} is {study.plan['design']}: its variants differ from one reference; leave it out"
         )
-    rows = study.rows[study.rows["status"] != DROPPED]
     is_stepwise = toggle is None and study.plan["design"] in STEPWISE
+    rows = study.rows if is_stepwise else study.rows[study.rows["status"] != DROPPED]  # a step that was dropped is no step before
     rejected: list[str] = []
     if is_stepwise:
         steps = effects.chain(rows, study.plan["design"], study.toggles)
@@ -98,6 +97,8 @@ def find(study: Study, *, metric: str | None = None, margin: float | None = None
     )
     time = PER_EPOCH if _batches_differ(study.finished) else PER_BATCH
     compared = effects.paired(rows, metric=name, margin=margin, time=time)
+    if toggle and not (compared.loc[~compared["is_reference"], "pairs"] > 0).any():
+        raise StoreError(f"no two variants of {study.name} differ in {toggle} alone; leave --toggle out, or see table --factorial")
     table, why_not = _factorial(study, name, margin)
     unchanged = effects.changed_nothing(rows, compared)
     summary = _summary(study, rows, compared, is_stepwise=is_stepwise)
@@ -112,6 +113,10 @@ def metric_name(study: Study, metric: str | None) -> str:
     """
     asked = metric or study.plan["metric"]
     name = study.steps_to if asked == "steps_to" else asked
+    if name.startswith("steps_to/") and name != study.steps_to:
+        raise StoreError(
+            f"{study.name} waits for a validation accuracy of {study.plan['threshold']:g}: ask for --metric steps_to, not {asked!r}"
+        )
     columns = [column for column in study.rows.columns if "/" in column and column not in study.toggles]
     if name not in columns or (study.rows[name].isna().all() and name != study.steps_to):
         known = sorted(column for column in columns if study.rows[column].notna().any())

@@ -82,6 +82,12 @@ class Study:
         return self.rows[self.rows["status"] == FINISHED]
 
     @property
+    def counts(self) -> str:
+        """What became of the plan's trials, in words; a trial that serves several rows counts once."""
+        trials = self.rows[self.rows["identity"].isna() | ~self.rows["identity"].duplicated()]
+        return ", ".join(f"{count} {state}" for state, count in trials["status"].value_counts().items())
+
+    @property
     def steps_to(self) -> str:
         """The name of the metric that waits for the plan's threshold."""
         return steps_to(self.plan["threshold"])
@@ -198,14 +204,18 @@ def _plan(name: str, run_id: str, store: Store) -> dict[str, Any]:
         latest = json.loads(path.read_text(encoding="utf-8"))[-1]
         rows = [
             {
-                **{key: row[key] for key in ("role", "identity")},
+                **{"role": row["role"], "identity": None if row["identity"] is None else str(row["identity"])},
                 **{"label": str(row["label"]), "values": dict(row["values"]), "seed": int(row["seed"])},
                 **{"normalised": list(row.get("normalised", [])), "dropped": row.get("dropped")},
             }
             for row in latest["rows"]
         ]
-        return {**Plan().model_dump(), "aliases": [], "commands": [], **latest, "levels": dict(latest["levels"]), "rows": rows}
-    except (ValueError, LookupError, TypeError, OSError) as error:
+        if not rows or len({(row["label"], row["seed"]) for row in rows}) < len(rows):
+            raise ValueError("it has no rows" if not rows else "two of its rows have one label and one seed")
+        asked = Plan.model_validate({key: value for key, value in latest.items() if key in Plan.model_fields}).model_dump()
+        lists = {key: list(latest.get(key, [])) for key in ("aliases", "commands")}
+        return {**asked, **lists, "levels": dict(latest["levels"]), "rows": rows}
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
         raise StoreError(f"the plan of study {name!r} ({path}) cannot be read: {error!r}; type the study's command again") from None
 
 

@@ -39,13 +39,12 @@ def page(found: Findings, figures: Iterable[tuple[Drawn, Path]]) -> str:
         lstrip_blocks=True,
     )
     study = found.study
-    counts = study.rows["status"].value_counts()
     return environment.get_template("report.html").render(
         study=study,
         plan=study.plan,
         answer=answer.sentences(found),
         claim=study.plan["claim"],
-        counts=", ".join(f"{count} {name}" for name, count in counts.items()),
+        counts=study.counts,
         seeds=found.seeds,
         metric=tables.title(found.metric),
         margin=found.margin,
@@ -83,7 +82,7 @@ def remarks(found: Findings) -> list[tuple[str, list[str]]]:
         "Changed nothing": [f"{name}: trained weights equal those it is compared with, seed for seed" for name in found.unchanged],
         "Unhealthy": _unhealthy(found.study.finished),
         "Cannot be told apart": [" = ".join(group) for group in found.study.plan["aliases"]],
-        "Notes": found.study.notes,
+        "Notes": [*found.study.notes, *_lost(found)],
     }
     return [(kind, lines) for kind, lines in kinds.items() if lines]
 
@@ -122,6 +121,16 @@ def details(found: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
         ]
         found_trials.append((str(name), trials))
     return found_trials
+
+
+def _lost(found: Findings) -> list[str]:
+    """Returns how many finished trials have no per-step record that can be read: figures of steps and times leave them out."""
+    count = found.study.finished["run_id"].nunique() - found.study.steps["run_id"].nunique()
+    return (
+        [f"{count} finished trials have no per-step record that can be reached; figures of times and curves leave them out"]
+        if count
+        else []
+    )
 
 
 def _over_examples(found: Findings) -> tables.Table | None:

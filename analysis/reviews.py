@@ -12,7 +12,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from analysis import effects
 from analysis.findings import default_margin
-from analysis.load import FINISHED, Study
+from analysis.load import DROPPED, FINISHED, Study
 from analysis.store import StoreError, nearest
 from src.artifacts import PROBABILITIES
 
@@ -22,7 +22,7 @@ def variants(study: Study, one: str, other: str, *, metric: str) -> tuple[pd.Ser
 
     Args:
       study: as loaded.
-      one: label of the variant that is compared with.
+      one: label of the variant that is compared with; `reference` is the study's.
       other: label of the variant in question.
       metric: for the comparison over seeds.
 
@@ -33,13 +33,16 @@ def variants(study: Study, one: str, other: str, *, metric: str) -> tuple[pd.Ser
     Raises:
       StoreError: no such variant, or none of its trials finished.
     """
-    labels = list(dict.fromkeys(study.rows["label"]))
+    rows = study.rows[study.rows["status"] != DROPPED]
+    labels = list(dict.fromkeys(rows["label"]))
+    of_reference = rows.loc[rows["is_reference"], "label"]
+    one, other = (of_reference.iloc[0] if name == "reference" and len(of_reference) else name for name in (one, other))
     for name in (one, other):
         if name not in labels:
             raise StoreError(f"no variant {name!r} in {study.name}; {nearest(name, labels)}")
     if one == other:
         raise StoreError(f"{one!r} cannot be compared with itself; there are {', '.join(labels)}")
-    rows = study.rows[study.rows["label"].isin([one, other])]
+    rows = rows[rows["label"].isin([one, other])]
     rows = rows.assign(is_reference=rows["label"] == one)
     over_seeds = effects.paired(rows, metric=metric, margin=default_margin(study, metric))
     done = rows[rows["status"] == FINISHED].pivot(index="seed", columns="label", values="run_id").reindex(columns=[one, other]).dropna()

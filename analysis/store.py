@@ -188,7 +188,15 @@ class ClientStore:
         with _explained(self.uri):
             found = _pages(self.client.search_runs, [experiment_id], order_by=["attributes.start_time ASC"])
         return [
-            Run(run.info.run_id, run.info.status, run.info.start_time, run.info.end_time, run.data.tags, run.data.params, run.data.metrics)
+            Run(
+                run.info.run_id,
+                run.info.status,
+                run.info.start_time,
+                run.info.end_time,
+                run.data.tags,
+                run.data.params,
+                _values(run.data.metrics),
+            )
             for run in found
         ]
 
@@ -205,12 +213,14 @@ class ClientStore:
 
     def artifact(self, run_id: str, name: str) -> Path | None:
         """See `Store`."""
-        with _explained(self.uri):
+        try:
             if name not in {file.path for file in self.client.list_artifacts(run_id)}:
                 return None
             folder = self.copies / run_id
             folder.mkdir(exist_ok=True)
             return Path(self.client.download_artifacts(run_id, name, str(folder)))
+        except Exception:  # whatever a cloud's client raises: a file that cannot be had is a lost one
+            return None
 
 
 @contextmanager
@@ -245,6 +255,10 @@ def _value(value: float, is_nan: bool) -> float:
     if is_nan:
         return float("nan")
     return float(np.sign(value) * np.inf) if abs(value) >= LARGEST else value
+
+
+def _values(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: _value(value, bool(np.isnan(value))) for name, value in metrics.items()}
 
 
 def _history(found: pd.DataFrame) -> pd.DataFrame:

@@ -59,10 +59,11 @@ class Table:
 
     def markdown(self) -> str:
         """Returns the table for GitHub's Markdown."""
-        lines = [self.headings, ["---"] * len(self.headings)]
+        lines = [[_in_markdown(name) for name in self.headings], ["---"] * len(self.headings)]
         for place, row in enumerate(self.rows):
-            lines.append([f"**{cell.text}**" if (place, column) in self.bold else cell.text for column, cell in enumerate(row)])
-        return "\n".join("| " + " | ".join(text.replace("|", r"\|").replace("\n", " ") for text in line) + " |" for line in lines) + "\n"
+            texts = [_in_markdown(cell.text) for cell in row]
+            lines.append([f"**{text}**" if (place, column) in self.bold else text for column, text in enumerate(texts)])
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
     def latex(self, label: str) -> str:
         r"""Returns a `table` that wants `\usepackage{booktabs,amssymb,graphicx}`; what is wider than a line is scaled down to it."""
@@ -81,6 +82,8 @@ class Table:
         for sign, command in IN_LATEX.items():
             text = text.replace(sign, command)
         text = re.sub(r"(?<=[\s\[(])-(?=\d)", "$-$", text)
+        text = re.sub(r"(?m)^(?=[\[*])", "{}", text)  # after a line's end they would be its options
+        text = "".join(sign if ord(sign) < 0x250 else f"U+{ord(sign):04X}" for sign in text)  # pdfLaTeX knows no others
         text = text.replace(
             "\\begin{tabular}", "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n\\begin{tabular}"
         )
@@ -122,7 +125,8 @@ def ablation(found: Findings) -> Table:
     columns["n"] = [Cell(str(row["n"]) if row["n"] == row["pairs"] else f"{row['n']}/{row['pairs']}", row["n"]) for row in rows]
     columns["diverged"] = [Cell(str(row["diverged"]) if row["diverged"] else "", row["diverged"]) for row in rows]
     is_steps = metric == study.steps_to
-    columns[title(metric)] = [_steps(row) if is_steps else _number(row["mean"], places) for row in rows]
+    heading = f"{title(metric)} (median)" if is_steps else title(metric)
+    columns[heading] = [_steps(row) if is_steps else _number(row["mean"], places) for row in rows]
     columns["change [95 %]"] = [Cell("") if row["is_reference"] else _interval(row, places) for row in rows]
     columns["p (Holm)"] = [_p(row["p_holm"]) for row in rows]
     columns["p (sign flip)"] = [_p(row["p_sign_flip"] if row["p_holm"] == row["p_holm"] else math.nan) for row in rows]
@@ -137,9 +141,9 @@ def ablation(found: Findings) -> Table:
     for cost in ("memory/peak_mb", "model/parameters", "data/padding_fraction"):
         columns |= _means(summary, cost, "") if _differs(summary, cost) else {}
     if not is_steps:
-        columns[title(study.steps_to)] = [_steps(row) for row in rows]
+        columns[f"{title(study.steps_to)} (median)"] = [_steps(row) for row in rows]
     text = f"Study {study.name}: {title(metric)}, change paired by seed"
-    return _table(columns, text, best=_best(summary, list(columns).index(title(metric)), metric))
+    return _table(columns, text, best=_best(summary, list(columns).index(heading), metric))
 
 
 def factorial(found: Findings) -> Table:
@@ -160,7 +164,10 @@ def factorial(found: Findings) -> Table:
         "verdict": [Cell(row["verdict"]) for row in rows],
     }
     trials = f"{rows[0]['n']} trials" if rows[0]["n"] == rows[0]["asked"] else f"{rows[0]['n']} of {rows[0]['asked']} trials"
-    return _table(columns, f"Study {found.study.name}: main effects and two-way interactions over {trials}", best=frozenset())
+    text = f"Study {found.study.name}: main effects and two-way interactions over {trials}"
+    if found.rows.drop_duplicates(["label", "seed"])["identity"].duplicated().any():
+        text += "; a trial that serves several cells, as a toggle has no effect there, stands in each of their means"
+    return _table(columns, text, best=frozenset())
 
 
 def effects(found: Findings) -> Table:
@@ -203,10 +210,13 @@ def comparison(over_seeds: pd.Series, over_examples: pd.DataFrame, one: str, oth
     row = dict(over_seeds)
     lines = [f"Would {other} differ from {one} again with other seeds, on this test set? (paired t over seeds)"]
     change = _interval(row, digits(metric)).text
-    lines.append(f"  n = {row['n']}, change in {title(metric)} {change}, p {_p(row['p']).text or NOTHING}: {verdict(row)}")
-    if row["n"] < 2:
+    p = f"p {_p(row['p']).text or NOTHING} (one comparison, not adjusted for others)"
+    lines.append(f"  n = {row['n']}, change in {title(metric)} {change}, {p}: {verdict(row)}")
+    if row["pairs"] == 1:
         lines.append("  With one seed nothing can be concluded: another may turn the difference around.")
-    lines.append("Do the two trained models of a seed err on different test examples? (McNemar, exact; says nothing of other seeds)")
+    lines.append(
+        "Is one of the two trained models of a seed right more often, on these test examples? (McNemar, exact; says nothing of other seeds)"
+    )
     if over_examples.empty:
         return "\n".join([*lines, "  no pair of trials has kept its test probabilities"])
     shown = {
@@ -233,7 +243,7 @@ def plain(frame: pd.DataFrame) -> str:
 def title(metric: str) -> str:
     """Returns a metric's name as a reader wants it."""
     if metric.startswith("steps_to/"):
-        return f"steps to {metric.rsplit('_', 1)[1]} validation accuracy (median)"
+        return f"steps to {metric.rsplit('_', 1)[1]} validation accuracy"
     return NAMES.get(metric, metric)
 
 
@@ -245,7 +255,7 @@ def digits(metric: str) -> int:
 def verdict(row: Any) -> str:
     """Returns a verdict with the number of seeds that would tell, where these do not."""
     more = row["further_seeds"]
-    return f"{row['verdict']}; about {more:.0f} more seed{'s' * (more != 1)} would" if not math.isnan(more) else str(row["verdict"])
+    return f"{row['verdict']}; about {more:.0f} more seed{'' if more == 1 else 's'} would" if not math.isnan(more) else str(row["verdict"])
 
 
 def _table(columns: dict[str, list[Cell]], caption: str, *, best: frozenset[tuple[int, int]]) -> Table:
@@ -317,6 +327,12 @@ def _steps(row: dict[Any, Any]) -> Cell:
 
 def _p(value: float) -> Cell:
     return Cell("") if math.isnan(value) else Cell("< 0.001" if value < 0.001 else f"{value:.3f}", value)
+
+
+def _in_markdown(text: str) -> str:
+    """Returns a text that stays as it is in a cell: nothing a user wrote is markup."""
+    text = re.sub(r"([\\`*|]|<(?=[A-Za-z/!]))|(?<!\w)(_)|(_)(?!\w)", lambda found: "\\" + found[0], text)
+    return re.sub(r"\s+", " ", text)
 
 
 def _latex(text: str) -> str:

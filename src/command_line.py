@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Any
 
@@ -58,9 +59,12 @@ def explain(error: Exception) -> str:
     group, _, choice = (getattr(error, "missing_cfg_file", None) or "").rpartition("/")
     if isinstance(error, MissingConfigException) and group:
         choices = list(GROUPS.get(group, {})) or [option for option in error.options or [] if not option.startswith("schema_")]
-        return f"{group}: got {choice!r}; allowed: {', '.join(choices)}. Try {group}={choices[0] if choices else '…'}"
+        near = difflib.get_close_matches(choice, choices, n=1) or choices[:1] or ["…"]
+        plus = "+" if group == "experiments" else ""
+        return f"{group}: got {choice!r}; allowed: {', '.join(choices)}. Try {plus}{group}={near[0]}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} cannot be read as KEY=VALUE; quote special characters twice, as in 'data.path=\"a b.csv\"'"
+        how = "no blank stands around = or after a comma, and special characters are quoted twice: 'data.path=\"a b.csv\"'"
+        return f"{error.override!r} cannot be read as KEY=VALUE; {how}"
     if unknown := re.search(r"(?:Could not override|Key|Could not delete from config\.) '([^']+)'", str(error)):
         return _unknown(unknown[1])
     return _in_our_words(error)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come through as they are; `main` turns them into one or two lines
@@ -29,8 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _refuse_flags()
         register_schema()
-        if any(word.lstrip("+").startswith("experiments") for word in given):
-            register_experiments()
+        asked = [
+            name.strip("'\"[] ") for word in given if word.lstrip("+").startswith("experiments") for name in re.split("[=,]", word)[1:]
+        ]
+        if asked:
+            register_experiments(asked)
         from src.study import job  # not for help: it brings NumPy and pandas
 
         hydra.main(version_base="1.3", config_path=str(REPOSITORY / "conf"), config_name="config")(job.run)()
@@ -61,13 +66,20 @@ def register_schema() -> None:
             store.store(group=group, name=f"schema_{choice}", node=settings.group_schema(group, choice))
 
 
-def register_experiments(folder: Path = REPOSITORY / "experiments") -> None:
+def register_experiments(asked: Collection[str], folder: Path = REPOSITORY / "experiments") -> None:
     """Lets Hydra find the study files, without making the repository a place where it looks for groups.
 
+    Args:
+      asked: names of the files that are read; of the others Hydra learns the name alone, whatever is in them.
+      folder: where the files lie.
+
     Raises:
-      SettingsError: a file is no YAML mapping.
+      SettingsError: a file that was asked for is no YAML mapping.
     """
     for path in sorted(folder.glob("*.yaml")):
+        if path.stem not in asked:
+            ConfigStore.instance().store(group="experiments", name=path.stem, package="_global_", node={})
+            continue
         try:
             node = OmegaConf.load(path)
         except Exception as error:  # the parsers below raise what they like

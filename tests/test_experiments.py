@@ -22,7 +22,7 @@ ABOUT_TIME = ["onehot", "padding_by_length"]
 def composed(home):
     """From the name of a study to the study."""
     run.register_schema()
-    run.register_experiments()
+    run.register_experiments(NAMES)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
 
@@ -83,4 +83,5 @@ def test_every_study_is_in_the_index():
 def test_a_broken_study_file_is_named(tmp_path, text, message):
     (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError, match=rf"mine\.yaml: {message}"):
-        run.register_experiments(tmp_path)
+        run.register_experiments(["mine"], tmp_path)
+    run.register_experiments(["another"], tmp_path)  # which is none of its business

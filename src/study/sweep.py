@@ -182,6 +182,8 @@ class _Command:
         if self._settings.tracking.name != "offline" and is_there and (uri is not None or not self._folder.exists()):
             try:
                 self._store = Store(uri, self._settings.study, is_new=False)
+            except LookupError:
+                pass  # a new study
             except Exception as error:
                 self._say(f"MLflow was not asked ({first_line(error)})")
         return self._outcomes()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from src.paths import REPOSITORY
 
+CODE = ("src", "conf", "hydra_plugins", "requirements.lock")  # a user's own files beside it change no result
 PACKAGES = ("tensorflow", "keras", "numpy", "hydra-core", "mlflow")
 
 
@@ -21,7 +22,7 @@ def tags() -> dict[str, str]:
     versions = [f"{package} {importlib.metadata.version(package)}" for package in PACKAGES]
     return {
         "ablation.git_commit": commit or "unknown",
-        "ablation.git_dirty": str(bool(_git("status", "--porcelain"))).lower() if commit else "unknown",
+        "ablation.git_dirty": str(bool(_git("status", "--porcelain", "--", *CODE))).lower() if commit else "unknown",
         "ablation.versions": ", ".join([f"python {platform.python_version()}", *versions]),
         "ablation.processor": f"{_processor()}, {os.cpu_count()} cores",
         "ablation.threads": os.environ.get("TF_NUM_INTRAOP_THREADS")

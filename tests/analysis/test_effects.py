@@ -230,7 +230,7 @@ def test_a_target_that_the_other_reached_after_we_stopped_looking_says_nothing()
 
 def test_a_metric_that_trials_lack_is_missing_and_not_endless():
     found = paired(frame(reference=BASE, a=[math.nan, *HELPS[1:]])).loc["a"]
-    assert found["verdict"] == "no verdict: 1 of 8 seeds have no value"
+    assert found["verdict"] == "no verdict: 1 of 8 seeds have no finite value"
 
 
 def test_a_difference_without_spread_has_the_p_of_its_signs_and_no_interval():

@@ -52,7 +52,7 @@ def test_a_grid_has_main_effects_and_an_interaction(uri):
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("one_seed", "one seed tells nothing of chance"), ("slow_learners", "have no steps_to"), ("left_out", None)]
+    ("name", "why"), [("one_seed", "one seed tells nothing of chance"), ("slow_learners", "have no finite steps_to"), ("left_out", None)]
 )
 def test_where_main_effects_cannot_be_had_it_is_said(name, why, uri):
     found = find(name, uri)
@@ -107,7 +107,7 @@ def test_times_that_cannot_be_compared_are_called_rough(uri):
 @pytest.mark.parametrize(
     ("name", "sentences"),
     [
-        ("whole", ["Against the reference (test accuracy 0.809), masking=true cell=gru (+0.050", "masking and cell interact"]),
+        ("whole", ["Against the reference (test accuracy 0.809), masking=true cell=gru (+0.050", "masking × cell: they interact"]),
         ("whole", ["masking=false cell=lstm (-0.020", "Time per batch as a multiple of the reference's: masking=false cell=lstm 0.80"]),
         ("troubled", ["no verdict on masking=true cell=gru and masking=false cell=lstm, where trials are missing or diverged"]),
         ("one_seed", ["With one seed nothing can be concluded", "seed='range(0,8)' for intervals and verdicts"]),

@@ -23,7 +23,7 @@ def test_a_report_is_written_printed_and_attached_to_the_studys_run(place):
     done = invoke("report", "s")
 
     assert done.exit_code == 0, done.output
-    assert done.output.startswith("study s: 12 FINISHED\n")
+    assert done.output.startswith("study s: trials: 12 FINISHED\n")
     assert "| masking | cell | n | test accuracy |" in done.output and "attached to the study's MLflow run" in done.output
     assert (place / "reports" / "s" / "report.html").is_file()
     assert len(list((place / "mlartifacts" / "s").glob("*/artifacts/report/report.html"))) == 1
@@ -54,6 +54,13 @@ def test_two_variants_are_compared_over_seeds_and_over_examples(place):
     assert "again with other seeds, on this test set? (paired t over seeds)" in done.output
     assert "McNemar, exact; says nothing of other seeds" in done.output
     assert "In 0 of 3 seeds the two models differ at 5 %" in done.output
+
+
+def test_the_reference_may_be_called_so_and_undecided_pairs_are_compared_too(place):
+    done = invoke("compare", "s", "reference", "masking=false cell=lstm")
+
+    assert done.exit_code == 0, done.output
+    assert "Would masking=false cell=lstm differ from reference again" in done.output
 
 
 def test_frames_are_exported(place, tmp_path):

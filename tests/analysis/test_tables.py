@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -71,6 +72,7 @@ def test_effects_have_their_share_of_variance(uri):
 def test_a_missing_number_is_a_dash_and_a_seed_more_is_one_seed():
     assert tables._number(float("nan"), 3).text == "–"
     assert tables.verdict({"verdict": "cannot tell", "further_seeds": 1.0}) == "cannot tell; about 1 more seed would"
+    assert tables.verdict({"verdict": "cannot tell", "further_seeds": np.float64(1.0)}) == "cannot tell; about 1 more seed would"
     assert tables.verdict({"verdict": "cannot tell", "further_seeds": 15.0}) == "cannot tell; about 15 more seeds would"
 
 
@@ -89,7 +91,7 @@ def test_html_is_escaped_and_sortable():
 
 
 def test_a_bar_in_a_cell_does_not_break_markdown():
-    assert ODD.markdown().splitlines()[2] == "| x\\|y_z #1 {50%} ~ \\end{table} | **-0.010 [-0.020, +0.001]** |"
+    assert ODD.markdown().splitlines()[2] == "| x\\|y_z #1 {50%} ~ \\\\end{table} | **-0.010 [-0.020, +0.001]** |"
 
 
 @pytest.mark.skipif(PDFLATEX is None and "CI" not in os.environ, reason="no LaTeX on this machine")
