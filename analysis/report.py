@@ -19,6 +19,7 @@ from analysis.store import shown
 
 MAX_DETAILS = 200  # variants whose single trials are listed
 LIGHT_INK = "#e6e7ea"
+IN_COMPARISONS = ("diverged", "p (sign flip)", "correlation")  # further down the page, so that the first table fits a screen
 UI = "http://127.0.0.1:5000"  # where `mlflow ui` shows a local store
 
 
@@ -49,7 +50,7 @@ def page(found: Findings, figures: Iterable[tuple[Drawn, Path]]) -> str:
         metric=tables.title(found.metric),
         margin=found.margin,
         caution=caution(found.rows),
-        tables=[tables.ablation(found), *([tables.factorial(found)] if found.factorial is not None else [])],
+        tables=[tables.ablation(found).without(*IN_COMPARISONS), *([tables.factorial(found)] if found.factorial is not None else [])],
         comparisons=tables.effects(found),
         over_examples=_over_examples(found),
         uri=shown(study.store.uri),

@@ -103,6 +103,14 @@ class Table:
             lines.append("<tr>" + "".join(cells) + "</tr>")
         return "\n".join([*lines, "</tbody>", "</table>"]) + "\n"
 
+    def without(self, *headings: str) -> Table:
+        """Returns the table without some of its columns, where they are in it."""
+        left = [column for column, name in enumerate(self.headings) if name not in headings]
+        bold = frozenset((row, left.index(column)) for row, column in self.bold if column in left)
+        return Table(
+            [self.headings[column] for column in left], [[row[column] for column in left] for row in self.rows], bold, self.caption
+        )
+
     @property
     def width(self) -> int:
         """Number of columns."""
@@ -285,9 +293,10 @@ def _means(summary: pd.DataFrame, metric: str, suffix: str) -> dict[str, list[Ce
 
 
 def _differs(summary: pd.DataFrame, metric: str) -> bool:
-    """Whether a cost says something: it differs by 2 % between variants, or there is only one."""
+    """Whether a cost says something: it differs between variants, memory by a tenth; or there is only one."""
+    least = 1.1 if metric.startswith("memory/") else 1.02
     values = summary.get(f"mean {metric}", pd.Series(dtype=float)).dropna()
-    return len(summary) == 1 or bool(len(values) and values.max() > 1.02 * values.min())
+    return len(summary) == 1 or bool(len(values) and values.max() > least * values.min())
 
 
 def _setting(value: Any) -> Cell:
@@ -319,10 +328,11 @@ def _ratio(row: dict[Any, Any]) -> Cell:
 
 def _steps(row: dict[Any, Any]) -> Cell:
     """The median over seeds, a target that was never reached being later than any."""
-    never = f" ({row['steps_to_never']:.0f} never)" if row["steps_to_never"] else ""
     if math.isnan(row["steps_to"]):
         return Cell(NOTHING)
-    return Cell(("not in half of the seeds" if math.isinf(row["steps_to"]) else f"{row['steps_to']:,.0f}") + never, row["steps_to"])
+    if math.isinf(row["steps_to"]):
+        return Cell(f"never in {row['steps_to_never']:.0f} of {row['pairs'] - row['unfinished']}", math.inf)
+    return Cell(f"{row['steps_to']:,.0f}" + (f" ({row['steps_to_never']:.0f} never)" if row["steps_to_never"] else ""), row["steps_to"])
 
 
 def _p(value: float) -> Cell:

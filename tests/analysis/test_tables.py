@@ -51,7 +51,7 @@ def test_a_mean_of_survivors_is_never_the_best(uri):
 
 def test_seeds_that_never_reach_the_target_are_counted(uri):
     table = tables.ablation(find("slow_learners", uri))
-    never = "not in half of the seeds (8 never)"
+    never = "never in 8 of 8"
     assert column(table, "steps to 0.80 validation accuracy (median)") == ["80", "80", never, never]
     again = tables.ablation(find("slow_learners", uri, metric="test/accuracy"))
     assert column(again, "steps to 0.80 validation accuracy (median)")[2:] == [never] * 2
@@ -123,3 +123,8 @@ def test_latex_compiles_in_a_document(tmp_path, uri):
 
 def test_a_frame_of_texts_is_shown_as_it_is():
     assert tables.plain(pd.DataFrame({"study": ["a"], "trials": [3]})) == "| study | trials |\n| --- | --- |\n| a | 3 |\n"
+
+
+def test_a_column_that_is_left_out_takes_no_bold_along():
+    table = Table(["a", "b", "c"], [[Cell("1"), Cell("2"), Cell("3")]], frozenset({(0, 0), (0, 2)}), "").without("a", "nothing")
+    assert (table.headings, [cell.text for cell in table.rows[0]], table.bold) == (["b", "c"], ["2", "3"], {(0, 1)})
