@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
 import subprocess
 
 import pytest
+from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from analysis import figures, findings, load, report, store
 from analysis.__main__ import app
 from benchmarks import generated
+from src.paths import REPOSITORY
 from tests.test_browser import CHROMIUM
 
 NASTY = "$a$\\frac$b <script>alert('x')</script> & \"y\" {{ 7 * 7 }} -->"
@@ -141,3 +144,27 @@ def test_nothing_is_cut_on_a_telephone(written, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
 
     assert 'data-wide="0"' in done.stdout
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_named_study_has_a_report(path, own):
+    plan = OmegaConf.to_container(OmegaConf.load(path))["plan"]
+    levels, asked = plan.pop("levels"), {key: value for key, value in plan.items() if key != "seeds"}
+
+    def outcome(values, seed):
+        place = sum(list(levels[key]).index(value) for key, value in values.items())
+        accuracy = 0.7 + 0.01 * place + 0.003 * ((seed + place) % 3)
+        reached = [accuracy - 0.1, accuracy - 0.02, accuracy]
+        return {
+            "test/accuracy": accuracy,
+            "test/loss": 1 - accuracy,
+            "validation": reached,
+            "time/epoch_s": 2.0 + 0.1 * place + 0.01 * seed,
+        }
+
+    generated.study(own, path.stem, levels, outcome, seeds=plan["seeds"], steps=50, examples=20, **asked)
+    found = find(path.stem, f"sqlite:///{own}")
+    text = report.page(found, [])
+
+    assert [one.name for one in figures.draw(found)][:1] == ["forest"]
+    assert found.metric in found.study.rows and html.escape(plan["question"].split("?")[0].strip()) in text
