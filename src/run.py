@@ -86,6 +86,9 @@ def register_experiments(asked: Collection[str], folder: Path = REPOSITORY / "ex
             raise settings.SettingsError(f"{path}: this is not YAML ({first_line(error)})") from None
         if not isinstance(node, DictConfig):
             raise settings.SettingsError(f"{path}: a study file holds keys and values, such as `plan: {{levels: {{cell: [lstm, gru]}}}}`")
+        if node.get("study") != path.stem:
+            got = node.get("study")
+            raise settings.SettingsError(f"{path}: study is {got!r}; a file's study has the file's name: write study: {path.stem}")
         ConfigStore.instance().store(group="experiments", name=path.stem, package="_global_", node=node)
 
 

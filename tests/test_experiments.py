@@ -79,7 +79,15 @@ def test_every_study_is_in_the_index():
     assert [name for name in NAMES if f"`{name}`" not in index] == []
 
 
-@pytest.mark.parametrize(("text", "message"), [("a: [", "this is not YAML"), ("- a\n", "a study file holds keys and values")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "this is not YAML"),
+        ("- a\n", "a study file holds keys and values"),
+        ("study: other\n", "study is 'other'; a file's study has the file's name: write study: mine"),
+        ("epochs: 1\n", "study is None; a file's study has the file's name"),
+    ],
+)
 def test_a_broken_study_file_is_named(tmp_path, text, message):
     (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError, match=rf"mine\.yaml: {message}"):

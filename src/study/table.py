@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import statistics
 from collections import Counter
@@ -59,6 +60,8 @@ def plan_text(
     if design == "path" and all(row.is_reference for row in rows):
         most = 1 + len(study.levels) * (len(study.levels) + 1) // 2
         lines.append(f"  further rounds follow their results: at most {most * len(study.seeds)} trials in all")
+    if study.settings.plan_only:
+        lines += _listed(rows, todo)
     changes = [f"  dropped: {row.label}: {row.dropped}" for row in rows if row.dropped]
     changes += [f"  normalised: {row.label}: {change}" for row in rows if row.trial for change in row.trial.changes]
     changes = list(dict.fromkeys(changes))
@@ -67,6 +70,20 @@ def plan_text(
         lines.append(f"  … and {len(changes) - MAX_LINES} more, in {paths.study_folder(study.settings.study) / 'plan.json'}")
     lines += [f"  cannot be told apart: {' = '.join(group)}" for group in study.aliases()]
     return "\n".join(lines)
+
+
+def _listed(rows: Sequence[Row], todo: Sequence[Row]) -> list[str]:
+    """Returns one line a variant: how many of its trials would be trained, and how many need not be."""
+    wanted = {row.trial.identity for row in todo if row.trial}
+    trials: dict[str, set[str]] = {}
+    for row in rows:
+        trials.setdefault(row.label, set()).update([row.trial.identity] if row.trial else [])
+    lines = []
+    for name, mine in itertools.islice(trials.items(), MAX_LINES):
+        left = len(mine & wanted)
+        rest = f", {len(mine) - left} not again" if left < len(mine) else ""
+        lines.append(f"    {name}: {left} to train{rest}" if mine else f"    {name}: dropped")
+    return lines if len(trials) <= MAX_LINES else [*lines, f"    … and {len(trials) - MAX_LINES:,} variants more"]
 
 
 def outcomes(rows: Sequence[Row], known: Mapping[str, Outcome]) -> Table:

@@ -418,6 +418,13 @@ def test_plan_only_writes_nothing(base):
     assert not paths.study_folder("s").exists()
 
 
+def test_plan_only_lists_the_variants_with_what_is_left_to_train(base):
+    run(base, Launcher(), cell=["lstm"], seed=[0, 1])
+    _, text = run(base, Launcher(), {"plan_only": True}, cell=["lstm", "gru"], seed=[0, 1, 2])
+
+    assert "    cell=lstm: 1 to train, 2 not again\n    cell=gru: 3 to train" in text
+
+
 def test_an_estimate_comes_from_recorded_times_per_batch(base):
     _, text = run(base, Launcher(), {"plan_only": True})
     assert "to train: 4, time unknown: nothing like it was recorded yet" in text
