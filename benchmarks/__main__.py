@@ -137,6 +137,28 @@ def bucketing() -> list[str]:
     return [f"bucketing takes {ratio:.2f} of the time per epoch of padding=dataset at max_length=500 (target: at most 0.55)"]
 
 
+def loops() -> list[str]:
+    """Time per batch of our loops against each other and against Keras' layer, in turn."""
+    from src import trial
+    from src.training.records import END
+
+    def batch_ms(**changes: Any) -> float:
+        settings = edited(Settings(), {"data.limit": 3_200, "epochs": 1, "tracking.histograms": False, **changes})
+        records = trial.records(trial.prepare(settings), workers=1)
+        return next(record.metrics["time/batch_ms_median"] for record in records if record.kind == END)
+
+    def ratio(one: dict[str, Any], other: dict[str, Any]) -> float:
+        return statistics.median(batch_ms(**one) / batch_ms(**other) for _ in range(PAIRS))
+
+    graph = ratio({"implementation": "graph_loop"}, {"implementation": "keras"})
+    long = {"max_length": 500, "bucketing": False}
+    packed = ratio({**long, "implementation": "graph_loop"}, {**long, "implementation": "packed_loop"})
+    return [
+        f"graph_loop takes {graph:.2f} of the time per batch of keras on the default classifier (target: at most 1.3)",
+        f"packed_loop is {packed:.2f} times as fast as graph_loop without buckets at max_length=500 (target: at least 1.3)",
+    ]
+
+
 def planning() -> list[str]:
     """Seconds to plan 10,000 cells, from the command to its end."""
     words = ["-m", "plan_only=true", "units=range(1,101)", "embedding_dim=range(1,101)"]
@@ -224,6 +246,7 @@ BENCHMARKS: dict[str, Callable[[], list[str]]] = {
     "memory": memory,
     "recording": recording,
     "bucketing": bucketing,
+    "loops": loops,
     "planning": planning,
     "workers": workers,
     "analysis": analysis,
