@@ -157,13 +157,13 @@ def stepwise(rows: pd.DataFrame, steps: Sequence[str]) -> pd.DataFrame:
       steps: labels of the variants, in the order of the steps (`chain`).
 
     Returns:
-      For each step its rows and those of the step before as reference, with `within` anew.
+      For each step its rows and those of the step before as reference, with `within` anew; the rows as they are if no step was taken.
     """
     parts = []
     for number, (before, step) in enumerate(itertools.pairwise(steps), 1):
         part = rows[rows["label"].isin([before, step])]
         parts.append(part.assign(within=f"step {number}", is_reference=part["label"] == before))
-    return pd.concat(parts) if parts else rows
+    return pd.concat(parts) if parts else rows.assign(within="")
 
 
 def chain(rows: pd.DataFrame, design: str, toggles: Sequence[str]) -> list[str]:
@@ -190,12 +190,11 @@ def chain(rows: pd.DataFrame, design: str, toggles: Sequence[str]) -> list[str]:
         taken.append(str(known.idxmax()))
 
 
-def changed_nothing(rows: pd.DataFrame, compared: pd.DataFrame) -> list[str]:
+def changed_nothing(rows: pd.DataFrame) -> list[str]:
     """Returns the variants whose trained weights equal their reference's, bit for bit and seed for seed, in different trials.
 
     Args:
       rows: as `paired` takes them, with the hash of the trained `weights`.
-      compared: what `paired` made of them.
     """
     found = []
     for _, name, is_one, both in _joined(rows):
@@ -203,7 +202,7 @@ def changed_nothing(rows: pd.DataFrame, compared: pd.DataFrame) -> list[str]:
         is_other = bool((done["identity"] != done["identity_reference"]).all())
         if not is_one and len(done) and is_other and (done["weights"] == done["weights_reference"]).all():
             found.append(name)
-    return [name for name in dict.fromkeys(compared["label"]) if name in found]
+    return list(dict.fromkeys(found))
 
 
 def holm(p: pd.Series) -> pd.Series:

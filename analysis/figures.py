@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.effects import better, interval, pairs
-from analysis.findings import STEPWISE, Findings, caution
+from analysis.findings import PER_EPOCH, Findings, caution
 from analysis.tables import digits, title, verdict
 from src.settings import as_typed
 
@@ -281,12 +281,12 @@ def _forest(found: Findings) -> Made:
     figure, axes = _figure(8, 1.2 + 0.5 * count)
     forest(axes, found.compared, pairs(found.rows, found.metric), metric=found.metric, margin=found.margin)
     band = f"; the band is the margin of {found.margin:g}" if found.margin is not None else ""
-    against = "the step before" if found.study.plan["design"] in STEPWISE else "the reference"
+    against = "the step before" if found.is_stepwise else "the reference"
     return figure, f"Change in {title(found.metric)} from {against}, paired by seed: 95 % intervals, single seeds as dots{band}."
 
 
 def _waterfall(found: Findings) -> Made:
-    if found.study.plan["design"] not in STEPWISE or len(found.summary) < 2:
+    if not found.is_stepwise or len(found.summary) < 2:
         return None
     figure, axes = _figure(max(6.0, 1.3 * len(found.summary)), 4.2)
     waterfall(axes, found.summary, metric=found.metric)
@@ -311,7 +311,7 @@ def _accuracy_by_time(found: Findings) -> Made:
     if len(rows) < 2:
         return None
     figure, axes = _figure(8, 4.4)
-    unit = "seconds per epoch" if time == "time/epoch_s" else "ms per batch"
+    unit = "seconds per epoch" if time == PER_EPOCH else "ms per batch"
     accuracy_by_time(axes, pd.DataFrame(rows), metric=metric, unit=f"{unit}, geometric mean over seeds")
     _legend(figure, axes)
     limits = " ".join(

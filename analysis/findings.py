@@ -88,19 +88,16 @@ def find(study: Study, *, metric: str | None = None, margin: float | None = None
         steps = effects.chain(rows, study.plan["design"], study.toggles)
         rejected = [label for label in dict.fromkeys(rows["label"]) if label not in steps]
         rows = effects.stepwise(rows, steps)
-    rows = (
-        effects.within_toggle(rows, toggle, study.toggles)
-        if toggle
-        else rows
-        if is_stepwise and "within" in rows
-        else rows.assign(within="")
-    )
+    elif toggle:
+        rows = effects.within_toggle(rows, toggle, study.toggles)
+    else:
+        rows = rows.assign(within="")
     time = PER_EPOCH if _batches_differ(study.finished) else PER_BATCH
     compared = effects.paired(rows, metric=name, margin=margin, time=time)
     if toggle and not (compared.loc[~compared["is_reference"], "pairs"] > 0).any():
         raise StoreError(f"no two variants of {study.name} differ in {toggle} alone; leave --toggle out, or see table --factorial")
     table, why_not = _factorial(study, name, margin)
-    unchanged = effects.changed_nothing(rows, compared)
+    unchanged = effects.changed_nothing(rows)
     summary = _summary(study, rows, compared, is_stepwise=is_stepwise)
     return Findings(study, name, margin, time, is_stepwise, rows, compared, summary, table, why_not, unchanged, rejected)
 

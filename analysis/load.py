@@ -17,32 +17,23 @@ from src.training.records import steps_to
 
 FINISHED, FAILED, RUNNING = "FINISHED", "FAILED", "RUNNING"
 DROPPED, NOT_RUN = "dropped", "not run"
-TAGS = {
-    "health": "health",
-    "error": "error",
-    "best_epoch": "best_epoch",
-    "weights": "weights",
-    "batches": "batches",
-    "data_hash": "data",
-    "kernel": "kernel",
-    "workers": "workers",
-    "threads": "threads",
-    "processor": "processor",
-    "versions": "versions",
-    "git_commit": "git_commit",
-    "git_dirty": "git_dirty",
-}  # fmt: skip  column → tag, without its prefix; `data` is a toggle, too
-STEP_COLUMNS = (
-    "epoch",
-    "time/batch_ms",
-    "is_first",
-    "train/loss",
-    "train/accuracy",
-    "gradient_norm",
-    "batch",
-    "length",
-    "tokens",
-)  # fmt: skip  is_first: of its shape, it traced; batch: examples; length: padded steps; tokens: real steps
+SAME = [
+    "health",
+    "error",
+    "best_epoch",
+    "weights",
+    "batches",
+    "kernel",
+    "workers",
+    "threads",
+    "processor",
+    "versions",
+    "git_commit",
+    "git_dirty",
+]
+TAGS = {**{name: name for name in SAME}, "data_hash": "data"}  # column → tag, without its prefix; `data` is a toggle, too
+# is_first: of its shape, it traced; batch: examples; length: padded steps; tokens: real steps
+STEP_COLUMNS = ("epoch", "time/batch_ms", "is_first", "train/loss", "train/accuracy", "gradient_norm", "batch", "length", "tokens")
 
 
 @dataclass(frozen=True, eq=False)

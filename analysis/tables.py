@@ -268,7 +268,7 @@ def verdict(row: Any) -> str:
 
 def _table(columns: dict[str, list[Cell]], caption: str, *, best: frozenset[tuple[int, int]]) -> Table:
     """Returns the columns that say something as a table; `best` counts the columns as they were given."""
-    shown = [name for name, cells in columns.items() if any(cell.text for cell in cells) or not cells]
+    shown = [name for name, cells in columns.items() if any(cell.text not in ("", NOTHING) for cell in cells) or not cells]
     places = {list(columns).index(name): place for place, name in enumerate(shown)}
     rows = [list(row) for row in zip(*(columns[name] for name in shown), strict=True)]
     return Table(shown, rows, frozenset((row, places[column]) for row, column in best), caption)

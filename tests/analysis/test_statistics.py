@@ -46,12 +46,12 @@ def frame(values):
 def test_holm_errs_in_no_more_than_5_of_100_studies_where_nothing_differs():
     rng = np.random.default_rng(1)
     wrong = 0
-    for _ in range(2_000):
+    for _ in range(10_000):
         values = rng.normal(0.8, 0.01, (6, 5))
         p = pd.Series([effects.interval(row - values[0]).p for row in values[1:]])
         wrong += bool((effects.holm(p) < effects.LEVEL).any())
 
-    assert wrong / 2_000 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 2_000)  # the rate, and two standard errors of the simulation
+    assert wrong / 10_000 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 10_000)  # the rate, and two standard errors of the simulation
 
 
 def test_verdicts_are_those_of_the_adjusted_p():
