@@ -34,11 +34,11 @@ def _replaced(path: Path) -> Iterator[Path]:
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """What stands between a text and a model's input, and between its output and a class."""
+    """What stands between a text and a model's input, and between its output and a class; a model that reads no text has no padding."""
 
     words: list[str]
     classes: list[str]
-    padding: Padding
+    padding: Padding | None
 
 
 class Trained(NamedTuple):
@@ -48,7 +48,7 @@ class Trained(NamedTuple):
     model: keras.Model
     words: list[str]
     classes: list[str]
-    padding: Padding
+    padding: Padding | None
 
 
 class Artifacts:
@@ -65,7 +65,7 @@ class Artifacts:
         with _replaced(self.folder / SETTINGS) as path:
             path.write_text(settings.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
-    def write_model(self, model: keras.Model, *, words: list[str], classes: list[str], padding: Padding) -> None:
+    def write_model(self, model: keras.Model, *, words: list[str], classes: list[str], padding: Padding | None) -> None:
         """Writes the model without optimizer state, and what turns a text into its input."""
         with _replaced(self.folder / MODEL) as path:
             model.save(path)

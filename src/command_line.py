@@ -9,7 +9,7 @@ from typing import Any
 from hydra.errors import MissingConfigException, OverrideParseException
 
 from src.errors import first_line
-from src.settings import GROUPS, Plan, Settings, Table, Tracking, allowed, as_typed, unknown_key
+from src.settings import GROUPS, Integration, Plan, Settings, Table, Tracking, allowed, as_typed, unknown_key
 
 EXAMPLES = """\
 Trains recurrent sequence models, one trial for every combination of toggles, and records each in MLflow and TensorBoard.
@@ -19,6 +19,7 @@ Trains recurrent sequence models, one trial for every combination of toggles, an
   python -m src.run -m cell=lstm,gru seed='range(0,8)'     two variants with 8 seeds each
   python -m src.run data=table data.path=mine.csv          your own texts
   python -m src.run data.limit=500 epochs=1                a quick look
+  python -m src.run task=integration                       white noise instead of texts: is its sum above 0?
   python -m src.run -m +experiments=smoke                  a study file of experiments/, with its design, levels and seeds
   python -m src.run -m plan_only=true cell=lstm,gru        only what would be trained
 """
@@ -37,6 +38,7 @@ def help_text() -> str:
         ("Tracking:", "tracking", Tracking),
         ("The study:", "plan", Plan),
         ("data=table and, where they apply, the other corpora:", "data", Table),
+        ("task=integration:", "task", Integration),
     ):
         lines.append(f"\n{title}")
         lines += [

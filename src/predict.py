@@ -25,9 +25,12 @@ def probabilities(trained: Trained, texts: Sequence[str]) -> np.ndarray:
     """Returns float32[N, K], the probability of every class for N texts, padded as in training.
 
     Raises:
-      SettingsError: a text has no words.
+      SettingsError: a text has no words, or the model reads none.
     """
     import keras
+
+    if trained.padding is None:
+        raise SettingsError(f"this model was trained with task={trained.settings.task.name} and reads no texts; take one of task=sentiment")
 
     split = [words(text) for text in texts]
     if not all(split):

@@ -7,12 +7,13 @@ listed. `normalise` gives two names of one trial the same settings, and says wha
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import psutil
 
-from src.settings import Settings, as_typed, edited
+from src.settings import Integration, MovieReviews, Settings, as_typed, edited
 
 MAX_UNITS = 65_536
 OWN_LOOPS = ("graph_loop", "packed_loop", "eager_loop")
@@ -32,7 +33,21 @@ class Inert(NamedTuple):
     reason: str
 
 
+def _is_drawn(settings: Settings) -> bool:
+    return isinstance(settings.task, Integration)
+
+
+def _learns_a_sum(settings: Settings) -> bool:
+    return isinstance(settings.task, Integration) and settings.task.target == "integral"
+
+
+TEXT_ONLY = ("padding", "bucketing", "padding_side", "truncation", "max_length", "vocab_size", "encoding", "masking")
 INERT = (
+    *(
+        Inert(key, Settings.model_fields[key].default, _is_drawn, "noise has no words, and sequences of one length no padding")
+        for key in TEXT_ONLY
+    ),
+    Inert("head", "sigmoid", _learns_a_sum, "one number is learnt, the sum"),
     Inert("bucketing", False, lambda s: s.padding == "dataset", "everything is padded to the longest of the data set"),
     Inert("bucketing", False, lambda s: s.padding == "equal", "sequences of equal length share a batch already"),
     Inert("padding_side", "post", lambda s: s.padding == "equal", "sequences of equal length need no padding"),
@@ -47,7 +62,7 @@ INERT = (
     Inert(
         "implementation",
         "graph_loop",
-        lambda s: s.implementation == "packed_loop" and not s.masking,
+        lambda s: s.implementation == "packed_loop" and (not s.masking or _is_drawn(s)),
         "without a mask every step is computed, and none can be left out",
     ),
     Inert("forget_bias", None, lambda s: s.cell != "lstm", "only an LSTM has a forget gate"),
@@ -55,9 +70,11 @@ INERT = (
     Inert(
         "bptt_steps",
         None,
-        lambda s: s.bptt_steps is not None and s.max_length is not None and s.bptt_steps >= s.max_length,
+        lambda s: s.bptt_steps is not None and s.bptt_steps >= (_longest(s) or math.inf),
         "no sequence is longer, and nothing is cut",
     ),
+    Inert("retracing", "signature", lambda s: s.implementation == "eager_loop", "nothing is traced"),
+    Inert("drop_remainder", False, lambda s: s.batch_size == 1, "a batch of one is always whole"),
     Inert(
         "readout", "mean_state", lambda s: s.readout == "mean_logit", "the head is linear: the mean logit is the logit of the mean state"
     ),
@@ -85,14 +102,14 @@ def normalise(settings: Settings, *, classes: int = 2) -> tuple[Settings, list[C
       settings: checked settings.
       classes: number of classes of the data; more than 2 need `head=softmax`.
     """
-    changes = [
-        Change(rule.key, getattr(settings, rule.key), rule.value, rule.reason)
-        for rule in INERT
-        if rule.applies(settings) and getattr(settings, rule.key) != rule.value
-    ]
+    used, changes = settings, []
+    for rule in INERT:  # one after the other: what one has changed, the next finds
+        if rule.applies(used) and (got := getattr(used, rule.key)) != rule.value:
+            changes.append(Change(rule.key, got, rule.value, rule.reason))
+            used = used.model_copy(update={rule.key: rule.value})
     if classes > 2 and settings.head == "sigmoid":
         changes.append(Change("head", "sigmoid", "softmax", f"one output unit cannot tell {classes} classes apart"))
-    used = edited(settings, {change.key: change.used for change in changes}) if changes else settings
+        used = used.model_copy(update={"head": "softmax"})
     if used.parameters is not None:
         total, units = used.parameters, _units_for(used, classes=classes)
         used = edited(used, {"units": units, "parameters": None})
@@ -113,7 +130,9 @@ def refusals(settings: Settings, *, longest: int | None = None, classes: int = 2
         a study's cells depend on what else runs.
     """
     reasons = []
-    if settings.data.name in ("aclimdb", "table") and not settings.data.path:
+    if _is_drawn(settings) and settings.data != MovieReviews():
+        reasons.append("task=integration draws its examples and reads no data; drop data=… and data.…, and choose task.num_samples")
+    elif settings.data.name in ("aclimdb", "table") and not settings.data.path:
         reasons.append(f"data={settings.data.name} needs to know where the data are; add data.path=FILE_OR_FOLDER")
     if settings.bptt_steps and settings.implementation not in OWN_LOOPS:
         why = "runs the whole loop itself, and bptt_steps cannot cut it"
@@ -121,9 +140,11 @@ def refusals(settings: Settings, *, longest: int | None = None, classes: int = 2
     if settings.jit_compile and settings.implementation in NOT_COMPILED:
         why = NOT_COMPILED[settings.implementation]
         reasons.append(f"jit_compile=true: implementation={settings.implementation} {why}; set implementation=graph_loop")
+    if _learns_a_sum(settings) and settings.readout == "mean_probability":
+        reasons.append("task.target=integral: a sum has no probability, as readout=mean_probability wants; set readout=mean_state")
     if settings.tracking.name == "offline" and settings.tracking.uri:
         reasons.append("tracking=offline writes to no store, but tracking.uri is set; drop one of the two")
-    steps = longest or (None if settings.data.name == "table" else settings.max_length)
+    steps = longest or (None if settings.data.name == "table" else _longest(settings))
     if steps is not None:
         needed = required_mb(settings, steps=steps, classes=classes)
         memory = psutil.virtual_memory().total / 2**20 if available_mb is None else available_mb
@@ -158,13 +179,19 @@ def parameters(settings: Settings, *, classes: int = 2) -> int:
     biases = 2 if settings.cell == "gru" else 1  # Keras' GRU keeps an input and a recurrent bias (reset_after)
     states = 2 if settings.cell == "lstm" else 1
     width = settings.vocab_size if settings.encoding == "onehot" else settings.embedding_dim
-    total = 0 if settings.encoding == "onehot" else settings.vocab_size * settings.embedding_dim
+    rows = 2 if _is_drawn(settings) else settings.vocab_size  # noise is read in by one row of weights and one of biases
+    total = 0 if settings.encoding == "onehot" else rows * settings.embedding_dim
     for _ in range(settings.depth):
         total += directions * gates * settings.units * (width + settings.units + biases)
         total += directions * states * settings.units if settings.initial_state == "learned" else 0
         width = directions * settings.units
     outputs = classes if settings.head == "softmax" else 1
     return total + (width + 1) * outputs
+
+
+def _longest(settings: Settings) -> int | None:
+    """Returns the most steps that a sequence can have, as far as the settings say."""
+    return settings.task.sequence_length if isinstance(settings.task, Integration) else settings.max_length
 
 
 def _units_for(settings: Settings, *, classes: int) -> int:

@@ -79,6 +79,21 @@ class Sentiment(Section):
     name: Literal["sentiment"] = "sentiment"
 
 
+class Integration(Section):
+    """Whether the sum of white noise is above a threshold; drawn while it trains, with nothing to read or to pad."""
+
+    name: Literal["integration"] = "integration"
+    sequence_length: int = Field(25, ge=1, le=100_000, description="steps of noise, T")
+    num_samples: int = Field(80_000, ge=1, le=10**9, description="examples an epoch, drawn anew for each")
+    threshold: float = Field(0.0, ge=-(10**6), le=10**6, description="the class is 1 where the sum of the noise is above it")
+    target: Literal["class", "integral"] = Field(
+        "class", description="learn the class, or the sum that decides it (the accuracy is of the class)"
+    )
+
+
+Task = Sentiment | Integration
+
+
 class Tracking(Section):
     """Who is told about a trial. The journal in the trial's folder is written always."""
 
@@ -112,7 +127,7 @@ class Plan(Section):
 class Settings(Section):
     """Everything that decides the result of one trial, and how it is recorded."""
 
-    task: Sentiment = Field(Sentiment(), description="what is learnt (config group)")
+    task: Task = Field(Sentiment(), discriminator="name", description="what is learnt (config group)")
     data: Data = Field(MovieReviews(), discriminator="name", description="corpus (config group)")
 
     padding: Literal["dataset", "batch", "equal"] = Field(
@@ -139,7 +154,7 @@ class Settings(Section):
         le=10**12,
         description="choose units so that the model has nearly this many parameters; null = units as they are",
     )
-    embedding_dim: Width = Field(64, description="width of an embedded word, D")
+    embedding_dim: Width = Field(64, description="width of what the cell reads, D: of an embedded word, or of noise read in")
     readout: Literal["last", "mean_state", "mean_logit", "sum_logit", "mean_probability", "max_state"] = Field(
         "last", description="what the prediction is made of; means count real steps only when masking is on"
     )
@@ -149,17 +164,28 @@ class Settings(Section):
         "keras", description="who runs the loop over time: Keras' layer, Keras around our cell, or a loop of ours"
     )
     forget_bias: float | None = Field(None, ge=-100, le=100, description="bias of an LSTM's forget gate before training; null = 1")
+    kernel_initializer: Literal["glorot_uniform", "he_normal", "orthogonal", "random_normal", "random_uniform"] = Field(
+        "glorot_uniform", description="weights from a recurrent layer's input, before training (random_*: of size 0.05)"
+    )
+    recurrent_initializer: Literal["orthogonal", "glorot_uniform", "identity", "random_normal", "random_uniform"] = Field(
+        "orthogonal", description="weights from state to state, before training"
+    )
     bptt_steps: Count | None = Field(
         None, description="cut the gradient at every n-th step (truncated back-propagation through time); null = never"
     )
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="Keras optimizer")
     learning_rate: float = Field(1e-3, gt=0, le=1_000, description="step size")
     batch_size: Width = Field(64, description="sequences in a batch, B")
+    accumulate: Width = Field(1, description="batches whose gradients are added up to one optimizer step")
+    drop_remainder: bool = Field(False, description="leave out batches smaller than batch_size, in training only")
     epochs: int = Field(3, ge=1, le=10_000, description="passes over the training split")
     max_steps: Count | None = Field(None, description="stop training after this many optimizer steps; null = when the epochs are over")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the inputs of every recurrent layer dropped in training")
     clip_norm: float | None = Field(None, gt=0, description="largest global norm of the gradient; null = not clipped")
     jit_compile: bool = Field(False, description="compile the training step with XLA (once for every shape)")
+    retracing: Literal["signature", "relaxed", "per_shape"] = Field(
+        "signature", description="when the training step is traced anew: never, until lengths are known to vary, or for every shape"
+    )
     seed: Seed = Field(0, description="of initial weights, data order and dropout, in separate streams")
 
     evaluate_every: Count | None = Field(None, description="validate every n optimizer steps too; null = once an epoch")
@@ -175,7 +201,7 @@ class Settings(Section):
 
 
 GROUPS: dict[str, dict[str, type[Section]]] = {
-    "task": {"sentiment": Sentiment},
+    "task": {"sentiment": Sentiment, "integration": Integration},
     "data": {"movie_reviews": MovieReviews, "aclimdb": AclImdb, "keras_imdb": KerasImdb, "table": Table},
     "tracking": {"mlflow": Tracking, "offline": Tracking},
 }
@@ -250,9 +276,10 @@ def edited(settings: Settings, changes: dict[str, Any]) -> Settings:
 def differences(settings: Settings) -> dict[str, Any]:
     """Returns the toggles (dotted key → value), the seed left out, that are not at their default.
 
-    The options of a corpus are compared with the defaults of that corpus.
+    The options of a corpus and of a task are compared with the defaults of that corpus and task.
     """
-    defaults = _flat(Settings(data=type(settings.data)()).model_dump()) | {"data.name": Settings().data.name}
+    theirs = Settings(data=type(settings.data)(), task=type(settings.task)())
+    defaults = _flat(theirs.model_dump()) | {f"{group}.name": getattr(Settings(), group).name for group in ("data", "task")}
     ours = {key: value for key, value in _flat(settings.model_dump()).items() if key.split(".")[0] in TOGGLES and key != "seed"}
     return {key.removesuffix(".name"): value for key, value in ours.items() if defaults[key] != value}
 
@@ -293,14 +320,15 @@ def _misplaced(key: str) -> str:
     having = [choice for choice, kind in GROUPS.get(section, {}).items() if name in kind.model_fields]
     if having and len(having) < len(GROUPS[section]):
         example = f"{section}={having[-1]} {key}=…"
-        return f"only {', '.join(having)} have it; choose one of them, as in {example}; other data are another command"
+        return f"only {section}={' or '.join(having)} has it; write both, as in {example}, for all trials of the command"
     if having or key in _dotted(Settings().model_dump()):
         return "it was removed; drop what begins with a ~"
     return ""
 
 
 def _nearest(key: str) -> str:
-    known = sorted(_dotted(Settings().model_dump()) | {f"data.{name}" for name in Table.model_fields} | set(GROUPS))
+    options = {f"{group}.{name}" for group, choices in GROUPS.items() for kind in choices.values() for name in kind.model_fields}
+    known = sorted(_dotted(Settings().model_dump()) | options | set(GROUPS))
     section = key.split(".", maxsplit=1)[0]
     inside = [name for name in known if name.startswith(f"{section}.") and not name.endswith(".name")]
     near = difflib.get_close_matches(key, inside or [name for name in known if not name.endswith(".name")], n=1)

@@ -13,19 +13,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src import paths
 from src.artifacts import Artifacts
 from src.data.batching import MAX_BUCKETS
 from src.data.encoded import Encoded
-from src.data.splits import TEST, TRAIN, VALIDATION
+from src.data.splits import TEST, VALIDATION
 from src.errors import first_line
 from src.identity import identity
 from src.progress import TrialProgress
 from src.rules import Change, normalise, refusals
-from src.settings import TOGGLES, Settings, SettingsError, differences, label
+from src.settings import GROUPS, TOGGLES, Integration, Settings, SettingsError, differences, label
 from src.tasks import TASKS
+from src.tasks.integration import Noise
 from src.tracking import provenance
 from src.tracking.follow import Follower
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, JournalBusy, JournalError, end, last_attempt, status
@@ -51,13 +52,13 @@ class Prepared:
 
     Attributes:
       settings: normalised.
-      data: the encoded corpus.
+      data: the encoded corpus, or what is drawn in its place.
       identity: what decides "already done".
       changes: the toggles that were normalised, with reasons.
     """
 
     settings: Settings
-    data: Encoded
+    data: Encoded | Noise
     identity: str
     changes: list[Change]
 
@@ -67,7 +68,7 @@ class Prepared:
         return paths.study_folder(self.settings.study) / self.identity
 
 
-def prepare(settings: Settings, *, data: Encoded | None = None) -> Prepared:
+def prepare(settings: Settings, *, data: Encoded | Noise | None = None) -> Prepared:
     """Returns the trial that these settings mean, with its data encoded; TensorFlow is not imported.
 
     Args:
@@ -175,7 +176,7 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
       workers: trials that run side by side, for the record.
     """
     from src.training import clock
-    from src.training.fit import Fit, evaluator, train, weights_digest
+    from src.training.fit import Fit, evaluators, steps_per_epoch, train, weights_digest
     from src.training.health import judge
     from src.training.startup import fresh_session
 
@@ -188,14 +189,11 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
     problem = task.problem(settings, prepared.data)
     model = task.model(settings, prepared.data)
     fit = Fit()
-    measure = {name: evaluator(model, problem.batches[name], problem.splits[name].labels, settings=settings) for name in (VALIDATION, TEST)}
+    measure = evaluators(model, problem, settings=settings)
     steps, validations = [], []
-    rows = len(problem.splits[TRAIN].labels)
-    planned = min(settings.epochs * problem.batches_per_epoch, settings.max_steps or sys.maxsize)
+    planned = min(settings.epochs * steps_per_epoch(problem, settings), settings.max_steps or sys.maxsize)
     with TrialProgress(_name(settings), steps=planned, epochs=settings.epochs, is_alone=workers == 1) as progress:
-        for record in train(
-            model, problem.batches[TRAIN], measure[VALIDATION], fit, settings=settings, rows=rows, last=problem.batches_per_epoch
-        ):
+        for record in train(model, problem, measure[VALIDATION], fit, settings=settings):
             progress.show(record)
             if record.kind == STEP:
                 record.detail["is_sent"] = record.step % settings.tracking.every_n_batches == 0
@@ -204,18 +202,17 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
                 validations.append((record.step, record.metrics["val/accuracy"]))
             yield record
     tested = measure[TEST]()
-    labels = problem.splits[TEST].labels
     files = Artifacts(folder)
-    files.write_model(model, words=prepared.data.words(settings.vocab_size), classes=prepared.data.classes, padding=problem.padding)
+    files.write_model(model, words=task.words(settings, prepared.data), classes=prepared.data.classes, padding=problem.padding)
     files.write_steps(steps)
-    files.write_probabilities(tested.probabilities, labels)
+    files.write_probabilities(tested.probabilities, problem.held_out[TEST].labels)
     metrics = _final_metrics(settings, model, fit, tested, validations, batches_per_epoch=problem.batches_per_epoch)
-    expected = 2 * min(len(problem.padding.edges), MAX_BUCKETS) if settings.jit_compile else 2
+    expected = 2 * min(problem.shapes, MAX_BUCKETS) if settings.jit_compile else 2
     tags = {
         "ablation.weights": weights_digest(model),
         "ablation.batches": clock.shapes_digest(fit.timings),
         "ablation.health": judge(
-            accuracies=fit.accuracies, labels=problem.splits[VALIDATION].labels, traces=int(metrics["data/traces"]), expected=expected
+            accuracies=fit.accuracies, labels=problem.held_out[VALIDATION].labels, traces=int(metrics["data/traces"]), expected=expected
         ),
         "ablation.best_epoch": f"{fit.best_epoch} of {len(fit.accuracies)}",
     }
@@ -228,7 +225,6 @@ def _start(prepared: Prepared, *, workers: int) -> Record:
     from src.models.build import kernel
 
     settings = prepared.settings
-    values = settings.model_dump()
     tags = {
         "ablation.kind": "trial",
         "ablation.study": settings.study,
@@ -243,10 +239,19 @@ def _start(prepared: Prepared, *, workers: int) -> Record:
         "attempt": uuid.uuid4().hex,
         "name": _name(settings),
         "tags": tags,
-        "params": {key: values[key]["name"] if isinstance(values[key], dict) else values[key] for key in TOGGLES},
+        "params": _params(settings),
         "process": f"{socket.gethostname()} {os.getpid()}",
     }
     return Record(START, 0, detail=detail)
+
+
+def _params(settings: Settings) -> dict[str, Any]:
+    """Returns every toggle by its key; of a config group the choice's name, and what belongs to one task alone."""
+    values = settings.model_dump()
+    flat = {key: values[key]["name"] if key in GROUPS else values[key] for key in TOGGLES}
+    if isinstance(settings.task, Integration):
+        flat["data"] = "drawn"
+    return flat | {f"task.{key}": value for key, value in values["task"].items() if key != "name"}
 
 
 def _final_metrics(

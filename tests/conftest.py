@@ -41,15 +41,21 @@ def empty(tmp_path_factory):
 
 
 @pytest.fixture
-def place(home: Path, empty: Path) -> Path:
-    """A home with a database and a small study `s` in it, which nobody trained."""
+def database(home: Path, empty: Path) -> Path:
+    """A home with a database in it, empty."""
     shutil.copy(empty, home / "mlflow.db")
+    return home / "mlflow.db"
+
+
+@pytest.fixture
+def place(home: Path, database: Path) -> Path:
+    """A home with a database and a small study `s` in it, which nobody trained."""
 
     def outcome(values: dict[str, Any], seed: int) -> dict[str, Any]:
         return {"test/accuracy": 0.8 + 0.01 * seed + (0.05 + 0.001 * seed) * (values["cell"] == "gru")}
 
     levels = {"masking": [True, False], "cell": ["lstm", "gru"]}
-    generated.study(home / "mlflow.db", "s", levels, outcome, seeds=[0, 1, 2], steps=20, examples=50)
+    generated.study(database, "s", levels, outcome, seeds=[0, 1, 2], steps=20, examples=50)
     return home
 
 
@@ -82,7 +88,8 @@ def tiny(table: Path) -> list[str]:
 
 
 def tiny_trial(table: Path) -> list[str]:
-    return ["data=table", f"data.path={table}", "max_length=20", "vocab_size=40", "units=4", "embedding_dim=4", "batch_size=16", "epochs=2"]
+    words = "data=table max_length=20 vocab_size=40 units=4 embedding_dim=4 batch_size=16 tracking.histograms=false epochs=2"
+    return [*words.split(), f"data.path={table}"]
 
 
 @pytest.fixture(autouse=True)

@@ -25,8 +25,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory, empty):
     folder = tmp_path_factory.mktemp("browsed")
+    shutil.copy(empty, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ABLATION_HOME", str(folder))
         assert run.main([*tiny_trial(write_table(folder / "table.csv")), "study=browsed", "cell=gru"]) == 0

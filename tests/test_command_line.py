@@ -73,7 +73,7 @@ def test_help_names_every_key_with_what_is_allowed(capsys):
         (["+plan.levels.cell=lstm,gru"], "a list that is one value stands in brackets: +plan.levels.cell=[…]"),
         (["plan.seeds=1,2"], "a list that is one value stands in brackets: plan.seeds=[…]"),
         (["data.path=x.csv"], "unknown key 'data.path': only aclimdb, keras_imdb, table have it; choose one of them, as in data=table"),
-        (["-m", "data=movie_reviews,table", "data.path=x.csv"], "choose one of them, as in data=table data.path=…; other data are another"),
+        (["-m", "data=movie_reviews,table", "data.path=x.csv"], "write both, as in data=table data.path=…, for all trials of the command"),
         (["~data", "data.limit=3"], "unknown key 'data.limit': it was removed; drop what begins with a ~"),
         (["~plan.seeds", "plan.seeds=[1]"], "unknown key 'plan.seeds': it was removed"),
         (["data={a:1}"], "unknown key 'data': it is chosen by its name, as in data=movie_reviews"),
@@ -144,7 +144,7 @@ plain = st.one_of(
 
 
 @given(pairs=st.lists(st.tuples(st.sampled_from(["", "", "+", "++", "~"]), st.sampled_from(KEYS), plain), min_size=1, max_size=3))
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_toggle_with_any_value_is_valid_or_ends_in_the_clear_error(home, capsys, tiny, pairs):
     code, out, err = outcome(capsys, *tiny, *(f"{prefix}{key}={value}" for prefix, key, value in pairs))
 
@@ -165,7 +165,7 @@ choices = {
         {}, optional={key: st.lists(st.sampled_from(values), min_size=1, max_size=3, unique=True) for key, values in choices.items()}
     )
 )
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_sweep_is_planned_or_ends_in_the_clear_error(home, capsys, tiny, levels):
     code, _, err = outcome(capsys, *tiny, "-m", *(f"{key}={','.join(values)}" for key, values in levels.items()))
 

@@ -1,10 +1,24 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from src import rules
 from src.rules import normalise, refusals, required_mb
 from src.settings import Settings, Table, edited
+
+NOISE = {"name": "integration"}
+TEXT_TOGGLES = {
+    "padding": ["dataset", "batch", "equal"],
+    "bucketing": [True, False],
+    "padding_side": ["pre", "post"],
+    "truncation": ["pre", "post", "remove"],
+    "max_length": [None, 50, 200],
+    "vocab_size": [100, 10_000],
+    "encoding": ["embedding", "onehot", "onehot_projected"],
+    "masking": [True, False],
+}
 
 
 @pytest.mark.parametrize(
@@ -21,6 +35,14 @@ from src.settings import Settings, Table, edited
         ({"forget_bias": 0.0, "cell": "gru"}, "forget_bias", None),
         ({"forget_bias": 1.0}, "forget_bias", None),
         ({"implementation": "graph_loop", "bptt_steps": 200}, "bptt_steps", None),
+        ({"implementation": "eager_loop", "retracing": "per_shape"}, "retracing", "signature"),
+        ({"batch_size": 1, "drop_remainder": True}, "drop_remainder", False),
+        ({"task": NOISE, "masking": False}, "masking", True),
+        ({"task": NOISE, "padding": "dataset"}, "padding", "batch"),
+        ({"task": NOISE, "vocab_size": 99}, "vocab_size", 10_000),
+        ({"task": NOISE, "implementation": "packed_loop"}, "implementation", "graph_loop"),
+        ({"task": NOISE, "implementation": "graph_loop", "bptt_steps": 25}, "bptt_steps", None),
+        ({"task": {**NOISE, "target": "integral"}, "head": "softmax"}, "head", "sigmoid"),
     ],
 )
 def test_a_toggle_without_effect_is_normalised_and_says_why(changes, key, used):
@@ -29,6 +51,33 @@ def test_a_toggle_without_effect_is_normalised_and_says_why(changes, key, used):
     assert getattr(settings, key) == used
     assert [change.key for change in reasons].count(key) == 1
     assert all(change.reason in str(change) for change in reasons)
+
+
+@given(values=st.fixed_dictionaries({}, optional={key: st.sampled_from(toggles) for key, toggles in TEXT_TOGGLES.items()}))
+def test_a_toggle_of_texts_alone_is_nothing_to_the_integration_task(values):
+    noise = edited(Settings(), {"task": NOISE})
+
+    used, reasons = normalise(edited(noise, values))
+
+    assert used == normalise(noise)[0]
+    assert {change.key for change in reasons} == {key for key, value in values.items() if value != getattr(noise, key)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": {"name": "table", "path": "x.csv"}}, "task=integration draws its examples and reads no data; drop data=…"),
+        ({"data.limit": 9}, "task=integration draws its examples and reads no data; drop data=…"),
+        ({"task": {**NOISE, "target": "integral"}, "readout": "mean_probability"}, "a sum has no probability"),
+    ],
+)
+def test_the_integration_task_refuses_what_it_cannot_have(changes, message):
+    assert message in refusals(edited(edited(Settings(), {"task": NOISE}), changes))[0]
+
+
+def test_the_length_of_noise_decides_its_memory():
+    assert refusals(edited(Settings(), {"task": {**NOISE, "sequence_length": 100_000}}), available_mb=2_000) != []
+    assert refusals(edited(Settings(), {"task": NOISE}), available_mb=2_000) == []
 
 
 def test_what_has_an_effect_is_left_alone():

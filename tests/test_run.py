@@ -23,7 +23,7 @@ from src.tracking.mlflow_replay import Store
 from src.trial import prepare
 from tests.conftest import tiny_trial, write_table
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.usefixtures("database")]  # MLflow takes seconds to make one
 
 METRICS = {
     "train/loss",
@@ -62,8 +62,10 @@ def command(*overrides):
 
 
 def test_four_trials_from_the_command_line_are_recorded_as_the_contract_says(home, tiny):
+    (home / "mlflow.db").unlink()
+    tuned = ["epochs=4", "learning_rate=0.05", "evaluate_every=5", "tracking.histograms=true"]
     done = subprocess.run(
-        command("-m", "masking=true,false", "cell=lstm,gru", *tiny[:-1], "epochs=8", "learning_rate=0.02", "evaluate_every=5"),
+        command("-m", "masking=true,false", "cell=lstm,gru", *tiny, *tuned),
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -108,9 +110,11 @@ def test_four_trials_from_the_command_line_are_recorded_as_the_contract_says(hom
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, empty):
     """A home with one finished trial in it, made once."""
     folder = tmp_path_factory.mktemp("trained")
+    (folder / "home").mkdir()
+    shutil.copy(empty, folder / "home" / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ABLATION_HOME", str(folder / "home"))
         assert run.main(tiny_trial(write_table(folder / "table.csv"))) == 0
@@ -157,13 +161,12 @@ def test_the_reloaded_model_gives_the_same_test_accuracy(finished):
 
     from src.tasks import sentiment
 
-    texts = prepared.data.split("test")
-    problem = sentiment.problem(trained.settings, prepared.data)
-    chance = np.zeros(len(texts.labels), np.float32)
-    for ids, _, rows in problem.batches["test"](np.arange(len(texts.labels))):
+    test = sentiment.problem(trained.settings, prepared.data).held_out["test"]
+    chance = np.zeros(len(test.labels), np.float32)
+    for ids, _, rows in test.batches():
         chance[rows.numpy()] = 1 / (1 + np.exp(-np.asarray(trained.model(ids))[:, 0]))
     np.testing.assert_allclose(chance, stored["probability_1"], atol=1e-6)
-    assert ((chance > 0.5) == texts.labels).mean() == one.data.metrics["test/accuracy"]
+    assert ((chance > 0.5) == test.labels).mean() == one.data.metrics["test/accuracy"]
 
 
 def test_predict_takes_a_folder_an_identity_or_a_run_id_and_a_file(finished, tmp_path, capsys):
@@ -201,7 +204,7 @@ def test_a_text_without_words_is_refused(finished, capsys):
 def test_three_classes_of_a_users_own_table_train_with_nothing_but_a_path(home, tmp_path, capsys):
     path = write_table(tmp_path / "mine.csv", rows=600, classes=3)
 
-    assert run.main(["data=table", f"data.path={path}", "epochs=6", "learning_rate=0.02", "units=8", "embedding_dim=8"]) == 0
+    assert run.main(["data=table", f"data.path={path}", "epochs=3", "learning_rate=0.05", "units=8", "embedding_dim=8"]) == 0
 
     _, (one,) = trials()
     assert one.data.params["head"] == "softmax"
@@ -217,7 +220,7 @@ def test_truncation_that_removes_everything_is_refused_before_training(home, tin
 
 
 def test_a_failing_trial_does_not_stop_the_others_and_is_listed(home, tiny, capsys):
-    assert run.main(["-m", *tiny, "optimizer=adamw", "learning_rate=1000,0.001", "epochs=15"]) == 1
+    assert run.main(["-m", *tiny, "optimizer=adamw", "learning_rate=1000,0.001", "batch_size=4", "epochs=4"]) == 1
 
     out = capsys.readouterr().out
     assert "1 trial did not finish:" in out
@@ -226,7 +229,7 @@ def test_a_failing_trial_does_not_stop_the_others_and_is_listed(home, tiny, caps
 
 
 def test_a_diverging_trial_is_failed_with_its_step_and_keeps_what_it_recorded(home, tiny, capsys):
-    assert run.main([*tiny, "optimizer=adamw", "learning_rate=1000", "epochs=30"]) == 1
+    assert run.main([*tiny, "optimizer=adamw", "learning_rate=1000", "batch_size=4", "epochs=4"]) == 1
 
     _, (one,) = trials()
     assert one.info.status == "FAILED"
@@ -311,6 +314,8 @@ def test_predict_says_when_a_run_has_no_model(finished, capsys):
 
 
 def test_offline_trials_are_sent_later_once(home, tiny, capsys):
+    (home / "mlflow.db").unlink()
+
     assert run.main([*tiny, "tracking=offline"]) == 0
     assert not (home / "mlflow.db").exists()
     assert "python -m src.sync" in capsys.readouterr().out
@@ -355,7 +360,7 @@ def test_a_trial_that_another_process_trains_is_waited_for_and_then_trained_if_t
 
 
 def test_tracking_can_take_every_nth_step(home, tiny, capsys):
-    run.main([*tiny, "tracking.every_n_batches=4", "tracking.histograms=false"])
+    run.main([*tiny, "tracking.every_n_batches=4"])
 
     client, (one,) = trials()
     steps = [metric.step for metric in client.get_metric_history(one.info.run_id, "time/batch_ms")]
@@ -364,7 +369,7 @@ def test_tracking_can_take_every_nth_step(home, tiny, capsys):
 
 def test_whoever_runs_the_loop_trains_to_the_same_result_and_leaves_the_same_record(home, tiny, capsys):
     loops = ["keras", "cell_loop", "graph_loop", "packed_loop", "eager_loop"]
-    assert run.main(["-m", *tiny, "epochs=1", "tracking.histograms=false", f"implementation={','.join(loops)}"]) == 0
+    assert run.main(["-m", *tiny, "epochs=1", f"implementation={','.join(loops)}"]) == 0
 
     _, runs = trials()
     found = {one.data.params["implementation"]: one.data for one in runs}

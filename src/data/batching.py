@@ -90,43 +90,52 @@ def bucket_edges(lengths: np.ndarray, *, buckets: int = MAX_BUCKETS) -> tuple[in
     return (*(int(distinct[end]),), *reversed(edges))
 
 
-def batch_count(lengths: np.ndarray, how: Padding, batch_size: int) -> int:
+def batch_count(lengths: np.ndarray, how: Padding, batch_size: int, *, drop_remainder: bool = False) -> int:
     """Returns how many batches an epoch over sequences of these lengths has."""
     _, counts = np.unique(np.searchsorted(how.edges, lengths), return_counts=True)
-    return int(np.ceil(counts / batch_size).sum())
+    return int((counts // batch_size if drop_remainder else -(-counts // batch_size)).sum())
 
 
-def batches(sequences: Sequences, how: Padding, batch_size: int) -> Callable[[np.ndarray], tf.data.Dataset]:
+def batches(
+    sequences: Sequences, how: Padding, batch_size: int, *, drop_remainder: bool = False
+) -> Callable[[np.ndarray], tf.data.Dataset]:
     """Returns a function from an order (int64[M] rows) to the batches of these rows.
 
-    A batch is (ids int32[B, T], labels int32[B], rows int64[B]); the last batches of a bucket may be smaller. Equal orders
-    give equal batches, whatever the number of threads.
+    A batch is (ids int32[B, T], labels int32[B], rows int64[B]); the last batches of a bucket may be smaller, or are left out with
+    `drop_remainder`. Equal orders give equal batches, whatever the number of threads. The pipeline is built once, as that takes a
+    quarter of a second: a batch of an order must be taken before the next order is asked for.
     """
     import tensorflow as tf
 
     ids, starts, labels = (tf.constant(part) for part in (sequences.ids, sequences.starts, sequences.labels))
+    current = tf.Variable(np.zeros(0, np.int64), shape=[None], trainable=False)
 
+    @tf.autograph.experimental.do_not_convert
     def example(row: Any) -> Any:
         sequence = ids[starts[row] : starts[row + 1]]
         return tf.reverse(sequence, [0]) if how.side == "pre" else sequence, labels[row], row
 
+    @tf.autograph.experimental.do_not_convert
     def turned(ids: Any, labels: Any, rows: Any) -> Any:
         return tf.reverse(ids, [1]), labels, rows  # padding at the end of the reversed is padding at the beginning
 
+    dataset = tf.data.Dataset.from_tensors(0).flat_map(lambda _: tf.data.Dataset.from_tensor_slices(current.read_value())).map(example)
+    dataset = _padded(dataset, how, batch_size, drop_remainder)
+    if how.side == "pre":
+        dataset = dataset.map(turned)
+    dataset = dataset.prefetch(2).with_options(pipeline_options())
+
     def of(order: np.ndarray) -> tf.data.Dataset:
-        dataset = tf.data.Dataset.from_tensor_slices(tf.constant(order, tf.int64)).map(example)
-        dataset = _padded(dataset, how, batch_size)
-        if how.side == "pre":
-            dataset = dataset.map(turned)
-        return dataset.prefetch(2).with_options(_options())
+        current.assign(order)
+        return dataset
 
     return of
 
 
-def _padded(dataset: tf.data.Dataset, how: Padding, batch_size: int) -> tf.data.Dataset:
+def _padded(dataset: tf.data.Dataset, how: Padding, batch_size: int, drop_remainder: bool) -> tf.data.Dataset:
     if len(how.edges) == 1:
         length = None if how.to_longest else how.edges[0]
-        return dataset.padded_batch(batch_size, padded_shapes=([length], [], []))
+        return dataset.padded_batch(batch_size, padded_shapes=([length], [], []), drop_remainder=drop_remainder)
     # The operation wants the first length that is too long for a bucket, and one batch size more than boundaries.
     return dataset.bucket_by_sequence_length(
         element_length_func=lambda ids, labels, rows: _length(ids),
@@ -134,6 +143,7 @@ def _padded(dataset: tf.data.Dataset, how: Padding, batch_size: int) -> tf.data.
         bucket_batch_sizes=[batch_size] * (len(how.edges) + 1),
         padded_shapes=([None], [], []),
         pad_to_bucket_boundary=not how.to_longest,
+        drop_remainder=drop_remainder,
     )
 
 
@@ -143,10 +153,11 @@ def _length(ids: Any) -> Any:
     return tf.shape(ids)[0]
 
 
-def _options() -> tf.data.Options:
+def pipeline_options() -> tf.data.Options:
+    """Returns how a `tf.data` pipeline runs here: in one order, and on one thread, as the cores belong to the model."""
     import tensorflow as tf
 
     options = tf.data.Options()
     options.deterministic = True
-    options.threading.private_threadpool_size = 1  # the cores belong to the model
+    options.threading.private_threadpool_size = 1
     return options

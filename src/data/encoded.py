@@ -71,6 +71,11 @@ class Encoded:
         """Steps of the longest sequence of any split."""
         return max(int(self.split(name).lengths.max()) for name in SPLITS)
 
+    @functools.cached_property
+    def examples(self) -> int:
+        """Sequences of the training split."""
+        return len(self.split(TRAIN).labels)
+
     def words(self, vocab_size: int) -> list[str]:
         """Returns the words with an id below `vocab_size`; the word at position r has id r + 4."""
         every = json.loads((self.folder / "words.json").read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from src.models.cells import CELLS as OUR_CELLS
-from src.models.cells import ForgetBias
+from src.models.cells import ForgetBias, GateIdentity
 from src.models.initial_state import LearnedState
 from src.models.loops import LOOPS, Recurrent
 from src.models.onehot import OneHot
@@ -17,25 +17,33 @@ from src.settings import Settings
 from src.streams import stream_seed
 
 CELLS = {"simple_rnn": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
+INITIALIZERS: dict[str, Callable[[int], Any]] = {
+    "glorot_uniform": keras.initializers.GlorotUniform,
+    "he_normal": keras.initializers.HeNormal,
+    "orthogonal": lambda seed: keras.initializers.Orthogonal(seed=seed),
+    "random_normal": lambda seed: keras.initializers.RandomNormal(stddev=0.05, seed=seed),
+    "random_uniform": lambda seed: keras.initializers.RandomUniform(-0.05, 0.05, seed=seed),
+    "identity": lambda seed: GateIdentity(),
+}
 STATES = {"simple_rnn": 1, "gru": 1, "lstm": 2}
 
 
 def classifier(settings: Settings, *, classes: int) -> keras.Model:
-    """Returns a model from ids int32[B, T] to logits float32[B, K].
+    """Returns a model from inputs to outputs float32[B, K].
 
-    K is 1 for `head=sigmoid` (the logit of class 1) and `classes` for `head=softmax`. Every initial weight is drawn from a
-    stream of its own layer's name, so a layer that two variants share starts equal in both.
+    Inputs are ids int32[B, T], or noise float32[B, T, 1]. Outputs are logits: K is 1 for `head=sigmoid` (the logit of class 1) and
+    `classes` for `head=softmax`; with `task.target=integral` the one output is the value itself. Every initial weight is drawn from
+    a stream of its own layer's name, so a layer that two variants share starts equal in both.
     """
-    ids = keras.Input((None,), dtype="int32", name="ids")
-    x = _encoding(settings)(ids)
+    inputs, x, mask = READ_INS[settings.task.name](settings)
     for layer in range(1, settings.depth + 1):
         if settings.dropout:
             name = f"dropout_{layer}"
             x = keras.layers.Dropout(settings.dropout, seed=stream_seed(settings.seed, "dropout", name), name=name)(x)
         has_steps = layer < settings.depth or settings.readout != "last"
-        x = _recurrent(settings, x, ids, name=f"recurrent_{layer}", return_sequences=has_steps)
+        x = _recurrent(settings, x, mask, name=f"recurrent_{layer}", return_sequences=has_steps)
     head = _dense(settings, classes if settings.head == "softmax" else 1)
-    return keras.Model(ids, READOUTS[settings.readout](x, head), name="classifier")
+    return keras.Model(inputs, READOUTS[settings.readout](x, head), name="classifier")
 
 
 def kernel(settings: Settings, *, gpus: int) -> str:
@@ -53,6 +61,23 @@ def _use_cudnn(settings: Settings) -> bool | str:
     return "auto" if fits else False
 
 
+def _words(settings: Settings) -> tuple[Any, Any, Any]:
+    """Returns ids int32[B, T], what the first layer reads of them, and their mask bool[B, T] or None."""
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    return ids, _encoding(settings)(ids), keras.ops.not_equal(ids, 0) if settings.masking else None
+
+
+def _noise(settings: Settings) -> tuple[Any, Any, None]:
+    """Returns noise float32[B, T, 1] and what the first layer reads of it, float32[B, T, D]; all of its steps are real."""
+    noise = keras.Input((None, 1), name="noise")
+    seed = stream_seed(settings.seed, "weights", "encoding", "kernel")
+    read_in = keras.layers.Dense(settings.embedding_dim, kernel_initializer=keras.initializers.GlorotUniform(seed), name="encoding")
+    return noise, read_in(noise), None
+
+
+READ_INS: dict[str, Callable[[Settings], tuple[Any, Any, Any]]] = {"sentiment": _words, "integration": _noise}
+
+
 def _encoding(settings: Settings) -> Callable[[Any], Any]:
     table = keras.initializers.RandomUniform(-0.05, 0.05, seed=stream_seed(settings.seed, "weights", "encoding", "embeddings"))
     if settings.encoding == "embedding":
@@ -68,7 +93,7 @@ def _encoding(settings: Settings) -> Callable[[Any], Any]:
     return lambda ids: matrix(onehot(ids))
 
 
-def _recurrent(settings: Settings, x: Any, ids: Any, *, name: str, return_sequences: bool) -> Any:
+def _recurrent(settings: Settings, x: Any, mask: Any, *, name: str, return_sequences: bool) -> Any:
     """Returns what a recurrent layer, in one direction or both, makes of x float32[B, T, D]."""
     directions = [_layer(settings, f"{name}_forward" if settings.bidirectional else name, return_sequences=return_sequences)]
     if settings.bidirectional:
@@ -77,7 +102,7 @@ def _recurrent(settings: Settings, x: Any, ids: Any, *, name: str, return_sequen
     if settings.initial_state == "learned":
         states = LearnedState(settings.units, STATES[settings.cell] * len(directions), name=f"{name}_initial_state")(x)
         # Keras drops the mask of a layer that is called with more than one tensor, unless it is handed over.
-        options = {"initial_state": states, "mask": keras.ops.not_equal(ids, 0) if settings.masking else None}
+        options = {"initial_state": states, "mask": mask}
     if len(directions) == 1:
         return directions[0](x, **options)
     if settings.implementation not in LOOPS:
@@ -98,8 +123,8 @@ def _both(directions: list[Any], x: Any, *, name: str, initial_state: Any = None
 def _layer(settings: Settings, name: str, **options: Any) -> keras.layers.Layer:
     """Returns one direction of a recurrent layer; whoever runs its loop, the weights before training are the same."""
     weights: dict[str, Any] = {
-        "kernel_initializer": keras.initializers.GlorotUniform(stream_seed(settings.seed, "weights", name, "kernel")),
-        "recurrent_initializer": keras.initializers.Orthogonal(seed=stream_seed(settings.seed, "weights", name, "recurrent")),
+        "kernel_initializer": INITIALIZERS[settings.kernel_initializer](stream_seed(settings.seed, "weights", name, "kernel")),
+        "recurrent_initializer": INITIALIZERS[settings.recurrent_initializer](stream_seed(settings.seed, "weights", name, "recurrent")),
     }
     if settings.cell == "lstm":
         weights["bias_initializer"] = ForgetBias(1.0 if settings.forget_bias is None else settings.forget_bias)

@@ -37,6 +37,20 @@ class ForgetBias(keras.initializers.Initializer):
         return {"value": self.value}
 
 
+@keras.saving.register_keras_serializable("ablation")
+class GateIdentity(keras.initializers.Initializer):
+    """Every gate's state-to-state matrix is the identity before training.
+
+    For a simple recurrent cell that is the start of Le, Jaitly and Hinton ("A Simple Way to Initialize Recurrent Networks of Rectified
+    Linear Units", 2015), whose cells are rectified where ours have tanh.
+    """
+
+    def __call__(self, shape: Any, dtype: Any = None, **_: Any) -> Any:
+        """Returns float32[H, G H]."""
+        height, width = shape
+        return ops.tile(ops.eye(height, dtype=dtype), (1, width // height))
+
+
 class Cell(keras.layers.Layer):
     """What the cells have in common: weights, zero states, and a step made of its two parts, as `keras.layers.RNN` calls it."""
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.artifacts import SETTINGS
-from src.data.splits import TRAIN
 from src.settings import TOGGLES, Settings, checked
 from src.study.plan import Row
 from src.tracking import journal
@@ -39,7 +38,7 @@ def seconds(rows: Sequence[Row], studies: Sequence[Path]) -> float | None:
 def _expected(trial: Prepared, recorded: list[tuple[Settings, float]]) -> float:
     settings = trial.settings
     nearest, batch_ms = min(recorded, key=lambda known: _differences(known[0], settings))
-    steps = settings.epochs * math.ceil(len(trial.data.split(TRAIN).labels) / settings.batch_size)
+    steps = settings.epochs * math.ceil(trial.data.examples / (settings.batch_size * settings.accumulate))
     steps = min(steps, settings.max_steps or steps)
     longest = trial.data.longest
     scale = _width(settings, longest) / _width(nearest, longest)

@@ -12,6 +12,7 @@ from src.data.encoded import Encoded
 from src.settings import GROUPS, NOT_TOGGLES, TOGGLES, Plan, Settings, SettingsError, allowed, as_typed, edited, label, unknown_key
 from src.study import designs
 from src.study.designs import DesignError, Levels, Rounds, Variant
+from src.tasks.integration import Noise
 from src.trial import Prepared, prepare
 
 Compose = Callable[[list[str]], Settings]
@@ -61,7 +62,7 @@ class Study:
     seeds: list[int]
     compose: Compose
     _composed: dict[tuple[str, ...], Settings] = field(default_factory=dict)
-    _data: dict[Any, Encoded] = field(default_factory=dict)
+    _data: dict[Any, Encoded | Noise] = field(default_factory=dict)
 
     @property
     def plan(self) -> Plan:
@@ -109,8 +110,9 @@ class Study:
     def _row(self, variant: Variant, settings: Settings) -> Row:
         trial, dropped = None, None
         try:
-            trial = prepare(settings, data=self._data.get(settings.data))
-            self._data[settings.data] = trial.data
+            source = (settings.task, settings.data)
+            trial = prepare(settings, data=self._data.get(source))
+            self._data[source] = trial.data
         except SettingsError as error:
             dropped = str(error)
         overrides = [*self.fixed, *(override(key, value) for key, value in variant.items()), f"seed={settings.seed}"]

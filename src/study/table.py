@@ -157,7 +157,7 @@ def next_steps(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
     trials = [row.trial for row in rows if row.trial]
     settings = trials[0].settings
     best = max(trials, key=lambda trial: _best_validation(known.get(trial.identity)))
-    is_trained = _best_validation(known.get(best.identity)) >= 0
+    reads_texts = _best_validation(known.get(best.identity)) >= 0 and best.settings.task.name == "sentiment"
     outputs, here = paths.outputs(), Path.cwd()
     folder = str(outputs.relative_to(here)) if outputs.is_relative_to(here) else str(outputs)
     store = settings.tracking.uri
@@ -179,7 +179,7 @@ def next_steps(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
             f"  {browse}",
             f"  tensorboard --logdir {shlex.quote(folder)}              # curves, histograms, HParams",
             f"  python -m analysis report {settings.study}           # what it says: table, figures, one page",
-            *([f'  python -m src.predict {best.identity} "a film I would see again"'] if is_trained else []),
+            *([f'  python -m src.predict {best.identity} "a film I would see again"'] if reads_texts else []),
         )
     )
 

@@ -2,6 +2,6 @@
 
 from types import ModuleType
 
-from src.tasks import sentiment
+from src.tasks import integration, sentiment
 
-TASKS: dict[str, ModuleType] = {"sentiment": sentiment}
+TASKS: dict[str, ModuleType] = {"sentiment": sentiment, "integration": integration}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,29 +10,13 @@ from src.data import encoded
 from src.data.batching import Padding, batch_count, batches, padding
 from src.data.encoded import Encoded, Sequences
 from src.data.sequences import drop_longer, limit_vocabulary, truncate
-from src.data.splits import SPLITS, TRAIN
+from src.data.splits import SPLITS, TEST, TRAIN, VALIDATION
 from src.settings import Settings
+from src.streams import generator
+from src.training.problem import HeldOut, Problem
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What a trial trains on.
-
-    Attributes:
-      splits: the sequences of each split, cut as the settings say.
-      padding: how batches are formed.
-      batches: for each split, a function from an order of its rows to batches.
-      batches_per_epoch: optimizer steps that one pass over the training split takes.
-    """
-
-    splits: dict[str, Sequences]
-    padding: Padding
-    batches: dict[str, Callable[[np.ndarray], tf.data.Dataset]]
-    batches_per_epoch: int
 
 
 def corpus(settings: Settings) -> Encoded:
@@ -47,34 +29,46 @@ def longest(settings: Settings, data: Encoded) -> int:
     return min(data.longest, settings.max_length or data.longest)
 
 
+def words(settings: Settings, data: Encoded) -> list[str]:
+    """Returns the words that the model knows by an id of their own."""
+    return data.words(settings.vocab_size)
+
+
 def refusals(settings: Settings, data: Encoded) -> list[str]:
     """Returns why these data cannot be trained on with these settings; empty if they can."""
-    if settings.truncation != "remove":
+    if settings.truncation != "remove" and not settings.drop_remainder:
         return []
-    train = data.split(TRAIN)
-    left = set(drop_longer(train, settings.max_length).labels.tolist())
+    name = getattr(settings.data, "path", None) or settings.data.name
+    train = _cut(data.split(TRAIN), settings, is_training=True)
+    left = set(train.labels.tolist())
     gone = [name for number, name in enumerate(data.classes) if number not in left]
-    if not gone:
-        return []
-    return [
-        f"{getattr(settings.data, 'path', None) or settings.data.name}: truncation=remove with max_length={settings.max_length} leaves no "
-        f"training example of class {' or '.join(map(repr, gone))}; the shortest of all has {train.lengths.min()} steps. "
-        "Raise max_length, or set truncation=pre"
-    ]
+    if gone:
+        return [
+            f"{name}: truncation=remove with max_length={settings.max_length} leaves no "
+            f"training example of class {' or '.join(map(repr, gone))}; the shortest of all has {data.split(TRAIN).lengths.min()} steps. "
+            "Raise max_length, or set truncation=pre"
+        ]
+    how = _padding({TRAIN: train}, settings)
+    if settings.drop_remainder and not batch_count(train.lengths, how, settings.batch_size, drop_remainder=True):
+        return [
+            f"{name}: drop_remainder=true leaves no batch, as no {settings.batch_size} of the {len(train.labels)} training examples share "
+            "one; set a smaller batch_size, or drop_remainder=false"
+        ]
+    return []
 
 
 def problem(settings: Settings, data: Encoded) -> Problem:
     """Returns the splits and their batches, for settings without `refusals`."""
     splits = {name: _cut(data.split(name), settings, is_training=name == TRAIN) for name in SPLITS}
-    how = padding(
-        splits[TRAIN].lengths,
-        mode=settings.padding,
-        bucketing=settings.bucketing,
-        side=settings.padding_side,
-        longest=max(int(split.lengths.max()) for split in splits.values()),
+    train, how = splits[TRAIN], _padding(splits, settings)
+    of_order = batches(train, how, settings.batch_size, drop_remainder=settings.drop_remainder)
+    return Problem(
+        training=lambda epoch: of_order(generator(settings.seed, "order", epoch).permutation(len(train.labels))),
+        batches_per_epoch=batch_count(train.lengths, how, settings.batch_size, drop_remainder=settings.drop_remainder),
+        held_out={name: _held_out(splits[name], how, settings) for name in (VALIDATION, TEST)},
+        loss=settings.head,
+        padding=how,
     )
-    of_split = {name: batches(split, how, settings.batch_size) for name, split in splits.items()}
-    return Problem(splits, how, of_split, batch_count(splits[TRAIN].lengths, how, settings.batch_size))
 
 
 def model(settings: Settings, data: Encoded) -> keras.Model:
@@ -82,6 +76,21 @@ def model(settings: Settings, data: Encoded) -> keras.Model:
     from src.models.build import classifier
 
     return classifier(settings, classes=len(data.classes))
+
+
+def _held_out(split: Sequences, how: Padding, settings: Settings) -> HeldOut:
+    of_order = batches(split, how, settings.batch_size)
+    return HeldOut(split.labels, lambda: of_order(np.arange(len(split.labels))))
+
+
+def _padding(splits: dict[str, Sequences], settings: Settings) -> Padding:
+    return padding(
+        splits[TRAIN].lengths,
+        mode=settings.padding,
+        bucketing=settings.bucketing,
+        side=settings.padding_side,
+        longest=max(int(split.lengths.max()) for split in splits.values()),
+    )
 
 
 def _cut(split: Sequences, settings: Settings, *, is_training: bool) -> Sequences:

@@ -17,19 +17,29 @@ class Timing:
 
     Attributes:
       epoch: counted from 1.
-      batch_ms: milliseconds from asking for the batch to the end of the step, input wait included.
+      batch_ms: milliseconds from asking for the first batch to the end of the step, input wait included.
       wait_ms: milliseconds of that spent waiting for input.
-      shape: (B, T) of the batch.
-      tokens: real steps in it; B * T - tokens are padding.
-      is_first: the step traced, or was the first of its shape under XLA, which compiles each shape.
+      shapes: (B, T) of its batches, several where gradients are accumulated.
+      tokens: real steps in them; `cells` - tokens are padding.
+      is_first: the step traced, or was the first of a shape under XLA, which compiles each shape.
     """
 
     epoch: int
     batch_ms: float
     wait_ms: float
-    shape: tuple[int, int]
+    shapes: tuple[tuple[int, int], ...]
     tokens: int
     is_first: bool
+
+    @property
+    def examples(self) -> int:
+        """Sequences in its batches."""
+        return sum(rows for rows, _ in self.shapes)
+
+    @property
+    def cells(self) -> int:
+        """Steps in its batches, real ones and padding."""
+        return sum(rows * steps for rows, steps in self.shapes)
 
 
 def summary(timings: Sequence[Timing]) -> dict[str, float]:
@@ -43,7 +53,7 @@ def summary(timings: Sequence[Timing]) -> dict[str, float]:
     """
     times = np.array([timing.batch_ms for timing in timings])
     tokens = np.array([timing.tokens for timing in timings])
-    cells = np.array([timing.shape[0] * timing.shape[1] for timing in timings])
+    cells = np.array([timing.cells for timing in timings])
     is_first = np.array([timing.is_first for timing in timings])
     metrics = {
         "time/train_s": times[~is_first].sum() / 1_000,
@@ -69,7 +79,7 @@ def epoch_seconds(timings: Sequence[Timing], epoch: int) -> float:
 
 def shapes_digest(timings: Sequence[Timing]) -> str:
     """Returns a hash of the batches' shapes in order, the tag `ablation.batches`."""
-    return hashlib.blake2b(str([timing.shape for timing in timings]).encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(str([shape for timing in timings for shape in timing.shapes]).encode(), digest_size=8).hexdigest()
 
 
 def reset_peak_memory() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
@@ -13,19 +15,12 @@ import numpy as np
 import tensorflow as tf
 
 from src.settings import Settings
-from src.streams import generator
 from src.training.clock import Timing, epoch_seconds
 from src.training.health import Diverged
 from src.training.histograms import of_all
+from src.training.problem import HeldOut, Problem
 from src.training.records import EVALUATION, HISTOGRAMS, STEP, Record
-
-OPTIMIZERS = {
-    "adam": keras.optimizers.Adam,
-    "adamw": keras.optimizers.AdamW,
-    "rmsprop": keras.optimizers.RMSprop,
-    "sgd": keras.optimizers.SGD,
-}
-Batches = Callable[[np.ndarray], tf.data.Dataset]
+from src.training.update import LOSSES, Update, classes, signature, updater
 
 
 @dataclass
@@ -46,12 +41,16 @@ class Fit:
     best_epoch: int = 0
     best_weights: list[np.ndarray] = field(default_factory=list)
 
+    def count_trace(self) -> None:
+        """Counts one."""
+        self.traces += 1
+
 
 class Evaluated:
     """Loss and accuracy of a model on one split.
 
     Attributes:
-      loss: mean cross-entropy.
+      loss: mean over the examples.
       accuracy: share of examples whose class is right.
       probabilities: float32[N, K] in the order of the split's rows; one column for a sigmoid head.
     """
@@ -60,25 +59,21 @@ class Evaluated:
         """Takes the result for every example."""
         self.probabilities = probabilities
         self.loss = float(losses.mean())
-        self.accuracy = float((_classes(probabilities) == labels).mean())
+        self.accuracy = float((classes(probabilities) == labels).mean())
 
 
-def train(
-    model: keras.Model, batches: Batches, evaluate: Callable[[], Evaluated], fit: Fit, *, settings: Settings, rows: int, last: int
-) -> Iterator[Record]:
+def train(model: keras.Model, problem: Problem, evaluate: Callable[[], Evaluated], fit: Fit, *, settings: Settings) -> Iterator[Record]:
     """Trains the model, validates it, and says so; the model ends with the weights of the best epoch.
 
-    A step's time runs from asking for its batch until its result is back. What the reader does between two records is in no
+    A step's time runs from asking for its first batch until its result is back. What the reader does between two records is in no
     step's time.
 
     Args:
-      model: ids → logits.
-      batches: order of rows → batches.
+      model: inputs → outputs.
+      problem: what it learns.
       evaluate: measures the model on the validation split.
       fit: filled while training goes on.
       settings: of the trial.
-      rows: number of training examples.
-      last: number of batches in an epoch; after the last one the epoch's own validation follows.
 
     Yields:
       `step` after every optimizer step; `evaluation` every `evaluate_every` steps and at the end of an epoch (with the epoch in
@@ -87,12 +82,10 @@ def train(
     Raises:
       Diverged: the loss or the gradient is not finite, after the record of that step.
     """
-    update = _update(model, settings, fit)
+    update = updater(model, loss=problem.loss, settings=settings, on_trace=fit.count_trace)
+    last = steps_per_epoch(problem, settings)
     for epoch in range(1, settings.epochs + 1):
-        order = generator(settings.seed, "order", epoch).permutation(rows)
-        step = yield from _epoch(
-            _steps(update, batches, order, fit, epoch=epoch, jit_compile=settings.jit_compile), evaluate, settings=settings, last=last
-        )
+        step = yield from _epoch(_steps(update, problem, fit, epoch=epoch, settings=settings), evaluate, settings=settings, last=last)
         result = evaluate()
         fit.accuracies.append(result.accuracy)
         if result.accuracy > max(fit.accuracies[:-1], default=-1.0):
@@ -100,11 +93,16 @@ def train(
         epoch_s = epoch_seconds(fit.timings, epoch) if step.in_epoch == last else None
         yield _evaluation_record(step.number, result, epoch=epoch, epoch_s=epoch_s)
         if settings.tracking.histograms:
-            yield Record(HISTOGRAMS, step.number, detail=of_all(_distributions(model, step.gradients, step.ids)))
+            yield Record(HISTOGRAMS, step.number, detail=of_all(_distributions(model, step.gradients, step.inputs)))
         if step.number == settings.max_steps:
             break
         del step  # its gradients are as large as the model, and the next epoch has its own
     model.set_weights(fit.best_weights)
+
+
+def steps_per_epoch(problem: Problem, settings: Settings) -> int:
+    """Returns the optimizer steps of an epoch: its batches, `accumulate` of them a step."""
+    return math.ceil(problem.batches_per_epoch / settings.accumulate)
 
 
 class _Step(NamedTuple):
@@ -117,7 +115,7 @@ class _Step(NamedTuple):
       loss: mean over the batch.
       right: examples of the batch whose class was right.
       norm: of the gradient, before it is clipped.
-      ids: int32[B, T], what the model read.
+      inputs: of its last batch.
       gradients: one for each trainable variable.
     """
 
@@ -127,7 +125,7 @@ class _Step(NamedTuple):
     loss: float
     right: float
     norm: float
-    ids: Any
+    inputs: Any
     gradients: list[Any]
 
 
@@ -139,7 +137,7 @@ def _epoch(steps: Iterator[_Step], evaluate: Callable[[], Evaluated], *, setting
     """
     seen, losses, correct = 0, 0.0, 0.0
     for step in steps:
-        batch = step.timing.shape[0]
+        batch = step.timing.examples
         seen, losses, correct = seen + batch, losses + step.loss * batch, correct + step.right
         yield _step_record(step, loss=losses / seen, accuracy=correct / seen)
         if not np.isfinite([step.loss, step.norm]).all():
@@ -151,56 +149,68 @@ def _epoch(steps: Iterator[_Step], evaluate: Callable[[], Evaluated], *, setting
     return step
 
 
-def _steps(update: Any, batches: Batches, order: np.ndarray, fit: Fit, *, epoch: int, jit_compile: bool) -> Iterator[_Step]:
+def _steps(update: Update, problem: Problem, fit: Fit, *, epoch: int, settings: Settings) -> Iterator[_Step]:
     """Takes the optimizer steps of an epoch and measures each; what happens between two of them is in nobody's time."""
-    shapes = {timing.shape for timing in fit.timings}
-    begin, traces = time.perf_counter(), fit.traces  # setting up the pipeline belongs to the first batch's wait
-    for in_epoch, (ids, labels, _) in enumerate(batches(order), 1):
-        waited = time.perf_counter()
-        numbers, gradients = update(ids, labels)
-        loss, right, tokens, norm = numbers.numpy().tolist()  # waits for the step to end
+    known = {shape for timing in fit.timings for shape in timing.shapes}
+    shapes, parts, waited, in_epoch = [], [], 0.0, 0
+    begin = asked = time.perf_counter()  # setting up the pipeline belongs to the first batch's wait
+    traces = fit.traces
+    for number, (inputs, targets, _) in enumerate(problem.training(epoch), 1):
+        waited += time.perf_counter() - asked
+        is_whole = number % settings.accumulate == 0 or number == problem.batches_per_epoch
+        numbers, gradients = update(inputs, targets, is_whole)
+        shapes.append((int(inputs.shape[0]), int(inputs.shape[1])))
+        parts.append(numbers)
+        if not is_whole:
+            asked = time.perf_counter()
+            continue
+        values = np.array([part.numpy() for part in parts], np.float64)  # waits for the step to end
         end = time.perf_counter()
 
-        shape = (int(ids.shape[0]), int(ids.shape[1]))
-        is_first = fit.traces > traces or (jit_compile and shape not in shapes)
-        timing = Timing(epoch, (end - begin) * 1e3, (waited - begin) * 1e3, shape, int(tokens), is_first)
-        shapes.add(shape)
+        in_epoch += 1
+        is_first = fit.traces > traces or (settings.jit_compile and not known.issuperset(shapes))
+        timing = Timing(epoch, (end - begin) * 1e3, waited * 1e3, tuple(shapes), int(values[:, 2].sum()), is_first)
+        loss = float(np.average(values[:, 0], weights=[rows for rows, _ in shapes]))
+        known.update(shapes)
         fit.timings.append(timing)
-        yield _Step(len(fit.timings), in_epoch, timing, loss, right, norm, ids, gradients)
-        begin, traces = time.perf_counter(), fit.traces
+        yield _Step(len(fit.timings), in_epoch, timing, loss, float(values[:, 1].sum()), float(values[-1, 3]), inputs, gradients)
+        shapes, parts, waited = [], [], 0.0
+        begin = asked = time.perf_counter()
+        traces = fit.traces
 
 
-def evaluator(model: keras.Model, batches: Batches, labels: np.ndarray, *, settings: Settings) -> Callable[[], Evaluated]:
-    """Returns a function that measures the model on one split as it is then.
+def evaluators(model: keras.Model, problem: Problem, *, settings: Settings) -> dict[str, Callable[[], Evaluated]]:
+    """Returns for each held-out split a function that measures the model on it as it is then.
 
-    The split is batched and padded as in training: for a model without mask, padding is part of what it reads.
+    A split is batched and padded as in training: for a model without mask, padding is part of what it reads. With the loss `squared`,
+    which has no probabilities, they are sigmoid(output): on the side of 1/2 of the class.
 
     Args:
-      model: ids → logits.
-      batches: order of rows → batches.
-      labels: int32[N].
+      model: inputs → outputs.
+      problem: what it learns.
       settings: of the trial.
     """
-    probabilities_of = {"sigmoid": tf.sigmoid, "softmax": tf.nn.softmax}[settings.head]
+    probabilities_of = tf.nn.softmax if problem.loss == "softmax" else tf.sigmoid
 
-    def predict(ids: Any, targets: Any) -> Any:
-        logits = model(ids, training=False)
-        return probabilities_of(logits), _losses(settings.head, targets, logits)
+    def predict(inputs: Any, targets: Any) -> Any:
+        outputs = model(inputs, training=False)
+        return probabilities_of(outputs), LOSSES[problem.loss](targets, outputs)
 
     if settings.implementation != "eager_loop":
-        predict = tf.function(predict, jit_compile=settings.jit_compile, input_signature=_signature())
+        specs = signature(model, targets=tf.float32 if problem.loss == "squared" else tf.int32)
+        predict = tf.function(predict, jit_compile=settings.jit_compile, autograph=False, input_signature=specs)
+    return {name: functools.partial(_evaluated, predict, split) for name, split in problem.held_out.items()}
 
-    def evaluate() -> Evaluated:
-        found, losses = None, np.zeros(len(labels), np.float32)
-        for ids, targets, rows in batches(np.arange(len(labels))):
-            probabilities, loss = predict(ids, targets)
-            if found is None:
-                found = np.zeros((len(labels), probabilities.shape[1]), np.float32)
-            found[rows.numpy()], losses[rows.numpy()] = probabilities.numpy(), loss.numpy()
-        assert found is not None, "no split is empty"
-        return Evaluated(found, losses, labels)
 
-    return evaluate
+def _evaluated(predict: Callable[[Any, Any], Any], split: HeldOut) -> Evaluated:
+    found, losses = None, np.zeros(len(split.labels), np.float32)
+    for inputs, targets, rows in split.batches():
+        probabilities, lost = predict(inputs, targets)
+        if found is None:
+            found = np.zeros((len(losses), probabilities.shape[1]), np.float32)
+        found[rows.numpy()], losses[rows.numpy()] = probabilities.numpy(), lost.numpy()
+    assert found is not None, "no split is empty"
+    return Evaluated(found, losses, split.labels)
 
 
 def weights_digest(model: keras.Model) -> str:
@@ -211,61 +221,14 @@ def weights_digest(model: keras.Model) -> str:
     return total.hexdigest()
 
 
-def _update(model: keras.Model, settings: Settings, fit: Fit) -> Any:
-    optimizer = OPTIMIZERS[settings.optimizer](settings.learning_rate, global_clipnorm=settings.clip_norm)
-    optimizer.build(model.trainable_variables)
-
-    def update(ids: Any, labels: Any) -> Any:
-        with tf.GradientTape() as tape:
-            logits = model(ids, training=True)
-            loss = tf.reduce_mean(_losses(settings.head, labels, logits))
-        # Dense: as slices, a word that occurs twice would be two rows, for the norm, for clipping and for Adam's squares, and an
-        # embedding would not train as the one-hot vector times a matrix that it is.
-        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, model.trainable_variables)]
-        optimizer.apply(gradients, model.trainable_variables)
-        right = tf.reduce_sum(tf.cast(tf.equal(_classes(logits, threshold=0.0), labels), tf.float32))
-        tokens = tf.cast(tf.math.count_nonzero(ids), tf.float32)
-        return tf.stack([loss, right, tokens, tf.linalg.global_norm(gradients)]), gradients
-
-    def traced(ids: Any, labels: Any) -> Any:
-        fit.traces += 1  # Python runs only while the function is traced
-        return update(ids, labels)
-
-    if settings.implementation == "eager_loop":
-        return update
-    # Two graphs for any number of lengths: with its batch size known, a step takes about a quarter less time.
-    full = tf.function(traced, jit_compile=settings.jit_compile, input_signature=_signature(settings.batch_size))
-    smaller = tf.function(traced, jit_compile=settings.jit_compile, input_signature=_signature())
-    return lambda ids, labels: (full if ids.shape[0] == settings.batch_size else smaller)(ids, labels)
-
-
-def _signature(batch_size: int | None = None) -> list[tf.TensorSpec]:
-    return [tf.TensorSpec([batch_size, None], tf.int32), tf.TensorSpec([batch_size], tf.int32)]
-
-
-def _losses(head: str, labels: Any, logits: Any) -> Any:
-    if head == "softmax":
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    return tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(labels, tf.float32), logits[:, 0])
-
-
-def _classes(scores: Any, threshold: float = 0.5) -> Any:
-    """int32[B] from probabilities, or from logits with threshold 0; one column is the score of class 1."""
-    if scores.shape[-1] == 1:
-        return (
-            (scores[:, 0] > threshold).astype(np.int32) if isinstance(scores, np.ndarray) else tf.cast(scores[:, 0] > threshold, tf.int32)
-        )
-    return scores.argmax(-1) if isinstance(scores, np.ndarray) else tf.argmax(scores, -1, tf.int32)
-
-
 def _step_record(step: _Step, *, loss: float, accuracy: float) -> Record:
     timing = step.timing
     metrics = {"train/loss": loss, "train/accuracy": accuracy, "time/batch_ms": timing.batch_ms}
     detail = {
         "epoch": timing.epoch,
         "wait_ms": timing.wait_ms,
-        "batch": timing.shape[0],
-        "length": timing.shape[1],
+        "batch": timing.examples,
+        "length": timing.cells / timing.examples,
         "tokens": timing.tokens,
         "is_first": timing.is_first,
         "gradient_norm": step.norm,
@@ -280,12 +243,12 @@ def _evaluation_record(step: int, result: Evaluated, *, epoch: int | None = None
     return Record(EVALUATION, step, metrics, {"epoch": epoch})
 
 
-def _distributions(model: keras.Model, gradients: list[Any], ids: Any) -> dict[str, dict[str, np.ndarray]]:
+def _distributions(model: keras.Model, gradients: list[Any], inputs: Any) -> dict[str, dict[str, np.ndarray]]:
     """The weights, the gradients of the epoch's last step, and what every layer makes of that step's batch."""
     variables = model.trainable_variables
     shown = ("encoding", "recurrent", "readout", "head")
     layers = [layer for layer in model.layers if layer.name.startswith(shown) and not layer.name.endswith("initial_state")]
-    outputs = keras.Model(model.inputs, [layer.output for layer in layers])(ids)
+    outputs = keras.Model(model.inputs, [layer.output for layer in layers])(inputs)
     return {
         "weights": {variable.path: variable.numpy() for variable in variables},
         "gradients": {variable.path: gradient.numpy() for variable, gradient in zip(variables, gradients, strict=True)},

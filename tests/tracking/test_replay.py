@@ -35,7 +35,7 @@ def finish(number, *artifacts):
 
 
 @pytest.fixture
-def trial(home):
+def trial(home, database):
     folder = home / "outputs" / "s" / "cafe"
     folder.mkdir(parents=True)
     return folder
@@ -137,6 +137,7 @@ def test_an_end_without_a_start_does_not_touch_the_attempt_before(trial):
 
 
 def test_a_database_whose_creation_was_killed_is_made_anew(trial, home):
+    (home / "mlflow.db").unlink()
     (home / "new-mlflow.db").write_bytes(b"half of it")
     write(trial, start(), step(1), finish(1))
     store = Store(None, "s")

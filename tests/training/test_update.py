@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.training.test_fit import N, metrics, trained
+
+pytestmark = pytest.mark.training
+
+
+def test_a_step_of_several_small_batches_is_that_of_one_large_batch():
+    (large, whole, one, _), (small, parts, several, _) = (
+        trained(epochs=1, clip_norm=0.5),
+        trained(epochs=1, clip_norm=0.5, batch_size=2, accumulate=8),
+    )
+
+    assert len(whole.timings) == len(parts.timings) == 3  # 16, 16 and 8 examples
+    assert [step.examples for step in parts.timings] == [step.examples for step in whole.timings]
+    assert [step.tokens for step in parts.timings] == [step.tokens for step in whole.timings]
+    assert [len(step.shapes) for step in parts.timings] == [8, 8, 4]
+    for name in ("train/loss", "train/accuracy"):
+        np.testing.assert_allclose(metrics(several, name), metrics(one, name), atol=1e-5)
+    for ours, theirs in zip(small.get_weights(), large.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_batches_of_one_have_no_padding():
+    _, fit, records, _ = trained(epochs=1, batch_size=1, accumulate=20)
+
+    assert [step.cells for step in fit.timings] == [step.tokens for step in fit.timings]
+    lengths = [record.detail["length"] for record in records if record.kind == "step"]
+    assert lengths == [step.tokens / 20 for step in fit.timings]
+
+
+def test_the_eager_loop_accumulates_too():
+    (graph, _, _, _), (eager, _, _, _) = (
+        trained(epochs=1, batch_size=8, accumulate=2, implementation=loop) for loop in ("keras", "eager_loop")
+    )
+
+    for ours, theirs in zip(eager.get_weights(), graph.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize(("how", "traces"), [("signature", 2), ("relaxed", 3), ("per_shape", 5)])
+def test_how_often_a_step_is_traced(how, traces):
+    """Batches of 3 and, last, of 1, with 5 shapes in all; relaxed, a second length makes it any length."""
+    _, fit, _, _ = trained(batch_size=3, retracing=how)
+
+    assert len({step.shapes for step in fit.timings}) == 5
+    assert fit.traces == sum(step.is_first for step in fit.timings) == traces
+
+
+def test_tracing_anew_changes_no_number():
+    known, relaxed, per_shape = (
+        metrics(trained(batch_size=3, retracing=how)[2], "train/loss") for how in ("signature", "relaxed", "per_shape")
+    )
+
+    np.testing.assert_allclose(relaxed, known, atol=1e-5)
+    np.testing.assert_allclose(per_shape, known, atol=1e-5)
+
+
+def test_smaller_batches_are_left_out_of_training_and_not_of_evaluation():
+    _, fit, _, evaluate = trained(drop_remainder=True)
+
+    assert [step.examples for step in fit.timings] == [16, 16] * 2
+    assert len(evaluate().probabilities) == N
