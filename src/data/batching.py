@@ -110,12 +110,12 @@ def batches(
     ids, starts, labels = (tf.constant(part) for part in (sequences.ids, sequences.starts, sequences.labels))
     current = tf.Variable(np.zeros(0, np.int64), shape=[None], trainable=False)
 
-    @tf.autograph.experimental.do_not_convert
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def example(row: Any) -> Any:
         sequence = ids[starts[row] : starts[row + 1]]
         return tf.reverse(sequence, [0]) if how.side == "pre" else sequence, labels[row], row
 
-    @tf.autograph.experimental.do_not_convert
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def turned(ids: Any, labels: Any, rows: Any) -> Any:
         return tf.reverse(ids, [1]), labels, rows  # padding at the end of the reversed is padding at the beginning
 

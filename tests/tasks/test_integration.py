@@ -21,10 +21,12 @@ def drawn(asked, epoch=1):
 
 
 def test_an_example_is_noise_and_its_sum():
-    examples = list(integration.integration_task(30, 2_000, rng=np.random.default_rng(0)))
+    blocks = list(integration.integration_task(30, 2_500, rng=np.random.default_rng(0)))
 
-    noise, sums = (np.array(part) for part in zip(*examples, strict=True))
-    assert (noise.shape, sums.shape, noise.dtype) == ((2_000, 30, 1), (2_000, 1), np.float32)
+    assert [len(noise) for noise, _ in blocks] == [1_000, 1_000, 500]
+    noise, sums = (np.concatenate(part) for part in zip(*blocks, strict=True))
+    np.testing.assert_array_equal(noise[:, :, 0], np.random.default_rng(0).standard_normal((2_500, 30), np.float32))
+    assert (noise.shape, sums.shape, noise.dtype) == ((2_500, 30, 1), (2_500, 1), np.float32)
     np.testing.assert_allclose(sums, noise.sum(1), atol=1e-4)
     assert abs(noise.mean()) < 0.02 and abs(noise.std() - 1) < 0.02
 
