@@ -24,12 +24,15 @@ NAMES = {
     "val/loss": "validation loss",
     "time/batch_ms_median": "ms per batch",
     "time/epoch_s": "s per epoch",
+    "time/trace_s": "s of steps that traced",
+    "data/traces": "traces",
     "memory/peak_mb": "peak memory (MB)",
     "model/parameters": "parameters",
     "data/padding_fraction": "padded steps",
 }
 DIGITS = {
-    "time/batch_ms_median": 1, "time/epoch_s": 2, "memory/peak_mb": 0, "model/parameters": 0, "data/padding_fraction": 3,
+    "time/batch_ms_median": 1, "time/epoch_s": 2, "time/trace_s": 1, "data/traces": 0,
+    "memory/peak_mb": 0, "model/parameters": 0, "data/padding_fraction": 3,
 }  # fmt: skip
 IN_LATEX = {"✓": r"\checkmark", "✗": r"$\times$", "×": r"$\times$", "–": "--", "−": "$-$", "…": r"\dots{}", "’": "'"}
 
@@ -148,6 +151,9 @@ def ablation(found: Findings) -> Table:
     columns |= _means(summary, PER_EPOCH, is_rough) if metric != PER_EPOCH else {}
     for cost in ("memory/peak_mb", "model/parameters", "data/padding_fraction"):
         columns |= _means(summary, cost, "") if _differs(summary, cost) else {}
+    if not summary.get("mean data/traces", pd.Series(dtype=float)).dropna().between(1, 2).all():  # one, and one for smaller batches
+        columns |= _means(summary, "data/traces", "")
+        columns |= _means(summary, "time/trace_s", is_rough) if metric != "time/trace_s" else {}
     if not is_steps:
         columns[f"{title(study.steps_to)} (median)"] = [_steps(row) for row in rows]
     text = f"Study {study.name}: {title(metric)}, change paired by seed"

@@ -113,7 +113,8 @@ def _trial(connection: sqlite3.Connection, experiment: int, home: Path, row: Row
     given = {"identity": row.trial.identity, "kind": "trial", "attempt": uuid.uuid4().hex, "weights": f"{row.label} {row.seed}", **TAGS}
     tags = {f"ablation.{key}": value for key, value in {**given, **result.pop("tags", {})}.items() if value is not None}
     status = result.pop("status", "FINISHED")
-    metrics = {"time/batch_ms_median": 50.0, "time/epoch_s": 2.0, "data/padding_fraction": 0.1, "data/batches_per_epoch": 40.0,
+    metrics = {"time/batch_ms_median": 50.0, "time/epoch_s": 2.0,
+               "time/trace_s": 3.0, "data/traces": 2.0, "data/padding_fraction": 0.1, "data/batches_per_epoch": 40.0,
                "model/parameters": 1_000.0, "memory/peak_mb": 900.0, "val/accuracy": validation[-1], **result}  # fmt: skip
     begin, params = BEGIN_MS + 60_000 * sizes["number"], {"seed": row.seed, **row.values}  # noqa: PD011
     run = _insert(connection, experiment, home, status=status, tags=tags, params=params, begin=begin)

@@ -108,14 +108,15 @@ class Plan(Section):
 
     question: str | None = Field(None, description="what the study asks, in words")
     claim: str | None = Field(None, description="what somebody says the answer is, and where")
-    design: Literal["grid", "leave_one_out", "add_one_in", "cumulative", "one_at_a_time", "fractional", "path", "random"] = Field(
+    design: Literal["grid", "leave_one_out", "add_one_in", "cumulative", "one_at_a_time", "fractional", "path", "random", "listed"] = Field(
         "grid", description="how variants are derived from the reference and the levels"
     )
     levels: dict[str, list[Value]] = Field({}, description="toggle → the values that it takes; the first is the reference's")
     reference: dict[str, Value] = Field({}, description="toggle → value of the reference, where that is not the first of its levels")
+    variants: list[dict[str, Value]] = Field([], description="of design=listed: what each variant changes of the reference")
     seeds: list[Seed] = Field([], description="every variant is trained with each; empty = the key seed alone")
-    metric: Literal["test/accuracy", "test/loss", "val/accuracy", "steps_to", "time/batch_ms_median", "time/epoch_s"] = Field(
-        "test/accuracy", description="what variants are compared by (path chooses by val/accuracy whatever this is)"
+    metric: Literal["test/accuracy", "test/loss", "val/accuracy", "steps_to", "time/batch_ms_median", "time/epoch_s", "time/trace_s"] = (
+        Field("test/accuracy", description="what variants are compared by (path chooses by val/accuracy whatever this is)")
     )
     margin: float | None = Field(None, gt=0, description="difference in the metric that is too small to matter; null = 0.01 for accuracies")
     threshold: float = Field(0.8, gt=0, lt=1, description="validation accuracy that steps_to/val_accuracy_… waits for")
@@ -352,7 +353,7 @@ def _explain(detail: Any) -> str:
         return f"settings: got {detail['input']!r}; allowed: keys with their values"
     if path[0] in GROUPS and len(path) > 2:  # pydantic names the choice of a group between the group and the key
         del path[1]
-    if path[:2] in (["plan", "levels"], ["plan", "reference"], ["plan", "seeds"]):
+    if path[:2] in (["plan", "levels"], ["plan", "reference"], ["plan", "seeds"], ["plan", "variants"]):
         path = path[:2]
     key = ".".join(path)
     if detail["type"] == "extra_forbidden":

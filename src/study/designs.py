@@ -158,6 +158,26 @@ def random(reference: Variant, levels: Levels, *, sample: int = 20, seed: int = 
     return variants
 
 
+def listed(reference: Variant, levels: Levels, *, variants: Sequence[Variant] = ()) -> list[Variant]:
+    """Returns the reference, and the variants that were written down, each once.
+
+    For alternatives that differ in several toggles at a time, none of which is half of another. Source: the comparison of several
+    treatments with one control of Dunnett, "A Multiple Comparison Procedure for Comparing Several Treatments with a Control",
+    Journal of the American Statistical Association 50(272), 1955.
+
+    Args:
+      reference: what they are compared with.
+      levels: of each toggle that a variant names.
+      variants: each what it changes of the reference.
+    """
+    whole = [dict(reference)]
+    for changes in variants:
+        variant = {**reference, **changes}
+        if variant not in whole:
+            whole.append(variant)
+    return whole
+
+
 def path(reference: Variant, levels: Levels) -> Rounds:
     """Yields rounds of variants on the way from the reference to the target, and is sent the score of each.
 
@@ -198,6 +218,7 @@ DESIGNS: dict[str, Callable[..., list[Variant]]] = {
     "one_at_a_time": one_at_a_time,
     "fractional": fractional,
     "random": random,
+    "listed": listed,
 }
 
 

@@ -97,9 +97,15 @@ class Study:
         """Returns which effects the design cannot tell apart."""
         return designs.aliases(list(self.levels), **self._options()) if self.plan.design == "fractional" else []
 
-    def _options(self) -> dict[str, int]:
-        options = {"fractional": {"resolution": self.plan.resolution}, "random": {"sample": self.plan.sample}}
-        return options.get(self.plan.design, {})
+    def _options(self) -> dict[str, Any]:
+        asked = self.plan
+        listed = [{key: value for key, value in changes.items() if key in self.levels} for changes in asked.variants]
+        options: dict[str, dict[str, Any]] = {
+            "fractional": {"resolution": asked.resolution},
+            "random": {"sample": asked.sample},
+            "listed": {"variants": listed},
+        }
+        return options.get(asked.design, {})
 
     def _settings(self, variant: Variant) -> Settings:
         choices = tuple(override(key, value) for key, value in variant.items() if key in GROUPS)
@@ -144,8 +150,11 @@ def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compo
     """
     settings = compose(list(fixed.values()))
     asked = settings.plan
-    for key, values in asked.levels.items():
+    for key in (*asked.levels, *(key for changes in asked.variants for key in changes)):
         _check_toggle(key)
+    if asked.design == "listed" or asked.variants:
+        asked = _with_levels(settings, {**asked.levels, **swept})
+    for key, values in asked.levels.items():
         if not values:
             raise SettingsError(f"plan.levels: {key} has no values; write {key}: [VALUE, …], or leave {key} out")
     for key, typed in {**asked.levels, **swept}.items():
@@ -161,6 +170,28 @@ def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compo
         if value in levels.get(key, []):  # otherwise the command line took it away
             reference[key] = value
     return Study(settings, list(fixed.values()), reference, levels, _distinct(seeds), compose)
+
+
+def _with_levels(settings: Settings, given: Mapping[str, Sequence[Any]]) -> Plan:
+    """Returns what a study of listed variants asks for, with the levels that its variants name, the settings' own value first."""
+    asked = settings.plan
+    if asked.design != "listed" or not asked.variants:
+        raise SettingsError(f"plan.design={asked.design}: plan.variants are for plan.design=listed, which needs them; set both or none")
+    if varied := [key for key in given if key != "seed"]:
+        raise SettingsError(f"plan.design=listed: {varied[0]} has levels too; write its values into plan.variants, or set plan.design=grid")
+    levels: dict[str, list[Any]] = {}
+    for changes in asked.variants:
+        for key, value in changes.items():
+            levels.setdefault(key, [_current(settings, key)]).append(value)
+    return asked.model_copy(update={"levels": levels})
+
+
+def _current(settings: Settings, key: str) -> Any:
+    section, _, name = key.partition(".")
+    value = getattr(settings, section)
+    if name and name not in type(value).model_fields:
+        raise unknown_key(key)
+    return getattr(value, name) if name else value.name if section in GROUPS else value
 
 
 def override(key: str, value: Any) -> str:

@@ -16,6 +16,7 @@ from analysis import figures, findings, load, report, store
 from analysis.__main__ import app
 from benchmarks import generated
 from src.paths import REPOSITORY
+from src.settings import Settings
 from tests.test_browser import CHROMIUM
 
 NASTY = "$a$\\frac$b <script>alert('x')</script> & \"y\" {{ 7 * 7 }} -->"
@@ -149,7 +150,10 @@ def test_nothing_is_cut_on_a_telephone(written, tmp_path):
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_named_study_has_a_report(path, own):
     plan = OmegaConf.to_container(OmegaConf.load(path))["plan"]
-    levels, asked = plan.pop("levels"), {key: value for key, value in plan.items() if key != "seeds"}
+    levels, asked = plan.pop("levels", {}), {key: value for key, value in plan.items() if key != "seeds"}
+    for variant in plan.get("variants", []):
+        for key, value in variant.items():
+            levels.setdefault(key, [getattr(Settings(), key)]).append(value)
 
     def outcome(values, seed):
         place = sum(list(levels[key]).index(value) for key, value in values.items())
@@ -167,4 +171,4 @@ def test_every_named_study_has_a_report(path, own):
     text = report.page(found, [])
 
     assert next(figures.draw(found)).name == "forest"
-    assert found.metric in found.study.rows and html.escape(plan["question"].split("?")[0].strip()) in text
+    assert found.metric in found.study.rows and plan["question"].split("?")[0].strip() in html.unescape(text)

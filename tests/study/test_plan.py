@@ -111,6 +111,40 @@ def test_a_study_file_gives_design_levels_and_seeds(base):
     ]
 
 
+LISTED = {"design": "listed", "variants": [{"batch_size": 1, "accumulate": 64}, {"padding": "equal"}, {"padding": "equal", "cell": "gru"}]}
+
+
+def test_listed_variants_change_what_they_name_of_the_settings(base):
+    found = rows(base, plan_keys=LISTED)
+
+    assert [row.label for row in found] == ["reference", "batch_size=1 accumulate=64", "padding=equal", "padding=equal cell=gru"]
+    assert [(row.trial.settings.batch_size, row.trial.settings.accumulate) for row in found] == [(64, 1), (1, 64), (64, 1), (64, 1)]
+    assert [row.trial.settings.cell for row in found] == ["lstm"] * 3 + ["gru"]
+
+
+def test_a_toggle_that_is_fixed_leaves_the_listed_variants(base):
+    found = rows(base, plan_keys=LISTED, fixed={"cell": "cell=lstm"})
+
+    assert [row.label for row in found] == ["reference", "batch_size=1 accumulate=64", "padding=equal"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "swept", "message"),
+    [
+        ({"design": "listed"}, {}, "plan.design=listed: plan.variants are for plan.design=listed, which needs them"),
+        ({**LISTED, "design": "grid"}, {}, "plan.design=grid: plan.variants are for plan.design=listed"),
+        (LISTED, {"depth": [1, 2]}, "plan.design=listed: depth has levels too; write its values into plan.variants"),
+        ({**LISTED, "variants": [{"sell": 1}]}, {}, "unknown key 'sell'"),
+        ({**LISTED, "variants": [{"task.nonsense": 1}]}, {}, "unknown key 'task.nonsense'"),
+        ({**LISTED, "variants": [{"seed": 1}]}, {}, "seed is no toggle; use plan.seeds"),
+        ({**LISTED, "variants": [{"cell": "foo"}]}, {}, "cell: got 'foo'; allowed: one of simple_rnn, gru, lstm"),
+    ],
+)
+def test_a_list_of_variants_that_cannot_be_used_is_refused(base, asked, swept, message):
+    with pytest.raises(SettingsError, match=message):
+        rows(base, plan_keys=asked, **swept)
+
+
 def test_a_list_on_the_command_line_replaces_the_levels_of_the_file(base):
     found = rows(base, plan_keys={**FILE, "design": "one_at_a_time"}, cell=["gru", "lstm", "simple_rnn"], seed=[7])
 
