@@ -19,6 +19,7 @@ FINISHED, FAILED, RUNNING = "FINISHED", "FAILED", "RUNNING"
 DROPPED, NOT_RUN = "dropped", "not run"
 SAME = [
     "health",
+    "diagnosis",
     "error",
     "best_epoch",
     "weights",

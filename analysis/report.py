@@ -151,7 +151,10 @@ def _reason(row: dict[Any, Any]) -> str:
 
 def _unhealthy(finished: pd.DataFrame) -> list[str]:
     rows = finished[finished["health"].notna() & (finished["health"] != "ok")].drop_duplicates(["label", "seed"])
-    return [f"{row['label']} seed={row['seed']}: {row['health']}" for row in rows.to_dict("records")]
+    return [
+        f"{row['label']} seed={row['seed']}: {row['health']}" + (f" ({row['diagnosis']})" if row["diagnosis"] else "")
+        for row in rows.to_dict("records")
+    ]
 
 
 def _text(value: float | None, decimals: int) -> str:

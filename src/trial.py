@@ -176,8 +176,9 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
       workers: trials that run side by side, for the record.
     """
     from src.training import clock
+    from src.training.diagnosis import diagnose
     from src.training.fit import Fit, evaluators, steps_per_epoch, train, weights_digest
-    from src.training.health import judge
+    from src.training.health import NO_LEARNING, judge
     from src.training.startup import fresh_session
 
     settings, folder, task = prepared.settings, prepared.folder, TASKS[prepared.settings.task.name]
@@ -208,14 +209,20 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
     files.write_probabilities(tested.probabilities, problem.held_out[TEST].labels)
     metrics = _final_metrics(settings, model, fit, tested, validations, batches_per_epoch=problem.batches_per_epoch)
     expected = 2 * min(problem.shapes, MAX_BUCKETS) if settings.jit_compile else 2
+    labels, traces = problem.held_out[VALIDATION].labels, int(metrics["data/traces"])
+    health = judge(accuracies=fit.accuracies, labels=labels, traces=traces, expected=expected)
     tags = {
         "ablation.weights": weights_digest(model),
         "ablation.batches": clock.shapes_digest(fit.timings),
-        "ablation.health": judge(
-            accuracies=fit.accuracies, labels=problem.held_out[VALIDATION].labels, traces=int(metrics["data/traces"]), expected=expected
-        ),
+        "ablation.health": health,
         "ablation.best_epoch": f"{fit.best_epoch} of {len(fit.accuracies)}",
     }
+    if health == NO_LEARNING:
+        losses = [step["train/loss"] for step in steps]
+        inputs, targets, _ = next(iter(problem.training(1)))
+        untrained = task.model(settings, prepared.data)
+        cause = diagnose(model, untrained, (inputs, targets), loss=problem.loss, losses=losses, settings=settings)
+        tags |= {"ablation.diagnosis": cause} if cause else {}
     yield end(step=len(steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=files.names)
 
 

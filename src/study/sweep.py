@@ -290,7 +290,8 @@ class _Command:
         tags = {"ablation.changed_nothing": ", ".join(unchanged) or "none", "ablation.unfinished": str(len(unfinished))}
         self._asked(lambda store: store.attach(self._folder / SUMMARY, tags=tags), otherwise=None)
         self._console.print(table.outcomes(self._rows, known))
-        for text in (table.unchanged_text(unchanged), table.failures(unfinished, why), table.next_steps(self._one_each(), known)):
+        remarks = (table.unchanged_text(unchanged), table.diagnoses(self._one_each(), known), table.failures(unfinished, why))
+        for text in (*remarks, table.next_steps(self._one_each(), known)):
             if text:
                 self._say(text)
 

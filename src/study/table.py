@@ -152,6 +152,16 @@ def failures(unfinished: Sequence[Row], why: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
+def diagnoses(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
+    """Returns one line a trial that learnt nothing and of which the numbers tell why."""
+    lines = []
+    for row in rows:
+        found = known.get(row.trial.identity) if row.trial else None
+        if found and "ablation.diagnosis" in found.tags:
+            lines.append(f"  {row.label} seed={row.seed}: {found.tags['ablation.diagnosis']}")
+    return "\n".join([f"{_counted(len(lines), 'trial')} learnt nothing, and the numbers tell why:", *lines]) if lines else ""
+
+
 def next_steps(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
     """Returns the commands that lead on from here; predictions with the trial of highest validation accuracy."""
     trials = [row.trial for row in rows if row.trial]

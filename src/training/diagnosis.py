@@ -1,0 +1,163 @@
+"""Why a trial has learnt nothing, as far as one batch and the record of its training tell.
+
+Asked only where the result is no better than the largest class: a trial that has learnt is never accused. Letters: B sequences, T steps,
+D width of what the cell reads, H width of a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from src.data.tokens import UNKNOWN
+from src.settings import Settings
+from src.training.update import LOSSES
+
+MOST = 0.9  # a share from which on something is said of the whole
+GATES = {"lstm": ("input", "forget", "cell", "output"), "gru": ("update", "reset", "cell")}  # in Keras' order
+
+
+def diagnose(
+    model: keras.Model, untrained: keras.Model, batch: tuple[Any, Any], *, loss: str, losses: Sequence[float], settings: Settings
+) -> str | None:
+    """Returns the likeliest cause with its figure and what to try, or None where nothing stands out.
+
+    Args:
+      model: trained.
+      untrained: the same with its first weights.
+      batch: inputs and targets of a training batch.
+      loss: key of `update.LOSSES`.
+      losses: running mean of the loss after every step.
+      settings: of the trial.
+    """
+    inputs, _ = batch
+    unknown = unknown_share(inputs.numpy())
+    if unknown >= MOST:
+        return f"inputs: {unknown:.0%} of the words are the unknown word; raise vocab_size"
+    grown = max(losses) / losses[0]
+    if grown > 1.5:
+        return f"learning rate too high: the loss grew to {grown:.3g} times what it began with; set a smaller learning_rate, or clip_norm=1"
+    moved = relative_change(model.get_weights(), untrained.get_weights())
+    if moved < 1e-3:
+        return f"learning rate too low: training changed the weights by {moved:.2g} of their size; raise learning_rate, or train longer"
+    for gate, share in saturation(model, inputs, settings).items():
+        if share >= MOST:
+            where = f"the {gate} gate is within 0.01 of 0 or 1 in {share:.0%} of the steps"
+            return f"saturated gates: {where}; check forget_bias and learning_rate"
+    reach = gradient_reach(model, batch, loss=loss, settings=settings)
+    if reach is not None and reach < 1e-4:
+        hint = "set masking=true, a shorter max_length, cell=lstm, or readout=mean_state"
+        return f"vanishing gradient: what arrives at the first step is {reach:.2g} of that at the last; {hint}"
+    if reach is not None and reach > 1e3:
+        return f"exploding gradient: what arrives at the first step is {reach:.2g} times that at the last; set clip_norm=1"
+    dead = dead_share(model, inputs, settings)
+    if dead >= MOST:
+        return f"dead units: {dead:.0%} of the states are the same for every sequence; set a smaller learning_rate"
+    return None
+
+
+def unknown_share(ids: np.ndarray) -> float:
+    """Returns the share of the words in ids int32[B, T] that are the unknown word, 0 where inputs are no ids; the start is no word."""
+    if not np.issubdtype(ids.dtype, np.integer):
+        return 0.0
+    words = ids[ids >= UNKNOWN]
+    return float((words == UNKNOWN).mean()) if len(words) else 0.0
+
+
+def relative_change(now: Sequence[np.ndarray], before: Sequence[np.ndarray]) -> float:
+    """Returns the largest |now - before| / |before| of any weight that was not zero, Euclidean."""
+    sizes = [float(np.linalg.norm(old)) for old in before]
+    return max(float(np.linalg.norm(new - old)) / size for new, old, size in zip(now, before, sizes, strict=True) if size)
+
+
+def gradient_reach(model: keras.Model, batch: tuple[Any, Any], *, loss: str, settings: Settings) -> float | None:
+    """Returns how much of the gradient arrives at the first step: its norm there by that at the last step read, the batch's median.
+
+    Measured at what the first layer reads, dL/dx_t, which every state's gradient passes through. None for one-hot input, which has none.
+    """
+    inputs, targets = batch
+    has_words = inputs.dtype == tf.int32
+    table = inputs if not has_words else model.get_layer("encoding").embeddings if settings.encoding == "embedding" else None
+    if table is None:
+        return None
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        value = tf.reduce_mean(LOSSES[loss](targets, model(inputs, training=False)))
+    gradient = tape.gradient(value, table)
+    by_step = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
+    norms = np.linalg.norm(np.reshape(by_step, (*inputs.shape[:2], -1)), axis=-1)  # [B, T]
+    real = inputs.numpy() > 0 if has_words else np.ones(norms.shape, bool)
+    first = real.argmax(axis=1)
+    last = norms.shape[1] - 1 - real[:, ::-1].argmax(axis=1) if settings.masking else np.full(len(norms), norms.shape[1] - 1)
+    rows = np.arange(len(norms))
+    return float(np.median(norms[rows, first] / np.maximum(norms[rows, last], np.finfo(np.float32).tiny)))
+
+
+def saturation(model: keras.Model, inputs: Any, settings: Settings) -> dict[str, float]:
+    """Returns for each gate of the first recurrent layer the share of its values below 0.01 or above 0.99, over all real steps."""
+    if settings.cell not in GATES:
+        return {}
+    layer = model.get_layer("recurrent_1_forward" if _has_two_layers(settings) else "recurrent_1")
+    weights = (layer.forward_layer if isinstance(layer, keras.layers.Bidirectional) else layer).get_weights()
+    x = _output(model, "encoding" if settings.encoding != "onehot" else "onehot", inputs)
+    real = inputs.numpy() > 0 if inputs.dtype == tf.int32 else np.ones(x.shape[:2], bool)
+    values = gates(settings.cell, weights, x, real if settings.masking else np.ones_like(real))
+    return {
+        name: float(((value < 0.01) | (value > 0.99))[real].mean())
+        for name, value in zip(GATES[settings.cell], values, strict=True)
+        if name != "cell"
+    }
+
+
+def gates(cell: str, weights: Sequence[np.ndarray], x: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
+    """Returns what every gate is at every step, float32[B, T, H] each, by the equations of `models.cells` in NumPy.
+
+    Args:
+      cell: `lstm` or `gru`.
+      weights: kernel, recurrent kernel and bias in Keras' layout.
+      x: float32[B, T, D].
+      mask: bool[B, T]; states are carried over what is False.
+    """
+    kernel, recurrent, bias = weights[:3]
+    count = len(GATES[cell])
+    h = c = np.zeros((len(x), recurrent.shape[0]), np.float32)
+    found = []
+    for t in range(x.shape[1]):
+        if cell == "lstm":
+            i, f, g, o = np.split(x[:, t] @ kernel + h @ recurrent + bias, count, axis=1)
+            parts = [_sigmoid(i), _sigmoid(f), np.tanh(g), _sigmoid(o)]
+            memory = parts[1] * c + parts[0] * parts[2]
+            output = parts[3] * np.tanh(memory)
+        else:
+            z, r, new = np.split(x[:, t] @ kernel + bias[0], count, axis=1)
+            inner_z, inner_r, inner_new = np.split(h @ recurrent + bias[1], count, axis=1)
+            z, r = _sigmoid(z + inner_z), _sigmoid(r + inner_r)
+            parts = [z, r, np.tanh(new + r * inner_new)]
+            output = memory = z * h + (1 - z) * parts[2]
+        h, c = np.where(mask[:, t, None], output, h), np.where(mask[:, t, None], memory, c)
+        found.append(parts)
+    return [np.stack(values, axis=1) for values in zip(*found, strict=True)]
+
+
+def dead_share(model: keras.Model, inputs: Any, settings: Settings) -> float:
+    """Returns the share of the last layer's units that are the same for every sequence and step, to one part in a million."""
+    states = _output(model, f"recurrent_{settings.depth}", inputs)
+    return float((states.reshape(-1, states.shape[-1]).std(axis=0) < 1e-6).mean())
+
+
+def _output(model: keras.Model, name: str, inputs: Any) -> np.ndarray:
+    """Returns what a layer makes of a batch, as NumPy has it."""
+    made: Any = keras.Model(model.inputs, model.get_layer(name).output)(inputs)
+    return np.array(made)
+
+
+def _has_two_layers(settings: Settings) -> bool:
+    return settings.bidirectional and settings.implementation not in ("keras", "cell_loop")
+
+
+def _sigmoid(x: np.ndarray) -> Any:
+    return 1 / (1 + np.exp(-np.clip(x, -80, 80)))
