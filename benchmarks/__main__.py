@@ -159,6 +159,62 @@ def loops() -> list[str]:
     ]
 
 
+def ragged() -> list[str]:
+    """Forward and backward pass of an LSTM over 64 sequences: a ragged tensor, sequence by sequence, against padding and a mask."""
+    import numpy as np
+    import tensorflow as tf
+
+    from src.models.cells import LSTMCell
+    from src.models.loops import graph_loop
+
+    rng, units = np.random.default_rng(0), 64
+    lengths = rng.integers(20, 201, 64)
+    padded = tf.constant(rng.normal(size=(64, 200, 64)), tf.float32)
+    mask = tf.sequence_mask(lengths, 200)
+    x = tf.RaggedTensor.from_tensor(padded, lengths)
+    cell = LSTMCell(units)
+    cell.build((None, 64))
+
+    def of_one(row: Any) -> Any:
+        return graph_loop(cell, row[None], None, cell.zero_states(1))[1][0]
+
+    def last(is_ragged: bool) -> Any:
+        if is_ragged:
+            return tf.map_fn(of_one, x, fn_output_signature=tf.TensorSpec([units]), parallel_iterations=2)
+        return graph_loop(cell, padded, mask, cell.zero_states(64))[1]
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+    def step(is_ragged: bool) -> Any:
+        with tf.GradientTape() as tape:
+            value = tf.reduce_sum(last(is_ragged))
+        return tape.gradient(value, cell.trainable_variables)
+
+    def seconds(is_ragged: bool) -> float:
+        begin = time.perf_counter()
+        step(is_ragged)[0].numpy()
+        return time.perf_counter() - begin
+
+    for one, other in zip(step(True), step(False), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+    ratios = [seconds(True) / seconds(False) for _ in range(3 * PAIRS)]
+    return [f"a ragged tensor takes {statistics.median(ratios):.1f} times as long as padding with a mask (64 sequences of 20 to 200 steps)"]
+
+
+def drawing() -> list[str]:
+    """Share of a training step of the integration task that is spent waiting for noise."""
+    import pandas as pd
+
+    from src import trial
+    from src.settings import checked
+    from src.training.records import STEP
+
+    settings = checked({"task": {"name": "integration", "num_samples": 20_000}, "epochs": 1, "tracking": {"histograms": False}})
+    steps = [{**one.metrics, **one.detail} for one in trial.records(trial.prepare(settings), workers=1) if one.kind == STEP]
+    frame = pd.DataFrame(steps)[lambda rows: ~rows["is_first"].astype(bool)]
+    share = frame["wait_ms"].sum() / frame["time/batch_ms"].sum()
+    return [f"{share:.1%} of a step of the integration task is waiting for noise (target: at most 10 %)"]
+
+
 def planning() -> list[str]:
     """Seconds to plan 10,000 cells, from the command to its end."""
     words = ["-m", "plan_only=true", "units=range(1,101)", "embedding_dim=range(1,101)"]
@@ -247,6 +303,8 @@ BENCHMARKS: dict[str, Callable[[], list[str]]] = {
     "recording": recording,
     "bucketing": bucketing,
     "loops": loops,
+    "ragged": ragged,
+    "drawing": drawing,
     "planning": planning,
     "workers": workers,
     "analysis": analysis,
