@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import io
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -209,6 +210,9 @@ def _answered() -> Iterator[None]:
     except StoreError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
+    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
     except OSError as error:
         print(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
         raise typer.Exit(1) from None

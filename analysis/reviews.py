@@ -6,6 +6,9 @@ whether two trained models, as they are, err on different examples: what another
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from statsmodels.stats.contingency_tables import mcnemar
@@ -13,7 +16,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from analysis import effects
 from analysis.findings import default_margin
 from analysis.load import DROPPED, FINISHED, Study
-from analysis.store import StoreError, nearest
+from analysis.store import Store, StoreError, nearest
 from src.artifacts import PROBABILITIES
 
 
@@ -48,12 +51,29 @@ def variants(study: Study, one: str, other: str, *, metric: str) -> tuple[pd.Ser
     done = rows[rows["status"] == FINISHED].pivot(index="seed", columns="label", values="run_id").reindex(columns=[one, other]).dropna()
     found = []
     for seed, (first, second) in zip(done.index, done.to_numpy(), strict=True):
-        files = [study.store.artifact(run_id, PROBABILITIES) for run_id in (second, first)]
         try:
-            found.append({"seed": seed, **compared(*(pd.read_parquet(file) for file in files if file))})
+            found.append({"seed": seed, **compared(*(_kept(study.store, run_id) for run_id in (second, first)))})
         except (TypeError, ValueError, LookupError, OSError):  # lost, broken, or of other examples: no pair
             continue
     return over_seeds[~over_seeds["is_reference"]].iloc[0], pd.DataFrame(found)
+
+
+def _kept(store: Store, run_id: str) -> pd.DataFrame:
+    """Returns the test probabilities of a trial.
+
+    Raises:
+      LookupError: it has none.
+      OSError, ValueError, TypeError: they cannot be read.
+    """
+    file = store.artifact(run_id, PROBABILITIES)
+    if file is None:
+        raise LookupError(f"{run_id} has no {PROBABILITIES}")
+    return _read(file)
+
+
+@functools.lru_cache(maxsize=64)  # the reference is compared with every variant
+def _read(file: Path) -> pd.DataFrame:
+    return pd.read_parquet(file)
 
 
 def compared(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, float]:

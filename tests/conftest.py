@@ -41,21 +41,21 @@ def empty(tmp_path_factory):
 
 
 @pytest.fixture
-def database(home: Path, empty: Path) -> Path:
+def blank(home: Path, empty: Path) -> Path:
     """A home with a database in it, empty."""
     shutil.copy(empty, home / "mlflow.db")
     return home / "mlflow.db"
 
 
 @pytest.fixture
-def place(home: Path, database: Path) -> Path:
+def place(home: Path, blank: Path) -> Path:
     """A home with a database and a small study `s` in it, which nobody trained."""
 
     def outcome(values: dict[str, Any], seed: int) -> dict[str, Any]:
         return {"test/accuracy": 0.8 + 0.01 * seed + (0.05 + 0.001 * seed) * (values["cell"] == "gru")}
 
     levels = {"masking": [True, False], "cell": ["lstm", "gru"]}
-    generated.study(database, "s", levels, outcome, seeds=[0, 1, 2], steps=20, examples=50)
+    generated.study(blank, "s", levels, outcome, seeds=[0, 1, 2], steps=20, examples=50)
     return home
 
 

@@ -27,7 +27,7 @@ LINES = [
 def test_every_study_of_the_readme_can_be_planned(line, home, capsys, tmp_path):
     (tmp_path / "mine.csv").write_text("text,label\n" + "a b,x\nc d,y\n" * 20, encoding="utf-8")
 
-    code = run.main([*line.split()[3:], "plan_only=true", *([] if "data=table" in line else ["data.limit=20"])])
+    code = run.main([*line.split()[3:], "plan_only=true", *([] if "data=table" in line or "task=" in line else ["data.limit=20"])])
 
     assert (code, capsys.readouterr().err) == (0, "")
 

@@ -23,7 +23,7 @@ from src.tracking.mlflow_replay import Store
 from src.trial import prepare
 from tests.conftest import tiny_trial, write_table
 
-pytestmark = [pytest.mark.training, pytest.mark.usefixtures("database")]  # MLflow takes seconds to make one
+pytestmark = [pytest.mark.training, pytest.mark.usefixtures("blank")]  # MLflow takes seconds to make one
 
 METRICS = {
     "train/loss",

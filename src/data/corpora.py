@@ -202,7 +202,8 @@ def _table_frame(path: Path, options: Table) -> pd.DataFrame:
     }
     for name, column in wanted.items():
         if column and column not in frame.columns:
-            raise DataError(f"{path}: no column {column!r}; it has {', '.join(map(str, frame.columns))}. Set data.{name}_column=NAME")
+            known = ", ".join(map(str, frame.columns))
+            raise DataError(f"{path}: no column {column!r}; it has {known}. {_other_separator(path) or f'Set data.{name}_column=NAME'}")
     frame = pd.DataFrame({name: frame[column].array for name, column in wanted.items() if column}, index=range(1, len(frame) + 1))
     for name in frame.columns:
         empty = frame[name].isna()
@@ -221,7 +222,15 @@ def _read_csv(path: Path) -> pd.DataFrame:
     except UnicodeDecodeError:
         raise _undecodable(path) from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{path}: not a CSV ({first_line(error)})") from None
+        raise DataError(f"{path}: not a CSV ({first_line(error)}). {_other_separator(path)}".rstrip(". ")) from None
+
+
+def _other_separator(path: Path) -> str:
+    """Returns what to do with a CSV whose first line has semicolons or tabs and no comma; empty for others."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        header = file.readline() if path.suffix == ".csv" else ""
+    found = next((name for sign, name in ((";", "semicolons"), ("\t", "tabs")) if sign in header and "," not in header), None)
+    return f"Its first line is separated by {found}: save it with commas" if found else ""
 
 
 def _read_jsonl(path: Path) -> pd.DataFrame:

@@ -157,3 +157,11 @@ def test_a_study_of_which_something_is_open_has_a_report_that_says_so(home, empt
     assert done.exit_code == 0, done.output
     assert ("Still running" in text) == (trouble == "RUNNING") and "nan" not in text.replace("nano", "")
     assert "no verdict: 1 of 3 seeds did not finish" in text
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(place):
+    command = f"{sys.executable} -m analysis table s | head -n 1"
+
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "") and len(done.stdout.splitlines()) == 1

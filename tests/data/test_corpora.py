@@ -173,6 +173,8 @@ def test_a_group_is_never_divided(tmp_path):
     ("name", "content", "more", "message"),
     [
         ("t.csv", b"text,klass\na,1\n", {}, "t.csv: no column 'label'; it has text, klass. Set data.label_column=NAME"),
+        ("t.csv", b"text;label\na;1\n", {}, "it has text;label. Its first line is separated by semicolons: save it with commas"),
+        ("t.csv", b"text\tlabel\na, b, c\t1\n", {}, "Its first line is separated by tabs: save it with commas"),
         ("t.csv", b"text,label\na,1\n,0\n", {}, "t.csv, row 2: the column 'text' is empty"),
         ("t.csv", b'text,label\na,1\n"  ",0\n', {}, "t.csv, row 2: the text is empty"),
         ("t.csv", b"text,label\na,1\nb,\n", {}, "t.csv, row 2: the column 'label' is empty"),

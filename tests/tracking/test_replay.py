@@ -35,7 +35,7 @@ def finish(number, *artifacts):
 
 
 @pytest.fixture
-def trial(home, database):
+def trial(home, blank):
     folder = home / "outputs" / "s" / "cafe"
     folder.mkdir(parents=True)
     return folder
