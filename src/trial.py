@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import keras
 
     from src.training.fit import Evaluated, Fit
+    from src.training.problem import Problem
 
 BUSY = "BUSY"
 
@@ -176,7 +177,6 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
       workers: trials that run side by side, for the record.
     """
     from src.training import clock
-    from src.training.diagnosis import diagnose
     from src.training.fit import Fit, evaluators, steps_per_epoch, train, weights_digest
     from src.training.health import NO_LEARNING, judge
     from src.training.startup import fresh_session
@@ -217,13 +217,23 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
         "ablation.health": health,
         "ablation.best_epoch": f"{fit.best_epoch} of {len(fit.accuracies)}",
     }
-    if health == NO_LEARNING:
-        losses = [step["train/loss"] for step in steps]
-        inputs, targets, _ = next(iter(problem.training(1)))
-        untrained = task.model(settings, prepared.data)
-        cause = diagnose(model, untrained, (inputs, targets), loss=problem.loss, losses=losses, settings=settings)
-        tags |= {"ablation.diagnosis": cause} if cause else {}
+    cause = _cause(prepared, problem, model, losses=[step["train/loss"] for step in steps]) if health == NO_LEARNING else None
+    tags |= {"ablation.diagnosis": cause} if cause else {}
     yield end(step=len(steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=files.names)
+
+
+def _cause(prepared: Prepared, problem: Problem, model: keras.Model, *, losses: list[float]) -> str | None:
+    """Returns why a trial has learnt nothing, as far as its numbers tell."""
+    from src.training.diagnosis import diagnose
+
+    settings = prepared.settings
+    inputs, targets, _ = next(iter(problem.training(1)))
+    untrained = TASKS[settings.task.name].model(settings, prepared.data)
+    try:
+        return diagnose(model, untrained, (inputs, targets), loss=problem.loss, losses=losses, settings=settings)
+    except Exception:  # whatever is odd about this model: its trial came to its end, and that is what counts
+        _log.warning("%s: no diagnosis of why it learnt nothing could be made", _name(settings), exc_info=True)
+        return None
 
 
 def _start(prepared: Prepared, *, workers: int) -> Record:

@@ -6,7 +6,7 @@ D width of what the cell reads, H width of a state.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +17,7 @@ from src.data.tokens import UNKNOWN
 from src.settings import Settings
 from src.training.update import LOSSES
 
+FEW = 100  # optimizer steps
 MOST = 0.9  # a share from which on something is said of the whole
 GATES = {"lstm": ("input", "forget", "cell", "output"), "gru": ("update", "reset", "cell")}  # in Keras' order
 
@@ -34,30 +35,48 @@ def diagnose(
       losses: running mean of the loss after every step.
       settings: of the trial.
     """
+    return next(_causes(model, untrained, batch, loss=loss, losses=losses, settings=settings), None)
+
+
+def _causes(
+    model: keras.Model, untrained: keras.Model, batch: tuple[Any, Any], *, loss: str, losses: Sequence[float], settings: Settings
+) -> Iterator[str]:
+    """Yields what stands out, the likeliest cause first."""
     inputs, _ = batch
     unknown = unknown_share(inputs.numpy())
     if unknown >= MOST:
-        return f"inputs: {unknown:.0%} of the words are the unknown word; raise vocab_size"
+        yield f"inputs: {unknown:.0%} of the words are the unknown word; raise vocab_size"
     grown = max(losses) / losses[0]
     if grown > 1.5:
-        return f"learning rate too high: the loss grew to {grown:.3g} times what it began with; set a smaller learning_rate, or clip_norm=1"
+        yield f"learning rate too high: the loss grew to {grown:.3g} times what it began with; set a smaller learning_rate, or clip_norm=1"
     moved = relative_change(model.get_weights(), untrained.get_weights())
     if moved < 1e-3:
-        return f"learning rate too low: training changed the weights by {moved:.2g} of their size; raise learning_rate, or train longer"
+        yield f"learning rate too low: training changed the weights by {moved:.2g} of their size; raise learning_rate, or train longer"
     for gate, share in saturation(model, inputs, settings).items():
         if share >= MOST:
             where = f"the {gate} gate is within 0.01 of 0 or 1 in {share:.0%} of the steps"
-            return f"saturated gates: {where}; check forget_bias and learning_rate"
+            yield f"saturated gates: {where}; check forget_bias and learning_rate"
+    if len(losses) < FEW:  # an untrained gated cell forgets half of its state at every step, and its gradient vanishes, too
+        yield f"too few steps: {len(losses)} optimizer steps; train longer, or on more data"
     reach = gradient_reach(model, batch, loss=loss, settings=settings)
     if reach is not None and reach < 1e-4:
-        hint = "set masking=true, a shorter max_length, cell=lstm, or readout=mean_state"
-        return f"vanishing gradient: what arrives at the first step is {reach:.2g} of that at the last; {hint}"
+        yield f"vanishing gradient: what arrives at the first step is {reach:.2g} of that at the last; {_shorter_way(settings)}"
     if reach is not None and reach > 1e3:
-        return f"exploding gradient: what arrives at the first step is {reach:.2g} times that at the last; set clip_norm=1"
+        yield f"exploding gradient: what arrives at the first step is {reach:.2g} times that at the last; set clip_norm=1"
     dead = dead_share(model, inputs, settings)
     if dead >= MOST:
-        return f"dead units: {dead:.0%} of the states are the same for every sequence; set a smaller learning_rate"
-    return None
+        yield f"dead units: {dead:.0%} of the states are the same for every sequence; set a smaller learning_rate"
+
+
+def _shorter_way(settings: Settings) -> str:
+    """Returns what would bring the gradient nearer to the first step and is not set yet."""
+    ways = {
+        "masking=true": settings.masking or settings.task.name != "sentiment",
+        "readout=mean_state": settings.readout != "last",
+        "cell=lstm": settings.cell == "lstm",
+        "shorter sequences": False,
+    }
+    return "try " + ", ".join(way for way, is_set in ways.items() if not is_set)
 
 
 def unknown_share(ids: np.ndarray) -> float:
