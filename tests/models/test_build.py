@@ -3,6 +3,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from src import rules
 from src.models.build import classifier, kernel
@@ -231,3 +232,75 @@ def test_a_saved_model_of_ours_is_reloaded(implementation, tmp_path):
     model.save(tmp_path / "model.keras")
 
     np.testing.assert_allclose(keras.models.load_model(tmp_path / "model.keras")(IDS), model(IDS), atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", STEPS)
+@pytest.mark.parametrize("initial_state", ["zeros", "learned"])
+def test_the_parameters_of_the_integration_model_are_known_too(cell, initial_state):
+    noise = edited(Settings(), {"task": {"name": "integration"}})
+    settings = edited(noise, {"embedding_dim": D, "units": H, "cell": cell, "initial_state": initial_state})
+
+    assert rules.parameters(settings) == classifier(settings, classes=2).count_params()
+
+
+@pytest.mark.parametrize("implementation", ["keras", *OURS])
+def test_whoever_runs_the_loop_the_integration_model_is_the_same(implementation):
+    noise = edited(Settings(), {"task": {"name": "integration"}})
+    settings = edited(noise, {"embedding_dim": D, "units": H, "implementation": implementation})
+    x = np.random.default_rng(0).normal(size=(B, T, 1)).astype(np.float32)
+    model = randomised(classifier(settings, classes=2))
+    kernel_in, bias_in, *weights, head, head_bias = model.get_weights()
+
+    states = (np.zeros((B, H)), np.zeros((B, H)))
+    for t in range(T):
+        states = lstm_step(x[:, t] @ kernel_in + bias_in, states, weights)
+    np.testing.assert_allclose(model(x), states[0] @ head + head_bias, atol=1e-5)
+
+
+@pytest.mark.parametrize("readout", ["last", "mean_state", "mean_logit", "sum_logit", "mean_probability", "max_state"])
+@pytest.mark.parametrize("implementation", ["keras", *OURS])
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_gradients_of_padded_steps_are_exactly_zero_with_a_mask(readout, implementation, bidirectional):
+    by_step = {}
+    for masking in (True, False):
+        model = randomised(build(readout=readout, implementation=implementation, bidirectional=bidirectional, masking=masking))
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(model(tf.constant(IDS)))
+        slices = tape.gradient(total, model.get_layer("encoding").embeddings)
+        by_step[masking] = np.abs(tf.reshape(slices.values, (B, T, D)))[IDS == 0]
+    assert by_step[True].max() == 0
+    assert by_step[False].max() > 0
+
+
+@pytest.mark.parametrize("head", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("masking", [True, False])
+def test_the_mean_of_logits_is_the_logit_of_the_mean_state(head, masking):
+    """The head is linear, so the two are one function, and rules.normalise makes one trial of them."""
+    of_logits, of_states = (randomised(build(readout=how, head=head, masking=masking)) for how in ("mean_logit", "mean_state"))
+
+    np.testing.assert_allclose(of_logits(IDS), of_states(IDS), atol=1e-5)
+
+
+SPREADS = {"he_normal": (2 / D) ** 0.5, "glorot_uniform": (2 / (D + 4 * H)) ** 0.5, "random_normal": 0.05, "random_uniform": 0.05 / 3**0.5}
+
+
+@pytest.mark.parametrize(("name", "spread"), SPREADS.items())
+@pytest.mark.parametrize("implementation", ["keras", "graph_loop"])
+def test_weights_from_the_input_are_drawn_as_was_asked(name, spread, implementation):
+    drawn = [
+        build(kernel_initializer=name, seed=s, implementation=implementation).get_layer("recurrent_1").get_weights()[0] for s in range(9)
+    ]
+
+    assert np.std(drawn) == pytest.approx(spread, rel=0.1)
+    assert len({kernel.tobytes() for kernel in drawn}) == 9
+
+
+@pytest.mark.parametrize("implementation", ["keras", "graph_loop"])
+def test_weights_from_state_to_state_are_what_was_asked(implementation):
+    def recurrent(name, cell="lstm"):
+        return build(recurrent_initializer=name, cell=cell, implementation=implementation).get_layer("recurrent_1").get_weights()[1]
+
+    np.testing.assert_array_equal(recurrent("identity"), np.tile(np.eye(H), 4))
+    np.testing.assert_array_equal(recurrent("identity", "simple_rnn"), np.eye(H))
+    np.testing.assert_allclose(recurrent("orthogonal", "simple_rnn") @ recurrent("orthogonal", "simple_rnn").T, np.eye(H), atol=1e-5)
+    assert np.abs(recurrent("random_uniform")).max() <= 0.05
