@@ -21,9 +21,9 @@ from src.tracking.journal import FINISHED
 from tests.conftest import tiny_trial, write_table
 from tests.test_run import command, trials
 
-pytestmark = [pytest.mark.training, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.training, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("blank")]
 
-WIDE = ["units=64", "embedding_dim=64", "batch_size=64", "epochs=4"]  # wide enough for TensorFlow to divide the work among threads
+WIDE = ["units=64", "embedding_dim=64", "batch_size=64", "epochs=3"]  # wide enough for TensorFlow to divide the work among threads
 TWO = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 
 
@@ -61,7 +61,6 @@ def alone(tmp_path_factory):
         "-m",
         *tiny_trial(write_table(folder / "table.csv")),
         *WIDE,
-        "tracking.histograms=false",
         "cell=lstm,gru,simple_rnn",
         "seed=0,1,2,3",
     ]
@@ -81,9 +80,9 @@ def running(home, study="adhoc"):
 
 
 def test_a_killed_worker_is_noticed_and_its_trials_are_trained_again(alone, home):
-    process = start(home, *alone[1], *TWO, "cell=lstm,gru", "seed=0,1", "epochs=40")
+    process = start(home, *alone[1], *TWO, "cell=lstm,gru", "seed=0,1", "epochs=12")
     end = time.monotonic() + 120
-    while not (alive := {pid: steps for pid, steps in running(home).items() if steps > 20}):
+    while not (alive := {pid: steps for pid, steps in running(home).items() if steps > 6}):
         assert time.monotonic() < end and process.poll() is None
         time.sleep(0.2)
     os.kill(next(iter(alive)), signal.SIGKILL)
