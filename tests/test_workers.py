@@ -103,7 +103,7 @@ def test_chaos_on_two_workers_ends_as_an_undisturbed_sweep_of_one_does_bit_for_b
         if process is None or process.poll() is not None:
             assert len([status for status, *_ in results(home).values() if status == FINISHED]) < 12, f"done after {hits} kills"
             process = start(home, *alone[1], *TWO)
-        end = time.monotonic() + rng.uniform(0, 20)  # while it plans, starts, trains, or between two trials
+        end = time.monotonic() + rng.uniform(0, 15)  # while it plans, starts, trains, or between two trials
         while time.monotonic() < end and not (running(home) and rng.random() < 0.05):
             time.sleep(0.1)
         victim = rng.choice([process.pid, *running(home)])
