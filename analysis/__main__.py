@@ -207,6 +207,7 @@ def _answered() -> Iterator[None]:
             stream.reconfigure(errors="replace")  # a terminal without a check mark shows something else
     try:
         yield
+        sys.stdout.flush()  # what is written when Python ends would fail where nobody can answer
     except StoreError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from None

@@ -37,6 +37,10 @@ def _is_drawn(settings: Settings) -> bool:
     return isinstance(settings.task, Integration)
 
 
+def _draws_whole_batches(settings: Settings) -> bool:
+    return isinstance(settings.task, Integration) and settings.task.num_samples % settings.batch_size == 0
+
+
 def _learns_a_sum(settings: Settings) -> bool:
     return isinstance(settings.task, Integration) and settings.task.target == "integral"
 
@@ -67,14 +71,9 @@ INERT = (
     ),
     Inert("forget_bias", None, lambda s: s.cell != "lstm", "only an LSTM has a forget gate"),
     Inert("forget_bias", None, lambda s: s.cell == "lstm" and s.forget_bias == 1, "one is the default"),
-    Inert(
-        "bptt_steps",
-        None,
-        lambda s: s.bptt_steps is not None and s.bptt_steps >= (_longest(s) or math.inf),
-        "no sequence is longer, and nothing is cut",
-    ),
     Inert("retracing", "signature", lambda s: s.implementation == "eager_loop", "nothing is traced"),
     Inert("drop_remainder", False, lambda s: s.batch_size == 1, "a batch of one is always whole"),
+    Inert("drop_remainder", False, _draws_whole_batches, "every batch is whole"),
     Inert(
         "readout", "mean_state", lambda s: s.readout == "mean_logit", "the head is linear: the mean logit is the logit of the mean state"
     ),
@@ -93,13 +92,14 @@ class Change(NamedTuple):
         return f"{self.key}={as_typed(self.got)} counts as {as_typed(self.used)}: {self.reason}"
 
 
-def normalise(settings: Settings, *, classes: int = 2) -> tuple[Settings, list[Change]]:
+def normalise(settings: Settings, *, longest: int | None = None, classes: int = 2) -> tuple[Settings, list[Change]]:
     """Returns the settings with every toggle that has no effect set to one value, and what was changed.
 
     `parameters` is a way to choose `units`, and is null once it has.
 
     Args:
       settings: checked settings.
+      longest: steps of the longest sequence, where the data were read.
       classes: number of classes of the data; more than 2 need `head=softmax`.
     """
     used, changes = settings, []
@@ -107,6 +107,9 @@ def normalise(settings: Settings, *, classes: int = 2) -> tuple[Settings, list[C
         if rule.applies(used) and (got := getattr(used, rule.key)) != rule.value:
             changes.append(Change(rule.key, got, rule.value, rule.reason))
             used = used.model_copy(update={rule.key: rule.value})
+    if used.bptt_steps is not None and used.bptt_steps >= (longest or longest_allowed(used) or math.inf):
+        changes.append(Change("bptt_steps", used.bptt_steps, None, "no sequence is longer, and nothing is cut"))
+        used = used.model_copy(update={"bptt_steps": None})
     if classes > 2 and settings.head == "sigmoid":
         changes.append(Change("head", "sigmoid", "softmax", f"one output unit cannot tell {classes} classes apart"))
         used = used.model_copy(update={"head": "softmax"})
@@ -144,7 +147,7 @@ def refusals(settings: Settings, *, longest: int | None = None, classes: int = 2
         reasons.append("task.target=integral: a sum has no probability, as readout=mean_probability wants; set readout=mean_state")
     if settings.tracking.name == "offline" and settings.tracking.uri:
         reasons.append("tracking=offline writes to no store, but tracking.uri is set; drop one of the two")
-    steps = longest or (None if settings.data.name == "table" else _longest(settings))
+    steps = longest or (None if settings.data.name == "table" else longest_allowed(settings))
     if steps is not None:
         needed = required_mb(settings, steps=steps, classes=classes)
         memory = psutil.virtual_memory().total / 2**20 if available_mb is None else available_mb
@@ -170,7 +173,8 @@ def required_mb(settings: Settings, *, steps: int, classes: int = 2) -> float:
     directions = 2 if settings.bidirectional else 1
     kept = rows * settings.units * (GATES[settings.cell] + 2) * directions * settings.depth
     numbers = 4 * parameters(settings, classes=classes) + 2 * rows * read + onehot + kept
-    return numbers * 4 / 2**20 + 750
+    held = 10_000 * steps if _is_drawn(settings) else 0  # the validation split
+    return (numbers + held) * 4 / 2**20 + 750
 
 
 def parameters(settings: Settings, *, classes: int = 2) -> int:
@@ -189,7 +193,7 @@ def parameters(settings: Settings, *, classes: int = 2) -> int:
     return total + (width + 1) * outputs
 
 
-def _longest(settings: Settings) -> int | None:
+def longest_allowed(settings: Settings) -> int | None:
     """Returns the most steps that a sequence can have, as far as the settings say."""
     return settings.task.sequence_length if isinstance(settings.task, Integration) else settings.max_length
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
@@ -82,7 +83,7 @@ def prepare(settings: Settings, *, data: Encoded | Noise | None = None) -> Prepa
     _refuse(refusals(settings))
     task = TASKS[settings.task.name]
     data = data or task.corpus(settings)
-    used, changes = normalise(settings, classes=len(data.classes))
+    used, changes = normalise(settings, longest=task.longest(settings, data), classes=len(data.classes))
     _refuse(task.refusals(used, data))
     _refuse(refusals(used, longest=task.longest(used, data), classes=len(data.classes)))
     return Prepared(used, data, identity(used, data_digest=data.digest), changes)
@@ -209,6 +210,8 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
     files.write_probabilities(tested.probabilities, problem.held_out[TEST].labels)
     metrics = _final_metrics(settings, model, fit, tested, validations, batches_per_epoch=problem.batches_per_epoch)
     expected = 2 * min(problem.shapes, MAX_BUCKETS) if settings.jit_compile else 2
+    if settings.retracing != "signature":  # tracing anew is what was asked for
+        expected = sys.maxsize
     labels, traces = problem.held_out[VALIDATION].labels, int(metrics["data/traces"])
     health = judge(accuracies=fit.accuracies, labels=labels, traces=traces, expected=expected)
     tags = {
@@ -217,20 +220,24 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
         "ablation.health": health,
         "ablation.best_epoch": f"{fit.best_epoch} of {len(fit.accuracies)}",
     }
-    cause = _cause(prepared, problem, model, losses=[step["train/loss"] for step in steps]) if health == NO_LEARNING else None
+    cause = _cause(prepared, problem, model, losses=_by_epoch(steps)) if health == NO_LEARNING else None
     tags |= {"ablation.diagnosis": cause} if cause else {}
     yield end(step=len(steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=files.names)
 
 
-def _cause(prepared: Prepared, problem: Problem, model: keras.Model, *, losses: list[float]) -> str | None:
+def _by_epoch(steps: list[dict[str, Any]]) -> list[list[float]]:
+    """Returns the running mean of the loss after every step, a list an epoch."""
+    return [[step["train/loss"] for step in group] for _, group in itertools.groupby(steps, key=lambda step: step["epoch"])]
+
+
+def _cause(prepared: Prepared, problem: Problem, model: keras.Model, *, losses: list[list[float]]) -> str | None:
     """Returns why a trial has learnt nothing, as far as its numbers tell."""
     from src.training.diagnosis import diagnose
 
     settings = prepared.settings
-    inputs, targets, _ = next(iter(problem.training(1)))
-    untrained = TASKS[settings.task.name].model(settings, prepared.data)
     try:
-        return diagnose(model, untrained, (inputs, targets), loss=problem.loss, losses=losses, settings=settings)
+        untrained = TASKS[settings.task.name].model(settings, prepared.data)
+        return diagnose(model, untrained, problem, losses=losses, settings=settings)
     except Exception:  # whatever is odd about this model: its trial came to its end, and that is what counts
         _log.warning("%s: no diagnosis of why it learnt nothing could be made", _name(settings), exc_info=True)
         return None

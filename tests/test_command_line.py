@@ -72,7 +72,7 @@ def test_help_names_every_key_with_what_is_allowed(capsys):
         (["plan.reference.cell=gru"], "'plan.reference.cell': what a study varies is added; write +plan.reference.cell=VALUE, with the +"),
         (["+plan.levels.cell=lstm,gru"], "a list that is one value stands in brackets: +plan.levels.cell=[…]"),
         (["plan.seeds=1,2"], "a list that is one value stands in brackets: plan.seeds=[…]"),
-        (["data.path=x.csv"], "unknown key 'data.path': only aclimdb, keras_imdb, table have it; choose one of them, as in data=table"),
+        (["data.path=x.csv"], "unknown key 'data.path': only data=aclimdb or keras_imdb or table has it; write both, as in data=table"),
         (["-m", "data=movie_reviews,table", "data.path=x.csv"], "write both, as in data=table data.path=…, for all trials of the command"),
         (["~data", "data.limit=3"], "unknown key 'data.limit': it was removed; drop what begins with a ~"),
         (["~plan.seeds", "plan.seeds=[1]"], "unknown key 'plan.seeds': it was removed"),

@@ -93,6 +93,5 @@ def test_a_digest_does_not_depend_on_the_order_of_keys(values):
 
 def test_a_toggle_that_came_later_leaves_old_identities_as_they_were():
     assert set(ADDED) < set(CHANGES)
-    assert all(Settings.model_fields[key].default == value for key, value in ADDED.items())
     # what version 0.1 gave the default trial, before these toggles were there
     assert identity(Settings(), data_digest="d") == "5bff8939cfea8e0e"

@@ -42,6 +42,7 @@ TEXT_TOGGLES = {
         ({"task": NOISE, "vocab_size": 99}, "vocab_size", 10_000),
         ({"task": NOISE, "implementation": "packed_loop"}, "implementation", "graph_loop"),
         ({"task": NOISE, "implementation": "graph_loop", "bptt_steps": 25}, "bptt_steps", None),
+        ({"task": NOISE, "drop_remainder": True}, "drop_remainder", False),
         ({"task": {**NOISE, "target": "integral"}, "head": "softmax"}, "head", "sigmoid"),
     ],
 )
@@ -88,6 +89,19 @@ def test_normalising_twice_changes_nothing_more():
     once, _ = normalise(edited(Settings(), {"padding": "dataset", "encoding": "onehot", "embedding_dim": 3}))
 
     assert normalise(once) == (once, [])
+
+
+def test_the_data_say_how_long_a_sequence_is():
+    cut = edited(Settings(), {"implementation": "graph_loop", "bptt_steps": 50, "max_length": None})
+
+    assert normalise(cut)[0].bptt_steps == normalise(cut, longest=51)[0].bptt_steps == 50
+    assert normalise(cut, longest=50)[0].bptt_steps is None
+
+
+def test_a_smaller_batch_of_noise_can_be_left_out():
+    noise = edited(Settings(), {"task": {**NOISE, "num_samples": 100}})
+
+    assert normalise(edited(noise, {"drop_remainder": True}))[0].drop_remainder
 
 
 def test_more_than_two_classes_get_one_unit_each():

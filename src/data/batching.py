@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -96,19 +96,18 @@ def batch_count(lengths: np.ndarray, how: Padding, batch_size: int, *, drop_rema
     return int((counts // batch_size if drop_remainder else -(-counts // batch_size)).sum())
 
 
-def batches(
-    sequences: Sequences, how: Padding, batch_size: int, *, drop_remainder: bool = False
-) -> Callable[[np.ndarray], tf.data.Dataset]:
+def batches(sequences: Sequences, how: Padding, batch_size: int, *, drop_remainder: bool = False) -> Callable[[np.ndarray], Iterator[Any]]:
     """Returns a function from an order (int64[M] rows) to the batches of these rows.
 
     A batch is (ids int32[B, T], labels int32[B], rows int64[B]); the last batches of a bucket may be smaller, or are left out with
     `drop_remainder`. Equal orders give equal batches, whatever the number of threads. The pipeline is built once, as that takes a
-    quarter of a second: a batch of an order must be taken before the next order is asked for.
+    quarter of a second.
     """
     import tensorflow as tf
 
     ids, starts, labels = (tf.constant(part) for part in (sequences.ids, sequences.starts, sequences.labels))
-    current = tf.Variable(np.zeros(0, np.int64), shape=[None], trainable=False)
+    with tf.device("CPU:0"):  # where tf.data runs
+        current = tf.Variable(np.zeros(0, np.int64), shape=[None], trainable=False)
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def example(row: Any) -> Any:
@@ -125,9 +124,9 @@ def batches(
         dataset = dataset.map(turned)
     dataset = dataset.prefetch(2).with_options(pipeline_options())
 
-    def of(order: np.ndarray) -> tf.data.Dataset:
+    def of(order: np.ndarray) -> Iterator[Any]:
         current.assign(order)
-        return dataset
+        yield from dataset
 
     return of
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.artifacts import SETTINGS
+from src.rules import longest_allowed
 from src.settings import TOGGLES, Settings, checked
 from src.study.plan import Row
 from src.tracking import journal
@@ -40,8 +41,7 @@ def _expected(trial: Prepared, recorded: list[tuple[Settings, float]]) -> float:
     nearest, batch_ms = min(recorded, key=lambda known: _differences(known[0], settings))
     steps = settings.epochs * math.ceil(trial.data.examples / (settings.batch_size * settings.accumulate))
     steps = min(steps, settings.max_steps or steps)
-    longest = trial.data.longest
-    scale = _width(settings, longest) / _width(nearest, longest)
+    scale = _width(settings, trial.data.longest) / _width(nearest, trial.data.longest)
     return START_S + steps * batch_ms / 1_000 * scale * (1 + EVALUATION_SHARE)
 
 
@@ -69,4 +69,7 @@ def _differences(known: Settings, ours: Settings) -> int:
 
 def _width(settings: Settings, longest: int) -> float:
     """Returns a figure that grows as the time of a batch does."""
-    return float(min(settings.max_length or longest, longest) * settings.depth * (2 if settings.bidirectional else 1))
+    steps = longest_allowed(settings) or longest
+    if settings.task.name == "sentiment":
+        steps = min(steps, longest)
+    return float(steps * settings.depth * (2 if settings.bidirectional else 1))

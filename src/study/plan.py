@@ -99,11 +99,10 @@ class Study:
 
     def _options(self) -> dict[str, Any]:
         asked = self.plan
-        listed = [{key: value for key, value in changes.items() if key in self.levels} for changes in asked.variants]
         options: dict[str, dict[str, Any]] = {
             "fractional": {"resolution": asked.resolution},
             "random": {"sample": asked.sample},
-            "listed": {"variants": listed},
+            "listed": {"variants": asked.variants},
         }
         return options.get(asked.design, {})
 
@@ -153,7 +152,7 @@ def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compo
     for key in (*asked.levels, *(key for changes in asked.variants for key in changes)):
         _check_toggle(key)
     if asked.design == "listed" or asked.variants:
-        asked = _with_levels(settings, {**asked.levels, **swept})
+        asked = _with_levels(settings, fixed, {**asked.levels, **swept})
     for key, values in asked.levels.items():
         if not values:
             raise SettingsError(f"plan.levels: {key} has no values; write {key}: [VALUE, …], or leave {key} out")
@@ -172,13 +171,17 @@ def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compo
     return Study(settings, list(fixed.values()), reference, levels, _distinct(seeds), compose)
 
 
-def _with_levels(settings: Settings, given: Mapping[str, Sequence[Any]]) -> Plan:
+def _with_levels(settings: Settings, fixed: Mapping[str, str], given: Mapping[str, Sequence[Any]]) -> Plan:
     """Returns what a study of listed variants asks for, with the levels that its variants name, the settings' own value first."""
     asked = settings.plan
     if asked.design != "listed" or not asked.variants:
         raise SettingsError(f"plan.design={asked.design}: plan.variants are for plan.design=listed, which needs them; set both or none")
     if varied := [key for key in given if key != "seed"]:
         raise SettingsError(f"plan.design=listed: {varied[0]} has levels too; write its values into plan.variants, or set plan.design=grid")
+    if named := [key for key in fixed if any(key in changes for changes in asked.variants)]:
+        raise SettingsError(f"plan.design=listed: {fixed[named[0]]} is for all trials, and variants change {named[0]}; leave it out")
+    if asked.reference:
+        raise SettingsError(f"plan.design=listed: plan.reference is what the settings are; write {label(asked.reference)} beside plan")
     levels: dict[str, list[Any]] = {}
     for changes in asked.variants:
         for key, value in changes.items():
@@ -246,7 +249,8 @@ def from_text(text: str) -> list[dict[str, Any]]:
 def is_continued_by(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Returns whether two records of plans are of one and the same plan, typed again or gone on with."""
     count = min(len(old["rows"]), len(new["rows"]))
-    rest = [{key: value for key, value in record.items() if key not in ("rows", "commands")} for record in (old, new)]
+    whole = [{**Plan().model_dump(), **record} for record in (old, new)]  # an old one may lack what plans have had since
+    rest = [{key: value for key, value in record.items() if key not in ("rows", "commands")} for record in whole]
     return rest[0] == rest[1] and old["rows"][:count] == new["rows"][:count]
 
 

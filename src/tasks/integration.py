@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 GENERATOR = 1  # version of what is drawn
 HELD_OUT = 10_000  # examples of validation and of test
-BLOCK = 1_000  # examples that are drawn at once
+BLOCK = 1_000  # examples that are drawn at once, fewer where they have more than
+MAX_DRAWN = 1_000_000  # steps
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,9 @@ def integration_task(sequence_length: int, num_samples: int, *, rng: np.random.G
     Yields:
       float32[N, T, 1] of white noise (normal, mean 0, variance 1), and the sums float32[N, 1].
     """
-    for begin in range(0, num_samples, BLOCK):
-        noise = rng.standard_normal((min(BLOCK, num_samples - begin), sequence_length, 1), np.float32)
+    block = max(1, min(BLOCK, MAX_DRAWN // sequence_length))
+    for begin in range(0, num_samples, block):
+        noise = rng.standard_normal((min(block, num_samples - begin), sequence_length, 1), np.float32)
         yield noise, noise.sum(axis=1)
 
 
@@ -141,8 +143,10 @@ def _batches(task: Integration, count: int, stream: tuple[int | str, ...], size:
 
 
 def _held_out(task: Integration, name: str, size: int) -> HeldOut:
-    """Returns a split that is the same for every seed; it is drawn once, and read from memory after."""
-    dataset = _batches(task, HELD_OUT, (0, name), size).cache()
+    """Returns a split that is the same for every seed; validation is drawn once, and read from memory after."""
+    dataset = _batches(task, HELD_OUT, (0, name), size)
+    if name == VALIDATION:  # test is read once
+        dataset = dataset.cache()
     sums = [totals[:, 0] for _, totals in integration_task(task.sequence_length, HELD_OUT, rng=generator(0, "noise", name))]
     labels = (np.concatenate(sums) > task.threshold).astype(np.int32)
     return HeldOut(labels, lambda: dataset)

@@ -21,7 +21,7 @@ class Timing:
       wait_ms: milliseconds of that spent waiting for input.
       shapes: (B, T) of its batches, several where gradients are accumulated.
       tokens: real steps in them; `cells` - tokens are padding.
-      is_first: the step traced, or was the first of a shape under XLA, which compiles each shape.
+      traces: how often it traced, or met a new shape under XLA, which compiles each shape.
     """
 
     epoch: int
@@ -29,7 +29,12 @@ class Timing:
     wait_ms: float
     shapes: tuple[tuple[int, int], ...]
     tokens: int
-    is_first: bool
+    traces: int
+
+    @property
+    def is_first(self) -> bool:
+        """Whether tracing or compiling is in its time."""
+        return self.traces > 0
 
     @property
     def examples(self) -> int:
@@ -59,7 +64,7 @@ def summary(timings: Sequence[Timing]) -> dict[str, float]:
         "time/train_s": times[~is_first].sum() / 1_000,
         "time/trace_s": times[is_first].sum() / 1_000,
         "data/padding_fraction": 1 - tokens.sum() / cells.sum(),
-        "data/traces": is_first.sum(),
+        "data/traces": sum(timing.traces for timing in timings),
     }
     steady = times[~is_first]
     if len(steady):

@@ -168,8 +168,8 @@ def _steps(update: Update, problem: Problem, fit: Fit, *, epoch: int, settings: 
         end = time.perf_counter()
 
         in_epoch += 1
-        is_first = fit.traces > traces or (settings.jit_compile and not known.issuperset(shapes))
-        timing = Timing(epoch, (end - begin) * 1e3, waited * 1e3, tuple(shapes), int(values[:, 2].sum()), is_first)
+        traced = max(fit.traces - traces, len({*shapes} - known) if settings.jit_compile else 0)
+        timing = Timing(epoch, (end - begin) * 1e3, waited * 1e3, tuple(shapes), int(values[:, 2].sum()), traced)
         loss = float(np.average(values[:, 0], weights=[rows for rows, _ in shapes]))
         known.update(shapes)
         fit.timings.append(timing)
@@ -203,11 +203,11 @@ def evaluators(model: keras.Model, problem: Problem, *, settings: Settings) -> d
 
 
 def _evaluated(predict: Callable[[Any, Any], Any], split: HeldOut) -> Evaluated:
-    found, losses = None, np.zeros(len(split.labels), np.float32)
+    found, losses = None, np.full(len(split.labels), np.nan, np.float32)
     for inputs, targets, rows in split.batches():
         probabilities, lost = predict(inputs, targets)
         if found is None:
-            found = np.zeros((len(losses), probabilities.shape[1]), np.float32)
+            found = np.full((len(losses), probabilities.shape[1]), np.nan, np.float32)
         found[rows.numpy()], losses[rows.numpy()] = probabilities.numpy(), lost.numpy()
     assert found is not None, "no split is empty"
     return Evaluated(found, losses, split.labels)

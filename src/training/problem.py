@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from src.data.batching import Padding
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 Loss = Literal["sigmoid", "softmax", "squared"]
 
@@ -26,7 +23,7 @@ class HeldOut:
     """
 
     labels: np.ndarray
-    batches: Callable[[], tf.data.Dataset]
+    batches: Callable[[], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class Problem:
       padding: how sequences of ids become inputs; None where there are none.
     """
 
-    training: Callable[[int], tf.data.Dataset]
+    training: Callable[[int], Iterable[Any]]
     batches_per_epoch: int
     held_out: dict[str, HeldOut]
     loss: Loss

@@ -25,6 +25,7 @@ LOSSES: dict[str, Callable[[Any, Any], Any]] = {
     "squared": lambda values, outputs: tf.square(outputs[:, 0] - values),
 }
 Update = Callable[[Any, Any, bool], tuple[Any, list[Any]]]
+Gradients = Callable[[Any, Any], tuple[list[Any], list[Any]]]
 
 
 def updater(model: keras.Model, *, loss: str, settings: Settings, on_trace: Callable[[], None]) -> Update:
@@ -38,8 +39,8 @@ def updater(model: keras.Model, *, loss: str, settings: Settings, on_trace: Call
 
     Returns:
       (inputs, targets, is_whole) → (float32[4]: mean loss, examples whose class was right, real steps, global norm of the gradient;
-      the gradients). Until `is_whole`, gradients are added up, and norm and gradients stay out (0 and []). A step of several batches
-      is that of one batch which holds all of their examples.
+      the gradients). Until `is_whole`, gradients are added up, and norm and gradients stay out (0 and []). With a mask and
+      without dropout, a step of several batches is that of one batch which holds all of their examples.
     """
     optimizer = OPTIMIZERS[settings.optimizer](settings.learning_rate, global_clipnorm=settings.clip_norm)
     optimizer.build(model.trainable_variables)
@@ -52,24 +53,49 @@ def updater(model: keras.Model, *, loss: str, settings: Settings, on_trace: Call
         # embedding would not train as the one-hot vector times a matrix that it is.
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(value, model.trainable_variables)]
         right = tf.reduce_sum(tf.cast(tf.equal(classes(outputs, threshold=0.0), _wanted(targets)), tf.float32))
-        tokens = tf.cast(tf.math.count_nonzero(inputs), tf.float32)  # 0 is padding; noise is never 0
-        return [value, right, tokens], gradients
+        tokens = tf.math.count_nonzero(inputs) if inputs.dtype == tf.int32 else tf.size(inputs)  # id 0 is padding; noise has none
+        return [value, right, tf.cast(tokens, tf.float32)], gradients
 
     def apply(gradients: list[Any]) -> Any:
         optimizer.apply(gradients, model.trainable_variables)
         return tf.linalg.global_norm(gradients)
 
-    def whole(inputs: Any, targets: Any) -> tuple[Any, list[Any]]:
+    compiled = _compiler(model, settings, targets=tf.float32 if loss == "squared" else tf.int32, on_trace=on_trace)
+    if settings.accumulate == 1:
+        return _at_once(gradients_of, apply, compiled=compiled)
+    whole = None if settings.implementation == "eager_loop" else {"jit_compile": settings.jit_compile, "autograph": False}
+    return _accumulating(model.trainable_variables, gradients_of, apply, compiled=compiled, whole=whole)
+
+
+def _at_once(gradients_of: Gradients, apply: Callable[[list[Any]], Any], *, compiled: Callable[..., Any]) -> Update:
+    """Returns an update that takes a step with every batch, in one graph."""
+
+    def step(inputs: Any, targets: Any) -> tuple[Any, list[Any]]:
         numbers, gradients = gradients_of(inputs, targets)
         return tf.stack([*numbers, apply(gradients)]), gradients
 
-    compiled = _compiler(model, settings, targets=tf.float32 if loss == "squared" else tf.int32, on_trace=on_trace)
-    if settings.accumulate == 1:
-        at_once = compiled(whole)
-        return lambda inputs, targets, is_whole: at_once(inputs, targets)
+    taken = compiled(step)
+    return lambda inputs, targets, is_whole: taken(inputs, targets)
 
-    sums = [tf.Variable(tf.zeros_like(variable)) for variable in model.trainable_variables]
-    rows = tf.Variable(0.0)
+
+def _accumulating(
+    variables: list[Any],
+    gradients_of: Gradients,
+    apply: Callable[[list[Any]], Any],
+    *,
+    compiled: Callable[..., Any],
+    whole: dict[str, Any] | None,
+) -> Update:
+    """Returns an update that adds gradients up, each by its number of examples, and takes a step with their mean.
+
+    Args:
+      variables: that the gradients are of.
+      gradients_of: (inputs, targets) → numbers and gradients of the mean loss.
+      apply: changes the weights by gradients, and returns their norm.
+      compiled: makes a graph of what takes a batch.
+      whole: how the step itself is compiled; None if it is not.
+    """
+    sums, rows = [tf.Variable(tf.zeros_like(variable)) for variable in variables], tf.Variable(0.0)
 
     def add(inputs: Any, targets: Any) -> Any:
         numbers, gradients = gradients_of(inputs, targets)
@@ -86,8 +112,7 @@ def updater(model: keras.Model, *, loss: str, settings: Settings, on_trace: Call
             total.assign(tf.zeros_like(total))
         return norm, gradients
 
-    added = compiled(add)
-    finished = finish if settings.implementation == "eager_loop" else tf.function(finish, jit_compile=settings.jit_compile, autograph=False)
+    added, finished = compiled(add), finish if whole is None else tf.function(finish, **whole)
 
     def update(inputs: Any, targets: Any, is_whole: bool) -> tuple[Any, list[Any]]:
         numbers = added(inputs, targets)

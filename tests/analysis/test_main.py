@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -160,8 +161,10 @@ def test_a_study_of_which_something_is_open_has_a_report_that_says_so(home, empt
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(place):
-    command = f"{sys.executable} -m analysis table s | head -n 1"
+    command = f"{sys.executable} -m analysis table s | true"
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    words = ["bash", "-o", "pipefail", "-c", command]
 
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, cwd=REPOSITORY, env=buffered, capture_output=True, text=True, check=False)
 
-    assert (done.returncode, done.stderr) == (0, "") and len(done.stdout.splitlines()) == 1
+    assert (done.returncode, done.stderr) == (0, "")

@@ -149,11 +149,12 @@ def test_nothing_is_cut_on_a_telephone(written, tmp_path):
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_named_study_has_a_report(path, own):
-    plan = OmegaConf.to_container(OmegaConf.load(path))["plan"]
+    content = OmegaConf.to_container(OmegaConf.load(path))
+    plan = content["plan"]
     levels, asked = plan.pop("levels", {}), {key: value for key, value in plan.items() if key != "seeds"}
     for variant in plan.get("variants", []):
         for key, value in variant.items():
-            levels.setdefault(key, [getattr(Settings(), key)]).append(value)
+            levels.setdefault(key, [content.get(key, getattr(Settings(), key))]).append(value)
 
     def outcome(values, seed):
         place = sum(list(levels[key]).index(value) for key, value in values.items())

@@ -122,10 +122,18 @@ def test_listed_variants_change_what_they_name_of_the_settings(base):
     assert [row.trial.settings.cell for row in found] == ["lstm"] * 3 + ["gru"]
 
 
-def test_a_toggle_that_is_fixed_leaves_the_listed_variants(base):
-    found = rows(base, plan_keys=LISTED, fixed={"cell": "cell=lstm"})
+def test_a_toggle_of_listed_variants_cannot_be_fixed(base):
+    with pytest.raises(SettingsError, match="batch_size=64 is for all trials, and variants change batch_size; leave it out"):
+        rows(base, plan_keys=LISTED, fixed={"batch_size": "batch_size=64"})
 
-    assert [row.label for row in found] == ["reference", "batch_size=1 accumulate=64", "padding=equal"]
+
+def test_an_old_plan_without_a_key_of_today_is_gone_on_with(base):
+    study_of, _ = study(base, plan_keys=FILE)
+    record = plan.as_record(study_of, study_of.rows(next(study_of.rounds())), command="c", time="t")
+    old = {key: value for key, value in record.items() if key != "variants"}
+
+    assert plan.is_continued_by(old, record)
+    assert not plan.is_continued_by({**old, "threshold": 0.7}, record)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +142,7 @@ def test_a_toggle_that_is_fixed_leaves_the_listed_variants(base):
         ({"design": "listed"}, {}, "plan.design=listed: plan.variants are for plan.design=listed, which needs them"),
         ({**LISTED, "design": "grid"}, {}, "plan.design=grid: plan.variants are for plan.design=listed"),
         (LISTED, {"depth": [1, 2]}, "plan.design=listed: depth has levels too; write its values into plan.variants"),
+        ({**LISTED, "reference": {"masking": False}}, {}, "plan.reference is what the settings are; write masking=false beside plan"),
         ({**LISTED, "variants": [{"sell": 1}]}, {}, "unknown key 'sell'"),
         ({**LISTED, "variants": [{"task.nonsense": 1}]}, {}, "unknown key 'task.nonsense'"),
         ({**LISTED, "variants": [{"seed": 1}]}, {}, "seed is no toggle; use plan.seeds"),

@@ -14,7 +14,7 @@ from rich.console import Console
 from src import paths
 from src.paths import REPOSITORY
 from src.settings import SettingsError, checked, edited
-from src.study import LaunchFailed, TrialsFailed, plan, sweep
+from src.study import LaunchFailed, TrialsFailed, estimate, plan, sweep
 from src.study.job import STOP, Sweep
 from src.tracking import journal, provenance
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
@@ -457,3 +457,9 @@ def test_a_broken_journal_of_another_study_costs_no_more_than_an_estimate(base, 
     _, text = run(base, Launcher(), {"plan_only": True})
 
     assert "to train: 4, time unknown" in text
+
+
+def test_longer_noise_is_estimated_to_take_longer():
+    noise = [checked({"task": {"name": "integration", "sequence_length": length}}) for length in (25, 200)]
+
+    assert estimate._width(noise[1], 25) == 8 * estimate._width(noise[0], 25)

@@ -80,6 +80,13 @@ def test_a_smaller_last_batch_can_be_left_out():
     assert [len(labels) for _, labels, _ in batches] == [64] * 3 and problem.batches_per_epoch == 3
 
 
+def test_noise_has_no_padding_and_long_noise_is_drawn_in_smaller_blocks():
+    blocks = integration.integration_task(400_000, 3, rng=np.random.default_rng(0))
+
+    assert [len(noise) for noise, _ in blocks] == [2, 1]
+    assert integration.problem(settings(), integration.corpus(settings())).padding is None
+
+
 @pytest.mark.parametrize(
     ("task", "message"),
     [

@@ -7,7 +7,7 @@ from src.training.clock import Timing, epoch_seconds, peak_memory_mb, reset_peak
 
 
 def timing(ms, *, epoch=1, shape=(4, 10), tokens=30, first=False):
-    return Timing(epoch, ms, 1.0, (shape,), tokens, first)
+    return Timing(epoch, ms, 1.0, (shape,), tokens, int(first))
 
 
 STEPS = [timing(1_000, first=True), timing(10), timing(20), timing(500, first=True, shape=(2, 10), tokens=20), timing(30, epoch=2)]

@@ -12,6 +12,7 @@ from src.models.build import classifier
 from src.settings import Settings, edited
 from src.tracking import journal, outcome
 from src.training import diagnosis
+from src.training.problem import Problem
 from tests.conftest import BAD, GOOD, PLAIN
 
 pytestmark = pytest.mark.training
@@ -68,15 +69,20 @@ def test_a_trial_that_learns_is_not_accused(home, early, healthy):
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-@pytest.mark.parametrize("implementation", ["keras", "graph_loop"])
-def test_gates_in_numpy_lead_to_the_states_of_the_layer(cell, implementation):
-    settings = edited(Settings(), {"cell": cell, "implementation": implementation, "units": 3, "vocab_size": 9, "embedding_dim": 4})
+@pytest.mark.parametrize(("implementation", "initial_state"), [("keras", "zeros"), ("graph_loop", "learned")])
+def test_gates_in_numpy_lead_to_the_states_of_the_layer(cell, implementation, initial_state):
+    changes = {"cell": cell, "implementation": implementation, "initial_state": initial_state}
+    settings = edited(Settings(), {**changes, "units": 3, "vocab_size": 9, "embedding_dim": 4})
     model = classifier(settings, classes=2)
     ids = tf.constant([[1, 5, 6, 7, 0], [1, 8, 0, 0, 0]], tf.int32)
     x = keras.Model(model.inputs, model.get_layer("encoding").output)(ids).numpy()
-    values = diagnosis.gates(cell, model.get_layer("recurrent_1").get_weights(), x, ids.numpy() > 0)
+    states = None if initial_state == "zeros" else np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
+    if states is not None:
+        model.get_layer("recurrent_1_initial_state").set_weights(list(states[: 1 + (cell == "lstm")]))
+    weights = model.get_layer("recurrent_1").get_weights()
+    values = diagnosis.gates(cell, weights, x=x, mask=ids.numpy() > 0, states=states)
 
-    h = c = np.zeros((2, 3))
+    h, c = (np.zeros((2, 3)) if states is None else np.tile(states[place], (2, 1)) for place in (0, 1))
     for t in range(5):
         real = (ids.numpy()[:, t] > 0)[:, None]
         if cell == "lstm":
@@ -122,6 +128,44 @@ def test_states_that_never_differ_are_dead():
     assert diagnosis.dead_share(model, ids, settings) == 0
     model.get_layer("encoding").set_weights([np.zeros((9, 3), np.float32)])
     assert diagnosis.dead_share(model, ids, settings) == 1
+    assert diagnosis.dead_share(model, ids[:1], settings) == 0  # one sequence has nothing to differ from
+
+
+def test_a_maximum_over_steps_is_never_taken_for_an_explosion():
+    """Most sequences have no unit with its maximum at the last step, and no gradient there."""
+    settings = edited(Settings(), {"units": 2, "vocab_size": 9, "embedding_dim": 3, "readout": "max_state", "masking": False})
+    ids, labels = np.random.default_rng(0).integers(4, 9, (32, 40)).astype(np.int32), np.arange(32, dtype=np.int32) % 2
+    batch = tf.constant(ids), tf.constant(labels)
+
+    assert 0 <= diagnosis.gradient_reach(classifier(settings, classes=2), batch, loss="sigmoid", settings=settings) <= 1
+
+
+def test_gradients_that_were_cut_on_purpose_are_said_to_be():
+    settings = edited(Settings(), {"units": 2, "vocab_size": 9, "embedding_dim": 3, "implementation": "graph_loop", "bptt_steps": 2})
+
+    assert "try bptt_steps=null, which cuts nothing" in diagnosis._shorter_way(settings)
+    assert diagnosis._shorter_way(edited(settings, {"bptt_steps": None})) == "try readout=mean_state, shorter sequences"
+
+
+def test_sequences_that_are_all_the_same_are_named():
+    same = np.array([[1, 5, 6], [1, 5, 6]])
+
+    assert diagnosis.are_equal([same, same[:1]])
+    assert not diagnosis.are_equal([same, np.array([[1, 5, 7]])])
+    assert not diagnosis.are_equal([same[:1]])
+
+
+def test_the_loss_before_training_is_the_mean_over_examples():
+    settings = edited(Settings(), {"units": 2, "vocab_size": 9, "embedding_dim": 3})
+    model = classifier(settings, classes=2)
+    batches = [
+        (tf.constant([[1, 5], [1, 6]], tf.int32), tf.constant([0, 1], tf.int32)),
+        (tf.constant([[1, 7]], tf.int32), tf.constant([1], tf.int32)),
+    ]
+    chances = [1 / (1 + np.exp(-model(inputs).numpy()[:, 0])) for inputs, _ in batches]
+
+    expected = -np.log([1 - chances[0][0], chances[0][1], chances[1][0]]).mean()
+    assert diagnosis.mean_loss(model, batches, "sigmoid") == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("changes", [
@@ -139,7 +183,8 @@ def test_every_kind_of_model_can_be_diagnosed(changes):
         inputs = tf.random.normal([2, 5, 1], seed=0)
         targets, loss = (tf.constant([0.5, 1.0]), "squared") if settings.task.target == "integral" else (targets, loss)
 
-    cause = diagnosis.diagnose(model, model, (inputs, targets), loss=loss, losses=[0.7, 0.7], settings=settings)
+    problem = Problem(lambda epoch: [(inputs, targets, None)], 1, {}, loss, None)
+    cause = diagnosis.diagnose(model, model, problem, losses=[[0.7, 0.7]], settings=settings)
     assert cause.startswith("learning rate too low: training changed the weights by 0 of")
     assert set(diagnosis.saturation(model, inputs, settings)) == {"input", "forget", "output"}
     reach = diagnosis.gradient_reach(model, (inputs, targets), loss=loss, settings=settings)
