@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,7 +174,7 @@ def interaction(axes: Axes, rows: pd.DataFrame, toggle: str, by: str, *, metric:
       by: of the lines.
       metric: of the vertical axis.
     """
-    values = list(dict.fromkeys(as_typed(value) for value in rows[toggle]))
+    values = [as_typed(value) for value in _in_order(rows[toggle])]
     colours = sns.color_palette("colorblind", MAX_VARIANTS)
     names = list(dict.fromkeys(as_typed(value) for value in rows[by]))
     for place, name in enumerate(names):
@@ -189,6 +189,13 @@ def interaction(axes: Axes, rows: pd.DataFrame, toggle: str, by: str, *, metric:
     axes.set_xticks(range(len(values)), values)
     axes.set(xlabel=_with_unit(toggle), ylabel=title(metric))
     axes.legend(fontsize="small")
+
+
+def _in_order(values: Iterable[Any]) -> list[Any]:
+    """Returns the distinct values: numbers in their order, others in that of the plan."""
+    distinct = list(dict.fromkeys(values))
+    are_numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in distinct)
+    return sorted(distinct) if are_numbers else distinct
 
 
 def padding_by_batch(axes: Axes, steps: pd.DataFrame) -> None:

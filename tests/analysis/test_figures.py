@@ -118,3 +118,8 @@ def test_many_variants_are_grouped_by_the_toggle_that_matters_most(own):
     rows, text = figures._grouped(findings.find(study))
 
     assert set(rows["group"]) == {"cell=lstm", "cell=gru", "cell=simple_rnn"} and text == "by cell, over all else"
+
+
+def test_numbers_stand_in_their_order_on_an_axis_and_words_in_that_of_the_plan():
+    assert figures._in_order([0.001, 0.0003, 0.01, 0.001]) == [0.0003, 0.001, 0.01]
+    assert figures._in_order(["lstm", "gru"]) == ["lstm", "gru"] and figures._in_order([True, False]) == [True, False]
