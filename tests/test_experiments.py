@@ -46,6 +46,7 @@ def flattened(settings):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_study_plans_and_its_variants_differ_in_the_keys_that_they_name_alone(composed, name):
     study, _ = composed(name)
+    study.seeds = study.seeds[:2]  # the others differ in their number
     rows = study.rows(next(study.rounds()))
     flat = [flattened(row.trial.settings) for row in rows]
     reference = flat[0]

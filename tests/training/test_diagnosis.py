@@ -21,14 +21,14 @@ SMALL = "data=table vocab_size=40 units=8 embedding_dim=4 batch_size=4 epochs=3 
 
 @pytest.fixture
 def early(tmp_path):
-    """Texts that say in their first words what they are, and then go on; the first one for 150 words."""
+    """Texts that say in their first words what they are, and then go on; the first one for 100 words."""
     rng, path = np.random.default_rng(0), tmp_path / "early.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])
         for row in range(200):
             telling = rng.choice(GOOD if row % 2 else BAD, 3)
-            writer.writerow([" ".join([*telling, *rng.choice(PLAIN, 150 if row == 0 else rng.integers(30, 40))]), "bg"[row % 2]])
+            writer.writerow([" ".join([*telling, *rng.choice(PLAIN, 100 if row == 0 else rng.integers(20, 25))]), "bg"[row % 2]])
     return path
 
 

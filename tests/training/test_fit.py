@@ -5,6 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from src.data.batching import Padding, batch_count, batches
 from src.data.encoded import Sequences
@@ -45,8 +46,17 @@ def problem_of(split, settings, how=None):
     )
 
 
-@functools.cache  # tracing takes seconds; nobody changes what is returned
-def trained(n=N, classes=2, **changes):
+@functools.cache  # nobody changes what is returned
+def trained(n=N, classes=2, *, is_graph=False, **changes):
+    """Trains a small model; without graphs, as tracing takes seconds, unless they are what is asked about or steps are many."""
+    tf.config.run_functions_eagerly(not is_graph)
+    try:
+        return _trained(n, classes, **changes)
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def _trained(n, classes, **changes):
     settings = edited(Settings(), {**SMALL, **changes})
     fresh_session(settings.seed)
     problem = problem_of(examples(n), settings)
@@ -60,8 +70,8 @@ def metrics(records, name):
 
 
 def test_the_same_seed_gives_the_same_numbers_and_weights_bit_for_bit_and_another_seed_others():
-    run = trained.__wrapped__
-    (a, _, first, _), (b, _, again, _), (c, _, other, _) = run(dropout=0.2), run(dropout=0.2), run(dropout=0.2, seed=1)
+    run = functools.partial(_trained, N, 2, dropout=0.2, epochs=1)
+    (a, _, first, _), (b, _, again, _), (c, _, other, _) = run(), run(), run(seed=1)
 
     assert metrics(first, "train/loss") == metrics(again, "train/loss")
     assert weights_digest(a) == weights_digest(b)
@@ -111,7 +121,7 @@ def test_clipping_does_not_count_a_repeated_word_twice():
 
 
 def test_only_steps_that_trace_are_first_ones():
-    _, fit, _, _ = trained(batch_size=3)
+    _, fit, _, _ = trained(batch_size=3, is_graph=True)
 
     first = [i for i, step in enumerate(fit.timings) if step.is_first]
     assert first == [0, 13]  # the first whole batch, and the smaller one at the end of the epoch
@@ -201,14 +211,14 @@ def test_histograms_work_for_every_kind_of_layer(changes):
 
 
 def test_lengths_do_not_trace_anew_and_a_smaller_batch_traces_once():
-    _, fit, _, _ = trained(batch_size=3)
+    _, fit, _, _ = trained(batch_size=3, is_graph=True)
 
     assert len({step.shapes for step in fit.timings}) > 2
     assert fit.traces == 2
 
 
 def test_a_softmax_head_learns_several_classes():
-    _, _, records, evaluate = trained(200, classes=3, head="softmax", learning_rate=0.05, epochs=4)
+    _, _, records, evaluate = trained(200, classes=3, head="softmax", learning_rate=0.05, epochs=4, is_graph=True)
 
     assert metrics(records, "val/accuracy")[-1] > 0.9
     probabilities = evaluate().probabilities
@@ -218,13 +228,13 @@ def test_a_softmax_head_learns_several_classes():
 
 @pytest.mark.parametrize("readout", ["last", "mean_state", "sum_logit", "mean_probability", "max_state"])
 def test_a_sigmoid_head_learns_from_every_readout(readout):
-    _, _, records, _ = trained(200, readout=readout, learning_rate=0.05, epochs=4)
+    _, _, records, _ = trained(200, readout=readout, learning_rate=0.05, epochs=4, is_graph=True)
 
     assert metrics(records, "val/accuracy")[-1] > 0.9
 
 
 def test_xla_gives_the_same_losses_and_compiles_every_shape_in_a_first_step():
-    (_, fit, compiled, _), (_, _, plain, _) = (trained(24, epochs=1, jit_compile=compiled) for compiled in (True, False))
+    (_, fit, compiled, _), (_, _, plain, _) = (trained(24, epochs=1, jit_compile=compiled, is_graph=True) for compiled in (True, False))
 
     np.testing.assert_allclose(metrics(compiled, "train/loss"), metrics(plain, "train/loss"), atol=1e-5)
     assert sum(step.is_first for step in fit.timings) == len({step.shapes for step in fit.timings}) == 2

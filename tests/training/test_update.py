@@ -12,7 +12,7 @@ pytestmark = pytest.mark.training
 def test_a_step_of_several_small_batches_is_that_of_one_large_batch():
     (large, whole, one, _), (small, parts, several, _) = (
         trained(epochs=1, clip_norm=0.5),
-        trained(epochs=1, clip_norm=0.5, batch_size=2, accumulate=8),
+        trained(epochs=1, clip_norm=0.5, batch_size=2, accumulate=8, is_graph=True),
     )
 
     assert len(whole.timings) == len(parts.timings) == 3  # 16, 16 and 8 examples
@@ -45,7 +45,7 @@ def test_the_eager_loop_accumulates_too():
 @pytest.mark.parametrize(("how", "traces"), [("signature", 2), ("relaxed", 3), ("per_shape", 5)])
 def test_how_often_a_step_is_traced(how, traces):
     """Batches of 3 and, last, of 1, with 5 shapes in all; relaxed, a second length makes it any length."""
-    _, fit, _, _ = trained(batch_size=3, retracing=how)
+    _, fit, _, _ = trained(batch_size=3, retracing=how, is_graph=True)
 
     assert len({step.shapes for step in fit.timings}) == 5
     assert fit.traces == sum(step.is_first for step in fit.timings) == traces
@@ -53,7 +53,7 @@ def test_how_often_a_step_is_traced(how, traces):
 
 def test_every_trace_of_an_accumulated_step_counts():
     """40 examples in batches of 16, 16 and 8 are one step of two graphs."""
-    _, fit, _, _ = trained(epochs=1, accumulate=3)
+    _, fit, _, _ = trained(epochs=1, accumulate=3, is_graph=True)
 
     assert [step.traces for step in fit.timings] == [2]
     assert summary(fit.timings)["data/traces"] == 2
@@ -61,7 +61,7 @@ def test_every_trace_of_an_accumulated_step_counts():
 
 def test_tracing_anew_changes_no_number():
     known, relaxed, per_shape = (
-        metrics(trained(batch_size=3, retracing=how)[2], "train/loss") for how in ("signature", "relaxed", "per_shape")
+        metrics(trained(batch_size=3, retracing=how, is_graph=True)[2], "train/loss") for how in ("signature", "relaxed", "per_shape")
     )
 
     np.testing.assert_allclose(relaxed, known, atol=1e-5)
