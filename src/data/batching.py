@@ -119,7 +119,7 @@ def batches(sequences: Sequences, how: Padding, batch_size: int, *, drop_remaind
         return tf.reverse(ids, [1]), labels, rows  # padding at the end of the reversed is padding at the beginning
 
     dataset = tf.data.Dataset.from_tensors(0).flat_map(lambda _: tf.data.Dataset.from_tensor_slices(current.read_value())).map(example)
-    dataset = _padded(dataset, how, batch_size, drop_remainder)
+    dataset = _padded(dataset, how, batch_size=batch_size, drop_remainder=drop_remainder)
     if how.side == "pre":
         dataset = dataset.map(turned)
     dataset = dataset.prefetch(2).with_options(pipeline_options())
@@ -131,7 +131,7 @@ def batches(sequences: Sequences, how: Padding, batch_size: int, *, drop_remaind
     return of
 
 
-def _padded(dataset: tf.data.Dataset, how: Padding, batch_size: int, drop_remainder: bool) -> tf.data.Dataset:
+def _padded(dataset: tf.data.Dataset, how: Padding, *, batch_size: int, drop_remainder: bool) -> tf.data.Dataset:
     if len(how.edges) == 1:
         length = None if how.to_longest else how.edges[0]
         return dataset.padded_batch(batch_size, padded_shapes=([length], [], []), drop_remainder=drop_remainder)

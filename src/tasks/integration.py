@@ -17,7 +17,7 @@ from src.data.batching import pipeline_options
 from src.data.splits import TEST, TRAIN, VALIDATION
 from src.identity import digest
 from src.settings import Integration, Settings
-from src.streams import generator
+from src.streams import stream_seed
 from src.training.problem import HeldOut, Problem
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def problem(settings: Settings, data: Noise) -> Problem:
     task, size = _of(settings), settings.batch_size
 
     def training(epoch: int) -> tf.data.Dataset:
-        return _batches(task, task.num_samples, (settings.seed, TRAIN, epoch), size, drop_remainder=settings.drop_remainder)
+        seed = stream_seed(settings.seed, "noise", TRAIN, epoch)
+        return _batches(task, task.num_samples, seed=seed, size=size, drop_remainder=settings.drop_remainder)
 
     return Problem(
         training=training,
@@ -120,7 +121,7 @@ def integration_task(sequence_length: int, num_samples: int, *, rng: np.random.G
         yield noise, noise.sum(axis=1)
 
 
-def _batches(task: Integration, count: int, stream: tuple[int | str, ...], size: int, *, drop_remainder: bool = False) -> tf.data.Dataset:
+def _batches(task: Integration, count: int, *, seed: int, size: int, drop_remainder: bool = False) -> tf.data.Dataset:
     """Returns batches (noise float32[B, T, 1], targets [B], rows int64[B]).
 
     A target is the class (int32), or with `target=integral` how far the sum lies above the threshold (float32).
@@ -128,8 +129,7 @@ def _batches(task: Integration, count: int, stream: tuple[int | str, ...], size:
     import tensorflow as tf
 
     def drawn() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        seed, *name = stream
-        return integration_task(task.sequence_length, count, rng=generator(int(seed), "noise", *name))
+        return integration_task(task.sequence_length, count, rng=np.random.default_rng(seed))
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def example(row: tf.Tensor, drawn: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -144,10 +144,11 @@ def _batches(task: Integration, count: int, stream: tuple[int | str, ...], size:
 
 def _held_out(task: Integration, name: str, size: int) -> HeldOut:
     """Returns a split that is the same for every seed; validation is drawn once, and read from memory after."""
-    dataset = _batches(task, HELD_OUT, (0, name), size)
+    seed = stream_seed(0, "noise", name)
+    dataset = _batches(task, HELD_OUT, seed=seed, size=size)
     if name == VALIDATION:  # test is read once
         dataset = dataset.cache()
-    sums = [totals[:, 0] for _, totals in integration_task(task.sequence_length, HELD_OUT, rng=generator(0, "noise", name))]
+    sums = [totals[:, 0] for _, totals in integration_task(task.sequence_length, HELD_OUT, rng=np.random.default_rng(seed))]
     labels = (np.concatenate(sums) > task.threshold).astype(np.int32)
     return HeldOut(labels, lambda: dataset)
 
