@@ -3,7 +3,7 @@
 Letters: B sequences, T steps, D width of the input, H width of a state. Every loop takes x float32[B, T, D], a mask bool[B, T] or
 None, and the states before the first step, and returns the outputs float32[B, T, H] and the last one float32[B, H]. With m_t the mask,
 
-    state_t = m_t * new_state_t + (1 - m_t) * state_{t-1},   and the output of a masked step repeats the one before.
+    state_t = m_t * new_state_t + (1 - m_t) * state_{t-1},   and a step's output is its first state, masked or not.
 """
 
 from __future__ import annotations
@@ -28,42 +28,41 @@ def graph_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: i
       bptt_steps: the gradient does not pass further back than the last multiple of so many steps; None for all of them.
     """
     steps = tf.shape(x)[1]
-    z = tf.transpose(cell.project(x), [1, 0, 2])
-    real = None if mask is None else tf.transpose(tf.cast(mask, z.dtype))[:, :, None]
+    z = cell.project(x)
+    # An array, for the gradient of z[t] would be as large as z itself in every step.
+    inputs = tf.TensorArray(z.dtype, steps).unstack(tf.transpose(z, [1, 0, 2]))
+    real = None if mask is None else tf.transpose(mask)[:, :, None]
     outputs = tf.TensorArray(z.dtype, steps, element_shape=states[0].shape)
 
-    def body(t: Any, output: Any, states: list[Any], outputs: Any) -> Any:
+    def body(t: Any, states: list[Any], outputs: Any) -> Any:
         states = _cut(states, t, bptt_steps)
-        new, after = cell.step(z[t], states)
+        _, new = cell.step(inputs.read(t), states)
         if real is not None:
-            new, after = _carried(real[t], [new, *after], [output, *states])
-        return t + 1, new, after, outputs.write(t, new)
+            new = _carried(tf.cast(real[t], z.dtype), new, states)
+        return t + 1, new, outputs.write(t, new[0])
 
-    begin = (tf.constant(0), tf.zeros_like(states[0]), list(states), outputs)
-    _, last, _, outputs = tf.while_loop(lambda t, *_: t < steps, body, begin, maximum_iterations=steps)
+    begin = (tf.constant(0), list(states), outputs)
+    _, (last, *_), outputs = tf.while_loop(lambda t, *_: t < steps, body, begin, maximum_iterations=steps)
     return tf.transpose(outputs.stack(), [1, 0, 2]), last
 
 
 def eager_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: int | None = None) -> tuple[Any, Any]:
     """Runs a Python loop over a list: every step is a handful of calls from Python, and nothing is compiled. Arguments as `graph_loop`."""
-    z = cell.project(x)
-    output, outputs = tf.zeros_like(states[0]), []
-    for t in range(x.shape[1]):
+    outputs = []
+    for t, z in enumerate(tf.unstack(cell.project(x), axis=1)):
         states = _cut(states, t, bptt_steps)
-        new, after = cell.step(z[:, t], states)
-        if mask is not None:
-            new, after = _carried(tf.cast(mask[:, t], z.dtype)[:, None], [new, *after], [output, *states])
-        output, states = new, after
-        outputs.append(output)
-    return tf.stack(outputs, axis=1), output
+        _, new = cell.step(z, states)
+        states = new if mask is None else _carried(tf.cast(mask[:, t], z.dtype)[:, None], new, states)
+        outputs.append(states[0])
+    return tf.stack(outputs, axis=1), states[0]
 
 
 def packed_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: int | None = None) -> tuple[Any, Any]:
     """Computes only steps that are real: sequences sorted by length, the batch shrinks as they end. Arguments as `graph_loop`.
 
     The idea is that of packed sequences in PyTorch. Step t has the n_t sequences that are longer than t, and the rows of all steps
-    lie one after the other in one matrix of sum_t n_t rows: as many as there are real steps. Masked steps repeat the last output
-    before them, at whichever end they are.
+    lie one after the other in one matrix of sum_t n_t rows: as many as there are real steps. Masked steps repeat the state before
+    them, at whichever end they are.
     """
     batch, steps = tf.shape(x)[0], tf.shape(x)[1]
     mask = tf.ones([batch, steps], tf.bool) if mask is None else mask
@@ -77,12 +76,13 @@ def packed_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: 
     place = tf.gather(order, rows[:, 1])
     at = tf.gather_nd(_real_steps(mask), tf.stack([place, tf.cast(rows[:, 0], tf.int32)], axis=1))
     z = cell.project(tf.gather_nd(x, tf.stack([place, at], axis=1)))
+    inputs = tf.TensorArray(z.dtype, longest, element_shape=tf.TensorShape([None, z.shape[1]]), infer_shape=False).split(z, counts)
 
     outputs = tf.TensorArray(z.dtype, longest, element_shape=tf.TensorShape([None, cell.units]), infer_shape=False)
 
     def body(t: Any, states: list[Any], outputs: Any) -> Any:
         states = _cut([state[: counts[t]] for state in states], t, bptt_steps)
-        output, states = cell.step(z[offsets[t] : offsets[t] + counts[t]], states)
+        output, states = cell.step(inputs.read(t), states)
         return t + 1, [tf.ensure_shape(state, [None, cell.units]) for state in states], outputs.write(t, output)
 
     begin = (tf.constant(0), [tf.gather(state, order) for state in states], outputs)
@@ -94,7 +94,7 @@ def packed_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: 
     done = tf.cumsum(tf.cast(mask, tf.int32), axis=1)  # real steps up to and with this one
     step = tf.maximum(done - 1, 0)
     every = tf.gather(packed, tf.gather(offsets, step) + inverse[:, None])
-    return every * tf.cast(done > 0, z.dtype)[:, :, None], tf.gather(packed, tf.gather(offsets, lengths - 1) + inverse)
+    return tf.where(done[:, :, None] > 0, every, states[0][:, None]), tf.gather(packed, tf.gather(offsets, lengths - 1) + inverse)
 
 
 def _real_steps(mask: Any) -> Any:
@@ -102,10 +102,9 @@ def _real_steps(mask: Any) -> Any:
     return tf.argsort(tf.cast(tf.logical_not(mask), tf.int32), axis=1, stable=True)
 
 
-def _carried(real: Any, new: list[Any], old: list[Any]) -> tuple[Any, list[Any]]:
-    """Returns output and states, each m * new + (1 - m) * old."""
-    output, *states = [real * after + (1 - real) * before for after, before in zip(new, old, strict=True)]
-    return output, states
+def _carried(real: Any, new: list[Any], old: list[Any]) -> list[Any]:
+    """Returns the states, each m * new + (1 - m) * old."""
+    return [real * after + (1 - real) * before for after, before in zip(new, old, strict=True)]
 
 
 def _cut(states: list[Any], t: Any, bptt_steps: int | None) -> list[Any]:
