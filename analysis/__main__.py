@@ -7,6 +7,7 @@ import io
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,13 +84,14 @@ def report(
         from analysis import answer, report, tables
 
         print("\n".join(["", *answer.sentences(found), "", tables.ablation(found).markdown()]))
-        written = _write_tables(found, folder)
-        drawn = [(one, _save(one.figure, folder / "figures" / one.name)) for one in _figures(found)]
-        written += [path.with_suffix(kind) for _, path in drawn for kind in (".png", ".svg", ".pdf")]
-        (folder / "report.html").write_text(report.page(found, drawn), encoding="utf-8")
+        with _whole(folder) as made:
+            _write_tables(found, made)
+            drawn = [(one, _save(one.figure, made / "figures" / one.name)) for one in _figures(found)]
+            (made / "report.html").write_text(report.page(found, drawn), encoding="utf-8")
+            written = [path.relative_to(made) for path in sorted(made.rglob("*")) if path.is_file()]
         print(f"written to {folder}: report.html, tables (CSV, Markdown, LaTeX, HTML), {len(drawn)} figures (PNG, SVG, PDF)")
         if attach:
-            _attach(found.study, [folder / "report.html", *written], folder)
+            _attach(found.study, written, folder)
         print(f"open {(folder / 'report.html').as_uri()}")
 
 
@@ -115,7 +117,8 @@ def table(
             raise StoreError(found.no_factorial or f"{study} has no main effects and interactions: they want two toggles or more in a grid")
         suffix = "".join(f"_{part.replace('/', '_')}" for part in (toggle, metric) if part)
         stem, folder = f"table{suffix}", _folder(out, study)
-        _write_tables(found, folder, suffix=suffix)
+        with _whole(folder) as made:
+            _write_tables(found, made, suffix=suffix)
         shown, frame = (tables.factorial(found), found.factorial) if factorial else (tables.ablation(found), found.summary)
         print(_printed(shown, frame, format, label=study))
         if format == Format.MARKDOWN:
@@ -147,9 +150,10 @@ def figure(
         folder = _folder(out, study)
         drawn = list(_figures(found, names))
         missing = [name for name in names or [] if name not in {one.name for one in drawn}]
-        for one in drawn:
-            _save(one.figure, folder / one.name)
-            print(f"{one.name}: {one.caption}")
+        with _whole(folder) as made:
+            for one in drawn:
+                _save(one.figure, made / one.name)
+                print(f"{one.name}: {one.caption}")
         if drawn:
             print(f"written to {folder}: {', '.join(one.name for one in drawn)} (PNG, SVG, PDF)")
         if missing:
@@ -191,9 +195,12 @@ def export(study: Name, uri: Uri = None, out: Out = None) -> None:
         from analysis import load
 
         loaded, folder = _loaded(study, uri), _folder(out, study)
-        for name, frame in load.tidy(loaded).items():
-            frame.to_csv(folder / f"{name}.csv", index=False)
-            frame.to_parquet(folder / f"{name}.parquet", index=False)
+        frames = load.tidy(loaded)
+        with _whole(folder) as made:
+            for name, frame in frames.items():
+                frame.to_csv(made / f"{name}.csv", index=False)
+                frame.to_parquet(made / f"{name}.parquet", index=False)
+        for name, frame in frames.items():
             print(f"{folder / name}.csv, .parquet: {len(frame):,} rows, {len(frame.columns)} columns")
 
 
@@ -243,6 +250,22 @@ def _folder(out: Path | None, study: str) -> Path:
     return folder
 
 
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """Gives a folder to write to; what is in it takes its place in `folder` once all of it could be written."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".", dir=folder) as name:
+            made = Path(name)
+            yield made
+            for path in sorted(made.rglob("*")):
+                if path.is_file():
+                    target = folder / path.relative_to(made)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    path.replace(target)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror or error}; what was in the folder is as it was", str(folder)) from error
+
+
 def _figures(found: Findings, names: list[str] | None = None) -> Iterator[Any]:
     """Yields the figures that were asked for, with a bar where somebody is watching."""
     from rich.progress import track
@@ -262,8 +285,8 @@ def _save(figure: Any, stem: Path) -> Path:
     return stem.with_suffix(".svg")
 
 
-def _write_tables(found: Findings, folder: Path, *, suffix: str = "") -> list[Path]:
-    """Writes a study's tables in every format, and returns their paths; the suffix keeps those of another question apart."""
+def _write_tables(found: Findings, folder: Path, *, suffix: str = "") -> None:
+    """Writes a study's tables in every format; the suffix keeps those of another question apart."""
     from analysis import tables
 
     made: dict[str, tuple[Callable[[Findings], Table], Any]] = {
@@ -272,15 +295,12 @@ def _write_tables(found: Findings, folder: Path, *, suffix: str = "") -> list[Pa
     }
     if found.factorial is not None:
         made["factorial"] = (tables.factorial, found.factorial)
-    written = []
     for kind_of_table, (of, frame) in made.items():
         shown, name = of(found), f"{kind_of_table}{suffix}"
         frame.drop(columns="identities", errors="ignore").to_csv(folder / f"{name}.csv", index=False)
         texts = {"md": shown.markdown(), "tex": shown.latex(f"{found.study.name}_{name}"), "html": shown.html()}
         for kind, text in texts.items():
             (folder / f"{name}.{kind}").write_text(text, encoding="utf-8")
-        written += [folder / f"{name}.{kind}" for kind in ("csv", *texts)]
-    return written
 
 
 def _printed(shown: Table, frame: Any, format: Format, *, label: str) -> str:
@@ -290,14 +310,14 @@ def _printed(shown: Table, frame: Any, format: Format, *, label: str) -> str:
 
 
 def _attach(study: Study, files: list[Path], folder: Path) -> None:
-    """Attaches what was written to the study's run; a store that is away is said, and no reason to fail."""
+    """Attaches files of the folder to the study's run; a store that is away is said, and no reason to fail."""
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
     try:
         client = MlflowClient(study.store.uri)
         for file in files:
-            client.log_artifact(study.run_id, str(file), str(Path("report") / file.relative_to(folder).parent))
+            client.log_artifact(study.run_id, str(folder / file), str(Path("report") / file.parent))
         print("attached to the study's MLflow run (folder report)")
     except (MlflowException, OSError) as error:
         print(f"not attached to MLflow: {next(iter(str(error).splitlines()), type(error).__name__)}", file=sys.stderr)

@@ -172,7 +172,7 @@ class Settings(Section):
         "orthogonal", description="weights from state to state, before training"
     )
     bptt_steps: Count | None = Field(
-        None, description="cut the gradient at every n-th step (truncated back-propagation through time); null = never"
+        None, description="how many steps a gradient goes back, counted from the end (truncated back-propagation through time); null = all"
     )
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="Keras optimizer")
     learning_rate: float = Field(1e-3, gt=0, le=1_000, description="step size")

@@ -144,7 +144,7 @@ plain = st.one_of(
 
 
 @given(pairs=st.lists(st.tuples(st.sampled_from(["", "", "+", "++", "~"]), st.sampled_from(KEYS), plain), min_size=1, max_size=3))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_toggle_with_any_value_is_valid_or_ends_in_the_clear_error(home, capsys, tiny, pairs):
     code, out, err = outcome(capsys, *tiny, *(f"{prefix}{key}={value}" for prefix, key, value in pairs))
 
@@ -165,7 +165,7 @@ choices = {
         {}, optional={key: st.lists(st.sampled_from(values), min_size=1, max_size=3, unique=True) for key, values in choices.items()}
     )
 )
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_sweep_is_planned_or_ends_in_the_clear_error(home, capsys, tiny, levels):
     code, _, err = outcome(capsys, *tiny, "-m", *(f"{key}={','.join(values)}" for key, values in levels.items()))
 

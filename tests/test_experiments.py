@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from src import run
+from src import paths, run
 from src.paths import REPOSITORY
 from src.settings import SettingsError, from_hydra
 from src.study import plan
@@ -18,9 +18,16 @@ NAMES = [path.stem for path in FILES]
 ABOUT_TIME = ["loops", "onehot", "padding_by_length", "retracing", "variable_lengths"]
 
 
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory):
+    """One cache for all studies: most of them use the same reviews."""
+    return tmp_path_factory.mktemp("encoded")
+
+
 @pytest.fixture
-def composed(home):
+def composed(home, encoded, monkeypatch):
     """From the name of a study to the study."""
+    monkeypatch.setattr(paths, "cache", lambda: encoded)
     run.register_schema()
     run.register_experiments(NAMES)
     GlobalHydra.instance().clear()

@@ -61,8 +61,9 @@ def alone(tmp_path_factory):
         "-m",
         *tiny_trial(write_table(folder / "table.csv")),
         *WIDE,
-        "cell=lstm,gru,simple_rnn",
-        "seed=0,1,2,3",
+        "cell=simple_rnn",  # traced fastest
+        "masking=true,false",
+        "seed=0,1,2,3,4,5",
     ]
     code, out = finish(start(folder / "home", *sweep), folder / "home")
     assert code == 0, out
@@ -80,7 +81,7 @@ def running(home, study="adhoc"):
 
 
 def test_a_killed_worker_is_noticed_and_its_trials_are_trained_again(alone, home):
-    process = start(home, *alone[1], *TWO, "cell=lstm,gru", "seed=0,1", "epochs=12")
+    process = start(home, *alone[1], *TWO, "seed=0,1", "epochs=20")
     end = time.monotonic() + 120
     while not (alive := {pid: steps for pid, steps in running(home).items() if steps > 6}):
         assert time.monotonic() < end and process.poll() is None
@@ -131,7 +132,7 @@ def test_chaos_on_two_workers_ends_as_an_undisturbed_sweep_of_one_does_bit_for_b
 
 
 def test_workers_end_with_the_process_that_sweeps(alone, home):
-    process = start(home, *alone[1], *TWO, "cell=lstm", "seed=0,1", "epochs=5000")
+    process = start(home, *alone[1], *TWO, "masking=true", "seed=0,1", "epochs=5000")
     end = time.monotonic() + 120
     while len(running(home)) < 2:
         assert time.monotonic() < end and process.poll() is None
@@ -178,7 +179,7 @@ def server(tmp_path):
 
 
 def test_four_workers_write_to_one_tracking_server(alone, home, server):
-    sweep = [*alone[1], "hydra/launcher=joblib", "hydra.launcher.n_jobs=4", "cell=lstm,gru", f"tracking.uri={server}"]
+    sweep = [*alone[1], "hydra/launcher=joblib", "hydra.launcher.n_jobs=4", "seed=0,1,2,3", f"tracking.uri={server}"]
     code, out = finish(start(home, *sweep), home)
 
     assert code == 0, out
@@ -203,7 +204,7 @@ done = subprocess.run(json.loads(sys.argv[1]) + [f"hydra.launcher.ray.init.addre
 cluster.shutdown()
 sys.exit(done.returncode)
 """
-    sweep = [*alone[1], "hydra/launcher=ray", "cell=lstm,gru", "seed=0,1"]
+    sweep = [*alone[1], "hydra/launcher=ray", "seed=0,1"]
     environment = {**os.environ, "ABLATION_HOME": str(home), "RAY_USAGE_STATS_ENABLED": "0"}
     words = [sys.executable, "-c", program, json.dumps(command(*sweep))]
     done = subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=500, check=False)

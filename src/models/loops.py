@@ -25,17 +25,19 @@ def graph_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: i
       x: float32[B, T, D].
       mask: bool[B, T], or None where all steps count.
       states: float32[B, H] each, before the first step.
-      bptt_steps: the gradient does not pass further back than the last multiple of so many steps; None for all of them.
+      bptt_steps: a sequence is cut into pieces of so many real steps, counted from its end, and no gradient passes from one to the
+        one before; None for no cut.
     """
     steps = tf.shape(x)[1]
     z = cell.project(x)
     # An array, for the gradient of z[t] would be as large as z itself in every step.
     inputs = tf.TensorArray(z.dtype, steps).unstack(tf.transpose(z, [1, 0, 2]))
     real = None if mask is None else tf.transpose(mask)[:, :, None]
+    left = _left(mask, steps)
     outputs = tf.TensorArray(z.dtype, steps, element_shape=states[0].shape)
 
     def body(t: Any, states: list[Any], outputs: Any) -> Any:
-        states = _cut(states, t, bptt_steps)
+        states = _cut(states, left[t], bptt_steps)
         _, new = cell.step(inputs.read(t), states)
         if real is not None:
             new = _carried(tf.cast(real[t], z.dtype), new, states)
@@ -48,9 +50,9 @@ def graph_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: i
 
 def eager_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: int | None = None) -> tuple[Any, Any]:
     """Runs a Python loop over a list: every step is a handful of calls from Python, and nothing is compiled. Arguments as `graph_loop`."""
-    outputs = []
+    left, outputs = _left(mask, x.shape[1]), []
     for t, z in enumerate(tf.unstack(cell.project(x), axis=1)):
-        states = _cut(states, t, bptt_steps)
+        states = _cut(states, left[t], bptt_steps)
         _, new = cell.step(z, states)
         states = new if mask is None else _carried(tf.cast(mask[:, t], z.dtype)[:, None], new, states)
         outputs.append(states[0])
@@ -68,8 +70,8 @@ def packed_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: 
     mask = tf.ones([batch, steps], tf.bool) if mask is None else mask
     lengths = tf.math.count_nonzero(mask, axis=1, dtype=tf.int32)
     order = tf.argsort(lengths, direction="DESCENDING", stable=True)
-    longest = tf.reduce_max(lengths)
-    running = tf.cast(tf.range(longest)[:, None] < tf.gather(lengths, order)[None], tf.int32)  # [T', B]
+    ordered, longest = tf.gather(lengths, order), tf.reduce_max(lengths)
+    running = tf.cast(tf.range(longest)[:, None] < ordered, tf.int32)  # [T', B]
     counts = tf.reduce_sum(running, axis=1)
     offsets = tf.cumsum(counts, exclusive=True)
     rows = tf.where(running > 0)  # (step among the real ones, place in the order), time first
@@ -81,7 +83,7 @@ def packed_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: 
     outputs = tf.TensorArray(z.dtype, longest, element_shape=tf.TensorShape([None, cell.units]), infer_shape=False)
 
     def body(t: Any, states: list[Any], outputs: Any) -> Any:
-        states = _cut([state[: counts[t]] for state in states], t, bptt_steps)
+        states = _cut([state[: counts[t]] for state in states], ordered[: counts[t], None] - t, bptt_steps)
         output, states = cell.step(inputs.read(t), states)
         return t + 1, [tf.ensure_shape(state, [None, cell.units]) for state in states], outputs.write(t, output)
 
@@ -107,11 +109,19 @@ def _carried(real: Any, new: list[Any], old: list[Any]) -> list[Any]:
     return [real * after + (1 - real) * before for after, before in zip(new, old, strict=True)]
 
 
-def _cut(states: list[Any], t: Any, bptt_steps: int | None) -> list[Any]:
-    """Returns the states, at every multiple of `bptt_steps` without their past."""
+def _left(mask: Any, steps: Any) -> Any:
+    """Returns int32[T, B, 1], or [T, 1, 1] without a mask: how many real steps a sequence still has at each, that one included."""
+    if mask is None:
+        return tf.range(steps, 0, -1)[:, None, None]
+    real = tf.transpose(tf.cast(mask, tf.int32))[:, :, None]
+    return tf.cumsum(real, axis=0, reverse=True) * real
+
+
+def _cut(states: list[Any], left: Any, bptt_steps: int | None) -> list[Any]:
+    """Returns the states, without their past where a multiple of `bptt_steps` real steps is left; 0 stands for a step that is not real."""
     if bptt_steps is None:
         return list(states)
-    passes = tf.cast(tf.not_equal(t % bptt_steps, 0), states[0].dtype)
+    passes = tf.cast((left % bptt_steps != 0) | (left == 0), states[0].dtype)
     return [passes * state + (1 - passes) * tf.stop_gradient(state) for state in states]
 
 

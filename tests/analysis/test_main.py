@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -142,6 +144,26 @@ def test_only_what_was_written_is_attached(place):
     assert done.exit_code == 0, done.output
     attached = {path.name for path in place.glob("mlartifacts/s/*/artifacts/report/**/*") if path.is_file()}
     assert "report.html" in attached and "forest.png" in attached and "private.txt" not in attached
+
+
+@pytest.mark.parametrize("words", [["report", "s", "--no-attach"], ["table", "s"], ["figure", "s", "forest"], ["export", "s"]])
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(place, tmp_path, monkeypatch, words):
+    out = tmp_path / "out"
+    (out / "figures").mkdir(parents=True)
+    old = ["report.html", "table.csv", "forest.png", "trials.csv", "figures/forest.png"]
+    for name in old:
+        (out / name).write_text("old")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "replace", full)  # the last step: everything else has been written by then
+    done = invoke(*words, "--out", out)
+
+    assert done.exit_code == 1
+    assert done.stderr == f"error: No space left on device; what was in the folder is as it was: {out}\n"
+    assert [(out / name).read_text() for name in old] == ["old"] * len(old)
+    assert {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} == set(old)
 
 
 @pytest.mark.parametrize("trouble", ["RUNNING", "FAILED", "KILLED"])

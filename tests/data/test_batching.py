@@ -48,7 +48,7 @@ MODES = [("dataset", False), ("batch", False), ("batch", True), ("equal", False)
 @pytest.mark.parametrize(("mode", "bucketing"), MODES)
 @pytest.mark.parametrize("side", ["post", "pre"])
 @given(lengths=lengths_of_some, batch_size=st.integers(1, 9), seed=st.integers(0, 99))
-@settings(max_examples=12)
+@settings(max_examples=6)
 def test_every_example_is_in_exactly_one_batch_whole_and_padded_on_its_side(mode, bucketing, side, lengths, batch_size, seed):
     split = sequences(lengths)
     how = padding(lengths, mode=mode, bucketing=bucketing, side=side, longest=int(lengths.max()))
@@ -69,7 +69,7 @@ def test_every_example_is_in_exactly_one_batch_whole_and_padded_on_its_side(mode
 
 
 @given(lengths=lengths_of_some)
-@settings(max_examples=12)
+@settings(max_examples=6)
 def test_each_mode_pads_as_far_as_it_says(lengths):
     split, longest = sequences(lengths), int(lengths.max())
 

