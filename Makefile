@@ -21,6 +21,7 @@ study: $(READY) ## trains the four classifiers of the README
 gallery: $(READY) ## the tables and figures of the README and of experiments/README.md, from the studies that were run
 	for study in $$(ls experiments/results); do $(BIN)/python -m analysis table $$study --out experiments/results/$$study > /dev/null || exit 1; done
 	for asked in "padding_by_length --toggle bucketing" "learning_rate_by_cell --toggle learning_rate" "masking_by_side_and_length --toggle masking" \
+	    "forget_bias --toggle forget_bias" \
 	    "smaller_network --metric test/accuracy"; do $(BIN)/python -m analysis table $$asked --out experiments/results/$${asked%% *} > /dev/null || exit 1; done
 	$(BIN)/python -m analysis figure masking_by_cell_unbucketed curves --out experiments/results/masking_by_cell_unbucketed
 	$(BIN)/python -m analysis figure leave_one_out forest --out experiments/results/leave_one_out
@@ -29,7 +30,7 @@ test: $(READY) ## runs all tests
 	$(BIN)/python -m pytest
 
 slow: $(READY) ## runs the tests that take several processes: chaos, a tracking server, Ray
-	$(BIN)/python -m pytest -m slow -n 0
+	$(BIN)/python -m pytest -m slow --dist load
 
 check: $(READY) ## style and types
 	$(BIN)/ruff check

@@ -143,7 +143,7 @@ def loops() -> list[str]:
     from src.training.records import END
 
     def batch_ms(**changes: Any) -> float:
-        settings = edited(Settings(), {"data.limit": 3_200, "epochs": 1, "tracking.histograms": False, **changes})
+        settings = edited(Settings(), {"data.limit": 1_200, "epochs": 1, "tracking.histograms": False, **changes})
         records = trial.records(trial.prepare(settings), workers=1)
         return next(record.metrics["time/batch_ms_median"] for record in records if record.kind == END)
 
