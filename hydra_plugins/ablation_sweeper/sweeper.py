@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,8 @@ class StudySweeper(Sweeper):
             self._config.hydra.launcher = launchers.configured(self._config.hydra.launcher)
         how = self._config.hydra.launcher
         parent = os.getpid() if launchers.is_joblib(how) else 0
+        # joblib replaces a worker whose memory has grown, between two trials, and warns as if something were lost.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor", UserWarning)
         self._sweep = Sweep(launchers.workers(how), planned_ms=round(time.time() * 1_000), parent=parent)
         sweep.run(study, launch=self._launch, sweep=self._sweep)
 
