@@ -54,10 +54,10 @@ def test_every_command_of_the_analysis_is_understood(line, place):
     assert study is None or f"no study '{study}'" in done.stderr
 
 
-def test_the_answers_quote_numbers_that_a_command_wrote():
-    index = (REPOSITORY / "experiments" / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("file", ["README.md", "experiments/README.md"])
+def test_the_answers_quote_numbers_that_a_command_wrote(file):
     quoted = 0
-    for section in re.split(r"^## ", index, flags=re.MULTILINE):
+    for section in re.split(r"^## ", (REPOSITORY / file).read_text(encoding="utf-8"), flags=re.MULTILINE):
         of = re.findall(r"\(`(\w+)`\)", section.splitlines()[0]) or ["*"]  # what is said of all studies may quote any
         written = "".join(path.read_text(encoding="utf-8") for name in of for path in sorted(RESULTS.glob(f"{name}/*.md")))
         numbers = re.findall(r"[−+-]\d+\.\d+ \[[−+-]\d+\.\d+, [−+-]\d+\.\d+\]|\d+\.\d+ \[\d+\.\d+, \d+\.\d+\]", section)
