@@ -115,10 +115,9 @@ def table(
         found = _found(study, uri, metric=metric, margin=margin, toggle=toggle, is_quiet=format != Format.MARKDOWN)
         if factorial and found.factorial is None:
             raise StoreError(found.no_factorial or f"{study} has no main effects and interactions: they want two toggles or more in a grid")
-        suffix = "".join(f"_{part.replace('/', '_')}" for part in (toggle, metric) if part)
-        stem, folder = f"table{suffix}", _folder(out, study)
+        folder = _folder(out, study)
         with _whole(folder) as made:
-            _write_tables(found, made, suffix=suffix)
+            names = _write_tables(found, made, toggle=toggle, metric=metric)
         shown, frame = (tables.factorial(found), found.factorial) if factorial else (tables.ablation(found), found.summary)
         print(_printed(shown, frame, format, label=study))
         if format == Format.MARKDOWN:
@@ -126,8 +125,7 @@ def table(
                 "no margin: a difference too small to matter is not told from none" if found.margin is None else f"margin {found.margin:g}"
             )
             print(" ".join(filter(None, ("Intervals are over seeds, for this test set;", f"{margin_text}.", caution(found.rows)))))
-            names = " and ".join(dict.fromkeys(["factorial" + suffix if factorial else stem, "effects" + suffix]))
-            print(f"written to {folder}: {names} (CSV, Markdown, LaTeX, HTML); next: python -m analysis report {study}")
+            print(f"written to {folder}: {', '.join(names)} (CSV, Markdown, LaTeX, HTML); next: python -m analysis report {study}")
 
 
 @app.command()
@@ -285,8 +283,8 @@ def _save(figure: Any, stem: Path) -> Path:
     return stem.with_suffix(".svg")
 
 
-def _write_tables(found: Findings, folder: Path, *, suffix: str = "") -> None:
-    """Writes a study's tables in every format; the suffix keeps those of another question apart."""
+def _write_tables(found: Findings, folder: Path, *, toggle: str | None = None, metric: str | None = None) -> list[str]:
+    """Writes a study's tables in every format and returns their names, in which toggle and metric keep other questions apart."""
     from analysis import tables
 
     made: dict[str, tuple[Callable[[Findings], Table], Any]] = {
@@ -295,12 +293,16 @@ def _write_tables(found: Findings, folder: Path, *, suffix: str = "") -> None:
     }
     if found.factorial is not None:
         made["factorial"] = (tables.factorial, found.factorial)
+    names = []
     for kind_of_table, (of, frame) in made.items():
-        shown, name = of(found), f"{kind_of_table}{suffix}"
+        asked = (metric,) if kind_of_table == "factorial" else (toggle, metric)  # main effects compare with no value in particular
+        shown, name = of(found), "_".join([kind_of_table, *(part.replace("/", "_") for part in asked if part)])
         frame.drop(columns="identities", errors="ignore").to_csv(folder / f"{name}.csv", index=False)
         texts = {"md": shown.markdown(), "tex": shown.latex(f"{found.study.name}_{name}"), "html": shown.html()}
         for kind, text in texts.items():
             (folder / f"{name}.{kind}").write_text(text, encoding="utf-8")
+        names.append(name)
+    return names
 
 
 def _printed(shown: Table, frame: Any, format: Format, *, label: str) -> str:
