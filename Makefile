@@ -23,7 +23,7 @@ gallery: $(READY) ## the tables and figures of the README and of experiments/REA
 	for asked in "padding_by_length --toggle bucketing" "learning_rate_by_cell --toggle learning_rate" "masking_by_side_and_length --toggle masking" \
 	    "masking_by_side_and_length --toggle masking --metric test/accuracy" "masking_by_side_and_length --toggle padding_side --metric test/accuracy" \
 	    "forget_bias --toggle forget_bias" "readouts --toggle readout" "learned_state --toggle initial_state" \
-	    "smaller_network --metric test/accuracy"; do $(BIN)/python -m analysis table $$asked --out experiments/results/$${asked%% *} > /dev/null || exit 1; done
+	    "smaller_network --metric test/accuracy" "loops --metric test/accuracy" "variable_lengths --metric test/accuracy"; do $(BIN)/python -m analysis table $$asked --out experiments/results/$${asked%% *} > /dev/null || exit 1; done
 	$(BIN)/python -m analysis figure masking_by_cell_unbucketed curves --out experiments/results/masking_by_cell_unbucketed
 	$(BIN)/python -m analysis figure leave_one_out forest --out experiments/results/leave_one_out
 

@@ -176,12 +176,12 @@ def ragged() -> list[str]:
     cell.build((None, 64))
 
     def of_one(row: Any) -> Any:
-        return graph_loop(cell, row[None], None, cell.zero_states(1))[1][0]
+        return graph_loop(cell, row[None], None, cell.zero_states(1), sequences=False)[0]
 
     def last(is_ragged: bool) -> Any:
         if is_ragged:
             return tf.map_fn(of_one, x, fn_output_signature=tf.TensorSpec([units]), parallel_iterations=2)
-        return graph_loop(cell, padded, mask, cell.zero_states(64))[1]
+        return graph_loop(cell, padded, mask, cell.zero_states(64), sequences=False)
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def step(is_ragged: bool) -> Any:

@@ -1,7 +1,7 @@
 """Who runs the loop over time around a cell of our own: loops written out, where Keras' layers hide theirs.
 
 Letters: B sequences, T steps, D width of the input, H width of a state. Every loop takes x float32[B, T, D], a mask bool[B, T] or
-None, and the states before the first step, and returns the outputs float32[B, T, H] and the last one float32[B, H]. With m_t the mask,
+None, and the states before the first step, and returns the outputs float32[B, T, H], or the last one float32[B, H]. With m_t the mask,
 
     state_t = m_t * new_state_t + (1 - m_t) * state_{t-1},   and a step's output is its first state, masked or not.
 """
@@ -14,10 +14,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-Loop = Callable[..., tuple[Any, Any]]
+Loop = Callable[..., Any]
 
 
-def graph_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: int | None = None) -> tuple[Any, Any]:
+def graph_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bool = True, bptt_steps: int | None = None) -> Any:
     """Runs `tf.while_loop` over a `TensorArray`: one graph for every length, no step in Python.
 
     Args:
@@ -25,6 +25,7 @@ def graph_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: i
       x: float32[B, T, D].
       mask: bool[B, T], or None where all steps count.
       states: float32[B, H] each, before the first step.
+      sequences: return all outputs, not the last one.
       bptt_steps: a sequence is cut into pieces of so many real steps, counted from its end, and no gradient passes from one to the
         one before; None for no cut.
     """
@@ -34,21 +35,21 @@ def graph_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: i
     inputs = tf.TensorArray(z.dtype, steps).unstack(tf.transpose(z, [1, 0, 2]))
     real = None if mask is None else tf.transpose(mask)[:, :, None]
     left = _left(mask, steps)
-    outputs = tf.TensorArray(z.dtype, steps, element_shape=states[0].shape)
+    outputs = tf.TensorArray(z.dtype, steps if sequences else 0, element_shape=states[0].shape)
 
     def body(t: Any, states: list[Any], outputs: Any) -> Any:
         states = _cut(states, left[t], bptt_steps)
         _, new = cell.step(inputs.read(t), states)
         if real is not None:
             new = _carried(tf.cast(real[t], z.dtype), new, states)
-        return t + 1, new, outputs.write(t, new[0])
+        return t + 1, new, outputs.write(t, new[0]) if sequences else outputs
 
     begin = (tf.constant(0), list(states), outputs)
     _, (last, *_), outputs = tf.while_loop(lambda t, *_: t < steps, body, begin, maximum_iterations=steps)
-    return tf.transpose(outputs.stack(), [1, 0, 2]), last
+    return tf.transpose(outputs.stack(), [1, 0, 2]) if sequences else last
 
 
-def eager_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: int | None = None) -> tuple[Any, Any]:
+def eager_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bool = True, bptt_steps: int | None = None) -> Any:
     """Runs a Python loop over a list: every step is a handful of calls from Python, and nothing is compiled. Arguments as `graph_loop`."""
     left, outputs = _left(mask, x.shape[1]), []
     for t, z in enumerate(tf.unstack(cell.project(x), axis=1)):
@@ -56,10 +57,10 @@ def eager_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: i
         _, new = cell.step(z, states)
         states = new if mask is None else _carried(tf.cast(mask[:, t], z.dtype)[:, None], new, states)
         outputs.append(states[0])
-    return tf.stack(outputs, axis=1), states[0]
+    return tf.stack(outputs, axis=1) if sequences else states[0]
 
 
-def packed_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: int | None = None) -> tuple[Any, Any]:
+def packed_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bool = True, bptt_steps: int | None = None) -> Any:
     """Computes only steps that are real: sequences sorted by length, the batch shrinks as they end. Arguments as `graph_loop`.
 
     The idea is that of packed sequences in PyTorch. Step t has the n_t sequences that are longer than t, and the rows of all steps
@@ -93,10 +94,12 @@ def packed_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, bptt_steps: 
     packed = outputs.concat()
 
     inverse = tf.argsort(order, stable=True)
+    if not sequences:
+        return tf.gather(packed, tf.gather(offsets, lengths - 1) + inverse)
     done = tf.cumsum(tf.cast(mask, tf.int32), axis=1)  # real steps up to and with this one
     step = tf.maximum(done - 1, 0)
     every = tf.gather(packed, tf.gather(offsets, step) + inverse[:, None])
-    return tf.where(done[:, :, None] > 0, every, states[0][:, None]), tf.gather(packed, tf.gather(offsets, lengths - 1) + inverse)
+    return tf.where(done[:, :, None] > 0, every, states[0][:, None])
 
 
 def _real_steps(mask: Any) -> Any:
@@ -162,10 +165,8 @@ class Recurrent(keras.layers.Layer):
         states = self.cell.zero_states(tf.shape(x)[0]) if initial_state is None else list(initial_state)
         if self.go_backwards:
             x, mask = tf.reverse(x, [1]), None if mask is None else tf.reverse(mask, [1])
-        outputs, last = LOOPS[self.loop](self.cell, x, mask, states, bptt_steps=self.bptt_steps)
-        if not self.return_sequences:
-            return last
-        return tf.reverse(outputs, [1]) if self.go_backwards else outputs
+        outputs = LOOPS[self.loop](self.cell, x, mask, states, sequences=self.return_sequences, bptt_steps=self.bptt_steps)
+        return tf.reverse(outputs, [1]) if self.go_backwards and self.return_sequences else outputs
 
     def compute_mask(self, x: Any, previous_mask: Any = None) -> Any:
         """Returns the mask, where there still are steps."""
