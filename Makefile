@@ -31,7 +31,7 @@ test: $(READY) ## runs all tests
 	$(BIN)/python -m pytest
 
 slow: $(READY) ## runs the tests that take several processes: chaos, a tracking server, Ray
-	$(BIN)/python -m pytest -m slow --dist load
+	$(BIN)/python -m pytest -m slow -n 0
 
 check: $(READY) ## style and types
 	$(BIN)/ruff check
