@@ -261,7 +261,8 @@ def _whole(folder: Path) -> Iterator[Path]:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     path.replace(target)
     except OSError as error:
-        raise OSError(error.errno, f"{error.strerror or error}; what was in the folder is as it was", str(folder)) from error
+        where = error.filename or str(folder)  # a full disk names no file; what cannot be read is named
+        raise OSError(error.errno, f"{error.strerror or error}; what was in the folder is as it was", where) from error
 
 
 def _figures(found: Findings, names: list[str] | None = None) -> Iterator[Any]:

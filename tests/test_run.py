@@ -233,9 +233,11 @@ def test_a_diverging_trial_is_failed_with_its_step_and_does_not_stop_the_others(
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_trial_is_killed_and_loses_nothing(home, tiny, capsys, monkeypatch, sent):
+def test_a_stopped_trial_is_killed_and_loses_nothing(home, tiny, capsys, monkeypatch, request, sent):
     from src.tracking.follow import Follower
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs us in the background has it ignored
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     update, calls = Follower.update, []
 
     def stop(follower, *, is_last=False):
