@@ -153,10 +153,14 @@ def _length(ids: Any) -> Any:
 
 
 def pipeline_options() -> tf.data.Options:
-    """Returns how a `tf.data` pipeline runs here: in one order, and on one thread, as the cores belong to the model."""
+    """Returns how a `tf.data` pipeline runs here: in one order, and on one thread, as the cores belong to the model.
+
+    Nothing is tuned while it runs, as nothing is left to be tuned; setting that up would only delay the start of every epoch.
+    """
     import tensorflow as tf
 
     options = tf.data.Options()
     options.deterministic = True
+    options.autotune.enabled = False
     options.threading.private_threadpool_size = 1
     return options

@@ -34,11 +34,11 @@ def graph_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bo
     # An array, for the gradient of z[t] would be as large as z itself in every step.
     inputs = tf.TensorArray(z.dtype, steps).unstack(tf.transpose(z, [1, 0, 2]))
     real = None if mask is None else tf.transpose(mask)[:, :, None]
-    left = _left(mask, steps)
+    left: Any = None if bptt_steps is None else _left(mask, steps)
     outputs = tf.TensorArray(z.dtype, steps if sequences else 0, element_shape=states[0].shape)
 
     def body(t: Any, states: list[Any], outputs: Any) -> Any:
-        states = _cut(states, left[t], bptt_steps)
+        states = list(states) if bptt_steps is None else _cut(states, left[t], bptt_steps)
         _, new = cell.step(inputs.read(t), states)
         if real is not None:
             new = _carried(tf.cast(real[t], z.dtype), new, states)
@@ -51,9 +51,10 @@ def graph_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bo
 
 def eager_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bool = True, bptt_steps: int | None = None) -> Any:
     """Runs a Python loop over a list: every step is a handful of calls from Python, and nothing is compiled. Arguments as `graph_loop`."""
-    left, outputs = _left(mask, x.shape[1]), []
+    left: Any = None if bptt_steps is None else _left(mask, x.shape[1])
+    outputs = []
     for t, z in enumerate(tf.unstack(cell.project(x), axis=1)):
-        states = _cut(states, left[t], bptt_steps)
+        states = list(states) if bptt_steps is None else _cut(states, left[t], bptt_steps)
         _, new = cell.step(z, states)
         states = new if mask is None else _carried(tf.cast(mask[:, t], z.dtype)[:, None], new, states)
         outputs.append(states[0])
@@ -84,9 +85,13 @@ def packed_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: b
     outputs = tf.TensorArray(z.dtype, longest, element_shape=tf.TensorShape([None, cell.units]), infer_shape=False)
 
     def body(t: Any, states: list[Any], outputs: Any) -> Any:
-        states = _cut([state[: counts[t]] for state in states], ordered[: counts[t], None] - t, bptt_steps)
-        output, states = cell.step(inputs.read(t), states)
-        return t + 1, [tf.ensure_shape(state, [None, cell.units]) for state in states], outputs.write(t, output)
+        read = inputs.read(t)
+        n = tf.shape(read)[0]
+        states = [state[:n] for state in states]
+        if bptt_steps is not None:
+            states = _cut(states, ordered[:n, None] - t, bptt_steps)
+        output, states = cell.step(read, states)
+        return t + 1, states, outputs.write(t, output)
 
     begin = (tf.constant(0), [tf.gather(state, order) for state in states], outputs)
     shapes = (tf.TensorShape([]), [tf.TensorShape([None, cell.units])] * len(states), tf.TensorShape(None))
@@ -120,10 +125,8 @@ def _left(mask: Any, steps: Any) -> Any:
     return tf.cumsum(real, axis=0, reverse=True) * real
 
 
-def _cut(states: list[Any], left: Any, bptt_steps: int | None) -> list[Any]:
+def _cut(states: list[Any], left: Any, bptt_steps: int) -> list[Any]:
     """Returns the states, without their past where a multiple of `bptt_steps` real steps is left; 0 stands for a step that is not real."""
-    if bptt_steps is None:
-        return list(states)
     passes = tf.cast((left % bptt_steps != 0) | (left == 0), states[0].dtype)
     return [passes * state + (1 - passes) * tf.stop_gradient(state) for state in states]
 

@@ -17,7 +17,7 @@ from src.data.tokens import UNKNOWN
 from src.models.loops import LOOPS
 from src.settings import Settings
 from src.training.problem import Problem
-from src.training.update import LOSSES
+from src.training.update import LOSSES, signature
 
 FEW = 100  # optimizer steps
 ENOUGH = 64  # examples
@@ -51,7 +51,7 @@ def _causes(
         yield "inputs: all sequences are the same; look at the column of the texts"
     if unknown >= MOST:
         yield f"inputs: {unknown:.0%} of the words are the unknown word; raise vocab_size"
-    grown = max(epoch[-1] for epoch in losses) / mean_loss(untrained, batches, problem.loss)
+    grown = max(epoch[-1] for epoch in losses) / mean_loss(untrained, batches, problem.loss, settings)
     if grown > 1.5:
         yield f"learning rate too high: the loss grew to {grown:.3g} times what it began with; set a smaller learning_rate, or clip_norm=1"
     moved = relative_change(model.get_weights(), untrained.get_weights())
@@ -102,9 +102,16 @@ def are_equal(inputs: Sequence[np.ndarray]) -> bool:
     return len(rows) > 1 and all(np.array_equal(row, rows[0]) for row in rows)
 
 
-def mean_loss(model: keras.Model, batches: Sequence[tuple[Any, Any]], loss: str) -> float:
+def mean_loss(model: keras.Model, batches: Sequence[tuple[Any, Any]], loss: str, settings: Settings) -> float:
     """Returns the mean loss of a model over the examples of some batches."""
-    return float(np.concatenate([LOSSES[loss](targets, model(inputs, training=False)) for inputs, targets in batches]).mean())
+
+    def predict(inputs: Any) -> Any:
+        return model(inputs, training=False)
+
+    if settings.implementation != "eager_loop":
+        inputs, _ = signature(model, targets=tf.int32)
+        predict = tf.function(predict, autograph=False, input_signature=[inputs])
+    return float(np.concatenate([LOSSES[loss](targets, predict(inputs)) for inputs, targets in batches]).mean())
 
 
 def unknown_share(ids: np.ndarray) -> float:
