@@ -20,6 +20,8 @@ from src.errors import first_line
 from src.paths import REPOSITORY
 from src.study import LaunchFailed, TrialsFailed
 
+EXPERIMENTS = REPOSITORY / "experiments"
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns 0, 1 if a trial failed, 2 for what was typed wrong, 130 if stopped."""
@@ -28,19 +30,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(command_line.help_text())
         return 0
     sys.argv[1:] = ["-m", *(word for word in given if word not in ("-m", "--multirun"))]  # implied, and Hydra wants it first or last
+    asked = [name.strip("'\"[] ") for word in given if word.lstrip("+").startswith("experiments") for name in re.split("[=,]", word)[1:]]
     try:
         _refuse_flags()
         register_schema()
-        asked = [
-            name.strip("'\"[] ") for word in given if word.lstrip("+").startswith("experiments") for name in re.split("[=,]", word)[1:]
-        ]
         if asked:
-            register_experiments(asked)
+            register_experiments(asked, EXPERIMENTS)
         from src.study import job  # not for help: it brings NumPy and pandas
 
         hydra.main(version_base="1.3", config_path=str(REPOSITORY / "conf"), config_name="config")(job.run)()
     except settings.SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_place(str(error), given, asked)}{error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -48,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except Exception as error:
         if command_line.is_from_composing(error):
-            print(f"error: {command_line.explain(error)}", file=sys.stderr)
+            message = command_line.explain(error)
+            print(f"error: {_place(message, given, asked)}{message}", file=sys.stderr)
             return 2
         if not isinstance(error, LaunchFailed | OSError):
             raise
@@ -66,7 +67,7 @@ def register_schema() -> None:
             store.store(group=group, name=f"schema_{choice}", node=settings.group_schema(group, choice))
 
 
-def register_experiments(asked: Collection[str], folder: Path = REPOSITORY / "experiments") -> None:
+def register_experiments(asked: Collection[str], folder: Path = EXPERIMENTS) -> None:
     """Lets Hydra find the study files, without making the repository a place where it looks for groups.
 
     Args:
@@ -90,6 +91,18 @@ def register_experiments(asked: Collection[str], folder: Path = REPOSITORY / "ex
             got = node.get("study")
             raise settings.SettingsError(f"{path}: study is {got!r}; a file's study has the file's name: write study: {path.stem}")
         ConfigStore.instance().store(group="experiments", name=path.stem, package="_global_", node=node)
+
+
+def _place(message: str, given: list[str], asked: list[str]) -> str:
+    """Returns the study file that sets the key which the message begins with, if it was not typed; empty otherwise."""
+    found = re.match(r"(?:unknown key ')?([\w.]+)(?:'?:| )", message)
+    key = found[1].split(".")[-1] if found else ""
+    for name in asked:
+        path = EXPERIMENTS / f"{name}.yaml"
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if key and re.search(rf"\b{key}\s*:", text) and not any(re.search(rf"\b{key}=", word) for word in given):
+            return f"experiments/{path.name}: "
+    return ""
 
 
 def _refuse_flags() -> None:

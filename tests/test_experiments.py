@@ -6,6 +6,7 @@ import re
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 
 from src import paths, run
@@ -110,3 +111,21 @@ def test_a_broken_study_file_is_named(tmp_path, text, message):
     with pytest.raises(SettingsError, match=rf"mine\.yaml: {message}"):
         run.register_experiments(["mine"], tmp_path)
     run.register_experiments(["another"], tmp_path)  # which is none of its business
+
+
+@pytest.mark.parametrize(
+    ("text", "typed", "message"),
+    [
+        ("units: abc\n", [], "error: experiments/mine.yaml: units: got 'abc'; allowed: an integer"),
+        ("units: abc\n", ["units=xyz"], "error: units: got 'xyz'"),
+        ("unitz: 3\n", [], "error: experiments/mine.yaml: unknown key 'unitz'"),
+        ("plan: {levels: {cell: [lstm, foo]}}\n", [], "error: experiments/mine.yaml: cell: got 'foo'"),
+    ],
+)
+def test_an_error_names_the_study_file_that_it_came_from(home, tmp_path, monkeypatch, capsys, request, text, typed, message):
+    (tmp_path / "mine.yaml").write_text(f"study: mine\n{text}", encoding="utf-8")
+    monkeypatch.setattr(run, "EXPERIMENTS", tmp_path)
+    request.addfinalizer(lambda: ConfigStore.instance().repo["experiments"].pop("mine.yaml"))
+
+    assert run.main(["+experiments=mine", *typed, "plan_only=true"]) == 2
+    assert capsys.readouterr().err.startswith(message)
