@@ -63,7 +63,7 @@ def command(*overrides):
 
 def test_four_trials_from_the_command_line_are_recorded_as_the_contract_says(home, tiny):
     (home / "mlflow.db").unlink()
-    tuned = ["epochs=4", "learning_rate=0.05", "evaluate_every=5"]
+    tuned = ["epochs=3", "learning_rate=0.05", "evaluate_every=10"]
     done = subprocess.run(
         command("-m", "masking=true,false", "cell=lstm,gru", *tiny, *tuned),
         cwd=REPOSITORY,
@@ -254,7 +254,7 @@ def test_a_stopped_trial_is_killed_and_loses_nothing(home, tiny, capsys, monkeyp
     assert killed.info.status == "KILLED"
     assert killed.data.tags["ablation.error"] == ("stopped by SIGTERM" if sent == signal.SIGTERM else "stopped by Ctrl-C")
     steps = [metric.step for metric in MlflowClient(paths.default_tracking_uri()).get_metric_history(killed.info.run_id, "train/loss")]
-    assert len(steps) >= 12 and steps == list(range(1, len(steps) + 1))
+    assert len(steps) >= 7 and steps == list(range(1, len(steps) + 1))
 
     assert [run.main(tiny) for _ in range(2)] == [0, 0]  # typed again, it is trained, and then no more
     assert sorted(one.info.status for one in trials()[1]) == ["FINISHED", "KILLED"]
@@ -286,14 +286,6 @@ def test_a_rerun_that_was_offline_supersedes_the_old_trial_when_it_is_sent(finis
     assert sync.main([]) == 0
 
     assert [one.data.tags.get("ablation.superseded") for one in trials()[1]] == ["true", None]
-
-
-def test_nothing_is_written_where_the_command_was_typed(finished, tiny, tmp_path, capsys):
-    before = set(tmp_path.iterdir())
-
-    assert run.main([*tiny, "seed=3", "epochs=1"]) == 0
-
-    assert set(tmp_path.iterdir()) == before
 
 
 def test_a_store_that_fails_after_the_start_does_not_cost_the_table(home, tiny, capsys, monkeypatch):
@@ -360,12 +352,15 @@ def test_a_trial_that_another_process_trains_is_waited_for_and_then_trained_if_t
     assert [one.info.status for one in trials()[1]] == ["FINISHED"]
 
 
-def test_tracking_can_take_every_nth_step(home, tiny, capsys):
-    run.main([*tiny, "tracking.every_n_batches=4"])
+def test_tracking_can_take_every_nth_step_and_nothing_is_written_where_the_command_was_typed(home, tiny, tmp_path, capsys):
+    before = set(tmp_path.iterdir())
 
+    assert run.main([*tiny, "tracking.every_n_batches=4"]) == 0
+
+    assert set(tmp_path.iterdir()) == before
     client, (one,) = trials()
     steps = [metric.step for metric in client.get_metric_history(one.info.run_id, "time/batch_ms")]
-    assert steps == [4, 8, 12, 16, 20, 24]
+    assert steps == [4, 8, 12]
 
 
 def test_whoever_runs_the_loop_trains_to_the_same_result_and_leaves_the_same_record(home, tiny, capsys):

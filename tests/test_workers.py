@@ -23,7 +23,7 @@ from tests.test_run import command, trials
 
 pytestmark = [pytest.mark.training, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("blank")]
 
-WIDE = ["units=64", "embedding_dim=64", "batch_size=64", "epochs=3"]  # wide enough for TensorFlow to divide the work among threads
+WIDE = ["units=64", "embedding_dim=64", "batch_size=70", "epochs=3"]  # wide enough for TensorFlow to divide the work among threads
 TWO = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 
 
@@ -81,7 +81,7 @@ def running(home, study="adhoc"):
 
 
 def test_a_killed_worker_is_noticed_and_its_trials_are_trained_again(alone, home):
-    process = start(home, *alone[1], *TWO, "seed=0,1", "epochs=20")
+    process = start(home, *alone[1], *TWO, "masking=true", "seed=0,1,2", "epochs=10")
     end = time.monotonic() + 120
     while not (alive := {pid: steps for pid, steps in running(home).items() if steps > 6}):
         assert time.monotonic() < end and process.poll() is None
@@ -92,9 +92,9 @@ def test_a_killed_worker_is_noticed_and_its_trials_are_trained_again(alone, home
 
     assert code == 0, out
     assert "a worker died" in out and "again, alone: " in out
-    assert {status for status, *_ in results(home).values()} == {FINISHED} and len(results(home)) == 4
+    assert {status for status, *_ in results(home).values()} == {FINISHED} and len(results(home)) == 3
     statuses = [one.info.status for one in trials()[1]]
-    assert statuses.count("FINISHED") == 4 and set(statuses) == {"FINISHED", "KILLED"}
+    assert statuses.count("FINISHED") == 3 and set(statuses) == {"FINISHED", "KILLED"}
 
 
 def test_chaos_on_two_workers_ends_as_an_undisturbed_sweep_of_one_does_bit_for_bit(alone, home):
@@ -179,13 +179,13 @@ def server(tmp_path):
 
 
 def test_four_workers_write_to_one_tracking_server(alone, home, server):
-    sweep = [*alone[1], "hydra/launcher=joblib", "hydra.launcher.n_jobs=4", "seed=0,1,2,3", f"tracking.uri={server}"]
+    sweep = [*alone[1], "hydra/launcher=joblib", "hydra.launcher.n_jobs=4", "seed=0,1", f"tracking.uri={server}"]
     code, out = finish(start(home, *sweep), home)
 
     assert code == 0, out
     client, runs = trials(uri=server)
-    assert [one.info.status for one in runs] == ["FINISHED"] * 8
-    assert len({one.data.tags["ablation.identity"] for one in runs}) == 8
+    assert [one.info.status for one in runs] == ["FINISHED"] * 4
+    assert len({one.data.tags["ablation.identity"] for one in runs}) == 4
     study = MlflowClient(server).search_runs([runs[0].info.experiment_id], "tags.`ablation.kind` = 'study'")
     assert len(study) == 1 and {one.data.tags["mlflow.parentRunId"] for one in runs} == {study[0].info.run_id}
     for one in runs:
