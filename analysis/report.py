@@ -151,10 +151,11 @@ def _reason(row: dict[Any, Any]) -> str:
 
 def _unhealthy(finished: pd.DataFrame) -> list[str]:
     rows = finished[finished["health"].notna() & (finished["health"] != "ok")].drop_duplicates(["label", "seed"])
-    return [
-        f"{row['label']} seed={row['seed']}: {row['health']}" + (f" ({row['diagnosis']})" if row["diagnosis"] else "")
-        for row in rows.to_dict("records")
-    ]
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for row in rows.to_dict("records"):
+        what = row["health"] + (f" ({row['diagnosis']})" if row["diagnosis"] else "")
+        seeds.setdefault((row["label"], what), []).append(str(row["seed"]))
+    return [f"{label} seed={', '.join(of)}: {what}" for (label, what), of in seeds.items()]
 
 
 def _text(value: float | None, decimals: int) -> str:

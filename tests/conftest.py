@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import itertools
 import logging
 import os
@@ -28,6 +29,11 @@ PLAIN = ["the", "film", "was", "and", "actor", "plot", "scene", "music", "ending
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts what trains before what does not: no worker should begin a long file when the others are done."""
     items.sort(key=lambda item: item.get_closest_marker("training") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Spares what was imported from every later search for garbage."""
+    gc.freeze()
 
 
 @pytest.fixture

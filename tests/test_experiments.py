@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from src import paths, run
 from src.paths import REPOSITORY
-from src.settings import SettingsError, from_hydra
+from src.settings import SettingsError, edited, from_hydra
 from src.study import plan
 
 FILES = sorted((REPOSITORY / "experiments").glob("*.yaml"))
@@ -21,7 +21,7 @@ ABOUT_TIME = ["loops", "onehot", "padding_by_length", "retracing", "variable_len
 
 @pytest.fixture(scope="module")
 def encoded(tmp_path_factory):
-    """One cache for all studies: most of them use the same reviews."""
+    """One cache for all studies, which are planned with the same few reviews: encoding all of them takes seconds."""
     return tmp_path_factory.mktemp("encoded")
 
 
@@ -36,7 +36,8 @@ def composed(home, encoded, monkeypatch):
 
         def study(name):
             def from_overrides(overrides):
-                return from_hydra(compose("config", overrides=[f"+experiments={name}", *overrides]))
+                settings = from_hydra(compose("config", overrides=[f"+experiments={name}", *overrides]))
+                return edited(settings, {"data.limit": 300}) if settings.task.name == "sentiment" else settings
 
             return plan.study({}, {}, compose=from_overrides), compose(
                 "config", overrides=[f"+experiments={name}"], return_hydra_config=True

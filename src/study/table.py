@@ -153,13 +153,18 @@ def failures(unfinished: Sequence[Row], why: Mapping[str, str]) -> str:
 
 
 def diagnoses(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
-    """Returns one line a trial that learnt nothing and of which the numbers tell why."""
-    lines = []
+    """Returns the trials that learnt nothing and of which the numbers tell why, a line for each variant and cause."""
+    seeds: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         found = known.get(row.trial.identity) if row.trial else None
         if found and "ablation.diagnosis" in found.tags:
-            lines.append(f"  {row.label} seed={row.seed}: {found.tags['ablation.diagnosis']}")
-    return "\n".join([f"{_counted(len(lines), 'trial')} learnt nothing, and the numbers tell why:", *lines]) if lines else ""
+            seeds.setdefault((row.label, found.tags["ablation.diagnosis"]), []).append(str(row.seed))
+    lines = [f"  {label} seed={', '.join(of)}: {cause}" for (label, cause), of in seeds.items()]
+    return (
+        "\n".join([f"{_counted(sum(map(len, seeds.values())), 'trial')} learnt nothing, and the numbers tell why:", *lines])
+        if lines
+        else ""
+    )
 
 
 def next_steps(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:

@@ -73,7 +73,7 @@ def test_what_did_not_go_as_planned_is_there_with_its_reason(uri):
 
     assert kinds["Failed or stopped"] == ["masking=true cell=gru seed=2: FAILED (the loss was nan at step 7)"]
     assert kinds["Not run"] == ["masking=false cell=lstm: seeds 1"]
-    assert "masking=true cell=lstm seed=0: no_learning" in kinds["Unhealthy"]
+    assert "masking=true cell=lstm seed=0, 3: no_learning" in kinds["Unhealthy"]
 
 
 def test_provenance_and_commands_are_there(uri):

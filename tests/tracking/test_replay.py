@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
+from sqlalchemy import sql
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.settings import Settings, edited
@@ -237,7 +238,9 @@ def test_a_server_that_is_away_is_one_warning_and_nothing_is_lost(trial, caplog,
     assert history(store, runs(store)[0], "train/loss") == [(1, 1.0)]
 
 
-def test_a_locked_database_is_one_warning_and_nothing_is_lost(trial, home, caplog):
+def test_a_locked_database_is_one_warning_and_nothing_is_lost(trial, home, caplog, monkeypatch):
+    text = sql.text
+    monkeypatch.setattr(sql, "text", lambda words: text(words.replace("busy_timeout = 20000", "busy_timeout = 500")))  # MLflow's patience
     store = Store(None, "s")
     write(trial, start(), step(1))
     follower = Follower(trial, edited(Settings(), {"study": "s"}))
