@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from analysis.effects import MAX_EXACT
-from analysis.findings import PER_EPOCH, Findings, caution
+from analysis.findings import Findings, caution
+from analysis.load import PER_EPOCH
 from analysis.tables import digits, title
 
 AT_MOST = 4  # variants that a sentence names

@@ -284,7 +284,7 @@ def _difference(both: pd.DataFrame, metric: str, time: str) -> dict[str, Any]:
     spread = float(np.std(differences, ddof=1)) if len(differences) > 1 and signs is None else math.nan
     logs = _log_ratio(*_values(both, time))
     return {
-        "identities": tuple(both["identity"]),
+        "identities": (tuple(both["identity"]), tuple(both["identity_reference"])),
         "is_same": bool(len(both) and (both["identity"] == both["identity_reference"]).all()),
         "pairs": len(both),
         "n": len(differences) if signs is None else int((~np.isnan(signs)).sum()),
@@ -332,15 +332,15 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _twins(table: pd.DataFrame) -> list[str | None]:
-    """Returns for each comparison the label of an earlier one of the same trials, None where there is none."""
+    """Returns for each comparison the name of an earlier one of the same trials on both sides, None where there is none."""
     seen: dict[Any, str] = {}
     found: list[str | None] = []
     for row in table.to_dict("records"):
-        is_compared = row["pairs"] > 0 and not row["is_reference"] and not row["is_same"] and None not in row["identities"]
-        key = (row["within"], row["identities"])
+        key = row["identities"]
+        is_compared = row["pairs"] > 0 and not row["is_reference"] and not row["is_same"] and None not in key[0]
         found.append(seen.get(key) if is_compared else None)
         if is_compared:
-            seen.setdefault(key, row["label"])
+            seen.setdefault(key, " | ".join(filter(None, (row["within"], row["label"]))))
     return found
 
 

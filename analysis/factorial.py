@@ -1,12 +1,17 @@
-"""Main effects and two-way interactions of a grid or a fraction of one, by ordinary least squares with the seed as block.
+"""Main effects and two-way interactions of a grid or a fraction of one, each a contrast taken in every seed.
 
-    y = seed + sum_i a_i + sum_(i<j) (ab)_ij + error,   each toggle in sum-to-zero contrasts
+For one seed, over the cells c of the design,
 
-Source: Montgomery, "Design and Analysis of Experiments", Wiley (chapters on factorials, blocking and fractions). With sum-to-zero
-contrasts and all cells filled, a main effect is the difference of two marginal means, whether or not toggles interact. Ours, not the
-book's: an effect of a value is its difference from the reference's value, and an interaction is a difference of differences (twice the
-book's 2^k interaction), so that both are in the metric's own unit. And a trial that serves several cells, because a toggle has no
-effect there, stands in each of them, but is one observation: it is counted once in the error.
+    y_c = mean + sum_i a_i + sum_(i<j) (ab)_ij,   each toggle in sum-to-zero contrasts, by ordinary least squares
+
+and an effect is a contrast of these coefficients; its interval is Student's over the seeds. The estimates are those of one least-squares
+fit with the seed as block (Montgomery, "Design and Analysis of Experiments", Wiley, chapters on factorials, blocking and fractions); the
+error is not that fit's, for it would take the trials of a seed for independent, while a seed acts on one value of a toggle as on no
+other: the error of an effect is how much that effect differs between seeds (as for subjects that are measured in every cell: Maxwell
+and Delaney, "Designing Experiments and Analyzing Data", Erlbaum 2004, chapter 12). So it is the paired t test of `effects`, for a table of
+two variants and for a grid of many. With all cells filled, a main effect is the difference of two marginal means, whether or not toggles
+interact. Ours, not the books': an effect of a value is its difference from the reference's value, and an interaction is a difference of
+differences (twice Montgomery's 2^k interaction), so that both are in the metric's own unit.
 """
 
 from __future__ import annotations
@@ -14,13 +19,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.effects import LEVEL, Interval, better, direction, holm, is_equivalent, t_interval
+from analysis.effects import LEVEL, Interval, better, direction, holm, interval, is_equivalent
 from analysis.load import FINISHED
 from src.settings import as_typed
 
@@ -46,43 +50,35 @@ def fit(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, metric: str,
     Returns:
       One row a value beside the reference's, or a pair of such values: `term` (`cell`, `cell:masking`), `kind`, `effect`
       (`cell=gru`, `cell=gru × masking=false`), `change` with `low` and `high` (95 %), `p` and `p_holm` (over the effects that can be told
-      from others), `share` (of the sum of squares around the seeds' means, of the whole term), `n` trials of `asked`, `aliased` (the
-      terms that this design, or cells that are missing, mixes into the estimate) and `verdict`. A term that adds nothing to those
-      before it has no numbers.
+      from others), `share` (of the sum of squares around the seeds' means, of the whole term), `seeds` that have every cell and so are
+      what the numbers are of, `n` finished trials of `asked`, `aliased` (the terms that this design, or cells that are missing, mixes into
+      the estimate) and `verdict`. A term that adds nothing to those before it has no numbers.
 
     Raises:
-      NotEnough: fewer than two toggles or seeds vary, a trial has no value, or no trial is left to tell the error.
+      NotEnough: fewer than two toggles vary, a trial has no value, or fewer than two seeds have every cell.
     """
     varied = {key: [as_typed(value) for value in values] for key, values in levels.items() if len(values) > 1}
     done = rows[rows["status"] == FINISHED]
     _check(done, varied, metric)
-    codes = {key: np.array([values.index(as_typed(value)) for value in done[key]]) for key, values in varied.items()}
+    cells, y = _by_seed(done, varied, metric)
+    codes = {key: np.array([values.index(cell[place]) for cell in cells]) for place, (key, values) in enumerate(varied.items())}
     columns = _columns(codes, varied)
-    blocks = pd.get_dummies(done["seed"]).to_numpy(float)
-    kept, dropped = _estimable(blocks, columns)
-    design = np.hstack([blocks, *(columns[term] for term in kept)])
-    y = done[metric].to_numpy(float)
-    model = _least_squares(design, y, done["identity"].to_numpy())
-    places = _places(kept, columns, first=blocks.shape[1])
-    found = pd.DataFrame([row for term in columns for row in _effects(term, varied, model, places.get(term))])
+    mean = np.ones((len(cells), 1))
+    kept, dropped = _estimable(mean, columns)
+    design = np.hstack([mean, *(columns[term] for term in kept)])
+    coefficients = np.linalg.pinv(design) @ y.T
+    places = _places(kept, columns, first=1)
+    noise = 1e-10 * float(np.abs(y).max())
+    found = pd.DataFrame([row for term in columns for row in _effects(term, varied, coefficients, places.get(term), noise=noise)])
     aliases = _aliases(design, columns, places, dropped)
     found["aliased"] = [", ".join(":".join(other) for other in aliases[tuple(term.split(":"))]) for term in found["term"]]
-    shares = _shares(y, blocks, columns, kept)
+    shares = _shares(y, columns, kept)
     found["share"] = [shares.get(tuple(term.split(":")), math.nan) for term in found["term"]]
     found["p_holm"] = holm(found["p"].where(found["aliased"] == ""))
-    found["n"], found["asked"] = done["identity"].nunique(), rows["identity"].nunique()
+    found["seeds"], found["n"], found["asked"] = len(y), done["identity"].nunique(), rows["identity"].nunique()
     sign = better(metric)
     found["verdict"] = [_verdict(row, sign=sign, margin=margin) for row in found.to_dict("records")]
     return found
-
-
-@dataclass(frozen=True)
-class _Model:
-    """A least-squares fit: float64[p] coefficients, their covariance float64[p, p], degrees of freedom of the error."""
-
-    coefficients: np.ndarray
-    covariance: np.ndarray
-    freedom: int
 
 
 def _check(done: pd.DataFrame, varied: Mapping[str, Any], metric: str) -> None:
@@ -95,28 +91,18 @@ def _check(done: pd.DataFrame, varied: Mapping[str, Any], metric: str) -> None:
         raise NotEnough(f"{lacking} of {len(done)} trials have no finite {metric}; a mean would flatter those that have")
 
 
-def _least_squares(design: np.ndarray, y: np.ndarray, identities: np.ndarray) -> _Model:
-    """Returns the fit of all rows, with the error of the distinct trials behind them.
-
-    With D the rows' trials (0 or 1), A the mean of a trial's rows, X the design and u the trials' values: coefficients B u with
-    B = X^+ D, residuals (I - M) u with M = A X B, and error variance |(I - M) u|^2 / tr((I - M)'(I - M)). Without repeated trials
-    this is ordinary least squares.
-    """
-    _, first, trial = np.unique(identities, return_index=True, return_inverse=True)
-    rows_of = np.bincount(trial)
-    inverse = np.linalg.pinv(design)
-    b = np.stack([np.bincount(trial, weights=row) for row in inverse])
-    ax = np.stack([np.bincount(trial, weights=column) / rows_of for column in design.T], axis=1)
-    values = y[first]
-    left = len(values) - 2 * float(np.sum(ax * b.T)) + float(np.sum((ax.T @ ax) * (b @ b.T)))
-    if left < 0.5:
-        raise NotEnough(f"{len(values)} trials for {design.shape[1]} coefficients leave nothing to tell the error; add seeds")
-    coefficients, covariance = b @ values, b @ b.T
-    residuals = values - ax @ coefficients
-    noise = 1e-10 * float(np.abs(values).max())  # of rounding: what toggles determine, such as the number of parameters, has no other
-    if float(np.abs(residuals).max()) <= noise:
-        return _Model(np.where(np.abs(coefficients) <= noise, 0.0, coefficients), 0.0 * covariance, round(left))
-    return _Model(coefficients, covariance * float(residuals @ residuals) / left, round(left))
+def _by_seed(done: pd.DataFrame, varied: Mapping[str, Any], metric: str) -> tuple[list[tuple[str, ...]], np.ndarray]:
+    """Returns the cells, each the values of the varied toggles, and the metric float64[seeds, cells] of the seeds that have them all."""
+    keys = list(zip(*([as_typed(value) for value in done[key]] for key in varied), strict=True))
+    table = pd.DataFrame({"seed": done["seed"].to_numpy(), "cell": range(len(done)), "y": done[metric].to_numpy(float)})
+    cells = list(dict.fromkeys(keys))
+    table["cell"] = [cells.index(key) for key in keys]
+    whole = table.drop_duplicates(["seed", "cell"]).pivot(index="seed", columns="cell", values="y").dropna()
+    if len(whole) < 2:
+        raise NotEnough(
+            f"{len(whole)} of {done['seed'].nunique()} seeds have all {len(cells)} cells, and 2 are needed; train what is missing"
+        )
+    return cells, whole.to_numpy()
 
 
 def _places(kept: Sequence[Term], columns: Columns, *, first: int) -> dict[Term, slice]:
@@ -153,9 +139,9 @@ def _products(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     return np.asarray((ours[:, :, None] * theirs[:, None, :]).reshape(len(ours), -1))
 
 
-def _estimable(blocks: np.ndarray, columns: Columns) -> tuple[list[Term], list[Term]]:
+def _estimable(mean: np.ndarray, columns: Columns) -> tuple[list[Term], list[Term]]:
     """Returns the terms that add to the rank of the design, in order, and those that do not (aliased with what comes before)."""
-    design, kept, aliased = blocks, [], []
+    design, kept, aliased = mean, [], []
     for term, block in columns.items():
         wider = np.hstack([design, block])
         if np.linalg.matrix_rank(wider) == design.shape[1] + block.shape[1]:
@@ -166,10 +152,13 @@ def _estimable(blocks: np.ndarray, columns: Columns) -> tuple[list[Term], list[T
     return kept, aliased
 
 
-def _effects(term: Term, varied: Mapping[str, list[str]], model: _Model, place: slice | None) -> list[dict[str, Any]]:
+def _effects(
+    term: Term, varied: Mapping[str, list[str]], coefficients: np.ndarray, place: slice | None, *, noise: float
+) -> list[dict[str, Any]]:
     """Returns one row for each combination of values beside the references' of one term; without a place it has no numbers.
 
-    The effect is linear in the term's coefficients: the contrast of a value minus that of the reference, multiplied over toggles.
+    The effect is linear in the term's coefficients float64[p, seeds]: the contrast of a value minus that of the reference, multiplied
+    over toggles. What is not above `noise` is rounding: a number that toggles determine, such as that of parameters, has no other.
     """
     rows = []
     for values in itertools.product(*(range(1, len(varied[key])) for key in term)):
@@ -179,8 +168,9 @@ def _effects(term: Term, varied: Mapping[str, list[str]], model: _Model, place: 
             for key, value in zip(term, values, strict=True):
                 contrasts = _contrasts(len(varied[key]))
                 weights = np.outer(weights, contrasts[value] - contrasts[0]).ravel()
-            error = math.sqrt(float(weights @ model.covariance[place, place] @ weights))
-            found = t_interval(float(weights @ model.coefficients[place]), error, model.freedom)
+            by_seed = weights @ coefficients[place]
+            by_seed = np.where(np.abs(by_seed) <= noise, 0.0, by_seed)
+            found = interval(by_seed if np.ptp(by_seed) > noise else np.full_like(by_seed, by_seed[0]))
         name = " × ".join(f"{key}={varied[key][value]}" for key, value in zip(term, values, strict=True))
         kind = MAIN if len(term) == 1 else INTERACTION
         numbers = {"change": found.mean, "low": found.low, "high": found.high, "p": found.p, "error": found.error, "freedom": found.freedom}
@@ -188,15 +178,16 @@ def _effects(term: Term, varied: Mapping[str, list[str]], model: _Model, place: 
     return rows
 
 
-def _shares(y: np.ndarray, blocks: np.ndarray, columns: Columns, kept: Sequence[Term]) -> dict[Term, float]:
+def _shares(y: np.ndarray, columns: Columns, kept: Sequence[Term]) -> dict[Term, float]:
     """Returns term → its share of the sum of squares around the seeds' means (type II: after all terms that do not contain it)."""
-    total = _residual(y, blocks)
+    total = float(np.sum((y - y.mean(axis=1, keepdims=True)) ** 2))
+    values = y.mean(axis=0)  # every seed has the same design, so that a fit of all is one of their means
+    mean = np.ones((len(values), 1))
     shares = {}
     for term in kept:
-        others = [columns[other] for other in kept if other != term and not set(term) < set(other)]
-        without = np.hstack([blocks, *others])
-        explained = _residual(y, without) - _residual(y, np.hstack([without, columns[term]]))
-        shares[term] = max(0.0, explained / total) if total > 0 else 0.0
+        without = np.hstack([mean, *(columns[other] for other in kept if other != term and not set(term) < set(other))])
+        explained = _residual(values, without) - _residual(values, np.hstack([without, columns[term]]))
+        shares[term] = max(0.0, len(y) * explained / total) if total > 0 else 0.0
     return shares
 
 

@@ -20,7 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.effects import better, interval, pairs
-from analysis.findings import PER_EPOCH, Findings, caution
+from analysis.findings import Findings, caution
+from analysis.load import PER_EPOCH
 from analysis.tables import digits, title, verdict
 from src.settings import as_typed
 
@@ -188,7 +189,7 @@ def interaction(axes: Axes, rows: pd.DataFrame, toggle: str, by: str, *, metric:
         )  # fmt: skip
     axes.set_xticks(range(len(values)), values)
     axes.set(xlabel=_with_unit(toggle), ylabel=title(metric))
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.16))  # below, where no line can be
 
 
 def _in_order(values: Iterable[Any]) -> list[Any]:
@@ -381,9 +382,10 @@ def _interaction(found: Findings) -> Made:
     strongest = terms.drop_duplicates("term").sort_values("share", ascending=False)["term"].head(3).tolist()
     if not strongest:
         return None
-    figure, several = _figure(4.2 * len(strongest) + 0.8, 3.9, columns=len(strongest))
-    for axes, term in zip(np.atleast_1d(several), strongest, strict=True):
-        by, toggle = sorted(term.split(":"), key=lambda key: found.study.finished[key].astype(str).nunique())
+    levels = found.study.finished.astype(str).nunique()
+    pairs = [sorted(term.split(":"), key=lambda key: levels[key]) for term in strongest]
+    figure, several = _figure(4.2 * len(pairs) + 0.8, 3.7 + 0.2 * max(levels[by] for by, _ in pairs), columns=len(pairs))
+    for axes, (by, toggle) in zip(np.atleast_1d(several), pairs, strict=True):
         interaction(axes, found.study.finished, toggle, by, metric=found.metric)
     return (
         figure,
@@ -424,10 +426,11 @@ def _figure(width: float, height: float, *, columns: int = 1) -> tuple[Figure, A
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
-    """One legend below the figure, in as many columns as its names leave room for."""
+    """One legend below the figure, in as many columns as its names leave room for, and the figure higher by what that takes."""
     handles, labels = axes.get_legend_handles_labels()
-    room = max(1, int(figure.get_figwidth() * 11 / (max(map(len, labels)) + 6)))
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), room, 4), fontsize="small")
+    columns = min(len(labels), max(1, int(figure.get_figwidth() * 11 / (max(map(len, labels)) + 6))), 4)
+    figure.set_figheight(figure.get_figheight() + 0.2 * max(0, math.ceil(len(labels) / columns) - 2))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize="small")
 
 
 def _grouped(found: Findings, keys: Sequence[str] = ()) -> tuple[pd.DataFrame, str]:

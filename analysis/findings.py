@@ -8,13 +8,13 @@ import pandas as pd
 from scipy.stats import gmean
 
 from analysis import effects, factorial
-from analysis.load import DROPPED, FINISHED, Study
+from analysis.load import DROPPED, FINISHED, PER_EPOCH, Study
 from analysis.store import StoreError
 from src.settings import as_typed
 
 STEPWISE = ("cumulative", "path")
 FACTORIAL = ("grid", "fractional", "random")
-PER_BATCH, PER_EPOCH = "time/batch_ms_median", "time/epoch_s"
+PER_BATCH = "time/batch_ms_median"
 MEANS = ("test/accuracy", "test/loss", "data/padding_fraction", "model/parameters", "memory/peak_mb")
 TIMES = (PER_BATCH, PER_EPOCH)  # compared as ratios: geometric means
 ACCURACY_MARGIN = 0.01  # where the study sets none

@@ -17,6 +17,7 @@ from src.training.records import steps_to
 
 FINISHED, FAILED, RUNNING = "FINISHED", "FAILED", "RUNNING"
 DROPPED, NOT_RUN = "dropped", "not run"
+PER_EPOCH = "time/epoch_s"
 SAME = [
     "health",
     "diagnosis",
@@ -124,8 +125,8 @@ def study(name: str, store: Store) -> Study:
     others = sum(identity not in wanted for identity in served)
     if others:
         notes.append(f"{others} trials of this study belong to other plans than the latest, and are not shown")
-    history = store.history(experiments[name], "val/accuracy")
-    return Study(name, store, experiments[name], mine[0].run_id, plan, _rows(plan, served, history), notes)
+    validation, epochs = (store.history(experiments[name], metric) for metric in ("val/accuracy", PER_EPOCH))
+    return Study(name, store, experiments[name], mine[0].run_id, plan, _rows(plan, served, validation, epochs), notes)
 
 
 def tidy(study: Study) -> dict[str, pd.DataFrame]:
@@ -234,8 +235,8 @@ def _serving(trials: list[Run]) -> tuple[dict[str, Run], list[str]]:
     return served, notes
 
 
-def _rows(plan: dict[str, Any], served: dict[str, Run], validation: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a variant and seed, as `Study.rows`."""
+def _rows(plan: dict[str, Any], served: dict[str, Run], validation: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
+    """Returns one row a variant and seed, as `Study.rows`, from the histories of the validation accuracy and the time per epoch."""
     metrics, texts = [], []
     for row in plan["rows"]:
         run = served.get(row["identity"])
@@ -254,6 +255,8 @@ def _rows(plan: dict[str, Any], served: dict[str, Run], validation: pd.DataFrame
         rows[toggle] = pd.Series([row["values"].get(toggle) for row in plan["rows"]], dtype=object)
     for moment in ("started", "ended"):
         rows[moment] = pd.to_datetime(rows.reindex(columns=[moment])[moment].astype(float), unit="ms", utc=True)
+    if len(epochs):  # a run shows its last epoch's, and a machine may have had other work in that one
+        rows[PER_EPOCH] = rows["run_id"].map(epochs.groupby("run_id")["value"].median()).astype(float)
     of_run = validation.groupby("run_id")
     rows["val/accuracy"] = rows["run_id"].map(of_run["value"].max()).astype(float)
     rows["last_step"] = rows["run_id"].map(of_run["step"].max()).astype(float)

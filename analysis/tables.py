@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.effects import LEVEL, better
-from analysis.findings import FACTORIAL, PER_BATCH, PER_EPOCH, Findings, caution
+from analysis.findings import FACTORIAL, PER_BATCH, Findings, caution
+from analysis.load import PER_EPOCH
 from src.settings import as_typed
 
 NOTHING = "–"
@@ -179,7 +180,8 @@ def factorial(found: Findings) -> Table:
     }
     trials = f"{rows[0]['n']} trials" if rows[0]["n"] == rows[0]["asked"] else f"{rows[0]['n']} of {rows[0]['asked']} trials"
     text = f"Study {found.study.name}: main effects and two-way interactions over {trials}"
-    if found.rows.drop_duplicates(["label", "seed"])["identity"].duplicated().any():
+    text += f" of {rows[0]['seeds']} seeds"
+    if found.study.rows["identity"].dropna().duplicated().any():
         text += "; a trial that serves several cells, as a toggle has no effect there, stands in each of their means"
     return _table(columns, text, best=frozenset())
 
@@ -342,7 +344,10 @@ def _steps(row: dict[Any, Any]) -> Cell:
 
 
 def _p(value: float) -> Cell:
-    return Cell("") if math.isnan(value) else Cell("< 0.001" if value < 0.001 else f"{value:.3f}", value)
+    if math.isnan(value):
+        return Cell("")
+    text = f"{value:.3f}"
+    return Cell("< 0.001" if value < 0.001 else f"{value:.4f}" if text == f"{LEVEL:.3f}" else text, value)
 
 
 def _in_markdown(text: str) -> str:

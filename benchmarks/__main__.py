@@ -64,23 +64,27 @@ def recording() -> list[str]:
 
 
 def _recording_shares(settings: Settings) -> float:
-    """Share of the training time that passes between two steps, in the journal, the progress and the trackers."""
+    """Share of the time of steps that passes between them: records, progress, the journal, and the trackers whenever they are due."""
     from src import trial
     from src.tracking.follow import Follower
     from src.tracking.journal import Journal
     from src.training.records import STEP
 
     prepared = trial.prepare(edited(settings, {"seed": 99}))
-    outside = inside = 0.0
+    outside = inside = came = 0.0
+    kind = ""
     with Journal(prepared.folder) as book:
         follower = Follower(prepared.folder, prepared.settings)
         for record in trial.records(prepared, workers=1):
-            begin = time.perf_counter()
+            before, came = came, time.perf_counter()
+            if record.kind == kind == STEP:
+                took = record.metrics["time/batch_ms"] / 1e3
+                outside, inside = outside + came - before - took, inside + took
+            kind = record.kind
             book.append(record)
-            if record.kind != STEP:
+            if kind != STEP or follower.is_due:
+                book.sync()
                 follower.update()
-            outside += time.perf_counter() - begin
-            inside += record.metrics.get("time/batch_ms", 0.0) / 1e3
     return outside / inside
 
 
@@ -249,8 +253,11 @@ def _swept(count: int, *, study: str, seeds: range, limit: int = 3_200) -> list[
     from src.tracking import journal
 
     words = [f"study={study}", f"data.limit={limit}", "epochs=2", "seed=" + ",".join(map(str, seeds)), "tracking.histograms=false"]
-    launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={count}"]  # one thread each, both times
-    subprocess.run([sys.executable, "-m", "src.run", "-m", *words, *launcher], cwd=REPOSITORY, capture_output=True, check=True)
+    launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={count}"]
+    one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}  # as each of several workers has
+    environment = {**os.environ, **one_thread}
+    command = [sys.executable, "-m", "src.run", "-m", *words, *launcher]
+    subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, check=True)
     attempts = [journal.last_attempt(folder) for folder in journal.folders(paths.study_folder(study))]
     return [
         (attempt[0].time_ms / 1e3, attempt[-1].time_ms / 1e3)

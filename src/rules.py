@@ -107,6 +107,9 @@ def normalise(settings: Settings, *, longest: int | None = None, classes: int = 
         if rule.applies(used) and (got := getattr(used, rule.key)) != rule.value:
             changes.append(Change(rule.key, got, rule.value, rule.reason))
             used = used.model_copy(update={rule.key: rule.value})
+    if used.truncation != "pre" and longest is not None and used.max_length is not None and longest < used.max_length:
+        changes.append(Change("truncation", used.truncation, "pre", f"no sequence is longer than {longest} steps, and nothing is cut"))
+        used = used.model_copy(update={"truncation": "pre"})
     if used.bptt_steps is not None and used.bptt_steps >= (longest or longest_allowed(used) or math.inf):
         changes.append(Change("bptt_steps", used.bptt_steps, None, "no sequence is longer, and nothing is cut"))
         used = used.model_copy(update={"bptt_steps": None})

@@ -90,6 +90,8 @@ def test_help_names_every_key_with_what_is_allowed(capsys):
         (["foo"], "'foo' cannot be read as KEY=VALUE"),
         (["learning_rate=interval(0,1)"], "only lists of values can be swept"),
         (["cell=glob(*)"], "only lists of values can be swept"),
+        (["task=schema_integration"], "task=schema_integration: allowed are sentiment, integration; try task=sentiment"),
+        (["-m", "task=sentiment,schema_integration"], "allowed are sentiment, integration"),
         (["data=table"], "data=table needs to know where the data are"),
         (["data=table", "data.path=gone.csv"], "gone.csv: no such file"),
         (["encoding=onehot", "vocab_size=10000000"], " MB; set encoding=embedding"),
@@ -181,6 +183,12 @@ def test_every_file_of_every_group_composes(home, capsys, group, name):
     code, _, err = outcome(capsys, f"{group}={name}", *(["data.path=nowhere"] if has_path else few))
 
     assert (code, "nowhere" in err) == ((2, True) if has_path else (0, False)), err
+
+
+def test_all_choices_of_a_group_are_those_that_are_its_own(home, capsys):
+    code, out, _ = outcome(capsys, "-m", "task=glob(*)")
+
+    assert code == 0 and "study adhoc: 2 trials for 2 rows" in out
 
 
 def test_every_group_file_has_a_choice_and_every_choice_a_file():

@@ -54,6 +54,14 @@ def test_a_toggle_without_effect_is_normalised_and_says_why(changes, key, used):
     assert all(change.reason in str(change) for change in reasons)
 
 
+def test_the_end_that_is_cut_is_no_matter_where_nothing_is_cut():
+    settings = edited(Settings(), {"truncation": "post", "max_length": 30})
+
+    used, (change,) = normalise(settings, longest=29)
+    assert used.truncation == "pre" and "no sequence is longer than 29 steps" in str(change)
+    assert normalise(settings, longest=30)[0] == normalise(settings)[0] == settings  # longer ones may have been cut to 30
+
+
 @given(values=st.fixed_dictionaries({}, optional={key: st.sampled_from(toggles) for key, toggles in TEXT_TOGGLES.items()}))
 def test_a_toggle_of_texts_alone_is_nothing_to_the_integration_task(values):
     noise = edited(Settings(), {"task": NOISE})

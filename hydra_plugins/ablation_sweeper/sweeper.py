@@ -58,6 +58,8 @@ class StudySweeper(Sweeper):
                 raise SettingsError(f"{override.input_line}: a study varies plain values; write the value instead of ${{…}}")
             if str(override.input_line).startswith("++") and key.lstrip("+").split(".")[0] in Settings.model_fields:
                 raise SettingsError(f"{override.input_line}: write it without the ++; a study takes {key.lstrip('+')}=…")
+            if key in GROUPS and "schema_" in str(override.input_line):
+                raise SettingsError(f"{override.input_line}: allowed are {', '.join(GROUPS[key])}; try {key}={next(iter(GROUPS[key]))}")
             fixed.pop(key, None)
             swept.pop(key, None)
             if override.is_sweep_override():
@@ -118,7 +120,8 @@ def _texts(override: Override) -> list[str]:
         raise SettingsError(f"{override.input_line}: {key} is no toggle; it has one value for all trials. Toggles: {', '.join(TOGGLES)}")
     if not override.is_discrete_sweep() or (override.value_type == ValueType.GLOB_CHOICE_SWEEP and key not in GROUPS):
         raise SettingsError(f"{override.input_line}: only lists of values can be swept, such as {key}=a,b or {key}='range(0,8)'")
-    texts = [f"{key}={text}" for text in itertools.islice(override.sweep_string_iterator(), MAX_TRIALS + 1)]
+    values = (text for text in override.sweep_string_iterator() if not (key in GROUPS and text.startswith("schema_")))  # types, no choices
+    texts = [f"{key}={text}" for text in itertools.islice(values, MAX_TRIALS + 1)]
     if len(texts) > MAX_TRIALS:
         many = f"this list is longer than {MAX_TRIALS:,}, which is as many trials as can be planned"
         raise SettingsError(f"{override.input_line}: {many}; write a shorter one")

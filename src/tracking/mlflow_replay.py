@@ -167,11 +167,16 @@ class Store:
         return str(run.info.run_id)
 
     def _supersede_others(self, run_id: str) -> None:
-        """Marks earlier finished trials of the same identity: they stay, and no longer count."""
-        identity = self.client.get_run(run_id).data.tags["ablation.identity"]
+        """Marks all finished trials of this identity but the latest: they stay, and no longer count.
+
+        The latest is the one that began last; what was trained offline may arrive here after it.
+        """
+        mine = self.client.get_run(run_id)
+        identity = mine.data.tags["ablation.identity"]
         for run in self._search(f"tags.`ablation.identity` = '{identity}' AND attributes.status = 'FINISHED'"):
             if run.info.run_id != run_id:
-                self.client.set_tag(run.info.run_id, "ablation.superseded", "true")
+                earlier = run if run.info.start_time <= mine.info.start_time else mine
+                self.client.set_tag(earlier.info.run_id, "ablation.superseded", "true")
 
     def _send(self, run_id: str, group: list[Entry], folder: Path) -> None:
         from mlflow.entities import Metric, Param, RunTag

@@ -256,6 +256,14 @@ def test_two_names_of_the_same_trials_are_one_comparison():
     assert found.loc["a", "p_holm"] == alone.loc["a", "p_holm"] and found.loc["a", "comparisons"] == 2
 
 
+def test_the_same_trials_against_the_same_are_one_comparison_wherever_they_stand():
+    once = frame(reference=BASE, a=HELPS)
+    twice = paired(pd.concat([once.assign(within="padding=dataset bucketing=false"), once.assign(within="padding=dataset bucketing=true")]))
+
+    assert twice["comparisons"].tolist() == [1] * 4
+    assert twice["verdict"].iloc[-1] == "the same trials as padding=dataset bucketing=false | a"
+
+
 @pytest.mark.parametrize("metric", ["data/traces", "gradient"])
 def test_where_nobody_can_say_what_is_better_the_verdict_is_higher_or_lower(metric):
     rows = frame(reference=BASE, a=HELPS, b=BASE - (HELPS - BASE)).rename(columns={"test/accuracy": metric})

@@ -46,6 +46,15 @@ def test_the_target_is_reached_at_its_first_step(uri):
     assert reached.get_group(True).tolist() == [80.0] * 16 and reached.get_group(False).isna().all()
 
 
+def test_an_epochs_time_is_the_median_of_all_epochs(broken):
+    with sqlite3.connect(broken) as database:
+        for run_id in loaded("s", f"sqlite:///{broken}").rows["run_id"]:
+            points = [("time/epoch_s", value, False, place, place, run_id) for place, value in enumerate((2.5, 9.0, 3.5))]
+            database.executemany("INSERT INTO metrics (key, value, is_nan, timestamp, step, run_uuid) VALUES (?, ?, ?, ?, ?, ?)", points)
+
+    assert set(loaded("s", f"sqlite:///{broken}").rows["time/epoch_s"]) == {3.5}
+
+
 def test_trials_that_failed_or_were_not_run_have_rows_all_the_same(uri):
     rows = loaded("troubled", uri).rows
     assert rows["status"].value_counts().to_dict() == {"FINISHED": 30, "FAILED": 1, "not run": 1}

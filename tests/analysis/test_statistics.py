@@ -71,17 +71,26 @@ def test_a_change_of_two_standard_deviations_is_found_with_8_seeds():
     assert found / 1_000 > 0.9
 
 
-def test_main_effects_and_interactions_cover_the_truth_too():
+@pytest.mark.parametrize("spread", [0.0, 0.03])  # of an effect between seeds, three times that of a single trial
+def test_main_effects_and_interactions_cover_the_truth_too(spread):
     rng = np.random.default_rng(4)
     covered = {"cell=gru": 0, "length=2": 0, "cell=gru × length=2": 0}
     truth = {"cell=gru": 0.02, "length=2": 0.03, "cell=gru × length=2": 0.02}
-    studies = 600
+    studies = 300
     for _ in range(studies):
         rows = []
         for seed, of_seed in enumerate(rng.normal(0, 0.02, 3)):
+            of_cell, of_both = rng.normal(0, spread, 2)
             for cell in ("lstm", "gru"):
                 for length in (1, 2):
-                    mean = 0.8 + of_seed + 0.01 * (cell == "gru") + 0.02 * (length == 2) + 0.02 * (cell == "gru") * (length == 2)
+                    mean = (
+                        0.8
+                        + of_seed
+                        + (0.01 + of_cell) * (cell == "gru")
+                        + of_both * (cell == "gru") * (length == 2)
+                        + 0.02 * (length == 2)
+                        + 0.02 * (cell == "gru") * (length == 2)
+                    )
                     rows.append({"seed": seed, "cell": cell, "length": length, "status": "FINISHED", "identity": f"{seed}{cell}{length}",
                                  "test/accuracy": mean + rng.normal(0, 0.01)})  # fmt: skip
         found = factorial.fit(pd.DataFrame(rows), {"cell": ["lstm", "gru"], "length": [1, 2]}, metric="test/accuracy", margin=None)

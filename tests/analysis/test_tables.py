@@ -128,3 +128,7 @@ def test_a_frame_of_texts_is_shown_as_it_is():
 def test_a_column_that_is_left_out_takes_no_bold_along():
     table = Table(["a", "b", "c"], [[Cell("1"), Cell("2"), Cell("3")]], frozenset({(0, 0), (0, 2)}), "").without("a", "nothing")
     assert (table.headings, [cell.text for cell in table.rows[0]], table.bold) == (["b", "c"], ["2", "3"], {(0, 1)})
+
+
+def test_a_p_value_beside_the_level_says_on_which_side_it_is():
+    assert [tables._p(p).text for p in (0.0496, 0.0504, 0.0489, 0.0511, 0.0004)] == ["0.0496", "0.0504", "0.049", "0.051", "< 0.001"]

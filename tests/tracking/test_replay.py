@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 
 import pytest
 from sqlalchemy import sql
@@ -125,6 +126,20 @@ def test_a_superseded_trial_no_longer_counts(trial):
     first, second = sorted(runs(store), key=lambda run: run.data.tags["ablation.attempt"])
     assert first.data.tags["ablation.superseded"] == "true"
     assert {name: found.run_id for name, found in store.outcomes().items()} == {"cafe": second.info.run_id}
+
+
+def test_a_trial_that_arrives_late_supersedes_none_that_began_after_it(trial):
+    """One home was offline, and another trained the same trial meanwhile."""
+    store, other = Store(None, "s"), trial.parent / "elsewhere"
+    other.mkdir()
+    write(trial, start("offline"), step(1), finish(1))
+    time.sleep(0.01)
+    write(other, start("later"), step(1), finish(1))
+    for folder in (other, trial):
+        store.replay(folder)
+
+    superseded = {run.data.tags["ablation.attempt"]: run.data.tags.get("ablation.superseded") for run in runs(store)}
+    assert superseded == {"offline": "true", "later": None}
 
 
 def test_an_end_without_a_start_does_not_touch_the_attempt_before(trial):
