@@ -61,19 +61,23 @@ def serving(command, *, cwd):
         server.wait(timeout=30)
 
 
-def page(address, folder):
-    """The page's document after its scripts have run."""
+def page(address, folder, *, text):
+    """The page's document after its scripts have run, once it holds a text."""
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     flags += " --disable-component-update --disable-sync"
     command = [CHROMIUM, *flags.split(), f"--user-data-dir={folder}", "--virtual-time-budget=30000", "--dump-dom", address]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    for _ in range(4):  # on a busy machine the first may be over before the server has answered
+        found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        if text in found:
+            break
+    return found
 
 
 def test_mlflow_shows_the_study_run(home, tmp_path):
     with serving(["mlflow", "ui", "--workers", "1"], cwd=home) as address:
-        assert "study browsed" in page(f"{address}/#/experiments/1/runs", tmp_path)
+        assert "study browsed" in page(f"{address}/#/experiments/1/runs", tmp_path, text="study browsed")
 
 
 def test_tensorboard_shows_the_trial_by_its_toggles(home, tmp_path):
     with serving(["tensorboard.main", "--logdir", "outputs"], cwd=home) as address:
-        assert "cell=gru" in page(f"{address}/#timeseries", tmp_path)
+        assert "cell=gru" in page(f"{address}/#timeseries", tmp_path, text="cell=gru")

@@ -44,6 +44,9 @@ def updater(model: keras.Model, *, loss: str, settings: Settings, on_trace: Call
     """
     optimizer = OPTIMIZERS[settings.optimizer](settings.learning_rate, global_clipnorm=settings.clip_norm)
     optimizer.build(model.trainable_variables)
+    # One device has nothing to add up, and the sum that Keras takes all the same goes through a custom gradient, of which TensorFlow keeps
+    # a registration, and with it this graph, for as long as the process lives: some megabytes a trial (tensorflow issues 92094, 97697).
+    optimizer._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables
 
     def gradients_of(inputs: Any, targets: Any) -> tuple[list[Any], list[Any]]:
         with tf.GradientTape() as tape:

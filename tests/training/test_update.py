@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from src.models.build import classifier
+from src.settings import Settings, edited
 from src.training.clock import summary
-from tests.training.test_fit import N, metrics, trained
+from src.training.startup import fresh_session
+from src.training.update import updater
+from tests.training.test_fit import SMALL, N, metrics, trained
 
 pytestmark = pytest.mark.training
 
@@ -69,3 +77,21 @@ def test_smaller_batches_are_left_out_of_training_and_not_of_evaluation():
 
     assert [step.examples for step in fit.timings] == [16, 16] * 2
     assert np.isfinite(evaluate().probabilities).sum() == N
+
+
+def test_the_graph_of_a_step_is_gone_when_its_training_is():
+    """Else every trial of a sweep would leave megabytes behind, and a later one's peak of memory would count them."""
+    settings, graphs = edited(Settings(), SMALL), []
+
+    def train_one_step():
+        model = classifier(settings, classes=2)
+        update = updater(
+            model, loss="sigmoid", settings=settings, on_trace=lambda: graphs.append(weakref.ref(tf.compat.v1.get_default_graph()))
+        )
+        update(tf.constant([[1, 5, 6]] * 16), tf.constant([0, 1] * 8), True)
+
+    train_one_step()
+    fresh_session(0)
+    gc.collect()
+
+    assert [graph() for graph in graphs] == [None]
