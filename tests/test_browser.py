@@ -80,4 +80,4 @@ def test_mlflow_shows_the_study_run(home, tmp_path):
 
 def test_tensorboard_shows_the_trial_by_its_toggles(home, tmp_path):
     with serving(["tensorboard.main", "--logdir", "outputs"], cwd=home) as address:
-        assert "cell=gru" in page(f"{address}/#timeseries", tmp_path, text="cell=gru")
+        assert "bucketing=false" in page(f"{address}/#timeseries", tmp_path, text="bucketing=false")
