@@ -32,7 +32,7 @@ test: $(READY) ## runs all tests
 	$(BIN)/python -m pytest
 
 slow: $(READY) ## runs the tests that take several processes: chaos, a tracking server, Ray
-	$(BIN)/python -m pytest -m slow -n 0
+	$(BIN)/python -m pytest -m slow --dist load
 
 check: $(READY) ## style and types
 	$(BIN)/ruff check
