@@ -94,15 +94,14 @@ def _check(done: pd.DataFrame, varied: Mapping[str, Any], metric: str) -> None:
 def _by_seed(done: pd.DataFrame, varied: Mapping[str, Any], metric: str) -> tuple[list[tuple[str, ...]], np.ndarray]:
     """Returns the cells, each the values of the varied toggles, and the metric float64[seeds, cells] of the seeds that have them all."""
     keys = list(zip(*([as_typed(value) for value in done[key]] for key in varied), strict=True))
-    table = pd.DataFrame({"seed": done["seed"].to_numpy(), "cell": range(len(done)), "y": done[metric].to_numpy(float)})
-    cells = list(dict.fromkeys(keys))
-    table["cell"] = [cells.index(key) for key in keys]
+    number = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    table = pd.DataFrame({"seed": done["seed"].to_numpy(), "cell": [number[key] for key in keys], "y": done[metric].to_numpy(float)})
     whole = table.drop_duplicates(["seed", "cell"]).pivot(index="seed", columns="cell", values="y").dropna()
     if len(whole) < 2:
         raise NotEnough(
-            f"{len(whole)} of {done['seed'].nunique()} seeds have all {len(cells)} cells, and 2 are needed; train what is missing"
+            f"{len(whole)} of {done['seed'].nunique()} seeds have all {len(number)} cells, and 2 are needed; train what is missing"
         )
-    return cells, whole.to_numpy()
+    return list(number), whole.to_numpy()
 
 
 def _places(kept: Sequence[Term], columns: Columns, *, first: int) -> dict[Term, slice]:
