@@ -53,6 +53,8 @@ class Interval(NamedTuple):
 def interval(values: np.ndarray) -> Interval:
     """Returns the mean of values with Student's interval; no interval below two values.
 
+    Without any spread, as between counts that are the same for every seed, there is no interval, and p is that of the signs.
+
     Args:
       values: float[n], differences of pairs, or what was measured once a seed.
     """
@@ -61,14 +63,7 @@ def interval(values: np.ndarray) -> Interval:
     mean, freedom = float(values.mean()), len(values) - 1
     if freedom == 0:
         return Interval(mean)
-    return t_interval(mean, float(values.std(ddof=1)) / math.sqrt(len(values)), freedom)
-
-
-def t_interval(mean: float, error: float, freedom: int) -> Interval:
-    """Returns an estimate with Student's interval from its standard error.
-
-    Without any spread, as between counts that are the same for every seed, there is no interval, and p is that of the signs.
-    """
+    error = float(values.std(ddof=1)) / math.sqrt(len(values))
     if error <= 1e-12 * abs(mean):  # rounding
         return Interval(mean, p=1.0 if mean == 0 else 2.0**-freedom, error=error, freedom=freedom)
     half = _quantile(1 - LEVEL / 2, freedom) * error

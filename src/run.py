@@ -96,11 +96,13 @@ def register_experiments(asked: Collection[str], folder: Path = EXPERIMENTS) -> 
 def _place(message: str, given: list[str], asked: list[str]) -> str:
     """Returns the study file that sets the key which the message begins with, if it was not typed; empty otherwise."""
     found = re.match(r"(?:unknown key ')?([\w.]+)(?:'?:| )", message)
-    key = found[1].split(".")[-1] if found else ""
+    if not found:  # an error of another kind, perhaps about the file itself
+        return ""
+    key = found[1].split(".")[-1]
     for name in asked:
         path = EXPERIMENTS / f"{name}.yaml"
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        if key and re.search(rf"\b{key}\s*:", text) and not any(re.search(rf"\b{key}=", word) for word in given):
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        if re.search(rf"\b{key}\s*:", text) and not any(re.search(rf"\b{key}=", word) for word in given):
             return f"experiments/{path.name}: "
     return ""
 

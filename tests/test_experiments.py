@@ -130,3 +130,11 @@ def test_an_error_names_the_study_file_that_it_came_from(home, tmp_path, monkeyp
 
     assert run.main(["+experiments=mine", *typed, "plan_only=true"]) == 2
     assert capsys.readouterr().err.startswith(message)
+
+
+def test_a_study_file_that_is_no_text_is_named_too(home, tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.yaml").write_bytes(b"study: mine\nunits: \xff\xfe\n")
+    monkeypatch.setattr(run, "EXPERIMENTS", tmp_path)
+
+    assert run.main(["+experiments=mine", "plan_only=true"]) == 2
+    assert "mine.yaml: this is not YAML" in capsys.readouterr().err

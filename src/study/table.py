@@ -159,12 +159,11 @@ def diagnoses(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
         found = known.get(row.trial.identity) if row.trial else None
         if found and "ablation.diagnosis" in found.tags:
             seeds.setdefault((row.label, found.tags["ablation.diagnosis"]), []).append(str(row.seed))
+    if not seeds:
+        return ""
+    count = sum(len(of) for of in seeds.values())
     lines = [f"  {label} seed={', '.join(of)}: {cause}" for (label, cause), of in seeds.items()]
-    return (
-        "\n".join([f"{_counted(sum(map(len, seeds.values())), 'trial')} learnt nothing, and the numbers tell why:", *lines])
-        if lines
-        else ""
-    )
+    return "\n".join([f"{_counted(count, 'trial')} learnt nothing, and the numbers tell why:", *lines])
 
 
 def next_steps(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:

@@ -109,8 +109,8 @@ def mean_loss(model: keras.Model, batches: Sequence[tuple[Any, Any]], loss: str,
         return model(inputs, training=False)
 
     if settings.implementation != "eager_loop":
-        inputs, _ = signature(model, targets=tf.int32)
-        predict = tf.function(predict, autograph=False, input_signature=[inputs])
+        of_inputs, _ = signature(model, targets=tf.int32)
+        predict = tf.function(predict, autograph=False, input_signature=[of_inputs])
     return float(np.concatenate([LOSSES[loss](targets, predict(inputs)) for inputs, targets in batches]).mean())
 
 

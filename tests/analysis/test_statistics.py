@@ -76,7 +76,7 @@ def test_main_effects_and_interactions_cover_the_truth_too(spread):
     rng = np.random.default_rng(4)
     covered = {"cell=gru": 0, "length=2": 0, "cell=gru × length=2": 0}
     truth = {"cell=gru": 0.02, "length=2": 0.03, "cell=gru × length=2": 0.02}
-    studies = 300
+    studies = 600
     for _ in range(studies):
         rows = []
         for seed, of_seed in enumerate(rng.normal(0, 0.02, 3)):

@@ -60,8 +60,9 @@ def test_a_broken_setting_is_named(home, early, capsys, broken, named):
     assert f"1 trial learnt nothing, and the numbers tell why:\n  defaults seed=0: {named}" in capsys.readouterr().out
 
 
-def test_a_trial_that_learns_is_not_accused(home, early):
-    assert run.main([*SMALL.split(), f"data.path={early}", "readout=max_state", "cell=gru", "learning_rate=0.02"]) == 0
+@pytest.mark.parametrize("healthy", ["readout=mean_state learning_rate=0.02", "readout=max_state cell=gru learning_rate=0.02"])
+def test_a_trial_that_learns_is_not_accused(home, early, healthy):
+    assert run.main([*SMALL.split(), f"data.path={early}", *healthy.split()]) == 0
 
     tags = tags_of(home)
     assert tags["ablation.health"] == "ok" and "ablation.diagnosis" not in tags
