@@ -2,7 +2,8 @@
 
 Letters: B sequences in a batch, D width of the input, H width of a state, G gates. Weights have Keras' layout, so that those of a
 Keras layer fit: `kernel` float32[D, G H], `recurrent_kernel` float32[H, G H], `bias`. A step is taken in two parts: `project`, which
-knows no state and can be done for all steps at once, and `step`.
+knows no state and can be done for all steps at once, and `step`. Terms of one shape are summed by `tf.add_n`, which broadcasts
+nothing: the gradient of `+` compares both shapes anew in every step, which costs as much as the sum.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 
@@ -138,7 +140,7 @@ class SimpleRNNCell(Cell):
 
     def step(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
         """Returns h_t and [h_t] from z = x_t W + b and [h_{t-1}]."""
-        h = ops.tanh(z + ops.matmul(states[0], self.recurrent_kernel))
+        h = ops.tanh(tf.add_n([z, ops.matmul(states[0], self.recurrent_kernel)]))
         return h, [h]
 
 
@@ -171,8 +173,8 @@ class GRUCell(Cell):
         inner = ops.matmul(before, self.recurrent_kernel) + self.bias[1]
         update, reset, new = ops.split(z, 3, axis=-1)
         inner_update, inner_reset, inner_new = ops.split(inner, 3, axis=-1)
-        update, reset = ops.sigmoid(update + inner_update), ops.sigmoid(reset + inner_reset)
-        h = update * before + (1 - update) * ops.tanh(new + reset * inner_new)
+        update, reset = ops.sigmoid(tf.add_n([update, inner_update])), ops.sigmoid(tf.add_n([reset, inner_reset]))
+        h = tf.add_n([update * before, (1 - update) * ops.tanh(tf.add_n([new, reset * inner_new]))])
         return h, [h]
 
 
@@ -196,8 +198,8 @@ class LSTMCell(Cell):
     def step(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
         """Returns h_t and [h_t, c_t] from x_t W + b and [h_{t-1}, c_{t-1}]."""
         before, memory = states
-        i, f, g, o = ops.split(z + ops.matmul(before, self.recurrent_kernel), 4, axis=-1)
-        memory = ops.sigmoid(f) * memory + ops.sigmoid(i) * ops.tanh(g)
+        i, f, g, o = ops.split(tf.add_n([z, ops.matmul(before, self.recurrent_kernel)]), 4, axis=-1)
+        memory = tf.add_n([ops.sigmoid(f) * memory, ops.sigmoid(i) * ops.tanh(g)])
         h = ops.sigmoid(o) * ops.tanh(memory)
         return h, [h, memory]
 

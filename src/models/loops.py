@@ -114,7 +114,7 @@ def _real_steps(mask: Any) -> Any:
 
 def _carried(real: Any, new: list[Any], old: list[Any]) -> list[Any]:
     """Returns the states, each m * new + (1 - m) * old."""
-    return [real * after + (1 - real) * before for after, before in zip(new, old, strict=True)]
+    return [tf.add_n([real * after, (1 - real) * before]) for after, before in zip(new, old, strict=True)]
 
 
 def _left(mask: Any, steps: Any) -> Any:
