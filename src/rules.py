@@ -41,6 +41,10 @@ def _draws_whole_batches(settings: Settings) -> bool:
     return isinstance(settings.task, Integration) and settings.task.num_samples % settings.batch_size == 0
 
 
+def _has_batches_of_one(settings: Settings) -> bool:
+    return settings.padding == "batch" and not settings.bucketing and settings.batch_size == 1
+
+
 def _learns_a_sum(settings: Settings) -> bool:
     return isinstance(settings.task, Integration) and settings.task.target == "integral"
 
@@ -54,12 +58,13 @@ INERT = (
     Inert("head", "sigmoid", _learns_a_sum, "one number is learnt, the sum"),
     Inert("bucketing", False, lambda s: s.padding == "dataset", "everything is padded to the longest of the data set"),
     Inert("bucketing", False, lambda s: s.padding == "equal", "sequences of equal length share a batch already"),
-    Inert("padding_side", "post", lambda s: s.padding == "equal", "sequences of equal length need no padding"),
-    Inert(
-        "padding_side",
-        "post",
-        lambda s: s.padding == "batch" and not s.bucketing and s.batch_size == 1,
-        "a batch of one sequence needs no padding",
+    *(
+        Inert(key, value, applies, reason)
+        for key, value in {"padding_side": "post", "masking": False}.items()
+        for applies, reason in (
+            (lambda s: s.padding == "equal", "sequences of equal length need no padding"),
+            (_has_batches_of_one, "a batch of one sequence needs no padding"),
+        )
     ),
     Inert("truncation", "pre", lambda s: s.max_length is None, "without max_length nothing is cut"),
     Inert("embedding_dim", 64, lambda s: s.encoding == "onehot", "a one-hot vector has no embedding"),

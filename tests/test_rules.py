@@ -28,6 +28,8 @@ TEXT_TOGGLES = {
         ({"padding": "equal"}, "bucketing", False),
         ({"padding": "equal", "padding_side": "pre"}, "padding_side", "post"),
         ({"bucketing": False, "batch_size": 1, "padding_side": "pre"}, "padding_side", "post"),
+        ({"padding": "equal"}, "masking", False),
+        ({"bucketing": False, "batch_size": 1}, "masking", False),
         ({"max_length": None, "truncation": "remove"}, "truncation", "pre"),
         ({"encoding": "onehot", "embedding_dim": 8}, "embedding_dim", 64),
         ({"readout": "mean_logit"}, "readout", "mean_state"),

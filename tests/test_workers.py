@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 
+import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -21,6 +22,7 @@ from src.tracking.journal import FINISHED
 from tests.conftest import tiny_trial, write_table
 from tests.test_run import command, trials
 
+# The tests that compare with the undisturbed sweep come first: two processes begin with two tests each, and one of them trains it.
 pytestmark = [pytest.mark.training, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("blank")]
 
 WIDE = ["units=64", "embedding_dim=64", "batch_size=70", "epochs=3"]  # wide enough for TensorFlow to divide the work among threads
@@ -54,20 +56,20 @@ def results(home, study="adhoc"):
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """A sweep of twelve trials in one undisturbed process: its home and its overrides."""
-    folder = tmp_path_factory.mktemp("alone")
-    sweep = [
-        "-m",
-        *tiny_trial(write_table(folder / "table.csv")),
-        *WIDE,
-        "cell=simple_rnn",  # traced fastest
-        "masking=true,false",
-        "seed=0,1,2,3,4,5",
-    ]
-    code, out = finish(start(folder / "home", *sweep), folder / "home")
+def sweep(tmp_path_factory):
+    """Overrides of a sweep of twelve trials."""
+    table = write_table(tmp_path_factory.mktemp("sweep") / "table.csv")
+    fastest = ["cell=simple_rnn"]  # to trace
+    return ["-m", *tiny_trial(table), *WIDE, *fastest, "masking=true,false", "seed=0,1,2,3,4,5"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(sweep, tmp_path_factory):
+    """The results of that sweep in one process that nobody disturbs."""
+    home = tmp_path_factory.mktemp("alone") / "home"
+    code, out = finish(start(home, *sweep), home)
     assert code == 0, out
-    return folder / "home", sweep
+    return results(home)
 
 
 def running(home, study="adhoc"):
@@ -80,8 +82,61 @@ def running(home, study="adhoc"):
     return found
 
 
-def test_a_killed_worker_is_noticed_and_its_trials_are_trained_again(alone, home):
-    process = start(home, *alone[1], *TWO, "masking=true", "seed=0,1", "epochs=10")
+def test_chaos_on_two_workers_ends_as_an_undisturbed_sweep_of_one_does_bit_for_bit(sweep, undisturbed, home):
+    """Kills the driver or a worker at random moments and types the same command again; `CHAOS_KILLS=10` for the long form."""
+    rng, process, hits = random.Random(os.environ.get("CHAOS_SEED", "1")), None, 0
+    while hits < int(os.environ.get("CHAOS_KILLS", "3")):
+        if process is None or process.poll() is not None:
+            assert len([status for status, *_ in results(home).values() if status == FINISHED]) < 12, f"done after {hits} kills"
+            process = start(home, *sweep, *TWO)
+        end = time.monotonic() + rng.uniform(0, 15)  # while it plans, starts, trains, or between two trials
+        while time.monotonic() < end and not (running(home) and rng.random() < 0.05):
+            time.sleep(0.1)
+        victim = rng.choice([process.pid, *running(home)])
+        if process.poll() is None:
+            os.kill(victim, signal.SIGKILL)
+            hits += 1
+        if victim == process.pid:
+            process.wait()
+    process.kill()
+    process.wait()
+
+    code, out = finish(start(home, *sweep, *TWO), home)
+
+    assert code == 0, out
+    assert results(home) == undisturbed
+    client, runs = trials()
+    finished = [one.data.tags["ablation.identity"] for one in runs if one.info.status == "FINISHED"]
+    assert {one.data.tags["ablation.workers"] for one in runs} == {"2"} and {one.data.tags["ablation.threads"] for one in runs} == {"1"}
+    assert sorted(finished) == sorted(results(home)) and not [one for one in runs if one.info.status == "RUNNING"]
+    for one in runs:
+        steps = [point.step for point in client.get_metric_history(one.info.run_id, "train/loss")]
+        assert len(steps) == len(set(steps))
+    code, out = finish(start(home, *sweep, *TWO), home)
+    assert code == 0 and "12 of 12 trials are done already" in out and len(trials()[1]) == len(runs)
+
+
+def test_a_ray_cluster_of_two_nodes_gives_the_same_numbers(sweep, undisturbed, home):
+    pytest.importorskip("ray", reason="ray is an extra: pip install 'ablation[ray]'")
+    program = """
+import json, subprocess, sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+cluster.add_node(num_cpus=1)
+done = subprocess.run(json.loads(sys.argv[1]) + [f"hydra.launcher.ray.init.address={cluster.address!r}"], stderr=subprocess.STDOUT)
+cluster.shutdown()
+sys.exit(done.returncode)
+"""
+    environment = {**os.environ, "ABLATION_HOME": str(home), "RAY_USAGE_STATS_ENABLED": "0"}
+    words = [sys.executable, "-c", program, json.dumps(command(*sweep, "hydra/launcher=ray", "seed=0,1"))]
+    done = subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=500, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert results(home) == {name: undisturbed[name] for name in results(home)} and len(results(home)) == 4
+
+
+def test_a_killed_worker_is_noticed_and_its_trials_are_trained_again(sweep, home):
+    process = start(home, *sweep, *TWO, "masking=true", "seed=0,1", "epochs=10")
     end = time.monotonic() + 120
     while not (alive := {pid: steps for pid, steps in running(home).items() if steps > 6}):
         assert time.monotonic() < end and process.poll() is None
@@ -97,44 +152,10 @@ def test_a_killed_worker_is_noticed_and_its_trials_are_trained_again(alone, home
     assert statuses.count("FINISHED") == 2 and set(statuses) == {"FINISHED", "KILLED"}
 
 
-def test_chaos_on_two_workers_ends_as_an_undisturbed_sweep_of_one_does_bit_for_bit(alone, home):
-    """Kills the driver or a worker at random moments and types the same command again; `CHAOS_KILLS=10` for the long form."""
-    rng, process, hits = random.Random(os.environ.get("CHAOS_SEED", "1")), None, 0
-    while hits < int(os.environ.get("CHAOS_KILLS", "3")):
-        if process is None or process.poll() is not None:
-            assert len([status for status, *_ in results(home).values() if status == FINISHED]) < 12, f"done after {hits} kills"
-            process = start(home, *alone[1], *TWO)
-        end = time.monotonic() + rng.uniform(0, 15)  # while it plans, starts, trains, or between two trials
-        while time.monotonic() < end and not (running(home) and rng.random() < 0.05):
-            time.sleep(0.1)
-        victim = rng.choice([process.pid, *running(home)])
-        if process.poll() is None:
-            os.kill(victim, signal.SIGKILL)
-            hits += 1
-        if victim == process.pid:
-            process.wait()
-    process.kill()
-    process.wait()
-
-    code, out = finish(start(home, *alone[1], *TWO), home)
-
-    assert code == 0, out
-    assert results(home) == results(alone[0])
-    client, runs = trials()
-    finished = [one.data.tags["ablation.identity"] for one in runs if one.info.status == "FINISHED"]
-    assert {one.data.tags["ablation.workers"] for one in runs} == {"2"} and {one.data.tags["ablation.threads"] for one in runs} == {"1"}
-    assert sorted(finished) == sorted(results(home)) and not [one for one in runs if one.info.status == "RUNNING"]
-    for one in runs:
-        steps = [point.step for point in client.get_metric_history(one.info.run_id, "train/loss")]
-        assert len(steps) == len(set(steps))
-    code, out = finish(start(home, *alone[1], *TWO), home)
-    assert code == 0 and "12 of 12 trials are done already" in out and len(trials()[1]) == len(runs)
-
-
-def test_workers_end_with_the_process_that_sweeps(alone, home):
-    process = start(home, *alone[1], *TWO, "masking=true", "seed=0,1", "epochs=5000")
+def test_workers_end_with_the_process_that_sweeps(sweep, home):
+    process = start(home, *sweep, *TWO, "masking=true", "seed=0,1", "epochs=5000")
     end = time.monotonic() + 120
-    while len(running(home)) < 2:
+    while len(workers := running(home)) < 2:
         assert time.monotonic() < end and process.poll() is None
         time.sleep(0.2)
     process.kill()
@@ -145,6 +166,9 @@ def test_workers_end_with_the_process_that_sweeps(alone, home):
             assert time.monotonic() < end + 30
             time.sleep(0.2)
     assert {status for status, *_ in results(home).values()} == {"KILLED"}
+    while any(map(psutil.pid_exists, workers)):
+        assert time.monotonic() < end + 30
+        time.sleep(0.2)
 
 
 def free_port():
@@ -178,9 +202,9 @@ def server(tmp_path):
             process.wait(timeout=60)
 
 
-def test_four_workers_write_to_one_tracking_server(alone, home, server):
-    sweep = [*alone[1], "hydra/launcher=joblib", "hydra.launcher.n_jobs=4", "seed=0,1", f"tracking.uri={server}"]
-    code, out = finish(start(home, *sweep), home)
+def test_four_workers_write_to_one_tracking_server(sweep, home, server):
+    four = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=4", "seed=0,1", f"tracking.uri={server}"]
+    code, out = finish(start(home, *sweep, *four), home)
 
     assert code == 0, out
     client, runs = trials(uri=server)
@@ -191,24 +215,3 @@ def test_four_workers_write_to_one_tracking_server(alone, home, server):
     for one in runs:
         steps = [point.step for point in client.get_metric_history(one.info.run_id, "train/loss")]
         assert steps == list(range(1, len(steps) + 1))
-
-
-def test_a_ray_cluster_of_two_nodes_gives_the_same_numbers(alone, home):
-    pytest.importorskip("ray", reason="ray is an extra: pip install 'ablation[ray]'")
-    program = """
-import json, subprocess, sys
-from ray.cluster_utils import Cluster
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-cluster.add_node(num_cpus=1)
-done = subprocess.run(json.loads(sys.argv[1]) + [f"hydra.launcher.ray.init.address={cluster.address!r}"], stderr=subprocess.STDOUT)
-cluster.shutdown()
-sys.exit(done.returncode)
-"""
-    sweep = [*alone[1], "hydra/launcher=ray", "seed=0,1"]
-    environment = {**os.environ, "ABLATION_HOME": str(home), "RAY_USAGE_STATS_ENABLED": "0"}
-    words = [sys.executable, "-c", program, json.dumps(command(*sweep))]
-    done = subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=500, check=False)
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    expected = results(alone[0])
-    assert results(home) == {name: expected[name] for name in results(home)} and len(results(home)) == 4

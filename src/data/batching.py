@@ -33,6 +33,8 @@ class Padding:
 
     def up_to(self, longest: int) -> Padding:
         """Returns the same padding with room for sequences of `longest` steps, at least the last edge."""
+        if self.to_longest and len(self.edges) > 1:  # every length has a bucket of its own, and none is ever padded
+            return replace(self, edges=tuple(range(1, longest + 1)))
         return replace(self, edges=(*self.edges[:-1], longest))
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ from src.tracking.journal import FAILED, KILLED
 
 STOP = "stop"
 SKIPPED = "SKIPPED"
+
+_training = threading.Lock()
 
 
 class Sweep(NamedTuple):
@@ -63,14 +66,16 @@ def run(cfg: DictConfig) -> str:
     """
     settings, sweep = from_hydra(cfg), Sweep.of_environment(os.environ)
     study = paths.study_folder(settings.study)
+    is_child = sweep.parent not in (0, os.getpid())  # with one worker, joblib stays in the process that sweeps
+    if is_child:
+        _end_with(sweep.parent)
     if sweep.why_stopped(study):
         return SKIPPED
-    is_child = bool(sweep.parent) and os.getppid() == sweep.parent  # with one worker, joblib stays in the process that sweeps
     try:
-        with _ending_with(sweep.parent if is_child else 0):
+        with _training:
             status = trial.run(settings, workers=sweep.workers, planned_ms=sweep.planned_ms)
     except trial.Stopped:
-        if not is_child or os.getppid() != sweep.parent:
+        if not is_child:
             raise
         return KILLED
     if status == FAILED and settings.fail_fast:
@@ -78,22 +83,19 @@ def run(cfg: DictConfig) -> str:
     return status
 
 
-@contextmanager
-def _ending_with(parent: int) -> Iterator[None]:
-    """Stops the trial with a record when the process that sweeps is gone: nobody would know that it still runs."""
-    if not parent:
-        yield
-        return
-    is_over = threading.Event()
+@cache
+def _end_with(parent: int) -> None:
+    """Ends this worker when the process that sweeps is gone, after the record of a trial that is under way: nobody would know of either.
+
+    Without it, joblib's idle workers keep their memory for five minutes more.
+    """
 
     def watch() -> None:
-        while not is_over.wait(1.0):
-            if os.getppid() != parent:
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        if _training.locked():
+            os.kill(os.getpid(), signal.SIGTERM)
+        with _training:
+            os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="parent watch").start()
-    try:
-        yield
-    finally:
-        is_over.set()

@@ -90,6 +90,13 @@ def test_a_longer_sequence_of_another_split_fits_the_last_bucket():
     assert how == Padding((3, 5, 12), False, "post")
 
 
+def test_longer_texts_than_in_training_share_no_batch_with_other_lengths_where_none_did_before():
+    how = padding(np.array([2, 3]), mode="equal", bucketing=False, side="post", longest=3).up_to(6)
+    split = sequences(np.array([3, 4, 6]))  # a model without a mask must not see a padded step
+
+    assert [ids.shape for ids, _, _ in batches(split, how, 2)(np.arange(3))] == [(1, 3), (1, 4), (1, 6)]
+
+
 def test_equal_orders_give_equal_batches_and_another_order_others():
     split = sequences(np.random.default_rng(0).integers(1, 20, 50))
     how = padding(split.lengths, mode="batch", bucketing=True, side="post", longest=20)

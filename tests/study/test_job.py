@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 
+import psutil
 import pytest
 
 from src import paths, trial
@@ -62,7 +66,50 @@ def test_a_worker_that_is_told_to_stop_does_not_end_the_sweep_but_the_sweep_itse
     with pytest.raises(trial.Stopped):
         job.run({})
     monkeypatch.setenv("ABLATION_PARENT", str(os.getppid()))
+    monkeypatch.setattr(job, "_end_with", lambda parent: None)
     assert job.run({}) == "KILLED"
+
+
+WORKER = """
+import contextlib, pathlib, sys, time
+from src import trial
+from src.settings import Settings
+from src.study import job
+
+def train(settings, **_):
+    with trial.terminable():
+        pathlib.Path("began").touch()
+        with contextlib.suppress(KeyboardInterrupt):
+            time.sleep(60 if sys.argv[1] == "busy" else 0)
+            return "FINISHED"
+        pathlib.Path("recorded").touch()
+        raise trial.Stopped
+
+trial.run, job.from_hydra = train, lambda cfg: Settings()
+job.run({})
+time.sleep(60)
+"""
+SWEEPER = """
+import os, subprocess, sys
+subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[2]], env=os.environ | {"ABLATION_PARENT": str(os.getpid())})
+"""
+
+
+@pytest.mark.parametrize("doing", ["busy", "idle"])
+def test_a_worker_ends_with_the_sweep_after_the_record_of_its_trial(one, tmp_path, doing):
+    environment = {**os.environ, "PYTHONPATH": str(paths.REPOSITORY)}
+    sweeper = subprocess.Popen([sys.executable, "-c", SWEEPER, WORKER, doing], cwd=tmp_path, env=environment)
+    end = time.monotonic() + 30
+    while not (tmp_path / "began").exists():
+        assert time.monotonic() < end and sweeper.poll() is None
+        time.sleep(0.05)
+    (worker,) = psutil.Process(sweeper.pid).children()
+
+    sweeper.kill()
+    sweeper.wait()
+
+    worker.wait(timeout=10)
+    assert (tmp_path / "recorded").exists() == (doing == "busy")
 
 
 def ended(folder, status):
