@@ -10,6 +10,7 @@ import functools
 import itertools
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ import pandas as pd
 from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 
-from analysis.load import DROPPED, FINISHED
+from analysis.load import DROPPED, FINISHED, PER_BATCH
 from src.settings import as_typed, label
 
 LEVEL = 0.05
@@ -26,7 +27,6 @@ HIGHER_IS_BETTER = ("test/accuracy", "val/accuracy", "train/accuracy", "time/tok
 LOWER_IS_BETTER = ("train/loss", "val/loss", "test/loss", "time/", "steps_to/", "memory/", "model/parameters", "data/padding_fraction")
 MAX_SEEDS = 1_000
 MAX_EXACT = 14  # pairs whose 2^n signs are all tried
-TIME = "time/batch_ms_median"
 REFERENCE = "reference"
 
 
@@ -70,7 +70,7 @@ def interval(values: np.ndarray) -> Interval:
     return Interval(mean, mean - half, mean + half, float(2 * special.stdtr(freedom, -abs(mean) / error)), error, freedom)
 
 
-def paired(rows: pd.DataFrame, *, metric: str, margin: float | None, time: str = TIME) -> pd.DataFrame:
+def paired(rows: pd.DataFrame, *, metric: str, margin: float | None, time: str = PER_BATCH) -> pd.DataFrame:
     """Returns how every variant differs from its reference.
 
     Args:
@@ -171,7 +171,9 @@ def chain(rows: pd.DataFrame, design: str, toggles: Sequence[str]) -> list[str]:
         return labels
     values = {row["label"]: [row[key] for key in toggles] for row in rows.to_dict("records")}
     whole = rows.groupby("label", sort=False)["status"].agg(lambda states: bool((states == FINISHED).all()))
-    score = rows.groupby("label", sort=False)["val/accuracy"].mean().where(whole)  # as the sweep: a flip that lacks a seed is not chosen
+    score = (
+        rows.groupby("label", sort=False)["val/accuracy"].agg(fmean).where(whole)
+    )  # as the sweep, to the last bit; a flip that lacks a seed is not chosen
     taken = labels[:1]
     while True:
         flips = [
@@ -231,8 +233,8 @@ def is_equivalent(found: Interval, margin: float | None) -> bool:
     Source: Schuirmann, "A comparison of the two one-sided tests procedure and the power approach for assessing the equivalence of
     average bioavailability", Journal of Pharmacokinetics and Biopharmaceutics 15, 1987. Not adjusted for the number of comparisons.
     """
-    if found.mean == 0 and found.error == 0:  # equal to the last bit in three seeds or more
-        return found.freedom > 1
+    if found.mean == 0 and found.error == 0 and found.freedom > 1:  # equal to the last bit in three seeds or more
+        return True
     if margin is None or math.isnan(found.error):
         return False
     return abs(found.mean) + _quantile(1 - LEVEL, found.freedom) * found.error < margin

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from analysis.effects import better, interval, pairs
 from analysis.findings import Findings, caution
-from analysis.load import PER_EPOCH
+from analysis.load import DROPPED, FINISHED, PER_EPOCH, Study
 from analysis.tables import digits, title, verdict
 from src.settings import as_typed
 
@@ -363,14 +363,13 @@ def _time_per_batch(found: Findings) -> Made:
 
 def _heat_map(found: Findings) -> Made:
     numeric = [key for key in found.study.toggles if _is_numeric(found.study.finished[key])]
-    if len(numeric) != 2 or found.study.finished[found.metric].isna().any():
+    rows, left_out = _whole_seeds(found.study)
+    if len(numeric) != 2 or rows.empty or rows[found.metric].isna().any():
         return None
     figure, axes = _figure(6.4, 4.2)
-    heat_map(axes, found.study.finished, numeric[1], numeric[0], metric=found.metric)
-    return (
-        figure,
-        f"{title(found.metric).capitalize()} by {numeric[0]} and {numeric[1]}: mean over seeds and all else, with half its 95 % interval.",
-    )
+    heat_map(axes, rows, numeric[1], numeric[0], metric=found.metric)
+    what = f"{title(found.metric).capitalize()} by {numeric[0]} and {numeric[1]}"
+    return figure, f"{what}: mean over seeds and all else, with half its 95 % interval.{left_out}"
 
 
 def _interaction(found: Findings) -> Made:
@@ -382,15 +381,14 @@ def _interaction(found: Findings) -> Made:
     strongest = terms.drop_duplicates("term").sort_values("share", ascending=False)["term"].head(3).tolist()
     if not strongest:
         return None
-    levels = found.study.finished.astype(str).nunique()
+    rows, left_out = _whole_seeds(found.study)
+    levels = rows.astype(str).nunique()
     pairs = [sorted(term.split(":"), key=lambda key: levels[key]) for term in strongest]
     figure, several = _figure(4.2 * len(pairs) + 0.8, 3.7 + 0.2 * max(levels[by] for by, _ in pairs), columns=len(pairs))
     for axes, (by, toggle) in zip(np.atleast_1d(several), pairs, strict=True):
-        interaction(axes, found.study.finished, toggle, by, metric=found.metric)
-    return (
-        figure,
-        f"Means of {title(found.metric)} with 95 % intervals over seeds; lines that are not parallel interact. The strongest pairs.",
-    )
+        interaction(axes, rows, toggle, by, metric=found.metric)
+    what = f"Means of {title(found.metric)} with 95 % intervals over seeds"
+    return figure, f"{what}; lines that are not parallel interact. The strongest pairs.{left_out}"
 
 
 def _padding(found: Findings) -> Made:
@@ -418,6 +416,14 @@ FIGURES: dict[str, Callable[[Findings], Made]] = {
     "times": _time_per_batch,
     "padding": _padding,
 }
+
+
+def _whole_seeds(study: Study) -> tuple[pd.DataFrame, str]:
+    """Returns the rows of the seeds that finished every cell, and a sentence on the others: their means would be of other cells."""
+    rows = study.rows[study.rows["status"] != DROPPED]
+    is_whole = (rows["status"] == FINISHED).groupby(rows["seed"]).transform("all")
+    left = rows.loc[~is_whole, "seed"].nunique()
+    return rows[is_whole], f" {left} of {rows['seed'].nunique()} seeds did not finish every cell and are left out." if left else ""
 
 
 def _figure(width: float, height: float, *, columns: int = 1) -> tuple[Figure, Any]:

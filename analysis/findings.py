@@ -8,13 +8,12 @@ import pandas as pd
 from scipy.stats import gmean
 
 from analysis import effects, factorial
-from analysis.load import DROPPED, FINISHED, PER_EPOCH, Study
+from analysis.load import DROPPED, FINISHED, PER_BATCH, PER_EPOCH, Study
 from analysis.store import StoreError
 from src.settings import as_typed
 
 STEPWISE = ("cumulative", "path")
 FACTORIAL = ("grid", "fractional", "random")
-PER_BATCH = "time/batch_ms_median"
 MEANS = ("test/accuracy", "test/loss", "data/padding_fraction", "model/parameters", "memory/peak_mb")
 TIMES = (PER_BATCH, PER_EPOCH)  # compared as ratios: geometric means
 ACCURACY_MARGIN = 0.01  # where the study sets none
@@ -92,7 +91,7 @@ def find(study: Study, *, metric: str | None = None, margin: float | None = None
         rows = effects.within_toggle(rows, toggle, study.toggles)
     else:
         rows = rows.assign(within="")
-    time = PER_EPOCH if _batches_differ(study.finished) else PER_BATCH
+    time = PER_EPOCH if _steps_differ(study) else PER_BATCH
     compared = effects.paired(rows, metric=name, margin=margin, time=time)
     if toggle and not (compared.loc[~compared["is_reference"], "pairs"] > 0).any():
         raise StoreError(f"no two variants of {study.name} differ in {toggle} alone; leave --toggle out, or see table --factorial")
@@ -143,10 +142,12 @@ def caution(rows: pd.DataFrame) -> str:
     return f"Times are rough: {'; '.join(reasons)}." if reasons else ""
 
 
-def _batches_differ(finished: pd.DataFrame) -> bool:
-    """Whether the variants' epochs have different numbers of batches: then the time of a batch is not the time of the same work."""
-    counts = finished.get("data/batches_per_epoch")
-    return counts is not None and PER_EPOCH in finished and float(counts.max()) > 1.05 * float(counts.min())
+def _steps_differ(study: Study) -> bool:
+    """Whether the variants' epochs have different numbers of steps: then the time of a step is not the time of the same work."""
+    counts = study.finished.get("data/batches_per_epoch")
+    if counts is None or PER_EPOCH not in study.finished:
+        return False
+    return "accumulate" in study.toggles or float(counts.max()) > 1.05 * float(counts.min())
 
 
 def _factorial(study: Study, metric: str, margin: float | None) -> tuple[pd.DataFrame | None, str | None]:

@@ -17,7 +17,7 @@ from src.training.records import steps_to
 
 FINISHED, FAILED, RUNNING = "FINISHED", "FAILED", "RUNNING"
 DROPPED, NOT_RUN = "dropped", "not run"
-PER_EPOCH = "time/epoch_s"
+PER_BATCH, PER_EPOCH = "time/batch_ms_median", "time/epoch_s"
 SAME = [
     "health",
     "diagnosis",

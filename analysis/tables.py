@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.effects import LEVEL, better
-from analysis.findings import FACTORIAL, PER_BATCH, Findings, caution
-from analysis.load import PER_EPOCH
+from analysis.findings import FACTORIAL, Findings, caution
+from analysis.load import PER_BATCH, PER_EPOCH
 from src.settings import as_typed
 
 NOTHING = "–"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import statistics
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -102,7 +103,7 @@ def _row(plan: Study, variant: dict[str, Any], seed: int) -> Row:
 
 
 def _score(plan: Study, outcome: Outcome, variant: dict[str, Any]) -> float:
-    return float(np.mean([max((outcome(variant, seed) or {}).get("validation", [0.0])) for seed in plan.seeds]))
+    return statistics.fmean(max((outcome(variant, seed) or {}).get("validation", [0.0])) for seed in plan.seeds)
 
 
 def _trial(connection: sqlite3.Connection, experiment: int, home: Path, row: Row, result: dict[str, Any], **sizes: int) -> None:

@@ -25,7 +25,7 @@ GATES = {"simple_rnn": 1, "gru": 3, "lstm": 4}
 
 
 class Inert(NamedTuple):
-    """A toggle that has no effect under a condition: it is set to one value there."""
+    """A toggle that has no effect on the result under a condition: it is set to one value there."""
 
     key: str
     value: Any
@@ -41,8 +41,10 @@ def _draws_whole_batches(settings: Settings) -> bool:
     return isinstance(settings.task, Integration) and settings.task.num_samples % settings.batch_size == 0
 
 
-def _has_batches_of_one(settings: Settings) -> bool:
-    return settings.padding == "batch" and not settings.bucketing and settings.batch_size == 1
+def is_never_padded(settings: Settings) -> bool:
+    """Returns whether every batch holds sequences of one length."""
+    is_alone = settings.padding == "batch" and not settings.bucketing and settings.batch_size == 1
+    return settings.padding == "equal" or is_alone
 
 
 def _learns_a_sum(settings: Settings) -> bool:
@@ -58,21 +60,15 @@ INERT = (
     Inert("head", "sigmoid", _learns_a_sum, "one number is learnt, the sum"),
     Inert("bucketing", False, lambda s: s.padding == "dataset", "everything is padded to the longest of the data set"),
     Inert("bucketing", False, lambda s: s.padding == "equal", "sequences of equal length share a batch already"),
-    *(
-        Inert(key, value, applies, reason)
-        for key, value in {"padding_side": "post", "masking": False}.items()
-        for applies, reason in (
-            (lambda s: s.padding == "equal", "sequences of equal length need no padding"),
-            (_has_batches_of_one, "a batch of one sequence needs no padding"),
-        )
-    ),
+    Inert("padding_side", "post", is_never_padded, "sequences of equal length, or alone in a batch, need no padding"),
+    Inert("masking", False, is_never_padded, "nothing is padded, and a mask would change nothing but the time"),
     Inert("truncation", "pre", lambda s: s.max_length is None, "without max_length nothing is cut"),
     Inert("embedding_dim", 64, lambda s: s.encoding == "onehot", "a one-hot vector has no embedding"),
     Inert(
         "implementation",
         "graph_loop",
         lambda s: s.implementation == "packed_loop" and (not s.masking or _is_drawn(s)),
-        "without a mask every step is computed, and none can be left out",
+        "no step is known to be padding, and none can be left out",
     ),
     Inert("forget_bias", None, lambda s: s.cell != "lstm", "only an LSTM has a forget gate"),
     Inert("forget_bias", None, lambda s: s.cell == "lstm" and s.forget_bias == 1, "one is the default"),

@@ -80,7 +80,7 @@ def prepare(settings: Settings, *, data: Encoded | Noise | None = None) -> Prepa
     Raises:
       SettingsError: the combination cannot run, or the data cannot be used.
     """
-    _refuse(refusals(settings))
+    _refuse(refusals(normalise(settings)[0]))
     task = TASKS[settings.task.name]
     data = data or task.corpus(settings)
     used, changes = normalise(settings, longest=task.longest(settings, data), classes=len(data.classes))
@@ -136,10 +136,10 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, workers: 
     from src.training.health import DIVERGED, Diverged
     from src.training.startup import import_tensorflow
 
-    step, has_begun = 0, False
+    step, is_open = 0, False
 
     def close(record: Record) -> None:
-        if has_begun:  # an end without its start would be taken for the end of the attempt before
+        if is_open:  # an end without its start would be taken for the end of the attempt before, and a second one for the end
             book.append(record)
 
     try:
@@ -147,7 +147,7 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, workers: 
         for record in records(prepared, workers=workers):
             step = record.step
             book.append(record)
-            has_begun = True
+            is_open = record.kind != END
             if record.kind in (START, EVALUATION, END) or follower.is_due:
                 book.sync()  # before it is sent: trackers must never know more than the disk
                 if record.kind != END:

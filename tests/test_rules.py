@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from src import rules
 from src.rules import normalise, refusals, required_mb
-from src.settings import Settings, Table, edited
+from src.settings import Settings, Table, checked, edited
+from src.trial import prepare
 
 NOISE = {"name": "integration"}
 TEXT_TOGGLES = {
@@ -185,3 +186,9 @@ def test_short_texts_of_a_users_own_are_not_refused_for_the_length_they_might_ha
     assert refusals(own, available_mb=8_000) == []
     assert "over 100000 steps needs about" in refusals(own, longest=100_000, available_mb=8_000)[0]
     assert refusals(edited(Settings(), {"max_length": 100_000, "encoding": "onehot"}), available_mb=8_000) != []
+
+
+def test_what_is_normalised_away_refuses_nothing(table):
+    settings = checked({"data": {"name": "table", "path": str(table)}, "padding": "equal", "implementation": "packed_loop"})
+
+    assert prepare(edited(settings, {"jit_compile": True})).settings.implementation == "graph_loop"

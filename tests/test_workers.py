@@ -155,9 +155,10 @@ def test_a_killed_worker_is_noticed_and_its_trials_are_trained_again(sweep, home
 def test_workers_end_with_the_process_that_sweeps(sweep, home):
     process = start(home, *sweep, *TWO, "masking=true", "seed=0,1", "epochs=5000")
     end = time.monotonic() + 120
-    while len(workers := running(home)) < 2:
+    while len(begun := running(home)) < 2:
         assert time.monotonic() < end and process.poll() is None
         time.sleep(0.2)
+    workers = [psutil.Process(pid) for pid in begun]
     process.kill()
     process.wait()
 
@@ -166,9 +167,8 @@ def test_workers_end_with_the_process_that_sweeps(sweep, home):
             assert time.monotonic() < end + 30
             time.sleep(0.2)
     assert {status for status, *_ in results(home).values()} == {"KILLED"}
-    while any(map(psutil.pid_exists, workers)):
-        assert time.monotonic() < end + 30
-        time.sleep(0.2)
+    psutil.wait_procs(workers, timeout=30)
+    assert not [worker for worker in workers if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE]
 
 
 def free_port():

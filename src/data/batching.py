@@ -21,8 +21,8 @@ class Padding:
     """How batches are formed.
 
     Attributes:
-      edges: padded length of each bucket, increasing; a sequence goes to the first that holds it. One edge means that all
-        sequences are padded to it.
+      edges: padded length of each bucket, increasing; a sequence goes to the first that holds it. With one edge
+        all share batches; with one for every length, and `to_longest`, none is padded.
       to_longest: pad a batch to its own longest sequence instead of to its bucket's edge.
       side: where the padding goes.
     """

@@ -93,9 +93,10 @@ def _end_with(parent: int) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1.0)
-        if _training.locked():
+        is_idle = _training.acquire(blocking=False)
+        while not is_idle:
             os.kill(os.getpid(), signal.SIGTERM)
-        with _training:
-            os._exit(1)
+            is_idle = _training.acquire(timeout=30)  # in which a trial writes its end
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="parent watch").start()

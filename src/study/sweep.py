@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import shlex
+import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -144,7 +145,7 @@ class _Command:
         for position, name in enumerate(variants):
             values = [self._best_validation(known, row) for row in rows if row.label == name]
             if None not in values:
-                scores[position] = sum(value for value in values if value is not None) / len(values)
+                scores[position] = statistics.fmean(value for value in values if value is not None)
         return scores
 
     def _best_validation(self, known: Mapping[str, Outcome], row: Row) -> float | None:
@@ -198,6 +199,9 @@ class _Command:
         try:
             self._store = Store(self._settings.tracking.uri, self._settings.study)
             self._store.open_study()
+            if self._store.is_restored:
+                self._say(f"warning: study {self._settings.study} was deleted in MLflow and is there again, with all of its trials.")
+                self._say("To begin anew, choose another name (study=…), or rerun=true.")
         except SettingsError:
             raise
         except Exception as error:  # a server that is away must not stop a study: the journals have it all

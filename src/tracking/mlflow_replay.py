@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -21,6 +21,9 @@ from src.tracking import journal, replay_state
 from src.tracking.journal import FAILED, FINISHED, KILLED, Entry
 from src.tracking.outcome import Outcome
 from src.training.records import END, START
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is away must not hold up training
@@ -39,7 +42,7 @@ class Store:
         Args:
           uri: MLflow tracking URI; None for SQLite in `paths.home()`.
           study: name of the study.
-          is_new: whether to create an experiment that is missing.
+          is_new: whether to create an experiment that is missing, and to restore one that was deleted.
 
         Raises:
           LookupError: there is no such experiment, and none is to be created.
@@ -55,9 +58,11 @@ class Store:
         with _creation_lock():
             _create_whole(self.uri)
             self.client = MlflowClient(self.uri)
-            if not is_new and self.client.get_experiment_by_name(study) is None:
+            found = self.client.get_experiment_by_name(study)
+            self.is_restored = found is not None and found.lifecycle_stage == "deleted"
+            if not is_new and (found is None or self.is_restored):
                 raise LookupError(f"it has no study {study!r} yet")
-            self.experiment_id = self._experiment()
+            self.experiment_id = self._experiment(found)
             self.study_run_id = self._study_run()
 
     def outcomes(self) -> dict[str, Outcome]:
@@ -130,19 +135,18 @@ class Store:
                 sent += len(group)
             return sent
 
-    def _experiment(self) -> str:
-        found = self.client.get_experiment_by_name(self.study)
+    def _experiment(self, found: Experiment | None) -> str:
         if found is None:
             where = (paths.home() / "mlartifacts" / self.study).as_uri() if self.uri.startswith("sqlite:") else None
             return str(self.client.create_experiment(self.study, artifact_location=where))
-        if found.lifecycle_stage == "deleted":
+        if self.is_restored:
             self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
 
     def _study_run(self) -> str:
         runs = self._search("tags.`ablation.kind` = 'study'")
         if runs:
-            return str(runs[0].info.run_id)
+            return str(runs[-1].info.run_id)  # the earliest, should there be two
         tags = {"ablation.kind": "study", "ablation.study": self.study}
         return str(self.client.create_run(self.experiment_id, run_name=f"study {self.study}", tags=tags).info.run_id)
 

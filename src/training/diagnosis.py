@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from src.data.tokens import UNKNOWN
 from src.models.loops import LOOPS
+from src.rules import is_never_padded
 from src.settings import Settings
 from src.training.problem import Problem
 from src.training.update import LOSSES, signature
@@ -78,7 +79,7 @@ def _shorter_way(settings: Settings) -> str:
     """Returns what would bring the gradient nearer to the first step and is not set yet."""
     ways = {
         "bptt_steps=null, which cuts nothing": settings.bptt_steps is None,
-        "masking=true": settings.masking or settings.task.name != "sentiment",
+        "masking=true": settings.masking or settings.task.name != "sentiment" or is_never_padded(settings),
         "readout=mean_state": settings.readout != "last",
         "cell=lstm": settings.cell == "lstm",
         "shorter sequences": False,

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from analysis import effects
+from tests.study.test_sweep import TIE
 
 RNG = np.random.default_rng(7)
 BASE = RNG.normal(0.8, 0.01, 8)
@@ -106,6 +107,12 @@ def test_without_a_reference_there_is_nothing_to_compare_with():
 
 def test_what_does_not_differ_at_all_is_no_difference_whatever_the_margin():
     assert paired(frame(reference=BASE, a=BASE), margin=None).loc["a", "verdict"] == "no difference"
+
+
+def test_two_seeds_that_do_not_differ_at_all_are_within_any_margin():
+    found = frame(reference=BASE[:2], a=BASE[:2])
+    assert paired(found, margin=0.01).loc["a", "verdict"] == "no difference"
+    assert paired(found, margin=None).loc["a", "verdict"] == "cannot tell"
 
 
 def test_without_a_margin_nothing_is_called_no_difference():
@@ -211,6 +218,20 @@ def test_a_path_keeps_of_each_round_the_flip_that_validated_best():
     assert effects.chain(rows[rows["label"] != "abc"], "path", ["x", "y", "z"]) == ["reference", "b", "bc"]
     rows.loc[rows["label"] == "b", "status"] = "FAILED"  # as the sweep, which does not choose a flip that lacks a seed
     assert effects.chain(rows, "path", ["x", "y", "z"]) == ["reference", "c", "bc", "abc"]
+
+
+def test_of_flips_that_tie_the_path_keeps_the_first_as_the_sweep_does():
+    right = {"reference": [1_250] * 8, **TIE, "ab": [2_100] * 8}
+    places = {"reference": (0, 0), "a": (1, 0), "b": (0, 1), "ab": (1, 1)}
+    rows = pd.DataFrame(
+        [
+            {"label": name, "x": x, "y": y, "val/accuracy": count / 2_500, "status": "FINISHED"}
+            for name, (x, y) in places.items()
+            for count in right[name]
+        ]
+    )
+
+    assert effects.chain(rows, "path", ["x", "y"]) == ["reference", "a", "ab"]
 
 
 def test_equal_weights_in_different_trials_changed_nothing():

@@ -103,6 +103,17 @@ def test_cells_of_a_heat_map_are_means_with_half_their_interval(uri):
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("max_length (steps)", "vocab_size (words)")
 
 
+def test_seeds_that_lack_a_cell_are_in_no_mean_of_an_interaction(uri):
+    found = find("troubled", uri).study.finished
+    one = drawn("troubled", "interaction", uri)
+    whole = found[~found["seed"].isin([1, 2])]
+    means = whole.groupby(["masking", "cell"])["test/accuracy"].mean()
+
+    assert one.caption.endswith("2 of 8 seeds did not finish every cell and are left out.")
+    shown = [float(y) for line in one.figure.axes[0].lines for y in line.get_ydata()]
+    assert all(any(value == pytest.approx(y, abs=1e-12) for y in shown) for value in means)
+
+
 def test_a_waterfall_begins_each_bar_where_the_step_before_ended(uri):
     found = find("steps", uri).summary
     [axes] = drawn("steps", "waterfall", uri).figure.axes

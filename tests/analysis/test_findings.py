@@ -9,6 +9,7 @@ from scipy import stats
 
 from analysis import answer, findings, load, store
 from analysis.store import StoreError
+from benchmarks import generated
 from tests.analysis.conftest import SEEDS, accuracy
 
 
@@ -91,6 +92,17 @@ def test_one_toggle_is_compared_within_the_others(uri):
 def test_what_was_asked_wrong_is_answered_with_what_there_is(name, options, message, uri):
     with pytest.raises(StoreError, match=message):
         find(name, uri, **options)
+
+
+def test_steps_of_more_batches_are_compared_by_the_epoch(own):
+    def outcome(values, seed):
+        return {"test/accuracy": 0.8 + 0.01 * seed, "time/batch_ms_median": 50.0 * values["accumulate"], "time/epoch_s": 2.0}
+
+    generated.study(own, "s", {"accumulate": [1, 4]}, outcome, seeds=[0, 1, 2])
+    found = find("s", f"sqlite:///{own}")
+
+    assert found.time == load.PER_EPOCH
+    assert found.compared["time_ratio"].tolist() == pytest.approx([1, 1])
 
 
 def test_the_margin_is_that_of_the_studys_own_metric_alone(uri):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -13,7 +14,10 @@ from src.settings import Settings, edited
 from src.study import job
 from src.tracking import journal, outcome
 from src.tracking.journal import FAILED, FINISHED, Journal, end
+from src.training import startup
 from src.training.records import START, Record
+
+START_OF_ONE = Record(START, 0, detail={"attempt": "a", "tags": {}})
 
 
 @pytest.fixture
@@ -70,6 +74,22 @@ def test_a_worker_that_is_told_to_stop_does_not_end_the_sweep_but_the_sweep_itse
     assert job.run({}) == "KILLED"
 
 
+def test_a_stop_after_the_end_was_recorded_leaves_the_trial_finished(home, tmp_path, monkeypatch):
+    prepared = SimpleNamespace(settings=Settings(), folder=tmp_path)
+    monkeypatch.setattr(startup, "import_tensorflow", lambda: None)
+    monkeypatch.setattr(trial, "records", lambda *_, **__: iter([START_OF_ONE, end(step=0, status=FINISHED)]))
+
+    def sync(book):
+        if journal.status(journal.last_attempt(tmp_path)) == FINISHED:
+            raise trial.Stopped
+
+    monkeypatch.setattr(Journal, "sync", sync)
+    with Journal(tmp_path) as book, pytest.raises(trial.Stopped):
+        trial._attempt(prepared, book, SimpleNamespace(is_due=False, update=lambda: None), workers=1)
+
+    assert journal.status(journal.last_attempt(tmp_path)) == FINISHED
+
+
 WORKER = """
 import contextlib, pathlib, sys, time
 from src import trial
@@ -114,7 +134,7 @@ def test_a_worker_ends_with_the_sweep_after_the_record_of_its_trial(one, tmp_pat
 
 def ended(folder, status):
     with Journal(folder) as book:
-        book.append(Record(START, 0, detail={"attempt": "a", "tags": {}}))
+        book.append(START_OF_ONE)
         book.append(end(step=0, status=status))
 
 
@@ -162,7 +182,7 @@ def test_a_line_that_is_no_record_is_named_with_its_file(tmp_path, line):
 def test_an_attempt_that_nobody_can_tell_the_outcome_of_is_named(tmp_path, kind, missing):
     with Journal(tmp_path) as book:
         if kind == "end":
-            book.append(Record(START, 0, detail={"attempt": "a", "tags": {}}))
+            book.append(START_OF_ONE)
         book.append(Record(kind, 0))
 
     with pytest.raises(journal.JournalError, match=rf"journal\.jsonl: a record has no '{missing}'"):

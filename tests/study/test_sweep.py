@@ -20,6 +20,11 @@ from src.tracking import journal, provenance
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
 from src.training.records import EVALUATION, START, Record
 
+TIE = {  # right answers of 2,500, by seed; added one by one, the second mean is the larger by its last bit
+    "a": [1953, 1924, 2024, 1907, 2128, 2113, 1999, 2010],
+    "b": [2055, 2095, 2096, 1900, 2078, 2014, 1968, 1852],
+}
+
 
 class Launcher:
     """Writes what a trial would have; `outcome` says for each row how it ends."""
@@ -172,6 +177,18 @@ def test_a_rerun_that_fails_is_named_and_the_earlier_result_still_counts(home, t
     assert failed
     assert "cell=gru seed=0: no memory" in text
     assert run(base, Launcher(lambda row: pytest.fail("launched")))[0] is False
+
+
+def test_of_flips_that_tie_a_path_keeps_the_first(base):
+    def accuracy(row):
+        flips = [name for name, is_flipped in (("a", row.values["cell"] == "gru"), ("b", row.values["depth"] == 2)) if is_flipped]
+        return TIE[flips[0]][row.seed] / 2_500 if flips else 0.5
+
+    levels = {"cell": ["lstm", "gru"], "depth": [1, 2], "units": [4, 5]}
+    launcher = Launcher(accuracy=accuracy)
+    run(base, launcher, {"plan.design": "path", "plan.levels": levels}, seed=list(range(8)))
+
+    assert [name for name in launcher.launched[2] if name.endswith(" 0")] == ["cell=gru depth=2 0", "cell=gru units=5 0"]
 
 
 WRITER = """

@@ -199,6 +199,26 @@ def test_the_study_run_is_opened_again_not_made_again(home):
     assert again.client.get_run(again.study_run_id).info.status == "RUNNING"
 
 
+def test_a_study_that_was_deleted_is_restored_for_trials_alone_and_says_so(home, blank):
+    first = Store(None, "s")
+    first.client.delete_experiment(first.experiment_id)
+
+    with pytest.raises(LookupError, match="no study 's'"):
+        Store(None, "s", is_new=False)
+    assert first.client.get_experiment(first.experiment_id).lifecycle_stage == "deleted"
+
+    again = Store(None, "s")
+    assert again.is_restored and again.study_run_id == first.study_run_id
+    assert not Store(None, "s").is_restored
+
+
+def test_of_two_study_runs_the_earliest_is_the_studys(home, blank):
+    first = Store(None, "s")
+    first.client.create_run(first.experiment_id, tags={"ablation.kind": "study"})
+
+    assert Store(None, "s").study_run_id == first.study_run_id
+
+
 def events(trial):
     return EventAccumulator(str(trial / "cell=gru,seed=0"), size_guidance={"scalars": 0, "histograms": 0}).Reload()
 

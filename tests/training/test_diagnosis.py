@@ -144,6 +144,8 @@ def test_gradients_that_were_cut_on_purpose_are_said_to_be():
     settings = edited(Settings(), {"units": 2, "vocab_size": 9, "embedding_dim": 3, "implementation": "graph_loop", "bptt_steps": 2})
 
     assert "try bptt_steps=null, which cuts nothing" in diagnosis._shorter_way(settings)
+    unpadded = edited(Settings(), {"padding": "equal", "masking": False})  # where masking counts as false
+    assert "masking" not in diagnosis._shorter_way(unpadded) and "masking" in diagnosis._shorter_way(edited(unpadded, {"padding": "batch"}))
     assert diagnosis._shorter_way(edited(settings, {"bptt_steps": None})) == "try readout=mean_state, shorter sequences"
 
 
