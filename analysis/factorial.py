@@ -52,7 +52,8 @@ def fit(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, metric: str,
       (`cell=gru`, `cell=gru × masking=false`), `change` with `low` and `high` (95 %), `p` and `p_holm` (over the effects that can be told
       from others), `share` (of the sum of squares around the seeds' means, of the whole term), `seeds` that have every cell and so are
       what the numbers are of, `n` finished trials of `asked`, `aliased` (the terms that this design, or cells that are missing, mixes into
-      the estimate) and `verdict`. A term that adds nothing to those before it has no numbers.
+      the estimate), `twin_of` (an earlier effect made of the same trials; the two are one for Holm) and `verdict`. A term that adds
+      nothing to those before it has no numbers.
 
     Raises:
       NotEnough: fewer than two toggles vary, a trial has no value, or fewer than two seeds have every cell.
@@ -74,7 +75,11 @@ def fit(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, metric: str,
     found["aliased"] = [", ".join(":".join(other) for other in aliases[tuple(term.split(":"))]) for term in found["term"]]
     shares = _shares(y, columns, kept)
     found["share"] = [shares.get(tuple(term.split(":")), math.nan) for term in found["term"]]
-    found["p_holm"] = holm(found["p"].where(found["aliased"] == ""))
+    twins = _twins(rows, varied)
+    same = [" × ".join(twins.get(value, value) for value in effect.split(" × ")) for effect in found["effect"]]
+    twin_of = [other if other != effect else None for other, effect in zip(same, found["effect"], strict=True)]
+    found["twin_of"] = pd.Series(twin_of, dtype=object)  # pandas would make nan of None
+    found["p_holm"] = holm(found["p"].where((found["aliased"] == "") & found["twin_of"].isna()))
     found["seeds"], found["n"], found["asked"] = len(y), done["identity"].nunique(), rows["identity"].nunique()
     sign = better(metric)
     found["verdict"] = [_verdict(row, sign=sign, margin=margin) for row in found.to_dict("records")]
@@ -102,6 +107,21 @@ def _by_seed(done: pd.DataFrame, varied: Mapping[str, Any], metric: str) -> tupl
             f"{len(whole)} of {done['seed'].nunique()} seeds have all {len(number)} cells, and 2 are needed; train what is missing"
         )
     return list(number), whole.to_numpy()
+
+
+def _twins(rows: pd.DataFrame, varied: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Returns `toggle=value` → an earlier `toggle=value` of which every trial is the same: two names of one thing."""
+    found = {}
+    for key, values in varied.items():
+        others = [rows[other].map(as_typed) for other in varied if other != key]
+        cells = pd.Series(list(zip(rows["seed"], *others, rows["identity"], strict=True)), index=rows.index)
+        seen: dict[frozenset[Any], str] = {}
+        for value in values:
+            name = f"{key}={value}"
+            first = seen.setdefault(frozenset(cells[rows[key].map(as_typed) == value]), name)
+            if first != name:
+                found[name] = first
+    return found
 
 
 def _places(kept: Sequence[Term], columns: Columns, *, first: int) -> dict[Term, slice]:
@@ -200,6 +220,8 @@ def _verdict(row: Mapping[Any, Any], *, sign: int, margin: float | None) -> str:
         return f"no verdict: {row['asked'] - row['n']} of {row['asked']} trials are missing"
     if row["aliased"]:
         return f"aliased with {row['aliased']}"
+    if row["twin_of"]:
+        return f"the same trials as {row['twin_of']}"
     found = Interval(row["change"], row["low"], row["high"], row["p"], row["error"], row["freedom"])
     if is_equivalent(found, margin):
         return "no difference"

@@ -165,6 +165,23 @@ def test_a_trial_that_serves_two_cells_counts_in_both_means():
     assert found.loc["bucketing=true", ["change", "error"]].tolist() == pytest.approx([halved.mean(), halved.std() / 2])
 
 
+def test_effects_of_two_names_of_one_thing_are_one_for_holm():
+    levels = {"readout": ["last", "mean_state", "mean_logit"], "masking": [True, False]}
+    rows = grid(levels, seeds=6)
+    rows = rows.sort_values(["masking", "seed", "readout"]).reset_index(drop=True)
+    one, other = rows["readout"] == "mean_state", rows["readout"] == "mean_logit"
+    rows.loc[other, ["identity", "test/accuracy"]] = rows.loc[one, ["identity", "test/accuracy"]].to_numpy()
+    alone = {**levels, "readout": levels["readout"][:2]}
+    found, expected = fit(rows, levels), fit(rows[~other], alone)
+
+    assert found.loc["readout=mean_logit", "verdict"] == "the same trials as readout=mean_state"
+    assert found.loc["readout=mean_logit × masking=false", "verdict"] == "the same trials as readout=mean_state × masking=false"
+    assert found["p_holm"].notna().sum() == len(expected) == 3
+    for name in ("readout=mean_state", "readout=mean_state × masking=false"):
+        assert found.loc[name, "p"] == pytest.approx(expected.loc[name, "p"])
+        assert found.loc[name, "verdict"] == expected.loc[name, "verdict"]
+
+
 def test_missing_trials_take_all_verdicts_away():
     rows = grid()
     rows.loc[3, "status"] = "FAILED"
