@@ -89,7 +89,7 @@ def test_all_studies_but_the_flagship_take_at_most_two_hours():
     from_scratch = ["loops", "retracing", "forget_bias", "truncated_bptt", "class_or_integral", "readouts", "one_or_two_outputs"]
     from_scratch += ["learned_state", "variable_lengths", "initialisers"]
     assert minutes.pop("leave_one_out") <= 60
-    assert sum(minutes.pop(name) for name in from_scratch) <= 90
+    assert sum(minutes.pop(name) for name in from_scratch) <= 125  # a second sitting
     assert sum(minutes.values()) <= 120
 
 
