@@ -124,7 +124,8 @@ def table(
             margin_text = (
                 "no margin: a difference too small to matter is not told from none" if found.margin is None else f"margin {found.margin:g}"
             )
-            print(" ".join(filter(None, ("Intervals are over seeds, for this test set;", f"{margin_text}.", caution(found.rows)))))
+            steps = "A step is of `accumulate` batches, ms per batch are those of a step." if "accumulate" in found.study.toggles else ""
+            print(" ".join(filter(None, ("Intervals are over seeds, for this test set;", f"{margin_text}.", steps, caution(found.rows)))))
             print(f"written to {folder}: {', '.join(names)} (CSV, Markdown, LaTeX, HTML); next: python -m analysis report {study}")
 
 

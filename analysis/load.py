@@ -145,18 +145,14 @@ def tidy(study: Study) -> dict[str, pd.DataFrame]:
 
 
 def listed(store: Store) -> pd.DataFrame:
-    """Returns one row an experiment: `study`, `trials`, `finished`, `failed`, `latest` (UTC)."""
+    """Returns one row an experiment: `study`, `trials`, `finished`, `failed`, `latest` (UTC); a trial counts once."""
     found = []
     for name, experiment_id in store.experiments().items():
-        runs = [
-            run
-            for run in store.runs(experiment_id)
-            if run.tags.get("ablation.kind") == "trial" and run.tags.get("ablation.superseded") != "true"
-        ]
-        states = [run.status for run in runs]
+        runs = [run for run in store.runs(experiment_id) if run.tags.get("ablation.kind") == "trial" and "ablation.identity" in run.tags]
+        states = [run.status for run in _serving(runs)[0].values()]
         latest = max((run.started for run in runs), default=None)
         found.append({
-            "study": name, "trials": len(runs), "finished": states.count(FINISHED), "failed": states.count(FAILED),
+            "study": name, "trials": len(states), "finished": states.count(FINISHED), "failed": states.count(FAILED),
             "latest": "" if latest is None else f"{pd.Timestamp(latest, unit='ms'):%Y-%m-%d %H:%M}",
         })  # fmt: skip
     return pd.DataFrame(found, columns=["study", "trials", "finished", "failed", "latest"])

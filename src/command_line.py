@@ -59,6 +59,8 @@ def is_from_composing(error: Exception) -> bool:
 def explain(error: Exception) -> str:
     """Returns in one or two lines what Hydra could not compose, what is allowed, and the fix."""
     group, _, choice = (getattr(error, "missing_cfg_file", None) or "").rpartition("/")
+    if isinstance(error, MissingConfigException) and group.startswith("experiments/"):
+        return f"+experiments=: got a path that ends in {choice!r}; it takes the name of a file in experiments/ of the repository"
     if isinstance(error, MissingConfigException) and group:
         choices = list(GROUPS.get(group, {})) or [option for option in error.options or [] if not option.startswith("schema_")]
         near = difflib.get_close_matches(choice, choices, n=1) or choices[:1] or ["…"]

@@ -191,7 +191,10 @@ class Settings(Section):
 
     evaluate_every: Count | None = Field(None, description="validate every n optimizer steps too; null = once an epoch")
     study: Annotated[str, pydantic.BeforeValidator(lambda value: str(value) if type(value) is int else value)] = Field(
-        "adhoc", pattern=r"^[a-z0-9_-]+$", max_length=100, description="name of the study: MLflow experiment and folder in outputs/"
+        "adhoc",
+        pattern=r"^[a-z0-9_][a-z0-9_-]*$",
+        max_length=100,
+        description="name of the study: MLflow experiment, folder in outputs/",
     )
     tracking: Tracking = Field(Tracking(), description="who is told (config group)")
     plan: Plan = Field(Plan(), description="what the study asks for")
@@ -413,7 +416,7 @@ def _words(annotation: Any, metadata: list[Any]) -> str:
 def _text(metadata: list[Any]) -> str:
     if any(isinstance(part, annotated_types.MinLen) for part in metadata):
         return "a text that is not empty"
-    return "a text of a-z, 0-9, _ and -" if any(getattr(part, "pattern", None) for part in metadata) else "a text"
+    return "a text of a-z, 0-9, _ and -, not first a -" if any(getattr(part, "pattern", None) for part in metadata) else "a text"
 
 
 def _range(metadata: list[Any]) -> str:

@@ -78,6 +78,7 @@ def test_help_names_every_key_with_what_is_allowed(capsys):
         (["~plan.seeds", "plan.seeds=[1]"], "unknown key 'plan.seeds': it was removed"),
         (["data={a:1}"], "unknown key 'data': it is chosen by its name, as in data=movie_reviews"),
         (["experiments=smoke"], "write +experiments=NAME"),
+        (["+experiments=/tmp/mine"], "got a path that ends in 'mine'; it takes the name of a file in experiments/ of the repository"),
         (["+experiments=smoke,onehot"], "+experiments=smoke,onehot: a command runs one study file; write +experiments=NAME, and the next"),
         (["experiments=smoke,onehot"], "experiments=smoke,onehot: a command runs one study file"),
         (["+experiments=smoke", "+experiments=onehot"], "a command runs one study file; write +experiments=NAME"),

@@ -62,12 +62,14 @@ def drawn(labels: np.ndarray, groups: np.ndarray | None = None) -> dict[str, np.
       Split name → int64 rows in file order.
 
     Raises:
-      ValueError: fewer than ten rows of the rarest class, or fewer than ten groups.
+      ValueError: no rows, fewer than ten of the rarest class, or fewer than ten groups.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     if groups is not None and len(np.unique(groups)) < 10:
         raise ValueError(f"{len(np.unique(groups))} groups, at least 10 are needed to draw splits")
+    if not len(labels):
+        raise ValueError("no rows, at least 10 of each class are needed to draw splits")
     if np.bincount(labels).min() < 10:
         raise ValueError(f"the rarest class has {np.bincount(labels).min()} rows, at least 10 are needed to draw splits")
     folds = (StratifiedKFold if groups is None else StratifiedGroupKFold)(n_splits=10, shuffle=True, random_state=0)

@@ -35,18 +35,19 @@ def graph_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bo
     inputs = tf.TensorArray(z.dtype, steps).unstack(tf.transpose(z, [1, 0, 2]))
     real = None if mask is None else tf.transpose(mask)[:, :, None]
     left: Any = None if bptt_steps is None else _left(mask, steps)
-    outputs = tf.TensorArray(z.dtype, steps if sequences else 0, element_shape=states[0].shape)
+    # Where nobody wants them all there is no array: XLA has no gradient of one that is never written.
+    kept = [tf.TensorArray(z.dtype, steps, element_shape=states[0].shape)] if sequences else []
 
-    def body(t: Any, states: list[Any], outputs: Any) -> Any:
+    def body(t: Any, states: list[Any], kept: list[Any]) -> Any:
         states = list(states) if bptt_steps is None else _cut(states, left[t], bptt_steps)
         _, new = cell.step(inputs.read(t), states)
         if real is not None:
             new = _carried(tf.cast(real[t], z.dtype), new, states)
-        return t + 1, new, outputs.write(t, new[0]) if sequences else outputs
+        return t + 1, new, [outputs.write(t, new[0]) for outputs in kept]
 
-    begin = (tf.constant(0), list(states), outputs)
-    _, (last, *_), outputs = tf.while_loop(lambda t, *_: t < steps, body, begin, maximum_iterations=steps)
-    return tf.transpose(outputs.stack(), [1, 0, 2]) if sequences else last
+    begin = (tf.constant(0), list(states), kept)
+    _, (last, *_), kept = tf.while_loop(lambda t, *_: t < steps, body, begin, maximum_iterations=steps)
+    return tf.transpose(kept[0].stack(), [1, 0, 2]) if sequences else last
 
 
 def eager_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bool = True, bptt_steps: int | None = None) -> Any:

@@ -51,7 +51,8 @@ def plan_text(
     done = [known[name] for name in trials if name in known and known[name].status == FINISHED]
     failed = sum(name in known and known[name].status == FAILED for name in trials)
     if done:
-        lines.append(f"  {len(done)} of {len(trials)} trials are done already; rerun=true trains them again.")
+        again = ", and are trained again, as rerun=true asks" if study.settings.rerun else "; rerun=true trains them again"
+        lines.append(f"  {len(done)} of {len(trials)} trials are done already{again}.")
         lines += _other_code(done)
     if failed and not study.settings.retry_failed:
         lines.append(f"  {_counted(failed, 'trial')} failed before; retry_failed=true trains {'it' if failed == 1 else 'them'} again.")

@@ -77,9 +77,13 @@ def summary(timings: Sequence[Timing]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items()}
 
 
-def epoch_seconds(timings: Sequence[Timing], epoch: int) -> float:
-    """Returns the seconds that an epoch's training took: its steps with their input waits, without those that traced."""
-    return sum(timing.batch_ms for timing in timings if timing.epoch == epoch and not timing.is_first) / 1_000
+def epoch_seconds(timings: Sequence[Timing], epoch: int) -> float | None:
+    """Returns the seconds that an epoch's training took: its steps with their input waits, without those that traced.
+
+    None where all of them did: nothing is known then.
+    """
+    steady = [timing.batch_ms for timing in timings if timing.epoch == epoch and not timing.is_first]
+    return sum(steady) / 1_000 if steady else None
 
 
 def shapes_digest(timings: Sequence[Timing]) -> str:

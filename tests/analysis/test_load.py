@@ -150,6 +150,19 @@ def test_tidy_frames_hold_every_setting_and_every_step(uri):
     assert {"masking", "cell", "seed", "test/accuracy", "weights", "status"} <= set(frames["trials"])
 
 
+def test_a_trial_that_was_killed_and_trained_again_counts_once(own):
+    generated.study(own, "s", {"cell": ["lstm", "gru"]}, lambda values, seed: {"test/accuracy": 0.8}, seeds=[0])
+    with sqlite3.connect(own) as connection:
+        [(identity, experiment)] = connection.execute(
+            "SELECT value, experiment_id FROM tags JOIN runs USING (run_uuid) WHERE key = 'ablation.identity' LIMIT 1"
+        )
+        tags = {"ablation.kind": "trial", "ablation.identity": identity}
+        generated._insert(connection, experiment, own.parent, status="KILLED", tags=tags)
+
+    found = load.listed(store.connect(f"sqlite:///{own}")).set_index("study")
+    assert found.loc["s", ["trials", "finished", "failed"]].tolist() == [2, 2, 0]
+
+
 def test_studies_are_listed_with_what_became_of_their_trials(uri):
     found = load.listed(store.connect(uri)).set_index("study")
     assert found.loc["troubled", ["trials", "finished", "failed"]].tolist() == [31, 30, 1]

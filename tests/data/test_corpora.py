@@ -193,6 +193,7 @@ def test_a_group_is_never_divided(tmp_path):
             "t.csv, row 2: s is 'dev'; allowed: train, validation, test",
         ),
         ("t.csv", b"text,label\na,1\nb,0\n", {}, "the rarest class has 1 rows"),
+        ("t.csv", b"text,label\n", {}, "t.csv: no rows"),
         ("t.csv", b"text,label\na,1\n", {"test_path": "x"}, "data.validation_path and data.test_path go together"),
         ("t.csv", b"text,label,s\na,1,1\n", {"split_column": "s", "group_column": "s"}, "two ways to divide"),
     ],

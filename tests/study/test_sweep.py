@@ -91,9 +91,10 @@ def test_what_is_finished_is_not_launched_again(base):
 def test_rerun_launches_everything_once(base):
     run(base, Launcher())
     again = Launcher()
-    run(base, again, {"rerun": True})
+    _, text = run(base, again, {"rerun": True})
 
     assert again.attempts == 4
+    assert "4 of 4 trials are done already, and are trained again, as rerun=true asks." in text
 
 
 def test_new_seeds_alone_are_launched(base):

@@ -37,6 +37,7 @@ def test_without_steady_steps_there_are_no_batch_times():
 
 def test_an_epoch_takes_what_its_steps_take():
     assert (epoch_seconds(STEPS, 1), epoch_seconds(STEPS, 2)) == (0.03, 0.03)
+    assert epoch_seconds(STEPS[:1], 1) is None  # it traced
 
 
 def test_equal_shapes_in_equal_order_have_equal_hashes():

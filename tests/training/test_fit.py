@@ -230,8 +230,10 @@ def test_a_sigmoid_head_learns_from_every_readout(readout):
     assert metrics(records, "val/accuracy")[-1] > 0.9
 
 
-def test_xla_gives_the_same_losses_and_compiles_every_shape_in_a_first_step():
-    (_, fit, compiled, _), (_, _, plain, _) = (trained(24, epochs=1, jit_compile=compiled, is_graph=True) for compiled in (True, False))
+@pytest.mark.parametrize("implementation", ["keras", "graph_loop"])
+def test_xla_gives_the_same_losses_and_compiles_every_shape_in_a_first_step(implementation):
+    changes = {"epochs": 1, "implementation": implementation, "is_graph": True}
+    (_, fit, compiled, _), (_, _, plain, _) = (trained(24, jit_compile=is_compiled, **changes) for is_compiled in (True, False))
 
     np.testing.assert_allclose(metrics(compiled, "train/loss"), metrics(plain, "train/loss"), atol=1e-5)
     assert sum(step.is_first for step in fit.timings) == len({step.shapes for step in fit.timings}) == 2
