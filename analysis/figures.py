@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from analysis.effects import better, interval, pairs
 from analysis.findings import Findings, caution
-from analysis.load import DROPPED, FINISHED, PER_EPOCH, Study
+from analysis.load import PER_EPOCH, Study
 from analysis.tables import digits, title, verdict
 from src.settings import as_typed
 
@@ -419,11 +419,12 @@ FIGURES: dict[str, Callable[[Findings], Made]] = {
 
 
 def _whole_seeds(study: Study) -> tuple[pd.DataFrame, str]:
-    """Returns the rows of the seeds that finished every cell, and a sentence on the others: their means would be of other cells."""
-    rows = study.rows[study.rows["status"] != DROPPED]
-    is_whole = (rows["status"] == FINISHED).groupby(rows["seed"]).transform("all")
-    left = rows.loc[~is_whole, "seed"].nunique()
-    return rows[is_whole], f" {left} of {rows['seed'].nunique()} seeds did not finish every cell and are left out." if left else ""
+    """Returns the rows of the seeds that finished every cell that any did, and a sentence on the others: their means would be of others."""
+    rows = study.finished
+    whole = rows[rows.groupby("seed")["label"].transform("nunique") == rows["label"].nunique()]
+    asked = study.rows["seed"].nunique()
+    left = asked - whole["seed"].nunique()
+    return whole, f" {left} of {asked} seeds lack a cell that others finished and are left out." if left else ""
 
 
 def _figure(width: float, height: float, *, columns: int = 1) -> tuple[Figure, Any]:

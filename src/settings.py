@@ -416,7 +416,8 @@ def _words(annotation: Any, metadata: list[Any]) -> str:
 def _text(metadata: list[Any]) -> str:
     if any(isinstance(part, annotated_types.MinLen) for part in metadata):
         return "a text that is not empty"
-    return "a text of a-z, 0-9, _ and -, not first a -" if any(getattr(part, "pattern", None) for part in metadata) else "a text"
+    is_name = any(getattr(part, "pattern", None) for part in metadata)
+    return "a text of a-z, 0-9, _ and - that does not begin with -" if is_name else "a text"
 
 
 def _range(metadata: list[Any]) -> str:

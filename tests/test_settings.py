@@ -55,7 +55,7 @@ def test_settings_cannot_be_written_to():
         ({"vocab_size": 4}, "vocab_size: got 4"),
         ({"study": "../../x"}, "study: got '../../x'; allowed: a text of a-z, 0-9, _ and -"),
         ({"study": "a/b"}, "study: got 'a/b'"),
-        ({"study": "-h"}, "study: got '-h'; allowed: a text of a-z, 0-9, _ and -, not first a -"),
+        ({"study": "-h"}, "study: got '-h'; allowed: a text of a-z, 0-9, _ and - that does not begin with -"),
         ({"study": ".cache"}, "study: got '.cache'"),
         ({"study": "x\n"}, "study: got"),
         ({"maskin": True}, "unknown key 'maskin': did you mean masking=true?"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -109,9 +111,23 @@ def test_seeds_that_lack_a_cell_are_in_no_mean_of_an_interaction(uri):
     whole = found[~found["seed"].isin([1, 2])]
     means = whole.groupby(["masking", "cell"])["test/accuracy"].mean()
 
-    assert one.caption.endswith("2 of 8 seeds did not finish every cell and are left out.")
+    assert one.caption.endswith("2 of 8 seeds lack a cell that others finished and are left out.")
     shown = [float(y) for line in one.figure.axes[0].lines for y in line.get_ydata()]
     assert all(any(value == pytest.approx(y, abs=1e-12) for y in shown) for value in means)
+
+
+def test_a_cell_that_no_seed_finished_takes_no_seed_out_of_an_interaction(own):
+    def outcome(values, seed):
+        if values == {"cell": "simple_rnn", "masking": False}:
+            return {"test/accuracy": math.nan, "status": "FAILED"}
+        return {"test/accuracy": accuracy(values, seed)}
+
+    generated.study(own, "s", {"cell": ["lstm", "gru", "simple_rnn"], "masking": [True, False]}, outcome, seeds=SEEDS)
+    found = findings.find(load.study("s", store.connect(f"sqlite:///{own}")))
+    rows, left_out = figures._whole_seeds(found.study)
+
+    assert rows["seed"].nunique() == len(SEEDS) and not left_out
+    assert len(list(figures.draw(found))) >= 2
 
 
 def test_a_waterfall_begins_each_bar_where_the_step_before_ended(uri):
