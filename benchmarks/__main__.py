@@ -44,7 +44,7 @@ def recording() -> list[str]:
 
     def plain() -> float:
         begin = time.perf_counter()
-        for record in trial.records(trial.prepare(settings), workers=1):
+        for record in trial.records(trial.prepare(settings)):
             assert record.kind != END or record.metrics
         return time.perf_counter() - begin
 
@@ -75,7 +75,7 @@ def _recording_shares(settings: Settings) -> float:
     kind = ""
     with Journal(prepared.folder) as book:
         follower = Follower(prepared.folder, prepared.settings)
-        for record in trial.records(prepared, workers=1):
+        for record in trial.records(prepared):
             before, came = came, time.perf_counter()
             if record.kind == kind == STEP:
                 took = record.metrics["time/batch_ms"] / 1e3
@@ -100,7 +100,7 @@ def start() -> list[str]:
     for seed in range(1, 4):
         begin = time.perf_counter()
         prepared = trial.prepare(edited(Settings(), {"seed": seed, "epochs": 1}))
-        for record in trial.records(prepared, workers=1):
+        for record in trial.records(prepared):
             if record.kind == STEP:
                 seconds.append(time.perf_counter() - begin)
                 break
@@ -133,7 +133,7 @@ def bucketing() -> list[str]:
 
     def epoch_s(**changes: Any) -> float:
         settings = edited(Settings(), {"max_length": 500, "epochs": 1, "tracking.histograms": False, **changes})
-        records = trial.records(trial.prepare(settings), workers=1)
+        records = trial.records(trial.prepare(settings))
         return next(record.metrics["time/epoch_s"] for record in records if record.kind == EVALUATION)
 
     pairs = [(epoch_s(), epoch_s(padding="dataset")) for _ in range(2)]  # all reviews: few reviews would leave many small batches
@@ -148,7 +148,7 @@ def loops() -> list[str]:
 
     def batch_ms(**changes: Any) -> float:
         settings = edited(Settings(), {"data.limit": 1_200, "epochs": 1, "tracking.histograms": False, **changes})
-        records = trial.records(trial.prepare(settings), workers=1)
+        records = trial.records(trial.prepare(settings))
         return next(record.metrics["time/batch_ms_median"] for record in records if record.kind == END)
 
     def ratio(one: dict[str, Any], other: dict[str, Any]) -> float:
@@ -213,7 +213,7 @@ def drawing() -> list[str]:
     from src.training.records import STEP
 
     settings = checked({"task": {"name": "integration", "num_samples": 20_000}, "epochs": 1, "tracking": {"histograms": False}})
-    steps = [{**one.metrics, **one.detail} for one in trial.records(trial.prepare(settings), workers=1) if one.kind == STEP]
+    steps = [{**one.metrics, **one.detail} for one in trial.records(trial.prepare(settings)) if one.kind == STEP]
     frame = pd.DataFrame(steps)[lambda rows: ~rows["is_first"].astype(bool)]
     share = frame["wait_ms"].sum() / frame["time/batch_ms"].sum()
     return [f"{share:.1%} of a step of the integration task is waiting for noise (target: at most 10 %)"]

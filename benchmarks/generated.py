@@ -22,12 +22,13 @@ from src.identity import digest
 from src.settings import as_typed, checked, edited
 from src.study import plan as plans
 from src.study.plan import Row, Study
+from src.trial import RECORD
 
 Outcome = Callable[[dict[str, Any], int], "dict[str, Any] | None"]
 BEGIN_MS = 1_790_000_000_000
 TAGS = {
     "health": "ok", "workers": "1", "threads": "2", "processor": "a processor, 2 cores", "versions": "python 3.11", "kernel": "while_loop",
-    "git_commit": "0" * 40, "git_dirty": "false", "data": "d" * 16, "best_epoch": "1 of 3",
+    "git_commit": "0" * 40, "git_dirty": "false", "data": "d" * 16, "best_epoch": "1 of 3", "record": RECORD,
 }  # fmt: skip
 
 
@@ -99,7 +100,7 @@ def _rows(plan: Study, outcome: Outcome) -> list[Row]:
 
 def _row(plan: Study, variant: dict[str, Any], seed: int) -> Row:
     trial = SimpleNamespace(identity=digest({"values": variant, "seed": seed, "study": plan.settings.study}), changes=[])
-    return Row(plan.name(variant), variant, seed, variant == plan.reference, [], cast(Any, trial), None)
+    return Row(plan.name(variant), variant, seed, 1, variant == plan.reference, [], cast(Any, trial), None)
 
 
 def _score(plan: Study, outcome: Outcome, variant: dict[str, Any]) -> float:
@@ -114,7 +115,7 @@ def _trial(connection: sqlite3.Connection, experiment: int, home: Path, row: Row
     given = {"identity": row.trial.identity, "kind": "trial", "attempt": uuid.uuid4().hex, "weights": f"{row.label} {row.seed}", **TAGS}
     tags = {f"ablation.{key}": value for key, value in {**given, **result.pop("tags", {})}.items() if value is not None}
     status = result.pop("status", "FINISHED")
-    metrics = {"time/batch_ms_median": 50.0, "time/epoch_s": 2.0,
+    metrics = {"time/batch_ms_median": 50.0, "time/epoch_s": 2.0, "time/steady_epoch_s": 2.0,
                "time/trace_s": 3.0, "data/traces": 2.0, "data/padding_fraction": 0.1, "data/batches_per_epoch": 40.0,
                "model/parameters": 1_000.0, "memory/peak_mb": 900.0, "val/accuracy": validation[-1], **result}  # fmt: skip
     begin, params = BEGIN_MS + 60_000 * sizes["number"], {"seed": row.seed, **row.values}  # noqa: PD011

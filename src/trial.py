@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src import paths
 from src.artifacts import Artifacts
@@ -40,12 +40,28 @@ if TYPE_CHECKING:
     from src.training.problem import Problem
 
 BUSY = "BUSY"
+RECORD = "2"  # raise it when a recorded name changes its meaning: 2 counts steps that traced in time/epoch_s and time/train_s
 
 _log = logging.getLogger(__name__)
 
 
 class Stopped(KeyboardInterrupt):
     """Somebody asked the process to end (SIGTERM)."""
+
+
+class Place(NamedTuple):
+    """Where a trial stands among the others of its study; what its times were measured beside.
+
+    Attributes:
+      workers: trials that run side by side.
+      position: in the order in which the study trains, from 1 on; None where no study does.
+    """
+
+    workers: int
+    position: int | None = None
+
+
+ALONE = Place(workers=1)
 
 
 @dataclass(frozen=True)
@@ -89,12 +105,12 @@ def prepare(settings: Settings, *, data: Encoded | Noise | None = None) -> Prepa
     return Prepared(used, data, identity(used, data_digest=data.digest), changes)
 
 
-def run(settings: Settings, *, workers: int = 1, planned_ms: int | None = None) -> str:
+def run(settings: Settings, *, place: Place = ALONE, planned_ms: int | None = None) -> str:
     """Trains one trial; its record is in the journal, in MLflow and in TensorBoard.
 
     Args:
       settings: checked settings.
-      workers: trials that run side by side, for the record.
+      place: among the other trials of its study, for the record.
       planned_ms: milliseconds since 1970; a trial that another process has ended since then is not trained again.
 
     Returns:
@@ -113,7 +129,7 @@ def run(settings: Settings, *, workers: int = 1, planned_ms: int | None = None) 
                 ended = None if planned_ms is None else _ended_since(planned_ms, prepared.folder)
                 if ended is not None:
                     return ended
-                return _attempt(prepared, book, follower, workers=workers)
+                return _attempt(prepared, book, follower, place=place)
         except JournalBusy as error:
             _log.warning("%s", error)
             return BUSY
@@ -131,7 +147,7 @@ def _ended_since(planned_ms: int, folder: Path) -> str | None:
     return ended if ended in (FINISHED, FAILED) and attempt[-1].time_ms >= planned_ms else None
 
 
-def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, workers: int) -> str:
+def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Place) -> str:
     """Writes the journal from its start to its end, whatever happens between."""
     from src.training.health import DIVERGED, Diverged
     from src.training.startup import import_tensorflow
@@ -144,7 +160,7 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, workers: 
 
     try:
         import_tensorflow()
-        for record in records(prepared, workers=workers):
+        for record in records(prepared, place=place):
             step = record.step
             book.append(record)
             is_open = record.kind != END
@@ -170,12 +186,12 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, workers: 
     return FINISHED
 
 
-def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
+def records(prepared: Prepared, *, place: Place = ALONE) -> Iterator[Record]:
     """Trains and tests; yields the whole record. Nothing is recorded yet, but files are written before the `end` that names them.
 
     Args:
       prepared: what `prepare` returned.
-      workers: trials that run side by side, for the record.
+      place: among the other trials of its study, for the record.
     """
     from src.training import clock
     from src.training.fit import Fit, evaluators, steps_per_epoch, train, weights_digest
@@ -186,7 +202,7 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
     folder.mkdir(parents=True, exist_ok=True)
     clock.reset_peak_memory()
     fresh_session(settings.seed)
-    yield _start(prepared, workers=workers)
+    yield _start(prepared, place)
     Artifacts(folder).write_settings(settings)
     problem = task.problem(settings, prepared.data)
     model = task.model(settings, prepared.data)
@@ -194,7 +210,7 @@ def records(prepared: Prepared, *, workers: int) -> Iterator[Record]:
     measure = evaluators(model, problem, settings=settings)
     steps, validations = [], []
     planned = min(settings.epochs * steps_per_epoch(problem, settings), settings.max_steps or sys.maxsize)
-    with TrialProgress(_name(settings), steps=planned, epochs=settings.epochs, is_alone=workers == 1) as progress:
+    with TrialProgress(_name(settings), steps=planned, epochs=settings.epochs, is_alone=place.workers == 1) as progress:
         for record in train(model, problem, measure[VALIDATION], fit, settings=settings):
             progress.show(record)
             if record.kind == STEP:
@@ -243,7 +259,7 @@ def _cause(prepared: Prepared, problem: Problem, model: keras.Model, *, losses: 
         return None
 
 
-def _start(prepared: Prepared, *, workers: int) -> Record:
+def _start(prepared: Prepared, place: Place) -> Record:
     import tensorflow as tf
 
     from src.models.build import kernel
@@ -256,7 +272,9 @@ def _start(prepared: Prepared, *, workers: int) -> Record:
         "ablation.identity": prepared.identity,
         "ablation.data": prepared.data.digest,
         "ablation.kernel": kernel(settings, gpus=len(tf.config.list_physical_devices("GPU"))),
-        "ablation.workers": str(workers),
+        "ablation.workers": str(place.workers),
+        "ablation.record": RECORD,
+        **({} if place.position is None else {"ablation.position": str(place.position)}),
         **provenance.tags(),
     }
     detail = {

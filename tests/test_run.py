@@ -37,6 +37,7 @@ METRICS = {
     "time/batch_ms_p10",
     "time/batch_ms_p90",
     "time/epoch_s",
+    "time/steady_epoch_s",
     "time/train_s",
     "time/trace_s",
     "time/tokens_per_s",
@@ -47,7 +48,8 @@ METRICS = {
     "memory/peak_mb",
 }
 TAGS = {
-    f"ablation.{name}" for name in "kind study variant identity data weights batches kernel workers health git_commit git_dirty".split()
+    f"ablation.{name}"
+    for name in "kind study variant identity data weights batches kernel workers health git_commit git_dirty position record".split()
 }
 
 
@@ -92,6 +94,9 @@ def test_four_trials_from_the_command_line_are_recorded_as_the_contract_says(hom
     plan = json.loads((home / "outputs" / "adhoc" / "plan.json").read_text(encoding="utf-8"))
     assert [row["role"] for row in plan[0]["rows"]] == ["reference", "variant", "variant", "variant"]
     assert {row["identity"] for row in plan[0]["rows"]} == {run.data.tags["ablation.identity"] for run in runs}
+    positions = {row["identity"]: str(row["position"]) for row in plan[0]["rows"]}
+    assert {run.data.tags["ablation.identity"]: run.data.tags["ablation.position"] for run in runs} == positions
+    assert [run.data.tags["ablation.position"] for run in runs] == ["1", "2", "3", "4"]  # the earliest first
     for one in runs:
         assert set(one.data.metrics) >= METRICS
         assert set(one.data.metrics) - METRICS <= {"steps_to/val_accuracy_0.80"}

@@ -88,6 +88,7 @@ class StudySweeper(Sweeper):
 
         What became of those that began, their journals say.
         """
+        from src.study.job import POSITION
         from src.study.plan import quoted
 
         trials = [(row, row.trial) for row in rows if row.trial]
@@ -99,7 +100,10 @@ class StudySweeper(Sweeper):
         )
         known = self._sweep.as_environment()
         shared = [f"hydra.sweep.dir={quoted(folder)}", *(f"+hydra.job.env_set.{name}={quoted(value)}" for name, value in known.items())]
-        overrides = [[*row.overrides, *shared, f"hydra.sweep.subdir={trial.identity}"] for row, trial in trials]
+        overrides = [
+            [*row.overrides, *shared, f"+hydra.job.env_set.{POSITION}='{row.position}'", f"hydra.sweep.subdir={trial.identity}"]
+            for row, trial in trials
+        ]
         returned = launcher.launch(overrides, initial_job_idx=0)
         return {
             trial.identity: first_line(one._return_value)

@@ -18,6 +18,7 @@ from src.settings import from_hydra
 from src.tracking.journal import FAILED, KILLED
 
 STOP = "stop"
+POSITION = "ABLATION_POSITION"  # environment variable: where the job's trial stands in the order of its plan
 SKIPPED = "SKIPPED"
 
 _training = threading.Lock()
@@ -73,7 +74,8 @@ def run(cfg: DictConfig) -> str:
         return SKIPPED
     try:
         with _training:
-            status = trial.run(settings, workers=sweep.workers, planned_ms=sweep.planned_ms)
+            position = int(os.environ[POSITION]) if POSITION in os.environ else None
+            status = trial.run(settings, place=trial.Place(sweep.workers, position), planned_ms=sweep.planned_ms)
     except trial.Stopped:
         if not is_child:
             raise

@@ -8,8 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from src.data.encoded import Encoded
 from src.settings import GROUPS, NOT_TOGGLES, TOGGLES, Plan, Settings, SettingsError, allowed, as_typed, edited, label, unknown_key
+from src.streams import generator
 from src.study import designs
 from src.study.designs import DesignError, Levels, Rounds, Variant
 from src.tasks.integration import Noise
@@ -27,6 +30,7 @@ class Row:
       label: the varied toggles with their values, as one types them; `defaults` where nothing is varied.
       values: the same as plain values.
       seed: of the trial.
+      position: in which the plan trains it, from 1 on.
       is_reference: the others are compared with it.
       overrides: what Hydra composes the trial from.
       trial: what is trained, or None where the cell was dropped.
@@ -36,6 +40,7 @@ class Row:
     label: str
     values: Variant
     seed: int
+    position: int
     is_reference: bool
     overrides: list[str]
     trial: Prepared | None
@@ -76,8 +81,15 @@ class Study:
         except DesignError as error:
             raise SettingsError(f"plan.design={self.plan.design}: {error}") from None
 
-    def rows(self, variants: Sequence[Variant]) -> list[Row]:
-        """Returns a row for every variant and seed, all variants of one seed together: what ends early leaves whole pairs.
+    def rows(self, variants: Sequence[Variant], *, after: int = 0) -> list[Row]:
+        """Returns a row for every variant and seed, seed by seed, the variants in the order of the design.
+
+        They are trained in the order of their positions: all variants of one seed together, so that what ends early leaves whole pairs,
+        and within a seed in an order drawn from the seed, so that a machine which grows slower favours no variant.
+
+        Args:
+          variants: of one round of the design.
+          after: positions that earlier rounds have taken.
 
         Raises:
           SettingsError: a value that no combination allows, or more than 100,000 trials.
@@ -87,11 +99,13 @@ class Study:
             many = f"{len(variants):,} variants with {len(self.seeds):,} seeds are {count:,} trials"
             raise SettingsError(f"{many}; at most {designs.MAX_TRIALS:,} can be planned. Take fewer seeds or levels")
         checked = [self._settings(variant) for variant in variants]  # all of them before any data are read: answers come at once
-        return [
-            self._row(variant, edited(settings, {"seed": seed}))
-            for seed in self.seeds
-            for variant, settings in zip(variants, checked, strict=True)
-        ]
+        rows = []
+        for number, seed in enumerate(self.seeds):
+            order = generator(seed, "order of variants", after).permutation(len(variants))
+            places = after + number * len(variants) + 1 + np.argsort(order)
+            for variant, settings, place in zip(variants, checked, places, strict=True):
+                rows.append(self._row(variant, edited(settings, {"seed": seed}), position=int(place)))
+        return rows
 
     def aliases(self) -> list[list[str]]:
         """Returns which effects the design cannot tell apart."""
@@ -112,7 +126,7 @@ class Study:
             self._composed[choices] = self.compose([*self.fixed, *choices]) if choices else self.settings
         return edited(self._composed[choices], {key: value for key, value in variant.items() if key not in GROUPS})
 
-    def _row(self, variant: Variant, settings: Settings) -> Row:
+    def _row(self, variant: Variant, settings: Settings, *, position: int) -> Row:
         trial, dropped = None, None
         try:
             source = (settings.task, settings.data)
@@ -121,7 +135,8 @@ class Study:
         except SettingsError as error:
             dropped = str(error)
         overrides = [*self.fixed, *(override(key, value) for key, value in variant.items()), f"seed={settings.seed}"]
-        return Row(self.name(variant), variant, settings.seed, variant == self.reference, overrides, trial, dropped)
+        is_reference = variant == self.reference
+        return Row(self.name(variant), variant, settings.seed, position, is_reference, overrides, trial, dropped)
 
     def name(self, variant: Variant) -> str:
         """Returns a variant's label: its toggles, or what it changes of the reference; a cumulative step is what it adds."""
@@ -225,6 +240,7 @@ def as_record(asked: Study, rows: Sequence[Row], *, command: str, time: str) -> 
                 "role": "reference" if row.is_reference else "variant",
                 "values": row.values,
                 "seed": row.seed,
+                "position": row.position,
                 "identity": row.trial.identity if row.trial else None,
                 "normalised": [str(change) for change in row.trial.changes] if row.trial else [],
                 "dropped": row.dropped,
@@ -251,7 +267,8 @@ def is_continued_by(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     count = min(len(old["rows"]), len(new["rows"]))
     whole = [{**Plan().model_dump(), **record} for record in (old, new)]  # an old one may lack what plans have had since
     rest = [{key: value for key, value in record.items() if key not in ("rows", "commands")} for record in whole]
-    return rest[0] == rest[1] and old["rows"][:count] == new["rows"][:count]
+    rows = [[{key: value for key, value in row.items() if key != "position"} for row in record["rows"][:count]] for record in (old, new)]
+    return rest[0] == rest[1] and rows[0] == rows[1]
 
 
 def _is_record(values: Mapping[str, Any]) -> bool:

@@ -105,7 +105,7 @@ class _Command:
                 return True
             if is_stopped:
                 return False
-            rows = self._study.rows(variants)
+            rows = self._study.rows(variants, after=len(self._rows))
 
     def _train(self, rows: list[Row]) -> bool:
         """Trains rows; returns whether the study was stopped early, by its budget, by `fail_fast` or by hand."""
@@ -127,9 +127,9 @@ class _Command:
         return why is not None
 
     def _to_do(self, rows: Sequence[Row], known: Mapping[str, Outcome]) -> list[Row]:
-        """Returns one row for each identity that is to be trained now."""
+        """Returns one row for each identity that is to be trained now, in the order of the plan's positions."""
         wanted: dict[str, Row] = {}
-        for row in rows:
+        for row in sorted(rows, key=lambda row: row.position):
             if row.trial is None or row.trial.identity in self._trained:
                 continue
             status = _status(known, row)
@@ -261,7 +261,7 @@ class _Command:
                 earlier.remove(old)
                 is_later_round = old["commands"][-1] == record["commands"][-1]
                 record["commands"] = old["commands"] if is_later_round else [*old["commands"], *record["commands"]]
-                record["rows"] = max(old["rows"], record["rows"], key=len)
+                record["rows"] = max(record["rows"], old["rows"], key=len)
             _write(path, [*earlier, record])
         tags = {"ablation.command": command, "ablation.rows": str(len(self._rows)), "ablation.design": self._study.plan.design}
         self._asked(lambda store: store.attach(path, tags=tags), otherwise=None)

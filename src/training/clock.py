@@ -50,8 +50,9 @@ class Timing:
 def summary(timings: Sequence[Timing]) -> dict[str, float]:
     """Returns what the steps of a trial say of its times and its padding.
 
-    Steps that traced or compiled count in `time/trace_s` and in no other time. Where every step was one, batch times and tokens
-    per second are left out.
+    `time/train_s` is what training took, with every step and its wait for input; `time/trace_s` is the part of it that went to steps which
+    traced or compiled. The times per batch and the tokens per second are of the other steps alone: a steady state. Where every step
+    traced, they are left out.
 
     Args:
       timings: all steps, at least one.
@@ -61,7 +62,7 @@ def summary(timings: Sequence[Timing]) -> dict[str, float]:
     cells = np.array([timing.cells for timing in timings])
     is_first = np.array([timing.is_first for timing in timings])
     metrics = {
-        "time/train_s": times[~is_first].sum() / 1_000,
+        "time/train_s": times.sum() / 1_000,
         "time/trace_s": times[is_first].sum() / 1_000,
         "data/padding_fraction": 1 - tokens.sum() / cells.sum(),
         "data/traces": sum(timing.traces for timing in timings),
@@ -77,13 +78,21 @@ def summary(timings: Sequence[Timing]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items()}
 
 
-def epoch_seconds(timings: Sequence[Timing], epoch: int) -> float | None:
-    """Returns the seconds that an epoch's training took: its steps with their input waits, without those that traced.
+def epoch_times(timings: Sequence[Timing], epoch: int) -> dict[str, float]:
+    """Returns what an epoch's training took, and what it takes once nothing is traced any more.
 
-    None where all of them did: nothing is known then.
+    Args:
+      timings: steps of a trial.
+      epoch: counted from 1; at least one of the steps is of it.
+
+    Returns:
+      `time/epoch_s`, seconds of all its steps with their waits for input; `time/steady_epoch_s`, the same where each step that traced or
+      compiled counts as the mean of those that did not. The second is left out where every step traced.
     """
-    steady = [timing.batch_ms for timing in timings if timing.epoch == epoch and not timing.is_first]
-    return sum(steady) / 1_000 if steady else None
+    mine = [timing for timing in timings if timing.epoch == epoch]
+    steady = [timing.batch_ms for timing in mine if not timing.is_first]
+    times = {"time/epoch_s": sum(timing.batch_ms for timing in mine) / 1_000}
+    return times | ({"time/steady_epoch_s": sum(steady) / len(steady) * len(mine) / 1_000} if steady else {})
 
 
 def shapes_digest(timings: Sequence[Timing]) -> str:

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from src.settings import Settings
-from src.training.clock import Timing, epoch_seconds
+from src.training.clock import Timing, epoch_times
 from src.training.health import Diverged
 from src.training.histograms import of_all
 from src.training.problem import HeldOut, Problem
@@ -77,7 +77,8 @@ def train(model: keras.Model, problem: Problem, evaluate: Callable[[], Evaluated
 
     Yields:
       `step` after every optimizer step; `evaluation` every `evaluate_every` steps and at the end of an epoch (with the epoch in
-      its detail), also of one that `max_steps` cuts short (which has no `time/epoch_s`); `histograms` at the end of an epoch.
+      its detail and `clock.epoch_times` among its metrics), also of one that `max_steps` cuts short (which has no such times);
+      `histograms` at the end of an epoch.
 
     Raises:
       Diverged: the loss or the gradient is not finite, after the record of that step.
@@ -90,8 +91,8 @@ def train(model: keras.Model, problem: Problem, evaluate: Callable[[], Evaluated
         fit.accuracies.append(result.accuracy)
         if result.accuracy > max(fit.accuracies[:-1], default=-1.0):
             fit.best_epoch, fit.best_weights = epoch, model.get_weights()
-        epoch_s = epoch_seconds(fit.timings, epoch) if step.in_epoch == last else None
-        yield _evaluation_record(step.number, result, epoch=epoch, epoch_s=epoch_s)
+        times = epoch_times(fit.timings, epoch) if step.in_epoch == last else {}
+        yield _evaluation_record(step.number, result, epoch=epoch, times=times)
         if settings.tracking.histograms:
             yield Record(HISTOGRAMS, step.number, detail=of_all(_distributions(model, step.gradients, step.inputs)))
         if step.number == settings.max_steps:
@@ -236,11 +237,8 @@ def _step_record(step: _Step, *, loss: float, accuracy: float) -> Record:
     return Record(STEP, step.number, metrics, detail)
 
 
-def _evaluation_record(step: int, result: Evaluated, *, epoch: int | None = None, epoch_s: float | None = None) -> Record:
-    metrics = {"val/loss": result.loss, "val/accuracy": result.accuracy}
-    if epoch_s is not None:
-        metrics["time/epoch_s"] = epoch_s
-    return Record(EVALUATION, step, metrics, {"epoch": epoch})
+def _evaluation_record(step: int, result: Evaluated, *, epoch: int | None = None, times: Mapping[str, float] | None = None) -> Record:
+    return Record(EVALUATION, step, {"val/loss": result.loss, "val/accuracy": result.accuracy, **(times or {})}, {"epoch": epoch})
 
 
 def _distributions(model: keras.Model, gradients: list[Any], inputs: Any) -> dict[str, dict[str, np.ndarray]]:

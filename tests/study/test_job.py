@@ -32,9 +32,11 @@ def one(home, monkeypatch):
     return ran
 
 
-def test_a_job_knows_its_sweep_from_the_environment(one):
+def test_a_job_knows_its_sweep_and_its_place_in_it_from_the_environment(one, monkeypatch):
+    monkeypatch.setenv(job.POSITION, "5")
+
     assert job.run({}) == FAILED
-    assert one == [{"workers": 2, "planned_ms": 7}]
+    assert one == [{"place": trial.Place(workers=2, position=5), "planned_ms": 7}]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -85,7 +87,7 @@ def test_a_stop_after_the_end_was_recorded_leaves_the_trial_finished(home, tmp_p
 
     monkeypatch.setattr(Journal, "sync", sync)
     with Journal(tmp_path) as book, pytest.raises(trial.Stopped):
-        trial._attempt(prepared, book, SimpleNamespace(is_due=False, update=lambda: None), workers=1)
+        trial._attempt(prepared, book, SimpleNamespace(is_due=False, update=lambda: None), place=trial.ALONE)
 
     assert journal.status(journal.last_attempt(tmp_path)) == FINISHED
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 
 import pytest
@@ -74,6 +75,26 @@ def test_all_variants_of_a_seed_come_before_the_next_seed(base):
     assert [row.trial.settings.seed for row in found] == [3, 3, 4, 4]
 
 
+def test_within_a_seed_variants_are_trained_in_an_order_that_the_seed_draws(base):
+    cells, seeds = ["lstm", "gru", "simple_rnn"], list(range(40))
+    found = rows(base, cell=cells, seed=seeds)
+    again = rows(base, cell=cells, seed=seeds)
+    orders = [[row.values["cell"] for row in sorted(found, key=lambda row: row.position) if row.seed == seed] for seed in seeds]
+
+    assert [row.position for row in found] == [row.position for row in again]
+    assert sorted(row.position for row in found) == list(range(1, 121))
+    assert [row.seed for row in sorted(found, key=lambda row: row.position)] == [seed for seed in seeds for _ in cells]
+    assert {tuple(order) for order in orders} == set(itertools.permutations(cells))
+    firsts = [order[0] for order in orders]
+    assert all(5 <= firsts.count(cell) <= 22 for cell in cells)  # of 40; 13 are expected
+
+
+def test_seeds_that_are_added_leave_the_order_of_the_others(base):
+    fewer, more = (rows(base, cell=["lstm", "gru"], seed=list(range(count))) for count in (5, 8))
+
+    assert [row.position for row in more[:10]] == [row.position for row in fewer]
+
+
 def test_two_names_of_one_trial_are_one_identity_with_the_reason(base):
     found = rows(base, padding=["dataset"], bucketing=[False, True])
 
@@ -133,6 +154,8 @@ def test_an_old_plan_without_a_key_of_today_is_gone_on_with(base):
     old = {key: value for key, value in record.items() if key != "variants"}
 
     assert plan.is_continued_by(old, record)
+    without = [{key: value for key, value in row.items() if key != "position"} for row in record["rows"]]
+    assert plan.is_continued_by({**record, "rows": without}, record)
     assert not plan.is_continued_by({**old, "threshold": 0.7}, record)
 
 
@@ -242,6 +265,7 @@ def test_a_plan_is_kept_as_plain_values(base):
     record = plan.as_record(asked, found, command="x", time="now")
 
     assert [row["role"] for row in record["rows"]] == ["reference", "variant"]
+    assert sorted(row["position"] for row in record["rows"]) == [1, 2]
     assert record["rows"][1]["values"] == {"padding": "dataset", "bucketing": True}
     assert [len(row["normalised"]) for row in record["rows"]] == [0, 1]
     assert record["reference"] == {"padding": "dataset", "bucketing": False}

@@ -88,6 +88,16 @@ def test_what_is_finished_is_not_launched_again(base):
     assert "4 of 4 trials are done already; rerun=true trains them again." in text
 
 
+def test_trials_are_launched_in_the_order_that_the_plan_keeps(base):
+    launcher = Launcher()
+    run(base, launcher, cell=["lstm", "gru", "simple_rnn"], seed=list(range(6)))
+
+    rows = json.loads((paths.study_folder("s") / "plan.json").read_text(encoding="utf-8"))[-1]["rows"]
+    by_position = sorted(rows, key=lambda row: row["position"])
+    assert launcher.launched == [[f"{row['label']} {row['seed']}" for row in by_position]]
+    assert by_position != rows
+
+
 def test_rerun_launches_everything_once(base):
     run(base, Launcher())
     again = Launcher()
@@ -102,7 +112,7 @@ def test_new_seeds_alone_are_launched(base):
     again = Launcher()
     run(base, again, cell=["lstm", "gru"], seed=[0, 1, 2])
 
-    assert again.launched == [["cell=lstm 2", "cell=gru 2"]]
+    assert [sorted(launched) for launched in again.launched] == [["cell=gru 2", "cell=lstm 2"]]
 
 
 def test_a_failure_is_shown_stops_nothing_and_is_tried_again_only_when_asked(base):
@@ -150,7 +160,9 @@ def test_what_a_dead_worker_took_with_it_is_tried_again_alone_and_the_rest_goes_
     failed, text = run(base, launcher)
 
     assert not failed
-    assert launcher.launched == [["cell=lstm 0", "cell=gru 0", "cell=lstm 1", "cell=gru 1"], ["cell=gru 0"], ["cell=lstm 1", "cell=gru 1"]]
+    first, alone, rest = launcher.launched
+    assert first[:2] == ["cell=lstm 0", "cell=gru 0"] and sorted(first[2:]) == ["cell=gru 1", "cell=lstm 1"]
+    assert (alone, rest) == (["cell=gru 0"], first[2:])
     assert "warning: a worker died (RuntimeError: a worker was killed); 1 trials" in text
     assert "again, alone: cell=gru seed=0" in text
 
@@ -231,7 +243,7 @@ def test_a_worker_that_was_told_to_stop_is_like_one_that_died(base):
     launcher = Launcher(lambda row: told.append(row) or KILLED if row.seed == 1 and not told else FINISHED)
     failed, _ = run(base, launcher)
 
-    assert not failed and launcher.launched[1:] == [["cell=lstm 1"]]
+    assert not failed and launcher.launched[1:] == [[f"{told[0].label} 1"]]
 
 
 def test_a_job_that_cannot_even_begin_says_why(base):
@@ -296,7 +308,7 @@ def test_a_killed_trial_is_launched_again_without_asking(base):
     again = Launcher()
     run(base, again)
 
-    assert again.launched == [["cell=lstm 1", "cell=gru 1"]]
+    assert [sorted(names) for names in again.launched] == [["cell=gru 1", "cell=lstm 1"]]
 
 
 def test_a_path_goes_where_validation_gains_most(base):
@@ -332,7 +344,8 @@ def test_a_path_does_not_take_a_flip_of_which_a_seed_failed(base):
     )
     run(base, launcher, changes, seed=[0, 1])
 
-    assert launcher.launched[2] == [f"{label} {seed}" for seed in (0, 1) for label in ("cell=gru depth=2", "depth=2 masking=false")]
+    taken = [f"{label} {seed}" for seed in (0, 1) for label in ("cell=gru depth=2", "depth=2 masking=false")]
+    assert sorted(launcher.launched[2]) == sorted(taken)
 
 
 def test_a_stopped_path_does_not_go_on_to_its_next_round(base):

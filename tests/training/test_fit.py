@@ -247,6 +247,8 @@ def test_max_steps_ends_training_in_the_middle_of_an_epoch_which_is_validated_an
     evaluations = [record for record in cut if record.kind == "evaluation"]
     assert [(record.step, record.detail["epoch"]) for record in evaluations] == [(3, 1), (4, 2)]
     assert ["time/epoch_s" in record.metrics for record in evaluations] == [True, False]
+    (first,) = {record.metrics["time/epoch_s"] for record in whole if record.kind == "evaluation" and record.detail["epoch"] == 1}
+    assert first == pytest.approx(sum(step.batch_ms for step in fit.timings if step.epoch == 1) / 1_000)
     assert len(cut_fit.accuracies) == len(fit.accuracies) == 2
 
 
