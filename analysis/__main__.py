@@ -125,7 +125,9 @@ def table(
                 "no margin: a difference too small to matter is not told from none" if found.margin is None else f"margin {found.margin:g}"
             )
             steps = "A step is of `accumulate` batches, ms per batch are those of a step." if "accumulate" in found.study.toggles else ""
-            print(" ".join(filter(None, ("Intervals are over seeds, for this test set;", f"{margin_text}.", steps, caution(found.rows)))))
+            families = "The factorial's effects are a family of their own, and 5 % holds for each." if found.factorial is not None else ""
+            notes = ("Intervals are over seeds, for this test set;", f"{margin_text}.", families, steps, caution(found.rows))
+            print(" ".join(filter(None, notes)))
             print(f"written to {folder}: {', '.join(names)} (CSV, Markdown, LaTeX, HTML); next: python -m analysis report {study}")
 
 
@@ -299,7 +301,7 @@ def _write_tables(found: Findings, folder: Path, *, toggle: str | None = None, m
     for kind_of_table, (of, frame) in made.items():
         asked = (metric,) if kind_of_table == "factorial" else (toggle, metric)  # main effects compare with no value in particular
         shown, name = of(found), "_".join([kind_of_table, *(part.replace("/", "_") for part in asked if part)])
-        frame.drop(columns="identities", errors="ignore").to_csv(folder / f"{name}.csv", index=False)
+        frame.to_csv(folder / f"{name}.csv", index=False)
         texts = {"md": shown.markdown(), "tex": shown.latex(f"{found.study.name}_{name}"), "html": shown.html()}
         for kind, text in texts.items():
             (folder / f"{name}.{kind}").write_text(text, encoding="utf-8")
@@ -309,7 +311,7 @@ def _write_tables(found: Findings, folder: Path, *, toggle: str | None = None, m
 
 def _printed(shown: Table, frame: Any, format: Format, *, label: str) -> str:
     if format == Format.CSV:
-        return str(frame.drop(columns="identities", errors="ignore").to_csv(index=False))
+        return str(frame.to_csv(index=False))
     return {Format.LATEX: lambda: shown.latex(label), Format.HTML: shown.html, Format.MARKDOWN: shown.markdown}[format]()
 
 

@@ -1,7 +1,10 @@
 """Is a variant better than the reference, by how much, and can one believe it? Pairs by seed, nothing averaged away.
 
 The interval and its p value are those of the paired t test; Holm's correction over a study's comparisons decides. Intervals are
-over seeds, for the study's test set: they say what another seed would do, not what other reviews would.
+over seeds, for the study's test set: they say what another seed would do, not what other examples would.
+
+Steps to a target are known only to within two validations: a target was reached after the validation before and at the latest by the one
+that saw it. There a seed counts as earlier or later only where the two ranges do not overlap, and a sign test over seeds decides.
 """
 
 from __future__ import annotations
@@ -22,11 +25,15 @@ from analysis.load import DROPPED, FINISHED, PER_BATCH
 from src.settings import as_typed, label
 
 LEVEL = 0.05
-POWER = 0.8  # with which further seeds would tell
+POWER = 0.8  # with which a study of so many seeds would tell
+RESOLUTION = 1e-6  # of values, relative: float32 keeps seven digits, and what differs by less is rounding
+OUTLIER = 0.01  # p below which one seed differs from the others by more than they allow
 HIGHER_IS_BETTER = ("test/accuracy", "val/accuracy", "train/accuracy", "time/tokens_per_s")
 LOWER_IS_BETTER = ("train/loss", "val/loss", "test/loss", "time/", "steps_to/", "memory/", "model/parameters", "data/padding_fraction")
 MAX_SEEDS = 1_000
-MAX_EXACT = 14  # pairs whose 2^n signs are all tried
+MAX_EXACT = 20  # pairs whose 2^n signs are all tried
+EXACT = ("model/parameters",)  # metrics without chance: equal values are equal
+OF_WEIGHTS = ("test/", "val/", "train/", "steps_to/")  # metrics that trained weights decide: equal weights, equal values
 REFERENCE = "reference"
 
 
@@ -50,13 +57,15 @@ class Interval(NamedTuple):
     freedom: int = 0
 
 
-def interval(values: np.ndarray) -> Interval:
+def interval(values: np.ndarray, *, scale: float | None = None) -> Interval:
     """Returns the mean of values with Student's interval; no interval below two values.
 
     Without any spread, as between counts that are the same for every seed, there is no interval, and p is that of the signs.
 
     Args:
       values: float[n], differences of pairs, or what was measured once a seed.
+      scale: size of what was measured, by which rounding is told from spread; default: the largest of the values. Differences are much
+        smaller than what they are differences of, and need it.
     """
     if not len(values):
         return Interval()
@@ -64,8 +73,9 @@ def interval(values: np.ndarray) -> Interval:
     if freedom == 0:
         return Interval(mean)
     error = float(values.std(ddof=1)) / math.sqrt(len(values))
-    if error <= 1e-12 * abs(mean):  # rounding
-        return Interval(mean, p=1.0 if mean == 0 else 2.0**-freedom, error=error, freedom=freedom)
+    if error <= RESOLUTION * (float(np.abs(values).max()) if scale is None else scale):
+        is_zero = abs(mean) <= RESOLUTION * (scale or 0.0)
+        return Interval(mean, p=1.0 if is_zero else 2.0**-freedom, error=error, freedom=freedom)
     half = _quantile(1 - LEVEL / 2, freedom) * error
     return Interval(mean, mean - half, mean + half, float(2 * special.stdtr(freedom, -abs(mean) / error)), error, freedom)
 
@@ -74,39 +84,52 @@ def paired(rows: pd.DataFrame, *, metric: str, margin: float | None, time: str =
     """Returns how every variant differs from its reference.
 
     Args:
-      rows: one row a variant and seed: `label`, `is_reference`, `seed`, `identity`, `status` (FINISHED, FAILED, …), the metric; the time
-        and `health` where they are known; `within`, where several references are in one frame; `last_step` (of the last validation)
-        where the metric is `steps_to/…`. Unfinished trials have a row too.
+      rows: one row a variant and seed: `label`, `is_reference`, `seed`, `identity`, `status` (FINISHED, FAILED, …), the metric; the time,
+        `health` and the hash of the trained `weights` where they are known; `within`, where several references are in one frame;
+        `step_before` and `last_step` (`load.Study`) where the metric is `steps_to/…`. Unfinished trials have a row too.
       metric: name of a metric; `better` says in which direction.
       margin: difference that is too small to matter, in the metric's unit; None if nobody has said.
       time: metric that is compared as a ratio.
 
     Returns:
       One row a variant, in the order of the rows: `pairs` asked for, `n` with both values, `mean` and its `reference_mean` over the
-      finished seeds, `change` with `low` and `high` (95 %, paired t), `p` and `p_holm` (over all comparisons of the frame),
-      `p_sign_flip` (exact), `correlation` of the pairs, `effect_size` (change / standard deviation of the differences), `unfinished`
-      seeds and `diverged` ones among them, `never` (finished seeds that did not reach the target; they count as later than any that
-      did, and then the signs are tested), `missing` (finished seeds without a value), `time_ratio` with `time_low` and `time_high`
-      (geometric), `twin_of` (an earlier variant made of the same trials; the two are one comparison), `verdict`, and `further_seeds`
-      that would tell with a power of 80 %.
+      finished seeds, `change` with `low` and `high` (95 %, paired t; of steps to a target wide enough for whatever lies between two
+      validations), `p` and `p_holm` (over all comparisons of the frame), `p_sign_flip` (exact), `correlation` of the pairs, `effect_size`
+      (change / standard deviation of the differences), `unfinished` seeds and `diverged` ones among them, `never` (finished seeds that did
+      not reach the target), `missing` (finished seeds without a value), `outlier` (a seed that differs by more than the others allow, or
+      nan), `time_ratio` with `time_low`, `time_high` (geometric) and `time_holm` (p, over all ratios of the frame), `twin_of` (an earlier
+      variant made of the same trials), `is_unchanged` (weights equal to the reference's in every seed), `verdict`, and `seeds_needed` to
+      `seeds_needed_high`: how many seeds a study needs to tell with a power of 80 %, if the differences spread as they seem to, or as
+      much as they may (upper 80 % bound).
 
     Raises:
       ValueError: a variant has two trials of one seed.
     """
     if rows.duplicated(["within", "label", "seed"] if "within" in rows else ["label", "seed"]).any():
         raise ValueError("a variant has two trials of one seed; one of them must be superseded")
-    known = list(dict.fromkeys([*rows.columns, time, "health", "last_step"]))  # where every step traced, no time is known
+    optional = (time, "health", "weights", "last_step", "step_before")  # where every step traced, no time is known
+    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *optional])))
+    grid = _grid(rows.loc[rows["status"] == FINISHED, metric].to_numpy(float))
     table = pd.DataFrame(
-        {"within": within, "label": name, "is_reference": is_one, **_difference(both, metric, time)}
-        for within, name, is_one, both in _joined(rows.reindex(columns=known))
+        {"within": within, "label": name, "is_reference": is_one, **_difference(both, metric, time, grid=grid)}
+        for within, name, is_one, both in _joined(rows)
     )
-    table["twin_of"] = pd.Series(_twins(table), dtype=object)
-    table["p"] = table["p"].mask(table["is_reference"] | table["is_same"])
-    tested = table["p"].where(table["twin_of"].isna())
+    is_tested = ~(table["is_reference"] | table["is_same"])
+    table["twin_of"] = pd.Series(_twins(table, "identities"), dtype=object)
+    is_new = table["twin_of"].isna()
+    table["time_holm"] = holm(table["time_p"].where(is_tested & is_new))
+    table["p"] = table["p"].where(is_tested)
+    alike = pd.Series(_twins(table, "trained"), dtype=object)  # other trials, the same weights: one comparison, whatever they are called
+    tested = table["p"].where(is_new & alike.isna() & ~table["is_unchanged"])
     table["p_holm"], table["comparisons"] = holm(tested), int(tested.notna().sum())
+    by_name = dict(zip(_names(table), table["p_holm"], strict=True))
+    table["p_holm"] = table["p_holm"].where(alike.isna() | ~is_new, alike.map(by_name).astype(float))
     sign = better(metric)
     verdicts = [_verdict(row, sign=sign, margin=margin) for row in table.to_dict("records")]
-    return table.assign(verdict=[verdict for verdict, _ in verdicts], further_seeds=[seeds for _, seeds in verdicts])
+    needed = [_seeds_needed(row, margin) if row["verdict"] == "cannot tell" else (math.nan,) * 2
+              for row in table.assign(verdict=verdicts).to_dict("records")]  # fmt: skip
+    few, many = zip(*needed, strict=True) if needed else ((), ())
+    return table.drop(columns=["identities", "trained", "bounds"]).assign(verdict=verdicts, seeds_needed=few, seeds_needed_high=many)
 
 
 def pairs(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -193,13 +216,13 @@ def changed_nothing(rows: pd.DataFrame) -> list[str]:
     Args:
       rows: as `paired` takes them, with the hash of the trained `weights`.
     """
-    found = []
-    for _, name, is_one, both in _joined(rows):
-        done = both[_is_finished(both)]
-        is_other = bool((done["identity"] != done["identity_reference"]).all())
-        if not is_one and len(done) and is_other and (done["weights"] == done["weights_reference"]).all():
-            found.append(name)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(name for _, name, is_one, both in _joined(rows) if not is_one and _is_unchanged(both)))
+
+
+def _is_unchanged(both: pd.DataFrame) -> bool:
+    done = both[_is_finished(both)]
+    is_other = bool((done["identity"] != done["identity_reference"]).all())
+    return is_other and len(done) > 0 and bool((done["weights"] == done["weights_reference"]).all())
 
 
 def holm(p: pd.Series) -> pd.Series:
@@ -215,11 +238,26 @@ def holm(p: pd.Series) -> pd.Series:
 
 
 def sign_flip(differences: np.ndarray) -> float:
-    """Returns the exact two-sided p value of the mean difference when every sign could as well be the other (at best 2 / 2^n)."""
+    """Returns the exact two-sided p value of the mean difference when every sign could as well be the other (at best 2 / 2^n).
+
+    Source: Fisher, "The Design of Experiments", Oliver and Boyd 1935, section 21. nan for one difference and for more than 20.
+    """
     if not 2 <= len(differences) <= MAX_EXACT:
         return math.nan
-    test = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=True)
-    return float(test.pvalue)
+    sums = np.zeros(1)
+    for size in np.abs(differences):
+        sums = np.concatenate([sums + size, sums - size])
+    least = abs(differences.sum()) - RESOLUTION * np.abs(differences).sum()
+    return float((np.abs(sums) >= least).mean())
+
+
+def failures_not_excluded(seeds: int) -> float:
+    """Returns the share of failing seeds that so many seeds without a failure still allow, at 95 %: 1 - 0.05^(1/n).
+
+    Source: the exact bound of Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial",
+    Biometrika 26(4), 1934.
+    """
+    return float(1 - LEVEL ** (1 / seeds))
 
 
 def better(metric: str) -> int:
@@ -227,17 +265,21 @@ def better(metric: str) -> int:
     return 1 if metric in HIGHER_IS_BETTER else -1 if metric.startswith(LOWER_IS_BETTER) else 0
 
 
-def is_equivalent(found: Interval, margin: float | None) -> bool:
+def is_equivalent(found: Interval, margin: float | None, *, hidden: float = 0.0) -> bool:
     """Returns whether two one-sided t tests at 5 % find the estimate within the margin, which is whether its 90 % interval is within it.
 
     Source: Schuirmann, "A comparison of the two one-sided tests procedure and the power approach for assessing the equivalence of
     average bioavailability", Journal of Pharmacokinetics and Biopharmaceutics 15, 1987. Not adjusted for the number of comparisons.
+
+    Args:
+      found: the estimate.
+      margin: difference that is too small to matter; None if nobody has said, and then nothing is.
+      hidden: standard error that the grid of a coarse metric may hide: 20 examples that are right as often in all of two seeds may still
+        have different chances of being right.
     """
-    if found.mean == 0 and found.error == 0 and found.freedom > 1:  # equal to the last bit in three seeds or more
-        return True
     if margin is None or math.isnan(found.error):
         return False
-    return abs(found.mean) + _quantile(1 - LEVEL, found.freedom) * found.error < margin
+    return abs(found.mean) + _quantile(1 - LEVEL, found.freedom) * max(found.error, hidden) < margin
 
 
 @functools.cache
@@ -265,46 +307,135 @@ def _values(both: pd.DataFrame, metric: str) -> tuple[np.ndarray, np.ndarray]:
     return finished[metric].to_numpy(float), finished[f"{metric}_reference"].to_numpy(float)
 
 
-def _difference(both: pd.DataFrame, metric: str, time: str) -> dict[str, Any]:
+def _difference(both: pd.DataFrame, metric: str, time: str, *, grid: float) -> dict[str, Any]:
     """Returns what the pairs of one variant say, without verdict."""
     ours, theirs = _values(both, metric)
     is_whole = np.isfinite(ours) & np.isfinite(theirs)
-    differences = ours[is_whole] - theirs[is_whole]
-    change, signs = interval(differences), None
-    sign_flip_p = sign_flip(differences)
-    is_censored = metric.startswith("steps_to/")
-    if is_censored and not is_whole.all():  # the differences of those that reached it would flatter; signs are known of nearly all
-        signs = _signs(ours, theirs, *_values(both, "last_step"))
-        decided = signs[~np.isnan(signs) & (signs != 0)]
-        p = float(stats.binomtest(int((decided > 0).sum()), len(decided)).pvalue) if len(decided) else math.nan
-        change, sign_flip_p = Interval(p=p), math.nan
-    spread = float(np.std(differences, ddof=1)) if len(differences) > 1 and signs is None else math.nan
+    is_steps = metric.startswith("steps_to/")
+    seeds = both.loc[_is_finished(both), "seed"].to_numpy()[is_whole]
     logs = _log_ratio(*_values(both, time))
     return {
         "identities": (tuple(both["identity"]), tuple(both["identity_reference"])),
+        "trained": _trained(both) if metric.startswith(OF_WEIGHTS) else None,
         "is_same": bool(len(both) and (both["identity"] == both["identity_reference"]).all()),
+        "is_unchanged": _is_unchanged(both) if metric.startswith(OF_WEIGHTS) else metric in EXACT and bool((ours == theirs).all()),
         "pairs": len(both),
-        "n": len(differences) if signs is None else int((~np.isnan(signs)).sum()),
         **_troubles(both),
-        "never": int(np.isnan(ours).sum()) if is_censored else 0,
-        "reference_never": int(np.isnan(theirs).sum()) if is_censored else 0,
-        "missing": 0 if is_censored else int((~is_whole).sum()),
+        "never": int(np.isnan(ours).sum()) if is_steps else 0,
+        "reference_never": int(np.isnan(theirs).sum()) if is_steps else 0,
+        "missing": 0 if is_steps else int((~is_whole).sum()),
         "mean": _mean(ours),
         "reference_mean": _mean(theirs),
-        "change": change.mean,
-        "low": change.low,
-        "high": change.high,
-        "p": change.p,
-        "p_sign_flip": sign_flip_p,
         "correlation": _correlation(ours[is_whole], theirs[is_whole]),
-        "effect_size": change.mean / spread if spread > 0 else math.nan,
-        "error": change.error,
-        "spread": spread,
-        "sign": math.nan if signs is None else float(np.sign(np.nansum(signs))),
+        "outlier": _outlier(ours[is_whole] - theirs[is_whole], seeds, grid=grid),
+        **(_of_steps(both, metric, grid=grid) if is_steps else _of_values(ours[is_whole], theirs[is_whole], grid=grid)),
         "time_ratio": math.exp(logs.mean),
         "time_low": math.exp(logs.low),
         "time_high": math.exp(logs.high),
+        "time_p": logs.p,
     }
+
+
+def _of_values(ours: np.ndarray, theirs: np.ndarray, *, grid: float) -> dict[str, Any]:
+    """Returns the change between pairs of values, float[n] each, with its interval and p values."""
+    differences = ours - theirs
+    change = interval(differences, scale=_scale(ours, theirs))
+    spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else math.nan
+    return {
+        **_numbers(change, change, change, hidden=_hidden(grid, len(differences))),
+        "n": len(differences),
+        "p_sign_flip": sign_flip(differences),
+        "effect_size": change.mean / spread if spread > RESOLUTION * _scale(ours, theirs) else math.nan,
+        "spread": spread,
+        "sign": math.nan,
+    }
+
+
+def _of_steps(both: pd.DataFrame, metric: str, *, grid: float) -> dict[str, Any]:
+    """Returns the change between steps to a target, which are known to within two validations, with the p value of their signs."""
+    (our_low, our_high), (their_low, their_high) = (_between(both, metric, suffix) for suffix in ("", "_reference"))
+    signs = _signs(our_low, our_high, their_low, their_high)
+    known = signs[~np.isnan(signs)]
+    decided = known[known != 0]
+    p = math.nan if not len(known) else float(stats.binomtest(int((decided > 0).sum()), len(decided)).pvalue) if len(decided) else 1.0
+    change = least = most = Interval()
+    if np.isfinite(our_high).all() and np.isfinite(their_high).all():  # the differences of those that reached it alone would flatter
+        scale = _scale(our_high, their_high)
+        differences = (our_high - their_high, our_low - their_high, our_high - their_low)
+        change, least, most = (interval(values, scale=scale) for values in differences)
+    return {
+        **_numbers(change._replace(p=p), least, most, hidden=_hidden(grid, len(signs))),
+        "n": len(known),
+        "p_sign_flip": math.nan,
+        "effect_size": math.nan,
+        "spread": math.nan,
+        "sign": float(np.sign(known.sum())),
+    }
+
+
+def _numbers(change: Interval, least: Interval, most: Interval, *, hidden: float) -> dict[str, Any]:
+    """Returns a change whose true values lie between the least and the most that the pairs allow."""
+    low, high = (bound if math.isfinite(bound) else mean for bound, mean in ((least.low, least.mean), (most.high, most.mean)))
+    is_known = math.isfinite(change.low) or least.mean < most.mean
+    return {
+        "change": change.mean,
+        "low": low if is_known else math.nan,
+        "high": high if is_known else math.nan,
+        "p": change.p,
+        "error": change.error,
+        "bounds": (least, most),
+        "hidden": hidden,
+    }
+
+
+def _between(both: pd.DataFrame, metric: str, suffix: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the steps after which, and by which, a target was reached, float64[n] each: (last step, infinity) where it never was."""
+    done = both[_is_finished(both)]
+    reached = done[f"{metric}{suffix}"].to_numpy(float)
+    before, last = (np.nan_to_num(done[f"{name}{suffix}"].to_numpy(float)) for name in ("step_before", "last_step"))
+    is_reached = np.isfinite(reached)
+    return np.where(is_reached, before, last), np.where(is_reached, reached, np.inf)
+
+
+def _scale(*values: np.ndarray) -> float:
+    return max((float(np.abs(some).max(initial=0.0)) for some in values), default=0.0)
+
+
+def _grid(values: np.ndarray) -> float:
+    """Returns the smallest distance between two different values, which is how fine a metric is; infinite where all are equal."""
+    distinct = np.unique(values[np.isfinite(values)])
+    gaps = np.diff(distinct)
+    return float(gaps[gaps > RESOLUTION * _scale(distinct)].min(initial=np.inf))
+
+
+def _hidden(grid: float, n: int) -> float:
+    """Returns the standard error of a mean of n differences that rounding of both values to a grid may hide: grid / sqrt(6 n).
+
+    A value that is rounded to a grid is off by up to half of it, with a variance of grid^2 / 12, and a difference has two.
+    """
+    return grid / math.sqrt(6 * n) if n else math.inf
+
+
+def _outlier(differences: np.ndarray, seeds: np.ndarray, *, grid: float) -> float:
+    """Returns the seed whose difference lies outside of what the others allow, or nan: such a seed has failed where the others have not.
+
+    By Student's prediction interval from the others, Bonferroni's level over the seeds; which is the test of Grubbs, "Procedures for
+    Detecting Outlying Observations in Samples", Technometrics 11(1), 1969.
+    """
+    if len(differences) < 4:
+        return math.nan
+    place = int(np.abs(differences - np.median(differences)).argmax())
+    others = np.delete(differences, place)
+    spread = max(float(others.std(ddof=1)), grid / math.sqrt(6) if math.isfinite(grid) else 0.0, np.finfo(float).tiny)
+    distance = abs(differences[place] - others.mean()) / (spread * math.sqrt(1 + 1 / len(others)))
+    p = 2 * float(special.stdtr(len(others) - 1, -distance)) * len(differences)
+    return float(seeds[place]) if p < OUTLIER else math.nan
+
+
+def _trained(both: pd.DataFrame) -> tuple[Any, ...] | None:
+    """Returns what was trained on both sides, by the hashes of the weights; None where a seed has none."""
+    hashes = both[["weights", "weights_reference"]]
+    return None if hashes.isna().any(axis=None) else (*hashes["weights"], *hashes["weights_reference"])
 
 
 def _troubles(both: pd.DataFrame) -> dict[str, int]:
@@ -321,23 +452,27 @@ def _troubles(both: pd.DataFrame) -> dict[str, int]:
 def _log_ratio(ours: np.ndarray, theirs: np.ndarray) -> Interval:
     with np.errstate(invalid="ignore", divide="ignore"):
         logs = np.log(ours / theirs)
-    return interval(logs[np.isfinite(logs)])
+    return interval(logs[np.isfinite(logs)], scale=1.0)
 
 
 def _mean(values: np.ndarray) -> float:
     return float(np.nanmean(values)) if (~np.isnan(values)).any() else math.nan
 
 
-def _twins(table: pd.DataFrame) -> list[str | None]:
-    """Returns for each comparison the name of an earlier one of the same trials on both sides, None where there is none."""
+def _names(table: pd.DataFrame) -> list[str]:
+    return [" | ".join(filter(None, (row["within"], row["label"]))) for row in table.to_dict("records")]
+
+
+def _twins(table: pd.DataFrame, column: str) -> list[str | None]:
+    """Returns for each comparison the name of an earlier one that has the same in a column on both sides, None where there is none."""
     seen: dict[Any, str] = {}
     found: list[str | None] = []
-    for row in table.to_dict("records"):
-        key = row["identities"]
-        is_compared = row["pairs"] > 0 and not row["is_reference"] and not row["is_same"] and None not in key[0]
-        found.append(seen.get(key) if is_compared else None)
-        if is_compared:
-            seen.setdefault(key, " | ".join(filter(None, (row["within"], row["label"]))))
+    for name, row in zip(_names(table), table.to_dict("records"), strict=True):
+        is_compared = row["pairs"] > 0 and not row["is_reference"] and not row["is_same"]
+        key = row[column] if is_compared and None not in row["identities"][0] else None
+        found.append(seen.get(key) if key is not None else None)
+        if key is not None:
+            seen.setdefault(key, name)
     return found
 
 
@@ -347,36 +482,37 @@ def _correlation(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.corrcoef(ours, theirs)[0, 1])
 
 
-def _signs(ours: np.ndarray, theirs: np.ndarray, our_last: np.ndarray, their_last: np.ndarray) -> np.ndarray:
-    """Returns the signs of ours - theirs where a target that was never reached is later than any that was; nan where none can say.
+def _signs(our_low: np.ndarray, our_high: np.ndarray, their_low: np.ndarray, their_high: np.ndarray) -> np.ndarray:
+    """Returns 1 where ours was surely reached later than theirs, -1 where surely earlier, 0 where neither is sure; nan where none can say.
 
     Args:
-      ours: steps to the target, nan where it was never reached.
-      theirs: the same.
-      our_last: step until which we looked; what the other reached after it, we might have reached, too.
-      their_last: the same.
+      our_low: float64[n], steps after which ours was reached; where it was not, until which we looked.
+      our_high: steps by which it was reached; infinite where it was not.
+      their_low: the same of theirs.
+      their_high: the same of theirs.
     """
-    signs = np.sign(ours - theirs)
-    signs = np.where(np.isnan(ours) & np.isnan(theirs), 0.0, signs)
-    signs = np.where(np.isnan(ours) & (our_last >= theirs), 1.0, signs)
-    return np.where(np.isnan(theirs) & (their_last >= ours), -1.0, signs)
+    signs = np.select([our_low >= their_high, our_high <= their_low], [1.0, -1.0], 0.0)
+    is_open = np.isinf(our_high) | np.isinf(their_high)  # what one reached after we stopped looking, the other might have reached, too
+    return np.where((signs == 0) & is_open, np.nan, signs)
 
 
-def _verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float | None) -> tuple[str, float]:
-    """Returns the verdict on one row of `paired`, and how many further seeds would tell where these do not."""
+def _verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float | None) -> str:
+    """Returns the verdict on one row of `paired`."""
     if row["is_reference"]:
-        return REFERENCE, math.nan
+        return REFERENCE
     if row["is_same"]:
-        return "the same trial", math.nan
+        return "the same trial"
     if row["twin_of"]:
-        return f"the same trials as {row['twin_of']}", math.nan
+        return f"the same trials as {row['twin_of']}"
     if reason := _no_verdict(row):
-        return reason, math.nan
-    if is_equivalent(_interval_of(row), margin):
-        return "no difference", math.nan
+        return reason
+    if row["is_unchanged"]:
+        return "changed nothing"
+    if all(is_equivalent(bound, margin, hidden=row["hidden"]) for bound in row["bounds"]):
+        return "no difference"
     if row["p_holm"] < LEVEL:
-        return direction(row["sign"] if math.isnan(row["change"]) else row["change"], sign), math.nan
-    return "cannot tell", _further_seeds(row, margin)
+        return direction(row["change"] if math.isnan(row["sign"]) else row["sign"], sign)
+    return "cannot tell"
 
 
 def direction(change: float, sign: int) -> str:
@@ -399,20 +535,25 @@ def _no_verdict(row: Mapping[Hashable, Any]) -> str | None:
     return "one seed tells nothing" if row["pairs"] < 2 else None
 
 
-def _interval_of(row: Mapping[Hashable, Any]) -> Interval:
-    return Interval(row["change"], row["low"], row["high"], row["p"], row["error"], row["n"] - 1)
+def _seeds_needed(row: Mapping[Hashable, Any], margin: float | None) -> tuple[float, float]:
+    """Returns how many seeds a study needs to tell with a power of 80 %, twice; nan for more than 1,000.
 
-
-def _further_seeds(row: Mapping[Hashable, Any], margin: float | None) -> float:
-    """Returns how many seeds more would tell with a power of 80 %, if change and spread are what they seem; nan if not even 1,000 would.
+    First if change and spread are what they seem, then if the differences spread as much as the upper 80 % bound of their standard
+    deviation says: a few differences say little about their spread, and the first number alone may be a third of what is needed.
 
     To tell is to find a difference at the level divided by the number of comparisons (Bonferroni's, the strictest step of Holm's), or
     to find it within the margin. The power of the t test is that of the noncentral t distribution.
     """
-    change, spread, n = abs(row["change"]), row["spread"], row["n"]
-    if math.isnan(change) or math.isnan(spread) or spread == 0:
-        return math.nan
-    total = np.arange(n + 1, MAX_SEEDS + 1)
+    spread, freedom = row["spread"], row["n"] - 1
+    if math.isnan(row["change"]) or not spread > 0:
+        return math.nan, math.nan
+    most = spread * math.sqrt(freedom / float(stats.chi2.ppf(1 - POWER, freedom)))
+    return _seeds(row, margin, spread), _seeds(row, margin, most)
+
+
+def _seeds(row: Mapping[Hashable, Any], margin: float | None, spread: float) -> float:
+    change = abs(row["change"])
+    total = np.arange(row["n"] + 1, MAX_SEEDS + 1)
     error, freedom = spread / np.sqrt(total), total - 1
     critical = special.stdtrit(freedom, 1 - LEVEL / (2 * row["comparisons"]))
     power = stats.nct.sf(critical, freedom, change / error)
@@ -421,7 +562,7 @@ def _further_seeds(row: Mapping[Hashable, Any], margin: float | None) -> float:
         within = special.stdtr(freedom, (margin - change) / error - half) + special.stdtr(freedom, (margin + change) / error - half) - 1
         power = np.maximum(power, within)
     enough = np.flatnonzero(power >= POWER)
-    return float(total[enough[0]] - n) if len(enough) else math.nan
+    return float(total[enough[0]]) if len(enough) else math.nan
 
 
 def _distance(values: Sequence[Any], others: Sequence[Any]) -> int:

@@ -8,14 +8,15 @@ import pandas as pd
 from scipy.stats import gmean
 
 from analysis import effects, factorial
-from analysis.load import DROPPED, FINISHED, PER_BATCH, PER_EPOCH, Study
+from analysis.load import DROPPED, FINISHED, PER_BATCH, PER_EPOCH, STEADY_EPOCH, Study
 from analysis.store import StoreError
 from src.settings import as_typed
 
 STEPWISE = ("cumulative", "path")
 FACTORIAL = ("grid", "fractional", "random")
-MEANS = ("test/accuracy", "test/loss", "data/padding_fraction", "model/parameters", "memory/peak_mb")
-TIMES = (PER_BATCH, PER_EPOCH)  # compared as ratios: geometric means
+TIMES = (PER_BATCH, PER_EPOCH, STEADY_EPOCH)  # compared as ratios: geometric means
+MEANS = ("test/accuracy", "test/loss", "data/padding_fraction", "model/parameters", "memory/peak_mb", "data/traces", "time/trace_s")
+USUAL_TRACES = 2  # of the training step: one for whole batches, one for smaller ones
 ACCURACY_MARGIN = 0.01  # where the study sets none
 
 
@@ -27,7 +28,8 @@ class Findings:
       study: as it was loaded.
       metric: what variants are compared by.
       margin: difference that is too small to matter; None if nobody has said.
-      time: what times are compared by: per batch, or per epoch where the variants' batches are not the same work.
+      time: what times are compared by: a steady batch's, or a whole epoch's where the variants' batches are not the same work or where
+        some trace more than usual.
       is_stepwise: each variant is compared with the step before, not with the reference.
       rows: the study's rows that were not dropped, with `within` where there are several references.
       compared: `effects.paired` of them.
@@ -91,7 +93,7 @@ def find(study: Study, *, metric: str | None = None, margin: float | None = None
         rows = effects.within_toggle(rows, toggle, study.toggles)
     else:
         rows = rows.assign(within="")
-    time = PER_EPOCH if _steps_differ(study) else PER_BATCH
+    time = _compared_time(study)
     compared = effects.paired(rows, metric=name, margin=margin, time=time)
     if toggle and not (compared.loc[~compared["is_reference"], "pairs"] > 0).any():
         raise StoreError(f"no two variants of {study.name} differ in {toggle} alone; leave --toggle out, or see table --factorial")
@@ -142,12 +144,18 @@ def caution(rows: pd.DataFrame) -> str:
     return f"Times are rough: {'; '.join(reasons)}." if reasons else ""
 
 
-def _steps_differ(study: Study) -> bool:
-    """Whether the variants' epochs have different numbers of steps: then the time of a step is not the time of the same work."""
-    counts = study.finished.get("data/batches_per_epoch")
-    if counts is None or PER_EPOCH not in study.finished:
-        return False
-    return "accumulate" in study.toggles or float(counts.max()) > 1.05 * float(counts.min())
+def _compared_time(study: Study) -> str:
+    """Returns the time by which this study's variants can be compared.
+
+    The time of a steady step is not the time of the same work where epochs have different numbers of steps, and leaves out what is
+    compared where a variant traces more often than others: then an epoch is compared, with all that it took.
+    """
+    counts, traces = study.finished.get("data/batches_per_epoch"), study.finished.get("data/traces")
+    differ = "accumulate" in study.toggles or (counts is not None and float(counts.max()) > 1.05 * float(counts.min()))
+    if not differ and (traces is None or not (traces > USUAL_TRACES).any()):
+        return PER_BATCH
+    known = [name for name in (PER_EPOCH, STEADY_EPOCH) if name in study.finished and study.finished[name].notna().any()]
+    return known[0] if known else PER_BATCH
 
 
 def _factorial(study: Study, metric: str, margin: float | None) -> tuple[pd.DataFrame | None, str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ from src.training.records import steps_to
 
 FINISHED, FAILED, RUNNING = "FINISHED", "FAILED", "RUNNING"
 DROPPED, NOT_RUN = "dropped", "not run"
-PER_BATCH, PER_EPOCH = "time/batch_ms_median", "time/epoch_s"
+PER_BATCH, PER_EPOCH, STEADY_EPOCH = "time/batch_ms_median", "time/epoch_s", "time/steady_epoch_s"
 SAME = [
     "health",
     "diagnosis",
     "error",
     "best_epoch",
     "weights",
+    "position",
+    "record",
     "batches",
     "kernel",
     "workers",
@@ -51,8 +54,9 @@ class Study:
       rows: one a variant and seed of the plan: `label`, `is_reference`, `seed`, `identity`, `status` (of the trial that serves it:
         FINISHED, FAILED, KILLED, RUNNING; `not run`, `dropped`), `dropped` (why, or None), `normalised` (list of texts), every varied
         toggle, `run_id`, `started` and `ended` (UTC), the columns of `TAGS` (None where a tag is missing), and every metric of the trial.
-        `val/accuracy` is the highest of the trial; `steps_to/…` is what the plan's threshold asks for, nan where it was not reached
-        until `last_step`, the step of the last validation.
+        `val/accuracy` is the highest of the trial; `time/epoch_s` is the mean of its epochs and `time/steady_epoch_s` their median;
+        `steps_to/…` is what the plan's threshold asks for, nan where it was not reached until `last_step`, the step of the last
+        validation. `step_before` is the validation before the one that reached it (0 for the first): the target was reached after it.
       notes: what a reader must know of trials that are not in the rows: duplicates, superseded ones, those of other plans.
     """
 
@@ -125,8 +129,10 @@ def study(name: str, store: Store) -> Study:
     others = sum(identity not in wanted for identity in served)
     if others:
         notes.append(f"{others} trials of this study belong to other plans than the latest, and are not shown")
-    validation, epochs = (store.history(experiments[name], metric) for metric in ("val/accuracy", PER_EPOCH))
-    return Study(name, store, experiments[name], mine[0].run_id, plan, _rows(plan, served, validation, epochs), notes)
+    histories = {metric: store.history(experiments[name], metric) for metric in ("val/accuracy", PER_EPOCH, STEADY_EPOCH)}
+    rows, old = _with_times(_rows(plan, served), histories)
+    rows = _with_validation(rows, histories["val/accuracy"], threshold=plan["threshold"])
+    return Study(name, store, experiments[name], mine[0].run_id, plan, rows, [*notes, *old])
 
 
 def tidy(study: Study) -> dict[str, pd.DataFrame]:
@@ -231,8 +237,8 @@ def _serving(trials: list[Run]) -> tuple[dict[str, Run], list[str]]:
     return served, notes
 
 
-def _rows(plan: dict[str, Any], served: dict[str, Run], validation: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a variant and seed, as `Study.rows`, from the histories of the validation accuracy and the time per epoch."""
+def _rows(plan: dict[str, Any], served: dict[str, Run]) -> pd.DataFrame:
+    """Returns one row a variant and seed, as `Study.rows` but for what histories say."""
     metrics, texts = [], []
     for row in plan["rows"]:
         run = served.get(row["identity"])
@@ -251,11 +257,38 @@ def _rows(plan: dict[str, Any], served: dict[str, Run], validation: pd.DataFrame
         rows[toggle] = pd.Series([row["values"].get(toggle) for row in plan["rows"]], dtype=object)
     for moment in ("started", "ended"):
         rows[moment] = pd.to_datetime(rows.reindex(columns=[moment])[moment].astype(float), unit="ms", utc=True)
-    if len(epochs):  # a run shows its last epoch's, and a machine may have had other work in that one
-        rows[PER_EPOCH] = rows["run_id"].map(epochs.groupby("run_id")["value"].median()).astype(float)
-    of_run = validation.groupby("run_id")
-    rows["val/accuracy"] = rows["run_id"].map(of_run["value"].max()).astype(float)
-    rows["last_step"] = rows["run_id"].map(of_run["step"].max()).astype(float)
-    reached = validation[validation["value"] >= plan["threshold"]].groupby("run_id")["step"].min()
-    rows[steps_to(plan["threshold"])] = rows["run_id"].map(reached).astype(float)
     return rows
+
+
+def _with_times(rows: pd.DataFrame, histories: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, list[str]]:
+    """Returns the rows with the times of an epoch over all epochs (a run shows its last one's), and what to say of older trials.
+
+    Older versions left the steps that traced out of `time/epoch_s` and `time/train_s`; what they have recorded goes by its name of today.
+    """
+    if histories[PER_EPOCH].empty:
+        return rows, []
+    whole = histories[PER_EPOCH].groupby("run_id")["value"]
+    steady = rows["run_id"].map(histories[STEADY_EPOCH].groupby("run_id")["value"].median()).astype(float)
+    rows = rows.assign(**{PER_EPOCH: rows["run_id"].map(whole.mean()).astype(float), STEADY_EPOCH: steady})
+    is_old = rows["record"].isna() & rows[PER_EPOCH].notna()
+    if not is_old.any():
+        return rows, []
+    rows[STEADY_EPOCH] = steady.where(~is_old, rows["run_id"].map(whole.median()).astype(float))
+    for name in {PER_EPOCH, "time/train_s"} & set(rows.columns):
+        rows[name] = rows[name].mask(is_old)
+    what = f"left the steps that traced out of {PER_EPOCH}; theirs stands as {STEADY_EPOCH}, and the whole time of their epochs is unknown"
+    return rows, [f"{is_old.sum()} trials were recorded by a version that {what}; rerun=true trains them again"]
+
+
+def _with_validation(rows: pd.DataFrame, validation: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
+    """Returns the rows with what the history of the validation accuracy says: the best, the last step, and when it reached the target."""
+    of_run = validation.groupby("run_id")
+    before = of_run["step"].shift(fill_value=0)
+    reached = validation.assign(step_before=before)[validation["value"] >= threshold].drop_duplicates("run_id").set_index("run_id")
+    columns = {
+        "val/accuracy": of_run["value"].max(),
+        "last_step": of_run["step"].max(),
+        "step_before": reached["step_before"],
+        steps_to(threshold): reached["step"],
+    }
+    return rows.assign(**{name: rows["run_id"].map(values).astype(float) for name, values in columns.items()})

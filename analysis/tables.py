@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.effects import LEVEL, better
-from analysis.findings import FACTORIAL, Findings, caution
-from analysis.load import PER_BATCH, PER_EPOCH
+from analysis.effects import LEVEL, better, failures_not_excluded
+from analysis.findings import FACTORIAL, USUAL_TRACES, Findings, caution
+from analysis.load import PER_BATCH, PER_EPOCH, STEADY_EPOCH
 from src.settings import as_typed
 
 NOTHING = "–"
@@ -25,6 +25,7 @@ NAMES = {
     "val/loss": "validation loss",
     "time/batch_ms_median": "ms per batch",
     "time/epoch_s": "s per epoch",
+    "time/steady_epoch_s": "s per steady epoch",
     "time/trace_s": "s of steps that traced",
     "data/traces": "traces",
     "memory/peak_mb": "peak memory (MB)",
@@ -32,7 +33,7 @@ NAMES = {
     "data/padding_fraction": "padded steps",
 }
 DIGITS = {
-    "time/batch_ms_median": 1, "time/epoch_s": 2, "time/trace_s": 1, "data/traces": 0,
+    "time/batch_ms_median": 1, "time/epoch_s": 2, "time/steady_epoch_s": 2, "time/trace_s": 1, "data/traces": 0,
     "memory/peak_mb": 0, "model/parameters": 0, "data/padding_fraction": 3,
 }  # fmt: skip
 IN_LATEX = {"✓": r"\checkmark", "✗": r"$\times$", "×": r"$\times$", "–": "--", "−": "$-$", "…": r"\dots{}", "’": "'"}
@@ -147,12 +148,12 @@ def ablation(found: Findings) -> Table:
     if metric != "test/accuracy":
         columns |= _means(summary, "test/accuracy", "")
     columns |= _means(summary, PER_BATCH, is_rough) if metric != PER_BATCH else {}
-    per = "s per epoch" if found.time == PER_EPOCH else "ms per batch"
-    columns[f"ratio of {per}{is_rough}"] = [_ratio(row) for row in rows]
-    columns |= _means(summary, PER_EPOCH, is_rough) if metric != PER_EPOCH else {}
+    columns[f"ratio of {title(found.time)}{is_rough}"] = [_ratio(row) for row in rows]
+    for epoch in (PER_EPOCH, STEADY_EPOCH):
+        columns |= _means(summary, epoch, is_rough) if metric != epoch else {}
     for cost in ("memory/peak_mb", "model/parameters", "data/padding_fraction"):
         columns |= _means(summary, cost, "") if _differs(summary, cost) else {}
-    if not summary.get("mean data/traces", pd.Series(dtype=float)).dropna().between(1, 2).all():  # one, and one for smaller batches
+    if (summary.get("mean data/traces", pd.Series(dtype=float)) > USUAL_TRACES).any():
         columns |= _means(summary, "data/traces", "")
         columns |= _means(summary, "time/trace_s", is_rough) if metric != "time/trace_s" else {}
     if not is_steps:
@@ -195,6 +196,8 @@ def effects(found: Findings) -> Table:
         "n": [Cell(str(row["n"]), row["n"]) for row in rows],
         "unfinished": [Cell(str(row["unfinished"]), row["unfinished"]) for row in rows],
         "diverged": [Cell(str(row["diverged"]), row["diverged"]) for row in rows],
+        "failures not excluded": [_not_excluded(row) for row in rows],
+        "outlier": [Cell("" if math.isnan(row["outlier"]) else f"seed {row['outlier']:.0f}") for row in rows],
         "never reached": [Cell(str(row["never"]) if row["never"] else "", row["never"]) for row in rows],
         "change [95 %]": [_interval(row, many) for row in rows],
         "p": [_p(row["p"]) for row in rows],
@@ -216,7 +219,8 @@ def over_examples(found: Mapping[str, pd.DataFrame]) -> Table:
         "only the variant right": [_number(frame["only_ours"].mean(), 0) for _, frame in rows],
         "only the reference right": [_number(frame["only_theirs"].mean(), 0) for _, frame in rows],
         "test examples": [_number(frame["examples"].mean(), 0) for _, frame in rows],
-        "seeds with p < 0.05": [Cell(str(int((frame["p"] < LEVEL).sum())), float((frame["p"] < LEVEL).sum())) for _, frame in rows],
+        "seeds with p < 0.05 for the variant": [_counted(frame, "only_ours", "only_theirs") for _, frame in rows],
+        "for the reference": [_counted(frame, "only_theirs", "only_ours") for _, frame in rows],
     }
     return _table(columns, "The two models of a seed on the same test examples: counts are means over seeds", best=frozenset())
 
@@ -243,11 +247,12 @@ def comparison(over_seeds: pd.Series, over_examples: pd.DataFrame, one: str, oth
         f"only {one} right": [_number(value, 0) for value in over_examples["only_theirs"]],
         "p": [_p(value) for value in over_examples["p"]],
     }
-    differ = int((over_examples["p"] < LEVEL).sum())
     lines += ["", _table(shown, "", best=frozenset()).markdown()]
-    return "\n".join(
-        [*lines, f"In {differ} of {len(over_examples)} seeds the two models differ at 5 % (not adjusted for the number of seeds)."]
-    )
+    differ = over_examples[over_examples["p"] < LEVEL]
+    ahead = int((differ["only_ours"] > differ["only_theirs"]).sum())
+    counts = f"{other} in {ahead}, {one} in {len(differ) - ahead}" if len(differ) else "neither in any"
+    what = f"Right more often at 5 % (not adjusted for the number of seeds), of {len(over_examples)} seeds: {counts}."
+    return "\n".join([*lines, what])
 
 
 def plain(frame: pd.DataFrame) -> str:
@@ -269,9 +274,13 @@ def digits(metric: str) -> int:
 
 
 def verdict(row: Any) -> str:
-    """Returns a verdict with the number of seeds that would tell, where these do not."""
-    more = row["further_seeds"]
-    return f"{row['verdict']}; about {more:.0f} more seed{'' if more == 1 else 's'} would" if not math.isnan(more) else str(row["verdict"])
+    """Returns a verdict with what a reader must know of it: at which level it was found, or how many seeds a study needs to tell."""
+    if row["verdict"] == "no difference":
+        return "no difference (each at 5 %, not adjusted)"
+    few, many = row["seeds_needed"], row["seeds_needed_high"]
+    if math.isnan(few):
+        return str(row["verdict"])
+    return f"{row['verdict']}; a study of {few:.0f} {'seeds or more' if math.isnan(many) else f'to {many:.0f} seeds'} may"
 
 
 def _table(columns: dict[str, list[Cell]], caption: str, *, best: frozenset[tuple[int, int]]) -> Table:
@@ -332,6 +341,20 @@ def _ratio(row: dict[Any, Any]) -> Cell:
     if math.isnan(ratio):
         return Cell(NOTHING)
     return Cell(f"{ratio:.2f}" if math.isnan(low) else f"{ratio:.2f} [{low:.2f}, {high:.2f}]", ratio)
+
+
+def _not_excluded(row: dict[Any, Any]) -> Cell:
+    """The share of failing seeds that the seeds of a variant, none of which failed, still allow."""
+    if row["unfinished"] or not row["pairs"]:
+        return Cell("")
+    bound = failures_not_excluded(row["pairs"])
+    return Cell(f"up to {bound:.0%}", bound)
+
+
+def _counted(frame: pd.DataFrame, more: str, less: str) -> Cell:
+    """The seeds in which one of two models is right more often than the other, at 5 %."""
+    count = int(((frame["p"] < LEVEL) & (frame[more] > frame[less])).sum())
+    return Cell(str(count), float(count))
 
 
 def _steps(row: dict[Any, Any]) -> Cell:

@@ -70,7 +70,8 @@ def test_verdicts_say_what_the_numbers_do():
     found = paired(frame(reference=BASE, better=HELPS, worse=BASE - (HELPS - BASE), same=NOTHING, noisy=NOISE))
 
     assert list(found["verdict"]) == ["reference", "helps", "hurts", "no difference", "cannot tell"]
-    assert found.loc["noisy", "further_seeds"] > 0 and math.isnan(found.loc["better", "further_seeds"])
+    assert found.loc["noisy", "seeds_needed_high"] > found.loc["noisy", "seeds_needed"] > 8
+    assert math.isnan(found.loc["better", "seeds_needed"])
 
 
 def test_times_are_a_ratio_of_geometric_means():
@@ -105,14 +106,93 @@ def test_without_a_reference_there_is_nothing_to_compare_with():
     assert found.loc["a", "verdict"] == "nothing to compare with"
 
 
-def test_what_does_not_differ_at_all_is_no_difference_whatever_the_margin():
-    assert paired(frame(reference=BASE, a=BASE), margin=None).loc["a", "verdict"] == "no difference"
+@pytest.mark.parametrize("margin", [None, 0.01])
+def test_equal_weights_for_every_seed_changed_nothing_whatever_the_margin(margin):
+    rows = frame(reference=BASE, a=BASE, b=HELPS).assign(weights=[f"w{seed}" for seed in range(8)] * 2 + [f"b{seed}" for seed in range(8)])
+    found = paired(rows, margin=margin)
+
+    assert found["verdict"].tolist() == ["reference", "changed nothing", "helps"]
+    assert found.loc["b", "p_holm"] == found.loc["b", "p"]
 
 
-def test_two_seeds_that_do_not_differ_at_all_are_within_any_margin():
-    found = frame(reference=BASE[:2], a=BASE[:2])
-    assert paired(found, margin=0.01).loc["a", "verdict"] == "no difference"
+def test_equal_weights_say_nothing_of_times():
+    rows = frame(reference=[10.0, 11.0, 12.0, 13.0], a=[5.0, 5.4, 6.1, 6.6]).rename(columns={"test/accuracy": "time/epoch_s"})
+    rows = rows.assign(weights=[f"w{seed}" for seed in range(4)] * 2)
+
+    assert paired(rows, metric="time/epoch_s", margin=None).loc["a", "verdict"] == "helps"
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 8])
+def test_values_that_are_equal_are_no_proof_where_a_metric_is_coarse(seeds):
+    coarse = [0.80, 0.85, 0.90, 0.80, 0.85, 0.80, 0.90, 0.85][:seeds]  # of 20 examples
+    found = frame(reference=coarse, a=coarse)
+
+    assert paired(found, margin=0.01).loc["a", "verdict"] == "cannot tell"
     assert paired(found, margin=None).loc["a", "verdict"] == "cannot tell"
+
+
+def test_two_seeds_of_two_values_are_no_proof():
+    assert paired(frame(reference=[0.80, 0.81], a=[0.80, 0.81]), margin=0.01).loc["a", "verdict"] == "cannot tell"
+
+
+def test_values_on_a_fine_grid_that_are_equal_are_within_a_margin():
+    fine = [0.8012, 0.8016, 0.8100, 0.7984]  # of 2,500 examples
+    assert paired(frame(reference=fine, a=fine), margin=0.01).loc["a", "verdict"] == "no difference"
+
+
+def test_a_number_without_chance_is_equal_where_it_is_equal():
+    rows = frame(reference=[1_000.0] * 3, a=[1_000.0] * 3, b=[900.0] * 3).rename(columns={"test/accuracy": "model/parameters"})
+    assert paired(rows, metric="model/parameters", margin=None)["verdict"].tolist() == ["reference", "changed nothing", "cannot tell"]
+
+
+@pytest.mark.parametrize("shift", [0.00002, 0.00002 * (1 + 1e-6)])
+@pytest.mark.parametrize("precision", [np.float64, np.float32])
+def test_differences_that_vary_by_rounding_alone_have_the_p_of_their_signs(shift, precision):
+    base = np.array([0.87012, 0.82738, 0.80222], precision)
+    found = paired(frame(reference=base, a=base + precision(shift)), margin=None).loc["a"]
+
+    assert (found["verdict"], found["p"]) == ("cannot tell", 0.25) and math.isnan(found["low"])
+
+
+def test_two_variants_of_equal_weights_are_one_comparison():
+    rows = frame(reference=BASE, a=HELPS, twin=HELPS, b=NOISE)
+    rows["weights"] = [f"{name} {seed}" for name in ("r", "a", "a", "b") for seed in range(8)]
+    found, alone = paired(rows), paired(frame(reference=BASE, a=HELPS, b=NOISE))
+
+    assert found.loc["a", "p_holm"] == found.loc["twin", "p_holm"] == alone.loc["a", "p_holm"]
+    assert found.loc["b", "p_holm"] == alone.loc["b", "p_holm"] and found.loc["a", "comparisons"] == 2
+    assert found["verdict"].tolist() == ["reference", "helps", "helps", found.loc["b", "verdict"]]
+
+
+def test_a_ratio_of_times_is_adjusted_for_the_number_of_ratios():
+    rng = np.random.default_rng(11)
+    rows = frame(reference=BASE, a=HELPS, b=NOISE, c=NOTHING)
+    rows["time/batch_ms_median"] = np.exp(rng.normal(0, 0.05, len(rows)))
+    found = paired(rows)
+    times = np.log(rows.pivot(index="seed", columns="label", values="time/batch_ms_median"))
+    p = pd.Series({name: stats.ttest_rel(times[name], times["reference"]).pvalue for name in "abc"}).sort_values()
+
+    expected = (p * np.arange(3, 0, -1)).cummax().clip(upper=1)
+    assert found.loc[list(p.index), "time_holm"].to_dict() == pytest.approx(expected.to_dict())
+
+
+def test_a_seed_that_failed_alone_is_named():
+    failed = HELPS.copy()
+    failed[3] = 0.5
+    found = paired(frame(reference=BASE, a=failed, b=NOISE, c=HELPS))
+
+    assert found.loc["a", "outlier"] == 3 and found.loc[["b", "c"], "outlier"].isna().all()
+
+
+def test_hardly_any_seed_is_called_an_outlier_where_none_is():
+    rng = np.random.default_rng(4)
+    named = [effects._outlier(rng.normal(0, 1, 8), np.arange(8), grid=1e-9) for _ in range(3_000)]
+    assert np.mean(np.isfinite(named)) <= 0.013
+
+
+def test_the_bound_on_failures_that_nobody_saw_is_the_exact_one():
+    assert effects.failures_not_excluded(8) == pytest.approx(stats.binomtest(0, 8, alternative="less").proportion_ci(0.95).high)
+    assert f"{effects.failures_not_excluded(8):.0%}" == "31%"
 
 
 def test_without_a_margin_nothing_is_called_no_difference():
@@ -151,14 +231,57 @@ def test_a_variant_that_is_the_same_trial_is_no_comparison():
     assert found.loc["a", "p_holm"] == found.loc["a", "p"]
 
 
+def steps(reference, *, interval=None, before=None, last=1_000.0, **variants):
+    """Steps to a target; the validation before is `interval` earlier, or given for each variant."""
+    rows = frame(reference=reference, **variants).rename(columns={"test/accuracy": "steps_to/x"})
+    rows["step_before"] = rows["steps_to/x"] - interval if interval else rows["label"].map(before or {}).fillna(0.0)
+    return rows.assign(last_step=last)
+
+
+def to_target(rows, margin=None):
+    return paired(rows, metric="steps_to/x", margin=margin)
+
+
 def test_seeds_that_never_reach_the_target_are_censored_not_missing():
-    rows = frame(reference=[100.0] * 8, a=[math.nan] * 8, b=[50.0] * 7 + [math.nan]).rename(columns={"test/accuracy": "steps_to/x"})
-    found = paired(rows.assign(last_step=200), metric="steps_to/x")
+    found = to_target(steps([100.0] * 8, a=[math.nan] * 8, b=[50.0] * 7 + [math.nan], interval=10))
 
     assert (found.loc["a", "never"], found.loc["a", "verdict"]) == (8, "hurts")
     assert math.isnan(found.loc["a", "change"])
     assert found.loc["a", "p"] == pytest.approx(2 / 2**8)
     assert found.loc["b", "p"] == pytest.approx(stats.binomtest(1, 8).pvalue)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 8])
+def test_targets_that_are_reached_in_the_same_epoch_are_no_proof_of_equality(seeds):
+    found = to_target(steps([200.0] * seeds, a=[200.0] * seeds, interval=100)).loc["a"]
+    assert (found["verdict"], found["p"], found["n"]) == ("cannot tell", 1.0, seeds)
+
+
+@pytest.mark.parametrize("seeds", [6, 8])
+def test_the_first_epochs_of_two_variants_with_unequal_numbers_of_batches_are_not_earlier_and_later(seeds):
+    found = to_target(steps([277.0] * seeds, a=[274.0] * seeds)).loc["a"]
+
+    assert (found["verdict"], found["p"], found["change"]) == ("cannot tell", 1.0, -3.0)
+    assert (found["low"], found["high"]) == (-277.0, 274.0)
+
+
+def test_a_seed_counts_as_later_where_two_validations_lie_apart():
+    rows = steps([277.0] * 8, a=[548.0] * 8, before={"a": 274.0})
+    assert to_target(rows).loc["a", "p"] == 1.0  # from 274 to 548 overlaps with up to 277
+    rows.loc[rows["label"] == "a", "step_before"] = 277.0
+    assert (to_target(rows).loc["a", "p"], to_target(rows).loc["a", "verdict"]) == (2 / 2**8, "hurts")
+
+
+def test_steps_are_equal_where_whatever_lies_between_two_validations_is_within_the_margin():
+    rows = steps([200.0, 210.0, 190.0, 200.0], a=[200.0, 200.0, 190.0, 210.0], interval=10)
+
+    assert to_target(rows, margin=50).loc["a", "verdict"] == "no difference"
+    assert to_target(rows, margin=15).loc["a", "verdict"] == "cannot tell"
+
+
+def test_where_neither_reached_the_target_no_seed_says_anything():
+    found = to_target(steps([math.nan] * 5, a=[math.nan] * 5)).loc["a"]
+    assert (found["n"], found["pairs"], found["verdict"]) == (0, 5, "cannot tell")
 
 
 def test_two_trials_of_one_seed_are_an_error():
@@ -242,9 +365,8 @@ def test_equal_weights_in_different_trials_changed_nothing():
 
 
 def test_a_target_that_the_other_reached_after_we_stopped_looking_says_nothing():
-    rows = frame(reference=[100.0] * 8, a=[math.nan] * 8).rename(columns={"test/accuracy": "steps_to/x"})
-    rows["last_step"] = [200] * 8 + [90] * 8
-    found = paired(rows, metric="steps_to/x").loc["a"]
+    rows = steps([100.0] * 8, a=[math.nan] * 8, last=[200] * 8 + [90] * 8)
+    found = to_target(rows).loc["a"]
 
     assert (found["n"], found["never"], found["verdict"]) == (0, 8, "cannot tell")
 
@@ -291,14 +413,41 @@ def test_where_nobody_can_say_what_is_better_the_verdict_is_higher_or_lower(metr
     assert paired(rows, metric=metric)["verdict"].tolist() == ["reference", "higher", "lower"]
 
 
-def test_the_further_seeds_that_are_named_would_tell_in_80_of_100_studies():
+def test_the_seeds_that_are_named_would_tell_in_80_of_100_studies_if_the_spread_is_what_it_seems():
     differences = np.array([0.012, -0.004, 0.009, 0.002, -0.006, 0.011])
     found = paired(frame(reference=BASE[:6], a=BASE[:6] + differences), margin=None).loc["a"]
-    total = int(6 + found["further_seeds"])
     rng = np.random.default_rng(0)
-    told = [effects.interval(rng.normal(found["change"], found["spread"], total)).p < 0.05 for _ in range(2_000)]
+    told = [effects.interval(rng.normal(found["change"], found["spread"], int(found["seeds_needed"]))).p < 0.05 for _ in range(2_000)]
 
     assert np.mean(told) == pytest.approx(0.8, abs=0.04)
+
+
+def test_the_larger_number_of_seeds_is_that_of_the_upper_80_percent_bound_of_the_spread():
+    rng = np.random.default_rng(2)
+    bounds = []
+    for _ in range(2_000):
+        differences = rng.normal(0.0, 1.0, 5)
+        bounds.append(differences.std(ddof=1) * math.sqrt(4 / stats.chi2.ppf(0.2, 4)))
+    assert np.mean(np.array(bounds) >= 1.0) == pytest.approx(0.8, abs=0.03)
+
+    differences = np.array([0.012, -0.004, 0.009, 0.002, -0.006])
+    found = paired(frame(reference=BASE[:5], a=BASE[:5] + differences), margin=None).loc["a"]
+    wider = found["change"] + (differences - found["change"]) * math.sqrt(4 / stats.chi2.ppf(0.2, 4))
+    again = paired(frame(reference=BASE[:5], a=BASE[:5] + wider), margin=None).loc["a"]
+    assert found["seeds_needed_high"] == again["seeds_needed"] > found["seeds_needed"]
+
+
+@pytest.mark.parametrize("pairs", [2, 5, 9])
+def test_the_exact_p_of_signs_is_that_of_scipy(pairs):
+    differences = np.random.default_rng(pairs).normal(0.3, 1, pairs)
+    expected = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=True)
+
+    assert effects.sign_flip(differences) == pytest.approx(expected.pvalue)
+
+
+def test_signs_are_exact_up_to_twenty_pairs():
+    assert effects.sign_flip(np.full(20, 0.1)) == 2 / 2**20
+    assert math.isnan(effects.sign_flip(np.full(21, 0.1)))
 
 
 def test_equivalence_is_claimed_in_no_more_than_5_of_100_studies_at_the_margin():

@@ -46,13 +46,40 @@ def test_the_target_is_reached_at_its_first_step(uri):
     assert reached.get_group(True).tolist() == [80.0] * 16 and reached.get_group(False).isna().all()
 
 
-def test_an_epochs_time_is_the_median_of_all_epochs(broken):
-    with sqlite3.connect(broken) as database:
-        for run_id in loaded("s", f"sqlite:///{broken}").rows["run_id"]:
-            points = [("time/epoch_s", value, False, place, place, run_id) for place, value in enumerate((2.5, 9.0, 3.5))]
-            database.executemany("INSERT INTO metrics (key, value, is_nan, timestamp, step, run_uuid) VALUES (?, ?, ?, ?, ?, ?)", points)
+def with_epochs(path, **histories):
+    """Adds to every trial of study `s` the values of its epochs."""
+    with sqlite3.connect(path) as database:
+        for run_id in loaded("s", f"sqlite:///{path}").rows["run_id"]:
+            for name, values in histories.items():
+                points = [(f"time/{name}", value, False, place, place, run_id) for place, value in enumerate(values)]
+                database.executemany(
+                    "INSERT INTO metrics (key, value, is_nan, timestamp, step, run_uuid) VALUES (?, ?, ?, ?, ?, ?)", points
+                )
 
-    assert set(loaded("s", f"sqlite:///{broken}").rows["time/epoch_s"]) == {3.5}
+
+def test_an_epochs_time_is_the_mean_of_all_epochs_and_a_steady_epochs_the_median(broken):
+    with_epochs(broken, epoch_s=(14.0, 24.0, 1.0), steady_epoch_s=(2.5, 9.0, 3.5))
+    rows = loaded("s", f"sqlite:///{broken}").rows
+
+    assert set(rows["time/epoch_s"]) == {13.0} and set(rows["time/steady_epoch_s"]) == {3.5}
+
+
+def test_what_older_versions_called_an_epochs_time_is_a_steady_epochs(broken):
+    with_epochs(broken, epoch_s=(2.5, 9.0, 3.5))
+    with sqlite3.connect(broken) as database:
+        database.execute("DELETE FROM tags WHERE key = 'ablation.record'")
+    study = loaded("s", f"sqlite:///{broken}")
+
+    assert study.rows["time/epoch_s"].isna().all() and set(study.rows["time/steady_epoch_s"]) == {3.5}
+    assert any("left the steps that traced out of time/epoch_s" in note for note in study.notes)
+
+
+def test_the_validation_before_the_one_that_reached_the_target_is_known(own):
+    generated.study(own, "s", {}, lambda values, seed: {"test/accuracy": 0.8, "validation": [[0.9, 0.9], [0.5, 0.6, 0.9], [0.1]][seed]})
+    rows = loaded("s", f"sqlite:///{own}").rows
+
+    assert rows["step_before"].tolist()[:2] == [0.0, 80.0] and rows["step_before"].isna().tolist() == [False, False, True]
+    assert rows["last_step"].tolist() == [80.0, 120.0, 40.0]
 
 
 def test_trials_that_failed_or_were_not_run_have_rows_all_the_same(uri):

@@ -7,6 +7,7 @@ import gc
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis import effects, factorial
 
@@ -98,3 +99,27 @@ def test_main_effects_and_interactions_cover_the_truth_too(spread):
             covered[row["effect"]] += row["low"] <= truth[row["effect"]] <= row["high"]
 
     assert all(0.92 <= count / studies <= 0.98 for count in covered.values()), covered
+
+
+def test_equivalence_on_a_coarse_grid_is_claimed_in_no_more_than_5_of_100_studies_at_the_margin():
+    rng = np.random.default_rng(5)
+    claimed = 0
+    for _ in range(SIMULATIONS):
+        one, other = rng.binomial(20, [[0.80], [0.82]], (2, 3)) / 20  # 20 test examples, a true change of 0.02
+        hidden = effects._hidden(effects._grid(np.concatenate([one, other])), 3)
+        claimed += effects.is_equivalent(effects.interval(other - one, scale=1.0), 0.02, hidden=hidden)
+
+    assert claimed / SIMULATIONS <= 0.05
+
+
+@pytest.mark.parametrize(("seeds", "spread"), [(3, 0.1), (5, 0.1), (8, 0.1), (8, 0.25)])
+def test_steps_on_a_grid_of_epochs_are_told_apart_in_no_more_than_5_of_100_studies_where_nothing_differs(seeds, spread):
+    rng = np.random.default_rng(6)
+    wrong = 0
+    for _ in range(SIMULATIONS):
+        ours, theirs = np.ceil(700 * np.exp(rng.normal(0, spread, (2, seeds))) / 274) * 274
+        signs = effects._signs(ours - 274, ours, theirs - 274, theirs)
+        later, earlier = int((signs > 0).sum()), int((signs < 0).sum())
+        wrong += later + earlier > 0 and stats.binomtest(later, later + earlier).pvalue < effects.LEVEL
+
+    assert wrong / SIMULATIONS <= 0.05

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -8,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import findings, load, store, tables
+from analysis import answer, findings, load, store, tables
 from analysis.tables import Cell, Table
+from benchmarks import generated
 
 PDFLATEX = shutil.which("pdflatex")
 
@@ -27,7 +29,7 @@ def test_a_grid_has_one_row_a_variant_with_check_marks_and_the_reference_first(u
 
     assert table.headings[:4] == ["masking", "cell", "n", "test accuracy"]
     assert column(table, "masking") == ["✓", "✓", "✗", "✗"] and column(table, "cell") == ["lstm", "gru", "lstm", "gru"]
-    assert column(table, "verdict") == ["reference", "helps", "hurts", "no difference"]
+    assert column(table, "verdict") == ["reference", "helps", "hurts", "no difference (each at 5 %, not adjusted)"]
     assert column(table, "change [95 %]")[0] == "" and column(table, "change [95 %]")[2].startswith("-0.020 [-0.02")
     assert column(table, "ms per batch") == ["50.7", "50.7", "40.7", "40.7"]
     assert column(table, "ratio of ms per batch") == ["1", "1.00", "0.80 [0.80, 0.80]", "0.80 [0.80, 0.80]"]
@@ -69,11 +71,20 @@ def test_effects_have_their_share_of_variance(uri):
     assert 95 < sum(shares) <= 100.1  # the fixture has almost no noise
 
 
-def test_a_missing_number_is_a_dash_and_a_seed_more_is_one_seed():
+def test_a_missing_number_is_a_dash():
     assert tables._number(float("nan"), 3).text == "–"
-    assert tables.verdict({"verdict": "cannot tell", "further_seeds": 1.0}) == "cannot tell; about 1 more seed would"
-    assert tables.verdict({"verdict": "cannot tell", "further_seeds": np.float64(1.0)}) == "cannot tell; about 1 more seed would"
-    assert tables.verdict({"verdict": "cannot tell", "further_seeds": 15.0}) == "cannot tell; about 15 more seeds would"
+
+
+@pytest.mark.parametrize(
+    ("few", "many", "text"),
+    [
+        (np.float64(12.0), 40.0, "cannot tell; a study of 12 to 40 seeds may"),
+        (12.0, math.nan, "cannot tell; a study of 12 seeds or more may"),
+        (math.nan, math.nan, "cannot tell"),
+    ],
+)
+def test_where_seeds_do_not_tell_the_table_names_a_range_of_how_many_may(few, many, text):
+    assert tables.verdict({"verdict": "cannot tell", "seeds_needed": few, "seeds_needed_high": many}) == text
 
 
 ODD = Table(
@@ -119,6 +130,77 @@ def test_latex_compiles_in_a_document(tmp_path, uri):
     assert done.returncode == 0, done.stdout[-1500:]
     assert (tmp_path / "paper.pdf").stat().st_size > 10_000
     assert "\\bfseries" in parts[0] and "$-$0.010 [$-$0.020" in parts[0]
+
+
+def everything(values, seed):
+    """Trials that differ in all that a table can show; one diverged, and some never reach the target."""
+    if values["cell"] == "gru" and seed == 7:
+        return {"test/accuracy": math.nan, "status": "FAILED", "tags": {"health": "diverged"}}
+    many = values["cell"] == "gru"
+    return {
+        "test/accuracy": 0.8 + 0.01 * (seed % 3) + 0.002 * (seed % 4) * many, "time/batch_ms_median": 50.0 + seed + 9 * many,
+        "time/epoch_s": 9.0 + 5 * many, "time/steady_epoch_s": 4.0 + many, "time/trace_s": 3.0 + 20 * many, "data/traces": 2.0 + 9 * many,
+        "memory/peak_mb": 900.0 + 400 * many, "model/parameters": 1_000.0 + 400 * many, "data/padding_fraction": 0.1 + 0.2 * many,
+        "validation": [0.7, 0.75 + 0.1 * (seed % 2), 0.78],
+    }  # fmt: skip
+
+
+def test_every_column_that_a_table_can_have_appears_where_it_says_something(own):
+    generated.study(own, "s", {"cell": ["lstm", "gru"]}, everything, seeds=range(8), design="one_at_a_time")
+    table, every = (of(find("s", f"sqlite:///{own}")) for of in (tables.ablation, tables.effects))
+
+    assert table.headings == [
+        "variant", "cell", "n", "diverged", "test accuracy", "change [95 %]", "p (Holm)", "p (sign flip)", "correlation", "verdict",
+        "ms per batch", "ratio of s per epoch", "s per epoch", "s per steady epoch", "peak memory (MB)", "parameters", "padded steps",
+        "traces", "s of steps that traced", "steps to 0.80 validation accuracy (median)",
+    ]  # fmt: skip
+    assert column(table, "traces") == ["2", "11"] and column(table, "s of steps that traced") == ["3.0", "23.0"]
+    assert column(table, "s per epoch") == ["9.00", "14.00"] and column(table, "s per steady epoch") == ["4.00", "5.00"]
+    assert every.headings == [
+        "comparison", "n", "unfinished", "diverged", "change [95 %]", "p", "p (Holm)", "p (sign flip)", "correlation",
+        "change / sd of the differences", "verdict",
+    ]  # fmt: skip
+
+
+def test_variants_that_trace_more_often_than_usual_are_compared_by_all_that_an_epoch_took(own):
+    def outcome(values, seed):
+        is_new = values["retracing"] == "per_shape"
+        times = {"time/epoch_s": 19.0 if is_new else 2.0, "time/steady_epoch_s": 1.3 if is_new else 1.6}
+        return {"test/accuracy": 0.8, "data/traces": 30.0 if is_new else 2.0, **times}
+
+    generated.study(own, "s", {"retracing": ["signature", "per_shape"]}, outcome, metric="time/epoch_s")
+    table = tables.ablation(find("s", f"sqlite:///{own}"))
+
+    assert column(table, "ratio of s per epoch") == ["1", "9.50"]
+    assert (0, table.headings.index("s per epoch")) in table.bold and column(table, "s per steady epoch") == ["1.60", "1.30"]
+
+
+def test_a_seed_that_fails_alone_and_the_failures_that_nobody_saw_stand_beside_the_comparison(own):
+    def outcome(values, seed):
+        has_failed = values["cell"] == "gru" and seed == 4
+        return {"test/accuracy": 0.5 if has_failed else 0.8 + 0.003 * ((seed * 3) % 5) + 0.002 * ((seed * len(values["cell"])) % 3)}
+
+    generated.study(own, "s", {"cell": ["lstm", "gru", "simple_rnn"]}, outcome, seeds=range(8))
+    found = find("s", f"sqlite:///{own}")
+    table = tables.effects(found)
+
+    assert column(table, "outlier") == ["seed 4", ""]
+    assert column(table, "failures not excluded") == ["up to 31%", "up to 31%"]
+    assert any("seed 4: this seed differs by more than the others allow" in text for text in answer.sentences(found))
+
+
+def test_it_is_said_for_which_of_two_models_a_seed_speaks():
+    none = {"seeds_needed": math.nan, "seeds_needed_high": math.nan}
+    over_seeds = pd.Series({"pairs": 8, "n": 8, "change": 0.0, "low": -0.1, "high": 0.1, "p": 0.9, "verdict": "cannot tell", **none})
+    ours, theirs = [90, 10, 80, 20, 90, 10, 80, 20], [10, 90, 20, 80, 10, 90, 20, 80]
+    examples = pd.DataFrame(
+        {"seed": range(8), "accuracy": 0.8, "other_accuracy": 0.8, "only_ours": ours, "only_theirs": theirs, "p": 0.001}
+    )
+    text = tables.comparison(over_seeds, examples, "a", "b", metric="test/accuracy")
+    table = tables.over_examples({"b": examples.assign(examples=1_000)})
+
+    assert "of 8 seeds: b in 4, a in 4." in text
+    assert [cell.text for cell in table.rows[0]][-2:] == ["4", "4"]
 
 
 def test_a_frame_of_texts_is_shown_as_it_is():
