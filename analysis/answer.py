@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from analysis.effects import LEVEL, MAX_EXACT, failures_not_excluded
+from analysis.factorial import CONDITIONS
 from analysis.findings import Findings, caution
 from analysis.load import PER_BATCH, PER_EPOCH, STEADY_EPOCH
 from analysis.tables import digits, title
@@ -85,7 +86,8 @@ def _averaged(found: Findings) -> list[str]:
     text = f"Averaged over all else, {_listed(told) if told else 'no toggle was shown to matter'}"
     if len(pairs):
         text += f"; {_listed([pair.replace(':', ' × ') for pair in pairs])}: they interact"
-    return [text + "."]
+    conditions = {*main["condition"], *found.factorial.loc[found.factorial["verdict"] == "they interact", "condition"]}
+    return [text + next((f" ({condition})" for condition in CONDITIONS if condition in conditions), "") + "."]
 
 
 def _fastest(found: Findings, rows: list[dict[Any, Any]]) -> list[str]:

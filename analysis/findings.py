@@ -10,7 +10,6 @@ from scipy.stats import gmean
 from analysis import effects, factorial
 from analysis.load import DROPPED, FINISHED, PER_BATCH, PER_EPOCH, STEADY_EPOCH, Study
 from analysis.store import StoreError
-from src.settings import as_typed
 
 STEPWISE = ("cumulative", "path")
 FACTORIAL = ("grid", "fractional", "random")
@@ -162,9 +161,8 @@ def _factorial(study: Study, metric: str, margin: float | None) -> tuple[pd.Data
     if study.plan["design"] not in FACTORIAL or len(study.toggles) < 2:
         return None, None
     rows = study.rows[study.rows["status"] != DROPPED]
-    present = {key: [value for value in _first(study, key) if as_typed(value) in set(map(as_typed, rows[key]))] for key in study.toggles}
     try:
-        return factorial.fit(rows, present, metric=metric, margin=margin), None
+        return factorial.fit(rows, {key: _first(study, key) for key in study.toggles}, metric=metric, margin=margin), None
     except factorial.NotEnough as reason:
         return None, f"Main effects and interactions are not shown: {reason}."
 

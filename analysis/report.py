@@ -16,6 +16,7 @@ from analysis.figures import INK, Drawn
 from analysis.findings import Findings, caution
 from analysis.load import DROPPED, FINISHED, NOT_RUN, RUNNING
 from analysis.store import shown
+from src.study.designs import equation
 
 MAX_DETAILS = 200  # variants whose single trials are listed
 LIGHT_INK = "#e6e7ea"
@@ -82,7 +83,7 @@ def remarks(found: Findings) -> list[tuple[str, list[str]]]:
         "Tried on the path and not kept": found.rejected,
         "Changed nothing": [f"{name}: trained weights equal those it is compared with, seed for seed" for name in found.unchanged],
         "Unhealthy": _unhealthy(found.study.finished),
-        "Cannot be told apart": [" = ".join(group) for group in found.study.plan["aliases"]],
+        "Cannot be told apart": [equation(group) for group in found.study.plan["aliases"]],
         "Notes": [*found.study.notes, *_lost(found)],
     }
     return [(kind, lines) for kind, lines in kinds.items() if lines]

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.effects import LEVEL, better, failures_not_excluded
+from analysis.factorial import few
 from analysis.findings import FACTORIAL, USUAL_TRACES, Findings, caution
 from analysis.load import PER_BATCH, PER_EPOCH, STEADY_EPOCH
 from src.settings import as_typed
@@ -176,8 +177,11 @@ def factorial(found: Findings) -> Table:
         "kind": [Cell(row["kind"]) for row in rows],
         f"change in {title(found.metric)} [95 %]": [_interval(row, digits(found.metric)) for row in rows],
         "p (Holm)": [_p(row["p_holm"]) for row in rows],
-        "share of variance": [Cell(NOTHING) if math.isnan(row["share"]) else Cell(f"{row['share']:.1%}", row["share"]) for row in rows],
-        "verdict": [Cell(row["verdict"]) for row in rows],
+        "share of variance (ω²)": [
+            Cell(NOTHING) if math.isnan(row["share"]) else Cell(f"{row['share']:.1%}", row["share"]) for row in rows
+        ],
+        "verdict": [Cell(", ".join(filter(None, (row["verdict"], row["condition"])))) for row in rows],
+        "mixed with": [Cell(few(row["three_way"]) if row["condition"] else "") for row in rows],
     }
     trials = f"{rows[0]['n']} trials" if rows[0]["n"] == rows[0]["asked"] else f"{rows[0]['n']} of {rows[0]['asked']} trials"
     text = f"Study {found.study.name}: main effects and two-way interactions over {trials}"

@@ -19,6 +19,7 @@ Rounds = Generator[list[Variant], Mapping[int, float], None]
 
 MAX_TRIALS = 100_000
 MAX_FACTORS = 15
+MAX_NAMED = 2  # interactions of three toggles that a line names
 
 
 class DesignError(ValueError):
@@ -117,7 +118,10 @@ def fractional(reference: Variant, levels: Levels, *, resolution: int = 4) -> li
 
 
 def aliases(keys: Sequence[str], *, resolution: int = 4) -> list[list[str]]:
-    """Returns which effects up to two-way interactions a `fractional` design cannot tell apart: `[["a:b", "c:d"], …]`.
+    """Returns which effects a `fractional` design cannot tell apart: `[["a:b", "c:d"], ["a", "b:c:d"], …]`.
+
+    Main effects and two-way interactions, with each other and with interactions of three toggles; those of three with each other are left
+    out, for nobody estimates them. The effects of a group stand in the order of their size.
 
     Args:
       keys: toggles, in the order of the levels.
@@ -125,11 +129,20 @@ def aliases(keys: Sequence[str], *, resolution: int = 4) -> list[list[str]]:
     """
     signs = _fraction(len(keys), resolution)
     groups: dict[bytes, list[str]] = {}
-    for size in (1, 2):
+    for size in (1, 2, 3):
         for columns in itertools.combinations(range(len(keys)), size):
             contrast = signs[:, columns].prod(axis=1)
             groups.setdefault(contrast.tobytes(), []).append(":".join(keys[column] for column in columns))
-    return [group for group in groups.values() if len(group) > 1]
+    return [group for group in groups.values() if len(group) > 1 and group[0].count(":") < 2]
+
+
+def equation(group: Sequence[str]) -> str:
+    """Returns a group of `aliases` in a line: `d = a:b:c = a:e:f and 26 more of three`; all effects but interactions of three are named."""
+    few = [name for name in group if name.count(":") < 2]
+    most = len(few) + MAX_NAMED
+    named = group if len(group) <= most + 1 else group[:most]
+    rest = f" and {len(group) - most} more of three" if len(named) < len(group) else ""
+    return " = ".join(named) + rest
 
 
 def random(reference: Variant, levels: Levels, *, sample: int = 20, seed: int = 0) -> list[Variant]:

@@ -108,7 +108,7 @@ class Study:
         return rows
 
     def aliases(self) -> list[list[str]]:
-        """Returns which effects the design cannot tell apart."""
+        """Returns which effects the design cannot tell apart, as `designs.aliases`."""
         return designs.aliases(list(self.levels), **self._options()) if self.plan.design == "fractional" else []
 
     def _options(self) -> dict[str, Any]:
@@ -266,7 +266,8 @@ def is_continued_by(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Returns whether two records of plans are of one and the same plan, typed again or gone on with."""
     count = min(len(old["rows"]), len(new["rows"]))
     whole = [{**Plan().model_dump(), **record} for record in (old, new)]  # an old one may lack what plans have had since
-    rest = [{key: value for key, value in record.items() if key not in ("rows", "commands")} for record in whole]
+    made = ("rows", "commands", "aliases")  # what follows from the rest, and was listed in less detail once
+    rest = [{key: value for key, value in record.items() if key not in made} for record in whole]
     rows = [[{key: value for key, value in row.items() if key != "position"} for row in record["rows"][:count]] for record in (old, new)]
     return rest[0] == rest[1] and rows[0] == rows[1]
 

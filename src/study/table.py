@@ -14,6 +14,7 @@ from rich.table import Table
 
 from src import paths
 from src.progress import clock
+from src.study.designs import equation
 from src.study.plan import Row, Study
 from src.tracking import provenance
 from src.tracking.journal import FAILED, FINISHED
@@ -69,7 +70,10 @@ def plan_text(
     lines += changes[:MAX_LINES]
     if len(changes) > MAX_LINES:
         lines.append(f"  … and {len(changes) - MAX_LINES} more, in {paths.study_folder(study.settings.study) / 'plan.json'}")
-    lines += [f"  cannot be told apart: {' = '.join(group)}" for group in study.aliases()]
+    groups = study.aliases()
+    lines += [f"  cannot be told apart: {equation(group)}" for group in groups[:MAX_LINES]]
+    if len(groups) > MAX_LINES:
+        lines.append(f"  … and {len(groups) - MAX_LINES} groups more, all in {paths.study_folder(study.settings.study) / 'plan.json'}")
     return "\n".join(lines)
 
 

@@ -7,10 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.anova import AnovaRM, anova_lm
 
 from analysis import factorial
+from src.study import designs
 
 LEVELS = {"cell": ["lstm", "gru", "simple_rnn"], "masking": [True, False]}
 
@@ -40,18 +43,13 @@ def test_effects_are_differences_of_marginal_means():
     assert found.loc["cell=simple_rnn × masking=false", "change"] == pytest.approx(both, abs=1e-12)
 
 
-def test_estimates_and_shares_are_those_of_least_squares_and_p_of_a_repeated_measures_analysis():
+def test_estimates_are_those_of_least_squares_and_p_of_a_repeated_measures_analysis():
     rows = grid(seeds=5)
     found = fit(rows)
     named = rows.rename(columns={"test/accuracy": "y"})
     model = smf.ols("y ~ C(seed, Sum) + C(cell, Sum) * C(masking, Sum)", named).fit()
-    table = anova_lm(model, typ=2)
-    block = smf.ols("y ~ C(seed, Sum)", named).fit()
     repeated = AnovaRM(named, "y", "seed", within=["cell", "masking"]).fit().anova_table
 
-    assert found.loc["masking=false", "share"] == pytest.approx(table.loc["C(masking, Sum)", "sum_sq"] / block.ssr)
-    assert found.loc["cell=gru", "share"] == pytest.approx(table.loc["C(cell, Sum)", "sum_sq"] / block.ssr)
-    assert found.loc["cell=gru × masking=false", "share"] == pytest.approx(table.loc["C(cell, Sum):C(masking, Sum)", "sum_sq"] / block.ssr)
     [name] = [name for name in model.params.index if name.startswith("C(masking, Sum)")]
     assert abs(found.loc["masking=false", "change"]) == pytest.approx(2 * abs(model.params[name]))
     assert found.loc["masking=false", "p"] == pytest.approx(repeated.loc["masking", "Pr > F"], abs=1e-12)  # of two levels: F is t squared
@@ -59,6 +57,68 @@ def test_estimates_and_shares_are_those_of_least_squares_and_p_of_a_repeated_mea
     paired = stats.ttest_rel(by_seed["gru"], by_seed["lstm"])
     low, high = paired.confidence_interval()
     assert found.loc["cell=gru", ["p", "low", "high"]].tolist() == pytest.approx([paired.pvalue, low, high])
+
+
+def one_that_varies(row, rng):
+    """What a seed does to one toggle it does to no other; the reference is worse."""
+    of_seed = np.random.default_rng(row["seed"]).normal(0, 0.01, 3)
+    cell = ["lstm", "gru", "simple_rnn"].index(row["cell"])
+    return 0.8 + 0.03 * cell + of_seed[0] + of_seed[1] * cell + of_seed[2] * row["masking"] + rng.normal(0, 0.005)
+
+
+def test_shares_are_omega_squared_of_a_repeated_measures_analysis():
+    rows = grid(seeds=5, value=one_that_varies)
+    named = rows.rename(columns={"test/accuracy": "y"})
+    model = smf.ols("y ~ C(seed) * (C(cell) + C(masking)) + C(cell):C(masking)", named).fit()
+    table = anova_lm(model, typ=1)[["df", "sum_sq"]]  # balanced: all types agree
+    repeated = AnovaRM(named, "y", "seed", within=["cell", "masking"]).fit().anova_table["F Value"]
+    table = table.rename(index={"Residual": "C(seed):C(cell):C(masking)"})
+    noise = table.loc[[name for name in table.index if name.startswith("C(seed):")]].sum()
+    total = table["sum_sq"].sum() - table.loc["C(seed)", "sum_sq"]
+    found = fit(rows)
+
+    for effect, term in (("cell=gru", "C(cell)"), ("masking=false", "C(masking)"), ("cell=gru × masking=false", "C(cell):C(masking)")):
+        df, explained = table.loc[term]
+        error = table.loc[f"C(seed):{term}", "sum_sq"] / table.loc[f"C(seed):{term}", "df"]
+        assert explained / df / error == pytest.approx(repeated[term.replace("C(", "").replace(")", "")])
+        omega = (explained - df * error) / (total + 5 * noise["sum_sq"] / noise["df"])
+        assert found.loc[effect, "share"] == pytest.approx(max(0.0, omega), abs=1e-12)
+
+
+def test_the_share_of_a_toggle_alone_is_the_textbooks_partial_omega_squared():
+    """df (MS - MS_error) / (SS + (N - df) MS_error): Keppel, "Design and Analysis", Prentice Hall 1991, chapter 16."""
+    y = np.random.default_rng(3).normal(0, 1, (6, 4)) + np.arange(4)
+    model = factorial._model([(str(value),) for value in range(4)], {"a": [str(value) for value in range(4)]})
+    explained = 6 * np.sum((y.mean(axis=0) - y.mean()) ** 2)
+    error = np.sum((y - y.mean(axis=0) - y.mean(axis=1, keepdims=True) + y.mean()) ** 2) / 15
+
+    assert factorial._omega_squared(y, model) == {"a": pytest.approx((explained - 3 * error) / (explained + 21 * error))}
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_shares_are_zero_on_average_where_nothing_matters(missing):
+    rng = np.random.default_rng(6)
+    cells = list(itertools.product("01", "012", "01"))[missing:]
+    model = factorial._model(cells, {"a": ["0", "1"], "b": ["0", "1", "2"], "c": ["0", "1"]})
+    found = [factorial._omega_squared(rng.normal(0, 1, (3, 1)) + rng.normal(0, 1, (3, len(cells))), model) for _ in range(2_000)]
+    mean = pd.DataFrame(found).mean()
+
+    assert len(mean) == 6 and (mean.abs() < 0.01).all() and abs(mean.sum()) < 0.03  # of eta squared 1 in 3 of what is left for errors
+
+
+def test_shares_are_those_of_the_means_where_there_are_many_seeds():
+    rng = np.random.default_rng(7)
+    rows = grid({"a": [0, 1], "b": [0, 1]}, seeds=400, value=lambda row, _: 0.1 * row["a"] + rng.normal(0, 0.05))
+    found = fit(rows, {"a": [0, 1], "b": [0, 1]})["share"]
+
+    assert found["a=1"] == pytest.approx(0.05**2 / (0.05**2 + 0.05**2), abs=0.03)  # of the variance of means and of trials around them
+    assert found["b=1"] < 0.01 and found["a=1 × b=1"] < 0.01
+
+
+def test_nothing_has_a_share_where_nothing_varies():
+    found = fit(grid(value=lambda row, rng: 0.8 + 0.01 * row["seed"]))
+
+    assert found["share"].isna().all() and (found["change"] == 0).all()
 
 
 def test_a_seed_without_all_cells_counts_in_no_number():
@@ -135,6 +195,8 @@ def test_effects_that_a_fraction_mixes_are_named_and_get_no_verdict():
     found = fit(half, levels)
 
     assert (found.loc[["a=1", "b=1", "c=1", "d=1"], "aliased"] == "").all()  # resolution IV: main effects are clear of pairs
+    assert found.loc["d=1", ["verdict", "condition"]].tolist() == ["helps", "if no three toggles act together"]
+    assert found.loc["a=1 × b=1", ["condition", "three_way"]].tolist() == ["", ""]  # a verdict that does not decide has no condition
     assert found.loc["a=1 × b=1", "verdict"] == "aliased with c:d"  # which is where the effect comes from
     assert found.loc["c=1 × d=1", "verdict"] == "aliased with a:b" and math.isnan(found.loc["c=1 × d=1", "change"])
 
@@ -211,3 +273,187 @@ def test_a_level_that_is_null_is_a_level():
 def test_what_the_trials_do_not_allow_is_said(rows, levels, message):
     with pytest.raises(factorial.NotEnough, match=message):
         factorial.fit(rows, levels, metric="test/accuracy", margin=None)
+
+
+def every(sizes):
+    return list(itertools.product(*(range(size) for size in sizes)))
+
+
+def fraction(factors, resolution):
+    reference = dict.fromkeys("abcdefg"[:factors], 0)
+    return [tuple(one.values()) for one in designs.fractional(reference, {key: [0, 1] for key in reference}, resolution=resolution)]
+
+
+def sampled(sizes, count, seed=0):
+    levels = {str(place): list(range(size)) for place, size in enumerate(sizes)}
+    return [tuple(one.values()) for one in designs.random(dict.fromkeys(levels, 0), levels, sample=count, seed=seed)]
+
+
+DESIGNS = {
+    "full": ((2, 3, 2), every((2, 3, 2))),
+    "2^(4-1)": ((2,) * 4, fraction(4, 4)),
+    "2^(5-1)": ((2,) * 5, fraction(5, 5)),
+    "2^(5-2)": ((2,) * 5, fraction(5, 3)),
+    "2^(7-4)": ((2,) * 7, fraction(7, 3)),
+    "random of two values": ((2,) * 5, sampled((2,) * 5, 20)),
+    "random of few": ((2,) * 5, sampled((2,) * 5, 9)),
+    "random of three values": ((3, 2, 3, 2), sampled((3, 2, 3, 2), 26, seed=1)),
+    "one cell empty": ((2, 2, 2), every((2, 2, 2))[:-1]),
+    "two cells empty": ((3, 2, 3), [cell for cell in every((3, 2, 3)) if cell not in ((2, 1, 2), (2, 1, 1))]),
+    "a value with one other alone": ((3, 2, 2, 2), [cell for cell in every((3, 2, 2, 2)) if cell[:2] != (2, 1)]),
+}
+
+
+def changes(sizes, cells, mean, *, spread=0.0):
+    """The effects of a design whose cells have these means, with a spread of the seeds that is nothing beside them."""
+    keys, rng = "abcdefg"[: len(sizes)], np.random.default_rng(8)
+    rows = [
+        {**dict(zip(keys, cell, strict=True)), "seed": seed, "status": "FINISHED", "identity": f"{cell} {seed}",
+         "test/accuracy": mean(cell) + spread * rng.normal()}
+        for seed in range(3)
+        for cell in cells
+    ]  # fmt: skip
+    return fit(pd.DataFrame(rows), {key: list(range(size)) for key, size in zip(keys, sizes, strict=True)})
+
+
+def acting_together(sizes, places, seed=9):
+    """A random function of some toggles that has no effect of fewer: its mean over any one of them is zero."""
+    found = np.random.default_rng(seed).normal(0, 1, [sizes[place] for place in places])
+    for axis in range(len(places)):
+        found = found - found.mean(axis=axis, keepdims=True)
+    return lambda cell: found[tuple(cell[place] for place in places)]
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_the_three_way_interactions_that_are_listed_are_those_that_move_the_estimate(name):
+    sizes, cells = DESIGNS[name]
+    before = changes(sizes, cells, lambda cell: 0.0, spread=1e-3)
+    listed = {effect: set(filter(None, text.split(", "))) for effect, text in before["three_way"].items()}
+    for places in itertools.combinations(range(len(sizes)), 3):
+        after = changes(sizes, cells, acting_together(sizes, places), spread=1e-3)
+        term = ":".join("abcdefg"[place] for place in places)
+        moved = (after["change"] - before["change"]).abs() > 1e-6
+        assert {effect for effect in before.index if term in listed[effect]} == set(before.index[moved])
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_the_terms_that_are_called_aliased_are_those_that_move_the_estimate(name):
+    sizes, cells = DESIGNS[name]
+    before = changes(sizes, cells, lambda cell: 0.0, spread=1e-3)
+    dropped = set(before["term"][before["change"].isna()])
+    for size in (1, 2):
+        for places in itertools.combinations(range(len(sizes)), size):
+            term = ":".join("abcdefg"[place] for place in places)
+            after = changes(sizes, cells, acting_together(sizes, places), spread=1e-3)
+            moved = (after["change"] - before["change"]).abs() > 1e-6
+            others = set(before.index[moved & (before["term"] != term)])
+            listed = {name for name in before.index if term in before.loc[name, "aliased"].split(", ")}
+            assert others == {name for name in listed if before["term"][name] not in dropped}
+
+
+@given(sizes=st.lists(st.integers(2, 3), min_size=2, max_size=4), share=st.floats(0.4, 1), seed=st.integers(0, 1_000))
+@settings(max_examples=60, deadline=None)
+def test_an_effect_without_a_condition_is_the_difference_of_means_over_the_full_grid_whatever_acts_together(sizes, share, seed):
+    whole, rng = every(sizes), np.random.default_rng(seed)
+    cells = [whole[0], *(cell for cell in whole[1:] if rng.random() < share)]
+    values = rng.normal(0, 1, sizes)
+    try:
+        found = changes(sizes, cells, lambda cell: values[cell], spread=1e-9)
+    except factorial.NotEnough:  # a toggle was left with one value
+        return
+    present = {key: sorted({cell[place] for cell in cells}) for place, key in enumerate("abcd"[: len(sizes)])}
+    assume(all(len(present[key]) == size for key, size in zip("abcd", sizes, strict=False)))
+    for effect, row in found[found["verdict"].isin(factorial.DECIDED)].iterrows():
+        true = values
+        chosen = dict(part.split("=") for part in effect.split(" × "))
+        for axis in reversed(range(len(sizes))):
+            key = "abcd"[axis]
+            true = true.take(int(chosen[key]), axis) - true.take(0, axis) if key in chosen else true.mean(axis=axis)
+        assert (row["condition"] == "") == (abs(row["change"] - true) < 1e-6)
+
+
+def test_the_effect_of_three_toggles_that_act_together_is_no_verdict_on_a_fourth():
+    sizes, cells = DESIGNS["2^(4-1)"]
+    found = changes(sizes, cells, lambda cell: 0.8 + 0.05 * math.prod(2 * value - 1 for value in cell[:3]), spread=1e-4)
+
+    assert abs(found.loc["d=1", "change"]) == pytest.approx(0.1, abs=1e-3)
+    assert found.loc["d=1", ["three_way", "condition"]].tolist() == ["a:b:c", "if no three toggles act together"]
+
+
+def test_a_fraction_of_high_resolution_depends_on_four_toggles_alone():
+    sizes, cells = DESIGNS["2^(5-1)"]
+    found = changes(sizes, cells, lambda cell: cell[0] + cell[1] * cell[2], spread=1e-4)
+
+    assert found.loc["a=1", ["verdict", "condition"]].tolist() == ["helps", "if no four toggles act together"]
+    assert found.loc["b=1 × c=1", ["verdict", "condition"]].tolist() == ["they interact", "if no three toggles act together"]
+
+
+def test_a_full_grid_has_no_condition():
+    sizes, cells = DESIGNS["full"]
+    found = changes(sizes, cells, lambda cell: float(cell[0]), spread=1e-4)
+
+    assert found.loc["a=1", "verdict"] == "helps" and (found["condition"] == "").all() and (found["three_way"] == "").all()
+
+
+def test_many_aliases_are_all_kept_and_few_are_named_in_the_verdict():
+    sizes = (2,) * 7
+    found = changes(sizes, sampled(sizes, 12), lambda cell: 0.0, spread=1e-3)
+    row = found.loc["a=1"]
+
+    assert len(row["aliased"].split(", ")) > 4
+    assert row["verdict"] == f"aliased with {', '.join(row['aliased'].split(', ')[:3])} and {len(row['aliased'].split(', ')) - 3} more"
+
+
+def test_what_two_cells_cannot_say_is_said():
+    found = changes((2, 2), [(0, 0), (1, 1)], lambda cell: 0.1 * cell[0], spread=1e-3)
+
+    assert found["verdict"].tolist() == ["aliased with b", "aliased with a", "cannot be estimated from these cells"]
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.parametrize("change", [0.00002, 0.003])
+def test_differences_that_vary_by_the_rounding_of_the_values_alone_are_no_evidence_of_small_spread(kind, change):
+    values = [0.47012, 0.82738, 1.10222]  # in single precision numbers of different size have different gaps
+    rows = grid({"a": [0, 1], "b": [0, 1]}, value=lambda row, rng: float(kind(values[row["seed"]] + change * row["a"])))
+    found = fit(rows, {"a": [0, 1], "b": [0, 1]})
+
+    assert found.loc["a=1", "p"] == 0.25 and found.loc["a=1", "verdict"] == "cannot tell"
+    assert found.loc["a=1", "change"] == pytest.approx(change, abs=1e-7)
+    assert found.loc[["b=1", "a=1 × b=1"], "change"].tolist() == [0, 0]
+
+
+def test_counts_that_differ_by_one_in_ten_millions_differ():
+    rows = grid({"a": [0, 1], "b": [0, 1]}, value=lambda row, rng: 10_000_000 + row["a"]).rename(
+        columns={"test/accuracy": "model/parameters"}
+    )
+
+    assert fit(rows, {"a": [0, 1], "b": [0, 1]}, metric="model/parameters").loc["a=1", "change"] == pytest.approx(1)
+
+
+def test_equal_steps_to_a_target_are_no_equal_effect():
+    """They are known to the epoch alone."""
+    rows = grid({"a": [0, 1], "b": [0, 1]}, value=lambda row, rng: 200.0 + 3 * row["a"]).rename(
+        columns={"test/accuracy": "steps_to/x_0.80"}
+    )
+    found = fit(rows, {"a": [0, 1], "b": [0, 1]}, metric="steps_to/x_0.80", margin=10)
+
+    assert set(found["verdict"]) == {"cannot tell"} and found["p"].isna().all()
+
+
+def test_two_trials_of_one_cell_and_seed_are_refused():
+    rows = grid()
+    with pytest.raises(factorial.NotEnough, match="1 cells have two trials of one seed; one of them must be superseded"):
+        fit(pd.concat([rows, rows.iloc[[0]].assign(identity="other")]))
+
+
+def test_no_other_value_takes_the_place_of_a_reference_that_has_no_trial():
+    rows = grid()
+    with pytest.raises(factorial.NotEnough, match="no trial has cell=lstm, which is what the others are compared with"):
+        fit(rows[rows["cell"] != "lstm"])
+
+
+def test_a_value_that_no_trial_has_is_left_out():
+    rows = grid()
+    found = fit(rows[rows["cell"] != "gru"])
+
+    assert found.index.tolist() == ["cell=simple_rnn", "masking=false", "cell=simple_rnn × masking=false"]

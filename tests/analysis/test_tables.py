@@ -67,7 +67,7 @@ def test_designs_that_change_one_thing_name_it(uri):
 def test_effects_have_their_share_of_variance(uri):
     table = tables.factorial(find("whole", uri))
     assert column(table, "effect") == ["masking=false", "cell=gru", "masking=false × cell=gru"]
-    shares = [float(text.rstrip("%")) for text in column(table, "share of variance")]
+    shares = [float(text.rstrip("%")) for text in column(table, "share of variance (ω²)")]
     assert 95 < sum(shares) <= 100.1  # the fixture has almost no noise
 
 

@@ -125,9 +125,42 @@ def test_fractions_are_as_small_as_the_textbooks(factors, resolution, runs):
 
 
 def test_aliases_are_the_effects_with_equal_contrasts():
-    assert designs.aliases(["a", "b", "c", "d"], resolution=4) == [["a:b", "c:d"], ["a:c", "b:d"], ["a:d", "b:c"]]
+    main = [["a", "b:c:d"], ["b", "a:c:d"], ["c", "a:b:d"], ["d", "a:b:c"]]
+    assert designs.aliases(["a", "b", "c", "d"], resolution=4) == [*main, ["a:b", "c:d"], ["a:c", "b:d"], ["a:d", "b:c"]]
     assert designs.aliases(["a", "b", "c"], resolution=3) == [["a", "b:c"], ["b", "a:c"], ["c", "a:b"]]
-    assert designs.aliases(["a", "b", "c", "d", "e"], resolution=5) == []
+    assert ["a:b", "c:d:e"] in designs.aliases(["a", "b", "c", "d", "e"], resolution=5)
+    assert designs.aliases(["a", "b", "c"], resolution=4) == []  # nothing less than the full factorial has it
+
+
+@pytest.mark.parametrize(("factors", "resolution"), [(4, 4), (5, 5), (5, 3), (6, 4), (7, 3), (8, 4), (15, 4)])
+def test_aliases_are_all_the_effects_that_move_an_estimate(factors, resolution):
+    keys = list("abcdefghijklmno"[:factors])
+    signs = signs_of(
+        dict.fromkeys(keys, 0), designs.fractional(dict.fromkeys(keys, 0), {key: [0, 1] for key in keys}, resolution=resolution)
+    )
+    effects = {
+        ":".join(names): signs[:, [keys.index(name) for name in names]].prod(axis=1)
+        for size in (1, 2, 3)
+        for names in itertools.combinations(keys, size)
+    }
+    groups = designs.aliases(keys, resolution=resolution)
+
+    for name, contrast in effects.items():
+        moved = {other for other, column in effects.items() if other != name and contrast @ column != 0}
+        mine = {other for group in groups if name in group for other in group if other != name}
+        if name.count(":") < 2:
+            assert mine == moved
+        else:  # interactions of three are listed where they move something smaller
+            assert bool(mine) == any(other.count(":") < 2 for other in moved)
+
+
+def test_a_long_group_of_aliases_is_a_line_that_names_the_small_ones_and_counts_the_others():
+    assert designs.equation(["d", "a:b:c"]) == "d = a:b:c"
+    assert designs.equation(["a:b", "c:d", "e:f", "g:h"]) == "a:b = c:d = e:f = g:h"
+    assert designs.equation(["a", "b:c", "a:b:c", "a:b:d", "a:b:e"]) == "a = b:c = a:b:c = a:b:d = a:b:e"
+    assert designs.equation(["a", "b:c", "a:b:c", "a:b:d", "a:b:e", "a:b:f"]) == "a = b:c = a:b:c = a:b:d and 2 more of three"
+    groups = designs.aliases(list("abcdefghijklmno"), resolution=4)
+    assert max(len(group) for group in groups) > 20 and all(len(designs.equation(group)) < 80 for group in groups)
 
 
 def test_too_many_factors_are_refused():
