@@ -87,7 +87,7 @@ def _averaged(found: Findings) -> list[str]:
     if len(pairs):
         text += f"; {_listed([pair.replace(':', ' × ') for pair in pairs])}: they interact"
     conditions = {*main["condition"], *found.factorial.loc[found.factorial["verdict"] == "they interact", "condition"]}
-    return [text + next((f" ({condition})" for condition in CONDITIONS if condition in conditions), "") + "."]
+    return [text + next((f", {condition}" for condition in CONDITIONS if condition in conditions), "") + "."]
 
 
 def _fastest(found: Findings, rows: list[dict[Any, Any]]) -> list[str]:

@@ -89,16 +89,10 @@ def fit(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, metric: str,
     Raises:
       NotEnough: fewer than two toggles vary, a trial has no value, or fewer than two seeds have every cell.
     """
-    present = {key: {as_typed(value) for value in rows[key]} for key in levels}
     for key, values in levels.items():
-        if values and as_typed(values[0]) not in present[key]:
+        if values and as_typed(values[0]) not in set(map(as_typed, rows[key])):
             raise NotEnough(f"no trial has {key}={as_typed(values[0])}, which is what the others are compared with")
-    varied = {key: [name for name in map(as_typed, values) if name in present[key]] for key, values in levels.items()}
-    varied = {key: values for key, values in varied.items() if len(values) > 1}
-    done = rows[rows["status"] == FINISHED]
-    _check(done, varied, metric)
-    cells, y = _by_seed(done, varied, metric)
-    model = _model(cells, varied)
+    model, y = _modelled(rows, levels, metric)
     weights = np.array([_weights(model, *effect) for effect in model.effects])
     found = pd.DataFrame(
         [_named(model, *effect) | _numbers(y @ row, y, metric) for effect, row in zip(model.effects, weights, strict=True)]
@@ -106,14 +100,48 @@ def fit(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, metric: str,
     found["aliased"] = _aliased(model, weights)
     found["three_way"] = [", ".join(names) for names in _mixed(weights, () if model.is_full else _three_way(model))]
     found["share"] = found["term"].map(_omega_squared(y, model)).astype(float).clip(lower=0.0)
-    found["twin_of"] = _twin_of(found["effect"], rows, varied)
+    found["twin_of"] = _twin_of(found["effect"], rows, model.varied)
     found["p_holm"] = holm(found["p"].where((found["aliased"] == "") & found["twin_of"].isna()))
-    found["seeds"], found["n"], found["asked"] = len(y), done["identity"].nunique(), rows["identity"].nunique()
+    done = rows.loc[rows["status"] == FINISHED, "identity"]
+    found["seeds"], found["n"], found["asked"] = len(y), done.nunique(), rows["identity"].nunique()
     sign = better(metric)
     found["verdict"] = [_verdict(row, sign=sign, margin=margin) for row in found.to_dict("records")]
     exact = [_is_exact(model, *effect, row) for effect, row in zip(model.effects, weights, strict=True)]
     found["condition"] = [_condition(row, is_exact=one) for row, one in zip(found.to_dict("records"), exact, strict=True)]
     return found
+
+
+def means(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, toggle: str, by: str, metric: str) -> pd.DataFrame:
+    """Returns the metric at each combination of values of two toggles, as the fit has it for equal shares of all else.
+
+    In a full grid that is the mean over all else. Where cells are missing, a mean of those that are there would take what another toggle
+    does for an interaction (Searle, Speed and Milliken, "Population Marginal Means in the Linear Model: An Alternative to Least Squares
+    Means", The American Statistician 34(4), 1980).
+
+    Args:
+      rows: as in `fit`.
+      levels: as in `fit`, in any order.
+      toggle: one of the two.
+      by: the other; neither is aliased, nor is their interaction.
+      metric: name of a metric.
+
+    Returns:
+      One row a combination: the values of `toggle` and of `by`, `mean`, and `low` and `high` (95 %, over seeds).
+
+    Raises:
+      NotEnough: as in `fit`.
+    """
+    model, y = _modelled(rows, levels, metric)
+    term = next(term for term in model.columns if set(term) == {toggle, by})
+    plain = {as_typed(value): value for key in (toggle, by) for value in levels[key]}
+    found = []
+    for ours, theirs in itertools.product(*(range(len(model.varied[key])) for key in term)):
+        one, other = (_contrasts(len(model.varied[key]))[place] for key, place in zip(term, (ours, theirs), strict=True))
+        parts = {term[:1]: one, term[1:]: other, term: np.outer(one, other).ravel()}
+        known = interval(y @ (model.inverse[0] + sum(part @ model.inverse[model.places[key]] for key, part in parts.items())))
+        names = {key: plain[model.varied[key][place]] for key, place in zip(term, (ours, theirs), strict=True)}
+        found.append({**names, "mean": known.mean, "low": known.low, "high": known.high})
+    return pd.DataFrame(found).astype({toggle: object, by: object})
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +179,17 @@ class _Model:
     def is_full(self) -> bool:
         """Whether every combination of values is a cell."""
         return len(self.inverse.T) == math.prod(map(len, self.varied.values()))
+
+
+def _modelled(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], metric: str) -> tuple[_Model, np.ndarray]:
+    """Returns the cells that have trials, of values that have any, and the metric float64[seeds, cells]."""
+    present = {key: set(map(as_typed, rows[key])) for key in levels}
+    varied = {key: [name for name in map(as_typed, values) if name in present[key]] for key, values in levels.items()}
+    varied = {key: values for key, values in varied.items() if len(values) > 1}
+    done = rows[rows["status"] == FINISHED]
+    _check(done, varied, metric)
+    cells, y = _by_seed(done, varied, metric)
+    return _model(cells, varied), y
 
 
 def _check(done: pd.DataFrame, varied: Mapping[str, Any], metric: str) -> None:
@@ -336,7 +375,8 @@ def _omega_squared(y: np.ndarray, model: _Model) -> dict[str, float]:
     of_cells = float(np.sum((around - around.mean(axis=0)) ** 2)) / ((seeds - 1) * (cells - 1))
     shares = {}
     for term in model.kept:
-        others = [other for other in model.kept if other != term and not set(term) < set(other)]
+        # in a full grid the terms are orthogonal, and none takes anything from another
+        others = [other for other in model.kept if other != term and not set(term) < set(other) and not model.is_full]
         own = _beside(np.hstack([np.ones((cells, 1)), *(model.columns[other] for other in others)]), model.columns[term])
         by_seed = y @ own
         mean = by_seed.mean(axis=0)

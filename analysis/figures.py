@@ -19,9 +19,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis import factorial
 from analysis.effects import better, interval, pairs
+from analysis.factorial import CONDITIONS, INTERACTION, MAIN
 from analysis.findings import Findings, caution
-from analysis.load import PER_EPOCH, Study
+from analysis.load import DROPPED, PER_EPOCH, Study
 from analysis.tables import digits, title, verdict
 from src.settings import as_typed
 
@@ -165,26 +167,26 @@ def heat_map(axes: Axes, rows: pd.DataFrame, x: str, y: str, *, metric: str) -> 
     axes.set(xlabel=_with_unit(x), ylabel=_with_unit(y))
 
 
-def interaction(axes: Axes, rows: pd.DataFrame, toggle: str, by: str, *, metric: str) -> None:
+def interaction(axes: Axes, means: pd.DataFrame, toggle: str, by: str, *, metric: str) -> None:
     """Draws the mean of a metric at the values of one toggle, one line a value of another: parallel lines do not interact.
 
     Args:
       axes: to draw on.
-      rows: one row a finished trial.
+      means: as `factorial.means` returns it.
       toggle: of the horizontal axis.
       by: of the lines.
       metric: of the vertical axis.
     """
-    values = [as_typed(value) for value in _in_order(rows[toggle])]
+    values = [as_typed(value) for value in _in_order(means[toggle])]
     colours = sns.color_palette("colorblind", MAX_VARIANTS)
-    names = list(dict.fromkeys(as_typed(value) for value in rows[by]))
+    names = list(dict.fromkeys(as_typed(value) for value in means[by]))
     for place, name in enumerate(names):
-        part = rows[[as_typed(value) == name for value in rows[by]]]
-        found = over_seeds(part.assign(value=[as_typed(one) for one in part[toggle]]), ["value"], metric).set_index("value").reindex(values)
+        part = means[[as_typed(value) == name for value in means[by]]]
+        found = part.set_index(part[toggle].map(as_typed)).reindex(values)
         at = np.arange(len(values)) + 0.06 * (place - (len(names) - 1) / 2)
-        means, half = found["mean"].to_numpy(float), (found["high"] - found["mean"]).to_numpy(float)
+        heights, half = found["mean"].to_numpy(float), (found["high"] - found["mean"]).to_numpy(float)
         axes.errorbar(
-            at, means, yerr=np.nan_to_num(half), color=colours[place % MAX_VARIANTS], marker=MARKS[place % len(MARKS)],
+            at, heights, yerr=np.nan_to_num(half), color=colours[place % MAX_VARIANTS], marker=MARKS[place % len(MARKS)],
             ls=DASHES[place % 4], capsize=3, lw=1.6, label=f"{by}={name}",
         )  # fmt: skip
     axes.set_xticks(range(len(values)), values)
@@ -369,15 +371,17 @@ def _heat_map(found: Findings) -> Made:
     figure, axes = _figure(6.4, 4.2)
     heat_map(axes, rows, numeric[1], numeric[0], metric=found.metric)
     what = f"{title(found.metric).capitalize()} by {numeric[0]} and {numeric[1]}"
-    return figure, f"{what}: mean over seeds and all else, with half its 95 % interval.{left_out}"
+    else_too = _differs_too(rows, numeric, found.study.toggles)
+    return figure, f"{what}: mean over seeds and all else, with half its 95 % interval.{else_too}{left_out}"
 
 
 def _interaction(found: Findings) -> Made:
     if found.factorial is None:
         return None
-    terms = found.factorial[
-        found.factorial["share"].notna() & (found.factorial["kind"] == "interaction") & (found.factorial["aliased"] == "")
-    ]
+    unclear = set(found.factorial.loc[(found.factorial["kind"] == MAIN) & (found.factorial["aliased"] != ""), "term"])
+    known = found.factorial[found.factorial["share"].notna() & (found.factorial["kind"] == INTERACTION)]
+    is_clear = [row["aliased"] == "" and not unclear & set(row["term"].split(":")) for row in known.to_dict("records")]
+    terms = known[np.array(is_clear, bool)]
     strongest = terms.drop_duplicates("term").sort_values("share", ascending=False)["term"].head(3).tolist()
     if not strongest:
         return None
@@ -385,10 +389,13 @@ def _interaction(found: Findings) -> Made:
     levels = rows.astype(str).nunique()
     pairs = [sorted(term.split(":"), key=lambda key: levels[key]) for term in strongest]
     figure, several = _figure(4.2 * len(pairs) + 0.8, 3.7 + 0.2 * max(levels[by] for by, _ in pairs), columns=len(pairs))
+    trials = found.study.rows[found.study.rows["status"] != DROPPED]
     for axes, (by, toggle) in zip(np.atleast_1d(several), pairs, strict=True):
-        interaction(axes, rows, toggle, by, metric=found.metric)
-    what = f"Means of {title(found.metric)} with 95 % intervals over seeds"
-    return figure, f"{what}; lines that are not parallel interact. The strongest pairs.{left_out}"
+        means = factorial.means(trials, found.study.plan["levels"], toggle=toggle, by=by, metric=found.metric)
+        interaction(axes, means, toggle, by, metric=found.metric)
+    what = f"Means of {title(found.metric)} with 95 % intervals over seeds, for equal shares of all else"
+    condition = _condition(terms[terms["term"].isin(strongest)])
+    return figure, f"{what}; lines that are not parallel interact{condition}. The pairs with the largest shares of variance.{left_out}"
 
 
 def _padding(found: Findings) -> Made:
@@ -416,6 +423,22 @@ FIGURES: dict[str, Callable[[Findings], Made]] = {
     "times": _time_per_batch,
     "padding": _padding,
 }
+
+
+def _condition(effects: pd.DataFrame) -> str:
+    """Returns on what effects depend, decided or not; empty if on nothing."""
+    if (effects["three_way"] != "").any():
+        return f", {CONDITIONS[0]}"
+    return f", {CONDITIONS[1]}" if (effects["condition"] != "").any() else ""
+
+
+def _differs_too(rows: pd.DataFrame, keys: Sequence[str], toggles: Sequence[str]) -> str:
+    """Returns a sentence on the toggles whose values are not shared alike by the groups that `keys` make; empty if all are."""
+    typed = rows[list(toggles)].map(as_typed)
+    groups = typed[list(keys)].agg(" ".join, axis=1)
+    shares = {key: pd.crosstab(groups, typed[key], normalize="index") for key in toggles if key not in keys}
+    others = [key for key, table in shares.items() if (np.ptp(table.to_numpy(), axis=0) > 1e-9).any()]
+    return f" They differ in {', '.join(others)} too, as not all combinations were trained." if others else ""
 
 
 def _whole_seeds(study: Study) -> tuple[pd.DataFrame, str]:
@@ -456,9 +479,11 @@ def _grouped(found: Findings, keys: Sequence[str] = ()) -> tuple[pd.DataFrame, s
         return rows.assign(group=rows["label"]), "by variant"
     toggle = found.study.toggles[0]
     if found.factorial is not None:
-        main = found.factorial[found.factorial["kind"] == "main effect"]
-        toggle = str(main.sort_values("share", ascending=False)["term"].iloc[0])
-    return rows.assign(group=[f"{toggle}={as_typed(value)}" for value in rows[toggle]]), f"by {toggle}, over all else"
+        main = found.factorial[found.factorial["kind"] == MAIN]
+        toggle = str(main.sort_values("share", ascending=False, kind="stable")["term"].iloc[0])
+    others = _differs_too(rows, [toggle], found.study.toggles)
+    text = f"by {toggle}, over all else" + (", which is not the same for all of them" if others else "")
+    return rows.assign(group=[f"{toggle}={as_typed(value)}" for value in rows[toggle]]), text
 
 
 def _mean_curves(points: pd.DataFrame) -> pd.DataFrame:

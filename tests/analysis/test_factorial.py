@@ -395,6 +395,39 @@ def test_a_full_grid_has_no_condition():
     assert found.loc["a=1", "verdict"] == "helps" and (found["condition"] == "").all() and (found["three_way"] == "").all()
 
 
+def test_means_of_a_full_grid_are_means_over_all_else():
+    rows = grid(seeds=4)
+    found = factorial.means(rows, LEVELS, toggle="masking", by="cell", metric="test/accuracy")
+
+    assert len(found) == 6
+    for row in found.to_dict("records"):
+        values = rows.loc[(rows["cell"] == row["cell"]) & (rows["masking"] == row["masking"]), "test/accuracy"]
+        low, high = stats.t.interval(0.95, 3, values.mean(), stats.sem(values))
+        assert [row["mean"], row["low"], row["high"]] == pytest.approx([values.mean(), low, high])
+
+
+@given(sizes=st.lists(st.integers(2, 3), min_size=3, max_size=4), seed=st.integers(0, 1_000))
+@settings(max_examples=30, deadline=None)
+def test_means_are_those_of_the_full_grid_where_cells_are_missing_and_no_three_act_together(sizes, seed):
+    whole, rng = every(sizes), np.random.default_rng(seed)
+    cells = [whole[0], *(cell for cell in whole[1:] if rng.random() < 0.85)]
+    keys = "abcd"[: len(sizes)]
+    values = sum(rng.normal(0, 1, [size if place in pair else 1 for place, size in enumerate(sizes)])
+                 for pair in itertools.combinations(range(len(sizes)), 2))  # fmt: skip
+    rows = pd.DataFrame([
+        {**dict(zip(keys, cell, strict=True)), "seed": s, "status": "FINISHED", "identity": f"{cell} {s}", "test/accuracy": values[cell]}
+        for s in range(2)
+        for cell in cells
+    ])  # fmt: skip
+    levels = {key: list(range(size)) for key, size in zip(keys, sizes, strict=True)}
+    assume(all(rows[key].nunique() == len(levels[key]) for key in keys))
+    assume((fit(rows, levels)["aliased"] == "").all())
+    found = factorial.means(rows, levels, toggle="b", by="a", metric="test/accuracy")
+
+    for row in found.to_dict("records"):
+        assert row["mean"] == pytest.approx(values[row["a"], row["b"]].mean(), abs=1e-8)
+
+
 def test_many_aliases_are_all_kept_and_few_are_named_in_the_verdict():
     sizes = (2,) * 7
     found = changes(sizes, sampled(sizes, 12), lambda cell: 0.0, spread=1e-3)

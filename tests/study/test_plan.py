@@ -281,6 +281,28 @@ def test_a_plan_goes_on_where_only_rows_were_added(base):
     assert not plan.is_continued_by(whole, plan.as_record(other, other.rows(next(other.rounds())), command="x", time="now"))
 
 
+def test_a_fraction_that_was_planned_when_fewer_aliases_were_listed_is_gone_on_with(base):
+    swept = {"cell": ["lstm", "gru"], "masking": [True, False], "units": [4, 8], "embedding_dim": [4, 8]}
+    asked, _ = study(base, plan_keys={"design": "fractional"}, **swept)
+    record = plan.as_record(asked, asked.rows(next(asked.rounds())), command="x", time="now")
+
+    assert ["embedding_dim", "cell:masking:units"] in record["aliases"]
+    assert plan.is_continued_by({**record, "aliases": [["cell:masking", "units:embedding_dim"]]}, record)
+
+
+def test_what_a_fraction_of_many_toggles_mixes_is_kept_whole_and_shown_in_short(base):
+    from src.study import table
+
+    numbers = {"units": [4, 8], "embedding_dim": [4, 8], "learning_rate": [0.1, 0.2], "dropout": [0.0, 0.1], "vocab_size": [50, 60]}
+    numbers |= {"batch_size": [4, 8], "clip_norm": [1.0, 2.0], "depth": [1, 2], "epochs": [1, 2], "truncation": ["pre", "post"]}
+    asked, _ = study(base, plan_keys={"design": "fractional"}, cell=["lstm", "gru"], masking=[True, False], **numbers)
+    found = asked.rows(next(asked.rounds()))
+    shown = [line for line in table.plan_text(asked, found, {}, todo=(), seconds=None, workers=1).splitlines() if " = " in line]
+
+    assert len(asked.aliases()) > len(shown) == table.MAX_LINES and max(map(len, shown)) < 250
+    assert sum(map(len, asked.aliases())) > 200 and plan.as_record(asked, found, command="x", time="now")["aliases"] == asked.aliases()
+
+
 def test_the_limit_of_a_plan_counts_every_seed_of_every_variant(base):
     asked, _ = study(base, cell=["lstm", "gru"], units=[4, 8], seed=list(range(25_001)))
 
