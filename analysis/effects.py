@@ -26,6 +26,7 @@ from src.settings import as_typed, label
 
 LEVEL = 0.05
 POWER = 0.8  # with which a study of so many seeds would tell
+ROUNDING = 1e-12  # of arithmetic with doubles, relative to the values
 RESOLUTION = 1e-6  # of values, relative: float32 keeps seven digits, and what differs by less is rounding
 OUTLIER = 0.01  # p below which one seed differs from the others by more than they allow
 HIGHER_IS_BETTER = ("test/accuracy", "val/accuracy", "train/accuracy", "time/tokens_per_s")
@@ -74,8 +75,8 @@ def interval(values: np.ndarray, *, scale: float | None = None) -> Interval:
         return Interval(mean)
     error = float(values.std(ddof=1)) / math.sqrt(len(values))
     if error <= RESOLUTION * (float(np.abs(values).max()) if scale is None else scale):
-        is_zero = abs(mean) <= RESOLUTION * (scale or 0.0)
-        return Interval(mean, p=1.0 if is_zero else 2.0**-freedom, error=error, freedom=freedom)
+        is_zero = abs(mean) <= ROUNDING * (scale or 0.0)
+        return Interval(0.0 if is_zero else mean, p=1.0 if is_zero else 2.0**-freedom, error=error, freedom=freedom)
     half = _quantile(1 - LEVEL / 2, freedom) * error
     return Interval(mean, mean - half, mean + half, float(2 * special.stdtr(freedom, -abs(mean) / error)), error, freedom)
 
@@ -109,27 +110,13 @@ def paired(rows: pd.DataFrame, *, metric: str, margin: float | None, time: str =
         raise ValueError("a variant has two trials of one seed; one of them must be superseded")
     optional = (time, "health", "weights", "last_step", "step_before")  # where every step traced, no time is known
     rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *optional])))
-    grid = _grid(rows.loc[rows["status"] == FINISHED, metric].to_numpy(float))
+    finest = grid(rows.loc[rows["status"] == FINISHED, metric].to_numpy(float))
     table = pd.DataFrame(
-        {"within": within, "label": name, "is_reference": is_one, **_difference(both, metric, time, grid=grid)}
+        {"within": within, "label": name, "is_reference": is_one, **_difference(both, metric, time, grid=finest)}
         for within, name, is_one, both in _joined(rows)
     )
-    is_tested = ~(table["is_reference"] | table["is_same"])
-    table["twin_of"] = pd.Series(_twins(table, "identities"), dtype=object)
-    is_new = table["twin_of"].isna()
-    table["time_holm"] = holm(table["time_p"].where(is_tested & is_new))
-    table["p"] = table["p"].where(is_tested)
-    alike = pd.Series(_twins(table, "trained"), dtype=object)  # other trials, the same weights: one comparison, whatever they are called
-    tested = table["p"].where(is_new & alike.isna() & ~table["is_unchanged"])
-    table["p_holm"], table["comparisons"] = holm(tested), int(tested.notna().sum())
-    by_name = dict(zip(_names(table), table["p_holm"], strict=True))
-    table["p_holm"] = table["p_holm"].where(alike.isna() | ~is_new, alike.map(by_name).astype(float))
-    sign = better(metric)
-    verdicts = [_verdict(row, sign=sign, margin=margin) for row in table.to_dict("records")]
-    needed = [_seeds_needed(row, margin) if row["verdict"] == "cannot tell" else (math.nan,) * 2
-              for row in table.assign(verdict=verdicts).to_dict("records")]  # fmt: skip
-    few, many = zip(*needed, strict=True) if needed else ((), ())
-    return table.drop(columns=["identities", "trained", "bounds"]).assign(verdict=verdicts, seeds_needed=few, seeds_needed_high=many)
+    found = _judged(_adjusted(table), sign=better(metric), margin=margin)
+    return found.drop(columns=["identities", "trained", "bounds", "hidden"])
 
 
 def pairs(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -401,7 +388,7 @@ def _scale(*values: np.ndarray) -> float:
     return max((float(np.abs(some).max(initial=0.0)) for some in values), default=0.0)
 
 
-def _grid(values: np.ndarray) -> float:
+def grid(values: np.ndarray) -> float:
     """Returns the smallest distance between two different values, which is how fine a metric is; infinite where all are equal."""
     distinct = np.unique(values[np.isfinite(values)])
     gaps = np.diff(distinct)
@@ -457,6 +444,36 @@ def _log_ratio(ours: np.ndarray, theirs: np.ndarray) -> Interval:
 
 def _mean(values: np.ndarray) -> float:
     return float(np.nanmean(values)) if (~np.isnan(values)).any() else math.nan
+
+
+def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the differences with `twin_of`, and with p adjusted over the comparisons: of the metric, and apart from it of the times.
+
+    What was trained alike is one comparison, whatever it is called: the same trials, or other ones that ended with the same weights.
+    """
+    is_tested = ~(table["is_reference"] | table["is_same"])
+    twin_of, alike = (pd.Series(_twins(table, column), dtype=object) for column in ("identities", "trained"))
+    is_first = twin_of.isna()
+    p = table["p"].where(is_tested)
+    tested = p.where(is_first & alike.isna() & ~table["is_unchanged"])
+    p_holm = holm(tested)
+    of_twin = alike.map(dict(zip(_names(table), p_holm, strict=True))).astype(float)
+    return table.assign(
+        twin_of=twin_of,
+        p=p,
+        p_holm=p_holm.where(alike.isna() | ~is_first, of_twin),
+        comparisons=int(tested.notna().sum()),
+        time_holm=holm(table["time_p"].where(is_tested & is_first)),
+    )
+
+
+def _judged(table: pd.DataFrame, *, sign: int, margin: float | None) -> pd.DataFrame:
+    """Returns the differences with `verdict`, and where it is that these seeds cannot tell, with how many a study needs."""
+    rows = table.to_dict("records")
+    verdicts = [_verdict(row, sign=sign, margin=margin) for row in rows]
+    unknown = (math.nan, math.nan)
+    needed = [_seeds_needed(row, margin) if said == "cannot tell" else unknown for row, said in zip(rows, verdicts, strict=True)]
+    return table.assign(verdict=verdicts, seeds_needed=[few for few, _ in needed], seeds_needed_high=[many for _, many in needed])
 
 
 def _names(table: pd.DataFrame) -> list[str]:

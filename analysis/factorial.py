@@ -44,7 +44,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.effects import LEVEL, Interval, better, direction, holm, interval, is_equivalent
+from analysis.effects import LEVEL, ROUNDING, Interval, better, direction, grid, holm, interval, is_equivalent
 from analysis.load import FINISHED
 from src.settings import as_typed
 
@@ -56,8 +56,6 @@ DECIDED = ("helps", "hurts", "higher", "lower", "no difference", "they interact"
 # on what a verdict depends where the design is no full grid, the stricter condition first
 CONDITIONS = ("if no three toggles act together", "if no four toggles act together")
 AT_MOST = 4  # terms that a verdict names
-ROUNDING = 1e-10  # of arithmetic with doubles, relative to the values
-STORED = 2.0**-21  # between two seeds, of four values in single precision, as losses are: each is right to 2^-24
 
 
 class NotEnough(Exception):
@@ -94,9 +92,7 @@ def fit(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, metric: str,
             raise NotEnough(f"no trial has {key}={as_typed(values[0])}, which is what the others are compared with")
     model, y = _modelled(rows, levels, metric)
     weights = np.array([_weights(model, *effect) for effect in model.effects])
-    found = pd.DataFrame(
-        [_named(model, *effect) | _numbers(y @ row, y, metric) for effect, row in zip(model.effects, weights, strict=True)]
-    )
+    found = pd.DataFrame([_named(model, *effect) | _numbers(row, y) for effect, row in zip(model.effects, weights, strict=True)])
     found["aliased"] = _aliased(model, weights)
     found["three_way"] = [", ".join(names) for names in _mixed(weights, () if model.is_full else _three_way(model))]
     found["share"] = found["term"].map(_omega_squared(y, model)).astype(float).clip(lower=0.0)
@@ -106,6 +102,7 @@ def fit(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, metric: str,
     found["seeds"], found["n"], found["asked"] = len(y), done.nunique(), rows["identity"].nunique()
     sign = better(metric)
     found["verdict"] = [_verdict(row, sign=sign, margin=margin) for row in found.to_dict("records")]
+    found = found.drop(columns="hidden")
     exact = [_is_exact(model, *effect, row) for effect, row in zip(model.effects, weights, strict=True)]
     found["condition"] = [_condition(row, is_exact=one) for row, one in zip(found.to_dict("records"), exact, strict=True)]
     return found
@@ -195,6 +192,10 @@ def _modelled(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], metric: s
 def _check(done: pd.DataFrame, varied: Mapping[str, Any], metric: str) -> None:
     if len(varied) < 2:
         raise NotEnough("fewer than two toggles vary")
+    if metric.startswith("steps_to/"):
+        raise NotEnough(
+            "steps to a target are known to within two validations only, and means of them are not; `table --toggle` counts signs"
+        )
     if done["seed"].nunique() < 2:
         raise NotEnough("one seed tells nothing of chance; add seeds")
     lacking = int((~np.isfinite(done[metric].to_numpy(float))).sum())
@@ -295,30 +296,23 @@ def _named(model: _Model, term: Term, values: tuple[int, ...]) -> dict[str, Any]
     return {"term": ":".join(term), "kind": MAIN if len(term) == 1 else INTERACTION, "effect": name}
 
 
-def _numbers(by_seed: np.ndarray, y: np.ndarray, metric: str) -> dict[str, float]:
-    """Returns an effect's change and interval from its values in the seeds; nan where it has none."""
-    found = Interval()
-    if not np.isnan(by_seed).any():
-        found = interval(_without_rounding(by_seed, float(np.abs(y).max())))
-    if metric.startswith("steps_to/") and found.error == 0:  # known to the epoch alone: equal numbers are no equal steps
-        found = Interval(found.mean)
-    return {"change": found.mean, "low": found.low, "high": found.high, "p": found.p, "error": found.error, "freedom": found.freedom}
+def _numbers(weights: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """Returns an effect's change and interval over the seeds, nan where it has none, and the error that a coarse metric may hide.
 
-
-def _without_rounding(by_seed: np.ndarray, scale: float) -> np.ndarray:
-    """Returns an effect's values in the seeds, one for all of them where they differ by rounding alone, and zero where that is rounding.
-
-    Effects that toggles determine, as that on the number of parameters, have no error; what is left of subtracting would be taken for one.
-
-    Args:
-      by_seed: float64[n].
-      scale: largest absolute value that the effect was computed from.
+    A value that is rounded to a grid has a variance of grid^2 / 12, and an effect has that of a sum of them.
     """
-    for least in (ROUNDING * scale, STORED * scale):
-        if np.ptp(by_seed) <= least:
-            mean = float(by_seed.mean())
-            return np.full_like(by_seed, mean if abs(mean) > least else 0.0)
-    return by_seed
+    by_seed = y @ weights
+    found = Interval() if np.isnan(by_seed).any() else interval(by_seed, scale=float(np.abs(y).max()))
+    hidden = grid(y.ravel()) * math.sqrt(float(np.sum(weights**2)) / (12 * len(y)))
+    return {
+        "change": found.mean,
+        "low": found.low,
+        "high": found.high,
+        "p": found.p,
+        "error": found.error,
+        "freedom": found.freedom,
+        "hidden": hidden,
+    }
 
 
 def _aliased(model: _Model, weights: np.ndarray) -> list[str]:
@@ -401,7 +395,7 @@ def _verdict(row: Mapping[Any, Any], *, sign: int, margin: float | None) -> str:
     if math.isnan(row["change"]):
         return "cannot be estimated from these cells"
     found = Interval(row["change"], row["low"], row["high"], row["p"], row["error"], row["freedom"])
-    if is_equivalent(found, margin):
+    if is_equivalent(found, margin, hidden=row["hidden"]):
         return "no difference"
     if not row["p_holm"] < LEVEL:
         return "cannot tell"

@@ -463,14 +463,19 @@ def test_counts_that_differ_by_one_in_ten_millions_differ():
     assert fit(rows, {"a": [0, 1], "b": [0, 1]}, metric="model/parameters").loc["a=1", "change"] == pytest.approx(1)
 
 
-def test_equal_steps_to_a_target_are_no_equal_effect():
-    """They are known to the epoch alone."""
+def test_steps_to_a_target_have_no_main_effects():
     rows = grid({"a": [0, 1], "b": [0, 1]}, value=lambda row, rng: 200.0 + 3 * row["a"]).rename(
         columns={"test/accuracy": "steps_to/x_0.80"}
     )
-    found = fit(rows, {"a": [0, 1], "b": [0, 1]}, metric="steps_to/x_0.80", margin=10)
+    with pytest.raises(factorial.NotEnough, match="known to within two validations only"):
+        fit(rows, {"a": [0, 1], "b": [0, 1]}, metric="steps_to/x_0.80", margin=10)
 
-    assert set(found["verdict"]) == {"cannot tell"} and found["p"].isna().all()
+
+def test_effects_that_are_zero_in_every_seed_are_no_proof_where_a_metric_is_coarse():
+    rows = grid({"a": [0, 1], "b": [0, 1]}, value=lambda row, rng: 0.80 + 0.05 * (row["seed"] % 2))
+    found = fit(rows, {"a": [0, 1], "b": [0, 1]}, margin=0.01)
+
+    assert set(found["verdict"]) == {"cannot tell"}
 
 
 def test_two_trials_of_one_cell_and_seed_are_refused():

@@ -53,7 +53,12 @@ def test_a_grid_has_main_effects_and_an_interaction(uri):
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("one_seed", "one seed tells nothing of chance"), ("slow_learners", "have no finite steps_to"), ("left_out", None)]
+    ("name", "why"),
+    [
+        ("one_seed", "one seed tells nothing of chance"),
+        ("slow_learners", "steps to a target are known to within two validations only"),
+        ("left_out", None),
+    ],
 )
 def test_where_main_effects_cannot_be_had_it_is_said(name, why, uri):
     found = find(name, uri)

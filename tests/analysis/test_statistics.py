@@ -106,7 +106,7 @@ def test_equivalence_on_a_coarse_grid_is_claimed_in_no_more_than_5_of_100_studie
     claimed = 0
     for _ in range(SIMULATIONS):
         one, other = rng.binomial(20, [[0.80], [0.82]], (2, 3)) / 20  # 20 test examples, a true change of 0.02
-        hidden = effects._hidden(effects._grid(np.concatenate([one, other])), 3)
+        hidden = effects._hidden(effects.grid(np.concatenate([one, other])), 3)
         claimed += effects.is_equivalent(effects.interval(other - one, scale=1.0), 0.02, hidden=hidden)
 
     assert claimed / SIMULATIONS <= 0.05
