@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pydantic
@@ -39,6 +39,7 @@ class Preprocessing:
     words: list[str]
     classes: list[str]
     padding: Padding | None
+    tokens: Literal["word", "character", "list", "word_before_marks"] = "word_before_marks"  # of files that do not say: they are older
 
 
 class Trained(NamedTuple):
@@ -49,6 +50,7 @@ class Trained(NamedTuple):
     words: list[str]
     classes: list[str]
     padding: Padding | None
+    tokens: str
 
 
 class Artifacts:
@@ -65,13 +67,12 @@ class Artifacts:
         with _replaced(self.folder / SETTINGS) as path:
             path.write_text(settings.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
-    def write_model(self, model: keras.Model, *, words: list[str], classes: list[str], padding: Padding | None) -> None:
+    def write_model(self, model: keras.Model, known: Preprocessing) -> None:
         """Writes the model without optimizer state, and what turns a text into its input."""
         with _replaced(self.folder / MODEL) as path:
             model.save(path)
-        values = dataclasses.asdict(Preprocessing(words, classes, padding))
         with _replaced(self.folder / PREPROCESSING) as path:
-            path.write_text(json.dumps(values), encoding="utf-8")
+            path.write_text(json.dumps(dataclasses.asdict(known)), encoding="utf-8")
 
     def write_steps(self, steps: Sequence[dict[str, Any]]) -> None:
         """Writes one row a step: its metrics and what else is known of it."""
@@ -111,7 +112,7 @@ class Artifacts:
 
         from src.models import build  # noqa: F401  the layers of our own, by name
 
-        return Trained(settings, keras.models.load_model(self.folder / MODEL), known.words, known.classes, known.padding)
+        return Trained(settings, keras.models.load_model(self.folder / MODEL), known.words, known.classes, known.padding, known.tokens)
 
     def _settings(self) -> Settings:
         try:

@@ -18,6 +18,7 @@ ADDED = {
     "accumulate": 1,
     "drop_remainder": False,
     "retracing": "signature",
+    "tokens": "word",
 }
 
 

@@ -16,7 +16,7 @@ from src.artifacts import PREPROCESSING, Artifacts, Trained
 from src.data.batching import batches
 from src.data.encoded import Sequences
 from src.data.sequences import truncate
-from src.data.tokens import FIRST_WORD, encode, words
+from src.data.tokens import FIRST_WORD, encode, words_of
 from src.errors import first_line
 from src.settings import SettingsError
 
@@ -32,7 +32,7 @@ def probabilities(trained: Trained, texts: Sequence[str]) -> np.ndarray:
     if trained.padding is None:
         raise SettingsError(f"this model was trained with task={trained.settings.task.name} and reads no texts; take one of task=sentiment")
 
-    split = [words(text) for text in texts]
+    split = [words_of(text, tokens=trained.tokens) for text in texts]
     if not all(split):
         raise SettingsError(f"text {[bool(one) for one in split].index(False) + 1} has no words")
     ids, starts = encode(split, {word: FIRST_WORD + rank for rank, word in enumerate(trained.words)})

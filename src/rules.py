@@ -51,7 +51,7 @@ def _learns_a_sum(settings: Settings) -> bool:
     return isinstance(settings.task, Integration) and settings.task.target == "integral"
 
 
-TEXT_ONLY = ("padding", "bucketing", "padding_side", "truncation", "max_length", "vocab_size", "encoding", "masking")
+TEXT_ONLY = ("padding", "bucketing", "padding_side", "truncation", "max_length", "vocab_size", "tokens", "encoding", "masking")
 INERT = (
     *(
         Inert(key, Settings.model_fields[key].default, _is_drawn, "noise has no words, and sequences of one length no padding")

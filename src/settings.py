@@ -148,6 +148,9 @@ class Settings(Section):
     )
     max_length: int | None = Field(200, ge=2, le=100_000, description="steps, the start token included; null = no limit")
     vocab_size: int = Field(10_000, ge=5, le=10_000_000, description="ids: 0 padding, 1 start, 2 unknown, 3 unused, words from 4 on")
+    tokens: Literal["word", "character"] = Field(
+        "word", description="what a text is divided into; character for scripts without spaces between words (Chinese, Thai, …)"
+    )
     encoding: Literal["embedding", "onehot", "onehot_projected"] = Field(
         "embedding", description="what the cell reads: an embedding, a one-hot vector, or a one-hot vector times a matrix"
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src import paths
-from src.artifacts import Artifacts
+from src.artifacts import Artifacts, Preprocessing
 from src.data.batching import MAX_BUCKETS
 from src.data.encoded import Encoded
 from src.data.splits import TEST, VALIDATION
@@ -221,10 +221,14 @@ def records(prepared: Prepared, *, place: Place = ALONE) -> Iterator[Record]:
             yield record
     tested = measure[TEST]()
     files = Artifacts(folder)
-    files.write_model(model, words=task.words(settings, prepared.data), classes=prepared.data.classes, padding=problem.padding)
+    known = Preprocessing(
+        task.words(settings, prepared.data), prepared.data.classes, problem.padding, tokens=task.division(settings, prepared.data)
+    )
+    files.write_model(model, known)
     files.write_steps(steps)
     files.write_probabilities(tested.probabilities, problem.held_out[TEST].labels)
     metrics = _final_metrics(settings, model, fit, tested, validations, batches_per_epoch=problem.batches_per_epoch)
+    metrics |= task.measures(settings, prepared.data)
     expected = 2 * min(problem.shapes, MAX_BUCKETS) if settings.jit_compile else 2
     if settings.retracing != "signature":  # tracing anew is what was asked for
         expected = sys.maxsize

@@ -44,6 +44,7 @@ CHANGES = {
     "accumulate": 7,
     "drop_remainder": True,
     "retracing": "relaxed",
+    "tokens": "character",
 }
 
 

@@ -17,6 +17,7 @@ TEXT_TOGGLES = {
     "truncation": ["pre", "post", "remove"],
     "max_length": [None, 50, 200],
     "vocab_size": [100, 10_000],
+    "tokens": ["word", "character"],
     "encoding": ["embedding", "onehot", "onehot_projected"],
     "masking": [True, False],
 }

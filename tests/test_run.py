@@ -44,6 +44,9 @@ METRICS = {
     "data/padding_fraction",
     "data/batches_per_epoch",
     "data/traces",
+    "data/leaked_test",
+    "data/leaked_validation",
+    "data/unknown_fraction",
     "model/parameters",
     "memory/peak_mb",
 }

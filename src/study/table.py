@@ -21,6 +21,7 @@ from src.tracking.journal import FAILED, FINISHED
 from src.tracking.outcome import Outcome
 
 MAX_LINES = 20
+MAX_SETS = 4  # data sets that are described
 
 
 def console() -> Console:
@@ -59,6 +60,8 @@ def plan_text(
         lines.append(f"  {_counted(failed, 'trial')} failed before; retry_failed=true trains {'it' if failed == 1 else 'them'} again.")
     if todo:
         lines.append(f"  to train: {len(todo)}, {_duration(seconds, workers)}")
+    if design != "path" or all(row.is_reference for row in rows):  # later rounds of a path read the same
+        lines += _read(rows)
     if design == "path" and all(row.is_reference for row in rows):
         most = 1 + len(study.levels) * (len(study.levels) + 1) // 2
         lines.append(f"  further rounds follow their results: at most {most * len(study.seeds)} trials in all")
@@ -75,6 +78,13 @@ def plan_text(
     if len(groups) > MAX_LINES:
         lines.append(f"  … and {len(groups) - MAX_LINES} groups more, all in {paths.study_folder(study.settings.study) / 'plan.json'}")
     return "\n".join(lines)
+
+
+def _read(rows: Sequence[Row]) -> list[str]:
+    """Returns what each of the data sets holds that the rows' trials read."""
+    found = {row.trial.data.digest: row.trial.data for row in rows if row.trial}
+    lines = [f"  {line}" for data in itertools.islice(found.values(), MAX_SETS) for line in data.summary()]
+    return lines if len(found) <= MAX_SETS else [*lines, f"  … and {len(found) - MAX_SETS} data sets more"]
 
 
 def _listed(rows: Sequence[Row], todo: Sequence[Row]) -> list[str]:

@@ -46,6 +46,10 @@ class Noise:
     longest: int
     examples: int
 
+    def summary(self) -> list[str]:
+        """Returns nothing: nothing was read."""
+        return []
+
 
 def corpus(settings: Settings) -> Noise:
     """Returns what is known of the noise before it is drawn."""
@@ -61,6 +65,16 @@ def longest(settings: Settings, data: Noise) -> int:
 def words(settings: Settings, data: Noise) -> list[str]:
     """Returns no words."""
     return []
+
+
+def division(settings: Settings, data: Noise) -> str:
+    """Returns what words are, where there are any."""
+    return settings.tokens
+
+
+def measures(settings: Settings, data: Noise) -> dict[str, float]:
+    """Returns nothing more: what is drawn is known."""
+    return {}
 
 
 def refusals(settings: Settings, data: Noise) -> list[str]:

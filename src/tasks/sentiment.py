@@ -11,6 +11,7 @@ from src.data.batching import Padding, batch_count, batches, padding
 from src.data.encoded import Encoded, Sequences
 from src.data.sequences import drop_longer, limit_vocabulary, truncate
 from src.data.splits import SPLITS, TEST, TRAIN, VALIDATION
+from src.data.tokens import START, UNKNOWN
 from src.settings import Settings
 from src.streams import generator
 from src.training.problem import HeldOut, Problem
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def corpus(settings: Settings) -> Encoded:
     """Returns the encoded corpus; no TensorFlow."""
-    return encoded.load(settings.data)
+    return encoded.load(settings.data, tokens=settings.tokens)
 
 
 def longest(settings: Settings, data: Encoded) -> int:
@@ -32,6 +33,22 @@ def longest(settings: Settings, data: Encoded) -> int:
 def words(settings: Settings, data: Encoded) -> list[str]:
     """Returns the words that the model knows by an id of their own."""
     return data.words(settings.vocab_size)
+
+
+def division(settings: Settings, data: Encoded) -> str:
+    """Returns how the model's texts were divided into words, a key of `data.tokens.DIVISIONS`."""
+    return data.contents.tokens
+
+
+def measures(settings: Settings, data: Encoded) -> dict[str, float]:
+    """Returns what is to be known of the data beside the result, shares from 0 to 1."""
+    ids = _cut(data.split(VALIDATION), settings, is_training=False).ids
+    heard = ids[ids != START]
+    return {
+        "data/leaked_test": data.contents.leaked_share(TEST),
+        "data/leaked_validation": data.contents.leaked_share(VALIDATION),
+        "data/unknown_fraction": float((heard == UNKNOWN).mean()) if len(heard) else 0.0,
+    }
 
 
 def refusals(settings: Settings, data: Encoded) -> list[str]:

@@ -6,13 +6,14 @@ D width of what the cell reads, H width of a state.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from src.data.splits import VALIDATION
 from src.data.tokens import UNKNOWN
 from src.models.loops import LOOPS
 from src.rules import is_never_padded
@@ -22,6 +23,7 @@ from src.training.update import LOSSES, signature
 
 FEW = 100  # optimizer steps
 ENOUGH = 64  # examples
+HALF = 0.5  # share of the words of validation; of English reviews it is below 0.1
 MOST = 0.9  # a share from which on something is said of the whole
 GATE_NAMES = {"lstm": ("input", "forget", "cell", "output"), "gru": ("update", "reset", "cell")}  # in Keras' order
 
@@ -45,13 +47,20 @@ def _causes(
     model: keras.Model, untrained: keras.Model, problem: Problem, *, losses: Sequence[Sequence[float]], settings: Settings
 ) -> Iterator[str]:
     """Yields what stands out, the likeliest cause first."""
-    batches = some(problem)
+    batches = first(problem.training(1))
     batch = max(batches, key=lambda one: len(one[1]))
     unknown = unknown_share(batch[0].numpy())
     if are_equal([inputs.numpy() for inputs, _ in batches]):
         yield "inputs: all sequences are the same; look at the column of the texts"
     if unknown >= MOST:
         yield f"inputs: {unknown:.0%} of the words are the unknown word; raise vocab_size"
+    held_out = first(problem.held_out[VALIDATION].batches()) if VALIDATION in problem.held_out else []
+    unheard = max((unknown_share(inputs.numpy()) for inputs, _ in held_out), default=0.0)
+    if unheard >= HALF:
+        yield (
+            f"inputs: {unheard:.0%} of the words of validation are the unknown word, {unknown:.0%} of those of training; "
+            f"{'set tokens=character, or ' if settings.tokens == 'word' else ''}train on more texts"
+        )
     grown = max(epoch[-1] for epoch in losses) / mean_loss(untrained, batches, problem.loss, settings)
     if grown > 1.5:
         yield f"learning rate too high: the loss grew to {grown:.3g} times what it began with; set a smaller learning_rate, or clip_norm=1"
@@ -87,10 +96,10 @@ def _shorter_way(settings: Settings) -> str:
     return "try " + ", ".join(way for way, is_set in ways.items() if not is_set)
 
 
-def some(problem: Problem) -> list[tuple[Any, Any]]:
-    """Returns the first batches of training, (inputs, targets), at least `ENOUGH` examples in all."""
+def first(batches: Iterable[Any]) -> list[tuple[Any, Any]]:
+    """Returns the first batches, (inputs, targets), at least `ENOUGH` examples in all."""
     found: list[tuple[Any, Any]] = []
-    for inputs, targets, _ in problem.training(1):
+    for inputs, targets, _ in batches:
         found.append((inputs, targets))
         if sum(len(labels) for _, labels in found) >= ENOUGH:
             break

@@ -17,18 +17,19 @@ def options(home, table):
 
 def test_words_of_the_held_out_splits_are_not_in_the_vocabulary(home, tmp_path):
     (tmp_path / "t.csv").write_text(
-        "text,label,s\nfilm good,1,train\nfilm bad,0,train\nfilm odd,0,validation\nfilm rare,1,test\n", encoding="utf-8"
+        "text,label,s\nfilm good,1,train\nfilm bad,0,train\nfilm odd,0,validation\nodd,1,validation\nfilm rare,1,test\nrare,0,test\n",
+        encoding="utf-8",
     )
 
     data = encoded.load(Table(path=str(tmp_path / "t.csv"), split_column="s"))
 
     assert data.words(100) == ["film", "bad", "good"]
-    assert data.split("test").ids.tolist() == [tokens.START, 4, tokens.UNKNOWN]
+    assert data.split("test").ids.tolist() == [tokens.START, 4, tokens.UNKNOWN, tokens.START, tokens.UNKNOWN]
 
 
 def test_the_second_trial_does_not_tokenise_again(options, monkeypatch):
     first = encoded.load(options)
-    monkeypatch.setattr(encoded, "words", lambda text: pytest.fail("tokenised again"))
+    monkeypatch.setattr(encoded, "words_of", lambda text, **_: pytest.fail("tokenised again"))
 
     again = encoded.load(options)
 

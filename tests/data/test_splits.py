@@ -94,3 +94,88 @@ def test_a_limit_is_exact_for_any_number_of_classes_and_keeps_each(labels, limit
 
 def test_a_limit_leaves_at_least_one_of_each_class():
     assert set(np.array([0] * 99 + [1])[first_of_each_class(np.array([0] * 99 + [1]), 5)]) == {0, 1}
+
+
+grouped = st.integers(10, 40).flatmap(
+    lambda count: st.tuples(
+        st.lists(st.integers(0, 2), min_size=count, max_size=count), st.lists(st.integers(1, 12), min_size=count, max_size=count)
+    )
+)
+
+
+@given(grouped)
+def test_every_split_has_every_class_wherever_three_groups_of_one_class_have_it(of):
+    """With groups of one class each, three groups of a class are enough, and fewer are too few."""
+    kinds, sizes = of
+    labels, groups = np.repeat(kinds, sizes), np.repeat(np.arange(len(kinds)), sizes)
+    present = [kind for kind in range(3) if kind in kinds]
+    labels = np.searchsorted(present, labels)
+    counts = [kinds.count(kind) for kind in present]
+    if np.bincount(labels).min() < 10 or min(counts) < 3:
+        with pytest.raises(ValueError, match=r"at least 10 are needed|class '\d' has \d groups in \d+ rows|the rarest class"):
+            drawn(labels, groups)
+        return
+
+    parts = drawn(labels, groups)
+
+    np.testing.assert_array_equal(np.sort(np.concatenate(list(parts.values()))), np.arange(len(labels)))
+    assert all(set(labels[part]) == set(labels) for part in parts.values())
+    assert sum(len(set(groups[part])) for part in parts.values()) == len(kinds)
+
+
+def test_groups_of_several_classes_are_placed_by_an_exact_search():
+    """Three groups hold the two rare classes in turns, and the one with both can be in one split alone."""
+    held = {0: [1], 1: [2], 2: [1, 2], 3: [1], 4: [2]} | {group: [] for group in range(5, 30)}
+    rows = [(label, group) for group, more in held.items() for label in [0] * 10 + more * 5]
+    labels, groups = (np.array(column) for column in zip(*rows, strict=True))
+
+    parts = drawn(labels, groups)
+
+    assert all(set(labels[part].tolist()) == {0, 1, 2} for part in parts.values())
+    assert 0.5 < len(parts["train"]) / len(labels) < 0.8
+
+
+def test_a_draw_that_is_impossible_names_class_and_split():
+    """Each of two rare classes has three groups, but they share one that fills one split for both, and the others are tied."""
+    rows = [(0, group) for group in range(20) for _ in range(10)]
+    rows += [
+        (label, group)
+        for label, groups in ((1, (0, 1, 2)), (2, (0, 1, 3)), (3, (0, 2, 3)), (4, (1, 2, 3)))
+        for group in groups
+        for _ in range(5)
+    ]
+    labels, groups = (np.array(column) for column in zip(*rows, strict=True))
+
+    with pytest.raises(ValueError, match=r"no draw that keeps the groups whole gives (train|validation|test) the class '[a-e]'"):
+        drawn(labels, groups, classes=list("abcde"))
+
+
+def test_equal_rows_are_drawn_to_one_split_and_the_others_as_evenly_as_without():
+    rng = np.random.default_rng(0)
+    labels, same = rng.integers(0, 2, 2_000), [str(number) for number in rng.integers(0, 1_500, 2_000)]
+
+    parts = drawn(labels, same=same)
+
+    held = [{same[row] for row in part} for part in parts.values()]
+    assert sum(map(len, held)) == len(set(same))
+    for label in (0, 1):
+        shares = [(labels[part] == label).sum() / (labels == label).sum() for part in parts.values()]
+        np.testing.assert_allclose(shares, (0.7, 0.1, 0.2), atol=0.01)
+
+
+def test_equal_rows_tie_their_groups():
+    labels, groups = np.arange(400) % 2, np.arange(400) // 10
+    same = [str(row) for row in range(400)]
+    same[5] = same[395]
+
+    parts = drawn(labels, groups, same=same)
+
+    assert any(5 in part and 395 in part for part in parts.values())
+    everywhere = [text if row % 10 else "ok" for row, text in enumerate(same)]  # which would tie all groups
+    assert sum(len(set(groups[part])) for part in drawn(labels, groups, same=everywhere).values()) == 40
+
+
+def test_no_rows_that_are_the_same_leave_the_draw_as_it_was():
+    labels = np.array([0] * 300 + [1] * 100)
+
+    assert all((drawn(labels, same=[str(row) for row in range(400)])[name] == part).all() for name, part in drawn(labels).items())

@@ -316,7 +316,7 @@ def test_ten_thousand_cells_compose_once_and_read_the_data_once(base, monkeypatc
     from src.data import encoded
 
     read = []
-    monkeypatch.setattr(encoded, "load", lambda options, load=encoded.load: read.append(options) or load(options))
+    monkeypatch.setattr(encoded, "load", lambda options, load=encoded.load, **more: read.append(options) or load(options, **more))
     asked, composed = study(base, units=list(range(1, 101)), embedding_dim=list(range(1, 101)))
 
     assert len(asked.rows(next(asked.rounds()))) == 10_000

@@ -1,0 +1,52 @@
+"""Files of data: where they are, and their bytes as text."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+from src.settings import SettingsError
+
+# The longest mark first: UTF-32 begins with that of UTF-16.
+_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+class DataError(SettingsError):
+    """The data cannot be used. The text names the file and, where there is one, the row."""
+
+
+def decoded(path: Path) -> str:
+    """Returns a file's text: UTF-8, or what its byte-order mark says; the mark is no part of the text.
+
+    Raises:
+      DataError: the bytes are not such a text; the line is named.
+    """
+    content = path.read_bytes()
+    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8-sig")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding != "utf-8-sig":
+            raise DataError(f"{path}: its byte-order mark says {encoding.upper()}, but it is not; convert the file to UTF-8") from None
+        found = error.object[error.start]  # the mark is not part of it
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}, line {line}: byte {found:#04x} is not UTF-8; convert the file to UTF-8") from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise DataError(f"{path}, line {line}: it holds a zero byte, as UTF-16 without a byte-order mark does; convert the file to UTF-8")
+    return text
+
+
+def expanded(path: str) -> Path:
+    """Returns a path with `~` written out."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise DataError(f"{path}: there is no such user; write the whole path") from None
+
+
+def existing(path: Path) -> Path:
+    """Returns the path of a file that is there."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    return path
