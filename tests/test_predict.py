@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from src import predict
-from src.artifacts import PREPROCESSING, SETTINGS
+from src.artifacts import PREPROCESSING, SETTINGS, Trained
+from src.data.batching import Padding
 from src.settings import Settings
 
 WHOLE = {
@@ -39,3 +41,28 @@ def test_a_broken_file_of_a_trial_is_named_before_tensorflow_is_imported(home, t
 
     err = capsys.readouterr().err
     assert f"error: {tmp_path}: holds no whole trained model ({message}" in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.training
+@pytest.mark.parametrize(
+    ("tokens", "text", "ids"),
+    [
+        ("word", "Good फिल्म", [1, 4, 5]),
+        ("list", "good Good फिल्म!", [1, 4, 2, 2]),
+        ("character", "ab a", [1, 6, 7, 8, 6]),
+        ("word_before_marks", "Good फ", [1, 4, 9]),
+    ],
+)
+def test_a_text_is_divided_as_in_training(tokens, text, ids):
+    seen = []
+
+    def model(inputs, training):
+        seen.append(inputs.numpy().tolist())
+        return np.zeros((len(inputs), 1), np.float32)
+
+    known = ["good", "फिल्म", "a", "b", " ", "फ"]
+    trained = Trained(Settings(), model, known, ["x", "y"], Padding((4,), True, "post"), tokens)
+
+    predict.probabilities(trained, [text])
+
+    assert seen == [[ids]]

@@ -30,6 +30,7 @@ class Contents:
       unknown: share of the words of validation that are none of them.
       leaked: split → examples whose words train, or validate in the case of test, too.
       leaked_exactly: the same of texts that are equal to the letter.
+      repeated: split → examples with the words of one before in the same split.
       contradicting: different texts, by their words, that have more than one class.
       wordless: split → examples without a word.
       unspaced: script without spaces between words → training texts in it, at least half of whose words are.
@@ -41,6 +42,7 @@ class Contents:
     unknown: float
     leaked: dict[str, int]
     leaked_exactly: dict[str, int]
+    repeated: dict[str, int]
     contradicting: int
     wordless: dict[str, int]
     unspaced: dict[str, int]
@@ -58,7 +60,7 @@ class Contents:
         lines = [
             f"data {origin}: {sizes} examples in {len(classes)} classes",
             f"  {self._by_class(classes)}",
-            f"  {self.vocabulary:,} different {words}{given} in training, which {1 - self.unknown:.1%} of those of validation are among",
+            f"  training has {self.vocabulary:,} different {words}{given} and knows {1 - self.unknown:.1%} of the {words} of validation",
             f"  {self._duplicates(totals)}",
         ]
         return lines + [f"  warning: {text}" for text in self._warnings(classes, totals)]
@@ -77,12 +79,15 @@ class Contents:
         return f"most {most}; least {least}  ({' / '.join(SPLITS)})"
 
     def _duplicates(self, totals: Mapping[str, int]) -> str:
-        return "; ".join(
+        leaks = [
             f"{self.leaked[name]:,} of {totals[name]:,} {name} texts are in {where} too ({self.leaked_exactly[name]:,} to the letter)"
             if self.leaked[name]
             else f"no {name} text is in {where} too"
             for name, where in ((TEST, f"{TRAIN} or {VALIDATION}"), (VALIDATION, TRAIN))
-        )
+        ]
+        count = self.repeated[TRAIN]
+        repeated = f"{count:,} {TRAIN} text{' repeats' if count == 1 else 's repeat'} another"
+        return "; ".join([*leaks, repeated] if count else leaks)
 
     def _warnings(self, classes: Sequence[str], totals: Mapping[str, int]) -> list[str]:
         found = []
@@ -99,7 +104,7 @@ class Contents:
                 found.append(f"the classes {other!r} and {name!r} differ in upper and lower case alone")
         for script, count in self.unspaced.items():
             many = f"{count:,} of {totals[TRAIN]:,} training texts are in {script}, which has no spaces between words"
-            found.append(f"{many}: a whole clause counts as one word; set tokens=character, or put spaces there")
+            found.append(f"{many}: a whole clause counts as one unless spaces were put in; set tokens=character, or put them in")
         if self.unknown >= 0.5 and not self.unspaced:
             found.append(f"{self.unknown:.0%} of what validation holds is unknown to training; more texts, or tokens=character, would help")
         return found
@@ -137,6 +142,7 @@ def of(
         unknown=heard[False] / max(heard.total(), 1),
         leaked=_leaked(by_words),
         leaked_exactly=_leaked(to_the_letter),
+        repeated={name: len(texts) - len(set(texts)) for name, texts in by_words.items()},
         contradicting=sum(len(found) > 1 for text, found in labels.items() if text),
         wordless={name: sum(not text for text in texts) for name, texts in divided.items()},
         unspaced={} if are_lists or tokens != "word" else _scripts(divided[TRAIN]),

@@ -165,7 +165,7 @@ def _is_shifted(archive: Path, reviews: list[list[int]]) -> bool:
     if min(ids, default=1) < 1:
         raise DataError(f"{archive}: it holds the id {min(ids)}; 0 is padding, save the reviews without it (padding=… pads them here)")
     has_words = any(number > 3 for number in within)
-    if all_begin and has_words and not within & {1, 3}:
+    if all_begin and has_words and not within & {1, 3} and within & {2, 4}:  # 4 is `the`, or that was left out
         return True
     if (all_begin and has_words) or 1 not in ids:
         neither = "it is neither Keras' raw archive nor what load_data() returns with its defaults (1 begins each review, rank r is r + 3)"

@@ -227,3 +227,106 @@ def test_an_empty_split_and_a_class_without_training_examples_are_refused(home, 
         encoded.load(options(tmp_path / "a.csv", split_column="s"))
     with pytest.raises(DataError, match=r"b\.csv: no training example of class '0'"):
         encoded.load(options(tmp_path / "b.csv", split_column="s"))
+
+
+INDEX = {word: rank for rank, word in enumerate("the and a of to film good bad odd long".split(), 1)}
+RAW = [[6, 1, rank, 3, 8 - row % 2, 2] for row, rank in enumerate([9, 10] * 10)]
+
+
+def saved(folder, x, *, y=None, x_test=None, index=None):
+    """Writes an archive with 20 reviews each for training and test."""
+
+    def array(reviews):
+        made = np.empty(len(reviews), object)
+        made[:] = reviews
+        return made
+
+    labels = np.array([0, 1] * 10) if y is None else np.array(y)
+    tested = array(x if x_test is None else x_test)
+    np.savez(folder / "imdb.npz", x_train=array(x), y_train=labels, x_test=tested, y_test=np.array([0, 1] * 10))
+    (folder / "imdb_word_index.json").write_text(json.dumps(index or INDEX), encoding="utf-8")
+    return KerasImdb(path=str(folder))
+
+
+def as_loaded(reviews, *, start=1, shift=3, limit=None):
+    """What `load_data(start_char=start, index_from=shift, num_words=limit)` makes of raw reviews."""
+    begun = [[start] * (start is not None) + [rank + shift for rank in review] for review in reviews]
+    return [[number if limit is None or number < limit else 2 for number in review] for review in begun]
+
+
+@pytest.mark.parametrize("is_array", [False, True])
+def test_what_load_data_returns_is_shifted_back(tmp_path, is_array):
+    raw, loaded = tmp_path / "raw", tmp_path / "loaded"
+    for folder in (raw, loaded):
+        folder.mkdir()
+
+    texts = [read(saved(raw, RAW)).splits[name].texts for name in SPLITS]
+
+    x = as_loaded(RAW)
+    assert [read(saved(loaded, [np.array(review) for review in x] if is_array else x)).splits[name].texts for name in SPLITS] == texts
+    assert texts[0][0] == "film the odd a bad and"
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (as_loaded(RAW, start=None), "it is neither Keras' raw archive nor what load_data() returns with its defaults"),
+        (as_loaded(RAW, start=None, shift=1), "it is neither Keras' raw archive nor"),
+        (as_loaded(RAW, start=None, shift=2), "it is neither Keras' raw archive nor"),
+        (as_loaded(RAW, shift=0), "it is neither Keras' raw archive nor"),
+        (as_loaded(RAW, shift=2), "it is neither Keras' raw archive nor"),
+        (as_loaded(RAW, shift=4), "it is neither Keras' raw archive nor"),
+        (as_loaded(RAW, start=5), "it is neither Keras' raw archive nor"),
+        (as_loaded(RAW, limit=11), "load_data() left out 30 of 140 words; save it without num_words and skip_top"),
+        ([[0, 0, *review] for review in as_loaded(RAW)], "it holds the id 0; 0 is padding"),
+        ([[review[0], 900, *review[1:]] for review in RAW], "20 of 140 ids are not in imdb_word_index.json"),
+        ([[float(rank) for rank in review] for review in RAW], "review 1 of x_train holds something else than whole numbers"),
+        ([*RAW[:-1], []], "review 20 of x_train is no list of ids"),
+        ([*RAW, RAW[0]], "x_train has 21 reviews and y_train 20 labels; every review needs one"),
+        (RAW[:-1], "x_train has 19 reviews and y_train 20 labels; every review needs one"),
+    ],
+)
+def test_a_keras_archive_whose_words_would_be_wrong_is_refused(tmp_path, x, message):
+    with pytest.raises(DataError) as caught:
+        read(saved(tmp_path, x, x_test=x if len(x) == 20 else RAW))
+    assert message in str(caught.value)
+
+
+def test_a_keras_archive_of_two_kinds_is_refused(tmp_path):
+    with pytest.raises(DataError, match="one of x_train and x_test is raw, and the other is what load_data"):
+        read(saved(tmp_path, RAW, x_test=as_loaded(RAW)))
+
+
+@pytest.mark.parametrize(("y", "wrong"), [([-1, 1], "-1"), ([1, 2], "2"), ([0.0, 0.5], "0.5"), (["neg", "pos"], "neg, pos")])
+def test_labels_of_a_keras_archive_are_0_and_1(tmp_path, y, wrong):
+    with pytest.raises(DataError) as caught:
+        read(saved(tmp_path, RAW, y=y * 10))
+    assert f"y_train holds {wrong}; allowed: 0 for negative and 1 for positive" in str(caught.value)
+
+
+def test_a_class_that_a_held_out_split_lacks_is_refused_with_both(home, tmp_path):
+    whole = [f"text {row},{'abc'[row % 3]},{part}" for part in SPLITS for row in range(6)]
+    for part in SPLITS[1:]:
+        (tmp_path / "t.csv").write_text(
+            "text,label,s\n" + "\n".join(line for line in whole if f"c,{part}" not in line) + "\n", encoding="utf-8"
+        )
+        with pytest.raises(DataError, match=rf"t\.csv: no {part} example of class 'c'; each split needs each class"):
+            encoded.load(options(tmp_path / "t.csv", split_column="s"))
+
+
+def test_a_class_that_a_held_out_file_lacks_is_refused_with_the_file(home, tmp_path):
+    for name, classes in (("a", "pn"), ("b", "pn"), ("c", "p")):
+        lines = [f"text {row} of {name},{classes[row % len(classes)]}" for row in range(20)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"c\.csv: no test example of class 'n'"):
+        encoded.load(options(tmp_path / "a.csv", validation_path=str(tmp_path / "b.csv"), test_path=str(tmp_path / "c.csv")))
+
+
+def test_texts_without_a_word_alone_are_refused(home, tmp_path):
+    frame = pd.DataFrame({"text": ["!" * (row + 1) for row in range(40)], "label": list("ab") * 20, "s": [*SPLITS, "train"] * 10})
+    frame["label"] = ["ab"[row // 4 % 2] for row in range(40)]
+    frame.to_csv(tmp_path / "t.csv", index=False)
+
+    with pytest.raises(DataError, match="no training text has a word"):
+        encoded.load(options(tmp_path / "t.csv", split_column="s"))

@@ -60,6 +60,20 @@ def test_a_broken_setting_is_named(home, early, capsys, broken, named):
     assert f"1 trial learnt nothing, and the numbers tell why:\n  defaults seed=0: {named}" in capsys.readouterr().out
 
 
+def test_words_of_validation_that_training_has_not_are_named(home, tmp_path, capsys):
+    """Every text is one word of its own, as a sentence without spaces is."""
+    rng, signs = np.random.default_rng(0), list("这部电影演员情节音乐场面结尾导演故事人物画面好坏")
+    lines = [f"{''.join(rng.choice(signs, 9))},{'ab'[row % 2]}" for row in range(200)]
+    (tmp_path / "t.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    small = [*SMALL.replace("vocab_size=60", "vocab_size=1000").split(), f"data.path={tmp_path / 't.csv'}", "epochs=1"]
+
+    assert run.main(small) == 0
+
+    said = "inputs: 100% of the words of validation are the unknown word, 0% of those of training"
+    assert tags_of(home)["ablation.diagnosis"] == f"{said}; set tokens=character, or train on more texts"
+    assert "warning: 140 of 140 training texts are in Chinese or Japanese, which has no spaces between words" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("healthy", ["readout=mean_state learning_rate=0.02", "readout=max_state cell=gru learning_rate=0.02"])
 def test_a_trial_that_learns_is_not_accused(home, early, healthy):
     assert run.main([*SMALL.split(), f"data.path={early}", *healthy.split()]) == 0
