@@ -167,4 +167,5 @@ def _scripts(texts: Sequence[Sequence[str]]) -> dict[str, int]:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 30 else f"{name[:29]}…"
+    shown = name if name.isprintable() else repr(name)
+    return shown if len(shown) <= 30 else f"{shown[:29]}…"

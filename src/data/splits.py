@@ -133,12 +133,14 @@ def _drawn_whole(labels: np.ndarray, units: np.ndarray, *, unit: str, names: Seq
         few = f"class {names[rarest]!r} has {holders[rarest]} {unit} in {counts[:, rarest].sum()} rows"
         raise ValueError(f"{few}, and {TRAIN}, {VALIDATION} and {TEST} need one each")
     place = _greedy(counts)
-    if _missing(counts, place):
-        exact = _exact(counts)
-        if exact is None:
-            split, label = _missing(counts, place)[0]
+    if gaps := _missing(counts, place):
+        rare = np.asarray((counts[:, sorted({label for _, label in gaps})] > 0).any(axis=1))
+        placed = _exact(counts, place, free=rare)
+        placed = _exact(counts, place, free=np.ones(len(counts), bool)) if placed is None else placed
+        if placed is None:
+            split, label = gaps[0]
             raise ValueError(f"no draw that keeps the {unit} whole gives {SPLITS[split]} the class {names[label]!r}")
-        place = exact
+        place = placed
     return {name: np.flatnonzero(place[units] == number) for number, name in enumerate(SPLITS)}
 
 
@@ -172,39 +174,52 @@ def _greedy(counts: np.ndarray) -> np.ndarray:
         single = rng.permutation(np.flatnonzero((sizes == 1) & (counts[:, label] == 1)))
         lacking = np.maximum(np.array(SHARES) - held[:, label], 0) * total
         ends = np.rint(np.cumsum(lacking) / max(lacking.sum(), 1e-9) * len(single)).astype(int)
-        for split, part in enumerate(np.split(single, ends[:-1])):
-            place[part] = split
+        count = np.diff(ends, prepend=0)
+        for split in np.flatnonzero((held[:, label] == 0) & (count == 0)):
+            if count.max() > 1:
+                count[count.argmax()] -= 1
+                count[split] += 1
+        place[single] = np.repeat(np.arange(len(SPLITS)), [*count[:-1], len(single) - count[:-1].sum()])
     return place
 
 
-def _exact(counts: np.ndarray) -> np.ndarray | None:
+def _exact(counts: np.ndarray, place: np.ndarray, *, free: np.ndarray) -> np.ndarray | None:
     """Returns int[U], the split of each unit, so that each split has each class and the shares are near those wanted; None if none does.
 
     A linear program in whole numbers: x[u, s] = 1 where unit u is in split s; what is least is the sum of |share - wanted| over splits
     and classes.
+
+    Args:
+      counts: int[U, K] rows of each unit and class.
+      place: int[U], the split of each unit so far.
+      free: bool[U], the units that may move.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import block_array, coo_array, eye_array, kron
 
-    units, classes = counts.shape
-    splits, shares = len(SPLITS), counts / counts.sum(axis=0)
-    held = kron(shares.T, eye_array(splits))  # [class and split, unit and split]
+    splits, shares, moving = len(SPLITS), counts / counts.sum(axis=0), counts[free]
+    units, size, classes = len(moving), len(moving) * splits, counts.shape[1]
+    stays = [~free & (place == split) for split in range(splits)]
+    wanted = (np.array(SHARES) - np.stack([shares[part].sum(axis=0) for part in stays], axis=1)).ravel()  # [class and split]
+    needed = 1 - np.stack([(counts[part] > 0).any(axis=0) for part in stays], axis=1).ravel()
     once = kron(eye_array(units), np.ones((1, splits)))  # [unit, unit and split]
-    wanted, away = np.tile(SHARES, classes), eye_array(classes * splits)
-    least = shares[shares > 0].min() / 2
+    held, has = (kron(of.T, eye_array(splits)) for of in (shares[free], (moving > 0) * 1.0))  # [class and split, unit and split]
+    away = eye_array(classes * splits)
     limits = [
         LinearConstraint(block_array([[once, coo_array((units, classes * splits))]]), 1, 1),
-        LinearConstraint(block_array([[held, 0 * away]]), least, np.inf),
+        LinearConstraint(block_array([[has, 0 * away]]), needed, np.inf),
         LinearConstraint(block_array([[held, -away]]), -np.inf, wanted),
         LinearConstraint(block_array([[held, away]]), wanted, np.inf),
     ]
-    size = units * splits
-    goal = np.concatenate([np.zeros(size), np.ones(classes * splits)])
     is_whole = np.concatenate([np.ones(size), np.zeros(classes * splits)])
-    found = milp(
-        goal, integrality=is_whole, bounds=Bounds(0, 1), constraints=limits, options={"mip_rel_gap": 0.02, "node_limit": 2_000}
-    )  # nodes and no seconds: the same draw on every machine
-    return None if found.x is None else found.x[:size].reshape(units, splits).argmax(axis=1)
+    options = {"mip_rel_gap": 0.02, "node_limit": 2_000}  # nodes and no seconds: the same draw on every machine
+    bounds = Bounds(0, np.concatenate([np.ones(size), np.full(classes * splits, np.inf)]))
+    found = milp(1 - is_whole, integrality=is_whole, bounds=bounds, constraints=limits, options=options)
+    if found.x is None:
+        return None
+    placed = place.copy()
+    placed[free] = found.x[:size].reshape(units, splits).argmax(axis=1)
+    return placed
 
 
 def first_of_each_class(labels: np.ndarray, limit: int) -> np.ndarray:

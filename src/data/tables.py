@@ -84,6 +84,7 @@ def read(path: Path, columns: Mapping[str, str | None]) -> Rows:
         if isinstance(text, list) != isinstance(texts[0], list):
             kinds = ("a list of words", "a text") if isinstance(text, list) else ("a text", "a list of words")
             raise DataError(f"{path}, row {row}: it holds {kinds[0]}, and row 1 {kinds[1]}; write all rows alike")
+    _refuse_abbreviated(path, texts)
     names = {
         name: [_name(value, f"{path}, row {row}", wanted[name]) for row, value in enumerate(found[name], 1)]
         for name in wanted
@@ -250,6 +251,17 @@ def _text(value: Any, where: str, column: str) -> Text:
         if not word.strip():
             raise DataError(f"{where}: the column {column!r} holds a list with an empty word in place {place}; leave it out")
     return value
+
+
+def _refuse_abbreviated(path: Path, texts: Sequence[Text]) -> None:
+    """Refuses texts that are NumPy's print of arrays, which leaves out all but six words of a long one."""
+    if not all(isinstance(text, str) and text.startswith("[") and text.endswith("]") for text in texts):
+        return
+    for row, text in enumerate(texts, 1):
+        if isinstance(text, str) and "..." in text.split():
+            raise DataError(
+                f"{path}, row {row}: the text is an array as NumPy prints it, with ... for what it leaves out; save lists of words"
+            )
 
 
 def _name(value: Any, where: str, column: str) -> str:

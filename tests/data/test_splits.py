@@ -179,3 +179,23 @@ def test_no_rows_that_are_the_same_leave_the_draw_as_it_was():
     labels = np.array([0] * 300 + [1] * 100)
 
     assert all((drawn(labels, same=[str(row) for row in range(400)])[name] == part).all() for name, part in drawn(labels).items())
+
+
+def test_a_rare_class_is_in_every_split_of_many_groups():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(4_000), 5)
+    labels = rng.integers(0, 2, len(groups))
+    labels[groups < 3] = 2
+
+    parts = drawn(labels, groups)
+
+    assert all(set(labels[part].tolist()) == {0, 1, 2} for part in parts.values())
+
+
+def test_a_rare_class_is_in_every_split_where_few_rows_are_equal():
+    labels = np.array([0] * 100_000 + [1] * 10)
+    same = [str(row) for row in range(100_000)] + list("aaabbbcdef")
+
+    parts = drawn(labels, same=same)
+
+    assert all(set(labels[part].tolist()) == {0, 1} for part in parts.values())

@@ -430,3 +430,16 @@ def test_a_grouped_draw_that_leaves_a_split_without_a_class_is_refused(tmp_path)
     found = refusal(tmp_path / "t.csv", group_column="film")
 
     assert "class 'rare' has 2 groups in 20 rows, and train, validation and test need one each; give data.split_column" in found
+
+
+def test_arrays_that_numpy_abbreviated_are_no_texts(tmp_path):
+    texts = [str(np.array([f"word{row}"] * 1_500)) for row in range(40)]
+    pd.DataFrame({"text": texts, "label": list("ab") * 20}).to_csv(tmp_path / "t.csv", index=False)
+
+    assert "row 1: the text is an array as NumPy prints it, with ... for what it leaves out" in refusal(tmp_path / "t.csv")
+
+
+def test_texts_in_brackets_are_texts(tmp_path):
+    of = [(f"[scene {row}] he waits ... and waits", "ab"[row % 2]) for row in range(40)]
+
+    assert everything(write(tmp_path / "t.csv", lines(of))) == sorted(of)
