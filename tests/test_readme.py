@@ -25,7 +25,7 @@ LINES = [
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("python -m src.run")])
 def test_every_study_of_the_readme_can_be_planned(line, home, capsys, tmp_path):
-    (tmp_path / "mine.csv").write_text("text,label\n" + "a b,x\nc d,y\n" * 20, encoding="utf-8")
+    (tmp_path / "mine.csv").write_text("text,label\n" + "".join(f"a{i} b,x\nc d{i},y\n" for i in range(20)), encoding="utf-8")
 
     code = run.main([*line.split()[3:], "plan_only=true", *([] if "data=table" in line or "task=" in line else ["data.limit=20"])])
 

@@ -15,6 +15,7 @@ from src.data.tokens import joined, unspaced
 if TYPE_CHECKING:
     from src.data.corpora import Examples
 
+HALF = 0.5  # share of validation from which on what is unknown is worth a line
 FEW = 6  # classes that are shown one by one
 SEEN = 0.01  # share of the training texts from which on a script is worth a line
 
@@ -105,8 +106,9 @@ class Contents:
         for script, count in self.unspaced.items():
             many = f"{count:,} of {totals[TRAIN]:,} training texts are in {script}, which has no spaces between words"
             found.append(f"{many}: a whole clause counts as one unless spaces were put in; set tokens=character, or put them in")
-        if self.unknown >= 0.5 and not self.unspaced:
-            found.append(f"{self.unknown:.0%} of what validation holds is unknown to training; more texts, or tokens=character, would help")
+        if self.unknown >= HALF and not self.unspaced:
+            fix = "; more texts, or tokens=character, would help" if self.tokens == "word" else "; more texts would help"
+            found.append(f"{self.unknown:.0%} of what validation holds is unknown to training{fix}")
         return found
 
 

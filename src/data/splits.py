@@ -166,7 +166,7 @@ def _greedy(counts: np.ndarray) -> np.ndarray:
     large = np.flatnonzero(sizes > 1)
     for unit in large[np.argsort(-(counts[large] / totals).max(axis=1), kind="stable")]:
         share = counts[unit] / totals
-        gain = ((held + share - wanted) ** 2 - (held - wanted) ** 2).sum(axis=1)
+        gain = (((held + share - wanted) ** 2 - (held - wanted) ** 2) / wanted).sum(axis=1)  # all splits fill up at one pace
         place[unit] = int(gain.argmin())
         held[place[unit]] += share
     rng = np.random.default_rng(0)

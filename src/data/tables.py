@@ -152,7 +152,7 @@ def _slipped(path: Path, number: int, row: Sequence[str], header: Sequence[str])
     fields = f"it has {len(row)} field{'s' * (len(row) != 1)}, the header has {len(header)} ({', '.join(header)})"
     is_trailing = len(row) == len(header) + 1 and not row[-1]
     fix = "Leave out the comma at its end" if is_trailing else "Put a text that holds commas or line breaks between quotes"
-    return f"{path}, row {number}: {fields}. {fix if len(row) > len(header) else 'Fill it up, or close the quotes of the row before'}"
+    return f"{path}, row {number}: {fields}. {fix if len(row) > len(header) else 'Give it a field for each column'}"
 
 
 def _refuse_unnamed(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -199,3 +199,13 @@ def test_a_rare_class_is_in_every_split_where_few_rows_are_equal():
     parts = drawn(labels, same=same)
 
     assert all(set(labels[part].tolist()) == {0, 1} for part in parts.values())
+
+
+def test_rows_that_are_repeated_are_in_every_split_in_proportion():
+    labels = np.arange(10_000) % 2
+    same = [str(row // 4) for row in range(2_000)] + [f"single {row}" for row in range(8_000)]
+
+    parts = drawn(labels, same=same)
+
+    shares = [(part < 2_000).sum() / 2_000 for part in parts.values()]
+    np.testing.assert_allclose(shares, (0.7, 0.1, 0.2), atol=0.02)
