@@ -15,6 +15,7 @@ from src import paths
 from src.artifacts import PREPROCESSING, Artifacts, Trained
 from src.data.batching import batches
 from src.data.encoded import Sequences
+from src.data.files import decoded
 from src.data.sequences import truncate
 from src.data.tokens import FIRST_WORD, encode, words_of
 from src.errors import first_line
@@ -112,11 +113,9 @@ def _lines(path: Path | None) -> list[str]:
     if path is None:
         return []
     try:
-        return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+        return [line.rstrip("\r") for line in decoded(path).split("\n") if line.strip()]
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path}: not UTF-8; convert the file") from None
 
 
 if __name__ == "__main__":

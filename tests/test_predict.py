@@ -9,7 +9,7 @@ import pytest
 from src import predict
 from src.artifacts import PREPROCESSING, SETTINGS, Trained
 from src.data.batching import Padding
-from src.settings import Settings
+from src.settings import Settings, SettingsError
 
 WHOLE = {
     SETTINGS: Settings().model_dump(),
@@ -66,3 +66,17 @@ def test_a_text_is_divided_as_in_training(tokens, text, ids):
     predict.probabilities(trained, [text])
 
     assert seen == [[ids]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_of_texts_is_read_whatever_its_bytes_and_ends_of_lines(tmp_path, encoding):
+    (tmp_path / "t.txt").write_bytes("schön\r\n\r\ngut\r\n".encode(encoding))
+
+    assert predict._lines(tmp_path / "t.txt") == ["schön", "gut"]
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "t.txt").write_bytes(b"ok\n\xe9")
+
+    with pytest.raises(SettingsError, match=r"t\.txt, line 2: byte 0xe9 is not UTF-8"):
+        predict._lines(tmp_path / "t.txt")
