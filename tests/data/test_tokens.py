@@ -75,7 +75,7 @@ def test_texts_that_unicode_calls_equal_have_equal_words(text):
 @given(st.text(st.characters(max_codepoint=0x24F)))
 def test_texts_without_marks_have_the_words_of_version_1(text):
     """The embedded reviews keep their key in the cache, and with it the identity of all their trials."""
-    plain = text.replace("\u00ad", "")
+    plain = text.replace("\u00ad", "").replace("İ", "")  # a soft hyphen, and a letter whose lower case has a mark
 
     assert words(plain) == words_before_marks(plain)
 
