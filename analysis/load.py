@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.store import Run, Store, StoreError, nearest, shown
+from analysis.store import Run, Store, StoreError, nearest
 from src.artifacts import SETTINGS, STEPS
+from src.paths import shown
 from src.settings import Plan, as_typed
 from src.training.records import steps_to
 

@@ -15,7 +15,7 @@ from analysis import answer, reviews, tables
 from analysis.figures import INK, Drawn
 from analysis.findings import Findings, caution
 from analysis.load import DROPPED, FINISHED, NOT_RUN, RUNNING
-from analysis.store import shown
+from src.paths import shown
 from src.study.designs import equation
 
 MAX_DETAILS = 200  # variants whose single trials are listed

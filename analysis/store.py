@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import shutil
 import sqlite3
 import tempfile
@@ -19,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from src import paths
+from src.paths import shown
 from src.settings import SettingsError
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -83,7 +83,7 @@ def connect(uri: str | None) -> Store:
       StoreError: there is no such store, or it cannot be read.
     """
     try:
-        uri = uri or paths.default_tracking_uri()
+        uri = paths.tracking_uri(uri)
     except SettingsError as error:
         raise StoreError(str(error)) from None
     scheme = uri.split(":", 1)[0].split("+")[0]
@@ -233,11 +233,6 @@ def _explained(uri: str) -> Iterator[None]:
     except (MlflowException, OSError) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise StoreError(f"{shown(uri)} cannot be read: {first[:300].replace(uri, shown(uri))}") from None
-
-
-def shown(uri: str) -> str:
-    """Returns a store's address without the password that it may hold."""
-    return re.sub(r"(?<=://)[^/@]*@", "…@", uri)
 
 
 def _pages(search: Any, *arguments: Any, **options: Any) -> list[Any]:

@@ -1,5 +1,6 @@
 """Where things lie: everything that a run writes is below one folder."""
 
+import importlib.util
 import os
 import re
 from pathlib import Path
@@ -7,6 +8,11 @@ from pathlib import Path
 from src.settings import SettingsError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+DRIVERS = {  # database → its Python modules, SQLAlchemy's own choice first, and what to install where there is none
+    "postgresql": (("psycopg", "psycopg2", "pg8000"), "psycopg2-binary"),
+    "mysql": (("MySQLdb", "pymysql"), "pymysql"),
+    "mssql": (("pyodbc", "pymssql"), "pyodbc"),
+}
 
 
 def home() -> Path:
@@ -40,3 +46,33 @@ def default_tracking_uri() -> str:
         allowed = "a path without ? and without % before two digits"
         raise SettingsError(f"ABLATION_HOME: got {home()}; allowed for MLflow's database: {allowed}. Set another, or tracking=offline")
     return f"sqlite:///{path}"
+
+
+def artifacts() -> Path:
+    """Returns the folder of MLflow's copies of the trials' files, where MLflow itself does not decide."""
+    return home() / "mlartifacts"
+
+
+def tracking_uri(given: str | None) -> str:
+    """Returns the address of a store: the default one for None, and a database's with a Python driver that is installed.
+
+    SQLAlchemy takes one driver a database by default, and raises where another is installed.
+
+    Raises:
+      SettingsError: no driver of the database is installed, or the default store cannot be.
+    """
+    if given is None:
+        return default_tracking_uri()
+    database, is_address, rest = given.partition("://")
+    if not is_address or database not in DRIVERS:
+        return given
+    drivers, package = DRIVERS[database]
+    found = next((driver for driver in drivers if importlib.util.find_spec(driver)), None)
+    if found is None:
+        raise SettingsError(f"tracking.uri: got {shown(given)}, and no Python driver for it is installed; pip install {package}")
+    return f"{database}+{found.lower()}://{rest}"
+
+
+def shown(uri: str) -> str:
+    """Returns a store's address without the password that it may hold."""
+    return re.sub(r"(?<=://)[^/@]*@", "…@", uri)

@@ -73,7 +73,7 @@ def folder_of(run: str, *, uri: str | None, download_to: Path) -> Path:
     from mlflow.tracking import MlflowClient
 
     try:
-        client = MlflowClient(uri or paths.default_tracking_uri())
+        client = MlflowClient(paths.tracking_uri(uri))
         return Path(client.download_artifacts(run, "", str(download_to)))
     except (MlflowException, OSError) as error:
         raise SettingsError(f"{nothing} ({first_line(error)})") from None

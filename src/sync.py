@@ -6,7 +6,7 @@ For trials that ran offline, while a server was away, or whose process was kille
 from __future__ import annotations
 
 import argparse
-import functools
+import itertools
 import json
 import sys
 from collections import Counter
@@ -15,12 +15,15 @@ from pathlib import Path
 
 from src import paths
 from src.artifacts import SETTINGS
-from src.errors import first_line
+from src.errors import comes_again, first_line
 from src.settings import SettingsError
 from src.study import plan
 from src.tracking import journal, tensorboard_replay
-from src.tracking.mlflow_replay import Store
+from src.tracking.deleted import how_to_restore
+from src.tracking.mlflow_replay import Deleted, Store
 from src.training.records import END, START
+
+MAX_LINES = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,34 +44,67 @@ def _studies() -> list[str]:
 
 
 def _sync(study: str, uri: str | None) -> int:
-    """Sends one study, each trial to the store of its settings if no other is given; returns 0, or 1 if some could not be sent."""
+    """Sends one study, each trial to the store of its settings if no other is given; returns 0, or 1 if some could not be sent.
+
+    What somebody deleted in MLflow stays so: it is said, with the command that restores it.
+    """
     if study not in _studies():
         raise SettingsError(f"no study {study!r} in {paths.outputs()}; there are {', '.join(_studies()) or 'none yet'}")
-    closed, sent, failed = 0, Counter[str](), False
-    store_of = functools.cache(lambda where: Store(where, study))
+    closed, sent, deleted, failed = 0, Counter[Store](), set[str](), False
+    stores: dict[str | None, Store | Exception] = {}  # each is asked once: one that is away holds a while
     for trial in journal.folders(paths.study_folder(study)):
         try:
             closed += journal.close_if_dead(trial)
             tensorboard_replay.replay(trial)
-            store = store_of(uri or _uri(trial))
-            sent[store.uri] += store.replay(trial)
+            store = _connected(stores, uri or _uri(trial), study)
+            sent[store] += store.replay(trial)
+        except Deleted as error:
+            deleted.add(str(error))
         except Exception as error:  # MLflow's stores raise what their drivers raise
-            print(f"error: {trial} cannot be sent now ({first_line(error)}); nothing is lost, try again later", file=sys.stderr)
+            again = "nothing is lost; mend that and try again" if comes_again(error) else "nothing is lost, try again later"
+            what = "is refused" if comes_again(error) else "cannot be sent now"
+            print(f"error: {trial} {what} ({first_line(error)}); {again}", file=sys.stderr)
             failed = True
+    for text in sorted(deleted):
+        print(f"{study}: nothing is sent: {text}")
     plan_file = None
     try:
         plan_file = _plan_file(study)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         failed = True
-    for where, count in sent.items():
+    for store, count in sent.items():
         if plan_file is not None:
-            store_of(where).attach(plan_file, tags={})
-        store_of(where).end_study_if_running(_status(study))
-        print(f"{study}: {count:,} records sent to {where}")
+            store.attach(plan_file, tags={})
+        store.end_study_if_running(_status(study))
+        print(f"{study}: {count:,} records sent to {paths.shown(store.uri)}")
+        for line in _remarks(store):
+            print(f"{study}: {line}")
     if closed:
         print(f"{study}: {closed} trials whose process was killed are marked KILLED")
     return int(failed)
+
+
+def _connected(stores: dict[str | None, Store | Exception], uri: str | None, study: str) -> Store:
+    """Returns the store at an address, and remembers it or why there is none."""
+    if uri not in stores:
+        try:
+            stores[uri] = Store(uri, study)
+        except Exception as error:  # MLflow's stores raise what their drivers raise
+            stores[uri] = error
+    found = stores[uri]
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _remarks(store: Store) -> list[str]:
+    """Returns what else there is to say of a study's store, a line each."""
+    lines = [store.moved] if store.moved else []
+    deleted = store.deleted_trials()
+    for run_id, name in itertools.islice(deleted.items(), MAX_LINES):
+        lines.append(f"{name!r} was deleted in MLflow, and stays so; this restores it: {how_to_restore(store.uri, run_id=run_id)}")
+    return lines if len(deleted) <= MAX_LINES else [*lines, f"… and {len(deleted) - MAX_LINES} more were deleted"]
 
 
 def _plan_file(study: str) -> Path | None:

@@ -18,7 +18,7 @@ def attached(home, monkeypatch):
 
     class Store:
         def __init__(self, uri, study):
-            self.uri = "store"
+            self.uri, self.moved = "store", None
 
         def replay(self, folder):
             return 2
@@ -28,6 +28,9 @@ def attached(home, monkeypatch):
 
         def end_study_if_running(self, status):
             pass
+
+        def deleted_trials(self):
+            return {}
 
     monkeypatch.setattr(sync, "Store", Store)
     with Journal(paths.study_folder("s") / "cafe") as book:

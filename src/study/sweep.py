@@ -17,7 +17,7 @@ from filelock import FileLock
 from rich.console import Console
 
 from src import paths
-from src.errors import first_line
+from src.errors import comes_again, first_line
 from src.settings import SettingsError
 from src.study import TrialsFailed, estimate, plan, table, training
 from src.study.designs import Rounds
@@ -25,8 +25,9 @@ from src.study.job import STOP, Sweep
 from src.study.plan import Row, Study
 from src.study.progress import StudyProgress
 from src.tracking import journal, outcome
+from src.tracking.deleted import how_to_restore
 from src.tracking.journal import FAILED, FINISHED, KILLED
-from src.tracking.mlflow_replay import Store
+from src.tracking.mlflow_replay import Deleted, Store
 from src.tracking.outcome import Outcome
 from src.trial import terminable
 
@@ -63,6 +64,7 @@ class _Command:
         self._begin = time.monotonic()
         self._trained: set[str] = set()
         self._unsent: dict[str, str] = {}
+        self._is_refused = False
         self._refused: dict[str, str] = {}
 
     def run(self) -> None:
@@ -88,7 +90,7 @@ class _Command:
             finally:
                 self._close(status)
         self._show(known, unfinished)
-        if status != FINISHED:
+        if status != FINISHED or self._is_refused:
             raise TrialsFailed
 
     def _all_rounds(self, rounds: Rounds, rows: list[Row]) -> bool:
@@ -183,6 +185,8 @@ class _Command:
         if self._settings.tracking.name != "offline" and is_there and (uri is not None or not self._folder.exists()):
             try:
                 self._store = Store(uri, self._settings.study, is_new=False)
+            except Deleted as error:
+                self._say(f"{error}. So does this command without plan_only")
             except LookupError:
                 pass  # a new study
             except Exception as error:
@@ -197,30 +201,48 @@ class _Command:
         if self._settings.tracking.name == "offline":
             return
         try:
-            self._store = Store(self._settings.tracking.uri, self._settings.study)
+            self._store = Store(self._settings.tracking.uri, self._settings.study, restores=True)
             self._store.open_study()
-            if self._store.is_restored:
-                self._say(f"warning: study {self._settings.study} was deleted in MLflow and is there again, with all of its trials.")
-                self._say("To begin anew, choose another name (study=…), or rerun=true.")
+            self._say_what_is_odd(self._store)
         except SettingsError:
             raise
         except Exception as error:  # a server that is away must not stop a study: the journals have it all
+            if comes_again(error):
+                where = paths.shown(self._settings.tracking.uri or paths.default_tracking_uri())
+                why = f"{where} refuses to be used ({first_line(error)})"
+                raise SettingsError(f"tracking.uri: {why}; mend that, set another, or tracking=offline") from None
             self._say(f"warning: MLflow cannot be used now ({first_line(error)}).")
             self._say("The journals keep everything; `python -m src.sync` sends it later.")
             self._store = None
         self._replay(folders)
 
+    def _say_what_is_odd(self, store: Store) -> None:
+        """Says what was deleted in MLflow, and what has moved."""
+        if store.moved:
+            self._say(store.moved)
+        if store.is_restored:
+            self._say(f"warning: study {self._settings.study} was deleted in MLflow and is there again, with its trials.")
+            self._say("To begin anew, choose another name (study=…), or rerun=true.")
+        deleted = store.deleted_trials()
+        if deleted:
+            how = how_to_restore(store.uri, run_id=next(iter(deleted)))
+            self._say(f"{len(deleted)} trials of this study were deleted in MLflow; those that it asks for are trained again.")
+            self._say(f"To have {next(iter(deleted.values()))!r} back instead, stop this and type: {how}")
+
     def _replay(self, folders: Sequence[Path]) -> None:
-        self._unsent = {}
+        self._unsent, reasons = {}, list[Exception]()
         for folder in folders if self._store else []:
             try:
                 assert self._store is not None
                 self._store.replay(folder)
             except Exception as error:  # one trial's record must not keep the others from MLflow
                 self._unsent[folder.name] = first_line(error)
+                reasons.append(error)
         if self._unsent:
-            why = next(iter(self._unsent.values()))
-            self._say(f"warning: {len(self._unsent)} trials cannot be sent to MLflow now ({why}); `python -m src.sync` sends them later")
+            self._is_refused = any(map(comes_again, reasons))
+            what = f"{len(self._unsent)} trials {'are refused by MLflow' if self._is_refused else 'cannot be sent to MLflow now'}"
+            fix = "mend that, then `python -m src.sync` sends them" if self._is_refused else "`python -m src.sync` sends them later"
+            self._say(f"warning: {what} ({next(iter(self._unsent.values()))}); {fix}")
 
     def _close(self, status: str) -> None:
         if status == KILLED:  # workers that were told to stop write their ends, and launchers kill those that do not listen

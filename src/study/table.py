@@ -189,7 +189,7 @@ def next_steps(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
     reads_texts = _best_validation(known.get(best.identity)) >= 0 and best.settings.task.name == "sentiment"
     outputs, here = paths.outputs(), Path.cwd()
     folder = str(outputs.relative_to(here)) if outputs.is_relative_to(here) else str(outputs)
-    store = settings.tracking.uri
+    store = settings.tracking.uri and paths.tracking_uri(settings.tracking.uri)
     if settings.tracking.name == "offline":
         browse = "python -m src.sync                        # tell MLflow what the journals have"
     elif store is None:

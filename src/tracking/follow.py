@@ -6,10 +6,10 @@ import logging
 import time
 from pathlib import Path
 
-from src.errors import first_line
+from src.errors import comes_again, first_line
 from src.settings import Settings
 from src.tracking import tensorboard_replay
-from src.tracking.mlflow_replay import Store
+from src.tracking.mlflow_replay import Deleted, Store
 
 EVERY_S = 30.0
 AGAIN_S = 600.0  # a store that fails may hold up every call for half a minute
@@ -57,6 +57,11 @@ class Follower:
             self._failed_at = time.monotonic()
 
     def _say(self, tracker: str, error: Exception, *, is_new: bool) -> None:
-        text = "%s cannot be used now: %s. The journal keeps everything; `python -m src.sync` sends it later."
+        if isinstance(error, Deleted):
+            text = "%s: %s. The journal keeps everything."
+        elif comes_again(error):
+            text = "%s refuses this trial (%s). The journal keeps everything; mend that, then `python -m src.sync` sends it."
+        else:
+            text = "%s cannot be used now: %s. The journal keeps everything; `python -m src.sync` sends it later."
         _log.log(logging.WARNING if is_new else logging.DEBUG, text, tracker, first_line(error))
         _log.debug("in full:", exc_info=error)

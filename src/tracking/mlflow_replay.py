@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from src import paths
+from src.identity import digest
 from src.settings import SettingsError, as_typed
-from src.tracking import journal, replay_state
+from src.tracking import journal, moved, replay_state
+from src.tracking.deleted import how_to_restore
 from src.tracking.journal import FAILED, FINISHED, KILLED, Entry
 from src.tracking.outcome import Outcome
+from src.tracking.stored import ADDRESS, NAME, VALUE, fitting
 from src.training.records import END, START
 
 if TYPE_CHECKING:
@@ -29,41 +32,55 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is away must not hold up training
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
+ACTIVE, DELETED, ALL = 1, 2, 3  # `mlflow.entities.ViewType`, whose import takes seconds
 AT_ONCE = 1_000  # metrics that one call may carry
-MAX_VALUE = 5_000  # characters of a tag or param that every store takes
+TRIES = 2  # to reach a database: MLflow would try ten times, for two minutes
+
+
+class Deleted(LookupError):
+    """Somebody deleted it in MLflow; the text says what, and the command that restores it."""
 
 
 class Store:
-    """An MLflow tracking store and the experiment of one study in it."""
+    """An MLflow tracking store and the experiment of one study in it.
 
-    def __init__(self, uri: str | None, study: str, *, is_new: bool = True) -> None:
+    Attributes:
+      is_restored: whether the study had been deleted, and was restored here.
+      moved: what to say of files that have moved with the home, and whose addresses were mended here; None where there are none.
+    """
+
+    def __init__(self, uri: str | None, study: str, *, is_new: bool = True, restores: bool = False) -> None:
         """Connects, and creates what is missing: the database, the experiment, the study run.
 
         Args:
           uri: MLflow tracking URI; None for SQLite in `paths.home()`.
           study: name of the study.
-          is_new: whether to create an experiment that is missing, and to restore one that was deleted.
+          is_new: whether to create an experiment or a study run that is missing.
+          restores: whether to restore them where they were deleted.
 
         Raises:
-          LookupError: there is no such experiment, and none is to be created.
-          SettingsError: no database can be where it should be.
+          Deleted: the experiment or the study run was deleted, and is not to be restored.
+          LookupError: there is no such experiment or study run, and none is to be created.
+          SettingsError: no database can be where it should be, or no driver for it is installed.
           mlflow.exceptions.MlflowException: the store cannot be reached or used.
         """
-        self.uri = uri or paths.default_tracking_uri()
+        self.uri = paths.tracking_uri(uri)
         self.study = study
         _refuse_folder(self.uri)
+        from mlflow.store.db import utils as databases
         from mlflow.tracking import MlflowClient  # takes seconds
 
+        databases.MAX_RETRY_COUNT = TRIES
         logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # its migrations' notices; its errors reach us as exceptions
+        self.is_restored, self.moved = False, None
         with _creation_lock():
             _create_whole(self.uri)
             self.client = MlflowClient(self.uri)
             found = self.client.get_experiment_by_name(study)
-            self.is_restored = found is not None and found.lifecycle_stage == "deleted"
-            if not is_new and (found is None or self.is_restored):
-                raise LookupError(f"it has no study {study!r} yet")
-            self.experiment_id = self._experiment(found)
-            self.study_run_id = self._study_run()
+            if found is not None and moved.has_moved(found.artifact_location):
+                self.moved = moved.mend(self.uri)
+            self.experiment_id = self._experiment(found, is_new=is_new, restores=restores)
+            self.study_run_id = self._study_run(is_new=is_new, restores=restores)
 
     def outcomes(self) -> dict[str, Outcome]:
         """Returns identity → what became of the trial: its finished attempt that counts, or else the latest.
@@ -99,7 +116,7 @@ class Store:
         """Attaches a file to the study run, with tags that say what it holds."""
         self.client.log_artifact(self.study_run_id, str(file))
         for key, value in tags.items():
-            self.client.set_tag(self.study_run_id, key, value[:MAX_VALUE])
+            self.client.set_tag(self.study_run_id, key, fitting(value, VALUE))
 
     def close_study(self, status: str) -> None:
         """Ends the study run; the next run of the study opens it again."""
@@ -110,8 +127,16 @@ class Store:
         if self.client.get_run(self.study_run_id).info.status == "RUNNING":
             self.close_study(status)
 
+    def deleted_trials(self) -> dict[str, str]:
+        """Returns run id → name of the study's trials that somebody deleted; they stay so, whatever their journals hold."""
+        runs = self._search("tags.`ablation.kind` = 'trial'", view=DELETED)
+        return {run.info.run_id: run.info.run_name for run in runs}
+
     def replay(self, folder: Path) -> int:
-        """Sends what a trial's journal has and the store has not; returns how many records that were."""
+        """Sends what a trial's journal has and the store has not; returns how many records that were.
+
+        An attempt whose run was deleted is left out, and sent whole once somebody restores the run.
+        """
         if not (folder / journal.FILE).is_file():
             return 0
         with FileLock(folder / "replay.lock"):
@@ -120,55 +145,85 @@ class Store:
             begin = {"offset": 0, "run_id": None}
             # A database that was deleted and made anew has another study run, and gets everything again.
             state = states.setdefault(f"{self.uri} {self.study_run_id}", dict(begin))
-            if state["offset"] > (folder / journal.FILE).stat().st_size:  # the machine went down before the disk had it all
-                state.update(begin)
+            is_ahead = state["offset"] > (folder / journal.FILE).stat().st_size  # the machine went down before the disk had it all
+            if is_ahead or any(self._is_active(run_id) for run_id in state.get("deleted", [])):
+                state.update(begin, deleted=[])
             sent = 0
             for group in _grouped(journal.entries(folder, offset=state["offset"])):
                 if group[0].record.kind == START:
                     state["run_id"] = self._run(group[0])
+                if state["run_id"] is not None and not self._is_active(state["run_id"]):
+                    state["deleted"] = [*state.get("deleted", []), state["run_id"]]
+                    state["run_id"] = None
                 if state["run_id"] is not None:
                     self._send(state["run_id"], group, folder)
+                    sent += len(group)
                 if group[-1].record.kind == END:
                     state["run_id"] = None
                 state["offset"] = group[-1].offset
                 replay_state.save(path, states)
-                sent += len(group)
             return sent
 
-    def _experiment(self, found: Experiment | None) -> str:
+    def _experiment(self, found: Experiment | None, *, is_new: bool, restores: bool) -> str:
         if found is None:
-            where = (paths.home() / "mlartifacts" / self.study).as_uri() if self.uri.startswith("sqlite:") else None
-            return str(self.client.create_experiment(self.study, artifact_location=where))
-        if self.is_restored:
+            if not is_new:
+                raise LookupError(f"it has no study {self.study!r} yet")
+            return str(self.client.create_experiment(self.study, artifact_location=_artifact_location(self.uri, self.study)))
+        if found.lifecycle_stage == "deleted":
+            if not restores:
+                how = how_to_restore(self.uri, experiment_id=found.experiment_id)
+                raise Deleted(f"study {self.study} was deleted in MLflow; this brings it back with all of its trials: {how}")
             self.client.restore_experiment(found.experiment_id)
+            self.is_restored = True
         return str(found.experiment_id)
 
-    def _study_run(self) -> str:
-        runs = self._search("tags.`ablation.kind` = 'study'")
+    def _study_run(self, *, is_new: bool, restores: bool) -> str:
+        which = "tags.`ablation.kind` = 'study'"
+        runs = self._search(which)
+        if not runs and (deleted := self._search(which, view=DELETED)):
+            if not restores:
+                how = how_to_restore(self.uri, run_id=deleted[-1].info.run_id)
+                raise Deleted(f"the study run of {self.study} was deleted in MLflow; this brings it back: {how}")
+            self.client.restore_run(deleted[-1].info.run_id)
+            self.is_restored = True
+            runs = deleted
         if runs:
             return str(runs[-1].info.run_id)  # the earliest, should there be two
+        if not is_new:
+            raise LookupError(f"it has no study {self.study!r} yet")
         tags = {"ablation.kind": "study", "ablation.study": self.study}
         return str(self.client.create_run(self.experiment_id, run_name=f"study {self.study}", tags=tags).info.run_id)
 
-    def _search(self, text: str) -> list[Any]:
+    def _search(self, text: str, *, view: int = ACTIVE) -> list[Any]:
         found, token = [], None
         while True:
-            page = self.client.search_runs([self.experiment_id], text, max_results=1_000, page_token=token)
+            page = self.client.search_runs([self.experiment_id], text, run_view_type=view, max_results=1_000, page_token=token)
             found += page
             token = page.token
             if not token:
                 return found
 
+    def _is_active(self, run_id: str) -> bool:
+        """Returns whether a run is there, and was not deleted."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(self.client.get_run(run_id).info.lifecycle_stage == "active")
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # deleted for good, by `mlflow gc`
+                return False
+            raise
+
     def _run(self, start: Entry) -> str:
-        """Returns the run of an attempt: the one it made before its process died, or a new one."""
+        """Returns the run of an attempt: the one it made before its process died, deleted or not, or a new one."""
         detail = start.record.detail
-        runs = self._search(f"tags.`ablation.attempt` = '{detail['attempt']}'")
+        runs = self._search(f"tags.`ablation.attempt` = '{detail['attempt']}'", view=ALL)
         if runs:
-            return str(runs[0].info.run_id)
-        tags = {key: value[:MAX_VALUE] for key, value in detail["tags"].items()}
+            return str(min(runs, key=lambda run: run.info.lifecycle_stage != "active").info.run_id)
+        tags = {key: fitting(value, VALUE) for key, value in detail["tags"].items()}
         tags |= {"ablation.attempt": detail["attempt"], "mlflow.parentRunId": self.study_run_id}
-        run = self.client.create_run(self.experiment_id, start_time=start.time_ms, tags=tags, run_name=detail["name"])
-        return str(run.info.run_id)
+        name = fitting(detail["name"], NAME)
+        return str(self.client.create_run(self.experiment_id, start_time=start.time_ms, tags=tags, run_name=name).info.run_id)
 
     def _supersede_others(self, run_id: str) -> None:
         """Marks all finished trials of this identity but the latest: they stay, and no longer count.
@@ -191,7 +246,7 @@ class Store:
             for name, value in (entry.record.metrics.items() if journal.is_sent(entry) else ())
         ]
         params = [
-            Param(key, as_typed(value)[:MAX_VALUE]) for entry in group for key, value in entry.record.detail.get("params", {}).items()
+            Param(key, fitting(as_typed(value), VALUE)) for entry in group for key, value in entry.record.detail.get("params", {}).items()
         ]
         last = group[-1].record
         tags = last.detail["tags"] if last.kind == END else {}
@@ -200,11 +255,11 @@ class Store:
                 run_id,
                 metrics[begin : begin + AT_ONCE],
                 params if begin == 0 else [],
-                [RunTag(key, str(value)[:MAX_VALUE]) for key, value in tags.items()] if begin == 0 else [],
+                [RunTag(key, fitting(str(value), VALUE)) for key, value in tags.items()] if begin == 0 else [],
             )
         if last.kind == END:
             if last.detail["error"]:
-                self.client.set_tag(run_id, "ablation.error", last.detail["error"][:MAX_VALUE])
+                self.client.set_tag(run_id, "ablation.error", fitting(last.detail["error"], VALUE))
             if journal.last_attempt(folder)[-1].offset == group[-1].offset:  # later attempts have replaced the files of earlier ones
                 for name in last.detail["artifacts"]:
                     self.client.log_artifact(run_id, str(folder / name))
@@ -226,6 +281,28 @@ def _grouped(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
             group = []
     if group:
         yield group
+
+
+def _artifact_location(uri: str, study: str) -> str | None:
+    """Returns where a new study's files go; None where a tracking server decides.
+
+    Raises:
+      SettingsError: the address is longer than the database has room for.
+    """
+    if uri.split(":", 1)[0].split("+", maxsplit=1)[0] not in ("sqlite", *paths.DRIVERS):
+        return None
+    folder = paths.artifacts() / study
+    if uri.startswith("sqlite:"):
+        return folder.as_uri()
+    room = ADDRESS - len(f"/{'0' * 32}/artifacts")  # which each run adds
+    if len(folder.as_uri()) > room:
+        folder = paths.artifacts() / digest(study)
+    if len(folder.as_uri()) > room:
+        over = len(folder.as_uri()) - room
+        raise SettingsError(
+            f"ABLATION_HOME: {paths.home()} is {over} characters too long for this database; set another, or tracking=offline"
+        )
+    return folder.as_uri()
 
 
 def _refuse_folder(uri: str) -> None:

@@ -4,6 +4,8 @@ import sqlite3
 import time
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from sqlalchemy import sql
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -11,7 +13,7 @@ from src.settings import Settings, edited
 from src.tracking import tensorboard_replay
 from src.tracking.follow import Follower
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
-from src.tracking.mlflow_replay import Store
+from src.tracking.mlflow_replay import Deleted, Store
 from src.training.histograms import of_all
 from src.training.records import EVALUATION, HISTOGRAMS, START, STEP, Record
 
@@ -199,17 +201,118 @@ def test_the_study_run_is_opened_again_not_made_again(home):
     assert again.client.get_run(again.study_run_id).info.status == "RUNNING"
 
 
-def test_a_study_that_was_deleted_is_restored_for_trials_alone_and_says_so(home, blank):
+def named(name, attempt):
+    detail = start(attempt).detail
+    return Record(START, 0, detail={**detail, "name": name, "tags": {**detail["tags"], "ablation.variant": "v" * 9_000}})
+
+
+def test_long_names_are_cut_to_what_every_store_takes_and_trials_stay_apart(trial):
+    store, names = Store(None, "s"), [f"data.path={'x' * 200}{middle}{'y' * 200} seed=7" for middle in "ab"]
+    for number, name in enumerate(names):
+        write(trial, named(name, str(number)), step(1), end(step=1, status=FAILED, error="e" * 9_000))
+
+    store.replay(trial)
+
+    found = [run.info.run_name for run in runs(store)]
+    assert len(set(found)) == 2 and all(len(name.encode()) <= 250 and name.endswith("y seed=7") for name in found)
+    assert all(len(value) <= 8_000 for run in runs(store) for value in run.data.tags.values())
+
+
+def test_a_study_that_was_deleted_comes_back_for_the_command_that_asks_for_it_alone(home, blank):
     first = Store(None, "s")
     first.client.delete_experiment(first.experiment_id)
 
-    with pytest.raises(LookupError, match="no study 's'"):
-        Store(None, "s", is_new=False)
+    for options in ({}, {"is_new": False}):
+        with pytest.raises(Deleted, match=f"mlflow experiments restore --experiment-id {first.experiment_id}"):
+            Store(None, "s", **options)
     assert first.client.get_experiment(first.experiment_id).lifecycle_stage == "deleted"
 
-    again = Store(None, "s")
+    again = Store(None, "s", restores=True)
     assert again.is_restored and again.study_run_id == first.study_run_id
     assert not Store(None, "s").is_restored
+
+
+def test_a_study_run_that_was_deleted_comes_back_for_the_command_that_asks_for_it_alone(home, blank):
+    first = Store(None, "s")
+    first.client.delete_run(first.study_run_id)
+
+    for options in ({}, {"is_new": False}):
+        with pytest.raises(Deleted, match=f"mlflow runs restore --run-id {first.study_run_id}"):
+            Store(None, "s", **options)
+
+    again = Store(None, "s", restores=True)
+    assert again.is_restored and again.study_run_id == first.study_run_id
+
+
+def test_asking_for_a_study_that_is_not_there_creates_nothing(home, blank):
+    with pytest.raises(LookupError, match="no study 's'"):
+        Store(None, "s", is_new=False)
+
+    store = Store(None, "s")
+    store.client.set_tag(store.study_run_id, "ablation.kind", "none")
+    with pytest.raises(LookupError, match="no study 's'"):
+        Store(None, "s", is_new=False)
+
+
+def every_run(store):
+    return store._search("tags.`ablation.kind` = 'trial'", view=3)
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_a_trial_that_was_deleted_stays_so_even_where_nobody_knows_that_it_was_sent(trial, is_forgotten):
+    store = Store(None, "s")
+    write(trial, start(), step(1), finish(1))
+    store.replay(trial)
+    (run,) = runs(store)
+    store.client.delete_run(run.info.run_id)
+    if is_forgotten:
+        (trial / "mlflow.json").unlink()
+
+    assert store.replay(trial) == 0
+
+    assert [one.info.run_id for one in every_run(store)] == [run.info.run_id] and not runs(store)
+    assert store.deleted_trials() == {run.info.run_id: "cell=gru seed=0"}
+
+
+def test_a_trial_that_was_deleted_while_it_ran_is_left_out_and_its_next_attempt_is_not(trial):
+    store = Store(None, "s")
+    write(trial, start("one"), step(1))
+    store.replay(trial)
+    store.client.delete_run(runs(store)[0].info.run_id)
+    write(trial, step(2), end(step=2, status=FAILED, error="x"), start("two"), step(1), finish(1))
+
+    store.replay(trial)
+
+    assert [run.data.tags["ablation.attempt"] for run in runs(store)] == ["two"]
+
+
+def test_a_trial_that_was_deleted_and_restored_gets_what_it_missed(trial):
+    store = Store(None, "s")
+    write(trial, start(), step(1))
+    store.replay(trial)
+    (run,) = runs(store)
+    store.client.delete_run(run.info.run_id)
+    write(trial, step(2), finish(2))
+    store.replay(trial)
+
+    store.client.restore_run(run.info.run_id)
+    store.replay(trial)
+
+    assert [one.info.status for one in runs(store)] == ["FINISHED"]
+    assert history(store, run, "train/loss") == [(1, 1.0), (2, 0.5)]
+
+
+def test_a_trial_deleted_for_good_while_it_ran_does_not_come_back(trial):
+    store = Store(None, "s")
+    write(trial, start(), step(1))
+    store.replay(trial)
+    store.client.delete_run(runs(store)[0].info.run_id)
+    store.client._tracking_client.store._hard_delete_run(every_run(store)[0].info.run_id)
+    write(trial, step(2), finish(2))
+
+    store.replay(trial)
+
+    assert not every_run(store)
 
 
 def test_of_two_study_runs_the_earliest_is_the_studys(home, blank):
@@ -271,6 +374,31 @@ def test_a_server_that_is_away_is_one_warning_and_nothing_is_lost(trial, caplog,
     store = Store(None, "s")
     store.replay(trial)
     assert history(store, runs(store)[0], "train/loss") == [(1, 1.0)]
+
+
+def test_a_study_that_was_deleted_while_it_ran_is_one_warning_with_the_way_back(trial, caplog):
+    follower = Follower(trial, edited(Settings(), {"study": "s"}))
+    store = Store(None, "s")
+    store.client.delete_experiment(store.experiment_id)
+    write(trial, start(), step(1))
+
+    follower.update()
+
+    assert "study s was deleted in MLflow" in caplog.text and "mlflow experiments restore" in caplog.text
+    assert "later" not in caplog.text
+    assert store.client.get_experiment(store.experiment_id).lifecycle_stage == "deleted"
+
+
+def test_a_refusal_that_would_come_again_is_not_promised_for_later(trial, caplog, monkeypatch):
+    def refused(store, folder):
+        raise MlflowException("Invalid value for parameter 'name'", INVALID_PARAMETER_VALUE)
+
+    monkeypatch.setattr(Store, "replay", refused)
+    write(trial, start(), step(1))
+
+    Follower(trial, edited(Settings(), {"study": "s"})).update()
+
+    assert "MLflow refuses this trial (Invalid value for parameter 'name')" in caplog.text and "later" not in caplog.text
 
 
 def test_a_locked_database_is_one_warning_and_nothing_is_lost(trial, home, caplog, monkeypatch):

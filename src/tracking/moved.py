@@ -1,0 +1,67 @@
+"""MLflow stores where each run's files are by absolute address: what a home that was moved or copied has to have mended."""
+
+from __future__ import annotations
+
+import urllib.parse
+from pathlib import Path
+
+from src import paths
+
+
+def local_path(address: str | None) -> Path | None:
+    """Returns the path that an artifact address means on this machine; None if it means none."""
+    split = urllib.parse.urlsplit(address or "")
+    if split.scheme == "file":
+        return Path(urllib.parse.unquote(split.path))
+    return Path(address) if address and not split.scheme else None
+
+
+def has_moved(location: str | None) -> bool:
+    """Returns whether a study's files are said to be in another home, and are in this one."""
+    path = local_path(location)
+    return path is not None and _old_home(path) not in (None, paths.home()) and (paths.artifacts() / path.name).is_dir()
+
+
+def mend(uri: str) -> str | None:
+    """Replaces the addresses of files that came along with the home, in one transaction.
+
+    An address is replaced where its folder is in this home's `mlartifacts`, and either the database came along, too, or nothing is left
+    at the old place: of a home that was copied the first goes on with its own files.
+
+    Args:
+      uri: of a database, not of a tracking server.
+
+    Returns:
+      What to say, with the old homes; None where nothing was to be mended.
+    """
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(uri)
+    came_along = uri == paths.default_tracking_uri()
+    homes, count = set[str](), 0
+    try:
+        with engine.begin() as database:
+            for number, location in database.execute(sa.text("SELECT experiment_id, artifact_location FROM experiments")).all():
+                old = local_path(location)
+                if old is None or not has_moved(location) or not (came_along or not old.exists()):
+                    continue
+                new = (paths.artifacts() / old.name).as_uri()
+                runs = "SELECT run_uuid, artifact_uri FROM runs WHERE experiment_id = :number"
+                for run_id, address in database.execute(sa.text(runs), {"number": number}).all():
+                    if address and address.startswith(f"{location}/"):
+                        values = {"new": new + address.removeprefix(location), "run": run_id}
+                        database.execute(sa.text("UPDATE runs SET artifact_uri = :new WHERE run_uuid = :run"), values)
+                        count += 1
+                values = {"new": new, "number": number}
+                database.execute(sa.text("UPDATE experiments SET artifact_location = :new WHERE experiment_id = :number"), values)
+                homes.add(str(_old_home(old)))
+    finally:
+        engine.dispose()
+    if not homes:
+        return None
+    return f"the home was {', '.join(sorted(homes))}; MLflow's addresses of the files of {count:,} runs are now below {paths.home()}"
+
+
+def _old_home(path: Path) -> Path | None:
+    """Returns the home of a study's folder of files; None if the folder is of another kind."""
+    return path.parent.parent if path.parent.name == paths.artifacts().name else None

@@ -1,0 +1,143 @@
+"""The whole way on PostgreSQL, whose columns are as long as they are: SQLite takes anything, and hides what other stores refuse."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from src import paths
+from src.paths import REPOSITORY
+from src.tracking import journal
+from src.tracking.mlflow_replay import Store
+from tests.conftest import tiny_trial, write_table
+from tests.test_run import command
+
+FOUND = [*sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")), *([Path(one)] if (one := shutil.which("initdb")) else [])]
+PROGRAMS = FOUND[-1].parent if FOUND else None
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.training,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(PROGRAMS is None and "CI" not in os.environ, reason="no PostgreSQL on this machine"),
+]
+USER = "postgres" if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
+
+
+@pytest.fixture(scope="module")
+def server():
+    """The address of an empty database, without the database's name, of a server that this module alone has."""
+    assert PROGRAMS is not None, "CI needs Debian's package postgresql"
+    folder = tempfile.mkdtemp(prefix="ablation-postgresql-")
+    if USER:
+        os.chown(folder, pwd.getpwnam(USER).pw_uid, -1)
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = str(found.getsockname()[1])
+
+    def do(program, *words):
+        subprocess.run([PROGRAMS / program, *words], user=USER, cwd="/", check=True, stdout=subprocess.DEVNULL)
+
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder} -c fsync=off"
+    try:
+        do("initdb", "-D", folder, "-A", "trust", "-U", "tester", "-E", "UTF8", "--locale=C")
+        do("pg_ctl", "-D", folder, "-l", f"{folder}/log", "-o", options, "-w", "start")
+        try:
+            do("createdb", "-h", "127.0.0.1", "-p", port, "-U", "tester", "mlflow")
+            yield f"postgresql://tester@127.0.0.1:{port}"
+        finally:
+            do("pg_ctl", "-D", folder, "-m", "immediate", "-w", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(*words, home):
+    done = subprocess.run(
+        [str(word) for word in words],
+        cwd=REPOSITORY,
+        env={**os.environ, "ABLATION_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def runs(uri, study, kind="trial"):
+    client = MlflowClient(paths.tracking_uri(uri))
+    having, by_start = f"tags.`ablation.kind` = '{kind}'", ["attributes.start_time ASC"]
+    return client, client.search_runs([client.get_experiment_by_name(study).experiment_id], having, order_by=by_start)
+
+
+def test_a_study_with_long_names_goes_the_whole_way_on_postgresql(server, home, tmp_path):
+    uri, study = f"{server}/mlflow", "a_long_name_" * 8  # 96 characters
+    column = "label_" + "x" * 400
+    table = write_table(tmp_path / "table.csv")
+    table.write_text(table.read_text(encoding="utf-8").replace("text,label", f"text,{column}"), encoding="utf-8")
+    words = ["-m", *tiny_trial(table), f"data.label_column={column}", f"study={study}", f"tracking.uri={uri}", "epochs=1"]
+    words += ["cell=simple_rnn,gru", "seed=0,1", f"plan.question='{'why ' * 2_500}'"]  # the command is a tag, too
+
+    code, out = run(*command(*words), home=home)
+    assert code == 0 and "warning" not in out, out
+    client, trials = runs(uri, study)
+    assert [one.info.status for one in trials] == ["FINISHED"] * 4
+    names = {one.info.run_name for one in trials}
+    assert len(names) == 4 and all(len(name) <= 250 and name[-7:] in (" seed=0", " seed=1") for name in names)
+    assert all("settings.json" in {file.path for file in client.list_artifacts(one.info.run_id)} for one in trials)
+
+    code, out = run(*command(*words), home=home)
+    assert code == 0 and "4 of 4 trials are done already" in out and len(runs(uri, study)[1]) == 4, out
+
+    code, out = run(sys.executable, "-m", "src.sync", home=home)
+    assert code == 0 and f"{study}: 0 records sent" in out, out
+
+    for name in ("table", "report"):
+        code, out = run(sys.executable, "-m", "analysis", name, study, "--uri", uri, home=home)
+        assert code == 0, out
+    assert (home / "reports" / study / "report.html").is_file()
+    assert "report" in {file.path for file in client.list_artifacts(runs(uri, study, "study")[1][0].info.run_id)}
+    assert not (REPOSITORY / "mlruns").exists()
+
+
+def test_what_was_trained_offline_is_sent_to_postgresql_and_what_was_deleted_there_stays_so(server, home, tmp_path):
+    uri, words = f"{server}/mlflow", [*tiny_trial(write_table(tmp_path / "table.csv")), "study=later", "tracking=offline", "epochs=1"]
+    assert run(*command(*words, "cell=simple_rnn"), home=home)[0] == 0
+
+    code, out = run(sys.executable, "-m", "src.sync", "--uri", uri, home=home)
+    assert code == 0 and [one.info.status for one in runs(uri, "later")[1]] == ["FINISHED"], out
+
+    client, (one,) = runs(uri, "later")
+    client.delete_run(one.info.run_id)
+    for folder in journal.folders(home / "outputs" / "later"):
+        (folder / "mlflow.json").unlink()
+    code, out = run(sys.executable, "-m", "src.sync", "--uri", uri, home=home)
+    assert code == 0 and f"mlflow runs restore --run-id {one.info.run_id}" in out and not runs(uri, "later")[1], out
+
+
+def test_a_home_that_was_moved_has_its_addresses_mended_in_postgresql(server, home, tmp_path, monkeypatch):
+    store = Store(f"{server}/mlflow", "moving")
+    (tmp_path / "file.json").write_text("{}", encoding="utf-8")
+    store.attach(tmp_path / "file.json", tags={})
+    shutil.move(home, tmp_path / "there")
+    monkeypatch.setenv("ABLATION_HOME", str(tmp_path / "there"))
+
+    again = Store(f"{server}/mlflow", "moving")
+
+    assert f"the home was {home}" in again.moved
+    assert again.client.get_run(again.study_run_id).info.artifact_uri.startswith((tmp_path / "there").as_uri())
+    assert [file.path for file in again.client.list_artifacts(again.study_run_id)] == ["file.json"]
+
+
+def test_a_home_too_deep_for_the_database_is_said_before_anything_is_trained(server, home, tmp_path, monkeypatch):
+    deep = tmp_path / ("d" * 150)
+    code, out = run(*command("data.limit=4", f"tracking.uri={server}/mlflow", "study=deep"), home=deep)
+
+    assert code == 2 and "characters too long for this database" in out and not list(deep.glob("outputs/deep/*/journal.jsonl")), out
