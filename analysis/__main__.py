@@ -320,7 +320,11 @@ def _attach(study: Study, files: list[Path], folder: Path) -> None:
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
+    from src.tracking import moved
+
     try:
+        if said := moved.mend_if_moved(study.store.uri, study.store.address(study.run_id)):
+            print(said)
         client = MlflowClient(study.store.uri)
         for file in files:
             client.log_artifact(study.run_id, str(folder / file), str(Path("report") / file.parent))

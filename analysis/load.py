@@ -15,6 +15,8 @@ from analysis.store import Run, Store, StoreError, nearest
 from src.artifacts import SETTINGS, STEPS
 from src.paths import shown
 from src.settings import Plan, as_typed
+from src.tracking.deleted import how_to_restore
+from src.tracking.moved import local_path
 from src.training.records import steps_to
 
 FINISHED, FAILED, RUNNING = "FINISHED", "FAILED", "RUNNING"
@@ -118,9 +120,16 @@ def study(name: str, store: Store) -> Study:
     """
     experiments = store.experiments()
     if name not in experiments:
+        if number := store.deleted_experiment(name):
+            how = how_to_restore(store.uri, experiment_id=number)
+            raise StoreError(f"study {name!r} was deleted in MLflow; this brings it back: {how}")
         raise StoreError(f"no study {name!r} in {shown(store.uri)}; {nearest(name, list(experiments))}")
     runs = store.runs(experiments[name])
     mine = [run for run in runs if run.tags.get("ablation.kind") == "study"]
+    gone = store.runs(experiments[name], deleted=True)
+    if not mine and (deleted := next((run for run in gone if run.tags.get("ablation.kind") == "study"), None)):
+        how = how_to_restore(store.uri, run_id=deleted.run_id)
+        raise StoreError(f"the study run of {name!r}, which has its plan, was deleted in MLflow; this brings it back: {how}")
     if not mine:
         raise StoreError(f"{name!r} in {shown(store.uri)} is an experiment without a study run; it was not made by this project")
     plan = _plan(name, mine[0].run_id, store)
@@ -130,10 +139,20 @@ def study(name: str, store: Store) -> Study:
     others = sum(identity not in wanted for identity in served)
     if others:
         notes.append(f"{others} trials of this study belong to other plans than the latest, and are not shown")
+    notes += _of_deleted(gone, wanted - served.keys(), store)
     histories = {metric: store.history(experiments[name], metric) for metric in ("val/accuracy", PER_EPOCH, STEADY_EPOCH)}
     rows, old = _with_times(_rows(plan, served), histories)
     rows = _with_validation(rows, histories["val/accuracy"], threshold=plan["threshold"])
     return Study(name, store, experiments[name], mine[0].run_id, plan, rows, [*notes, *old])
+
+
+def _of_deleted(gone: list[Run], missing: set[str], store: Store) -> list[str]:
+    """Returns what to say of trials that the plan misses because they were deleted, and of the last of each how to restore it."""
+    runs = {run.tags["ablation.identity"]: run.run_id for run in gone if run.tags.get("ablation.identity") in missing}
+    if not runs:
+        return []
+    how = how_to_restore(store.uri, run_id=next(iter(runs.values())))
+    return [f"{len(runs)} trials were deleted in MLflow and count as not run; this brings {'it' if len(runs) == 1 else 'one'} back: {how}"]
 
 
 def tidy(study: Study) -> dict[str, pd.DataFrame]:
@@ -195,6 +214,10 @@ def _plan(name: str, run_id: str, store: Store) -> dict[str, Any]:
     """Returns the latest plan of a study, whole: what an older version did not write has its default."""
     path = store.artifact(run_id, "plan.json")
     if path is None:
+        where = local_path(store.address(run_id))
+        if where is not None and not where.exists():
+            fix = "if its home was moved, `python -m src.sync` mends the addresses; if they were deleted, type the study's command again"
+            raise StoreError(f"the files of study {name!r} are not at {where}, where MLflow has them; {fix}")
         raise StoreError(f"study {name!r} has no plan yet; type its command again")
     try:
         latest = json.loads(path.read_text(encoding="utf-8"))[-1]

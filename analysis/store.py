@@ -20,6 +20,7 @@ import pandas as pd
 from src import paths
 from src.paths import shown
 from src.settings import SettingsError
+from src.tracking.moved import came_along, local_path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -59,21 +60,27 @@ class Run:
 
 
 class Store(Protocol):
-    """A tracking store that is read. Deleted experiments and runs are left out."""
+    """A tracking store that is read. Deleted experiments and runs are left out where nobody asks for them."""
 
     uri: str
 
     def experiments(self) -> dict[str, str]:
         """Returns name → id of every experiment but MLflow's `Default`, by name."""
 
-    def runs(self, experiment_id: str) -> list[Run]:
-        """Returns the runs of an experiment, the earliest first."""
+    def deleted_experiment(self, name: str) -> str | None:
+        """Returns the id of an experiment that was deleted; None if there is none of that name."""
+
+    def runs(self, experiment_id: str, *, deleted: bool = False) -> list[Run]:
+        """Returns the runs of an experiment, the earliest first; those alone that were deleted, if asked for them."""
 
     def history(self, experiment_id: str, metric: str) -> pd.DataFrame:
         """Returns every recorded value of a metric: `run_id`, `step` (int), `value` (float), by run and step."""
 
     def artifact(self, run_id: str, name: str) -> Path | None:
         """Returns the path of one of a run's files, a copy where the store is far away; None if it has no such file."""
+
+    def address(self, run_id: str) -> str:
+        """Returns where the store says that a run's files are."""
 
 
 def connect(uri: str | None) -> Store:
@@ -113,9 +120,16 @@ class SqliteStore:
         with self._open() as database:
             return {name: str(number) for name, number in database.execute(query)}
 
-    def runs(self, experiment_id: str) -> list[Run]:
+    def deleted_experiment(self, name: str) -> str | None:
         """See `Store`."""
-        having = "FROM runs WHERE experiment_id = ? AND lifecycle_stage = 'active'"
+        query = "SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'deleted' AND name = ?"
+        with self._open() as database:
+            found = database.execute(query, (name,)).fetchone()
+        return str(found[0]) if found else None
+
+    def runs(self, experiment_id: str, *, deleted: bool = False) -> list[Run]:
+        """See `Store`."""
+        having = f"FROM runs WHERE experiment_id = ? AND lifecycle_stage = '{'deleted' if deleted else 'active'}'"
         with self._open() as database:
             listed = database.execute(
                 f"SELECT run_uuid, status, start_time, end_time {having} ORDER BY start_time, run_uuid", (experiment_id,)
@@ -143,13 +157,17 @@ class SqliteStore:
 
     def artifact(self, run_id: str, name: str) -> Path | None:
         """See `Store`."""
-        with self._open() as database:
-            (where,) = database.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", (run_id,)).fetchone()
-        split = urllib.parse.urlsplit(where)
-        if split.scheme not in ("", "file"):
+        folder = local_path(self.address(run_id))
+        if folder is None:
             return ClientStore(self.uri).artifact(run_id, name)
-        path = Path(urllib.parse.unquote(split.path) if split.scheme else where) / name
-        return path if path.is_file() else None
+        beside = came_along(folder, self.path.parent)  # the database may have been moved or copied with its files
+        found = (one / name for one in (beside, folder) if one is not None and (one / name).is_file())
+        return next(found, None)
+
+    def address(self, run_id: str) -> str:
+        """See `Store`."""
+        with self._open() as database:
+            return str(database.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", (run_id,)).fetchone()[0])
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -183,10 +201,19 @@ class ClientStore:
             found = _pages(self.client.search_experiments)
         return {one.name: str(one.experiment_id) for one in sorted(found, key=lambda one: str(one.name)) if one.name != "Default"}
 
-    def runs(self, experiment_id: str) -> list[Run]:
+    def deleted_experiment(self, name: str) -> str | None:
         """See `Store`."""
         with _explained(self.uri):
-            found = _pages(self.client.search_runs, [experiment_id], order_by=["attributes.start_time ASC"])
+            found = self.client.get_experiment_by_name(name)
+        return str(found.experiment_id) if found is not None and found.lifecycle_stage == "deleted" else None
+
+    def runs(self, experiment_id: str, *, deleted: bool = False) -> list[Run]:
+        """See `Store`."""
+        from mlflow.entities import ViewType
+
+        view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
+        with _explained(self.uri):
+            found = _pages(self.client.search_runs, [experiment_id], run_view_type=view, order_by=["attributes.start_time ASC"])
         return [
             Run(
                 run.info.run_id,
@@ -221,6 +248,11 @@ class ClientStore:
             return Path(self.client.download_artifacts(run_id, name, str(folder)))
         except Exception:  # whatever a cloud's client raises: a file that cannot be had is a lost one
             return None
+
+    def address(self, run_id: str) -> str:
+        """See `Store`."""
+        with _explained(self.uri):
+            return str(self.client.get_run(run_id).info.artifact_uri)
 
 
 @contextmanager

@@ -16,10 +16,22 @@ def local_path(address: str | None) -> Path | None:
     return Path(address) if address and not split.scheme else None
 
 
+def came_along(folder: Path, home: Path) -> Path | None:
+    """Returns where the folder of a run's files would be in a home; None if it is of another kind."""
+    *_, kind, study, run, last = ("", "", "", *folder.parts)
+    return home / kind / study / run / last if kind == paths.artifacts().name else None
+
+
 def has_moved(location: str | None) -> bool:
     """Returns whether a study's files are said to be in another home, and are in this one."""
     path = local_path(location)
     return path is not None and _old_home(path) not in (None, paths.home()) and (paths.artifacts() / path.name).is_dir()
+
+
+def mend_if_moved(uri: str, address: str) -> str | None:
+    """Mends all addresses of a database where that of one run has moved; returns what to say, or None."""
+    folder = local_path(address)
+    return mend(uri) if folder is not None and has_moved(str(folder.parent.parent)) else None
 
 
 def mend(uri: str) -> str | None:

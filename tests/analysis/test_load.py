@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 from analysis import load, store
 from analysis.store import StoreError
@@ -194,3 +196,55 @@ def test_studies_are_listed_with_what_became_of_their_trials(uri):
     found = load.listed(store.connect(uri)).set_index("study")
     assert found.loc["troubled", ["trials", "finished", "failed"]].tolist() == [31, 30, 1]
     assert found.loc["waiting", "latest"] == ""
+
+
+def first_run(kind, reader):
+    return next(run.run_id for run in reader.runs(reader.experiments()["s"]) if run.tags["ablation.kind"] == kind)
+
+
+def test_an_experiment_that_was_deleted_is_said_with_the_way_back(place):
+    client = MlflowClient(paths.default_tracking_uri())
+    number = client.get_experiment_by_name("s").experiment_id
+    client.delete_experiment(number)
+
+    for reader in (store.connect(None), store.ClientStore(paths.default_tracking_uri())):
+        with pytest.raises(StoreError, match=f"study 's' was deleted in MLflow.* mlflow experiments restore --experiment-id {number}"):
+            load.study("s", reader)
+
+
+def test_a_study_run_that_was_deleted_is_said_with_the_way_back(place):
+    run_id = first_run("study", store.connect(None))
+    MlflowClient(paths.default_tracking_uri()).delete_run(run_id)
+
+    for reader in (store.connect(None), store.ClientStore(paths.default_tracking_uri())):
+        with pytest.raises(StoreError, match=f"study run of 's'.* was deleted in MLflow.* mlflow runs restore --run-id {run_id}"):
+            load.study("s", reader)
+
+
+def test_a_trial_that_was_deleted_is_said_and_counts_as_not_run(place):
+    run_id = first_run("trial", store.connect(None))
+    MlflowClient(paths.default_tracking_uri()).delete_run(run_id)
+
+    for reader in (store.connect(None), store.ClientStore(paths.default_tracking_uri())):
+        study = load.study("s", reader)
+        assert "1 not run" in study.counts
+        assert [note for note in study.notes if "1 trials were deleted in MLflow" in note and f"--run-id {run_id}" in note]
+
+
+@pytest.mark.parametrize("how", [shutil.move, shutil.copytree])
+def test_a_home_that_was_moved_or_copied_is_read_whole_from_where_it_is_now(place, tmp_path, monkeypatch, how):
+    how(place, tmp_path / "there")
+    monkeypatch.setenv("ABLATION_HOME", str(tmp_path / "there"))
+
+    reader = store.connect(None)
+    study = load.study("s", reader)
+
+    assert len(study.steps["run_id"].unique()) == 12
+    assert reader.artifact(study.run_id, "plan.json").is_relative_to(tmp_path / "there")
+
+
+def test_files_that_are_gone_are_said_with_where_they_should_be(place):
+    shutil.rmtree(place / "mlartifacts")
+
+    with pytest.raises(StoreError, match=r"the files of study 's' are not at .*, where MLflow has them; if its home was moved, `python -m"):
+        load.study("s", store.connect(None))
