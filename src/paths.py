@@ -73,6 +73,11 @@ def tracking_uri(given: str | None) -> str:
     return f"{database}+{found.lower()}://{rest}"
 
 
+def is_database(uri: str) -> bool:
+    """Returns whether an address is that of a database, and not of a tracking server."""
+    return uri.split(":", maxsplit=1)[0].split("+", maxsplit=1)[0] in ("sqlite", *DRIVERS)
+
+
 def shown(uri: str) -> str:
     """Returns a store's address without the password that it may hold."""
     return re.sub(r"(?<=://)[^/@]*@", "…@", uri)

@@ -20,6 +20,7 @@ from src.data.sequences import truncate
 from src.data.tokens import FIRST_WORD, encode, words_of
 from src.errors import first_line
 from src.settings import SettingsError
+from src.tracking import moved
 
 
 def probabilities(trained: Trained, texts: Sequence[str]) -> np.ndarray:
@@ -73,7 +74,9 @@ def folder_of(run: str, *, uri: str | None, download_to: Path) -> Path:
     from mlflow.tracking import MlflowClient
 
     try:
-        client = MlflowClient(paths.tracking_uri(uri))
+        address = paths.tracking_uri(uri)
+        client = MlflowClient(address)
+        moved.mend_if_moved(address, client.get_run(run).info.artifact_uri)
         return Path(client.download_artifacts(run, "", str(download_to)))
     except (MlflowException, OSError) as error:
         raise SettingsError(f"{nothing} ({first_line(error)})") from None

@@ -289,6 +289,14 @@ def test_a_trial_whose_process_is_killed_loses_nothing(home, tiny):
     assert len(recorded) >= steps and recorded == list(range(1, len(recorded) + 1))
 
 
+def test_predict_finds_a_runs_files_in_a_home_that_was_moved(finished, home, tmp_path, monkeypatch, capsys):
+    shutil.move(home, tmp_path / "there")
+    shutil.rmtree(tmp_path / "there" / "outputs")
+    monkeypatch.setenv("ABLATION_HOME", str(tmp_path / "there"))
+
+    assert predict.main([finished[0].info.run_id, "the film was wonderful"]) == 0
+
+
 def test_a_rerun_that_was_offline_supersedes_the_old_trial_when_it_is_sent(finished, tiny, capsys):
     assert run.main([*tiny, "tracking=offline", "rerun=true"]) == 0
     assert sync.main([]) == 0

@@ -179,12 +179,13 @@ class _Command:
         return stored | {name: local[name] for name in same | self._unsent.keys() if name in local}
 
     def _known_without_a_trace(self) -> dict[str, Outcome]:
-        """Returns identity → outcome and creates nothing; a store is asked where the journals are not here."""
+        """Returns identity → outcome and creates nothing; a store that is there is asked, for what was deleted in it is not done."""
         uri = self._settings.tracking.uri
         is_there = uri is not None or (paths.home() / "mlflow.db").is_file()
-        if self._settings.tracking.name != "offline" and is_there and (uri is not None or not self._folder.exists()):
+        if self._settings.tracking.name != "offline" and is_there:
             try:
                 self._store = Store(uri, self._settings.study, is_new=False)
+                self._say_what_is_odd(self._store)
             except Deleted as error:
                 self._say(f"{error}. So does this command without plan_only")
             except LookupError:

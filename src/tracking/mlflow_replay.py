@@ -77,7 +77,7 @@ class Store:
             _create_whole(self.uri)
             self.client = MlflowClient(self.uri)
             found = self.client.get_experiment_by_name(study)
-            if found is not None and moved.has_moved(found.artifact_location):
+            if found is not None and moved.has_moved(self.uri, found.artifact_location):
                 self.moved = moved.mend(self.uri)
             self.experiment_id = self._experiment(found, is_new=is_new, restores=restores)
             self.study_run_id = self._study_run(is_new=is_new, restores=restores)
@@ -289,7 +289,7 @@ def _artifact_location(uri: str, study: str) -> str | None:
     Raises:
       SettingsError: the address is longer than the database has room for.
     """
-    if uri.split(":", 1)[0].split("+", maxsplit=1)[0] not in ("sqlite", *paths.DRIVERS):
+    if not paths.is_database(uri):
         return None
     folder = paths.artifacts() / study
     if uri.startswith("sqlite:"):

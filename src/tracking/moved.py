@@ -22,40 +22,49 @@ def came_along(folder: Path, home: Path) -> Path | None:
     return home / kind / study / run / last if kind == paths.artifacts().name else None
 
 
-def has_moved(location: str | None) -> bool:
-    """Returns whether a study's files are said to be in another home, and are in this one."""
-    path = local_path(location)
-    return path is not None and _old_home(path) not in (None, paths.home()) and (paths.artifacts() / path.name).is_dir()
+def has_moved(uri: str, location: str | None) -> bool:
+    """Returns whether a study's files are said to be in another home, and the address is wrong, or the other home's.
+
+    A database that lies in this home came along with the files, unless these are still at the old place and nowhere else. Another
+    database may be that of several homes: of one that was copied the first goes on with its own files.
+
+    Args:
+      uri: of the store.
+      location: the address of a study's files.
+    """
+    old = local_path(location)
+    if old is None or _old_home(old) in (None, paths.home()):
+        return False
+    is_here, is_there = (paths.artifacts() / old.name).is_dir(), old.exists()
+    return is_here or not is_there if uri == paths.default_tracking_uri() else is_here and not is_there
 
 
 def mend_if_moved(uri: str, address: str) -> str | None:
     """Mends all addresses of a database where that of one run has moved; returns what to say, or None."""
     folder = local_path(address)
-    return mend(uri) if folder is not None and has_moved(str(folder.parent.parent)) else None
+    return mend(uri) if folder is not None and has_moved(uri, str(folder.parent.parent)) else None
 
 
 def mend(uri: str) -> str | None:
-    """Replaces the addresses of files that came along with the home, in one transaction.
-
-    An address is replaced where its folder is in this home's `mlartifacts`, and either the database came along, too, or nothing is left
-    at the old place: of a home that was copied the first goes on with its own files.
+    """Replaces the addresses of the studies that have moved with the home, and of their runs, in one transaction.
 
     Args:
-      uri: of a database, not of a tracking server.
+      uri: of the store; a tracking server minds its own addresses.
 
     Returns:
       What to say, with the old homes; None where nothing was to be mended.
     """
+    if not paths.is_database(uri):
+        return None
     import sqlalchemy as sa
 
     engine = sa.create_engine(uri)
-    came_along = uri == paths.default_tracking_uri()
     homes, count = set[str](), 0
     try:
         with engine.begin() as database:
             for number, location in database.execute(sa.text("SELECT experiment_id, artifact_location FROM experiments")).all():
                 old = local_path(location)
-                if old is None or not has_moved(location) or not (came_along or not old.exists()):
+                if old is None or not has_moved(uri, location):
                     continue
                 new = (paths.artifacts() / old.name).as_uri()
                 runs = "SELECT run_uuid, artifact_uri FROM runs WHERE experiment_id = :number"

@@ -9,6 +9,8 @@ import sys
 import time
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, TEMPORARILY_UNAVAILABLE
 from rich.console import Console
 
 from src import paths
@@ -18,6 +20,7 @@ from src.study import LaunchFailed, TrialsFailed, estimate, plan, sweep
 from src.study.job import STOP, Sweep
 from src.tracking import journal, provenance
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
+from src.tracking.mlflow_replay import Deleted, Store
 from src.training.records import EVALUATION, START, Record
 
 TIE = {  # right answers of 2,500, by seed; added one by one, the second mean is the larger by its last bit
@@ -431,6 +434,74 @@ def test_a_folder_in_the_place_of_the_database_is_refused_before_any_trial(base,
     with pytest.raises(SettingsError, match=r"mlflow\.db: this is a folder, and MLflow's database is a file; move it away"):
         run(base, Launcher(lambda row: pytest.fail("launched")), {"tracking.name": "mlflow"})
     assert run(base, Launcher(), {"tracking.name": "offline"})[0] is False
+
+
+@pytest.fixture
+def tracked(base, blank):
+    """The same study, recorded in MLflow, trained once; its settings and its store."""
+    settings = edited(base, {"tracking.name": "mlflow"})
+    assert run(settings, Launcher())[0] is False
+    return settings, Store(None, "s")
+
+
+def test_a_trial_that_was_deleted_in_mlflow_is_trained_again_and_the_plan_says_why(tracked):
+    settings, store = tracked
+    (run_id,) = [one.info.run_id for one in store._search("tags.`ablation.kind` = 'trial'") if one.info.run_name == "cell=gru"][:1]
+    store.client.delete_run(run_id)
+
+    for changes, attempts in (({"plan_only": True}, 0), ({}, 1)):
+        launcher = Launcher()
+        _, text = run(edited(settings, changes), launcher)
+        assert launcher.attempts == attempts
+        assert "1 trials of this study were deleted in MLflow; those that it asks for are trained again." in text
+        assert f"mlflow runs restore --run-id {run_id}" in text and "to train: 1" in text
+
+
+@pytest.mark.parametrize("what", ["experiment", "study run"])
+def test_a_study_that_was_deleted_in_mlflow_comes_back_with_its_command_and_not_with_its_plan(tracked, what):
+    settings, store = tracked
+    delete = {"experiment": store.client.delete_experiment, "study run": store.client.delete_run}[what]
+    delete(store.experiment_id if what == "experiment" else store.study_run_id)
+
+    _, text = run(edited(settings, {"plan_only": True}), Launcher())
+    assert "was deleted in MLflow" in text and "So does this command without plan_only" in text
+    with pytest.raises(Deleted):
+        Store(None, "s")
+
+    failed, text = run(settings, again := Launcher())
+    assert "warning: study s was deleted in MLflow and is there again, with its trials." in text
+    assert (failed, again.attempts) == (False, 0) and Store(None, "s").study_run_id == store.study_run_id
+
+
+def refuse(monkeypatch, error):
+    def refused(*_, **__):
+        raise error
+
+    monkeypatch.setattr(Store, "replay", refused)
+
+
+def test_a_record_that_mlflow_refuses_makes_the_command_fail_and_is_not_promised_for_later(base, blank, monkeypatch):
+    refuse(monkeypatch, MlflowException("value too long for type character varying(250)", BAD_REQUEST))
+
+    failed, text = run(edited(base, {"tracking.name": "mlflow"}), Launcher())
+
+    assert failed and "later" not in text
+    assert "4 trials are refused by MLflow (value too long for type character varying(250)); mend that, then `python -m src.sync`" in text
+
+
+def test_a_store_that_is_away_fails_no_command(base, blank, monkeypatch):
+    refuse(monkeypatch, MlflowException("connection refused", TEMPORARILY_UNAVAILABLE))
+
+    failed, text = run(edited(base, {"tracking.name": "mlflow"}), Launcher())
+
+    assert not failed and "cannot be sent to MLflow now (connection refused); `python -m src.sync` sends them later" in text
+
+
+@pytest.mark.parametrize("uri", ["nonsense://x", "mssql://host/db", "file:./mlruns"])
+def test_a_store_that_can_never_be_used_is_refused_before_any_trial(base, blank, uri):
+    with pytest.raises(SettingsError, match=r"tracking\.uri: "):
+        run(edited(base, {"tracking.name": "mlflow", "tracking.uri": uri}), launcher := Launcher())
+    assert launcher.attempts == 0
 
 
 @pytest.mark.parametrize("name", ["what?", "100%25"])

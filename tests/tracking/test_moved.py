@@ -75,6 +75,13 @@ def test_a_database_elsewhere_is_mended_only_where_nothing_is_left_at_the_old_pl
     assert f"the home was {home}" in Store(uri, "s").moved
 
 
+def test_a_moved_study_without_files_does_not_make_the_old_home_again(sent, home, tmp_path, monkeypatch):
+    shutil.rmtree(home / "mlartifacts")
+    carry(shutil.move, home, tmp_path / "there", monkeypatch)
+
+    assert f"the home was {home}" in Store(None, "s").moved
+
+
 def test_addresses_of_others_stay(sent, home, tmp_path, monkeypatch):
     client = MlflowClient(paths.default_tracking_uri())
     for name, where in (("bucket", "s3://b/mlartifacts/s"), ("mine", (tmp_path / "elsewhere" / "s").as_uri())):
