@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from typing import Any
 
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ValueType
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 
 from src.errors import first_line
-from src.settings import GROUPS, Integration, Plan, Settings, Table, Tracking, allowed, as_typed, unknown_key
+from src.settings import (
+    GROUPS,
+    Integration,
+    Plan,
+    Settings,
+    SettingsError,
+    Table,
+    Tracking,
+    allowed,
+    as_typed,
+    takes_text,
+    unknown_key,
+)
 
 EXAMPLES = """\
 Trains recurrent sequence models, one trial for every combination of toggles, and records each in MLflow and TensorBoard.
@@ -48,6 +63,41 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
+def with_quotes(words: Sequence[str]) -> list[str]:
+    """Returns a command line with its names and texts quoted where Hydra's grammar has another idea of them.
+
+    `study=2024_01` is 202401 to it, and data.path=1e3,true a number and a truth value.
+
+    Raises:
+      SettingsError: a text of which nobody can tell whether it is null.
+    """
+    parser = OverridesParser.create()
+    return [_with_quotes(word, parser) for word in words]
+
+
+def _with_quotes(word: str, parser: OverridesParser) -> str:
+    found = re.fullmatch(r"(\+{0,2}([\w.]+)=)(.*)", word, re.DOTALL)
+    if not found or not (takes_text(found[2]) or found[2] == "experiments"):
+        return word
+    begin, key, typed = found.groups()
+    try:
+        override = parser.parse_override(word)
+    except HydraException:  # Hydra says so itself
+        return word
+    if override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and not re.search(r"[\[\]{}()'\"\\]", typed):
+        return begin + ",".join(_as_text(key, one.strip(), parser.parse_override(f"{key}={one}").value()) for one in typed.split(","))
+    if override.value_type == ValueType.ELEMENT:
+        return begin + _as_text(key, typed.strip(), override.value())
+    return word
+
+
+def _as_text(key: str, typed: str, read: Any) -> str:
+    """Returns a text as typed, in quotes where Hydra reads something else."""
+    if read is None and typed != "null":
+        raise SettingsError(f"{key}: got {typed}; write null for none, or '{key}=\"{typed}\"' for the text")
+    return f'"{typed}"' if isinstance(read, bool | int | float) else typed
+
+
 def is_from_composing(error: Exception) -> bool:
     """Returns whether Hydra or OmegaConf raised this, and not a trial."""
     frame = error.__traceback__
@@ -67,6 +117,9 @@ def explain(error: Exception) -> str:
         plus = "+" if group == "experiments" else ""
         return f"{group}: got {choice!r}; allowed: {', '.join(choices)}. Try {plus}{group}={near[0]}"
     if isinstance(error, OverrideParseException):
+        key, _, value = str(error.override).partition("=")
+        if takes_text(key) and value and not set(value) & {"'", '"'}:
+            return f"{error.override!r} cannot be read as it is; a text is quoted twice: '{key}=\"{value}\"'"
         how = "no blank stands around = or after a comma, and special characters are quoted twice: 'data.path=\"a b.csv\"'"
         return f"{error.override!r} cannot be read as KEY=VALUE; {how}"
     if unknown := re.search(r"(?:Could not override|Key|Could not delete from config\.) '([^']+)'", str(error)):

@@ -13,9 +13,9 @@ os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come through as they are; `ma
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from src import command_line, settings
+from src import command_line, settings, study_file
 from src.errors import first_line
 from src.paths import REPOSITORY
 from src.study import LaunchFailed, TrialsFailed
@@ -29,9 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     if {"-h", "--help"} & set(given):
         print(command_line.help_text())
         return 0
-    sys.argv[1:] = ["-m", *(word for word in given if word not in ("-m", "--multirun"))]  # implied, and Hydra wants it first or last
     asked = [name.strip("'\"[] ") for word in given if word.lstrip("+").startswith("experiments") for name in re.split("[=,]", word)[1:]]
     try:
+        words = command_line.with_quotes([word for word in given if word not in ("-m", "--multirun")])
+        sys.argv[1:] = ["-m", *words]  # implied, and Hydra wants it first or last
         _refuse_flags()
         register_schema()
         if asked:
@@ -82,7 +83,9 @@ def register_experiments(asked: Collection[str], folder: Path = EXPERIMENTS) -> 
             ConfigStore.instance().store(group="experiments", name=path.stem, package="_global_", node={})
             continue
         try:
-            node = OmegaConf.load(path)
+            node = study_file.load(path)
+        except settings.SettingsError:
+            raise
         except Exception as error:  # the parsers below raise what they like
             raise settings.SettingsError(f"{path}: this is not YAML ({first_line(error)})") from None
         if not isinstance(node, DictConfig):

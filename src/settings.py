@@ -200,7 +200,7 @@ class Settings(Section):
     seed: Seed = Field(0, description="of initial weights, data order and dropout, in separate streams")
 
     evaluate_every: Count | None = Field(None, description="validate every n optimizer steps too; null = once an epoch")
-    study: Annotated[str, pydantic.BeforeValidator(lambda value: str(value) if type(value) is int else value)] = Field(
+    study: str = Field(
         "adhoc",
         pattern=r"^[a-z0-9_][a-z0-9_-]*$",
         max_length=100,
@@ -318,6 +318,17 @@ def allowed(key: str) -> str:
     return _words(field.annotation, list(field.metadata))
 
 
+def takes_text(key: str) -> bool:
+    """Returns whether a key (dotted) takes a name or a text, perhaps null beside it."""
+    field = _field(key)
+    return field is not None and _has_text(field.annotation)
+
+
+def _has_text(kind: Any) -> bool:
+    parts = typing.get_args(kind) if typing.get_origin(kind) in (Annotated, typing.Union, types.UnionType) else ()
+    return kind is str or any(map(_has_text, parts))
+
+
 def unknown_key(key: str) -> SettingsError:
     """Returns the error for a key that does not exist, with what works in its place, or the nearest key that does exist."""
     return SettingsError(f"unknown key {key!r}: {_misplaced(key) or _nearest(key)}")
@@ -376,6 +387,8 @@ def _explain(detail: Any) -> str:
     got = detail["input"]
     if key == "plan":
         return f"plan: got {got!r}; it is set key by key. Try plan.design=grid (it has {', '.join(Plan.model_fields)})"
+    if detail["type"] == "string_type" and got is not None:
+        return f"{key}: got {as_typed(got)}, which is no text; put it in quotes: '{key}=\"{as_typed(got)}\"'"
     near = difflib.get_close_matches(str(got), _choices(_field(key)), n=1)
     return f"{key}: got {got!r}; allowed: {allowed(key)}. Try {key}={near[0] if near else _example(key)}"
 

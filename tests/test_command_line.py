@@ -4,12 +4,16 @@ import subprocess
 import sys
 
 import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from src import command_line, run
 from src.paths import REPOSITORY
 from src.settings import GROUPS, TOGGLES, Settings
+from tests.conftest import write_table
+from tests.test_settings import TEXTS
 
 KEYS = [*TOGGLES, "study", "evaluate_every", "tracking.every_n_batches", "data.limit", "data.path", "plan.threshold", "rerun"]
 
@@ -125,6 +129,72 @@ def test_errors_and_help_come_before_tensorflow_and_mlflow():
         "sys.exit(bool({'tensorflow', 'keras', 'mlflow', 'pandas'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, check=False).returncode == 0
+
+
+ODD = ["2024_01", "1_2", "007", "1e3", "0x10", "on", "true", "1:30", "2024-01-01", "1.", "inf", "12.50", "nan", "-1", "1_0.5"]
+
+
+@pytest.mark.parametrize("typed", ODD)
+def test_a_text_is_taken_as_it_was_typed(typed):
+    parser = OverridesParser.create()
+    for key in [*TEXTS, "+experiments"]:
+        (word,) = command_line.with_quotes([f"{key}={typed}"])
+        assert str(parser.parse_override(word).value()) == typed and isinstance(parser.parse_override(word).value(), str)
+
+
+@pytest.mark.parametrize("words", [["cell=gru"], ["units=1_0"], ["data.path=null"], ["data.path='1_1'"], ["seed=0,1"], ["study=["], ["-m"]])
+def test_what_hydra_reads_as_it_was_typed_stays(words):
+    assert command_line.with_quotes(words) == words
+
+
+def test_texts_in_a_list_are_taken_as_they_were_typed():
+    (word,) = command_line.with_quotes(["data.path=1_1,a.csv,2e3,null"])
+
+    found = OverridesParser.create().parse_override(word).value().list
+    assert [one if one is None else getattr(one, "text", one) for one in found] == ["1_1", "a.csv", "2e3", None]
+
+
+@pytest.mark.parametrize("typed", ["NULL", "Null"])
+def test_what_may_be_null_or_a_text_is_refused_with_both_ways(home, capsys, typed):
+    code, _, err = outcome(capsys, f"plan.claim={typed}")
+
+    assert code == 2 and f"plan.claim: got {typed}; write null for none, or 'plan.claim=\"{typed}\"' for the text" in err
+
+
+@pytest.mark.parametrize("typed", ["1_2", "12", "2024_01", "007", "1e3", "on", "true"])
+def test_a_study_has_the_name_that_was_typed(home, capsys, tiny, typed):
+    code, out, _ = outcome(capsys, *tiny, f"study={typed}")
+
+    assert code == 0 and f"study {typed}: 1 trial" in out
+
+
+def test_columns_and_files_have_the_names_that_were_typed(home, tmp_path, capsys, monkeypatch):
+    write_table(tmp_path / "1_1.csv")
+    text = (tmp_path / "1_1.csv").read_text(encoding="utf-8").replace("text,label", "1_2,1e3")
+    (tmp_path / "2024_01").mkdir()
+    (tmp_path / "2024_01" / "x.csv").write_text(text, encoding="utf-8")
+
+    for words in (["data.text_column=1_2", "data.label_column=1e3"], ["data.text_column='1_2'", 'data.label_column="1e3"']):
+        code, _, err = outcome(capsys, "data=table", f"data.path={tmp_path}/2024_01/x.csv", *words)
+        assert code == 0, err
+
+
+def test_a_study_file_may_have_a_name_that_hydra_reads_as_a_number(home, tmp_path, monkeypatch, capsys, request, tiny):
+    (tmp_path / "2024_01.yaml").write_text("study: 2024_01\nplan: {question: 1_1, levels: {cell: [lstm, gru]}}\n", encoding="utf-8")
+    monkeypatch.setattr(run, "EXPERIMENTS", tmp_path)
+    request.addfinalizer(lambda: ConfigStore.instance().repo["experiments"].pop("2024_01.yaml"))
+
+    code, out, err = outcome(capsys, "+experiments=2024_01", *tiny)
+
+    assert code == 0 and "study 2024_01: 2 trials" in out and "\n  1_1\n" in out, err
+
+
+@pytest.mark.parametrize("word", ["data.path=ä.csv", "plan.question=(why)", "tracking.uri=postgresql://u@h/d?a=b", "study=~"])
+def test_a_text_that_hydra_cannot_read_is_refused_with_the_quotes_around_it(home, capsys, word):
+    code, _, err = outcome(capsys, word)
+
+    key, _, value = word.partition("=")
+    assert code == 2 and f"a text is quoted twice: '{key}=\"{value}\"'" in err
 
 
 def test_a_plan_is_printed_with_what_was_dropped_and_normalised(home, capsys, tiny):

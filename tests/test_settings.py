@@ -7,8 +7,12 @@ from omegaconf import OmegaConf
 from src.settings import (
     GROUPS,
     TOGGLES,
+    Integration,
+    Plan,
     Settings,
     SettingsError,
+    Table,
+    Tracking,
     allowed,
     as_typed,
     checked,
@@ -18,6 +22,7 @@ from src.settings import (
     group_schema,
     label,
     schema,
+    takes_text,
     unknown_key,
 )
 
@@ -95,8 +100,25 @@ def test_what_holds_no_keys_is_no_settings(values):
         checked(values)
 
 
-def test_a_study_may_be_a_number():
-    assert checked({"study": 2024}).study == "2024"
+@pytest.mark.parametrize("value", [2024, 1.5, True, 202401])
+@pytest.mark.parametrize("key", ["study", "data.path", "data.text_column", "tracking.uri", "plan.question"])
+def test_what_was_read_as_something_else_than_a_text_is_refused_with_the_quotes(key, value):
+    with pytest.raises(SettingsError) as caught:
+        edited(Settings(data=Table()), {key: value})
+
+    shown = str(value).lower() if isinstance(value, bool) else value
+    assert str(caught.value) == f"{key}: got {shown}, which is no text; put it in quotes: '{key}=\"{shown}\"'"
+
+
+TEXTS = ["study", "data.path", "data.validation_path", "data.test_path", "data.text_column", "data.label_column"]
+TEXTS += ["data.split_column", "data.group_column", "tracking.uri", "plan.question", "plan.claim"]
+
+
+def test_which_keys_take_a_text_is_known():
+    sections = {"plan": Plan, "tracking": Tracking, "data": Table, "task": Integration}
+    keys = [*Settings.model_fields, *(f"{name}.{key}" for name, kind in sections.items() for key in kind.model_fields)]
+
+    assert sorted(filter(takes_text, keys)) == sorted(TEXTS)
 
 
 def test_an_edit_changes_the_key_and_nothing_else():

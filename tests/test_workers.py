@@ -171,6 +171,19 @@ def test_workers_end_with_the_process_that_sweeps(sweep, home):
     assert not [worker for worker in workers if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE]
 
 
+def test_names_that_look_like_numbers_reach_the_workers_as_they_were_typed(home, tmp_path):
+    (tmp_path / "2024_01").mkdir()
+    table = write_table(tmp_path / "2024_01" / "007.csv")
+    table.write_text(table.read_text(encoding="utf-8").replace("text,label", "1_1,1e3"), encoding="utf-8")
+    names = ["study=2024_01", "data.text_column=1_1", "data.label_column=1e3", "plan.question=1:30"]
+
+    code, out = finish(start(home, "-m", *tiny_trial(table), *names, "cell=simple_rnn,gru", "epochs=1", *TWO), home)
+
+    assert code == 0, out
+    assert [status for status, *_ in results(home, "2024_01").values()] == [FINISHED] * 2
+    assert [path.name for path in (home / "outputs").iterdir() if not path.name.startswith(".")] == ["2024_01"]
+
+
 def free_port():
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
