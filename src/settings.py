@@ -324,6 +324,24 @@ def takes_text(key: str) -> bool:
     return field is not None and _has_text(field.annotation)
 
 
+def type_of(key: str) -> type | None:
+    """Returns what the values of a toggle (dotted) are, null aside: bool, float (also of whole numbers) or str; None if it is no key."""
+    field = _field(key)
+    if field is None:
+        return None
+    kinds = {str} if key in GROUPS else _plain(field.annotation)
+    return bool if kinds == {bool} else str if kinds & {str, bool} else float
+
+
+def _plain(kind: Any) -> set[type]:
+    """Returns the plain types that an annotation is made of."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return set(map(type, args))
+    parts = args if origin in (Annotated, typing.Union, types.UnionType) else ()
+    return {kind} if kind in (bool, int, float, str) else set[type]().union(*map(_plain, parts))
+
+
 def _has_text(kind: Any) -> bool:
     parts = typing.get_args(kind) if typing.get_origin(kind) in (Annotated, typing.Union, types.UnionType) else ()
     return kind is str or any(map(_has_text, parts))

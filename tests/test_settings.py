@@ -23,6 +23,7 @@ from src.settings import (
     label,
     schema,
     takes_text,
+    type_of,
     unknown_key,
 )
 
@@ -119,6 +120,21 @@ def test_which_keys_take_a_text_is_known():
     keys = [*Settings.model_fields, *(f"{name}.{key}" for name, kind in sections.items() for key in kind.model_fields)]
 
     assert sorted(filter(takes_text, keys)) == sorted(TEXTS)
+
+
+def test_a_toggle_has_one_type_whatever_its_value():
+    found = {key: type_of(key) for key in [*TOGGLES, "task.threshold", "task.target", "task.num_samples", "study"]}
+
+    assert {key for key, kind in found.items() if kind is bool} == {
+        "bucketing",
+        "masking",
+        "bidirectional",
+        "drop_remainder",
+        "jit_compile",
+    }
+    assert found["clip_norm"] is found["max_length"] is found["units"] is found["learning_rate"] is found["task.threshold"] is float
+    assert found["cell"] is found["data"] is found["task"] is found["task.target"] is found["study"] is str
+    assert type_of("nothing") is None
 
 
 def test_an_edit_changes_the_key_and_nothing_else():

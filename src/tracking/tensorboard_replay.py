@@ -6,6 +6,7 @@ a process wrote and did not live to remember is cut off by the next replay, so n
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -14,10 +15,14 @@ from typing import Any
 
 from filelock import FileLock
 
-from src.settings import as_typed
+from src.settings import as_typed, type_of
 from src.tracking import journal, replay_state
 from src.tracking.journal import Entry
+from src.tracking.stored import fitting
 from src.training.records import END, START
+
+FORM = 2  # of event files; those of another are made anew, from the journal
+NAME = 120  # of a folder
 
 
 def replay(folder: Path) -> None:
@@ -29,10 +34,10 @@ def replay(folder: Path) -> None:
         return
     with FileLock(folder / "replay.lock"):
         state_path = folder / "tensorboard.json"
-        state = {"offset": 0, "file": None, "size": 0, **replay_state.load(state_path)}
+        state = {"offset": 0, "file": None, "size": 0, "form": None, **replay_state.load(state_path)}
         is_ahead = state["offset"] > (folder / journal.FILE).stat().st_size  # the machine went down before the disk had it all
-        if state["file"] is None or is_ahead or not (folder / state["file"]).is_file():
-            state = {"offset": 0, "file": None, "size": 0}
+        if state["file"] is None or is_ahead or state["form"] != FORM or not (folder / state["file"]).is_file():
+            state |= {"offset": 0, "form": FORM}
         found = list(journal.entries(folder, offset=state["offset"]))
         starts = [i for i, entry in enumerate(found) if entry.record.kind == START]
         if starts:  # only the latest attempt is shown
@@ -93,9 +98,9 @@ def _hparams(entry: Entry) -> Any:
     data = plugin_data_pb2.HParamsPluginData()
     detail = entry.record.detail
     if entry.record.kind == START:
-        info = plugin_data_pb2.SessionStartInfo(group_name=detail["name"], start_time_secs=entry.time_ms / 1e3)
+        info = plugin_data_pb2.SessionStartInfo(start_time_secs=entry.time_ms / 1e3)  # a group of its own, called as its folder
         for key, value in detail["params"].items():
-            _set(info.hparams[key], value)
+            _set(info.hparams, key, value)
         data.session_start_info.CopyFrom(info)
         tag = metadata.SESSION_START_INFO_TAG
     else:
@@ -105,16 +110,22 @@ def _hparams(entry: Entry) -> Any:
     return Summary(value=[Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR)])
 
 
-def _set(place: Any, value: Any) -> None:
-    if isinstance(value, bool):
-        place.bool_value = value
-    elif isinstance(value, int | float):
-        place.number_value = value
-    else:
-        place.string_value = as_typed(value)
+def _set(hparams: Any, key: str, value: Any) -> None:
+    """Sets one toggle, of the type that it has in every trial: a column of two types would have none of its filters work.
+
+    A number that is null is left out: TensorBoard shows it as missing, keeps the range of the others for its filter, and asks there
+    whether to include what is missing. A text of a number would turn the column into one of texts, whose filter hides all numbers.
+    """
+    kind = type_of(key) or (type(value) if isinstance(value, bool | int | float) else str)
+    if kind is str:
+        hparams[key].string_value = as_typed(value)
+    elif kind is bool and value is not None:
+        hparams[key].bool_value = bool(value)
+    elif isinstance(value, int | float) and math.isfinite(value):  # the server answers in JSON, which has no others
+        hparams[key].number_value = value
 
 
 def _event_file(start: Entry) -> str:
     """Returns the file's place in the trial's folder: TensorBoard shows the folder's name as the run's."""
-    name = re.sub(r"[^A-Za-z0-9=_.,-]+", ",", start.record.detail["name"])[:120].strip(",")
+    name = fitting(re.sub(r"[^A-Za-z0-9=_.,-]+", ",", start.record.detail["name"]).strip(","), NAME, gap=",")
     return f"{name}/events.out.tfevents.{start.time_ms // 1_000}.journal"
