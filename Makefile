@@ -32,7 +32,7 @@ gallery: $(READY) ## the tables and figures of the README and of experiments/REA
 test: $(READY) ## runs all tests
 	$(BIN)/python -m pytest
 
-slow: $(READY) ## runs the tests that take several processes: chaos, a tracking server, Ray
+slow: $(READY) ## runs the tests that take several processes: chaos, a tracking server, PostgreSQL, Ray
 	$(BIN)/python -m pytest -m slow --dist load
 
 check: $(READY) ## style and types

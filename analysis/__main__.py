@@ -17,6 +17,8 @@ import typer
 
 from src import paths
 
+os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever a desktop or a Jupyter kernel has exported
+
 if TYPE_CHECKING:
     from analysis.findings import Findings
     from analysis.load import Study

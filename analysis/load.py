@@ -35,6 +35,7 @@ SAME = [
     "workers",
     "threads",
     "processor",
+    "environment",
     "versions",
     "git_commit",
     "git_dirty",
@@ -140,6 +141,9 @@ def study(name: str, store: Store) -> Study:
     if others:
         notes.append(f"{others} trials of this study belong to other plans than the latest, and are not shown")
     notes += _of_deleted(gone, wanted - served.keys(), store)
+    environments = {run.tags.get("ablation.environment", "") for identity, run in served.items() if identity in wanted} - {""}
+    if len(environments) > 1:
+        notes.append(f"trials ran in different environments, which may change their numbers: {'; or '.join(sorted(environments))}")
     histories = {metric: store.history(experiments[name], metric) for metric in ("val/accuracy", PER_EPOCH, STEADY_EPOCH)}
     rows, old = _with_times(_rows(plan, served), histories)
     rows = _with_validation(rows, histories["val/accuracy"], threshold=plan["threshold"])

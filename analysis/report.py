@@ -93,7 +93,8 @@ def provenance(finished: pd.DataFrame) -> list[tuple[str, str]]:
     """Returns what the finished trials ran on; several values mean that trials differ in it."""
     names = {
         "git_commit": "code (git commit)", "git_dirty": "uncommitted changes", "versions": "versions", "processor": "processor",
-        "threads": "threads", "workers": "trials side by side", "kernel": "recurrence ran as", "data_hash": "hash of the data",
+        "environment": "environment", "threads": "threads",
+        "workers": "trials side by side", "kernel": "recurrence ran as", "data_hash": "hash of the data",
     }  # fmt: skip
     found = [(text, "; ".join(map(str, finished[name].dropna().unique())) or "unknown") for name, text in names.items()]
     begin, end = finished["started"].min(), finished["ended"].max()

@@ -1,1 +1,5 @@
 """From toggles to tracked trials."""
+
+from src import environment
+
+environment.prepare()

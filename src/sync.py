@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from src import paths
+from src import environment, paths
 from src.artifacts import SETTINGS
 from src.errors import comes_again, first_line
 from src.settings import SettingsError
@@ -101,6 +101,9 @@ def _connected(stores: dict[str | None, Store | Exception], uri: str | None, stu
 def _remarks(store: Store) -> list[str]:
     """Returns what else there is to say of a study's store, a line each."""
     lines = [store.moved] if store.moved else []
+    unused = environment.unused_address()
+    if unused and unused != store.uri:
+        lines.append(f"note: MLFLOW_TRACKING_URI={paths.shown(unused)} is not used (--uri sets another store)")
     deleted = store.deleted_trials()
     for run_id, name in itertools.islice(deleted.items(), MAX_LINES):
         lines.append(f"{name!r} was deleted in MLflow, and stays so; this restores it: {how_to_restore(store.uri, run_id=run_id)}")

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from filelock import FileLock
 from rich.console import Console
 
-from src import paths
+from src import environment, paths
 from src.errors import comes_again, first_line
 from src.settings import SettingsError
 from src.study import TrialsFailed, estimate, plan, table, training
@@ -29,6 +29,7 @@ from src.tracking.deleted import how_to_restore
 from src.tracking.journal import FAILED, FINISHED, KILLED
 from src.tracking.mlflow_replay import Deleted, Store
 from src.tracking.outcome import Outcome
+from src.training import startup
 from src.trial import terminable
 
 Answer = TypeVar("Answer")
@@ -76,6 +77,7 @@ class _Command:
         if self._settings.plan_only:
             self._say(self._plan_text(rows, self._known_without_a_trace()))
             return
+        startup.refuse_broken_file()
         with terminable():
             status = KILLED
             try:
@@ -218,7 +220,10 @@ class _Command:
         self._replay(folders)
 
     def _say_what_is_odd(self, store: Store) -> None:
-        """Says what was deleted in MLflow, and what has moved."""
+        """Says what was deleted in MLflow, what has moved, and which address is not used."""
+        unused = environment.unused_address()
+        if unused and self._settings.tracking.uri is None:
+            self._say(f"note: MLFLOW_TRACKING_URI={paths.shown(unused)} is not used; records go to {store.uri} (set tracking.uri=…)")
         if store.moved:
             self._say(store.moved)
         if store.is_restored:

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from src import paths
+from src import environment, paths
 from src.progress import clock
 from src.study.designs import equation
 from src.study.plan import Row, Study
@@ -216,10 +216,14 @@ def next_steps(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
 def _other_code(done: Sequence[Outcome]) -> list[str]:
     now = _code(provenance.tags())
     others = Counter(_code(one.tags) for one in done if _code(one.tags) != now or "uncommitted" in now)
-    if not others:
-        return []
-    listed = ", ".join(f"{count} by {code}" for code, count in others.items())
-    return [f"  of these, {listed} were trained by code that is not surely this ({now})"]
+    lines = []
+    if others:
+        listed = ", ".join(f"{count} by {code}" for code, count in others.items())
+        lines.append(f"  of these, {listed} were trained by code that is not surely this ({now})")
+    here = environment.understood()
+    elsewhere = Counter(one.tags["ablation.environment"] for one in done if one.tags.get("ablation.environment", here) != here)
+    lines += [f"  of these, {count} were trained with {there}, and others would be now with {here}" for there, count in elsewhere.items()]
+    return lines
 
 
 def _code(tags: Mapping[str, str]) -> str:

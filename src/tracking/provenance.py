@@ -9,9 +9,20 @@ import platform
 import subprocess
 from pathlib import Path
 
+from src import environment
 from src.paths import REPOSITORY
 
 CODE = ("src", "conf", "hydra_plugins", "requirements.lock")  # a user's own files beside it change no result
+OTHER_REPOSITORY = {  # that these variables name, as in a hook of git's
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+}
 PACKAGES = ("tensorflow", "keras", "numpy", "hydra-core", "mlflow")
 
 
@@ -28,13 +39,16 @@ def tags() -> dict[str, str]:
         "ablation.threads": os.environ.get("TF_NUM_INTRAOP_THREADS")
         or os.environ.get("OMP_NUM_THREADS")
         or str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "ablation.environment": environment.understood(),
         **({"mlflow.source.git.commit": commit} if commit else {}),
     }
 
 
 def _git(*words: str) -> str | None:
+    ours = {name: value for name, value in os.environ.items() if name not in OTHER_REPOSITORY}
+    command = ["git", "-C", str(REPOSITORY), *words]
     try:
-        done = subprocess.run(["git", "-C", str(REPOSITORY), *words], capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(command, env=ours, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

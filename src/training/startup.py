@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+from src import environment
+from src.settings import SettingsError
+
+KERAS_TAKES: dict[str, Callable[[Any], bool]] = {
+    "floatx": lambda value: value in ("float16", "float32", "float64"),
+    "epsilon": lambda value: isinstance(value, float),
+    "image_data_format": lambda value: value in ("channels_last", "channels_first"),
+}
 WITHOUT_GPU = ("failed call to cuInit", "oneDNN supports DT_BOOL only")
 
 
@@ -16,8 +28,32 @@ def import_tensorflow() -> None:
     Warnings among them are kept, an error shows them all, and what is printed later comes through as always.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-    if "tensorflow" in sys.modules:
+    if "tensorflow" not in sys.modules:
+        refuse_broken_file()
+        _import_quietly()
+        _set_keras()
+        gc.freeze()  # what was imported is no garbage: Keras looks for some before every trial, and this saves a third of a second there
+    _set_keras()
+
+
+def refuse_broken_file() -> None:
+    """Refuses a `keras.json` that Keras cannot be imported with, whose own words are a bare AssertionError.
+
+    Raises:
+      SettingsError: the file holds what Keras does not take.
+    """
+    path = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # Keras does without
         return
+    for key, is_good in KERAS_TAKES.items():
+        if not isinstance(held, dict) or (key in held and not is_good(held[key])):
+            got = held.get(key) if isinstance(held, dict) else held
+            raise SettingsError(f"{path}: got {key}={got!r}, with which Keras cannot be imported; mend or remove the file")
+
+
+def _import_quietly() -> None:
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as notices:
@@ -35,7 +71,22 @@ def import_tensorflow() -> None:
             os.close(kept)
         notices.seek(0)
         sys.stderr.write("".join(warnings_in(notices.read().decode(errors="replace"))))
-    gc.freeze()  # what was imported is no garbage: Keras looks for some before every trial, and this saves a third of a second there
+
+
+def _set_keras() -> None:
+    """Sets Keras to what every trial has, whatever the user's `keras.json` says.
+
+    Raises:
+      RuntimeError: Keras was imported with another backend.
+    """
+    import keras
+
+    if keras.config.backend() != environment.NEEDED["KERAS_BACKEND"]:
+        raise RuntimeError(f"Keras was imported with KERAS_BACKEND={keras.config.backend()}; import src before it, or unset KERAS_BACKEND")
+    keras.config.set_floatx(environment.FLOAT)
+    keras.config.set_dtype_policy(environment.FLOAT)
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
 
 
 def warnings_in(notices: str) -> list[str]:

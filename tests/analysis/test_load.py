@@ -243,6 +243,17 @@ def test_a_home_that_was_moved_or_copied_is_read_whole_from_where_it_is_now(plac
     assert reader.artifact(study.run_id, "plan.json").is_relative_to(tmp_path / "there")
 
 
+def test_trials_of_different_environments_are_said(place):
+    client = MlflowClient(paths.default_tracking_uri())
+    trials = [run.run_id for run in store.connect(None).runs("1") if run.tags["ablation.kind"] == "trial"]
+    for run_id, said in zip(trials, ["keras=tensorflow,float32", "keras=tensorflow,float32 XLA_FLAGS=x"], strict=False):
+        client.set_tag(run_id, "ablation.environment", said)
+
+    notes = load.study("s", store.connect(None)).notes
+
+    assert [note for note in notes if note.endswith("numbers: keras=tensorflow,float32; or keras=tensorflow,float32 XLA_FLAGS=x")]
+
+
 def test_files_that_are_gone_are_said_with_where_they_should_be(place):
     shutil.rmtree(place / "mlartifacts")
 

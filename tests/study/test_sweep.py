@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST, TEMPORARILY_UNAVAILABLE
 from rich.console import Console
 
-from src import paths
+from src import environment, paths
 from src.paths import REPOSITORY
 from src.settings import SettingsError, checked, edited
 from src.study import LaunchFailed, TrialsFailed, estimate, plan, sweep
@@ -405,6 +405,16 @@ def test_trials_of_other_code_are_named_in_the_plan(base, monkeypatch):
     _, text = run(base, Launcher())
 
     assert "were trained by code that is not surely this (ffffffffff)" in text
+
+
+def test_trials_of_another_environment_are_named_in_the_plan(base, monkeypatch):
+    run(base, Launcher())
+    known = provenance.tags()["ablation.environment"]
+    monkeypatch.setattr(environment, "understood", lambda: "XLA_FLAGS=x")
+
+    _, text = run(base, Launcher())
+
+    assert f"of these, 4 were trained with {known}, and others would be now with XLA_FLAGS=x" in text
 
 
 def test_when_the_budget_is_over_no_further_trial_begins_and_the_rest_is_named(base):

@@ -1,6 +1,15 @@
 from __future__ import annotations
 
-from src.training.startup import warnings_in
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from src.paths import REPOSITORY
+from src.settings import SettingsError
+from src.training.startup import refuse_broken_file, warnings_in
 
 
 def test_warnings_of_the_start_are_kept_and_notices_are_not():
@@ -14,3 +23,40 @@ def test_warnings_of_the_start_are_kept_and_notices_are_not():
     )
 
     assert warnings_in(notices) == ["W0000 00:00:1 gpu_device.cc:1] Cannot dlopen some GPU libraries.\n"]
+
+
+PROGRAM = """
+from src.training.startup import import_tensorflow
+import_tensorflow()
+import keras
+print(keras.config.backend(), keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format(),
+      keras.layers.Dense(1).dtype_policy.name)
+"""
+
+
+@pytest.mark.parametrize("held", [{"floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first", "backend": "jax"}, None])
+def test_keras_is_what_every_trial_has_whatever_the_users_file_says(tmp_path, held):
+    if held:
+        (tmp_path / "keras.json").write_text(json.dumps(held), encoding="utf-8")
+    variables = {**os.environ, "KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "jax", "KERAS_NNX_ENABLED": "true"}
+
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False)
+
+    assert done.stdout.split() == ["tensorflow", "float32", "1e-07", "channels_last", "float32"], done.stderr
+
+
+@pytest.mark.parametrize("held", ['{"epsilon": 1}', '{"floatx": "bfloat16"}', '{"image_data_format": "x"}', "[1]"])
+def test_a_file_that_keras_cannot_be_imported_with_is_refused(tmp_path, monkeypatch, held):
+    (tmp_path / "keras.json").write_text(held, encoding="utf-8")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+
+    with pytest.raises(SettingsError, match=r"keras\.json: got .*, with which Keras cannot be imported; mend or remove the file"):
+        refuse_broken_file()
+
+
+@pytest.mark.parametrize("held", ["{", "{}", '{"floatx": "float64", "epsilon": 1e-3}'])
+def test_a_file_that_keras_reads_or_passes_over_is_not_refused(tmp_path, monkeypatch, held):
+    (tmp_path / "keras.json").write_text(held, encoding="utf-8")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+
+    refuse_broken_file()

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from src import environment, paths
+from src.paths import REPOSITORY
+from src.tracking import provenance
+from src.tracking.mlflow_replay import Store
+
+
+def python(program, **variables):
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, env={**os.environ, **variables}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_what_the_product_needs_is_set_whatever_was_there():
+    variables = {"KERAS_BACKEND": "jax", "TF_USE_LEGACY_KERAS": "1", "MLFLOW_ENABLE_ASYNC_LOGGING": "true", "KERAS_NNX_ENABLED": "true"}
+
+    environment.prepare(variables)
+
+    assert variables == environment.NEEDED
+
+
+@pytest.mark.parametrize(
+    ("given", "left"), [("module://not_installed.backend_inline", "agg"), ("module://json.tool", "module://json.tool"), ("svg", "svg")]
+)
+def test_a_backend_of_matplotlibs_that_is_not_installed_is_taken_away(given, left):
+    variables = {"MPLBACKEND": given}
+
+    environment.prepare(variables)
+
+    assert variables["MPLBACKEND"] == left
+
+
+def test_every_process_of_ours_has_what_is_needed():
+    program = "import os, src; print(os.environ['KERAS_BACKEND'], os.environ['MPLBACKEND'])"
+
+    assert python(program, KERAS_BACKEND="torch", MPLBACKEND="module://not_installed.x") == "tensorflow agg"
+
+
+@pytest.mark.parametrize("backend", ["module://not_installed.x", "nonsense", "TkAgg"])
+def test_figures_are_drawn_whatever_backend_the_environment_names(backend):
+    assert python("import analysis.__main__, matplotlib.pyplot as p; p.figure(); print(p.get_backend())", MPLBACKEND=backend) == "agg"
+
+
+def test_the_tag_says_what_may_change_numbers_and_nothing_else():
+    noise = ["TF_VAR_password", "TF_CLI_ARGS", "TF_CPP_MIN_LOG_LEVEL", "TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "HOME", "CUDA_VERSION"]
+    telling = {"XLA_FLAGS": "a=b", "TF_DETERMINISTIC_OPS": "1", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": ""}
+    telling |= {"TF_XLA_FLAGS": "--tf_xla_auto_jit=2", "NVIDIA_TF32_OVERRIDE": "0", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "COMPATIBLE"}
+
+    said = environment.understood({**dict.fromkeys(noise, "secret"), **telling})
+
+    assert said == " ".join(["keras=tensorflow,float32", *(f"{name}={telling[name]}" for name in sorted(telling))])
+
+
+def test_every_trial_has_the_tag(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
+
+    assert "XLA_FLAGS=--xla_cpu_enable_fast_math=true" in provenance.tags.__wrapped__()["ablation.environment"]
+
+
+def test_the_commit_is_of_this_repository_whatever_git_is_told(monkeypatch, tmp_path):
+    here = provenance.tags.__wrapped__()["ablation.git_commit"]
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
+
+    assert provenance.tags.__wrapped__()["ablation.git_commit"] == here
+
+
+def test_records_go_where_they_should_whatever_mlflow_is_told(home, blank, monkeypatch):
+    other = Store(None, "other")
+    for name, value in (
+        ("MLFLOW_RUN_ID", other.study_run_id),
+        ("MLFLOW_EXPERIMENT_ID", other.experiment_id),
+        ("MLFLOW_EXPERIMENT_NAME", "other"),
+        ("MLFLOW_TRACKING_URI", f"sqlite:///{home}/elsewhere.db"),
+    ):
+        monkeypatch.setenv(name, value)
+
+    store = Store(None, "s")
+
+    assert store.uri == paths.default_tracking_uri() and not (home / "elsewhere.db").exists()
+    assert store.study_run_id != other.study_run_id and store.client.get_run(store.study_run_id).info.experiment_id != other.experiment_id
