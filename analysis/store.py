@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import sqlite3
+import sys
 import tempfile
 import urllib.parse
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from src import paths
+from src import environment, paths
 from src.paths import shown
 from src.settings import SettingsError
 from src.tracking.moved import came_along, local_path
@@ -89,6 +90,8 @@ def connect(uri: str | None) -> Store:
     Raises:
       StoreError: there is no such store, or it cannot be read.
     """
+    if uri is None and (unused := environment.unused_address()):
+        print(f"note: MLFLOW_TRACKING_URI={shown(unused)} is not used; --uri names another store", file=sys.stderr)
     try:
         uri = paths.tracking_uri(uri)
     except SettingsError as error:

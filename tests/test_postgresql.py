@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -21,13 +22,14 @@ from src.tracking.mlflow_replay import Store
 from tests.conftest import tiny_trial, write_table
 from tests.test_run import command
 
-FOUND = [*sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")), *([Path(one)] if (one := shutil.which("initdb")) else [])]
-PROGRAMS = FOUND[-1].parent if FOUND else None
+INITDB = [*sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")), *map(Path, filter(None, [shutil.which("initdb")]))]
+PROGRAMS = INITDB[0].resolve().parent if INITDB else None
+HAS_DRIVER = any(importlib.util.find_spec(name) for name in paths.DRIVERS["postgresql"][0])
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.training,
     pytest.mark.timeout(600),
-    pytest.mark.skipif(PROGRAMS is None and "CI" not in os.environ, reason="no PostgreSQL on this machine"),
+    pytest.mark.skipif("CI" not in os.environ and not (PROGRAMS and HAS_DRIVER), reason="no PostgreSQL on this machine, or no driver"),
 ]
 USER = "postgres" if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
 

@@ -236,7 +236,7 @@ class _Command:
             self._say(f"To have {next(iter(deleted.values()))!r} back instead, stop this and type: {how}")
 
     def _replay(self, folders: Sequence[Path]) -> None:
-        self._unsent, reasons = {}, list[Exception]()
+        self._unsent, self._is_refused, reasons = {}, False, list[Exception]()
         for folder in folders if self._store else []:
             try:
                 assert self._store is not None

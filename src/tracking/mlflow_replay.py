@@ -34,7 +34,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 ACTIVE, DELETED, ALL = 1, 2, 3  # `mlflow.entities.ViewType`, whose import takes seconds
 AT_ONCE = 1_000  # metrics that one call may carry
-TRIES = 2  # to reach a database: MLflow would try ten times, for two minutes
+TRIES = 2  # to reach a database server: MLflow would try ten times, for two minutes
 
 
 class Deleted(LookupError):
@@ -70,7 +70,8 @@ class Store:
         from mlflow.store.db import utils as databases
         from mlflow.tracking import MlflowClient  # takes seconds
 
-        databases.MAX_RETRY_COUNT = TRIES
+        if not self.uri.startswith("sqlite:"):
+            databases.MAX_RETRY_COUNT = TRIES
         logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # its migrations' notices; its errors reach us as exceptions
         self.is_restored, self.moved = False, None
         with _creation_lock():

@@ -77,3 +77,11 @@ def test_a_server_that_is_away_is_one_line():
 def test_a_name_that_is_nearly_right_is_recognised():
     assert store.nearest("forst", ["times", "forest"]) == "did you mean 'forest'? There are times, forest"
     assert store.nearest("x", []) == "there are none yet"
+
+
+def test_an_address_in_the_environment_is_said_not_to_be_used_without_its_password(place, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@host:5000")
+
+    assert "s" in store.connect(None).experiments()
+
+    assert capsys.readouterr().err == "note: MLFLOW_TRACKING_URI=http://…@host:5000 is not used; --uri names another store\n"
