@@ -290,9 +290,10 @@ def _save(figure: Any, stem: Path) -> Path:
 
 
 def _write_tables(found: Findings, folder: Path, *, toggle: str | None = None, metric: str | None = None) -> list[str]:
-    """Writes a study's tables in every format and returns their names, in which toggle and metric keep other questions apart."""
-    from analysis import tables
+    """Writes a study's trials, and its tables in every format; returns their names, in which toggle and metric keep questions apart."""
+    from analysis import load, tables
 
+    load.trials(found.study).to_csv(folder / "trials.csv", index=False)
     made: dict[str, tuple[Callable[[Findings], Table], Any]] = {
         "table": (tables.ablation, found.summary),
         "effects": (tables.effects, found.compared),

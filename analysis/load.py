@@ -174,6 +174,13 @@ def tidy(study: Study) -> dict[str, pd.DataFrame]:
     return {"trials": trials, "steps": study.rows[["label", "seed", "run_id"]].dropna().merge(study.steps, on="run_id")}
 
 
+def trials(study: Study) -> pd.DataFrame:
+    """Returns what tables are made of, for a reader who wants to make them again: one row a variant and seed, toggles, seed and numbers."""
+    numbers = sorted(name for name in study.rows.columns if "/" in name and name not in study.toggles)
+    known = ("label", "is_reference", *study.toggles, "seed", "identity", "status", "position", "weights", "step_before", "last_step")
+    return study.rows[[*known, *numbers]].round(dict.fromkeys(numbers, 6))
+
+
 def listed(store: Store) -> pd.DataFrame:
     """Returns one row an experiment: `study`, `trials`, `finished`, `failed`, `latest` (UTC); a trial counts once."""
     found = []

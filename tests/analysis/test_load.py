@@ -6,10 +6,12 @@ import json
 import shutil
 import sqlite3
 
+import numpy as np
+import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from analysis import load, store
+from analysis import effects, load, store
 from analysis.store import StoreError
 from benchmarks import generated
 from src import paths
@@ -74,6 +76,17 @@ def test_what_older_versions_called_an_epochs_time_is_a_steady_epochs(broken):
 
     assert study.rows["time/epoch_s"].isna().all() and set(study.rows["time/steady_epoch_s"]) == {3.5}
     assert any("left the steps that traced out of time/epoch_s" in note for note in study.notes)
+
+
+def test_the_trials_that_a_table_is_made_of_can_be_read_again(uri, tmp_path):
+    study = loaded("whole", uri)
+    load.trials(study).to_csv(tmp_path / "trials.csv", index=False)
+    again = pd.read_csv(tmp_path / "trials.csv")
+
+    found = effects.paired(again, metric="test/accuracy", margin=0.005)
+    expected = effects.paired(study.rows, metric="test/accuracy", margin=0.005)
+    np.testing.assert_allclose(found["change"], expected["change"], atol=1e-6)
+    assert found["verdict"].tolist() == expected["verdict"].tolist()
 
 
 def test_the_validation_before_the_one_that_reached_the_target_is_known(own):
