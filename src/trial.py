@@ -315,7 +315,9 @@ def _final_metrics(
 
 
 def _name(settings: Settings) -> str:
-    return f"{label(differences(settings)) or 'defaults'} seed={settings.seed}"
+    """Returns what a trial is called where people look for it: its toggles, of paths the last part alone."""
+    toggles = {key: Path(value).name if key.endswith("path") else value for key, value in differences(settings).items()}
+    return f"{label(toggles) or 'defaults'} seed={settings.seed}"
 
 
 def _refuse(reasons: list[str]) -> None:
