@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from src import paths
+from src.visible import visible
 
 os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever a desktop or a Jupyter kernel has exported
 
@@ -85,7 +86,7 @@ def report(
         folder = _folder(out, study)
         from analysis import answer, report, tables
 
-        print("\n".join(["", *answer.sentences(found), "", tables.ablation(found).markdown()]))
+        print("\n".join(["", *map(visible, answer.sentences(found)), "", tables.ablation(found).markdown()]))
         with _whole(folder) as made:
             _write_tables(found, made)
             drawn = [(one, _save(one.figure, made / "figures" / one.name)) for one in _figures(found)]
@@ -195,13 +196,13 @@ def studies(uri: Uri = None) -> None:
 def export(study: Name, uri: Uri = None, out: Out = None) -> None:
     """Writes the tidy frames of STUDY as CSV and Parquet: one row a variant and seed, and one row a training step."""
     with _answered():
-        from analysis import load
+        from analysis import load, tables
 
         loaded, folder = _loaded(study, uri), _folder(out, study)
         frames = load.tidy(loaded)
         with _whole(folder) as made:
             for name, frame in frames.items():
-                frame.to_csv(made / f"{name}.csv", index=False)
+                (made / f"{name}.csv").write_text(tables.csv(frame), encoding="utf-8")
                 frame.to_parquet(made / f"{name}.parquet", index=False)
         for name, frame in frames.items():
             print(f"{folder / name}.csv, .parquet: {len(frame):,} rows, {len(frame.columns)} columns")
@@ -219,7 +220,7 @@ def _answered() -> Iterator[None]:
         yield
         sys.stdout.flush()  # what is written when Python ends would fail where nobody can answer
     except StoreError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         raise typer.Exit(2) from None
     except BrokenPipeError:  # whoever read has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -304,7 +305,7 @@ def _write_tables(found: Findings, folder: Path, *, toggle: str | None = None, m
     for kind_of_table, (of, frame) in made.items():
         asked = (metric,) if kind_of_table == "factorial" else (toggle, metric)  # main effects compare with no value in particular
         shown, name = of(found), "_".join([kind_of_table, *(part.replace("/", "_") for part in asked if part)])
-        frame.to_csv(folder / f"{name}.csv", index=False)
+        (folder / f"{name}.csv").write_text(tables.csv(frame), encoding="utf-8")
         texts = {"md": shown.markdown(), "tex": shown.latex(f"{found.study.name}_{name}"), "html": shown.html()}
         for kind, text in texts.items():
             (folder / f"{name}.{kind}").write_text(text, encoding="utf-8")
@@ -313,8 +314,10 @@ def _write_tables(found: Findings, folder: Path, *, toggle: str | None = None, m
 
 
 def _printed(shown: Table, frame: Any, format: Format, *, label: str) -> str:
+    from analysis import tables
+
     if format == Format.CSV:
-        return str(frame.to_csv(index=False))
+        return tables.csv(frame)
     return {Format.LATEX: lambda: shown.latex(label), Format.HTML: shown.html, Format.MARKDOWN: shown.markdown}[format]()
 
 

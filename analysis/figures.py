@@ -26,6 +26,7 @@ from analysis.findings import Findings, caution
 from analysis.load import DROPPED, PER_EPOCH, Study
 from analysis.tables import digits, title, verdict
 from src.settings import as_typed
+from src.visible import one_line
 
 MAX_VARIANTS = 10  # that colours, dashes and marks tell apart
 INK = "#1c1e21"
@@ -187,9 +188,9 @@ def interaction(axes: Axes, means: pd.DataFrame, toggle: str, by: str, *, metric
         heights, half = found["mean"].to_numpy(float), (found["high"] - found["mean"]).to_numpy(float)
         axes.errorbar(
             at, heights, yerr=np.nan_to_num(half), color=colours[place % MAX_VARIANTS], marker=MARKS[place % len(MARKS)],
-            ls=DASHES[place % 4], capsize=3, lw=1.6, label=f"{by}={name}",
+            ls=DASHES[place % 4], capsize=3, lw=1.6, label=_short(f"{by}={name}"),
         )  # fmt: skip
-    axes.set_xticks(range(len(values)), values)
+    axes.set_xticks(range(len(values)), list(map(_short, values)))
     axes.set(xlabel=_with_unit(toggle), ylabel=title(metric))
     axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.16))  # below, where no line can be
 
@@ -509,6 +510,7 @@ def _is_numeric(values: pd.Series) -> bool:
 
 def _short(text: str, most: int = 60) -> str:
     """Returns a text that leaves room for the picture, its middle left out where it is long."""
+    text = one_line(text)  # SVG allows no control characters
     return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 + 3 :]}"
 
 
@@ -518,4 +520,4 @@ def _with_half(row: dict[Any, Any], decimals: int) -> str:
 
 
 def _with_unit(toggle: str) -> str:
-    return f"{toggle} ({UNITS[toggle]})" if toggle in UNITS else toggle
+    return f"{toggle} ({UNITS[toggle]})" if toggle in UNITS else _short(toggle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import urllib.parse
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from analysis.findings import Findings, caution
 from analysis.load import DROPPED, FINISHED, NOT_RUN, RUNNING
 from src.paths import shown
 from src.study.designs import equation
+from src.visible import visible
 
 MAX_DETAILS = 200  # variants whose single trials are listed
 LIGHT_INK = "#e6e7ea"
@@ -36,6 +38,7 @@ def page(found: Findings, figures: Iterable[tuple[Drawn, Path]]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -104,7 +107,7 @@ def provenance(finished: pd.DataFrame) -> list[tuple[str, str]]:
 def details(found: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
     """Returns each variant with its single trials."""
     study = found.study
-    base = shown(study.store.uri) if study.store.uri.startswith("http") else UI
+    base = shown(study.store.uri) if study.store.uri.startswith(("http://", "https://")) else UI
     found_trials = []
     for name, part in list(study.rows[study.rows["status"] != DROPPED].groupby("label", sort=False))[:MAX_DETAILS]:
         trials = [
@@ -118,7 +121,7 @@ def details(found: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
                 "memory": _text(row.get("memory/peak_mb"), 0),
                 "health": row["health"] or "",
                 "identity": row["identity"],
-                "link": f"{base}/#/experiments/{study.experiment_id}/runs/{row['run_id']}" if row["run_id"] else None,
+                "link": f"{base}/#/experiments/{_quoted(study.experiment_id)}/runs/{_quoted(row['run_id'])}" if row["run_id"] else None,
             }
             for row in part.to_dict("records")
         ]
@@ -158,6 +161,10 @@ def _unhealthy(finished: pd.DataFrame) -> list[str]:
         what = row["health"] + (f" ({row['diagnosis']})" if row["diagnosis"] else "")
         seeds.setdefault((row["label"], what), []).append(str(row["seed"]))
     return [f"{label} seed={', '.join(of)}: {what}" for (label, what), of in seeds.items()]
+
+
+def _quoted(part: Any) -> str:
+    return urllib.parse.quote(str(part), safe="")
 
 
 def _text(value: float | None, decimals: int) -> str:

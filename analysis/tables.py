@@ -17,6 +17,7 @@ from analysis.factorial import few
 from analysis.findings import FACTORIAL, USUAL_TRACES, Findings, caution
 from analysis.load import PER_BATCH, PER_EPOCH, STEADY_EPOCH
 from src.settings import as_typed
+from src.visible import one_line, visible
 
 NOTHING = "–"
 NAMES = {
@@ -37,6 +38,14 @@ DIGITS = {
     "time/batch_ms_median": 1, "time/epoch_s": 2, "time/steady_epoch_s": 2, "time/trace_s": 1, "data/traces": 0,
     "memory/peak_mb": 0, "model/parameters": 0, "data/padding_fraction": 3,
 }  # fmt: skip
+FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf")
+MARKUP = re.compile(  # of GitHub's Markdown, where a backslash takes its meaning away
+    r"[\\`*|]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)|~(?=~)|(?<=~)~|\](?=[(\[:])|&(?=#?\w+;)"  # signs, tags, links and images, entities
+    r"|:(?=//)|(?<=www)\.|(?<=mailto):|(?<=xmpp):|@(?=[\w-])",  # what becomes a link or tells somebody
+    re.IGNORECASE,
+)
+SPELT_IN_LATEX = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
 IN_LATEX = {"✓": r"\checkmark", "✗": r"$\times$", "×": r"$\times$", "–": "--", "−": "$-$", "…": r"\dots{}", "’": "'"}
 
 
@@ -76,14 +85,14 @@ class Table:
         numbers = [
             all(row[column].value is not None or row[column].text in ("", NOTHING) for row in self.rows) for column in range(self.width)
         ]
-        frame = pd.DataFrame([[cell.text for cell in row] for row in self.rows], columns=self.headings)
+        frame = pd.DataFrame([[one_line(cell.text) for cell in row] for row in self.rows], columns=list(map(one_line, self.headings)))
         bold = pd.DataFrame("", index=frame.index, columns=frame.columns)
         for row, column in self.bold:
             bold.iloc[row, column] = "font-weight: bold"
         styled = frame.style.hide(axis="index").format(escape="latex").format_index(axis="columns", escape="latex")
         text = styled.apply(lambda _: bold, axis=None).to_latex(
             hrules=True, convert_css=True, position_float="centering", column_format="".join("r" if number else "l" for number in numbers),
-            caption=_latex(self.caption), label=f"tab:{label}",
+            caption=_latex(self.caption), label=re.sub(r"[^\w:.-]", "-", f"tab:{label}"),
         )  # fmt: skip
         for sign, command in IN_LATEX.items():
             text = text.replace(sign, command)
@@ -98,14 +107,15 @@ class Table:
 
     def html(self) -> str:
         """Returns the table as an HTML element, whatever users wrote in it escaped; `data-value` is what a cell is sorted by."""
-        lines = ["<table>", f"<caption>{escape(self.caption)}</caption>"]
-        lines.append("<thead><tr>" + "".join(f'<th scope="col">{escape(name)}</th>' for name in self.headings) + "</tr></thead>")
+        lines = ["<table>", f"<caption>{escape(visible(self.caption))}</caption>"]
+        lines.append("<thead><tr>" + "".join(f'<th scope="col">{escape(visible(name))}</th>' for name in self.headings) + "</tr></thead>")
         lines.append("<tbody>")
         for place, row in enumerate(self.rows):
             cells = []
-            for column, (text, value) in enumerate(row):
+            for column, (written, value) in enumerate(row):
+                text = visible(written)
                 inner = f"<b>{escape(text)}</b>" if (place, column) in self.bold else escape(text)
-                cells.append(f"<td>{inner}</td>" if value is None else f'<td class="number" data-value="{value}">{inner}</td>')
+                cells.append(f"<td>{inner}</td>" if value is None else f'<td class="number" data-value="{escape(str(value))}">{inner}</td>')
             lines.append("<tr>" + "".join(cells) + "</tr>")
         return "\n".join([*lines, "</tbody>", "</table>"]) + "\n"
 
@@ -242,7 +252,7 @@ def comparison(over_seeds: pd.Series, over_examples: pd.DataFrame, one: str, oth
         "Is one of the two trained models of a seed right more often, on these test examples? (McNemar, exact; says nothing of other seeds)"
     )
     if over_examples.empty:
-        return "\n".join([*lines, "  no pair of trials has kept its test probabilities"])
+        return visible("\n".join([*lines, "  no pair of trials has kept its test probabilities"]))
     shown = {
         "seed": [Cell(str(seed)) for seed in over_examples["seed"]],
         f"accuracy {other}": [_number(value, 4) for value in over_examples["accuracy"]],
@@ -256,7 +266,7 @@ def comparison(over_seeds: pd.Series, over_examples: pd.DataFrame, one: str, oth
     ahead = int((differ["only_ours"] > differ["only_theirs"]).sum())
     counts = f"{other} in {ahead}, {one} in {len(differ) - ahead}" if len(differ) else "neither in any"
     what = f"Right more often at 5 % (not adjusted for the number of seeds), of {len(over_examples)} seeds: {counts}."
-    return "\n".join([*lines, what])
+    return visible("\n".join([*lines, what]))
 
 
 def plain(frame: pd.DataFrame) -> str:
@@ -377,11 +387,27 @@ def _p(value: float) -> Cell:
     return Cell("< 0.001" if value < 0.001 else f"{value:.4f}" if text == f"{LEVEL:.3f}" else text, value)
 
 
+def csv(frame: pd.DataFrame) -> str:
+    """Returns a frame as CSV that a spreadsheet shows and never computes.
+
+    A text that a spreadsheet takes for a formula, as it begins with = + - or @ (wide ones too), a tab or a line end, gets an apostrophe
+    before it, in headings too; numbers stay, also where they are texts. Programs that read the file find the apostrophe; Parquet has none.
+    """
+    kinds = frame.dtypes.map(lambda kind: pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_datetime64_any_dtype(kind))
+    texts = {str(name): frame[name].astype(object).map(_no_formula) for name, is_number in kinds.items() if not is_number}
+    return str(frame.assign(**texts).rename(columns=_no_formula).to_csv(index=False))
+
+
+def _no_formula(value: Any) -> Any:
+    is_formula = isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value)
+    return f"'{value}" if is_formula else value
+
+
 def _in_markdown(text: str) -> str:
-    """Returns a text that stays as it is in a cell: nothing a user wrote is markup."""
-    text = re.sub(r"([\\`*|]|<(?=[A-Za-z/!]))|(?<!\w)(_)|(_)(?!\w)", lambda found: "\\" + found[0], text)
-    return re.sub(r"\s+", " ", text)
+    r"""Returns a text that stays as it is in a cell: nothing a user wrote is markup, a link, an image, a tag or an entity."""
+    text = visible(re.sub(r"\s+", " ", text))
+    return MARKUP.sub(lambda found: "\\" + found[0], text)
 
 
 def _latex(text: str) -> str:
-    return re.sub(r"([&%$#_{}])", r"\\\1", text)
+    return re.sub(r"[&%$#_{}\\^~]", lambda found: SPELT_IN_LATEX.get(found[0], "\\" + found[0]), one_line(text))

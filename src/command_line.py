@@ -25,6 +25,7 @@ from src.settings import (
     takes_text,
     unknown_key,
 )
+from src.visible import echoed
 
 EXAMPLES = """\
 Trains recurrent sequence models, one trial for every combination of toggles, and records each in MLflow and TensorBoard.
@@ -112,16 +113,18 @@ def explain(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and group.startswith("experiments/"):
         return f"+experiments=: got a path that ends in {choice!r}; it takes the name of a file in experiments/ of the repository"
     if isinstance(error, MissingConfigException) and group:
+        choice = echoed(choice)
         choices = list(GROUPS.get(group, {})) or [option for option in error.options or [] if not option.startswith("schema_")]
         near = difflib.get_close_matches(choice, choices, n=1) or choices[:1] or ["…"]
         plus = "+" if group == "experiments" else ""
         return f"{group}: got {choice!r}; allowed: {', '.join(choices)}. Try {plus}{group}={near[0]}"
     if isinstance(error, OverrideParseException):
+        typed = repr(echoed(str(error.override)))
         key, _, value = str(error.override).partition("=")
         if takes_text(key) and value and not set(value) & {"'", '"'}:
-            return f"{error.override!r} cannot be read as it is; a text is quoted twice: '{key}=\"{value}\"'"
+            return f"{typed} cannot be read as it is; a text is quoted twice: '{key}=\"{echoed(value)}\"'"
         how = "no blank stands around = or after a comma, and special characters are quoted twice: 'data.path=\"a b.csv\"'"
-        return f"{error.override!r} cannot be read as KEY=VALUE; {how}"
+        return f"{typed} cannot be read as KEY=VALUE; {how}"
     if unknown := re.search(r"(?:Could not override|Key|Could not delete from config\.) '([^']+)'", str(error)):
         return _unknown(unknown[1])
     return _in_our_words(error)
@@ -133,7 +136,9 @@ def _unknown(key: str) -> str:
     if key == "hydra.launcher.n_jobs":
         return "hydra.launcher.n_jobs is a setting of joblib: add hydra/launcher=joblib"
     if key.startswith("hydra."):
-        return f"Hydra has no key {key!r} to change; `python -m src.run --cfg hydra` shows those it has, +{key}=… adds one"
+        return (
+            f"Hydra's launcher has no key {echoed(key)!r} to change; `python -m src.run --cfg hydra` shows those it has, +{key}=… adds one"
+        )
     return str(unknown_key(key))
 
 
@@ -142,11 +147,11 @@ def _in_our_words(error: Exception) -> str:
     if text.startswith("Config group override"):
         return f"{', '.join(GROUPS)} are chosen by name, such as data={next(iter(GROUPS['data']))}; {text}"
     if match := re.search(r"An item is already at '([^']+)'", text):
-        return f"{match[1]} exists already: write {match[1]}=… without the +"
+        return f"{echoed(match[1])} exists already: write {echoed(match[1])}=… without the +"
     if text.startswith("Multiple values for experiments"):
         return ONE_STUDY_FILE
     if text.startswith("Error merging override") and error.__cause__ is not None:
-        typed = text.removeprefix("Error merging override ")
+        typed = echoed(text.removeprefix("Error merging override "))
         return f"{typed}: {first_line(error.__cause__)}; `python -m src.run --help` says what is allowed"
     return first_line(error)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from src.visible import shortened
+
 PREFACE = re.compile(r"(?:[A-Z_]+: )?\(raised as a result of ")  # SQLAlchemy's, and a tracking server's code before it
 # What MLflow answers to a request that it would refuse again, for want of a right, a driver or room for a value.
 REFUSED = {
@@ -34,10 +36,7 @@ def first_line(error: BaseException, *, limit: int = 300) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not PREFACE.match(line.strip())]
     lines = lines or [type(error).__name__]
     said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
-    if len(said) <= limit:
-        return said
-    half = (limit - 1) // 2
-    return f"{said[:half]}…{said[-half:]}"
+    return shortened(said, limit)
 
 
 def comes_again(error: BaseException) -> bool:

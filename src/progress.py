@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from src.training.records import EVALUATION, STEP, Record
+from src.visible import one_line
 
 LINE_EVERY_S = 30.0
 
@@ -19,7 +20,7 @@ class TrialProgress:
     def __init__(self, title: str, *, steps: int, epochs: int, is_alone: bool = True, console: Console | None = None) -> None:
         """Takes what to show above, how many optimizer steps and epochs there will be, and whether no other trial shows itself."""
         self._console = console or Console(quiet=not is_alone)
-        self._title, self._steps, self._epochs = title, steps, epochs
+        self._title, self._steps, self._epochs = one_line(title), steps, epochs
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._begin = self._said = time.monotonic()
@@ -32,7 +33,7 @@ class TrialProgress:
             columns = (
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
-                TextColumn("{task.completed}/{task.total} {task.fields[text]}"),
+                TextColumn("{task.completed}/{task.total} {task.fields[text]}", markup=False),
             )
             self._bar = Progress(*columns, console=self._console)
             self._task = self._bar.add_task(self._title, total=self._steps, text="")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
 from collections.abc import Collection
 from pathlib import Path
+from typing import NoReturn
 
 os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come through as they are; `main` turns them into one or two lines
 
@@ -15,12 +17,15 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
-from src import command_line, settings, study_file
+from src import admission, command_line, settings, study_file
 from src.errors import first_line
 from src.paths import REPOSITORY
 from src.study import LaunchFailed, TrialsFailed
+from src.visible import echoed, one_line, shortened, visible
 
 EXPERIMENTS = REPOSITORY / "experiments"
+MAX_LINES = 2  # of an error
+MAX_LINE = 1_000  # characters
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,9 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     asked = [name.strip("'\"[] ") for word in given if word.lstrip("+").startswith("experiments") for name in re.split("[=,]", word)[1:]]
     try:
-        words = command_line.with_quotes([word for word in given if word not in ("-m", "--multirun")])
-        sys.argv[1:] = ["-m", *words]  # implied, and Hydra wants it first or last
-        _refuse_flags()
+        words = [word for word in given if word not in ("-m", "--multirun")]
+        flags = _flags(words)
+        admission.check_words(flags.overrides)
+        is_sweep = not (flags.cfg or flags.info)  # which -m does not go with; it is implied otherwise, and Hydra wants it first or last
+        sys.argv[1:] = [*(["-m"] if is_sweep else []), *command_line.with_quotes(words)]
         register_schema()
         if asked:
             register_experiments(asked, EXPERIMENTS)
@@ -41,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         hydra.main(version_base="1.3", config_path=str(REPOSITORY / "conf"), config_name="config")(job.run)()
     except settings.SettingsError as error:
-        print(f"error: {_place(str(error), given, asked)}{error}", file=sys.stderr)
+        _say(f"{_place(str(error), given, asked)}{error}")
         return 2
     except KeyboardInterrupt:
         return 130
@@ -50,11 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if command_line.is_from_composing(error):
             message = command_line.explain(error)
-            print(f"error: {_place(message, given, asked)}{message}", file=sys.stderr)
+            _say(f"{_place(message, given, asked)}{message}")
             return 2
         if not isinstance(error, LaunchFailed | OSError):
             raise
-        print(f"error: {error}. What was recorded is kept; type the same command again to go on", file=sys.stderr)
+        _say(f"{error}. What was recorded is kept; type the same command again to go on")
         return 1
     return 0
 
@@ -84,15 +91,15 @@ def register_experiments(asked: Collection[str], folder: Path = EXPERIMENTS) -> 
             continue
         try:
             node = study_file.load(path)
-        except settings.SettingsError:
-            raise
+        except settings.SettingsError as error:
+            raise settings.SettingsError(f"{path}: {error}") from None
         except Exception as error:  # the parsers below raise what they like
             raise settings.SettingsError(f"{path}: this is not YAML ({first_line(error)})") from None
         if not isinstance(node, DictConfig):
             raise settings.SettingsError(f"{path}: a study file holds keys and values, such as `plan: {{levels: {{cell: [lstm, gru]}}}}`")
         if node.get("study") != path.stem:
-            got = node.get("study")
-            raise settings.SettingsError(f"{path}: study is {got!r}; a file's study has the file's name: write study: {path.stem}")
+            got = echoed(repr(node.get("study")))
+            raise settings.SettingsError(f"{path}: study is {got}; a file's study has the file's name: write study: {path.stem}")
         ConfigStore.instance().store(group="experiments", name=path.stem, package="_global_", node=node)
 
 
@@ -102,23 +109,37 @@ def _place(message: str, given: list[str], asked: list[str]) -> str:
     if not found:  # an error of another kind, perhaps about the file itself
         return ""
     key = found[1].split(".")[-1]
-    for name in asked:
-        path = EXPERIMENTS / f"{name}.yaml"
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for path in (one for one in EXPERIMENTS.glob("*.yaml") if one.stem in asked):
+        text = path.read_text(encoding="utf-8", errors="replace")
         if re.search(rf"\b{key}\s*:", text) and not any(re.search(rf"\b{key}=", word) for word in given):
             return f"experiments/{path.name}: "
     return ""
 
 
-def _refuse_flags() -> None:
-    flags, unknown = get_args_parser().parse_known_args(sys.argv[1:])
-    ours = ("run", "package", "config-path", "config-name", "config-dir")
-    unknown += [f"--{name}" for name in ours if getattr(flags, name.replace("-", "_"))]
+def _flags(words: list[str]) -> argparse.Namespace:
+    """Returns a command line as Hydra takes it apart.
+
+    Raises:
+      SettingsError: a flag that reads a file, runs one, or does not exist.
+    """
+    parser = get_args_parser()
+    parser.error = _refuse_flag  # type: ignore[method-assign]  # its own answer is a page, and ends the process
+    flags, unknown = parser.parse_known_args(words)
+    closed = ("run", "package", "config-path", "config-name", "config-dir", "experimental-rerun", "shell-completion")
+    unknown += [f"--{name}" for name in closed if getattr(flags, name.replace("-", "_")) not in (None, False)]
     if unknown:
-        raise settings.SettingsError(f"{unknown[0]} is no flag here; `python -m src.run --help` shows what there is")
-    for word in sys.argv[2:]:
-        if word.lstrip("+~").startswith(("hydra.mode", "hydra/sweeper")):
-            raise settings.SettingsError(f"{word} is not yours to set: a single trial is a study of one; drop it")
+        raise settings.SettingsError(f"{echoed(unknown[0])} is no flag here; `python -m src.run --help` shows what there is")
+    return flags
+
+
+def _refuse_flag(message: str) -> NoReturn:
+    raise settings.SettingsError(f"{echoed(message)}; `python -m src.run --help` shows what there is")
+
+
+def _say(message: str) -> None:
+    """Prints an error in one line or two, whatever is in the names that it repeats."""
+    lines = message.splitlines() if len(message.splitlines()) <= MAX_LINES else [one_line(message)]
+    print("error: " + "\n".join(shortened(visible(line), MAX_LINE) for line in lines), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
+from src.visible import echoed
+
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -349,6 +351,7 @@ def _has_text(kind: Any) -> bool:
 
 def unknown_key(key: str) -> SettingsError:
     """Returns the error for a key that does not exist, with what works in its place, or the nearest key that does exist."""
+    key = echoed(key)
     return SettingsError(f"unknown key {key!r}: {_misplaced(key) or _nearest(key)}")
 
 
@@ -392,7 +395,7 @@ def _no_such_key(key: str) -> typing.NoReturn:
 def _explain(detail: Any) -> str:
     path = [str(part) for part in detail["loc"]]
     if not path:
-        return f"settings: got {detail['input']!r}; allowed: keys with their values"
+        return f"settings: got {echoed(repr(detail['input']))}; allowed: keys with their values"
     if path[0] in GROUPS and len(path) > 2:  # pydantic names the choice of a group between the group and the key
         del path[1]
     if path[:2] in (["plan", "levels"], ["plan", "reference"], ["plan", "seeds"], ["plan", "variants"]):
@@ -403,12 +406,14 @@ def _explain(detail: Any) -> str:
     if detail["type"].startswith("union_tag") or key in GROUPS:
         return f"{key} must be chosen as a whole, {allowed(key)}: {key}={next(iter(GROUPS[key]))}"
     got = detail["input"]
+    shown = echoed(repr(got))
     if key == "plan":
-        return f"plan: got {got!r}; it is set key by key. Try plan.design=grid (it has {', '.join(Plan.model_fields)})"
+        return f"plan: got {shown}; it is set key by key. Try plan.design=grid (it has {', '.join(Plan.model_fields)})"
     if detail["type"] == "string_type" and got is not None:
-        return f"{key}: got {as_typed(got)}, which is no text; put it in quotes: '{key}=\"{as_typed(got)}\"'"
-    near = difflib.get_close_matches(str(got), _choices(_field(key)), n=1)
-    return f"{key}: got {got!r}; allowed: {allowed(key)}. Try {key}={near[0] if near else _example(key)}"
+        typed = echoed(as_typed(got))
+        return f"{key}: got {typed}, which is no text; put it in quotes: '{key}=\"{typed}\"'"
+    near = difflib.get_close_matches(echoed(str(got)), _choices(_field(key)), n=1)
+    return f"{echoed(key)}: got {shown}; allowed: {allowed(key)}. Try {key}={near[0] if near else _example(key)}"
 
 
 def _field(key: str) -> FieldInfo | None:

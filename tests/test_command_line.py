@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import pathlib
+import pickle
 import subprocess
 import sys
+import time
 
 import pytest
 from hydra.core.config_store import ConfigStore
@@ -9,7 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from src import command_line, run
+from benchmarks import faults_overrides
+from src import admission, command_line, run
 from src.paths import REPOSITORY
 from src.settings import GROUPS, TOGGLES, Settings
 from tests.conftest import write_table
@@ -54,7 +58,8 @@ def test_help_names_every_key_with_what_is_allowed(capsys):
         (["++seed=7"], "++seed=7: write it without the ++"),
         (["units=range(5,1)"], "units=range(5,1): this is an empty list"),
         (["units=range(1,2000000)"], "units=range(1,2000000): this list is longer than 100,000, which is as many trials as can be planned"),
-        (["hydra.foo=1"], "Hydra has no key 'hydra.foo' to change"),
+        (["hydra.foo=1"], "hydra.foo=1: of Hydra's own settings only the launcher and its options can be set: hydra/launcher=joblib"),
+        (["hydra.launcher.foo=1"], "Hydra's launcher has no key 'hydra.launcher.foo' to change"),
         (["hydra.launcher=null"], "hydra.launcher: got null; a launcher is chosen by its name. Try hydra/launcher=basic"),
         (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs: got 0; allowed: a number of workers from 1"),
         (["hydra.launcher.n_jobs=2"], "hydra.launcher.n_jobs is a setting of joblib: add hydra/launcher=joblib"),
@@ -103,6 +108,7 @@ def test_help_names_every_key_with_what_is_allowed(capsys):
         (["--unknown"], "--unknown is no flag here"),
         (["--config-name=foo"], "--config-name is no flag here"),
         (["--package", "foo"], "--package is no flag here"),
+        (["--cfg", "x"], "invalid choice: 'x'"),
         (["embedding_dim=${units}", "units=32,64"], "a study varies plain values"),
     ],
 )
@@ -119,6 +125,131 @@ def test_hydras_own_ways_around_the_plan_are_closed(home, capsys, override):
     code, _, err = outcome(capsys, override, f"hydra.run.dir={home}", f"hydra.sweep.dir={home}")
 
     assert code == 2 and f"{override} is not yours to set" in err
+
+
+@pytest.fixture
+def pickled(home):
+    """A pickle that leaves a file behind when it is read, and that file."""
+    (home / "x.pkl").write_bytes(pickle.dumps(Touch(home / "read")))
+    return home / "x.pkl", home / "read"
+
+
+class Touch:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (self.path,)
+
+
+CALL = "{_target_:pandas.read_pickle,filepath_or_buffer:FILE}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [f"+hydra.callbacks.x={CALL}"],
+        [f"++hydra.callbacks={{x:{CALL}}}"],
+        [f"++hydra={{callbacks:{{x:{CALL}}}}}"],
+        ["+hydra.callbacks.x._target_=pandas.read_pickle", "+hydra.callbacks.x.filepath_or_buffer=FILE"],
+        [f"hydra.launcher={CALL}"],
+        ["++hydra.launcher._target_=pandas.read_pickle", "++hydra.launcher.filepath_or_buffer=FILE"],
+        ["--experimental-rerun=FILE"],
+        ["--experimental-rerun", "FILE"],
+        ["--exp=FILE"],
+        ["--", f"+hydra.callbacks.x={CALL}"],
+        ["++hydra.job_logging.handlers.x={():pandas.read_pickle,filepath_or_buffer:FILE}", "hydra/job_logging=default"],
+    ],
+)
+def test_no_word_has_a_file_run(pickled, capsys, words):
+    file, trace = pickled
+
+    code, _, err = outcome(capsys, *(word.replace("FILE", str(file)) for word in words))
+
+    assert code == 2 and len(err.splitlines()) == 1 and not trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("hydra.sweep.dir=/tmp/x", "hydra.sweep.dir=/tmp/x: of Hydra's own settings only the launcher"),
+        ("~hydra", "of Hydra's own settings only the launcher"),
+        ("+hydra.searchpath=[file:///tmp]", "of Hydra's own settings only the launcher"),
+        ("hydra/job_logging=default", "of Hydra's own settings only the launcher"),
+        ("hydra.job.env_copy=[HOME]", "of Hydra's own settings only the launcher"),
+        ("hydra/launcher=ray_aws", "hydra/launcher: got 'ray_aws'; allowed: basic, joblib, ray, submitit_local, submitit_slurm"),
+        ("hydra/launcher=../x", "hydra/launcher: got '../x'"),
+        ("data@hydra.callbacks=table", "write it without the @, as in data=table"),
+        ("data=../../../tmp/x", "data: got '../../../tmp/x'; allowed: movie_reviews"),
+        ("data=table,../../../tmp/x", "data: got '../../../tmp/x'"),
+        ("data=[table,'/tmp/x']", "data: got '/tmp/x'"),
+        ("+plan.levels.data=[table,../../x]", "data: got '../../x'"),
+        ("+experiments=../../x", "got a path that ends in 'x'"),
+        ("+other/group=x", "there is no group 'other/group'"),
+        ("study=${oc.env:HOME}", "a study varies plain values"),
+        ("+plan.levels.cell=[lstm,'${oc.env:HOME}']", "a study varies plain values"),
+        ("plan={_target_:x}", "_target_ is not taken"),
+        ("++tracking._partial_=true", "_partial_ is not taken"),
+        ('hydra.launcher.comment="a\nb"', "an option of the launcher has one line"),
+        ("data.path=\x1b[31m", "data.path=\\x1b[31m: control characters"),
+        ("data.path=\udcff", "control characters, and bytes that are no UTF-8"),
+        ("units=shuffle(range(1,1000000000000))", "this list is longer than 100,000"),
+        ("seed=range(0,150000)", "this list is longer than 100,000"),
+        ("a=" + "[" * 60_000, "a=[[["),
+        ("a=" + "{a:" * 100, "more than 20 brackets in each other"),
+        ("study=" + "x" * 300, "study: got 'xxx"),
+        ("study=" + "x" * 100_000, "this has 100,006 characters; allowed: up to 10,000"),
+        ("x" * 9_000 + "=1", "unknown key 'xxx"),
+        ("cell=" + "x" * 9_000, "cell: got 'xxx"),
+        ("data=" + "x" * 9_000, "data: got 'xxx"),
+        ("+experiments=" + "x" * 9_000, "+experiments=: got 'xxx"),
+        ("cell=[" + "x" * 9_000, "cannot be read as KEY=VALUE"),
+    ],
+)
+def test_what_no_study_needs_is_refused_soon_and_in_a_line(home, capsys, word, message):
+    begin = time.process_time()
+
+    code, _, err = outcome(capsys, word)
+
+    assert code == 2 and message in err and len(err.splitlines()) == 1
+    assert len(err) < 800 and time.process_time() - begin < 2
+
+
+@pytest.mark.parametrize("words", [["hydra/launcher=joblib", "hydra.launcher.n_jobs=1"], ["hydra/launcher=basic"], ["+hydra.launcher.x=1"]])
+def test_the_launcher_and_its_options_can_be_set(words):
+    admission.check_words(words)
+
+
+@pytest.mark.parametrize("words", list(faults_overrides.overrides(60, seed=3)), ids=lambda words: "")
+def test_odd_words_are_planned_or_refused_in_a_line(home, words):
+    assert faults_overrides.fault(words) is None
+
+
+@pytest.mark.parametrize("text", list(faults_overrides.study_files(40, seed=4)), ids=lambda text: "")
+def test_odd_study_files_are_planned_or_refused_in_a_line(home, text):
+    assert faults_overrides.fault([], text) is None
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        "callbacks: {x: {_target_: pandas.read_pickle, filepath_or_buffer: FILE}}",
+        "launcher: {_target_: pandas.read_pickle, filepath_or_buffer: FILE}",
+        "<<: {callbacks: {x: {_target_: pandas.read_pickle, filepath_or_buffer: FILE}}}",
+    ],
+)
+def test_no_study_file_has_a_file_run(pickled, below):
+    file, trace = pickled
+
+    text = f"study: {faults_overrides.NAME}\nhydra: {{{below.replace('FILE', str(file))}}}\n"
+
+    assert faults_overrides.fault([], text) is None and not trace.exists()
+
+
+def test_the_composed_configuration_can_be_shown(home, capsys):
+    assert run.main(["--cfg", "job", "cell=gru"]) == 0
+
+    assert "cell: gru" in capsys.readouterr().out.splitlines()
 
 
 def test_errors_and_help_come_before_tensorflow_and_mlflow():

@@ -38,3 +38,13 @@ def test_with_a_terminal_a_bar_has_loss_accuracy_time_per_batch_and_time_left():
     for part in ("5/8", "loss 0.500", "accuracy 0.750", "val_accuracy 0.800", "40 ms/batch", "left"):
         assert part in last
     assert "900 ms/batch" not in last
+
+
+def test_names_are_no_markup_and_move_no_cursor():
+    for is_terminal in (False, True):
+        text = io.StringIO()
+        with TrialProgress(
+            "path=[/old]x\x1b[31m\n\u202e", steps=8, epochs=2, console=Console(file=text, force_terminal=is_terminal, width=200)
+        ):
+            pass
+        assert r"path=[/old]x\x1b[31m\n\u202e" in text.getvalue()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from src.settings import SettingsError
@@ -70,3 +72,87 @@ def test_anchors_and_merges_are_followed(tmp_path):
     found = read(tmp_path, "data: &one {path: 2024_01}\nother:\n  <<: *one\nplan:\n  question: *two\n".replace("*two", "on"))
 
     assert found.data.path == "2024_01" and found.plan.question == "on"
+
+
+BOMB = "\n".join(["x0: &x0 [1, 2]", *(f"x{k}: &x{k} [{', '.join([f'*x{k - 1}'] * 9)}]" for k in range(1, 30))])
+MERGED = "\n".join(["x0: &x0 {a: 1}", *(f"x{k}: &x{k} {{<<: [*x{k - 1}, *x{k - 1}]}}" for k in range(1, 19))])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB, "more than 5,000 keys and values"),
+        (MERGED, "more than 5,000 keys and values"),
+        ("x: &x [*x]", "an alias stands in what it repeats"),
+        ("plan: &x {levels: *x}", "an alias stands in what it repeats"),
+        (f"a: {'[' * 60_000}", "more than 20 levels of nesting"),
+        (f"a: {'[' * 60_000}{']' * 60_000}", "more than 20 levels of nesting"),
+        ("{a: " * 60_000, "more than 20 levels of nesting"),
+        ("\n".join(f"{' ' * k}a:" for k in range(100)), "more than 20 levels of nesting"),
+        (f"plan: {{seeds: [{', '.join(map(str, range(100_000)))}]}}", "more than 5,000 keys and values"),
+        ("# " + "x" * 1_000_000, "the file has 1,000,002 bytes"),
+        (f"study: {'x' * 100_000}", "this has 100,000 characters"),
+        (f"? {'x' * 100_000}\n: 1", "this has 100,000 characters"),
+        ('data: {path: "\\e[31m"}', r"data.path: \x1b[31m: control characters"),
+        ('data: {path: "\\0"}', r"data.path: \x00: control characters"),
+    ],
+)
+def test_more_than_a_study_file_can_be_is_refused_soon(tmp_path, text, message):
+    begin = time.process_time()
+
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, text)
+
+    assert message in str(caught.value) and len(str(caught.value)) < 400
+    assert time.process_time() - begin < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hydra: {callbacks: {x: {a: 1}}}", "hydra.callbacks.x.a: a study file chooses the launcher"),
+        ("hydra: {sweep: {dir: /tmp}}", "hydra.sweep.dir: a study file chooses the launcher"),
+        ("hydra: {job_logging: {root: {level: DEBUG}}}", "hydra.job_logging.root.level: a study file chooses the launcher"),
+        ("hydra: {}", "hydra: a study file chooses the launcher"),
+        ("hydra: null", "hydra: a study file chooses the launcher"),
+        ("hydra: {launcher: null}", "hydra.launcher: a study file chooses the launcher"),
+        ("base: &x {callbacks: {x: 1}}\nhydra: {<<: *x}", "hydra.callbacks.x: a study file chooses"),
+        ("hydra: {launcher: {setup: [ls]}}", "hydra.launcher.setup: a study file chooses the launcher"),
+        ("hydra: {launcher: {ray: {init: {address: 'x:1'}}}}", "hydra.launcher.ray.init.address: a study file chooses the launcher"),
+        ("hydra: {launcher: {ray: {init: {runtime_env: {pip: [x]}}}}}", "hydra.launcher.ray.init.runtime_env.pip: a study file"),
+        ("hydra: {launcher: {additional_parameters: {wrap: ls}}}", "hydra.launcher.additional_parameters.wrap: a study file"),
+        ("hydra: {launcher: {partition: 'a --wrap=ls'}}", "hydra.launcher.partition: got 'a --wrap=ls'; allowed in a study file"),
+        ("hydra: {launcher: {_target_: os.system}}", "hydra.launcher._target_: _target_ is not taken"),
+        ("data: {_target_: os.system}", "data._target_: _target_ is not taken"),
+        ("plan: {levels: {x: [{_partial_: true}]}}", "_partial_ is not taken"),
+        ("units: ${oc.env:HOME}", "units: ${oc.env:HOME}: a study varies plain values"),
+        ("'${oc.env:HOME}': 1", "a study varies plain values"),
+        (
+            "plan: {levels: {data.path: ['${hydra:runtime.cwd}']}}",
+            "plan.levels.data.path: ${hydra:runtime.cwd}: a study varies plain values",
+        ),
+        ("defaults: [mine]", "defaults: got mine; defaults take only `- override /hydra/launcher: joblib`"),
+        ("defaults: [/experiments/mine]", "defaults: got /experiments/mine"),
+        ("defaults: [{override /hydra/job_logging: default}]", "defaults: got {'override /hydra/job_logging': 'default'}"),
+        ("defaults: [{override /data@hydra.callbacks: table}]", "defaults: got {'override /data@hydra.callbacks': 'table'}"),
+        ("defaults: [{override /hydra/launcher: ray_aws}]", "defaults: got 'ray_aws' for /hydra/launcher; allowed: basic, joblib, ray"),
+        ("defaults: [{override /data: ../../x}]", "defaults: got '../../x' for /data; allowed: movie_reviews"),
+        ("defaults: [{override /data: [table]}]", "for /data; allowed: movie_reviews"),
+        ("defaults: {a: b}", "defaults: got {'a': 'b'}"),
+    ],
+)
+def test_a_study_file_sets_no_more_of_hydra_than_the_launcher(tmp_path, text, message):
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, text)
+
+    assert message in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+def test_a_study_file_may_choose_the_launcher_and_how_much_a_trial_gets(tmp_path):
+    found = read(
+        tmp_path,
+        "defaults: [{override /hydra/launcher: ray}, {override /task: integration}, _self_]\n"
+        "hydra: {launcher: {n_jobs: 2, mem_gb: 4, partition: cpu-2, ray: {remote: {num_cpus: 1, num_gpus: 0.5}}}}",
+    )
+
+    assert found.hydra.launcher.ray.remote.num_gpus == 0.5 and found.defaults[0]["override /hydra/launcher"] == "ray"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, ValueType
+from hydra.core.override_parser.types import Override, RangeSweep, ValueType
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
@@ -20,9 +20,11 @@ from omegaconf import DictConfig, open_dict
 
 from hydra_plugins.ablation_sweeper import launchers
 from src import paths
+from src.admission import check_choices
 from src.command_line import ONE_STUDY_FILE
 from src.errors import first_line
 from src.settings import GROUPS, NOT_TOGGLES, TOGGLES, Settings, SettingsError, from_hydra
+from src.visible import echoed
 
 if TYPE_CHECKING:
     from src.study.plan import Row
@@ -54,20 +56,19 @@ class StudySweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self._context.config_loader)
         for override in parser.parse_overrides(arguments):
             key = override.get_key_element()
-            if "${" in str(override.input_line):
-                raise SettingsError(f"{override.input_line}: a study varies plain values; write the value instead of ${{…}}")
+            typed = echoed(str(override.input_line))
             if str(override.input_line).startswith("++") and key.lstrip("+").split(".")[0] in Settings.model_fields:
-                raise SettingsError(f"{override.input_line}: write it without the ++; a study takes {key.lstrip('+')}=…")
+                raise SettingsError(f"{typed}: write it without the ++; a study takes {key.lstrip('+')}=…")
             if key in GROUPS and "schema_" in str(override.input_line):
-                raise SettingsError(f"{override.input_line}: allowed are {', '.join(GROUPS[key])}; try {key}={next(iter(GROUPS[key]))}")
+                raise SettingsError(f"{typed}: allowed are {', '.join(GROUPS[key])}; try {key}={next(iter(GROUPS[key]))}")
             fixed.pop(key, None)
             swept.pop(key, None)
             if override.is_sweep_override():
-                swept[key] = [parser.parse_override(text).value() for text in _texts(override)]
+                swept[key] = _values(override, parser)
                 if not swept[key]:
-                    raise SettingsError(f"{override.input_line}: this is an empty list; write {key}=a,b or {key}='range(0,8)'")
+                    raise SettingsError(f"{typed}: this is an empty list; write {key}=a,b or {key}='range(0,8)'")
                 if any(isinstance(value, list | dict) for value in swept[key]):
-                    raise SettingsError(f"{override.input_line}: a toggle takes plain values, such as {key}=a,b")
+                    raise SettingsError(f"{typed}: a toggle takes plain values, such as {key}=a,b")
             else:
                 fixed[key] = str(override.input_line)
         study = plan.study(fixed, swept, compose=self._compose)
@@ -81,6 +82,7 @@ class StudySweeper(Sweeper):
         sweep.run(study, launch=self._launch, sweep=self._sweep)
 
     def _compose(self, overrides: list[str]) -> Settings:
+        check_choices(overrides)
         return from_hydra(self._context.config_loader.load_sweep_config(self._config, overrides))
 
     def _launch(self, rows: Sequence[Row]) -> dict[str, str]:
@@ -112,21 +114,40 @@ class StudySweeper(Sweeper):
         }
 
 
+def _values(override: Override, parser: OverridesParser) -> list[Any]:
+    """Returns the values of a list or range, as many as can be planned."""
+    texts = _texts(override)
+    if not override.is_range_sweep():
+        return [parser.parse_override(text).value() for text in texts]
+    return list(override.sweep_iterator())  # numbers already: to parse a hundred thousand of them takes minutes
+
+
 def _texts(override: Override) -> list[str]:
     from src.study.designs import MAX_TRIALS
 
-    key = override.get_key_element()
+    key, typed = override.get_key_element(), echoed(str(override.input_line))
     if key.lstrip("+") == "experiments":
-        raise SettingsError(f"{override.input_line}: {ONE_STUDY_FILE}")
+        raise SettingsError(f"{typed}: {ONE_STUDY_FILE}")
     if key.lstrip("+").startswith("plan."):
-        raise SettingsError(f"{override.input_line}: a list that is one value stands in brackets: {key}=[…]")
+        raise SettingsError(f"{typed}: a list that is one value stands in brackets: {key}=[…]")
     if key.split(".")[0] in NOT_TOGGLES:
-        raise SettingsError(f"{override.input_line}: {key} is no toggle; it has one value for all trials. Toggles: {', '.join(TOGGLES)}")
+        raise SettingsError(f"{typed}: {key} is no toggle; it has one value for all trials. Toggles: {', '.join(TOGGLES)}")
     if not override.is_discrete_sweep() or (override.value_type == ValueType.GLOB_CHOICE_SWEEP and key not in GROUPS):
-        raise SettingsError(f"{override.input_line}: only lists of values can be swept, such as {key}=a,b or {key}='range(0,8)'")
+        raise SettingsError(f"{typed}: only lists of values can be swept, such as {key}=a,b or {key}='range(0,8)'")
+    if isinstance(override._value, RangeSweep) and _length(override._value) > MAX_TRIALS:
+        raise SettingsError(
+            f"{typed}: this list is longer than {MAX_TRIALS:,}, which is as many trials as can be planned; write a shorter one"
+        )
     values = (text for text in override.sweep_string_iterator() if not (key in GROUPS and text.startswith("schema_")))  # types, no choices
     texts = [f"{key}={text}" for text in itertools.islice(values, MAX_TRIALS + 1)]
     if len(texts) > MAX_TRIALS:
-        many = f"this list is longer than {MAX_TRIALS:,}, which is as many trials as can be planned"
-        raise SettingsError(f"{override.input_line}: {many}; write a shorter one")
+        raise SettingsError(
+            f"{typed}: this list is longer than {MAX_TRIALS:,}, which is as many trials as can be planned; write a shorter one"
+        )
     return texts
+
+
+def _length(swept: RangeSweep) -> float:
+    """Returns how many values a range has; one whose step is 0 raises where Hydra goes through it."""
+    begin, end, step = (float(value or 0) for value in (swept.start, swept.stop, swept.step))
+    return (end - begin) / step if step else 0

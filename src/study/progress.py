@@ -17,6 +17,7 @@ from src.tracking import journal, outcome
 from src.tracking.journal import FAILED, FINISHED
 from src.tracking.outcome import Outcome
 from src.training.records import END
+from src.visible import visible
 
 EVERY_S = 1.0
 SAY_EVERY_S = 60.0
@@ -85,7 +86,7 @@ class StudyProgress:
 
     def _say(self, text: str) -> None:
         self._said = time.monotonic()
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _ended(folder: Path) -> Outcome | None:

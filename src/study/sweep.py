@@ -31,6 +31,7 @@ from src.tracking.mlflow_replay import Deleted, Store
 from src.tracking.outcome import Outcome
 from src.training import startup
 from src.trial import terminable
+from src.visible import visible
 
 Answer = TypeVar("Answer")
 PLAN, SUMMARY = "plan.json", "summary.json"
@@ -328,7 +329,7 @@ class _Command:
                 self._say(text)
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _local(folder: Path) -> dict[str, Outcome]:

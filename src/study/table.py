@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from src import environment, paths
 from src.progress import clock
@@ -19,6 +20,7 @@ from src.study.plan import Row, Study
 from src.tracking import provenance
 from src.tracking.journal import FAILED, FINISHED
 from src.tracking.outcome import Outcome
+from src.visible import one_line
 
 MAX_LINES = 20
 MAX_SETS = 4  # data sets that are described
@@ -49,7 +51,7 @@ def plan_text(
     if study.levels and design != "grid":
         lines[0] += f", design {design}, {_counted(len(study.seeds), 'seed')}"
     if study.plan.question:
-        lines.append(f"  {study.plan.question}")
+        lines.append(f"  {one_line(study.plan.question.strip())}")
     done = [known[name] for name in trials if name in known and known[name].status == FINISHED]
     failed = sum(name in known and known[name].status == FAILED for name in trials)
     if done:
@@ -67,8 +69,8 @@ def plan_text(
         lines.append(f"  further rounds follow their results: at most {most * len(study.seeds)} trials in all")
     if study.settings.plan_only:
         lines += _listed(rows, todo)
-    changes = [f"  dropped: {row.label}: {row.dropped}" for row in rows if row.dropped]
-    changes += [f"  normalised: {row.label}: {change}" for row in rows if row.trial for change in row.trial.changes]
+    changes = [f"  dropped: {one_line(row.label)}: {row.dropped}" for row in rows if row.dropped]
+    changes += [f"  normalised: {one_line(row.label)}: {change}" for row in rows if row.trial for change in row.trial.changes]
     changes = list(dict.fromkeys(changes))
     lines += changes[:MAX_LINES]
     if len(changes) > MAX_LINES:
@@ -94,7 +96,8 @@ def _listed(rows: Sequence[Row], todo: Sequence[Row]) -> list[str]:
     for row in rows:
         trials.setdefault(row.label, set()).update([row.trial.identity] if row.trial else [])
     lines = []
-    for name, mine in itertools.islice(trials.items(), MAX_LINES):
+    for label, mine in itertools.islice(trials.items(), MAX_LINES):
+        name = one_line(label)
         left = len(mine & wanted)
         rest = f", {len(mine) - left} not again" if left < len(mine) else ""
         lines.append(f"    {name}: {left} to train{rest}" if mine else f"    {name}: dropped")
@@ -113,19 +116,19 @@ def outcomes(rows: Sequence[Row], known: Mapping[str, Outcome]) -> Table:
         of_name = [row for row in rows if row.label == name]
         title = f"{name} (reference)" if of_name[0].is_reference and len(names) > 1 and name != "reference" else name
         if all(row.trial is None for row in of_name):
-            shown.add_row(title, "–", "–", "–", "–", "–", "dropped", style="dim")
+            shown.add_row(Text(one_line(title)), "–", "–", "–", "–", "–", "dropped", style="dim")
             continue
         found = [known.get(row.trial.identity) if row.trial else None for row in of_name]
         ended = [one for one in found if one and one.status == FINISHED]
         accuracy = [one.metrics["test/accuracy"] for one in ended]
         shown.add_row(
-            title,
+            Text(one_line(title)),  # no markup: a file may be called x[v2].csv
             f"{len(ended)}/{len(of_name)}" if len(ended) < len(of_name) else str(len(ended)),
             _mean(accuracy, 4),
             f"{min(accuracy):.3f}–{max(accuracy):.3f}" if len(accuracy) > 1 else "",
             _mean([one.metrics.get("time/batch_ms_median") for one in ended], 1),
             _mean([one.metrics.get("data/padding_fraction") for one in ended], 3),
-            _health(found),
+            Text(one_line(_health(found))),
         )
     return shown
 
@@ -150,7 +153,9 @@ def changed_nothing(study: Study, rows: Sequence[Row], known: Mapping[str, Outco
 
 def unchanged_text(names: Sequence[str]) -> str:
     """Returns which variants changed nothing; empty if there is none."""
-    return "\n".join(f"changed nothing: {name}: the trained weights are the same without it, bit for bit, seed for seed" for name in names)
+    return "\n".join(
+        f"changed nothing: {one_line(name)}: the trained weights are the same without it, bit for bit, seed for seed" for name in names
+    )
 
 
 def failures(unfinished: Sequence[Row], why: Mapping[str, str]) -> str:
@@ -160,7 +165,7 @@ def failures(unfinished: Sequence[Row], why: Mapping[str, str]) -> str:
     lines = [f"{_counted(len(unfinished), 'trial')} did not finish:"]
     for row in unfinished:
         assert row.trial is not None
-        lines.append(f"  {row.label} seed={row.seed}: {why[row.trial.identity]}")
+        lines.append(f"  {one_line(row.label)} seed={row.seed}: {why[row.trial.identity]}")
         log = row.trial.folder / "trial.log"
         lines += [f"    log: {log}"] if log.is_file() else []
     lines.append("What failed is trained again with retry_failed=true, what was stopped or never began by the same command.")
@@ -177,7 +182,7 @@ def diagnoses(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
     if not seeds:
         return ""
     count = sum(len(of) for of in seeds.values())
-    lines = [f"  {label} seed={', '.join(of)}: {cause}" for (label, cause), of in seeds.items()]
+    lines = [f"  {one_line(label)} seed={', '.join(of)}: {cause}" for (label, cause), of in seeds.items()]
     return "\n".join([f"{_counted(count, 'trial')} learnt nothing, and the numbers tell why:", *lines])
 
 

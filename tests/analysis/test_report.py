@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+from xml.etree import ElementTree
 
 import pytest
 from omegaconf import OmegaConf
@@ -61,6 +62,35 @@ def test_what_users_wrote_is_shown_and_never_run(own):
     text = report.page(found, drawn)
 
     assert "<script>alert" not in text and "&lt;script&gt;alert" in text and "{{ 7 * 7 }}" in text
+
+
+HOSTILE = "x[v2].csv \x1b[31m \x00 \u202e \ufffe -- > ]]> \"' onerror=alert(1)"
+
+
+def test_hostile_names_break_no_figure_and_no_page(own):
+    def outcome(values, seed):
+        return {"test/accuracy": 0.5 + 0.01 * seed + 0.1 * (values["cell"] == "gru"), "tags": {"health": HOSTILE, "processor": HOSTILE}}
+
+    levels = {"data.path": [HOSTILE, "b"], "cell": ["lstm", "gru"]}
+    generated.study(own, "s", levels, outcome, question=HOSTILE, steps=3)
+    found = find("s", f"sqlite:///{own}")
+    drawn = [(one, own.parent / f"{one.name}.svg") for one in figures.draw(found)]
+    for one, where in drawn:
+        one.figure.savefig(where)
+        ElementTree.parse(where)
+    text = report.page(found, drawn)
+
+    assert len(drawn) >= 4 and r"\x1b[31m \x00 \u202e" in text
+    assert not set(text) & set("\x1b\x00\u202e") and "' onerror" not in text
+
+
+def test_links_of_a_page_are_addresses_alone(uri):
+    found = find("whole", uri)
+    found.study.rows["run_id"] = '"><script>/../x'
+
+    links = {trial["link"] for _, trials in report.details(found) for trial in trials}
+
+    assert {link.rpartition("/")[2] for link in links} == {"%22%3E%3Cscript%3E%2F..%2Fx"}
 
 
 def test_a_study_without_a_question_and_with_one_seed_has_a_page_that_says_so(uri):

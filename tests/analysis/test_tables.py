@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import io
 import math
 import os
+import re
 import shutil
 import subprocess
 
 import numpy as np
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 
 from analysis import answer, findings, load, store, tables
 from analysis.tables import Cell, Table
 from benchmarks import generated
+from src.visible import visible
 
 PDFLATEX = shutil.which("pdflatex")
 
@@ -214,3 +218,63 @@ def test_a_column_that_is_left_out_takes_no_bold_along():
 
 def test_a_p_value_beside_the_level_says_on_which_side_it_is():
     assert [tables._p(p).text for p in (0.0496, 0.0504, 0.0489, 0.0511, 0.0004)] == ["0.0496", "0.0504", "0.049", "0.051", "< 0.001"]
+
+
+LINKS = [
+    "[x](http://a.b)", "![x](http://a.b/c.png)", "http://a.b", "HTTPS://a.b", "www.a.b", "mailto:a@b.c", "a@b.cd", "<http://a.b>",
+    "<img src=x>",
+    "<!-- x -->", "[a][b]", "&lt;b&gt;", "~~x~~", "`x`", "**x**", "_x_", "a|b", "\\", "ftp://a.b", "<?x?>", "x\x1b[31m", "a\nb", "\u202ex",
+]  # fmt: skip
+
+
+def parsed(text):
+    """The table's cells as a browser shows their text, and the kinds of all that is in them."""
+    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    tokens = [token for token in parser.parse(text) if token.type == "inline"]
+    kinds = {child.type for token in tokens for child in token.children}
+    return ["".join(child.content for child in token.children) for token in tokens], kinds
+
+
+@pytest.mark.parametrize("written", LINKS)
+def test_nothing_in_a_cell_is_markup(written):
+    (heading, cell), kinds = parsed(Table([written], [[Cell(written)]], frozenset(), "").markdown())
+
+    assert heading == cell == visible(written.replace("\n", " ")) and kinds <= {"text", "text_special"}
+
+
+@pytest.mark.parametrize("address", ["http://a.b", "https://a.b", "ftp://a.b", "www.a.b", "WWW.a.b", "mailto:a"])
+def test_a_bare_address_is_broken_for_github(address):
+    assert not re.search(r"(?<!\\)://|www\.|mailto:", Table(["x"], [[Cell(address)]], frozenset(), "").markdown(), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("written", ["=1+1", "+ cell=gru", "-x", "@SUM(A1)", "\t=1", "\r=1", "＝1", '=cmd|"/c x"!A1', "-1+2"])
+def test_no_text_in_a_csv_is_a_formula(written):
+    frame = pd.DataFrame({written: [written, "plain"], "value": [-0.5, 1.0]})
+
+    found = pd.read_csv(io.StringIO(tables.csv(frame), newline=""), lineterminator="\n")
+
+    assert found.columns[0] == f"'{written}" and found.iloc[0, 0] == f"'{written}" and found.iloc[1, 0] == "plain"
+    assert found["value"].tolist() == [-0.5, 1.0]
+
+
+def test_numbers_in_a_csv_stay_numbers():
+    frame = pd.DataFrame(
+        {"mixed": [-1, "-1", "+2.5", "-1e-3", None, True], "number": [-1.5] * 6, "time": pd.to_datetime(["2026-01-01"] * 6)}
+    )
+
+    assert tables.csv(frame) == frame.to_csv(index=False)
+
+
+def test_captions_and_labels_are_text_to_latex():
+    table = Table([r"\input{x}"], [[Cell("\\write18 \x1b^~")]], frozenset(), r"\input{/etc/passwd} ^ ~ \x1b")
+
+    found = table.latex("a}b{c\\")
+
+    assert r"\textbackslash{}input\{/etc/passwd\} \textasciicircum{} \textasciitilde{}" in found
+    assert r"\label{tab:a-b-c-}" in found and r"\input" not in found and r"\write" not in found and "\x1b" not in found
+
+
+def test_html_has_no_control_characters_and_no_broken_attributes():
+    found = Table(["\x1b"], [[Cell("\x1b\u202e", 1.0), Cell("<b>", '"><script>')]], frozenset(), "\x00").html()
+
+    assert "<script>" not in found and not set(found) & set("\x00\x1b\u202e")

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import io
 from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
 
 from src.settings import checked
 from src.study import table as tables
@@ -43,3 +47,33 @@ def test_a_plan_says_what_was_read(home, table):
 
 def test_a_plan_of_what_is_drawn_says_nothing_of_data(home):
     assert not [line for line in plan_text({"task": {"name": "integration"}}) if "data" in line or "class" in line]
+
+
+ODD = "data.path=rev[v2].csv [/old] \x1b[31m\r\n\u202e"
+SPELT = r"data.path=rev[v2].csv [/old] \x1b[31m\r\n\u202e"
+
+
+def printed(what, *, is_terminal=False):
+    text = io.StringIO()
+    Console(file=text, width=200, force_terminal=is_terminal).print(what, markup=False, highlight=False)
+    return text.getvalue()
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_the_table_shows_names_as_they_are_written(is_terminal):
+    rows = [SimpleNamespace(label=ODD, seed=0, is_reference=True, trial=SimpleNamespace(identity="a"))]
+    rows += [SimpleNamespace(label=f"{ODD} b", seed=0, is_reference=False, trial=None)]
+    ended = SimpleNamespace(status="FINISHED", metrics={"test/accuracy": 0.5}, tags={"ablation.health": "[/x]\x1b"})
+
+    found = printed(tables.outcomes(rows, {"a": ended}), is_terminal=is_terminal)
+
+    assert f"{SPELT} (reference)" in found and f"{SPELT} b" in found and r"[/x]\x1b" in found
+
+
+def test_lists_of_trials_show_names_in_a_line(tmp_path):
+    trial = SimpleNamespace(identity="a", folder=tmp_path)
+    row = SimpleNamespace(label=ODD, seed=0, trial=trial)
+    found = SimpleNamespace(tags={"ablation.diagnosis": "x"})
+
+    for text in (tables.failures([row], {"a": "why"}), tables.diagnoses([row], {"a": found}), tables.unchanged_text([ODD])):
+        assert SPELT in text and "\x1b" not in text

@@ -1,0 +1,43 @@
+"""Texts that users and files wrote, as they are shown: nothing in them moves a cursor, colours a terminal or forges a line."""
+
+from __future__ import annotations
+
+import unicodedata
+
+HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, halves of pairs, and the separators of lines and paragraphs
+TURNING = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # what changes the direction of a text
+ECHOED = 200  # characters of a value that an error repeats
+
+
+def visible(text: str) -> str:
+    r"""Returns a text with its control characters spelt out, as in `\x1b`; line ends and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(_spelt(sign) if sign not in "\n\t" and is_hidden(sign) else sign for sign in text)
+
+
+def one_line(text: str) -> str:
+    r"""Returns a text with its control characters spelt out, line ends and tabs too."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def shortened(text: str, limit: int = ECHOED) -> str:
+    """Returns a text of at most `limit` characters, its middle left out where it is longer: causes stand at the end."""
+    if len(text) <= limit:
+        return text
+    half = (limit - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"
+
+
+def echoed(text: str) -> str:
+    """Returns what somebody wrote as an error repeats it: in one line, and cut where it is long."""
+    return shortened(one_line(shortened(text, 4 * ECHOED)))
+
+
+def is_hidden(sign: str) -> bool:
+    """Returns whether a character acts on what is around it instead of being shown."""
+    return sign in TURNING or unicodedata.category(sign) in HIDDEN
+
+
+def _spelt(sign: str) -> str:
+    return sign.encode("unicode_escape").decode("ascii")
