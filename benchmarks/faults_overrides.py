@@ -1,6 +1,6 @@
 """Odd command lines and odd study files by the thousand: each is planned or refused in a line, soon, and makes nothing.
 
-    python -m benchmarks.faults_overrides           # all of them, in a quarter of an hour
+    python -m benchmarks.faults_overrides           # all of them, in some minutes
     python -m benchmarks.faults_overrides 100 7     # a hundred of each, with seed 7
 
 Tests take a few of them. Nothing is trained: every command has `plan_only=true`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import sys
@@ -61,6 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         if not isinstance(error, LaunchFailed | OSError):
             raise
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            _say(f"{echoed(str(error.filename))}: the name of a file is too long; most systems take up to 255 bytes between two /")
+            return 2
         _say(f"{error}. What was recorded is kept; type the same command again to go on")
         return 1
     return 0
