@@ -95,6 +95,8 @@ def fault(words: list[str], text: str | None = None) -> str | None:
     lines = said.err.splitlines()
     if took > MAX_SECONDS:
         return f"the answer took {took:.1f} s"
+    if code == 0 and _is_forbidden(words, text or ""):
+        return "planned, and would have run code, or read or written where no study does"
     if code == 0:
         return f"planned, and said on stderr: {said.err[:200]}" if lines else None
     if code not in (1, 2) or not 0 < len(lines) <= run.MAX_LINES or "Traceback" in said.err:
@@ -102,6 +104,13 @@ def fault(words: list[str], text: str | None = None) -> str | None:
     if len(said.err) > MAX_ECHO or not all(sign.isprintable() or sign == "\n" for sign in said.err.replace("\u202f", " ")):
         return f"the error echoes too much: {said.err[:200]!r}"
     return None
+
+
+def _is_forbidden(words: list[str], text: str) -> bool:
+    """Returns whether a command must be refused, whatever else is in it."""
+    return any(word in HYDRAS or word in FLAGS for word in words) or any(
+        sign in part for part in (*words, text) for sign in ("_target_", "${")
+    )
 
 
 class _Said:

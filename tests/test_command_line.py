@@ -226,6 +226,13 @@ def test_the_launcher_and_its_options_can_be_set(words):
     admission.check_words(words)
 
 
+@pytest.mark.parametrize("words", [[word] for word in (*faults_overrides.HYDRAS, *faults_overrides.FLAGS)], ids=lambda words: words[0])
+def test_every_way_into_hydra_is_refused_in_a_line(home, capsys, words):
+    code, _, err = outcome(capsys, *words)
+
+    assert code == 2 and err.startswith("error: ") and len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("words", list(faults_overrides.overrides(60, seed=3)), ids=lambda words: "")
 def test_odd_words_are_planned_or_refused_in_a_line(home, words):
     assert faults_overrides.fault(words) is None
