@@ -294,7 +294,7 @@ def _write_tables(found: Findings, folder: Path, *, toggle: str | None = None, m
     """Writes a study's trials, and its tables in every format; returns their names, in which toggle and metric keep questions apart."""
     from analysis import load, tables
 
-    load.trials(found.study).to_csv(folder / "trials.csv", index=False)
+    (folder / "trials.csv").write_text(tables.csv(load.trials(found.study)), encoding="utf-8")
     made: dict[str, tuple[Callable[[Findings], Table], Any]] = {
         "table": (tables.ablation, found.summary),
         "effects": (tables.effects, found.compared),
