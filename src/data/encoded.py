@@ -11,21 +11,30 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import os
-import shutil
-import tempfile
+import logging
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
 from src import paths
+from src.data import sealed
 from src.data.contents import Contents, of
 from src.data.splits import SPLITS, SPLITTING, TRAIN, first_of_each_class
 from src.data.tokens import FIRST_WORD, TOKENISER, encode, vocabulary, words_of
 from src.identity import digest
 from src.settings import Data
+
+SETTLED_NS = 2_000_000_000  # a file that was changed longer ago has another time if it changes again, even on FAT
+_log = logging.getLogger(__name__)
+_refused: dict[tuple[Path, str | None], str] = {}  # place of an encoded corpus, path of the data → why it cannot be made
+
+
+class _Changed(Exception):
+    """The files are others than those that were asked for."""
 
 
 @dataclass(frozen=True)
@@ -92,30 +101,83 @@ class Encoded:
 
 
 def load(options: Data, *, tokens: str = "word") -> Encoded:
-    """Returns the encoded corpus, from the cache where it is there.
+    """Returns the encoded corpus, from the cache where it is there and whole; one line in the log says why a cache is made anew.
 
     Args:
       options: which corpus.
       tokens: what a text is divided into, a key of `tokens.DIVISIONS`.
 
     Raises:
-      DataError: the corpus' files are missing or broken, or a split or a class is.
+      DataError: the corpus' files are missing, broken or too large for the memory, or a split or a class is.
     """
     from src.data.corpora import CORPORA  # scikit-learn and SciPy take half a second
+    from src.data.files import DataError
 
-    files = CORPORA[options.name].files(options)
-    plain = options.model_dump(exclude={"path", "validation_path", "test_path"})
-    key = digest({"options": plain, "versions": _versions(options, tokens)})
-    key = hashlib.blake2b(f"{key} {_content(files)}".encode(), digest_size=8).hexdigest()
-    folder = paths.cache() / key
-    if not _is_whole(folder):
-        paths.cache().mkdir(parents=True, exist_ok=True)
-        with FileLock(paths.cache() / f"{key}.lock"):  # one worker encodes, the others wait and then find it
-            if not _is_whole(folder):
-                _write(options, folder, tokens=tokens)
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     origin = options.name if not getattr(options, "path", None) else f"{options.name} {options.path}"  # type: ignore[union-attr]
-    return Encoded(key, meta["classes"], folder, origin, Contents(**meta["contents"]))
+    try:
+        files = CORPORA[options.name].files(options)
+        content = _content(files)
+        plain = options.model_dump(exclude={"path", "validation_path", "test_path"})
+        key = digest({"options": plain, "versions": _versions(options, tokens)})
+        key = hashlib.blake2b(f"{key} {content}".encode(), digest_size=8).hexdigest()
+        folder = paths.cache() / key
+        about = _cached(folder)
+        if about is None:
+            paths.cache().mkdir(parents=True, exist_ok=True)
+            with FileLock(paths.cache() / f"{key}.lock"):  # one worker encodes, the others wait and then find it
+                about = _cached(folder, origin=origin) or _made(options, folder, tokens=tokens, content=content)
+    except MemoryError:
+        raise DataError(f"{origin}: the memory does not suffice for it; leave out what is not needed, or use a larger machine") from None
+    return Encoded(key, about["classes"], folder, origin, Contents(**about["contents"]))
+
+
+def _cached(folder: Path, *, origin: str | None = None) -> dict[str, Any] | None:
+    """Returns classes and contents of an encoded corpus, or None where there is none that is whole; with an origin, says why."""
+    try:
+        about = sealed.opened(folder)
+        Contents(**about["contents"])
+        return about
+    except FileNotFoundError:
+        return None
+    except (KeyError, TypeError):
+        why = f"{sealed.RECORD} is of another version"
+    except sealed.Broken as error:
+        why = str(error)
+    if origin is not None:
+        _log.warning("data %s: its encoded copy %s is made anew, as %s", origin, folder, why)
+    return None
+
+
+def _made(options: Data, folder: Path, *, tokens: str, content: str) -> dict[str, Any]:
+    """Encodes a corpus; returns its classes and contents.
+
+    Raises:
+      DataError: the corpus cannot be used, its files were changed meanwhile, or the disk does not keep what is written.
+    """
+    from src.data.corpora import CORPORA
+    from src.data.files import DataError
+
+    def write(parts: Path) -> dict[str, Any]:
+        about = _write(options, parts, tokens=tokens)
+        files = CORPORA[options.name].files(options)
+        if _content(files) != content:
+            raise _Changed(f"{files[0] if len(files) == 1 else files[0].parent}: it was changed while it was read; type the command again")
+        return about
+
+    place = (folder, getattr(options, "path", None))
+    if place in _refused:  # a plan asks once a trial
+        raise DataError(_refused[place])
+    try:
+        sealed.publish(folder, write)
+    except _Changed as error:
+        raise DataError(str(error)) from None
+    except DataError as error:
+        _refused[place] = str(error)
+        raise
+    about = _cached(folder)
+    if about is None:
+        raise DataError(f"{folder}: the disk does not keep what is written; set ABLATION_HOME to a folder on another one")
+    return about
 
 
 def _versions(options: Data, tokens: str) -> list[int | str]:
@@ -131,8 +193,8 @@ def _versions(options: Data, tokens: str) -> list[int | str]:
     return versions if tokens == "word" else [*versions, tokens, TOKENISER]
 
 
-def _write(options: Data, folder: Path, *, tokens: str) -> None:
-    """Encodes the corpus beside its place and moves it there whole, so that nobody ever sees half of it."""
+def _write(options: Data, parts: Path, *, tokens: str) -> dict[str, Any]:
+    """Writes the encoded corpus into a folder; returns its classes and contents."""
     from src.data.corpora import CORPORA, Examples
     from src.data.files import DataError
 
@@ -157,43 +219,35 @@ def _write(options: Data, folder: Path, *, tokens: str) -> None:
         raise DataError(f"{origin}: no training text has a word (a letter or a digit); look at the column of the texts")
     ids = {word: FIRST_WORD + rank for rank, word in enumerate(every)}
 
-    parts = Path(tempfile.mkdtemp(prefix="writing-", dir=folder.parent))
-    try:
-        for name, split in divided.items():
-            flat, starts = encode(split, ids)
-            for part, array in (("ids", flat), ("starts", starts), ("labels", examples[name].labels.astype(np.int32))):
-                np.save(parts / f"{name}.{part}.npy", array)
-        (parts / "words.json").write_text(json.dumps(every), encoding="utf-8")
-        sizes = {path.name: path.stat().st_size for path in parts.iterdir()}
-        contents = of(examples, divided, vocabulary=ids, classes=corpus.classes, tokens=tokens)
-        meta = {"classes": corpus.classes, "sizes": sizes, "contents": asdict(contents)}
-        (parts / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(parts, folder)
-    finally:
-        shutil.rmtree(parts, ignore_errors=True)
-
-
-def _is_whole(folder: Path) -> bool:
-    """Returns whether all of an encoded corpus is there; one of an earlier version, without its contents, is encoded again."""
-    try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        Contents(**meta["contents"])
-        return all((folder / name).stat().st_size == size for name, size in meta["sizes"].items())
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    for name, split in divided.items():
+        flat, starts = encode(split, ids)
+        for part, array in (("ids", flat), ("starts", starts), ("labels", examples[name].labels.astype(np.int32))):
+            np.save(parts / f"{name}.{part}.npy", array)
+    (parts / "words.json").write_text(json.dumps(every), encoding="utf-8")
+    contents = of(examples, divided, vocabulary=ids, classes=corpus.classes, tokens=tokens)
+    return {"classes": corpus.classes, "contents": asdict(contents)}
 
 
 def _content(files: list[Path]) -> str:
-    """Returns a hash of the files' bytes, remembered by their names, sizes and times of change."""
-    stats = [path.stat() for path in files]
-    seen = digest([[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in zip(files, stats, strict=True)])
-    note = paths.cache() / f"{seen}.content"
-    if note.is_file() and (remembered := note.read_text(encoding="ascii")):
-        return remembered
-    total = hashlib.blake2b(digest_size=16)
-    for path in files:
-        total.update(hashlib.blake2b(path.read_bytes(), digest_size=16).digest())
-    paths.cache().mkdir(parents=True, exist_ok=True)
-    note.write_text(total.hexdigest(), encoding="ascii")
+    """Returns a hash of the files' bytes, remembered by what the system says of them.
+
+    Times of change alone would miss a file that another of the same size has replaced with its time (`cp -p`), which no inode does.
+    What was changed a moment ago is not remembered: it might change again within one tick of the clock.
+    """
+    from src.data.files import DataError
+
+    try:
+        stats = [path.stat() for path in files]
+        known = [[stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for stat in stats]
+        note = paths.cache() / f"{digest([[str(path), *stat] for path, stat in zip(files, known, strict=True)])}.content"
+        if remembered := sealed.read_note(note):
+            return remembered
+        total = hashlib.blake2b(digest_size=16)
+        for path in files:
+            total.update(bytes.fromhex(sealed.of_file(path)))
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from None
+    if time.time_ns() - max(stat.st_ctime_ns for stat in stats) > SETTLED_NS:
+        paths.cache().mkdir(parents=True, exist_ok=True)
+        sealed.write_note(note, total.hexdigest())
     return total.hexdigest()

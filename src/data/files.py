@@ -11,6 +11,9 @@ from src.settings import SettingsError
 _MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
+MOST = 10_000_000  # characters of a text, about two million words: what is longer is a file that slipped into another
+
+
 class DataError(SettingsError):
     """The data cannot be used. The text names the file and, where there is one, the row."""
 
@@ -19,9 +22,12 @@ def decoded(path: Path) -> str:
     """Returns a file's text: UTF-8, or what its byte-order mark says; the mark is no part of the text.
 
     Raises:
-      DataError: the bytes are not such a text; the line is named.
+      DataError: the file cannot be read, or its bytes are not such a text; the line is named.
     """
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8-sig")
     try:
         text = content.decode(encoding)
@@ -47,6 +53,17 @@ def expanded(path: str) -> Path:
 
 def existing(path: Path) -> Path:
     """Returns the path of a file that is there."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    return path
+    try:
+        if path.is_file():
+            return path
+        what = "this is a folder; give a file" if path.is_dir() else "no such file"
+    except OSError as error:  # a name that is too long, or a folder that may not be entered
+        what = f"cannot be read ({error.strerror})"
+    raise DataError(f"{path}: {what}")
+
+
+def allowed_length(text: str, where: str) -> str:
+    """Returns a text that is not too long to be one."""
+    if len(text) > MOST:
+        raise DataError(f"{where}: it has {len(text):,} characters; allowed for one text: up to {MOST:,}. Divide it")
+    return text

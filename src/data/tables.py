@@ -14,6 +14,7 @@ import io
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from src.data.files import DataError, decoded
+from src.data.files import MOST, DataError, allowed_length, decoded
 from src.errors import first_line
 
 Text = str | list[str]
@@ -95,8 +96,8 @@ def read(path: Path, columns: Mapping[str, str | None]) -> Rows:
 
 def _csv(path: Path, wanted: Mapping[str, str]) -> dict[str, list[Any]]:
     content = decoded(path)
-    csv.field_size_limit(2**31 - 1)  # of the whole process; 128 kB are less than a long text
-    header = next((row for row in csv.reader(io.StringIO(content, newline="")) if row), None)
+    csv.field_size_limit(MOST)  # of the whole process; 128 kB are less than a long text
+    header = next(_rows(path, csv.reader(io.StringIO(content, newline=""))), None)
     if header is None:
         raise DataError(f"{path}: not a CSV (it is empty)")
     is_spaced = any(name.startswith(" ") for name in header[1:])  # `text, label`: the spaces belong to the commas
@@ -129,6 +130,7 @@ def _rows(path: Path, reader: Any) -> Iterator[list[str]]:
         why = {
             "unexpected end of data": "it opens a quote that is never closed",
             "',' expected after '\"'": "text follows a closing quote; double every quote inside a quoted text",
+            f"field larger than field limit ({MOST})": f"a field is longer than {MOST:,} characters, which no text is",
         }.get(str(error), str(error))
         where = f"row {count}" if count else "the header"
         raise DataError(f"{path}: not a CSV ({where}, from line {line}: {why})") from None
@@ -145,11 +147,17 @@ def _place(path: Path, header: Sequence[str], *, name: str, column: str) -> int:
     if path.suffix == ".csv" and len(header) == 1:
         signs = {";": "semicolons", "\t": "tabs", "|": "bars"}
         fix = next((f"Its first line is separated by {signs[sign]}: save it with commas" for sign in signs if sign in header[0]), fix)
-    raise DataError(f"{path}: no column {column!r}; it has {', '.join(header)}. {fix}")
+    raise DataError(f"{path}: no column {column!r}; it has {_listed(header)}. {fix}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Returns names for a reader, the first ones where there are many."""
+    shown = ", ".join(name if len(name) <= 40 else f"{name[:39]}…" for name in names[:10])
+    return shown if len(names) <= 10 else f"{shown}, … ({len(names):,} in all)"
 
 
 def _slipped(path: Path, number: int, row: Sequence[str], header: Sequence[str]) -> str:
-    fields = f"it has {len(row)} field{'s' * (len(row) != 1)}, the header has {len(header)} ({', '.join(header)})"
+    fields = f"it has {len(row)} field{'s' * (len(row) != 1)}, the header has {len(header)} ({_listed(header)})"
     is_trailing = len(row) == len(header) + 1 and not row[-1]
     fix = "Leave out the comma at its end" if is_trailing else "Put a text that holds commas or line breaks between quotes"
     return f"{path}, row {number}: {fields}. {fix if len(row) > len(header) else 'Give it a field for each column'}"
@@ -189,11 +197,14 @@ def _jsonl(path: Path, wanted: Mapping[str, str]) -> dict[str, list[Any]]:
         if not line.strip():
             continue
         number = len(rows) + 1
+        allowed_length(line, f"{path}, row {number}")
         try:
             row = json.loads(line, parse_int=_Number, parse_float=_Number, parse_constant=_constant, object_pairs_hook=_object)
         except json.JSONDecodeError as error:
             raise DataError(f"{path}, row {number}: not JSON ({error})") from None
-        except (ValueError, RecursionError) as error:
+        except RecursionError:
+            raise DataError(f"{path}, row {number}: its lists or objects lie too deep in one another; a row is one flat object") from None
+        except ValueError as error:
             raise DataError(f"{path}, row {number}: {first_line(error)}") from None
         if not isinstance(row, dict):
             raise DataError(f"{path}, row {number}: got {line[:40]!r}; every row must be a JSON object")
@@ -212,8 +223,7 @@ def _constant(text: str) -> Any:
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice; keep one")
+        raise ValueError(f"the key {Counter(key for key, _ in pairs).most_common(1)[0][0]!r} occurs twice; keep one")
     return found
 
 
@@ -221,18 +231,36 @@ def _parquet(path: Path, wanted: Mapping[str, str]) -> dict[str, list[Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        known = list(file.schema_arrow.names)
-        for name, column in wanted.items():
-            _place(path, known, name=name, column=column)
-        table = file.read(columns=list(dict.fromkeys(wanted.values())))
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            known = list(file.schema_arrow.names)
+            for name, column in wanted.items():
+                _place(path, known, name=name, column=column)
+            table = file.read(columns=list(dict.fromkeys(wanted.values())))
+    except pa.ArrowException as error:  # not all of them are ValueError or OSError
+        raise DataError(f"{path}: cannot be read ({first_line(error)})") from None
     found = {}
     for name, column in wanted.items():
         values = table.column(column)
         narrow = {pa.float16(): np.float16, pa.float32(): np.float32}.get(values.type)
-        plain = values.to_pylist()
+        plain = _plain(path, column, values)
         found[name] = [None if value is None else narrow(value) for value in plain] if narrow else plain
     return found
+
+
+def _plain(path: Path, column: str, values: Any) -> list[Any]:
+    """Returns a column of Parquet as Python's values."""
+    try:
+        return list(values.to_pylist())
+    except (ValueError, OverflowError, TypeError):
+        for row, value in enumerate(values, 1):
+            try:
+                value.as_py()
+            except UnicodeDecodeError:
+                raise DataError(f"{path}, row {row}: the column {column!r} holds a text that is not UTF-8") from None
+            except (ValueError, OverflowError, TypeError) as error:
+                raise DataError(f"{path}, row {row}: the column {column!r} cannot be read ({first_line(error)})") from None
+        raise
 
 
 def _text(value: Any, where: str, column: str) -> Text:
@@ -242,7 +270,7 @@ def _text(value: Any, where: str, column: str) -> Text:
     if isinstance(value, str) and not isinstance(value, _Number):
         if not value.strip():
             raise DataError(f"{where}: the text is empty")
-        return value
+        return allowed_length(value, where)
     if not isinstance(value, list):
         raise DataError(f"{where}: the column {column!r} holds {_kind(value)}; allowed: a text, or a list of words")
     for place, word in enumerate(value, 1):
@@ -284,5 +312,5 @@ def _name(value: Any, where: str, column: str) -> str:
 def _kind(value: Any) -> str:
     """Returns what a value is, in words, with the value where it is short."""
     if isinstance(value, _Number) or (isinstance(value, int | float | np.floating | decimal.Decimal) and not isinstance(value, bool)):
-        return f"a number ({value})"
+        return f"a number ({str(value)[:40]})"
     return _NAMES.get(type(value), f"a value of type {type(value).__name__}")

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from src.data import corpora, encoded, tokens
+from benchmarks import faults_data
+from src.data import corpora, encoded, sealed, tokens
+from src.data.contents import Contents
 from src.data.splits import SPLITS
 from src.settings import MovieReviews, Table
 from tests.conftest import write_table
@@ -110,11 +114,11 @@ def test_lists_of_words_are_encoded_as_they_are(home, tmp_path):
 
 def test_the_embedded_reviews_keep_their_key(home, monkeypatch):
     """It is the hash of the data in the identity of every trial on them."""
-    monkeypatch.setattr(encoded, "_write", lambda *_, **__: pytest.fail("written"))
-    monkeypatch.setattr(encoded, "_is_whole", lambda folder: pytest.exit if folder.name == "936218be6a7f7017" else pytest.fail(folder.name))
+    monkeypatch.setattr(encoded, "_made", lambda _, folder, **__: pytest.fail(folder.name))
+    about = {"classes": [], "contents": dict.fromkeys(field.name for field in dataclasses.fields(Contents))}
+    monkeypatch.setattr(sealed, "opened", lambda folder: about if folder.name == "936218be6a7f7017" else pytest.fail(folder.name))
 
-    with pytest.raises(FileNotFoundError, match="936218be6a7f7017"):
-        encoded.load(MovieReviews())
+    assert encoded.load(MovieReviews()).digest == "936218be6a7f7017"
 
 
 def test_an_encoded_corpus_of_an_earlier_version_is_made_anew(options):
@@ -137,3 +141,161 @@ def test_a_limit_keeps_every_class_of_every_split(home, tmp_path):
     data = encoded.load(Table(path=str(tmp_path / "t.csv"), limit=5))
 
     assert [np.bincount(data.split(name).labels).tolist() for name in SPLITS] == [[1, 4]] * 3
+
+
+CACHES = list(faults_data.damaged_caches(seed=0, count=70))
+NOTES = list(faults_data.damaged_notes(seed=0, count=14))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A home with an encoded table, to be copied."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_table(folder / "table.csv")
+    long_ago(folder / "table.csv")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ABLATION_HOME", str(folder / "home"))
+        patch.setattr(encoded, "SETTLED_NS", -1)
+        encoded.load(Table(path=str(folder / "table.csv")))
+    return folder
+
+
+def long_ago(path):
+    os.utime(path, ns=(10**18, 10**18))
+
+
+def arrays(data):
+    return {name: [part.tolist() for part in vars(data.split(name)).values()] for name in SPLITS}
+
+
+def restarted(monkeypatch):
+    """Has this process know no more of caches than a new one."""
+    monkeypatch.setattr(sealed, "_found_whole", {})
+
+
+@pytest.fixture
+def copied(whole, home, monkeypatch):
+    shutil.copytree(whole / "home", home, dirs_exist_ok=True)
+    monkeypatch.setattr(encoded, "SETTLED_NS", -1)
+    restarted(monkeypatch)
+    return Table(path=str(whole / "table.csv"))
+
+
+@pytest.mark.parametrize("damage", [damage for _, damage in CACHES], ids=[name for name, _ in CACHES])
+def test_a_cache_that_is_not_what_was_written_is_made_anew_and_said_in_one_line(copied, caplog, monkeypatch, damage):
+    first = encoded.load(copied)
+    content = arrays(first)
+    before = {path.name: path.read_bytes() for path in first.folder.iterdir()}
+    damage(first.folder)
+    is_other = not first.folder.is_dir() or {path.name: path.is_file() and path.read_bytes() for path in first.folder.iterdir()} != before
+    restarted(monkeypatch)
+
+    again = encoded.load(copied)
+
+    assert again == first and arrays(again) == content and again.words(100) == first.words(100)
+    assert len(caplog.messages) == is_other
+    if is_other:
+        assert f"its encoded copy {first.folder} is made anew, as " in caplog.text and "\n" not in caplog.messages[0]
+    assert not list(first.folder.parent.glob("writing-*"))
+
+
+def test_a_damage_that_happens_while_a_process_runs_is_noticed_by_it(copied, caplog):
+    first = encoded.load(copied)
+    content = arrays(first)
+    path = first.folder / "train.labels.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\7")
+
+    assert arrays(encoded.load(copied)) == content and "train.labels.npy is damaged" in caplog.text
+
+
+def test_a_process_reads_a_cache_once_to_check_it(copied, monkeypatch):
+    encoded.load(copied)
+    monkeypatch.setattr(sealed, "of_file", lambda path: pytest.fail(f"{path} is read again"))
+
+    encoded.load(copied)
+
+
+@pytest.mark.parametrize("damage", [damage for _, damage in NOTES], ids=[name for name, _ in NOTES])
+def test_a_damaged_note_of_the_content_changes_no_identity(copied, home, damage):
+    first = encoded.load(copied)
+    cache = home / "outputs" / ".cache"
+    assert list(cache.glob("*.content"))
+
+    damage(cache)
+
+    assert encoded.load(copied) == first
+    assert not list(cache.glob("writing-*"))
+
+
+def test_all_of_a_cache_reaches_the_disk_before_it_has_its_name(options, home, monkeypatch):
+    synced, fsync = [], os.fsync
+
+    def noted(handle):
+        folder = next((home / "outputs" / ".cache").glob("writing-*/meta.json"), None)
+        synced.append((os.fstat(handle).st_ino, folder is not None))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    data = encoded.load(options)
+
+    before = {inode for inode, is_beside in synced if is_beside}
+    assert {path.stat().st_ino for path in (*data.folder.iterdir(), data.folder)} <= before
+    assert synced[-1] == (data.folder.parent.stat().st_ino, False)
+
+
+def test_a_file_that_another_replaced_with_its_size_and_time_is_noticed(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoded, "SETTLED_NS", -1)
+    path = tmp_path / "t.csv"
+    write_table(path)
+    long_ago(path)
+    first = encoded.load(Table(path=str(path)))
+    content = path.read_bytes()
+    (tmp_path / "new.csv").write_bytes(content.replace(b"the", b"teh"))
+    long_ago(tmp_path / "new.csv")
+    (tmp_path / "new.csv").replace(path)
+
+    assert encoded.load(Table(path=str(path))).digest != first.digest
+
+
+def test_a_file_that_was_just_written_is_read_again_as_it_may_change_within_a_tick_of_the_clock(options, home):
+    encoded.load(options)
+
+    assert not list((home / "outputs" / ".cache").glob("*.content"))
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(options, table, monkeypatch):
+    encode = encoded.encode
+
+    def slow(*arguments):
+        write_table(table, seed=1)
+        return encode(*arguments)
+
+    monkeypatch.setattr(encoded, "encode", slow)
+
+    with pytest.raises(corpora.DataError, match=r"table\.csv: it was changed while it was read; type the command again"):
+        encoded.load(options)
+
+
+def test_a_corpus_that_was_refused_is_not_read_again_for_every_trial(home, tmp_path, monkeypatch):
+    (tmp_path / "t.csv").write_text("text,label\na,1\n", encoding="utf-8")
+    with pytest.raises(corpora.DataError, match="only one class") as first:
+        encoded.load(Table(path=str(tmp_path / "t.csv")))
+    monkeypatch.setattr(corpora, "read_rows", lambda *_: pytest.fail("read again"))
+
+    with pytest.raises(corpora.DataError) as again:
+        encoded.load(Table(path=str(tmp_path / "t.csv")))
+    assert str(again.value) == str(first.value)
+
+
+def test_a_corpus_that_the_memory_does_not_hold_is_refused_in_one_line(options, table, monkeypatch):
+    monkeypatch.setattr(encoded, "words_of", lambda *_, **__: (_ for _ in ()).throw(MemoryError))
+
+    with pytest.raises(corpora.DataError, match=r"table\.csv: the memory does not suffice for it"):
+        encoded.load(options)
+
+
+def test_a_disk_that_does_not_keep_what_is_written_is_said(options, monkeypatch):
+    monkeypatch.setattr(sealed, "opened", lambda folder: (_ for _ in ()).throw(sealed.Broken("train.ids.npy is damaged")))
+
+    with pytest.raises(corpora.DataError, match="the disk does not keep what is written; set ABLATION_HOME"):
+        encoded.load(options)

@@ -1,0 +1,76 @@
+"""Damaged and odd files of data: each can be read or is refused in one line, soon. The faults are drawn in `benchmarks/faults_data.py`."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from benchmarks import faults_data
+from src.data.corpora import CORPORA
+from src.data.files import DataError
+from src.settings import AclImdb, KerasImdb, Table
+from tests.data.test_corpora import RAW, saved
+
+SECONDS = 2
+DAMAGED = list(faults_data.damaged_tables(seed=0, count=105))
+ODD = list(faults_data.odd_tables())
+HUGE = list(faults_data.huge_tables())
+ARCHIVES = list(faults_data.odd_archives())
+
+
+def refusal(path, options=None):
+    """Returns what is said of a corpus in one short line, or None where it can be read; raises all but that."""
+    options = options or Table(path=str(path))
+    begin = time.process_time()
+    try:
+        CORPORA[options.name].files(options)
+        CORPORA[options.name].read(options)
+        said = None
+    except DataError as error:
+        said = str(error)
+        assert str(path) in said and "\n" not in said and len(said) < len(str(path)) + 500
+    assert time.process_time() - begin < SECONDS
+    return said
+
+
+@pytest.mark.parametrize("write", [write for _, write in DAMAGED], ids=[name for name, _ in DAMAGED])
+def test_a_table_with_damaged_bytes_is_read_or_refused_in_one_line(tmp_path, write):
+    path = write(tmp_path)
+
+    refusal(path)
+
+
+@pytest.mark.parametrize("write", [write for _, write in ODD], ids=[name for name, _ in ODD])
+def test_a_table_that_no_one_can_use_is_refused_soon_and_in_one_line(tmp_path, write):
+    path = write(tmp_path)
+
+    assert refusal(path)
+
+
+@pytest.mark.parametrize("write", [write for _, write in HUGE], ids=[name for name, _ in HUGE])
+def test_a_table_with_a_text_as_long_as_a_library_is_refused_soon_and_in_one_line(tmp_path, write):
+    path = write(tmp_path)
+    try:
+        assert refusal(path)
+    finally:
+        path.unlink()
+
+
+@pytest.mark.parametrize("spoil", [spoil for _, spoil in ARCHIVES], ids=[name for name, _ in ARCHIVES])
+def test_an_archive_of_keras_that_no_one_can_use_is_refused_soon_and_in_one_line(tmp_path, spoil):
+    options = saved(tmp_path, RAW)
+    assert refusal(tmp_path, options) is None
+    spoil(tmp_path)
+
+    assert refusal(tmp_path, options)
+
+
+@pytest.mark.parametrize("name", [faults_data.LONG, f"~{faults_data.LONG}", "file", "file/inside", "a\0b", "\udcff"])
+@pytest.mark.parametrize("corpus", ["aclimdb", "keras_imdb", "table"])
+def test_a_path_that_can_be_none_is_refused_in_one_line(tmp_path, corpus, name):
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    path = name if name.startswith("~") else str(tmp_path / name)
+    options = {"aclimdb": AclImdb, "keras_imdb": KerasImdb, "table": Table}[corpus](path=path)
+
+    assert refusal(path, options)
