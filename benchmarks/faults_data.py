@@ -178,10 +178,9 @@ def odd_models() -> Iterator[Fault]:
         "a module of others": _functional({"module": "os", "class_name": "system", "config": "touch ran", "registered_name": "system"}),
         "a module that runs when it is imported": _functional({"module": "antigravity", "class_name": "fly", "config": {}}),
         "a function of Keras' that writes": _functional({"module": "keras.utils", "class_name": "get_file", "config": {"origin": "x"}}),
-        "a layer that is not there": _functional({**layer, "class_name": "NoSuchLayer"}),
         "a name that is no text": _functional({**layer, "class_name": 7}),
         "a module that is no text": _functional({**layer, "module": ["os"]}),
-        "a list": [], "null": None, "no layers": {"module": "keras", "class_name": "Sequential", "config": {}},
+        "a list": [], "null": None, "no class": {"module": "keras", "config": {}},
     }  # fmt: skip
     for name, config in configs.items():
         yield name, lambda folder, config=config: _model(folder / "model.keras", json.dumps(config))  # type: ignore[misc]
@@ -191,6 +190,21 @@ def odd_models() -> Iterator[Fault]:
     for name, text in {"empty": "", "no archive": "nonsense", "half an archive": "PK\x03\x04"}.items():
         yield name, lambda folder, text=text: _write(folder / "model.keras", text)  # type: ignore[misc]
     yield "a folder", lambda folder: _folder(folder / "model.keras")
+
+
+def models_of_others() -> Iterator[Fault]:
+    """Yields functions that write a `model.keras` without code, which only Keras can find to be of no use."""
+    layer = {"module": "keras.layers", "class_name": "Dense", "config": {"units": 1, "name": "d"}, "registered_name": None}
+    configs: dict[str, Any] = {
+        "a layer that is not there": _functional({**layer, "class_name": "NoSuchLayer"}),
+        "a layer without its sizes": _functional({**layer, "config": {}}),
+        "a layer with a negative size": _functional({**layer, "config": {"units": -1}}),
+        "weights that are none": _functional(layer),
+        "no layers": {"module": "keras", "class_name": "Sequential", "config": {}},
+        "an object that is no model": layer,
+    }  # fmt: skip
+    for name, config in configs.items():
+        yield name, lambda folder, config=config: _model(folder / "model.keras", json.dumps(config))  # type: ignore[misc]
 
 
 _ODD_JSON = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 import pydantic
 
 from src.data.batching import Padding
+from src.data.tokens import FIRST_WORD
 from src.errors import first_line
 from src.settings import Settings, checked
 
@@ -22,6 +25,11 @@ if TYPE_CHECKING:
 
 SETTINGS, MODEL, PREPROCESSING = "settings.json", "model.keras", "preprocessing.json"
 STEPS, PROBABILITIES = "steps.parquet", "test_probabilities.parquet"
+LARGEST = 10_000_000  # bytes of a model's configuration; ours have some thousand
+LONGEST = 1_000_000  # steps, as `max_length` allows
+RUN_CODE = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__"}  # what Keras has for code of others
+OURS = "ablation>"  # before the names of our own layers
+OF_MODELS = {"", "activations", "constraints", "dtype_policies", "initializers", "layers", "models", "ops", "regularizers"}  # of Keras
 
 
 @contextmanager
@@ -105,6 +113,12 @@ class Artifacts:
           ValueError: a file holds something else.
         """
         settings, known = self._settings(), self._preprocessing()
+        _refuse_misfit(settings, known)
+        for part in filter(_reads_ids, _objects(self.folder / MODEL)):
+            size = part["config"].get("input_dim", part["config"].get("size"))
+            if size != settings.vocab_size:
+                what = f"it knows {str(size)[:40]} ids, and vocab_size={settings.vocab_size}"
+                raise ValueError(f"{MODEL}: {what}; the files are not of one trial")
         from src.training.startup import import_tensorflow  # once it is known that there is something to load
 
         import_tensorflow()
@@ -112,12 +126,20 @@ class Artifacts:
 
         from src.models import build  # noqa: F401  the layers of our own, by name
 
-        return Trained(settings, keras.models.load_model(self.folder / MODEL), known.words, known.classes, known.padding, known.tokens)
+        try:
+            model = keras.models.load_model(self.folder / MODEL, compile=False, safe_mode=True)
+            outputs = model.output_shape[-1]
+        except Exception as error:  # layers, HDF5 and TensorFlow raise what they like of a file that is none of ours
+            raise ValueError(f"{MODEL}: {first_line(error)}") from None
+        wanted = 1 if settings.head == "sigmoid" else len(known.classes)
+        if outputs != wanted:
+            raise ValueError(f"{MODEL}: it has {outputs} outputs, and {wanted} are needed; the files are not of one trial")
+        return Trained(settings, model, known.words, known.classes, known.padding, known.tokens)
 
     def _settings(self) -> Settings:
         try:
             return checked(json.loads((self.folder / SETTINGS).read_text(encoding="utf-8")))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{SETTINGS}: {first_line(error)}") from None
 
     def _preprocessing(self) -> Preprocessing:
@@ -127,3 +149,83 @@ class Artifacts:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"]))
             raise ValueError(f"{PREPROCESSING}: {f'{key}: ' if key else ''}{first['msg']}") from None
+
+
+def _refuse_misfit(settings: Settings, known: Preprocessing) -> None:
+    """Refuses what no trial with these settings has between a text and a class; a model would take it and be wrong.
+
+    Raises:
+      ValueError: see above.
+    """
+    what = None
+    if len(known.classes) < 2 or (settings.head == "sigmoid" and len(known.classes) > 2):
+        what = f"classes: {len(known.classes)}, with head={settings.head}"
+    elif len(set(known.classes)) < len(known.classes) or len(set(known.words)) < len(known.words):
+        what = "a class or a word occurs twice"
+    elif known.padding is not None:
+        edges, room = known.padding.edges, max(0, settings.vocab_size - FIRST_WORD)
+        if not known.words or not all(known.words):
+            what = "words: there are none, or one is empty"
+        elif len(known.words) > room:
+            what = f"words: {len(known.words):,}, and vocab_size={settings.vocab_size} has room for {room:,}"
+        elif not edges or edges[0] < 1 or edges[-1] > LONGEST or any(one >= two for one, two in itertools.pairwise(edges)):
+            what = f"padding.edges: allowed are increasing numbers from 1 to {LONGEST:,}, at least one"
+    if what is not None:
+        raise ValueError(f"{PREPROCESSING}: {what}")
+
+
+def _objects(path: Path) -> list[dict[str, Any]]:
+    """Returns what a model's file names by class; refuses one that is damaged or could run code, before Keras reads it.
+
+    Keras refuses code, too (`safe_mode`), but does not say so in a line, and reads weights without their check sums.
+
+    Raises:
+      OSError: there is no such file.
+      ValueError: see above.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("config.json").file_size > LARGEST:
+                raise ValueError("its configuration is too large")
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} is damaged")
+            config = json.loads(archive.read("config.json"))
+        objects = _named(config)
+        if not isinstance(config, dict) or not objects:
+            raise ValueError("its configuration describes no model")
+        for part in objects:
+            module, name, registered = part.get("module"), part["class_name"], str(part.get("registered_name") or "")
+            if not isinstance(name, str) or name in RUN_CODE or not (_is_of_models(module) or registered.startswith(OURS)):
+                raise ValueError(f"it holds {str(module)[:80]}.{str(name)[:80]}, which could run code; nothing of it is loaded")
+    except OSError:
+        raise
+    except Exception as error:  # what zipfile raises of broken bytes has no common name
+        what = "its configuration lies too deep" if isinstance(error, RecursionError) else first_line(error)
+        raise ValueError(f"{MODEL}: {what}") from None
+    return objects
+
+
+def _reads_ids(part: dict[str, Any]) -> bool:
+    """Returns whether an object of a configuration is a layer that has a weight or a place for each id."""
+    return part["class_name"] in ("Embedding", "OneHot") and isinstance(part.get("config"), dict)
+
+
+def _is_of_models(module: Any) -> bool:
+    """Returns whether a module is one of Keras' that make up models, or none is named."""
+    if module is None or module == "builtins":
+        return True
+    first, *rest = str(module).removeprefix("keras.src").removeprefix("keras").split(".")
+    return isinstance(module, str) and module.startswith("keras") and first == "" and (rest[0] if rest else "") in OF_MODELS
+
+
+def _named(config: Any) -> list[dict[str, Any]]:
+    """Returns all objects of a configuration that name a class."""
+    found, left = [], [config]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            found += [one] if "class_name" in one else []
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
+    return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import re
 import sys
 import tempfile
@@ -15,7 +17,7 @@ from src import paths
 from src.artifacts import PREPROCESSING, Artifacts, Trained
 from src.data.batching import batches
 from src.data.encoded import Sequences
-from src.data.files import decoded
+from src.data.files import allowed_length, decoded
 from src.data.sequences import truncate
 from src.data.tokens import FIRST_WORD, encode, words_of
 from src.errors import first_line
@@ -27,14 +29,14 @@ def probabilities(trained: Trained, texts: Sequence[str]) -> np.ndarray:
     """Returns float32[N, K], the probability of every class for N texts, padded as in training.
 
     Raises:
-      SettingsError: a text has no words, or the model reads none.
+      SettingsError: a text has no words or is too long, or the model reads none, or does not fit its other files.
     """
     import keras
 
     if trained.padding is None:
         raise SettingsError(f"this model was trained with task={trained.settings.task.name} and reads no texts; take one of task=sentiment")
 
-    split = [words_of(text, tokens=trained.tokens) for text in texts]
+    split = [words_of(allowed_length(text, f"text {number}"), tokens=trained.tokens) for number, text in enumerate(texts, 1)]
     if not all(split):
         raise SettingsError(f"text {[bool(one) for one in split].index(False) + 1} has no words")
     ids, starts = encode(split, {word: FIRST_WORD + rank for rank, word in enumerate(trained.words)})
@@ -44,9 +46,14 @@ def probabilities(trained: Trained, texts: Sequence[str]) -> np.ndarray:
     how = trained.padding.up_to(longest)
     activation = {"sigmoid": keras.ops.sigmoid, "softmax": keras.ops.softmax}[trained.settings.head]
     found = np.zeros((len(split), len(trained.classes)), np.float32)
-    for inputs, _, rows in batches(sequences, how, trained.settings.batch_size)(np.arange(len(split))):
-        chance = np.asarray(activation(trained.model(inputs, training=False)))
-        found[rows.numpy()] = np.hstack([1 - chance, chance]) if chance.shape[1] == 1 else chance
+    try:
+        for inputs, _, rows in batches(sequences, how, trained.settings.batch_size)(np.arange(len(split))):
+            chance = np.asarray(activation(trained.model(inputs, training=False)))
+            found[rows.numpy()] = np.hstack([1 - chance, chance]) if chance.shape[1] == 1 else chance
+    except Exception as error:  # a model of other inputs than ids, or other sizes: TensorFlow has a kind of error for each
+        raise SettingsError(f"the model cannot read these texts ({first_line(error)}); are its files those of one trial?") from None
+    if not np.isfinite(found).all():
+        raise SettingsError("the model's outputs are no numbers; its weights are not those of a finished trial")
     return found
 
 
@@ -56,12 +63,12 @@ def folder_of(run: str, *, uri: str | None, download_to: Path) -> Path:
     Raises:
       SettingsError: no finished trial is called like this, or several are.
     """
-    if (Path(run) / PREPROCESSING).is_file():
+    if os.path.isfile(Path(run) / PREPROCESSING):  # False for a name that is too long, where `Path.is_file` raises
         return Path(run)
     if not re.fullmatch(r"[0-9a-f]{4,32}", run):
-        raise SettingsError(
-            f"RUN: got {run!r}; allowed: a trial's folder, its identity (16 digits or the first 4 and more), or an MLflow run id"
-        )
+        got = run if len(run) <= 100 else f"{run[:99]}…"
+        allowed = "a trial's folder, its identity (16 digits or the first 4 and more), or an MLflow run id"
+        raise SettingsError(f"RUN: got {got!r}; allowed: {allowed}")
     found = [path.parent for path in paths.outputs().glob(f"*/{run}*/{PREPROCESSING}")]
     if len({path.name for path in found}) > 1:
         raise SettingsError(f"RUN: {run!r} is the beginning of {', '.join(sorted(path.name for path in found))}; give more of it")
@@ -70,16 +77,17 @@ def folder_of(run: str, *, uri: str | None, download_to: Path) -> Path:
     nothing = SettingsError(f"RUN: no finished trial {run!r} in {paths.outputs()} or MLflow")
     if uri is None and not (paths.home() / "mlflow.db").is_file():  # asking would make one
         raise nothing
-    from mlflow.exceptions import MlflowException
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # of a server that is away
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    address = paths.tracking_uri(uri)
     from mlflow.tracking import MlflowClient
 
     try:
-        address = paths.tracking_uri(uri)
         client = MlflowClient(address)
         moved.mend_if_moved(address, client.get_run(run).info.artifact_uri)
         return Path(client.download_artifacts(run, "", str(download_to)))
-    except (MlflowException, OSError) as error:
-        raise SettingsError(f"{nothing} ({first_line(error)})") from None
+    except Exception as error:  # each cloud's client has errors of its own: no credentials, no package, nobody there
+        raise SettingsError(f"{nothing} ({first_line(error).replace(address, paths.shown(address))})") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,6 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--file", type=Path, help="file with one text a line")
     parser.add_argument("--uri", help="MLflow store that knows the run id (default: the one at the repository root)")
     given = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a text may hold what the terminal cannot show
     try:
         texts = [*given.texts, *_lines(given.file)]
         if not texts:
@@ -99,6 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             trained = _loaded(folder)
         for text, chances in zip(texts, probabilities(trained, texts), strict=True):
             print(f"{trained.classes[int(chances.argmax())]}\t{chances.max():.3f}\t{text}")
+        sys.stdout.flush()  # what is written when Python ends would fail where nobody can answer
+    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -109,16 +123,14 @@ def _loaded(folder: Path) -> Trained:
     try:
         return Artifacts(folder).load()
     except (OSError, ValueError, KeyError) as error:
-        raise SettingsError(f"{folder}: holds no whole trained model ({first_line(error)}); was the trial finished?") from None
+        why = f"{first_line(error)}); the trial is unfinished, damaged or of another version"
+        raise SettingsError(f"{folder}: holds no whole trained model ({why}") from None
 
 
 def _lines(path: Path | None) -> list[str]:
     if path is None:
         return []
-    try:
-        return [line.rstrip("\r") for line in decoded(path).split("\n") if line.strip()]
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from None
+    return [line.rstrip("\r") for line in decoded(path).split("\n") if line.strip()]
 
 
 if __name__ == "__main__":

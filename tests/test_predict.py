@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
+import time
+import types
+import zipfile
 
 import numpy as np
 import pytest
 
+from benchmarks import faults_data
 from src import predict
-from src.artifacts import PREPROCESSING, SETTINGS, Trained
+from src.artifacts import PREPROCESSING, SETTINGS, Artifacts, Preprocessing, Trained
 from src.data.batching import Padding
 from src.settings import Settings, SettingsError
 
+PREPROCESSINGS = list(faults_data.odd_preprocessing())
+MODELS = list(faults_data.odd_models())
 WHOLE = {
     SETTINGS: Settings().model_dump(),
     PREPROCESSING: {"words": ["good"], "classes": ["a", "b"], "padding": {"edges": [4], "to_longest": True, "side": "post"}},
@@ -80,3 +87,134 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
 
     with pytest.raises(SettingsError, match=r"t\.txt, line 2: byte 0xe9 is not UTF-8"):
         predict._lines(tmp_path / "t.txt")
+
+
+def refused(folder, monkeypatch, capsys, *more):
+    """Returns the one line that `predict` says of a trial, which it must say soon and without TensorFlow."""
+    monkeypatch.setitem(sys.modules, "keras", None)  # importing it would raise
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    begin = time.process_time()
+
+    assert predict.main([str(folder), *(more or ("a text",))]) == 2
+
+    assert time.process_time() - begin < 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and len(err.splitlines()) == 1 and len(err) < 1_000
+    return err
+
+
+def written(folder):
+    for name, values in WHOLE.items():
+        (folder / name).write_text(json.dumps(values), encoding="utf-8")
+
+
+@pytest.mark.parametrize("spoil", [spoil for _, spoil in PREPROCESSINGS], ids=[name for name, _ in PREPROCESSINGS])
+def test_preprocessing_that_no_trial_has_is_refused_in_one_line(home, tmp_path, capsys, monkeypatch, spoil):
+    written(tmp_path)
+    spoil(tmp_path)
+
+    assert f"{tmp_path}: holds no whole trained model ({PREPROCESSING}: " in refused(tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("write", [write for _, write in MODELS], ids=[name for name, _ in MODELS])
+def test_a_model_that_is_damaged_or_could_run_code_is_refused_before_keras_reads_it(home, tmp_path, capsys, monkeypatch, write):
+    written(tmp_path)
+    write(tmp_path)
+
+    assert "model.keras" in refused(tmp_path, monkeypatch, capsys)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_turned_bit_in_the_weights_is_noticed(home, tmp_path, capsys, monkeypatch):
+    written(tmp_path)
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps({"module": "keras", "class_name": "Sequential", "config": {}}))
+        archive.writestr("model.weights.h5", b"weights" * 100)
+    content = (tmp_path / "model.keras").read_bytes()
+    (tmp_path / "model.keras").write_bytes(content.replace(b"weights" * 100, b"weights" * 99 + b"weighty"))
+
+    assert "model.keras: model.weights.h5 is damaged" in refused(tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("content", ["[" * faults_data.DEEP, "\0" * 100, '{"cell": "lstm", "of_another_version": 1}', "1" * 10_000])
+def test_settings_that_cannot_be_read_are_named(home, tmp_path, capsys, monkeypatch, content):
+    written(tmp_path)
+    (tmp_path / SETTINGS).write_text(content, encoding="utf-8")
+
+    assert "settings.json: " in refused(tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("file", [SETTINGS, PREPROCESSING])
+def test_a_missing_file_is_named(home, tmp_path, capsys, monkeypatch, file):
+    written(tmp_path)
+    (tmp_path / file).unlink()
+
+    refused(tmp_path, monkeypatch, capsys)
+
+
+def test_a_name_that_is_too_long_for_a_file_is_refused(home, tmp_path, capsys, monkeypatch):
+    long = faults_data.LONG
+    written(tmp_path)
+
+    assert "RUN: got 'nnn" in refused(long, monkeypatch, capsys)
+    assert "File name too long" in refused(tmp_path, monkeypatch, capsys, "--file", long)
+    assert "Not a directory" in refused(tmp_path, monkeypatch, capsys, "--file", str(tmp_path / SETTINGS / "t.txt"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        type("NoCredentialsError", (Exception,), {})("Unable to locate credentials"),
+        ModuleNotFoundError("No module named 'boto3'"),
+        ConnectionError("connection refused"),
+        RuntimeError("first line\nsecond line"),
+    ],
+)
+def test_a_store_of_files_that_is_away_or_wants_credentials_is_said_in_one_line(home, capsys, monkeypatch, error):
+    class Client:
+        def __init__(self, uri):
+            pass
+
+        def get_run(self, run):
+            return types.SimpleNamespace(info=types.SimpleNamespace(artifact_uri="s3://bucket/1/artifacts"))
+
+        def download_artifacts(self, run, path, to):
+            raise error
+
+    monkeypatch.setitem(sys.modules, "mlflow", types.ModuleType("mlflow"))
+    tracking = types.ModuleType("mlflow.tracking")
+    tracking.MlflowClient = Client
+    monkeypatch.setitem(sys.modules, "mlflow.tracking", tracking)
+
+    err = refused("0" * 32, monkeypatch, capsys, "a text", "--uri", "http://localhost:1")
+
+    assert str(error).splitlines()[0] in err
+
+
+@pytest.mark.training
+def test_a_trained_model_is_loaded_and_one_of_others_is_refused_in_one_line(home, tmp_path, capsys, monkeypatch):
+    from src.models.build import classifier
+
+    settings = Settings(units=2, embedding_dim=2, vocab_size=5, max_length=4, cell="gru", bidirectional=True, initial_state="learned")
+    padding = Padding((4,), False, "post")
+    files = Artifacts(tmp_path)
+    files.write_settings(settings)
+    files.write_model(classifier(settings, classes=2), Preprocessing(["good"], ["a", "b"], padding))
+
+    assert predict.main([str(tmp_path), "good", "bad \udcff"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+    whole = (tmp_path / "model.keras").read_bytes()
+    for name, write in faults_data.models_of_others():
+        write(tmp_path)
+
+        assert predict.main([str(tmp_path), "good"]) == 2, name
+        err = capsys.readouterr().err
+        assert err.startswith("error: ") and "model.keras: " in err and len(err.splitlines()) == 1, name
+    (tmp_path / "model.keras").write_bytes(whole)
+    files.write_settings(settings.model_copy(update={"vocab_size": 50}))
+    known = Preprocessing([f"word {number}" for number in range(40)], ["a", "b"], padding)
+    (tmp_path / PREPROCESSING).write_text(json.dumps(dataclasses.asdict(known)), encoding="utf-8")
+
+    assert predict.main([str(tmp_path), "good"]) == 2
+    assert "model.keras: it knows 5 ids, and vocab_size=50; the files are not of one trial" in capsys.readouterr().err
