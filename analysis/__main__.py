@@ -200,6 +200,8 @@ def export(study: Name, uri: Uri = None, out: Out = None) -> None:
 
         loaded, folder = _loaded(study, uri), _folder(out, study)
         frames = load.tidy(loaded)
+        for line in load.lost(loaded):
+            print(f"warning: {line}", file=sys.stderr)
         with _whole(folder) as made:
             for name, frame in frames.items():
                 (made / f"{name}.csv").write_text(tables.csv(frame), encoding="utf-8")

@@ -108,7 +108,7 @@ class Study:
         for run_id in self.finished["run_id"].unique():
             path = self.store.artifact(run_id, STEPS)
             if path is not None:
-                parts.append(_parquet(path).reindex(columns=["step", *STEP_COLUMNS]).assign(run_id=run_id))
+                parts.append(_steps(path).reindex(columns=["step", *STEP_COLUMNS]).assign(run_id=run_id))
         none = pd.DataFrame({name: pd.Series(dtype=float) for name in ("step", *STEP_COLUMNS)}).assign(run_id=pd.Series(dtype=object))
         return pd.concat(parts, ignore_index=True) if parts else none
 
@@ -181,6 +181,18 @@ def trials(study: Study) -> pd.DataFrame:
     return study.rows[[*known, *numbers]].round(dict.fromkeys(numbers, 6))
 
 
+def lost(study: Study) -> list[str]:
+    """Returns what to say of trials whose files are gone or damaged, and that `tidy` therefore has less of."""
+    runs = study.finished["run_id"].unique()
+    lost = {
+        f"per-step record that can be read ({STEPS}); their steps are left out": len(runs) - study.steps["run_id"].nunique(),
+        f"settings that can be read ({SETTINGS}); columns that do not vary are empty": sum(
+            not _settings(study.store, run_id) for run_id in runs
+        ),
+    }
+    return [f"{count} of {len(runs)} finished trials have no {what}" for what, count in lost.items() if count]
+
+
 def listed(store: Store) -> pd.DataFrame:
     """Returns one row an experiment: `study`, `trials`, `finished`, `failed`, `latest` (UTC); a trial counts once."""
     found = []
@@ -213,11 +225,15 @@ def _settings(store: Store, run_id: str) -> dict[str, Any]:
         return {}
 
 
-def _parquet(path: Path) -> pd.DataFrame:
-    """Returns a Parquet file; one that is broken has no rows, so that a picture of the others can be drawn."""
+def _steps(path: Path) -> pd.DataFrame:
+    """Returns a per-step record; one that is broken has no rows, so that a picture of the others can be drawn."""
     try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError):  # what pyarrow raises is one of them
+        found = pd.read_parquet(path)
+        is_whole = {"step", "time/batch_ms"} <= set(found.columns) and all(
+            pd.api.types.is_numeric_dtype(found[name]) for name in ("step", *STEP_COLUMNS) if name in found
+        )
+        return found if is_whole else pd.DataFrame()
+    except Exception:  # pyarrow has errors of every kind for broken bytes
         return pd.DataFrame()
 
 

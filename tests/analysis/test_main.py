@@ -73,6 +73,46 @@ def test_frames_are_exported(place, tmp_path):
     assert len(pd.read_parquet(tmp_path / "trials.parquet")) == 12 and len(pd.read_csv(tmp_path / "steps.csv")) == 240
 
 
+def files_of_trials(place, name):
+    return sorted(place.glob(f"mlartifacts/s/*/artifacts/{name}"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        Path.unlink,
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:-20]),
+        lambda path: path.write_bytes(b"PAR1" + bytes(100) + b"PAR1"),
+        lambda path: path.write_bytes(path.read_bytes()[:10] + bytes(2_000) + path.read_bytes()[2_010:]),
+        lambda path: pd.DataFrame({"other": [1]}).to_parquet(path),
+        lambda path: pd.DataFrame({"step": ["one"], "time/batch_ms": ["fast"]}).to_parquet(path),
+        lambda path: pd.DataFrame({"step": [], "time/batch_ms": []}).to_parquet(path),
+    ],
+)
+def test_an_export_says_how_many_trials_have_lost_their_steps(place, tmp_path, damage):
+    for path in files_of_trials(place, "steps.parquet")[:2]:
+        damage(path)
+
+    done = invoke("export", "s", "--out", tmp_path)
+
+    assert done.exit_code == 0, done.output
+    assert len(pd.read_parquet(tmp_path / "steps.parquet")) == 200
+    said = "warning: 2 of 12 finished trials have no per-step record that can be read (steps.parquet); their steps are left out\n"
+    assert said in done.stderr
+
+
+def test_an_export_says_how_many_trials_have_lost_their_settings(place, tmp_path):
+    for path in files_of_trials(place, "steps.parquet")[2:]:
+        (path.parent / "settings.json").write_text('{"units": 64}', encoding="utf-8")
+
+    done = invoke("export", "s", "--out", tmp_path)
+
+    said = "warning: 2 of 12 finished trials have no settings that can be read (settings.json); columns that do not vary are empty"
+    assert said in done.stderr
+    assert "per-step" not in done.stderr
+
+
 def test_studies_are_listed(place):
     assert "| s | 12 | 12 | 0 |" in invoke("studies").output
 
