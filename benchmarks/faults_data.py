@@ -24,7 +24,7 @@ def damaged_caches(seed: int, count: int) -> Iterator[Fault]:
     """Yields functions that damage the folder of an encoded corpus; every one changes what is in it."""
     rng = np.random.default_rng(seed)
     for number in range(count):
-        kind = list(_DAMAGES)[number % len(_DAMAGES)]
+        kind = list(BYTES)[number % len(BYTES)]
         draw = int(rng.integers(2**32))
         yield f"{kind} {draw}", lambda folder, kind=kind, draw=draw: _damage(folder, kind, np.random.default_rng(draw))  # type: ignore[misc]
     for name, text in _ODD_JSON.items():
@@ -41,7 +41,7 @@ def damaged_notes(seed: int, count: int) -> Iterator[Fault]:
     """Yields functions that damage all notes of contents in a cache."""
     rng = np.random.default_rng(seed)
     for number in range(count):
-        kind = list(_DAMAGES)[number % len(_DAMAGES)]
+        kind = list(BYTES)[number % len(BYTES)]
         draw = int(rng.integers(2**32))
         yield f"{kind} {draw}", lambda cache, kind=kind, draw=draw: _damage_notes(cache, kind, draw)  # type: ignore[misc]
     for text in ("", "0" * 32, "\0" * 65, f"{'0' * 32} {'0' * 32}", "é", "[]"):
@@ -52,13 +52,13 @@ def damaged_tables(seed: int, count: int) -> Iterator[Odd]:
     """Yields functions that write a small table of 40 rows, with damaged bytes, and return its path; some can still be read."""
     rng = np.random.default_rng(seed)
     for number in range(count):
-        kind = list(_DAMAGES)[number % len(_DAMAGES)]
-        suffix = ("csv", "jsonl", "parquet")[(number // len(_DAMAGES)) % 3]
+        kind = list(BYTES)[number % len(BYTES)]
+        suffix = ("csv", "jsonl", "parquet")[(number // len(BYTES)) % 3]
         draw = int(rng.integers(2**32))
 
         def write(folder: Path, suffix: str = suffix, kind: str = kind, draw: int = draw) -> Path:
             path = whole_table(folder / f"t.{suffix}")
-            _DAMAGES[kind](path, np.random.default_rng(draw))
+            BYTES[kind](path, np.random.default_rng(draw))
             return path
 
         yield f"{suffix} {kind} {draw}", write
@@ -257,19 +257,19 @@ def _to_folder(path: Path, rng: np.random.Generator) -> None:
     path.mkdir()
 
 
-_DAMAGES: dict[str, Callable[[Path, np.random.Generator], None]] = {
+BYTES: dict[str, Callable[[Path, np.random.Generator], None]] = {
     "flip": _flip, "zeros": _zeros, "cut": _cut, "longer": _longer, "noise": _noise, "gone": _gone, "folder": _to_folder,
 }  # fmt: skip
 
 
 def _damage(folder: Path, kind: str, rng: np.random.Generator) -> None:
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    _DAMAGES[kind](files[int(rng.integers(len(files)))], rng)
+    BYTES[kind](files[int(rng.integers(len(files)))], rng)
 
 
 def _damage_notes(cache: Path, kind: str, draw: int) -> None:
     for path in cache.glob("*.content"):
-        _DAMAGES[kind](path, np.random.default_rng(draw))
+        BYTES[kind](path, np.random.default_rng(draw))
 
 
 def _write(path: Path, text: str) -> Path:

@@ -29,14 +29,14 @@ def probabilities(trained: Trained, texts: Sequence[str]) -> np.ndarray:
     """Returns float32[N, K], the probability of every class for N texts, padded as in training.
 
     Raises:
-      SettingsError: a text has no words or is too long, or the model reads none, or does not fit its other files.
+      SettingsError: a text has no words, or the model reads none, or does not fit its other files.
     """
     import keras
 
     if trained.padding is None:
         raise SettingsError(f"this model was trained with task={trained.settings.task.name} and reads no texts; take one of task=sentiment")
 
-    split = [words_of(allowed_length(text, f"text {number}"), tokens=trained.tokens) for number, text in enumerate(texts, 1)]
+    split = [words_of(text, tokens=trained.tokens) for text in texts]
     if not all(split):
         raise SettingsError(f"text {[bool(one) for one in split].index(False) + 1} has no words")
     ids, starts = encode(split, {word: FIRST_WORD + rank for rank, word in enumerate(trained.words)})
@@ -105,6 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         texts = [*given.texts, *_lines(given.file)]
         if not texts:
             raise SettingsError("no text; give one in quotes, or --file FILE with one text a line")
+        for number, text in enumerate(texts, 1):
+            allowed_length(text, f"text {number}")
         with tempfile.TemporaryDirectory() as here:
             folder = folder_of(given.run, uri=given.uri, download_to=Path(here))
             trained = _loaded(folder)

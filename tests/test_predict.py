@@ -161,6 +161,15 @@ def test_a_name_that_is_too_long_for_a_file_is_refused(home, tmp_path, capsys, m
     assert "Not a directory" in refused(tmp_path, monkeypatch, capsys, "--file", str(tmp_path / SETTINGS / "t.txt"))
 
 
+def test_a_text_as_long_as_a_library_is_refused(home, tmp_path, capsys, monkeypatch):
+    written(tmp_path)
+    (tmp_path / "t.txt").write_text("good\n" + "word " * (faults_data.HUGE // 5), encoding="utf-8")
+
+    err = refused(tmp_path, monkeypatch, capsys, "--file", str(tmp_path / "t.txt"))
+
+    assert "text 2: it has 100,000,000 characters; allowed for one text: up to 10,000,000" in err
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -28,11 +28,15 @@ class Broken(Exception):
 def publish(folder: Path, write: Callable[[Path], dict[str, Any]]) -> None:
     """Writes a folder beside its place and moves it there, once all of it has reached the disk; what was there before is deleted.
 
+    Whoever calls holds a lock on the place: what processes that were killed have left beside it is deleted, too.
+
     Args:
       folder: its place.
       write: writes the files into the folder that it is given, and returns what they are about.
     """
-    parts = Path(tempfile.mkdtemp(prefix="writing-", dir=folder.parent))
+    for left in folder.parent.glob(f"writing-{folder.name}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    parts = Path(tempfile.mkdtemp(prefix=f"writing-{folder.name}-", dir=folder.parent))
     try:
         about = write(parts)
         record = {**about, "digests": {path.name: of_file(path) for path in sorted(parts.iterdir())}}
@@ -40,7 +44,7 @@ def publish(folder: Path, write: Callable[[Path], dict[str, Any]]) -> None:
         for path in (*parts.iterdir(), parts):
             _sync(path)
         if os.path.lexists(folder):  # whoever has the old files mapped keeps them
-            old = Path(tempfile.mkdtemp(prefix="writing-", dir=folder.parent))
+            old = Path(tempfile.mkdtemp(prefix=f"writing-{folder.name}-", dir=folder.parent))
             folder.rename(old / folder.name)
             parts.rename(folder)
             shutil.rmtree(old, ignore_errors=True)

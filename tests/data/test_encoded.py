@@ -243,6 +243,18 @@ def test_all_of_a_cache_reaches_the_disk_before_it_has_its_name(options, home, m
     assert synced[-1] == (data.folder.parent.stat().st_ino, False)
 
 
+def test_what_a_killed_process_has_left_of_a_cache_is_deleted(copied):
+    first = encoded.load(copied)
+    left, other = (first.folder.parent / f"writing-{key}-x" for key in (first.digest, "0" * 16))
+    for folder in (left, other):
+        folder.mkdir()
+        (folder / "train.ids.npy").write_bytes(b"half")
+    shutil.rmtree(first.folder)
+
+    assert encoded.load(copied) == first
+    assert not left.exists() and other.exists()  # which another process may be writing
+
+
 def test_a_file_that_another_replaced_with_its_size_and_time_is_noticed(home, tmp_path, monkeypatch):
     monkeypatch.setattr(encoded, "SETTLED_NS", -1)
     path = tmp_path / "t.csv"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 
 from benchmarks import faults_data
@@ -74,3 +75,14 @@ def test_a_path_that_can_be_none_is_refused_in_one_line(tmp_path, corpus, name):
     options = {"aclimdb": AclImdb, "keras_imdb": KerasImdb, "table": Table}[corpus](path=path)
 
     assert refusal(path, options)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_damaged_archive_of_keras_gives_the_same_texts_or_is_refused(tmp_path, seed):
+    options = saved(tmp_path, RAW)
+    whole = str(CORPORA["keras_imdb"].read(options))
+    kind, damage = list(faults_data.BYTES.items())[seed % len(faults_data.BYTES)]
+    damage(tmp_path / "imdb.npz", np.random.default_rng(seed))
+
+    if refusal(tmp_path, options) is None:
+        assert str(CORPORA["keras_imdb"].read(options)) == whole, kind
