@@ -4,23 +4,34 @@ A line counts once its newline is there; a torn one, from a crash in the middle 
 opened again. A trial that is tried again appends to the same journal: every attempt begins with a `start` and, unless its
 process was killed, ends with an `end`. The writer holds a lock that the operating system drops with the process, so whoever
 can take the lock knows that nobody is writing.
+
+Every line ends with a checksum of what stands before it, so that a flipped digit is seen; lines of older journals have none. Whoever
+remembers how far a journal was read keeps a `mark` of that place: a journal that lost its end in a power cut, and grew again, is another.
+The `start` holds the address of the tracking store as it was typed, with the password that may be in it, for `src.sync`: a journal with
+one is readable by its owner alone, and no journal is attached to MLflow.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from filelock import FileLock, Timeout
 
-from src.training.records import END, START, STEP, Record
+from src.identity import digest
+from src.training.records import END, EVALUATION, HISTOGRAMS, START, STEP, Record
 
 FILE = "journal.jsonl"
 TAIL = 16_384  # bytes in which the last line of a journal is, but for histograms
+MARK = 4_096  # bytes before a place that tell it from others
+KINDS = (START, STEP, EVALUATION, HISTOGRAMS, END)
+CHECKSUM = re.compile(rb',"checksum":"([0-9a-f]{8})"}$')
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 
 
@@ -67,7 +78,7 @@ class Journal:
         """
         line = {"kind": record.kind, "time_ms": round(time.time() * 1_000), "step": record.step}
         line |= {"metrics": record.metrics, "detail": record.detail}
-        data = (json.dumps(line, separators=(",", ":")) + "\n").encode()
+        data = _with_checksum(json.dumps(line, separators=(",", ":")).encode())
         size = os.fstat(self._file).st_size
         try:
             written = os.write(self._file, data)
@@ -115,6 +126,25 @@ def wait_for_writers(folders: Iterable[Path], *, seconds: float) -> None:
             time.sleep(0.1)
 
 
+def mark(folder: Path, offset: int) -> str:
+    """Returns what a later reader knows the place in a journal by, where the next line will begin."""
+    with (folder / FILE).open("rb") as file:
+        file.seek(max(0, offset - MARK))
+        return digest(file.read(min(offset, MARK)).decode(errors="backslashreplace"))
+
+
+def is_same(folder: Path, offset: int, known: str | None) -> bool:
+    """Returns whether a line begins at this byte, and what stands before it is what it was when its `mark` was taken.
+
+    A journal is shorter, or other, where the machine went down before the disk had it all, and an attempt after it went on.
+    """
+    if offset == 0:
+        return True
+    with (folder / FILE).open("rb") as file:
+        file.seek(offset - 1)
+        return file.read(1) == b"\n" and known in (None, mark(folder, offset))  # what was remembered long ago has no mark
+
+
 def entries(folder: Path, *, offset: int = 0, kinds: Sequence[str] | None = None) -> Iterator[Entry]:
     """Yields the whole lines of a journal from a byte on; none if there is no journal.
 
@@ -123,7 +153,7 @@ def entries(folder: Path, *, offset: int = 0, kinds: Sequence[str] | None = None
       offset: where to begin.
       kinds: of records; all if left out. Others are skipped without being read: most lines are steps.
     """
-    starts = None if kinds is None else tuple(f'{{"kind":"{kind}"'.encode() for kind in kinds)
+    others = () if kinds is None else tuple(f'{{"kind":"{kind}",'.encode() for kind in KINDS if kind not in kinds)
     path = folder / FILE
     if not path.is_file():
         return
@@ -133,9 +163,11 @@ def entries(folder: Path, *, offset: int = 0, kinds: Sequence[str] | None = None
             if not line.endswith(b"\n"):
                 return
             offset += len(line)
-            if starts is not None and not line.startswith(starts):
+            if line.startswith(others):
                 continue
             values = _values(line, path)
+            if kinds is not None and values["kind"] not in kinds:
+                continue
             yield Entry(_record(values), values["time_ms"], offset)
 
 
@@ -209,11 +241,25 @@ def is_sent(entry: Entry) -> bool:
 def _values(line: bytes, path: Path) -> dict[str, Any]:
     try:
         values = json.loads(line)
-        if isinstance(values, dict) and _is_record(values):
+        if isinstance(values, dict) and _is_record(values) and _is_as_written(line, values):
             return values
     except ValueError:
         pass
     raise JournalError(f"{path}: this line is no record: {line[:40]!r}. Remove it, or move the folder away to train the trial again")
+
+
+def _with_checksum(data: bytes) -> bytes:
+    """Returns the line of a JSON object, with the checksum of what stands before it as its last part."""
+    begin = data.removesuffix(b"}")
+    return begin + f',"checksum":"{zlib.crc32(begin):08x}"}}\n'.encode()
+
+
+def _is_as_written(line: bytes, values: dict[str, Any]) -> bool:
+    """Returns whether the checksum of a line is right; an older line has none, and nothing else beside the parts of a record."""
+    found = CHECKSUM.search(line)
+    if found is None:
+        return values.keys() == {"kind", "time_ms", "step", "metrics", "detail"}
+    return zlib.crc32(line[: found.start()]) == int(found[1], 16)
 
 
 def _is_record(values: dict[str, Any]) -> bool:

@@ -2,13 +2,15 @@
 
 A journal is replayed from the byte where the last replay stopped. What is sent twice, because a process died between sending
 and remembering, is the same to the last digit and time, and MLflow keeps one of it: a run is found again by its attempt's id,
-params and tags are overwritten with themselves, and a metric's key, step, time and value make it unique.
+params and tags are overwritten with themselves, and a metric's key, step, time and value make it unique. MLflow's client sends what a
+server has not answered again: of the runs that were made twice one is kept, and the others are deleted with a tag that says so.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,13 +28,14 @@ from src.tracking.stored import ADDRESS, NAME, VALUE, fitting
 from src.training.records import END, START
 
 if TYPE_CHECKING:
-    from mlflow.entities import Experiment
+    from mlflow.entities import Experiment, Run
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is away must not hold up training
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 ACTIVE, DELETED, ALL = 1, 2, 3  # `mlflow.entities.ViewType`, whose import takes seconds
+DUPLICATE = "ablation.duplicate_of"  # tag of a run that was made twice: the run that was kept
 AT_ONCE = 1_000  # metrics that one call may carry
 TRIES = 2  # to reach a database server: MLflow would try ten times, for two minutes
 
@@ -131,12 +134,36 @@ class Store:
     def deleted_trials(self) -> dict[str, str]:
         """Returns run id → name of the study's trials that somebody deleted; they stay so, whatever their journals hold."""
         runs = self._search("tags.`ablation.kind` = 'trial'", view=DELETED)
-        return {run.info.run_id: run.info.run_name for run in runs}
+        return {run.info.run_id: run.info.run_name for run in runs if DUPLICATE not in run.data.tags}
+
+    def delete_duplicates(self) -> int:
+        """Deletes the runs that were made twice, of the study and of its trials; returns how many those were.
+
+        A server had made them, and its answer was lost. What they alone have is sent again by the next `replay`.
+        """
+        count = 0
+        studies = self._search("tags.`ablation.kind` = 'study'")
+        trials = self._search("tags.`ablation.kind` = 'trial'")
+        for run in studies:
+            if run.info.run_id != self.study_run_id:
+                for child in trials:
+                    if child.data.tags.get("mlflow.parentRunId") == run.info.run_id:
+                        self.client.set_tag(child.info.run_id, "mlflow.parentRunId", self.study_run_id)
+                self._delete_duplicate(run.info.run_id, self.study_run_id)
+                count += 1
+        attempts: dict[str, list[Run]] = {}
+        for run in trials:
+            attempts.setdefault(run.data.tags.get("ablation.attempt", run.info.run_id), []).append(run)
+        for runs in attempts.values():
+            self._one_of(runs)
+            count += len(runs) - 1
+        return count
 
     def replay(self, folder: Path) -> int:
         """Sends what a trial's journal has and the store has not; returns how many records that were.
 
-        An attempt whose run was deleted is left out, and sent whole once somebody restores the run.
+        An attempt whose run was deleted is left out, and sent whole once somebody restores the run. What MLflow has finished stays so,
+        whatever a journal says that lost its end.
         """
         if not (folder / journal.FILE).is_file():
             return 0
@@ -146,9 +173,11 @@ class Store:
             begin = {"offset": 0, "run_id": None}
             # A database that was deleted and made anew has another study run, and gets everything again.
             state = states.setdefault(f"{self.uri} {self.study_run_id}", dict(begin))
-            is_ahead = state["offset"] > (folder / journal.FILE).stat().st_size  # the machine went down before the disk had it all
-            if is_ahead or any(self._is_active(run_id) for run_id in state.get("deleted", [])):
+            is_other = not journal.is_same(folder, state["offset"], state.get("mark"))
+            if is_other or any(self._is_active(run_id) for run_id in state.get("deleted", [])):
                 state.update(begin, deleted=[])
+            elif state["run_id"] is not None and self._is_duplicate(state["run_id"]):
+                state.update(begin)
             sent = 0
             for group in _grouped(journal.entries(folder, offset=state["offset"])):
                 if group[0].record.kind == START:
@@ -162,6 +191,7 @@ class Store:
                 if group[-1].record.kind == END:
                     state["run_id"] = None
                 state["offset"] = group[-1].offset
+                state["mark"] = journal.mark(folder, state["offset"])
                 replay_state.save(path, states)
             return sent
 
@@ -169,7 +199,7 @@ class Store:
         if found is None:
             if not is_new:
                 raise LookupError(f"it has no study {self.study!r} yet")
-            return str(self.client.create_experiment(self.study, artifact_location=_artifact_location(self.uri, self.study)))
+            return self._new_experiment()
         if found.lifecycle_stage == "deleted":
             if not restores:
                 how = how_to_restore(self.uri, experiment_id=found.experiment_id)
@@ -177,6 +207,18 @@ class Store:
             self.client.restore_experiment(found.experiment_id)
             self.is_restored = True
         return str(found.experiment_id)
+
+    def _new_experiment(self) -> str:
+        """Creates the experiment; where it was created and the answer was lost, the client's second try finds it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(self.client.create_experiment(self.study, artifact_location=_artifact_location(self.uri, self.study)))
+        except MlflowException as error:
+            found = self.client.get_experiment_by_name(self.study) if error.error_code == "RESOURCE_ALREADY_EXISTS" else None
+            if found is None or found.lifecycle_stage == "deleted":
+                raise
+            return str(found.experiment_id)
 
     def _study_run(self, *, is_new: bool, restores: bool) -> str:
         which = "tags.`ablation.kind` = 'study'"
@@ -192,8 +234,30 @@ class Store:
             return str(runs[-1].info.run_id)  # the earliest, should there be two
         if not is_new:
             raise LookupError(f"it has no study {self.study!r} yet")
-        tags = {"ablation.kind": "study", "ablation.study": self.study}
-        return str(self.client.create_run(self.experiment_id, run_name=f"study {self.study}", tags=tags).info.run_id)
+        tags = {"ablation.kind": "study", "ablation.study": self.study, "ablation.attempt": uuid.uuid4().hex}
+        return self._new_run(tags, run_name=f"study {self.study}")
+
+    def _new_run(self, tags: dict[str, str], **options: Any) -> str:
+        """Creates a run with the tag of an attempt, and deletes it again as often as it was created beside."""
+        made = self.client.create_run(self.experiment_id, tags=tags, **options)
+        runs = self._search(f"tags.`ablation.attempt` = '{tags['ablation.attempt']}'")
+        return self._one_of(runs or [made])
+
+    def _one_of(self, runs: list[Run]) -> str:
+        """Returns the run of an attempt that counts, and deletes the others: the finished one, then the one with most numbers."""
+        kept, *others = sorted(runs, key=_place_among_duplicates)
+        for run in others:
+            self._delete_duplicate(run.info.run_id, kept.info.run_id)
+        return str(kept.info.run_id)
+
+    def _delete_duplicate(self, run_id: str, kept: str) -> None:
+        self.client.set_tag(run_id, DUPLICATE, kept)
+        self.client.delete_run(run_id)
+
+    def _is_duplicate(self, run_id: str) -> bool:
+        """Returns whether a run was deleted because there was another of the same attempt."""
+        run = self._found(run_id)
+        return run is not None and run.info.lifecycle_stage == "deleted" and DUPLICATE in run.data.tags
 
     def _search(self, text: str, *, view: int = ACTIVE) -> list[Any]:
         found, token = [], None
@@ -206,25 +270,31 @@ class Store:
 
     def _is_active(self, run_id: str) -> bool:
         """Returns whether a run is there, and was not deleted."""
+        run = self._found(run_id)
+        return run is not None and run.info.lifecycle_stage == "active"
+
+    def _found(self, run_id: str) -> Run | None:
+        """Returns a run, deleted or not; None where it was deleted for good, by `mlflow gc`."""
         from mlflow.exceptions import MlflowException
 
         try:
-            return bool(self.client.get_run(run_id).info.lifecycle_stage == "active")
+            return self.client.get_run(run_id)
         except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # deleted for good, by `mlflow gc`
-                return False
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
             raise
 
     def _run(self, start: Entry) -> str:
         """Returns the run of an attempt: the one it made before its process died, deleted or not, or a new one."""
         detail = start.record.detail
         runs = self._search(f"tags.`ablation.attempt` = '{detail['attempt']}'", view=ALL)
+        if active := [run for run in runs if run.info.lifecycle_stage == "active"]:
+            return self._one_of(active)
         if runs:
-            return str(min(runs, key=lambda run: run.info.lifecycle_stage != "active").info.run_id)
+            return str(min(runs, key=lambda run: DUPLICATE in run.data.tags).info.run_id)
         tags = {key: fitting(value, VALUE) for key, value in detail["tags"].items()}
         tags |= {"ablation.attempt": detail["attempt"], "mlflow.parentRunId": self.study_run_id}
-        name = fitting(detail["name"], NAME)
-        return str(self.client.create_run(self.experiment_id, start_time=start.time_ms, tags=tags, run_name=name).info.run_id)
+        return self._new_run(tags, start_time=start.time_ms, run_name=fitting(detail["name"], NAME))
 
     def _supersede_others(self, run_id: str) -> None:
         """Marks all finished trials of this identity but the latest: they stay, and no longer count.
@@ -258,6 +328,8 @@ class Store:
                 params if begin == 0 else [],
                 [RunTag(key, fitting(str(value), VALUE)) for key, value in tags.items()] if begin == 0 else [],
             )
+        if last.kind == END and last.detail["status"] != FINISHED and self.client.get_run(run_id).info.status == FINISHED:
+            return  # the journal lost the end that MLflow has, with the files and numbers of the whole trial
         if last.kind == END:
             if last.detail["error"]:
                 self.client.set_tag(run_id, "ablation.error", fitting(last.detail["error"], VALUE))
@@ -267,6 +339,12 @@ class Store:
             self.client.set_terminated(run_id, status=last.detail["status"], end_time=group[-1].time_ms)
             if last.detail["status"] == FINISHED:
                 self._supersede_others(run_id)
+
+
+def _place_among_duplicates(run: Run) -> tuple[bool, bool, int, int, str]:
+    """Returns a run's place among those of one attempt: what is whole comes first, and then the earliest."""
+    is_superseded = run.data.tags.get("ablation.superseded") == "true"
+    return (run.info.status != FINISHED, is_superseded, -len(run.data.metrics), run.info.start_time, str(run.info.run_id))
 
 
 def _grouped(entries: Iterator[Entry]) -> Iterator[list[Entry]]:

@@ -35,8 +35,8 @@ def replay(folder: Path) -> None:
     with FileLock(folder / "replay.lock"):
         state_path = folder / "tensorboard.json"
         state = {"offset": 0, "file": None, "size": 0, "form": None, **replay_state.load(state_path)}
-        is_ahead = state["offset"] > (folder / journal.FILE).stat().st_size  # the machine went down before the disk had it all
-        if state["file"] is None or is_ahead or state["form"] != FORM or not (folder / state["file"]).is_file():
+        is_other = not journal.is_same(folder, state["offset"], state.get("mark"))
+        if state["file"] is None or is_other or state["form"] != FORM or not (folder / state["file"]).is_file():
             state |= {"offset": 0, "form": FORM}
         found = list(journal.entries(folder, offset=state["offset"]))
         starts = [i for i, entry in enumerate(found) if entry.record.kind == START]
@@ -50,6 +50,7 @@ def replay(folder: Path) -> None:
         path = folder / state["file"]
         path.parent.mkdir(parents=True, exist_ok=True)
         state |= {"size": _write(path, found, size=state["size"]), "offset": found[-1].offset}
+        state["mark"] = journal.mark(folder, state["offset"])
         replay_state.save(state_path, state)
 
 

@@ -11,7 +11,7 @@ import pytest
 from src.paths import REPOSITORY
 from src.tracking import journal
 from src.tracking.journal import FINISHED, KILLED, Journal, JournalError, close_if_dead, end, entries, last_attempt, status
-from src.training.records import END, START, STEP, Record
+from src.training.records import END, EVALUATION, START, STEP, Record
 
 
 def step(number):
@@ -107,3 +107,59 @@ def test_a_killed_writer_is_found_out_and_a_living_one_is_left_alone(tmp_path):
     last = last_attempt(tmp_path)[-1].record
     assert (last.step, last.detail["status"]) == (7, KILLED)
     assert not close_if_dead(tmp_path)
+
+
+def raw(folder):
+    return (folder / journal.FILE).read_bytes()
+
+
+def test_a_flipped_digit_anywhere_in_a_line_is_seen(tmp_path):
+    write(tmp_path, start(), Record(EVALUATION, 7, {"val/accuracy": 0.8125}, {"epoch": 1}))
+    first, line = raw(tmp_path).splitlines(keepends=True)
+
+    for place in range(len(line) - 1):
+        flipped = line[:place] + bytes([line[place] ^ 1]) + line[place + 1 :]
+        (tmp_path / journal.FILE).write_bytes(first + flipped)
+        for read in (journal.last, last_attempt, lambda folder: last_attempt(folder, kinds=(START, EVALUATION, END))):
+            with pytest.raises(JournalError, match=r"journal\.jsonl: this line is no record"):
+                read(tmp_path)
+
+
+def test_lines_without_a_checksum_are_older_and_read_as_they_are(tmp_path):
+    (tmp_path / journal.FILE).write_bytes(b'{"kind":"step","time_ms":1,"step":3,"metrics":{"a":NaN},"detail":{}}\n')
+    write(tmp_path, step(4))
+
+    assert [entry.record.step for entry in entries(tmp_path)] == [3, 4]
+
+
+def test_a_place_is_known_again_while_the_journal_grows(tmp_path):
+    for record in (start(), step(1), step(2)):
+        write(tmp_path, record)
+        offset = len(raw(tmp_path))
+        known = journal.mark(tmp_path, offset)
+        write(tmp_path, step(9))
+        assert journal.is_same(tmp_path, offset, known)
+    assert journal.is_same(tmp_path, 0, None)
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeros", "other lines"])
+def test_a_place_in_a_journal_that_shrank_and_grew_again_is_another(tmp_path, damage):
+    write(tmp_path, start(), *(step(number) for number in range(1, 9)))
+    whole = raw(tmp_path)
+    known = journal.mark(tmp_path, len(whole))
+    half = whole[: whole.index(b"\n", len(whole) // 2) + 1]
+    left = {"cut": half, "zeros": half + bytes(len(whole) - len(half)), "other lines": half[:-40]}[damage]
+    (tmp_path / journal.FILE).write_bytes(left)
+    assert not journal.is_same(tmp_path, len(whole), known)
+
+    while len(raw(tmp_path)) < 2 * len(whole):
+        write(tmp_path, step(5))
+
+    assert not journal.is_same(tmp_path, len(whole), known)
+
+
+def test_a_place_that_was_remembered_without_a_mark_must_begin_a_line(tmp_path):
+    write(tmp_path, start(), step(1))
+
+    assert journal.is_same(tmp_path, len(raw(tmp_path)), None)
+    assert not journal.is_same(tmp_path, len(raw(tmp_path)) - 3, None)

@@ -417,3 +417,140 @@ def test_a_locked_database_is_one_warning_and_nothing_is_lost(trial, home, caplo
 
     assert "database is locked. The journal keeps everything" in caplog.text
     assert history(store, runs(store)[0], "train/loss") == [(1, 1.0), (2, 0.5)]
+
+
+def shrunk(folder, *, lines):
+    """Leaves so many lines of a journal, as a machine that went down before the disk had it all, and has it grow beyond what was read."""
+    path = folder / "journal.jsonl"
+    size = path.stat().st_size
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:lines]))
+    write(folder, end(step=2, status=KILLED, error="x"), start("two"))
+    number = 0
+    while path.stat().st_size <= size:
+        number += 1
+        write(folder, step(number))
+    write(folder, finish(number))
+    return number
+
+
+def test_a_journal_that_shrank_and_grew_again_is_replayed_from_its_beginning(trial):
+    store = Store(None, "s")
+    write(trial, start(), *(step(number) for number in range(1, 9)))
+    store.replay(trial)
+    tensorboard_replay.replay(trial)
+    number = shrunk(trial, lines=3)
+
+    store.replay(trial)
+    tensorboard_replay.replay(trial)
+
+    assert sorted((run.data.tags["ablation.attempt"], run.info.status) for run in runs(store)) == [("one", "KILLED"), ("two", "FINISHED")]
+    (second,) = [run for run in runs(store) if run.info.status == "FINISHED"]
+    assert history(store, second, "train/loss") == [(step, 1 / step) for step in range(1, number + 1)]
+    assert [event.step for event in events(trial).Scalars("train/loss")] == list(range(1, number + 1))
+
+
+def test_an_event_file_of_a_journal_that_was_cut_has_no_step_that_the_journal_has_not(trial):
+    write(trial, start(), *(step(number) for number in range(1, 9)))
+    tensorboard_replay.replay(trial)
+    path = trial / "journal.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
+
+    tensorboard_replay.replay(trial)
+
+    assert [event.step for event in events(trial).Scalars("train/loss")] == [1, 2]
+
+
+def test_what_mlflow_has_finished_stays_so_where_a_journal_lost_its_end(trial):
+    store = Store(None, "s")
+    write(trial, start(), step(1), step(2), finish(2))
+    store.replay(trial)
+    path = trial / "journal.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    write(trial, end(step=1, status=KILLED, error="x"))
+
+    store.replay(trial)
+
+    (run,) = runs(store)
+    assert run.info.status == "FINISHED" and "ablation.error" not in run.data.tags
+
+
+@pytest.fixture
+def losing(monkeypatch):
+    """A server of which the answer to every creation is lost once: MLflow's client sends the request again."""
+    from mlflow.tracking import MlflowClient
+
+    create_run, create_experiment = MlflowClient.create_run, MlflowClient.create_experiment
+
+    def run_twice(*arguments, **options):
+        create_run(*arguments, **options)
+        return create_run(*arguments, **options)
+
+    def experiment_twice(*arguments, **options):
+        create_experiment(*arguments, **options)
+        return create_experiment(*arguments, **options)
+
+    monkeypatch.setattr(MlflowClient, "create_run", run_twice)
+    monkeypatch.setattr(MlflowClient, "create_experiment", experiment_twice)
+    return monkeypatch
+
+
+def studies(store):
+    return store._search("tags.`ablation.kind` = 'study'")
+
+
+def test_a_lost_answer_to_a_creation_leaves_one_run_of_each(trial, losing):
+    write(trial, start("one"), step(1), end(step=1, status=FAILED, error="x"), start("two"), step(1), finish(1))
+    store = Store(None, "s")
+
+    store.replay(trial)
+
+    assert sorted((run.data.tags["ablation.attempt"], run.info.status) for run in runs(store)) == [("one", "FAILED"), ("two", "FINISHED")]
+    assert not any("ablation.superseded" in run.data.tags for run in runs(store))
+    assert [run.info.run_id for run in studies(store)] == [store.study_run_id] == [Store(None, "s").study_run_id]
+    assert store.deleted_trials() == {} and store.delete_duplicates() == 0
+
+
+def ghosts(store, trial):
+    """Makes what a lost answer left before: a second study run, and runs of the same attempts."""
+    for run in runs(store):
+        tags = {**run.data.tags, "mlflow.parentRunId": run.data.tags["mlflow.parentRunId"]}
+        tags.pop("ablation.superseded", None)
+        store.client.create_run(store.experiment_id, start_time=run.info.start_time, tags=tags)
+    second = store.client.create_run(store.experiment_id, tags={"ablation.kind": "study", "ablation.study": "s"}).info.run_id
+    store.client.set_tag(runs(store)[0].info.run_id, "mlflow.parentRunId", second)
+
+
+@pytest.mark.parametrize("is_over", [True, False])
+def test_runs_that_were_made_twice_are_deleted_and_what_has_most_numbers_is_kept(trial, is_over):
+    store = Store(None, "s")
+    write(trial, start(), step(1), *([finish(1)] if is_over else []))
+    store.replay(trial)
+    (mine,) = runs(store)
+    ghosts(store, trial)
+
+    assert store.delete_duplicates() == 2
+
+    (run,) = runs(store)
+    assert run.info.run_id == mine.info.run_id and run.data.tags["mlflow.parentRunId"] == store.study_run_id
+    assert len(studies(store)) == 1 and store.deleted_trials() == {} and store.delete_duplicates() == 0
+    if not is_over:
+        write(trial, step(2), finish(2))
+        store.replay(trial)
+        assert history(store, run, "train/loss") == [(1, 1.0), (2, 0.5)]
+
+
+def test_a_journal_whose_run_was_the_duplicate_goes_on_in_the_other(trial):
+    store = Store(None, "s")
+    write(trial, start())
+    store.replay(trial)
+    ghosts(store, trial)
+    kept, other = (run.info.run_id for run in sorted(runs(store), key=lambda run: run.info.run_id))
+    state = (trial / "mlflow.json").read_text(encoding="utf-8")
+    (trial / "mlflow.json").write_text(state.replace(kept, other), encoding="utf-8")
+    store.delete_duplicates()
+    write(trial, step(1), finish(1))
+
+    store.replay(trial)
+
+    (run,) = runs(store)
+    assert (run.info.run_id, run.info.status) == (kept, "FINISHED") and history(store, run, "train/loss") == [(1, 1.0)]
