@@ -21,6 +21,7 @@ import pandas as pd
 from src import environment, paths
 from src.paths import shown
 from src.settings import SettingsError
+from src.tracking import download
 from src.tracking.moved import came_along, local_path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -219,7 +220,7 @@ class ClientStore:
             found = _pages(self.client.search_runs, [experiment_id], run_view_type=view, order_by=["attributes.start_time ASC"])
         return [
             Run(
-                run.info.run_id,
+                _checked_id(run.info.run_id, self.uri),
                 run.info.status,
                 run.info.start_time,
                 run.info.end_time,
@@ -243,12 +244,15 @@ class ClientStore:
 
     def artifact(self, run_id: str, name: str) -> Path | None:
         """See `Store`."""
+        folder = self.copies / _checked_id(run_id, self.uri)
         try:
-            if name not in {file.path for file in self.client.list_artifacts(run_id)}:
+            files = download.Files(self.uri, run_id, self.client.get_run(run_id).info.artifact_uri)
+            if name not in files.names():
                 return None
-            folder = self.copies / run_id
             folder.mkdir(exist_ok=True)
-            return Path(self.client.download_artifacts(run_id, name, str(folder)))
+            return files.download(name, folder)
+        except download.Refused as error:
+            raise StoreError(str(error)) from None
         except Exception:  # whatever a cloud's client raises: a file that cannot be had is a lost one
             return None
 
@@ -268,6 +272,13 @@ def _explained(uri: str) -> Iterator[None]:
     except (MlflowException, OSError) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise StoreError(f"{shown(uri)} cannot be read: {first[:300].replace(uri, shown(uri))}") from None
+
+
+def _checked_id(run_id: str, uri: str) -> str:
+    try:
+        return download.checked_id(run_id, uri=uri)
+    except download.Refused as error:
+        raise StoreError(str(error)) from None
 
 
 def _pages(search: Any, *arguments: Any, **options: Any) -> list[Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 import pydantic
 
+from src import paths
 from src.data.batching import Padding
 from src.data.tokens import FIRST_WORD
 from src.errors import first_line
@@ -71,7 +72,9 @@ class Artifacts:
         self.folder = folder
 
     def write_settings(self, settings: Settings) -> None:
-        """Writes the resolved and normalised settings."""
+        """Writes the resolved and normalised settings; a password in the address of the tracking store is left out, for MLflow shows it."""
+        uri = settings.tracking.uri and paths.shown(settings.tracking.uri)
+        settings = settings.model_copy(update={"tracking": settings.tracking.model_copy(update={"uri": uri})})
         with _replaced(self.folder / SETTINGS) as path:
             path.write_text(settings.model_dump_json(indent=2) + "\n", encoding="utf-8")
 

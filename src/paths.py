@@ -8,6 +8,8 @@ from pathlib import Path
 from src.settings import SettingsError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+USER = re.compile(r"(?<=://)(?<!sqlite://)(?:[^\s/?]*:[^\s?]*|[^\s/?]*)@")  # up to the last @: passwords are typed with @ and / in them
+SECRET = re.compile(r"([?&][^=&\s]*(?:password|passwd|pwd|secret|token)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
 DRIVERS = {  # database → its Python modules, SQLAlchemy's own choice first, and what to install where there is none
     "postgresql": (("psycopg", "psycopg2", "pg8000"), "psycopg2-binary"),
     "mysql": (("MySQLdb", "pymysql"), "pymysql"),
@@ -73,11 +75,29 @@ def tracking_uri(given: str | None) -> str:
     return f"{database}+{found.lower()}://{rest}"
 
 
+def absolute(uri: str) -> str:
+    """Returns an address that means the same store in every folder: a SQLite file's relative path is one of the current folder."""
+    path = uri.removeprefix("sqlite:///")
+    if path == uri or path.startswith(("/", ":memory:", "file:")):
+        return uri
+    return f"sqlite:///{Path.cwd() / path}"
+
+
 def is_database(uri: str) -> bool:
     """Returns whether an address is that of a database, and not of a tracking server."""
     return uri.split(":", maxsplit=1)[0].split("+", maxsplit=1)[0] in ("sqlite", *DRIVERS)
 
 
 def shown(uri: str) -> str:
-    """Returns a store's address without the password that it may hold."""
-    return re.sub(r"(?<=://)[^/@]*@", "…@", uri)
+    """Returns a store's address, or a text that holds one, without the name and the password that may be in it."""
+    return SECRET.sub(r"\1…", USER.sub("…@", uri))
+
+
+def has_secret(uri: str | None) -> bool:
+    """Returns whether a password may be in an address."""
+    return uri is not None and shown(uri) != uri
+
+
+def is_without_password(uri: str) -> bool:
+    """Returns whether an address is only what `shown` has left of one."""
+    return "…" in uri

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from src import paths
-from src.artifacts import PREPROCESSING, Artifacts, Trained
+from src.artifacts import MODEL, PREPROCESSING, SETTINGS, Artifacts, Trained
 from src.data.batching import batches
 from src.data.encoded import Sequences
 from src.data.files import allowed_length, decoded
@@ -22,7 +22,7 @@ from src.data.sequences import truncate
 from src.data.tokens import FIRST_WORD, encode, words_of
 from src.errors import first_line
 from src.settings import SettingsError
-from src.tracking import moved
+from src.tracking import download, moved
 
 
 def probabilities(trained: Trained, texts: Sequence[str]) -> np.ndarray:
@@ -85,7 +85,12 @@ def folder_of(run: str, *, uri: str | None, download_to: Path) -> Path:
     try:
         client = MlflowClient(address)
         moved.mend_if_moved(address, client.get_run(run).info.artifact_uri)
-        return Path(client.download_artifacts(run, "", str(download_to)))
+        files = download.Files(address, run, client.get_run(run).info.artifact_uri)
+        for name in (SETTINGS, PREPROCESSING, MODEL):
+            files.download(name, download_to)
+        return download_to
+    except download.Refused as error:
+        raise SettingsError(str(error)) from None
     except Exception as error:  # each cloud's client has errors of its own: no credentials, no package, nobody there
         raise SettingsError(f"{nothing} ({first_line(error).replace(address, paths.shown(address))})") from None
 

@@ -21,7 +21,7 @@ from src.study import plan
 from src.tracking import journal, tensorboard_replay
 from src.tracking.deleted import how_to_restore
 from src.tracking.mlflow_replay import Deleted, Store
-from src.training.records import END, START
+from src.training.records import ADDRESS, END, START, Record
 
 MAX_LINES = 5
 
@@ -33,7 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--uri", help="MLflow store (default: the one that the trial was meant for)")
     given = parser.parse_args(arguments)
     try:
-        return max([_sync(study, given.uri) for study in given.studies or _studies()], default=0)
+        there = _studies()
+        for study in given.studies:
+            if study not in there:
+                raise SettingsError(f"no study {study!r} in {paths.outputs()}; there are {', '.join(there) or 'none yet'}")
+        return max([_sync(study, given.uri) for study in given.studies or there], default=0)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -44,52 +48,99 @@ def _studies() -> list[str]:
 
 
 def _sync(study: str, uri: str | None) -> int:
-    """Sends one study, each trial to the store of its settings if no other is given; returns 0, or 1 if some could not be sent.
+    """Sends one study, each trial to the store that it was meant for if no other is given; returns 0, or 1 if some could not be sent.
 
     What somebody deleted in MLflow stays so: it is said, with the command that restores it.
     """
-    if study not in _studies():
-        raise SettingsError(f"no study {study!r} in {paths.outputs()}; there are {', '.join(_studies()) or 'none yet'}")
-    closed, sent, deleted, failed = 0, Counter[Store](), set[str](), False
+    closed, sent, deleted, failures = 0, Counter[Store](), set[str](), _Failures()
     stores: dict[str | None, Store | Exception] = {}  # each is asked once: one that is away holds a while
     for trial in journal.folders(paths.study_folder(study)):
         try:
             closed += journal.close_if_dead(trial)
-            tensorboard_replay.replay(trial)
-            store = _connected(stores, uri or _uri(trial), study)
-            sent[store] += store.replay(trial)
+            begun = journal.last_attempt(trial, kinds=(START,))
+            _replay_to_tensorboard(trial)
+            if not begun:
+                continue
+            address = uri or _uri(trial, begun[-1].record)
+            store = _connected(stores, address, study)
+            sent[store] += _sent(store, trial, stores, address)
         except Deleted as error:
             deleted.add(str(error))
         except Exception as error:  # MLflow's stores raise what their drivers raise
-            again = "nothing is lost; mend that and try again" if comes_again(error) else "nothing is lost, try again later"
-            what = "is refused" if comes_again(error) else "cannot be sent now"
-            print(f"error: {trial} {what} ({first_line(error)}); {again}", file=sys.stderr)
-            failed = True
+            failures.add(str(trial), error)
     for text in sorted(deleted):
         print(f"{study}: nothing is sent: {text}")
-    plan_file = None
+    plan_file, is_broken = None, False
     try:
         plan_file = _plan_file(study)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
-        failed = True
+        is_broken = True
     for store, count in sent.items():
-        if plan_file is not None:
-            store.attach(plan_file, tags={})
-        store.end_study_if_running(_status(study))
         print(f"{study}: {count:,} records sent to {paths.shown(store.uri)}")
-        for line in _remarks(store):
-            print(f"{study}: {line}")
+        try:
+            if plan_file is not None:
+                store.attach(plan_file, tags={})
+            store.end_study_if_running(_status(study))
+            for line in _remarks(store):
+                print(f"{study}: {line}")
+        except Exception as error:  # the server may have gone since
+            failures.add(f"the run of study {study}", error)
     if closed:
         print(f"{study}: {closed} trials whose process was killed are marked KILLED")
-    return int(failed)
+    for line in failures.lines():
+        print(line, file=sys.stderr)
+    return int(is_broken or bool(failures.lines()))
+
+
+class _Failures:
+    """What could not be sent, by reason."""
+
+    def __init__(self) -> None:
+        self._of_reason: dict[tuple[str, str], list[str]] = {}
+
+    def add(self, name: str, error: Exception) -> None:
+        """Keeps the name of what could not be sent, and why."""
+        is_lasting = comes_again(error) or isinstance(error, SettingsError | journal.JournalError)
+        what = f"{'is refused' if is_lasting else 'cannot be sent now'} ({first_line(error)})"
+        again = "nothing is lost; mend that and try again" if is_lasting else "nothing is lost, try again later"
+        self._of_reason.setdefault((what, again), []).append(name)
+
+    def lines(self) -> list[str]:
+        """Returns a line a reason, with the names of all that it keeps from being sent."""
+        return [
+            f"error: {first} {what}{f'; so are {len(rest)} more: ' if rest else ''}{', '.join(Path(name).name for name in rest)}; {again}"
+            for (what, again), (first, *rest) in self._of_reason.items()
+        ]
+
+
+def _replay_to_tensorboard(trial: Path) -> None:
+    """Brings the trial's event file up to date; what keeps it from that keeps nothing from MLflow."""
+    try:
+        tensorboard_replay.replay(trial)
+    except journal.JournalError:  # MLflow's replay reads the same lines, and says so
+        pass
+    except Exception as error:
+        print(f"warning: {trial}: TensorBoard cannot be used ({first_line(error)})", file=sys.stderr)
+
+
+def _sent(store: Store, trial: Path, stores: dict[str | None, Store | Exception], uri: str | None) -> int:
+    """Returns how many records of a trial were sent; a store that went away meanwhile is not asked for the next one."""
+    try:
+        return store.replay(trial)
+    except Exception as error:
+        if not comes_again(error) and not isinstance(error, journal.JournalError) and not store.answers():
+            stores[uri] = error
+        raise
 
 
 def _connected(stores: dict[str | None, Store | Exception], uri: str | None, study: str) -> Store:
     """Returns the store at an address, and remembers it or why there is none."""
     if uri not in stores:
         try:
-            stores[uri] = Store(uri, study)
+            stores[uri] = store = Store(uri, study)
+            if count := store.delete_duplicates():
+                print(f"{study}: {count} runs that were made twice, after a server's answer was lost, are deleted in MLflow")
         except Exception as error:  # MLflow's stores raise what their drivers raise
             stores[uri] = error
     found = stores[uri]
@@ -138,13 +189,22 @@ def _status(study: str) -> str:
     return journal.FINISHED if ended == {journal.FINISHED} else journal.FAILED
 
 
-def _uri(trial: Path) -> str | None:
-    """Returns the store that the trial was meant for."""
+def _uri(trial: Path, start: Record) -> str | None:
+    """Returns the store that the trial was meant for, as its latest attempt says; older ones say so in a file that was written later.
+
+    Raises:
+      SettingsError: neither says it.
+    """
+    if ADDRESS in start.detail:
+        address = start.detail[ADDRESS]
+        return str(address) if address else None
     try:
         found = json.loads((trial / SETTINGS).read_text(encoding="utf-8"))["tracking"]["uri"]
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return str(found) if found else None
+        raise SettingsError(f"neither its journal nor {SETTINGS} says which store it was meant for; name the store with --uri") from None
+    if not isinstance(found, str | None) or (found is not None and paths.is_without_password(found)):
+        raise SettingsError(f"{SETTINGS} has no whole address of the store that it was meant for; name the store with --uri")
+    return found
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from src.tasks.integration import Noise
 from src.tracking import provenance
 from src.tracking.follow import Follower
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, JournalBusy, JournalError, end, last_attempt, status
-from src.training.records import END, EVALUATION, START, STEP, Record, steps_to
+from src.training.records import ADDRESS, END, EVALUATION, START, STEP, Record, steps_to
 
 if TYPE_CHECKING:
     import keras
@@ -129,6 +129,8 @@ def run(settings: Settings, *, place: Place = ALONE, planned_ms: int | None = No
                 ended = None if planned_ms is None else _ended_since(planned_ms, prepared.folder)
                 if ended is not None:
                     return ended
+                if paths.has_secret(prepared.settings.tracking.uri):
+                    book.path.chmod(0o600)  # the address is in its first line
                 return _attempt(prepared, book, follower, place=place)
         except JournalBusy as error:
             _log.warning("%s", error)
@@ -287,6 +289,7 @@ def _start(prepared: Prepared, place: Place) -> Record:
         "tags": tags,
         "params": _params(settings),
         "process": f"{socket.gethostname()} {os.getpid()}",
+        ADDRESS: settings.tracking.uri and paths.absolute(settings.tracking.uri),
     }
     return Record(START, 0, detail=detail)
 

@@ -43,5 +43,35 @@ def test_a_database_without_a_driver_is_refused_with_what_to_install_and_without
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        ("postgresql://me:secret@host/db", "postgresql://…@host/db"),
+        ("postgresql+psycopg2://me:se/cr@et@host/db", "postgresql+psycopg2://…@host/db"),
+        ("postgresql://host/db?user=me&password=secret&x=1", "postgresql://host/db?user=me&password=…&x=1"),
+        ("tracking.uri=https://me:secret@host:5000", "tracking.uri=https://…@host:5000"),
+        ("https://token@host", "https://…@host"),
+        ("mssql://h/d?odbc_connect_token=secret", "mssql://h/d?odbc_connect_token=…"),
+        ("http://host:5000", "http://host:5000"),
+        ("sqlite:////home/me@there/mlflow.db", "sqlite:////home/me@there/mlflow.db"),
+        ("data.path=https://host/a@b.csv", "data.path=https://host/a@b.csv"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(address, text):
+    assert paths.shown(address) == text
+    assert paths.has_secret(address) == paths.is_without_password(text) == (address != text)
+
+
+@pytest.mark.parametrize("given", ["sqlite:///x.db", "sqlite:///a/x.db"])
+def test_a_relative_database_is_the_same_in_every_folder(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert paths.absolute(given) == f"sqlite:///{tmp_path / given.removeprefix('sqlite:///')}"
+
+
+@pytest.mark.parametrize("given", ["sqlite:////x.db", "sqlite:///:memory:", "http://h:5000", "postgresql://h/d"])
+def test_an_absolute_address_stays(given):
+    assert paths.absolute(given) == given
+
+
 def test_no_address_is_the_database_of_this_home(home):
     assert paths.tracking_uri(None) == f"sqlite:///{home}/mlflow.db"

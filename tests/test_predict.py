@@ -4,8 +4,8 @@ import dataclasses
 import json
 import sys
 import time
-import types
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -185,7 +185,7 @@ def test_a_store_of_files_that_is_away_or_wants_credentials_is_said_in_one_line(
             pass
 
         def get_run(self, run):
-            return types.SimpleNamespace(info=types.SimpleNamespace(artifact_uri="s3://bucket/1/artifacts"))
+            return SimpleNamespace(info=SimpleNamespace(artifact_uri="s3://bucket/1/artifacts"))
 
         def download_artifacts(self, run, path, to):
             raise error
@@ -227,3 +227,32 @@ def test_a_trained_model_is_loaded_and_one_of_others_is_refused_in_one_line(home
 
     assert predict.main([str(tmp_path), "good"]) == 2
     assert "model.keras: it knows 5 ids, and vocab_size=50; the files are not of one trial" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["file:///etc", "/etc", "runs:/x"])
+def test_a_server_whose_files_are_on_this_machine_is_refused(home, capsys, monkeypatch, address):
+    run = SimpleNamespace(info=SimpleNamespace(artifact_uri=address))
+    monkeypatch.setattr("mlflow.tracking.MlflowClient", lambda uri: SimpleNamespace(get_run=lambda run_id: run))
+
+    assert predict.main(["0" * 32, "a text", "--uri", "http://host:5000"]) == 2
+
+    err = capsys.readouterr().err
+    assert err.startswith("error: http://host:5000 says that the files of run") and len(err.splitlines()) == 1
+
+
+def test_only_the_files_that_predicting_needs_are_asked_for(home, tmp_path, monkeypatch):
+    asked = []
+
+    class Files:
+        def __init__(self, uri, run_id, address):
+            pass
+
+        def download(self, name, folder):
+            asked.append(name)
+
+    run = SimpleNamespace(info=SimpleNamespace(artifact_uri="s3://bucket/x"))
+    monkeypatch.setattr("mlflow.tracking.MlflowClient", lambda uri: SimpleNamespace(get_run=lambda run_id: run))
+    monkeypatch.setattr(predict.download, "Files", Files)
+
+    assert predict.folder_of("0" * 32, uri="http://host:5000", download_to=tmp_path) == tmp_path
+    assert asked == ["settings.json", "preprocessing.json", "model.keras"]

@@ -341,6 +341,8 @@ def test_a_server_that_is_away_does_not_stop_a_study(home, tiny, capsys, monkeyp
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
     assert run.main([*tiny, "tracking.uri=http://127.0.0.1:9"]) == 0
+    (folder,) = journal.folders(paths.study_folder("adhoc"))
+    assert [one.record.detail["tracking_uri"] for one in journal.entries(folder, kinds=("start",))] == ["http://127.0.0.1:9"]
 
     assert "warning: MLflow cannot be used now" in capsys.readouterr().out
     assert sync.main([]) == 1

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import BAD_REQUEST
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, TEMPORARILY_UNAVAILABLE
 
 from src import paths, sync
 from src.tracking.journal import FINISHED, Journal, end
@@ -23,6 +24,9 @@ def attached(home, monkeypatch):
         def __init__(self, uri, study):
             self.uri, self.moved = "store", None
 
+        def delete_duplicates(self):
+            return 0
+
         def replay(self, folder):
             return 2
 
@@ -37,7 +41,7 @@ def attached(home, monkeypatch):
 
     monkeypatch.setattr(sync, "Store", Store)
     with Journal(paths.study_folder("s") / "cafe") as book:
-        book.append(Record(START, 0, detail={"attempt": "a", "name": "x", "tags": {}, "params": {}}))
+        book.append(Record(START, 0, detail={"attempt": "a", "name": "x", "tags": {}, "params": {}, "tracking_uri": None}))
         book.append(end(step=0, status=FINISHED))
     return names
 
@@ -61,11 +65,148 @@ def test_a_broken_plan_is_named_and_not_attached(attached, capsys, content):
     assert f"error: {path}: this is no plan, and is not sent; move it away" in err
 
 
-@pytest.mark.parametrize("content", ["[]", '{"tracking": 3}', "{"])
-def test_a_trial_with_broken_settings_is_sent_to_the_default_store(attached, content):
-    (paths.study_folder("s") / "cafe" / "settings.json").write_text(content, encoding="utf-8")
+def offline(study, name, **detail):
+    """A trial's journal that nobody has sent."""
+    with Journal(paths.study_folder(study) / name) as book:
+        tags = {"ablation.kind": "trial", "ablation.identity": name}
+        book.append(
+            Record(START, 0, detail={"attempt": f"{study} {name}", "name": "cell=gru seed=0", "tags": tags, "params": {}, **detail})
+        )
+        book.append(end(step=0, status=FINISHED))
+    return paths.study_folder(study) / name
+
+
+@pytest.fixture
+def asked(home, monkeypatch):
+    """The address and the name of the study of every store that is asked for, and what becomes of the records; no server is needed."""
+    found = SimpleNamespace(stores=[], sent=[], answers=True, fails=lambda place, folder: None)
+
+    class Store:
+        def __init__(self, uri, study):
+            found.fails("connect", study)
+            found.stores.append((uri, study))
+            self.uri, self.moved = str(uri), None
+
+        def replay(self, folder):
+            found.fails("replay", folder.name)
+            found.sent.append(folder.name)
+            return 2
+
+        def attach(self, file, *, tags):
+            found.fails("attach", file)
+
+        def end_study_if_running(self, status):
+            found.fails("end", status)
+
+        def answers(self):
+            return found.answers
+
+        def delete_duplicates(self):
+            return 0
+
+        def deleted_trials(self):
+            found.fails("deleted", None)
+            return {}
+
+    monkeypatch.setattr(sync, "Store", Store)
+    return found
+
+
+def test_a_trial_goes_to_the_store_that_its_latest_attempt_names(asked):
+    offline("s", "cafe", tracking_uri="http://first")
+    folder = offline("s", "cafe", tracking_uri="http://me:secret@latest")
+    (folder / "settings.json").write_text(json.dumps({"tracking": {"uri": "http://other"}}), encoding="utf-8")
 
     assert sync.main([]) == 0
+    assert asked.stores == [("http://me:secret@latest", "s")]
+
+
+@pytest.mark.parametrize("uri", ["http://there", None])
+def test_a_journal_of_before_goes_to_the_store_of_its_settings(asked, uri):
+    (offline("s", "cafe") / "settings.json").write_text(json.dumps({"tracking": {"uri": uri}}), encoding="utf-8")
+
+    assert sync.main([]) == 0
+    assert asked.stores == [(uri, "s")]
+
+
+@pytest.mark.parametrize(
+    "content", [None, "[]", '{"tracking": 3}', "{", '{"tracking": {"uri": 3}}', '{"tracking": {"uri": "http://…@host"}}']
+)
+def test_a_trial_of_which_nobody_knows_the_store_is_sent_nowhere_without_one(asked, capsys, content):
+    folder = offline("s", "cafe")
+    if content:
+        (folder / "settings.json").write_text(content, encoding="utf-8")
+
+    assert sync.main([]) == 1
+    assert not asked.sent and "name the store with --uri" in capsys.readouterr().err
+    assert sync.main(["--uri", "http://here"]) == 0 and asked.sent == ["cafe"]
+
+
+def test_a_server_that_dies_between_two_trials_is_one_line_and_the_next_study_is_sent(asked, capsys):
+    for study, name in (("s", "a"), ("s", "b"), ("s", "c"), ("t", "d")):
+        offline(study, name, tracking_uri=None)
+    (paths.study_folder("s") / "plan.json").write_text(json.dumps(PLAN), encoding="utf-8")
+    tried = []
+
+    def fails(place, what):
+        tried.append((place, what))
+        if asked.sent == ["a"] and (place, what) != ("connect", "t") and what != "d":
+            raise MlflowException("connection refused", TEMPORARILY_UNAVAILABLE)
+
+    asked.fails, asked.answers = fails, False
+
+    assert sync.main([]) == 1
+
+    out, err = capsys.readouterr()
+    assert asked.sent == ["a", "d"] and ("replay", "c") not in tried
+    assert "s: 2 records sent to None" in out and "t: 2 records sent to None" in out
+    (line,) = err.splitlines()
+    assert "cannot be sent now (connection refused); so are 2 more: c, the run of study s; nothing is lost, try again later" in line
+
+
+@pytest.mark.parametrize("place", ["attach", "end", "deleted"])
+def test_a_server_that_dies_at_the_end_of_a_study_fails_that_study_alone(asked, capsys, place):
+    for study in ("s", "t"):
+        offline(study, "cafe", tracking_uri=None)
+    (paths.study_folder("s") / "plan.json").write_text(json.dumps(PLAN), encoding="utf-8")
+
+    def fails(where, what):
+        if where == place and len(asked.stores) == 1:
+            raise MlflowException("connection reset", TEMPORARILY_UNAVAILABLE)
+
+    asked.fails = fails
+
+    assert sync.main([]) == 1
+    out, err = capsys.readouterr()
+    assert err == "error: the run of study s cannot be sent now (connection reset); nothing is lost, try again later\n"
+    assert "t: 2 records sent" in out
+
+
+def test_a_trial_that_cannot_be_sent_keeps_no_other_from_being_sent(asked, capsys):
+    for name in "abc":
+        offline("s", name, tracking_uri=None)
+    (paths.study_folder("s") / "b" / "journal.jsonl").write_bytes(b"no record\n")
+
+    assert sync.main([]) == 1
+    assert asked.sent == ["a", "c"]
+    assert "this line is no record" in capsys.readouterr().err
+
+
+def test_a_study_that_is_not_there_is_said_before_any_is_sent(asked, capsys):
+    offline("s", "cafe", tracking_uri=None)
+
+    assert sync.main(["s", "typo"]) == 2
+    assert not asked.sent and "no study 'typo'" in capsys.readouterr().err
+
+
+def test_runs_that_were_made_twice_are_repaired(sent, capsys):
+    (run_id,) = runs(sent)
+    sent.client.create_run(sent.experiment_id, tags=sent.client.get_run(run_id).data.tags)
+    sent.client.create_run(sent.experiment_id, tags={"ablation.kind": "study"})
+
+    assert sync.main([]) == 0
+    assert "s: 2 runs that were made twice, after a server's answer was lost, are deleted in MLflow" in capsys.readouterr().out
+    assert runs(sent) == [run_id]
 
 
 @pytest.fixture
@@ -73,7 +214,8 @@ def sent(home, blank):
     """A study that was sent to MLflow, and its store."""
     with Journal(paths.study_folder("s") / "cafe") as book:
         tags = {"ablation.kind": "trial", "ablation.identity": "cafe"}
-        book.append(Record(START, 0, detail={"attempt": "a", "name": "cell=gru seed=0", "tags": tags, "params": {}}))
+        detail = {"attempt": "a", "name": "cell=gru seed=0", "tags": tags, "params": {}, "tracking_uri": None}
+        book.append(Record(START, 0, detail=detail))
         book.append(end(step=0, status=FINISHED))
     assert sync.main([]) == 0
     return Store(None, "s")

@@ -68,6 +68,7 @@ class _Command:
         self._unsent: dict[str, str] = {}
         self._is_refused = False
         self._refused: dict[str, str] = {}
+        self._cut: set[str] = set()
 
     def run(self) -> None:
         """Does what the module's `run` says."""
@@ -179,7 +180,17 @@ class _Command:
         if stored is None:
             return local
         same = {name for name, theirs in stored.items() if name in local and local[name].attempt == theirs.attempt}
+        self._say_what_was_cut({name for name in same if stored[name].status == FINISHED and local[name].status != FINISHED})
         return stored | {name: local[name] for name in same | self._unsent.keys() if name in local}
+
+    def _say_what_was_cut(self, names: set[str]) -> None:
+        """Says once why a trial that MLflow has finished is trained again: its files here may be as broken as its journal."""
+        new = sorted(names - self._cut)
+        self._cut |= names
+        if new:
+            what = f"{len(new)} trials are FINISHED in MLflow, and their journals here have lost their ends"
+            again = f"those that the study asks for are trained again: {', '.join(new[: table.MAX_LINES])}"
+            self._say(f"warning: {what} (a power cut, a full disk?); {again}")
 
     def _known_without_a_trace(self) -> dict[str, Outcome]:
         """Returns identity → outcome and creates nothing; a store that is there is asked, for what was deleted in it is not done."""
@@ -278,7 +289,7 @@ class _Command:
 
     def _write_plan(self) -> None:
         """Adds this plan to the study's file, which the study run holds a copy of; the same plan again adds its time alone."""
-        command = shlex.join(["python", "-m", "src.run", *sys.argv[1:]])
+        command = shlex.join(["python", "-m", "src.run", *map(paths.shown, sys.argv[1:])])
         planned = datetime.datetime.fromtimestamp(self._sweep.planned_ms / 1_000, datetime.UTC).isoformat(timespec="milliseconds")
         record = plan.as_record(self._study, self._rows, command=command, time=planned)
         path = self._folder / PLAN

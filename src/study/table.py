@@ -74,12 +74,18 @@ def plan_text(
     changes = list(dict.fromkeys(changes))
     lines += changes[:MAX_LINES]
     if len(changes) > MAX_LINES:
-        lines.append(f"  … and {len(changes) - MAX_LINES} more, in {paths.study_folder(study.settings.study) / 'plan.json'}")
+        lines.append(f"  … and {len(changes) - MAX_LINES} more, {_where_listed(study)}")
     groups = study.aliases()
     lines += [f"  cannot be told apart: {equation(group)}" for group in groups[:MAX_LINES]]
     if len(groups) > MAX_LINES:
-        lines.append(f"  … and {len(groups) - MAX_LINES} groups more, all in {paths.study_folder(study.settings.study) / 'plan.json'}")
+        lines.append(f"  … and {len(groups) - MAX_LINES} groups more, {_where_listed(study)}")
     return "\n".join(lines)
+
+
+def _where_listed(study: Study) -> str:
+    """Returns where the whole plan is, or will be: with plan_only nothing is written."""
+    path = paths.study_folder(study.settings.study) / "plan.json"
+    return f"which the command without plan_only writes to {path}" if study.settings.plan_only else f"all in {path}"
 
 
 def _read(rows: Sequence[Row]) -> list[str]:

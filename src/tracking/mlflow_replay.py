@@ -8,8 +8,11 @@ server has not answered again: of the runs that were made twice one is kept, and
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import sqlite3
+import urllib.parse
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from src import paths
+from src.errors import first_line
 from src.identity import digest
 from src.settings import SettingsError, as_typed
 from src.tracking import journal, moved, replay_state
@@ -36,6 +40,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 ACTIVE, DELETED, ALL = 1, 2, 3  # `mlflow.entities.ViewType`, whose import takes seconds
 DUPLICATE = "ablation.duplicate_of"  # tag of a run that was made twice: the run that was kept
+LONGEST = 500  # bytes of the path of a SQLite database: SQLite takes 512, with `-journal`; the database is made beside its place
 AT_ONCE = 1_000  # metrics that one call may carry
 TRIES = 2  # to reach a database server: MLflow would try ten times, for two minutes
 
@@ -69,7 +74,6 @@ class Store:
         """
         self.uri = paths.tracking_uri(uri)
         self.study = study
-        _refuse_folder(self.uri)
         from mlflow.store.db import utils as databases
         from mlflow.tracking import MlflowClient  # takes seconds
 
@@ -78,6 +82,7 @@ class Store:
         logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # its migrations' notices; its errors reach us as exceptions
         self.is_restored, self.moved = False, None
         with _creation_lock():
+            _refuse_unusable(self.uri)
             _create_whole(self.uri)
             self.client = MlflowClient(self.uri)
             found = self.client.get_experiment_by_name(study)
@@ -159,6 +164,14 @@ class Store:
             count += len(runs) - 1
         return count
 
+    def answers(self) -> bool:
+        """Returns whether the store can be asked now."""
+        try:
+            self.client.get_run(self.study_run_id)
+        except Exception:  # MLflow's stores raise what their drivers raise
+            return False
+        return True
+
     def replay(self, folder: Path) -> int:
         """Sends what a trial's journal has and the store has not; returns how many records that were.
 
@@ -172,7 +185,8 @@ class Store:
             states = replay_state.load(path)
             begin = {"offset": 0, "run_id": None}
             # A database that was deleted and made anew has another study run, and gets everything again.
-            state = states.setdefault(f"{self.uri} {self.study_run_id}", dict(begin))
+            old = states.pop(f"{self.uri} {self.study_run_id}", dict(begin))  # which had the password, once
+            state = states.setdefault(f"{paths.shown(self.uri)} {self.study_run_id}", old)
             is_other = not journal.is_same(folder, state["offset"], state.get("mark"))
             if is_other or any(self._is_active(run_id) for run_id in state.get("deleted", [])):
                 state.update(begin, deleted=[])
@@ -384,22 +398,51 @@ def _artifact_location(uri: str, study: str) -> str | None:
     return folder.as_uri()
 
 
-def _refuse_folder(uri: str) -> None:
-    """Refuses what SQLite can never open; MLflow would try for minutes."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and path.is_dir():
+def _sqlite_file(uri: str) -> Path | None:
+    """Returns the file of a SQLite database; None for another database, and where options say what is opened."""
+    path = Path(urllib.parse.unquote(uri.removeprefix("sqlite:///")))
+    return path if uri.startswith("sqlite:///") and "?" not in uri and path.name != ":memory:" else None
+
+
+def _beside(path: Path) -> Path:
+    """Returns where a database is made, before it is moved to its place."""
+    return path.with_name(f"new-{path.name}")
+
+
+def _refuse_unusable(uri: str) -> None:
+    """Refuses a file that SQLite cannot open or write; MLflow would try for minutes, in every trial.
+
+    Raises:
+      SettingsError: which file, and why.
+    """
+    path = _sqlite_file(uri)
+    if path is None:
+        return
+    fix = "set another tracking.uri or ABLATION_HOME, or tracking=offline"
+    if path.is_dir():
         raise SettingsError(f"{path}: this is a folder, and MLflow's database is a file; move it away, or set another tracking.uri")
+    if (size := len(os.fsencode(path))) > LONGEST:
+        raise SettingsError(f"MLflow's database: its path has {size} bytes, and SQLite takes {LONGEST} at most; {fix} ({path})")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tried = path if path.exists() else path.with_name(f"try-{path.name}")
+        with contextlib.closing(sqlite3.connect(tried, timeout=0, isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+        if tried != path:
+            tried.unlink(missing_ok=True)
+    except (sqlite3.Error, OSError) as error:
+        if "locked" not in str(error):  # somebody is writing it, and so can we
+            raise SettingsError(f"{path}: MLflow's database cannot be used ({first_line(error)}); mend that, {fix}") from None
 
 
 def _create_whole(uri: str) -> None:
     """Makes a missing SQLite database beside its place and moves it there: a process killed in its migrations would leave a ruin."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or "?" in uri or path.name == ":memory:" or path.exists():
+    path = _sqlite_file(uri)
+    if path is None or path.exists():
         return
     from mlflow.tracking import MlflowClient
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"new-{path.name}")
+    beside = _beside(path)
     for old in (beside, beside.with_name(f"{beside.name}-journal")):
         old.unlink(missing_ok=True)
     MlflowClient(f"sqlite:///{beside}").search_experiments(max_results=1)  # the first question creates the tables

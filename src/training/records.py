@@ -13,6 +13,9 @@ def steps_to(threshold: float) -> str:
     return f"steps_to/val_accuracy_{max(f'{threshold:.2f}', f'{threshold:g}', key=len)}"
 
 
+ADDRESS = "tracking_uri"  # part of a start's detail: the store that the trial is meant for, null for the default one
+
+
 @dataclass(frozen=True)
 class Record:
     """One thing that happened.

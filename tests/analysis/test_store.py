@@ -3,9 +3,12 @@ from __future__ import annotations
 import hashlib
 import math
 import sqlite3
+import tempfile
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from mlflow.store.artifact import artifact_repository_registry
 
 from analysis import store
 from analysis.store import ClientStore, SqliteStore, StoreError
@@ -85,3 +88,73 @@ def test_an_address_in_the_environment_is_said_not_to_be_used_without_its_passwo
     assert "s" in store.connect(None).experiments()
 
     assert capsys.readouterr().err == "note: MLFLOW_TRACKING_URI=http://…@host:5000 is not used; --uri names another store\n"
+
+
+class Server:
+    """What a hostile or broken tracking server answers, in place of MLflow's client."""
+
+    def __init__(self, run_id="0" * 32, address="mlflow-artifacts:/1/x/artifacts"):
+        info = SimpleNamespace(run_id=run_id, artifact_uri=address, status="FINISHED", start_time=0, end_time=1)
+        self.run = SimpleNamespace(info=info, data=SimpleNamespace(tags={}, params={}, metrics={}))
+
+    def get_run(self, run_id):
+        return self.run
+
+    def search_runs(self, *_, **__):
+        class Page(list):
+            token = None
+
+        return Page([self.run])
+
+
+@pytest.fixture
+def served(monkeypatch, tmp_path):
+    """Makes a store of a server, and its folder of copies in a folder of its own."""
+
+    def make(uri="http://host:5000", **answers):
+        monkeypatch.setattr(tempfile, "mkdtemp", lambda prefix: str(tmp_path / "deep" / "copies"))
+        (tmp_path / "deep" / "copies").mkdir(parents=True, exist_ok=True)
+        reader = ClientStore(uri)
+        reader.client = Server(**answers)
+        return reader
+
+    return make
+
+
+@pytest.mark.parametrize("run_id", ["../../evil", "/tmp/evil", "", ".", "0" * 31, "0" * 33, "0" * 32 + "\n", "A" * 32, "g" * 32, "a/" * 16])
+def test_a_run_id_that_is_none_of_mlflows_is_refused_and_becomes_no_path(served, tmp_path, run_id):
+    reader = served(run_id=run_id)
+
+    for ask in (lambda: reader.runs("1"), lambda: reader.artifact(run_id, "plan.json")):
+        with pytest.raises(StoreError, match=r"http://host:5000 names a run .*, and MLflow's ids are 32 hexadecimal digits"):
+            ask()
+    assert [path.name for path in tmp_path.rglob("*")] == ["deep", "copies"]
+
+
+@pytest.mark.parametrize("address", ["file:///etc", "/etc", "etc", "FILE:/etc", "file:etc", "runs:/x/y", "models:/m/1"])
+def test_a_server_whose_files_are_on_this_machine_is_refused(served, address):
+    with pytest.raises(StoreError, match=r"are at .* of this machine; start the server with --artifacts-destination"):
+        served(address=address).artifact("0" * 32, "hostname")
+
+
+def test_a_database_may_have_its_files_on_this_machine(served, tmp_path):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "plan.json").write_text("[]", encoding="utf-8")
+
+    found = served(f"sqlite:///{tmp_path}/x.db", address=(tmp_path / "files").as_uri()).artifact("0" * 32, "plan.json")
+
+    assert found.read_text(encoding="utf-8") == "[]" and found.is_relative_to(tmp_path / "deep" / "copies")
+
+
+def test_a_file_that_would_leave_its_folder_is_refused(served, tmp_path, monkeypatch):
+    class Repository:
+        def list_artifacts(self):
+            return [SimpleNamespace(path="plan.json")]
+
+        def download_artifacts(self, name, folder):
+            return f"{folder}/../../outside"
+
+    monkeypatch.setattr(artifact_repository_registry, "get_artifact_repository", lambda address, tracking_uri: Repository())
+
+    with pytest.raises(StoreError, match=r"the file plan\.json would be at .*outside"):
+        served().artifact("0" * 32, "plan.json")

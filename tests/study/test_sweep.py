@@ -14,6 +14,7 @@ from mlflow.protos.databricks_pb2 import BAD_REQUEST, TEMPORARILY_UNAVAILABLE
 from rich.console import Console
 
 from src import environment, paths
+from src.artifacts import Artifacts
 from src.paths import REPOSITORY
 from src.settings import SettingsError, checked, edited
 from src.study import LaunchFailed, TrialsFailed, estimate, plan, sweep
@@ -446,6 +447,22 @@ def test_a_folder_in_the_place_of_the_database_is_refused_before_any_trial(base,
     assert run(base, Launcher(), {"tracking.name": "offline"})[0] is False
 
 
+@pytest.mark.parametrize("size", [501, 512, 540])
+def test_a_home_whose_database_sqlite_cannot_open_is_refused_before_any_trial(base, tmp_path, monkeypatch, size):
+    folder = tmp_path / ("a" * 200) / ("b" * 200)
+    monkeypatch.setenv("ABLATION_HOME", str(folder / ("c" * (size - len(f"{folder}//mlflow.db")))))
+
+    with pytest.raises(SettingsError, match=rf"MLflow's database: its path has {size} bytes, and SQLite takes 500 at most; set another"):
+        run(base, Launcher(lambda row: pytest.fail("launched")), {"tracking.name": "mlflow"})
+
+
+def test_a_file_that_is_no_database_is_refused_before_any_trial(base, home):
+    (home / "mlflow.db").write_text("not a database at all, only text of some length" * 100, encoding="utf-8")
+
+    with pytest.raises(SettingsError, match=r"mlflow\.db: MLflow's database cannot be used \(file is not a database\); mend that"):
+        run(base, Launcher(lambda row: pytest.fail("launched")), {"tracking.name": "mlflow"})
+
+
 @pytest.fixture
 def tracked(base, blank):
     """The same study, recorded in MLflow, trained once; its settings and its store."""
@@ -465,6 +482,30 @@ def test_a_trial_that_was_deleted_in_mlflow_is_trained_again_and_the_plan_says_w
         assert launcher.attempts == attempts
         assert "1 trials of this study were deleted in MLflow; those that it asks for are trained again." in text
         assert f"mlflow runs restore --run-id {run_id}" in text and "to train: 1" in text
+
+
+def test_a_trial_that_mlflow_has_finished_and_whose_journal_was_cut_is_trained_again_and_it_is_said_why(tracked):
+    settings, _ = tracked
+    folder = journal.folders(paths.study_folder("s"))[0]
+    lines = (folder / journal.FILE).read_bytes().splitlines(keepends=True)
+    (folder / journal.FILE).write_bytes(b"".join(lines[:-1]))
+
+    for changes, attempts in (({"plan_only": True}, 0), ({}, 1)):
+        launcher = Launcher()
+        failed, text = run(edited(settings, changes), launcher)
+        assert (failed, launcher.attempts) == (False, attempts)
+        assert text.count("1 trials are FINISHED in MLflow, and their journals here have lost their ends") == 1 and folder.name in text
+    assert "to train" not in run(settings, Launcher())[1]
+
+
+def test_no_file_that_mlflow_gets_holds_a_password(base, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["run", "tracking.uri=postgresql://me:secret@host/db"])
+    run(base, Launcher())
+    Artifacts(paths.study_folder("s")).write_settings(edited(base, {"tracking.uri": "postgresql://me:secret@host/db"}))
+
+    for name in ("plan.json", "settings.json"):
+        text = (paths.study_folder("s") / name).read_text(encoding="utf-8")
+        assert "postgresql://…@host/db" in json.loads(text).__repr__() and "secret" not in text
 
 
 @pytest.mark.parametrize("what", ["experiment", "study run"])

@@ -45,6 +45,17 @@ def test_a_plan_says_what_was_read(home, table):
     assert "    training has 20 different words and knows 100.0% of the words of validation" in lines
 
 
+@pytest.mark.parametrize("is_plan_only", [True, False])
+def test_a_long_list_is_named_where_it_is_or_will_be(home, is_plan_only):
+    asked = study({}, {"units": list(range(1, 30)), "cell": ["lstm", "gru"]}, compose=lambda _: checked({"plan_only": is_plan_only}))
+    rows = [SimpleNamespace(label=str(number), trial=None, is_reference=False, dropped="why") for number in range(25)]
+
+    *_, last = tables.plan_text(asked, rows, {}, todo=[], seconds=None, workers=1).splitlines()
+
+    where = f"{home}/outputs/adhoc/plan.json"
+    assert last == f"  … and 5 more, {'which the command without plan_only writes to' if is_plan_only else 'all in'} {where}"
+
+
 def test_a_plan_of_what_is_drawn_says_nothing_of_data(home):
     assert not [line for line in plan_text({"task": {"name": "integration"}}) if "data" in line or "class" in line]
 
