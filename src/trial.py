@@ -11,7 +11,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -123,7 +123,7 @@ def run(settings: Settings, *, place: Place = ALONE, planned_ms: int | None = No
     prepared = prepare(settings)
     prepared.folder.mkdir(parents=True, exist_ok=True)
     with _logging_to(prepared.folder / "trial.log"), terminable():
-        follower = Follower(prepared.folder, prepared.settings)
+        follower, is_recorded = Follower(prepared.folder, prepared.settings), True
         try:
             with Journal(prepared.folder) as book:
                 ended = None if planned_ms is None else _ended_since(planned_ms, prepared.folder)
@@ -137,9 +137,11 @@ def run(settings: Settings, *, place: Place = ALONE, planned_ms: int | None = No
             return BUSY
         except JournalError as error:
             _log.error("%s", error)
+            is_recorded = False
             return FAILED
         finally:
-            follower.update(is_last=True)
+            if is_recorded:  # otherwise trackers have no room either, and nothing new to get
+                follower.update(is_last=True)
 
 
 def _ended_since(planned_ms: int, folder: Path) -> str | None:
@@ -179,11 +181,13 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Pl
         _log.error("%s: %s", _name(prepared.settings), error)
         close(end(step=error.step, status=FAILED, error=str(error), tags={"ablation.health": DIVERGED}))
         return FAILED
+    except JournalError:
+        raise  # `run` says so; there is no place for an end
     except Exception as error:  # one trial's failure is a record, and never stops the others
         what = f"{type(error).__name__}: {first_line(error)}"
-        _log.error("%s: %s (in full: %s)", _name(prepared.settings), what, prepared.folder / "trial.log")
         _log.debug("in full:", exc_info=True)
         close(end(step=step, status=FAILED, error=what))
+        _log.error("%s: %s (in full: %s)", _name(prepared.settings), what, prepared.folder / "trial.log")
         return FAILED
     return FINISHED
 
@@ -328,11 +332,18 @@ def _refuse(reasons: list[str]) -> None:
         raise SettingsError(reasons[0])
 
 
+class _LogFile(logging.FileHandler):
+    """A log that is not worth a word where it cannot be written: the journal says when the disk is full."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  the standard library's name
+        """Says nothing; the standard library would print a traceback for every line."""
+
+
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
     """Sends everything that is logged to a file, and warnings to the terminal, too."""
     root = logging.getLogger("src")
-    file, terminal = logging.FileHandler(path, encoding="utf-8"), logging.StreamHandler()
+    file, terminal = _LogFile(path, encoding="utf-8"), logging.StreamHandler()
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     terminal.setLevel(logging.WARNING)
     root.setLevel(logging.DEBUG)
@@ -343,7 +354,8 @@ def _logging_to(path: Path) -> Iterator[None]:
     finally:
         for handler in (file, terminal):
             root.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # what is still to be written has no room
+                handler.close()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ Say = Callable[[str], None]
 
 MAX_STALLS = 2
 POLL_S = 1.0
+ROOM = 1 << 18  # bytes that a study's folder must take for its trials to go on
 GRACE_S = 10.0  # in which launchers kill what a dead worker leaves behind
 
 _log = logging.getLogger(__name__)
@@ -39,7 +41,7 @@ def train(rows: Sequence[Row], *, launch: Launch, say: Say) -> dict[str, str]:
       Identity → error of the trials that could not begin.
 
     Raises:
-      LaunchFailed: the launcher raises, and launching again does not help.
+      LaunchFailed: the launcher raises, and launching again does not help; or there is no room for what trials write.
     """
     left, stalls, refused = list(rows), 0, dict[str, str]()
     while left:
@@ -50,6 +52,8 @@ def train(rows: Sequence[Row], *, launch: Launch, say: Say) -> dict[str, str]:
         busy = [row for row in left if journal.is_being_written(_folder(row))]
         begun = [row for row in left if row not in busy and outcome.attempt(_folder(row)) != before[row]]
         died = [row for row in begun if _status(row) in (None, KILLED)]
+        if error is not None or died:
+            _refuse_full(_folder(left[0]).parent)
         if error is None and not died:
             left = _waited_for(busy, say)
             continue
@@ -74,6 +78,16 @@ def _launched(launch: Launch, rows: Sequence[Row], refused: dict[str, str]) -> E
     except Exception as error:  # launchers raise what their libraries raise
         return error
     return None
+
+
+def _refuse_full(folder: Path) -> None:
+    """Raises `LaunchFailed` if nothing can be written in a study's folder: then no worker died, and none gets further."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(ROOM))
+    except OSError as error:
+        raise LaunchFailed(f"{folder}: {error.strerror or first_line(error)}; no trial can be recorded until that is mended") from None
 
 
 def _news(error: Exception | None, died: Sequence[Row], left: Sequence[Row]) -> str:

@@ -67,8 +67,12 @@ class Journal:
             self._lock.acquire(timeout=0.5)  # somebody may just be asking whether it is held
         except Timeout:
             raise JournalBusy(f"{folder}: another process is training this trial; wait for it, or stop it") from None
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        os.ftruncate(self._file, _whole(self.path))
+        try:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            os.ftruncate(self._file, _whole(self.path))
+        except OSError as error:
+            self._lock.release()
+            raise JournalError(f"{self.path}: {error.strerror}; nothing was recorded") from error
 
     def append(self, record: Record) -> None:
         """Writes one record; it survives the process from here on, and the machine from the next `sync` on.

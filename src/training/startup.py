@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import json
 import os
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ KERAS_TAKES: dict[str, Callable[[Any], bool]] = {
     "epsilon": lambda value: isinstance(value, float),
     "image_data_format": lambda value: value in ("channels_last", "channels_first"),
 }
+# Says what was kept from the terminal, if the process that keeps it ends without a word to this one, as by abort() within TensorFlow.
+WITNESS = "import os, sys; os.read(0, 1) or os.write(2, os.pread(int(sys.argv[1]), 1 << 20, 0))"
 WITHOUT_GPU = ("failed call to cuInit", "oneDNN supports DT_BOOL only")
 
 
@@ -56,7 +60,7 @@ def refuse_broken_file() -> None:
 def _import_quietly() -> None:
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as notices:
+    with tempfile.TemporaryFile() as notices, _heard_if_killed(notices.fileno()):
         os.dup2(notices.fileno(), 2)
         try:
             import tensorflow as tf
@@ -71,6 +75,27 @@ def _import_quietly() -> None:
             os.close(kept)
         notices.seek(0)
         sys.stderr.write("".join(warnings_in(notices.read().decode(errors="replace"))))
+
+
+@contextmanager
+def _heard_if_killed(notices: int) -> Iterator[None]:
+    """Has another process show what is in a file, should this one die within the block."""
+    try:
+        witness = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", WITNESS, str(notices)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[notices],
+            start_new_session=True,  # Ctrl-C is not for it
+        )
+    except OSError:  # no room for another process: then without
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # it may be dead itself
+            witness.communicate(b"1")
 
 
 def _set_keras() -> None:

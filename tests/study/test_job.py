@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -195,3 +196,37 @@ def test_kinds_that_are_not_asked_for_are_skipped(tmp_path):
     ended(tmp_path, FINISHED)
     assert [entry.record.kind for entry in journal.entries(tmp_path, kinds=("end",))] == ["end"]
     assert journal.last_attempt(tmp_path, kinds=("start",))[0].record.kind == "start"
+
+
+def test_a_log_on_a_full_disk_says_nothing(capfd):
+    with trial._logging_to(Path("/dev/full")):
+        for _ in range(100):
+            trial._log.info("a line")
+        trial._log.warning("heard")
+
+    assert capfd.readouterr() == ("", "heard\n")
+
+
+@pytest.mark.parametrize("is_full_from", ["the first record", "the model's files"])
+def test_a_trial_on_a_full_disk_fails_with_one_line(home, monkeypatch, capfd, is_full_from):
+    no_space = OSError(28, "No space left on device")
+    sent, is_full = [], []
+
+    def fail(book, record):
+        if is_full or is_full_from == "the first record":
+            raise journal.JournalError(f"{book.path}: {no_space.strerror}; what was recorded before is kept") from no_space
+        sent.append(record)
+
+    def records(*_, **__):
+        yield START_OF_ONE
+        is_full.append(True)
+        raise no_space
+
+    monkeypatch.setattr(startup, "import_tensorflow", lambda: None)
+    monkeypatch.setattr(trial, "prepare", lambda settings: SimpleNamespace(settings=settings, folder=home / "cafe"))
+    monkeypatch.setattr(trial, "records", records)
+    monkeypatch.setattr(Journal, "append", fail)
+    monkeypatch.setattr(trial.Follower, "update", lambda self, **_: trial._log.warning("MLflow cannot be used now") if is_full else None)
+
+    assert trial.run(Settings()) == FAILED
+    assert capfd.readouterr() == ("", f"{home / 'cafe' / journal.FILE}: No space left on device; what was recorded before is kept\n")

@@ -17,7 +17,7 @@ from src import environment, paths
 from src.artifacts import Artifacts
 from src.paths import REPOSITORY
 from src.settings import SettingsError, checked, edited
-from src.study import LaunchFailed, TrialsFailed, estimate, plan, sweep
+from src.study import LaunchFailed, TrialsFailed, estimate, plan, sweep, training
 from src.study.job import STOP, Sweep
 from src.tracking import journal, provenance
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
@@ -184,6 +184,28 @@ def test_a_trial_that_kills_its_worker_twice_is_given_up_and_the_others_finish(b
 def test_workers_that_die_before_they_begin_do_not_loop_for_ever(base):
     with pytest.raises(LaunchFailed, match="RuntimeError: a worker died before it began"):
         run(base, Launcher(lambda row: "unseen"))
+
+
+@pytest.mark.parametrize("how", ["no end", "raises"])
+def test_a_full_disk_is_said_and_no_worker_is_blamed_for_it(base, monkeypatch, how):
+    launcher = Launcher(lambda row: "died" if how == "raises" else FINISHED)
+    append = Journal.append
+
+    def without_end(book, record):
+        if record.kind != "end":
+            append(book, record)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Journal, "append", without_end)
+    monkeypatch.setattr(training.tempfile, "TemporaryFile", full)
+    said = []
+    monkeypatch.setattr(sweep._Command, "_say", lambda self, text: said.append(text))
+
+    with pytest.raises(LaunchFailed, match="outputs/s: No space left on device; no trial can be recorded until that is mended"):
+        run(base, launcher)
+    assert "worker" not in "".join(said).replace("workers", "") and len(launcher.launched) == 1
 
 
 def test_a_rerun_that_fails_is_named_and_the_earlier_result_still_counts(home, table):

@@ -60,3 +60,29 @@ def test_a_file_that_keras_reads_or_passes_over_is_not_refused(tmp_path, monkeyp
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
 
     refuse_broken_file()
+
+
+DYING = """
+import os
+os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\\n")
+{}
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "is_heard"),
+    [("os.abort()", True), ("os._exit(1)", True), ("os.kill(os.getpid(), 9)", True), ("raise MemoryError", True), ("", False)],
+)
+def test_what_tensorflow_says_before_it_ends_the_process_is_heard(tmp_path, end, is_heard):
+    (tmp_path / "tensorflow.py").write_text(
+        DYING.format(end)
+        + "bool = None\ndef zeros(*_): pass\ndef transpose(_):\n    import types\n    return types.SimpleNamespace(numpy=list)\n",
+        encoding="utf-8",
+    )
+    program = "from src.training.startup import _import_quietly; _import_quietly()"
+    variables = {**os.environ, "PYTHONPATH": str(tmp_path)}
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False)
+
+    assert ("std::bad_alloc" in done.stderr) == is_heard == (done.returncode != 0), done.stderr
+    assert done.stderr.count("std::bad_alloc") <= 1
