@@ -62,23 +62,20 @@ def test_a_file_that_keras_reads_or_passes_over_is_not_refused(tmp_path, monkeyp
     refuse_broken_file()
 
 
-DYING = """
-import os
+TENSORFLOW = """
+import os, types
 os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\\n")
 {}
+bool = None
+zeros = lambda *_: None
+transpose = lambda _: types.SimpleNamespace(numpy=list)
 """
+ENDS = ["os.abort()", "os._exit(1)", "os.kill(os.getpid(), 9)", "raise MemoryError"]
 
 
-@pytest.mark.parametrize(
-    ("end", "is_heard"),
-    [("os.abort()", True), ("os._exit(1)", True), ("os.kill(os.getpid(), 9)", True), ("raise MemoryError", True), ("", False)],
-)
+@pytest.mark.parametrize(("end", "is_heard"), [*((end, True) for end in ENDS), ("", False)])
 def test_what_tensorflow_says_before_it_ends_the_process_is_heard(tmp_path, end, is_heard):
-    (tmp_path / "tensorflow.py").write_text(
-        DYING.format(end)
-        + "bool = None\ndef zeros(*_): pass\ndef transpose(_):\n    import types\n    return types.SimpleNamespace(numpy=list)\n",
-        encoding="utf-8",
-    )
+    (tmp_path / "tensorflow.py").write_text(TENSORFLOW.format(end), encoding="utf-8")
     program = "from src.training.startup import _import_quietly; _import_quietly()"
     variables = {**os.environ, "PYTHONPATH": str(tmp_path)}
 
