@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import urllib.parse
 from pathlib import Path
 
 from src.settings import SettingsError
@@ -38,16 +39,21 @@ def cache() -> Path:
 
 
 def default_tracking_uri() -> str:
-    """Returns the MLflow store that plain `mlflow ui` shows when it is started in `home()`.
+    """Returns the MLflow store that plain `mlflow ui` shows when it is started in `home()`."""
+    return sqlite_address(home() / "mlflow.db")
 
-    Raises:
-      SettingsError: the path means another file where it stands in an address; quoting it has MLflow make folders of the quotes.
+
+def sqlite_address(path: Path) -> str:
+    """Returns the address of a SQLite file; it is quoted where the path would mean another file otherwise.
+
+    The slashes are quoted as well then: MLflow makes the folders of an address as it is, and finds that / is there.
+
+    Args:
+      path: absolute.
     """
-    path = home() / "mlflow.db"
-    if re.search(r"\?|%[0-9a-f]{2}", str(path), re.IGNORECASE):
-        allowed = "a path without ? and without % before two digits"
-        raise SettingsError(f"ABLATION_HOME: got {home()}; allowed for MLflow's database: {allowed}. Set another, or tracking=offline")
-    return f"sqlite:///{path}"
+    if not re.search(r"\?|%[0-9a-f]{2}", str(path), re.IGNORECASE):
+        return f"sqlite:///{path}"
+    return f"sqlite:////{urllib.parse.quote(str(path).removeprefix('/'), safe='')}"
 
 
 def artifacts() -> Path:
@@ -61,7 +67,7 @@ def tracking_uri(given: str | None) -> str:
     SQLAlchemy takes one driver a database by default, and raises where another is installed.
 
     Raises:
-      SettingsError: no driver of the database is installed, or the default store cannot be.
+      SettingsError: no driver of the database is installed.
     """
     if given is None:
         return default_tracking_uri()

@@ -52,7 +52,7 @@ def train(rows: Sequence[Row], *, launch: Launch, say: Say) -> dict[str, str]:
         busy = [row for row in left if journal.is_being_written(_folder(row))]
         begun = [row for row in left if row not in busy and outcome.attempt(_folder(row)) != before[row]]
         died = [row for row in begun if _status(row) in (None, KILLED)]
-        if error is not None or died:
+        if error is not None or died or len(begun) + len(busy) < len(left):
             _refuse_full(_folder(left[0]).parent)
         if error is None and not died:
             left = _waited_for(busy, say)

@@ -445,7 +445,7 @@ def _create_whole(uri: str) -> None:
     beside = _beside(path)
     for old in (beside, beside.with_name(f"{beside.name}-journal")):
         old.unlink(missing_ok=True)
-    MlflowClient(f"sqlite:///{beside}").search_experiments(max_results=1)  # the first question creates the tables
+    MlflowClient(paths.sqlite_address(beside.absolute())).search_experiments(max_results=1)  # the first question creates the tables
     os.replace(beside, path)
 
 

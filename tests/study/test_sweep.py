@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST, TEMPORARILY_UNAVAILABLE
 from rich.console import Console
 
+from analysis.store import connect
 from src import environment, paths
 from src.artifacts import Artifacts
 from src.paths import REPOSITORY
@@ -186,13 +188,13 @@ def test_workers_that_die_before_they_begin_do_not_loop_for_ever(base):
         run(base, Launcher(lambda row: "unseen"))
 
 
-@pytest.mark.parametrize("how", ["no end", "raises"])
+@pytest.mark.parametrize("how", ["no end", "raises", "no start"])
 def test_a_full_disk_is_said_and_no_worker_is_blamed_for_it(base, monkeypatch, how):
     launcher = Launcher(lambda row: "died" if how == "raises" else FINISHED)
     append = Journal.append
 
     def without_end(book, record):
-        if record.kind != "end":
+        if record.kind != "end" and how != "no start":
             append(book, record)
 
     def full(*_, **__):
@@ -577,13 +579,23 @@ def test_a_store_that_can_never_be_used_is_refused_before_any_trial(base, blank,
     assert launcher.attempts == 0
 
 
-@pytest.mark.parametrize("name", ["what?", "100%25"])
-def test_a_home_that_no_database_address_can_name_is_refused_before_any_trial(base, tmp_path, monkeypatch, name):
-    monkeypatch.setenv("ABLATION_HOME", str(tmp_path / name))
+@pytest.mark.parametrize(("name", "is_there"), [("what?", True), ("100%25 é", False)])
+def test_a_home_with_signs_that_mean_something_in_an_address_has_its_database_and_nothing_is_made_beside_it(
+    base, empty, tmp_path, monkeypatch, name, is_there
+):
+    home = tmp_path / "odd" / name
+    home.mkdir(parents=True)
+    if is_there:
+        shutil.copy(empty, home / "mlflow.db")
+    monkeypatch.setenv("ABLATION_HOME", str(home))
 
-    with pytest.raises(SettingsError, match=r"ABLATION_HOME: got .*; allowed for MLflow's database: a path without \? and without %"):
-        run(base, Launcher(lambda row: pytest.fail("launched")), {"tracking.name": "mlflow"})
-    assert run(base, Launcher(), {"tracking.name": "offline"})[0] is False
+    assert run(base, Launcher(), {"tracking.name": "mlflow"})[0] is False
+
+    reader = connect(None)
+    (study, *trials) = reader.runs(reader.experiments()["s"])
+    assert reader.artifact(study.run_id, "plan.json").is_relative_to(home) and len(trials) == 4
+    assert [path.name for path in (tmp_path / "odd").iterdir()] == [name]
+    assert {path.name for path in home.iterdir()} == {"mlflow.db", "mlartifacts", "outputs"}
 
 
 def test_plan_only_writes_nothing(base):
