@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 import time
+import types
 import zipfile
 from types import SimpleNamespace
 
@@ -187,9 +188,14 @@ def test_a_store_of_files_that_is_away_or_wants_credentials_is_said_in_one_line(
         def get_run(self, run):
             return SimpleNamespace(info=SimpleNamespace(artifact_uri="s3://bucket/1/artifacts"))
 
-        def download_artifacts(self, run, path, to):
+    class Files:
+        def __init__(self, uri, run_id, address):
+            pass
+
+        def download(self, name, folder):
             raise error
 
+    monkeypatch.setattr(predict.download, "Files", Files)
     monkeypatch.setitem(sys.modules, "mlflow", types.ModuleType("mlflow"))
     tracking = types.ModuleType("mlflow.tracking")
     tracking.MlflowClient = Client
