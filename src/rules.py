@@ -7,6 +7,7 @@ listed. `normalise` gives two names of one trial the same settings, and says wha
 from __future__ import annotations
 
 import bisect
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -154,7 +155,7 @@ def refusals(settings: Settings, *, longest: int | None = None, classes: int = 2
     steps = longest or (None if settings.data.name == "table" else longest_allowed(settings))
     if steps is not None:
         needed = required_mb(settings, steps=steps, classes=classes)
-        memory = psutil.virtual_memory().total / 2**20 if available_mb is None else available_mb
+        memory = memory_mb() if available_mb is None else available_mb
         if needed > memory:
             reasons.append(
                 f"encoding={settings.encoding} vocab_size={settings.vocab_size} batch_size={settings.batch_size} "
@@ -162,6 +163,12 @@ def refusals(settings: Settings, *, longest: int | None = None, classes: int = 2
                 + _memory_fix(settings)
             )
     return reasons
+
+
+@functools.cache
+def memory_mb() -> float:
+    """Returns the memory of this machine, in megabytes."""
+    return float(psutil.virtual_memory().total / 2**20)
 
 
 def required_mb(settings: Settings, *, steps: int, classes: int = 2) -> float:

@@ -85,6 +85,11 @@ class Prepared:
         """Where the trial's record lies."""
         return paths.study_folder(self.settings.study) / self.identity
 
+    def with_seed(self, seed: int) -> Prepared:
+        """Returns the trial with another seed, which was checked; `prepare` would return the same, and takes longer."""
+        settings = self.settings.model_copy(update={"seed": seed})
+        return Prepared(settings, self.data, identity(settings, data_digest=self.data.digest), self.changes)
+
 
 def prepare(settings: Settings, *, data: Encoded | Noise | None = None) -> Prepared:
     """Returns the trial that these settings mean, with its data encoded; TensorFlow is not imported.
@@ -105,13 +110,14 @@ def prepare(settings: Settings, *, data: Encoded | Noise | None = None) -> Prepa
     return Prepared(used, data, identity(used, data_digest=data.digest), changes)
 
 
-def run(settings: Settings, *, place: Place = ALONE, planned_ms: int | None = None) -> str:
+def run(settings: Settings, *, place: Place = ALONE, ended_before: str | None = None) -> str:
     """Trains one trial; its record is in the journal, in MLflow and in TensorBoard.
 
     Args:
       settings: checked settings.
       place: among the other trials of its study, for the record.
-      planned_ms: milliseconds since 1970; a trial that another process has ended since then is not trained again.
+      ended_before: the attempt that had ended when the trial was planned, empty for none. If another one has ended by now, another
+        process has trained the trial since, and it is not trained again. None: whatever has ended, it is trained.
 
     Returns:
       FINISHED, FAILED, or BUSY where another process is training it.
@@ -126,7 +132,7 @@ def run(settings: Settings, *, place: Place = ALONE, planned_ms: int | None = No
         follower, is_recorded = Follower(prepared.folder, prepared.settings), True
         try:
             with Journal(prepared.folder) as book:
-                ended = None if planned_ms is None else _ended_since(planned_ms, prepared.folder)
+                ended = None if ended_before is None else _ended_since(ended_before, prepared.folder)
                 if ended is not None:
                     return ended
                 if paths.has_secret(prepared.settings.tracking.uri):
@@ -144,11 +150,11 @@ def run(settings: Settings, *, place: Place = ALONE, planned_ms: int | None = No
                 follower.update(is_last=True)
 
 
-def _ended_since(planned_ms: int, folder: Path) -> str | None:
-    """Returns FINISHED or FAILED if another process has brought the trial to that end since then; what was killed may be tried again."""
+def _ended_since(before: str, folder: Path) -> str | None:
+    """Returns FINISHED or FAILED if an attempt other than that of before has come to that end; what was killed may be tried again."""
     attempt = last_attempt(folder)
     ended = status(attempt)
-    return ended if ended in (FINISHED, FAILED) and attempt[-1].time_ms >= planned_ms else None
+    return ended if ended in (FINISHED, FAILED) and attempt[0].record.detail["attempt"] != before else None
 
 
 def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Place) -> str:

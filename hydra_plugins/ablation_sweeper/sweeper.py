@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
+import uuid
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,7 @@ class StudySweeper(Sweeper):
         parent = os.getpid() if launchers.is_joblib(how) else 0
         # joblib replaces a worker whose memory has grown, between two trials, and warns as if something were lost.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor", UserWarning)
-        self._sweep = Sweep(launchers.workers(how), planned_ms=round(time.time() * 1_000), parent=parent)
+        self._sweep = Sweep(launchers.workers(how), name=uuid.uuid4().hex, parent=parent)
         sweep.run(study, launch=self._launch, sweep=self._sweep)
 
     def _compose(self, overrides: list[str]) -> Settings:
@@ -90,7 +90,7 @@ class StudySweeper(Sweeper):
 
         What became of those that began, their journals say.
         """
-        from src.study.job import POSITION
+        from src.study.job import ENDED, POSITION
         from src.study.plan import quoted
 
         trials = [(row, row.trial) for row in rows if row.trial]
@@ -103,7 +103,13 @@ class StudySweeper(Sweeper):
         known = self._sweep.as_environment()
         shared = [f"hydra.sweep.dir={quoted(folder)}", *(f"+hydra.job.env_set.{name}={quoted(value)}" for name, value in known.items())]
         overrides = [
-            [*row.overrides, *shared, f"+hydra.job.env_set.{POSITION}='{row.position}'", f"hydra.sweep.subdir={trial.identity}"]
+            [
+                *row.overrides,
+                *shared,
+                f"+hydra.job.env_set.{POSITION}='{row.position}'",
+                f"+hydra.job.env_set.{ENDED}={quoted(row.ended)}",
+                f"hydra.sweep.subdir={trial.identity}",
+            ]
             for row, trial in trials
         ]
         returned = launcher.launch(overrides, initial_job_idx=0)

@@ -29,8 +29,8 @@ def seconds(rows: Sequence[Row], studies: Sequence[Path]) -> float | None:
       rows: one a trial.
       studies: folders of studies, the most alike first.
     """
-    recorded = _recorded(studies)
-    if not recorded or not rows:
+    recorded = _recorded(studies) if rows else []
+    if not recorded:
         return None
     some = rows[:: max(1, len(rows) // MAX_READ)]
     return sum(_expected(row.trial, recorded) for row in some if row.trial) * len(rows) / len(some)

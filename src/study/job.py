@@ -19,6 +19,7 @@ from src.tracking.journal import FAILED, KILLED
 
 STOP = "stop"
 POSITION = "ABLATION_POSITION"  # environment variable: where the job's trial stands in the order of its plan
+ENDED = "ABLATION_ENDED"  # environment variable: the attempt of the job's trial that had ended when it was planned; empty for none
 SKIPPED = "SKIPPED"
 
 _training = threading.Lock()
@@ -29,12 +30,12 @@ class Sweep(NamedTuple):
 
     Attributes:
       workers: trials that run side by side on one machine.
-      planned_ms: when the sweep was planned, in milliseconds since 1970. What has ended since then is not trained again.
+      name: of this sweep and no other; drawn by chance, for clocks go back.
       parent: process id of the sweep whose children the workers are, and with which they end; 0 if they are not.
     """
 
     workers: int
-    planned_ms: int
+    name: str
     parent: int
 
     def as_environment(self) -> dict[str, str]:
@@ -45,11 +46,11 @@ class Sweep(NamedTuple):
     @classmethod
     def of_environment(cls, values: Mapping[str, str]) -> Sweep:
         """Returns the sweep that `as_environment` wrote."""
-        return cls(*(int(values[f"ABLATION_{name.upper()}"]) for name in cls._fields))
+        return cls(int(values["ABLATION_WORKERS"]), values["ABLATION_NAME"], int(values["ABLATION_PARENT"]))
 
     def stop_file(self, study: Path) -> Path:
         """Returns the file in a study's folder that keeps this sweep, and no other, from beginning further trials."""
-        return study / f"{STOP}.{self.planned_ms}"
+        return study / f"{STOP}.{self.name}"
 
     def why_stopped(self, study: Path) -> str | None:
         """Returns why no further trial may begin, or None; a file `stop` that a user made stops every sweep of the study."""
@@ -75,7 +76,7 @@ def run(cfg: DictConfig) -> str:
     try:
         with _training:
             position = int(os.environ[POSITION]) if POSITION in os.environ else None
-            status = trial.run(settings, place=trial.Place(sweep.workers, position), planned_ms=sweep.planned_ms)
+            status = trial.run(settings, place=trial.Place(sweep.workers, position), ended_before=os.environ.get(ENDED, ""))
     except trial.Stopped:
         if not is_child:
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ class Row:
       overrides: what Hydra composes the trial from.
       trial: what is trained, or None where the cell was dropped.
       dropped: why, or None.
+      ended: the attempt of the trial that had finished or failed when it was decided to train it; empty for none.
     """
 
     label: str
@@ -45,6 +46,7 @@ class Row:
     overrides: list[str]
     trial: Prepared | None
     dropped: str | None
+    ended: str = ""
 
 
 @dataclass
@@ -99,12 +101,15 @@ class Study:
             many = f"{len(variants):,} variants with {len(self.seeds):,} seeds are {count:,} trials"
             raise SettingsError(f"{many}; at most {designs.MAX_TRIALS:,} can be planned. Take fewer seeds or levels")
         checked = [self._settings(variant) for variant in variants]  # all of them before any data are read: answers come at once
+        seeds = [edited(checked[0], {"seed": seed}).seed for seed in self.seeds]
+        firsts = [
+            self._row(variant, settings.model_copy(update={"seed": seeds[0]})) for variant, settings in zip(variants, checked, strict=True)
+        ]
         rows = []
-        for number, seed in enumerate(self.seeds):
+        for number, seed in enumerate(seeds):
             order = generator(seed, "order of variants", after).permutation(len(variants))
             places = after + number * len(variants) + 1 + np.argsort(order)
-            for variant, settings, place in zip(variants, checked, places, strict=True):
-                rows.append(self._row(variant, edited(settings, {"seed": seed}), position=int(place)))
+            rows += [_at(first, seed, position=int(place)) for first, place in zip(firsts, places, strict=True)]
         return rows
 
     def aliases(self) -> list[list[str]]:
@@ -126,7 +131,8 @@ class Study:
             self._composed[choices] = self.compose([*self.fixed, *choices]) if choices else self.settings
         return edited(self._composed[choices], {key: value for key, value in variant.items() if key not in GROUPS})
 
-    def _row(self, variant: Variant, settings: Settings, *, position: int) -> Row:
+    def _row(self, variant: Variant, settings: Settings) -> Row:
+        """Returns the row of a variant with its first seed, without a position."""
         trial, dropped = None, None
         try:
             source = (settings.task, settings.data, settings.tokens)
@@ -136,7 +142,7 @@ class Study:
             dropped = str(error)
         overrides = [*self.fixed, *(override(key, value) for key, value in variant.items()), f"seed={settings.seed}"]
         is_reference = variant == self.reference
-        return Row(self.name(variant), variant, settings.seed, position, is_reference, overrides, trial, dropped)
+        return Row(self.name(variant), variant, settings.seed, 0, is_reference, overrides, trial, dropped)
 
     def name(self, variant: Variant) -> str:
         """Returns a variant's label: its toggles, or what it changes of the reference; a cumulative step is what it adds."""
@@ -146,6 +152,12 @@ class Study:
         if self.plan.design == "cumulative" and changed:
             return "+ " + label(dict([list(changed.items())[-1]]))
         return label(changed) or "reference"
+
+
+def _at(row: Row, seed: int, *, position: int) -> Row:
+    """Returns a variant's row with another seed, on which neither its data depend nor whether and as what it runs."""
+    overrides = [*row.overrides[:-1], f"seed={seed}"]
+    return replace(row, seed=seed, position=position, overrides=overrides, trial=row.trial and row.trial.with_seed(seed))
 
 
 def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compose: Compose) -> Study:

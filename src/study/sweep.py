@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,9 +23,10 @@ from src.settings import SettingsError
 from src.study import TrialsFailed, estimate, plan, table, training
 from src.study.designs import Rounds
 from src.study.job import STOP, Sweep
+from src.study.journals import Journals
 from src.study.plan import Row, Study
 from src.study.progress import StudyProgress
-from src.tracking import journal, outcome
+from src.tracking import journal
 from src.tracking.deleted import how_to_restore
 from src.tracking.journal import FAILED, FINISHED, KILLED
 from src.tracking.mlflow_replay import Deleted, Store
@@ -61,7 +63,11 @@ class _Command:
         self._study, self._launch, self._sweep, self._console = study, launch, sweep, console
         self._settings = study.settings
         self._folder = paths.study_folder(study.settings.study)
+        self._planned = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        self._journals = Journals(self._folder)
+        self._stored: dict[str, Outcome] | None = None
         self._store: Store | None = None
+        self._local: dict[str, Outcome] = {}
         self._rows: list[Row] = []
         self._begin = time.monotonic()
         self._trained: set[str] = set()
@@ -129,27 +135,30 @@ class _Command:
         if why := self._sweep.why_stopped(self._folder):
             self._say(f"stopped early: {why}; type the same command again to go on")
         stop.unlink(missing_ok=True)
-        self._replay(journal.folders(self._folder))
+        self._stored = None
+        self._replay()
         return why is not None
 
     def _to_do(self, rows: Sequence[Row], known: Mapping[str, Outcome]) -> list[Row]:
-        """Returns one row for each identity that is to be trained now, in the order of the plan's positions."""
+        """Returns one row for each identity that is to be trained now, in the order of the plan's positions, with what had ended so far."""
         wanted: dict[str, Row] = {}
+        ended = {name: found.attempt for name, found in self._local.items() if found.status in (FINISHED, FAILED)}
         for row in sorted(rows, key=lambda row: row.position):
             if row.trial is None or row.trial.identity in self._trained:
                 continue
             status = _status(known, row)
             if self._settings.rerun or status not in (FINISHED, FAILED) or (status == FAILED and self._settings.retry_failed):
-                wanted.setdefault(row.trial.identity, row)
+                wanted.setdefault(row.trial.identity, replace(row, ended=ended.get(row.trial.identity, "")))
         return list(wanted.values())
 
     def _scores(self, rows: Sequence[Row]) -> dict[int, float]:
         """Returns the mean best validation accuracy of the variants of a round; of those only of which every seed finished."""
         known = self._outcomes()
-        variants = list(dict.fromkeys(row.label for row in rows))
+        variants: dict[str, list[float | None]] = {}
+        for row in rows:
+            variants.setdefault(row.label, []).append(self._best_validation(known, row))
         scores = {}
-        for position, name in enumerate(variants):
-            values = [self._best_validation(known, row) for row in rows if row.label == name]
+        for position, values in enumerate(variants.values()):
             if None not in values:
                 scores[position] = statistics.fmean(value for value in values if value is not None)
         return scores
@@ -165,7 +174,7 @@ class _Command:
 
     def _unfinished(self, known: Mapping[str, Outcome]) -> list[Row]:
         """Returns one row for each trial without a finished attempt, or whose attempt of just now did not finish."""
-        local = _local(self._folder)
+        local = self._journals.outcomes()
         just_now = {name for name in self._trained if name in local and local[name].status != FINISHED}
         return [row for row in self._one_each() if _status(known, row) != FINISHED or _identity(row) in just_now]
 
@@ -175,8 +184,10 @@ class _Command:
 
     def _outcomes(self) -> dict[str, Outcome]:
         """Returns identity → outcome. MLflow decides what is done; the journals here know more of it, and all where there is none."""
-        local = _local(self._folder)
-        stored = self._asked(Store.outcomes, otherwise=None)
+        local = self._local = self._journals.outcomes()
+        if self._stored is None:  # it is asked again once something was trained: of 20,000 trials a store speaks for many seconds
+            self._stored = self._asked(Store.outcomes, otherwise=None)
+        stored = self._stored
         if stored is None:
             return local
         same = {name for name, theirs in stored.items() if name in local and local[name].attempt == theirs.attempt}
@@ -210,9 +221,7 @@ class _Command:
 
     def _connect(self) -> None:
         """Makes the database, the experiment and the study run before any trial, and sends what earlier processes left behind."""
-        folders = journal.folders(self._folder)
-        for folder in folders:
-            journal.close_if_dead(folder)
+        self._journals.close_dead()
         if self._settings.tracking.name == "offline":
             return
         try:
@@ -229,7 +238,7 @@ class _Command:
             self._say(f"warning: MLflow cannot be used now ({first_line(error)}).")
             self._say("The journals keep everything; `python -m src.sync` sends it later.")
             self._store = None
-        self._replay(folders)
+        self._replay()
 
     def _say_what_is_odd(self, store: Store) -> None:
         """Says what was deleted in MLflow, what has moved, and which address is not used."""
@@ -247,17 +256,12 @@ class _Command:
             self._say(f"{len(deleted)} trials of this study were deleted in MLflow; those that it asks for are trained again.")
             self._say(f"To have {next(iter(deleted.values()))!r} back instead, stop this and type: {how}")
 
-    def _replay(self, folders: Sequence[Path]) -> None:
-        self._unsent, self._is_refused, reasons = {}, False, list[Exception]()
-        for folder in folders if self._store else []:
-            try:
-                assert self._store is not None
-                self._store.replay(folder)
-            except Exception as error:  # one trial's record must not keep the others from MLflow
-                self._unsent[folder.name] = first_line(error)
-                reasons.append(error)
+    def _replay(self) -> None:
+        store = self._store
+        refused = {} if store is None else self._journals.replay(f"{store.uri} {store.study_run_id}", store.replay)
+        self._unsent, self._is_refused = {name: first_line(error) for name, error in refused.items()}, False
         if self._unsent:
-            self._is_refused = any(map(comes_again, reasons))
+            self._is_refused = any(map(comes_again, refused.values()))
             what = f"{len(self._unsent)} trials {'are refused by MLflow' if self._is_refused else 'cannot be sent to MLflow now'}"
             fix = "mend that, then `python -m src.sync` sends them" if self._is_refused else "`python -m src.sync` sends them later"
             self._say(f"warning: {what} ({next(iter(self._unsent.values()))}); {fix}")
@@ -265,10 +269,9 @@ class _Command:
     def _close(self, status: str) -> None:
         if status == KILLED:  # workers that were told to stop write their ends, and launchers kill those that do not listen
             journal.wait_for_writers([self._folder / name for name in self._trained], seconds=training.GRACE_S)
-        folders = journal.folders(self._folder)
-        for folder in folders:
-            journal.close_if_dead(folder)
-        self._replay(folders)
+        self._journals.close_dead()
+        self._replay()
+        self._journals.save()
         self._asked(lambda store: store.close_study(status), otherwise=None)
 
     def _asked(self, ask: Callable[[Store], Answer], *, otherwise: Answer) -> Answer:
@@ -290,8 +293,7 @@ class _Command:
     def _write_plan(self) -> None:
         """Adds this plan to the study's file, which the study run holds a copy of; the same plan again adds its time alone."""
         command = shlex.join(["python", "-m", "src.run", *map(paths.shown, sys.argv[1:])])
-        planned = datetime.datetime.fromtimestamp(self._sweep.planned_ms / 1_000, datetime.UTC).isoformat(timespec="milliseconds")
-        record = plan.as_record(self._study, self._rows, command=command, time=planned)
+        record = plan.as_record(self._study, self._rows, command=command, time=self._planned)
         path = self._folder / PLAN
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
@@ -321,7 +323,7 @@ class _Command:
 
     def _show(self, known: Mapping[str, Outcome], unfinished: Sequence[Row]) -> None:
         unchanged = table.changed_nothing(self._study, self._rows, known)
-        why = self._refused | _errors(unfinished, _local(self._folder) if self._trained else known)
+        why = self._refused | _errors(unfinished, self._journals.outcomes() if self._trained else known)
         why |= {_identity(row): "not trained: the study ended before it began" for row in unfinished if _identity(row) not in why}
         summary = {
             "trials": len(self._one_each()),
@@ -341,11 +343,6 @@ class _Command:
 
     def _say(self, text: str) -> None:
         self._console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
-
-
-def _local(folder: Path) -> dict[str, Outcome]:
-    found = {trial.name: outcome.of_journal(trial) for trial in journal.folders(folder)}
-    return {name: mine for name, mine in found.items() if mine is not None}
 
 
 def _errors(rows: Sequence[Row], known: Mapping[str, Outcome]) -> dict[str, str]:

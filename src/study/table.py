@@ -112,15 +112,16 @@ def _listed(rows: Sequence[Row], todo: Sequence[Row]) -> list[str]:
 
 def outcomes(rows: Sequence[Row], known: Mapping[str, Outcome]) -> Table:
     """Returns one line a variant: n seeds, mean and range of the test accuracy, time per batch, padding, health."""
-    names = list(dict.fromkeys(row.label for row in rows))
+    variants: dict[str, list[Row]] = {}
+    for row in rows:
+        variants.setdefault(row.label, []).append(row)
     shown = Table(box=None, pad_edge=False, header_style="bold")
     shown.add_column("variant", overflow="fold")
     for heading in ("n", "test accuracy", "range", "ms per batch", "padding"):
         shown.add_column(heading, justify="right")
     shown.add_column("health")
-    for name in names:
-        of_name = [row for row in rows if row.label == name]
-        title = f"{name} (reference)" if of_name[0].is_reference and len(names) > 1 and name != "reference" else name
+    for name, of_name in variants.items():
+        title = f"{name} (reference)" if of_name[0].is_reference and len(variants) > 1 and name != "reference" else name
         if all(row.trial is None for row in of_name):
             shown.add_row(Text(one_line(title)), "–", "–", "–", "–", "–", "dropped", style="dim")
             continue

@@ -26,7 +26,7 @@ def one(home, monkeypatch):
     """A job whose trial only notes that it was run."""
     settings, ran = edited(Settings(), {"study": "s"}), []
     paths.study_folder("s").mkdir(parents=True)
-    for name, value in job.Sweep(workers=2, planned_ms=7, parent=0).as_environment().items():
+    for name, value in job.Sweep(workers=2, name="a", parent=0).as_environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(job, "from_hydra", lambda cfg: settings if not cfg else edited(settings, cfg))
     monkeypatch.setattr(trial, "run", lambda settings, **known: ran.append(known) or FAILED)
@@ -35,14 +35,15 @@ def one(home, monkeypatch):
 
 def test_a_job_knows_its_sweep_and_its_place_in_it_from_the_environment(one, monkeypatch):
     monkeypatch.setenv(job.POSITION, "5")
+    monkeypatch.setenv(job.ENDED, "an attempt")
 
     assert job.run({}) == FAILED
-    assert one == [{"place": trial.Place(workers=2, position=5), "planned_ms": 7}]
+    assert one == [{"place": trial.Place(workers=2, position=5), "ended_before": "an attempt"}]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_sweep_travels_in_the_environment_and_back(workers):
-    sweep = job.Sweep(workers=workers, planned_ms=12, parent=99)
+    sweep = job.Sweep(workers=workers, name="0e12", parent=99)
     environment = sweep.as_environment()
 
     assert job.Sweep.of_environment(environment) == sweep
@@ -62,7 +63,7 @@ def test_a_failure_stops_the_study_only_where_that_was_asked_for(one):
 
     assert job.run({"fail_fast": True}) == FAILED
     assert job.run({}) == job.SKIPPED
-    assert job.Sweep(1, planned_ms=8, parent=0).why_stopped(paths.study_folder("s")) is None  # another sweep goes on
+    assert job.Sweep(1, name="b", parent=0).why_stopped(paths.study_folder("s")) is None  # another sweep goes on
 
 
 def test_a_worker_that_is_told_to_stop_does_not_end_the_sweep_but_the_sweep_itself_does(one, monkeypatch):
@@ -135,18 +136,27 @@ def test_a_worker_ends_with_the_sweep_after_the_record_of_its_trial(one, tmp_pat
     assert (tmp_path / "recorded").exists() == (doing == "busy")
 
 
-def ended(folder, status):
+def ended(folder, status, attempt="a"):
     with Journal(folder) as book:
-        book.append(START_OF_ONE)
+        book.append(Record(START, 0, detail={"attempt": attempt, "tags": {}}))
         book.append(end(step=0, status=status))
 
 
 @pytest.mark.parametrize(
-    ("status", "planned_ms", "expected"), [(FINISHED, 0, FINISHED), (FINISHED, 10**14, None), (FAILED, 0, FAILED), ("KILLED", 0, None)]
+    ("status", "before", "expected"), [(FINISHED, "", FINISHED), (FINISHED, "a", None), (FAILED, "b", FAILED), ("KILLED", "", None)]
 )
-def test_a_trial_that_ended_since_the_plan_was_made_is_not_trained_again(tmp_path, status, planned_ms, expected):
+def test_a_trial_that_ended_since_the_plan_was_made_is_not_trained_again(tmp_path, status, before, expected):
     ended(tmp_path, status)
-    assert trial._ended_since(planned_ms, tmp_path) == expected
+    assert trial._ended_since(before, tmp_path) == expected
+
+
+def test_which_trial_ended_first_is_told_by_its_attempts_whatever_the_clocks_say(tmp_path, monkeypatch):
+    ended(tmp_path, FINISHED, "of before")
+    monkeypatch.setattr(time, "time", lambda: 0.0)  # a clock that went back, or of a node that lags
+    ended(tmp_path, FINISHED, "of since")
+
+    assert trial._ended_since("of before", tmp_path) == FINISHED
+    assert trial._ended_since("of since", tmp_path) is None
 
 
 def test_the_last_line_is_found_behind_long_ones(tmp_path):

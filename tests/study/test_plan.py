@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import itertools
-from types import SimpleNamespace
 
 import pytest
 
 from src import rules
 from src.settings import SettingsError, checked, edited
 from src.study import plan
+from src.trial import prepare
 
 
 @pytest.fixture
@@ -105,11 +105,28 @@ def test_two_names_of_one_trial_are_one_identity_with_the_reason(base):
 
 
 def test_a_cell_that_cannot_run_is_kept_with_its_reason(base, monkeypatch):
-    monkeypatch.setattr(rules.psutil, "virtual_memory", lambda: SimpleNamespace(total=4 * 2**30))
+    monkeypatch.setattr(rules, "memory_mb", lambda: 4_096)
     found = rows(base, encoding=["embedding", "onehot"], vocab_size=[100, 1_000_000])
 
     assert [row.trial is None for row in found] == [False, False, False, True]
     assert "there are 4,096 MB" in found[3].dropped
+
+
+def test_the_trial_of_every_seed_is_what_its_settings_alone_would_be_prepared_as(base):
+    data = ["table", "movie_reviews"]
+    found = rows(base, data=data, padding=["dataset", "batch"], bucketing=[True, False], parameters=[None, 5_000], seed=[3, 0, 2**32 - 1])
+
+    assert {row.trial.settings.seed for row in found} == {3, 0, 2**32 - 1} and len(found) == 48
+    for row in found:
+        alone = prepare(edited(base, {**row.values, "data": {"name": "table", "path": base.data.path}, "seed": row.seed}))
+        assert (row.trial.settings, row.trial.identity, row.trial.changes) == (alone.settings, alone.identity, alone.changes)
+        assert row.overrides[-1] == f"seed={row.seed}"
+
+
+@pytest.mark.parametrize("seeds", [[-1], [0, "x"], [0, 1.5]])
+def test_a_seed_that_cannot_be_is_an_error(base, seeds):
+    with pytest.raises(SettingsError, match="seed: got"):
+        rows(base, cell=["lstm", "gru"], seed=seeds)
 
 
 def test_an_impossible_value_is_an_error_not_a_dropped_cell(base):

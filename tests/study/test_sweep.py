@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -77,7 +78,7 @@ def run(base, launcher, changes=None, **swept):
     study = plan.study({}, swept or {"cell": ["lstm", "gru"], "seed": [0, 1]}, compose=lambda _: edited(base, changes or {}))
     failed = False
     try:
-        launcher.sweep = Sweep(workers=1, planned_ms=round(time.time() * 1_000), parent=0)
+        launcher.sweep = Sweep(workers=1, name=uuid.uuid4().hex, parent=0)
         sweep.run(study, launch=launcher, sweep=launcher.sweep, console=console)
     except TrialsFailed:
         failed = True
@@ -111,6 +112,18 @@ def test_rerun_launches_everything_once(base):
 
     assert again.attempts == 4
     assert "4 of 4 trials are done already, and are trained again, as rerun=true asks." in text
+
+
+def test_a_job_is_told_which_attempt_had_ended_when_its_trial_was_planned(base):
+    first, again = Launcher(lambda row: {0: FINISHED, 1: FAILED, 2: KILLED}[row.seed]), Launcher()
+    known = set()
+    run(base, first, cell=["lstm"], seed=[0, 1, 2])
+    before = {folder.name: journal.last_attempt(folder)[0].record.detail["attempt"] for folder in journal.folders(paths.study_folder("s"))}
+    again.outcome = lambda row: known.add((row.seed, row.ended == before.get(row.trial.identity), row.ended == "")) or FINISHED
+
+    run(base, again, {"rerun": True}, cell=["lstm"], seed=[0, 1, 2, 3])
+
+    assert sorted(known) == [(0, True, False), (1, True, False), (2, False, True), (3, False, True)]
 
 
 def test_new_seeds_alone_are_launched(base):
