@@ -12,7 +12,8 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -113,7 +114,7 @@ def paired(rows: pd.DataFrame, *, metric: str, margin: float | None, time: str =
     finest = grid(rows.loc[rows["status"] == FINISHED, metric].to_numpy(float))
     table = pd.DataFrame(
         {"within": within, "label": name, "is_reference": is_one, **_difference(both, metric, time, grid=finest)}
-        for within, name, is_one, both in _joined(rows)
+        for within, name, is_one, both in _joined(rows, metric, *optional)
     )
     found = _judged(_adjusted(table), sign=better(metric), margin=margin)
     return found.drop(columns=["identities", "trained", "bounds", "hidden"])
@@ -126,10 +127,10 @@ def pairs(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
       `within`, `label`, `seed` and `difference` from the reference, nan where one of the two has no value.
     """
     parts = []
-    for within, name, is_one, both in _joined(rows):
+    for within, name, is_one, both in _joined(rows, metric):
         if not is_one:
-            ours, theirs = _values(both, metric)
-            seeds = both.loc[_is_finished(both), "seed"]
+            ours, theirs = both.values(metric)
+            seeds = both.ours["seed"][both.is_finished]
             parts.append(pd.DataFrame({"within": within, "label": name, "seed": seeds, "difference": ours - theirs}))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["within", "label", "seed", "difference"])
 
@@ -203,13 +204,12 @@ def changed_nothing(rows: pd.DataFrame) -> list[str]:
     Args:
       rows: as `paired` takes them, with the hash of the trained `weights`.
     """
-    return list(dict.fromkeys(name for _, name, is_one, both in _joined(rows) if not is_one and _is_unchanged(both)))
+    return list(dict.fromkeys(name for _, name, is_one, both in _joined(rows, "weights") if not is_one and _is_unchanged(both)))
 
 
-def _is_unchanged(both: pd.DataFrame) -> bool:
-    done = both[_is_finished(both)]
-    is_other = bool((done["identity"] != done["identity_reference"]).all())
-    return is_other and len(done) > 0 and bool((done["weights"] == done["weights_reference"]).all())
+def _is_unchanged(both: _Pairs) -> bool:
+    is_other = not _are_equal(*both.values("identity", kind=object)).any()
+    return is_other and bool(both.is_finished.any()) and bool(_are_equal(*both.values("weights", kind=object)).all())
 
 
 def holm(p: pd.Series) -> pd.Series:
@@ -275,36 +275,72 @@ def _quantile(share: float, freedom: int) -> float:
     return float(special.stdtrit(freedom, share))
 
 
-def _joined(rows: pd.DataFrame) -> Iterator[tuple[str, str, bool, pd.DataFrame]]:
-    """Yields for every variant (within, label, is it the reference?) its rows beside the reference's rows of the same seeds."""
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """The trials of a variant beside those of its reference with the same seeds; arrays, for a study may have thousands of variants.
+
+    Attributes:
+      ours: column → [pairs], of the variant.
+      theirs: the same of the reference.
+    """
+
+    ours: Mapping[str, np.ndarray]
+    theirs: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        """Returns the number of pairs."""
+        return len(self.ours["seed"])
+
+    @functools.cached_property
+    def is_finished(self) -> np.ndarray:
+        """bool[pairs], whether both did."""
+        return np.asarray((self.ours["status"] == FINISHED) & (self.theirs["status"] == FINISHED), dtype=bool)
+
+    def values(self, name: str, *, kind: type = float) -> tuple[np.ndarray, np.ndarray]:
+        """Returns a column of the finished pairs, of the variant and of the reference."""
+        return self.ours[name][self.is_finished].astype(kind), self.theirs[name][self.is_finished].astype(kind)
+
+
+def _joined(rows: pd.DataFrame, *names: str) -> Iterator[tuple[str, str, bool, _Pairs]]:
+    """Yields for every variant (within, label, is it the reference?) its rows beside the reference's rows of the same seeds.
+
+    Args:
+      rows: as `paired` takes them.
+      *names: of columns that are wanted beside `seed`, `status` and `identity`.
+    """
     rows = rows if "within" in rows else rows.assign(within="")
-    for within, part in rows.groupby("within", sort=False):
-        reference = part[part["is_reference"]]
-        for name, variant in part.groupby("label", sort=False):
-            both = variant.merge(reference, on="seed", suffixes=("", "_reference"))
-            yield str(within), str(name), bool(variant["is_reference"].iloc[0]), both
+    variant, wanted = ["within", "label"], list(dict.fromkeys(["status", "identity", *names]))
+    rows = rows[[*variant, "seed", "is_reference", *wanted]]
+    both = rows.merge(rows[rows["is_reference"]], on=["within", "seed"], suffixes=("", "_reference"))
+    ours = {name: both[name].to_numpy() for name in ("seed", *wanted)}
+    theirs = {name: both[f"{name}_reference"].to_numpy() for name in wanted}
+    places = both.groupby(variant, sort=False).indices
+    firsts = rows.drop_duplicates(variant)
+    turn = {within: number for number, within in enumerate(dict.fromkeys(firsts["within"]))}
+    each = zip(firsts["within"], firsts["label"], firsts["is_reference"], strict=True)
+    for within, name, is_one in sorted(each, key=lambda one: turn[one[0]]):
+        mine = places.get((within, name), np.array([], dtype=int))
+        pairs = _Pairs(*({key: values[mine] for key, values in side.items()} for side in (ours, theirs)))
+        yield str(within), str(name), bool(is_one), pairs
 
 
-def _is_finished(both: pd.DataFrame) -> pd.Series:
-    return (both["status"] == FINISHED) & (both["status_reference"] == FINISHED)
+def _are_equal(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Returns where two arrays of texts have the same one, bool[n]; what is missing equals nothing."""
+    return np.asarray((ours == theirs) & ~pd.isna(ours) & ~pd.isna(theirs), dtype=bool)
 
 
-def _values(both: pd.DataFrame, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    finished = both[_is_finished(both)]
-    return finished[metric].to_numpy(float), finished[f"{metric}_reference"].to_numpy(float)
-
-
-def _difference(both: pd.DataFrame, metric: str, time: str, *, grid: float) -> dict[str, Any]:
+def _difference(both: _Pairs, metric: str, time: str, *, grid: float) -> dict[str, Any]:
     """Returns what the pairs of one variant say, without verdict."""
-    ours, theirs = _values(both, metric)
+    ours, theirs = both.values(metric)
     is_whole = np.isfinite(ours) & np.isfinite(theirs)
     is_steps = metric.startswith("steps_to/")
-    seeds = both.loc[_is_finished(both), "seed"].to_numpy()[is_whole]
-    logs = _log_ratio(*_values(both, time))
+    seeds = both.ours["seed"][both.is_finished][is_whole]
+    logs = _log_ratio(*both.values(time))
+    is_same = _are_equal(both.ours["identity"], both.theirs["identity"])
     return {
-        "identities": (tuple(both["identity"]), tuple(both["identity_reference"])),
+        "identities": (tuple(both.ours["identity"]), tuple(both.theirs["identity"])),
         "trained": _trained(both) if metric.startswith(OF_WEIGHTS) else None,
-        "is_same": bool(len(both) and (both["identity"] == both["identity_reference"]).all()),
+        "is_same": bool(len(both) and is_same.all()),
         "is_unchanged": _is_unchanged(both) if metric.startswith(OF_WEIGHTS) else metric in EXACT and bool((ours == theirs).all()),
         "pairs": len(both),
         **_troubles(both),
@@ -338,9 +374,9 @@ def _of_values(ours: np.ndarray, theirs: np.ndarray, *, grid: float) -> dict[str
     }
 
 
-def _of_steps(both: pd.DataFrame, metric: str, *, grid: float) -> dict[str, Any]:
+def _of_steps(both: _Pairs, metric: str, *, grid: float) -> dict[str, Any]:
     """Returns the change between steps to a target, which are known to within two validations, with the p value of their signs."""
-    (our_low, our_high), (their_low, their_high) = (_between(both, metric, suffix) for suffix in ("", "_reference"))
+    (our_low, our_high), (their_low, their_high) = _between(both, metric)
     signs = _signs(our_low, our_high, their_low, their_high)
     known = signs[~np.isnan(signs)]
     decided = known[known != 0]
@@ -375,13 +411,17 @@ def _numbers(change: Interval, least: Interval, most: Interval, *, hidden: float
     }
 
 
-def _between(both: pd.DataFrame, metric: str, suffix: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the steps after which, and by which, a target was reached, float64[n] each: (last step, infinity) where it never was."""
-    done = both[_is_finished(both)]
-    reached = done[f"{metric}{suffix}"].to_numpy(float)
-    before, last = (np.nan_to_num(done[f"{name}{suffix}"].to_numpy(float)) for name in ("step_before", "last_step"))
-    is_reached = np.isfinite(reached)
-    return np.where(is_reached, before, last), np.where(is_reached, reached, np.inf)
+def _between(both: _Pairs, metric: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns the steps after which, and by which, a target was reached, float64[n] each: (last step, infinity) where it never was.
+
+    First of the variant, then of the reference.
+    """
+    found = []
+    for reached, *steps in zip(both.values(metric), both.values("step_before"), both.values("last_step"), strict=True):
+        before, last = map(np.nan_to_num, steps)
+        is_reached = np.isfinite(reached)
+        found.append((np.where(is_reached, before, last), np.where(is_reached, reached, np.inf)))
+    return found
 
 
 def _scale(*values: np.ndarray) -> float:
@@ -419,20 +459,20 @@ def _outlier(differences: np.ndarray, seeds: np.ndarray, *, grid: float) -> floa
     return float(seeds[place]) if p < OUTLIER else math.nan
 
 
-def _trained(both: pd.DataFrame) -> tuple[Any, ...] | None:
+def _trained(both: _Pairs) -> tuple[Any, ...] | None:
     """Returns what was trained on both sides, by the hashes of the weights; None where a seed has none."""
-    hashes = both[["weights", "weights_reference"]]
-    return None if hashes.isna().any(axis=None) else (*hashes["weights"], *hashes["weights_reference"])
+    hashes = [*both.ours["weights"], *both.theirs["weights"]]
+    return None if pd.isna(np.array(hashes, dtype=object)).any() else tuple(hashes)
 
 
-def _troubles(both: pd.DataFrame) -> dict[str, int]:
+def _troubles(both: _Pairs) -> dict[str, int]:
     """Returns how many seeds of the variant and of its reference did not finish, and how many of those were dropped or diverged."""
     found = {}
-    for name, suffix in (("", ""), ("reference_", "_reference")):
-        is_open = both[f"status{suffix}"] != FINISHED
-        found[f"{name}unfinished"] = int(is_open.sum())
-        found[f"{name}dropped"] = int((both[f"status{suffix}"] == DROPPED).sum())
-        found[f"{name}diverged"] = int((is_open & (both[f"health{suffix}"] == "diverged")).sum())
+    for name, side in (("", both.ours), ("reference_", both.theirs)):
+        is_open = side["status"] != FINISHED
+        found[f"{name}unfinished"] = int(np.sum(is_open))
+        found[f"{name}dropped"] = int(np.sum(side["status"] == DROPPED))
+        found[f"{name}diverged"] = int(np.sum(is_open & (side["health"] == "diverged")))
     return found
 
 
@@ -570,16 +610,31 @@ def _seeds_needed(row: Mapping[Hashable, Any], margin: float | None) -> tuple[fl
 
 def _seeds(row: Mapping[Hashable, Any], margin: float | None, spread: float) -> float:
     change = abs(row["change"])
-    total = np.arange(row["n"] + 1, MAX_SEEDS + 1)
-    error, freedom = spread / np.sqrt(total), total - 1
-    critical = special.stdtrit(freedom, 1 - LEVEL / (2 * row["comparisons"]))
-    power = stats.nct.sf(critical, freedom, change / error)
-    if margin is not None:
-        half = special.stdtrit(freedom, 1 - LEVEL)
-        within = special.stdtr(freedom, (margin - change) / error - half) + special.stdtr(freedom, (margin + change) / error - half) - 1
-        power = np.maximum(power, within)
-    enough = np.flatnonzero(power >= POWER)
-    return float(total[enough[0]]) if len(enough) else math.nan
+
+    def is_enough(total: np.ndarray) -> np.ndarray:
+        error, freedom = spread / np.sqrt(total), total - 1
+        critical = special.stdtrit(freedom, 1 - LEVEL / (2 * row["comparisons"]))
+        power = stats.nct.sf(critical, freedom, change / error)
+        if margin is not None:
+            half = special.stdtrit(freedom, 1 - LEVEL)
+            within = special.stdtr(freedom, (margin - change) / error - half) + special.stdtr(freedom, (margin + change) / error - half) - 1
+            power = np.maximum(power, within)
+        return np.asarray(power >= POWER)
+
+    return _first(is_enough, row["n"] + 1, MAX_SEEDS)
+
+
+def _first(holds: Callable[[np.ndarray], np.ndarray], low: int, high: int) -> float:
+    """Returns the smallest number from low to high for which something holds that holds for all greater ones, too; nan for none."""
+    if low > high:
+        return math.nan
+    some = np.append(np.arange(low, high, 32), high)
+    found = np.flatnonzero(holds(some))
+    if not len(found):
+        return math.nan
+    last = int(some[found[0]])
+    every = np.arange(last if not found[0] else int(some[found[0] - 1]) + 1, last + 1)
+    return float(every[np.flatnonzero(holds(every))[0]])
 
 
 def _distance(values: Sequence[Any], others: Sequence[Any]) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
-from scipy.stats import gmean
 
 from analysis import effects, factorial
 from analysis.load import DROPPED, FINISHED, PER_BATCH, PER_EPOCH, STEADY_EPOCH, Study
@@ -177,17 +178,27 @@ def _summary(study: Study, rows: pd.DataFrame, compared: pd.DataFrame, *, is_ste
     keys = ["within", "label"]
     firsts = rows.drop_duplicates(keys)
     costs = firsts[[*keys, *study.toggles]].set_index(keys)
-    done = rows[rows["status"] == FINISHED].groupby(keys, sort=False)
+    finished = rows[rows["status"] == FINISHED]
+    done = finished.groupby(keys, sort=False)
+    places = [done.indices.get(variant, []) for variant in costs.index]
     for name in MEANS:
         if name in rows:
             costs[f"mean {name}"] = done[name].mean()
     for name in TIMES:
         if name in rows:
-            costs[f"mean {name}"] = done[name].agg(lambda values: gmean(values.dropna()) if values.notna().any() else float("nan"))
+            values = finished[name].to_numpy(float)
+            costs[f"mean {name}"] = [_geometric(values[mine]) for mine in places]
     # a target that was never reached is later than any: the median stands for all, the mean would for those that did
-    costs["steps_to"] = done[study.steps_to].agg(lambda values: values.fillna(float("inf")).median())
-    costs["steps_to_never"] = done[study.steps_to].agg(lambda values: int(values.isna().sum()))
+    reached = finished[keys].assign(steps=finished[study.steps_to].fillna(math.inf), never=finished[study.steps_to].isna()).groupby(keys)
+    costs["steps_to"], costs["steps_to_never"] = reached["steps"].median(), reached["never"].sum()
     table: pd.DataFrame = compared.merge(costs.reset_index(), on=keys, how="left")
     if is_stepwise:  # a step's reference is the step before, which has its row already
         table = table[~table["is_reference"] | ~table["is_reference"].cummax().shift(fill_value=False)]
     return table.reset_index(drop=True)
+
+
+def _geometric(values: np.ndarray) -> float:
+    """Returns the geometric mean of what is known, nan where nothing is."""
+    known = values[~np.isnan(values)]
+    with np.errstate(divide="ignore"):  # a time of zero makes a mean of zero
+        return float(np.exp(np.log(known).mean())) if len(known) else math.nan

@@ -454,3 +454,43 @@ def test_equivalence_is_claimed_in_no_more_than_5_of_100_studies_at_the_margin()
     rng = np.random.default_rng(1)
     claimed = [effects.is_equivalent(effects.interval(rng.normal(0.01, 0.004, 8)), 0.01) for _ in range(4_000)]
     assert np.mean(claimed) <= 0.055
+
+
+@pytest.mark.parametrize("least", [3, 4, 34, 35, 36, 997, 998, 1_000, 1_001])
+@pytest.mark.parametrize("low", [3, 990, 1_000, 1_001])
+def test_the_least_number_is_found_without_all_being_tried(least, low):
+    tried = []
+
+    def holds(numbers):
+        tried.extend(numbers)
+        return numbers >= least
+
+    expected = [number for number in range(low, 1_001) if number >= least]
+    np.testing.assert_equal(effects._first(holds, low, 1_000), expected[0] if expected else math.nan)
+    assert len(tried) <= 66
+
+
+def test_what_is_missing_on_both_sides_is_not_the_same_thing():
+    rows = pd.DataFrame({
+        "label": ["a", "b"], "is_reference": [True, False], "seed": 0, "status": ["FINISHED"] * 2, "test/accuracy": [0.5, 0.5],
+        "identity": pd.Series([None, None], dtype=object), "weights": pd.Series([None, None], dtype=object),
+    })  # fmt: skip
+
+    assert list(effects.paired(rows, metric="test/accuracy", margin=None)["verdict"]) == ["reference", "one seed tells nothing"]
+    assert effects.changed_nothing(rows) == []
+
+
+def test_variants_whose_rows_are_mixed_are_told_apart_and_keep_their_order():
+    rows = pd.DataFrame(
+        [
+            {"within": within, "label": label, "is_reference": label == "a", "seed": seed, "identity": f"{within}{label}{seed}",
+             "status": "FINISHED", "weights": None,
+             "test/accuracy": 0.5 + 0.01 * seed + {"a": 0.0, "b": 0.1, "c": 0.2}[label] * int(within)}
+            for seed in range(3) for label in "acb" for within in ("2", "1")
+        ]
+    )  # fmt: skip
+
+    found = effects.paired(rows, metric="test/accuracy", margin=None)
+
+    assert list(zip(found["within"], found["label"], strict=True)) == [(within, label) for within in "21" for label in "acb"]
+    np.testing.assert_allclose(found["change"], [0, 0.4, 0.2, 0, 0.2, 0.1], atol=1e-12)
