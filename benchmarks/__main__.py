@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import scale
 from src.paths import REPOSITORY
 from src.settings import Settings, edited
 
@@ -315,6 +316,7 @@ BENCHMARKS: dict[str, Callable[[], list[str]]] = {
     "planning": planning,
     "workers": workers,
     "analysis": analysis,
+    "scale": scale.figures,
 }
 
 

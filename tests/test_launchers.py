@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import psutil
 import pytest
 from omegaconf import OmegaConf
 
 from hydra_plugins.ablation_sweeper import launchers
+from src.paths import REPOSITORY
 from src.settings import SettingsError
 
 JOBLIB = {"_target_": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher", "n_jobs": -1, "batch_size": "auto"}
@@ -41,6 +47,49 @@ def test_ray_takes_a_core_a_trial_and_what_the_user_set_stays():
     assert (remote.remote.num_cpus, remote.remote.num_gpus, remote.remote.max_calls, remote.remote.max_retries) == (1, 1, 1, 0)
     assert remote.init.address == "auto" and remote.init.include_dashboard is False
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+DRIVER = """
+import os, sys, time
+import joblib, numpy
+from hydra_plugins.ablation_sweeper import launchers
+
+def train(numbers, seconds):
+    open(f"began {os.getpid()}", "w").close()
+    time.sleep(seconds)
+
+jobs = [joblib.delayed(train)(numpy.zeros(1_000_000), float(seconds)) for seconds in sys.argv[1:]]
+joblib.Parallel(n_jobs=2, backend="loky", batch_size=1, pre_dispatch="n_jobs", **launchers.of_workers(os.getpid()))(jobs)
+open("done", "w").close()
+time.sleep(60)
+"""
+
+
+def left_behind(pid):
+    """Names in shared memory of a process that uses joblib."""
+    return [name for name in os.listdir("/dev/shm") if name.startswith((f"sem.loky-{pid}-", f"joblib_memmapping_folder_{pid}_"))]
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="where shared memory is no folder")
+@pytest.mark.parametrize(
+    ("seconds", "moment"),
+    [(["60"], "one worker never had a trial"), (["60", "60"], "both have one"), (["0", "0"], "all trials are over")],
+)
+def test_nothing_of_a_killed_sweep_stays_whatever_its_workers_were_doing(tmp_path, seconds, moment):
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, *seconds], cwd=tmp_path, env=environment)
+    end = time.monotonic() + 60
+    while len(list(tmp_path.glob("began *"))) < len(set(seconds)) or (moment.startswith("all") and not (tmp_path / "done").exists()):
+        assert time.monotonic() < end and driver.poll() is None
+        time.sleep(0.1)
+    others = psutil.Process(driver.pid).children(recursive=True)
+    assert len(others) >= 3 and left_behind(driver.pid)  # two workers, and loky's tracker
+
+    driver.kill()
+    driver.wait()
+
+    assert psutil.wait_procs(others, timeout=20)[1] == []
+    assert left_behind(driver.pid) == []
 
 
 @pytest.mark.parametrize(

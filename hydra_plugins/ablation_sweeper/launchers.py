@@ -53,6 +53,13 @@ def configured(launcher: Any) -> DictConfig:
     return launcher
 
 
+def of_workers(parent: int) -> dict[str, Any]:
+    """Returns what joblib takes so that its workers end with the process that sweeps, those without a trial among them."""
+    from src.study.job import end_with
+
+    return {"initializer": end_with, "initargs": (parent,)}
+
+
 def is_joblib(launcher: DictConfig) -> bool:
     """Returns whether trials run in child processes of this one."""
     return "JoblibLauncher" in launcher._target_

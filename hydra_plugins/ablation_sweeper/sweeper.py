@@ -18,7 +18,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from hydra_plugins.ablation_sweeper import launchers
+from hydra_plugins.ablation_sweeper import launchers, leftovers
 from src import paths
 from src.admission import check_choices
 from src.command_line import ONE_STUDY_FILE
@@ -79,7 +79,14 @@ class StudySweeper(Sweeper):
         # joblib replaces a worker whose memory has grown, between two trials, and warns as if something were lost.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor", UserWarning)
         self._sweep = Sweep(launchers.workers(how), name=uuid.uuid4().hex, parent=parent)
-        sweep.run(study, launch=self._launch, sweep=self._sweep)
+        if not parent or study.settings.plan_only:
+            sweep.run(study, launch=self._launch, sweep=self._sweep)
+            return
+        leftovers.begin()
+        try:
+            sweep.run(study, launch=self._launch, sweep=self._sweep)
+        finally:
+            leftovers.end()
 
     def _compose(self, overrides: list[str]) -> Settings:
         check_choices(overrides)
@@ -97,9 +104,11 @@ class StudySweeper(Sweeper):
         folder = str(paths.study_folder(trials[0][1].settings.study))
         with open_dict(self._config):
             self._config.hydra.sweep.dir = folder  # for the launcher; every job composes its own
-        launcher = Plugins.instance().instantiate_launcher(
+        launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=self._context, task_function=self._task_function, config=self._config
         )
+        if self._sweep.parent:
+            launcher.joblib.update(launchers.of_workers(self._sweep.parent))
         known = self._sweep.as_environment()
         shared = [f"hydra.sweep.dir={quoted(folder)}", *(f"+hydra.job.env_set.{name}={quoted(value)}" for name, value in known.items())]
         overrides = [

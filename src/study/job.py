@@ -70,7 +70,7 @@ def run(cfg: DictConfig) -> str:
     study = paths.study_folder(settings.study)
     is_child = sweep.parent not in (0, os.getpid())  # with one worker, joblib stays in the process that sweeps
     if is_child:
-        _end_with(sweep.parent)
+        end_with(sweep.parent)
     if sweep.why_stopped(study):
         return SKIPPED
     try:
@@ -87,10 +87,11 @@ def run(cfg: DictConfig) -> str:
 
 
 @cache
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Ends this worker when the process that sweeps is gone, after the record of a trial that is under way: nobody would know of either.
 
-    Without it, joblib's idle workers keep their memory for five minutes more.
+    joblib's workers begin with it: without it those that never had a trial would stay for ever, with semaphores and folders in shared
+    memory. What is left behind there is removed by loky's tracker process, as soon as the last worker is gone.
     """
 
     def watch() -> None:

@@ -74,7 +74,7 @@ def test_a_worker_that_is_told_to_stop_does_not_end_the_sweep_but_the_sweep_itse
     with pytest.raises(trial.Stopped):
         job.run({})
     monkeypatch.setenv("ABLATION_PARENT", str(os.getppid()))
-    monkeypatch.setattr(job, "_end_with", lambda parent: None)
+    monkeypatch.setattr(job, "end_with", lambda parent: None)
     assert job.run({}) == "KILLED"
 
 
