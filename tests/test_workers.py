@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import psutil
 import pytest
@@ -20,6 +21,7 @@ from src.paths import REPOSITORY
 from src.tracking import journal, outcome
 from src.tracking.journal import FINISHED
 from tests.conftest import tiny_trial, write_table
+from tests.test_launchers import left_behind
 from tests.test_run import command, trials
 
 # The tests that compare with the undisturbed sweep come first: two processes begin with two tests each, and one of them trains it.
@@ -169,6 +171,23 @@ def test_workers_end_with_the_process_that_sweeps(sweep, home):
     assert {status for status, *_ in results(home).values()} == {"KILLED"}
     psutil.wait_procs(workers, timeout=30)
     assert not [worker for worker in workers if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="where shared memory is no folder")
+@pytest.mark.parametrize("moment", ["before a trial begins", "while two train"])
+def test_nothing_of_a_killed_sweep_stays(sweep, home, moment):
+    process = start(home, *sweep, *TWO, "masking=true", "seed=0,1", "epochs=5000")
+    end, count = time.monotonic() + 240, 2 if moment == "while two train" else 0
+    others = []
+    while len(running(home)) < count or len([one for one in others if "loky" in " ".join(one.cmdline())]) < 3:
+        assert time.monotonic() < end and process.poll() is None
+        others = psutil.Process(process.pid).children(recursive=True)
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+
+    assert psutil.wait_procs(others, timeout=60)[1] == []
+    assert left_behind(process.pid) == []
 
 
 def test_names_that_look_like_numbers_reach_the_workers_as_they_were_typed(home, tmp_path):
