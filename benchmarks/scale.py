@@ -32,6 +32,7 @@ sweep.run(scale.resumed(), launch=lambda rows: 1 / 0, sweep=Sweep(1, "a", 0), co
 
 def figures() -> list[str]:
     """Seconds and megabytes of planning 100,000 trials, of going on with 20,000 that are done, and of a table of 20,000."""
+    _measured(["-m", "src.run", "plan_only=true"])  # reads the data, once and for all
     planned = _measured(["-m", "src.run", *PLANNED])
     _write_journals()
     first, again = (_measured(["-c", RESUME]) for _ in range(2))

@@ -64,7 +64,7 @@ class Place(NamedTuple):
 ALONE = Place(workers=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A trial that can be trained.
 
@@ -87,7 +87,8 @@ class Prepared:
 
     def with_seed(self, seed: int) -> Prepared:
         """Returns the trial with another seed, which was checked; `prepare` would return the same, and takes longer."""
-        settings = self.settings.model_copy(update={"seed": seed})
+        ours = self.settings
+        settings = Settings.model_construct(ours.model_fields_set, **{**dict(ours), "seed": seed})  # a copy would copy the set of keys, too
         return Prepared(settings, self.data, identity(settings, data_digest=self.data.digest), self.changes)
 
 

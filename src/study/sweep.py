@@ -148,7 +148,8 @@ class _Command:
                 continue
             status = _status(known, row)
             if self._settings.rerun or status not in (FINISHED, FAILED) or (status == FAILED and self._settings.retry_failed):
-                wanted.setdefault(row.trial.identity, replace(row, ended=ended.get(row.trial.identity, "")))
+                before = ended.get(row.trial.identity)
+                wanted.setdefault(row.trial.identity, replace(row, ended=before) if before else row)
         return list(wanted.values())
 
     def _scores(self, rows: Sequence[Row]) -> dict[int, float]:
