@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from analysis.effects import LEVEL, MAX_EXACT, failures_not_excluded
 from analysis.factorial import CONDITIONS
 from analysis.findings import Findings, caution
+from analysis.inference import LEVEL, MAX_EXACT, failures_not_excluded
 from analysis.load import PER_BATCH, PER_EPOCH, STEADY_EPOCH
 from analysis.tables import digits, title
 

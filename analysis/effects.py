@@ -10,76 +10,26 @@ that saw it. There a seed counts as earlier or later only where the two ranges d
 from __future__ import annotations
 
 import functools
-import itertools
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import special, stats
-from statsmodels.stats.multitest import multipletests
 
+from analysis.inference import LEVEL, RESOLUTION, Interval, grid, holm, interval, is_equivalent, scale_of, sign_flip
 from analysis.load import DROPPED, FINISHED, PER_BATCH
-from src.settings import as_typed, label
 
-LEVEL = 0.05
 POWER = 0.8  # with which a study of so many seeds would tell
-ROUNDING = 1e-12  # of arithmetic with doubles, relative to the values
-RESOLUTION = 1e-6  # of values, relative: float32 keeps seven digits, and what differs by less is rounding
 OUTLIER = 0.01  # p below which one seed differs from the others by more than they allow
 HIGHER_IS_BETTER = ("test/accuracy", "val/accuracy", "train/accuracy", "time/tokens_per_s")
 LOWER_IS_BETTER = ("train/loss", "val/loss", "test/loss", "time/", "steps_to/", "memory/", "model/parameters", "data/padding_fraction")
 MAX_SEEDS = 1_000
-MAX_EXACT = 20  # pairs whose 2^n signs are all tried
 EXACT = ("model/parameters",)  # metrics without chance: equal values are equal
 OF_WEIGHTS = ("test/", "val/", "train/", "steps_to/")  # metrics that trained weights decide: equal weights, equal values
 REFERENCE = "reference"
-
-
-class Interval(NamedTuple):
-    """An estimate with its 95 % interval and two-sided p value (Student's t), nan where there is none.
-
-    Attributes:
-      mean: the estimate.
-      low: of the interval.
-      high: of the interval.
-      p: of the estimate being zero.
-      error: standard error of the estimate.
-      freedom: degrees of freedom.
-    """
-
-    mean: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    p: float = math.nan
-    error: float = math.nan
-    freedom: int = 0
-
-
-def interval(values: np.ndarray, *, scale: float | None = None) -> Interval:
-    """Returns the mean of values with Student's interval; no interval below two values.
-
-    Without any spread, as between counts that are the same for every seed, there is no interval, and p is that of the signs.
-
-    Args:
-      values: float[n], differences of pairs, or what was measured once a seed.
-      scale: size of what was measured, by which rounding is told from spread; default: the largest of the values. Differences are much
-        smaller than what they are differences of, and need it.
-    """
-    if not len(values):
-        return Interval()
-    mean, freedom = float(values.mean()), len(values) - 1
-    if freedom == 0:
-        return Interval(mean)
-    error = float(values.std(ddof=1)) / math.sqrt(len(values))
-    if error <= RESOLUTION * (float(np.abs(values).max()) if scale is None else scale):
-        is_zero = abs(mean) <= ROUNDING * (scale or 0.0)
-        return Interval(0.0 if is_zero else mean, p=1.0 if is_zero else 2.0**-freedom, error=error, freedom=freedom)
-    half = _quantile(1 - LEVEL / 2, freedom) * error
-    return Interval(mean, mean - half, mean + half, float(2 * special.stdtr(freedom, -abs(mean) / error)), error, freedom)
 
 
 def paired(rows: pd.DataFrame, *, metric: str, margin: float | None, time: str = PER_BATCH) -> pd.DataFrame:
@@ -135,69 +85,6 @@ def pairs(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["within", "label", "seed", "difference"])
 
 
-def within_toggle(rows: pd.DataFrame, toggle: str, toggles: Sequence[str]) -> pd.DataFrame:
-    """Returns the rows of a grid so that each other value of one toggle is compared with its first, all else being equal.
-
-    Args:
-      rows: one row a trial, as `paired` takes them, with a column for every varied toggle.
-      toggle: the toggle of interest; its first value in the order of the rows is the reference.
-      toggles: all that vary.
-
-    Returns:
-      The rows with `within` (the other toggles' values), `label` (the toggle's value) and `is_reference` anew.
-    """
-    others = [key for key in toggles if key != toggle]
-    values = [as_typed(value) for value in rows[toggle]]
-    return rows.assign(
-        within=[label({key: row[key] for key in others}) for row in rows.to_dict("records")],
-        label=[f"{toggle}={value}" for value in values],
-        is_reference=[value == values[0] for value in values],
-    )
-
-
-def stepwise(rows: pd.DataFrame, steps: Sequence[str]) -> pd.DataFrame:
-    """Returns rows so that each step of a design is compared with the one before, and not with the beginning.
-
-    Args:
-      rows: one row a trial, as `paired` takes them.
-      steps: labels of the variants, in the order of the steps (`chain`).
-
-    Returns:
-      For each step its rows and those of the step before as reference, with `within` anew; the rows as they are if no step was taken.
-    """
-    parts = []
-    for number, (before, step) in enumerate(itertools.pairwise(steps), 1):
-        part = rows[rows["label"].isin([before, step])]
-        parts.append(part.assign(within=f"step {number}", is_reference=part["label"] == before))
-    return pd.concat(parts) if parts else rows.assign(within="")
-
-
-def chain(rows: pd.DataFrame, design: str, toggles: Sequence[str]) -> list[str]:
-    """Returns the labels of the steps that a cumulative design or a path took, the reference first.
-
-    A path keeps of each round the flip of highest mean validation accuracy, the first on ties (`src.study.designs.path`).
-    """
-    labels = list(dict.fromkeys(rows["label"]))
-    if design == "cumulative":
-        return labels
-    values = {row["label"]: [row[key] for key in toggles] for row in rows.to_dict("records")}
-    whole = rows.groupby("label", sort=False)["status"].agg(lambda states: bool((states == FINISHED).all()))
-    score = (
-        rows.groupby("label", sort=False)["val/accuracy"].agg(fmean).where(whole)
-    )  # as the sweep, to the last bit; a flip that lacks a seed is not chosen
-    taken = labels[:1]
-    while True:
-        flips = [
-            name
-            for name in labels
-            if _distance(values[name], values[taken[-1]]) == 1 and _distance(values[name], values[labels[0]]) == len(taken)
-        ]
-        known = score[flips].dropna()
-        if known.empty:
-            return taken
-        taken.append(str(known.idxmax()))
-
-
 def changed_nothing(rows: pd.DataFrame) -> list[str]:
     """Returns the variants whose trained weights equal their reference's, bit for bit and seed for seed, in different trials.
 
@@ -212,67 +99,9 @@ def _is_unchanged(both: _Pairs) -> bool:
     return is_other and bool(both.is_finished.any()) and bool(_are_equal(*both.values("weights", kind=object)).all())
 
 
-def holm(p: pd.Series) -> pd.Series:
-    """Returns p values adjusted for their number; nan stays nan.
-
-    Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6, 1979.
-    """
-    adjusted = p.astype(float).copy()
-    tested = adjusted.notna()
-    if tested.any():
-        adjusted[tested] = multipletests(adjusted[tested], method="holm")[1]
-    return adjusted
-
-
-def sign_flip(differences: np.ndarray) -> float:
-    """Returns the exact two-sided p value of the mean difference when every sign could as well be the other (at best 2 / 2^n).
-
-    Source: Fisher, "The Design of Experiments", Oliver and Boyd 1935, section 21. nan for one difference and for more than 20.
-    """
-    if not 2 <= len(differences) <= MAX_EXACT:
-        return math.nan
-    sums = np.zeros(1)
-    for size in np.abs(differences):
-        sums = np.concatenate([sums + size, sums - size])
-    least = abs(differences.sum()) - RESOLUTION * np.abs(differences).sum()
-    return float((np.abs(sums) >= least).mean())
-
-
-def failures_not_excluded(seeds: int) -> float:
-    """Returns the share of failing seeds that so many seeds without a failure still allow, at 95 %: 1 - 0.05^(1/n).
-
-    Source: the exact bound of Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial",
-    Biometrika 26(4), 1934.
-    """
-    return float(1 - LEVEL ** (1 / seeds))
-
-
 def better(metric: str) -> int:
     """Returns 1 where higher values of a metric are better, -1 where lower ones are, and 0 where nobody can say."""
     return 1 if metric in HIGHER_IS_BETTER else -1 if metric.startswith(LOWER_IS_BETTER) else 0
-
-
-def is_equivalent(found: Interval, margin: float | None, *, hidden: float = 0.0) -> bool:
-    """Returns whether two one-sided t tests at 5 % find the estimate within the margin, which is whether its 90 % interval is within it.
-
-    Source: Schuirmann, "A comparison of the two one-sided tests procedure and the power approach for assessing the equivalence of
-    average bioavailability", Journal of Pharmacokinetics and Biopharmaceutics 15, 1987. Not adjusted for the number of comparisons.
-
-    Args:
-      found: the estimate.
-      margin: difference that is too small to matter; None if nobody has said, and then nothing is.
-      hidden: standard error that the grid of a coarse metric may hide: 20 examples that are right as often in all of two seeds may still
-        have different chances of being right.
-    """
-    if margin is None or math.isnan(found.error):
-        return False
-    return abs(found.mean) + _quantile(1 - LEVEL, found.freedom) * max(found.error, hidden) < margin
-
-
-@functools.cache
-def _quantile(share: float, freedom: int) -> float:
-    """Returns the quantile of Student's t distribution."""
-    return float(special.stdtrit(freedom, share))
 
 
 @dataclass(frozen=True, eq=False)
@@ -362,13 +191,13 @@ def _difference(both: _Pairs, metric: str, time: str, *, grid: float) -> dict[st
 def _of_values(ours: np.ndarray, theirs: np.ndarray, *, grid: float) -> dict[str, Any]:
     """Returns the change between pairs of values, float[n] each, with its interval and p values."""
     differences = ours - theirs
-    change = interval(differences, scale=_scale(ours, theirs))
+    change = interval(differences, scale=scale_of(ours, theirs))
     spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else math.nan
     return {
         **_numbers(change, change, change, hidden=_hidden(grid, len(differences))),
         "n": len(differences),
         "p_sign_flip": sign_flip(differences),
-        "effect_size": change.mean / spread if spread > RESOLUTION * _scale(ours, theirs) else math.nan,
+        "effect_size": change.mean / spread if spread > RESOLUTION * scale_of(ours, theirs) else math.nan,
         "spread": spread,
         "sign": math.nan,
     }
@@ -383,7 +212,7 @@ def _of_steps(both: _Pairs, metric: str, *, grid: float) -> dict[str, Any]:
     p = math.nan if not len(known) else float(stats.binomtest(int((decided > 0).sum()), len(decided)).pvalue) if len(decided) else 1.0
     change = least = most = Interval()
     if np.isfinite(our_high).all() and np.isfinite(their_high).all():  # the differences of those that reached it alone would flatter
-        scale = _scale(our_high, their_high)
+        scale = scale_of(our_high, their_high)
         differences = (our_high - their_high, our_low - their_high, our_high - their_low)
         change, least, most = (interval(values, scale=scale) for values in differences)
     return {
@@ -422,17 +251,6 @@ def _between(both: _Pairs, metric: str) -> list[tuple[np.ndarray, np.ndarray]]:
         is_reached = np.isfinite(reached)
         found.append((np.where(is_reached, before, last), np.where(is_reached, reached, np.inf)))
     return found
-
-
-def _scale(*values: np.ndarray) -> float:
-    return max((float(np.abs(some).max(initial=0.0)) for some in values), default=0.0)
-
-
-def grid(values: np.ndarray) -> float:
-    """Returns the smallest distance between two different values, which is how fine a metric is; infinite where all are equal."""
-    distinct = np.unique(values[np.isfinite(values)])
-    gaps = np.diff(distinct)
-    return float(gaps[gaps > RESOLUTION * _scale(distinct)].min(initial=np.inf))
 
 
 def _hidden(grid: float, n: int) -> float:
@@ -635,7 +453,3 @@ def _first(holds: Callable[[np.ndarray], np.ndarray], low: int, high: int) -> fl
     last = int(some[found[0]])
     every = np.arange(last if not found[0] else int(some[found[0] - 1]) + 1, last + 1)
     return float(every[np.flatnonzero(holds(every))[0]])
-
-
-def _distance(values: Sequence[Any], others: Sequence[Any]) -> int:
-    return sum(one != other for one, other in zip(values, others, strict=True))

@@ -44,7 +44,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.effects import LEVEL, ROUNDING, Interval, better, direction, grid, holm, interval, is_equivalent
+from analysis.effects import better, direction
+from analysis.inference import LEVEL, ROUNDING, Interval, grid, holm, interval, is_equivalent
 from analysis.load import FINISHED
 from src.settings import as_typed
 

@@ -20,9 +20,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import factorial
-from analysis.effects import better, interval, pairs
+from analysis.effects import better, pairs
 from analysis.factorial import CONDITIONS, INTERACTION, MAIN
 from analysis.findings import Findings, caution
+from analysis.inference import interval
 from analysis.load import DROPPED, PER_EPOCH, Study
 from analysis.tables import digits, title, verdict
 from src.settings import as_typed

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis import effects, factorial
+from analysis import contrasts, effects, factorial
 from analysis.load import DROPPED, FINISHED, PER_BATCH, PER_EPOCH, STEADY_EPOCH, Study
 from analysis.store import StoreError
 
@@ -86,11 +86,11 @@ def find(study: Study, *, metric: str | None = None, margin: float | None = None
     rows = study.rows if is_stepwise else study.rows[study.rows["status"] != DROPPED]  # a step that was dropped is no step before
     rejected: list[str] = []
     if is_stepwise:
-        steps = effects.chain(rows, study.plan["design"], study.toggles)
+        steps = contrasts.chain(rows, study.plan["design"], study.toggles)
         rejected = [label for label in dict.fromkeys(rows["label"]) if label not in steps]
-        rows = effects.stepwise(rows, steps)
+        rows = contrasts.stepwise(rows, steps)
     elif toggle:
-        rows = effects.within_toggle(rows, toggle, study.toggles)
+        rows = contrasts.within_toggle(rows, toggle, study.toggles)
     else:
         rows = rows.assign(within="")
     time = _compared_time(study)

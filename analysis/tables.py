@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.effects import LEVEL, better, failures_not_excluded
+from analysis.effects import better
 from analysis.factorial import few
 from analysis.findings import FACTORIAL, USUAL_TRACES, Findings, caution
+from analysis.inference import LEVEL, failures_not_excluded
 from analysis.load import PER_BATCH, PER_EPOCH, STEADY_EPOCH
 from src.settings import as_typed
 from src.visible import one_line, visible

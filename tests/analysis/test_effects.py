@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import effects
-from tests.study.test_sweep import TIE
+from analysis import contrasts, effects, inference
 
 RNG = np.random.default_rng(7)
 BASE = RNG.normal(0.8, 0.01, 8)
@@ -55,15 +54,6 @@ def test_holm_is_over_all_comparisons_and_never_below_the_p_before_it():
         so_far = max(so_far, min(1.0, (3 - place) * value))
         expected[name] = so_far
     assert {name: found.loc[name, "p_holm"] for name in "abc"} == pytest.approx(expected)
-
-
-def test_the_sign_flip_p_counts_all_signs():
-    differences = np.array([0.3, 0.1, 0.2, -0.05])
-    signs = np.array([[1 if number >> bit & 1 else -1 for bit in range(4)] for number in range(16)])
-    means = np.abs((signs * differences).mean(axis=1))
-
-    assert effects.sign_flip(differences) == pytest.approx((means >= abs(differences.mean()) - 1e-12).mean())
-    assert effects.sign_flip(np.ones(8)) == 2 / 2**8
 
 
 def test_verdicts_say_what_the_numbers_do():
@@ -190,11 +180,6 @@ def test_hardly_any_seed_is_called_an_outlier_where_none_is():
     assert np.mean(np.isfinite(named)) <= 0.013
 
 
-def test_the_bound_on_failures_that_nobody_saw_is_the_exact_one():
-    assert effects.failures_not_excluded(8) == pytest.approx(stats.binomtest(0, 8, alternative="less").proportion_ci(0.95).high)
-    assert f"{effects.failures_not_excluded(8):.0%}" == "31%"
-
-
 def test_without_a_margin_nothing_is_called_no_difference():
     found = paired(frame(reference=BASE, same=NOTHING), margin=None)
     assert found.loc["same", "verdict"] in ("cannot tell", "helps", "hurts")
@@ -208,7 +193,7 @@ def test_what_is_better_depends_on_the_metric(metric, verdict):
 
 def test_a_cumulative_step_is_compared_with_the_one_before():
     rows = frame(**{"reference": BASE, "+ a": HELPS, "+ b": HELPS})
-    found = effects.paired(effects.stepwise(rows, ["reference", "+ a", "+ b"]), metric="test/accuracy", margin=0.005)
+    found = effects.paired(contrasts.stepwise(rows, ["reference", "+ a", "+ b"]), metric="test/accuracy", margin=0.005)
 
     assert found[["within", "label", "verdict"]].to_numpy().tolist() == [
         ["step 1", "reference", "reference"],
@@ -295,7 +280,7 @@ def test_a_toggle_is_compared_within_the_others():
     rows["masking"] = [label in "pr" for label in rows["label"]]
     rows["side"] = ["post" if label in "pq" else "pre" for label in rows["label"]]
 
-    found = effects.paired(effects.within_toggle(rows, "masking", ["masking", "side"]), metric="test/accuracy", margin=0.005)
+    found = effects.paired(contrasts.within_toggle(rows, "masking", ["masking", "side"]), metric="test/accuracy", margin=0.005)
 
     assert list(found["within"]) == ["side=post", "side=post", "side=pre", "side=pre"]
     assert list(found["label"]) == ["masking=true", "masking=false"] * 2
@@ -330,33 +315,6 @@ def test_single_differences_are_those_of_the_pairs_that_finished():
     np.testing.assert_allclose(found.loc[found["label"] == "b", "difference"], NOISE - BASE)
 
 
-def test_a_path_keeps_of_each_round_the_flip_that_validated_best():
-    values = {"reference": (0, 0, 0), "a": (1, 0, 0), "b": (0, 1, 0), "c": (0, 0, 1), "ab": (1, 1, 0), "bc": (0, 1, 1), "abc": (1, 1, 1)}
-    score = {"reference": 0.5, "a": 0.6, "b": 0.7, "c": 0.65, "ab": 0.7, "bc": 0.9, "abc": 0.8}
-    rows = pd.DataFrame(
-        [{"label": name, "x": x, "y": y, "z": z, "val/accuracy": score[name], "status": "FINISHED"} for name, (x, y, z) in values.items()]
-    )
-
-    assert effects.chain(rows, "path", ["x", "y", "z"]) == ["reference", "b", "bc", "abc"]
-    assert effects.chain(rows[rows["label"] != "abc"], "path", ["x", "y", "z"]) == ["reference", "b", "bc"]
-    rows.loc[rows["label"] == "b", "status"] = "FAILED"  # as the sweep, which does not choose a flip that lacks a seed
-    assert effects.chain(rows, "path", ["x", "y", "z"]) == ["reference", "c", "bc", "abc"]
-
-
-def test_of_flips_that_tie_the_path_keeps_the_first_as_the_sweep_does():
-    right = {"reference": [1_250] * 8, **TIE, "ab": [2_100] * 8}
-    places = {"reference": (0, 0), "a": (1, 0), "b": (0, 1), "ab": (1, 1)}
-    rows = pd.DataFrame(
-        [
-            {"label": name, "x": x, "y": y, "val/accuracy": count / 2_500, "status": "FINISHED"}
-            for name, (x, y) in places.items()
-            for count in right[name]
-        ]
-    )
-
-    assert effects.chain(rows, "path", ["x", "y"]) == ["reference", "a", "ab"]
-
-
 def test_equal_weights_in_different_trials_changed_nothing():
     rows = frame(reference=BASE, a=BASE, b=BASE).assign(weights=[f"w{seed}" for seed in range(8)] * 3)
     rows.loc[rows.index[-1], "weights"] = "other"
@@ -374,13 +332,6 @@ def test_a_target_that_the_other_reached_after_we_stopped_looking_says_nothing()
 def test_a_metric_that_trials_lack_is_missing_and_not_endless():
     found = paired(frame(reference=BASE, a=[math.nan, *HELPS[1:]])).loc["a"]
     assert found["verdict"] == "no verdict: 1 of 8 seeds have no finite value"
-
-
-def test_a_difference_without_spread_has_the_p_of_its_signs_and_no_interval():
-    found = effects.interval(np.array([-40.0, -40.0]))
-
-    assert (found.mean, found.p) == (-40.0, 0.5) and math.isnan(found.low)
-    assert effects.interval(np.full(8, 0.25)).p == 2 / 2**8
 
 
 def test_troubles_of_the_reference_are_not_blamed_on_the_variant():
@@ -417,7 +368,7 @@ def test_the_seeds_that_are_named_would_tell_in_80_of_100_studies_if_the_spread_
     differences = np.array([0.012, -0.004, 0.009, 0.002, -0.006, 0.011])
     found = paired(frame(reference=BASE[:6], a=BASE[:6] + differences), margin=None).loc["a"]
     rng = np.random.default_rng(0)
-    told = [effects.interval(rng.normal(found["change"], found["spread"], int(found["seeds_needed"]))).p < 0.05 for _ in range(2_000)]
+    told = [inference.interval(rng.normal(found["change"], found["spread"], int(found["seeds_needed"]))).p < 0.05 for _ in range(2_000)]
 
     assert np.mean(told) == pytest.approx(0.8, abs=0.04)
 
@@ -435,25 +386,6 @@ def test_the_larger_number_of_seeds_is_that_of_the_upper_80_percent_bound_of_the
     wider = found["change"] + (differences - found["change"]) * math.sqrt(4 / stats.chi2.ppf(0.2, 4))
     again = paired(frame(reference=BASE[:5], a=BASE[:5] + wider), margin=None).loc["a"]
     assert found["seeds_needed_high"] == again["seeds_needed"] > found["seeds_needed"]
-
-
-@pytest.mark.parametrize("pairs", [2, 5, 9])
-def test_the_exact_p_of_signs_is_that_of_scipy(pairs):
-    differences = np.random.default_rng(pairs).normal(0.3, 1, pairs)
-    expected = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=True)
-
-    assert effects.sign_flip(differences) == pytest.approx(expected.pvalue)
-
-
-def test_signs_are_exact_up_to_twenty_pairs():
-    assert effects.sign_flip(np.full(20, 0.1)) == 2 / 2**20
-    assert math.isnan(effects.sign_flip(np.full(21, 0.1)))
-
-
-def test_equivalence_is_claimed_in_no_more_than_5_of_100_studies_at_the_margin():
-    rng = np.random.default_rng(1)
-    claimed = [effects.is_equivalent(effects.interval(rng.normal(0.01, 0.004, 8)), 0.01) for _ in range(4_000)]
-    assert np.mean(claimed) <= 0.055
 
 
 @pytest.mark.parametrize("least", [3, 4, 34, 35, 36, 997, 998, 1_000, 1_001])

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import effects, factorial
+from analysis import effects, factorial, inference
 
 SIMULATIONS = 3_000
 
@@ -27,7 +27,7 @@ def test_the_interval_covers_the_true_change_in_95_of_100_studies(seeds):
     for _ in range(SIMULATIONS):
         of_seed = rng.normal(0, 0.02, seeds)  # what a seed does to both variants
         differences = (0.8 + 0.015 + of_seed + rng.normal(0, 0.01, seeds)) - (0.8 + of_seed + rng.normal(0, 0.01, seeds))
-        found = effects.interval(differences)
+        found = inference.interval(differences)
         covered += found.low <= 0.015 <= found.high
 
     assert 0.93 <= covered / SIMULATIONS <= 0.97
@@ -49,8 +49,8 @@ def test_holm_errs_in_no_more_than_5_of_100_studies_where_nothing_differs():
     wrong = 0
     for _ in range(10_000):
         values = rng.normal(0.8, 0.01, (6, 5))
-        p = pd.Series([effects.interval(row - values[0]).p for row in values[1:]])
-        wrong += bool((effects.holm(p) < effects.LEVEL).any())
+        p = pd.Series([inference.interval(row - values[0]).p for row in values[1:]])
+        wrong += bool((inference.holm(p) < inference.LEVEL).any())
 
     assert wrong / 10_000 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 10_000)  # the rate, and two standard errors of the simulation
 
@@ -60,15 +60,15 @@ def test_verdicts_are_those_of_the_adjusted_p():
     for _ in range(20):
         values = rng.normal(0.8, 0.01, (4, 5)) + np.array([[0], [0.01], [0.02], [0.0]])
         found = effects.paired(frame(values), metric="test/accuracy", margin=None).iloc[1:]
-        p = effects.holm(pd.Series([effects.interval(row - values[0]).p for row in values[1:]]))
+        p = inference.holm(pd.Series([inference.interval(row - values[0]).p for row in values[1:]]))
 
         np.testing.assert_allclose(found["p_holm"], p)
-        assert found["verdict"].isin(["helps", "hurts"]).tolist() == (p < effects.LEVEL).tolist()
+        assert found["verdict"].isin(["helps", "hurts"]).tolist() == (p < inference.LEVEL).tolist()
 
 
 def test_a_change_of_two_standard_deviations_is_found_with_8_seeds():
     rng = np.random.default_rng(3)
-    found = sum(effects.interval(rng.normal(0.02, 0.01, 8)).p * 5 < effects.LEVEL for _ in range(1_000))
+    found = sum(inference.interval(rng.normal(0.02, 0.01, 8)).p * 5 < inference.LEVEL for _ in range(1_000))
     assert found / 1_000 > 0.9
 
 
@@ -106,8 +106,8 @@ def test_equivalence_on_a_coarse_grid_is_claimed_in_no_more_than_5_of_100_studie
     claimed = 0
     for _ in range(SIMULATIONS):
         one, other = rng.binomial(20, [[0.80], [0.82]], (2, 3)) / 20  # 20 test examples, a true change of 0.02
-        hidden = effects._hidden(effects.grid(np.concatenate([one, other])), 3)
-        claimed += effects.is_equivalent(effects.interval(other - one, scale=1.0), 0.02, hidden=hidden)
+        hidden = effects._hidden(inference.grid(np.concatenate([one, other])), 3)
+        claimed += inference.is_equivalent(inference.interval(other - one, scale=1.0), 0.02, hidden=hidden)
 
     assert claimed / SIMULATIONS <= 0.05
 
@@ -120,6 +120,6 @@ def test_steps_on_a_grid_of_epochs_are_told_apart_in_no_more_than_5_of_100_studi
         ours, theirs = np.ceil(700 * np.exp(rng.normal(0, spread, (2, seeds))) / 274) * 274
         signs = effects._signs(ours - 274, ours, theirs - 274, theirs)
         later, earlier = int((signs > 0).sum()), int((signs < 0).sum())
-        wrong += later + earlier > 0 and stats.binomtest(later, later + earlier).pvalue < effects.LEVEL
+        wrong += later + earlier > 0 and stats.binomtest(later, later + earlier).pvalue < inference.LEVEL
 
     assert wrong / SIMULATIONS <= 0.05

@@ -1,0 +1,80 @@
+"""Which variants are compared with which: pure rearrangements of a study's rows, before any number is looked at."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+
+from analysis.load import FINISHED
+from src.settings import as_typed, label
+
+
+def within_toggle(rows: pd.DataFrame, toggle: str, toggles: Sequence[str]) -> pd.DataFrame:
+    """Returns the rows of a grid so that each other value of one toggle is compared with its first, all else being equal.
+
+    Args:
+      rows: one row a trial, as `paired` takes them, with a column for every varied toggle.
+      toggle: the toggle of interest; its first value in the order of the rows is the reference.
+      toggles: all that vary.
+
+    Returns:
+      The rows with `within` (the other toggles' values), `label` (the toggle's value) and `is_reference` anew.
+    """
+    others = [key for key in toggles if key != toggle]
+    values = [as_typed(value) for value in rows[toggle]]
+    return rows.assign(
+        within=[label({key: row[key] for key in others}) for row in rows.to_dict("records")],
+        label=[f"{toggle}={value}" for value in values],
+        is_reference=[value == values[0] for value in values],
+    )
+
+
+def stepwise(rows: pd.DataFrame, steps: Sequence[str]) -> pd.DataFrame:
+    """Returns rows so that each step of a design is compared with the one before, and not with the beginning.
+
+    Args:
+      rows: one row a trial, as `paired` takes them.
+      steps: labels of the variants, in the order of the steps (`chain`).
+
+    Returns:
+      For each step its rows and those of the step before as reference, with `within` anew; the rows as they are if no step was taken.
+    """
+    parts = []
+    for number, (before, step) in enumerate(itertools.pairwise(steps), 1):
+        part = rows[rows["label"].isin([before, step])]
+        parts.append(part.assign(within=f"step {number}", is_reference=part["label"] == before))
+    return pd.concat(parts) if parts else rows.assign(within="")
+
+
+def chain(rows: pd.DataFrame, design: str, toggles: Sequence[str]) -> list[str]:
+    """Returns the labels of the steps that a cumulative design or a path took, the reference first.
+
+    A path keeps of each round the flip of highest mean validation accuracy, the first on ties (`src.study.designs.path`).
+    """
+    labels = list(dict.fromkeys(rows["label"]))
+    if design == "cumulative":
+        return labels
+    values = {row["label"]: [row[key] for key in toggles] for row in rows.to_dict("records")}
+    whole = rows.groupby("label", sort=False)["status"].agg(lambda states: bool((states == FINISHED).all()))
+    score = (
+        rows.groupby("label", sort=False)["val/accuracy"].agg(fmean).where(whole)
+    )  # as the sweep, to the last bit; a flip that lacks a seed is not chosen
+    taken = labels[:1]
+    while True:
+        flips = [
+            name
+            for name in labels
+            if _distance(values[name], values[taken[-1]]) == 1 and _distance(values[name], values[labels[0]]) == len(taken)
+        ]
+        known = score[flips].dropna()
+        if known.empty:
+            return taken
+        taken.append(str(known.idxmax()))
+
+
+def _distance(values: Sequence[Any], others: Sequence[Any]) -> int:
+    return sum(one != other for one, other in zip(values, others, strict=True))

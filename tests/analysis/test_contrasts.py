@@ -1,0 +1,35 @@
+"""Which variants are compared with which."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analysis import contrasts
+from tests.study.test_sweep import TIE
+
+
+def test_a_path_keeps_of_each_round_the_flip_that_validated_best():
+    values = {"reference": (0, 0, 0), "a": (1, 0, 0), "b": (0, 1, 0), "c": (0, 0, 1), "ab": (1, 1, 0), "bc": (0, 1, 1), "abc": (1, 1, 1)}
+    score = {"reference": 0.5, "a": 0.6, "b": 0.7, "c": 0.65, "ab": 0.7, "bc": 0.9, "abc": 0.8}
+    rows = pd.DataFrame(
+        [{"label": name, "x": x, "y": y, "z": z, "val/accuracy": score[name], "status": "FINISHED"} for name, (x, y, z) in values.items()]
+    )
+
+    assert contrasts.chain(rows, "path", ["x", "y", "z"]) == ["reference", "b", "bc", "abc"]
+    assert contrasts.chain(rows[rows["label"] != "abc"], "path", ["x", "y", "z"]) == ["reference", "b", "bc"]
+    rows.loc[rows["label"] == "b", "status"] = "FAILED"  # as the sweep, which does not choose a flip that lacks a seed
+    assert contrasts.chain(rows, "path", ["x", "y", "z"]) == ["reference", "c", "bc", "abc"]
+
+
+def test_of_flips_that_tie_the_path_keeps_the_first_as_the_sweep_does():
+    right = {"reference": [1_250] * 8, **TIE, "ab": [2_100] * 8}
+    places = {"reference": (0, 0), "a": (1, 0), "b": (0, 1), "ab": (1, 1)}
+    rows = pd.DataFrame(
+        [
+            {"label": name, "x": x, "y": y, "val/accuracy": count / 2_500, "status": "FINISHED"}
+            for name, (x, y) in places.items()
+            for count in right[name]
+        ]
+    )
+
+    assert contrasts.chain(rows, "path", ["x", "y"]) == ["reference", "a", "ab"]
