@@ -23,7 +23,7 @@ from analysis.inference import LEVEL, RESOLUTION, Interval, grid, holm, interval
 from analysis.load import DROPPED, FINISHED, PER_BATCH
 
 POWER = 0.8  # with which a study of so many seeds would tell
-OUTLIER = 0.01  # p below which one seed differs from the others by more than they allow
+OUTLIER = 0.05  # p below which one seed differs from the others by more than they allow
 HIGHER_IS_BETTER = ("test/accuracy", "val/accuracy", "train/accuracy", "time/tokens_per_s")
 LOWER_IS_BETTER = ("train/loss", "val/loss", "test/loss", "time/", "steps_to/", "memory/", "model/parameters", "data/padding_fraction")
 MAX_SEEDS = 1_000
