@@ -101,7 +101,7 @@ def fault(words: list[str], text: str | None = None) -> str | None:
         return f"planned, and said on stderr: {said.err[:200]}" if lines else None
     if code not in (1, 2) or not 0 < len(lines) <= run.MAX_LINES or "Traceback" in said.err:
         return f"exit code {code} with {len(lines)} lines: {said.err[:200]}"
-    if len(said.err) > MAX_ECHO or not all(sign.isprintable() or sign == "\n" for sign in said.err.replace("\u202f", " ")):
+    if len(said.err) > MAX_ECHO or not all(sign.isprintable() or sign in "\n\t" for sign in said.err.replace("\u202f", " ")):
         return f"the error echoes too much: {said.err[:200]!r}"
     return None
 

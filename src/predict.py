@@ -86,6 +86,8 @@ def folder_of(run: str, *, uri: str | None, download_to: Path) -> Path:
         client = MlflowClient(address)
         moved.mend_if_moved(address, client.get_run(run).info.artifact_uri)
         files = download.Files(address, run, client.get_run(run).info.artifact_uri)
+        if missing := {SETTINGS, PREPROCESSING, MODEL} - files.names():
+            raise download.Refused(f"run {run} holds no whole trained model (it has no {min(missing)}); was the trial finished?")
         for name in (SETTINGS, PREPROCESSING, MODEL):
             files.download(name, download_to)
         return download_to

@@ -192,6 +192,9 @@ def test_a_store_of_files_that_is_away_or_wants_credentials_is_said_in_one_line(
         def __init__(self, uri, run_id, address):
             pass
 
+        def names(self):
+            return {"settings.json", "preprocessing.json", "model.keras"}
+
         def download(self, name, folder):
             raise error
 
@@ -252,6 +255,9 @@ def test_only_the_files_that_predicting_needs_are_asked_for(home, tmp_path, monk
     class Files:
         def __init__(self, uri, run_id, address):
             pass
+
+        def names(self):
+            return {"settings.json", "preprocessing.json", "model.keras", "steps.parquet"}
 
         def download(self, name, folder):
             asked.append(name)
