@@ -85,7 +85,7 @@ def test_a_study_with_long_names_goes_the_whole_way_on_postgresql(server, home, 
     table = write_table(tmp_path / "table.csv")
     table.write_text(table.read_text(encoding="utf-8").replace("text,label", f"text,{column}"), encoding="utf-8")
     words = ["-m", *tiny_trial(table), f"data.label_column={column}", f"study={study}", f"tracking.uri={uri}", "epochs=1"]
-    words += ["cell=simple_rnn,gru", "seed=0,1", f"plan.question='{'why ' * 2_500}'"]  # the command is a tag, too
+    words += ["cell=simple_rnn,gru", "seed=0,1", f"plan.question='{'why ' * 2_400}'"]  # the command is a tag, too
 
     code, out = run(*command(*words), home=home)
     assert code == 0 and "warning" not in out, out
