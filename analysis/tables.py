@@ -191,7 +191,7 @@ def factorial(found: Findings) -> Table:
         "share of variance (ω²)": [
             Cell(NOTHING) if math.isnan(row["share"]) else Cell(f"{row['share']:.1%}", row["share"]) for row in rows
         ],
-        "verdict": [Cell(", ".join(filter(None, (row["verdict"], row["condition"])))) for row in rows],
+        "verdict": [Cell(", ".join(filter(None, (verdict(row), row["condition"])))) for row in rows],
         "mixed with": [Cell(few(row["three_way"]) if row["condition"] else "") for row in rows],
     }
     trials = f"{rows[0]['n']} trials" if rows[0]["n"] == rows[0]["asked"] else f"{rows[0]['n']} of {rows[0]['asked']} trials"
@@ -292,7 +292,7 @@ def verdict(row: Any) -> str:
     """Returns a verdict with what a reader must know of it: at which level it was found, or how many seeds a study needs to tell."""
     if row["verdict"] == "no difference":
         return "no difference (each at 5 %, not adjusted)"
-    few, many = row["seeds_needed"], row["seeds_needed_high"]
+    few, many = row.get("seeds_needed", math.nan), row.get("seeds_needed_high", math.nan)  # of main effects nobody has computed any
     if math.isnan(few):
         return str(row["verdict"])
     return f"{row['verdict']}; a study of {few:.0f} {'seeds or more' if math.isnan(many) else f'to {many:.0f} seeds'} may"

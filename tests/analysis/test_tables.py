@@ -75,6 +75,17 @@ def test_effects_have_their_share_of_variance(uri):
     assert 95 < sum(shares) <= 100.1  # the fixture has almost no noise
 
 
+@pytest.mark.parametrize("of", [tables.factorial, tables.ablation, tables.effects])
+def test_every_table_says_at_which_level_it_finds_no_difference(own, of):
+    def outcome(values, seed):
+        return {"test/accuracy": 0.8 + 0.001 * ((3 * seed + 5 * (values["cell"] == "gru") + 2 * values["masking"]) % 7)}
+
+    generated.study(own, "s", {"masking": [True, False], "cell": ["lstm", "gru"]}, outcome, seeds=range(8), margin=0.02)
+    verdicts = column(of(find("s", f"sqlite:///{own}")), "verdict")
+
+    assert set(verdicts) - {"reference"} == {"no difference (each at 5 %, not adjusted)"}
+
+
 def test_a_missing_number_is_a_dash():
     assert tables._number(float("nan"), 3).text == "–"
 
