@@ -173,13 +173,21 @@ def test_workers_end_with_the_process_that_sweeps(sweep, home):
     assert not [worker for worker in workers if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE]
 
 
+def command_of(process):
+    """What a process was started with; empty for one that has ended since it was listed."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="where shared memory is no folder")
 @pytest.mark.parametrize("moment", ["before a trial begins", "while two train"])
 def test_nothing_of_a_killed_sweep_stays(sweep, home, moment):
     process = start(home, *sweep, *TWO, "masking=true", "seed=0,1", "epochs=5000")
     end, count = time.monotonic() + 240, 2 if moment == "while two train" else 0
     others = []
-    while len(running(home)) < count or len([one for one in others if "loky" in " ".join(one.cmdline())]) < 3:
+    while len(running(home)) < count or len([one for one in others if "loky" in command_of(one)]) < 3:
         assert time.monotonic() < end and process.poll() is None
         others = psutil.Process(process.pid).children(recursive=True)
         time.sleep(0.1)
