@@ -35,7 +35,7 @@ Item = TypeVar("Item")
 
 MAX_KILLS = 6  # of one sweep, before it is left alone
 SWEEP_S = 240.0  # in which a sweep of four trials must end
-TOGGLES = "masking=true,false cell=simple_rnn seed=0,1 units=4 embedding_dim=4 batch_size=8 epochs=200 tracking.histograms=false"
+TOGGLES = "masking=true,false cell=simple_rnn seed=0,1 units=4 embedding_dim=4 batch_size=8 epochs=60 tracking.histograms=false"
 TWO_WORKERS = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 
 
@@ -54,22 +54,21 @@ class Count:
 
 def campaign(minutes: float, *, seed: int = 0) -> list[Count]:
     """Runs every kind of fault for its share of the time."""
-    begin = time.monotonic()
     drawn = random.Random(seed)
-    counts = [kills(begin + 30 * minutes, drawn)]
+    counts = [kills(30 * minutes, drawn)]
     kinds: list[Callable[[float, random.Random], Count]] = [overrides, study_files, tables, caches, models]
-    for place, kind in enumerate(kinds):
-        counts.append(kind(begin + 60 * minutes * (0.5 + 0.1 * (place + 1)), drawn))
+    counts += [kind(6 * minutes, drawn) for kind in kinds]
     return counts
 
 
-def kills(until: float, drawn: random.Random) -> Count:
+def kills(seconds: float, drawn: random.Random) -> Count:
     """Kills a process of a sweep, starts it again, and so on; at its end its trials must equal an undisturbed sweep's."""
     count, total, before = Count("sweeps whose processes were killed", 0, []), 0, _shared()
     with tempfile.TemporaryDirectory() as folder:
         words = ["-m", "data=table", f"data.path={faults_data.whole_table(Path(folder) / 't.csv')}", *TOGGLES.split()]
         expected = _ended(words, Path(folder) / "undisturbed", drawn, most=0)[0]
-        while time.monotonic() < until:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
             home = Path(folder) / f"home{count.tried}"
             found, killed, alive = _ended([*words, *TWO_WORKERS], home, drawn, most=MAX_KILLS)
             count.tried, total = count.tried + 1, total + killed
@@ -81,19 +80,19 @@ def kills(until: float, drawn: random.Random) -> Count:
     return count
 
 
-def overrides(until: float, drawn: random.Random) -> Count:
+def overrides(seconds: float, drawn: random.Random) -> Count:
     """Types odd command lines."""
     lines = faults_overrides.overrides(2_000, drawn.randrange(2**31))
-    return _tried("odd command lines", lines, faults_overrides.fault, until)
+    return _tried("odd command lines", lines, faults_overrides.fault, seconds)
 
 
-def study_files(until: float, drawn: random.Random) -> Count:
+def study_files(seconds: float, drawn: random.Random) -> Count:
     """Reads odd study files."""
     texts = faults_overrides.study_files(400, drawn.randrange(2**31))
-    return _tried("odd study files", texts, lambda text: faults_overrides.fault([], text), until)
+    return _tried("odd study files", texts, lambda text: faults_overrides.fault([], text), seconds)
 
 
-def tables(until: float, drawn: random.Random) -> Count:
+def tables(seconds: float, drawn: random.Random) -> Count:
     """Reads damaged tables: each can be read or is refused in a line."""
 
     def wrong(write: Callable[[Path], Path]) -> str | None:
@@ -104,10 +103,10 @@ def tables(until: float, drawn: random.Random) -> Count:
                 CORPORA["table"].read(options)
         return None
 
-    return _tried("damaged tables", (write for _, write in faults_data.damaged_tables(drawn.randrange(2**31), 300)), wrong, until)
+    return _tried("damaged tables", (write for _, write in faults_data.damaged_tables(drawn.randrange(2**31), 300)), wrong, seconds)
 
 
-def caches(until: float, drawn: random.Random) -> Count:
+def caches(seconds: float, drawn: random.Random) -> Count:
     """Damages a cached corpus, and asks a new process what it reads: what was encoded first, whatever happened to the files."""
     with tempfile.TemporaryDirectory() as folder, _home(Path(folder) / "home"):
         table = Table(path=str(faults_data.whole_table(Path(folder) / "t.csv")))
@@ -120,10 +119,10 @@ def caches(until: float, drawn: random.Random) -> Count:
             done = subprocess.run(ask, capture_output=True, text=True, check=False)
             return None if done.stdout.strip() == whole else f"read {done.stdout.strip()[:80]!r} ({done.stderr.strip()[-200:]})"
 
-        return _tried("damaged caches", (one for _, one in faults_data.damaged_caches(drawn.randrange(2**31), 60)), wrong, until)
+        return _tried("damaged caches", (one for _, one in faults_data.damaged_caches(drawn.randrange(2**31), 60)), wrong, seconds)
 
 
-def models(until: float, drawn: random.Random) -> Count:
+def models(seconds: float, drawn: random.Random) -> Count:
     """Loads damaged and crafted models: each is refused in a line, and nothing in it runs."""
 
     def wrong(write: Callable[[Path], object]) -> str | None:
@@ -134,7 +133,7 @@ def models(until: float, drawn: random.Random) -> Count:
                 return "it was loaded"
             return "it ran" if (Path(folder) / "ran").exists() else None
 
-    return _tried("crafted models", (write for _, write in faults_data.odd_models()), wrong, until)
+    return _tried("crafted models", (write for _, write in faults_data.odd_models()), wrong, seconds)
 
 
 def content(path: str) -> str:
@@ -145,11 +144,11 @@ def content(path: str) -> str:
     return f"{read.digest} {digest([numbers, read.words(10**6), read.classes])}"
 
 
-def _tried(what: str, items: Iterator[Item], wrong: Callable[[Item], str | None], until: float) -> Count:
+def _tried(what: str, items: Iterator[Item], wrong: Callable[[Item], str | None], seconds: float) -> Count:
     """Tries one item after the other until the time is over; an exception that comes through is wrong, too."""
-    count = Count(what, 0, [])
+    count, end = Count(what, 0, []), time.monotonic() + seconds
     for item in items:
-        if time.monotonic() > until:
+        if time.monotonic() > end:
             break
         count.tried += 1
         try:
