@@ -123,3 +123,23 @@ def test_steps_on_a_grid_of_epochs_are_told_apart_in_no_more_than_5_of_100_studi
         wrong += later + earlier > 0 and stats.binomtest(later, later + earlier).pvalue < inference.LEVEL
 
     assert wrong / SIMULATIONS <= 0.05
+
+
+def test_seeds_that_are_added_after_each_look_claim_something_in_17_of_100_studies_without_an_effect():
+    rng = np.random.default_rng(7)
+    claimed = 0
+    for differences in rng.normal(0, 1, (SIMULATIONS, 21)):
+        claimed += any(inference.interval(differences[:seeds]).p < inference.LEVEL for seeds in (3, 5, 8, 13, 21))
+
+    assert claimed / SIMULATIONS == pytest.approx(0.17, abs=0.02)
+
+
+def test_of_a_path_that_gains_nothing_the_first_step_is_optimistic_and_later_ones_pessimistic():
+    rng = np.random.default_rng(8)
+    gains = []
+    for _ in range(SIMULATIONS):
+        means = [rng.normal(0, 0.02, 5).mean()]
+        means += [rng.normal(0, 0.02, (left, 5)).mean(axis=1).max() for left in (5, 4, 3, 2, 1)]
+        gains.append(np.diff(means))
+
+    np.testing.assert_allclose(np.mean(gains, axis=0), [0.0105, -0.0013, -0.0015, -0.0025, -0.0048], atol=0.001)
