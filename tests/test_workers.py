@@ -38,6 +38,15 @@ def start(home, *overrides):
         return subprocess.Popen(command(*overrides), cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
 
 
+@pytest.fixture(autouse=True)
+def no_sweep_outlives_its_test():
+    """Kills what a test that failed has left training."""
+    yield
+    for child in psutil.Process().children():
+        if "src.run" in command_of(child):
+            child.kill()
+
+
 def finish(process, home):
     code = process.wait(timeout=500)
     return code, home.with_suffix(".log").read_text(encoding="utf-8")
