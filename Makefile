@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup study gallery test slow check fix lock benchmark
+.PHONY: setup study gallery docs test slow check fix lock benchmark
 
 setup: $(READY) ## makes .venv from the lock
 
@@ -16,10 +16,10 @@ $(READY): requirements.lock
 	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock # whose registry only pip is told of
 	touch $@
 
-study: $(READY) ## trains the four classifiers of the README
+study: $(READY) ## trains the four classifiers of docs/getting-started.md
 	$(BIN)/python -m src.run -m study=masking_by_cell masking=true,false cell=lstm,gru
 
-gallery: $(READY) ## the tables and figures of the README and of experiments/README.md, from the studies that were run
+gallery: $(READY) ## the tables and figures of the documents, from the studies that were run
 	for study in $$(ls experiments/results); do $(BIN)/python -m analysis table $$study --out experiments/results/$$study > /dev/null || exit 1; done
 	for asked in "padding_by_length --toggle bucketing" "padding_by_length --toggle bucketing --metric test/accuracy" \
 	    "onehot --toggle encoding" "learning_rate_by_cell --toggle learning_rate" "masking_by_side_and_length --toggle masking" \
@@ -28,6 +28,11 @@ gallery: $(READY) ## the tables and figures of the README and of experiments/REA
 	    "smaller_network --metric test/accuracy" "loops --metric test/accuracy" "variable_lengths --metric test/accuracy"; do $(BIN)/python -m analysis table $$asked --out experiments/results/$${asked%% *} > /dev/null || exit 1; done
 	$(BIN)/python -m analysis figure masking_by_cell_unbucketed curves --out experiments/results/masking_by_cell_unbucketed
 	$(BIN)/python -m analysis figure leave_one_out forest --out experiments/results/leave_one_out
+	$(BIN)/python -m docs.generated
+
+docs: $(READY) ## what the documents show of the program, and the site in site/
+	$(BIN)/python -m docs.generated
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 test: $(READY) ## runs all tests
 	$(BIN)/python -m pytest

@@ -1,0 +1,1 @@
+"""The documents, and what makes them: parts that are generated, and the site."""

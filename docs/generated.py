@@ -1,0 +1,97 @@
+"""Writes what the documents show of the program: docs/toggles.md, and the tables of finished studies. `make docs` runs it.
+
+    python -m docs.generated
+
+A document shows a study's table between the comments `<!-- table: PATH -->` and `<!-- end of table -->`. The path is relative to the
+document.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pydantic
+
+from src.paths import REPOSITORY
+from src.settings import GROUPS, NOT_TOGGLES, TOGGLES, Plan, Settings, Tracking, allowed, as_typed
+
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "experiments/README.md")
+TABLE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+BEGINS = {"task": "Task and data", "padding": "Texts and batches", "encoding": "Model", "optimizer": "Training"}  # first toggle → heading
+INTRODUCTION = """\
+# Toggles and settings
+
+<!-- Made from src/settings.py by `python -m docs.generated`; do not edit. -->
+
+Write `key=value` on the command line. `key=a,b` and `key='range(0,8)'` make a study of several values.
+`python -m src.run --help` prints the same keys.
+
+A *toggle* decides the result of a trial. A study may change every toggle, except the seed, which every variant is trained with.
+"""
+
+
+def documents() -> list[Path]:
+    """Returns the documents of the repository."""
+    return [path for pattern in DOCUMENTS for path in sorted(REPOSITORY.glob(pattern))]
+
+
+def toggles() -> str:
+    """Returns docs/toggles.md: every key with its default, the values that it takes, and its meaning."""
+    parts = [INTRODUCTION]
+    begins = [*(TOGGLES.index(name) for name in BEGINS), len(TOGGLES)]
+    for heading, begin, end in zip(BEGINS.values(), begins, begins[1:], strict=False):
+        parts.append(_section(heading, _rows(Settings, TOGGLES[begin:end])))
+    for group in ("data", "task"):
+        for choice, kind in GROUPS[group].items():
+            if options := [name for name in kind.model_fields if name != "name"]:
+                parts.append(_section(f"Options of {group}={choice}", _rows(kind, options, group), str(kind.__doc__)))
+    others = [name for name in NOT_TOGGLES if name not in ("tracking", "plan")]
+    parts.append(_section("Settings of a command", _rows(Settings, others)))
+    tracking = [name for name in Tracking.model_fields if name != "name"]
+    parts.append(_section("Tracking", [*_rows(Settings, ["tracking"]), *_rows(Tracking, tracking, "tracking")]))
+    parts.append(_section("The study", _rows(Plan, Plan.model_fields, "plan"), "A [study file](studies.md#in-a-file) sets most of these."))
+    return "\n".join(parts)
+
+
+def with_tables(document: str, folder: Path) -> str:
+    """Returns a document with the tables that it shows as they are now.
+
+    Args:
+      document: its text.
+      folder: where it lies.
+    """
+    return TABLE.sub(lambda found: f"{found[1]}\n{(folder / found[2]).read_text(encoding='utf-8')}\n{found[3]}", document)
+
+
+def main() -> None:
+    """Writes docs/toggles.md and the tables in all documents."""
+    (REPOSITORY / "docs" / "toggles.md").write_text(toggles(), encoding="utf-8")
+    for path in documents():
+        path.write_text(with_tables(path.read_text(encoding="utf-8"), path.parent), encoding="utf-8")
+
+
+def _section(heading: str, rows: Iterable[str], introduction: str = "") -> str:
+    table = ["| key | default | values | meaning |", "| --- | --- | --- | --- |", *rows]
+    return "\n".join([f"## {heading}\n", *([f"{introduction}\n"] if introduction else []), *table, ""])
+
+
+def _rows(kind: type[pydantic.BaseModel], names: Iterable[str], section: str = "") -> list[str]:
+    """Returns one row a key."""
+    rows = []
+    for name in names:
+        field, key = kind.model_fields[name], f"{section}.{name}" if section else name
+        default = next(iter(GROUPS[key])) if key in GROUPS else as_typed(field.default)
+        cells = (f"`{key}`", f"`{default}`", _values(key), str(field.description))
+        rows.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+    return rows
+
+
+def _values(key: str) -> str:
+    text = allowed(key)
+    return ", ".join(f"`{name}`" for name in text.removeprefix("one of ").split(", ")) if text.startswith("one of ") else text
+
+
+if __name__ == "__main__":
+    main()

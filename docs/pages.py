@@ -1,0 +1,32 @@
+"""Makes the repository's own documents pages of the site, under the addresses that they have in the repository.
+
+MkDocs calls it while it builds (`hooks` in mkdocs.yml). So one link works in the repository and on the site, also between documents outside
+docs/.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/*.md",
+    "docs/site.css",
+    "docs/images/*",
+    "experiments/README.md",
+    "experiments/results/*/*.md",
+    "experiments/results/*/*.png",
+)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Returns the theme's files, and the documents with their pictures in place of what MkDocs found in docs/."""
+    root = Path(config.config_file_path).parent
+    found = [path.relative_to(root).as_posix() for pattern in PAGES for path in sorted(root.glob(pattern))]
+    theme = [file for file in files if file.src_dir != config.docs_dir]
+    return Files([*theme, *(File(name, str(root), config.site_dir, config.use_directory_urls) for name in found)])

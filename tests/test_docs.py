@@ -1,0 +1,122 @@
+"""The documents lead where they say, and their site loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from docs import generated
+from src import command_line
+from src.paths import REPOSITORY
+
+PAGES = [*generated.documents(), *sorted(REPOSITORY.glob("experiments/results/*/*.md"))]
+FENCED = re.compile(r"```.*?```|`[^`\n]*`|<!--.*?-->", re.DOTALL)
+
+
+def links(page: Path) -> list[str]:
+    """Returns the targets of the links and pictures of a page that lead into the repository."""
+    found = re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", page.read_text(encoding="utf-8")))
+    return [target for target in found if not re.match(r"[a-z]+:", target)]
+
+
+def anchors(page: Path) -> set[str]:
+    """Returns the anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    names: dict[str, int] = {}
+    made = set()
+    for heading in re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE):
+        name = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        count = names[name] = names.get(name, -1) + 1
+        made.add(f"{name}-{count}" if count else name)
+    return made
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(REPOSITORY))
+
+
+@pytest.mark.parametrize("page", generated.documents(), ids=name_of)
+def test_links_lead_to_files_and_headings(page):
+    for link in links(page):
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+
+        assert target.is_file(), f"{link}: no such file"
+        assert not anchor or anchor in anchors(target), f"{link}: {name_of(target)} has {sorted(anchors(target))}"
+
+
+def test_the_readme_leads_to_every_document():
+    readme = REPOSITORY / "README.md"
+    reached = {(readme.parent / link.partition("#")[0]).resolve() for link in links(readme)} | {readme}
+
+    assert set(generated.documents()) <= reached
+
+
+def test_the_page_of_toggles_is_made_from_the_settings():
+    assert (REPOSITORY / "docs" / "toggles.md").read_text(encoding="utf-8") == generated.toggles(), "run `make docs`"
+
+
+def test_the_page_of_toggles_has_every_key_of_the_help():
+    keys = re.findall(r"^  ([\w.]+)=", command_line.help_text(), flags=re.MULTILINE)
+    page = generated.toggles()
+
+    assert len(keys) > 50
+    assert [key for key in keys if f"| `{key}` |" not in page] == []
+
+
+def test_a_table_in_a_document_is_replaced_and_the_text_around_it_stays(tmp_path):
+    (tmp_path / "table.md").write_text("| a |\n| --- |\n| 2 |\n", encoding="utf-8")
+    before = "Before.\n\n<!-- table: table.md -->\n\n| a |\n| --- |\n| 1 |\n\n<!-- end of table -->\n\nAfter.\n"
+
+    after = generated.with_tables(before, tmp_path)
+
+    assert after == before.replace("| 1 |", "| 2 |")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    env = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_site_has_every_document(site):
+    pages = [path.relative_to(REPOSITORY) for path in generated.documents()]
+    addresses = [page.with_name("index.html") if page.name == "README.md" else page.with_suffix(".html") for page in pages]
+
+    assert [str(address) for address in addresses if not (site / address).is_file()] == []
+
+
+def test_the_site_loads_nothing_from_elsewhere(site):
+    in_pages = r"""<(?:script|img|link|iframe|source)\b[^>]*?\b(?:src|href)=["']?((?:https?:)?//[^"'\s>]+)"""
+    in_styles = r"""(?:url\(|@import )["']?((?:https?:)?//[^)\s]+)"""
+
+    for pattern, loads in (("*.html", in_pages), ("*.css", in_styles)):
+        pages = list(site.rglob(pattern))
+        assert pages
+        assert [(page.name, url) for page in pages for url in re.findall(loads, page.read_text(encoding="utf-8"))] == []
+
+
+def test_links_of_the_site_lead_to_files_and_headings(site):
+    ids = {path: set(re.findall(r'\bid="([^"]+)"', path.read_text(encoding="utf-8"))) for path in site.rglob("*.html")}
+    for page in ids:
+        if page.name == "404.html":  # whose links begin at the root of a server
+            continue
+        for link in re.findall(r'\b(?:href|src)="([^"]+)"', page.read_text(encoding="utf-8")):
+            file, _, anchor = html.unescape(link).partition("#")
+            if re.match(r"[a-z]+:", link):
+                continue
+            target = (page.parent / file.partition("?")[0]).resolve() if file else page
+            target = target / "index.html" if target.is_dir() else target
+
+            assert target.is_file(), (page.name, link)
+            assert not anchor or anchor in ids[target] or anchor.startswith("__"), (page.name, link)
