@@ -120,3 +120,11 @@ def test_links_of_the_site_lead_to_files_and_headings(site):
 
             assert target.is_file(), (page.name, link)
             assert not anchor or anchor in ids[target] or anchor.startswith("__"), (page.name, link)
+
+
+def test_every_list_and_table_of_the_site_is_one(site):
+    """Where no empty line stands before it, GitHub shows a list and the site a paragraph with dashes in it."""
+    for page in site.rglob("*.html"):
+        text = re.sub(r"<pre.*?</pre>|<script.*?</script>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+        assert re.findall(r"^(?:<p>)?(?:- |\d+\. |\| ).*", text, flags=re.MULTILINE) == [], page.name
