@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import types
 import typing
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import annotated_types
@@ -303,6 +304,12 @@ def differences(settings: Settings) -> dict[str, Any]:
 def label(values: dict[str, Any]) -> str:
     """Returns toggles as one types them: `masking=false cell=gru`."""
     return " ".join(f"{key}={as_typed(value)}" for key, value in values.items())
+
+
+def described(changes: dict[str, Any]) -> str:
+    """Returns `differences` as a name: of paths the last part alone, `defaults` where there are none."""
+    short = {key: Path(value).name if key.endswith("path") and value else value for key, value in changes.items()}
+    return label(short) or "defaults"
 
 
 def as_typed(value: Any) -> str:

@@ -25,7 +25,7 @@ from src.errors import first_line
 from src.identity import identity
 from src.progress import TrialProgress
 from src.rules import Change, normalise, refusals
-from src.settings import GROUPS, TOGGLES, Integration, Settings, SettingsError, differences, label
+from src.settings import GROUPS, TOGGLES, Integration, Settings, SettingsError, described, differences
 from src.tasks import TASKS
 from src.tasks.integration import Noise
 from src.tracking import provenance
@@ -55,10 +55,13 @@ class Place(NamedTuple):
     Attributes:
       workers: trials that run side by side.
       position: in the order in which the study trains, from 1 on; None where no study does.
+      variant: what its study calls it, by the toggles that the study varies; empty where nothing but the seed varies, None where no
+        study names it.
     """
 
     workers: int
     position: int | None = None
+    variant: str | None = None
 
 
 ALONE = Place(workers=1)
@@ -182,10 +185,10 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Pl
     except KeyboardInterrupt as error:
         reason = "stopped by SIGTERM" if isinstance(error, Stopped) else "stopped by Ctrl-C"
         close(end(step=step, status=KILLED, error=reason))
-        _log.warning("%s: %s at step %d", _name(prepared.settings), reason, step)
+        _log.warning("%s: %s at step %d", _name(prepared.settings, place), reason, step)
         raise
     except Diverged as error:
-        _log.error("%s: %s", _name(prepared.settings), error)
+        _log.error("%s: %s", _name(prepared.settings, place), error)
         close(end(step=error.step, status=FAILED, error=str(error), tags={"ablation.health": DIVERGED}))
         return FAILED
     except JournalError:
@@ -194,7 +197,7 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Pl
         what = f"{type(error).__name__}: {first_line(error)}"
         _log.debug("in full:", exc_info=True)
         close(end(step=step, status=FAILED, error=what))
-        _log.error("%s: %s (in full: %s)", _name(prepared.settings), what, prepared.folder / "trial.log")
+        _log.error("%s: %s (in full: %s)", _name(prepared.settings, place), what, prepared.folder / "trial.log")
         return FAILED
     return FINISHED
 
@@ -223,7 +226,7 @@ def records(prepared: Prepared, *, place: Place = ALONE) -> Iterator[Record]:
     measure = evaluators(model, problem, settings=settings)
     steps, validations = [], []
     planned = min(settings.epochs * steps_per_epoch(problem, settings), settings.max_steps or sys.maxsize)
-    with TrialProgress(_name(settings), steps=planned, epochs=settings.epochs, is_alone=place.workers == 1) as progress:
+    with TrialProgress(_name(settings, place), steps=planned, epochs=settings.epochs, is_alone=place.workers == 1) as progress:
         for record in train(model, problem, measure[VALIDATION], fit, settings=settings):
             progress.show(record)
             if record.kind == STEP:
@@ -272,7 +275,7 @@ def _cause(prepared: Prepared, problem: Problem, model: keras.Model, *, losses: 
         untrained = TASKS[settings.task.name].model(settings, prepared.data)
         return diagnose(model, untrained, problem, losses=losses, settings=settings)
     except Exception:  # whatever is odd about this model: its trial came to its end, and that is what counts
-        _log.warning("%s: no diagnosis of why it learnt nothing could be made", _name(settings), exc_info=True)
+        _log.warning("no diagnosis of why the trial learnt nothing could be made", exc_info=True)
         return None
 
 
@@ -285,7 +288,7 @@ def _start(prepared: Prepared, place: Place) -> Record:
     tags = {
         "ablation.kind": "trial",
         "ablation.study": settings.study,
-        "ablation.variant": label(differences(settings)) or "defaults",
+        "ablation.variant": _variant(settings, place) or _variant(settings, ALONE),
         "ablation.identity": prepared.identity,
         "ablation.data": prepared.data.digest,
         "ablation.kernel": kernel(settings, gpus=len(tf.config.list_physical_devices("GPU"))),
@@ -296,7 +299,7 @@ def _start(prepared: Prepared, place: Place) -> Record:
     }
     detail = {
         "attempt": uuid.uuid4().hex,
-        "name": _name(settings),
+        "name": _name(settings, place),
         "tags": tags,
         "params": _params(settings),
         "process": f"{socket.gethostname()} {os.getpid()}",
@@ -328,10 +331,14 @@ def _final_metrics(
     return metrics
 
 
-def _name(settings: Settings) -> str:
-    """Returns what a trial is called where people look for it: its toggles, of paths the last part alone."""
-    toggles = {key: Path(value).name if key.endswith("path") else value for key, value in differences(settings).items()}
-    return f"{label(toggles) or 'defaults'} seed={settings.seed}"
+def _name(settings: Settings, place: Place) -> str:
+    """Returns what a trial is called wherever people look for it: its study's name of the variant, and the seed."""
+    return f"{_variant(settings, place)} seed={settings.seed}".lstrip()
+
+
+def _variant(settings: Settings, place: Place) -> str:
+    """Returns what its study calls the variant, or without a study its differences from the defaults."""
+    return described(differences(settings)) if place.variant is None else place.variant
 
 
 def _refuse(reasons: list[str]) -> None:

@@ -112,7 +112,9 @@ def test_four_trials_from_the_command_line_are_recorded_as_the_contract_says(hom
         folder = home / "outputs" / "adhoc" / one.data.tags["ablation.identity"]
         assert len(pd.read_parquet(folder / "steps.parquet")) == len(steps)
         assert list(folder.glob("*/events.out.tfevents.*"))
-    masked = next(run for run in runs if run.data.tags["ablation.variant"].count("masking") == 0 and run.data.params["cell"] == "lstm")
+    masked = next(run for run in runs if run.data.tags["ablation.variant"] == "masking=true cell=lstm")
+    assert masked.info.run_name == "masking=true cell=lstm seed=0"
+    assert study.data.tags["ablation.fixed"].startswith("data=table ") and "learning_rate=0.05" in study.data.tags["ablation.fixed"]
     assert masked.data.metrics["test/accuracy"] > 0.9
     assert masked.data.metrics["steps_to/val_accuracy_0.80"] > 0
 

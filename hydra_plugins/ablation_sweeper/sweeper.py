@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import urllib.parse
 import uuid
 import warnings
 from collections.abc import Sequence
@@ -97,7 +98,7 @@ class StudySweeper(Sweeper):
 
         What became of those that began, their journals say.
         """
-        from src.study.job import ENDED, POSITION
+        from src.study.job import ENDED, POSITION, VARIANT
         from src.study.plan import quoted
 
         trials = [(row, row.trial) for row in rows if row.trial]
@@ -116,6 +117,7 @@ class StudySweeper(Sweeper):
                 *row.overrides,
                 *shared,
                 f"+hydra.job.env_set.{POSITION}='{row.position}'",
+                f"+hydra.job.env_set.{VARIANT}='{urllib.parse.quote(row.called)}'",  # a $ in it would be an interpolation
                 f"+hydra.job.env_set.{ENDED}={quoted(row.ended)}",
                 f"hydra.sweep.subdir={trial.identity}",
             ]

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import urllib.parse
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from src.tracking.journal import FAILED, KILLED
 
 STOP = "stop"
 POSITION = "ABLATION_POSITION"  # environment variable: where the job's trial stands in the order of its plan
+VARIANT = "ABLATION_VARIANT"  # environment variable: what the plan calls the job's trial, without its seed; percent-encoded
 ENDED = "ABLATION_ENDED"  # environment variable: the attempt of the job's trial that had ended when it was planned; empty for none
 SKIPPED = "SKIPPED"
 
@@ -75,8 +77,7 @@ def run(cfg: DictConfig) -> str:
         return SKIPPED
     try:
         with _training:
-            position = int(os.environ[POSITION]) if POSITION in os.environ else None
-            status = trial.run(settings, place=trial.Place(sweep.workers, position), ended_before=os.environ.get(ENDED, ""))
+            status = trial.run(settings, place=_place(sweep), ended_before=os.environ.get(ENDED, ""))
     except trial.Stopped:
         if not is_child:
             raise
@@ -84,6 +85,13 @@ def run(cfg: DictConfig) -> str:
     if status == FAILED and settings.fail_fast:
         sweep.stop_file(study).write_text("a trial failed, and fail_fast=true", encoding="utf-8")
     return status
+
+
+def _place(sweep: Sweep) -> trial.Place:
+    """Returns where the job's trial stands in its study, as the environment says."""
+    position = int(os.environ[POSITION]) if POSITION in os.environ else None
+    variant = urllib.parse.unquote(os.environ[VARIANT]) if VARIANT in os.environ else None
+    return trial.Place(sweep.workers, position, variant)
 
 
 @cache

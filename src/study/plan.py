@@ -6,19 +6,36 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from src.data.encoded import Encoded
-from src.settings import GROUPS, NOT_TOGGLES, TOGGLES, Plan, Settings, SettingsError, allowed, as_typed, edited, label, unknown_key
+from src.settings import (
+    GROUPS,
+    NOT_TOGGLES,
+    TOGGLES,
+    Plan,
+    Settings,
+    SettingsError,
+    allowed,
+    as_typed,
+    described,
+    differences,
+    edited,
+    label,
+    unknown_key,
+)
 from src.streams import generator
 from src.study import designs
 from src.study.designs import DesignError, Levels, Rounds, Variant
 from src.tasks.integration import Noise
+from src.tracking.stored import NAME, fitting
 from src.trial import Prepared, prepare
 
 Compose = Callable[[list[str]], Settings]
+MAX_SEED = 2**32 - 1
 PLAIN_WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][\w./-]*", re.IGNORECASE)
 
 
@@ -36,6 +53,8 @@ class Row:
       trial: what is trained, or None where the cell was dropped.
       dropped: why, or None.
       ended: the attempt of the trial that had finished or failed when it was decided to train it; empty for none.
+      called: what the trial is called without its seed, of at most so many bytes as every store takes: the label of the first variant
+        that it serves, of paths the last part alone; empty where nothing but the seed varies.
     """
 
     label: str
@@ -47,6 +66,12 @@ class Row:
     trial: Prepared | None
     dropped: str | None
     ended: str = ""
+    called: str = ""
+
+    @property
+    def name(self) -> str:
+        """What its trial is called, in the terminal, in MLflow and in TensorBoard: `cell=gru seed=1`."""
+        return f"{self.called} seed={self.seed}".lstrip()
 
 
 @dataclass
@@ -105,6 +130,10 @@ class Study:
         firsts = [
             self._row(variant, settings.model_copy(update={"seed": seeds[0]})) for variant, settings in zip(variants, checked, strict=True)
         ]
+        called: dict[str, str] = {}
+        for first in firsts:
+            called.setdefault(first.trial.identity if first.trial else "", first.called)
+        firsts = [replace(first, called=called[first.trial.identity]) if first.trial else first for first in firsts]
         rows = []
         for number, seed in enumerate(seeds):
             order = generator(seed, "order of variants", after).permutation(len(variants))
@@ -142,16 +171,44 @@ class Study:
             dropped = str(error)
         overrides = [*self.fixed, *(override(key, value) for key, value in variant.items()), f"seed={settings.seed}"]
         is_reference = variant == self.reference
-        return Row(self.name(variant), variant, settings.seed, 0, is_reference, overrides, trial, dropped)
+        called = fitting(self._called(variant), NAME - len(f" seed={MAX_SEED}"))
+        return Row(self.name(variant), variant, settings.seed, 0, is_reference, overrides, trial, dropped, called=called)
 
     def name(self, variant: Variant) -> str:
-        """Returns a variant's label: its toggles, or what it changes of the reference; a cumulative step is what it adds."""
+        """Returns a variant's label: its toggles, or what it changes of the reference; a cumulative step is what it adds.
+
+        Where the study varies nothing, that is what its settings change of the defaults.
+        """
+        return self._label(variant, variant) if self.levels else described(differences(self.settings))
+
+    def _called(self, variant: Variant) -> str:
+        """Returns how the name of a variant's trial begins: as its label, of paths the last part alone where it tells them apart."""
+        if not self.levels:
+            return self.name(variant) if len(self.seeds) == 1 else ""
+        return self._label(variant, {key: value if self._is_ambiguous(key) else _last_part(value) for key, value in variant.items()})
+
+    def _label(self, variant: Variant, shown: Variant) -> str:
+        """Returns a variant's label with its values as they are shown."""
         if self.plan.design in ("grid", "fractional", "random"):
-            return label(variant) or "defaults"
-        changed = {key: value for key, value in variant.items() if value != self.reference[key]}
+            return label(shown)
+        changed = {key: shown[key] for key, value in variant.items() if value != self.reference[key]}
         if self.plan.design == "cumulative" and changed:
             return "+ " + label(dict([list(changed.items())[-1]]))
         return label(changed) or "reference"
+
+    def _is_ambiguous(self, key: str) -> bool:
+        """Returns whether a toggle takes no paths, or paths whose last parts are not all different."""
+        values = self.levels[key]
+        return not key.endswith("path") or len(set(map(_last_part, values))) < len(values)
+
+    @property
+    def fixed_settings(self) -> Variant:
+        """What every trial has that is not at its default, the varied toggles left out."""
+        return {key: value for key, value in differences(self.settings).items() if key not in self.levels}
+
+
+def _last_part(value: Any) -> Any:
+    return Path(value).name if isinstance(value, str) else value
 
 
 def _at(row: Row, seed: int, *, position: int) -> Row:
@@ -243,6 +300,7 @@ def as_record(asked: Study, rows: Sequence[Row], *, command: str, time: str) -> 
         **asked.plan.model_dump(),
         "levels": {key: list(values) for key, values in asked.levels.items()},
         "reference": asked.reference,
+        "fixed": asked.fixed_settings,
         "seeds": asked.seeds,
         "aliases": asked.aliases(),
         "commands": [{"command": command, "time": time}],
@@ -278,7 +336,7 @@ def is_continued_by(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Returns whether two records of plans are of one and the same plan, typed again or gone on with."""
     count = min(len(old["rows"]), len(new["rows"]))
     whole = [{**Plan().model_dump(), **record} for record in (old, new)]  # an old one may lack what plans have had since
-    made = ("rows", "commands", "aliases")  # what follows from the rest, and was listed in less detail once
+    made = ("rows", "commands", "aliases", "fixed")  # what follows from the rest, and was listed in less detail once
     rest = [{key: value for key, value in record.items() if key not in made} for record in whole]
     rows = [[{key: value for key, value in row.items() if key != "position"} for row in record["rows"][:count]] for record in (old, new)]
     return rest[0] == rest[1] and rows[0] == rows[1]

@@ -28,7 +28,7 @@ class StudyProgress:
 
     def __init__(self, rows: Sequence[Row], *, workers: int, budget_s: float | None, stop: Path, console: Console) -> None:
         """Takes one row a trial, how many run side by side, and the file that ends the study when its time is over."""
-        self._folders = {row.trial.folder: f"{row.label} seed={row.seed}" for row in rows if row.trial}
+        self._folders = {row.trial.folder: row.name for row in rows if row.trial}
         self._old = {folder: outcome.attempt(folder) for folder in self._folders}
         self._workers, self._budget_s, self._stop, self._console = workers, budget_s, stop, console
         self._over: dict[Path, Outcome] = {}

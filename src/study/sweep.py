@@ -19,7 +19,7 @@ from rich.console import Console
 
 from src import environment, paths
 from src.errors import comes_again, first_line
-from src.settings import SettingsError
+from src.settings import SettingsError, label
 from src.study import TrialsFailed, estimate, plan, table, training
 from src.study.designs import Rounds
 from src.study.job import STOP, Sweep
@@ -307,6 +307,7 @@ class _Command:
                 record["rows"] = max(record["rows"], old["rows"], key=len)
             _write(path, [*earlier, record])
         tags = {"ablation.command": command, "ablation.rows": str(len(self._rows)), "ablation.design": self._study.plan.design}
+        tags["ablation.fixed"] = label(self._study.fixed_settings) or "defaults"
         self._asked(lambda store: store.attach(path, tags=tags), otherwise=None)
 
     def _earlier_plans(self, path: Path) -> list[Any]:
@@ -329,7 +330,7 @@ class _Command:
         summary = {
             "trials": len(self._one_each()),
             "finished": len(self._one_each()) - len(unfinished),
-            "unfinished": {f"{row.label} seed={row.seed}": why[_identity(row)] for row in unfinished},
+            "unfinished": {row.name: why[_identity(row)] for row in unfinished},
             "dropped": {row.label: row.dropped for row in self._rows if row.dropped},
             "changed_nothing": unchanged,
         }

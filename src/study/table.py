@@ -172,7 +172,7 @@ def failures(unfinished: Sequence[Row], why: Mapping[str, str]) -> str:
     lines = [f"{_counted(len(unfinished), 'trial')} did not finish:"]
     for row in unfinished:
         assert row.trial is not None
-        lines.append(f"  {one_line(row.label)} seed={row.seed}: {why[row.trial.identity]}")
+        lines.append(f"  {one_line(row.name)}: {why[row.trial.identity]}")
         log = row.trial.folder / "trial.log"
         lines += [f"    log: {log}"] if log.is_file() else []
     lines.append("What failed is trained again with retry_failed=true, what was stopped or never began by the same command.")

@@ -94,7 +94,7 @@ def _news(error: Exception | None, died: Sequence[Row], left: Sequence[Row]) -> 
     why = f" ({type(error).__name__}: {first_line(error)})" if error else ""
     if not died:
         return f"warning: the workers stopped{why}; {len(left)} trials are launched again"
-    names = "".join(f"\n  again, alone: {row.label} seed={row.seed}" for row in died)
+    names = "".join(f"\n  again, alone: {row.name}" for row in died)
     return f"warning: a worker died{why}; {len(died)} trials that it may have taken with it and {len(left)} others go on{names}"
 
 

@@ -135,7 +135,7 @@ def test_an_impossible_value_is_an_error_not_a_dropped_cell(base):
 
 
 def test_without_levels_the_plan_is_one_row(base):
-    assert [(row.label, row.is_reference) for row in rows(base)] == [("defaults", True)]
+    assert [(row.label, row.is_reference) for row in rows(base)] == [("data=table data.path=table.csv max_length=20", True)]
 
 
 FILE = {"design": "leave_one_out", "levels": {"cell": ["lstm", "gru"], "masking": [True, False]}, "seeds": [0, 1]}

@@ -25,7 +25,7 @@ def watched(tmp_path, monkeypatch):
     """The progress of two trials, with a budget that is over at once, and what it has said."""
     monkeypatch.setattr(progress, "EVERY_S", 0.01)
     said = Console(record=True, width=200, file=io.StringIO())
-    rows = [SimpleNamespace(trial=SimpleNamespace(folder=tmp_path / name), label=name, seed=0) for name in ("one", "two")]
+    rows = [SimpleNamespace(trial=SimpleNamespace(folder=tmp_path / name), name=f"{name} seed=0") for name in ("one", "two")]
     return progress.StudyProgress(rows, workers=1, budget_s=0.0, stop=tmp_path / "stop.1", console=said), said
 
 

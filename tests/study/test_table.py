@@ -83,7 +83,7 @@ def test_the_table_shows_names_as_they_are_written(is_terminal):
 
 def test_lists_of_trials_show_names_in_a_line(tmp_path):
     trial = SimpleNamespace(identity="a", folder=tmp_path)
-    row = SimpleNamespace(label=ODD, seed=0, trial=trial)
+    row = SimpleNamespace(label=ODD, name=f"{ODD} seed=0", seed=0, trial=trial)
     found = SimpleNamespace(tags={"ablation.diagnosis": "x"})
 
     for text in (tables.failures([row], {"a": "why"}), tables.diagnoses([row], {"a": found}), tables.unchanged_text([ODD])):

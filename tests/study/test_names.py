@@ -1,0 +1,122 @@
+"""A trial is called by what varies in its study, and by the same name everywhere."""
+
+from __future__ import annotations
+
+import urllib.parse
+
+import pytest
+
+from src import trial
+from src.settings import checked, described, differences, edited
+from src.study import job, plan
+from src.tracking.stored import NAME
+from tests.conftest import write_table
+
+
+@pytest.fixture
+def base(home, table):
+    return edited(checked({"data": {"name": "table", "path": str(table)}}), {"max_length": 20, "epochs": 1})
+
+
+def study(base, *, plan_keys=None, **swept):
+    asked = edited(base, {f"plan.{key}": value for key, value in (plan_keys or {}).items()})
+    swept = {key.replace("__", "."): values for key, values in swept.items()}
+    return plan.study({"fixed": "fixed=1"}, swept, compose=lambda overrides: asked)
+
+
+def rows(base, **asked):
+    found = study(base, **asked)
+    return found.rows(next(found.rounds()))
+
+
+def names(base, **asked):
+    return [row.name for row in rows(base, **asked)]
+
+
+def test_a_trial_is_named_by_what_its_study_varies_and_by_no_fixed_setting(base):
+    assert names(base, cell=["lstm", "gru"], seed=[0, 1]) == ["cell=lstm seed=0", "cell=gru seed=0", "cell=lstm seed=1", "cell=gru seed=1"]
+
+
+def test_where_only_the_seed_varies_the_seed_is_the_name(base):
+    assert names(base, seed=[3, 4]) == ["seed=3", "seed=4"]
+
+
+def test_a_single_trial_is_named_by_its_differences_from_the_defaults(base):
+    (row,) = rows(base)
+
+    assert row.name == "data=table data.path=table.csv max_length=20 epochs=1 seed=0" == trial._name(base, trial.ALONE)
+    assert row.label == described(differences(base))
+    assert described(differences(checked({}))) == "defaults"
+
+
+@pytest.mark.parametrize(
+    ("design", "expected"),
+    [
+        ("leave_one_out", {"reference seed=0", "cell=gru seed=0", "masking=false seed=0"}),
+        ("cumulative", {"reference seed=0", "+ cell=gru seed=0", "+ masking=false seed=0"}),
+    ],
+)
+def test_a_design_that_changes_a_reference_names_the_reference_so_and_the_others_by_their_change(base, design, expected):
+    levels = {"cell": ["lstm", "gru"], "masking": [True, False]}
+    if design == "cumulative":
+        levels = {key: list(reversed(values)) for key, values in levels.items()}
+    found = names(base, plan_keys={"design": design, "levels": levels})
+
+    assert "reference seed=0" in found and len(found) == len(set(found)) == len(expected)
+    assert all(name.removeprefix("+ ").count("=") <= 2 for name in found)
+
+
+def test_variants_that_are_one_trial_have_one_name_with_every_seed(base):
+    found = rows(base, cell=["gru", "lstm"], forget_bias=[0.0, 2.0], seed=list(range(6)))
+    gru = [row for row in found if row.values["cell"] == "gru"]
+
+    assert {row.name.removesuffix(f" seed={row.seed}") for row in gru} == {"cell=gru forget_bias=0.0"}
+    assert {row.label for row in gru} == {"cell=gru forget_bias=0.0", "cell=gru forget_bias=2.0"}
+
+
+def test_of_paths_the_last_part_is_named_where_it_tells_them_apart(base, table):
+    other, same = table.with_name("other.csv"), table.parent / "below" / "table.csv"
+    same.parent.mkdir()
+    write_table(other, seed=1)
+    write_table(same, seed=2)
+
+    assert names(base, data__path=[str(table), str(other)]) == ["data.path=table.csv seed=0", "data.path=other.csv seed=0"]
+    assert names(base, data__path=[str(table), str(same)])[1] == f"data.path={same} seed=0"
+
+
+def test_a_long_name_fits_and_ends_with_its_seed(base):
+    columns = [f"{'é' * 300}{number}" for number in range(2)]
+    found = study(base, data__text_column=columns, seed=[2**32 - 1])
+    called = [found._row(variant, base).called for variant in next(found.rounds())]
+
+    assert len(set(called)) == 2
+    assert all(len(f"{one} seed={2**32 - 1}".encode()) <= NAME for one in called)
+
+
+@pytest.mark.parametrize("variant", ["cell=gru data.path=a${b}'c\".csv", "", "é 100% √"])
+def test_a_job_knows_what_its_study_calls_its_trial(monkeypatch, variant):
+    sweep = job.Sweep(workers=2, name="a", parent=0)
+    monkeypatch.delenv(job.VARIANT, raising=False)
+    assert job._place(sweep).variant is None
+
+    monkeypatch.setenv(job.VARIANT, urllib.parse.quote(variant))
+
+    assert job._place(sweep).variant == variant
+    assert trial._name(checked({}), job._place(sweep)) == f"{variant} seed=0".lstrip()
+
+
+def record(asked):
+    return plan.as_record(asked, asked.rows(next(asked.rounds())), command="x", time="now")
+
+
+def test_what_all_trials_share_stands_once_in_the_plan(base):
+    asked = study(base, cell=["lstm", "gru"], max_length=[20, 10])
+
+    assert record(asked)["fixed"] == {"data": "table", "data.path": base.data.path, "epochs": 1}
+
+
+def test_a_plan_that_was_recorded_without_what_is_fixed_is_gone_on_with(base):
+    new = record(study(base, cell=["lstm", "gru"]))
+    old = {key: value for key, value in new.items() if key != "fixed"}
+
+    assert plan.is_continued_by(old, new)
