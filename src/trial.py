@@ -31,7 +31,7 @@ from src.tasks.integration import Noise
 from src.tracking import provenance
 from src.tracking.follow import Follower
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, JournalBusy, JournalError, end, last_attempt, status
-from src.training.records import ADDRESS, END, EVALUATION, START, STEP, Record, steps_to
+from src.training.records import ADDRESS, END, EVALUATION, GRAPH, SAMPLES, START, STEP, Record, steps_to
 
 if TYPE_CHECKING:
     import keras
@@ -211,7 +211,9 @@ def records(prepared: Prepared, *, place: Place = ALONE) -> Iterator[Record]:
     """
     from src.training import clock
     from src.training.fit import Fit, evaluators, steps_per_epoch, train, weights_digest
+    from src.training.graph import layers
     from src.training.health import NO_LEARNING, judge
+    from src.training.samples import Reading, samples
     from src.training.startup import fresh_session
 
     settings, folder, task = prepared.settings, prepared.folder, TASKS[prepared.settings.task.name]
@@ -222,6 +224,7 @@ def records(prepared: Prepared, *, place: Place = ALONE) -> Iterator[Record]:
     Artifacts(folder).write_settings(settings)
     problem = task.problem(settings, prepared.data)
     model = task.model(settings, prepared.data)
+    yield Record(GRAPH, 0, detail={"layers": layers(model)})
     fit = Fit()
     measure = evaluators(model, problem, settings=settings)
     steps, validations = [], []
@@ -235,6 +238,10 @@ def records(prepared: Prepared, *, place: Place = ALONE) -> Iterator[Record]:
             elif record.kind == EVALUATION:
                 validations.append((record.step, record.metrics["val/accuracy"]))
             yield record
+    if problem.padding is not None:  # it reads texts
+        words = task.words(settings, prepared.data)
+        read = Reading(words, prepared.data.classes, is_masked=settings.masking, gap="" if settings.tokens == "character" else " ")
+        yield Record(SAMPLES, len(steps), detail={"samples": samples(problem.held_out[VALIDATION], fit.best_probabilities, read)})
     tested = measure[TEST]()
     files = Artifacts(folder)
     known = Preprocessing(

@@ -21,6 +21,11 @@ def one_line(text: str) -> str:
     return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
+def in_markdown(text: str) -> str:
+    """Returns a text as Markdown and HTML show it as it is, in one line: every sign that may mean something is written as its number."""
+    return "".join(sign if sign.isalnum() or sign == " " or not sign.isascii() else f"&#{ord(sign)};" for sign in one_line(text))
+
+
 def shortened(text: str, limit: int = ECHOED) -> str:
     """Returns a text of at most `limit` characters, its middle left out where it is longer: causes stand at the end."""
     if len(text) <= limit:

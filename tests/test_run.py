@@ -111,7 +111,7 @@ def test_four_trials_from_the_command_line_are_recorded_as_the_contract_says(hom
         assert steps == list(range(1, len(steps) + 1))
         folder = home / "outputs" / "adhoc" / one.data.tags["ablation.identity"]
         assert len(pd.read_parquet(folder / "steps.parquet")) == len(steps)
-        assert list(folder.glob("*/events.out.tfevents.*"))
+        assert list((folder.parent / one.info.run_name).glob("events.out.tfevents.*"))
     masked = next(run for run in runs if run.data.tags["ablation.variant"] == "masking=true cell=lstm")
     assert masked.info.run_name == "masking=true cell=lstm seed=0"
     assert study.data.tags["ablation.fixed"].startswith("data=table ") and "learning_rate=0.05" in study.data.tags["ablation.fixed"]

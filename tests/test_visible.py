@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-import pytest
+import html
 
-from src.visible import echoed, one_line, visible
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.visible import echoed, in_markdown, one_line, visible
 
 
 @pytest.mark.parametrize(
@@ -28,3 +32,10 @@ def test_one_line_is_one_line():
 def test_a_long_text_is_echoed_with_its_begin_and_its_end():
     assert echoed("a" * 100_000 + "\x1b" * 300 + "z").startswith("aaa") and echoed("a" * 100_000 + "z").endswith("z")
     assert max(len(echoed(sign * 100_000)) for sign in "a\x1b\ud800") <= 200
+
+
+@given(st.text(max_size=40))
+def test_no_sign_of_a_text_means_anything_in_markdown(text):
+    shown = in_markdown(text)
+
+    assert not set(shown) & set("*_`|<>[]()\\\n\t\"'!~+-.:") and html.unescape(shown) == one_line(text)

@@ -1,12 +1,12 @@
 """From a trial's journal to TensorBoard's event file, without TensorFlow.
 
-The event file is made from the journal alone. After every replay the file's size is remembered beside the journal's byte; what
-a process wrote and did not live to remember is cut off by the next replay, so nothing is there twice.
+The file lies in a folder of the study that is called as the trial, `outputs/s/cell=gru seed=1`: TensorBoard names runs by their folders.
+It is made from the journal alone. After every replay its size is remembered beside the journal's byte; what a process wrote and did
+not live to remember is cut off by the next replay, so nothing is there twice. A folder that somebody deleted is made anew.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import shutil
@@ -15,14 +15,16 @@ from typing import Any
 
 from filelock import FileLock
 
-from src.settings import as_typed, type_of
-from src.tracking import journal, replay_state
+from src.tracking import journal, replay_state, tensorboard_events
 from src.tracking.journal import Entry
 from src.tracking.stored import fitting
 from src.training.records import END, START
+from src.visible import is_hidden
 
-FORM = 2  # of event files; those of another are made anew, from the journal
-NAME = 120  # of a folder
+FORM = 3  # of event files; those of another are made anew, from the journal
+LONGEST = 120  # bytes of a folder's name, to which an identity may be added; some file systems take 143
+EVENTS = "events.out.tfevents."  # by which TensorBoard knows them
+UNSAFE = re.compile(r'[/\\:*?"<>|]+')  # what no file system, or not every one, takes in a name
 
 
 def replay(folder: Path) -> None:
@@ -34,27 +36,75 @@ def replay(folder: Path) -> None:
         return
     with FileLock(folder / "replay.lock"):
         state_path = folder / "tensorboard.json"
-        state = {"offset": 0, "file": None, "size": 0, "form": None, **replay_state.load(state_path)}
+        state = {"offset": 0, "run": None, "file": None, "size": 0, "form": None, **replay_state.load(state_path)}
+        path = _path(folder, state)
         is_other = not journal.is_same(folder, state["offset"], state.get("mark"))
-        if state["file"] is None or is_other or state["form"] != FORM or not (folder / state["file"]).is_file():
+        if path is None or is_other or state["form"] != FORM or not path.is_file():
             state |= {"offset": 0, "form": FORM}
         found = list(journal.entries(folder, offset=state["offset"]))
         starts = [i for i, entry in enumerate(found) if entry.record.kind == START]
         if starts:  # only the latest attempt is shown
             found = found[starts[-1] :]
-            if state["file"]:
-                shutil.rmtree((folder / state["file"]).parent, ignore_errors=True)
-            state |= {"file": _event_file(found[0]), "size": 0}
-        if not found or state["file"] is None:
+            _remove(folder, path)
+            path = _claimed(folder, found[0])
+            state |= {"run": path.parent.name, "file": path.name, "size": 0}
+        if not found or path is None:
             return
-        path = folder / state["file"]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        state |= {"size": _write(path, found, size=state["size"]), "offset": found[-1].offset}
+        begun = found[:1] if starts or found[-1].record.kind != END else journal.last_attempt(folder, kinds=(START,))
+        state |= {"size": _write(path, found, begun[0], size=state["size"]), "offset": found[-1].offset}
         state["mark"] = journal.mark(folder, state["offset"])
         replay_state.save(state_path, state)
 
 
-def _write(path: Path, found: list[Entry], *, size: int) -> int:
+def _path(folder: Path, state: dict[str, Any]) -> Path | None:
+    """Returns where the event file is, as far as it is known; an older one lies in the trial's folder."""
+    if not state["file"]:
+        return None
+    return folder.parent / Path(state["run"]).name / Path(state["file"]).name if state["run"] else folder / state["file"]
+
+
+def _remove(folder: Path, path: Path | None) -> None:
+    """Removes a trial's event file with what lies beside it, and those that older versions wrote into the trial's folder."""
+    for old in (path, *folder.glob(f"*/{EVENTS}*.journal")):
+        is_ours = old is not None and (old.parent.parent == folder or _owners(old.parent) == {folder.name})
+        if old is not None and is_ours and not (old.parent / journal.FILE).exists():  # the folder of a trial, whatever its name is
+            shutil.rmtree(old.parent, ignore_errors=True)
+
+
+def _claimed(folder: Path, start: Entry) -> Path:
+    """Returns the new event file of an attempt, in a folder that is the trial's alone.
+
+    The folder is called as the trial. Where another trial has that name, as with other settings that are fixed in their plans, the first
+    digits of the identity follow. The file's name says whose it is, and no other attempt has it.
+    """
+    name, identity = folder_name(start.record.detail["name"]), folder.name
+    time = f"{start.time_ms // 1_000}.{start.time_ms % 1_000:03}"
+    with FileLock(folder.parent / ".tensorboard.lock"):
+        for run in (name, f"{name} {identity[:6]}", f"{name} {identity}"):
+            place = folder.parent / run
+            if _owners(place) <= {identity} and not (place / journal.FILE).exists():
+                break
+        for old in place.glob(f"{EVENTS}*.{identity}.*"):
+            old.unlink()
+        place.mkdir(parents=True, exist_ok=True)
+        path = place / f"{EVENTS}{time}.{identity}.{start.record.detail['attempt'][:8]}"
+        path.touch()
+        return path
+
+
+def _owners(place: Path) -> set[str]:
+    """Returns whose event files are in a folder: the identities of trials, and an empty one for what others wrote."""
+    names = [path.name.removeprefix(EVENTS).split(".") for path in place.glob(f"{EVENTS}*")]
+    return {parts[2] if len(parts) == 4 else "" for parts in names}
+
+
+def folder_name(name: str) -> str:
+    """Returns a trial's name as every file system takes it for a folder's, different for different names that are too long."""
+    safe = UNSAFE.sub("_", "".join("_" if is_hidden(sign) else sign for sign in name)).strip(". ")
+    return fitting(safe, LONGEST, gap="_") or "_"
+
+
+def _write(path: Path, found: list[Entry], start: Entry, *, size: int) -> int:
     """Appends events behind the byte `size`; returns the new size."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
@@ -65,68 +115,8 @@ def _write(path: Path, found: list[Entry], *, size: int) -> int:
         if size == 0:
             writer.write(Event(wall_time=found[0].time_ms / 1e3, file_version="brain.Event:2").SerializeToString())
         for entry in found:
-            for summary in _summaries(entry):
-                event = Event(wall_time=entry.time_ms / 1e3, step=entry.record.step, summary=summary)
+            for event in tensorboard_events.of_entry(entry, start):
                 writer.write(event.SerializeToString())
         file.flush()
         os.fsync(file.fileno())
     return path.stat().st_size
-
-
-def _summaries(entry: Entry) -> list[Any]:
-    from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
-
-    record, values = entry.record, []
-    if journal.is_sent(entry):
-        values += [Summary.Value(tag=name, simple_value=value) for name, value in record.metrics.items()]
-        if "gradient_norm" in record.detail:
-            values.append(Summary.Value(tag="gradient/norm", simple_value=record.detail["gradient_norm"]))
-    if record.kind == "histograms":
-        for name, one in record.detail.items():
-            parts = {key: one[key] for key in ("min", "max", "num", "sum", "sum_squares")}
-            values.append(Summary.Value(tag=name, histo=HistogramProto(bucket_limit=one["edges"], bucket=one["counts"], **parts)))
-    summaries = [Summary(value=values)] if values else []
-    if record.kind in (START, END):
-        summaries.append(_hparams(entry))
-    return summaries
-
-
-def _hparams(entry: Entry) -> Any:
-    """The session records of TensorBoard's HParams page: the toggles at the start, the outcome at the end."""
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
-
-    data = plugin_data_pb2.HParamsPluginData()
-    detail = entry.record.detail
-    if entry.record.kind == START:
-        info = plugin_data_pb2.SessionStartInfo(start_time_secs=entry.time_ms / 1e3)  # a group of its own, called as its folder
-        for key, value in detail["params"].items():
-            _set(info.hparams, key, value)
-        data.session_start_info.CopyFrom(info)
-        tag = metadata.SESSION_START_INFO_TAG
-    else:
-        outcome = api_pb2.STATUS_SUCCESS if detail["status"] == journal.FINISHED else api_pb2.STATUS_FAILURE
-        data.session_end_info.CopyFrom(plugin_data_pb2.SessionEndInfo(status=outcome, end_time_secs=entry.time_ms / 1e3))
-        tag = metadata.SESSION_END_INFO_TAG
-    return Summary(value=[Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR)])
-
-
-def _set(hparams: Any, key: str, value: Any) -> None:
-    """Sets one toggle, of the type that it has in every trial: a column of two types would have none of its filters work.
-
-    A number that is null is left out: TensorBoard shows it as missing, keeps the range of the others for its filter, and asks there
-    whether to include what is missing. A text of a number would turn the column into one of texts, whose filter hides all numbers.
-    """
-    kind = type_of(key) or (type(value) if isinstance(value, bool | int | float) else str)
-    if kind is str:
-        hparams[key].string_value = as_typed(value)
-    elif kind is bool and value is not None:
-        hparams[key].bool_value = bool(value)
-    elif isinstance(value, int | float) and math.isfinite(value):  # the server answers in JSON, which has no others
-        hparams[key].number_value = value
-
-
-def _event_file(start: Entry) -> str:
-    """Returns the file's place in the trial's folder: TensorBoard shows the folder's name as the run's."""
-    name = fitting(re.sub(r"[^A-Za-z0-9=_.,-]+", ",", start.record.detail["name"]).strip(","), NAME, gap=",")
-    return f"{name}/events.out.tfevents.{start.time_ms // 1_000}.journal"

@@ -33,6 +33,7 @@ class Fit:
       traces: how often the training step was traced.
       best_epoch: the epoch of highest validation accuracy, the earliest on ties, counted from 1.
       best_weights: the weights after it.
+      best_probabilities: float32[N, K] that it gave the validation split.
     """
 
     timings: list[Timing] = field(default_factory=list)
@@ -40,6 +41,7 @@ class Fit:
     traces: int = 0
     best_epoch: int = 0
     best_weights: list[np.ndarray] = field(default_factory=list)
+    best_probabilities: np.ndarray = field(default_factory=lambda: np.empty((0, 1), np.float32))
 
     def count_trace(self) -> None:
         """Counts one."""
@@ -78,19 +80,21 @@ def train(model: keras.Model, problem: Problem, evaluate: Callable[[], Evaluated
     Yields:
       `step` after every optimizer step; `evaluation` every `evaluate_every` steps and at the end of an epoch (with the epoch in
       its detail and `clock.epoch_times` among its metrics), also of one that `max_steps` cuts short (which has no such times);
-      `histograms` at the end of an epoch.
+      `histograms` of the weights before the first step, and of everything at the end of an epoch.
 
     Raises:
       Diverged: the loss or the gradient is not finite, after the record of that step.
     """
     update = updater(model, loss=problem.loss, settings=settings, on_trace=fit.count_trace)
     last = steps_per_epoch(problem, settings)
+    if settings.tracking.histograms:
+        yield Record(HISTOGRAMS, 0, detail=of_all({"weights": _weights(model)}))
     for epoch in range(1, settings.epochs + 1):
         step = yield from _epoch(_steps(update, problem, fit, epoch=epoch, settings=settings), evaluate, settings=settings, last=last)
         result = evaluate()
         fit.accuracies.append(result.accuracy)
         if result.accuracy > max(fit.accuracies[:-1], default=-1.0):
-            fit.best_epoch, fit.best_weights = epoch, model.get_weights()
+            fit.best_epoch, fit.best_weights, fit.best_probabilities = epoch, model.get_weights(), result.probabilities
         times = epoch_times(fit.timings, epoch) if step.in_epoch == last else {}
         yield _evaluation_record(step.number, result, epoch=epoch, times=times)
         if settings.tracking.histograms:
@@ -241,14 +245,17 @@ def _evaluation_record(step: int, result: Evaluated, *, epoch: int | None = None
     return Record(EVALUATION, step, {"val/loss": result.loss, "val/accuracy": result.accuracy, **(times or {})}, {"epoch": epoch})
 
 
+def _weights(model: keras.Model) -> dict[str, np.ndarray]:
+    return {variable.path: variable.numpy() for variable in model.trainable_variables}
+
+
 def _distributions(model: keras.Model, gradients: list[Any], inputs: Any) -> dict[str, dict[str, np.ndarray]]:
     """The weights, the gradients of the epoch's last step, and what every layer makes of that step's batch."""
-    variables = model.trainable_variables
     shown = ("encoding", "recurrent", "readout", "head")
     layers = [layer for layer in model.layers if layer.name.startswith(shown) and not layer.name.endswith("initial_state")]
     outputs = keras.Model(model.inputs, [layer.output for layer in layers])(inputs)
     return {
-        "weights": {variable.path: variable.numpy() for variable in variables},
-        "gradients": {variable.path: gradient.numpy() for variable, gradient in zip(variables, gradients, strict=True)},
+        "weights": _weights(model),
+        "gradients": {one.path: gradient.numpy() for one, gradient in zip(model.trainable_variables, gradients, strict=True)},
         "activations": {layer.name: output.numpy() for layer, output in zip(layers, outputs, strict=True)},
     }

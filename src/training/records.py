@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-START, STEP, EVALUATION, HISTOGRAMS, END = "start", "step", "evaluation", "histograms", "end"
+START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SAMPLES, END = "start", "graph", "step", "evaluation", "histograms", "samples", "end"
 
 
 def steps_to(threshold: float) -> str:
@@ -21,7 +21,7 @@ class Record:
     """One thing that happened.
 
     Attributes:
-      kind: `start`, `step`, `evaluation`, `histograms` or `end`.
+      kind: `start`, `graph`, `step`, `evaluation`, `histograms`, `samples` or `end`.
       step: optimizer steps done by then.
       metrics: name → value; step of a metric = optimizer step.
       detail: what else the kind carries, plain values only.

@@ -22,8 +22,8 @@ from src.trial import _params
 def trial(study, name, params):
     folder = paths.study_folder(study) / name
     with Journal(folder) as book:
-        book.append(Record(START, 0, detail={"attempt": name, "name": "cell=gru seed=0", "tags": {}, "params": params}))
-        book.append(end(step=1, status=FINISHED, metrics={"test/accuracy": 0.5 if name == "one" else 0.7}))
+        book.append(Record(START, 0, detail={"attempt": name, "name": f"{name} seed=0", "tags": {}, "params": params}))
+        book.append(end(step=1, status=FINISHED, metrics={"test/accuracy": 0.5 if name == "one" else 0.7, "time/train_s": 3.0}))
     tensorboard_replay.replay(folder)
     return folder
 
@@ -48,7 +48,7 @@ class Page:
         asked = api_pb2.ListSessionGroupsRequest(col_params=[column], slice_size=100, allowed_statuses=states)
         answer = list_session_groups.Handler(RequestContext(), self.context, "", asked).run()
         json_format.MessageToJson(answer)  # as the server sends it
-        return sorted(row.name.split("/")[1] for row in answer.session_groups)
+        return sorted(row.name.split("/")[1].removesuffix(" seed=0") for row in answer.session_groups)
 
 
 @pytest.fixture
@@ -97,9 +97,22 @@ def test_whole_numbers_fractions_and_null_are_one_type(home, key, values):
     assert key in Page().columns and Page().columns[key].type != api_pb2.DATA_TYPE_UNSET
 
 
+def test_the_test_metric_comes_first_then_what_varies_and_what_is_fixed_last(page):
+    names = [name.strip() for name in page.columns]
+
+    assert names[0] == "test/accuracy" and names.index("masking") < names.index("accumulate")
+    assert page.rows(" test/accuracy", filter_interval=api_pb2.Interval(min_value=0.4, max_value=0.6)) == ["one"]
+
+
+def test_results_are_no_charts(page):
+    runs = page.context.tb_context.data_provider.list_scalars(RequestContext(), experiment_id="", plugin_name="scalars")
+
+    assert not any(runs.values())
+
+
 def test_a_file_of_an_older_form_is_made_anew(home):
     folder = trial("s", "one", {"clip_norm": None, "cell": "gru"})
-    (file,) = folder.glob("*/events*")
+    (file,) = folder.parent.glob("one seed=0/events*")
     whole, state = file.read_bytes(), replay_state.load(folder / "tensorboard.json")
     del state["form"]
     replay_state.save(folder / "tensorboard.json", state)

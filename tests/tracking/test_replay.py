@@ -323,7 +323,7 @@ def test_of_two_study_runs_the_earliest_is_the_studys(home, blank):
 
 
 def events(trial):
-    return EventAccumulator(str(trial / "cell=gru,seed=0"), size_guidance={"scalars": 0, "histograms": 0}).Reload()
+    return EventAccumulator(str(trial.parent / "cell=gru seed=0"), size_guidance={"scalars": 0, "histograms": 0}).Reload()
 
 
 def test_tensorboard_gets_scalars_histograms_and_hparams(trial):
@@ -333,7 +333,7 @@ def test_tensorboard_gets_scalars_histograms_and_hparams(trial):
 
     shown = events(trial)
     assert [(event.step, event.value) for event in shown.Scalars("train/loss")] == [(1, 1.0)]
-    assert shown.Scalars("gradient/norm")[0].value == 2.0
+    assert shown.Scalars("train/gradient_norm")[0].value == 2.0
     assert shown.Histograms("weights/k")[0].histogram_value.num == 2
     assert {"_hparams_/session_start_info", "_hparams_/session_end_info"} <= set(shown.summary_metadata)
 
@@ -344,12 +344,12 @@ def test_tensorboard_replayed_again_after_a_crash_anywhere_has_nothing_twice(tri
     before = (trial / "tensorboard.json").read_bytes()
     write(trial, step(2), finish(2))
     tensorboard_replay.replay(trial)
-    whole = next(trial.glob("cell=*/events*")).read_bytes()
+    whole = next(trial.parent.glob("cell=*/events*")).read_bytes()
 
     for forgotten in (before, b"{}"):
         (trial / "tensorboard.json").write_bytes(forgotten)
         tensorboard_replay.replay(trial)
-        assert next(trial.glob("cell=*/events*")).read_bytes() == whole
+        assert next(trial.parent.glob("cell=*/events*")).read_bytes() == whole
 
 
 def test_tensorboard_shows_the_latest_attempt_only(trial):
@@ -358,7 +358,7 @@ def test_tensorboard_shows_the_latest_attempt_only(trial):
     write(trial, start("two"), step(1), finish(1))
     tensorboard_replay.replay(trial)
 
-    assert len(list(trial.glob("*/events*"))) == 1
+    assert len(list(trial.parent.glob("*/events*"))) == 1
     assert [event.step for event in events(trial).Scalars("train/loss")] == [1]
 
 

@@ -257,3 +257,17 @@ def test_max_steps_at_the_end_of_an_epoch_ends_there():
 
     assert len(metrics(records, "train/loss")) == 3 and len(fit.accuracies) == 1
     assert "time/epoch_s" in records[-2].metrics or "time/epoch_s" in records[-1].metrics
+
+
+def test_histograms_begin_with_the_weights_before_the_first_step_and_change_nothing():
+    model, _, records, _ = trained(epochs=1)
+    watched, _, shown, _ = trained(epochs=1, **{"tracking.histograms": True})
+    found = [record for record in shown if record.kind == "histograms"]
+
+    assert [record.step for record in found] == [0, 3] and shown[0] == found[0]
+    assert {name.split("/")[0] for name in found[0].detail} == {"weights"}
+    untrained = {variable.path: variable.numpy() for variable in classifier(edited(Settings(), SMALL), classes=2).trainable_variables}
+    assert {name: one["sum"] for name, one in found[0].detail.items()} == {
+        f"weights/{path}": pytest.approx(values.astype(float).sum()) for path, values in untrained.items()
+    }
+    assert weights_digest(model) == weights_digest(watched) and metrics(records, "train/loss") == metrics(shown, "train/loss")

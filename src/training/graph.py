@@ -1,0 +1,49 @@
+"""A model as its layers and what each of them reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+
+def layers(model: keras.Model) -> list[dict[str, Any]]:
+    """Returns for each layer its `name`, its `kind` (class), the names of its `inputs`, the `shape` of its output, and its `parameters`.
+
+    What makes a mask is among them where a layer takes it.
+
+    Args:
+      model: built by Keras' functional interface. B stands for the size of a batch, T for its steps.
+    """
+    import keras
+
+    parts = {part["name"]: part for part in model.get_config()["layers"]}
+    inputs = {name: list(dict.fromkeys(_sources(part["inbound_nodes"]))) for name, part in parts.items()}
+    is_read = {name for names in inputs.values() for name in names}
+    of_model = {operation.name: operation for operation in model.operations}
+    shown = [name for name in parts if isinstance(of_model[name], keras.layers.Layer) or name in is_read]
+    return [
+        {
+            "name": name,
+            "kind": parts[name]["class_name"],
+            "inputs": inputs[name],
+            "shape": _shape(of_model[name]),
+            "parameters": int(of_model[name].count_params()) if isinstance(of_model[name], keras.layers.Layer) else 0,
+        }
+        for name in shown
+    ]
+
+
+def _sources(part: Any) -> list[str]:
+    """Returns the layers whose outputs are arguments, wherever they stand in a configuration."""
+    if isinstance(part, dict):
+        history = part.get("keras_history")
+        return [str(history[0])] if history else _sources(list(part.values()))
+    return [name for one in part for name in _sources(one)] if isinstance(part, list | tuple) else []
+
+
+def _shape(operation: Any) -> str:
+    outputs = operation.output if isinstance(operation.output, list | tuple) else [operation.output]
+    shapes = (["B", *("T" if size is None else str(size) for size in output.shape[1:])] for output in outputs)
+    return ", ".join(f"({', '.join(sizes)})" for sizes in shapes)

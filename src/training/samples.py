@@ -1,0 +1,81 @@
+"""Some texts of a split as a model reads them, with what it predicts: for a look, not for numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from src.data.tokens import FIRST_WORD, START, UNKNOWN
+from src.training.problem import HeldOut
+
+COUNT = 5  # texts
+LENGTH = 60  # steps of each
+SPECIAL = {START: "[start]", UNKNOWN: "[unknown]"}
+
+
+class Reading(NamedTuple):
+    """How a model reads texts.
+
+    Attributes:
+      words: the first has the id `FIRST_WORD`.
+      classes: name of each class.
+      is_masked: whether states are carried over padding.
+      gap: stands between two words.
+    """
+
+    words: Sequence[str]
+    classes: Sequence[str]
+    is_masked: bool
+    gap: str = " "
+
+
+def samples(split: HeldOut, probabilities: np.ndarray, how: Reading) -> list[dict[str, Any]]:
+    """Returns texts from all over a split, the same ones for every trial that has these data.
+
+    Args:
+      split: with batches of ids int32[B, T]; id 0 is padding.
+      probabilities: float32[N, K] in the order of the split's rows; one column is of class 1.
+      how: the model reads.
+
+    Returns:
+      For each: `text`, at most `LENGTH` steps of it, and how many `more` there are; the steps of `padding` in its batch, their `side`,
+      whether it `is_masked`; its `class`, the `prediction` and that prediction's `probability`.
+    """
+    count = len(split.labels)
+    wanted = np.unique(np.linspace(0, count - 1, min(COUNT, count)).round().astype(int)).tolist()
+    read = _rows(split, wanted)
+    return [_sample(read[row], int(split.labels[row]), probabilities[row], how) for row in wanted if row in read]
+
+
+def _rows(split: HeldOut, wanted: Sequence[int]) -> Mapping[int, np.ndarray]:
+    """Returns row → ids int32[T], as they stand in their batches."""
+    found: dict[int, np.ndarray] = {}
+    for inputs, _, rows in split.batches():
+        for place, row in enumerate(np.asarray(rows)):
+            if int(row) in wanted:
+                found[int(row)] = np.asarray(inputs[place])
+        if len(found) == len(wanted):
+            break
+    return found
+
+
+def _sample(ids: np.ndarray, label: int, probabilities: np.ndarray, how: Reading) -> dict[str, Any]:
+    real = ids[ids != 0]
+    shares = np.array([1 - probabilities[0], probabilities[0]]) if len(probabilities) == 1 else probabilities
+    best = int(shares.argmax())
+    return {
+        "text": how.gap.join(_word(one, how.words) for one in real[:LENGTH].tolist()),
+        "more": max(0, len(real) - LENGTH),
+        "padding": len(ids) - len(real),
+        "side": "pre" if len(ids) and ids[0] == 0 else "post",
+        "is_masked": how.is_masked,
+        "class": how.classes[label],
+        "prediction": how.classes[best],
+        "probability": float(shares[best]),
+    }
+
+
+def _word(number: int, words: Sequence[str]) -> str:
+    return SPECIAL.get(number) or words[number - FIRST_WORD]

@@ -1,0 +1,215 @@
+"""Which runs TensorBoard shows, and what is on its pages, for journals of every kind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
+
+from src import paths, sync
+from src.tracking import replay_state, tensorboard_replay
+from src.tracking.journal import FAILED, FINISHED, Journal, end
+from src.tracking.tensorboard_replay import LONGEST, folder_name
+from src.training.histograms import of_all
+from src.training.records import EVALUATION, GRAPH, HISTOGRAMS, SAMPLES, START, STEP, Record
+
+
+def start(name="cell=gru seed=0", attempt="one"):
+    tags = {"ablation.kind": "trial", "ablation.identity": "cafe", "ablation.study": "s"}
+    return Record(START, 0, detail={"attempt": attempt, "name": name, "tags": tags, "params": {"cell": "gru", "clip_norm": None}})
+
+
+def step(number):
+    metrics = {"train/loss": 1 / number, "train/accuracy": 0.5, "time/batch_ms": 3.0}
+    return Record(STEP, number, metrics, {"is_sent": True, "gradient_norm": 2.0})
+
+
+def finish(status=FINISHED):
+    return end(step=1, status=status, metrics={"test/accuracy": 0.8, "model/parameters": 9.0}, tags={"ablation.health": "ok"})
+
+
+def write(identity, *records, study="s"):
+    folder = paths.study_folder(study) / identity
+    with Journal(folder) as book:
+        for record in records:
+            book.append(record)
+    tensorboard_replay.replay(folder)
+    return folder
+
+
+def shown():
+    """What `tensorboard --logdir outputs` finds."""
+    found = EventMultiplexer().AddRunsFromDirectory(str(paths.outputs()))
+    found.Reload()
+    return found
+
+
+def runs():
+    return sorted(shown().Runs())
+
+
+def steps(run):
+    return [event.step for event in shown().Scalars(run, "train/loss")]
+
+
+def test_runs_are_called_as_their_study_and_trial(home):
+    write("cafe", start(), step(1), finish())
+    write("beef", start("reference seed=1"), finish(), study="t")
+
+    assert runs() == ["s/cell=gru seed=0", "t/reference seed=1"]
+
+
+def test_two_trials_of_one_name_are_two_runs_whatever_ends_first(home):
+    for identity in ("cafe000000000000", "beef000000000000"):
+        write(identity, start(attempt=identity), step(1))
+    for identity in ("beef000000000000", "cafe000000000000"):
+        write(identity, step(2), finish())
+
+    assert runs() == ["s/cell=gru seed=0", "s/cell=gru seed=0 beef00"]
+    assert steps("s/cell=gru seed=0") == steps("s/cell=gru seed=0 beef00") == [1, 2]
+
+
+def test_attempts_of_one_moment_have_files_of_their_own(home, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1_000_000.5)
+    first = write("cafe", start(), step(1), finish(FAILED))
+    file = replay_state.load(first / "tensorboard.json")["file"]
+
+    write("cafe", start(attempt="two"), step(1), step(2))
+
+    assert replay_state.load(first / "tensorboard.json")["file"] != file
+    assert steps("s/cell=gru seed=0") == [1, 2]
+
+
+def test_a_trial_that_is_called_otherwise_now_moves_and_leaves_nothing_behind(home):
+    write("cafe", start(), step(1), finish(FAILED))
+    write("cafe", start("cell=gru masking=true seed=0", attempt="two"), step(1))
+
+    assert runs() == ["s/cell=gru masking=true seed=0"]
+
+
+def test_a_folder_that_was_deleted_is_made_anew(home):
+    folder = write("cafe", start(), step(1))
+    shutil.rmtree(folder.parent / "cell=gru seed=0")
+    write("cafe", step(2))
+
+    assert steps("s/cell=gru seed=0") == [1, 2]
+
+
+def old(identity, *records):
+    """A trial as it was left by a version that kept event files in the trial's folder."""
+    folder = write(identity, *records)
+    shutil.rmtree(folder.parent / "cell=gru seed=0")
+    place = folder / "cell=gru,seed=0"
+    place.mkdir()
+    (place / "events.out.tfevents.123.journal").write_bytes(b"old")
+    state = replay_state.load(folder / "tensorboard.json")
+    del state["run"]
+    replay_state.save(folder / "tensorboard.json", {**state, "form": 2, "file": "cell=gru,seed=0/events.out.tfevents.123.journal"})
+    return folder
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_syncing_moves_what_an_older_version_left_in_the_trials_folder(home, is_known, monkeypatch):
+    folder = old("cafe", start(), step(1), finish())
+    if not is_known:
+        (folder / "tensorboard.json").unlink()
+    monkeypatch.setattr(sync, "_connected", lambda *_: pytest.fail("no store is needed"))
+
+    sync._replay_to_tensorboard(folder)
+
+    assert runs() == ["s/cell=gru seed=0"] and steps("s/cell=gru seed=0") == [1]
+    assert not list(folder.glob("*/"))
+
+
+def test_event_files_of_others_stay(home):
+    place = paths.study_folder("s") / "cell=gru seed=0"
+    place.mkdir(parents=True)
+    (place / "events.out.tfevents.1.host.2.0.v2").write_bytes(b"mine")
+    write("cafe000000000000", start(), step(1))
+    write("cafe000000000000", start(attempt="two"), step(1))
+
+    assert (place / "events.out.tfevents.1.host.2.0.v2").read_bytes() == b"mine"
+    assert runs() == ["s/cell=gru seed=0", "s/cell=gru seed=0 cafe00"]
+
+
+@given(st.text(max_size=300))
+def test_every_name_is_one_that_every_file_system_takes(name):
+    folder = folder_name(name)
+
+    assert 0 < len(folder.encode()) <= LONGEST and folder not in (".", "..")
+    assert not set(folder) & set('/\\:*?"<>|\0\n') and folder == folder.strip(". ")
+
+
+def test_a_name_with_a_path_is_readable():
+    assert folder_name("data.path=../a b/c:d.csv cell=gru seed=1") == "data.path=.._a b_c_d.csv cell=gru seed=1"
+
+
+def text(tag, run="s/cell=gru seed=0"):
+    (event,) = shown().Tensors(run, tag)
+    return event.tensor_proto.string_val[0].decode()
+
+
+def test_values_of_a_whole_trial_are_a_table_and_no_charts(home):
+    write("cafe", start(), step(1), finish())
+
+    assert set(shown().GetAccumulator("s/cell=gru seed=0").Tags()["scalars"]) == {
+        "train/loss",
+        "train/accuracy",
+        "train/gradient_norm",
+        "wall_time/batch_ms",
+    }
+    assert "| test&#47;accuracy | 0&#46;8 |" in text("summary") and "| model&#47;parameters | 9 |" in text("summary")
+    assert "| clip&#95;norm | null |" in text("summary")
+
+
+def test_loss_and_accuracy_come_before_all_other_charts(home):
+    records = [step(1), Record(EVALUATION, 1, {"val/loss": 1.0, "val/accuracy": 0.5, "time/epoch_s": 1.0}, {"epoch": 1})]
+    arrays = {"weights": {"k": [1.0]}, "gradients": {"k": [1.0]}, "activations": {"k": [1.0]}}
+    write("cafe", start(), *records, Record(HISTOGRAMS, 1, detail=of_all(arrays)), finish())
+    tags = shown().GetAccumulator("s/cell=gru seed=0").Tags()
+
+    groups = sorted({tag.split("/")[0] for tag in (*tags["scalars"], *tags["histograms"])})
+    assert groups == ["train", "val", "values", "wall_time", "weights", "weights_gradients"]
+
+
+def test_texts_are_shown_as_they_are_with_padding_and_prediction(home):
+    sample = {"text": "<b>a|b</b> *c* [unknown]", "more": 3, "padding": 7, "side": "pre", "is_masked": True}
+    sample |= {"class": "neg|", "prediction": "pos", "probability": 0.75}
+    write("cafe", start(), Record(SAMPLES, 1, detail={"samples": [sample]}), finish())
+
+    head, _, read = text("samples").splitlines()
+    assert head == "class neg&#124;, predicted pos with probability 0.750: **wrong**"
+    assert read.startswith("> *7 steps of padding, masked* &#60;b&#62;a&#124;b") and read.endswith("&#91;unknown&#93; *… and 3 steps more*")
+    assert "<b>" not in read and "*c*" not in read
+
+
+def test_the_model_is_a_graph_of_its_layers(home):
+    layers = [
+        {"name": "ids", "kind": "InputLayer", "inputs": [], "shape": "(B, T)", "parameters": 0},
+        {"name": "head", "kind": "Dense", "inputs": ["ids"], "shape": "(B, 1)", "parameters": 5},
+    ]
+    write("cafe", start(), Record(GRAPH, 0, detail={"layers": layers}))
+
+    nodes = shown().Graph("s/cell=gru seed=0").node
+    assert [(node.name, node.op, list(node.input)) for node in nodes] == [("ids", "InputLayer", []), ("head", "Dense", ["ids"])]
+
+
+def test_a_journal_line_of_every_kind_can_be_shown_after_a_crash_anywhere(home):
+    records = [start(), step(1), Record(EVALUATION, 1, {"val/accuracy": 0.5}, {"epoch": 1}), Record(SAMPLES, 1, detail={"samples": []})]
+    records += [Record(GRAPH, 1, detail={"layers": []}), Record(HISTOGRAMS, 1, detail={}), finish()]
+    whole = None
+    for known in range(len(records) + 1):
+        folder = paths.study_folder("s") / f"cafe{known}"
+        write(folder.name, *records[:known])
+        before = (folder / "tensorboard.json").read_text(encoding="utf-8") if (folder / "tensorboard.json").exists() else "{}"
+        write(folder.name, *records[known:])
+        (folder / "tensorboard.json").write_text(before, encoding="utf-8")
+        tensorboard_replay.replay(folder)
+        state = json.loads((folder / "tensorboard.json").read_text(encoding="utf-8"))
+        whole = whole or state["size"]
+        assert abs(state["size"] - whole) <= 8  # times differ in their digits
