@@ -104,6 +104,8 @@ class Tracking(Section):
     uri: str | None = Field(None, description="MLflow store; null = SQLite at the repository root")
     every_n_batches: Count = Field(1, description="record every n-th optimizer step in MLflow and TensorBoard")
     histograms: bool = Field(True, description="weights, activations and gradients in TensorBoard, every epoch")
+    projector: bool = Field(False, description="the trained embedding with its words in TensorBoard's projector")
+    profile: Count | None = Field(None, description="profile so many optimizer steps for TensorBoard, from the 11th on; null = none")
 
 
 class Plan(Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -28,9 +29,10 @@ from src.rules import Change, normalise, refusals
 from src.settings import GROUPS, TOGGLES, Integration, Settings, SettingsError, described, differences
 from src.tasks import TASKS
 from src.tasks.integration import Noise
-from src.tracking import provenance
+from src.tracking import projector, provenance
 from src.tracking.follow import Follower
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, JournalBusy, JournalError, end, last_attempt, status
+from src.tracking.tensorboard_replay import EXTRAS
 from src.training.records import ADDRESS, END, EVALUATION, GRAPH, SAMPLES, START, STEP, Record, steps_to
 
 if TYPE_CHECKING:
@@ -213,11 +215,12 @@ def records(prepared: Prepared, *, place: Place = ALONE) -> Iterator[Record]:
     from src.training.fit import Fit, evaluators, steps_per_epoch, train, weights_digest
     from src.training.graph import layers
     from src.training.health import NO_LEARNING, judge
-    from src.training.samples import Reading, samples
+    from src.training.profile import profiled
     from src.training.startup import fresh_session
 
     settings, folder, task = prepared.settings, prepared.folder, TASKS[prepared.settings.task.name]
     folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / EXTRAS, ignore_errors=True)  # of an attempt before
     clock.reset_peak_memory()
     fresh_session(settings.seed)
     yield _start(prepared, place)
@@ -230,7 +233,8 @@ def records(prepared: Prepared, *, place: Place = ALONE) -> Iterator[Record]:
     steps, validations = [], []
     planned = min(settings.epochs * steps_per_epoch(problem, settings), settings.max_steps or sys.maxsize)
     with TrialProgress(_name(settings, place), steps=planned, epochs=settings.epochs, is_alone=place.workers == 1) as progress:
-        for record in train(model, problem, measure[VALIDATION], fit, settings=settings):
+        trained = train(model, problem, measure[VALIDATION], fit, settings=settings)
+        for record in profiled(trained, settings.tracking.profile, folder / EXTRAS, of=planned, timings=fit.timings):
             progress.show(record)
             if record.kind == STEP:
                 record.detail["is_sent"] = record.step % settings.tracking.every_n_batches == 0
@@ -238,10 +242,8 @@ def records(prepared: Prepared, *, place: Place = ALONE) -> Iterator[Record]:
             elif record.kind == EVALUATION:
                 validations.append((record.step, record.metrics["val/accuracy"]))
             yield record
-    if problem.padding is not None:  # it reads texts
-        words = task.words(settings, prepared.data)
-        read = Reading(words, prepared.data.classes, is_masked=settings.masking, gap="" if settings.tokens == "character" else " ")
-        yield Record(SAMPLES, len(steps), detail={"samples": samples(problem.held_out[VALIDATION], fit.best_probabilities, read)})
+    if problem.padding is not None:
+        yield _texts(prepared, problem, model, fit)
     tested = measure[TEST]()
     files = Artifacts(folder)
     known = Preprocessing(
@@ -265,7 +267,26 @@ def records(prepared: Prepared, *, place: Place = ALONE) -> Iterator[Record]:
     }
     cause = _cause(prepared, problem, model, losses=_by_epoch(steps)) if health == NO_LEARNING else None
     tags |= {"ablation.diagnosis": cause} if cause else {}
+    tags |= _profile_tag(fit)
     yield end(step=len(steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=files.names)
+
+
+def _profile_tag(fit: Fit) -> dict[str, str]:
+    """Returns which steps were profiled, and are therefore in no time per batch; nothing where none was."""
+    watched = [step for step, timing in enumerate(fit.timings, 1) if timing.is_profiled]
+    return {"ablation.profiled": f"steps {watched[0]} to {watched[-1]}"} if watched else {}
+
+
+def _texts(prepared: Prepared, problem: Problem, model: keras.Model, fit: Fit) -> Record:
+    """Returns some texts of the validation split with their predictions; writes the vectors of the words where that was asked for."""
+    from src.training.samples import Reading, samples
+
+    settings, data = prepared.settings, prepared.data
+    words = TASKS[settings.task.name].words(settings, data)
+    if settings.tracking.projector and settings.encoding != "onehot":
+        projector.write(prepared.folder / EXTRAS, model.get_layer("encoding").get_weights()[0], words)
+    how = Reading(words, data.classes, is_masked=settings.masking, gap="" if settings.tokens == "character" else " ")
+    return Record(SAMPLES, len(fit.timings), detail={"samples": samples(problem.held_out[VALIDATION], fit.best_probabilities, how)})
 
 
 def _by_epoch(steps: list[dict[str, Any]]) -> list[list[float]]:

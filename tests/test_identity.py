@@ -63,6 +63,8 @@ def test_every_key_is_either_in_the_identity_or_named_as_left_out():
         ("study", "x"),
         ("tracking.every_n_batches", 9),
         ("tracking.histograms", False),
+        ("tracking.projector", True),
+        ("tracking.profile", 5),
         ("rerun", True),
         ("plan_only", True),
         ("retry_failed", True),

@@ -24,6 +24,7 @@ from src.visible import is_hidden
 FORM = 3  # of event files; those of another are made anew, from the journal
 LONGEST = 120  # bytes of a folder's name, to which an identity may be added; some file systems take 143
 EVENTS = "events.out.tfevents."  # by which TensorBoard knows them
+EXTRAS = "tensorboard"  # folder of a trial with files that are no events
 UNSAFE = re.compile(r'[/\\:*?"<>|]+')  # what no file system, or not every one, takes in a name
 
 
@@ -52,6 +53,8 @@ def replay(folder: Path) -> None:
             return
         begun = found[:1] if starts or found[-1].record.kind != END else journal.last_attempt(folder, kinds=(START,))
         state |= {"size": _write(path, found, begun[0], size=state["size"]), "offset": found[-1].offset}
+        if found[-1].record.kind == END:
+            _copy(folder / EXTRAS, path.parent)
         state["mark"] = journal.mark(folder, state["offset"])
         replay_state.save(state_path, state)
 
@@ -102,6 +105,12 @@ def folder_name(name: str) -> str:
     """Returns a trial's name as every file system takes it for a folder's, different for different names that are too long."""
     safe = UNSAFE.sub("_", "".join("_" if is_hidden(sign) else sign for sign in name)).strip(". ")
     return fitting(safe, LONGEST, gap="_") or "_"
+
+
+def _copy(extras: Path, place: Path) -> None:
+    """Copies what a trial wrote for TensorBoard beside its journal: the projector's files, a profile."""
+    if extras.is_dir():
+        shutil.copytree(extras, place, dirs_exist_ok=True, ignore=shutil.ignore_patterns(f"{EVENTS}*"))
 
 
 def _write(path: Path, found: list[Entry], start: Entry, *, size: int) -> int:

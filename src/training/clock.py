@@ -22,6 +22,7 @@ class Timing:
       shapes: (B, T) of its batches, several where gradients are accumulated.
       tokens: real steps in them; `cells` - tokens are padding.
       traces: how often it traced, or met a new shape under XLA, which compiles each shape.
+      is_profiled: whether the profiler watched it.
     """
 
     epoch: int
@@ -30,11 +31,12 @@ class Timing:
     shapes: tuple[tuple[int, int], ...]
     tokens: int
     traces: int
+    is_profiled: bool = False
 
     @property
     def is_first(self) -> bool:
-        """Whether tracing or compiling is in its time."""
-        return self.traces > 0
+        """Whether tracing, compiling or the profiler is in its time."""
+        return self.traces > 0 or self.is_profiled
 
     @property
     def examples(self) -> int:

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from src.training import profile
+from src.training.clock import Timing, summary
+from src.training.records import EVALUATION, STEP, Record
+
+
+def trained(timings, steps):
+    for number in range(1, steps + 1):
+        timings.append(Timing(1, 1.0, 0.0, ((2, 3),), 6, int(number == 1)))
+        yield Record(STEP, number, detail={"is_first": number == 1})
+    yield Record(EVALUATION, steps, detail={"epoch": 1})
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    found = []
+    monkeypatch.setattr(profile.tf.profiler.experimental, "start", lambda folder: found.append("start"))
+    monkeypatch.setattr(profile.tf.profiler.experimental, "stop", lambda: found.append("stop"))
+    return found
+
+
+@pytest.mark.parametrize(("count", "steps", "expected"), [(3, 30, [11, 12, 13]), (3, 12, [10, 11, 12]), (9, 5, [2, 3, 4, 5]), (1, 2, [2])])
+def test_steps_after_the_first_ten_are_profiled_and_their_times_are_not_of_a_steady_state(tmp_path, calls, count, steps, expected):
+    timings = []
+    records = list(profile.profiled(trained(timings, steps), count, tmp_path, of=steps, timings=timings))
+
+    assert [number for number, timing in enumerate(timings, 1) if timing.is_profiled] == expected
+    assert [record.step for record in records if record.kind == STEP and record.detail["is_first"]] == [1, *expected]
+    assert calls == ["start", "stop"]
+    assert summary(timings)["data/traces"] == 1
+
+
+def test_a_trial_that_ends_early_closes_its_profile(tmp_path, calls):
+    timings = []
+    for record in profile.profiled(trained(timings, 30), 5, tmp_path, of=30, timings=timings):
+        if record.step == 12:
+            break
+
+    assert calls == ["start", "stop"]
+
+
+def test_without_being_asked_nothing_is_profiled(tmp_path, calls):
+    timings = []
+    assert len(list(profile.profiled(trained(timings, 30), None, tmp_path, of=30, timings=timings))) == 31
+    assert calls == [] and not any(timing.is_profiled for timing in timings)
