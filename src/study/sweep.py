@@ -26,7 +26,7 @@ from src.study.job import STOP, Sweep
 from src.study.journals import Journals
 from src.study.plan import Row, Study
 from src.study.progress import StudyProgress
-from src.tracking import journal
+from src.tracking import journal, links
 from src.tracking.deleted import how_to_restore
 from src.tracking.journal import FAILED, FINISHED, KILLED
 from src.tracking.mlflow_replay import Deleted, Store
@@ -309,6 +309,9 @@ class _Command:
         tags = {"ablation.command": command, "ablation.rows": str(len(self._rows)), "ablation.design": self._study.plan.design}
         tags["ablation.fixed"] = label(self._study.fixed_settings) or "defaults"
         self._asked(lambda store: store.attach(path, tags=tags), otherwise=None)
+        varied, metric = list(self._study.levels), self._study.plan.metric
+        view = links.view(varied, metric=metric, study=self._settings.study, time_ms=round(time.time() * 1_000))
+        self._asked(lambda store: store.present(view), otherwise=None)
 
     def _earlier_plans(self, path: Path) -> list[Any]:
         """Returns the study's plans so far; a file that is none is kept beside, and the plans begin anew."""
@@ -339,7 +342,8 @@ class _Command:
         self._asked(lambda store: store.attach(self._folder / SUMMARY, tags=tags), otherwise=None)
         self._console.print(table.outcomes(self._rows, known))
         remarks = (table.unchanged_text(unchanged), table.diagnoses(self._one_each(), known), table.failures(unfinished, why))
-        for text in (*remarks, table.next_steps(self._one_each(), known)):
+        link = self._store.link if self._store else None
+        for text in (*remarks, table.next_steps(self._one_each(), known, link=link)):
             if text:
                 self._say(text)
 

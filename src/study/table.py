@@ -193,8 +193,14 @@ def diagnoses(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
     return "\n".join([f"{_counted(count, 'trial')} learnt nothing, and the numbers tell why:", *lines])
 
 
-def next_steps(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
-    """Returns the commands that lead on from here; predictions with the trial of highest validation accuracy."""
+def next_steps(rows: Sequence[Row], known: Mapping[str, Outcome], *, link: str | None = None) -> str:
+    """Returns the commands that lead on from here; predictions with the trial of highest validation accuracy.
+
+    Args:
+      rows: one for each trial.
+      known: identity → outcome.
+      link: to the study's runs in MLflow's pages; None where there is none.
+    """
     trials = [row.trial for row in rows if row.trial]
     settings = trials[0].settings
     best = max(trials, key=lambda trial: _best_validation(known.get(trial.identity)))
@@ -206,12 +212,12 @@ def next_steps(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
         browse = "python -m src.sync                        # tell MLflow what the journals have"
     elif store is None:
         there = "" if paths.home() == here else f"cd {shlex.quote(str(paths.home()))} && "
-        browse = f"{there}mlflow ui --workers 1                    # browse http://127.0.0.1:5000"
+        browse = f"{there}mlflow ui --workers 1                    # then open {link or 'http://127.0.0.1:5000'}"
     else:
         browse = (
-            f"mlflow ui --workers 1 --backend-store-uri {shlex.quote(store)}"
+            f"mlflow ui --workers 1 --backend-store-uri {shlex.quote(store)}{f'  # then open {link}' if link else ''}"
             if "://" in store and not store.startswith("http")
-            else f"browse {store}"
+            else f"open {link or store}"
         )
     return "\n".join(
         (

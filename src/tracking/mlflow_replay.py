@@ -8,11 +8,8 @@ server has not answered again: of the runs that were made twice one is kept, and
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import sqlite3
-import urllib.parse
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,14 +18,12 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from src import paths
-from src.errors import first_line
-from src.identity import digest
-from src.settings import SettingsError, as_typed
-from src.tracking import journal, moved, replay_state
+from src.settings import as_typed
+from src.tracking import database, journal, links, moved, replay_state
 from src.tracking.deleted import how_to_restore
 from src.tracking.journal import FAILED, FINISHED, KILLED, Entry
 from src.tracking.outcome import Outcome
-from src.tracking.stored import ADDRESS, NAME, VALUE, fitting
+from src.tracking.stored import NAME, VALUE, fitting
 from src.training.records import END, START
 
 if TYPE_CHECKING:
@@ -40,7 +35,6 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 ACTIVE, DELETED, ALL = 1, 2, 3  # `mlflow.entities.ViewType`, whose import takes seconds
 DUPLICATE = "ablation.duplicate_of"  # tag of a run that was made twice: the run that was kept
-LONGEST = 500  # bytes of the path of a SQLite database: SQLite takes 512, with `-journal`; the database is made beside its place
 AT_ONCE = 1_000  # metrics that one call may carry
 TRIES = 2  # to reach a database server: MLflow would try ten times, for two minutes
 
@@ -81,9 +75,9 @@ class Store:
             databases.MAX_RETRY_COUNT = TRIES
         logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # its migrations' notices; its errors reach us as exceptions
         self.is_restored, self.moved = False, None
-        with _creation_lock():
-            _refuse_unusable(self.uri)
-            _create_whole(self.uri)
+        with database.creation_lock():
+            database.refuse_unusable(self.uri)
+            database.create_whole(self.uri)
             self.client = MlflowClient(self.uri)
             found = self.client.get_experiment_by_name(study)
             if found is not None and moved.has_moved(self.uri, found.artifact_location):
@@ -116,6 +110,17 @@ class Store:
     def best_validation(self, run_id: str) -> float | None:
         """Returns the highest validation accuracy of a trial."""
         return max((point.value for point in self.client.get_metric_history(run_id, "val/accuracy")), default=None)
+
+    @property
+    def link(self) -> str:
+        """Address of the study's runs in MLflow's pages."""
+        return links.study_link(links.pages_of(self.uri), self.experiment_id)
+
+    def present(self, tags: dict[str, str]) -> None:
+        """Sets tags of the experiment, which say how MLflow's pages show the study, and the study run's link to these."""
+        for key, value in tags.items():
+            self.client.set_experiment_tag(self.experiment_id, key, value)
+        self.client.set_tag(self.study_run_id, "ablation.link", self.link)
 
     def open_study(self) -> None:
         """Marks the study run as running, again if it ended before."""
@@ -227,7 +232,7 @@ class Store:
         from mlflow.exceptions import MlflowException
 
         try:
-            return str(self.client.create_experiment(self.study, artifact_location=_artifact_location(self.uri, self.study)))
+            return str(self.client.create_experiment(self.study, artifact_location=database.artifact_location(self.uri, self.study)))
         except MlflowException as error:
             found = self.client.get_experiment_by_name(self.study) if error.error_code == "RESOURCE_ALREADY_EXISTS" else None
             if found is None or found.lifecycle_stage == "deleted":
@@ -374,82 +379,3 @@ def _grouped(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
             group = []
     if group:
         yield group
-
-
-def _artifact_location(uri: str, study: str) -> str | None:
-    """Returns where a new study's files go; None where a tracking server decides.
-
-    Raises:
-      SettingsError: the address is longer than the database has room for.
-    """
-    if not paths.is_database(uri):
-        return None
-    folder = paths.artifacts() / study
-    if uri.startswith("sqlite:"):
-        return folder.as_uri()
-    room = ADDRESS - len(f"/{'0' * 32}/artifacts")  # which each run adds
-    if len(folder.as_uri()) > room:
-        folder = paths.artifacts() / digest(study)
-    if len(folder.as_uri()) > room:
-        over = len(folder.as_uri()) - room
-        raise SettingsError(
-            f"ABLATION_HOME: {paths.home()} is {over} characters too long for this database; set another, or tracking=offline"
-        )
-    return folder.as_uri()
-
-
-def _sqlite_file(uri: str) -> Path | None:
-    """Returns the file of a SQLite database; None for another database, and where options say what is opened."""
-    path = Path(urllib.parse.unquote(uri.removeprefix("sqlite:///")))
-    return path if uri.startswith("sqlite:///") and "?" not in uri and path.name != ":memory:" else None
-
-
-def _beside(path: Path) -> Path:
-    """Returns where a database is made, before it is moved to its place."""
-    return path.with_name(f"new-{path.name}")
-
-
-def _refuse_unusable(uri: str) -> None:
-    """Refuses a file that SQLite cannot open or write; MLflow would try for minutes, in every trial.
-
-    Raises:
-      SettingsError: which file, and why.
-    """
-    path = _sqlite_file(uri)
-    if path is None:
-        return
-    fix = "set another tracking.uri or ABLATION_HOME, or tracking=offline"
-    if path.is_dir():
-        raise SettingsError(f"{path}: this is a folder, and MLflow's database is a file; move it away, or set another tracking.uri")
-    if (size := len(os.fsencode(path))) > LONGEST:
-        raise SettingsError(f"MLflow's database: its path has {size} bytes, and SQLite takes {LONGEST} at most; {fix} ({path})")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tried = path if path.exists() else path.with_name(f"try-{path.name}")
-        with contextlib.closing(sqlite3.connect(tried, timeout=0, isolation_level=None)) as database:
-            database.execute("BEGIN IMMEDIATE")
-        if tried != path:
-            tried.unlink(missing_ok=True)
-    except (sqlite3.Error, OSError) as error:
-        if "locked" not in str(error):  # somebody is writing it, and so can we
-            raise SettingsError(f"{path}: MLflow's database cannot be used ({first_line(error)}); mend that, {fix}") from None
-
-
-def _create_whole(uri: str) -> None:
-    """Makes a missing SQLite database beside its place and moves it there: a process killed in its migrations would leave a ruin."""
-    path = _sqlite_file(uri)
-    if path is None or path.exists():
-        return
-    from mlflow.tracking import MlflowClient
-
-    beside = _beside(path)
-    for old in (beside, beside.with_name(f"{beside.name}-journal")):
-        old.unlink(missing_ok=True)
-    MlflowClient(paths.sqlite_address(beside.absolute())).search_experiments(max_results=1)  # the first question creates the tables
-    os.replace(beside, path)
-
-
-def _creation_lock() -> FileLock:
-    """Two processes that create one SQLite database at once destroy it: the migrations race."""
-    paths.outputs().mkdir(parents=True, exist_ok=True)
-    return FileLock(paths.outputs() / ".mlflow.lock")

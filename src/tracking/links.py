@@ -1,0 +1,91 @@
+"""Links into MLflow's pages: the runs of a study, with the columns that the study is about.
+
+What a link cannot say stands in a saved view: a tag of the experiment which MLflow lists under `Views`. The names of its parts are those of
+MLflow 3.17's page (`server/js/build/static/js`, modules `ExperimentPageUIState` and `ExperimentPageSearchFacets`).
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+from collections.abc import Sequence
+from typing import Any
+
+from src import paths
+from src.tracking.stored import VALUE
+
+LOCAL = "http://127.0.0.1:5000"  # of `mlflow ui`, where the store is a database
+VIEW = "study"  # key of the study's saved view
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"  # the experiments' list opens the runs, and no page about chats
+BEST = "best/val_accuracy"
+SECONDS, BATCH_MS = "time/train_s", "time/batch_ms_median"
+NARROW, WIDE = 85, 135  # pixels of a column
+
+
+def study_link(base: str, experiment_id: str, *, has_view: bool = True) -> str:
+    """Returns the address of a study's runs in MLflow's view of model training.
+
+    Args:
+      base: address of MLflow's pages, as `pages_of` returns it.
+      experiment_id: of the study.
+      has_view: whether the experiment has the tag `VIEW_TAG`; without it the trials are sorted, and the columns are MLflow's own.
+    """
+    rest = {"viewStateShareKey": VIEW} if has_view else {"searchFilter": "", "orderByKey": f"metrics.`{BEST}`", "orderByAsc": "false"}
+    query = urllib.parse.urlencode({"workflowType": "machine_learning", **rest})
+    return f"{base}/#/experiments/{experiment_id}/runs?{query}"
+
+
+def run_link(base: str, experiment_id: str, run_id: str) -> str:
+    """Returns the address of the page of one run."""
+    return f"{base}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
+
+
+def pages_of(uri: str) -> str:
+    """Returns where the pages of a store are: at the address of its server, without user and password, or where `mlflow ui` has them."""
+    split = urllib.parse.urlsplit(uri)
+    if paths.is_database(uri) or split.scheme not in ("http", "https"):
+        return LOCAL
+    return urllib.parse.urlunsplit((split.scheme, split.netloc.rpartition("@")[2], split.path.rstrip("/"), "", ""))
+
+
+def view(varied: Sequence[str], *, metric: str, study: str, time_ms: int) -> dict[str, str]:
+    """Returns the experiment's tags for which its runs are shown flat, the best first, with what the study is about in the first columns.
+
+    The best is the highest validation accuracy: a choice by the test split would be none that its accuracy can be believed of. Sorted by
+    a metric, MLflow shows the trials without a click on the run that they are children of.
+
+    Args:
+      varied: keys of the toggles that the study varies.
+      metric: what its variants are compared by.
+      study: its name.
+      time_ms: since 1970, when it was planned.
+    """
+    shown = [metric if "/" in metric and metric != "val/accuracy" else "test/accuracy", BEST, SECONDS, BATCH_MS]
+    for count in range(len(varied), -1, -1):  # a tag has room for so many columns
+        metrics = [_column("metrics", name) for name in dict.fromkeys(shown)]
+        params = [_column("params", name) for name in (*varied[:count], "seed")]
+        state = _state([*metrics, *params], widths=dict.fromkeys(metrics, WIDE) | dict.fromkeys(params, NARROW))
+        tag = json.dumps({"name": study, "createdAt": time_ms, "updatedAt": time_ms, "state": json.dumps(state, separators=(",", ":"))})
+        if len(tag.encode()) <= VALUE:
+            return {VIEW_TAG: tag, KIND_TAG: KIND}
+    return {KIND_TAG: KIND}
+
+
+def _column(kind: str, name: str) -> str:
+    return f"{kind}.`{name}`"
+
+
+def _state(columns: list[str], *, widths: dict[str, int]) -> dict[str, Any]:
+    return {
+        "searchFilter": "",
+        "orderByKey": _column("metrics", BEST),
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": columns,
+        "columnOrder": [_column("attributes", "Run Name"), *columns],
+        "columnWidths": widths,
+    }

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+import urllib.parse
+
+import pytest
+
+from src.settings import TOGGLES
+from src.tracking import links
+from src.tracking.mlflow_replay import Store
+from src.tracking.stored import VALUE
+
+
+def state(tags):
+    return json.loads(json.loads(tags[links.VIEW_TAG])["state"])
+
+
+def made(varied, metric="test/accuracy"):
+    return links.view(varied, metric=metric, study="s", time_ms=7)
+
+
+def test_the_link_opens_the_runs_in_the_view_of_model_training_with_the_studys_columns():
+    address, _, route = links.study_link("http://127.0.0.1:5000", "3").partition("#")
+    path, _, query = route.partition("?")
+
+    assert (address, path) == ("http://127.0.0.1:5000/", "/experiments/3/runs")
+    assert urllib.parse.parse_qs(query) == {"workflowType": ["machine_learning"], "viewStateShareKey": [links.VIEW]}
+
+
+def test_without_a_view_the_link_itself_sorts_the_trials_by_their_best_validation():
+    query = urllib.parse.parse_qs(links.study_link("http://h", "3", has_view=False).partition("?")[2])
+
+    assert (query["orderByKey"], query["orderByAsc"]) == (["metrics.`best/val_accuracy`"], ["false"])
+
+
+@pytest.mark.parametrize(
+    ("uri", "pages"),
+    [
+        ("sqlite:////home/u/mlflow.db", "http://127.0.0.1:5000"),
+        ("postgresql+psycopg2://u:p@db/mlflow", "http://127.0.0.1:5000"),
+        ("https://ada:secr@et@host:8443/prefix/?token=x", "https://host:8443/prefix"),
+        ("http://host:5000", "http://host:5000"),
+    ],
+)
+def test_the_pages_are_at_the_server_without_its_password_or_where_mlflow_ui_has_them(uri, pages):
+    assert links.pages_of(uri) == pages
+
+
+def test_the_view_shows_toggles_seed_test_best_validation_and_time_and_sorts_by_validation():
+    shown = state(made(["masking", "cell"]))
+
+    assert shown["selectedColumns"] == [
+        *("metrics.`test/accuracy`", "metrics.`best/val_accuracy`", "metrics.`time/train_s`", "metrics.`time/batch_ms_median`"),
+        *("params.`masking`", "params.`cell`", "params.`seed`"),
+    ]
+    assert (shown["orderByKey"], shown["orderByAsc"]) == ("metrics.`best/val_accuracy`", False)
+
+
+@pytest.mark.parametrize("metric", ["test/loss", "time/epoch_s"])
+def test_the_view_begins_with_what_the_study_compares(metric):
+    assert state(made(["cell"], metric))["selectedColumns"][0] == f"metrics.`{metric}`"
+
+
+@pytest.mark.parametrize("metric", ["val/accuracy", "steps_to"])
+def test_a_metric_without_a_column_of_its_own_leaves_the_test_accuracy_first(metric):
+    columns = state(made(["cell"], metric))["selectedColumns"]
+
+    assert columns[0] == "metrics.`test/accuracy`" and len(columns) == len(set(columns))
+
+
+def test_a_view_of_every_toggle_fits_a_tag_and_one_of_too_many_is_cut_at_its_end():
+    assert state(made(TOGGLES))["selectedColumns"][-1] == "params.`seed`"
+
+    many = made([f"a_toggle_with_a_long_name_{number}" for number in range(200)])
+
+    assert len(many[links.VIEW_TAG].encode()) <= VALUE
+    assert "params.`a_toggle_with_a_long_name_0`" in state(many)["selectedColumns"]
+
+
+def test_the_experiment_and_the_study_run_say_how_they_are_opened(home, blank):
+    store = Store(None, "s")
+
+    store.present(made(["cell"]))
+
+    assert store.client.get_experiment(store.experiment_id).tags[links.VIEW_TAG] == made(["cell"])[links.VIEW_TAG]
+    assert store.client.get_run(store.study_run_id).data.tags["ablation.link"] == store.link
+    assert store.link.startswith(f"http://127.0.0.1:5000/#/experiments/{store.experiment_id}/runs?")
