@@ -23,8 +23,9 @@ INITIALIZERS: dict[str, Callable[[int], Any]] = {
     "orthogonal": lambda seed: keras.initializers.Orthogonal(seed=seed),
     "random_normal": lambda seed: keras.initializers.RandomNormal(stddev=0.05, seed=seed),
     "random_uniform": lambda seed: keras.initializers.RandomUniform(-0.05, 0.05, seed=seed),
-    "identity": lambda seed: GateIdentity(),
+    "identity": lambda seed: GateIdentity(),  # Keras' layers get it from `_initialise`
 }
+KERAS_BIASES = (None, 1.0, 0.0)  # of a forget gate, which Keras' LSTM has by a switch; null is 1
 STATES = {"simple_rnn": 1, "gru": 1, "lstm": 2}
 
 
@@ -43,7 +44,9 @@ def classifier(settings: Settings, *, classes: int) -> keras.Model:
         has_steps = layer < settings.depth or settings.readout != "last"
         x = _recurrent(settings, x, mask, name=f"recurrent_{layer}", return_sequences=has_steps)
     head = _dense(settings, classes if settings.head == "softmax" else 1)
-    return keras.Model(inputs, READOUTS[settings.readout](x, head), name="classifier")
+    model = keras.Model(inputs, READOUTS[settings.readout](x, head), name="classifier")
+    _initialise(model, settings)
+    return model
 
 
 def kernel(settings: Settings, *, gpus: int) -> str:
@@ -120,19 +123,34 @@ def _both(directions: list[Any], x: Any, *, name: str, initial_state: Any = None
     return keras.layers.Concatenate(name=name)(outputs)
 
 
+def _initialise(model: keras.Model, settings: Settings) -> None:
+    """Gives Keras' own layers the initial weights that no initializer of Keras' makes.
+
+    An initializer of ours in their place would be in the model's file, which could then be read with our package alone.
+    """
+    layers: list[Any] = [layer for layer in model._flatten_layers() if isinstance(layer, tuple(CELLS.values()))]
+    for layer in layers:
+        if settings.cell == "lstm" and settings.forget_bias not in KERAS_BIASES:
+            layer.cell.bias.assign(ForgetBias(float(settings.forget_bias or 0))(layer.cell.bias.shape, layer.cell.bias.dtype))
+        if settings.recurrent_initializer == "identity":
+            layer.cell.recurrent_kernel.assign(GateIdentity()(layer.cell.recurrent_kernel.shape, layer.cell.recurrent_kernel.dtype))
+
+
 def _layer(settings: Settings, name: str, **options: Any) -> keras.layers.Layer:
     """Returns one direction of a recurrent layer; whoever runs its loop, the weights before training are the same."""
     weights: dict[str, Any] = {
         "kernel_initializer": INITIALIZERS[settings.kernel_initializer](stream_seed(settings.seed, "weights", name, "kernel")),
         "recurrent_initializer": INITIALIZERS[settings.recurrent_initializer](stream_seed(settings.seed, "weights", name, "recurrent")),
     }
+    if settings.implementation == "keras":
+        own: dict[str, Any] = {} if settings.cell == "simple_rnn" else {"use_cudnn": _use_cudnn(settings)}
+        if settings.cell == "lstm":
+            own["unit_forget_bias"] = settings.forget_bias in (None, 1.0)
+        if settings.recurrent_initializer == "identity":
+            weights["recurrent_initializer"] = "zeros"  # until `_initialise`
+        return CELLS[settings.cell](settings.units, name=name, **weights, **own, **options)
     if settings.cell == "lstm":
         weights["bias_initializer"] = ForgetBias(1.0 if settings.forget_bias is None else settings.forget_bias)
-    if settings.implementation == "keras":
-        own = {} if settings.cell == "simple_rnn" else {"use_cudnn": _use_cudnn(settings)}
-        if settings.cell == "lstm":
-            own["unit_forget_bias"] = False  # it is in the initializer
-        return CELLS[settings.cell](settings.units, name=name, **weights, **own, **options)
     cell = OUR_CELLS[settings.cell](settings.units, name=f"{name}_cell", **weights)
     if settings.implementation == "cell_loop":
         return keras.layers.RNN(cell, name=name, **options)
