@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import keras
 
 SETTINGS, MODEL, PREPROCESSING = "settings.json", "model.keras", "preprocessing.json"
+PATCH = "uncommitted.patch"
 STEPS, PROBABILITIES = "steps.parquet", "test_probabilities.parquet"
 LARGEST = 10_000_000  # bytes of a model's configuration; ours have some thousand
 LONGEST = 1_000_000  # steps, as `max_length` allows
@@ -77,6 +78,14 @@ class Artifacts:
         settings = settings.model_copy(update={"tracking": settings.tracking.model_copy(update={"uri": uri})})
         with _replaced(self.folder / SETTINGS) as path:
             path.write_text(settings.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    def write_patch(self, patch: str | None) -> None:
+        """Writes what the code has that its commit has not; None where there is nothing."""
+        if patch is None:
+            (self.folder / PATCH).unlink(missing_ok=True)
+            return
+        with _replaced(self.folder / PATCH) as path:
+            path.write_bytes(patch.encode(errors="surrogateescape"))
 
     def write_model(self, model: keras.Model, known: Preprocessing) -> None:
         """Writes the model without optimizer state, and what turns a text into its input."""

@@ -14,6 +14,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from src.errors import first_line
 from src.settings import (
     GROUPS,
+    TAGS,
     Integration,
     Plan,
     Settings,
@@ -77,7 +78,9 @@ def with_quotes(words: Sequence[str]) -> list[str]:
 
 
 def _with_quotes(word: str, parser: OverridesParser) -> str:
-    found = re.fullmatch(r"(\+{0,2}([\w.]+)=)(.*)", word, re.DOTALL)
+    if word.startswith(TAGS):
+        word = f"++{word}"  # their names are the user's
+    found = re.fullmatch(r"(\+{0,2}([\w.-]+)=)(.*)", word, re.DOTALL)
     if not found or not (takes_text(found[2]) or found[2] == "experiments"):
         return word
     begin, key, typed = found.groups()

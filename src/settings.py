@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import types
 import typing
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,21 @@ Width = Annotated[int, Field(ge=1, le=65_536)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Column = Annotated[str, Field(min_length=1)]
 Value = bool | int | float | str | None
+STUDY_NAME, MODEL_NAME = r"^[a-z0-9_][a-z0-9_-]*$", r"^[\w.-][\w. -]*$"
+WORDS_OF = {
+    STUDY_NAME: "a text of a-z, 0-9, _ and - that does not begin with -",
+    MODEL_NAME: "a text of letters, digits, spaces, ., _ and -",
+}
+TAGS = "tracking.tags."  # before the names of a user's own tags
+
+
+def _users(name: str) -> str:
+    if name.split(".", maxsplit=1)[0] in ("mlflow", "ablation"):
+        raise ValueError
+    return name
+
+
+TagName = Annotated[str, Field(pattern=r"^[\w./ -]{1,200}$"), pydantic.AfterValidator(_users)]
 
 
 class SettingsError(ValueError):
@@ -97,15 +113,24 @@ class Integration(Section):
 Task = Sentiment | Integration
 
 
-class Tracking(Section):
-    """Who is told about a trial. The journal in the trial's folder is written always."""
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "Field name", UserWarning)  # `register`: every class has one, for abstract classes
 
-    name: Literal["mlflow", "offline"] = "mlflow"
-    uri: str | None = Field(None, description="MLflow store; null = SQLite at the repository root")
-    every_n_batches: Count = Field(1, description="record every n-th optimizer step in MLflow and TensorBoard")
-    histograms: bool = Field(True, description="weights, activations and gradients in TensorBoard, every epoch")
-    projector: bool = Field(False, description="the trained embedding with its words in TensorBoard's projector")
-    profile: Count | None = Field(None, description="profile so many optimizer steps for TensorBoard, from the 11th on; null = none")
+    class Tracking(Section):
+        """Who is told about a trial. The journal in the trial's folder is written always."""
+
+        name: Literal["mlflow", "offline"] = "mlflow"
+        uri: str | None = Field(None, description="MLflow store; null = SQLite at the repository root")
+        every_n_batches: Count = Field(1, description="record every n-th optimizer step in MLflow and TensorBoard")
+        histograms: bool = Field(True, description="weights, activations and gradients in TensorBoard, every epoch")
+        projector: bool = Field(False, description="the trained embedding with its words in TensorBoard's projector")
+        profile: Count | None = Field(None, description="profile so many optimizer steps for TensorBoard, from the 11th on; null = none")
+        system_metrics: bool = Field(False, description="record processor and memory every 10 seconds")
+        tags: dict[TagName, str] = Field({}, description="tags of your own on each trial, as in tracking.tags.owner=ada")
+        note: str | None = Field(None, max_length=2_000, description="a note of your own in each trial's description")
+        register: str | None = Field(  # type: ignore[assignment]
+            None, pattern=MODEL_NAME, max_length=200, description="add each trial's model to MLflow's model registry under this name"
+        )
 
 
 class Plan(Section):
@@ -207,7 +232,7 @@ class Settings(Section):
     evaluate_every: Count | None = Field(None, description="validate every n optimizer steps too; null = once an epoch")
     study: str = Field(
         "adhoc",
-        pattern=r"^[a-z0-9_][a-z0-9_-]*$",
+        pattern=STUDY_NAME,
         max_length=100,
         description="name of the study: MLflow experiment, folder in outputs/",
     )
@@ -267,7 +292,7 @@ def checked(values: dict[str, Any]) -> Settings:
     try:
         return Settings.model_validate(values)
     except pydantic.ValidationError as error:
-        raise SettingsError("\n".join(_explain(detail) for detail in error.errors()[:2])) from None
+        raise SettingsError("\n".join(dict.fromkeys(_explain(detail) for detail in error.errors()[:2]))) from None
 
 
 def edited(settings: Settings, changes: dict[str, Any]) -> Settings:
@@ -332,7 +357,7 @@ def allowed(key: str) -> str:
 def takes_text(key: str) -> bool:
     """Returns whether a key (dotted) takes a name or a text, perhaps null beside it."""
     field = _field(key)
-    return field is not None and _has_text(field.annotation)
+    return key.startswith(TAGS) or (field is not None and _has_text(field.annotation))
 
 
 def type_of(key: str) -> type | None:
@@ -405,11 +430,14 @@ def _explain(detail: Any) -> str:
     path = [str(part) for part in detail["loc"]]
     if not path:
         return f"settings: got {echoed(repr(detail['input']))}; allowed: keys with their values"
-    if path[0] in GROUPS and len(path) > 2:  # pydantic names the choice of a group between the group and the key
+    if path[0] in GROUPS and len(path) > 2 and path[1] in GROUPS[path[0]]:  # the choice of a group, between the group and the key
         del path[1]
     if path[:2] in (["plan", "levels"], ["plan", "reference"], ["plan", "seeds"], ["plan", "variants"]):
         path = path[:2]
     key = ".".join(path)
+    if path[:2] == ["tracking", "tags"] and (path[-1] == "[key]" or isinstance(detail["input"], dict)):
+        taken = "the name of a tag is up to 200 letters, digits, spaces, ., _, / and -, and begins with neither mlflow. nor ablation."
+        return f"{echoed(key.removesuffix('.[key]'))}: {taken}; try {TAGS}owner=ada"
     if detail["type"] == "extra_forbidden":
         return str(unknown_key(key))
     if detail["type"].startswith("union_tag") or key in GROUPS:
@@ -458,7 +486,8 @@ def _words(annotation: Any, metadata: list[Any]) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_words(arg, metadata) for arg in args if arg is not type(None)) + " or null"
     if origin is dict:
-        return "{toggle: [value, …]}" if typing.get_origin(args[1]) is list else "{toggle: value}"
+        of_toggles = "{toggle: [value, …]}" if typing.get_origin(args[1]) is list else "{toggle: value}"
+        return "{name: text}" if args[1] is str else of_toggles
     if origin is list:
         return f"a list, each {_words(args[0], [])}"
     if annotation is bool:
@@ -471,8 +500,8 @@ def _words(annotation: Any, metadata: list[Any]) -> str:
 def _text(metadata: list[Any]) -> str:
     if any(isinstance(part, annotated_types.MinLen) for part in metadata):
         return "a text that is not empty"
-    is_name = any(getattr(part, "pattern", None) for part in metadata)
-    return "a text of a-z, 0-9, _ and - that does not begin with -" if is_name else "a text"
+    longest = next((f" of at most {part.max_length:,} characters" for part in metadata if isinstance(part, annotated_types.MaxLen)), "")
+    return next((WORDS_OF[part.pattern] for part in metadata if getattr(part, "pattern", None) in WORDS_OF), f"a text{longest}")
 
 
 def _range(metadata: list[Any]) -> str:

@@ -29,11 +29,12 @@ from src.rules import Change, normalise, refusals
 from src.settings import GROUPS, TOGGLES, Integration, Settings, SettingsError, described, differences
 from src.tasks import TASKS
 from src.tasks.integration import Noise
-from src.tracking import projector, provenance
+from src.tracking import descriptions, projector, provenance
 from src.tracking.follow import Follower
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, JournalBusy, JournalError, end, last_attempt, status
 from src.tracking.tensorboard_replay import EXTRAS
-from src.training.records import ADDRESS, END, EVALUATION, GRAPH, SAMPLES, START, STEP, Record, steps_to
+from src.training.records import ADDRESS, BEST_VALIDATION, END, EVALUATION, GRAPH, SAMPLES, START, STEP, SYSTEM, Record, steps_to
+from src.training.system import SystemMetrics
 
 if TYPE_CHECKING:
     import keras
@@ -223,8 +224,10 @@ def records(prepared: Prepared, *, place: Place = ALONE) -> Iterator[Record]:
     shutil.rmtree(folder / EXTRAS, ignore_errors=True)  # of an attempt before
     clock.reset_peak_memory()
     fresh_session(settings.seed)
+    Artifacts(folder).write_patch(provenance.uncommitted())
     yield _start(prepared, place)
     Artifacts(folder).write_settings(settings)
+    system = SystemMetrics() if settings.tracking.system_metrics else None
     problem = task.problem(settings, prepared.data)
     model = task.model(settings, prepared.data)
     yield Record(GRAPH, 0, detail={"layers": layers(model)})
@@ -242,6 +245,8 @@ def records(prepared: Prepared, *, place: Place = ALONE) -> Iterator[Record]:
             elif record.kind == EVALUATION:
                 validations.append((record.step, record.metrics["val/accuracy"]))
             yield record
+            if system and system.is_due:
+                yield Record(SYSTEM, record.step, system.measured())
     if problem.padding is not None:
         yield _texts(prepared, problem, model, fit)
     tested = measure[TEST]()
@@ -324,16 +329,28 @@ def _start(prepared: Prepared, place: Place) -> Record:
         "ablation.record": RECORD,
         **({} if place.position is None else {"ablation.position": str(place.position)}),
         **provenance.tags(),
+        **settings.tracking.tags,
     }
     detail = {
         "attempt": uuid.uuid4().hex,
         "name": _name(settings, place),
         "tags": tags,
         "params": _params(settings),
+        "description": descriptions.of_trial(settings),
+        "data": _data(prepared),
         "process": f"{socket.gethostname()} {os.getpid()}",
         ADDRESS: settings.tracking.uri and paths.absolute(settings.tracking.uri),
     }
     return Record(START, 0, detail=detail)
+
+
+def _data(prepared: Prepared) -> dict[str, Any]:
+    """Returns what MLflow shows of the data: name, hash, source, classes, and the examples of each split."""
+    data, options = prepared.data, prepared.settings.data
+    path = getattr(options, "path", None)
+    name = "noise" if isinstance(data, Noise) else Path(path).name if path else options.name
+    source = "drawn" if isinstance(data, Noise) else path or options.name
+    return {"name": name, "digest": data.digest, "source": source, "classes": data.classes, "rows": data.rows}
 
 
 def _params(settings: Settings) -> dict[str, Any]:
@@ -342,7 +359,8 @@ def _params(settings: Settings) -> dict[str, Any]:
     flat = {key: values[key]["name"] if key in GROUPS else values[key] for key in TOGGLES}
     if isinstance(settings.task, Integration):
         flat["data"] = "drawn"
-    return flat | {f"task.{key}": value for key, value in values["task"].items() if key != "name"}
+    of_data = {key: value for key, value in differences(settings).items() if key.startswith("data.")}
+    return flat | of_data | {f"task.{key}": value for key, value in values["task"].items() if key != "name"}
 
 
 def _final_metrics(
@@ -352,6 +370,7 @@ def _final_metrics(
 
     metrics = clock.summary(fit.timings) | {"data/batches_per_epoch": float(batches_per_epoch)}
     metrics |= {"test/loss": tested.loss, "test/accuracy": tested.accuracy}
+    metrics |= {BEST_VALIDATION: max(accuracy for _, accuracy in validations)}
     metrics |= {"model/parameters": float(model.count_params()), "memory/peak_mb": clock.peak_memory_mb()}
     reached = [step for step, accuracy in validations if accuracy >= settings.plan.threshold]
     if reached:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, halves of pairs, and the separators of lines and paragraphs
@@ -37,6 +38,12 @@ def shortened(text: str, limit: int = ECHOED) -> str:
 def echoed(text: str) -> str:
     """Returns what somebody wrote as an error repeats it: in one line, and cut where it is long."""
     return shortened(one_line(shortened(text, 4 * ECHOED)))
+
+
+def markdown(text: str) -> str:
+    """Returns a text as Markdown shows it, in one line: nothing in it makes a link, a heading, HTML, or a cell of a table."""
+    html = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;")
+    return re.sub(r"([\\`*_{}\[\]()>+.!~=|:-]|(?<!&)#)", r"\\\1", html)
 
 
 def is_hidden(sign: str) -> bool:

@@ -112,7 +112,7 @@ def test_what_was_read_as_something_else_than_a_text_is_refused_with_the_quotes(
 
 
 TEXTS = ["study", "data.path", "data.validation_path", "data.test_path", "data.text_column", "data.label_column"]
-TEXTS += ["data.split_column", "data.group_column", "tracking.uri", "plan.question", "plan.claim"]
+TEXTS += ["data.split_column", "data.group_column", "tracking.uri", "tracking.note", "tracking.register", "plan.question", "plan.claim"]
 
 
 def test_which_keys_take_a_text_is_known():

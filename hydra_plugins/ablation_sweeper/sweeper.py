@@ -24,7 +24,7 @@ from src import paths
 from src.admission import check_choices
 from src.command_line import ONE_STUDY_FILE
 from src.errors import first_line
-from src.settings import GROUPS, NOT_TOGGLES, TOGGLES, Settings, SettingsError, from_hydra
+from src.settings import GROUPS, NOT_TOGGLES, TAGS, TOGGLES, Settings, SettingsError, from_hydra
 from src.visible import echoed
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class StudySweeper(Sweeper):
         for override in parser.parse_overrides(arguments):
             key = override.get_key_element()
             typed = echoed(str(override.input_line))
-            if str(override.input_line).startswith("++") and key.lstrip("+").split(".")[0] in Settings.model_fields:
+            is_tag = key.startswith(f"++{TAGS}")
+            if str(override.input_line).startswith("++") and key.lstrip("+").split(".")[0] in Settings.model_fields and not is_tag:
                 raise SettingsError(f"{typed}: write it without the ++; a study takes {key.lstrip('+')}=…")
             if key in GROUPS and "schema_" in str(override.input_line):
                 raise SettingsError(f"{typed}: allowed are {', '.join(GROUPS[key])}; try {key}={next(iter(GROUPS[key]))}")
@@ -147,6 +148,9 @@ def _texts(override: Override) -> list[str]:
         raise SettingsError(f"{typed}: {ONE_STUDY_FILE}")
     if key.lstrip("+").startswith("plan."):
         raise SettingsError(f"{typed}: a list that is one value stands in brackets: {key}=[…]")
+    if key.startswith(f"++{TAGS}"):
+        name = key.removeprefix("++")
+        raise SettingsError(f"{typed.removeprefix('++')}: a tag is one text; quote it where it holds a comma: '{name}=\"…\"'")
     if key.split(".")[0] in NOT_TOGGLES:
         raise SettingsError(f"{typed}: {key} is no toggle; it has one value for all trials. Toggles: {', '.join(TOGGLES)}")
     if not override.is_discrete_sweep() or (override.value_type == ValueType.GLOB_CHOICE_SWEEP and key not in GROUPS):

@@ -90,6 +90,11 @@ class Encoded:
         """Sequences of the training split."""
         return len(self.split(TRAIN).labels)
 
+    @property
+    def rows(self) -> dict[str, int]:
+        """Split → its examples."""
+        return {name: sum(counts) for name, counts in self.contents.counts.items()}
+
     def words(self, vocab_size: int) -> list[str]:
         """Returns the words with an id below `vocab_size`; the word at position r has id r + 4."""
         every = json.loads((self.folder / "words.json").read_text(encoding="utf-8"))

@@ -46,6 +46,11 @@ class Noise:
     longest: int
     examples: int
 
+    @property
+    def rows(self) -> dict[str, int]:
+        """Split → its examples; of training, those of an epoch."""
+        return {TRAIN: self.examples, VALIDATION: HELD_OUT, TEST: HELD_OUT}
+
     def summary(self) -> list[str]:
         """Returns nothing: nothing was read."""
         return []

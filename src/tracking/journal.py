@@ -25,12 +25,12 @@ from typing import Any, NamedTuple, Self
 from filelock import FileLock, Timeout
 
 from src.identity import digest
-from src.training.records import END, EVALUATION, GRAPH, HISTOGRAMS, SAMPLES, START, STEP, Record
+from src.training.records import END, EVALUATION, GRAPH, HISTOGRAMS, SAMPLES, START, STEP, SYSTEM, Record
 
 FILE = "journal.jsonl"
 TAIL = 16_384  # bytes in which the last line of a journal is, but for histograms
 MARK = 4_096  # bytes before a place that tell it from others
-KINDS = (START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SAMPLES, END)
+KINDS = (START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, SAMPLES, END)
 CHECKSUM = re.compile(rb',"checksum":"([0-9a-f]{8})"}$')
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from src import paths
 from src.tracking.stored import VALUE
+from src.training.records import BEST_VALIDATION as BEST
 
 LOCAL = "http://127.0.0.1:5000"  # of `mlflow ui`, where the store is a database
 VIEW = "study"  # key of the study's saved view
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"  # the experiments' list opens the runs, and no page about chats
-BEST = "best/val_accuracy"
 SECONDS, BATCH_MS = "time/train_s", "time/batch_ms_median"
 NARROW, WIDE = 85, 135  # pixels of a column
 

@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from src import paths
+from src.artifacts import PATCH
+from src.identity import digest
 from src.settings import as_typed
-from src.tracking import database, journal, links, moved, replay_state
+from src.tracking import database, datasets, descriptions, journal, links, moved, replay_state
 from src.tracking.deleted import how_to_restore
 from src.tracking.journal import FAILED, FINISHED, KILLED, Entry
 from src.tracking.outcome import Outcome
 from src.tracking.stored import NAME, VALUE, fitting
-from src.training.records import END, START
+from src.training.records import BEST_VALIDATION, END, START, STEP, Record
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
@@ -35,6 +37,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 ACTIVE, DELETED, ALL = 1, 2, 3  # `mlflow.entities.ViewType`, whose import takes seconds
 DUPLICATE = "ablation.duplicate_of"  # tag of a run that was made twice: the run that was kept
+GRADIENT_NORM = "gradient/norm"  # as TensorBoard calls it
 AT_ONCE = 1_000  # metrics that one call may carry
 TRIES = 2  # to reach a database server: MLflow would try ten times, for two minutes
 
@@ -88,7 +91,7 @@ class Store:
     def outcomes(self) -> dict[str, Outcome]:
         """Returns identity → what became of the trial: its finished attempt that counts, or else the latest.
 
-        The best validation accuracy is left out; `best_validation` asks for it.
+        Of older trials the best validation accuracy is left out; `best_validation` asks for it.
         """
         known: dict[str, Outcome] = {}
         for run in reversed(self._search("tags.`ablation.kind` = 'trial'")):  # the store lists the latest first
@@ -103,12 +106,13 @@ class Store:
                     error=tags.get("ablation.error"),
                     metrics=dict(run.data.metrics),
                     tags=dict(tags),
+                    best_validation=run.data.metrics.get(BEST_VALIDATION),
                     run_id=run.info.run_id,
                 )
         return known
 
     def best_validation(self, run_id: str) -> float | None:
-        """Returns the highest validation accuracy of a trial."""
+        """Returns the highest validation accuracy of a trial that says so only step by step."""
         return max((point.value for point in self.client.get_metric_history(run_id, "val/accuracy")), default=None)
 
     @property
@@ -327,19 +331,29 @@ class Store:
                 earlier = run if run.info.start_time <= mine.info.start_time else mine
                 self.client.set_tag(earlier.info.run_id, "ablation.superseded", "true")
 
+    def _send_what_it_read(self, run_id: str, start: Record, folder: Path) -> None:
+        """Sends the data of a trial and the patch of its code, as its first record names them; older ones name none."""
+        if "data" in start.detail:
+            self.client.log_inputs(run_id, datasets.inputs(start.detail["data"]))
+        patch, known = folder / PATCH, start.detail["tags"].get("ablation.git_diff")
+        if known and patch.is_file() and digest(patch.read_bytes().decode(errors="surrogateescape")) == known:
+            self.client.log_artifact(run_id, str(patch))
+
     def _send(self, run_id: str, group: list[Entry], folder: Path) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
         metrics = [
             Metric(name, value, entry.time_ms, entry.record.step)
             for entry in group
-            for name, value in (entry.record.metrics.items() if journal.is_sent(entry) else ())
+            for name, value in (_sent(entry.record).items() if journal.is_sent(entry) else ())
         ]
         params = [
             Param(key, fitting(as_typed(value), VALUE)) for entry in group for key, value in entry.record.detail.get("params", {}).items()
         ]
-        last = group[-1].record
+        first, last = group[0].record, group[-1].record
         tags = last.detail["tags"] if last.kind == END else {}
+        if "description" in first.detail:
+            tags = tags | {descriptions.NOTE: first.detail["description"]}
         for begin in range(0, max(1, len(metrics)), AT_ONCE):
             self.client.log_batch(
                 run_id,
@@ -347,6 +361,8 @@ class Store:
                 params if begin == 0 else [],
                 [RunTag(key, fitting(str(value), VALUE)) for key, value in tags.items()] if begin == 0 else [],
             )
+        if first.kind == START:
+            self._send_what_it_read(run_id, first, folder)
         if last.kind == END and last.detail["status"] != FINISHED and self.client.get_run(run_id).info.status == FINISHED:
             return  # the journal lost the end that MLflow has, with the files and numbers of the whole trial
         if last.kind == END:
@@ -358,6 +374,13 @@ class Store:
             self.client.set_terminated(run_id, status=last.detail["status"], end_time=group[-1].time_ms)
             if last.detail["status"] == FINISHED:
                 self._supersede_others(run_id)
+
+
+def _sent(record: Record) -> dict[str, float]:
+    """Returns the metrics of a record, with the norm of a step's gradient."""
+    if record.kind == STEP and "gradient_norm" in record.detail:
+        return record.metrics | {GRADIENT_NORM: record.detail["gradient_norm"]}
+    return record.metrics
 
 
 def _place_among_duplicates(run: Run) -> tuple[bool, bool, int, int, str]:

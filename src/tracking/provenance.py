@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -10,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 from src import environment
+from src.identity import digest
 from src.paths import REPOSITORY
 
 CODE = ("src", "conf", "hydra_plugins", "requirements.lock")  # a user's own files beside it change no result
@@ -23,6 +25,7 @@ OTHER_REPOSITORY = {  # that these variables name, as in a hook of git's
     "GIT_NAMESPACE",
     "GIT_PREFIX",
 }
+LONGEST = 1_000_000  # characters of a patch that is kept
 PACKAGES = ("tensorflow", "keras", "numpy", "hydra-core", "mlflow")
 
 
@@ -34,6 +37,7 @@ def tags() -> dict[str, str]:
     return {
         "ablation.git_commit": commit or "unknown",
         "ablation.git_dirty": str(bool(_git("status", "--porcelain", "--", *CODE))).lower() if commit else "unknown",
+        **({"ablation.git_diff": digest(patch)} if (patch := uncommitted()) else {}),
         "ablation.versions": ", ".join([f"python {platform.python_version()}", *versions]),
         "ablation.processor": f"{_processor()}, {os.cpu_count()} cores",
         "ablation.threads": os.environ.get("TF_NUM_INTRAOP_THREADS")
@@ -41,17 +45,45 @@ def tags() -> dict[str, str]:
         or str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         "ablation.environment": environment.understood(),
         **({"mlflow.source.git.commit": commit} if commit else {}),
+        "mlflow.source.name": "src.run",
+        "mlflow.source.type": "LOCAL",
     }
 
 
-def _git(*words: str) -> str | None:
+@functools.cache
+def uncommitted() -> str | None:
+    """Returns what the code has that its commit has not, as a patch for `git apply`; None where there is nothing, or no git.
+
+    A file that git does not know is named with a hash of what it holds. What is longer than a megabyte is cut, and says so.
+    """
+    found = _git("diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", "--binary", "--", *CODE, strips=False)
+    names = _git("ls-files", "--others", "--exclude-standard", "-z", "--", *CODE)
+    if found is None or not (found or names):
+        return None
+    unknown = "".join(f"not in git: {name} ({_hash(REPOSITORY / name)})\n" for name in (names or "").split("\0") if name)
+    patch = unknown + found
+    if len(patch) <= LONGEST:
+        return patch
+    return f"{patch[:LONGEST]}\n[cut: the whole has {len(patch):,} characters and the hash {digest(patch)}]\n"
+
+
+def _hash(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError:
+        return "cannot be read"
+
+
+def _git(*words: str, strips: bool = True) -> str | None:
     ours = {name: value for name, value in os.environ.items() if name not in OTHER_REPOSITORY}
     command = ["git", "-C", str(REPOSITORY), *words]
     try:
-        done = subprocess.run(command, env=ours, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(command, env=ours, capture_output=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    text = done.stdout.decode(errors="surrogateescape")
+    return text.strip() if strips else text
 
 
 def _processor() -> str:

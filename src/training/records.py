@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SAMPLES, END = "start", "graph", "step", "evaluation", "histograms", "samples", "end"
+START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, SAMPLES, END = "start", "graph", "step", "evaluation", "histograms", "system", "samples", "end"
+# highest of a trial, at whatever step: MLflow sorts by the last value of a metric, and val/accuracy is a curve
+BEST_VALIDATION = "best/val_accuracy"
 
 
 def steps_to(threshold: float) -> str:
@@ -21,7 +23,7 @@ class Record:
     """One thing that happened.
 
     Attributes:
-      kind: `start`, `graph`, `step`, `evaluation`, `histograms`, `samples` or `end`.
+      kind: `start`, `graph`, `step`, `evaluation`, `histograms`, `system`, `samples` or `end`.
       step: optimizer steps done by then.
       metrics: name → value; step of a metric = optimizer step.
       detail: what else the kind carries, plain values only.

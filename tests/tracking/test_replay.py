@@ -92,7 +92,7 @@ def test_replaying_again_after_a_crash_anywhere_writes_nothing_twice(trial, home
     (run,) = runs(store)
     assert history(store, run, "train/loss") == [(number, 1 / number) for number in range(1, 9)]
     with sqlite3.connect(home / "mlflow.db") as database:
-        assert database.execute("SELECT COUNT(*) FROM metrics WHERE run_uuid = ?", (run.info.run_id,)).fetchone() == (8 * 3 + 1,)
+        assert database.execute("SELECT COUNT(*) FROM metrics WHERE run_uuid = ?", (run.info.run_id,)).fetchone() == (8 * 4 + 1,)
 
 
 def test_live_writing_and_one_late_replay_give_the_same(trial, home):

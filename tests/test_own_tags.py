@@ -1,0 +1,48 @@
+"""A user's own tags and notes on the command line, and the name of a registered model."""
+
+from __future__ import annotations
+
+import pytest
+
+from src.command_line import with_quotes
+from src.identity import identity
+from src.settings import Settings, SettingsError, checked
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("tracking.tags.owner=ada", "++tracking.tags.owner=ada"),
+        ("tracking.tags.x=true", '++tracking.tags.x="true"'),
+        ("tracking.tags.x=1e3", '++tracking.tags.x="1e3"'),
+        ("tracking.tags.a-b=1", '++tracking.tags.a-b="1"'),
+        ("tracking.note=12", 'tracking.note="12"'),
+    ],
+)
+def test_tags_and_notes_are_texts_whatever_they_look_like_and_their_names_are_free(typed, read):
+    assert with_quotes([typed]) == [read]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"tags": {"mlflow.user": "x"}}, "tracking.tags.mlflow.user: the name of a tag is up to 200 letters"),
+        ({"tags": {"ablation.kind": "study"}}, "begins with neither mlflow. nor ablation."),
+        ({"tags": {"mlflow": {"user": "x"}}}, "tracking.tags.mlflow: the name of a tag"),
+        ({"tags": {"a=b": "x"}}, "tracking.tags.a=b: the name of a tag"),
+        ({"tags": {"a": 1}}, "tracking.tags.a: got 1, which is no text"),
+        ({"register": "a/b"}, "tracking.register: got 'a/b'; allowed: a text of letters, digits, spaces, ., _ and - or null"),
+        ({"note": "x" * 2_001}, "allowed: a text of at most 2,000 characters or null"),
+    ],
+)
+def test_what_no_store_would_take_is_refused_with_what_is_allowed(values, says):
+    with pytest.raises(SettingsError) as refused:
+        checked({"tracking": values})
+
+    assert says in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_tags_and_notes_leave_a_trial_the_same():
+    given = checked({"tracking": {"tags": {"owner": "ada"}, "note": "again", "register": "reviews", "system_metrics": True}})
+
+    assert identity(given, data_digest="d") == identity(Settings(), data_digest="d")

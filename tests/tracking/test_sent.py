@@ -1,0 +1,164 @@
+"""What MLflow gets of a trial beside its curves: description, data, patch, own tags, and what runs are sorted by."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import pytest
+
+from src.artifacts import PATCH
+from src.identity import digest
+from src.settings import Settings, edited
+from src.tracking import descriptions
+from src.tracking.journal import FAILED, FINISHED, Journal, end
+from src.tracking.mlflow_replay import Store
+from src.tracking.stored import VALUE
+from src.training.records import BEST_VALIDATION, EVALUATION, START, STEP, SYSTEM, Record
+
+DATA = {"name": "reviews", "digest": "5dfbeb7dcafe0123", "source": "/data/reviews.csv", "classes": ["bad", "good"]}
+ROWS = {"train": 140, "validation": 20, "test": 40}
+
+
+def start(attempt="one", **detail):
+    tags = {"ablation.kind": "trial", "ablation.identity": "cafe", **detail.pop("tags", {})}
+    return Record(START, 0, detail={"attempt": attempt, "name": "cell=gru", "tags": tags, "params": {}, **detail})
+
+
+def finish(**metrics):
+    return end(step=1, status=FINISHED, metrics=metrics)
+
+
+@pytest.fixture
+def trial(home, blank):
+    folder = home / "outputs" / "s" / "cafe"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def sent(folder, *records, times=1):
+    with Journal(folder) as book:
+        for record in records:
+            book.append(record)
+    store = Store(None, "s")
+    for _ in range(times):
+        (folder / "mlflow.json").unlink(missing_ok=True)
+        store.replay(folder)
+    (run,) = store._search("tags.`ablation.kind` = 'trial'")
+    return store, run
+
+
+def test_the_norm_of_the_gradient_is_a_metric_of_the_steps_that_are_sent(trial):
+    steps = [Record(STEP, n, {"train/loss": 1.0}, {"is_sent": n % 2 == 0, "gradient_norm": n / 10}) for n in (1, 2, 3, 4)]
+
+    store, run = sent(trial, start(), *steps)
+
+    history = store.client.get_metric_history(run.info.run_id, "gradient/norm")
+    assert [(point.step, point.value) for point in history] == [(2, 0.2), (4, 0.4)]
+
+
+def test_what_the_machine_did_is_recorded_whatever_steps_are_sent(trial):
+    _, run = sent(trial, start(), Record(SYSTEM, 3, {"system/cpu_utilization_percentage": 50.0}))
+
+    assert run.data.metrics["system/cpu_utilization_percentage"] == 50.0
+
+
+def test_the_best_validation_is_known_without_the_history_where_the_trial_says_it(trial):
+    evaluations = [Record(EVALUATION, n, {"val/accuracy": value}) for n, value in ((1, 0.9), (2, 0.7))]
+
+    store, run = sent(trial, start(), *evaluations, finish(**{BEST_VALIDATION: 0.9}))
+
+    assert (run.data.metrics["val/accuracy"], run.data.metrics[BEST_VALIDATION]) == (0.7, 0.9)
+    assert store.outcomes()["cafe"].best_validation == 0.9
+
+
+def test_of_an_older_trial_the_history_says_the_best_validation(trial):
+    evaluations = [Record(EVALUATION, n, {"val/accuracy": value}) for n, value in ((1, 0.9), (2, 0.7))]
+
+    store, run = sent(trial, start(), *evaluations, finish())
+
+    assert store.outcomes()["cafe"].best_validation is None and store.best_validation(run.info.run_id) == 0.9
+
+
+def test_the_data_are_three_datasets_with_rows_and_contexts_however_often_they_are_sent(trial, home):
+    store, run = sent(trial, start(data={**DATA, "rows": ROWS}), times=2)
+
+    inputs = store.client.get_run(run.info.run_id).inputs.dataset_inputs
+    found = {one.tags[0].value: (one.dataset.name, one.dataset.digest, json.loads(one.dataset.profile)["num_rows"]) for one in inputs}
+    assert found == {
+        "training": ("reviews", "5dfbeb7dcafe0123-train", 140),
+        "validation": ("reviews", "5dfbeb7dcafe0123-validation", 20),
+        "test": ("reviews", "5dfbeb7dcafe0123-test", 40),
+    }
+    assert len(inputs) == 3
+    with sqlite3.connect(home / "mlflow.db") as database:
+        assert database.execute("SELECT COUNT(*) FROM datasets").fetchone() == (3,)
+
+
+def test_names_and_classes_as_long_as_they_come_are_stored(trial):
+    data = {**DATA, "name": "é" * 3_000, "source": "/" + "x" * 70_000, "classes": ["c" * 500] * 2_000, "rows": ROWS}
+
+    store, run = sent(trial, start(data=data))
+
+    assert len(store.client.get_run(run.info.run_id).inputs.dataset_inputs) == 3
+
+
+def test_a_description_is_what_mlflow_shows_above_the_run(trial):
+    _, run = sent(trial, start(description="changes **cell\\=gru**"))
+
+    assert run.data.tags["mlflow.note.content"] == "changes **cell\\=gru**"
+
+
+@pytest.mark.parametrize("status", [FINISHED, FAILED])
+def test_the_patch_of_the_code_is_kept_with_the_trial_whatever_became_of_it(trial, status):
+    (trial / PATCH).write_bytes(b"diff --git a/src/x.py\n+\xff\n")
+    tag = digest((trial / PATCH).read_bytes().decode(errors="surrogateescape"))
+
+    store, run = sent(trial, start(tags={"ablation.git_diff": tag}), end(step=1, status=status, error="x"))
+
+    assert [file.path for file in store.client.list_artifacts(run.info.run_id)] == [PATCH]
+
+
+def test_the_patch_of_a_later_attempt_is_not_taken_for_that_of_an_earlier_one(trial):
+    (trial / PATCH).write_text("of the second attempt", encoding="utf-8")
+
+    store, run = sent(trial, start(tags={"ablation.git_diff": "0123456789abcdef"}), finish())
+
+    assert store.client.list_artifacts(run.info.run_id) == []
+
+
+def test_the_description_of_a_trial_says_what_it_changes_and_what_its_study_asks():
+    settings = edited(Settings(), {"cell": "gru", "study": "s", "plan.question": "Does it pay?", "tracking.note": "by hand"})
+
+    lines = descriptions.of_trial(settings).split("\n\n")
+
+    assert lines == [
+        "Trial of study **s** with seed 0: changes **cell\\=gru** of the defaults.",
+        "**Does it pay?**",
+        "Note: by hand",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[click](http://evil)", "<script>alert(1)</script>", "| a | b |", "# big\n- list"),
+        *("*x* _y_ `z`", "www.evil.com", "a@b.c", "![i](x)", "&lt;"),
+    ],
+)
+def test_what_a_user_wrote_is_no_markup(text):
+    shown = descriptions.of_trial(edited(Settings(), {"tracking.note": text})).split("Note: ")[1]
+
+    assert "\n" not in shown and "<" not in shown and "@" not in shown
+    for sign in "*_`[]()#|!.:":
+        assert shown.count(sign) - shown.count("&#") * (sign == "#") == shown.count("\\" + sign)
+
+
+def test_the_description_of_a_study_has_a_table_that_fits_a_tag():
+    asked = {"question": "q" * 5_000, "claim": None, "design": "grid"}
+    rows = [[f"cell=gru units={number}", "3", "0.8000"] for number in range(5_000)]
+
+    text = descriptions.of_study(asked, levels={"cell": ["gru"]}, headings=["variant", "n", "test accuracy"], rows=rows, remarks="")
+
+    assert len(text.encode()) <= VALUE
+    assert "cell\\=gru units\\=0" in text and "variants more" in text
