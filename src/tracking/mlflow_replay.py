@@ -18,15 +18,12 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from src import paths
-from src.artifacts import PATCH
-from src.identity import digest
-from src.settings import as_typed
-from src.tracking import database, datasets, descriptions, journal, links, moved, replay_state
+from src.tracking import database, journal, links, moved, replay_state, sending
 from src.tracking.deleted import how_to_restore
 from src.tracking.journal import FAILED, FINISHED, KILLED, Entry
 from src.tracking.outcome import Outcome
 from src.tracking.stored import NAME, VALUE, fitting
-from src.training.records import BEST_VALIDATION, END, START, STEP, Record
+from src.training.records import BEST_VALIDATION, END, START
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
@@ -37,8 +34,6 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 ACTIVE, DELETED, ALL = 1, 2, 3  # `mlflow.entities.ViewType`, whose import takes seconds
 DUPLICATE = "ablation.duplicate_of"  # tag of a run that was made twice: the run that was kept
-GRADIENT_NORM = "gradient/norm"  # as TensorBoard calls it
-AT_ONCE = 1_000  # metrics that one call may carry
 TRIES = 2  # to reach a database server: MLflow would try ten times, for two minutes
 
 
@@ -331,56 +326,27 @@ class Store:
                 earlier = run if run.info.start_time <= mine.info.start_time else mine
                 self.client.set_tag(earlier.info.run_id, "ablation.superseded", "true")
 
-    def _send_what_it_read(self, run_id: str, start: Record, folder: Path) -> None:
-        """Sends the data of a trial and the patch of its code, as its first record names them; older ones name none."""
-        if "data" in start.detail:
-            self.client.log_inputs(run_id, datasets.inputs(start.detail["data"]))
-        patch, known = folder / PATCH, start.detail["tags"].get("ablation.git_diff")
-        if known and patch.is_file() and digest(patch.read_bytes().decode(errors="surrogateescape")) == known:
-            self.client.log_artifact(run_id, str(patch))
-
     def _send(self, run_id: str, group: list[Entry], folder: Path) -> None:
-        from mlflow.entities import Metric, Param, RunTag
+        sending.records(self.client, run_id, group)
+        if group[0].record.kind == START:
+            sending.what_it_read(self.client, run_id, group[0].record, folder)
+        if group[-1].record.kind == END:
+            self._send_end(run_id, group[-1], folder)
 
-        metrics = [
-            Metric(name, value, entry.time_ms, entry.record.step)
-            for entry in group
-            for name, value in (_sent(entry.record).items() if journal.is_sent(entry) else ())
-        ]
-        params = [
-            Param(key, fitting(as_typed(value), VALUE)) for entry in group for key, value in entry.record.detail.get("params", {}).items()
-        ]
-        first, last = group[0].record, group[-1].record
-        tags = last.detail["tags"] if last.kind == END else {}
-        if "description" in first.detail:
-            tags = tags | {descriptions.NOTE: first.detail["description"]}
-        for begin in range(0, max(1, len(metrics)), AT_ONCE):
-            self.client.log_batch(
-                run_id,
-                metrics[begin : begin + AT_ONCE],
-                params if begin == 0 else [],
-                [RunTag(key, fitting(str(value), VALUE)) for key, value in tags.items()] if begin == 0 else [],
-            )
-        if first.kind == START:
-            self._send_what_it_read(run_id, first, folder)
-        if last.kind == END and last.detail["status"] != FINISHED and self.client.get_run(run_id).info.status == FINISHED:
+    def _send_end(self, run_id: str, end: Entry, folder: Path) -> None:
+        detail = end.record.detail
+        if detail["status"] != FINISHED and self.client.get_run(run_id).info.status == FINISHED:
             return  # the journal lost the end that MLflow has, with the files and numbers of the whole trial
-        if last.kind == END:
-            if last.detail["error"]:
-                self.client.set_tag(run_id, "ablation.error", fitting(last.detail["error"], VALUE))
-            if journal.last_attempt(folder)[-1].offset == group[-1].offset:  # later attempts have replaced the files of earlier ones
-                for name in last.detail["artifacts"]:
-                    self.client.log_artifact(run_id, str(folder / name))
-            self.client.set_terminated(run_id, status=last.detail["status"], end_time=group[-1].time_ms)
-            if last.detail["status"] == FINISHED:
-                self._supersede_others(run_id)
-
-
-def _sent(record: Record) -> dict[str, float]:
-    """Returns the metrics of a record, with the norm of a step's gradient."""
-    if record.kind == STEP and "gradient_norm" in record.detail:
-        return record.metrics | {GRADIENT_NORM: record.detail["gradient_norm"]}
-    return record.metrics
+        if detail["error"]:
+            self.client.set_tag(run_id, "ablation.error", fitting(detail["error"], VALUE))
+        are_its_files = journal.last_attempt(folder)[-1].offset == end.offset  # later attempts have replaced those of earlier ones
+        for name in detail["artifacts"] if are_its_files else ():
+            self.client.log_artifact(run_id, str(folder / name))
+        self.client.set_terminated(run_id, status=detail["status"], end_time=end.time_ms)
+        if detail["status"] == FINISHED:
+            self._supersede_others(run_id)
+            if are_its_files:
+                sending.model(self.client, run_id, end, folder)
 
 
 def _place_among_duplicates(run: Run) -> tuple[bool, bool, int, int, str]:

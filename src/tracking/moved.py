@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import urllib.parse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from src import paths
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 def local_path(address: str | None) -> Path | None:
@@ -73,6 +77,7 @@ def mend(uri: str) -> str | None:
                         values = {"new": new + address.removeprefix(location), "run": run_id}
                         database.execute(sa.text("UPDATE runs SET artifact_uri = :new WHERE run_uuid = :run"), values)
                         count += 1
+                _mend_models(database, location, new)
                 values = {"new": new, "number": number}
                 database.execute(sa.text("UPDATE experiments SET artifact_location = :new WHERE experiment_id = :number"), values)
                 homes.add(str(_old_home(old)))
@@ -81,6 +86,17 @@ def mend(uri: str) -> str | None:
     if not homes:
         return None
     return f"the home was {', '.join(sorted(homes))}; MLflow's addresses of the files of {count:,} runs are now below {paths.home()}"
+
+
+def _mend_models(database: Connection, old: str, new: str) -> None:
+    """Replaces the addresses of the models of a study, and of those of them that are registered."""
+    import sqlalchemy as sa
+
+    for table, column in (("logged_models", "artifact_location"), ("model_versions", "source"), ("model_versions", "storage_location")):
+        for (address,) in database.execute(sa.text(f"SELECT {column} FROM {table}")).all():
+            if address and address.startswith(f"{old}/"):
+                change = sa.text(f"UPDATE {table} SET {column} = :new WHERE {column} = :old")
+                database.execute(change, {"new": new + address.removeprefix(old), "old": address})
 
 
 def _old_home(path: Path) -> Path | None:

@@ -1,0 +1,77 @@
+"""Records of a journal to a run of MLflow's. All of it may be sent twice, and is there once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from src.artifacts import MODEL, PATCH
+from src.identity import digest
+from src.settings import as_typed
+from src.tracking import datasets, descriptions, journal, logged_model
+from src.tracking.journal import Entry
+from src.tracking.stored import VALUE, fitting
+from src.training.records import BEST_VALIDATION, END, START, STEP, Record
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+AT_ONCE = 1_000  # metrics that one call may carry
+GRADIENT_NORM = "gradient/norm"  # as TensorBoard calls it
+OF_MODEL = ("test/accuracy", "test/loss", BEST_VALIDATION, "model/parameters", "time/batch_ms_median")  # shown beside a logged model
+
+_log = logging.getLogger(__name__)
+
+
+def records(client: MlflowClient, run_id: str, group: Sequence[Entry]) -> None:
+    """Sends metrics, params and tags."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    metrics = [
+        Metric(name, value, entry.time_ms, entry.record.step)
+        for entry in group
+        for name, value in (_metrics(entry.record).items() if journal.is_sent(entry) else ())
+    ]
+    given = [item for entry in group for item in entry.record.detail.get("params", {}).items()]
+    params = [Param(key, fitting(as_typed(value), VALUE)) for key, value in given]
+    tags = [RunTag(key, fitting(str(value), VALUE)) for key, value in _tags(group).items()]
+    for begin in range(0, max(1, len(metrics)), AT_ONCE):
+        is_first = begin == 0
+        client.log_batch(run_id, metrics[begin : begin + AT_ONCE], params if is_first else [], tags if is_first else [])
+
+
+def what_it_read(client: MlflowClient, run_id: str, start: Record, folder: Path) -> None:
+    """Sends the data of a trial and the patch of its code, as its first record names them; older ones name none."""
+    if "data" in start.detail:
+        client.log_inputs(run_id, datasets.inputs(start.detail["data"]))
+    patch, known = folder / PATCH, start.detail["tags"].get("ablation.git_diff")
+    if known and patch.is_file() and digest(patch.read_bytes().decode(errors="surrogateescape")) == known:
+        client.log_artifact(run_id, str(patch))
+
+
+def model(client: MlflowClient, run_id: str, end: Entry, folder: Path) -> None:
+    """Logs the model that a finished trial has left in its folder, where it reads texts, and registers it where its user asks for that."""
+    known = logged_model.known(folder) if MODEL in end.record.detail["artifacts"] else None
+    if known is None:
+        return
+    run = client.get_run(run_id)
+    owner = logged_model.Owner(run.info.experiment_id, run_id, end.record.step, end.time_ms)
+    metrics = {name: end.record.metrics[name] for name in OF_MODEL if name in end.record.metrics}
+    model_id = logged_model.log(client, owner, known, metrics=metrics, params=run.data.params)
+    if model_id is not None and known.register is not None:
+        logged_model.register(client, owner, model_id, known.register)
+
+
+def _metrics(record: Record) -> dict[str, float]:
+    """Returns the metrics of a record, with the norm of a step's gradient."""
+    if record.kind == STEP and "gradient_norm" in record.detail:
+        return record.metrics | {GRADIENT_NORM: record.detail["gradient_norm"]}
+    return record.metrics
+
+
+def _tags(group: Sequence[Entry]) -> dict[str, str]:
+    first, last = group[0].record, group[-1].record
+    tags = dict(last.detail["tags"]) if last.kind == END else {}
+    return tags | {descriptions.NOTE: first.detail["description"]} if first.kind == START and "description" in first.detail else tags
