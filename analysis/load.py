@@ -11,10 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.store import Run, Store, StoreError, nearest
+from analysis.store import Store, StoreError, nearest
 from src.artifacts import SETTINGS, STEPS
 from src.paths import shown
 from src.settings import Plan, as_typed
+from src.tracking import attempts
+from src.tracking.attempts import Run
 from src.tracking.deleted import how_to_restore
 from src.tracking.moved import local_path
 from src.training.records import steps_to
@@ -266,25 +268,22 @@ def _plan(name: str, run_id: str, store: Store) -> dict[str, Any]:
 
 
 def _serving(trials: list[Run]) -> tuple[dict[str, Run], list[str]]:
-    """Returns identity → the attempt that counts, which is the finished one or else the latest, and what to say of the others."""
-    served: dict[str, Run] = {}
-    finished: dict[str, list[Run]] = {}
-    superseded = 0
-    for run in trials:  # the earliest first
-        identity = run.tags["ablation.identity"]
-        if run.tags.get("ablation.superseded") == "true":
-            superseded += 1
-            continue
-        if run.status == FINISHED:
-            finished.setdefault(identity, []).append(run)
-        if run.status == FINISHED or identity not in served or served[identity].status != FINISHED:
-            served[identity] = run
+    """Returns identity → the attempt that counts, as `attempts.counting` tells it, and what to say of the others."""
+    of_identities = attempts.of_identities(trials)
+    counting = {identity: attempts.counting(runs) for identity, runs in of_identities.items()}
+    served = {identity: run for identity, run in counting.items() if run is not None}
+    superseded = sum(run.tags.get(attempts.SUPERSEDED) == "true" for run in trials)
     notes = [f"{superseded} finished trials were trained again (rerun=true) and no longer count"] if superseded else []
-    for identity, runs in finished.items():
-        if len(runs) > 1:
-            same = len({run.tags.get("ablation.weights") for run in runs}) == 1
+    for identity, runs in of_identities.items():
+        finished = [run for run in runs if run.status == FINISHED]
+        left = [run for run in finished if run.tags.get(attempts.SUPERSEDED) != "true"]
+        if len(left) > 1:
+            same = len({run.tags.get("ablation.weights") for run in left}) == 1
             weights = "the same weights" if same else "different weights"
-            notes.append(f"trial {identity} is finished {len(runs)} times, with {weights}; the latest counts, none is averaged")
+            notes.append(f"trial {identity} is finished {len(left)} times, with {weights}; the latest counts, none is averaged")
+        if left and attempts.is_told_by_wrong_clocks(finished):
+            doubt = f"the clocks of the attempts of trial {identity} contradict each other, and nothing else tells which is the latest"
+            notes.append(f"{doubt}; run {served[identity].run_id} counts")
     return served, notes
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import shutil
-import sqlite3
 import sys
 import tempfile
 import urllib.parse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,9 +19,12 @@ import numpy as np
 import pandas as pd
 
 from src import environment, paths
+from src.errors import first_line
 from src.paths import shown
 from src.settings import SettingsError
 from src.tracking import download
+from src.tracking.attempts import Run
+from src.tracking.database import Database
 from src.tracking.moved import came_along, local_path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -30,35 +33,11 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 LARGEST = np.finfo(np.float64).max  # what MLflow writes for infinity
 PER_PAGE = 1_000
-WAIT_SECONDS = 10  # for a writer to be done
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
 
 
 class StoreError(Exception):
     """The store cannot be read; the text says what was got, and what to do."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One MLflow run.
-
-    Attributes:
-      run_id: its id.
-      status: FINISHED, FAILED, KILLED, RUNNING or SCHEDULED.
-      started: milliseconds since 1970.
-      ended: the same, or None while it runs.
-      tags: as stored.
-      params: as stored, texts.
-      metrics: the last value of each.
-    """
-
-    run_id: str
-    status: str
-    started: int
-    ended: int | None
-    tags: dict[str, str] = field(default_factory=dict)
-    params: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
 
 
 class Store(Protocol):
@@ -114,50 +93,32 @@ class SqliteStore:
             raise StoreError(
                 f"no MLflow database at {self.path}; train something first (python -m src.run), or name another with --uri or ABLATION_HOME"
             )
-        with self._open() as database:
-            if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'latest_metrics'").fetchone():
-                raise StoreError(f"{self.path} is not a database of MLflow's; name another with --uri or ABLATION_HOME")
+        self._database = Database(paths.sqlite_address(self.path))
+        with self._explained():
+            is_mlflows = self._database.is_mlflows()
+        if not is_mlflows:
+            raise StoreError(f"{self.path} is not a database of MLflow's; name another with --uri or ABLATION_HOME")
 
     def experiments(self) -> dict[str, str]:
         """See `Store`."""
-        query = "SELECT name, experiment_id FROM experiments WHERE lifecycle_stage = 'active' AND name <> 'Default' ORDER BY name"
-        with self._open() as database:
-            return {name: str(number) for name, number in database.execute(query)}
+        with self._explained():
+            return {name: number for name, number in self._database.experiments().items() if name != "Default"}
 
     def deleted_experiment(self, name: str) -> str | None:
         """See `Store`."""
-        query = "SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'deleted' AND name = ?"
-        with self._open() as database:
-            found = database.execute(query, (name,)).fetchone()
-        return str(found[0]) if found else None
+        with self._explained():
+            return self._database.experiments(stage="deleted").get(name)
 
     def runs(self, experiment_id: str, *, deleted: bool = False) -> list[Run]:
         """See `Store`."""
-        having = f"FROM runs WHERE experiment_id = ? AND lifecycle_stage = '{'deleted' if deleted else 'active'}'"
-        with self._open() as database:
-            listed = database.execute(
-                f"SELECT run_uuid, status, start_time, end_time {having} ORDER BY start_time, run_uuid", (experiment_id,)
-            )
-            found = {row[0]: Run(*row) for row in listed}
-            of_runs = f"WHERE run_uuid IN (SELECT run_uuid {having})"
-            for run_id, key, value in database.execute(f"SELECT run_uuid, key, value FROM tags {of_runs}", (experiment_id,)):
-                found[run_id].tags[key] = value
-            for run_id, key, value in database.execute(f"SELECT run_uuid, key, value FROM params {of_runs}", (experiment_id,)):
-                found[run_id].params[key] = value
-            query = f"SELECT run_uuid, key, value, is_nan FROM latest_metrics {of_runs}"
-            for run_id, key, value, is_nan in database.execute(query, (experiment_id,)):
-                found[run_id].metrics[key] = _value(value, is_nan)
-        return list(found.values())
+        with self._explained():
+            return [_with_infinity(run) for run in self._database.runs(experiment_id, deleted=deleted)]
 
     def history(self, experiment_id: str, metric: str) -> pd.DataFrame:
         """See `Store`."""
-        query = (
-            "SELECT run_uuid AS run_id, step, CASE WHEN is_nan THEN NULL ELSE value END AS value FROM metrics JOIN runs USING (run_uuid) "
-            "WHERE experiment_id = ? AND lifecycle_stage = 'active' AND key = ? ORDER BY run_uuid, step, timestamp"
-        )
-        with self._open() as database:
-            found = pd.read_sql_query(query, database, params=(experiment_id, metric))
-        return _history(found)
+        with self._explained():
+            points = self._database.points(experiment_id, metric)
+        return _history(points)
 
     def artifact(self, run_id: str, name: str) -> Path | None:
         """See `Store`."""
@@ -170,20 +131,18 @@ class SqliteStore:
 
     def address(self, run_id: str) -> str:
         """See `Store`."""
-        with self._open() as database:
-            return str(database.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", (run_id,)).fetchone()[0])
+        with self._explained():
+            return self._database.address(run_id)
 
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
+    def _explained(self) -> Iterator[None]:
+        """Turns what SQLAlchemy raises into one line."""
+        from sqlalchemy.exc import SQLAlchemyError
+
         try:
-            database = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, timeout=WAIT_SECONDS)
-            try:
-                database.execute("BEGIN")  # one moment for all queries, whatever a study writes meanwhile
-                yield database
-            finally:
-                database.close()
-        except (sqlite3.Error, pd.errors.DatabaseError) as error:
-            raise StoreError(f"{self.path} cannot be read: {error}") from None
+            yield
+        except SQLAlchemyError as error:
+            raise StoreError(f"{self.path} cannot be read: {first_line(getattr(error, 'orig', None) or error)}") from None
 
 
 class ClientStore:
@@ -218,18 +177,9 @@ class ClientStore:
         view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
         with _explained(self.uri):
             found = _pages(self.client.search_runs, [experiment_id], run_view_type=view, order_by=["attributes.start_time ASC"])
-        return [
-            Run(
-                _checked_id(run.info.run_id, self.uri),
-                run.info.status,
-                run.info.start_time,
-                run.info.end_time,
-                run.data.tags,
-                run.data.params,
-                _values(run.data.metrics),
-            )
-            for run in found
-        ]
+        for run in found:
+            _checked_id(run.info.run_id, self.uri)
+        return [_with_infinity(Run.of_client(run)) for run in found]
 
     def history(self, experiment_id: str, metric: str) -> pd.DataFrame:
         """See `Store`."""
@@ -240,7 +190,7 @@ class ClientStore:
                 if metric in run.metrics
                 for point in self.client.get_metric_history(run.run_id, metric)
             ]
-        return _history(pd.DataFrame(points, columns=["run_id", "step", "value"]))
+        return _history(points)
 
     def artifact(self, run_id: str, name: str) -> Path | None:
         """See `Store`."""
@@ -292,18 +242,15 @@ def _pages(search: Any, *arguments: Any, **options: Any) -> list[Any]:
             return found
 
 
-def _value(value: float, is_nan: bool) -> float:
-    if is_nan:
-        return float("nan")
-    return float(np.sign(value) * np.inf) if abs(value) >= LARGEST else value
+def _with_infinity(run: Run) -> Run:
+    """Returns a run whose infinite metrics are infinite."""
+    infinite = {name: math.copysign(math.inf, value) for name, value in run.metrics.items() if abs(value) >= LARGEST}
+    return replace(run, metrics=run.metrics | infinite) if infinite else run
 
 
-def _values(metrics: dict[str, float]) -> dict[str, float]:
-    return {name: _value(value, bool(np.isnan(value))) for name, value in metrics.items()}
-
-
-def _history(found: pd.DataFrame) -> pd.DataFrame:
-    """Returns the points in order; of a step that a resumed attempt recorded twice the last counts."""
+def _history(points: list[tuple[str, int, float]]) -> pd.DataFrame:
+    """Returns run ids, steps and values in order; of a step that a resumed attempt recorded twice the last counts."""
+    found = pd.DataFrame(points, columns=["run_id", "step", "value"])
     value = found["value"].astype(float)
     found = found.assign(value=value.mask(value.abs() >= LARGEST, np.sign(value) * np.inf), step=found["step"].astype(int))
     return found.drop_duplicates(["run_id", "step"], keep="last").sort_values(["run_id", "step"], ignore_index=True)

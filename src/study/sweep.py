@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import json
 import os
 import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +39,7 @@ from src.visible import visible
 
 Answer = TypeVar("Answer")
 PLAN, SUMMARY = "plan.json", "summary.json"
+MAX_INDENTED = 1_000_000  # characters of a file that people may read; of 20,000 rows the indents alone take seconds
 
 
 def run(study: Study, *, launch: training.Launch, sweep: Sweep, console: Console | None = None) -> None:
@@ -53,7 +56,8 @@ def run(study: Study, *, launch: training.Launch, sweep: Sweep, console: Console
       TrialsFailed: a trial failed or was not trained; the table says which, and why.
       KeyboardInterrupt: stopped; what was recorded until then is kept.
     """
-    _Command(study, launch, sweep, console or table.console()).run()
+    with _without_searches():
+        _Command(study, launch, sweep, console or table.console()).run()
 
 
 class _Command:
@@ -65,7 +69,7 @@ class _Command:
         self._folder = paths.study_folder(study.settings.study)
         self._planned = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         self._journals = Journals(self._folder)
-        self._stored: dict[str, Outcome] | None = None
+        self._known: dict[str, Outcome] | None = None
         self._store: Store | None = None
         self._local: dict[str, Outcome] = {}
         self._rows: list[Row] = []
@@ -131,11 +135,14 @@ class _Command:
         stop = self._sweep.stop_file(self._folder)
         progress = StudyProgress(rows, workers=self._sweep.workers, budget_s=left_s, stop=stop, console=self._console)
         with progress:
+            gc.freeze()  # nor does what is known of 20,000 trials become garbage while some are trained
+            gc.enable()
             self._refused |= training.train(rows, launch=self._launch, say=self._say)
+            gc.disable()
         if why := self._sweep.why_stopped(self._folder):
             self._say(f"stopped early: {why}; type the same command again to go on")
         stop.unlink(missing_ok=True)
-        self._stored = None
+        self._known = None
         self._replay()
         return why is not None
 
@@ -175,7 +182,7 @@ class _Command:
 
     def _unfinished(self, known: Mapping[str, Outcome]) -> list[Row]:
         """Returns one row for each trial without a finished attempt, or whose attempt of just now did not finish."""
-        local = self._journals.outcomes()
+        local = self._local
         just_now = {name for name in self._trained if name in local and local[name].status != FINISHED}
         return [row for row in self._one_each() if _status(known, row) != FINISHED or _identity(row) in just_now]
 
@@ -184,16 +191,21 @@ class _Command:
         return list({_identity(row): row for row in reversed(self._rows) if row.trial}.values())[::-1]
 
     def _outcomes(self) -> dict[str, Outcome]:
-        """Returns identity → outcome. MLflow decides what is done; the journals here know more of it, and all where there is none."""
-        local = self._local = self._journals.outcomes()
-        if self._stored is None:  # it is asked again once something was trained: of 20,000 trials a store speaks for many seconds
-            self._stored = self._asked(Store.outcomes, otherwise=None)
-        stored = self._stored
-        if stored is None:
-            return local
+        """Returns identity → outcome. MLflow decides what is done; the journals here know more of it, and all where there is none.
+
+        Both are asked again once something was trained: of 20,000 trials they speak for a second.
+        """
+        if self._known is None:
+            self._local = self._journals.outcomes()
+            stored = self._asked(Store.outcomes, otherwise=None)
+            self._known = self._local if stored is None else self._joined(stored)
+        return self._known
+
+    def _joined(self, stored: Mapping[str, Outcome]) -> dict[str, Outcome]:
+        local = self._local
         same = {name for name, theirs in stored.items() if name in local and local[name].attempt == theirs.attempt}
         self._say_what_was_cut({name for name in same if stored[name].status == FINISHED and local[name].status != FINISHED})
-        return stored | {name: local[name] for name in same | self._unsent.keys() if name in local}
+        return {**stored, **{name: local[name] for name in same | self._unsent.keys() if name in local}}
 
     def _say_what_was_cut(self, names: set[str]) -> None:
         """Says once why a trial that MLflow has finished is trained again: its files here may be as broken as its journal."""
@@ -270,8 +282,9 @@ class _Command:
     def _close(self, status: str) -> None:
         if status == KILLED:  # workers that were told to stop write their ends, and launchers kill those that do not listen
             journal.wait_for_writers([self._folder / name for name in self._trained], seconds=training.GRACE_S)
-        self._journals.close_dead()
-        self._replay()
+        if self._trained or self._unsent:
+            self._journals.close_dead()
+            self._replay()
         self._journals.save()
         self._asked(lambda store: store.close_study(status), otherwise=None)
 
@@ -351,6 +364,18 @@ class _Command:
         self._console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
 
+@contextmanager
+def _without_searches() -> Iterator[None]:
+    """Has Python search for no garbage: what is read of thousands of trials is none, and to search it takes a third of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def _errors(rows: Sequence[Row], known: Mapping[str, Outcome]) -> dict[str, str]:
     """Returns identity → the error of the latest attempt, where there was one."""
     found = {_identity(row): known[_identity(row)] for row in rows if _identity(row) in known}
@@ -369,5 +394,8 @@ def _status(known: Mapping[str, Outcome], row: Row) -> str | None:
 
 def _write(path: Path, values: Any) -> None:
     beside = path.with_suffix(".new")
-    beside.write_text(json.dumps(values, indent=1), encoding="utf-8")
+    text = json.dumps(values)
+    if len(text) < MAX_INDENTED:
+        text = json.dumps(values, indent=1)
+    beside.write_text(text, encoding="utf-8")
     os.replace(beside, path)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from src import paths
-from src.tracking import database, journal, links, moved, replay_state, sending
+from src.tracking import attempts, database, journal, links, moved, replay_state, sending, storage
 from src.tracking.deleted import how_to_restore
 from src.tracking.journal import FAILED, FINISHED, KILLED, Entry
 from src.tracking.outcome import Outcome
@@ -73,9 +73,9 @@ class Store:
             databases.MAX_RETRY_COUNT = TRIES
         logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # its migrations' notices; its errors reach us as exceptions
         self.is_restored, self.moved = False, None
-        with database.creation_lock():
-            database.refuse_unusable(self.uri)
-            database.create_whole(self.uri)
+        with storage.creation_lock():
+            storage.refuse_unusable(self.uri)
+            storage.create_whole(self.uri)
             self.client = MlflowClient(self.uri)
             found = self.client.get_experiment_by_name(study)
             if found is not None and moved.has_moved(self.uri, found.artifact_location):
@@ -88,23 +88,8 @@ class Store:
 
         Of older trials the best validation accuracy is left out; `best_validation` asks for it.
         """
-        known: dict[str, Outcome] = {}
-        for run in reversed(self._search("tags.`ablation.kind` = 'trial'")):  # the store lists the latest first
-            tags, status = run.data.tags, run.info.status
-            if tags.get("ablation.superseded") == "true":
-                continue
-            earlier = known.get(tags["ablation.identity"])
-            if status == FINISHED or earlier is None or earlier.status != FINISHED:
-                known[tags["ablation.identity"]] = Outcome(
-                    attempt=tags["ablation.attempt"],
-                    status=status if status in (FINISHED, FAILED, KILLED) else None,
-                    error=tags.get("ablation.error"),
-                    metrics=dict(run.data.metrics),
-                    tags=dict(tags),
-                    best_validation=run.data.metrics.get(BEST_VALIDATION),
-                    run_id=run.info.run_id,
-                )
-        return known
+        counting = {identity: attempts.counting(runs) for identity, runs in attempts.of_identities(self._trials()).items()}
+        return {identity: _outcome(run) for identity, run in counting.items() if run is not None}
 
     def best_validation(self, run_id: str) -> float | None:
         """Returns the highest validation accuracy of a trial that says so only step by step."""
@@ -142,8 +127,7 @@ class Store:
 
     def deleted_trials(self) -> dict[str, str]:
         """Returns run id → name of the study's trials that somebody deleted; they stay so, whatever their journals hold."""
-        runs = self._search("tags.`ablation.kind` = 'trial'", view=DELETED)
-        return {run.info.run_id: run.info.run_name for run in runs if DUPLICATE not in run.data.tags}
+        return {run.run_id: run.name for run in self._trials(deleted=True) if DUPLICATE not in run.tags}
 
     def delete_duplicates(self) -> int:
         """Deletes the runs that were made twice, of the study and of its trials; returns how many those were.
@@ -152,20 +136,21 @@ class Store:
         """
         count = 0
         studies = self._search("tags.`ablation.kind` = 'study'")
-        trials = self._search("tags.`ablation.kind` = 'trial'")
+        trials = self._trials()
         for run in studies:
             if run.info.run_id != self.study_run_id:
                 for child in trials:
-                    if child.data.tags.get("mlflow.parentRunId") == run.info.run_id:
-                        self.client.set_tag(child.info.run_id, "mlflow.parentRunId", self.study_run_id)
+                    if child.tags.get("mlflow.parentRunId") == run.info.run_id:
+                        self.client.set_tag(child.run_id, "mlflow.parentRunId", self.study_run_id)
                 self._delete_duplicate(run.info.run_id, self.study_run_id)
                 count += 1
-        attempts: dict[str, list[Run]] = {}
-        for run in trials:
-            attempts.setdefault(run.data.tags.get("ablation.attempt", run.info.run_id), []).append(run)
-        for runs in attempts.values():
-            self._one_of(runs)
-            count += len(runs) - 1
+        of_attempts: dict[str, list[str]] = {}
+        for trial in trials:
+            of_attempts.setdefault(trial.tags.get(attempts.ATTEMPT, trial.run_id), []).append(trial.run_id)
+        for same in of_attempts.values():
+            if len(same) > 1:
+                self._one_of([self.client.get_run(run_id) for run_id in same])
+                count += len(same) - 1
         return count
 
     def answers(self) -> bool:
@@ -199,7 +184,7 @@ class Store:
             sent = 0
             for group in _grouped(journal.entries(folder, offset=state["offset"])):
                 if group[0].record.kind == START:
-                    state["run_id"] = self._run(group[0])
+                    state["run_id"] = self._run(group[0], folder)
                 if state["run_id"] is not None and not self._is_active(state["run_id"]):
                     state["deleted"] = [*state.get("deleted", []), state["run_id"]]
                     state["run_id"] = None
@@ -231,7 +216,7 @@ class Store:
         from mlflow.exceptions import MlflowException
 
         try:
-            return str(self.client.create_experiment(self.study, artifact_location=database.artifact_location(self.uri, self.study)))
+            return str(self.client.create_experiment(self.study, artifact_location=storage.artifact_location(self.uri, self.study)))
         except MlflowException as error:
             found = self.client.get_experiment_by_name(self.study) if error.error_code == "RESOURCE_ALREADY_EXISTS" else None
             if found is None or found.lifecycle_stage == "deleted":
@@ -249,7 +234,7 @@ class Store:
             self.is_restored = True
             runs = deleted
         if runs:
-            return str(runs[-1].info.run_id)  # the earliest, should there be two
+            return str(min(runs, key=lambda run: (run.info.start_time, run.info.run_id)).info.run_id)  # should there be two
         if not is_new:
             raise LookupError(f"it has no study {self.study!r} yet")
         tags = {"ablation.kind": "study", "ablation.study": self.study, "ablation.attempt": uuid.uuid4().hex}
@@ -277,6 +262,15 @@ class Store:
         run = self._found(run_id)
         return run is not None and run.info.lifecycle_stage == "deleted" and DUPLICATE in run.data.tags
 
+    def _trials(self, *, deleted: bool = False) -> list[attempts.Run]:
+        """Returns the runs of the study's trials, without their params: from a database at once, page by page from a server."""
+        if database.can_read(self.uri):
+            parts = (database.TAGS, database.METRICS)
+            found = database.Database(self.uri).runs(self.experiment_id, deleted=deleted, parts=parts)
+            return [run for run in found if run.tags.get(attempts.KIND) == "trial"]
+        view = DELETED if deleted else ACTIVE
+        return [attempts.Run.of_client(run) for run in self._search("tags.`ablation.kind` = 'trial'", view=view)]
+
     def _search(self, text: str, *, view: int = ACTIVE) -> list[Any]:
         found, token = [], None
         while True:
@@ -302,7 +296,7 @@ class Store:
                 return None
             raise
 
-    def _run(self, start: Entry) -> str:
+    def _run(self, start: Entry, folder: Path) -> str:
         """Returns the run of an attempt: the one it made before its process died, deleted or not, or a new one."""
         detail = start.record.detail
         runs = self._search(f"tags.`ablation.attempt` = '{detail['attempt']}'", view=ALL)
@@ -311,20 +305,21 @@ class Store:
         if runs:
             return str(min(runs, key=lambda run: DUPLICATE in run.data.tags).info.run_id)
         tags = {key: fitting(value, VALUE) for key, value in detail["tags"].items()}
-        tags |= {"ablation.attempt": detail["attempt"], "mlflow.parentRunId": self.study_run_id}
+        tags |= {"mlflow.parentRunId": self.study_run_id, **attempts.of_journal(folder)[detail["attempt"]]}
         return self._new_run(tags, start_time=start.time_ms, run_name=fitting(detail["name"], NAME))
 
-    def _supersede_others(self, run_id: str) -> None:
-        """Marks all finished trials of this identity but the latest: they stay, and no longer count.
+    def _supersede_others(self, run_id: str, folder: Path) -> None:
+        """Marks all finished attempts of this trial but the latest: they stay, and no longer count.
 
-        The latest is the one that began last; what was trained offline may arrive here after it.
+        The latest is that of `attempts.latest`; what was trained offline may arrive here after it.
         """
-        mine = self.client.get_run(run_id)
-        identity = mine.data.tags["ablation.identity"]
-        for run in self._search(f"tags.`ablation.identity` = '{identity}' AND attributes.status = 'FINISHED'"):
-            if run.info.run_id != run_id:
-                earlier = run if run.info.start_time <= mine.info.start_time else mine
-                self.client.set_tag(earlier.info.run_id, "ablation.superseded", "true")
+        identity = self.client.get_run(run_id).data.tags[attempts.IDENTITY]
+        found = self._search(f"tags.`{attempts.IDENTITY}` = '{identity}' AND attributes.status = 'FINISHED'")
+        finished = attempts.placed([attempts.Run.of_client(run) for run in found], folder)
+        kept = attempts.counting(finished)
+        for run in finished:
+            if run is not kept and run.tags.get(attempts.SUPERSEDED) != "true":
+                self.client.set_tag(run.run_id, attempts.SUPERSEDED, "true")
 
     def _send(self, run_id: str, group: list[Entry], folder: Path) -> None:
         sending.records(self.client, run_id, group)
@@ -344,14 +339,26 @@ class Store:
             self.client.log_artifact(run_id, str(folder / name))
         self.client.set_terminated(run_id, status=detail["status"], end_time=end.time_ms)
         if detail["status"] == FINISHED:
-            self._supersede_others(run_id)
+            self._supersede_others(run_id, folder)
             if are_its_files:
                 sending.model(self.client, run_id, end, folder)
 
 
+def _outcome(run: attempts.Run) -> Outcome:
+    return Outcome(
+        attempt=run.tags.get(attempts.ATTEMPT, ""),
+        status=run.status if run.status in (FINISHED, FAILED, KILLED) else None,
+        error=run.tags.get("ablation.error"),
+        metrics=run.metrics,
+        tags=run.tags,
+        best_validation=run.metrics.get(BEST_VALIDATION),
+        run_id=run.run_id,
+    )
+
+
 def _place_among_duplicates(run: Run) -> tuple[bool, bool, int, int, str]:
     """Returns a run's place among those of one attempt: what is whole comes first, and then the earliest."""
-    is_superseded = run.data.tags.get("ablation.superseded") == "true"
+    is_superseded = run.data.tags.get(attempts.SUPERSEDED) == "true"
     return (run.info.status != FINISHED, is_superseded, -len(run.data.metrics), run.info.start_time, str(run.info.run_id))
 
 

@@ -151,6 +151,38 @@ def test_a_trial_that_is_there_twice_is_said_and_not_averaged(broken):
     assert (study.rows["run_id"] == "twin").sum() == 1 and len(study.rows) == 8
 
 
+def twice(path, tags, later=0):
+    """Adds to the store a second run of a trial, with tags and a start so many milliseconds later; returns the first one's id."""
+    client = MlflowClient(f"sqlite:///{path}")
+    (run, *_) = client.search_runs([client.get_experiment_by_name("s").experiment_id], "params.cell = 'gru'")
+    made = client.create_run(run.info.experiment_id, start_time=run.info.start_time + later, tags={**run.data.tags, **tags[1]})
+    client.set_terminated(made.info.run_id, end_time=run.info.start_time + later + 1)
+    for key, value in tags[0].items():
+        client.set_tag(run.info.run_id, key, value)
+    return run.info.run_id
+
+
+@pytest.mark.parametrize("later", [-5_000, 0, 5_000])
+@pytest.mark.parametrize("number", [0, 2])
+def test_of_two_attempts_of_one_journal_the_later_one_serves_whatever_the_clock_said(broken, later, number):
+    first, second = ({"ablation.journal": "j", "ablation.attempt_number": str(place)} for place in (1, number))
+    run_id = twice(broken, (first, second), later)
+
+    assert (run_id in set(loaded("s", f"sqlite:///{broken}").rows["run_id"])) == (number < 1)
+
+
+def test_clocks_that_alone_tell_the_latest_and_contradict_each_other_are_said(broken):
+    run_id = twice(broken, ({"ablation.superseded": "true"}, {}), 5_000)
+    assert not any("contradict" in note for note in loaded("s", f"sqlite:///{broken}").notes)
+    with sqlite3.connect(broken) as database:
+        database.execute("UPDATE runs SET end_time = start_time - 1 WHERE run_uuid = ?", (run_id,))
+
+    study = loaded("s", f"sqlite:///{broken}")
+
+    (note,) = (note for note in study.notes if "contradict" in note)
+    assert "nothing else tells which is the latest; run" in note and run_id not in note
+
+
 def plan_of(path):
     [found] = path.parent.glob("mlartifacts/s/*/artifacts/plan.json")
     return found

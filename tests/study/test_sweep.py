@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import shutil
@@ -124,6 +125,18 @@ def test_a_job_is_told_which_attempt_had_ended_when_its_trial_was_planned(base):
     run(base, again, {"rerun": True}, cell=["lstm"], seed=[0, 1, 2, 3])
 
     assert sorted(known) == [(0, True, False), (1, True, False), (2, False, True), (3, False, True)]
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_python_searches_for_garbage_while_trials_are_trained_and_afterwards_as_before(base, is_on):
+    searched = set()
+    launcher = Launcher(lambda row: searched.add(gc.isenabled()) or FINISHED)
+    try:
+        (gc.enable if is_on else gc.disable)()
+        run(base, launcher)
+        assert (searched, gc.isenabled()) == ({True}, is_on)
+    finally:
+        gc.enable()
 
 
 def test_new_seeds_alone_are_launched(base):

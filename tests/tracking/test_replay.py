@@ -9,8 +9,9 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from sqlalchemy import sql
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from analysis.store import connect
 from src.settings import Settings, edited
-from src.tracking import tensorboard_replay
+from src.tracking import journal, tensorboard_replay
 from src.tracking.follow import Follower
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
 from src.tracking.mlflow_replay import Deleted, Store
@@ -142,6 +143,75 @@ def test_a_trial_that_arrives_late_supersedes_none_that_began_after_it(trial):
 
     superseded = {run.data.tags["ablation.attempt"]: run.data.tags.get("ablation.superseded") for run in runs(store)}
     assert superseded == {"offline": "true", "later": None}
+
+
+def at(monkeypatch, seconds):
+    monkeypatch.setattr(journal.time, "time", lambda: seconds)
+
+
+def counting(store):
+    """Returns attempt → whether it is superseded, of finished trials, and the attempt that counts."""
+    finished = [run for run in runs(store) if run.info.status == "FINISHED"]
+    return {run.data.tags["ablation.attempt"]: "ablation.superseded" in run.data.tags for run in finished}, store.outcomes()["cafe"].attempt
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_the_last_attempt_of_a_journal_counts_where_the_clock_went_back(trial, monkeypatch, is_live):
+    store = Store(None, "s")
+    for seconds, attempt in ((9_000, "one"), (500, "two"), (100, "three")):
+        at(monkeypatch, seconds)
+        write(trial, start(attempt), step(1), finish(1))
+        if is_live:
+            store.replay(trial)
+
+    store.replay(trial)
+
+    assert counting(store) == ({"one": True, "two": True, "three": False}, "three")
+
+
+def test_the_latest_of_attempts_that_failed_is_the_journals_last_where_the_clock_went_back(trial, monkeypatch):
+    store = Store(None, "s")
+    for seconds, attempt in ((9_000, "one"), (500, "two")):
+        at(monkeypatch, seconds)
+        write(trial, start(attempt), end(step=0, status=FAILED, error=f"of {attempt}"))
+    store.replay(trial)
+
+    assert store.outcomes()["cafe"].error == "of two"
+
+
+def test_a_trial_that_an_older_version_sent_is_superseded_by_its_journals_next_attempt_where_the_clock_went_back(trial, monkeypatch):
+    store = Store(None, "s")
+    at(monkeypatch, 9_000)
+    write(trial, start("one"), step(1), finish(1))
+    store.replay(trial)
+    for tag in ("ablation.journal", "ablation.attempt_number"):
+        store.client.delete_tag(runs(store)[0].info.run_id, tag)
+    at(monkeypatch, 500)
+    write(trial, start("two"), step(1), finish(1))
+
+    store.replay(trial)
+
+    assert counting(store) == ({"one": True, "two": False}, "two")
+
+
+def test_an_attempt_that_is_sent_again_after_a_later_one_changes_nothing(trial):
+    store = Store(None, "s")
+    write(trial, start("one"), step(1), finish(1), start("two"), step(1), finish(1))
+    store.replay(trial)
+    (trial / "mlflow.json").unlink()
+
+    store.replay(trial)
+
+    assert counting(store) == ({"one": True, "two": False}, "two")
+
+
+def test_two_study_runs_of_one_moment_are_told_by_their_ids_as_the_analysis_tells_them(home, blank):
+    first = Store(None, "s")
+    begun = first.client.get_run(first.study_run_id).info.start_time
+    ids = [first.client.create_run(first.experiment_id, start_time=begun, tags={"ablation.kind": "study"}).info.run_id for _ in range(5)]
+
+    assert Store(None, "s").study_run_id == min([first.study_run_id, *ids])
+    assert connect(None).runs(first.experiment_id)[0].run_id == min([first.study_run_id, *ids])
 
 
 def test_an_end_without_a_start_does_not_touch_the_attempt_before(trial):

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.tracking import attempts
+from src.tracking.attempts import Run
+from src.tracking.journal import FINISHED, Journal
+from src.training.records import START, STEP, Record
+
+
+def run(name, *, journal=None, number=None, started=0, status=FINISHED, took=10, **tags):
+    of_journal = {} if journal is None else {attempts.JOURNAL: journal, attempts.NUMBER: str(number)}
+    return Run(name, name, status, started, None if took is None else started + took, {"ablation.attempt": name, **of_journal, **tags})
+
+
+def test_the_last_of_a_journal_counts_where_the_clock_went_back():
+    first, second = run("a", journal="j", number=0, started=1_000), run("b", journal="j", number=1, started=500)
+
+    assert attempts.latest([first, second]) is attempts.latest([second, first]) is second
+
+
+def test_the_tenth_attempt_is_later_than_the_ninth():
+    assert attempts.latest([run(str(n), journal="j", number=n) for n in range(11)]).run_id == "10"
+
+
+def test_of_two_journals_the_later_start_counts_of_the_last_attempt_of_each():
+    went_back = [run("a", journal="j", number=0, started=9_000), run("b", journal="j", number=1, started=500)]
+    other = run("c", journal="k", number=0, started=1_000)
+
+    assert attempts.latest([*went_back, other]) is other
+
+
+def test_attempts_of_which_no_journal_is_known_are_told_by_their_starts():
+    runs = [run("a", started=3), run("c", started=9), run("b", started=5)]
+
+    assert attempts.latest(runs).run_id == "c"
+
+
+@pytest.mark.parametrize("number", ["", "x", "-1", "1" * 5_000, "²", "1e3"])
+def test_a_tag_that_somebody_spoilt_breaks_nothing(number):
+    odd = run("a", journal="j", number=number, started=5)
+
+    assert attempts.latest([odd, run("b", journal="j", number=1)]).run_id == "b"
+
+
+runs_of_a_trial = st.lists(
+    st.tuples(
+        st.sampled_from([None, "j", "k"]), st.integers(0, 3), st.integers(0, 3), st.sampled_from([FINISHED, "FAILED"]), st.booleans()
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(runs_of_a_trial, st.randoms())
+def test_every_order_of_the_runs_gives_the_same_one(drawn, random):
+    runs = [
+        run(str(n), journal=journal, number=number, started=started, status=status, **({attempts.SUPERSEDED: "true"} if is_old else {}))
+        for n, (journal, number, started, status, is_old) in enumerate(drawn)
+    ]
+    shuffled = random.sample(runs, len(runs))
+
+    assert attempts.latest(shuffled) is attempts.latest(runs)
+    assert attempts.counting(shuffled) is attempts.counting(runs)
+
+
+def test_what_is_finished_counts_before_what_is_not_and_what_is_superseded_never():
+    finished, failed = run("a", journal="j", number=0), run("b", journal="j", number=1, status="FAILED")
+    old = run("c", journal="j", number=2, **{attempts.SUPERSEDED: "true"})
+
+    assert attempts.counting([finished, failed, old]) is finished
+    assert attempts.counting([failed, old]) is failed
+    assert attempts.counting([old]) is None
+
+
+def test_clocks_are_doubted_only_where_nothing_else_tells_and_they_contradict_something():
+    back = [run("a", journal="j", number=0, started=9_000), run("b", journal="j", number=1, started=500)]
+    ends_early, fine = run("c", journal="k", took=-5), run("d", journal="l", started=1)
+
+    assert not attempts.is_told_by_wrong_clocks(back)  # the journal tells
+    assert not attempts.is_told_by_wrong_clocks([fine, run("e", journal="m", started=2)])
+    assert not attempts.is_told_by_wrong_clocks([fine, run("e", journal="m", took=None)])
+    assert attempts.is_told_by_wrong_clocks([*back, fine])
+    assert attempts.is_told_by_wrong_clocks([ends_early, fine])
+
+
+def test_a_journal_numbers_its_attempts_and_has_the_name_of_its_first(tmp_path):
+    with Journal(tmp_path) as book:
+        for attempt, kind in itertools.product(["one", "two", "three"], [START, STEP]):
+            book.append(Record(kind, 0, detail={"attempt": attempt, "is_sent": True}))
+
+    assert [(tags[attempts.JOURNAL], tags[attempts.NUMBER]) for tags in attempts.of_journal(tmp_path).values()] == [
+        ("one", "0"), ("one", "1"), ("one", "2"),
+    ]  # fmt: skip
+
+
+def test_runs_that_an_older_version_sent_have_their_place_from_the_journal(tmp_path):
+    with Journal(tmp_path) as book:
+        for attempt in ("one", "two"):
+            book.append(Record(START, 0, detail={"attempt": attempt}))
+    old, new, foreign = run("one", started=9_000), run("two", journal="one", number=1, started=5), run("x", started=1)
+
+    assert attempts.latest(attempts.placed([old, new, foreign], tmp_path)).run_id == "two"
