@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import pwd
 import shutil
@@ -17,10 +18,11 @@ from mlflow.tracking import MlflowClient
 
 from src import paths
 from src.paths import REPOSITORY
-from src.tracking import journal
+from src.tracking import database, journal
 from src.tracking.mlflow_replay import Store
 from tests.conftest import tiny_trial, write_table
 from tests.test_run import command
+from tests.tracking.test_database import filled
 
 INITDB = [*sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")), *map(Path, filter(None, [shutil.which("initdb")]))]
 PROGRAMS = INITDB[0].resolve().parent if INITDB else None
@@ -107,6 +109,18 @@ def test_a_study_with_long_names_goes_the_whole_way_on_postgresql(server, home, 
     assert (home / "reports" / study / "report.html").is_file()
     assert "report" in {file.path for file in client.list_artifacts(runs(uri, study, "study")[1][0].info.run_id)}
     assert not (REPOSITORY / "mlruns").exists()
+
+
+def test_trials_are_read_from_postgresql_by_sql_as_by_mlflows_client(server, home, monkeypatch):
+    store = filled(Store(f"{server}/mlflow", "read"))
+    fast, deleted = store.outcomes(), store.deleted_trials()
+    monkeypatch.setattr(database, "can_read", lambda uri: False)
+
+    theirs = store.outcomes()
+
+    assert {name: one.attempt for name, one in fast.items()} == {"a": "a2", "b": "b2", "c": "c2", "d": "d1"}
+    assert math.isnan(fast["a"].metrics.pop("test/accuracy")) and math.isnan(theirs["a"].metrics.pop("test/accuracy"))
+    assert fast == theirs and deleted == store.deleted_trials() != {}
 
 
 def test_what_was_trained_offline_is_sent_to_postgresql_and_what_was_deleted_there_stays_so(server, home, tmp_path):
