@@ -83,10 +83,12 @@ def tracking_uri(given: str | None) -> str:
 
 def absolute(uri: str) -> str:
     """Returns an address that means the same store in every folder: a SQLite file's relative path is one of the current folder."""
-    path = uri.removeprefix("sqlite:///")
-    if path == uri or path.startswith(("/", ":memory:", "file:")):
+    scheme, _, path = uri.partition(":///")
+    if scheme.partition("+")[0] != "sqlite" or not path or path.startswith(("/", ":memory:", "file:")):
         return uri
-    return f"sqlite:///{Path.cwd() / path}"
+    path, *options = path.split("?", maxsplit=1)
+    address = sqlite_address(Path.cwd() / urllib.parse.unquote(path))
+    return "?".join([address.replace("sqlite", scheme, 1), *options])
 
 
 def is_database(uri: str) -> bool:

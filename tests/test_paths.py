@@ -6,6 +6,7 @@ import pytest
 
 from src import paths
 from src.settings import SettingsError
+from src.tracking import database
 
 
 @pytest.fixture
@@ -62,13 +63,28 @@ def test_an_address_is_shown_without_its_password(address, text):
     assert paths.has_secret(address) == paths.is_without_password(text) == (address != text)
 
 
-@pytest.mark.parametrize("given", ["sqlite:///x.db", "sqlite:///a/x.db"])
-def test_a_relative_database_is_the_same_in_every_folder(given, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("given", "scheme", "rest"),
+    [
+        ("sqlite:///x.db", "sqlite", "x.db"), ("sqlite:///a/x.db", "sqlite", "a/x.db"), ("sqlite:///../x.db", "sqlite", "../x.db"),
+        ("sqlite+pysqlite:///x.db", "sqlite+pysqlite", "x.db"), ("sqlite:///x.db?timeout=5", "sqlite", "x.db?timeout=5"),
+    ],
+)  # fmt: skip
+def test_a_relative_database_is_the_same_in_every_folder(given, scheme, rest, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert paths.absolute(given) == f"sqlite:///{tmp_path / given.removeprefix('sqlite:///')}"
+    assert paths.absolute(given) == f"{scheme}:///{tmp_path}/{rest}" == paths.absolute(paths.absolute(given))
 
 
-@pytest.mark.parametrize("given", ["sqlite:////x.db", "sqlite:///:memory:", "http://h:5000", "postgresql://h/d"])
+@pytest.mark.parametrize("name", ["what?", "100%25", "a b"])
+def test_a_relative_database_in_a_folder_of_any_name_is_the_same_file(name, tmp_path, monkeypatch):
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    address = paths.absolute("sqlite:///x.db")
+
+    assert database.sqlite_file(address) == tmp_path / name / "x.db"
+
+
+@pytest.mark.parametrize("given", ["sqlite:////x.db", "sqlite:///:memory:", "sqlite://", "http://h:5000", "postgresql://h/d"])
 def test_an_absolute_address_stays(given):
     assert paths.absolute(given) == given
 

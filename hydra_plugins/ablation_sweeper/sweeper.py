@@ -113,6 +113,9 @@ class StudySweeper(Sweeper):
             launcher.joblib.update(launchers.of_workers(self._sweep.parent))
         known = self._sweep.as_environment()
         shared = [f"hydra.sweep.dir={quoted(folder)}", *(f"+hydra.job.env_set.{name}={quoted(value)}" for name, value in known.items())]
+        uri = trials[0][1].settings.tracking.uri
+        if uri and paths.absolute(uri) != uri:
+            shared.append(f"tracking.uri={quoted(paths.absolute(uri))}")  # as it was typed here; workers may be in other folders
         overrides = [
             [
                 *row.overrides,

@@ -64,7 +64,7 @@ class Store:
           SettingsError: no database can be where it should be, or no driver for it is installed.
           mlflow.exceptions.MlflowException: the store cannot be reached or used.
         """
-        self.uri = paths.tracking_uri(uri)
+        self.uri = paths.absolute(paths.tracking_uri(uri))  # under which a journal remembers what it sent, wherever it was sent from
         self.study = study
         from mlflow.store.db import utils as databases
         from mlflow.tracking import MlflowClient  # takes seconds

@@ -96,6 +96,14 @@ def test_replaying_again_after_a_crash_anywhere_writes_nothing_twice(trial, home
         assert database.execute("SELECT COUNT(*) FROM metrics WHERE run_uuid = ?", (run.info.run_id,)).fetchone() == (8 * 4 + 1,)
 
 
+def test_what_a_worker_in_another_folder_sent_to_a_database_is_known_to_the_driver(trial, home, blank, tmp_path, monkeypatch):
+    write(trial, start(), step(1), finish(1))
+    Store(f"sqlite:///{blank}", "s").replay(trial)
+    monkeypatch.chdir(home)
+
+    assert Store("sqlite:///mlflow.db", "s").replay(trial) == 0
+
+
 def test_live_writing_and_one_late_replay_give_the_same(trial, home):
     other = home / "outputs" / "t" / "cafe"
     records = [start(), *(step(number) for number in range(1, 4)), evaluation(3), finish(3)]
