@@ -175,11 +175,13 @@ def compare(
     """Compares two variants of STUDY by their labels: over seeds, and over test examples (McNemar), and says what each test asks."""
     with _answered():
         from analysis import reviews, tables
-        from analysis.findings import metric_name
+        from analysis.findings import different_code, metric_name
 
         loaded = _loaded(study, uri)
         name = metric_name(loaded, metric)
         print(tables.comparison(*reviews.variants(loaded, one, other, metric=name), one, other, metric=name))
+        if said := different_code(reviews.of_two(loaded, one, other)):
+            print(said)
 
 
 @app.command()

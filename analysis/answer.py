@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from analysis.factorial import CONDITIONS
-from analysis.findings import Findings, caution
+from analysis.findings import Findings, caution, different_code
 from analysis.inference import LEVEL, MAX_EXACT, failures_not_excluded
 from analysis.load import PER_BATCH, PER_EPOCH, STEADY_EPOCH
 from analysis.tables import digits, title
@@ -26,6 +26,7 @@ def sentences(found: Findings) -> list[str]:
         return [
             "With one seed nothing can be concluded: another seed may turn every difference around.",
             f"What was seen once is in the table; {_more_seeds(found)}",
+            *filter(None, [different_code(found.rows)]),
         ]
     rows = [row for row in rows if not row["twin_of"]]
     return [*_at_chance(found), *_averaged(found), _decided(found, rows), _undecided(rows, found), *_fastest(found, rows), *_limits(found)]
@@ -102,7 +103,7 @@ def _fastest(found: Findings, rows: list[dict[Any, Any]]) -> list[str]:
 
 
 def _limits(found: Findings) -> list[str]:
-    limits = []
+    limits = [different_code(found.rows)] if different_code(found.rows) else []
     tested = found.compared.loc[~found.compared["is_reference"] & (found.compared["n"] > 1), "n"]
     asked = int(tested.min()) if len(tested) else MAX_EXACT
     if asked < 6:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import contrasts, effects, factorial
-from analysis.load import DROPPED, FINISHED, PER_BATCH, PER_EPOCH, STEADY_EPOCH, Study
+from analysis.load import DROPPED, FINISHED, PER_BATCH, PER_EPOCH, STEADY_EPOCH, Study, code
 from analysis.store import StoreError
 
 STEPWISE = ("cumulative", "path")
@@ -18,6 +18,7 @@ TIMES = (PER_BATCH, PER_EPOCH, STEADY_EPOCH)  # compared as ratios: geometric me
 MEANS = ("test/accuracy", "test/loss", "data/padding_fraction", "model/parameters", "memory/peak_mb", "data/traces", "time/trace_s")
 USUAL_TRACES = 2  # of the training step: one for whole batches, one for smaller ones
 ACCURACY_MARGIN = 0.01  # where the study sets none
+AT_MOST = 4  # versions of the code, and variants, that a sentence names
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +143,31 @@ def caution(rows: pd.DataFrame) -> str:
         if len(found[name].dropna().unique()) > 1:
             reasons.append(f"{name} differ ({', '.join(sorted(found[name].dropna().unique()))})")
     return f"Times are rough: {'; '.join(reasons)}." if reasons else ""
+
+
+def different_code(rows: pd.DataFrame) -> str:
+    """Returns which versions of the code the finished trials of a table are of, and which pairs are of two; empty for one version.
+
+    Args:
+      rows: as `Findings.rows`.
+    """
+    done = rows[rows["status"] == FINISHED]
+    done = done.assign(code=code(done))
+    counts = done.drop_duplicates("run_id")["code"].value_counts()
+    if len(counts) < 2:
+        return ""
+    named = [f"{name} ({count} trial{'' if count == 1 else 's'})" for name, count in counts.items()]
+    both = done.merge(done.loc[done["is_reference"], ["within", "seed", "code"]], on=["within", "seed"], suffixes=("", "_reference"))
+    apart = both.loc[both["code"] != both["code_reference"], "label"].value_counts(sort=False)
+    pairs = [f"{name} ({count} of {(both['label'] == name).sum()} pairs)" for name, count in apart.items()]
+    text = f"The trials were trained by {len(counts)} versions of the code: {_few(named)}."
+    if not pairs:
+        return f"{text} Each pair is of one version."
+    return f"{text} A variant and its reference differ in code, which may explain the change, in {_few(pairs)}."
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:AT_MOST]) + (f" and {len(names) - AT_MOST} more" if len(names) > AT_MOST else "")
 
 
 def _compared_time(study: Study) -> str:

@@ -41,6 +41,7 @@ SAME = [
     "versions",
     "git_commit",
     "git_dirty",
+    "git_diff",
 ]
 TAGS = {**{name: name for name in SAME}, "data_hash": "data"}  # column → tag, without its prefix; `data` is a toggle, too
 # is_first: of its shape, it traced; batch: examples; length: padded steps; tokens: real steps
@@ -193,6 +194,25 @@ def lost(study: Study) -> list[str]:
         ),
     }
     return [f"{count} of {len(runs)} finished trials have no {what}" for what, count in lost.items() if count]
+
+
+def code(rows: pd.DataFrame) -> pd.Series:
+    """Returns by which code each row's trial was trained: its commit, and what was not committed then.
+
+    Args:
+      rows: as `Study.rows`.
+    """
+    return pd.Series(
+        [_code(row) for row in rows.reindex(columns=["git_commit", "git_dirty", "git_diff"]).to_dict("records")], rows.index, object
+    )
+
+
+def _code(row: Mapping[Any, Any]) -> str:
+    commit, is_dirty, diff = (None if pd.isna(row[name]) else str(row[name]) for name in ("git_commit", "git_dirty", "git_diff"))
+    name = "an unknown commit" if commit in (None, "", "unknown") else f"commit {commit[:10]}"
+    if diff in (None, "", "none", "unknown"):
+        return name + (" with uncommitted changes" if is_dirty == "true" else "")
+    return f"{name} with uncommitted changes (diff {diff[:10]})"
 
 
 def listed(store: Store) -> pd.DataFrame:

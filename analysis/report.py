@@ -15,7 +15,7 @@ import pandas as pd
 from analysis import answer, reviews, tables
 from analysis.figures import INK, Drawn
 from analysis.findings import Findings, caution
-from analysis.load import DROPPED, FINISHED, NOT_RUN, RUNNING
+from analysis.load import DROPPED, FINISHED, NOT_RUN, RUNNING, code
 from src.paths import shown
 from src.study.designs import equation
 from src.visible import visible
@@ -95,13 +95,17 @@ def remarks(found: Findings) -> list[tuple[str, list[str]]]:
 def provenance(finished: pd.DataFrame) -> list[tuple[str, str]]:
     """Returns what the finished trials ran on; several values mean that trials differ in it."""
     names = {
-        "git_commit": "code (git commit)", "git_dirty": "uncommitted changes", "versions": "versions", "processor": "processor",
+        "versions": "versions", "processor": "processor",
         "environment": "environment", "threads": "threads",
         "workers": "trials side by side", "kernel": "recurrence ran as", "data_hash": "hash of the data",
     }  # fmt: skip
     found = [(text, "; ".join(map(str, finished[name].dropna().unique())) or "unknown") for name, text in names.items()]
     begin, end = finished["started"].min(), finished["ended"].max()
-    return [*found, ("trained", f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC")]
+    counts = code(finished.drop_duplicates("run_id")).value_counts()
+    versions = "; ".join(f"{name} ({count} trial{'' if count == 1 else 's'})" for name, count in counts.items())
+    is_open = (finished["git_dirty"] == "true") & finished["git_diff"].isna()
+    unknown = "; the changes were not recorded, so that these trials may differ in code" if is_open.any() else ""
+    return [("code", versions + unknown), *found, ("trained", f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC")]
 
 
 def details(found: Findings) -> list[tuple[str, list[dict[str, Any]]]]:

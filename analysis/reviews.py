@@ -36,6 +36,25 @@ def variants(study: Study, one: str, other: str, *, metric: str) -> tuple[pd.Ser
     Raises:
       StoreError: no such variant, or none of its trials finished.
     """
+    rows = of_two(study, one, other)
+    one, other = (str(rows.loc[rows["is_reference"] == is_one, "label"].iloc[0]) for is_one in (True, False))
+    over_seeds = effects.paired(rows, metric=metric, margin=default_margin(study, metric))
+    done = rows[rows["status"] == FINISHED].pivot(index="seed", columns="label", values="run_id").reindex(columns=[one, other]).dropna()
+    found = []
+    for seed, (first, second) in zip(done.index, done.to_numpy(), strict=True):
+        try:
+            found.append({"seed": seed, **compared(*(_kept(study.store, run_id) for run_id in (second, first)))})
+        except (TypeError, ValueError, LookupError, OSError):  # lost, broken, or of other examples: no pair
+            continue
+    return over_seeds[~over_seeds["is_reference"]].iloc[0], pd.DataFrame(found)
+
+
+def of_two(study: Study, one: str, other: str) -> pd.DataFrame:
+    """Returns the rows of two variants, the first of which is the reference.
+
+    Raises:
+      StoreError: no such variant, or twice the same.
+    """
     rows = study.rows[study.rows["status"] != DROPPED]
     labels = list(dict.fromkeys(rows["label"]))
     of_reference = rows.loc[rows["is_reference"], "label"]
@@ -46,16 +65,7 @@ def variants(study: Study, one: str, other: str, *, metric: str) -> tuple[pd.Ser
     if one == other:
         raise StoreError(f"{one!r} cannot be compared with itself; there are {', '.join(labels)}")
     rows = rows[rows["label"].isin([one, other])]
-    rows = rows.assign(is_reference=rows["label"] == one)
-    over_seeds = effects.paired(rows, metric=metric, margin=default_margin(study, metric))
-    done = rows[rows["status"] == FINISHED].pivot(index="seed", columns="label", values="run_id").reindex(columns=[one, other]).dropna()
-    found = []
-    for seed, (first, second) in zip(done.index, done.to_numpy(), strict=True):
-        try:
-            found.append({"seed": seed, **compared(*(_kept(study.store, run_id) for run_id in (second, first)))})
-        except (TypeError, ValueError, LookupError, OSError):  # lost, broken, or of other examples: no pair
-            continue
-    return over_seeds[~over_seeds["is_reference"]].iloc[0], pd.DataFrame(found)
+    return rows.assign(is_reference=rows["label"] == one, within="")
 
 
 def _kept(store: Store, run_id: str) -> pd.DataFrame:

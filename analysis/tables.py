@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.effects import better
 from analysis.factorial import few
-from analysis.findings import FACTORIAL, USUAL_TRACES, Findings, caution
+from analysis.findings import FACTORIAL, USUAL_TRACES, Findings, caution, different_code
 from analysis.inference import LEVEL, failures_not_excluded
 from analysis.load import PER_BATCH, PER_EPOCH, STEADY_EPOCH
 from src.settings import as_typed
@@ -66,20 +66,23 @@ class Table:
       rows: one list of cells a row.
       bold: (row, column) of the best values.
       caption: what the table shows.
+      notes: sentences that a reader of the numbers must know, wherever the table goes.
     """
 
     headings: list[str]
     rows: list[list[Cell]]
     bold: frozenset[tuple[int, int]]
     caption: str
+    notes: tuple[str, ...] = ()
 
     def markdown(self) -> str:
-        """Returns the table for GitHub's Markdown."""
+        """Returns the table for GitHub's Markdown, its notes below."""
         lines = [[_in_markdown(name) for name in self.headings], ["---"] * len(self.headings)]
         for place, row in enumerate(self.rows):
             texts = [_in_markdown(cell.text) for cell in row]
             lines.append([f"**{text}**" if (place, column) in self.bold else text for column, text in enumerate(texts)])
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+        notes = "".join(f"\n{_in_markdown(note)}\n" for note in self.notes)
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n" + notes
 
     def latex(self, label: str) -> str:
         r"""Returns a `table` that wants `\usepackage{booktabs,amssymb,graphicx}`; what is wider than a line is scaled down to it."""
@@ -103,7 +106,8 @@ class Table:
         text = text.replace(
             "\\begin{tabular}", "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n\\begin{tabular}"
         )
-        text = text.replace("\\end{tabular}", "\\end{tabular}}")
+        notes = "".join(f"\n\\par\\smallskip\\parbox{{\\linewidth}}{{\\footnotesize {_latex(note)}}}" for note in self.notes)
+        text = text.replace("\\end{tabular}", "\\end{tabular}}" + notes)
         return "% \\usepackage{booktabs,amssymb,graphicx}\n" + text
 
     def html(self) -> str:
@@ -118,15 +122,16 @@ class Table:
                 inner = f"<b>{escape(text)}</b>" if (place, column) in self.bold else escape(text)
                 cells.append(f"<td>{inner}</td>" if value is None else f'<td class="number" data-value="{escape(str(value))}">{inner}</td>')
             lines.append("<tr>" + "".join(cells) + "</tr>")
-        return "\n".join([*lines, "</tbody>", "</table>"]) + "\n"
+        notes = [f'<tr><td colspan="{self.width}">{escape(visible(note))}</td></tr>' for note in self.notes]
+        foot = ["<tfoot>", *notes, "</tfoot>"] if notes else []
+        return "\n".join([*lines, "</tbody>", *foot, "</table>"]) + "\n"
 
     def without(self, *headings: str) -> Table:
         """Returns the table without some of its columns, where they are in it."""
         left = [column for column, name in enumerate(self.headings) if name not in headings]
         bold = frozenset((row, left.index(column)) for row, column in self.bold if column in left)
-        return Table(
-            [self.headings[column] for column in left], [[row[column] for column in left] for row in self.rows], bold, self.caption
-        )
+        rows = [[row[column] for column in left] for row in self.rows]
+        return replace(self, headings=[self.headings[column] for column in left], rows=rows, bold=bold)
 
     @property
     def width(self) -> int:
@@ -171,7 +176,7 @@ def ablation(found: Findings) -> Table:
     if not is_steps:
         columns[f"{title(study.steps_to)} (median)"] = [_steps(row) for row in rows]
     text = f"Study {study.name}: {title(metric)}, change paired by seed"
-    return _table(columns, text, best=_best(summary, list(columns).index(heading), metric))
+    return _table(columns, text, best=_best(summary, list(columns).index(heading), metric), notes=notes(found))
 
 
 def factorial(found: Findings) -> Table:
@@ -199,7 +204,7 @@ def factorial(found: Findings) -> Table:
     text += f" of {rows[0]['seeds']} seeds"
     if found.study.rows["identity"].dropna().duplicated().any():
         text += "; a trial that serves several cells, as a toggle has no effect there, stands in each of their means"
-    return _table(columns, text, best=frozenset())
+    return _table(columns, text, notes=notes(found))
 
 
 def effects(found: Findings) -> Table:
@@ -222,7 +227,12 @@ def effects(found: Findings) -> Table:
         "change / sd of the differences": [_number(row["effect_size"], 2) for row in rows],
         "verdict": [Cell(verdict(row)) for row in rows],
     }
-    return _table(columns, f"Study {found.study.name}: every comparison", best=frozenset())
+    return _table(columns, f"Study {found.study.name}: every comparison", notes=notes(found))
+
+
+def notes(found: Findings) -> tuple[str, ...]:
+    """Returns what the reader of any of a study's tables must know of the trials in it."""
+    return tuple(filter(None, (different_code(found.rows),)))
 
 
 def over_examples(found: Mapping[str, pd.DataFrame]) -> Table:
@@ -237,7 +247,7 @@ def over_examples(found: Mapping[str, pd.DataFrame]) -> Table:
         "seeds with p < 0.05 for the variant": [_counted(frame, "only_ours", "only_theirs") for _, frame in rows],
         "for the reference": [_counted(frame, "only_theirs", "only_ours") for _, frame in rows],
     }
-    return _table(columns, "The two models of a seed on the same test examples: counts are means over seeds", best=frozenset())
+    return _table(columns, "The two models of a seed on the same test examples: counts are means over seeds")
 
 
 def comparison(over_seeds: pd.Series, over_examples: pd.DataFrame, one: str, other: str, *, metric: str) -> str:
@@ -262,7 +272,7 @@ def comparison(over_seeds: pd.Series, over_examples: pd.DataFrame, one: str, oth
         f"only {one} right": [_number(value, 0) for value in over_examples["only_theirs"]],
         "p": [_p(value) for value in over_examples["p"]],
     }
-    lines += ["", _table(shown, "", best=frozenset()).markdown()]
+    lines += ["", _table(shown, "").markdown()]
     differ = over_examples[over_examples["p"] < LEVEL]
     ahead = int((differ["only_ours"] > differ["only_theirs"]).sum())
     counts = f"{other} in {ahead}, {one} in {len(differ) - ahead}" if len(differ) else "neither in any"
@@ -273,7 +283,7 @@ def comparison(over_seeds: pd.Series, over_examples: pd.DataFrame, one: str, oth
 def plain(frame: pd.DataFrame) -> str:
     """Returns a frame of few columns as Markdown, as it is."""
     columns = {str(name): [Cell(str(value)) for value in frame[name]] for name in frame.columns}
-    return _table(columns, "", best=frozenset()).markdown()
+    return _table(columns, "").markdown()
 
 
 def title(metric: str) -> str:
@@ -298,12 +308,14 @@ def verdict(row: Any) -> str:
     return f"{row['verdict']}; a study of {few:.0f} {'seeds or more' if math.isnan(many) else f'to {many:.0f} seeds'} may"
 
 
-def _table(columns: dict[str, list[Cell]], caption: str, *, best: frozenset[tuple[int, int]]) -> Table:
+def _table(
+    columns: dict[str, list[Cell]], caption: str, *, best: frozenset[tuple[int, int]] = frozenset(), notes: tuple[str, ...] = ()
+) -> Table:
     """Returns the columns that say something as a table; `best` counts the columns as they were given."""
     shown = [name for name, cells in columns.items() if any(cell.text not in ("", NOTHING) for cell in cells) or not cells]
     places = {list(columns).index(name): place for place, name in enumerate(shown)}
     rows = [list(row) for row in zip(*(columns[name] for name in shown), strict=True)]
-    return Table(shown, rows, frozenset((row, places[column]) for row, column in best), caption)
+    return Table(shown, rows, frozenset((row, places[column]) for row, column in best), caption, notes)
 
 
 def _records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
