@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from analysis.effects import NO_LEARNING
 from analysis.factorial import CONDITIONS
 from analysis.findings import Findings, caution, different_code
 from analysis.inference import LEVEL, MAX_EXACT, failures_not_excluded
@@ -24,6 +25,7 @@ def sentences(found: Findings) -> list[str]:
         return [f"One variant: {title(found.metric)} {_mean(found)}. There is nothing to compare it with."]
     if asked < 2:
         return [
+            *_at_chance(found),
             "With one seed nothing can be concluded: another seed may turn every difference around.",
             f"What was seen once is in the table; {_more_seeds(found)}",
             *filter(None, [different_code(found.rows)]),
@@ -35,7 +37,7 @@ def sentences(found: Findings) -> list[str]:
 def _at_chance(found: Findings) -> list[str]:
     """Says so where half of the trials or more have learnt nothing: differences between them mean nothing."""
     trials = found.study.finished.drop_duplicates("identity")
-    count = int((trials["health"] == "no_learning").sum())
+    count = int((trials["health"] == NO_LEARNING).sum())
     if count < len(trials) / 2:
         return []
     what = f"{count} of {len(trials)} trials learnt nothing (validation accuracy within noise of the largest class)"
@@ -67,11 +69,18 @@ def _undecided(rows: list[dict[Any, Any]], found: Findings) -> str:
     if unclear:
         seeds = f"{found.seeds} seeds" if found.seeds > 1 else "one seed"
         parts.append(f"undecided with {seeds}: {_listed([_with_seeds(row) for row in unclear])}")
-    rest = [row for row in rows if row["verdict"].startswith(("no verdict", "nothing", "one seed"))]
-    if rest:
-        parts.append(f"no verdict on {_listed([_name(row) for row in rest])}, where trials are missing or diverged")
+    parts += _open(rows)
     text = "; ".join(parts) or "every comparison was decided"
     return text[0].upper() + text[1:] + "."
+
+
+def _open(rows: list[dict[Any, Any]]) -> list[str]:
+    """Returns on which variants there is no verdict, by reason."""
+    rest = [row for row in rows if row["verdict"].startswith(("no verdict", "nothing", "one seed"))]
+    idle = [_name(row) for row in rest if row["verdict"].startswith("no verdict") and "learnt nothing" in row["verdict"]]
+    others = [_name(row) for row in rest if _name(row) not in idle]
+    said = [(idle, "most trials learnt nothing"), (others, "trials are missing or diverged")]
+    return [f"no verdict on {_listed(names)}, where {why}" for names, why in said if names]
 
 
 def _averaged(found: Findings) -> list[str]:

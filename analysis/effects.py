@@ -28,8 +28,10 @@ HIGHER_IS_BETTER = ("test/accuracy", "val/accuracy", "train/accuracy", "time/tok
 LOWER_IS_BETTER = ("train/loss", "val/loss", "test/loss", "time/", "steps_to/", "memory/", "model/parameters", "data/padding_fraction")
 MAX_SEEDS = 1_000
 EXACT = ("model/parameters",)  # metrics without chance: equal values are equal
+MOST = 0.5  # share of trials above which "most" learnt nothing
 OF_WEIGHTS = ("test/", "val/", "train/", "steps_to/")  # metrics that trained weights decide: equal weights, equal values
 REFERENCE = "reference"
+NO_LEARNING = "no_learning"  # what `ablation.health` says of a trial whose validation accuracy is chance
 
 
 def paired(rows: pd.DataFrame, *, metric: str, margin: float | None, time: str = PER_BATCH) -> pd.DataFrame:
@@ -45,7 +47,8 @@ def paired(rows: pd.DataFrame, *, metric: str, margin: float | None, time: str =
 
     Returns:
       One row a variant, in the order of the rows: `pairs` asked for, `n` with both values, `mean` and its `reference_mean` over the
-      finished seeds, `change` with `low` and `high` (95 %, paired t; of steps to a target wide enough for whatever lies between two
+      finished seeds, `idle` and `reference_idle` (finished seeds that learnt nothing), `change` with `low` and `high` (95 %, paired t; of
+      steps to a target wide enough for whatever lies between two
       validations), `p` and `p_holm` (over all comparisons of the frame), `p_sign_flip` (exact), `correlation` of the pairs, `effect_size`
       (change / standard deviation of the differences), `unfinished` seeds and `diverged` ones among them, `never` (finished seeds that did
       not reach the target), `missing` (finished seeds without a value), `outlier` (a seed that differs by more than the others allow, or
@@ -66,7 +69,8 @@ def paired(rows: pd.DataFrame, *, metric: str, margin: float | None, time: str =
         {"within": within, "label": name, "is_reference": is_one, **_difference(both, metric, time, grid=finest)}
         for within, name, is_one, both in _joined(rows, metric, *optional)
     )
-    found = _judged(_adjusted(table), sign=better(metric), margin=margin)
+    is_idle = metric.startswith(OF_WEIGHTS) and mostly_idle(rows)
+    found = _judged(_adjusted(table), sign=better(metric), margin=margin, idle=idle_trials(rows) if is_idle else "")
     return found.drop(columns=["identities", "trained", "bounds", "hidden"])
 
 
@@ -83,6 +87,27 @@ def pairs(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
             seeds = both.ours["seed"][both.is_finished]
             parts.append(pd.DataFrame({"within": within, "label": name, "seed": seeds, "difference": ours - theirs}))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["within", "label", "seed", "difference"])
+
+
+def mostly_idle(rows: pd.DataFrame) -> bool:
+    """Returns whether most of the finished trials learnt nothing, by their `health`: their differences are chance.
+
+    Args:
+      rows: as `paired` takes them.
+    """
+    return bool(_idle(rows).mean() > MOST)
+
+
+def idle_trials(rows: pd.DataFrame) -> str:
+    """Returns how many of the finished trials learnt nothing, in words."""
+    is_idle = _idle(rows)
+    return f"{is_idle.sum()} of {len(is_idle)} trials learnt nothing"
+
+
+def _idle(rows: pd.DataFrame) -> pd.Series:
+    """Returns for each finished trial whether it learnt nothing; a trial that serves several rows counts once."""
+    done = rows[rows["status"] == FINISHED].drop_duplicates("identity")
+    return done.reindex(columns=["health"])["health"] == NO_LEARNING
 
 
 def changed_nothing(rows: pd.DataFrame) -> list[str]:
@@ -169,6 +194,7 @@ def _difference(both: _Pairs, metric: str, time: str, *, grid: float) -> dict[st
     return {
         "identities": (tuple(both.ours["identity"]), tuple(both.theirs["identity"])),
         "trained": _trained(both) if metric.startswith(OF_WEIGHTS) else None,
+        **(_without_learning(both) if metric.startswith(OF_WEIGHTS) else {"idle": 0, "reference_idle": 0}),
         "is_same": bool(len(both) and is_same.all()),
         "is_unchanged": _is_unchanged(both) if metric.startswith(OF_WEIGHTS) else metric in EXACT and bool((ours == theirs).all()),
         "pairs": len(both),
@@ -294,6 +320,12 @@ def _troubles(both: _Pairs) -> dict[str, int]:
     return found
 
 
+def _without_learning(both: _Pairs) -> dict[str, int]:
+    """Returns how many of the finished pairs' trials learnt nothing, of the variant and of its reference."""
+    ours, theirs = both.values("health", kind=object)
+    return {"idle": int(np.sum(ours == NO_LEARNING)), "reference_idle": int(np.sum(theirs == NO_LEARNING))}
+
+
 def _log_ratio(ours: np.ndarray, theirs: np.ndarray) -> Interval:
     with np.errstate(invalid="ignore", divide="ignore"):
         logs = np.log(ours / theirs)
@@ -325,10 +357,17 @@ def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _judged(table: pd.DataFrame, *, sign: int, margin: float | None) -> pd.DataFrame:
-    """Returns the differences with `verdict`, and where it is that these seeds cannot tell, with how many a study needs."""
+def _judged(table: pd.DataFrame, *, sign: int, margin: float | None, idle: str) -> pd.DataFrame:
+    """Returns the differences with `verdict`, and where it is that these seeds cannot tell, with how many a study needs.
+
+    Args:
+      table: as `_adjusted` returns it.
+      sign: as `better` returns it.
+      margin: as in `paired`.
+      idle: how many trials learnt nothing, if most of the frame did.
+    """
     rows = table.to_dict("records")
-    verdicts = [_verdict(row, sign=sign, margin=margin) for row in rows]
+    verdicts = [_verdict(row, sign=sign, margin=margin, idle=idle) for row in rows]
     unknown = (math.nan, math.nan)
     needed = [_seeds_needed(row, margin) if said == "cannot tell" else unknown for row, said in zip(rows, verdicts, strict=True)]
     return table.assign(verdict=verdicts, seeds_needed=[few for few, _ in needed], seeds_needed_high=[many for _, many in needed])
@@ -371,23 +410,31 @@ def _signs(our_low: np.ndarray, our_high: np.ndarray, their_low: np.ndarray, the
     return np.where((signs == 0) & is_open, np.nan, signs)
 
 
-def _verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float | None) -> str:
+def _verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float | None, idle: str) -> str:
     """Returns the verdict on one row of `paired`."""
+    if reason := _not_compared(row) or _no_verdict(row):
+        return reason
+    if row["is_unchanged"]:
+        return "changed nothing"
+    learnt_nothing = f"no verdict: {row['idle']} of {row['pairs']} seeds learnt nothing, and {row['reference_idle']} of the reference's"
+    if min(row["idle"], row["reference_idle"]) > MOST * row["pairs"]:
+        return learnt_nothing
+    if all(is_equivalent(bound, margin, hidden=row["hidden"]) for bound in row["bounds"]):
+        if row["idle"] + row["reference_idle"] > 2 * MOST * row["pairs"]:
+            return learnt_nothing
+        return f"no verdict: {idle}" if idle else "no difference"
+    if row["p_holm"] < LEVEL:
+        return direction(row["change"] if math.isnan(row["sign"]) else row["sign"], sign)
+    return "cannot tell"
+
+
+def _not_compared(row: Mapping[Hashable, Any]) -> str | None:
+    """Returns what a row is, if there is nothing to judge in it."""
     if row["is_reference"]:
         return REFERENCE
     if row["is_same"]:
         return "the same trial"
-    if row["twin_of"]:
-        return f"the same trials as {row['twin_of']}"
-    if reason := _no_verdict(row):
-        return reason
-    if row["is_unchanged"]:
-        return "changed nothing"
-    if all(is_equivalent(bound, margin, hidden=row["hidden"]) for bound in row["bounds"]):
-        return "no difference"
-    if row["p_holm"] < LEVEL:
-        return direction(row["change"] if math.isnan(row["sign"]) else row["sign"], sign)
-    return "cannot tell"
+    return f"the same trials as {row['twin_of']}" if row["twin_of"] else None
 
 
 def direction(change: float, sign: int) -> str:

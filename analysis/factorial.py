@@ -44,7 +44,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.effects import better, direction
+from analysis.effects import OF_WEIGHTS, better, direction, idle_trials, mostly_idle
 from analysis.inference import LEVEL, ROUNDING, Interval, grid, holm, interval, is_equivalent
 from analysis.load import FINISHED
 from src.settings import as_typed
@@ -102,7 +102,9 @@ def fit(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, metric: str,
     done = rows.loc[rows["status"] == FINISHED, "identity"]
     found["seeds"], found["n"], found["asked"] = len(y), done.nunique(), rows["identity"].nunique()
     sign = better(metric)
-    found["verdict"] = [_verdict(row, sign=sign, margin=margin) for row in found.to_dict("records")]
+    idle = idle_trials(rows) if metric.startswith(OF_WEIGHTS) and mostly_idle(rows) else ""
+    has_learnt = not idle or _some_learnt(rows)
+    found["verdict"] = [_verdict(row, sign=sign, margin=margin, idle=idle, has_learnt=has_learnt) for row in found.to_dict("records")]
     found = found.drop(columns="hidden")
     exact = [_is_exact(model, *effect, row) for effect, row in zip(model.effects, weights, strict=True)]
     found["condition"] = [_condition(row, is_exact=one) for row, one in zip(found.to_dict("records"), exact, strict=True)]
@@ -386,7 +388,21 @@ def _beside(design: np.ndarray, block: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.qr(block - known @ (known.T @ block))[0])
 
 
-def _verdict(row: Mapping[Any, Any], *, sign: int, margin: float | None) -> str:
+def _some_learnt(rows: pd.DataFrame) -> bool:
+    """Returns whether any cell has learnt something in half of its seeds or more."""
+    return not all(mostly_idle(cell) for _, cell in rows[rows["status"] == FINISHED].groupby("label", sort=False))
+
+
+def _verdict(row: Mapping[Any, Any], *, sign: int, margin: float | None, idle: str, has_learnt: bool) -> str:
+    """Returns the verdict on one row of `fit`.
+
+    Args:
+      row: of it.
+      sign: as `effects.better` returns it.
+      margin: as in `fit`.
+      idle: how many trials learnt nothing, if most did.
+      has_learnt: whether some cell learnt something.
+    """
     if row["n"] < row["asked"]:
         return f"no verdict: {row['asked'] - row['n']} of {row['asked']} trials are missing"
     if row["aliased"]:
@@ -396,8 +412,10 @@ def _verdict(row: Mapping[Any, Any], *, sign: int, margin: float | None) -> str:
     if math.isnan(row["change"]):
         return "cannot be estimated from these cells"
     found = Interval(row["change"], row["low"], row["high"], row["p"], row["error"], row["freedom"])
+    if not has_learnt:
+        return f"no verdict: {idle}"
     if is_equivalent(found, margin, hidden=row["hidden"]):
-        return "no difference"
+        return f"no verdict: {idle}" if idle else "no difference"
     if not row["p_holm"] < LEVEL:
         return "cannot tell"
     return "they interact" if row["kind"] == INTERACTION else direction(row["change"], sign)

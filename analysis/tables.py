@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.effects import better
+from analysis.effects import MOST, OF_WEIGHTS, better, mostly_idle
 from analysis.factorial import few
 from analysis.findings import FACTORIAL, USUAL_TRACES, Findings, caution, different_code
 from analysis.inference import LEVEL, failures_not_excluded
@@ -176,7 +176,7 @@ def ablation(found: Findings) -> Table:
     if not is_steps:
         columns[f"{title(study.steps_to)} (median)"] = [_steps(row) for row in rows]
     text = f"Study {study.name}: {title(metric)}, change paired by seed"
-    return _table(columns, text, best=_best(summary, list(columns).index(heading), metric), notes=notes(found))
+    return _table(columns, text, best=_best(found, list(columns).index(heading)), notes=notes(found))
 
 
 def factorial(found: Findings) -> Table:
@@ -322,13 +322,17 @@ def _records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
     return frame.to_dict("records")
 
 
-def _best(summary: pd.DataFrame, column: int, metric: str) -> frozenset[tuple[int, int]]:
-    """Returns where the best mean stands; no mean of survivors is the best."""
+def _best(found: Findings, column: int) -> frozenset[tuple[int, int]]:
+    """Returns where the best mean stands; no mean of survivors is the best, and none where most trials learnt nothing."""
+    summary, metric = found.summary, found.metric
     values = summary["steps_to"] if metric.startswith("steps_to/") else summary["mean"]
     signed = better(metric) * values.where((summary["unfinished"] + summary["missing"] == 0) & np.isfinite(values))
-    if len(summary) < 2 or signed.isna().all() or not better(metric):
+    is_chance = metric.startswith(OF_WEIGHTS) and mostly_idle(found.rows)
+    if len(summary) < 2 or signed.isna().all() or not better(metric) or is_chance:
         return frozenset()
-    return frozenset((int(row), column) for row in signed.index[signed == signed.max()])
+    best = signed.index[signed == signed.max()]
+    has_learnt = (summary["idle"] <= MOST * summary["pairs"]).to_numpy()
+    return frozenset((int(row), column) for row in best if has_learnt[row])
 
 
 def _means(summary: pd.DataFrame, metric: str, suffix: str) -> dict[str, list[Cell]]:
