@@ -40,6 +40,7 @@ Margin = Annotated[
     float | None, typer.Option(min=0, help="difference that is too small to matter; default: the study's, for its own metric")
 ]
 Out = Annotated[Path | None, typer.Option(help="folder to write to; default: reports/STUDY", file_okay=False)]
+Every = Annotated[bool, typer.Option("--all", help="every trial of the study in one table, of all its plans; default: the latest plan's")]
 
 
 class Format(enum.StrEnum):
@@ -76,14 +77,15 @@ def report(
     study: Name,
     metric: Metric = None,
     margin: Margin = None,
+    every: Every = False,
     uri: Uri = None,
     out: Out = None,
     attach: Annotated[bool, typer.Option(help="attach the report to the study's MLflow run")] = True,
 ) -> None:
     """Writes one HTML page about STUDY, its tables and figures, and attaches them to the study's MLflow run."""
     with _answered():
-        found = _found(study, uri, metric=metric, margin=margin)
-        folder = _folder(out, study)
+        found = _found(study, uri, every=every, metric=metric, margin=margin)
+        folder = _folder(out, study, every=every)
         from analysis import answer, report, tables
 
         print("\n".join(["", *map(visible, answer.sentences(found)), "", tables.ablation(found).markdown()]))
@@ -94,7 +96,7 @@ def report(
             written = [path.relative_to(made) for path in sorted(made.rglob("*")) if path.is_file()]
         print(f"written to {folder}: report.html, tables (CSV, Markdown, LaTeX, HTML), {len(drawn)} figures (PNG, SVG, PDF)")
         if attach:
-            _attach(found.study, written, folder)
+            _attach(found.study, written, folder, "report/all" if every else "report")
         print(f"open {(folder / 'report.html').as_uri()}")
 
 
@@ -106,6 +108,7 @@ def table(
     margin: Margin = None,
     format: Annotated[Format, typer.Option(help="how it is printed")] = Format.MARKDOWN,
     factorial: Annotated[bool, typer.Option(help="main effects and interactions instead of variants")] = False,
+    every: Every = False,
     uri: Uri = None,
     out: Out = None,
 ) -> None:
@@ -115,10 +118,10 @@ def table(
         from analysis.findings import caution
         from analysis.store import StoreError
 
-        found = _found(study, uri, metric=metric, margin=margin, toggle=toggle, is_quiet=format != Format.MARKDOWN)
+        found = _found(study, uri, every=every, is_quiet=format != Format.MARKDOWN, metric=metric, margin=margin, toggle=toggle)
         if factorial and found.factorial is None:
             raise StoreError(found.no_factorial or f"{study} has no main effects and interactions: they want two toggles or more in a grid")
-        folder = _folder(out, study)
+        folder = _folder(out, study, every=every)
         with _whole(folder) as made:
             names = _write_tables(found, made, toggle=toggle, metric=metric)
         shown, frame = (tables.factorial(found), found.factorial) if factorial else (tables.ablation(found), found.summary)
@@ -139,6 +142,7 @@ def figure(
     study: Name,
     names: Annotated[list[str] | None, typer.Argument(metavar="[FIGURE]...", help="default: all that the study calls for")] = None,
     metric: Metric = None,
+    every: Every = False,
     uri: Uri = None,
     out: Out = None,
 ) -> None:
@@ -150,8 +154,8 @@ def figure(
         unknown = [name for name in names or [] if name not in figures.FIGURES]
         if unknown:
             raise StoreError(f"no figure {unknown[0]!r}; {nearest(unknown[0], list(figures.FIGURES))}")
-        found = _found(study, uri, metric=metric)
-        folder = _folder(out, study)
+        found = _found(study, uri, every=every, metric=metric)
+        folder = _folder(out, study, every=every)
         drawn = list(_figures(found, names))
         missing = [name for name in names or [] if name not in {one.name for one in drawn}]
         with _whole(folder) as made:
@@ -170,6 +174,7 @@ def compare(
     one: Annotated[str, typer.Argument(metavar="A", help="label of the variant to compare with, as the table shows it")],
     other: Annotated[str, typer.Argument(metavar="B", help="label of the variant in question")],
     metric: Metric = None,
+    every: Every = False,
     uri: Uri = None,
 ) -> None:
     """Compares two variants of STUDY by their labels: over seeds, and over test examples (McNemar), and says what each test asks."""
@@ -177,7 +182,7 @@ def compare(
         from analysis import reviews, tables
         from analysis.findings import different_code, metric_name
 
-        loaded = _loaded(study, uri)
+        loaded = _loaded(study, uri, every=every)
         name = metric_name(loaded, metric)
         print(tables.comparison(*reviews.variants(loaded, one, other, metric=name), one, other, metric=name))
         if said := different_code(reviews.of_two(loaded, one, other)):
@@ -191,16 +196,24 @@ def studies(uri: Uri = None) -> None:
         from analysis import load, store, tables
 
         found = load.listed(store.connect(uri))
-        print(tables.plain(found) if len(found) else "no study yet; train one: python -m src.run -m masking=true,false")
+        if found.empty:
+            print("no study yet; train one: python -m src.run -m masking=true,false")
+            return
+        has_others = found["in other plans"].any()
+        print(tables.plain(found if has_others else found.drop(columns="in other plans")))
+        if has_others:
+            print(
+                "Trials in other plans than a study's latest are not in its table: `python -m analysis table STUDY --all` shows them all."
+            )
 
 
 @app.command()
-def export(study: Name, uri: Uri = None, out: Out = None) -> None:
+def export(study: Name, every: Every = False, uri: Uri = None, out: Out = None) -> None:
     """Writes the tidy frames of STUDY as CSV and Parquet: one row a variant and seed, and one row a training step."""
     with _answered():
         from analysis import load, tables
 
-        loaded, folder = _loaded(study, uri), _folder(out, study)
+        loaded, folder = _loaded(study, uri, every=every), _folder(out, study, every=every)
         frames = load.tidy(loaded)
         for line in load.lost(loaded):
             print(f"warning: {line}", file=sys.stderr)
@@ -234,26 +247,31 @@ def _answered() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def _loaded(study: str, uri: str | None, *, is_quiet: bool = False) -> Study:
+def _loaded(study: str, uri: str | None, *, every: bool, is_quiet: bool = False) -> Study:
+    """Returns a study, and prints what became of its trials: to the other stream where a table alone is wanted."""
     from analysis import load, store
 
-    loaded = load.study(study, store.connect(uri))
+    loaded = load.study(study, store.connect(uri), every=every)
+    stream = sys.stderr if is_quiet else sys.stdout
     if not is_quiet:
         print(f"study {study}: trials: {loaded.counts}", flush=True)
+    if loaded.of_plans:
+        print(f"note: {visible(loaded.of_plans)}", file=stream, flush=True)
     return loaded
 
 
-def _found(study: str, uri: str | None, *, is_quiet: bool = False, **options: Any) -> Findings:
+def _found(study: str, uri: str | None, *, every: bool, is_quiet: bool = False, **options: Any) -> Findings:
     from analysis import findings
     from analysis.store import StoreError
 
     if options.get("margin") is not None and not math.isfinite(options["margin"]):
         raise StoreError(f"--margin: {options['margin']} is no difference; allowed is a number above 0, in the metric's unit")
-    return findings.find(_loaded(study, uri, is_quiet=is_quiet), **options)
+    return findings.find(_loaded(study, uri, every=every, is_quiet=is_quiet), **options)
 
 
-def _folder(out: Path | None, study: str) -> Path:
-    folder = out or paths.home() / "reports" / study
+def _folder(out: Path | None, study: str, *, every: bool) -> Path:
+    """Returns the folder to write to; what is of all plans does not replace what is of the latest."""
+    folder = out or paths.home() / "reports" / study / ("all" if every else "")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -325,7 +343,7 @@ def _printed(shown: Table, frame: Any, format: Format, *, label: str) -> str:
     return {Format.LATEX: lambda: shown.latex(label), Format.HTML: shown.html, Format.MARKDOWN: shown.markdown}[format]()
 
 
-def _attach(study: Study, files: list[Path], folder: Path) -> None:
+def _attach(study: Study, files: list[Path], folder: Path, target: str) -> None:
     """Attaches files of the folder to the study's run; a store that is away is said, and no reason to fail."""
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
@@ -337,8 +355,8 @@ def _attach(study: Study, files: list[Path], folder: Path) -> None:
             print(said)
         client = MlflowClient(study.store.uri)
         for file in files:
-            client.log_artifact(study.run_id, str(folder / file), str(Path("report") / file.parent))
-        print("attached to the study's MLflow run (folder report)")
+            client.log_artifact(study.run_id, str(folder / file), str(Path(target) / file.parent))
+        print(f"attached to the study's MLflow run (folder {target})")
     except (MlflowException, OSError) as error:
         print(f"not attached to MLflow: {next(iter(str(error).splitlines()), type(error).__name__)}", file=sys.stderr)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis import merged
 from analysis.store import Store, StoreError, nearest
 from src.artifacts import SETTINGS, STEPS
 from src.paths import shown
@@ -65,6 +67,7 @@ class Study:
         `steps_to/…` is what the plan's threshold asks for, nan where it was not reached until `last_step`, the step of the last
         validation. `step_before` is the validation before the one that reached it (0 for the first): the target was reached after it.
       notes: what a reader must know of trials that are not in the rows: duplicates, superseded ones, those of other plans.
+      of_plans: where the study has several plans, which of their trials are in the rows, and how to see the others; else empty.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Study:
     plan: dict[str, Any]
     rows: pd.DataFrame
     notes: list[str]
+    of_plans: str = ""
 
     @property
     def toggles(self) -> list[str]:
@@ -116,8 +120,13 @@ class Study:
         return pd.concat(parts, ignore_index=True) if parts else none
 
 
-def study(name: str, store: Store) -> Study:
+def study(name: str, store: Store, *, every: bool = False) -> Study:
     """Returns a study as it is now.
+
+    Args:
+      name: of the study.
+      store: that has it.
+      every: take every trial of the study, of whatever plan, and not those of the latest plan alone.
 
     Raises:
       StoreError: the store cannot be read, has no such study, or the study has no plan that can be read.
@@ -136,13 +145,18 @@ def study(name: str, store: Store) -> Study:
         raise StoreError(f"the study run of {name!r}, which has its plan, was deleted in MLflow; this brings it back: {how}")
     if not mine:
         raise StoreError(f"{name!r} in {shown(store.uri)} is an experiment without a study run; it was not made by this project")
-    plan = _plan(name, mine[0].run_id, store)
+    plans, lost = _plans(name, mine[0].run_id, store)
+    plan = plans[-1]
     trials = [run for run in runs if run.tags.get("ablation.kind") == "trial" and "ablation.identity" in run.tags]
     served, notes = _serving(trials)
+    notes += lost
+    others = len(served.keys() - {row["identity"] for row in plan["rows"]})
+    of_plans = "" if every or not others else _of_other_plans(name, others)
+    if every:
+        plan, of_plans, said = merged.plan(plans, {identity: _trial(store, run) for identity, run in served.items()})
+        notes += said
+    notes += [of_plans] if of_plans else []
     wanted = {row["identity"] for row in plan["rows"]}
-    others = sum(identity not in wanted for identity in served)
-    if others:
-        notes.append(f"{others} trials of this study belong to other plans than the latest, and are not shown")
     notes += _of_deleted(gone, wanted - served.keys(), store)
     environments = {run.tags.get("ablation.environment", "") for identity, run in served.items() if identity in wanted} - {""}
     if len(environments) > 1:
@@ -150,7 +164,21 @@ def study(name: str, store: Store) -> Study:
     histories = {metric: store.history(experiments[name], metric) for metric in ("val/accuracy", PER_EPOCH, STEADY_EPOCH)}
     rows, old = _with_times(_rows(plan, served), histories)
     rows = _with_validation(rows, histories["val/accuracy"], threshold=plan["threshold"])
-    return Study(name, store, experiments[name], mine[0].run_id, plan, rows, [*notes, *old])
+    return Study(name, store, experiments[name], mine[0].run_id, plan, rows, [*notes, *old], of_plans)
+
+
+def _of_other_plans(name: str, count: int) -> str:
+    belong = (
+        "1 trial of this study belongs to another plan and is"
+        if count == 1
+        else f"{count} trials of this study belong to other plans and are"
+    )
+    return f"{belong} not shown; `python -m analysis table {name} --all` shows every trial in one table"
+
+
+def _trial(store: Store, run: Run) -> merged.Trial:
+    """Returns a trial with its settings, as its file has them, or else as far as MLflow's params do."""
+    return merged.Trial(_settings(store, run.run_id) or merged.typed(run.params), run.tags.get("ablation.data"))
 
 
 def _of_deleted(gone: list[Run], missing: set[str], store: Store) -> list[str]:
@@ -216,17 +244,30 @@ def _code(row: Mapping[Any, Any]) -> str:
 
 
 def listed(store: Store) -> pd.DataFrame:
-    """Returns one row an experiment: `study`, `trials`, `finished`, `failed`, `latest` (UTC); a trial counts once."""
+    """Returns one row an experiment: `study`, `trials`, `finished`, `failed`, `in other plans`, `latest` (UTC); a trial counts once."""
     found = []
     for name, experiment_id in store.experiments().items():
-        runs = [run for run in store.runs(experiment_id) if run.tags.get("ablation.kind") == "trial" and "ablation.identity" in run.tags]
-        states = [run.status for run in _serving(runs)[0].values()]
-        latest = max((run.started for run in runs), default=None)
+        runs = store.runs(experiment_id)
+        trials = [run for run in runs if run.tags.get("ablation.kind") == "trial" and "ablation.identity" in run.tags]
+        served = _serving(trials)[0]
+        states = [run.status for run in served.values()]
+        latest = max((run.started for run in trials), default=None)
         found.append({
             "study": name, "trials": len(states), "finished": states.count(FINISHED), "failed": states.count(FAILED),
+            "in other plans": _in_other_plans(store, runs, set(served)),
             "latest": "" if latest is None else f"{pd.Timestamp(latest, unit='ms'):%Y-%m-%d %H:%M}",
         })  # fmt: skip
-    return pd.DataFrame(found, columns=["study", "trials", "finished", "failed", "latest"])
+    return pd.DataFrame(found, columns=["study", "trials", "finished", "failed", "in other plans", "latest"])
+
+
+def _in_other_plans(store: Store, runs: list[Run], identities: set[str]) -> int:
+    """Returns how many trials are in no row of their study's latest plan; 0 where there is no plan that can be read."""
+    mine = [run.run_id for run in runs if run.tags.get("ablation.kind") == "study"]
+    try:
+        plans, _ = _plans("", mine[0], store) if mine and identities else ([], [])
+    except StoreError:
+        return 0
+    return len(identities - {row["identity"] for row in plans[-1]["rows"]}) if plans else 0
 
 
 def _settings(store: Store, run_id: str) -> dict[str, Any]:
@@ -259,8 +300,12 @@ def _steps(path: Path) -> pd.DataFrame:
         return pd.DataFrame()
 
 
-def _plan(name: str, run_id: str, store: Store) -> dict[str, Any]:
-    """Returns the latest plan of a study, whole: what an older version did not write has its default."""
+def _plans(name: str, run_id: str, store: Store) -> tuple[list[dict[str, Any]], list[str]]:
+    """Returns the plans of a study that can be read, the latest last, and what to say of the others.
+
+    Raises:
+      StoreError: the latest cannot be read.
+    """
     path = store.artifact(run_id, "plan.json")
     if path is None:
         where = local_path(store.address(run_id))
@@ -269,22 +314,33 @@ def _plan(name: str, run_id: str, store: Store) -> dict[str, Any]:
             raise StoreError(f"the files of study {name!r} are not at {where}, where MLflow has them; {fix}")
         raise StoreError(f"study {name!r} has no plan yet; type its command again")
     try:
-        latest = json.loads(path.read_text(encoding="utf-8"))[-1]
-        rows = [
-            {
-                **{"role": row["role"], "identity": None if row["identity"] is None else str(row["identity"])},
-                **{"label": str(row["label"]), "values": dict(row["values"]), "seed": int(row["seed"])},
-                **{"normalised": list(row.get("normalised", [])), "dropped": row.get("dropped")},
-            }
-            for row in latest["rows"]
-        ]
-        if not rows or len({(row["label"], row["seed"]) for row in rows}) < len(rows):
-            raise ValueError("it has no rows" if not rows else "two of its rows have one label and one seed")
-        asked = Plan.model_validate({key: value for key, value in latest.items() if key in Plan.model_fields}).model_dump()
-        lists = {key: list(latest.get(key, [])) for key in ("aliases", "commands")}
-        return {**asked, **lists, "levels": dict(latest["levels"]), "rows": rows}
+        *earlier, latest = json.loads(path.read_text(encoding="utf-8"))
+        last = _plan(latest)
     except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
         raise StoreError(f"the plan of study {name!r} ({path}) cannot be read: {error!r}; type the study's command again") from None
+    found = []
+    for record in earlier:
+        with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
+            found.append(_plan(record))
+    lost = len(earlier) - len(found)
+    return [*found, last], [f"{lost} earlier plans of this study cannot be read ({path})"] if lost else []
+
+
+def _plan(record: Any) -> dict[str, Any]:
+    """Returns a plan, whole: what an older version did not write has its default."""
+    rows = [
+        {
+            **{"role": row["role"], "identity": None if row["identity"] is None else str(row["identity"])},
+            **{"label": str(row["label"]), "values": dict(row["values"]), "seed": int(row["seed"])},
+            **{"normalised": list(row.get("normalised", [])), "dropped": row.get("dropped")},
+        }
+        for row in record["rows"]
+    ]
+    if not rows or len({(row["label"], row["seed"]) for row in rows}) < len(rows):
+        raise ValueError("it has no rows" if not rows else "two of its rows have one label and one seed")
+    asked = Plan.model_validate({key: value for key, value in record.items() if key in Plan.model_fields}).model_dump()
+    lists = {key: list(record.get(key, [])) for key in ("aliases", "commands")}
+    return {**asked, **lists, "levels": dict(record["levels"]), "rows": rows}
 
 
 def _serving(trials: list[Run]) -> tuple[dict[str, Run], list[str]]:

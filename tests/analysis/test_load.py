@@ -23,8 +23,8 @@ from tests.study.test_sweep import Launcher, run
 MANY = {"cell": ["lstm", "gru"], "masking": [True, False], "seed": [0, 1, 2]}
 
 
-def loaded(name, uri):
-    return load.study(name, store.connect(uri))
+def loaded(name, uri, **options):
+    return load.study(name, store.connect(uri), **options)
 
 
 def test_rows_are_those_of_the_plan_with_the_trial_that_serves_each(uri):
@@ -125,7 +125,8 @@ def test_a_real_sweep_is_read_and_read_again_after_a_rerun(home, table):
     run(base, Launcher(accuracy=lambda row: 0.2), cell=["gru"], seed=[7])
     other = loaded("s", paths.default_tracking_uri())
     assert other.rows["test/accuracy"].tolist() == [0.2]
-    assert "12 trials of this study belong to other plans than the latest, and are not shown" in other.notes
+    assert other.of_plans.startswith("12 trials of this study belong to other plans and are not shown") and other.of_plans in other.notes
+    assert loaded("s", paths.default_tracking_uri(), every=True).rows["test/accuracy"].tolist().count(0.1) == 12
 
 
 @pytest.fixture

@@ -1,0 +1,167 @@
+"""Every trial of a study, of whatever plan, as the rows of one: what several commands have trained under one name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from src.identity import ADDED, NOT_IN_IDENTITY
+from src.settings import Settings, as_typed, label
+
+FACTORIAL = ("grid", "fractional", "random")
+DATA = "data (hash)"  # a column where trials of the same settings read different data
+NAMES = {"task.name": "task", "data.name": "data"}  # as a group is typed
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is known of a trial, whoever asked for it.
+
+    Attributes:
+      settings: as it was trained, flat and typed.
+      data: hash of its data, or None.
+    """
+
+    settings: Mapping[str, Any]
+    data: str | None
+
+
+@dataclass
+class _Entry:
+    """A trial as one plan asked for it, or as it was trained where no plan has it."""
+
+    identity: str
+    seed: int
+    values: dict[str, Any]
+    normalised: list[str]
+    is_reference: bool
+
+
+def plan(plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) -> tuple[dict[str, Any], str, list[str]]:
+    """Returns one plan of all trials, as `load.Study.plan` has it with its rows; what it is in words; and what else to say of it.
+
+    A trial is named by every setting in which the trials differ, and has a row for each way in which a plan asked for it. The reference
+    is that of the latest plan. What a plan did not vary has the value of its reference, as what has no effect is normalised there.
+
+    Args:
+      plans: as `load` reads them, the earliest first; at least one.
+      trials: identity → trial; the ones that count.
+    """
+    entries = [*_planned(plans, trials), *_unplanned(plans, trials)]
+    varied = _varied(entries, plans, trials)
+    for entry in entries:
+        entry.values = {key: entry.values.get(key, _default(key)) for key in varied}
+    entries, varied, notes = _told_apart(entries, varied, trials)
+    reference = next((entry.values for entry in reversed(entries) if entry.is_reference), entries[0].values if entries else {})
+    levels = {key: _distinct([reference[key], *(entry.values[key] for entry in entries)]) for key in varied}
+    is_grid = all(one["design"] in FACTORIAL for one in plans)
+    rows = [_row(entry, reference, is_grid=is_grid) for entry in entries]
+    rows.sort(key=lambda row: row["role"] != "reference")
+    made: dict[str, Any] = {"levels": levels, "reference": reference, "variants": [], "aliases": [], "rows": rows}
+    commands = [command for one in plans for command in one["commands"]]
+    text = f"every trial of the study is shown, of {len(plans)} plan{'' if len(plans) == 1 else 's'}"
+    other = len(trials.keys() - {row["identity"] for one in plans for row in one["rows"]})
+    text += f" and {other} of no plan that is kept" if other else ""
+    made |= {"design": "grid" if is_grid else "listed", "commands": commands, "seeds": sorted({row["seed"] for row in rows})}
+    return {**plans[-1], **made}, f"{text}; they are compared with the latest plan's reference", notes
+
+
+def typed(params: Mapping[str, str]) -> dict[str, Any]:
+    """Returns MLflow's params, which are texts, as values."""
+    return {key: _typed(text) for key, text in params.items()}
+
+
+def _typed(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if value is None or isinstance(value, bool | int | float) else text
+
+
+def _planned(plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) -> list[_Entry]:
+    """Returns the rows of all plans that have a trial, the earliest plan first."""
+    found = []
+    for number, one in enumerate(plans):
+        done = [row for row in one["rows"] if row["identity"] in trials]
+        reference = next((trials[row["identity"]] for row in done if row["role"] == "reference"), None)
+        for row in done:
+            settings = (reference or trials[row["identity"]]).settings
+            is_reference = row["role"] == "reference" and number == len(plans) - 1
+            values = {**_of_identity(settings), **row["values"]}
+            found.append(_Entry(row["identity"], row["seed"], values, row["normalised"], is_reference))
+    return found
+
+
+def _unplanned(plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) -> list[_Entry]:
+    planned = {row["identity"] for one in plans for row in one["rows"]}
+    others = {identity: trial for identity, trial in trials.items() if identity not in planned}
+    return [
+        _Entry(identity, int(trial.settings.get("seed", 0)), _of_identity(trial.settings), [], is_reference=False)
+        for identity, trial in others.items()
+    ]
+
+
+def _of_identity(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings that decide a result, by the names that one types; a seed makes no variant."""
+    named = {NAMES.get(key, key): value for key, value in settings.items()}
+    return {key: value for key, value in named.items() if key != "seed" and key not in NOT_IN_IDENTITY - {"data"}}
+
+
+def _varied(entries: Sequence[_Entry], plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) -> list[str]:
+    """Returns the settings in which the trials differ, those of the latest plan first.
+
+    Files of the same content are the same data, wherever they were.
+    """
+    asked = list(dict.fromkeys(key for one in reversed(plans) for key in one["levels"]))
+    known = dict.fromkeys([*asked, *(key for entry in entries for key in entry.values)])
+    is_one_corpus = len({trial.data for trial in trials.values()}) == 1
+    keys = [key for key in known if not (is_one_corpus and key.startswith("data.") and key not in asked)]
+    return [key for key in keys if len({as_typed(entry.values.get(key, _default(key))) for entry in entries}) > 1]
+
+
+def _default(key: str) -> Any:
+    """Returns the value that a trial had before there was such a setting."""
+    if key in ADDED:
+        return ADDED[key]
+    field = Settings.model_fields.get(key)
+    return field.default if field is not None and isinstance(field.default, str | int | float | bool) else None
+
+
+def _told_apart(entries: Sequence[_Entry], varied: list[str], trials: Mapping[str, Trial]) -> tuple[list[_Entry], list[str], list[str]]:
+    """Returns the entries, one a variant and seed, and what tells them apart: the data, too, where two are alike in all else."""
+    if _twice(entries) and len({trials[entry.identity].data for entry in entries}) > 1:
+        for entry in entries:
+            entry.values[DATA] = trials[entry.identity].data
+        varied = [*varied, DATA]
+    kept = {_key(entry): entry for entry in entries}  # the latest plan's where several asked for one thing
+    lost = len({entry.identity for entry in entries}) - len({entry.identity for entry in kept.values()})
+    note = f"{lost} trials equal another in settings, seed and data, and are left out: the one of the latest plan counts"
+    return list(kept.values()), varied, [note] if lost else []
+
+
+def _twice(entries: Iterable[_Entry]) -> bool:
+    """Whether two trials have the same settings and seed."""
+    identities: dict[Any, set[str]] = {}
+    for entry in entries:
+        identities.setdefault(_key(entry), set()).add(entry.identity)
+    return any(len(found) > 1 for found in identities.values())
+
+
+def _key(entry: _Entry) -> tuple[Any, ...]:
+    return (entry.seed, *map(as_typed, entry.values.values()))
+
+
+def _row(entry: _Entry, reference: Mapping[str, Any], *, is_grid: bool) -> dict[str, Any]:
+    changed = {key: value for key, value in entry.values.items() if as_typed(value) != as_typed(reference[key])}
+    name = label(entry.values) or "defaults" if is_grid else label(changed) or "reference"
+    return {
+        "label": name, "role": "variant" if changed else "reference", "values": entry.values, "seed": entry.seed,
+        "identity": entry.identity, "normalised": entry.normalised, "dropped": None,
+    }  # fmt: skip
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    return list({as_typed(value): value for value in values}.values())
