@@ -86,12 +86,12 @@ def report(
     with _answered():
         found = _found(study, uri, every=every, metric=metric, margin=margin)
         folder = _folder(out, study, every=every)
-        from analysis import answer, report, tables
+        from analysis import answer, figures, report, tables
 
         print("\n".join(["", *map(visible, answer.sentences(found)), "", tables.ablation(found).markdown()]))
         with _whole(folder) as made:
             _write_tables(found, made)
-            drawn = [(one, _save(one.figure, made / "figures" / one.name)) for one in _figures(found)]
+            drawn = [(one, figures.save(one.figure, made / "figures" / one.name)) for one in _figures(found)]
             (made / "report.html").write_text(report.page(found, drawn), encoding="utf-8")
             written = [path.relative_to(made) for path in sorted(made.rglob("*")) if path.is_file()]
         print(f"written to {folder}: report.html, tables (CSV, Markdown, LaTeX, HTML), {len(drawn)} figures (PNG, SVG, PDF)")
@@ -160,7 +160,7 @@ def figure(
         missing = [name for name in names or [] if name not in {one.name for one in drawn}]
         with _whole(folder) as made:
             for one in drawn:
-                _save(one.figure, made / one.name)
+                figures.save(one.figure, made / one.name)
                 print(f"{one.name}: {one.caption}")
         if drawn:
             print(f"written to {folder}: {', '.join(one.name for one in drawn)} (PNG, SVG, PDF)")
@@ -301,15 +301,6 @@ def _figures(found: Findings, names: list[str] | None = None) -> Iterator[Any]:
 
     total = len(names or figures.FIGURES)
     yield from track(figures.draw(found, names or ()), total=total, description="figures", transient=True, disable=not sys.stderr.isatty())
-
-
-def _save(figure: Any, stem: Path) -> Path:
-    """Writes a figure as PNG, SVG and PDF, and returns the path of the SVG."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(stem.with_suffix(".png"), dpi=150, facecolor="white")
-    figure.savefig(stem.with_suffix(".pdf"), facecolor="white")
-    figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
-    return stem.with_suffix(".svg")
 
 
 def _write_tables(found: Findings, folder: Path, *, toggle: str | None = None, metric: str | None = None) -> list[str]:

@@ -17,21 +17,35 @@ AT_MOST = 4  # variants that a sentence names
 
 def sentences(found: Findings) -> list[str]:
     """Returns what the study found in two sentences, and what limits them in as many more as that takes."""
+    return [*findings(found), *limits(found)]
+
+
+def findings(found: Findings) -> list[str]:
+    """Returns what the study found, the most important first."""
     rows = [row for row in found.compared.to_dict("records") if not row["is_reference"]]
-    asked = found.rows.groupby("label")["seed"].nunique().max()
     if not found.compared["is_reference"].any():
         return ["The reference of this study was dropped, and nothing can be compared with it; the reason is below."]
     if not rows:
         return [f"One variant: {title(found.metric)} {_mean(found)}. There is nothing to compare it with."]
-    if asked < 2:
+    if _is_single(found):
         return [
             *_at_chance(found),
             "With one seed nothing can be concluded: another seed may turn every difference around.",
             f"What was seen once is in the table; {_more_seeds(found)}",
-            *filter(None, [different_code(found.rows)]),
         ]
     rows = [row for row in rows if not row["twin_of"]]
-    return [*_at_chance(found), *_averaged(found), _decided(found, rows), _undecided(rows, found), *_fastest(found, rows), *_limits(found)]
+    return [*_at_chance(found), *_averaged(found), _decided(found, rows), _undecided(rows, found), *_fastest(found, rows)]
+
+
+def limits(found: Findings) -> list[str]:
+    """Returns what limits the findings: trials of different code, seeds that fail alone, training that was too short."""
+    code = [sentence for sentence in [different_code(found.rows)] if sentence]
+    is_compared = bool(found.compared["is_reference"].any() and (~found.compared["is_reference"]).any())
+    return [*code, *_limits(found)] if is_compared and not _is_single(found) else code
+
+
+def _is_single(found: Findings) -> bool:
+    return bool(found.rows.groupby("label")["seed"].nunique().max() < 2)
 
 
 def _at_chance(found: Findings) -> list[str]:
@@ -112,7 +126,7 @@ def _fastest(found: Findings, rows: list[dict[Any, Any]]) -> list[str]:
 
 
 def _limits(found: Findings) -> list[str]:
-    limits = [different_code(found.rows)] if different_code(found.rows) else []
+    limits = []
     tested = found.compared.loc[~found.compared["is_reference"] & (found.compared["n"] > 1), "n"]
     asked = int(tested.min()) if len(tested) else MAX_EXACT
     if asked < 6:

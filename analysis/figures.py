@@ -1,15 +1,17 @@
 """What a study found as figures: each is a function from a frame to axes; what the study varied decides which are drawn.
 
-One style for all: colour-blind safe colours, and beside every colour a mark or a dash that survives grey print; every axis has its
-unit; every interval is Student's over seeds, 95 %.
+One style for all: colour-blind safe colours, and beside every colour a mark or a dash that survives grey print; a variant has the same
+in every figure. Every axis has its unit; every interval is Student's over seeds, 95 %. All figures but the forest have one height. In
+SVG, what a reader points at says its name and its numbers.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -23,9 +25,9 @@ from analysis import factorial
 from analysis.effects import better, pairs
 from analysis.factorial import CONDITIONS, INTERACTION, MAIN
 from analysis.findings import Findings, caution
-from analysis.inference import interval
-from analysis.load import DROPPED, PER_EPOCH, Study
-from analysis.tables import digits, title, verdict
+from analysis.inference import LEVEL, Interval, grid, interval, quantile
+from analysis.load import DROPPED, PER_EPOCH, STEADY_EPOCH, Study
+from analysis.tables import digits, number_of, title, verdict
 from src.settings import as_typed
 from src.visible import one_line
 
@@ -35,14 +37,35 @@ QUIET = "#8a8f98"
 DASHES = ["-", "--", "-.", ":"]
 UNITS = {"max_length": "steps", "vocab_size": "words", "units": "width of the state", "embedding_dim": "width", "batch_size": "sequences"}
 MARKS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "*"]
-VERDICTS = {"helps": ("#0173b2", "^"), "hurts": ("#d55e00", "v"), "no difference": ("#029e73", "o")}
-UNDECIDED = (QUIET, "D")
+DECIDED = ("helps", "hurts", "higher", "lower", "no difference", "changed nothing")
+HEIGHT = 3.6  # inches, of every figure but the forest, so that they stand side by side
+RATIOS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100]
+MAX_DOTS = 400  # that say their numbers where a reader points at them
+HOVER = "hover: "  # what an artist's id begins with that says something
 STYLE: Any = {
     "axes.edgecolor": QUIET, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK, "grid.color": "#d9dce1",
     "grid.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11, "axes.titleweight": "bold",
     "legend.frameon": False, "font.size": 10, "figure.facecolor": "none", "axes.facecolor": "none", "svg.fonttype": "path",
     "svg.hashsalt": "ablation", "savefig.facecolor": "none", "text.parse_math": False,
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Look:
+    """What tells a variant from others, in every figure."""
+
+    colour: Any
+    mark: str
+    dash: str
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Returns a look for each name, the first in ink; from the eleventh on they repeat."""
+    colours = [INK, *sns.color_palette("colorblind", MAX_VARIANTS)[: MAX_VARIANTS - 1]]
+    return {
+        name: Look(colours[place % MAX_VARIANTS], MARKS[place % MAX_VARIANTS], DASHES[place % len(DASHES)])
+        for place, name in enumerate(dict.fromkeys(names))
+    }
 
 
 @dataclass(frozen=True)
@@ -55,7 +78,7 @@ class Drawn:
 
 
 def forest(axes: Axes, compared: pd.DataFrame, differences: pd.DataFrame, *, metric: str, margin: float | None) -> None:
-    """Draws every change with its interval, and the single seeds as points.
+    """Draws every change with its interval, and the single seeds as points; a mark is filled where there is a verdict.
 
     Args:
       axes: to draw on.
@@ -64,82 +87,169 @@ def forest(axes: Axes, compared: pd.DataFrame, differences: pd.DataFrame, *, met
       metric: that was compared.
       margin: half the width of the band that is too small to matter, or None.
     """
-    shown = compared[~compared["is_reference"]].reset_index(drop=True)
+    shown, look = _rows_of_forest(axes, compared)
     if margin is not None:
-        axes.axvspan(-margin, margin, color=QUIET, alpha=0.18, lw=0)
+        axes.axvspan(-margin, margin, color=QUIET, alpha=0.18, lw=0, gid=_hover(f"margin: ±{margin:g}"))
     axes.axvline(0, color=INK, lw=1)
-    for place, row in enumerate(shown.to_dict("records")):
-        points = differences.loc[(differences["within"] == row["within"]) & (differences["label"] == row["label"]), "difference"].dropna()
-        height = place + 0.22 * np.linspace(-1, 1, len(points)) if len(points) > 1 else np.full(len(points), float(place))
-        axes.plot(points, height, "o", color=QUIET, ms=4, alpha=0.6, mew=0, zorder=1)
-        colour, mark = VERDICTS.get(row["verdict"], UNDECIDED)
-        if not math.isnan(row["low"]):
-            axes.plot([row["low"], row["high"]], [place, place], color=colour, lw=2.4, solid_capstyle="butt", zorder=2)
-        axes.plot([row["change"]], [place], mark, color=colour, ms=8, zorder=3, mec="white", mew=0.8)
-    names = [" | ".join(filter(None, (row["within"], row["label"]))) for row in shown.to_dict("records")]
-    axes.set_yticks(
-        range(len(shown)), [f"{_short(name)}\n{_short(verdict(row))}" for name, row in zip(names, shown.to_dict("records"), strict=True)]
-    )
-    axes.set_ylim(len(shown) - 0.5, -0.5)
-    axes.grid(visible=False, axis="y")
+    for place, row in enumerate(shown):
+        _dots(axes, differences[(differences["within"] == row["within"]) & (differences["label"] == row["label"])], place, metric=metric)
+        text = f"{_row_name(row)}: {_numbers(row['change'], row['low'], row['high'], digits(metric), sign='+')}; {verdict(row)}"
+        _bar(axes, place, (row["change"], row["low"], row["high"]), look[row["label"]], text, is_filled=row["verdict"] in DECIDED)
     side = {1: " (higher is better)", -1: " (lower is better)", 0: ""}[better(metric)]
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6))
     axes.set(xlabel=f"change in {title(metric)}{side}", ylabel="")
 
 
-def accuracy_by_time(axes: Axes, points: pd.DataFrame, *, metric: str, unit: str) -> None:
+def cost(axes: Axes, compared: pd.DataFrame, *, unit: str) -> None:
+    """Draws the ratio of times of every row of a forest, with its interval.
+
+    Args:
+      axes: to draw on.
+      compared: as `effects.paired` returns it.
+      unit: of the times, in words.
+    """
+    shown, look = _rows_of_forest(axes, compared)
+    axes.axvline(1, color=INK, lw=1)
+    for place, row in enumerate(shown):
+        text = f"{_row_name(row)}: {unit} × {_numbers(row['time_ratio'], row['time_low'], row['time_high'], 2)}"
+        is_decided = bool(row["time_holm"] < LEVEL)
+        _bar(axes, place, (row["time_ratio"], row["time_low"], row["time_high"]), look[row["label"]], text, is_filled=is_decided)
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.9), max(high, 1.1))
+    axes.set_xticks(_around_one([tick for tick in RATIOS if min(low, 0.9) <= tick <= max(high, 1.1)]))
+    axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    axes.tick_params(labelleft=False)
+    axes.set(xlabel=f"ratio of {unit} (lower is faster)", ylabel="")
+
+
+def _around_one(ticks: list[float]) -> list[float]:
+    """Returns at most about six of the ticks, 1 among them."""
+    every, middle = math.ceil(len(ticks) / 6), ticks.index(1)
+    return [tick for place, tick in enumerate(ticks) if (place - middle) % every == 0]
+
+
+def _hover(text: str) -> str:
+    """Returns the id of an artist that says a text where a reader points at it; SVG allows no noncharacters."""
+    return HOVER + re.sub(r"[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", _short(text, 200))
+
+
+def _rows_of_forest(axes: Axes, compared: pd.DataFrame) -> tuple[list[dict[Any, Any]], dict[str, Look]]:
+    """Returns the rows of a forest with their looks, and gives each its line with name and verdict."""
+    shown = compared[~compared["is_reference"]].to_dict("records")
+    names = list(dict.fromkeys([*compared.loc[compared["is_reference"], "label"], *compared["label"]]))
+    plain = Look(INK, "o", "-")
+    look = looks(names) if len(names) <= MAX_VARIANTS else dict.fromkeys(names, plain)
+    axes.set_yticks(range(len(shown)), [f"{_short(_row_name(row))}\n{_short(verdict(row))}" for row in shown])
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+    return shown, look
+
+
+def _row_name(row: dict[Any, Any]) -> str:
+    return " | ".join(filter(None, (row["within"], row["label"])))
+
+
+def _dots(axes: Axes, differences: pd.DataFrame, place: int, *, metric: str) -> None:
+    """Draws the differences of single seeds, each a little higher or lower, so that all are seen."""
+    known = differences.dropna(subset=["difference"])
+    height = place + 0.22 * np.linspace(-1, 1, len(known)) if len(known) > 1 else np.full(len(known), float(place))
+    style: Any = {"color": QUIET, "ms": 4, "alpha": 0.6, "mew": 0, "zorder": 1}
+    if len(axes.lines) > MAX_DOTS:
+        axes.plot(known["difference"], height, "o", **style)
+        return
+    for row, y in zip(known.to_dict("records"), height, strict=True):
+        axes.plot([row["difference"]], [y], "o", gid=_hover(f"seed {row['seed']}: {row['difference']:+.{digits(metric) + 1}f}"), **style)
+
+
+def _bar(axes: Axes, place: float, numbers: tuple[float, float, float], look: Look, text: str, *, is_filled: bool) -> None:
+    """Draws an estimate with its interval, across."""
+    middle, low, high = numbers
+    if not math.isnan(low):
+        axes.plot([low, high], [place, place], color=look.colour, lw=2.4, solid_capstyle="butt", zorder=2, gid=_hover(text))
+    face = look.colour if is_filled else "white"
+    axes.plot(
+        [middle],
+        [place],
+        look.mark,
+        color=look.colour,
+        ms=8,
+        zorder=3,
+        mfc=face,
+        mec=look.colour,
+        mew=1.6,
+        gid=_hover(text),
+    )
+
+
+def accuracy_by_time(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, metric: str, unit: str) -> None:
     """Draws each variant's metric against its time per batch, with intervals, and the front that no other variant beats in both.
 
     Args:
       axes: to draw on.
       points: one row a variant: `label`, `time`, `time_low`, `time_high`, `value`, `low`, `high`.
+      look: of each variant.
       metric: of the values.
-      unit: of the time, for the axis.
+      unit: of the time.
     """
-    colours = sns.color_palette("colorblind", MAX_VARIANTS)
-    for place, row in enumerate(points.to_dict("records")):
-        colour, mark = colours[place % MAX_VARIANTS], MARKS[place % len(MARKS)]
+    for row in points.to_dict("records"):
+        mine = look[row["label"]]
         for x, y in (([row["time_low"], row["time_high"]], [row["value"]] * 2), ([row["time"]] * 2, [row["low"], row["high"]])):
-            axes.plot(x, y, color=colour, lw=1.2, alpha=0.7)
-        axes.plot([row["time"]], [row["value"]], mark, color=colour, ms=8, mec="white", mew=0.8, label=_short(row["label"]), zorder=3)
+            axes.plot(x, y, color=mine.colour, lw=1.2, alpha=0.7)
+        value = _numbers(row["value"], row["low"], row["high"], digits(metric))
+        text = f"{row['label']}: {title(metric)} {value}, {unit} {_numbers(row['time'], row['time_low'], row['time_high'], 1)}"
+        axes.plot(
+            [row["time"]], [row["value"]], mine.mark, color=mine.colour, ms=8, mec="white", mew=0.8, label=_short(row["label"]), zorder=3,
+            gid=_hover(text),
+        )  # fmt: skip
     if better(metric):
         front = _front(points, better(metric))
         axes.plot(front["time"], front["value"], color=INK, lw=1, ls=":", drawstyle="steps-post", label="Pareto front", zorder=0)
-    axes.set(xlabel=unit, ylabel=f"{title(metric)}, mean over seeds")
+    axes.set(xlabel=unit, ylabel=title(metric))
 
 
-def curves(axes: Axes, points: pd.DataFrame, *, x: str, unit: str) -> None:
+def curves(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, x: str, unit: str) -> None:
     """Draws validation accuracy, mean and interval over seeds, one line a group.
 
     Args:
       axes: to draw on.
       points: one row a group and validation: `group`, `x` (its mean over seeds), `mean`, `low`, `high`.
+      look: of each group.
       x: column of the horizontal axis.
       unit: its label.
     """
-    colours = sns.color_palette("colorblind", MAX_VARIANTS)
-    dashes = itertools.cycle(DASHES)
-    for place, (name, part) in enumerate(points.groupby("group", sort=False)):
-        colour = colours[place % MAX_VARIANTS]
-        mark = MARKS[place % len(MARKS)] if len(part) <= 30 else None
-        axes.plot(part[x], part["mean"], color=colour, ls=next(dashes), marker=mark, ms=5, lw=1.8, label=_short(str(name)))
-        if part["low"].notna().any():
-            axes.fill_between(part[x], part["low"], part["high"], color=colour, alpha=0.15, lw=0)
+    for name, part in points.groupby("group", sort=False):
+        mine, few = look[str(name)], len(part) <= 30
+        axes.plot(
+            part[x], part["mean"], color=mine.colour, ls=mine.dash, marker=mine.mark if few else None, ms=5, lw=1.8, label=_short(str(name))
+        )
+        if part["low"].notna().any():  # the edge keeps a band in sight where all seeds have one value
+            axes.fill_between(part[x], part["low"], part["high"], facecolor=(mine.colour, 0.15), edgecolor=(mine.colour, 0.45), lw=0.8)
+        for row in part.to_dict("records") if len(part) <= 12 else []:
+            text = f"{_short(str(name))}, {x.removesuffix('s')} {row[x]:.4g}: {_numbers(row['mean'], row['low'], row['high'], 3)}"
+            axes.plot([row[x]], [row["mean"]], "o", color=mine.colour, ms=9, alpha=0.01, mew=0, zorder=4, gid=_hover(text))
     axes.set(xlabel=unit, ylabel="validation accuracy")
     axes.set_xlim(left=0)
 
 
-def time_per_batch(axes: Axes, steps: pd.DataFrame) -> None:
+def time_per_batch(axes: Axes, steps: pd.DataFrame, look: dict[str, Look]) -> None:
     """Draws the distribution of the time per batch of every variant: median, quartiles, and 5 to 95 % of the steps.
 
     Args:
       axes: to draw on.
       steps: one row a step: `group`, `time/batch_ms`; steps that traced left out.
+      look: of each group.
     """
     groups = [(str(name), part["time/batch_ms"].to_numpy(float)) for name, part in steps.groupby("group", sort=False)]
-    for place, (_, values) in enumerate(groups):
+    for place, (name, values) in enumerate(groups):
         low, quarter, median, three, high = np.percentile(values, [5, 25, 50, 75, 95])
-        axes.plot([low, high], [place, place], color=QUIET, lw=1.5)
-        axes.barh(place, three - quarter, left=quarter, height=0.5, color=sns.color_palette("colorblind")[0], alpha=0.55, lw=0)
+        text = f"{_short(name)}: median {median:.1f} ms, quartiles {quarter:.1f} and {three:.1f}, 5 to 95 %: {low:.1f} to {high:.1f}"
+        axes.plot([low, high], [place, place], color=look[name].colour, lw=1.5, alpha=0.7)
+        axes.barh(
+            place, three - quarter, left=quarter, height=0.5, facecolor=(look[name].colour, 0.45), edgecolor=look[name].colour, lw=1,
+            gid=_hover(text),
+        )  # fmt: skip
         axes.plot([median], [place], "|", color=INK, ms=16, mew=2)
     axes.set_yticks(range(len(groups)), [_short(name) for name, _ in groups])
     axes.set_ylim(len(groups) - 0.5, -0.5)
@@ -180,20 +290,24 @@ def interaction(axes: Axes, means: pd.DataFrame, toggle: str, by: str, *, metric
       metric: of the vertical axis.
     """
     values = [as_typed(value) for value in _in_order(means[toggle])]
-    colours = sns.color_palette("colorblind", MAX_VARIANTS)
     names = list(dict.fromkeys(as_typed(value) for value in means[by]))
+    look, [low, high] = looks(names), _range(metric)
     for place, name in enumerate(names):
         part = means[[as_typed(value) == name for value in means[by]]]
         found = part.set_index(part[toggle].map(as_typed)).reindex(values)
+        found[toggle] = values
         at = np.arange(len(values)) + 0.06 * (place - (len(names) - 1) / 2)
-        heights, half = found["mean"].to_numpy(float), (found["high"] - found["mean"]).to_numpy(float)
+        heights = found["mean"].to_numpy(float)
+        half = [np.nan_to_num(heights - found["low"].clip(low, high)), np.nan_to_num(found["high"].clip(low, high) - heights)]
         axes.errorbar(
-            at, heights, yerr=np.nan_to_num(half), color=colours[place % MAX_VARIANTS], marker=MARKS[place % len(MARKS)],
-            ls=DASHES[place % 4], capsize=3, lw=1.6, label=_short(f"{by}={name}"),
+            at, heights, yerr=half, color=look[name].colour, marker=look[name].mark, ls=look[name].dash, capsize=3, lw=1.6,
+            label=_short(f"{by}={name}"),
         )  # fmt: skip
+        for x, row in zip(at, found.to_dict("records"), strict=True):
+            text = f"{by}={name}, {toggle}={as_typed(row[toggle])}: {_numbers(row['mean'], row['low'], row['high'], digits(metric))}"
+            axes.plot([x], [row["mean"]], "o", color=look[name].colour, ms=9, alpha=0.01, mew=0, gid=_hover(text))
     axes.set_xticks(range(len(values)), list(map(_short, values)))
     axes.set(xlabel=_with_unit(toggle), ylabel=title(metric))
-    axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.16))  # below, where no line can be
 
 
 def _in_order(values: Iterable[Any]) -> list[Any]:
@@ -203,39 +317,52 @@ def _in_order(values: Iterable[Any]) -> list[Any]:
     return sorted(distinct) if are_numbers else distinct
 
 
-def padding_by_batch(axes: Axes, steps: pd.DataFrame) -> None:
+def padding_by_batch(axes: Axes, steps: pd.DataFrame, look: dict[str, Look]) -> None:
     """Draws the share of padding in each batch of the first epoch, in rising order, one line a group.
 
     Args:
       axes: to draw on.
       steps: one row a step: `group`, `batch` (examples), `length` (padded steps), `tokens` (real steps).
+      look: of each group.
     """
-    colours = sns.color_palette("colorblind", MAX_VARIANTS)
-    for place, (name, part) in enumerate(steps.groupby("group", sort=False)):
+    for name, part in steps.groupby("group", sort=False):
         share = np.sort(1 - part["tokens"].to_numpy(float) / (part["batch"] * part["length"]).to_numpy(float))
         at = np.linspace(0, 100, len(share)) if len(share) > 1 else np.array([50.0])
-        axes.plot(at, share, color=colours[place % MAX_VARIANTS], ls=DASHES[place % 4], lw=1.8, label=_short(str(name)))
+        mine, text = look[str(name)], f"{_short(str(name))}: {share.mean():.1%} of a batch on average"
+        axes.plot(at, share, color=mine.colour, ls=mine.dash, lw=1.8, label=_short(str(name)), gid=_hover(text))
     axes.set(xlabel="batches of the first epoch, by their share of padding (%)", ylabel="padded steps / all steps")
     axes.set_ylim(bottom=0)
 
 
-def waterfall(axes: Axes, steps: pd.DataFrame, *, metric: str) -> None:
+def waterfall(axes: Axes, steps: pd.DataFrame, look: dict[str, Look], *, metric: str) -> None:
     """Draws what each step of a cumulative design or a path gained over the one before, with its interval.
 
     Args:
       axes: to draw on.
       steps: as `Findings.summary`: the reference first, then the steps in order.
+      look: of each step.
       metric: that was compared.
     """
     rows = steps.to_dict("records")
     for place, row in enumerate(rows):
+        mine = look[row["label"]]
         if row["is_reference"]:
-            axes.plot([place - 0.4, place + 0.4], [row["mean"]] * 2, color=INK, lw=2)
+            axes.plot(
+                [place - 0.4, place + 0.4],
+                [row["mean"]] * 2,
+                color=INK,
+                lw=2,
+                gid=_hover(f"{row['label']}: {row['mean']:.{digits(metric)}f}"),
+            )
         else:
-            colour, mark = VERDICTS.get(row["verdict"], UNDECIDED)
             begin = row["reference_mean"]
-            axes.bar(place, row["mean"] - begin, bottom=begin, width=0.6, color=colour, alpha=0.75, lw=0)
-            axes.plot([place], [row["mean"]], mark, color=colour, ms=8, mec="white", mew=0.8, zorder=3)
+            text = f"{row['label']}: {_numbers(row['change'], row['low'], row['high'], digits(metric), sign='+')}; {verdict(row)}"
+            face = (mine.colour, 0.75 if row["verdict"] in DECIDED else 0.2)
+            axes.bar(
+                place, row["mean"] - begin, bottom=begin, width=0.6, facecolor=face, edgecolor=mine.colour, lw=1,
+                gid=_hover(text),
+            )  # fmt: skip
+            axes.plot([place], [row["mean"]], mine.mark, color=mine.colour, ms=8, mec="white", mew=0.8, zorder=3)
             if not math.isnan(row["low"]):
                 axes.plot([place, place], [begin + row["low"], begin + row["high"]], color=INK, lw=1.2)
         if place + 1 < len(rows):
@@ -243,7 +370,7 @@ def waterfall(axes: Axes, steps: pd.DataFrame, *, metric: str) -> None:
     axes.set_xticks(range(len(rows)), [_short(row["label"]) for row in rows], rotation=20, ha="right")
     axes.grid(visible=False, axis="x")
     axes.margins(y=0.15)
-    axes.set(ylabel=f"{title(metric)}, change from the step before", xlabel="")
+    axes.set(ylabel=title(metric), xlabel="")
 
 
 def over_seeds(rows: pd.DataFrame, keys: list[str], metric: str) -> pd.DataFrame:
@@ -283,26 +410,54 @@ def one(found: Findings, name: str) -> Drawn | None:
     return None if made is None else Drawn(name, made[1], made[0])
 
 
+def save(figure: Figure, stem: Path) -> Path:
+    """Writes a figure as PNG, SVG and PDF, and returns the path of the SVG."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(stem.with_suffix(".png"), dpi=150, facecolor="white")
+    figure.savefig(stem.with_suffix(".pdf"), facecolor="white")
+    svg = stem.with_suffix(".svg")
+    figure.savefig(svg, metadata={"Date": None})
+    svg.write_text(with_titles(svg.read_text(encoding="utf-8")), encoding="utf-8")
+    return svg
+
+
+def with_titles(svg: str) -> str:
+    """Returns an SVG in which the artists that have something to say say it as titles, which browsers show where one points."""
+    return re.sub(rf'<g id="{HOVER}([^"]*)">', lambda found: f"<g><title>{found[1].replace(chr(39), '&#39;')}</title>", svg)
+
+
 Made = tuple[Figure, str] | None
 
 
 def _forest(found: Findings) -> Made:
-    count = int((~found.compared["is_reference"]).sum())
-    if not 0 < count <= 60 or found.compared["change"].isna().all():
+    shown = found.compared[~found.compared["is_reference"]]
+    if not 0 < len(shown) <= 60 or shown["change"].isna().all():
         return None
-    figure, axes = _figure(8, 1.2 + 0.5 * count)
-    forest(axes, found.compared, pairs(found.rows, found.metric), metric=found.metric, margin=found.margin)
-    band = f"; the band is the margin of {found.margin:g}" if found.margin is not None else ""
+    has_times = bool(shown["time_ratio"].notna().any())
+    figure = Figure(figsize=(11 if has_times else 8, max(2.2, 1.2 + 0.5 * len(shown))), layout="constrained")
+    both = figure.subplots(1, 2 if has_times else 1, sharey=has_times, width_ratios=[5, 3] if has_times else None, squeeze=False)[0]
+    forest(both[0], found.compared, pairs(found.rows, found.metric), metric=found.metric, margin=found.margin)
     against = "the step before" if found.is_stepwise else "the reference"
-    return figure, f"Change in {title(found.metric)} from {against}, paired by seed: 95 % intervals, single seeds as dots{band}."
+    dots = "95 % intervals, single seeds as dots" if (shown["n"] > 1).any() else "single seed, no intervals"
+    counts = f" over {seeds(shown['n'])}" if (shown["n"] > 1).any() else ""
+    caption = f"Change in {title(found.metric)} from {against}, paired by seed{counts}: {dots}"
+    caption += f"; the band is the margin of ±{found.margin:g}." if found.margin is not None else "."
+    if has_times:
+        cost(both[1], found.compared, unit=title(found.time))
+        caption += f" Right: {title(found.time)} as a multiple of {against}'s. {caution(found.rows)}".rstrip()
+    filled = f" Filled marks have a verdict{' (right: p below 0.05 after Holm)' if has_times else ''}." if (shown["n"] > 1).any() else ""
+    return figure, f"{caption}{filled}"
 
 
 def _waterfall(found: Findings) -> Made:
     if not found.is_stepwise or len(found.summary) < 2:
         return None
-    figure, axes = _figure(max(6.0, 1.3 * len(found.summary)), 4.2)
-    waterfall(axes, found.summary, metric=found.metric)
-    return figure, f"What each step changed in {title(found.metric)}, with the 95 % interval of its change from the step before."
+    figure, axes = _figure(max(6.0, 1.3 * len(found.summary)))
+    waterfall(axes, found.summary, _looks(found), metric=found.metric)
+    has_intervals = found.summary["low"].notna().any()
+    with_what = f", with the 95 % interval of its change over {seeds(found.summary['n'])}" if has_intervals else ""
+    single = "" if has_intervals or found.seeds > 1 else " Single seed: no intervals."
+    return figure, f"What each step changed in {title(found.metric)} from the step before{with_what}.{single}"
 
 
 def _accuracy_by_time(found: Findings) -> Made:
@@ -313,23 +468,29 @@ def _accuracy_by_time(found: Findings) -> Made:
     far = found.compared.assign(size=found.compared["change"].abs().fillna(0.0).mask(found.compared["is_reference"], math.inf))
     shown = far.sort_values("size", ascending=False, kind="stable").drop_duplicates("label")["label"].head(MAX_VARIANTS)
     done, left_out = done[done["label"].isin(shown)], done["label"].nunique() - len(shown)
-    rows = []
+    rows, counts = [], []
     for name, part in done.groupby("label", sort=False):
-        value, log = interval(part[metric].dropna().to_numpy(float)), interval(np.log(part[time].dropna().to_numpy(float)))
+        value, log = _within(interval(part[metric].dropna().to_numpy(float)), metric), interval(np.log(part[time].dropna().to_numpy(float)))
         if math.isnan(value.mean) or math.isnan(log.mean):
             continue
         times = {"time": math.exp(log.mean), "time_low": math.exp(log.low), "time_high": math.exp(log.high)}
         rows.append({"label": name, **times, "value": value.mean, "low": value.low, "high": value.high})
+        counts.append(part["seed"].nunique())
     if len(rows) < 2:
         return None
-    figure, axes = _figure(8, 4.4)
-    unit = "seconds per epoch" if time == PER_EPOCH else "ms per batch"
-    accuracy_by_time(axes, pd.DataFrame(rows), metric=metric, unit=f"{unit}, geometric mean over seeds")
+    points = pd.DataFrame(rows)
+    figure, axes = _figure(6.5)
+    unit = "seconds per epoch" if time in (PER_EPOCH, STEADY_EPOCH) else "ms per batch"
+    accuracy_by_time(axes, points, _looks(found, points["label"]), metric=metric, unit=unit)
     _legend(figure, axes)
-    limits = " ".join(
-        filter(None, (f"{left_out} variants nearer to the reference are left out." if left_out > 0 else "", caution(found.rows)))
+    single = max(counts) == 1
+    over = (
+        "single seed, no intervals" if single else f"means over {seeds(counts)} (of times geometric), 95 % intervals of each variant alone"
     )
-    return figure, f"{title(metric).capitalize()} against {unit}, 95 % intervals over seeds of each variant alone. {limits}".strip()
+    near = f"{number_of(left_out, 'variant')} nearer to the reference {'is' if left_out == 1 else 'are'} left out." if left_out > 0 else ""
+    limits = " ".join(filter(None, (near, caution(found.rows))))
+    what = title(metric)
+    return figure, f"{what[0].upper()}{what[1:]} against {unit}: {over}. {limits}".strip()
 
 
 def _curves(found: Findings) -> Made:
@@ -344,13 +505,18 @@ def _curves(found: Findings) -> Made:
     )
     points["number"] = points.groupby(["group", "run_id"]).cumcount()
     points = points.sort_values("number", kind="stable")  # the groups stay in the plan's order
-    table = _mean_curves(points)
-    figure, both = _figure(10, 4.2, columns=2)
-    curves(both[0], table, x="step", unit="optimizer steps")
-    curves(both[1], table, x="seconds", unit="training time (s)")
-    both[1].set_ylabel("")
+    table, look = _mean_curves(points), _looks(found, rows)
+    has_times = bool(table["seconds"].notna().any())
+    figure, both = _figure(9.5 if has_times else 6.5, columns=2 if has_times else 1)
+    both = np.atleast_1d(both)
+    curves(both[0], table, look, x="step", unit="optimizer steps")
+    if has_times:
+        curves(both[1], table, look, x="seconds", unit="training time (s)")
+        both[1].set_ylabel("")
     _legend(figure, both[0])
-    return figure, f"Validation accuracy by step and by training time, {groups}: mean and 95 % interval over seeds."
+    counts = rows.groupby("group")["seed"].nunique()
+    over = f"mean and 95 % interval over {seeds(counts)}" if counts.max() > 1 else "single seed, no intervals"
+    return figure, f"Validation accuracy by step{' and by training time' if has_times else ''}, {groups}: {over}."
 
 
 def _time_per_batch(found: Findings) -> Made:
@@ -360,9 +526,10 @@ def _time_per_batch(found: Findings) -> Made:
     steps = steps[~steps["is_first"].astype(bool)] if len(steps) else steps
     if steps.empty:
         return None
-    figure, axes = _figure(8, 1.2 + 0.42 * steps["group"].nunique())
-    time_per_batch(axes, steps)
-    return figure, f"Time per batch, {groups}; steps that traced or compiled are left out. {caution(found.rows)}".strip()
+    figure, axes = _figure(6.5)
+    time_per_batch(axes, steps, _looks(found, rows))
+    over = seeds(rows.groupby("group")["seed"].nunique())
+    return figure, f"Time per batch, {groups}: the steps of {over} but for those that traced or compiled. {caution(found.rows)}".strip()
 
 
 def _heat_map(found: Findings) -> Made:
@@ -370,11 +537,13 @@ def _heat_map(found: Findings) -> Made:
     rows, left_out = _whole_seeds(found.study)
     if len(numeric) != 2 or rows.empty or rows[found.metric].isna().any():
         return None
-    figure, axes = _figure(6.4, 4.2)
+    figure, axes = _figure(5.8)
     heat_map(axes, rows, numeric[1], numeric[0], metric=found.metric)
     what = f"{title(found.metric).capitalize()} by {numeric[0]} and {numeric[1]}"
     else_too = _differs_too(rows, numeric, found.study.toggles)
-    return figure, f"{what}: mean over seeds and all else, with half its 95 % interval.{else_too}{left_out}"
+    count = rows["seed"].nunique()
+    over = f"mean over {seeds([count])} and all else, with half its 95 % interval" if count > 1 else "single seed, no intervals"
+    return figure, f"{what}: {over}.{else_too}{left_out}"
 
 
 def _interaction(found: Findings) -> Made:
@@ -390,14 +559,24 @@ def _interaction(found: Findings) -> Made:
     rows, left_out = _whole_seeds(found.study)
     levels = rows.astype(str).nunique()
     pairs = [sorted(term.split(":"), key=lambda key: levels[key]) for term in strongest]
-    figure, several = _figure(4.2 * len(pairs) + 0.8, 3.7 + 0.2 * max(levels[by] for by, _ in pairs), columns=len(pairs))
+    figure, several = _figure(3.4 * len(pairs) + 1.2, columns=len(pairs))
     trials = found.study.rows[found.study.rows["status"] != DROPPED]
     for axes, (by, toggle) in zip(np.atleast_1d(several), pairs, strict=True):
         means = factorial.means(trials, found.study.plan["levels"], toggle=toggle, by=by, metric=found.metric)
         interaction(axes, means, toggle, by, metric=found.metric)
-    what = f"Means of {title(found.metric)} with 95 % intervals over seeds, for equal shares of all else"
+        if axes is not np.atleast_1d(several)[0]:
+            axes.set_ylabel("")
+    if len(pairs) == 1:
+        _legend(figure, np.atleast_1d(several)[0])
+    else:
+        for axes in several:
+            axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=2)
+    over = seeds([int(found.factorial["seeds"].iloc[0])])
+    what = f"Means of {title(found.metric)} with 95 % intervals over {over}, for equal shares of all else"
     condition = _condition(terms[terms["term"].isin(strongest)])
-    return figure, f"{what}; lines that are not parallel interact{condition}. The pairs with the largest shares of variance.{left_out}"
+    pair = "This pair of toggles has" if len(pairs) == 1 else "These pairs of toggles have"
+    share = f" {pair} the largest share{'' if len(pairs) == 1 else 's'} of variance." if known["term"].nunique() > len(pairs) else ""
+    return figure, f"{what}; lines that are not parallel interact{condition}.{share}{left_out}"
 
 
 def _padding(found: Findings) -> Made:
@@ -409,10 +588,10 @@ def _padding(found: Findings) -> Made:
     steps = steps[steps["epoch"] == 1] if len(steps) else steps
     if steps.empty:
         return None
-    figure, axes = _figure(8, 4)
-    padding_by_batch(axes, steps)
+    figure, axes = _figure(6.5)
+    padding_by_batch(axes, steps, _looks(found, rows))
     _legend(figure, axes)
-    return figure, "Share of padding in the batches of the first epoch (one seed), the batches in rising order."
+    return figure, "Share of padding in each batch of the first epoch, for one seed; the batches stand in rising order."
 
 
 FIGURES: dict[str, Callable[[Findings], Made]] = {
@@ -452,17 +631,60 @@ def _whole_seeds(study: Study) -> tuple[pd.DataFrame, str]:
     return whole, f" {left} of {asked} seeds lack a cell that others finished and are left out." if left else ""
 
 
-def _figure(width: float, height: float, *, columns: int = 1) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(width, height), layout="constrained")
+def seeds(counts: Iterable[int]) -> str:
+    """Returns over how many seeds something is: `8 seeds`, `3 to 8 seeds`."""
+    known = [int(count) for count in counts]
+    low, high = min(known, default=0), max(known, default=0)
+    return number_of(high, "seed") if low == high else f"{low} to {high} seeds"
+
+
+def _figure(width: float, *, columns: int = 1) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, HEIGHT), layout="constrained")
     return figure, figure.subplots(1, columns, sharey=columns > 1)
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
-    """One legend below the figure, in as many columns as its names leave room for, and the figure higher by what that takes."""
+    """One legend beside the figure, which is wider by what that takes: all figures have one height."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = min(len(labels), max(1, int(figure.get_figwidth() * 11 / (max(map(len, labels)) + 6))), 4)
-    figure.set_figheight(figure.get_figheight() + 0.2 * max(0, math.ceil(len(labels) / columns) - 2))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize="small")
+    figure.set_figwidth(figure.get_figwidth() + min(3.2, 0.6 + 0.068 * max(map(len, labels))))
+    figure.legend(handles, labels, loc="outside right upper", fontsize="small")
+
+
+def _looks(found: Findings, groups: pd.DataFrame | pd.Series | None = None) -> dict[str, Look]:
+    """Returns the look of each variant, or of each group: that of its first variant, where a study has few enough to tell apart.
+
+    Args:
+      found: of the study.
+      groups: rows with `label` and `group`, or labels; default: all variants.
+    """
+    rows = found.study.rows
+    labels = [*rows.loc[rows["is_reference"], "label"].head(1), *rows["label"]]
+    is_few = len(set(labels)) <= MAX_VARIANTS
+    if not isinstance(groups, pd.DataFrame):
+        return looks(labels if is_few or groups is None else groups)
+    firsts = groups.drop_duplicates("group")
+    known = looks(labels)
+    return {row["group"]: known[row["label"]] for row in firsts.to_dict("records")} if is_few else looks(firsts["group"])
+
+
+def _numbers(middle: float, low: float, high: float, decimals: int, *, sign: str = "") -> str:
+    """Returns an estimate with its interval, where it has one."""
+    text = f"{middle:{sign}.{decimals}f}"
+    return text if math.isnan(low) else f"{text} [{low:{sign}.{decimals}f}, {high:{sign}.{decimals}f}]"
+
+
+def _range(metric: str) -> tuple[float, float]:
+    """Returns the least and the greatest value that a metric can have."""
+    return (0.0, 1.0) if metric.endswith("/accuracy") else (-math.inf, math.inf)
+
+
+def _within(known: Interval, metric: str) -> Interval:
+    """Returns an interval that leaves out what the metric cannot be."""
+    low, high = _range(metric)
+    return known._replace(
+        low=max(known.low, low) if known.low == known.low else math.nan,
+        high=min(known.high, high) if known.high == known.high else math.nan,
+    )
 
 
 def _grouped(found: Findings, keys: Sequence[str] = ()) -> tuple[pd.DataFrame, str]:
@@ -489,10 +711,20 @@ def _grouped(found: Findings, keys: Sequence[str] = ()) -> tuple[pd.DataFrame, s
 
 
 def _mean_curves(points: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a group and validation: mean step and time over its trials, mean and interval over seeds of the accuracy."""
+    """Returns one row a group and validation: mean step and time over its trials, mean and interval over seeds of the accuracy.
+
+    Where all seeds have one value the interval is that of what the grid of the accuracies may hide; none leaves what can be.
+    """
     rows = []
+    finest = grid(points["value"].to_numpy(float))
     for (group, _), part in points.groupby(["group", "number"], sort=False):
-        found = interval(part.groupby("seed")["value"].mean().dropna().to_numpy(float))
+        of_seeds = part.groupby("seed")["value"].mean().dropna().to_numpy(float)
+        found = interval(of_seeds)
+        if len(of_seeds) > 1 and math.isnan(found.low):
+            hidden = finest / math.sqrt(12 * len(of_seeds)) if math.isfinite(finest) else 0.0
+            half = quantile(1 - LEVEL / 2, len(of_seeds) - 1) * hidden
+            found = found._replace(low=found.mean - half, high=found.mean + half)
+        found = _within(found, "val/accuracy")
         at = {"step": part["step"].mean(), "seconds": part["seconds"].mean()}
         rows.append({"group": group, **at, "mean": found.mean, "low": found.low, "high": found.high})
     return pd.DataFrame(rows)

@@ -1,29 +1,45 @@
-"""One page that a sceptic can read: question, answer, table, figures, what failed, and how to do it again."""
+"""One page that a sceptic can read: question, answer, the figure that carries it, table, figures, what failed, how to do it again."""
 
 from __future__ import annotations
 
-import base64
 import re
 import urllib.parse
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
+import markupsafe
 import pandas as pd
 
 from analysis import answer, reviews, tables
-from analysis.figures import INK, Drawn
+from analysis.figures import INK, Drawn, seeds, with_titles
 from analysis.findings import Findings, caution
-from analysis.load import DROPPED, FINISHED, NOT_RUN, RUNNING, code
-from src.paths import shown
+from analysis.load import DROPPED, FINISHED, NOT_RUN, RUNNING, Study, code
+from src.paths import shown as shown_uri
 from src.study.designs import equation
 from src.visible import visible
 
+PAGE_COLOURS = {INK: "currentColor", "#d9dce1": "var(--line)", "#ffffff": "var(--card)"}
 MAX_DETAILS = 200  # variants whose single trials are listed
-LIGHT_INK = "#e6e7ea"
 IN_COMPARISONS = ("diverged", "p (sign flip)", "correlation")  # further down the page, so that the first table fits a screen
+LEAD = "forest"  # the figure that carries the answer: effect and cost side by side
 UI = "http://127.0.0.1:5000"  # where `mlflow ui` shows a local store
+
+
+class Inline(NamedTuple):
+    """A figure as a part of the page."""
+
+    svg: markupsafe.Markup
+    aspect: float  # width / height
+
+
+class Shown(NamedTuple):
+    """A table as the page has it, and as one copies it."""
+
+    table: tables.Table
+    latex: str
+    csv: str
 
 
 def page(found: Findings, figures: Iterable[tuple[Drawn, Path]]) -> str:
@@ -44,29 +60,52 @@ def page(found: Findings, figures: Iterable[tuple[Drawn, Path]]) -> str:
         lstrip_blocks=True,
     )
     study = found.study
+    drawn = [(one, _inline(one.name, path)) for one, path in figures]
+    lead = [one for one in drawn if one[0].name == LEAD]
+    shown = [_shown(tables.ablation(found), found.summary, "table", found)]
+    if found.factorial is not None:
+        shown.append(_shown(tables.factorial(found), found.factorial, "factorial", found))
+    base = _ui(study)
     return environment.get_template("report.html").render(
         study=study,
         plan=study.plan,
-        answer=answer.sentences(found),
+        answer=answer.findings(found),
+        limits=answer.limits(found),
         claim=study.plan["claim"],
         counts=study.counts,
-        seeds=found.seeds,
+        seeds=seeds([found.seeds]),
         metric=tables.title(found.metric),
         margin=found.margin,
         caution=caution(found.rows),
-        tables=[tables.ablation(found).without(*IN_COMPARISONS), *([tables.factorial(found)] if found.factorial is not None else [])],
-        comparisons=tables.effects(found),
+        tables=shown,
+        comparisons=_shown(tables.effects(found), found.compared, "effects", found),
         over_examples=_over_examples(found),
-        uri=shown(study.store.uri),
+        uri=shown_uri(study.store.uri),
+        ui=base,
+        runs=f"{base}/#/experiments/{_quoted(study.experiment_id)}/runs?workflowType=machine_learning",
         no_factorial=found.no_factorial,
-        figures=[(drawn, _embedded(path)) for drawn, path in figures],
+        lead=lead,
+        figures=[one for one in drawn if one not in lead],
         details=details(found),
         hidden=max(0, study.rows["label"].nunique() - MAX_DETAILS),
         remarks=remarks(found),
         provenance=provenance(study.finished),
         commands=[*dict.fromkeys(command["command"] for command in study.plan["commands"]), f"python -m analysis report {study.name}"],
         commits=[commit for commit in study.finished["git_commit"].dropna().unique() if commit != "unknown"],
+        is_dirty=bool((study.finished["git_dirty"] == "true").any()),
     )
+
+
+def _shown(table: tables.Table, frame: pd.DataFrame, kind: str, found: Findings) -> Shown:
+    """Returns a table with what its buttons copy; the page has fewer columns of the first."""
+    on_page = tables.named(table.without(*IN_COMPARISONS), found) if kind == "table" else table
+    return Shown(on_page, table.latex(f"{found.study.name}_{kind}"), tables.csv(frame))
+
+
+def _ui(study: Study) -> str:
+    """Returns where MLflow's pages of this study's store are: at its address, or where `mlflow ui` shows a local one."""
+    is_server = study.store.uri.startswith(("http://", "https://"))
+    return shown_uri(study.store.uri).rstrip("/") if is_server else UI
 
 
 def remarks(found: Findings) -> list[tuple[str, list[str]]]:
@@ -74,13 +113,13 @@ def remarks(found: Findings) -> list[tuple[str, list[str]]]:
     rows = found.study.rows
     open_ones = rows[~rows["status"].isin([FINISHED, DROPPED, NOT_RUN])]
     failed, running = open_ones[open_ones["status"] != RUNNING], open_ones[open_ones["status"] == RUNNING]
-    unrun = rows[rows["status"] == NOT_RUN].groupby("label", sort=False)["seed"].agg(lambda seeds: ", ".join(map(str, seeds)))
+    unrun = rows[rows["status"] == NOT_RUN].groupby("label", sort=False)["seed"].agg(lambda mine: ", ".join(map(str, mine)))
     dropped = rows[rows["status"] == DROPPED].drop_duplicates("label")
     normalised = dict.fromkeys(f"{row['label']}: {reason}" for row in rows.to_dict("records") for reason in row["normalised"])
     kinds = {
         "Failed or stopped": [f"{row['label']} seed={row['seed']}: {row['status']}{_reason(row)}" for row in failed.to_dict("records")],
         "Still running, or their process died": [f"{row['label']} seed={row['seed']}" for row in running.to_dict("records")],
-        "Not run": [f"{name}: seeds {seeds}" for name, seeds in unrun.items()],
+        "Not run": [f"{name}: seeds {mine}" for name, mine in unrun.items()],
         "Dropped": [f"{row['label']}: {row['dropped']}" for row in dropped.to_dict("records")],
         "Normalised": list(normalised),
         "Tried on the path and not kept": found.rejected,
@@ -111,7 +150,7 @@ def provenance(finished: pd.DataFrame) -> list[tuple[str, str]]:
 def details(found: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
     """Returns each variant with its single trials."""
     study = found.study
-    base = shown(study.store.uri) if study.store.uri.startswith(("http://", "https://")) else UI
+    base = _ui(study)
     found_trials = []
     for name, part in list(study.rows[study.rows["status"] != DROPPED].groupby("label", sort=False))[:MAX_DETAILS]:
         trials = [
@@ -143,7 +182,7 @@ def _lost(found: Findings) -> list[str]:
     )
 
 
-def _over_examples(found: Findings) -> tables.Table | None:
+def _over_examples(found: Findings) -> Shown | None:
     """Returns McNemar's tests of every variant against the reference; None for large studies, where that is thousands of files."""
     rows = found.study.finished
     reference = rows.loc[rows["is_reference"], "label"]
@@ -151,7 +190,10 @@ def _over_examples(found: Findings) -> tables.Table | None:
         return None
     others = [name for name in dict.fromkeys(rows["label"]) if name != reference.iloc[0]]
     tests = {name: reviews.variants(found.study, reference.iloc[0], name, metric=found.metric)[1] for name in others}
-    return tables.over_examples(tests) if any(len(frame) for frame in tests.values()) else None
+    if not any(len(frame) for frame in tests.values()):
+        return None
+    table = tables.over_examples(tests)
+    return Shown(table, table.latex(f"{found.study.name}_examples"), "")
 
 
 def _reason(row: dict[Any, Any]) -> str:
@@ -160,11 +202,11 @@ def _reason(row: dict[Any, Any]) -> str:
 
 def _unhealthy(finished: pd.DataFrame) -> list[str]:
     rows = finished[finished["health"].notna() & (finished["health"] != "ok")].drop_duplicates(["label", "seed"])
-    seeds: dict[tuple[str, str], list[str]] = {}
+    of_kind: dict[tuple[str, str], list[str]] = {}
     for row in rows.to_dict("records"):
         what = row["health"] + (f" ({row['diagnosis']})" if row["diagnosis"] else "")
-        seeds.setdefault((row["label"], what), []).append(str(row["seed"]))
-    return [f"{label} seed={', '.join(of)}: {what}" for (label, what), of in seeds.items()]
+        of_kind.setdefault((row["label"], what), []).append(str(row["seed"]))
+    return [f"{label} seed={', '.join(of)}: {what}" for (label, what), of in of_kind.items()]
 
 
 def _quoted(part: Any) -> str:
@@ -175,10 +217,13 @@ def _text(value: float | None, decimals: int) -> str:
     return tables.NOTHING if value is None or pd.isna(value) else f"{value:,.{decimals}f}"
 
 
-def _embedded(path: Path) -> str:
-    """Returns an SVG file as a data address; its ink turns light where the reader's page is dark."""
-    text = path.read_text(encoding="utf-8")
-    text = re.sub(re.escape(INK), "currentColor", text, flags=re.IGNORECASE)
-    style = f"<style>svg{{color:{INK}}}@media(prefers-color-scheme:dark){{svg{{color:{LIGHT_INK}}}}}</style>"
-    text = re.sub(r"(<svg\b[^>]*>)", rf"\1{style}", text, count=1)
-    return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()
+def _inline(name: str, path: Path) -> Inline:
+    """Returns an SVG file as a part of the page, so that its titles show; its ink and grey turn light where the page is dark."""
+    text = re.sub(r"(?s)<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", path.read_text(encoding="utf-8"))
+    text = with_titles(text[text.index("<svg") :])
+    for colour, variable in PAGE_COLOURS.items():
+        text = re.sub(re.escape(colour), variable, text, flags=re.IGNORECASE)
+    text = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", text)  # ids are the page's, and several figures have the same
+    [(width, height)] = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)[:1]
+    text = re.sub(r'<svg\b.*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', text, count=1, flags=re.DOTALL)
+    return Inline(markupsafe.Markup(text), round(float(width) / float(height), 3))  # matplotlib wrote it, and escapes what it writes

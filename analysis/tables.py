@@ -17,7 +17,7 @@ from analysis.factorial import few
 from analysis.findings import FACTORIAL, USUAL_TRACES, Findings, caution, different_code
 from analysis.inference import LEVEL, failures_not_excluded
 from analysis.load import PER_BATCH, PER_EPOCH, STEADY_EPOCH
-from src.settings import as_typed
+from src.settings import as_typed, label
 from src.visible import one_line, visible
 
 NOTHING = "–"
@@ -86,16 +86,14 @@ class Table:
 
     def latex(self, label: str) -> str:
         r"""Returns a `table` that wants `\usepackage{booktabs,amssymb,graphicx}`; what is wider than a line is scaled down to it."""
-        numbers = [
-            all(row[column].value is not None or row[column].text in ("", NOTHING) for row in self.rows) for column in range(self.width)
-        ]
         frame = pd.DataFrame([[one_line(cell.text) for cell in row] for row in self.rows], columns=list(map(one_line, self.headings)))
         bold = pd.DataFrame("", index=frame.index, columns=frame.columns)
         for row, column in self.bold:
             bold.iloc[row, column] = "font-weight: bold"
         styled = frame.style.hide(axis="index").format(escape="latex").format_index(axis="columns", escape="latex")
         text = styled.apply(lambda _: bold, axis=None).to_latex(
-            hrules=True, convert_css=True, position_float="centering", column_format="".join("r" if number else "l" for number in numbers),
+            hrules=True, convert_css=True, position_float="centering",
+            column_format="".join("r" if number else "l" for number in self.are_numbers),
             caption=_latex(self.caption), label=re.sub(r"[^\w:.-]", "-", f"tab:{label}"),
         )  # fmt: skip
         for sign, command in IN_LATEX.items():
@@ -132,6 +130,12 @@ class Table:
         bold = frozenset((row, left.index(column)) for row, column in self.bold if column in left)
         rows = [[row[column] for column in left] for row in self.rows]
         return replace(self, headings=[self.headings[column] for column in left], rows=rows, bold=bold)
+
+    @property
+    def are_numbers(self) -> list[bool]:
+        """Whether each column holds numbers alone."""
+        places = range(self.width)
+        return [all(row[column].value is not None or row[column].text in ("", NOTHING) for row in self.rows) for column in places]
 
     @property
     def width(self) -> int:
@@ -177,6 +181,16 @@ def ablation(found: Findings) -> Table:
         columns[f"{title(study.steps_to)} (median)"] = [_steps(row) for row in rows]
     text = f"Study {study.name}: {title(metric)}, change paired by seed"
     return _table(columns, text, best=_best(found, list(columns).index(heading)), notes=notes(found))
+
+
+def named(table: Table, found: Findings) -> Table:
+    """Returns the table of `ablation` without the toggles, where each variant is named by them; the caption says the reference's values."""
+    toggles = found.study.toggles
+    if "variant" not in table.headings or not toggles:
+        return table
+    first = found.summary.loc[found.summary["is_reference"], toggles]
+    reference = f"; reference: {label({key: first[key].iloc[0] for key in toggles})}" if len(first) else ""
+    return replace(table.without(*toggles), caption=f"{table.caption}{reference}")
 
 
 def factorial(found: Findings) -> Table:
@@ -291,6 +305,11 @@ def title(metric: str) -> str:
     if metric.startswith("steps_to/"):
         return f"steps to {metric.rsplit('_', 1)[1]} validation accuracy"
     return NAMES.get(metric, metric)
+
+
+def number_of(count: int, what: str) -> str:
+    """Returns a number with its noun: `1 seed`, `8 seeds`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def digits(metric: str) -> int:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,19 +48,19 @@ def test_every_figure_has_named_axes_and_a_caption(name, uri):
 
 def test_the_forest_has_a_point_a_seed_and_the_interval_of_the_table(uri):
     found = find("whole", uri)
-    [axes] = drawn("whole", "forest", uri).figure.axes
+    axes, _ = drawn("whole", "forest", uri).figure.axes
     row = found.compared[found.compared["label"] == "masking=false cell=lstm"].iloc[0]
-    dots = [line for line in axes.lines if len(line.get_xdata()) == len(SEEDS)]
+    dots = [line.get_xdata()[0] for line in axes.lines if str(line.get_gid()).startswith("hover: seed ")]
     bars = [list(line.get_xdata()) for line in axes.lines]
 
-    assert len(dots) == 3
+    assert len(dots) == 3 * len(SEEDS)
     difference = [accuracy({"masking": False, "cell": "lstm"}, seed) - accuracy({"masking": True, "cell": "lstm"}, seed) for seed in SEEDS]
-    np.testing.assert_allclose(dots[1].get_xdata(), difference)
+    np.testing.assert_allclose(dots[len(SEEDS) : 2 * len(SEEDS)], difference)
     assert [row["low"], row["high"]] in bars
 
 
 def test_curves_have_the_mean_and_students_interval_over_seeds(uri):
-    by_step, by_time = drawn("three_seeds", "curves", uri).figure.axes
+    [by_step] = drawn("three_seeds", "curves", uri).figure.axes  # of three steps no time of the validations is known
     line = next(line for line in by_step.lines if line.get_label() == "cell=gru")
     values = [accuracy({"cell": "gru"}, seed) for seed in range(3)]
 
@@ -68,7 +69,7 @@ def test_curves_have_the_mean_and_students_interval_over_seeds(uri):
     band = by_step.collections[1].get_paths()[0].vertices[:, 1]
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert band.min() == pytest.approx(low - 0.1) and np.isclose(band, high).any()
-    assert (by_step.get_xlabel(), by_time.get_xlabel()) == ("optimizer steps", "training time (s)")
+    assert [axes.get_xlabel() for axes in drawn("whole", "curves", uri).figure.axes] == ["optimizer steps", "training time (s)"]
 
 
 def test_the_front_holds_what_no_other_variant_beats():
@@ -81,7 +82,7 @@ def test_the_front_holds_what_no_other_variant_beats():
 def test_padding_is_drawn_in_rising_order():
     axes = Figure().subplots()
     steps = pd.DataFrame({"group": "g", "batch": [10, 10, 5], "length": [4, 10, 10], "tokens": [20, 90, 50]})
-    figures.padding_by_batch(axes, steps)
+    figures.padding_by_batch(axes, steps, figures.looks(["g"]))
 
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [0, 0.1, 0.5], atol=1e-12)
 
@@ -89,7 +90,7 @@ def test_padding_is_drawn_in_rising_order():
 def test_the_distribution_of_times_has_its_median_and_percentiles():
     axes = Figure().subplots()
     values = np.arange(1, 101, dtype=float)
-    figures.time_per_batch(axes, pd.DataFrame({"group": "g", "time/batch_ms": values}))
+    figures.time_per_batch(axes, pd.DataFrame({"group": "g", "time/batch_ms": values}), figures.looks(["g"]))
 
     assert axes.lines[0].get_xdata().tolist() == np.percentile(values, [5, 95]).tolist()
     assert axes.lines[1].get_xdata().tolist() == [50.5]
@@ -207,3 +208,82 @@ def test_many_variants_are_grouped_by_the_toggle_that_matters_most(own):
 def test_numbers_stand_in_their_order_on_an_axis_and_words_in_that_of_the_plan():
     assert figures._in_order([0.001, 0.0003, 0.01, 0.001]) == [0.0003, 0.001, 0.01]
     assert figures._in_order(["lstm", "gru"]) == ["lstm", "gru"] and figures._in_order([True, False]) == [True, False]
+
+
+def test_a_variant_has_the_same_colour_and_mark_in_every_figure(uri):
+    found = find("whole", uri)
+    seen: dict[str, set] = {}
+    for name in ("pareto", "curves"):
+        for axes in figures.one(found, name).figure.axes:
+            for line in axes.lines:
+                if line.get_label() in set(found.study.rows["label"]):
+                    seen.setdefault(line.get_label(), set()).add((mpl.colors.to_hex(line.get_color()), line.get_marker()))
+    for axes in figures.one(found, "forest").figure.axes:
+        for line in axes.lines:
+            label, _, _ = str(line.get_gid()).removeprefix("hover: ").partition(": ")
+            if label in seen and line.get_marker() != "None":
+                seen[label].add((mpl.colors.to_hex(line.get_color()), line.get_marker()))
+
+    assert len(seen) == 4 and all(len(looks) == 1 for looks in seen.values())
+    assert len({next(iter(looks)) for looks in seen.values()}) == 4
+
+
+def test_effect_and_cost_stand_side_by_side(uri):
+    found = find("whole", uri)
+    effect, cost = drawn("whole", "forest", uri).figure.axes
+    row = found.compared[found.compared["label"] == "masking=false cell=lstm"].iloc[0]
+
+    assert [row["time_low"], row["time_high"]] in [list(line.get_xdata()) for line in cost.lines]
+    assert effect.get_ylim() == cost.get_ylim() and cost.get_xlabel() == "ratio of ms per batch (lower is faster)"
+
+
+@pytest.mark.parametrize("name", ["whole", "numbers", "steps", "one_seed"])
+def test_figures_have_one_height_but_for_the_forest(name, uri):
+    assert {one.figure.get_figheight() for one in figures.draw(find(name, uri)) if one.name != "forest"} == {figures.HEIGHT}
+
+
+def test_captions_of_one_seed_promise_no_interval_and_no_mean(uri):
+    captions = [one.caption for one in figures.draw(find("one_seed", uri))]
+
+    assert sum("single seed, no intervals" in caption for caption in captions) == 3
+    assert not [caption for caption in captions if "95 %" in caption or "mean" in caption or "over seeds" in caption]
+
+
+def test_captions_say_over_how_many_seeds(uri):
+    captions = {one.name: one.caption for one in figures.draw(find("troubled", uri))}
+
+    assert "over 7 to 8 seeds" in captions["forest"] and "7 to 8 seeds" in captions["curves"]
+    assert figures.seeds([1]) == "1 seed" and figures.seeds([3, 8, 5]) == "3 to 8 seeds" and figures.seeds([4, 4]) == "4 seeds"
+
+
+def banded(own, validation):
+    generated.study(
+        own,
+        "s",
+        {"cell": ["lstm", "gru"]},
+        lambda values, seed: {"test/accuracy": 0.8, "validation": validation(seed)},
+        seeds=[0, 1],
+        steps=3,
+    )
+    found = findings.find(load.study("s", store.connect(f"sqlite:///{own}")))
+    return [band.get_paths()[0].vertices[:, 1] for band in figures.one(found, "curves").figure.axes[0].collections]
+
+
+def test_a_band_does_not_vanish_where_all_seeds_have_one_value(own):
+    bands = banded(own, lambda seed: [0.5, 0.6 + 0.01 * seed, 0.7])
+
+    assert len(bands) == 2
+    for band in bands:
+        assert np.isfinite(band).all() and band[band > 0.65].max() > 0.7
+
+
+def test_a_band_does_not_leave_what_an_accuracy_can_be(own):
+    for band in banded(own, lambda seed: [0.02 + 0.02 * seed, 0.5, 0.9 + 0.09 * seed]):
+        assert band.min() == 0 and band.max() == 1
+
+
+def test_what_a_reader_points_at_says_its_name_and_numbers(uri, tmp_path):
+    svg = figures.save(drawn("whole", "forest", uri).figure, tmp_path / "forest").read_text(encoding="utf-8")
+
+    assert "<title>masking=true cell=gru: +0.050 [" in svg and "<title>seed 3: " in svg
+    assert "<title>masking=false cell=lstm: ms per batch × 0.80 [" in svg and "hover" not in svg
