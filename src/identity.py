@@ -9,7 +9,7 @@ from typing import Any
 from src.settings import Settings
 
 # What names, records or selects a trial without changing its result. The data enter by the hash of their content.
-NOT_IN_IDENTITY = frozenset({"study", "tracking", "plan", "rerun", "retry_failed", "fail_fast", "plan_only", "data"})
+NOT_IN_IDENTITY = frozenset({"study", "tracking", "plan", "rerun", "retry_failed", "fail_fast", "plan_only", "checkpoint", "data"})
 
 # Toggles that came later, with the value that every trial had before: at it they are left out, and old identities stay.
 ADDED = {

@@ -17,8 +17,26 @@ LINE_EVERY_S = 30.0
 class TrialProgress:
     """Shows the records of one trial. Use it in a `with` block."""
 
-    def __init__(self, title: str, *, steps: int, epochs: int, is_alone: bool = True, console: Console | None = None) -> None:
-        """Takes what to show above, how many optimizer steps and epochs there will be, and whether no other trial shows itself."""
+    def __init__(
+        self,
+        title: str,
+        *,
+        steps: int,
+        epochs: int,
+        is_alone: bool = True,
+        done: int = 0,
+        console: Console | None = None,
+    ) -> None:
+        """Takes what to show.
+
+        Args:
+          title: shown above.
+          steps: how many optimizer steps there will be.
+          epochs: how many epochs there will be.
+          is_alone: whether no other trial shows itself.
+          done: steps that an earlier process took.
+          console: where to print.
+        """
         self._console = console or Console(quiet=not is_alone)
         self._title, self._steps, self._epochs = one_line(title), steps, epochs
         self._bar: Progress | None = None
@@ -26,6 +44,7 @@ class TrialProgress:
         self._begin = self._said = time.monotonic()
         self._validation = ""
         self._batch_ms = 0.0
+        self._done = done
 
     def __enter__(self) -> Self:
         """Starts the bar, or prints the title."""
@@ -36,7 +55,7 @@ class TrialProgress:
                 TextColumn("{task.completed}/{task.total} {task.fields[text]}", markup=False),
             )
             self._bar = Progress(*columns, console=self._console)
-            self._task = self._bar.add_task(self._title, total=self._steps, text="")
+            self._task = self._bar.add_task(self._title, total=self._steps, completed=self._done, text="")
             self._bar.start()
         else:
             self._say(f"{self._title}: {self._steps} steps")
@@ -67,7 +86,7 @@ class TrialProgress:
         loss, accuracy = record.metrics["train/loss"], record.metrics["train/accuracy"]
         if not record.detail["is_first"] or not self._batch_ms:  # a step that traces says nothing about the others
             self._batch_ms = record.metrics["time/batch_ms"]
-        left = (time.monotonic() - self._begin) / record.step * (self._steps - record.step)
+        left = (time.monotonic() - self._begin) / (record.step - self._done) * (self._steps - record.step)
         return f"loss {loss:.3f}  accuracy {accuracy:.3f}{self._validation}  {self._batch_ms:.0f} ms/batch  {clock(left)} left"
 
     def _say(self, text: str) -> None:

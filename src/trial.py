@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
@@ -11,14 +12,15 @@ import socket
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src import paths
 from src.artifacts import Artifacts, Preprocessing
+from src.checkpoint import NOTHING, Checkpoint, Earlier, Unusable, restore
 from src.data.batching import MAX_BUCKETS
 from src.data.encoded import Encoded
 from src.data.splits import TEST, VALIDATION
@@ -170,17 +172,24 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Pl
     from src.training.startup import import_tensorflow
 
     step, is_open = 0, False
+    kept = Checkpoint(prepared.folder, prepared.identity)
 
     def close(record: Record) -> None:
         if is_open:  # an end without its start would be taken for the end of the attempt before, and a second one for the end
             book.append(record)
+            if record.detail["status"] == FAILED:  # it would fail again
+                kept.remove()
 
     try:
         import_tensorflow()
-        for record in records(prepared, place=place):
+        earlier = _earlier(prepared, kept, place)
+        for record in records(prepared, place=place, kept=kept, earlier=earlier):
             step = record.step
             book.append(record)
             is_open = record.kind != END
+            for entry in earlier.entries if record.kind == START else ():
+                book.append(entry.record, time_ms=entry.time_ms)
+                step = entry.record.step
             if record.kind in (START, EVALUATION, END) or follower.is_due:
                 book.sync()  # before it is sent: trackers must never know more than the disk
                 if record.kind != END:
@@ -202,66 +211,138 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Pl
         close(end(step=step, status=FAILED, error=what))
         _log.error("%s: %s (in full: %s)", _name(prepared.settings, place), what, prepared.folder / "trial.log")
         return FAILED
+    kept.remove()
     return FINISHED
 
 
-def records(prepared: Prepared, *, place: Place = ALONE) -> Iterator[Record]:
+def _earlier(prepared: Prepared, kept: Checkpoint, place: Place) -> Earlier:
+    """Returns what a trial that was killed goes on from, and says so; what it does not go on from is removed."""
+    settings, found = prepared.settings, NOTHING
+    try:
+        if not settings.rerun and settings.checkpoint == "epoch":
+            found = kept.earlier()
+    except Unusable as error:
+        _log.warning("%s: starts from the beginning, because its checkpoint cannot be used: %s", _name(settings, place), error)
+    if found is NOTHING:
+        kept.remove()
+    else:
+        _log.warning("%s: goes on after epoch %d of %d", _name(settings, place), found.epochs[-1], settings.epochs)
+    return found
+
+
+def records(
+    prepared: Prepared,
+    *,
+    place: Place = ALONE,
+    kept: Checkpoint | None = None,
+    earlier: Earlier = NOTHING,
+) -> Iterator[Record]:
     """Trains and tests; yields the whole record. Nothing is recorded yet, but files are written before the `end` that names them.
 
     Args:
       prepared: what `prepare` returned.
       place: among the other trials of its study, for the record.
+      kept: where to keep the state after each epoch, if `checkpoint=epoch`; nowhere if left out.
+      earlier: what to go on from. Its records are not yielded again; they belong behind the `start`.
     """
     from src.training import clock
-    from src.training.fit import Fit, evaluators, steps_per_epoch, train, weights_digest
+    from src.training.fit import evaluators, train
     from src.training.graph import layers
-    from src.training.health import NO_LEARNING, judge
-    from src.training.profile import profiled
     from src.training.startup import fresh_session
+    from src.training.update import new_optimizer
 
     settings, folder, task = prepared.settings, prepared.folder, TASKS[prepared.settings.task.name]
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(folder / EXTRAS, ignore_errors=True)  # of an attempt before
+    if not earlier.records:
+        shutil.rmtree(folder / EXTRAS, ignore_errors=True)  # of an attempt before
     clock.reset_peak_memory()
     fresh_session(settings.seed)
     Artifacts(folder).write_patch(provenance.uncommitted())
-    yield _start(prepared, place)
+    start = _start(prepared, place, earlier.epochs)
+    yield start
     Artifacts(folder).write_settings(settings)
-    system = SystemMetrics() if settings.tracking.system_metrics else None
     problem = task.problem(settings, prepared.data)
     model = task.model(settings, prepared.data)
-    yield Record(GRAPH, 0, detail={"layers": layers(model)})
-    fit = Fit()
+    if not earlier.records:
+        yield Record(GRAPH, 0, detail={"layers": layers(model)})
+    optimizer = new_optimizer(model, settings)
+    fit, seen = _restored(earlier, model, optimizer), _Seen()
+    for record in earlier.records:
+        seen.add(record)
     measure = evaluators(model, problem, settings=settings)
-    steps, validations = [], []
+    trained = train(model, problem, measure[VALIDATION], fit, settings=settings, optimizer=optimizer)
+    if kept is not None and settings.checkpoint == "epoch":
+        write = functools.partial(kept.write, start.detail["attempt"], variables=[*model.variables, *optimizer.variables])
+        trained = _keeping(trained, write, fit)
+    yield from _shown(trained, prepared, problem, fit, seen, place=place)
+    if problem.padding is not None:
+        yield _texts(prepared, problem, model, fit, measure[VALIDATION])
+    tested = measure[TEST]()
+    _write_files(prepared, problem, model, seen, tested)
+    yield _end(prepared, problem, model, fit, seen, tested, processes=1 + len(earlier.epochs))
+
+
+@dataclass
+class _Seen:
+    """What the end of a trial needs of its records.
+
+    Attributes:
+      steps: rows of the per-step record.
+      validations: step and accuracy of each.
+    """
+
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    validations: list[tuple[int, float]] = field(default_factory=list)
+
+    def add(self, record: Record) -> None:
+        """Takes the next record."""
+        if record.kind == STEP:
+            detail = {name: value for name, value in record.detail.items() if name != "shapes"}
+            self.steps.append({"step": record.step, **record.metrics, **detail})
+        elif record.kind == EVALUATION:
+            self.validations.append((record.step, record.metrics["val/accuracy"]))
+
+
+def _shown(trained: Iterator[Record], prepared: Prepared, problem: Problem, fit: Fit, seen: _Seen, *, place: Place) -> Iterator[Record]:
+    """Yields the records of training, shows them on the terminal, and measures the machine and the profile where that was asked for."""
+    from src.training.fit import steps_per_epoch
+    from src.training.profile import profiled
+
+    settings = prepared.settings
     planned = min(settings.epochs * steps_per_epoch(problem, settings), settings.max_steps or sys.maxsize)
-    with TrialProgress(_name(settings, place), steps=planned, epochs=settings.epochs, is_alone=place.workers == 1) as progress:
-        trained = train(model, problem, measure[VALIDATION], fit, settings=settings)
-        for record in profiled(trained, settings.tracking.profile, folder / EXTRAS, of=planned, timings=fit.timings):
+    system = SystemMetrics() if settings.tracking.system_metrics else None
+    name, is_alone, done = _name(settings, place), place.workers == 1, len(seen.steps)
+    trained = profiled(trained, settings.tracking.profile, prepared.folder / EXTRAS, of=planned, timings=fit.timings)
+    with TrialProgress(name, steps=planned, epochs=settings.epochs, is_alone=is_alone, done=done) as progress:
+        for record in trained:
             progress.show(record)
             if record.kind == STEP:
                 record.detail["is_sent"] = record.step % settings.tracking.every_n_batches == 0
-                steps.append({"step": record.step, **record.metrics, **record.detail})
-            elif record.kind == EVALUATION:
-                validations.append((record.step, record.metrics["val/accuracy"]))
+            seen.add(record)
             yield record
             if system and system.is_due:
                 yield Record(SYSTEM, record.step, system.measured())
-    if problem.padding is not None:
-        yield _texts(prepared, problem, model, fit)
-    tested = measure[TEST]()
-    files = Artifacts(folder)
-    known = Preprocessing(
-        task.words(settings, prepared.data), prepared.data.classes, problem.padding, tokens=task.division(settings, prepared.data)
-    )
+
+
+def _write_files(prepared: Prepared, problem: Problem, model: keras.Model, seen: _Seen, tested: Evaluated) -> None:
+    """Writes the model with what turns a text into its input, the per-step record, and what the test says of every example."""
+    settings, data, task = prepared.settings, prepared.data, TASKS[prepared.settings.task.name]
+    files = Artifacts(prepared.folder)
+    known = Preprocessing(task.words(settings, data), data.classes, problem.padding, tokens=task.division(settings, data))
     files.write_model(model, known)
-    files.write_steps(steps)
+    files.write_steps(seen.steps)
     files.write_probabilities(tested.probabilities, problem.held_out[TEST].labels)
-    metrics = _final_metrics(settings, model, fit, tested, validations, batches_per_epoch=problem.batches_per_epoch)
+
+
+def _end(prepared: Prepared, problem: Problem, model: keras.Model, fit: Fit, seen: _Seen, tested: Evaluated, *, processes: int) -> Record:
+    from src.training import clock
+    from src.training.fit import weights_digest
+    from src.training.health import NO_LEARNING, judge
+
+    settings, task = prepared.settings, TASKS[prepared.settings.task.name]
+    metrics = _final_metrics(settings, model, fit, tested, seen.validations, batches_per_epoch=problem.batches_per_epoch)
     metrics |= task.measures(settings, prepared.data)
-    expected = 2 * min(problem.shapes, MAX_BUCKETS) if settings.jit_compile else 2
-    if settings.retracing != "signature":  # tracing anew is what was asked for
-        expected = sys.maxsize
+    expected = _expected_traces(settings, problem, processes=processes)
     labels, traces = problem.held_out[VALIDATION].labels, int(metrics["data/traces"])
     health = judge(accuracies=fit.accuracies, labels=labels, traces=traces, expected=expected)
     tags = {
@@ -270,10 +351,11 @@ def records(prepared: Prepared, *, place: Place = ALONE) -> Iterator[Record]:
         "ablation.health": health,
         "ablation.best_epoch": f"{fit.best_epoch} of {len(fit.accuracies)}",
     }
-    cause = _cause(prepared, problem, model, losses=_by_epoch(steps)) if health == NO_LEARNING else None
+    cause = _cause(prepared, problem, model, losses=_by_epoch(seen.steps)) if health == NO_LEARNING else None
     tags |= {"ablation.diagnosis": cause} if cause else {}
     tags |= _profile_tag(fit)
-    yield end(step=len(steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=files.names)
+    names = Artifacts(prepared.folder).names
+    return end(step=len(seen.steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=names)
 
 
 def _profile_tag(fit: Fit) -> dict[str, str]:
@@ -282,7 +364,7 @@ def _profile_tag(fit: Fit) -> dict[str, str]:
     return {"ablation.profiled": f"steps {watched[0]} to {watched[-1]}"} if watched else {}
 
 
-def _texts(prepared: Prepared, problem: Problem, model: keras.Model, fit: Fit) -> Record:
+def _texts(prepared: Prepared, problem: Problem, model: keras.Model, fit: Fit, validate: Callable[[], Evaluated]) -> Record:
     """Returns some texts of the validation split with their predictions; writes the vectors of the words where that was asked for."""
     from src.training.samples import Reading, samples
 
@@ -291,7 +373,38 @@ def _texts(prepared: Prepared, problem: Problem, model: keras.Model, fit: Fit) -
     if settings.tracking.projector and settings.encoding != "onehot":
         projector.write(prepared.folder / EXTRAS, model.get_layer("encoding").get_weights()[0], words)
     how = Reading(words, data.classes, is_masked=settings.masking, gap="" if settings.tokens == "character" else " ")
-    return Record(SAMPLES, len(fit.timings), detail={"samples": samples(problem.held_out[VALIDATION], fit.best_probabilities, how)})
+    probabilities = fit.best_probabilities if len(fit.best_probabilities) else validate().probabilities
+    return Record(SAMPLES, len(fit.timings), detail={"samples": samples(problem.held_out[VALIDATION], probabilities, how)})
+
+
+def _restored(earlier: Earlier, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Fit:
+    """Returns what training has left behind so far; the model and the optimizer get the values that they had then."""
+    from src.training.fit import Fit
+
+    fit = Fit.of_records(earlier.records)
+    if earlier.records:
+        restore([*model.variables, *optimizer.variables], earlier.variables)
+        fit.best_weights, fit.peak_mb = earlier.best or model.get_weights(), earlier.peak_mb
+    return fit
+
+
+def _keeping(trained: Iterator[Record], write: Callable[..., None], fit: Fit) -> Iterator[Record]:
+    """Yields the records of training; once the last one of an epoch was recorded, what the next epoch depends on is written."""
+    from src.training import clock
+
+    for record in trained:
+        yield record
+        epoch = record.detail["epoch"] if record.kind == EVALUATION else None
+        if epoch is not None:
+            best = fit.best_weights if fit.best_epoch < epoch else []
+            write(epoch, best=best, peak_mb=max(clock.peak_memory_mb(), fit.peak_mb))
+
+
+def _expected_traces(settings: Settings, problem: Problem, *, processes: int) -> int:
+    """Returns how often a training step may be traced or compiled; each process has its own graphs."""
+    if settings.retracing != "signature":  # tracing anew is what was asked for
+        return sys.maxsize
+    return processes * (2 * min(problem.shapes, MAX_BUCKETS) if settings.jit_compile else 2)
 
 
 def _by_epoch(steps: list[dict[str, Any]]) -> list[list[float]]:
@@ -312,7 +425,8 @@ def _cause(prepared: Prepared, problem: Problem, model: keras.Model, *, losses: 
         return None
 
 
-def _start(prepared: Prepared, place: Place) -> Record:
+def _start(prepared: Prepared, place: Place, resumed: list[int]) -> Record:
+    """Returns an attempt's first record; after each of the epochs `resumed`, another process went on."""
     import tensorflow as tf
 
     from src.models.build import kernel
@@ -328,6 +442,7 @@ def _start(prepared: Prepared, place: Place) -> Record:
         "ablation.workers": str(place.workers),
         "ablation.record": RECORD,
         **({} if place.position is None else {"ablation.position": str(place.position)}),
+        **({"ablation.resumed": _after(resumed, settings.epochs)} if resumed else {}),
         **provenance.tags(),
         **settings.tracking.tags,
     }
@@ -340,6 +455,7 @@ def _start(prepared: Prepared, place: Place) -> Record:
         "data": _data(prepared),
         "process": f"{socket.gethostname()} {os.getpid()}",
         ADDRESS: settings.tracking.uri and paths.absolute(settings.tracking.uri),
+        "resumed": resumed,
     }
     return Record(START, 0, detail=detail)
 
@@ -351,6 +467,11 @@ def _data(prepared: Prepared) -> dict[str, Any]:
     name = "noise" if isinstance(data, Noise) else Path(path).name if path else options.name
     source = "drawn" if isinstance(data, Noise) else path or options.name
     return {"name": name, "digest": data.digest, "source": source, "classes": data.classes, "rows": data.rows}
+
+
+def _after(epochs: list[int], of: int) -> str:
+    """Returns the tag `ablation.resumed`: `after epoch 3 of 5`, `after epochs 2 and 3 of 5`."""
+    return f"after epoch{'s' if len(epochs) > 1 else ''} {' and '.join(map(str, epochs))} of {of}"
 
 
 def _params(settings: Settings) -> dict[str, Any]:
@@ -371,7 +492,7 @@ def _final_metrics(
     metrics = clock.summary(fit.timings) | {"data/batches_per_epoch": float(batches_per_epoch)}
     metrics |= {"test/loss": tested.loss, "test/accuracy": tested.accuracy}
     metrics |= {BEST_VALIDATION: max(accuracy for _, accuracy in validations)}
-    metrics |= {"model/parameters": float(model.count_params()), "memory/peak_mb": clock.peak_memory_mb()}
+    metrics |= {"model/parameters": float(model.count_params()), "memory/peak_mb": max(clock.peak_memory_mb(), fit.peak_mb)}
     reached = [step for step, accuracy in validations if accuracy >= settings.plan.threshold]
     if reached:
         metrics[steps_to(settings.plan.threshold)] = float(reached[0])

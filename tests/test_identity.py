@@ -69,6 +69,7 @@ def test_every_key_is_either_in_the_identity_or_named_as_left_out():
         ("plan_only", True),
         ("retry_failed", True),
         ("fail_fast", True),
+        ("checkpoint", "none"),
         ("plan.levels", {"cell": ["lstm", "gru"]}),
         ("plan.threshold", 0.5),
     ],

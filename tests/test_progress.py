@@ -48,3 +48,14 @@ def test_names_are_no_markup_and_move_no_cursor():
         ):
             pass
         assert r"path=[/old]x\x1b[31m\n\u202e" in text.getvalue()
+
+
+def test_steps_of_an_earlier_process_are_done_and_not_in_the_time_left(monkeypatch):
+    now, text = [0.0], io.StringIO()
+    monkeypatch.setattr("src.progress.time.monotonic", lambda: now[0])
+    console = Console(file=text, force_terminal=False, width=200)
+    with TrialProgress("gru", steps=60, epochs=3, done=40, console=console) as progress:
+        now[0] = 100.0
+        progress.show(step(50))
+
+    assert "step 50/60: " in text.getvalue() and " 1:40 left" in text.getvalue()  # 10 steps took 100 seconds

@@ -53,13 +53,16 @@ def finish(process, home):
 
 
 def results(home, study="adhoc"):
-    """Identity → what decides, of every trial's last attempt: metrics without times, and the hash of the weights."""
+    """Identity → what decides, of every trial's last attempt: metrics without times, and the hash of the weights.
+
+    Where a killed trial went on, two processes have traced.
+    """
     found = {folder.name: outcome.of_journal(folder) for folder in journal.folders(home / "outputs" / study)}
     return {
         name: (
             one.status,
             one.tags.get("ablation.weights"),
-            {key: value for key, value in one.metrics.items() if not key.startswith(("time/", "memory/"))},
+            {key: value for key, value in one.metrics.items() if not key.startswith(("time/", "memory/", "data/traces"))},
         )
         for name, one in found.items()
         if one is not None

@@ -42,7 +42,7 @@ def publish(folder: Path, write: Callable[[Path], dict[str, Any]]) -> None:
         record = {**about, "digests": {path.name: of_file(path) for path in sorted(parts.iterdir())}}
         (parts / RECORD).write_text(json.dumps({**record, "digest": digest(record)}), encoding="utf-8")
         for path in (*parts.iterdir(), parts):
-            _sync(path)
+            sync(path)
         if os.path.lexists(folder):  # whoever has the old files mapped keeps them
             old = Path(tempfile.mkdtemp(prefix=f"writing-{folder.name}-", dir=folder.parent))
             folder.rename(old / folder.name)
@@ -50,7 +50,7 @@ def publish(folder: Path, write: Callable[[Path], dict[str, Any]]) -> None:
             shutil.rmtree(old, ignore_errors=True)
         else:
             parts.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     finally:
         shutil.rmtree(parts, ignore_errors=True)
 
@@ -117,7 +117,7 @@ def read_note(path: Path) -> str | None:
     return text if written == digest([path.name, text]) else None
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Has a file or a folder reach the disk; not every file system can be asked that for a folder."""
     handle = os.open(path, os.O_RDONLY)
     try:

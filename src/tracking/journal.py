@@ -2,8 +2,9 @@ r"""The journal of a trial: one JSON object a line, appended and never changed.
 
 A line counts once its newline is there; a torn one, from a crash in the middle of writing, is cut off when the journal is
 opened again. A trial that is tried again appends to the same journal: every attempt begins with a `start` and, unless its
-process was killed, ends with an `end`. The writer holds a lock that the operating system drops with the process, so whoever
-can take the lock knows that nobody is writing.
+process was killed, ends with an `end`. An attempt that goes on from another's checkpoint repeats that one's records behind
+its own `start`, with the times that they had: each attempt is a whole record. The writer holds a lock that the operating system
+drops with the process, so whoever can take the lock knows that nobody is writing.
 
 Every line ends with a checksum of what stands before it, so that a flipped digit is seen; lines of older journals have none. Whoever
 remembers how far a journal was read keeps a `mark` of that place: a journal that lost its end in a power cut, and grew again, is another.
@@ -74,13 +75,18 @@ class Journal:
             self._lock.release()
             raise JournalError(f"{self.path}: {error.strerror}; nothing was recorded") from error
 
-    def append(self, record: Record) -> None:
+    def append(self, record: Record, *, time_ms: int | None = None) -> None:
         """Writes one record; it survives the process from here on, and the machine from the next `sync` on.
+
+        Args:
+          record: what happened.
+          time_ms: when, in milliseconds since 1970; now if left out.
 
         Raises:
           JournalError: nothing or half of it could be written, as on a full disk; the half is taken back.
         """
-        line = {"kind": record.kind, "time_ms": round(time.time() * 1_000), "step": record.step}
+        happened = round(time.time() * 1_000) if time_ms is None else time_ms
+        line = {"kind": record.kind, "time_ms": happened, "step": record.step}
         line |= {"metrics": record.metrics, "detail": record.detail}
         data = _with_checksum(json.dumps(line, separators=(",", ":")).encode())
         size = os.fstat(self._file).st_size

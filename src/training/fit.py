@@ -6,7 +6,7 @@ import functools
 import hashlib
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -33,7 +33,9 @@ class Fit:
       traces: how often the training step was traced.
       best_epoch: the epoch of highest validation accuracy, the earliest on ties, counted from 1.
       best_weights: the weights after it.
-      best_probabilities: float32[N, K] that it gave the validation split.
+      best_probabilities: float32[N, K] that it gave the validation split; empty if another process trained that epoch.
+      earlier: steps that another process took, whose graphs this one has not.
+      peak_mb: of that process' memory.
     """
 
     timings: list[Timing] = field(default_factory=list)
@@ -42,6 +44,21 @@ class Fit:
     best_epoch: int = 0
     best_weights: list[np.ndarray] = field(default_factory=list)
     best_probabilities: np.ndarray = field(default_factory=lambda: np.empty((0, 1), np.float32))
+    earlier: int = 0
+    peak_mb: float = 0.0
+
+    @classmethod
+    def of_records(cls, records: Iterable[Record]) -> Fit:
+        """Returns what training had left behind, without weights, when it had yielded these records; the last ends an epoch."""
+        fit = cls()
+        for record in records:
+            if record.kind == STEP:
+                fit.timings.append(_timing(record))
+            elif record.kind == EVALUATION and record.detail["epoch"] is not None:
+                fit.accuracies.append(record.metrics["val/accuracy"])
+        fit.earlier = len(fit.timings)
+        fit.best_epoch = fit.accuracies.index(max(fit.accuracies)) + 1 if fit.accuracies else 0
+        return fit
 
     def count_trace(self) -> None:
         """Counts one."""
@@ -64,7 +81,15 @@ class Evaluated:
         self.accuracy = float((classes(probabilities) == labels).mean())
 
 
-def train(model: keras.Model, problem: Problem, evaluate: Callable[[], Evaluated], fit: Fit, *, settings: Settings) -> Iterator[Record]:
+def train(
+    model: keras.Model,
+    problem: Problem,
+    evaluate: Callable[[], Evaluated],
+    fit: Fit,
+    *,
+    settings: Settings,
+    optimizer: keras.optimizers.Optimizer | None = None,
+) -> Iterator[Record]:
     """Trains the model, validates it, and says so; the model ends with the weights of the best epoch.
 
     A step's time runs from asking for its first batch until its result is back. What the reader does between two records is in no
@@ -74,34 +99,37 @@ def train(model: keras.Model, problem: Problem, evaluate: Callable[[], Evaluated
       model: inputs → outputs.
       problem: what it learns.
       evaluate: measures the model on the validation split.
-      fit: filled while training goes on.
+      fit: filled while training goes on. With `Fit.of_records`, training goes on after the epochs that are in it: the caller
+        has given the variables of the model and of the optimizer the values that they had then.
       settings: of the trial.
+      optimizer: as `update.new_optimizer` returns it; a new one if left out.
 
     Yields:
       `step` after every optimizer step; `evaluation` every `evaluate_every` steps and at the end of an epoch (with the epoch in
       its detail and `clock.epoch_times` among its metrics), also of one that `max_steps` cuts short (which has no such times);
-      `histograms` of the weights before the first step, and of everything at the end of an epoch.
+      `histograms` of the weights before the first step, and of everything at the end of an epoch, before its evaluation, which is the
+      epoch's last record.
 
     Raises:
       Diverged: the loss or the gradient is not finite, after the record of that step.
     """
-    update = updater(model, loss=problem.loss, settings=settings, on_trace=fit.count_trace)
+    update = updater(model, loss=problem.loss, settings=settings, on_trace=fit.count_trace, optimizer=optimizer)
     last = steps_per_epoch(problem, settings)
-    if settings.tracking.histograms:
+    if settings.tracking.histograms and not fit.timings:
         yield Record(HISTOGRAMS, 0, detail=of_all({"weights": _weights(model)}))
-    for epoch in range(1, settings.epochs + 1):
+    while len(fit.accuracies) < settings.epochs and len(fit.timings) != settings.max_steps:
+        epoch = len(fit.accuracies) + 1
         step = yield from _epoch(_steps(update, problem, fit, epoch=epoch, settings=settings), evaluate, settings=settings, last=last)
         result = evaluate()
         fit.accuracies.append(result.accuracy)
         if result.accuracy > max(fit.accuracies[:-1], default=-1.0):
             fit.best_epoch, fit.best_weights, fit.best_probabilities = epoch, model.get_weights(), result.probabilities
         times = epoch_times(fit.timings, epoch) if step.in_epoch == last else {}
-        yield _evaluation_record(step.number, result, epoch=epoch, times=times)
         if settings.tracking.histograms:
             yield Record(HISTOGRAMS, step.number, detail=of_all(_distributions(model, step.gradients, step.inputs)))
-        if step.number == settings.max_steps:
-            break
+        number = step.number
         del step  # its gradients are as large as the model, and the next epoch has its own
+        yield _evaluation_record(number, result, epoch=epoch, times=times)
     model.set_weights(fit.best_weights)
 
 
@@ -156,7 +184,7 @@ def _epoch(steps: Iterator[_Step], evaluate: Callable[[], Evaluated], *, setting
 
 def _steps(update: Update, problem: Problem, fit: Fit, *, epoch: int, settings: Settings) -> Iterator[_Step]:
     """Takes the optimizer steps of an epoch and measures each; what happens between two of them is in nobody's time."""
-    known = {shape for timing in fit.timings for shape in timing.shapes}
+    known = {shape for timing in fit.timings[fit.earlier :] for shape in timing.shapes}
     shapes, parts, waited, in_epoch = [], [], 0.0, 0
     begin = asked = time.perf_counter()  # setting up the pipeline belongs to the first batch's wait
     traces = fit.traces
@@ -237,8 +265,19 @@ def _step_record(step: _Step, *, loss: float, accuracy: float) -> Record:
         "tokens": timing.tokens,
         "is_first": timing.is_first,
         "gradient_norm": step.norm,
+        "traces": timing.traces,
+        "shapes": timing.shapes,
     }
     return Record(STEP, step.number, metrics, detail)
+
+
+def _timing(record: Record) -> Timing:
+    """Returns the timing of a step from its record."""
+    detail = record.detail
+    shapes = tuple((rows, steps) for rows, steps in detail["shapes"])
+    batch_ms, wait_ms = record.metrics["time/batch_ms"], detail["wait_ms"]
+    is_profiled = detail["is_first"] and detail["traces"] == 0
+    return Timing(detail["epoch"], batch_ms, wait_ms, shapes, detail["tokens"], detail["traces"], is_profiled)
 
 
 def _evaluation_record(step: int, result: Evaluated, *, epoch: int | None = None, times: Mapping[str, float] | None = None) -> Record:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, SAMPLES, END = "start", "graph", "step", "evaluation", "histograms", "system", "samples", "end"
+START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, SAMPLES, END = (
+    "start",
+    "graph",
+    "step",
+    "evaluation",
+    "histograms",
+    "system",
+    "samples",
+    "end",
+)
 # highest of a trial, at whatever step: MLflow sorts by the last value of a metric, and val/accuracy is a curve
 BEST_VALIDATION = "best/val_accuracy"
 

@@ -28,7 +28,24 @@ Update = Callable[[Any, Any, bool], tuple[Any, list[Any]]]
 Gradients = Callable[[Any, Any], tuple[list[Any], list[Any]]]
 
 
-def updater(model: keras.Model, *, loss: str, settings: Settings, on_trace: Callable[[], None]) -> Update:
+def new_optimizer(model: keras.Model, settings: Settings) -> keras.optimizers.Optimizer:
+    """Returns the optimizer of a model's weights, with all of its variables."""
+    optimizer = OPTIMIZERS[settings.optimizer](settings.learning_rate, global_clipnorm=settings.clip_norm)
+    optimizer.build(model.trainable_variables)
+    # One device has nothing to add up, and the sum that Keras takes all the same goes through a custom gradient, of which TensorFlow keeps
+    # a registration, and with it this graph, for as long as the process lives: some megabytes a trial (tensorflow issues 92094, 97697).
+    optimizer._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables
+    return optimizer
+
+
+def updater(
+    model: keras.Model,
+    *,
+    loss: str,
+    settings: Settings,
+    on_trace: Callable[[], None],
+    optimizer: keras.optimizers.Optimizer | None = None,
+) -> Update:
     """Returns a function that takes a batch and changes the weights.
 
     Args:
@@ -36,17 +53,14 @@ def updater(model: keras.Model, *, loss: str, settings: Settings, on_trace: Call
       loss: key of `LOSSES`.
       settings: optimizer, learning rate, clipping, `accumulate`, and how the step is compiled.
       on_trace: called whenever Python is traced into a graph.
+      optimizer: of the model's weights, as `new_optimizer` returns it; a new one if left out.
 
     Returns:
       (inputs, targets, is_whole) → (float32[4]: mean loss, examples whose class was right, real steps, global norm of the gradient;
       the gradients). Until `is_whole`, gradients are added up, and norm and gradients stay out (0 and []). With a mask and
       without dropout, a step of several batches is that of one batch which holds all of their examples.
     """
-    optimizer = OPTIMIZERS[settings.optimizer](settings.learning_rate, global_clipnorm=settings.clip_norm)
-    optimizer.build(model.trainable_variables)
-    # One device has nothing to add up, and the sum that Keras takes all the same goes through a custom gradient, of which TensorFlow keeps
-    # a registration, and with it this graph, for as long as the process lives: some megabytes a trial (tensorflow issues 92094, 97697).
-    optimizer._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables
+    applied = optimizer or new_optimizer(model, settings)
 
     def gradients_of(inputs: Any, targets: Any) -> tuple[list[Any], list[Any]]:
         with tf.GradientTape() as tape:
@@ -60,7 +74,7 @@ def updater(model: keras.Model, *, loss: str, settings: Settings, on_trace: Call
         return [value, right, tf.cast(tokens, tf.float32)], gradients
 
     def apply(gradients: list[Any]) -> Any:
-        optimizer.apply(gradients, model.trainable_variables)
+        applied.apply(gradients, model.trainable_variables)
         return tf.linalg.global_norm(gradients)
 
     compiled = _compiler(model, settings, targets=tf.float32 if loss == "squared" else tf.int32, on_trace=on_trace)

@@ -79,7 +79,7 @@ def test_a_worker_that_is_told_to_stop_does_not_end_the_sweep_but_the_sweep_itse
 
 
 def test_a_stop_after_the_end_was_recorded_leaves_the_trial_finished(home, tmp_path, monkeypatch):
-    prepared = SimpleNamespace(settings=Settings(), folder=tmp_path)
+    prepared = SimpleNamespace(settings=Settings(), folder=tmp_path, identity="cafe")
     monkeypatch.setattr(startup, "import_tensorflow", lambda: None)
     monkeypatch.setattr(trial, "records", lambda *_, **__: iter([START_OF_ONE, end(step=0, status=FINISHED)]))
 
@@ -233,7 +233,7 @@ def test_a_trial_on_a_full_disk_fails_with_one_line(home, monkeypatch, capfd, is
         raise no_space
 
     monkeypatch.setattr(startup, "import_tensorflow", lambda: None)
-    monkeypatch.setattr(trial, "prepare", lambda settings: SimpleNamespace(settings=settings, folder=home / "cafe"))
+    monkeypatch.setattr(trial, "prepare", lambda settings: SimpleNamespace(settings=settings, folder=home / "cafe", identity="cafe"))
     monkeypatch.setattr(trial, "records", records)
     monkeypatch.setattr(Journal, "append", fail)
     monkeypatch.setattr(trial.Follower, "update", lambda self, **_: trial._log.warning("MLflow cannot be used now") if is_full else None)

@@ -163,3 +163,12 @@ def test_a_place_that_was_remembered_without_a_mark_must_begin_a_line(tmp_path):
 
     assert journal.is_same(tmp_path, len(raw(tmp_path)), None)
     assert not journal.is_same(tmp_path, len(raw(tmp_path)) - 3, None)
+
+
+def test_what_is_repeated_has_the_time_that_it_had(tmp_path):
+    with Journal(tmp_path) as book:
+        book.append(step(1), time_ms=5)
+        book.append(step(2))
+
+    times = [entry.time_ms for entry in entries(tmp_path)]
+    assert times[0] == 5 and times[1] > 10**12
