@@ -17,7 +17,7 @@ from src.paths import REPOSITORY
 from src.settings import Settings, edited
 from src.tracking import journal, outcome
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal
-from src.training.records import EVALUATION, HISTOGRAMS, START, STEP
+from src.training.records import EVALUATION, GRAPH, HISTOGRAMS, SAMPLES, START, STEP
 from tests.conftest import tiny_trial, write_table
 from tests.test_run import command, trials
 
@@ -142,6 +142,10 @@ def test_a_trial_goes_on_as_often_as_it_is_killed_and_its_last_attempt_has_the_w
     assert [event.step for event in seen.Scalars("train/loss")] == list(range(1, 3 * STEPS + 1))
     assert len(seen.Histograms(next(tag for tag in seen.Tags()["histograms"] if tag.startswith("weights")))) == 4
     assert result(settings) == result(edited(settings, {"study": "whole"}))
+    undisturbed = journal.last_attempt(folder(edited(settings, {"study": "whole"})))
+    assert [line.record for line in lines if line.record.kind == SAMPLES] == [
+        line.record for line in undisturbed if line.record.kind == SAMPLES
+    ]
 
 
 def test_times_are_those_of_both_processes(settings):
@@ -220,7 +224,7 @@ def test_who_wants_a_trial_from_its_beginning_gets_it(settings, changes, capsys)
     run(edited(settings, changes), kill_at=1)
 
     assert capsys.readouterr().err == ""
-    assert [line.record.kind for line in journal.last_attempt(folder(settings))] == [START, STEP]
+    assert [line.record.kind for line in journal.last_attempt(folder(settings))] == [START, GRAPH, STEP]
     assert not state(settings).exists()
 
 
@@ -238,7 +242,7 @@ def test_a_trial_that_failed_begins_anew(settings, error, capsys):
     run(settings, kill_at=1)
 
     assert capsys.readouterr().err == ""
-    assert [line.record.kind for line in journal.last_attempt(folder(settings))] == [START, STEP]
+    assert [line.record.kind for line in journal.last_attempt(folder(settings))] == [START, GRAPH, STEP]
 
 
 def test_what_cannot_even_begin_leaves_the_state(settings, monkeypatch):
