@@ -26,6 +26,12 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Column = Annotated[str, Field(min_length=1)]
+DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
+_NAMES_OF_SIGNS = {sign: name for name, sign in DELIMITERS.items()} | {"\\t": "tab"}
+Delimiter = Annotated[
+    Literal["comma", "tab", "semicolon", "pipe"],
+    pydantic.BeforeValidator(lambda given: _NAMES_OF_SIGNS.get(given, given) if isinstance(given, str) else given),
+]
 Value = bool | int | float | str | None
 STUDY_NAME, MODEL_NAME = r"^[a-z0-9_][a-z0-9_-]*$", r"^[\w.-][\w. -]*$"
 WORDS_OF = {
@@ -76,16 +82,18 @@ class KerasImdb(Section):
 
 
 class Table(Section):
-    """The user's own CSV, JSONL or Parquet: one row an example, any number of classes."""
+    """The user's own CSV, TSV, JSONL or Parquet: one row an example, any number of classes."""
 
     name: Literal["table"] = "table"
-    path: str | None = Field(None, description="file ending in .csv, .jsonl or .parquet; the training split if the others are given")
+    path: str | None = Field(None, description="a .csv, .tsv, .jsonl or .parquet file; the training split if the others are given")
     validation_path: str | None = Field(None, description="file of the validation split")
     test_path: str | None = Field(None, description="file of the test split")
     text_column: Column = Field("text", description="column of the texts")
     label_column: Column = Field("label", description="column of the classes")
     split_column: Column | None = Field(None, description="column that says train, validation or test")
     group_column: Column | None = Field(None, description="column whose groups are never divided between splits")
+    delimiter: Delimiter | None = Field(None, description="separator of the columns; null = tab in .tsv, else comma")
+    drop_empty: bool = Field(False, description="leave out rows without a text, instead of refusing the file")
     limit: Count | None = Field(None, description="examples a split, for quick runs; null = all")
 
 

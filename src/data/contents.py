@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from src.data.classes import doubts
 from src.data.splits import SPLITS, TEST, TRAIN, VALIDATION
 from src.data.tokens import joined, unspaced
 
@@ -35,6 +36,7 @@ class Contents:
       contradicting: different texts, by their words, that have more than one class.
       wordless: split → examples without a word.
       unspaced: script without spaces between words → training texts in it, at least half of whose words are.
+      dropped: rows without a text that were left out; None where such rows are refused.
     """
 
     tokens: str
@@ -47,6 +49,7 @@ class Contents:
     contradicting: int
     wordless: dict[str, int]
     unspaced: dict[str, int]
+    dropped: int | None = None
 
     def leaked_share(self, split: str) -> float:
         """Returns the share of a split's examples whose words train (or validate) too, from 0 to 1."""
@@ -64,6 +67,10 @@ class Contents:
             f"  training has {self.vocabulary:,} different {words}{given} and knows {1 - self.unknown:.1%} of the {words} of validation",
             f"  {self._duplicates(totals)}",
         ]
+        if self.dropped is not None:
+            several = f"{self.dropped:,} rows without a text are left out"
+            rows = {0: "no row is without a text", 1: "1 row without a text is left out"}.get(self.dropped, several)
+            lines.insert(1, f"  {rows} (data.drop_empty=true)")
         return lines + [f"  warning: {text}" for text in self._warnings(classes, totals)]
 
     def _by_class(self, classes: Sequence[str]) -> str:
@@ -99,10 +106,7 @@ class Contents:
         for name, count in self.wordless.items():
             if count:
                 found.append(f"{count:,} of {totals[name]:,} {name} texts have no words (no letter and no digit)")
-        lower: dict[str, str] = {}
-        for name in classes:
-            if (other := lower.setdefault(name.casefold(), name)) != name:
-                found.append(f"the classes {other!r} and {name!r} differ in upper and lower case alone")
+        found += doubts(classes)
         for script, count in self.unspaced.items():
             many = f"{count:,} of {totals[TRAIN]:,} training texts are in {script}, which has no spaces between words"
             found.append(f"{many}: a whole clause counts as one unless spaces were put in; set tokens=character, or put them in")
@@ -119,6 +123,7 @@ def of(
     vocabulary: Collection[str],
     classes: Sequence[str],
     tokens: str,
+    dropped: int | None = None,
 ) -> Contents:
     """Returns what is in a corpus.
 
@@ -128,6 +133,7 @@ def of(
       vocabulary: the words of training.
       classes: name of each class.
       tokens: what texts were divided into.
+      dropped: rows without a text that were left out; None where such rows are refused.
     """
     are_lists = isinstance(examples[TRAIN].texts[0], list)
     by_words = {name: [joined(text) for text in texts] for name, texts in divided.items()}
@@ -148,6 +154,7 @@ def of(
         contradicting=sum(len(found) > 1 for text, found in labels.items() if text),
         wordless={name: sum(not text for text in texts) for name, texts in divided.items()},
         unspaced={} if are_lists or tokens != "word" else _scripts(divided[TRAIN]),
+        dropped=dropped,
     )
 
 

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from src.data import splits
+from src.data.classes import refuse_alike, refuse_scale
+from src.data.faults import Faults, Unusable
 from src.data.files import DataError, allowed_length, decoded, existing, expanded
 from src.data.splits import TEST, TRAIN, VALIDATION
 from src.data.tables import Rows, Text
@@ -36,10 +38,14 @@ class Examples(NamedTuple):
 
 
 class Corpus(NamedTuple):
-    """Texts with labels in three splits, in file order."""
+    """Texts with labels in three splits, in file order.
+
+    `dropped` counts the rows without a text that were left out; None where such rows are refused.
+    """
 
     splits: dict[str, Examples]
     classes: list[str]
+    dropped: int | None = None
 
 
 class Reader(NamedTuple):
@@ -228,19 +234,25 @@ def read_table(options: Table) -> Corpus:
         raise DataError(f"data.text_column and data.label_column are both {options.text_column!r}; a text is not its own class")
     wanted = {"text": options.text_column, "label": options.label_column, "split": options.split_column, "group": options.group_column}
     files = table_files(options)
-    tables = [read_rows(path, wanted) for path in files]
+    tables = [read_rows(path, wanted, delimiter=options.delimiter, drop_empty=options.drop_empty) for path in files]
     _refuse_mixed(files, tables)
+    _refuse_empty(files, tables, column=options.text_column)
+    refuse_alike(
+        (path, row, label) for path, rows in zip(files, tables, strict=True) for row, label in zip(rows.numbers, rows.labels, strict=True)
+    )
+    refuse_scale(files[0], options.label_column, [label for rows in tables for label in rows.labels])
     classes = sorted({label for rows in tables for label in rows.labels})
     if len(classes) == 1:
         raise DataError(f"{options.path}: only one class, {classes[0]!r}; at least 2 are needed")
-    _refuse_alike(files, tables)
     code = {label: number for number, label in enumerate(classes)}
+    dropped = sum(rows.dropped for rows in tables) if options.drop_empty else None
     examples = [Examples(rows.texts, np.array([code[label] for label in rows.labels], np.int32)) for rows in tables]
     if len(examples) == 3:
         _refuse_equal(files, examples)
-        return Corpus(dict(zip(splits.SPLITS, examples, strict=True)), classes)
+        return Corpus(dict(zip(splits.SPLITS, examples, strict=True)), classes, dropped)
     parts = _divided(examples[0], tables[0], options, classes=classes)
-    return Corpus({name: Examples([examples[0].texts[i] for i in part], examples[0].labels[part]) for name, part in parts.items()}, classes)
+    divided = {name: Examples([examples[0].texts[i] for i in part], examples[0].labels[part]) for name, part in parts.items()}
+    return Corpus(divided, classes, dropped)
 
 
 CORPORA: dict[str, Reader] = {
@@ -254,10 +266,13 @@ CORPORA: dict[str, Reader] = {
 def _divided(examples: Examples, rows: Rows, options: Table, *, classes: list[str]) -> dict[str, np.ndarray]:
     """Returns the rows of each split."""
     if rows.splits is not None:
-        wrong = next((row for row, split in enumerate(rows.splits, 1) if split not in splits.SPLITS), None)
-        if wrong:
-            got = rows.splits[wrong - 1]
-            raise DataError(f"{options.path}, row {wrong}: {options.split_column} is {got!r}; allowed: {', '.join(splits.SPLITS)}")
+        faults = Faults(Path(options.path or ""))
+        for row, split in zip(rows.numbers, rows.splits, strict=True):
+            if split not in splits.SPLITS:
+                got, allowed = repr(split[:40]), ", ".join(splits.SPLITS)
+                many = f"have another value than {allowed} in the column {options.split_column!r}"
+                faults.add(row, Unusable(f"{options.split_column} is {got}; allowed: {allowed}", many, example=got))
+        faults.refuse()
         return {name: np.flatnonzero(np.array(rows.splits) == name) for name in splits.SPLITS}
     groups = None if rows.groups is None else [" ".join(unicodedata.normalize("NFC", group).split()) for group in rows.groups]
     try:
@@ -266,29 +281,18 @@ def _divided(examples: Examples, rows: Rows, options: Table, *, classes: list[st
         raise DataError(f"{options.path}: {error}; give data.split_column, or data.validation_path and data.test_path") from None
 
 
+def _refuse_empty(files: list[Path], tables: list[Rows], *, column: str) -> None:
+    for path, rows in zip(files, tables, strict=True):
+        if rows.dropped and not rows.texts:
+            none = f"none of its {rows.dropped:,} rows has a text in the column {column!r}"
+            raise DataError(f"{path}: {none}; set data.text_column=NAME")
+
+
 def _refuse_mixed(files: list[Path], tables: list[Rows]) -> None:
     for path, rows in zip(files, tables, strict=True):
         if rows.texts and tables[0].texts and rows.are_lists != tables[0].are_lists:
             lists, texts = (path, files[0]) if rows.are_lists else (files[0], path)
             raise DataError(f"{lists} holds lists of words, and {texts} texts; write all files alike")
-
-
-def _refuse_alike(files: list[Path], tables: list[Rows]) -> None:
-    """Refuses two names of classes that look like one: they differ in white space, invisible characters or Unicode's normal form alone."""
-    seen: dict[str, tuple[str, str]] = {}
-    for path, rows in zip(files, tables, strict=True):
-        for row, label in enumerate(rows.labels, 1):
-            where = f"{path}, row {row}"
-            other, first = seen.setdefault(_visible(label), (label, where))
-            if other != label:
-                how = "differ in white space or invisible characters alone"
-                raise DataError(f"{where}: class {label!r} and class {other!r} ({first}) {how}; write them alike")
-
-
-def _visible(label: str) -> str:
-    """Returns a name without what one does not see in it."""
-    seen = "".join(sign for sign in unicodedata.normalize("NFC", label) if unicodedata.category(sign) != "Cf")
-    return " ".join(seen.split())
 
 
 def _refuse_equal(files: list[Path], examples: list[Examples]) -> None:

@@ -122,8 +122,7 @@ def load(options: Data, *, tokens: str = "word") -> Encoded:
     try:
         files = CORPORA[options.name].files(options)
         content = _content(files)
-        plain = options.model_dump(exclude={"path", "validation_path", "test_path"})
-        key = digest({"options": plain, "versions": _versions(options, tokens)})
+        key = digest({"options": _plain(options, files), "versions": _versions(options, tokens)})
         key = hashlib.blake2b(f"{key} {content}".encode(), digest_size=8).hexdigest()
         folder = paths.cache() / key
         about = _cached(folder)
@@ -185,6 +184,23 @@ def _made(options: Data, folder: Path, *, tokens: str, content: str) -> dict[str
     return about
 
 
+def _plain(options: Data, files: list[Path]) -> dict[str, Any]:
+    """Returns the options that the content depends on beside the files' bytes.
+
+    Options that came later are left out where they change nothing: old digests stay.
+    """
+    plain = options.model_dump(exclude={"path", "validation_path", "test_path", "delimiter"})
+    if options.name == "table":
+        from src.data.tables import sign_of
+
+        if not plain["drop_empty"]:
+            del plain["drop_empty"]
+        signs = [sign_of(path, options.delimiter) for path in files]
+        if set(signs) - {",", ""}:
+            plain["delimiters"] = signs
+    return plain
+
+
 def _versions(options: Data, tokens: str) -> list[int | str]:
     """Returns the versions of all rules that the content depends on."""
     if options.name == "movie_reviews":  # today's rules give the same words and splits there as these did, and old trials stay
@@ -229,7 +245,7 @@ def _write(options: Data, parts: Path, *, tokens: str) -> dict[str, Any]:
         for part, array in (("ids", flat), ("starts", starts), ("labels", examples[name].labels.astype(np.int32))):
             np.save(parts / f"{name}.{part}.npy", array)
     (parts / "words.json").write_text(json.dumps(every), encoding="utf-8")
-    contents = of(examples, divided, vocabulary=ids, classes=corpus.classes, tokens=tokens)
+    contents = of(examples, divided, vocabulary=ids, classes=corpus.classes, tokens=tokens, dropped=corpus.dropped)
     return {"classes": corpus.classes, "contents": asdict(contents)}
 
 

@@ -10,7 +10,12 @@ from src.settings import SettingsError
 # The longest mark first: UTF-32 begins with that of UTF-16.
 _MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
-
+_OTHERS = {  # formats that are no text, by their first bytes
+    b"\x1f\x8b": "it is compressed (gzip); unpack it, with `gunzip` or another program",
+    b"PK\x03\x04": "it is a zip archive, as Excel's .xlsx files are; unpack it, or save the sheet as CSV UTF-8",
+    b"PAR1": "it is Parquet; give it a name that ends in .parquet",
+    b"\xd0\xcf\x11\xe0": "it is a file of an old Excel; save the sheet as CSV UTF-8",
+}
 MOST = 10_000_000  # characters of a text, about two million words: what is longer is a file that slipped into another
 
 
@@ -28,6 +33,9 @@ def decoded(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
+    other = next((what for start, what in _OTHERS.items() if content.startswith(start)), None)
+    if other:
+        raise DataError(f"{path}: {other}")
     encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8-sig")
     try:
         text = content.decode(encoding)

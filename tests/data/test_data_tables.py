@@ -61,7 +61,7 @@ def write(path, content, *, encoding="utf-8", end="\n"):
         (40, '"a fine day,pos', "not a CSV (row 40, from line 41: it opens a quote that is never closed)"),
         (3, '"a fine day,pos', "not a CSV (row 3, from line 4: it opens a quote that is never closed)"),
         (3, "text,label", "row 3: it repeats the header; leave it out"),
-        (0, "text,label,", "row 1: it has 2 fields, the header has 3"),
+        (0, "text,label,", "40 rows have 2 fields, the header has 3 (text, label, ): rows 1, 2"),
         (0, "text,label,text", "it has the column 'text' 2 times; give each a name of its own"),
         (0, "text,label, text", "it has the column 'text' 2 times"),
         (0, '"text,label', "not a CSV (the header, from line 1: it opens a quote that is never closed)"),
@@ -79,7 +79,7 @@ def test_a_row_whose_columns_slip_is_refused_with_its_number(tmp_path, place, ro
 def test_rows_that_are_all_longer_than_the_header_are_refused(tmp_path):
     content = [lines()[0], *(f"{line},{number}" for number, line in enumerate(lines()[1:]))]
 
-    assert "row 1: it has 3 fields, the header has 2 (text, label)" in refusal(write(tmp_path / "t.csv", content))
+    assert "40 rows have 3 fields, the header has 2 (text, label): rows 1, 2, 3" in refusal(write(tmp_path / "t.csv", content))
 
 
 def test_a_quote_that_swallows_rows_is_refused(tmp_path):
@@ -341,7 +341,7 @@ def test_a_text_of_json_that_is_none_is_refused_with_row_and_kind(tmp_path, valu
     ],
 )
 def test_a_text_of_parquet_that_is_none_is_refused_with_row_and_kind(tmp_path, value, what):
-    pd.DataFrame({"text": [value] * 3, "label": list("aba")}).to_parquet(tmp_path / "t.parquet")
+    pd.DataFrame({"text": [value], "label": ["a"]}).to_parquet(tmp_path / "t.parquet")
 
     assert f"row 1: the column 'text' holds {what}" in refusal(tmp_path / "t.parquet")
 
@@ -436,7 +436,7 @@ def test_arrays_that_numpy_abbreviated_are_no_texts(tmp_path):
     texts = [str(np.array([f"word{row}"] * 1_500)) for row in range(40)]
     pd.DataFrame({"text": texts, "label": list("ab") * 20}).to_csv(tmp_path / "t.csv", index=False)
 
-    assert "row 1: the text is an array as NumPy prints it, with ... for what it leaves out" in refusal(tmp_path / "t.csv")
+    assert "40 rows hold an array as NumPy prints it, with ... for what it leaves out; save lists" in refusal(tmp_path / "t.csv")
 
 
 def test_texts_in_brackets_are_texts(tmp_path):

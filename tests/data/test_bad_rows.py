@@ -1,0 +1,448 @@
+"""Rows that cannot be used: all are counted, the first are named, and rows without a text may be left out."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pandas as pd
+import pytest
+
+from src import run
+from src.data import encoded
+from src.data.corpora import CORPORA, DataError
+from src.data.splits import SPLITS
+from src.settings import Settings, SettingsError, Table, edited
+
+
+def corpus(path, **more):
+    return CORPORA["table"].read(Table.model_validate({"path": str(path), **more}))
+
+
+def refusal(path, **more):
+    with pytest.raises(DataError) as caught:
+        corpus(path, **more)
+    return str(caught.value)
+
+
+def rows(count=60, names=("pos", "neg")):
+    return [(f"text number {row}", names[row % len(names)]) for row in range(count)]
+
+
+def write(path, of, *, sign=",", header=("text", "label")):
+    path.write_text("".join(f"{sign.join(row)}\n" for row in (header, *of)), encoding="utf-8")
+    return path
+
+
+def everything(path, **more):
+    read = corpus(path, **more)
+    return sorted((text, read.classes[label]) for part in read.splits.values() for text, label in zip(*part, strict=True))
+
+
+# All of them are counted
+
+
+def test_all_rows_with_a_comma_too_many_are_counted_and_the_first_named(tmp_path):
+    of = [(f"text, number {row}" if row % 3 == 2 else f"text number {row}", "pos") for row in range(60)]
+
+    assert refusal(write(tmp_path / "t.csv", of)) == (
+        f"{tmp_path / 't.csv'}: 20 rows have 3 fields, the header has 2 (text, label): rows 3, 6, 9, 12, 15 and 15 more. "
+        "Put a text that holds commas or line breaks between quotes"
+    )
+
+
+def test_rows_that_are_longer_than_the_header_by_different_numbers_are_one_fault(tmp_path):
+    of = [(f"text{', and' * (row % 4)}", "pos") for row in range(12)]
+
+    assert ": 9 rows have 3 to 5 fields, the header has 2 (text, label): rows 2, 3, 4, 6, 7 and 4 more. " in refusal(
+        write(tmp_path / "t.csv", of)
+    )
+
+
+def test_commas_at_the_end_of_some_rows_are_named_for_what_they_are(tmp_path):
+    of = [(text, f"{label},") if row > 57 else (text, label) for row, (text, label) in enumerate(rows())]
+
+    assert "2 rows have 3 fields, the header has 2 (text, label): rows 59, 60. Leave out the comma at their end" in refusal(
+        write(tmp_path / "t.csv", of)
+    )
+
+
+def test_rows_with_another_fault_are_counted_beside_the_first(tmp_path):
+    of = rows()
+    of[2], of[5], of[6] = ("a fine, warm day", "pos"), ("", "pos"), ("text", " ")
+    of[20:22] = [("only a text",), ("only a text",)]
+
+    assert refusal(write(tmp_path / "t.csv", of)) == (
+        f"{tmp_path / 't.csv'}, row 3: it has 3 fields, the header has 2 (text, label). Put a text that holds commas or line breaks "
+        "between quotes. 4 more rows cannot be used: rows 6, 7, 21, 22 (row 6: the column 'text' is empty)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (['{"text": "a"', "x", '{"text": "a", "label": "b"}'], ": 2 rows are not JSON: rows 1, 2"),
+        (["[1]", '"a"', '{"text": "a", "label": "b"}'], ": 2 rows are no JSON objects; every row must be one: rows 1, 2"),
+        (
+            ['{"text": 1, "label": "b"}', '{"text": 2, "label": "b"}'],
+            ": 2 rows hold a number in the column 'text', such as 1: rows 1, 2. Allowed: a text",
+        ),
+        (['{"text": 1, "label": "b"}', '{"text": true, "label": "b"}'], ", row 1: the column 'text' holds a number (1). Allowed: "),
+        (['{"text": "", "label": "b"}', '{"label": "b"}'], ": 2 rows are empty in the column 'text': rows 1, 2"),
+        (['{"text": "a", "label": ""}', '{"text": "a"}'], ": 2 rows are empty in the column 'label': rows 1, 2"),
+        (['{"text": "a", "label": [1]}', '{"text": "a", "label": []}'], ": 2 rows hold a list in the column 'label': rows 1, 2"),
+        (['{"text": "a", "label": 1}', '{"text": ["a"], "label": 1}', '{"text": ["b"], "label": 1}'], ": 2 rows hold a list of words, and"),
+        (['{"text": "a", "text": "a"}', '{"label": 1, "label": "a"}'], ": 2 rows have a key twice: rows 1, 2. Keep one"),
+    ],
+)
+def test_all_bad_rows_of_jsonl_are_counted(tmp_path, lines, message):
+    (tmp_path / "t.jsonl").write_text("\n".join(lines), encoding="utf-8")
+
+    assert f"{tmp_path / 't.jsonl'}{message}" in refusal(tmp_path / "t.jsonl")
+
+
+def test_all_empty_texts_of_parquet_are_counted(tmp_path):
+    pd.DataFrame({"text": ["a", None, " ", ""] * 5, "label": list("ab") * 10}).to_parquet(tmp_path / "t.parquet")
+
+    assert "15 rows are empty in the column 'text': rows 2, 3, 4, 6, 7 and 10 more. " in refusal(tmp_path / "t.parquet")
+
+
+def test_all_rows_of_an_unknown_split_are_counted(tmp_path):
+    of = [(*row, "dev" if number % 2 else "train") for number, row in enumerate(rows(8))]
+
+    found = refusal(write(tmp_path / "t.csv", of, header=("text", "label", "s")), split_column="s")
+
+    assert "4 rows have another value than train, validation, test in the column 's', such as 'dev': rows 2, 4, 6, 8" in found
+
+
+def test_a_million_bad_rows_are_refused_soon(tmp_path):
+    (tmp_path / "t.csv").write_text("text,label\n" + "a,b,c\n" * 300_000, encoding="utf-8")
+
+    assert "300,000 rows have 3 fields" in refusal(tmp_path / "t.csv")
+
+
+# Rows without a text
+
+
+EMPTY = ["", " ", "\u3000"]
+
+
+def with_gaps():
+    return [(EMPTY[row // 4 % 3] if row % 4 == 3 else f"text number {row}", "ab"[row // 2 % 2]) for row in range(80)]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])
+def test_rows_without_a_text_are_refused_and_left_out_where_that_is_asked_for(tmp_path, name):
+    frame = pd.DataFrame(with_gaps(), columns=["text", "label"])
+    if name != "t.csv":
+        frame.loc[frame["text"] == "", "text"] = None
+    write_frame(frame, tmp_path / name)
+
+    found = refusal(tmp_path / name)
+
+    assert "20 rows are empty in the column 'text': rows 4, 8, 12, 16, 20 and 15 more. Set data.drop_empty=true to leave them out" in found
+    assert everything(tmp_path / name, drop_empty=True) == sorted(row for row in with_gaps() if row[0].strip())
+
+
+def write_frame(frame, path):
+    {
+        ".csv": lambda: frame.to_csv(path, index=False),
+        ".jsonl": lambda: frame.to_json(path, orient="records", lines=True),
+        ".parquet": lambda: frame.to_parquet(path),
+    }[path.suffix]()
+
+
+def test_empty_lists_of_words_are_left_out_and_empty_words_are_not(tmp_path):
+    frame = pd.DataFrame({"text": [[] if row % 5 == 4 else [f"w{row}"] for row in range(50)], "label": list("ab") * 25})
+    frame.to_parquet(tmp_path / "t.parquet")
+
+    assert len(everything(tmp_path / "t.parquet", drop_empty=True)) == 40
+    frame["text"] = [[""], *frame["text"][1:]]
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert "row 1: the column 'text' holds a list with an empty word" in refusal(tmp_path / "t.parquet", drop_empty=True)
+
+
+def test_what_a_row_without_a_text_has_beside_it_is_not_looked_at(tmp_path):
+    of = [*rows(), ("", ""), (" ", "another")]
+
+    assert everything(write(tmp_path / "t.csv", of), drop_empty=True) == sorted(rows())
+
+
+def test_a_row_is_named_by_its_number_in_the_file_whatever_was_left_out_before(tmp_path):
+    of = [("", "pos"), *rows(), ("text", "pos ")]
+
+    assert f"row 62: class 'pos ' and class 'pos' ({tmp_path / 't.csv'}, row 2)" in refusal(write(tmp_path / "t.csv", of), drop_empty=True)
+    assert "row 62: the column 'label' is empty" in refusal(write(tmp_path / "t.csv", [*of[:-1], ("text", "")]), drop_empty=True)
+
+
+def test_a_file_without_a_single_text_says_so(tmp_path):
+    found = refusal(write(tmp_path / "t.csv", [("", "a"), ("", "b")]), drop_empty=True)
+
+    assert f"{tmp_path / 't.csv'}: none of its 2 rows has a text in the column 'text'; set data.text_column=NAME" in found
+
+
+def test_what_is_left_out_is_counted_in_the_plan_and_part_of_the_datas_digest(home, tmp_path):
+    path = write(tmp_path / "t.csv", [*with_gaps(), *(("", "a"),) * 1_000])
+    whole = write(tmp_path / "whole.csv", [row for row in with_gaps() if row[0].strip()])
+
+    data = encoded.load(Table(path=str(path), drop_empty=True))
+
+    assert "  1,020 rows without a text are left out (data.drop_empty=true)" in data.summary()
+    assert "  no row is without a text (data.drop_empty=true)" in encoded.load(Table(path=str(whole), drop_empty=True)).summary()
+    assert not [line for line in encoded.load(Table(path=str(whole))).summary() if "drop_empty" in line]
+    assert encoded.load(Table(path=str(whole))).digest != encoded.load(Table(path=str(whole), drop_empty=True)).digest
+
+
+def test_three_files_may_all_have_gaps(home, tmp_path):
+    paths = [
+        write(tmp_path / f"{name}.csv", [(f"{text} {name}" if text.strip() else "", label) for text, label in with_gaps()])
+        for name in SPLITS
+    ]
+
+    data = encoded.load(Table(path=str(paths[0]), validation_path=str(paths[1]), test_path=str(paths[2]), drop_empty=True))
+
+    assert "  60 rows without a text are left out (data.drop_empty=true)" in data.summary()
+    assert [len(data.split(name).labels) for name in SPLITS] == [60, 60, 60]
+
+
+# Delimiters
+
+
+@pytest.mark.parametrize(("sign", "name"), [("\t", "tab"), (";", "semicolon"), ("|", "pipe"), (",", "comma")])
+def test_a_table_is_read_with_the_delimiter_that_is_named(tmp_path, sign, name):
+    path = tmp_path / "t.csv"
+    of = [(f'{text}, and; \t "{label}" | so on', label) for text, label in rows()]
+    pd.DataFrame(of, columns=["text", "label"]).to_csv(path, index=False, sep=sign)
+
+    assert everything(path, delimiter=name) == sorted(of)
+    assert everything(path, delimiter=sign) == sorted(of)
+
+
+def test_tabs_are_read_in_a_file_that_ends_in_tsv(tmp_path):
+    for name in ("t.tsv", "T.TSV"):
+        assert everything(write(tmp_path / name, rows(), sign="\t")) == sorted(rows())
+
+
+def test_a_quote_that_swallows_rows_is_refused_whatever_the_delimiter(tmp_path):
+    of = rows()
+    of[2], of[5] = (f'"{of[2][0]}', "pos"), ('he said yes"', "pos")
+
+    assert "row 3: the column 'text' holds 4 lines, and some look like rows" in refusal(write(tmp_path / "t.tsv", of, sign="\t"))
+
+
+@pytest.mark.parametrize(
+    ("name", "sign", "given", "fix"),
+    [
+        ("t.csv", ";", None, "Its header is separated by semicolons; set data.delimiter=semicolon"),
+        ("t.csv", "\t", None, "Its header is separated by tabs; set data.delimiter=tab"),
+        ("t.csv", "|", None, "Its header is separated by pipes; set data.delimiter=pipe"),
+        ("t.tsv", ",", None, "Its header is separated by commas; set data.delimiter=comma"),
+        ("t.csv", ",", "semicolon", "Its header is separated by commas; set data.delimiter=comma"),
+        ("t.tsv", "\t", "comma", "Its header is separated by tabs; set data.delimiter=tab"),
+        ("t.csv", "^", None, "Set data.delimiter to what separates its columns (comma, tab, semicolon or pipe), or data.text_column=NAME"),
+    ],
+)
+def test_a_wrong_delimiter_is_recognised_by_the_header(tmp_path, name, sign, given, fix):
+    assert refusal(write(tmp_path / name, rows(), sign=sign), delimiter=given).endswith(fix)
+
+
+def test_a_wrong_delimiter_is_recognised_where_other_columns_hold_commas(tmp_path):
+    of = [(*row, "a, b") for row in rows()]
+
+    found = refusal(write(tmp_path / "t.csv", of, sign=";", header=("text", "label", "source, date")))
+
+    assert "Its header is separated by semicolons; set data.delimiter=semicolon" in found
+
+
+def test_a_wrong_delimiter_is_recognised_where_names_are_in_quotes(tmp_path):
+    pd.DataFrame(rows(), columns=["text", "label"]).to_csv(tmp_path / "t.csv", index=False, sep=";", quoting=csv.QUOTE_ALL)
+
+    assert refusal(tmp_path / "t.csv").endswith("Its header is separated by semicolons; set data.delimiter=semicolon")
+    assert everything(tmp_path / "t.csv", delimiter="semicolon") == sorted(rows())
+
+
+def test_a_missing_column_is_no_wrong_delimiter(tmp_path):
+    found = refusal(write(tmp_path / "t.csv", rows(), header=("text; or so", "label")))
+
+    assert found.endswith("no column 'text'; it has text; or so, label. Set data.text_column=NAME")
+
+
+def test_rows_that_another_delimiter_separates_are_recognised(tmp_path):
+    of = [(f"{text};{label}",) for text, label in rows()]
+
+    message = "60 rows have 1 field, the header has 2 (text, label): rows 1, 2, 3, 4, 5 and 55 more. "
+    message += "Semicolons separate their fields, and commas the header's; write them alike"
+
+    assert refusal(write(tmp_path / "t.csv", of)).endswith(message)
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.parquet"])
+def test_a_delimiter_of_a_file_that_has_none_is_refused(tmp_path, name):
+    write_frame(pd.DataFrame(rows(), columns=["text", "label"]), tmp_path / name)
+
+    assert refusal(tmp_path / name, delimiter="tab").endswith(f"{name}: data.delimiter=tab is for .csv and .tsv; remove it")
+
+
+@pytest.mark.parametrize("got", ["", "::", "space", ",,"])
+def test_other_delimiters_are_refused_with_those_that_are_allowed(got):
+    with pytest.raises(SettingsError, match="allowed: one of comma, tab, semicolon, pipe or null"):
+        edited(Settings(data=Table(path="t.csv")), {"data.delimiter": got})
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"\x1f\x8b\x08\0\0", "it is compressed (gzip); unpack it, with `gunzip` or another program"),
+        (b"PK\x03\x04\x14\0", "it is a zip archive, as Excel's .xlsx files are; unpack it, or save the sheet as CSV UTF-8"),
+        (b"PAR1\x15\x04", "it is Parquet; give it a name that ends in .parquet"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "it is a file of an old Excel; save the sheet as CSV UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl"])
+def test_a_file_of_another_format_is_named(tmp_path, name, content, what):
+    (tmp_path / name).write_bytes(content)
+
+    assert refusal(tmp_path / name) == f"{tmp_path / name}: {what}"
+
+
+def test_a_compressed_table_is_named_by_its_ending(tmp_path):
+    (tmp_path / "t.csv.gz").write_bytes(b"\x1f\x8b\x08\0\0")
+
+    assert "a table ends in .csv, .tsv, .jsonl, .parquet; got '.gz'. Unpack it first" in refusal(tmp_path / "t.csv.gz")
+
+
+# Identities
+
+
+def test_a_table_keeps_the_digest_that_it_had_before_these_options_came(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoded, "_versions", lambda *_: ["1"])
+    path = tmp_path / "t.csv"
+    path.write_text("text,label\n" + "".join(f"text {row},{'ab'[row % 2]}\n" for row in range(40)), encoding="utf-8")
+
+    assert encoded.load(Table(path=str(path))).digest == "97e174d6ff967d59"
+    assert encoded.load(Table(path=str(path), delimiter="comma")).digest == "97e174d6ff967d59"
+
+
+def test_a_delimiter_by_name_and_by_ending_is_one_digest_and_another_delimiter_another(home, tmp_path):
+    of = [(f"{text};x", label) for text, label in rows()]
+    by_ending = encoded.load(Table(path=str(write(tmp_path / "t.tsv", of, sign="\t"))))
+    by_name = encoded.load(Table(path=str(write(tmp_path / "t.csv", of, sign="\t")), delimiter="tab"))
+    both = write(tmp_path / "both.csv", rows(), sign=",", header=("text", "label"))
+
+    assert by_ending.digest == by_name.digest
+    assert encoded.load(Table(path=str(both))).digest != by_name.digest
+
+
+# Classes
+
+
+@pytest.mark.parametrize(
+    "value",
+    [lambda row: f"{row / 7:.3f}", lambda row: f"{row / 7:.3f}".replace(".", ","), lambda row: f"{row / 7:e}", lambda row: -row / 8],
+)
+def test_numbers_on_a_scale_are_refused_as_classes_with_the_fix(tmp_path, value):
+    of = [(f"text {row}", str(value(row % 70))) for row in range(700)]
+
+    found = refusal(write(tmp_path / "t.csv", of, sign="|"), delimiter="pipe")
+
+    assert "the column 'label' holds numbers on a scale, 70 different ones in 700 rows (" in found
+    assert "Classes are needed: divide the numbers into ranges, such as low and high, in a column of its own" in found
+    assert "write a letter before each number if it is a class" in found
+
+
+def test_a_number_for_each_row_is_no_class(tmp_path):
+    for name in ("t.csv", "t.jsonl", "t.parquet"):
+        write_frame(pd.DataFrame([(f"t {row}", row / 8) for row in range(12)], columns=["text", "label"]), tmp_path / name)
+
+        assert "holds numbers on a scale, 12 different ones in 12 rows (0.0, 0.125, 0.25, …)" in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize("names", [[str(n / 2) for n in range(11)], [str(n) for n in range(60)], [f"v{n / 8}" for n in range(60)]])
+def test_ratings_whole_numbers_and_names_are_classes(tmp_path, names):
+    assert corpus(write(tmp_path / "t.csv", rows(len(names) * 12, names))).classes == sorted(names)
+
+
+@pytest.mark.parametrize("label", [lambda row: f"id{row}", str])
+def test_a_column_that_differs_in_every_row_is_no_column_of_classes(tmp_path, label):
+    of = [(f"text {row}", label(row)) for row in range(100)]
+
+    assert (
+        "the column 'label' holds 100 different values in 100 rows; is it the column of the classes? Set data.label_column=NAME"
+        in refusal(write(tmp_path / "t.csv", of))
+    )
+
+
+def test_all_pairs_of_classes_that_look_alike_are_counted(tmp_path):
+    of = [*rows(), ("a", "pos "), ("b", " pos"), ("c", "neg "), ("d", "neg ")]
+
+    found = refusal(write(tmp_path / "t.csv", of))
+
+    assert "row 61: class 'pos ' and class 'pos'" in found
+    assert found.endswith("write them alike. In all, 4 rows have such a name: rows 61, 62, 63, 64")
+
+
+@pytest.mark.parametrize(
+    ("names", "warning"),
+    [
+        (["pos", "Pos", "neg"], "the classes 'Pos' and 'pos' differ in upper and lower case alone"),
+        (
+            ["pos ", "Pos", "neg"],
+            "the classes 'Pos' and 'pos ' differ in upper and lower case, white space or the form of their letters alone",
+        ),
+        (
+            ["pos", "\uff30os", "neg"],
+            "the classes 'pos' and '\uff30os' differ in upper and lower case, white space or the form of their letters alone",
+        ),
+        (["1", "1.0", "2"], "the classes '1' and '1.0' are the same number"),
+        (["01", "1", "2"], "the classes '01' and '1' are the same number"),
+        (["pos", "nan", "neg"], "the class 'nan' is what programs write for a missing value"),
+        (["pos", "None", "neg"], "the class 'None' is what programs write for a missing value"),
+        (["0.5", "1.5", "2.5"], "the classes are numbers with decimals, and their order is not used"),
+    ],
+)
+def test_names_of_classes_that_may_be_a_mistake_are_named_in_the_plan(home, tmp_path, names, warning):
+    data = encoded.load(Table(path=str(write(tmp_path / "t.csv", rows(40 * len(names), names)))))
+
+    assert [line for line in data.summary() if warning in line], data.summary()
+    assert len([line for line in data.summary() if "class" in line and "warning" in line]) == 1
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["0", "1"],
+        ["pos", "neg"],
+        ["1.0", "2.0"],
+        ["a", "b"],
+        ["na\u00efve", "plain"],
+        ["1e3", "high"],
+        ["9" * 400 + "1", "9" * 400 + "2"],
+        ["9007199254740992", "9007199254740993"],
+        ["1e400", "-1e400"],
+        ["1e-999999999", "1e999999999", "x"],
+    ],
+)
+def test_usual_names_of_classes_need_no_warning(home, tmp_path, names):
+    data = encoded.load(Table(path=str(write(tmp_path / "t.csv", rows(40 * len(names), names)))))
+
+    assert not [line for line in data.summary() if "warning" in line and "class" in line]
+
+
+# The command line
+
+
+def test_the_options_are_set_on_the_command_line(home, tmp_path, capsys):
+    path = write(tmp_path / "t.csv", [*rows(), ("", "pos")], sign=";")
+    words = ["data=table", f"data.path={path}", "plan_only=true", "tracking=offline"]
+
+    for given in ("semicolon", '";"'):
+        assert run.main([*words, f"data.delimiter={given}", "data.drop_empty=true"]) == 0
+        assert "1 row without a text is left out (data.drop_empty=true)" in capsys.readouterr().out
+    assert run.main([*words, "data.delimiter=semicolon"]) == 2
+    assert "Set data.drop_empty=true to leave it out" in capsys.readouterr().err
+
+
+def test_a_broken_json_line_says_where(tmp_path):
+    (tmp_path / "t.jsonl").write_text(json.dumps({"text": "a", "label": "b"}) + "\nnonsense\n", encoding="utf-8")
+
+    assert "t.jsonl, row 2: not JSON (Expecting value: line 1 column 1 (char 0))" in refusal(tmp_path / "t.jsonl")
