@@ -18,7 +18,7 @@ from analysis.findings import FACTORIAL, USUAL_TRACES, Findings, caution, differ
 from analysis.inference import LEVEL, failures_not_excluded
 from analysis.load import PER_BATCH, PER_EPOCH, STEADY_EPOCH
 from src.settings import as_typed, label
-from src.visible import one_line, visible
+from src.visible import no_formula, one_line, visible
 
 NOTHING = "–"
 NAMES = {
@@ -39,8 +39,6 @@ DIGITS = {
     "time/batch_ms_median": 1, "time/epoch_s": 2, "time/steady_epoch_s": 2, "time/trace_s": 1, "data/traces": 0,
     "memory/peak_mb": 0, "model/parameters": 0, "data/padding_fraction": 3,
 }  # fmt: skip
-FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
-NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf")
 MARKUP = re.compile(  # of GitHub's Markdown, where a backslash takes its meaning away
     r"[\\`*|]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)|~(?=~)|(?<=~)~|\](?=[(\[:])|&(?=#?\w+;)"  # signs, tags, links and images, entities
     r"|:(?=//)|(?<=www)\.|(?<=mailto):|(?<=xmpp):|@(?=[\w-])",  # what becomes a link or tells somebody
@@ -435,8 +433,7 @@ def csv(frame: pd.DataFrame) -> str:
 
 
 def _no_formula(value: Any) -> Any:
-    is_formula = isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value)
-    return f"'{value}" if is_formula else value
+    return no_formula(value) if isinstance(value, str) else value
 
 
 def _in_markdown(text: str) -> str:

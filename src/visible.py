@@ -7,6 +7,8 @@ import unicodedata
 
 HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, halves of pairs, and the separators of lines and paragraphs
 TURNING = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # what changes the direction of a text
+_FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf")
 ECHOED = 200  # characters of a value that an error repeats
 
 
@@ -44,6 +46,14 @@ def markdown(text: str) -> str:
     """Returns a text as Markdown shows it, in one line: nothing in it makes a link, a heading, HTML, or a cell of a table."""
     html = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;")
     return re.sub(r"([\\`*_{}\[\]()>+.!~=|:-]|(?<!&)#)", r"\\\1", html)
+
+
+def no_formula(text: str) -> str:
+    """Returns a text that a spreadsheet shows and never computes: what begins like a formula gets an apostrophe before it.
+
+    Numbers stay as they are.
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def is_hidden(sign: str) -> bool:

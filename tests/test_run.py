@@ -185,10 +185,10 @@ def test_predict_takes_a_folder_an_identity_or_a_run_id_and_a_file(finished, tmp
     answers = []
     capsys.readouterr()
     for name in (str(folder), folder.name, folder.name[:6], one.info.run_id):
-        assert predict.main([name, "--file", str(tmp_path / "texts.txt")]) == 0
+        assert predict.main([name, "--file", str(tmp_path / "texts.txt")]) == 1  # for the blank line
         answers.append(capsys.readouterr().out)
 
-    assert len(set(answers)) == 1 and len(answers[0].splitlines()) == 2
+    assert len(set(answers)) == 1 and len(answers[0].splitlines()) == 3
     assert answers[0].split("\t")[0] in ("good", "bad")
 
 
@@ -206,9 +206,43 @@ def test_predict_says_what_is_wrong(home, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_a_text_without_words_is_refused(finished, capsys):
-    assert predict.main([finished[1].name, "fine", "?!"]) == 2
-    assert "text 2 has no words" in capsys.readouterr().err
+def test_a_text_without_words_has_an_error_of_its_own(finished, capsys):
+    assert predict.main([finished[1].name, "fine", "?!", "good"]) == 1
+
+    said = capsys.readouterr()
+    assert [line.split("\t")[0] in ("bad", "good") for line in said.out.splitlines()] == [True, False, True]
+    assert "error: 1 of 3 texts have no answer: row 2 (row 2: it has no words (no letter and no digit))" in said.err
+
+
+def test_several_seeds_are_averaged(finished, tiny, capsys):
+    assert run.main([*tiny, "seed=1"]) == 0
+    names = [one.data.tags["ablation.identity"] for one in trials()[1]]
+    capsys.readouterr()
+    chances = []
+    for runs in (*names, ",".join(names)):
+        assert predict.main([runs, "the film was wonderful", "--format", "jsonl"]) == 0
+        said = capsys.readouterr()
+        chances.append(json.loads(said.out)["probabilities"]["good"])
+
+    assert chances[2] == pytest.approx((chances[0] + chances[1]) / 2, abs=1e-6) and chances[0] != chances[1]
+    assert said.err == "each probability is the mean of 2 trials\n"
+
+
+def test_a_text_gets_the_same_answer_alone_and_among_others(home, tiny, tmp_path, capsys):
+    """Without a mask, padding is part of what a model reads."""
+    assert run.main([*tiny, "masking=false", "padding=batch", "max_length=null"]) == 0
+    folder = str(next(home.glob("outputs/adhoc/*/model.keras")).parent)
+    given = ["the film was wonderful", "a " * 300 + "film", "awful"]
+    capsys.readouterr()
+    together, alone = [], []
+
+    assert predict.main([folder, *given]) == 0
+    together = capsys.readouterr().out
+    for text in given:
+        assert predict.main([folder, text]) == 0
+        alone.append(capsys.readouterr().out)
+
+    assert together == "".join(alone)
 
 
 def test_three_classes_of_a_users_own_table_train_with_nothing_but_a_path(home, tmp_path, capsys):

@@ -33,10 +33,7 @@ def decoded(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
-    other = next((what for start, what in _OTHERS.items() if content.startswith(start)), None)
-    if other:
-        raise DataError(f"{path}: {other}")
-    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8-sig")
+    encoding = encoding_of(content, str(path))
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -49,6 +46,21 @@ def decoded(path: Path) -> str:
         line = text[: text.index("\0")].count("\n") + 1
         raise DataError(f"{path}, line {line}: it holds a zero byte, as UTF-16 without a byte-order mark does; convert the file to UTF-8")
     return text
+
+
+def encoding_of(start: bytes, name: str) -> str:
+    """Returns how the bytes of a file are read: as its byte-order mark says, or UTF-8 without one.
+
+    Args:
+      start: the file's first four bytes, and more.
+      name: of the file, for the error.
+
+    Raises:
+      DataError: the file is of a known format that is no text.
+    """
+    if other := next((what for first, what in _OTHERS.items() if start.startswith(first)), None):
+        raise DataError(f"{name}: {other}")
+    return next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), "utf-8-sig")
 
 
 def expanded(path: str) -> Path:
