@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from src import paths
+from src import environment, paths
 from src.visible import visible
 
-os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever a desktop or a Jupyter kernel has exported
+environment.draw_to_files()
 
 if TYPE_CHECKING:
     from analysis.findings import Findings

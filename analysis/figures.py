@@ -28,6 +28,7 @@ from analysis.findings import Findings, caution
 from analysis.inference import LEVEL, Interval, grid, interval, quantile
 from analysis.load import DROPPED, PER_EPOCH, STEADY_EPOCH, Study
 from analysis.tables import digits, number_of, title, verdict
+from src import environment
 from src.settings import as_typed
 from src.visible import one_line
 
@@ -404,7 +405,8 @@ def draw(found: Findings, names: Sequence[str] = ()) -> Iterator[Drawn]:
 
 def one(found: Findings, name: str) -> Drawn | None:
     """Returns one figure by its name (`FIGURES`), or None if the study has nothing to show in it."""
-    mpl.use("agg")
+    if not environment.is_in_kernel():  # whose own plots would not be shown any more
+        mpl.use("agg")
     with sns.axes_style("whitegrid"), mpl.rc_context(STYLE):
         made = FIGURES[name](found)
     return None if made is None else Drawn(name, made[1], made[0])

@@ -1,18 +1,19 @@
 """What a user's environment may change without a word: which of it is set right, and which is recorded.
 
-Set before anything reads it, for every process of ours: Keras' backend and kind, how MLflow's client writes, and a backend of Matplotlib's
-that is not installed, as a Jupyter kernel exports it to processes of other environments. Keras' own file `keras.json` is overruled once
-Keras is imported (`src/training/startup.py`).
+Set before anything reads it, for every process of ours: Keras' backend and kind, how MLflow's client writes, and what a Jupyter kernel
+exports to the commands that its cells start (`!python -m src.run …`). Keras' own file `keras.json` is overruled once Keras is imported
+(`src/training/startup.py`).
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
+import sys
 from collections.abc import Mapping, MutableMapping
 
 FLOAT = "float32"
+OF_NOTEBOOKS = {"module", "inline", "widget", "ipympl", "nbagg", "notebook"}  # backends of Matplotlib's that need a kernel
 NEEDED = {
     "KERAS_BACKEND": "tensorflow",
     "KERAS_NNX_ENABLED": "0",
@@ -30,11 +31,34 @@ MAY_CHANGE_NUMBERS = re.compile(
 
 
 def prepare(variables: MutableMapping[str, str] = os.environ) -> None:
-    """Sets what the product needs, and takes away a backend of Matplotlib's that cannot be imported."""
+    """Sets what the product needs, and in a command that a notebook's cell started what its output can show.
+
+    A kernel exports a backend of Matplotlib's that needs the kernel, and may not be installed where the command runs: importing
+    Matplotlib would fail, and with it each trial. It also says that its cells show all that a terminal shows, which they do
+    not: lines that are drawn over others stay. In the kernel itself, where `src` may be imported too, both are left alone.
+    """
     variables.update(NEEDED)
-    kind, _, module = variables.get("MPLBACKEND", "").partition("://")
-    if kind == "module" and importlib.util.find_spec(module.split(".", maxsplit=1)[0]) is None:
+    if is_in_kernel():
+        return
+    if _is_from_notebook(variables):
+        variables.setdefault("TTY_COMPATIBLE", "0")  # rich prints plain lines
+    if variables.get("MPLBACKEND", "").partition("://")[0].lower() in OF_NOTEBOOKS:
         variables["MPLBACKEND"] = "agg"
+
+
+def draw_to_files(variables: MutableMapping[str, str] = os.environ) -> None:
+    """Has Matplotlib draw to files, whatever a desktop or a user exported: for commands, before anything imports it."""
+    if not is_in_kernel():
+        variables["MPLBACKEND"] = "agg"
+
+
+def is_in_kernel() -> bool:
+    """Returns whether this process is a notebook's kernel itself, whose figures are shown in its cells."""
+    return "ipykernel" in sys.modules
+
+
+def _is_from_notebook(variables: Mapping[str, str]) -> bool:
+    return "JPY_PARENT_PID" in variables or variables.get("MPLBACKEND", "").startswith("module://")
 
 
 def understood(variables: Mapping[str, str] = os.environ) -> str:

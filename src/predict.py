@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from src import paths
+from src import environment, paths
 from src.artifacts import MODEL, PREPROCESSING, SETTINGS, Artifacts, Trained
 from src.data import sealed
 from src.data.batching import Padding
@@ -206,6 +206,7 @@ def folder_of(run: str, *, uri: str | None, download_to: Path) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0 if every text is answered, 1 if some are not, 2 for what was typed wrong."""
+    environment.draw_to_files()
     given = _parser().parse_intermixed_args(arguments)  # options may stand before, between and after the texts
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

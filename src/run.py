@@ -18,7 +18,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
-from src import admission, command_line, settings, study_file
+from src import admission, command_line, environment, settings, study_file
 from src.errors import first_line
 from src.paths import REPOSITORY
 from src.study import LaunchFailed, TrialsFailed
@@ -31,6 +31,7 @@ MAX_LINE = 1_000  # characters
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns 0, 1 if a trial failed, 2 for what was typed wrong, 130 if stopped."""
+    environment.draw_to_files()
     given = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(given):
         print(command_line.help_text())

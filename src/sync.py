@@ -28,6 +28,7 @@ MAX_LINES = 5
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, 1 if something could not be sent, or 2 for what was typed wrong."""
+    environment.draw_to_files()
     parser = argparse.ArgumentParser(prog="python -m src.sync", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("studies", metavar="STUDY", nargs="*", help="studies to send (default: all in outputs/)")
     parser.add_argument("--uri", help="MLflow store (default: the one that the trial was meant for)")

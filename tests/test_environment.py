@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import subprocess
 import sys
@@ -29,14 +31,68 @@ def test_what_the_product_needs_is_set_whatever_was_there():
 
 
 @pytest.mark.parametrize(
-    ("given", "left"), [("module://not_installed.backend_inline", "agg"), ("module://json.tool", "module://json.tool"), ("svg", "svg")]
+    ("given", "left"),
+    [
+        ("module://matplotlib_inline.backend_inline", "agg"),
+        ("module://not_installed.backend_inline", "agg"),
+        ("module://", "agg"),
+        ("inline", "agg"),
+        ("Widget", "agg"),
+        ("ipympl", "agg"),
+        ("svg", "svg"),
+        ("TkAgg", "TkAgg"),
+    ],
 )
-def test_a_backend_of_matplotlibs_that_is_not_installed_is_taken_away(given, left):
+def test_a_backend_of_matplotlibs_that_needs_a_kernel_is_taken_away(given, left):
     variables = {"MPLBACKEND": given}
 
     environment.prepare(variables)
 
     assert variables["MPLBACKEND"] == left
+
+
+@pytest.mark.parametrize(
+    ("variables", "compatible"),
+    [
+        ({"MPLBACKEND": "module://matplotlib_inline.backend_inline"}, "0"),
+        ({"JPY_PARENT_PID": "1"}, "0"),
+        ({"JPY_PARENT_PID": "1", "TTY_COMPATIBLE": "1"}, "1"),
+        ({"MPLBACKEND": "svg"}, None),
+        ({}, None),
+    ],
+)
+def test_what_a_cell_of_a_notebook_starts_prints_plain_lines(variables, compatible):
+    environment.prepare(variables)
+
+    assert variables.get("TTY_COMPATIBLE") == compatible
+
+
+def test_in_a_kernel_nothing_of_its_own_is_changed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    variables = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "JPY_PARENT_PID": "1"}
+
+    environment.prepare(variables)
+    environment.draw_to_files(variables)
+
+    assert variables == environment.NEEDED | {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "JPY_PARENT_PID": "1"}
+
+
+def test_a_command_that_a_notebook_starts_has_no_terminal_whatever_the_kernel_says():
+    """A kernel exports FORCE_COLOR=1, which rich takes for a terminal."""
+    program = "import src; from rich.console import Console; print(Console().is_terminal)"
+
+    assert python(program, FORCE_COLOR="1", MPLBACKEND="module://matplotlib_inline.backend_inline") == "False"
+
+
+@pytest.mark.parametrize("module", ["src.run", "src.sync", "src.predict"])
+@pytest.mark.parametrize("backend", ["nonsense", "widget", "module://not_installed.x", "TkAgg"])
+def test_every_command_draws_to_files_whatever_backend_the_environment_names(module, backend, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", backend)
+
+    with contextlib.suppress(SystemExit):
+        importlib.import_module(module).main(["--help"])
+
+    assert os.environ["MPLBACKEND"] == "agg"
 
 
 def test_every_process_of_ours_has_what_is_needed():
