@@ -32,8 +32,8 @@ NAME = re.compile(r"[\w-]{1,100}")  # Hydra looks for files of such names
 MAX_KEY = 200  # characters
 KEY = re.compile(r"[\w-]+(?:[./][\w-]+)*")
 IN_A_FILE = re.compile(rf"override\s+/({'|'.join(GROUPS)}|hydra/launcher)")
-LAUNCHER_ALONE = "of Hydra's own settings only the launcher and its options can be set: hydra/launcher=joblib hydra.launcher.n_jobs=2"
-DEFAULTS_ALONE = "defaults take only `- override /hydra/launcher: joblib`, and data, task or tracking in the same way"
+LAUNCHER_ALONE = "of Hydra's settings, only the launcher can be changed here, as in hydra/launcher=joblib hydra.launcher.n_jobs=2"
+DEFAULTS_ALONE = "allowed: `- override /hydra/launcher: joblib`, and the same for data, task or tracking"
 
 
 def check_words(words: Sequence[str]) -> None:
@@ -43,18 +43,18 @@ def check_words(words: Sequence[str]) -> None:
       SettingsError: a word that is too long or too deep to be read, that sets what runs code, or that names a file as a choice.
     """
     if len(words) > MAX_WORDS:
-        raise SettingsError(f"the command line has {len(words):,} words; allowed: up to {MAX_WORDS:,}. Write a study file")
+        raise SettingsError(f"the command line has {len(words):,} words; allowed: up to {MAX_WORDS:,}. Use a study file instead")
     parser = OverridesParser.create()
     for word in words:
         _check_text(word, echoed(word))
         if _depth(word) > MAX_DEPTH:
-            raise SettingsError(f"{echoed(word)}: more than {MAX_DEPTH} brackets in each other; write a value with fewer")
+            raise SettingsError(f"{echoed(word)}: more than {MAX_DEPTH} nested brackets; write a simpler value")
         try:
             override = parser.parse_override(word)
         except HydraException:  # Hydra says so itself
             continue
         except RecursionError:
-            raise SettingsError(f"{echoed(word)}: this is too long to be read; write a study file") from None
+            raise SettingsError(f"{echoed(word)}: too long to be parsed; use a study file instead") from None
         _check_override(echoed(word), override)
 
 
@@ -68,9 +68,7 @@ def check_choices(overrides: Sequence[str]) -> None:
         group, _, typed = override.partition("=")
         choice = typed.strip("'\"")
         if group in GROUPS and (set(choice) & set("/\\") or len(choice) > MAX_KEY):
-            raise SettingsError(
-                f"{group}: got {echoed(choice)!r}; allowed: {', '.join(GROUPS[group])}. Try {group}={next(iter(GROUPS[group]))}"
-            )
+            raise SettingsError(f"{group}: got {echoed(choice)!r}; allowed: {', '.join(GROUPS[group])}")
 
 
 def check_file(held: Any) -> None:
@@ -85,7 +83,7 @@ def check_file(held: Any) -> None:
             if isinstance(text, str):
                 _check_text(text, f"{echoed(place)}: {echoed(text)}" if text is value else echoed(place))
         if called := CALLING & set(parts):
-            raise SettingsError(f"{echoed(place)}: {called.pop()} is not taken; a study file holds plain values")
+            raise SettingsError(f"{echoed(place)}: {called.pop()} is not allowed; a study file contains plain values only")
         if parts[0] == "hydra":
             _check_option(place, value)
     if isinstance(held, dict) and "defaults" in held:
@@ -94,48 +92,48 @@ def check_file(held: Any) -> None:
 
 def _check_text(text: str, shown: str) -> None:
     if "${" in text:
-        raise SettingsError(f"{shown}: a study varies plain values; write the value instead of ${{…}}")
+        raise SettingsError(f"{shown}: interpolation is not allowed; write the value itself instead of ${{…}}")
     if len(text) > MAX_CHARACTERS:
-        raise SettingsError(f"{shown}: this has {len(text):,} characters; allowed: up to {MAX_CHARACTERS:,}. Write less")
+        raise SettingsError(f"{shown}: {len(text):,} characters; allowed: up to {MAX_CHARACTERS:,}. Shorten it")
     if any(sign not in "\n\t" and is_hidden(sign) for sign in text):
-        raise SettingsError(f"{shown}: control characters, and bytes that are no UTF-8, are not taken; write it (or name the file) without")
+        raise SettingsError(f"{shown}: control characters and bytes that are not UTF-8 are not allowed; remove them, or rename the file")
 
 
 def _check_override(shown: str, override: Override) -> None:
     key = str(override.key_or_group)
     values = list(_texts(override._value))
     if override.package is not None:
-        raise SettingsError(f"{shown}: a choice has its place; write it without the @, as in data=table")
+        raise SettingsError(f"{shown}: packages are not allowed; write it without the @, as in data=table")
     if not KEY.fullmatch(key):
-        raise SettingsError(f"{shown}: this is no key; `python -m src.run --help` lists all keys")
+        raise SettingsError(f"{shown}: not a valid key; `python -m src.run --help` lists all keys")
     if len(key) > MAX_KEY:
         raise unknown_key(key)
     called = CALLING & {*re.split(r"[./]", key), *values}
     if called:
-        raise SettingsError(f"{shown}: {called.pop()} is not taken; a study varies plain values")
+        raise SettingsError(f"{shown}: {called.pop()} is not allowed; use plain values only")
     if re.split(r"[./]", key)[0] == "hydra":
         _check_hydra(shown, key, values)
     elif "/" in key:
-        raise SettingsError(f"{shown}: there is no group {echoed(key)!r}; those that are: {', '.join(GROUPS)}, hydra/launcher")
+        raise SettingsError(f"{shown}: there is no config group {echoed(key)!r}; allowed: {', '.join(GROUPS)}, hydra/launcher")
     elif key == "experiments" and (path := next((text for text in values if not NAME.fullmatch(text)), None)):
         last = echoed(path.rpartition("/")[2] or path)
         got = f"a path that ends in {last!r}" if "/" in path else repr(last)
-        raise SettingsError(f"+experiments=: got {got}; it takes the name of a file in experiments/ of the repository")
+        raise SettingsError(f"+experiments: got {got}; allowed: the name of a file in the folder experiments/")
     elif key in GROUPS:
         check_choices([f"{key}={text}" for text in values])
 
 
 def _check_hydra(shown: str, key: str, values: Sequence[str]) -> None:
     if key.replace("/", ".").startswith(("hydra.mode", "hydra.sweeper")):
-        raise SettingsError(f"{shown} is not yours to set: a single trial is a study of one; drop it")
+        raise SettingsError(f"{shown.partition('=')[0]} cannot be changed here; remove it")
     if key == "hydra/launcher":
         wrong = next((name for name in values if not NAME.fullmatch(name) or name == "ray_aws"), None)
         if wrong is not None:
-            raise SettingsError(f"hydra/launcher: got {echoed(wrong)!r}; allowed: {', '.join(LAUNCHERS)}. Try hydra/launcher=joblib")
+            raise SettingsError(f"hydra/launcher: got {echoed(wrong)!r}; allowed: {', '.join(LAUNCHERS)}")
     elif key != "hydra.launcher" and not key.startswith("hydra.launcher."):
         raise SettingsError(f"{shown}: {LAUNCHER_ALONE}")
     elif any("\n" in text for text in values):
-        raise SettingsError(f"{shown}: an option of the launcher has one line; write it without line ends")
+        raise SettingsError(f"{shown}: a launcher option must be one line; remove the line breaks")
 
 
 def _check_option(place: str, value: Any) -> None:
@@ -143,11 +141,11 @@ def _check_option(place: str, value: Any) -> None:
     _, _, option = place.removeprefix("hydra").partition("launcher.")
     if not place.startswith("hydra.launcher.") or option not in OPTIONS:
         raise SettingsError(
-            f"{echoed(place)}: a study file chooses the launcher (`defaults: [override /hydra/launcher: joblib]`) and sets below "
-            f"hydra.launcher only n_jobs and what a trial gets of Ray or Slurm, such as mem_gb; give the rest on the command line"
+            f"{echoed(place)}: a study file may select a launcher (`defaults: [override /hydra/launcher: joblib]`) and set only n_jobs "
+            "and a trial's resources, such as mem_gb, below hydra.launcher; set the rest on the command line"
         )
     if isinstance(value, str) and not re.fullmatch(r"[\w.:,@%+-]*", value):
-        raise SettingsError(f"{place}: got {echoed(value)!r}; allowed in a study file: a number or a name of letters, digits and .:,@%+-_")
+        raise SettingsError(f"{place}: got {echoed(value)!r}; allowed in a study file: a number, or a name of letters, digits and .:,@%+-_")
 
 
 def _check_defaults(defaults: Any) -> None:

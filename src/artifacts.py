@@ -129,8 +129,8 @@ class Artifacts:
         for part in filter(_reads_ids, _objects(self.folder / MODEL)):
             size = part["config"].get("input_dim", part["config"].get("size"))
             if size != settings.vocab_size:
-                what = f"it knows {str(size)[:40]} ids, and vocab_size={settings.vocab_size}"
-                raise ValueError(f"{MODEL}: {what}; the files are not of one trial")
+                what = f"{str(size)[:40]} ids, but vocab_size={settings.vocab_size}"
+                raise ValueError(f"{MODEL}: {what}; the files belong to different trials")
         from src.training.startup import import_tensorflow  # once it is known that there is something to load
 
         import_tensorflow()
@@ -145,7 +145,7 @@ class Artifacts:
             raise ValueError(f"{MODEL}: {first_line(error)}") from None
         wanted = 1 if settings.head == "sigmoid" else len(known.classes)
         if outputs != wanted:
-            raise ValueError(f"{MODEL}: it has {outputs} outputs, and {wanted} are needed; the files are not of one trial")
+            raise ValueError(f"{MODEL}: {outputs} outputs instead of {wanted}; the files belong to different trials")
         return Trained(settings, model, known.words, known.classes, known.padding, known.tokens)
 
     def _settings(self) -> Settings:
@@ -177,9 +177,9 @@ def _refuse_misfit(settings: Settings, known: Preprocessing) -> None:
     elif known.padding is not None:
         edges, room = known.padding.edges, max(0, settings.vocab_size - FIRST_WORD)
         if not known.words or not all(known.words):
-            what = "words: there are none, or one is empty"
+            what = "words: none, or an empty one"
         elif len(known.words) > room:
-            what = f"words: {len(known.words):,}, and vocab_size={settings.vocab_size} has room for {room:,}"
+            what = f"words: {len(known.words):,}, but vocab_size={settings.vocab_size} allows {room:,}"
         elif not edges or edges[0] < 1 or edges[-1] > LONGEST or any(one >= two for one, two in itertools.pairwise(edges)):
             what = f"padding.edges: allowed are increasing numbers from 1 to {LONGEST:,}, at least one"
     if what is not None:
@@ -204,15 +204,15 @@ def _objects(path: Path) -> list[dict[str, Any]]:
             config = json.loads(archive.read("config.json"))
         objects = _named(config)
         if not isinstance(config, dict) or not objects:
-            raise ValueError("its configuration describes no model")
+            raise ValueError("its configuration does not describe a model")
         for part in objects:
             module, name, registered = part.get("module"), part["class_name"], str(part.get("registered_name") or "")
             if not isinstance(name, str) or name in RUN_CODE or not (_is_of_models(module) or registered.startswith(OURS)):
-                raise ValueError(f"it holds {str(module)[:80]}.{str(name)[:80]}, which could run code; nothing of it is loaded")
+                raise ValueError(f"it contains {str(module)[:80]}.{str(name)[:80]}, which could run code; nothing was loaded")
     except OSError:
         raise
     except Exception as error:  # what zipfile raises of broken bytes has no common name
-        what = "its configuration lies too deep" if isinstance(error, RecursionError) else first_line(error)
+        what = "its configuration is nested too deeply" if isinstance(error, RecursionError) else first_line(error)
         raise ValueError(f"{MODEL}: {what}") from None
     return objects
 

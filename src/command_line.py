@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ValueType
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 
+from src.admission import LAUNCHERS
 from src.errors import first_line
 from src.settings import (
     GROUPS,
@@ -23,46 +24,53 @@ from src.settings import (
     Tracking,
     allowed,
     as_typed,
+    nearest,
     takes_text,
     unknown_key,
 )
 from src.visible import echoed
 
 EXAMPLES = """\
-Trains recurrent sequence models, one trial for every combination of toggles, and records each in MLflow and TensorBoard.
+Trains recurrent sequence models: one trial per combination of settings, each
+logged to MLflow and TensorBoard.
 
-  python -m src.run                                        one trial of the defaults
-  python -m src.run -m masking=true,false cell=lstm,gru    four trials: the product of the lists
-  python -m src.run -m cell=lstm,gru seed='range(0,8)'     two variants with 8 seeds each
-  python -m src.run data=table data.path=mine.csv          your own texts
-  python -m src.run data.limit=500 epochs=1                a quick look
-  python -m src.run task=integration                       white noise instead of texts: is its sum above 0?
-  python -m src.run -m +experiments=smoke                  a study file of experiments/, with its design, levels and seeds
-  python -m src.run -m plan_only=true cell=lstm,gru        only what would be trained
+  python -m src.run                                     one trial of the defaults
+  python -m src.run -m masking=true,false cell=lstm,gru four trials: all combinations
+  python -m src.run -m cell=lstm,gru seed='range(0,8)'  two variants, 8 seeds each
+  python -m src.run data=table data.path=mine.csv       your own texts
+  python -m src.run data.limit=500 epochs=1             a quick try
+  python -m src.run task=integration                    white noise: is its sum above 0?
+  python -m src.run -m +experiments=smoke               a study file of experiments/
+  python -m src.run -m plan_only=true cell=lstm,gru     print the plan, train nothing
+  python -m src.status                                  progress, from a second terminal
 """
-ONE_STUDY_FILE = "a command runs one study file; write +experiments=NAME, and the next file in a command of its own"
+END = "key=a,b and key='range(0,8)' are lists to combine; --cfg job prints the composed configuration, --hydra-help Hydra's own flags."
+COLUMN = 33  # where the meaning of a key begins
+ONE_STUDY_FILE = "only one study file per command; write +experiments=NAME, and run the others with their own commands"
 
 
-def help_text() -> str:
-    """Returns what `--help` prints: examples, then every key with its default, meaning and allowed values."""
-    lines = [EXAMPLES, "Toggles and settings (key=default):"]
+def help_text(*, width: int | None = None) -> str:
+    """Returns what `--help` prints: examples, then every key with its default, meaning and allowed values.
+
+    Args:
+      width: characters of a line; None breaks none, for programs that search it.
+    """
+    lines = [EXAMPLES, "Settings (key=default):"]
     for name, field in Settings.model_fields.items():
         if name in GROUPS:
-            lines.append(_row(name, next(iter(GROUPS[name])), field.description))
+            lines += _row(name, next(iter(GROUPS[name])), field.description, width)
         elif name != "plan":
-            lines.append(_row(name, field.default, field.description))
+            lines += _row(name, field.default, field.description, width)
     for title, section, kind in (
         ("Tracking:", "tracking", Tracking),
         ("The study:", "plan", Plan),
-        ("data=table and, where they apply, the other corpora:", "data", Table),
+        ("data=table (some also apply to other corpora):", "data", Table),
         ("task=integration:", "task", Integration),
     ):
         lines.append(f"\n{title}")
-        lines += [
-            _row(f"{section}.{name}", field.default, field.description) for name, field in kind.model_fields.items() if name != "name"
-        ]
-    lines.append("\nkey=a,b and key=range(0,8) sweep; --cfg job shows the composed configuration; --hydra-help has Hydra's own flags.")
-    return "\n".join(lines)
+        for name, field in kind.model_fields.items():
+            lines += _row(f"{section}.{name}", field.default, field.description, width) if name != "name" else []
+    return "\n".join([*lines, "", *(textwrap.wrap(END, width) if width else [END])])
 
 
 def with_quotes(words: Sequence[str]) -> list[str]:
@@ -98,7 +106,7 @@ def _with_quotes(word: str, parser: OverridesParser) -> str:
 def _as_text(key: str, typed: str, read: Any) -> str:
     """Returns a text as typed, in quotes where Hydra reads something else."""
     if read is None and typed != "null":
-        raise SettingsError(f"{key}: got {typed}; write null for none, or '{key}=\"{typed}\"' for the text")
+        raise SettingsError(f"{key}: got {typed}; write null for no value, or '{key}=\"{typed}\"' for the text")
     return f'"{typed}"' if isinstance(read, bool | int | float) else typed
 
 
@@ -114,20 +122,22 @@ def explain(error: Exception) -> str:
     """Returns in one or two lines what Hydra could not compose, what is allowed, and the fix."""
     group, _, choice = (getattr(error, "missing_cfg_file", None) or "").rpartition("/")
     if isinstance(error, MissingConfigException) and group.startswith("experiments/"):
-        return f"+experiments=: got a path that ends in {choice!r}; it takes the name of a file in experiments/ of the repository"
+        return f"+experiments: got a path that ends in {choice!r}; allowed: the name of a file in the folder experiments/"
     if isinstance(error, MissingConfigException) and group:
         choice = echoed(choice)
-        choices = list(GROUPS.get(group, {})) or [option for option in error.options or [] if not option.startswith("schema_")]
-        near = difflib.get_close_matches(choice, choices, n=1) or choices[:1] or ["…"]
-        plus = "+" if group == "experiments" else ""
-        return f"{group}: got {choice!r}; allowed: {', '.join(choices)}. Try {plus}{group}={near[0]}"
+        choices = list(GROUPS.get(group, {}) or (LAUNCHERS if group == "hydra/launcher" else error.options or []))
+        near = nearest(choice, choices)
+        if group == "experiments":
+            fix = f"did you mean +experiments={near}?" if near else f"experiments/ has {', '.join(choices)}"
+            return f"+experiments: there is no study file {choice!r}; {fix}"
+        return f"{group}: got {choice!r}; allowed: {', '.join(choices)}" + (f". Did you mean {group}={near}?" if near else "")
     if isinstance(error, OverrideParseException):
         typed = repr(echoed(str(error.override)))
         key, _, value = str(error.override).partition("=")
         if takes_text(key) and value and not set(value) & {"'", '"'}:
-            return f"{typed} cannot be read as it is; a text is quoted twice: '{key}=\"{echoed(value)}\"'"
-        how = "no blank stands around = or after a comma, and special characters are quoted twice: 'data.path=\"a b.csv\"'"
-        return f"{typed} cannot be read as KEY=VALUE; {how}"
+            return f"{typed} cannot be parsed; put text into two pairs of quotes: '{key}=\"{echoed(value)}\"'"
+        how = "write no spaces around = or after commas, and put special characters into two pairs of quotes: 'data.path=\"a b.csv\"'"
+        return f"{typed} cannot be parsed as KEY=VALUE; {how}"
     if unknown := re.search(r"(?:Could not override|Key|Could not delete from config\.) '([^']+)'", str(error)):
         return _unknown(unknown[1])
     return _in_our_words(error)
@@ -135,29 +145,33 @@ def explain(error: Exception) -> str:
 
 def _unknown(key: str) -> str:
     if key == "experiments":
-        return "a study file is added, not set: write +experiments=NAME"
+        return "a study file is added with a +: +experiments=NAME"
     if key == "hydra.launcher.n_jobs":
-        return "hydra.launcher.n_jobs is a setting of joblib: add hydra/launcher=joblib"
+        return "hydra.launcher.n_jobs needs the joblib launcher; add hydra/launcher=joblib"
     if key.startswith("hydra."):
-        return (
-            f"Hydra's launcher has no key {echoed(key)!r} to change; `python -m src.run --cfg hydra` shows those it has, +{key}=… adds one"
-        )
+        return f"the launcher has no key {echoed(key)!r}; `python -m src.run --cfg hydra` lists its keys, +{key}=… adds one"
     return str(unknown_key(key))
 
 
 def _in_our_words(error: Exception) -> str:
     text = str(error)
     if text.startswith("Config group override"):
-        return f"{', '.join(GROUPS)} are chosen by name, such as data={next(iter(GROUPS['data']))}; {text}"
+        return f"{', '.join(GROUPS)} are chosen by name, as in data={next(iter(GROUPS['data']))}; {text}"
     if match := re.search(r"An item is already at '([^']+)'", text):
-        return f"{echoed(match[1])} exists already: write {echoed(match[1])}=… without the +"
+        return f"{echoed(match[1])} already exists; write {echoed(match[1])}=… without the +"
     if text.startswith("Multiple values for experiments"):
         return ONE_STUDY_FILE
     if text.startswith("Error merging override") and error.__cause__ is not None:
         typed = echoed(text.removeprefix("Error merging override "))
-        return f"{typed}: {first_line(error.__cause__)}; `python -m src.run --help` says what is allowed"
+        return f"{typed}: {first_line(error.__cause__)}; `python -m src.run --help` lists what is allowed"
     return first_line(error)
 
 
-def _row(key: str, default: Any, description: str | None) -> str:
-    return f"  {f'{key}={as_typed(default)}':<30} {description}: {allowed(key)}"
+def _row(key: str, default: Any, description: str | None, width: int | None) -> list[str]:
+    begin, text = f"  {f'{key}={as_typed(default)}':<{COLUMN - 3}} ", f"{description}: {allowed(key)}"
+    if width is None:
+        return [begin + text]
+    lines = textwrap.wrap(text, max(20, width - COLUMN), break_long_words=False, break_on_hyphens=False)
+    if len(begin) > COLUMN:
+        return [begin.rstrip(), *(" " * COLUMN + line for line in lines)]
+    return [begin + lines[0], *(" " * COLUMN + line for line in lines[1:])]

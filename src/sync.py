@@ -22,22 +22,23 @@ from src.tracking import journal, tensorboard_replay
 from src.tracking.deleted import how_to_restore
 from src.tracking.mlflow_replay import Deleted, Store
 from src.training.records import ADDRESS, END, START, Record
+from src.visible import counted
 
 MAX_LINES = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns 0, 1 if something could not be sent, or 2 for what was typed wrong."""
+    """Runs the command line; returns 0, 1 if something could not be sent, or 2 for an invalid command."""
     environment.draw_to_files()
     parser = argparse.ArgumentParser(prog="python -m src.sync", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("studies", metavar="STUDY", nargs="*", help="studies to send (default: all in outputs/)")
-    parser.add_argument("--uri", help="MLflow store (default: the one that the trial was meant for)")
+    parser.add_argument("--uri", help="MLflow tracking URI (default: the one recorded with each trial)")
     given = parser.parse_args(arguments)
     try:
         there = _studies()
         for study in given.studies:
             if study not in there:
-                raise SettingsError(f"no study {study!r} in {paths.outputs()}; there are {', '.join(there) or 'none yet'}")
+                raise SettingsError(f"no study {study!r} in {paths.outputs()}; studies: {', '.join(there) or 'none yet'}")
         return max([_sync(study, given.uri) for study in given.studies or there], default=0)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -70,7 +71,7 @@ def _sync(study: str, uri: str | None) -> int:
         except Exception as error:  # MLflow's stores raise what their drivers raise
             failures.add(str(trial), error)
     for text in sorted(deleted):
-        print(f"{study}: nothing is sent: {text}")
+        print(f"{study}: nothing sent: {text}")
     plan_file, is_broken = None, False
     try:
         plan_file = _plan_file(study)
@@ -88,7 +89,7 @@ def _sync(study: str, uri: str | None) -> int:
         except Exception as error:  # the server may have gone since
             failures.add(f"the run of study {study}", error)
     if closed:
-        print(f"{study}: {closed} trials whose process was killed are marked KILLED")
+        print(f"{study}: {counted(closed, 'trial')} marked KILLED because the process is gone")
     for line in failures.lines():
         print(line, file=sys.stderr)
     return int(is_broken or bool(failures.lines()))
@@ -103,8 +104,8 @@ class _Failures:
     def add(self, name: str, error: Exception) -> None:
         """Keeps the name of what could not be sent, and why."""
         is_lasting = comes_again(error) or isinstance(error, SettingsError | journal.JournalError)
-        what = f"{'is refused' if is_lasting else 'cannot be sent now'} ({first_line(error)})"
-        again = "nothing is lost; mend that and try again" if is_lasting else "nothing is lost, try again later"
+        what = f"{'is rejected' if is_lasting else 'cannot be sent now'} ({first_line(error)})"
+        again = "nothing is lost; fix that and try again" if is_lasting else "nothing is lost; try again later"
         self._of_reason.setdefault((what, again), []).append(name)
 
     def lines(self) -> list[str]:
@@ -122,7 +123,7 @@ def _replay_to_tensorboard(trial: Path) -> None:
     except journal.JournalError:  # MLflow's replay reads the same lines, and says so
         pass
     except Exception as error:
-        print(f"warning: {trial}: TensorBoard cannot be used ({first_line(error)})", file=sys.stderr)
+        print(f"warning: {trial}: TensorBoard files cannot be written ({first_line(error)})", file=sys.stderr)
 
 
 def _sent(store: Store, trial: Path, stores: dict[str | None, Store | Exception], uri: str | None) -> int:
@@ -141,7 +142,7 @@ def _connected(stores: dict[str | None, Store | Exception], uri: str | None, stu
         try:
             stores[uri] = store = Store(uri, study)
             if count := store.delete_duplicates():
-                print(f"{study}: {count} runs that were made twice, after a server's answer was lost, are deleted in MLflow")
+                print(f"{study}: {counted(count, 'duplicate run')} deleted in MLflow (a server response had been lost)")
         except Exception as error:  # MLflow's stores raise what their drivers raise
             stores[uri] = error
     found = stores[uri]
@@ -155,11 +156,11 @@ def _remarks(store: Store) -> list[str]:
     lines = [store.moved] if store.moved else []
     unused = environment.unused_address()
     if unused and unused != store.uri:
-        lines.append(f"note: MLFLOW_TRACKING_URI={paths.shown(unused)} is not used (--uri sets another store)")
+        lines.append(f"note: MLFLOW_TRACKING_URI={paths.shown(unused)} is ignored; --uri sets another store")
     deleted = store.deleted_trials()
     for run_id, name in itertools.islice(deleted.items(), MAX_LINES):
-        lines.append(f"{name!r} was deleted in MLflow, and stays so; this restores it: {how_to_restore(store.uri, run_id=run_id)}")
-    return lines if len(deleted) <= MAX_LINES else [*lines, f"… and {len(deleted) - MAX_LINES} more were deleted"]
+        lines.append(f"{name!r} was deleted in MLflow and stays deleted; to restore it, run: {how_to_restore(store.uri, run_id=run_id)}")
+    return lines if len(deleted) <= MAX_LINES else [*lines, f"… and {len(deleted) - MAX_LINES} more deleted"]
 
 
 def _plan_file(study: str) -> Path | None:
@@ -174,7 +175,9 @@ def _plan_file(study: str) -> Path | None:
     try:
         plan.from_text(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise SettingsError(f"{path}: this is no plan, and is not sent; move it away, the study's next command writes another") from None
+        raise SettingsError(
+            f"{path}: not a valid plan and not sent; move it away, and the next run of the study writes a new one"
+        ) from None
     return path
 
 
@@ -202,9 +205,9 @@ def _uri(trial: Path, start: Record) -> str | None:
     try:
         found = json.loads((trial / SETTINGS).read_text(encoding="utf-8"))["tracking"]["uri"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise SettingsError(f"neither its journal nor {SETTINGS} says which store it was meant for; name the store with --uri") from None
+        raise SettingsError(f"neither its journal nor {SETTINGS} names its MLflow store; set it with --uri") from None
     if not isinstance(found, str | None) or (found is not None and paths.is_without_password(found)):
-        raise SettingsError(f"{SETTINGS} has no whole address of the store that it was meant for; name the store with --uri")
+        raise SettingsError(f"{SETTINGS} has no complete address of its MLflow store; set it with --uri")
     return found
 
 

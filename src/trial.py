@@ -54,6 +54,10 @@ class Stopped(KeyboardInterrupt):
     """Somebody asked the process to end (SIGTERM)."""
 
 
+class NotBegun(RuntimeError):
+    """A trial failed before there was anything to record. The text says why."""
+
+
 class Place(NamedTuple):
     """Where a trial stands among the others of its study; what its times were measured beside.
 
@@ -133,6 +137,7 @@ def run(settings: Settings, *, place: Place = ALONE, ended_before: str | None = 
 
     Raises:
       SettingsError: the combination cannot run.
+      NotBegun: it failed before its record began.
       KeyboardInterrupt: the trial was stopped, and recorded as KILLED.
     """
     prepared = prepare(settings)
@@ -209,7 +214,9 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Pl
         what = f"{type(error).__name__}: {first_line(error)}"
         _log.debug("in full:", exc_info=True)
         close(end(step=step, status=FAILED, error=what))
-        _log.error("%s: %s (in full: %s)", _name(prepared.settings, place), what, prepared.folder / "trial.log")
+        _log.error("%s: %s (see %s)", _name(prepared.settings, place), what, prepared.folder / "trial.log")
+        if not is_open:  # no journal says it, so whoever launched the trial must
+            raise NotBegun(f"failed before the first step: {what}; see the log") from error
         return FAILED
     kept.remove()
     return FINISHED
@@ -421,7 +428,7 @@ def _cause(prepared: Prepared, problem: Problem, model: keras.Model, *, losses: 
         untrained = TASKS[settings.task.name].model(settings, prepared.data)
         return diagnose(model, untrained, problem, losses=losses, settings=settings)
     except Exception:  # whatever is odd about this model: its trial came to its end, and that is what counts
-        _log.warning("no diagnosis of why the trial learnt nothing could be made", exc_info=True)
+        _log.warning("it learnt nothing, and the search for a cause failed", exc_info=True)
         return None
 
 

@@ -61,5 +61,10 @@ def is_hidden(sign: str) -> bool:
     return sign in TURNING or unicodedata.category(sign) in HIDDEN
 
 
+def counted(count: int, word: str) -> str:
+    """Returns a number with its noun: `1 trial`, `2,000 trials`."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
 def _spelt(sign: str) -> str:
     return sign.encode("unicode_escape").decode("ascii")

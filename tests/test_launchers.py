@@ -95,10 +95,10 @@ def test_nothing_of_a_killed_sweep_stays_whatever_its_workers_were_doing(tmp_pat
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (None, "hydra.launcher: got null; a launcher is chosen by its name. Try hydra/launcher=basic"),
-        ("joblib", "hydra.launcher: got joblib; a launcher is chosen by its name"),
-        ({"n_jobs": 2}, "hydra.launcher: got {'n_jobs': 2}; a launcher is chosen by its name"),
-        ({**JOBLIB, "n_jobs": 0}, "hydra.launcher.n_jobs: got 0; allowed: a number of workers from 1, or -1 for all cores"),
+        (None, "hydra.launcher: got null; a launcher is chosen by name, as in hydra/launcher=basic"),
+        ("joblib", "hydra.launcher: got joblib; a launcher is chosen by name"),
+        ({"n_jobs": 2}, "hydra.launcher: got {'n_jobs': 2}; a launcher is chosen by name"),
+        ({**JOBLIB, "n_jobs": 0}, "hydra.launcher.n_jobs: got 0; allowed: 1 or more workers, or -1 for one per core"),
         ({**RAY, "ray": {"init": {}, "remote": {"num_cpus": 0}}}, "hydra.launcher.ray.remote.num_cpus: got 0; allowed: a number above 0"),
         ({**RAY, "ray": {"init": {}, "remote": {"num_cpus": "x"}}}, "hydra.launcher.ray.remote.num_cpus: got x"),
         ({**RAY, "ray": {"init": {"num_cpus": 0}, "remote": {}}}, "hydra.launcher.ray.init.num_cpus: got 0"),

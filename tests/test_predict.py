@@ -28,7 +28,7 @@ WHOLE = {
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        (SETTINGS, "[]", "settings.json: settings: got []; allowed: keys with their values"),
+        (SETTINGS, "[]", "settings.json: settings: got []; allowed: keys with values"),
         (SETTINGS, "{", "settings.json: Expecting property name"),
         (SETTINGS, '{"cell": "foo"}', "settings.json: cell: got 'foo'; allowed: one of simple_rnn, gru, lstm"),
         (PREPROCESSING, "[]", "preprocessing.json: Input should be"),

@@ -62,7 +62,7 @@ def test_the_end_that_is_cut_is_no_matter_where_nothing_is_cut():
     settings = edited(Settings(), {"truncation": "post", "max_length": 30})
 
     used, (change,) = normalise(settings, longest=29)
-    assert used.truncation == "pre" and "no sequence is longer than 29 steps" in str(change)
+    assert used.truncation == "pre" and "the longest sequence has 29 steps" in str(change)
     assert normalise(settings, longest=30)[0] == normalise(settings)[0] == settings  # longer ones may have been cut to 30
 
 
@@ -79,8 +79,8 @@ def test_a_toggle_of_texts_alone_is_nothing_to_the_integration_task(values):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": {"name": "table", "path": "x.csv"}}, "task=integration draws its examples and reads no data; drop data=…"),
-        ({"data.limit": 9}, "task=integration draws its examples and reads no data; drop data=…"),
+        ({"data": {"name": "table", "path": "x.csv"}}, "task=integration generates its examples and reads no data; remove data=…"),
+        ({"data.limit": 9}, "task=integration generates its examples and reads no data; remove data=…"),
         ({"task": {**NOISE, "target": "integral"}, "readout": "mean_probability"}, "a sum has no probability"),
     ],
 )
@@ -120,7 +120,7 @@ def test_more_than_two_classes_get_one_unit_each():
     settings, reasons = normalise(Settings(), classes=3)
 
     assert settings.head == "softmax"
-    assert "one output unit cannot tell 3 classes apart" in str(reasons[0])
+    assert "head=softmax is used: the data have 3 classes" in str(reasons[0])
 
 
 def test_a_onehot_batch_larger_than_memory_is_refused_with_its_megabytes():
@@ -128,7 +128,7 @@ def test_a_onehot_batch_larger_than_memory_is_refused_with_its_megabytes():
 
     assert len(reasons) == 1
     assert "needs about" in reasons[0]
-    assert "MB, and there are 1,000 MB; set encoding=embedding" in reasons[0]
+    assert "MB of memory; this machine has 1,000 MB; set encoding=embedding" in reasons[0]
 
 
 def test_the_default_trial_fits_a_laptop():
@@ -150,19 +150,19 @@ def test_required_memory_grows_with_what_is_kept():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": {"name": "table"}}, "data=table needs to know where the data are; add data.path="),
-        ({"data": {"name": "aclimdb"}}, "data=aclimdb needs to know"),
+        ({"data": {"name": "table"}}, "data=table needs a path; add data.path="),
+        ({"data": {"name": "aclimdb"}}, "data=aclimdb needs a path"),
         (
             {"bptt_steps": 10},
-            "implementation=keras runs the whole loop itself, and bptt_steps cannot cut it; set implementation=graph_loop",
+            "bptt_steps does not work with implementation=keras; set implementation=graph_loop",
         ),
-        ({"implementation": "cell_loop", "bptt_steps": 10}, "implementation=cell_loop runs the whole loop itself"),
+        ({"implementation": "cell_loop", "bptt_steps": 10}, "bptt_steps does not work with implementation=cell_loop"),
         (
             {"implementation": "eager_loop", "jit_compile": True},
-            "implementation=eager_loop compiles nothing; set implementation=graph_loop",
+            "implementation=eager_loop, which compiles nothing; set implementation=graph_loop",
         ),
-        ({"implementation": "packed_loop", "jit_compile": True}, "has a batch that shrinks over time"),
-        ({"tracking": {"name": "offline", "uri": "x"}}, "tracking=offline writes to no store"),
+        ({"implementation": "packed_loop", "jit_compile": True}, "shrinks its batch over time"),
+        ({"tracking": {"name": "offline", "uri": "x"}}, "tracking=offline uses no tracking store"),
     ],
 )
 def test_what_is_missing_is_said(changes, message):
@@ -177,7 +177,7 @@ def test_units_are_chosen_so_that_no_other_width_comes_nearer_to_the_parameters_
     distance = [abs(rules.parameters(edited(used, {"units": used.units + more})) - 673_089) for more in (-1, 0, 1)]
     assert min(distance) == distance[1] and used.parameters is None
     assert str(changes[-1]) == (
-        f"parameters=673089 counts as units={used.units}: with it the model has {rules.parameters(used):,} parameters, as near as it gets"
+        f"units={used.units} is used: the model then has {rules.parameters(used):,} parameters, which is closest to parameters=673089"
     )
 
 
@@ -185,7 +185,7 @@ def test_short_texts_of_a_users_own_are_not_refused_for_the_length_they_might_ha
     own = edited(Settings(data=Table(path="mine.csv")), {"max_length": 100_000, "encoding": "onehot"})
 
     assert refusals(own, available_mb=8_000) == []
-    assert "over 100000 steps needs about" in refusals(own, longest=100_000, available_mb=8_000)[0]
+    assert "with 100000 steps needs about" in refusals(own, longest=100_000, available_mb=8_000)[0]
     assert refusals(edited(Settings(), {"max_length": 100_000, "encoding": "onehot"}), available_mb=8_000) != []
 
 

@@ -40,7 +40,7 @@ def test_the_texts_of_a_plan_are_read_as_they_are_written(tmp_path, place):
 
 @pytest.mark.parametrize("written", ["~", "Null", "NULL"])
 def test_what_may_be_null_or_a_text_is_refused_with_both_ways(tmp_path, written):
-    with pytest.raises(SettingsError, match=rf'data\.path: got {written}; write null for none, or "{written}" in quotes for the text'):
+    with pytest.raises(SettingsError, match=rf'data\.path: got {written}; write null for no value, or "{written}" in quotes for the text'):
         read(tmp_path, f"data: {{path: {written}}}")
 
 
@@ -83,16 +83,16 @@ MERGED = "\n".join(["x0: &x0 {a: 1}", *(f"x{k}: &x{k} {{<<: [*x{k - 1}, *x{k - 1
     [
         (BOMB, "more than 5,000 keys and values"),
         (MERGED, "more than 5,000 keys and values"),
-        ("x: &x [*x]", "an alias stands in what it repeats"),
-        ("plan: &x {levels: *x}", "an alias stands in what it repeats"),
+        ("x: &x [*x]", "a YAML alias contains itself"),
+        ("plan: &x {levels: *x}", "a YAML alias contains itself"),
         (f"a: {'[' * 60_000}", "more than 20 levels of nesting"),
         (f"a: {'[' * 60_000}{']' * 60_000}", "more than 20 levels of nesting"),
         ("{a: " * 60_000, "more than 20 levels of nesting"),
         ("\n".join(f"{' ' * k}a:" for k in range(100)), "more than 20 levels of nesting"),
         (f"plan: {{seeds: [{', '.join(map(str, range(100_000)))}]}}", "more than 5,000 keys and values"),
         ("# " + "x" * 1_000_000, "the file has 1,000,002 bytes"),
-        (f"study: {'x' * 100_000}", "this has 100,000 characters"),
-        (f"? {'x' * 100_000}\n: 1", "this has 100,000 characters"),
+        (f"study: {'x' * 100_000}", "100,000 characters"),
+        (f"? {'x' * 100_000}\n: 1", "100,000 characters"),
         ('data: {path: "\\e[31m"}', r"data.path: \x1b[31m: control characters"),
         ('data: {path: "\\0"}', r"data.path: \x00: control characters"),
     ],
@@ -110,28 +110,28 @@ def test_more_than_a_study_file_can_be_is_refused_soon(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hydra: {callbacks: {x: {a: 1}}}", "hydra.callbacks.x.a: a study file chooses the launcher"),
-        ("hydra: {sweep: {dir: /tmp}}", "hydra.sweep.dir: a study file chooses the launcher"),
-        ("hydra: {job_logging: {root: {level: DEBUG}}}", "hydra.job_logging.root.level: a study file chooses the launcher"),
-        ("hydra: {}", "hydra: a study file chooses the launcher"),
-        ("hydra: null", "hydra: a study file chooses the launcher"),
-        ("hydra: {launcher: null}", "hydra.launcher: a study file chooses the launcher"),
-        ("base: &x {callbacks: {x: 1}}\nhydra: {<<: *x}", "hydra.callbacks.x: a study file chooses"),
-        ("hydra: {launcher: {setup: [ls]}}", "hydra.launcher.setup: a study file chooses the launcher"),
-        ("hydra: {launcher: {ray: {init: {address: 'x:1'}}}}", "hydra.launcher.ray.init.address: a study file chooses the launcher"),
+        ("hydra: {callbacks: {x: {a: 1}}}", "hydra.callbacks.x.a: a study file may select a launcher"),
+        ("hydra: {sweep: {dir: /tmp}}", "hydra.sweep.dir: a study file may select a launcher"),
+        ("hydra: {job_logging: {root: {level: DEBUG}}}", "hydra.job_logging.root.level: a study file may select a launcher"),
+        ("hydra: {}", "hydra: a study file may select a launcher"),
+        ("hydra: null", "hydra: a study file may select a launcher"),
+        ("hydra: {launcher: null}", "hydra.launcher: a study file may select a launcher"),
+        ("base: &x {callbacks: {x: 1}}\nhydra: {<<: *x}", "hydra.callbacks.x: a study file may select"),
+        ("hydra: {launcher: {setup: [ls]}}", "hydra.launcher.setup: a study file may select a launcher"),
+        ("hydra: {launcher: {ray: {init: {address: 'x:1'}}}}", "hydra.launcher.ray.init.address: a study file may select a launcher"),
         ("hydra: {launcher: {ray: {init: {runtime_env: {pip: [x]}}}}}", "hydra.launcher.ray.init.runtime_env.pip: a study file"),
         ("hydra: {launcher: {additional_parameters: {wrap: ls}}}", "hydra.launcher.additional_parameters.wrap: a study file"),
         ("hydra: {launcher: {partition: 'a --wrap=ls'}}", "hydra.launcher.partition: got 'a --wrap=ls'; allowed in a study file"),
-        ("hydra: {launcher: {_target_: os.system}}", "hydra.launcher._target_: _target_ is not taken"),
-        ("data: {_target_: os.system}", "data._target_: _target_ is not taken"),
-        ("plan: {levels: {x: [{_partial_: true}]}}", "_partial_ is not taken"),
-        ("units: ${oc.env:HOME}", "units: ${oc.env:HOME}: a study varies plain values"),
-        ("'${oc.env:HOME}': 1", "a study varies plain values"),
+        ("hydra: {launcher: {_target_: os.system}}", "hydra.launcher._target_: _target_ is not allowed"),
+        ("data: {_target_: os.system}", "data._target_: _target_ is not allowed"),
+        ("plan: {levels: {x: [{_partial_: true}]}}", "_partial_ is not allowed"),
+        ("units: ${oc.env:HOME}", "units: ${oc.env:HOME}: interpolation is not allowed"),
+        ("'${oc.env:HOME}': 1", "interpolation is not allowed"),
         (
             "plan: {levels: {data.path: ['${hydra:runtime.cwd}']}}",
-            "plan.levels.data.path: ${hydra:runtime.cwd}: a study varies plain values",
+            "plan.levels.data.path: ${hydra:runtime.cwd}: interpolation is not allowed",
         ),
-        ("defaults: [mine]", "defaults: got mine; defaults take only `- override /hydra/launcher: joblib`"),
+        ("defaults: [mine]", "defaults: got mine; allowed: `- override /hydra/launcher: joblib`"),
         ("defaults: [/experiments/mine]", "defaults: got /experiments/mine"),
         ("defaults: [{override /hydra/job_logging: default}]", "defaults: got {'override /hydra/job_logging': 'default'}"),
         ("defaults: [{override /data@hydra.callbacks: table}]", "defaults: got {'override /data@hydra.callbacks': 'table'}"),

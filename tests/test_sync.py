@@ -189,7 +189,7 @@ def test_a_trial_that_cannot_be_sent_keeps_no_other_from_being_sent(asked, capsy
 
     assert sync.main([]) == 1
     assert asked.sent == ["a", "c"]
-    assert "this line is no record" in capsys.readouterr().err
+    assert "invalid line" in capsys.readouterr().err
 
 
 def test_a_study_that_is_not_there_is_said_before_any_is_sent(asked, capsys):

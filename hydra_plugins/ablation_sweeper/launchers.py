@@ -38,10 +38,10 @@ def configured(launcher: Any) -> DictConfig:
       SettingsError: it is no launcher, or has nobody to train.
     """
     if not isinstance(launcher, DictConfig) or "_target_" not in launcher:
-        raise SettingsError(f"hydra.launcher: got {as_typed(launcher)}; a launcher is chosen by its name. Try hydra/launcher=basic")
+        raise SettingsError(f"hydra.launcher: got {as_typed(launcher)}; a launcher is chosen by name, as in hydra/launcher=basic")
     if is_joblib(launcher):
         if launcher.n_jobs == 0:
-            raise SettingsError("hydra.launcher.n_jobs: got 0; allowed: a number of workers from 1, or -1 for all cores")
+            raise SettingsError("hydra.launcher.n_jobs: got 0; allowed: 1 or more workers, or -1 for one per core")
         return OmegaConf.merge(launcher, JOBLIB)  # type: ignore[return-value]
     if "RayLauncher" in launcher._target_:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -79,4 +79,4 @@ def workers(launcher: DictConfig) -> int:
 
 def _refuse_no_cores(key: str, got: Any) -> None:
     if not isinstance(got, int | float) or got <= 0:
-        raise SettingsError(f"{key}: got {as_typed(got)}; allowed: a number above 0. Try {key}=1")
+        raise SettingsError(f"{key}: got {as_typed(got)}; allowed: a number above 0, for example {key}=1")

@@ -60,17 +60,17 @@ class StudySweeper(Sweeper):
             typed = echoed(str(override.input_line))
             is_tag = key.startswith(f"++{TAGS}")
             if str(override.input_line).startswith("++") and key.lstrip("+").split(".")[0] in Settings.model_fields and not is_tag:
-                raise SettingsError(f"{typed}: write it without the ++; a study takes {key.lstrip('+')}=…")
+                raise SettingsError(f"{typed}: write {key.lstrip('+')}=… without the ++")
             if key in GROUPS and "schema_" in str(override.input_line):
-                raise SettingsError(f"{typed}: allowed are {', '.join(GROUPS[key])}; try {key}={next(iter(GROUPS[key]))}")
+                raise SettingsError(f"{typed}: allowed: {', '.join(GROUPS[key])}")
             fixed.pop(key, None)
             swept.pop(key, None)
             if override.is_sweep_override():
                 swept[key] = _values(override, parser)
                 if not swept[key]:
-                    raise SettingsError(f"{typed}: this is an empty list; write {key}=a,b or {key}='range(0,8)'")
+                    raise SettingsError(f"{typed}: the list is empty; write {key}=a,b or {key}='range(0,8)'")
                 if any(isinstance(value, list | dict) for value in swept[key]):
-                    raise SettingsError(f"{typed}: a toggle takes plain values, such as {key}=a,b")
+                    raise SettingsError(f"{typed}: only plain values can be swept, as in {key}=a,b")
             else:
                 fixed[key] = str(override.input_line)
         study = plan.study(fixed, swept, compose=self._compose)
@@ -136,7 +136,7 @@ class StudySweeper(Sweeper):
 
 
 def _values(override: Override, parser: OverridesParser) -> list[Any]:
-    """Returns the values of a list or range, as many as can be planned."""
+    """Returns the values of a list or range, up to the number of trials that a plan may have."""
     texts = _texts(override)
     if not override.is_range_sweep():
         return [parser.parse_override(text).value() for text in texts]
@@ -150,24 +150,20 @@ def _texts(override: Override) -> list[str]:
     if key.lstrip("+") == "experiments":
         raise SettingsError(f"{typed}: {ONE_STUDY_FILE}")
     if key.lstrip("+").startswith("plan."):
-        raise SettingsError(f"{typed}: a list that is one value stands in brackets: {key}=[…]")
+        raise SettingsError(f"{typed}: write the list in brackets: {key}=[…]")
     if key.startswith(f"++{TAGS}"):
         name = key.removeprefix("++")
         raise SettingsError(f"{typed.removeprefix('++')}: a tag is one text; quote it where it holds a comma: '{name}=\"…\"'")
     if key.split(".")[0] in NOT_TOGGLES:
-        raise SettingsError(f"{typed}: {key} is no toggle; it has one value for all trials. Toggles: {', '.join(TOGGLES)}")
+        raise SettingsError(f"{typed}: {key} is not a toggle and has one value for all trials. Toggles: {', '.join(TOGGLES)}")
     if not override.is_discrete_sweep() or (override.value_type == ValueType.GLOB_CHOICE_SWEEP and key not in GROUPS):
-        raise SettingsError(f"{typed}: only lists of values can be swept, such as {key}=a,b or {key}='range(0,8)'")
+        raise SettingsError(f"{typed}: only lists of values can be swept, as in {key}=a,b or {key}='range(0,8)'")
     if isinstance(override._value, RangeSweep) and _length(override._value) > MAX_TRIALS:
-        raise SettingsError(
-            f"{typed}: this list is longer than {MAX_TRIALS:,}, which is as many trials as can be planned; write a shorter one"
-        )
+        raise SettingsError(f"{typed}: the list is too long; allowed: up to {MAX_TRIALS:,} values")
     values = (text for text in override.sweep_string_iterator() if not (key in GROUPS and text.startswith("schema_")))  # types, no choices
     texts = [f"{key}={text}" for text in itertools.islice(values, MAX_TRIALS + 1)]
     if len(texts) > MAX_TRIALS:
-        raise SettingsError(
-            f"{typed}: this list is longer than {MAX_TRIALS:,}, which is as many trials as can be planned; write a shorter one"
-        )
+        raise SettingsError(f"{typed}: the list is too long; allowed: up to {MAX_TRIALS:,} values")
     return texts
 
 

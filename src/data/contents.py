@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 HALF = 0.5  # share of validation from which on what is unknown is worth a line
 FEW = 6  # classes that are shown one by one
+TITLE, CELL = 38, 11  # characters of a table's columns: 2 + 4 + 38 + 3 * 11 fit a terminal of 80
 SEEN = 0.01  # share of the training texts from which on a script is worth a line
 
 
@@ -55,52 +56,48 @@ class Contents:
         """Returns the share of a split's examples whose words train (or validate) too, from 0 to 1."""
         return self.leaked[split] / sum(self.counts[split])
 
-    def lines(self, origin: str, classes: Sequence[str]) -> list[str]:
-        """Returns the contents for a reader, a line for each matter, warnings last."""
+    def lines(self, origin: str, classes: Sequence[str], more: Sequence[tuple[str, Sequence[str]]] = ()) -> list[str]:
+        """Returns the contents for a reader: a table with a column a split, warnings last.
+
+        Args:
+          origin: what the user calls the corpus.
+          classes: name of each class.
+          more: further rows, each a title with one text a split.
+        """
         totals = {name: sum(counts) for name, counts in self.counts.items()}
-        sizes = ", ".join(f"{totals[name]:,} {name}" for name in SPLITS)
-        words = "characters" if self.tokens == "character" else "words"
-        given = ", as listed," if self.tokens == "list" else ""
-        lines = [
-            f"data {origin}: {sizes} examples in {len(classes)} classes",
-            f"  {self._by_class(classes)}",
-            f"  training has {self.vocabulary:,} different {words}{given} and knows {1 - self.unknown:.1%} of the {words} of validation",
-            f"  {self._duplicates(totals)}",
+        kinds = f"{self.vocabulary:,} different {'characters' if self.tokens == 'character' else 'words'} in training"
+        given = " (texts are lists of words)" if self.tokens == "list" else ""
+        rows = [("", SPLITS), ("texts", [f"{totals[name]:,}" for name in SPLITS]), *self._by_class(classes), *self._duplicates(), *more]
+        several = f"{self.dropped or 0:,} rows without a text are left out"
+        empty = {0: "no row is without a text", 1: "1 row without a text is left out"}.get(self.dropped or 0, several)
+        return [
+            f"data {origin}: {len(classes)} classes, {kinds}{given}",
+            *([f"  {empty} (data.drop_empty=true)"] if self.dropped is not None else []),
+            *((f"  {title:<{TITLE}}" + "".join(f"{cell:>{CELL}}" for cell in cells)).rstrip() for title, cells in rows),
+            *(f"  warning: {text}" for text in self._warnings(classes, totals)),
         ]
-        if self.dropped is not None:
-            several = f"{self.dropped:,} rows without a text are left out"
-            rows = {0: "no row is without a text", 1: "1 row without a text is left out"}.get(self.dropped, several)
-            lines.insert(1, f"  {rows} (data.drop_empty=true)")
-        return lines + [f"  warning: {text}" for text in self._warnings(classes, totals)]
 
-    def _by_class(self, classes: Sequence[str]) -> str:
-        """Returns the examples of each class in the three splits, or of the smallest and largest where there are many."""
-
-        def shown(label: int) -> str:
-            return f"{_short(classes[label])} " + " / ".join(f"{self.counts[name][label]:,}" for name in SPLITS)
-
+    def _by_class(self, classes: Sequence[str]) -> list[tuple[str, list[str]]]:
+        """Returns a row for each class, or for the largest and smallest where there are many."""
         sizes = [sum(self.counts[name][label] for name in SPLITS) for label in range(len(classes))]
+        rows = [(f"  {_short(name)}", [f"{self.counts[split][label]:,}" for split in SPLITS]) for label, name in enumerate(classes)]
         if len(classes) <= FEW:
-            return ", ".join(map(shown, range(len(classes)))) + f"  ({' / '.join(SPLITS)})"
+            return rows
         order = sorted(range(len(classes)), key=lambda label: (-sizes[label], label))
-        most, least = (", ".join(map(shown, part)) for part in (order[:3], order[-3:]))
-        return f"most {most}; least {least}  ({' / '.join(SPLITS)})"
+        others: tuple[str, list[str]] = (f"  … {len(classes) - FEW} classes between them in size", [])
+        return [*(rows[label] for label in order[: FEW // 2]), others, *(rows[label] for label in order[-FEW // 2 :])]
 
-    def _duplicates(self, totals: Mapping[str, int]) -> str:
-        leaks = [
-            f"{self.leaked[name]:,} of {totals[name]:,} {name} texts are in {where} too ({self.leaked_exactly[name]:,} to the letter)"
-            if self.leaked[name]
-            else f"no {name} text is in {where} too"
-            for name, where in ((TEST, f"{TRAIN} or {VALIDATION}"), (VALIDATION, TRAIN))
-        ]
-        count = self.repeated[TRAIN]
-        repeated = f"{count:,} {TRAIN} text{' repeats' if count == 1 else 's repeat'} another"
-        return "; ".join([*leaks, repeated] if count else leaks)
+    def _duplicates(self) -> list[tuple[str, list[str]]]:
+        """Returns rows of texts that occur twice; of a comparison that nothing was found in, none is left out."""
+        leaked = [f"{self.leaked[name]:,}" if name in self.leaked else "" for name in SPLITS]
+        exactly = [f"{self.leaked_exactly[name]:,}" if name in self.leaked else "" for name in SPLITS]
+        rows = [("duplicates within the split", [f"{self.repeated[name]:,}" for name in SPLITS]), ("also in an earlier split", leaked)]
+        return [*rows, ("  identical to the letter", exactly)] if any(self.leaked.values()) else rows
 
     def _warnings(self, classes: Sequence[str], totals: Mapping[str, int]) -> list[str]:
         found = []
         if self.leaked_share(TEST) >= 0.1:
-            found.append(f"{self.leaked_share(TEST):.0%} of the test texts are not new to the model; its accuracy there is too good")
+            found.append(f"{self.leaked_share(TEST):.0%} of the test texts occur in an earlier split, so the test accuracy is too high")
         if self.contradicting:
             found.append(f"{self.contradicting:,} text{'s have' if self.contradicting > 1 else ' has'} more than one class")
         for name, count in self.wordless.items():
@@ -109,10 +106,10 @@ class Contents:
         found += doubts(classes)
         for script, count in self.unspaced.items():
             many = f"{count:,} of {totals[TRAIN]:,} training texts are in {script}, which has no spaces between words"
-            found.append(f"{many}: a whole clause counts as one unless spaces were put in; set tokens=character, or put them in")
+            found.append(f"{many}, so a whole clause counts as one word; set tokens=character, or insert spaces")
         if self.unknown >= HALF and not self.unspaced:
-            fix = "; more texts, or tokens=character, would help" if self.tokens == "word" else "; more texts would help"
-            found.append(f"{self.unknown:.0%} of what validation holds is unknown to training{fix}")
+            fix = "use more texts, or tokens=character" if self.tokens == "word" else "use more texts"
+            found.append(f"{self.unknown:.0%} of the validation words do not occur in training; {fix}")
         return found
 
 
@@ -177,4 +174,4 @@ def _scripts(texts: Sequence[Sequence[str]]) -> dict[str, int]:
 
 def _short(name: str) -> str:
     shown = name if name.isprintable() else repr(name)
-    return shown if len(shown) <= 30 else f"{shown[:29]}…"
+    return shown if len(shown) <= 34 else f"{shown[:33]}…"

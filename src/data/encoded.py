@@ -100,10 +100,6 @@ class Encoded:
         every = json.loads((self.folder / "words.json").read_text(encoding="utf-8"))
         return list(every[: max(0, vocab_size - FIRST_WORD)])
 
-    def summary(self) -> list[str]:
-        """Returns what was read, in a few lines for the terminal."""
-        return self.contents.lines(self.origin, self.classes)
-
 
 def load(options: Data, *, tokens: str = "word") -> Encoded:
     """Returns the encoded corpus, from the cache where it is there and whole; one line in the log says why a cache is made anew.
@@ -131,7 +127,7 @@ def load(options: Data, *, tokens: str = "word") -> Encoded:
             with FileLock(paths.cache() / f"{key}.lock"):  # one worker encodes, the others wait and then find it
                 about = _cached(folder, origin=origin) or _made(options, folder, tokens=tokens, content=content)
     except MemoryError:
-        raise DataError(f"{origin}: the memory does not suffice for it; leave out what is not needed, or use a larger machine") from None
+        raise DataError(f"{origin}: not enough memory; reduce the data, or use a larger machine") from None
     return Encoded(key, about["classes"], folder, origin, Contents(**about["contents"]))
 
 
@@ -148,7 +144,7 @@ def _cached(folder: Path, *, origin: str | None = None) -> dict[str, Any] | None
     except sealed.Broken as error:
         why = str(error)
     if origin is not None:
-        _log.warning("data %s: its encoded copy %s is made anew, as %s", origin, folder, why)
+        _log.warning("data %s: the encoded copy %s is rebuilt because %s", origin, folder, why)
     return None
 
 
@@ -165,7 +161,7 @@ def _made(options: Data, folder: Path, *, tokens: str, content: str) -> dict[str
         about = _write(options, parts, tokens=tokens)
         files = CORPORA[options.name].files(options)
         if _content(files) != content:
-            raise _Changed(f"{files[0] if len(files) == 1 else files[0].parent}: it was changed while it was read; type the command again")
+            raise _Changed(f"{files[0] if len(files) == 1 else files[0].parent}: the file changed while it was read; run the command again")
         return about
 
     place = (folder, getattr(options, "path", None))
@@ -180,7 +176,7 @@ def _made(options: Data, folder: Path, *, tokens: str, content: str) -> dict[str
         raise
     about = _cached(folder)
     if about is None:
-        raise DataError(f"{folder}: the disk does not keep what is written; set ABLATION_HOME to a folder on another one")
+        raise DataError(f"{folder}: written data cannot be read back; set ABLATION_HOME to a folder on another disk")
     return about
 
 
@@ -232,12 +228,12 @@ def _write(options: Data, parts: Path, *, tokens: str) -> dict[str, Any]:
         missing = set(range(len(corpus.classes))) - set(labels.tolist())
         if missing:
             what = f"no {'training' if name == TRAIN else name} example of class {corpus.classes[min(missing)]!r}"
-            raise DataError(f"{origin}: {what}; each split needs each class: move rows of it there, or leave the class out")
+            raise DataError(f"{origin}: {what}; each split needs each class: move rows of it there, or remove the class")
     if tokens != "word" and any(isinstance(part.texts[0], list) for part in examples.values()):
-        raise DataError(f"{origin}: it holds lists of words, which tokens={tokens} cannot divide; set tokens=word")
+        raise DataError(f"{origin}: contains lists of words, which tokens={tokens} cannot split; set tokens=word")
     every = vocabulary(divided[TRAIN])
     if not every:
-        raise DataError(f"{origin}: no training text has a word (a letter or a digit); look at the column of the texts")
+        raise DataError(f"{origin}: no training text contains a word (a letter or a digit); check the text column")
     ids = {word: FIRST_WORD + rank for rank, word in enumerate(every)}
 
     for name, split in divided.items():

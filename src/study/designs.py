@@ -36,7 +36,7 @@ def grid(reference: Variant, levels: Levels) -> list[Variant]:
     """
     count = math.prod(len(values) for values in levels.values())
     if count > MAX_TRIALS:
-        raise DesignError(f"a grid of {count:,} variants; at most {MAX_TRIALS:,} can be planned. Set plan.design=random plan.sample=50")
+        raise DesignError(f"the grid has {count:,} variants; allowed: up to {MAX_TRIALS:,}. Set plan.design=random plan.sample=50")
     first = [[reference[key], *(value for value in values if value != reference[key])] for key, values in levels.items()]
     return [dict(zip(levels, combination, strict=True)) for combination in itertools.product(*first)]
 
@@ -247,7 +247,7 @@ def _other(reference: Variant, levels: Levels) -> Variant:
     """Returns for each toggle the value that is not the reference's."""
     for key, values in levels.items():
         if len(values) != 2 or values[0] == values[1]:
-            raise DesignError(f"{key} has {len(values)} values, {list(values)}; this design wants two, the reference's and one other")
+            raise DesignError(f"{key} has {len(values)} values, {list(values)}; this design needs two, the reference value and one other")
     return {key: next(value for value in values if value != reference[key]) for key, values in levels.items()}
 
 
@@ -256,7 +256,7 @@ def _fraction(factors: int, resolution: int) -> np.ndarray:
     import pyDOE3
 
     if factors > MAX_FACTORS:
-        raise DesignError(f"{factors} toggles; a fractional design takes at most {MAX_FACTORS}. Leave some out, or set plan.design=random")
+        raise DesignError(f"{factors} toggles; a fractional design allows up to {MAX_FACTORS}. Remove some, or set plan.design=random")
     letters = "abcdefghijklmno"
     for base in range(1, factors + 1):
         words = [word for size in range(max(2, resolution - 1), base + 1) for word in itertools.combinations(range(base), size)]

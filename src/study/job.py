@@ -57,7 +57,7 @@ class Sweep(NamedTuple):
     def why_stopped(self, study: Path) -> str | None:
         """Returns why no further trial may begin, or None; a file `stop` that a user made stops every sweep of the study."""
         if (study / STOP).exists():
-            return f"there is a file {study / STOP}; remove it first"
+            return f"the file {study / STOP} exists; remove it"
         own = self.stop_file(study)
         return own.read_text(encoding="utf-8") if own.exists() else None
 
@@ -82,8 +82,12 @@ def run(cfg: DictConfig) -> str:
         if not is_child:
             raise
         return KILLED
+    except Exception:
+        if settings.fail_fast:
+            _stop(sweep, study)
+        raise
     if status == FAILED and settings.fail_fast:
-        sweep.stop_file(study).write_text("a trial failed, and fail_fast=true", encoding="utf-8")
+        _stop(sweep, study)
     return status
 
 
@@ -92,6 +96,10 @@ def _place(sweep: Sweep) -> trial.Place:
     position = int(os.environ[POSITION]) if POSITION in os.environ else None
     variant = urllib.parse.unquote(os.environ[VARIANT]) if VARIANT in os.environ else None
     return trial.Place(sweep.workers, position, variant)
+
+
+def _stop(sweep: Sweep, study: Path) -> None:
+    sweep.stop_file(study).write_text("a trial failed and fail_fast=true", encoding="utf-8")
 
 
 @cache

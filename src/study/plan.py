@@ -123,8 +123,8 @@ class Study:
         """
         count = len(variants) * len(self.seeds)
         if count > designs.MAX_TRIALS:
-            many = f"{len(variants):,} variants with {len(self.seeds):,} seeds are {count:,} trials"
-            raise SettingsError(f"{many}; at most {designs.MAX_TRIALS:,} can be planned. Take fewer seeds or levels")
+            many = f"{len(variants):,} variants with {len(self.seeds):,} seeds make {count:,} trials"
+            raise SettingsError(f"{many}; allowed: up to {designs.MAX_TRIALS:,}. Use fewer seeds or levels")
         checked = [self._settings(variant) for variant in variants]  # all of them before any data are read: answers come at once
         seeds = [edited(checked[0], {"seed": seed}).seed for seed in self.seeds]
         firsts = [
@@ -239,7 +239,7 @@ def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compo
         asked = _with_levels(settings, fixed, {**asked.levels, **swept})
     for key, values in asked.levels.items():
         if not values:
-            raise SettingsError(f"plan.levels: {key} has no values; write {key}: [VALUE, …], or leave {key} out")
+            raise SettingsError(f"plan.levels: {key} has no values; write {key}: [VALUE, …], or remove {key}")
     for key, typed in {**asked.levels, **swept}.items():
         _refuse_mixed(key, typed)
     levels = {key: _distinct(values) for key, values in {**asked.levels, **swept}.items() if key not in fixed and key != "seed"}
@@ -259,13 +259,15 @@ def _with_levels(settings: Settings, fixed: Mapping[str, str], given: Mapping[st
     """Returns what a study of listed variants asks for, with the levels that its variants name, the settings' own value first."""
     asked = settings.plan
     if asked.design != "listed" or not asked.variants:
-        raise SettingsError(f"plan.design={asked.design}: plan.variants are for plan.design=listed, which needs them; set both or none")
+        raise SettingsError(f"plan.design={asked.design}: plan.variants and plan.design=listed need each other; set both or neither")
     if varied := [key for key in given if key != "seed"]:
-        raise SettingsError(f"plan.design=listed: {varied[0]} has levels too; write its values into plan.variants, or set plan.design=grid")
+        raise SettingsError(f"plan.design=listed: {varied[0]} also has levels; move its values to plan.variants, or set plan.design=grid")
     if named := [key for key in fixed if any(key in changes for changes in asked.variants)]:
-        raise SettingsError(f"plan.design=listed: {fixed[named[0]]} is for all trials, and variants change {named[0]}; leave it out")
+        raise SettingsError(f"plan.design=listed: {fixed[named[0]]} applies to all trials, but plan.variants change {named[0]}; remove it")
     if asked.reference:
-        raise SettingsError(f"plan.design=listed: plan.reference is what the settings are; write {label(asked.reference)} beside plan")
+        raise SettingsError(
+            f"plan.design=listed: the settings are the reference; replace plan.reference by {label(asked.reference)} outside of plan"
+        )
     levels: dict[str, list[Any]] = {}
     for changes in asked.variants:
         for key, value in changes.items():
@@ -329,7 +331,7 @@ def from_text(text: str) -> list[dict[str, Any]]:
     records = json.loads(text)
     if isinstance(records, list) and all(isinstance(record, dict) and _is_record(record) for record in records):
         return records
-    raise ValueError("this is no plan")
+    raise ValueError("not a valid plan")
 
 
 def is_continued_by(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
@@ -338,8 +340,14 @@ def is_continued_by(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     whole = [{**Plan().model_dump(), **record} for record in (old, new)]  # an old one may lack what plans have had since
     made = ("rows", "commands", "aliases", "fixed")  # what follows from the rest, and was listed in less detail once
     rest = [{key: value for key, value in record.items() if key not in made} for record in whole]
-    rows = [[{key: value for key, value in row.items() if key != "position"} for row in record["rows"][:count]] for record in (old, new)]
+    rows = [[_planned(row) for row in record["rows"][:count]] for record in (old, new)]
     return rest[0] == rest[1] and rows[0] == rows[1]
+
+
+def _planned(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a row of a record plans, without its position and without the sentences: other versions word these differently."""
+    said = ("position", "normalised", "dropped")
+    return {key: value for key, value in row.items() if key not in said} | {"is_dropped": row.get("dropped") is not None}
 
 
 def _is_record(values: Mapping[str, Any]) -> bool:
@@ -349,7 +357,7 @@ def _is_record(values: Mapping[str, Any]) -> bool:
 def _check_toggle(key: str) -> None:
     if key.split(".", maxsplit=1)[0] in NOT_TOGGLES or key == "seed":
         instead = "use plan.seeds" if key == "seed" else "it has one value for all trials"
-        raise SettingsError(f"plan.levels: {key} is no toggle; {instead}. Toggles: {', '.join(TOGGLES)}")
+        raise SettingsError(f"plan.levels: {key} is not a toggle; {instead}. Toggles: {', '.join(TOGGLES)}")
     if key.split(".", maxsplit=1)[0] not in TOGGLES:
         raise unknown_key(key)
 

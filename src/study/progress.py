@@ -11,16 +11,16 @@ from typing import Self
 
 from rich.console import Console
 
-from src.progress import clock
+from src.progress import clock, fitted, say
 from src.study.plan import Row
 from src.tracking import journal, outcome
 from src.tracking.journal import FAILED, FINISHED
 from src.tracking.outcome import Outcome
 from src.training.records import END
-from src.visible import visible
 
 EVERY_S = 1.0
 SAY_EVERY_S = 60.0
+NAME = 30  # characters that a trial's name has at least, and in a line of its own if need be
 
 
 class StudyProgress:
@@ -51,8 +51,8 @@ class StudyProgress:
         while not self._is_over.wait(EVERY_S):
             self._look()
             if self._budget_s is not None and time.monotonic() - self._begin > self._budget_s and not self._stop.exists():
-                self._stop.write_text("plan.budget_minutes are over", encoding="utf-8")
-                self._say("the budget is over: no further trial begins")
+                self._stop.write_text("plan.budget_minutes is used up", encoding="utf-8")
+                self._say("plan.budget_minutes is used up: no further trial begins")
 
     def _look(self) -> None:
         ended = []
@@ -65,28 +65,34 @@ class StudyProgress:
             found = self._over[folder]
             tested = found.metrics.get("test/accuracy", math.nan)
             accuracy = f": test accuracy {tested:.4f}" if found.status == FINISHED else f": {found.error}"
-            self._say(f"{str(found.status).lower()} {self._folders[folder]}{accuracy}")
+            self._say(f"{str(found.status).lower()} ", self._folders[folder], accuracy)
         if len(self._folders) > 1 and (ended or time.monotonic() - self._said > SAY_EVERY_S):
-            self._say(self.line())
+            self._say(*self.line())
 
-    def line(self) -> str:
-        """Returns where the study is: `3/12 done, 2 running, 0 failed, 4:10 left, best validation accuracy 0.861 (cell=gru seed=1)`."""
+    def line(self) -> tuple[str, str, str]:
+        """Returns where the study is: `study: 3/12 done, 2 running, 4:10 left, best val_accuracy 0.861: cell=gru seed=1`.
+
+        The name of the best trial is the second of its parts.
+        """
         statuses = [found.status for found in self._over.values()]
         done, failed = statuses.count(FINISHED), statuses.count(FAILED)
         left = len(self._folders) - len(statuses)
-        parts = [f"{done}/{len(self._folders)} done", f"{min(left, self._workers)} running", f"{failed} failed"]
+        parts = [f"{done}/{len(self._folders)} done", f"{min(left, self._workers)} running", *([f"{failed} failed"] if failed else [])]
         if statuses and left:
             parts.append(f"{clock((time.monotonic() - self._begin) / len(statuses) * left)} left")
         finished = {folder: found.best_validation for folder, found in self._over.items() if found.status == FINISHED}
         accuracies = {folder: accuracy for folder, accuracy in finished.items() if accuracy is not None}
-        if accuracies:
-            best = max(accuracies, key=lambda folder: accuracies[folder])
-            parts.append(f"best validation accuracy {accuracies[best]:.3f} ({self._folders[best]})")
-        return "study: " + ", ".join(parts)
+        text = "study: " + ", ".join(parts)
+        if not accuracies:
+            return text, "", ""
+        best = max(accuracies, key=lambda folder: accuracies[folder])
+        return f"{text}, best val_accuracy {accuracies[best]:.3f}: ", self._folders[best], ""
 
-    def _say(self, text: str) -> None:
+    def _say(self, before: str, name: str = "", after: str = "") -> None:
+        """Prints a line; on a terminal a trial's name takes what room the rest leaves."""
         self._said = time.monotonic()
-        self._console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
+        room = max(NAME, self._console.width - len(before) - len(after)) if self._console.is_terminal else len(name)
+        say(self._console, f"{before}{fitted(name, room)}{after}")
 
 
 def _ended(folder: Path) -> Outcome | None:

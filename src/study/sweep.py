@@ -21,6 +21,7 @@ from rich.console import Console
 
 from src import environment, paths
 from src.errors import comes_again, first_line
+from src.progress import say
 from src.settings import SettingsError, label
 from src.study import TrialsFailed, estimate, plan, table, training
 from src.study.designs import Rounds
@@ -35,7 +36,7 @@ from src.tracking.mlflow_replay import Deleted, Store
 from src.tracking.outcome import Outcome
 from src.training import startup
 from src.trial import terminable
-from src.visible import visible
+from src.visible import counted, visible
 
 Answer = TypeVar("Answer")
 PLAN, SUMMARY = "plan.json", "summary.json"
@@ -85,7 +86,7 @@ class _Command:
         rounds = self._study.rounds()
         rows = self._study.rows(next(rounds))
         if not any(row.trial for row in rows):
-            raise SettingsError(rows[0].dropped or "nothing to train")
+            raise SettingsError(rows[0].dropped or "the plan has no trials")
         if self._settings.plan_only:
             self._say(self._plan_text(rows, self._known_without_a_trace()))
             return
@@ -99,7 +100,7 @@ class _Command:
                 unfinished = self._unfinished(known)
                 status = FINISHED if is_whole and not unfinished else FAILED
             except KeyboardInterrupt:
-                self._say("\nStopped. What was recorded is kept; type the same command again to go on.")
+                self._say("\nStopped. All records are kept; run the same command again to continue.")
                 raise
             finally:
                 self._close(status)
@@ -128,7 +129,7 @@ class _Command:
         if not rows:
             return False
         if (self._folder / STOP).exists():  # its user made it, and only its user removes it
-            raise SettingsError(f"{self._folder / STOP}: while this file is there, no trial of the study begins; remove it")
+            raise SettingsError(f"{self._folder / STOP}: no trial of this study begins while this file exists; remove it")
         self._trained |= {_identity(row) for row in rows}
         budget = self._study.plan.budget_minutes
         left_s = None if budget is None else budget * 60 - (time.monotonic() - self._begin)
@@ -140,7 +141,7 @@ class _Command:
             self._refused |= training.train(rows, launch=self._launch, say=self._say)
             gc.disable()
         if why := self._sweep.why_stopped(self._folder):
-            self._say(f"stopped early: {why}; type the same command again to go on")
+            self._say(f"stopped early: {why}; run the same command again to continue")
         stop.unlink(missing_ok=True)
         self._known = None
         self._replay()
@@ -212,9 +213,8 @@ class _Command:
         new = sorted(names - self._cut)
         self._cut |= names
         if new:
-            what = f"{len(new)} trials are FINISHED in MLflow, and their journals here have lost their ends"
-            again = f"those that the study asks for are trained again: {', '.join(new[: table.MAX_LINES])}"
-            self._say(f"warning: {what} (a power cut, a full disk?); {again}")
+            what = f"{counted(len(new), 'trial')}: FINISHED in MLflow, but the journals here are incomplete (power loss or full disk?)"
+            self._say(f"warning: {what}; those that belong to this study are retrained: {', '.join(new[: table.MAX_LINES])}")
 
     def _known_without_a_trace(self) -> dict[str, Outcome]:
         """Returns identity → outcome and creates nothing; a store that is there is asked, for what was deleted in it is not done."""
@@ -225,11 +225,11 @@ class _Command:
                 self._store = Store(uri, self._settings.study, is_new=False)
                 self._say_what_is_odd(self._store)
             except Deleted as error:
-                self._say(f"{error}. So does this command without plan_only")
+                self._say(f"{error} (or run this command without plan_only)")
             except LookupError:
                 pass  # a new study
             except Exception as error:
-                self._say(f"MLflow was not asked ({first_line(error)})")
+                self._say(f"MLflow could not be read ({first_line(error)}); the journals are used instead")
         return self._outcomes()
 
     def _connect(self) -> None:
@@ -246,10 +246,10 @@ class _Command:
         except Exception as error:  # a server that is away must not stop a study: the journals have it all
             if comes_again(error):
                 where = paths.shown(self._settings.tracking.uri or paths.default_tracking_uri())
-                why = f"{where} refuses to be used ({first_line(error)})"
-                raise SettingsError(f"tracking.uri: {why}; mend that, set another, or tracking=offline") from None
-            self._say(f"warning: MLflow cannot be used now ({first_line(error)}).")
-            self._say("The journals keep everything; `python -m src.sync` sends it later.")
+                why = f"{where} cannot be used ({first_line(error)})"
+                raise SettingsError(f"tracking.uri: {why}; fix that, set another address, or set tracking=offline") from None
+            self._say(f"warning: MLflow cannot be reached ({first_line(error)})")
+            self._say("All records are kept in the journals; `python -m src.sync` sends them later.")
             self._store = None
         self._replay()
 
@@ -257,17 +257,18 @@ class _Command:
         """Says what was deleted in MLflow, what has moved, and which address is not used."""
         unused = environment.unused_address()
         if unused and self._settings.tracking.uri is None:
-            self._say(f"note: MLFLOW_TRACKING_URI={paths.shown(unused)} is not used; records go to {store.uri} (set tracking.uri=…)")
+            self._say(f"note: MLFLOW_TRACKING_URI={paths.shown(unused)} is ignored (tracking.uri sets another store)")
+            self._say(f"Records go to {paths.shown(store.uri)}")
         if store.moved:
             self._say(store.moved)
         if store.is_restored:
-            self._say(f"warning: study {self._settings.study} was deleted in MLflow and is there again, with its trials.")
-            self._say("To begin anew, choose another name (study=…), or rerun=true.")
+            self._say(f"warning: study {self._settings.study} had been deleted in MLflow; it was restored with its trials.")
+            self._say("To start from scratch, choose another name (study=NAME) or set rerun=true.")
         deleted = store.deleted_trials()
         if deleted:
             how = how_to_restore(store.uri, run_id=next(iter(deleted)))
-            self._say(f"{len(deleted)} trials of this study were deleted in MLflow; those that it asks for are trained again.")
-            self._say(f"To have {next(iter(deleted.values()))!r} back instead, stop this and type: {how}")
+            self._say(f"warning: {counted(len(deleted), 'trial')} of this study: deleted in MLflow; those in this plan are retrained.")
+            self._say(f"To restore {next(iter(deleted.values()))!r} instead, stop this command and run: {how}")
 
     def _replay(self) -> None:
         store = self._store
@@ -275,8 +276,8 @@ class _Command:
         self._unsent, self._is_refused = {name: first_line(error) for name, error in refused.items()}, False
         if self._unsent:
             self._is_refused = any(map(comes_again, refused.values()))
-            what = f"{len(self._unsent)} trials {'are refused by MLflow' if self._is_refused else 'cannot be sent to MLflow now'}"
-            fix = "mend that, then `python -m src.sync` sends them" if self._is_refused else "`python -m src.sync` sends them later"
+            what = f"MLflow {'rejects' if self._is_refused else 'cannot receive'} {counted(len(self._unsent), 'trial')}"
+            fix = "fix that, then run `python -m src.sync`" if self._is_refused else "`python -m src.sync` sends them later"
             self._say(f"warning: {what} ({next(iter(self._unsent.values()))}); {fix}")
 
     def _close(self, status: str) -> None:
@@ -295,7 +296,7 @@ class _Command:
         try:
             return ask(self._store)
         except Exception as error:  # MLflow's stores raise what their drivers raise
-            self._say(f"warning: MLflow cannot be asked now ({first_line(error)}); the journals are used instead")
+            self._say(f"warning: MLflow cannot be read ({first_line(error)}); the journals are used instead")
             return otherwise
 
     def _plan_text(self, rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
@@ -336,13 +337,13 @@ class _Command:
             pass
         broken = path.with_suffix(".broken.json")
         os.replace(path, broken)
-        self._say(f"warning: {path} is no plan; it is kept as {broken.name}, and the plans begin anew")
+        self._say(f"warning: {path} is not a valid plan; it was renamed to {broken.name}, and a new one is written")
         return []
 
     def _show(self, known: Mapping[str, Outcome], unfinished: Sequence[Row]) -> None:
         unchanged = table.changed_nothing(self._study, self._rows, known)
         why = self._refused | _errors(unfinished, self._journals.outcomes() if self._trained else known)
-        why |= {_identity(row): "not trained: the study ended before it began" for row in unfinished if _identity(row) not in why}
+        why |= {_identity(row): "not started: the study stopped before this trial" for row in unfinished if _identity(row) not in why}
         summary = {
             "trials": len(self._one_each()),
             "finished": len(self._one_each()) - len(unfinished),
@@ -353,15 +354,15 @@ class _Command:
         _write(self._folder / SUMMARY, summary)
         tags = {"ablation.changed_nothing": ", ".join(unchanged) or "none", "ablation.unfinished": str(len(unfinished))}
         self._asked(lambda store: store.attach(self._folder / SUMMARY, tags=tags), otherwise=None)
-        self._console.print(table.outcomes(self._rows, known))
+        self._console.print(table.outcomes(self._rows, known, width=self._console.width))
         remarks = (table.unchanged_text(unchanged), table.diagnoses(self._one_each(), known), table.failures(unfinished, why))
-        link = self._store.link if self._store else None
-        for text in (*remarks, table.next_steps(self._one_each(), known, link=link)):
-            if text:
-                self._say(text)
+        for text in filter(None, remarks):
+            self._say(text)
+        steps = table.next_steps(self._one_each(), known, link=self._store.link if self._store else None)
+        self._console.print(visible(steps), markup=False, highlight=False, soft_wrap=True)
 
     def _say(self, text: str) -> None:
-        self._console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
+        say(self._console, text)
 
 
 @contextmanager
@@ -379,7 +380,7 @@ def _without_searches() -> Iterator[None]:
 def _errors(rows: Sequence[Row], known: Mapping[str, Outcome]) -> dict[str, str]:
     """Returns identity → the error of the latest attempt, where there was one."""
     found = {_identity(row): known[_identity(row)] for row in rows if _identity(row) in known}
-    return {name: one.error or "the process ended without a word" for name, one in found.items()}
+    return {name: one.error or "the process ended without an error message" for name, one in found.items()}
 
 
 def _identity(row: Row) -> str:

@@ -15,14 +15,19 @@ from rich.text import Text
 
 from src import environment, paths
 from src.progress import clock
+from src.settings import Tracking
 from src.study.designs import equation
 from src.study.plan import Row, Study
+from src.tasks import TASKS
 from src.tracking import provenance
 from src.tracking.journal import FAILED, FINISHED
 from src.tracking.outcome import Outcome
-from src.visible import one_line
+from src.trial import Prepared
+from src.visible import counted, one_line
 
 MAX_LINES = 20
+HEADINGS = ("n", "test accuracy", "range", "ms per batch", "padding", "health")
+LESS_IMPORTANT = ("padding", "range", "ms per batch")  # in the order in which they are left out of a narrow table
 MAX_SETS = 4  # data sets that are described
 
 
@@ -47,97 +52,143 @@ def plan_text(
     """
     trials = {row.trial.identity for row in rows if row.trial}
     design = study.plan.design
-    lines = [f"study {study.settings.study}: {_counted(len(trials), 'trial')} for {_counted(len(rows), 'row')}"]
-    if study.levels and design != "grid":
-        lines[0] += f", design {design}, {_counted(len(study.seeds), 'seed')}"
-    if study.plan.question:
-        lines.append(f"  {one_line(study.plan.question.strip())}")
+    is_first_of_path = design == "path" and all(row.is_reference for row in rows)
     done = [known[name] for name in trials if name in known and known[name].status == FINISHED]
     failed = sum(name in known and known[name].status == FAILED for name in trials)
+    lines = [f"study {study.settings.study}: {_size(rows)}{f', {len(done):,} already done' if done else ''}"]
+    if study.plan.question:
+        lines.append(f"  question: {one_line(study.plan.question.strip())}")
+    if study.levels and design != "grid":
+        lines.append(f"  design: {design}")
     if done:
-        again = ", and are trained again, as rerun=true asks" if study.settings.rerun else "; rerun=true trains them again"
-        lines.append(f"  {len(done)} of {len(trials)} trials are done already{again}.")
-        lines += _other_code(done)
+        lines += [f"  {text}" for text in _other_code(done)]
+        lines += ["  rerun=true retrains the finished trials"] if study.settings.rerun else []
     if failed and not study.settings.retry_failed:
-        lines.append(f"  {_counted(failed, 'trial')} failed before; retry_failed=true trains {'it' if failed == 1 else 'them'} again.")
+        lines.append(f"  {counted(failed, 'trial')} failed before; retry_failed=true retrains {'it' if failed == 1 else 'them'}")
     if todo:
-        lines.append(f"  to train: {len(todo)}, {_duration(seconds, workers)}")
-    if design != "path" or all(row.is_reference for row in rows):  # later rounds of a path read the same
+        lines.append(f"  to train: {counted(len(todo), 'trial')}, {_duration(seconds, workers)}")
+    if design != "path" or is_first_of_path:  # later rounds of a path read the same
         lines += _read(rows)
-    if design == "path" and all(row.is_reference for row in rows):
+    if is_first_of_path:
         most = 1 + len(study.levels) * (len(study.levels) + 1) // 2
-        lines.append(f"  further rounds follow their results: at most {most * len(study.seeds)} trials in all")
+        lines.append(f"  later rounds depend on the results of earlier ones: at most {most * len(study.seeds):,} trials in total")
     if study.settings.plan_only:
-        lines += _listed(rows, todo)
+        lines += ["  variants:", *_listed(rows, todo, known)]
     changes = [f"  dropped: {one_line(row.label)}: {row.dropped}" for row in rows if row.dropped]
     changes += [f"  normalised: {one_line(row.label)}: {change}" for row in rows if row.trial for change in row.trial.changes]
     changes = list(dict.fromkeys(changes))
     lines += changes[:MAX_LINES]
     if len(changes) > MAX_LINES:
-        lines.append(f"  … and {len(changes) - MAX_LINES} more, {_where_listed(study)}")
+        lines.append(f"  … and {len(changes) - MAX_LINES:,} more, {_where_listed(study)}")
     groups = study.aliases()
-    lines += [f"  cannot be told apart: {equation(group)}" for group in groups[:MAX_LINES]]
+    lines += [f"  aliased (this design cannot separate them): {equation(group)}" for group in groups[:MAX_LINES]]
     if len(groups) > MAX_LINES:
-        lines.append(f"  … and {len(groups) - MAX_LINES} groups more, {_where_listed(study)}")
+        lines.append(f"  … and {len(groups) - MAX_LINES:,} more groups, {_where_listed(study)}")
     return "\n".join(lines)
+
+
+def _size(rows: Sequence[Row]) -> str:
+    """Returns how many trials there are and why so many: `4 variants × 3 seeds = 12 trials`."""
+    variants = {row.label: row.trial is not None for row in rows}
+    trials = len({row.trial.identity for row in rows if row.trial})
+    seeds = len(rows) // len(variants)
+    if len(rows) == trials == 1:
+        return "1 trial"
+    product = f"{counted(len(variants), 'variant')} × {counted(seeds, 'seed')}"
+    if trials == len(rows):
+        return f"{product} = {counted(trials, 'trial')}"
+    dropped = sum(not can_run for can_run in variants.values())
+    same = len(variants) - dropped - trials // seeds
+    less = [f"{dropped:,} cannot run"] * (dropped > 0) + [f"{same:,} {'equals another' if same == 1 else 'equal others'}"] * (same > 0)
+    return f"{product}, of which {' and '.join(less)}: {counted(trials, 'trial')}"
 
 
 def _where_listed(study: Study) -> str:
     """Returns where the whole plan is, or will be: with plan_only nothing is written."""
     path = paths.study_folder(study.settings.study) / "plan.json"
-    return f"which the command without plan_only writes to {path}" if study.settings.plan_only else f"all in {path}"
+    return f"listed in {path} once the command runs without plan_only" if study.settings.plan_only else f"all listed in {path}"
 
 
 def _read(rows: Sequence[Row]) -> list[str]:
     """Returns what each of the data sets holds that the rows' trials read."""
-    found = {row.trial.data.digest: row.trial.data for row in rows if row.trial}
-    lines = [f"  {line}" for data in itertools.islice(found.values(), MAX_SETS) for line in data.summary()]
-    return lines if len(found) <= MAX_SETS else [*lines, f"  … and {len(found) - MAX_SETS} data sets more"]
+    found: dict[str, list[Prepared]] = {}
+    for row in rows:
+        if row.trial:
+            found.setdefault(row.trial.data.digest, []).append(row.trial)
+    lines = []
+    for trials in itertools.islice(found.values(), MAX_SETS):
+        task = TASKS[trials[0].settings.task.name]
+        lines += [f"  {line}" for line in task.summary([trial.settings for trial in trials], trials[0].data)]
+    return lines if len(found) <= MAX_SETS else [*lines, f"  … and {len(found) - MAX_SETS:,} more data sets"]
 
 
-def _listed(rows: Sequence[Row], todo: Sequence[Row]) -> list[str]:
-    """Returns one line a variant: how many of its trials would be trained, and how many need not be."""
+def _listed(rows: Sequence[Row], todo: Sequence[Row], known: Mapping[str, Outcome]) -> list[str]:
+    """Returns one line a variant: how many of its trials would be trained, are done, and failed."""
     wanted = {row.trial.identity for row in todo if row.trial}
     trials: dict[str, set[str]] = {}
     for row in rows:
         trials.setdefault(row.label, set()).update([row.trial.identity] if row.trial else [])
     lines = []
     for label, mine in itertools.islice(trials.items(), MAX_LINES):
-        name = one_line(label)
-        left = len(mine & wanted)
-        rest = f", {len(mine) - left} not again" if left < len(mine) else ""
-        lines.append(f"    {name}: {left} to train{rest}" if mine else f"    {name}: dropped")
-    return lines if len(trials) <= MAX_LINES else [*lines, f"    … and {len(trials) - MAX_LINES:,} variants more"]
+        rest = mine - wanted
+        failed = sum(name in known and known[name].status == FAILED for name in rest)
+        counts = ((len(mine & wanted), "to train"), (len(rest) - failed, "already done"), (failed, "failed before"))
+        lines.append(f"    {one_line(label)}: {', '.join(f'{count:,} {what}' for count, what in counts if count) or 'dropped'}")
+    return lines if len(trials) <= MAX_LINES else [*lines, f"    … and {len(trials) - MAX_LINES:,} more variants"]
 
 
-def outcomes(rows: Sequence[Row], known: Mapping[str, Outcome]) -> Table:
-    """Returns one line a variant: n seeds, mean and range of the test accuracy, time per batch, padding, health."""
+def outcomes(rows: Sequence[Row], known: Mapping[str, Outcome], *, width: int = 160) -> Table:
+    """Returns one line a variant: n seeds, mean and range of the test accuracy, time per batch, padding, health.
+
+    Args:
+      rows: of the whole study.
+      known: identity → outcome.
+      width: characters that the table may take: where they are few, columns are left out and names are broken into lines.
+    """
     variants: dict[str, list[Row]] = {}
     for row in rows:
         variants.setdefault(row.label, []).append(row)
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("variant", overflow="fold")
-    for heading in ("n", "test accuracy", "range", "ms per batch", "padding"):
-        shown.add_column(heading, justify="right")
-    shown.add_column("health")
+    lines = []
     for name, of_name in variants.items():
         title = f"{name} (reference)" if of_name[0].is_reference and len(variants) > 1 and name != "reference" else name
-        if all(row.trial is None for row in of_name):
-            shown.add_row(Text(one_line(title)), "–", "–", "–", "–", "–", "dropped", style="dim")
-            continue
-        found = [known.get(row.trial.identity) if row.trial else None for row in of_name]
-        ended = [one for one in found if one and one.status == FINISHED]
-        accuracy = [one.metrics["test/accuracy"] for one in ended]
-        shown.add_row(
-            Text(one_line(title)),  # no markup: a file may be called x[v2].csv
-            f"{len(ended)}/{len(of_name)}" if len(ended) < len(of_name) else str(len(ended)),
-            _mean(accuracy, 4),
-            f"{min(accuracy):.3f}–{max(accuracy):.3f}" if len(accuracy) > 1 else "",
-            _mean([one.metrics.get("time/batch_ms_median") for one in ended], 1),
-            _mean([one.metrics.get("data/padding_fraction") for one in ended], 3),
-            Text(one_line(_health(found))),
-        )
+        lines.append({"variant": one_line(title), **_numbers(of_name, known)})
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in _fitting(lines, width):
+        is_text = heading in ("variant", "health")
+        shown.add_column(heading, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
+    for line in lines:  # no markup: a file may be called x[v2].csv
+        is_dropped = line["health"] == "dropped"
+        shown.add_row(*(Text(line[str(column.header)]) for column in shown.columns), style="dim" if is_dropped else None)
     return shown
+
+
+def _numbers(rows: Sequence[Row], known: Mapping[str, Outcome]) -> dict[str, str]:
+    """Returns heading → text of a variant's rows."""
+    if all(row.trial is None for row in rows):
+        return {**dict.fromkeys(HEADINGS, "–"), "health": "dropped"}
+    found = [known.get(row.trial.identity) if row.trial else None for row in rows]
+    ended = [one for one in found if one and one.status == FINISHED]
+    accuracy = [one.metrics["test/accuracy"] for one in ended]
+    texts = (
+        f"{len(ended)}/{len(rows)}" if len(ended) < len(rows) else str(len(ended)),
+        _mean(accuracy, 4),
+        f"{min(accuracy):.3f}–{max(accuracy):.3f}" if len(accuracy) > 1 else "",
+        _mean([one.metrics.get("time/batch_ms_median") for one in ended], 1),
+        _mean([one.metrics.get("data/padding_fraction") for one in ended], 3),
+        one_line(_health(found)),
+    )
+    return dict(zip(HEADINGS, texts, strict=True))
+
+
+def _fitting(lines: Sequence[Mapping[str, str]], width: int) -> list[str]:
+    """Returns the headings for which there is room, of the variants' names at least a third of the width."""
+    wide = {heading: max(len(heading), *(len(line[heading]) for line in lines)) for heading in ("variant", *HEADINGS)}
+    wide |= {heading: min(wide[heading], width // 3) for heading in ("variant", "health")}
+    left = [heading for heading in wide if any(line[heading] for line in lines)]
+    for heading in LESS_IMPORTANT:
+        if heading in left and sum(wide[name] + 2 for name in left) > width + 2:
+            left.remove(heading)
+    return left
 
 
 def changed_nothing(study: Study, rows: Sequence[Row], known: Mapping[str, Outcome]) -> list[str]:
@@ -160,22 +211,20 @@ def changed_nothing(study: Study, rows: Sequence[Row], known: Mapping[str, Outco
 
 def unchanged_text(names: Sequence[str]) -> str:
     """Returns which variants changed nothing; empty if there is none."""
-    return "\n".join(
-        f"changed nothing: {one_line(name)}: the trained weights are the same without it, bit for bit, seed for seed" for name in names
-    )
+    return "\n".join(f"changed nothing: {one_line(name)}: the trained weights are identical without it, for every seed" for name in names)
 
 
 def failures(unfinished: Sequence[Row], why: Mapping[str, str]) -> str:
     """Returns one line an unfinished trial: its variant, the first line of its error (by identity), and where its log is."""
     if not unfinished:
         return ""
-    lines = [f"{_counted(len(unfinished), 'trial')} did not finish:"]
+    lines = [f"{counted(len(unfinished), 'trial')} did not finish:"]
     for row in unfinished:
         assert row.trial is not None
         lines.append(f"  {one_line(row.name)}: {why[row.trial.identity]}")
         log = row.trial.folder / "trial.log"
         lines += [f"    log: {log}"] if log.is_file() else []
-    lines.append("What failed is trained again with retry_failed=true, what was stopped or never began by the same command.")
+    lines.append("The same command trains those that were stopped or never began; with retry_failed=true it retrains failed ones too.")
     return "\n".join(lines)
 
 
@@ -190,7 +239,7 @@ def diagnoses(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
         return ""
     count = sum(len(of) for of in seeds.values())
     lines = [f"  {one_line(label)} seed={', '.join(of)}: {cause}" for (label, cause), of in seeds.items()]
-    return "\n".join([f"{_counted(count, 'trial')} learnt nothing, and the numbers tell why:", *lines])
+    return "\n".join([f"{counted(count, 'trial')} learnt nothing; likely cause:", *lines])
 
 
 def next_steps(rows: Sequence[Row], known: Mapping[str, Outcome], *, link: str | None = None) -> str:
@@ -207,57 +256,59 @@ def next_steps(rows: Sequence[Row], known: Mapping[str, Outcome], *, link: str |
     reads_texts = _best_validation(known.get(best.identity)) >= 0 and best.settings.task.name == "sentiment"
     outputs, here = paths.outputs(), Path.cwd()
     folder = str(outputs.relative_to(here)) if outputs.is_relative_to(here) else str(outputs)
-    store = settings.tracking.uri and paths.tracking_uri(settings.tracking.uri)
-    if settings.tracking.name == "offline":
-        browse = "python -m src.sync                        # tell MLflow what the journals have"
-    elif store is None:
-        there = "" if paths.home() == here else f"cd {shlex.quote(str(paths.home()))} && "
-        browse = f"{there}mlflow ui --workers 1                    # then open {link or 'http://127.0.0.1:5000'}"
-    else:
-        browse = (
-            f"mlflow ui --workers 1 --backend-store-uri {shlex.quote(store)}{f'  # then open {link}' if link else ''}"
-            if "://" in store and not store.startswith("http")
-            else f"open {link or store}"
-        )
-    return "\n".join(
-        (
-            "",
-            "Next:",
-            f"  {browse}",
-            f"  tensorboard --logdir {shlex.quote(folder)}              # curves, histograms, HParams",
-            f"  python -m analysis report {settings.study}           # what it says: table, figures, one page",
-            *([f'  python -m src.predict {best.identity} "a film I would see again"'] if reads_texts else []),
-        )
-    )
+    steps = [
+        *_browsing(settings.tracking, link),
+        ("curves", f"tensorboard --logdir {shlex.quote(folder)}"),
+        ("report", f"python -m analysis report {settings.study}"),
+        *([("predict", f'python -m src.predict {best.identity} "a film I would see again"')] if reads_texts else []),
+    ]
+    return "\n".join(("", "Next:", *(f"  {what:<7}  {command}" for what, command in steps)))
+
+
+def _browsing(tracking: Tracking, link: str | None) -> list[tuple[str, str]]:
+    """Returns how the runs are looked at; of a database's address the name and the password stay out of terminals and logs."""
+    if tracking.name == "offline":
+        return [("runs", "python -m src.sync    # sends the records to MLflow")]
+    if tracking.uri is None:
+        if paths.home() == Path.cwd():
+            command = [("runs", "mlflow ui --workers 1")]
+        else:
+            command = [("runs", f"cd {shlex.quote(str(paths.home()))} && mlflow ui --workers 1")]
+        return [*command, ("", f"then open {link or 'http://127.0.0.1:5000'}")]
+    store = paths.tracking_uri(tracking.uri)
+    if not paths.is_database(store):
+        return [("runs", f"open {paths.shown(link or store)}")]
+    command = [("runs", f"mlflow ui --workers 1 --backend-store-uri {shlex.quote(paths.shown(store))}")]
+    command += [("", "(replace … by the user name and password)")] if paths.has_secret(store) else []
+    return [*command, ("", f"then open {link}")] if link else command
 
 
 def _other_code(done: Sequence[Outcome]) -> list[str]:
+    """Returns which finished trials used other code or environment variables than trials would now, or may have."""
     now = _code(provenance.tags())
-    others = Counter(_code(one.tags) for one in done if _code(one.tags) != now or "uncommitted" in now)
-    lines = []
-    if others:
-        listed = ", ".join(f"{count} by {code}" for code, count in others.items())
-        lines.append(f"  of these, {listed} were trained by code that is not surely this ({now})")
+    others = Counter(_code(one.tags) for one in done if _code(one.tags) != now)
+    lines = [_finished(sum(others.values()), f"used other code ({', '.join(others)})")] if others else []
+    unsure = sum(_code(one.tags) == now for one in done) if "uncommitted" in now else 0
+    lines += [_finished(unsure, f"may have used other code ({now}, as now)")] if unsure else []
     here = environment.understood()
     elsewhere = Counter(one.tags["ablation.environment"] for one in done if one.tags.get("ablation.environment", here) != here)
-    lines += [f"  of these, {count} were trained with {there}, and others would be now with {here}" for there, count in elsewhere.items()]
-    return lines
+    return lines + [_finished(count, f"used other environment variables ({there}; now {here})") for there, count in elsewhere.items()]
+
+
+def _finished(count: int, what: str) -> str:
+    return f"{counted(count, 'finished trial')} {what}; rerun=true retrains {'it' if count == 1 else 'them'}"
 
 
 def _code(tags: Mapping[str, str]) -> str:
     is_dirty = tags.get("ablation.git_dirty") == "true"
-    return tags.get("ablation.git_commit", "unknown")[:10] + (" with uncommitted changes" if is_dirty else "")
+    return f"commit {tags.get('ablation.git_commit', 'unknown')[:10]}" + (" with uncommitted changes" if is_dirty else "")
 
 
 def _duration(seconds: float | None, workers: int) -> str:
     if seconds is None:
-        return "time unknown: nothing like it was recorded yet"
-    side_by_side = f" on {workers} workers" if workers > 1 else ""
-    return (
-        f"about {clock(seconds / workers)} (h:mm:ss){side_by_side}"
-        if seconds / workers >= 3_600
-        else (f"about {clock(seconds / workers)} (m:ss){side_by_side}")
-    )
+        return "duration unknown (no recorded trial to estimate it from)"
+    took = seconds / workers
+    return f"about {clock(took)} ({'h:mm:ss' if took >= 3_600 else 'm:ss'}){f' on {workers} workers' if workers > 1 else ''}"
 
 
 def _health(found: Sequence[Outcome | None]) -> str:
@@ -274,7 +325,3 @@ def _best_validation(found: Outcome | None) -> float:
 def _mean(values: Sequence[float | None], digits: int) -> str:
     known = [value for value in values if value is not None]
     return f"{statistics.fmean(known):.{digits}f}" if known else "–"
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"

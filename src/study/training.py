@@ -13,6 +13,7 @@ from src.study import LaunchFailed
 from src.study.plan import Row
 from src.tracking import journal, outcome
 from src.tracking.journal import KILLED
+from src.visible import counted
 
 Launch = Callable[[Sequence[Row]], Mapping[str, str]]
 Say = Callable[[str], None]
@@ -26,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 def train(rows: Sequence[Row], *, launch: Launch, say: Say) -> dict[str, str]:
-    """Trains one trial a row; every one that can be is over when this returns.
+    """Trains one trial per row; returns once every trial that could start has ended.
 
     When a worker dies (out of memory, killed), launchers give up on all that they run. The trials that were under way are then
     tried again, one after the other and alone, so that a trial which kills its worker takes no other with it; what had not begun
@@ -60,7 +61,7 @@ def train(rows: Sequence[Row], *, launch: Launch, say: Say) -> dict[str, str]:
         if not begun:
             stalls += 1
             if stalls > MAX_STALLS and error is not None:
-                raise LaunchFailed(f"no worker gets as far as its trial ({type(error).__name__}: {first_line(error)})") from error
+                raise LaunchFailed(f"the workers stop before they begin a trial ({type(error).__name__}: {first_line(error)})") from error
         left = [row for row in left if row not in begun] if error is not None else busy
         say(_news(error, died, left))
         for row in died:
@@ -87,21 +88,21 @@ def _refuse_full(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(ROOM))
     except OSError as error:
-        raise LaunchFailed(f"{folder}: {error.strerror or first_line(error)}; no trial can be recorded until that is mended") from None
+        raise LaunchFailed(f"{folder}: {error.strerror or first_line(error)}; no trial can be recorded") from None
 
 
 def _news(error: Exception | None, died: Sequence[Row], left: Sequence[Row]) -> str:
     why = f" ({type(error).__name__}: {first_line(error)})" if error else ""
     if not died:
-        return f"warning: the workers stopped{why}; {len(left)} trials are launched again"
-    names = "".join(f"\n  again, alone: {row.name}" for row in died)
-    return f"warning: a worker died{why}; {len(died)} trials that it may have taken with it and {len(left)} others go on{names}"
+        return f"warning: the workers stopped{why}; {counted(len(left), 'trial')} {'is' if len(left) == 1 else 'are'} launched again"
+    names = "".join(f"\n  retrying alone: {row.name}" for row in died)
+    return f"warning: a worker died{why}; retrying {counted(len(died), 'interrupted trial')}, then the {len(left):,} others{names}"
 
 
 def _waited_for(busy: Sequence[Row], say: Say) -> list[Row]:
     """Waits for trials that another process is training; returns those that it left unfinished."""
     if busy:
-        say(f"waiting for {len(busy)} trials that another process is training")
+        say(f"waiting for {counted(len(busy), 'trial')} that another process is training")
     for row in busy:
         while journal.is_being_written(_folder(row)):
             time.sleep(POLL_S)

@@ -7,7 +7,7 @@ memory or of gradient, not of data. Letters: T steps of noise, B examples in a b
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,10 +51,6 @@ class Noise:
         """Split → its examples; of training, those of an epoch."""
         return {TRAIN: self.examples, VALIDATION: HELD_OUT, TEST: HELD_OUT}
 
-    def summary(self) -> list[str]:
-        """Returns nothing: nothing was read."""
-        return []
-
 
 def corpus(settings: Settings) -> Noise:
     """Returns what is known of the noise before it is drawn."""
@@ -82,19 +78,24 @@ def measures(settings: Settings, data: Noise) -> dict[str, float]:
     return {}
 
 
+def summary(settings: Sequence[Settings], data: Noise) -> list[str]:
+    """Returns nothing: nothing was read."""
+    return []
+
+
 def refusals(settings: Settings, data: Noise) -> list[str]:
     """Returns why this noise cannot be trained on; empty if it can."""
     task = _of(settings)
     if task.num_samples < settings.batch_size:
         return [
             f"task.num_samples={task.num_samples} is less than one batch of {settings.batch_size}; "
-            "raise task.num_samples, or set a smaller batch_size"
+            "raise task.num_samples, or lower batch_size"
         ]
     spread = math.sqrt(task.sequence_length)
     if abs(task.threshold) > 3 * spread:
         return [
             f"task.threshold={task.threshold:g}: sums of {task.sequence_length} steps have a standard deviation of {spread:.3g}, and "
-            f"hardly one would be on its other side; take a threshold from {-3 * spread:.3g} to {3 * spread:.3g}"
+            f"almost all would be in one class; set a threshold from {-3 * spread:.3g} to {3 * spread:.3g}"
         ]
     return []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +20,8 @@ from src.training.problem import HeldOut, Problem
 
 if TYPE_CHECKING:
     import keras
+
+SHOWN = 4  # values of a toggle whose effect on the data is shown
 
 
 def corpus(settings: Settings) -> Encoded:
@@ -42,13 +46,26 @@ def division(settings: Settings, data: Encoded) -> str:
 
 def measures(settings: Settings, data: Encoded) -> dict[str, float]:
     """Returns what is to be known of the data beside the result, shares from 0 to 1."""
-    ids = _cut(data.split(VALIDATION), settings, is_training=False).ids
-    heard = ids[ids != START]
+    heard = _heard(_cut(data.split(VALIDATION), settings, is_training=False))
     return {
         "data/leaked_test": data.contents.leaked_share(TEST),
         "data/leaked_validation": data.contents.leaked_share(VALIDATION),
         "data/unknown_fraction": float((heard == UNKNOWN).mean()) if len(heard) else 0.0,
     }
+
+
+def summary(settings: Sequence[Settings], data: Encoded) -> list[str]:
+    """Returns what was read, and what the settings of a study's trials make of it, in a few lines for the terminal."""
+    lengths = {name: data.split(name).lengths for name in SPLITS}
+    rows = [
+        (f"truncated at max_length={limit}" if way != "remove" else f"longer than max_length={limit}", _shares(lengths, _above(limit)))
+        for limit, way in itertools.islice(dict.fromkeys((one.max_length, one.truncation) for one in settings), SHOWN)
+        if limit is not None
+    ]
+    for size, one in itertools.islice(sorted({each.vocab_size: each for each in reversed(settings)}.items()), SHOWN):
+        heard = {name: _heard(_cut(data.split(name), one, is_training=name == TRAIN)) for name in SPLITS}
+        rows.append((f"words within vocab_size={size}", _shares(heard, lambda ids: ids != UNKNOWN)))
+    return data.contents.lines(data.origin, data.classes, rows)
 
 
 def refusals(settings: Settings, data: Encoded) -> list[str]:
@@ -62,14 +79,14 @@ def refusals(settings: Settings, data: Encoded) -> list[str]:
     if gone:
         return [
             f"{name}: truncation=remove with max_length={settings.max_length} leaves no "
-            f"training example of class {' or '.join(map(repr, gone))}; the shortest of all has {data.split(TRAIN).lengths.min()} steps. "
+            f"training example of class {' or '.join(map(repr, gone))}; the shortest text has {data.split(TRAIN).lengths.min()} steps. "
             "Raise max_length, or set truncation=pre"
         ]
     how = _padding({TRAIN: train}, settings)
     if settings.drop_remainder and not batch_count(train.lengths, how, settings.batch_size, drop_remainder=True):
         return [
-            f"{name}: drop_remainder=true leaves no batch, as no {settings.batch_size} of the {len(train.labels)} training examples share "
-            "one; set a smaller batch_size, or drop_remainder=false"
+            f"{name}: drop_remainder=true leaves no batch: no {settings.batch_size} of the {len(train.labels)} training examples "
+            "share one; lower batch_size, or set drop_remainder=false"
         ]
     return []
 
@@ -93,6 +110,21 @@ def model(settings: Settings, data: Encoded) -> keras.Model:
     from src.models.build import classifier
 
     return classifier(settings, classes=len(data.classes))
+
+
+def _heard(split: Sequences) -> np.ndarray:
+    """Returns the ids of the words of a split, the start of each text left out."""
+    return np.asarray(split.ids[split.ids != START])
+
+
+def _above(limit: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda lengths: np.asarray(lengths > limit)
+
+
+def _shares(of: Mapping[str, np.ndarray], are: Callable[[np.ndarray], np.ndarray]) -> list[str]:
+    """Returns a share for each split as it is shown; what is not quite all or nothing is not rounded to it."""
+    shares = [float(are(of[name]).mean()) if len(of[name]) else 0.0 for name in SPLITS]
+    return ["< 0.1%" if 0 < share < 0.001 else "> 99.9%" if 0.999 < share < 1 else f"{share:.1%}" for share in shares]
 
 
 def _held_out(split: Sequences, how: Padding, settings: Settings) -> HeldOut:

@@ -23,7 +23,9 @@ def checked_id(run_id: str, *, uri: str) -> str:
       Refused: it is not of MLflow's form.
     """
     if not RUN_ID.fullmatch(run_id):
-        raise Refused(f"{paths.shown(uri)} names a run {run_id[:80]!r}, and MLflow's ids are 32 hexadecimal digits; use no such server")
+        raise Refused(
+            f"{paths.shown(uri)} returned the run id {run_id[:80]!r}, but MLflow ids are 32 hexadecimal digits; do not trust this server"
+        )
     return run_id
 
 

@@ -223,7 +223,7 @@ def close_if_dead(folder: Path) -> bool:
             attempt = last_attempt(folder)
             if not attempt or status(attempt) is not None:
                 return False
-            error = "the process ended without a word (killed, or the machine went down)"
+            error = "the process ended without an error message (killed, out of memory or power loss)"
             journal.append(end(step=attempt[-1].record.step, status=KILLED, error=error))
             return True
     except JournalError:
@@ -255,7 +255,7 @@ def _values(line: bytes, path: Path) -> dict[str, Any]:
             return values
     except ValueError:
         pass
-    raise JournalError(f"{path}: this line is no record: {line[:40]!r}. Remove it, or move the folder away to train the trial again")
+    raise JournalError(f"{path}: invalid line {line[:40]!r}; remove it, or move the folder away to retrain the trial")
 
 
 def _with_checksum(data: bytes) -> bytes:

@@ -206,7 +206,7 @@ class Store:
         if found.lifecycle_stage == "deleted":
             if not restores:
                 how = how_to_restore(self.uri, experiment_id=found.experiment_id)
-                raise Deleted(f"study {self.study} was deleted in MLflow; this brings it back with all of its trials: {how}")
+                raise Deleted(f"study {self.study} was deleted in MLflow; to restore it with all trials, run: {how}")
             self.client.restore_experiment(found.experiment_id)
             self.is_restored = True
         return str(found.experiment_id)
@@ -229,7 +229,7 @@ class Store:
         if not runs and (deleted := self._search(which, view=DELETED)):
             if not restores:
                 how = how_to_restore(self.uri, run_id=deleted[-1].info.run_id)
-                raise Deleted(f"the study run of {self.study} was deleted in MLflow; this brings it back: {how}")
+                raise Deleted(f"the study run of {self.study} was deleted in MLflow; to restore it, run: {how}")
             self.client.restore_run(deleted[-1].info.run_id)
             self.is_restored = True
             runs = deleted

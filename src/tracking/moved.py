@@ -85,7 +85,8 @@ def mend(uri: str) -> str | None:
         engine.dispose()
     if not homes:
         return None
-    return f"the home was {', '.join(sorted(homes))}; MLflow's addresses of the files of {count:,} runs are now below {paths.home()}"
+    was = ", ".join(sorted(homes))
+    return f"note: ABLATION_HOME was {was}; MLflow's artifact paths of {count:,} runs now point to {paths.home()}"
 
 
 def _mend_models(database: Connection, old: str, new: str) -> None:

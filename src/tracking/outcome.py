@@ -48,7 +48,7 @@ def of_journal(folder: Path) -> Outcome | None:
     try:
         return _of_attempt(lines) if lines else None
     except KeyError as error:
-        raise journal.JournalError(f"{folder / journal.FILE}: a record has no {error}; move the folder away to train again") from None
+        raise journal.JournalError(f"{folder / journal.FILE}: a record has no {error}; move the folder away to retrain the trial") from None
 
 
 def _of_attempt(lines: list[journal.Entry]) -> Outcome:

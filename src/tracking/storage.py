@@ -57,9 +57,9 @@ def refuse_unusable(uri: str) -> None:
         return
     fix = "set another tracking.uri or ABLATION_HOME, or tracking=offline"
     if path.is_dir():
-        raise SettingsError(f"{path}: this is a folder, and MLflow's database is a file; move it away, or set another tracking.uri")
+        raise SettingsError(f"{path}: a folder, but MLflow's database must be a file; move it away, or set another tracking.uri")
     if (size := len(os.fsencode(path))) > LONGEST:
-        raise SettingsError(f"MLflow's database: its path has {size} bytes, and SQLite takes {LONGEST} at most; {fix} ({path})")
+        raise SettingsError(f"MLflow's database: its path has {size} bytes, but SQLite allows up to {LONGEST}; {fix} ({path})")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tried = path if path.exists() else path.with_name(f"try-{path.name}")
@@ -69,7 +69,7 @@ def refuse_unusable(uri: str) -> None:
             tried.unlink(missing_ok=True)
     except (sqlite3.Error, OSError) as error:
         if "locked" not in str(error):  # somebody is writing it, and so can we
-            raise SettingsError(f"{path}: MLflow's database cannot be used ({first_line(error)}); mend that, {fix}") from None
+            raise SettingsError(f"{path}: MLflow's database cannot be used ({first_line(error)}); fix that, {fix}") from None
 
 
 def create_whole(uri: str) -> None:

@@ -1,6 +1,6 @@
 """Why a trial has learnt nothing, as far as one batch and the record of its training tell.
 
-Asked only where the result is no better than the largest class: a trial that has learnt is never accused. Letters: B sequences, T steps,
+Runs only for trials that did not beat the largest class. Letters: B sequences, T steps,
 D width of what the cell reads, H width of a state.
 """
 
@@ -51,22 +51,22 @@ def _causes(
     batch = max(batches, key=lambda one: len(one[1]))
     unknown = unknown_share(batch[0].numpy())
     if are_equal([inputs.numpy() for inputs, _ in batches]):
-        yield "inputs: all sequences are the same; look at the column of the texts"
+        yield "inputs: all sequences are identical; check the text column"
     if unknown >= MOST:
-        yield f"inputs: {unknown:.0%} of the words are the unknown word; raise vocab_size"
+        yield f"inputs: {unknown:.0%} of the words are outside the vocabulary; raise vocab_size"
     held_out = first(problem.held_out[VALIDATION].batches()) if VALIDATION in problem.held_out else []
     unheard = max((unknown_share(inputs.numpy()) for inputs, _ in held_out), default=0.0)
     if unheard >= HALF:
         yield (
-            f"inputs: {unheard:.0%} of the words of validation are the unknown word, {unknown:.0%} of those of training; "
+            f"inputs: {unheard:.0%} of the validation words are outside the vocabulary, against {unknown:.0%} in training; "
             f"{'set tokens=character, or ' if settings.tokens == 'word' else ''}train on more texts"
         )
     grown = max(epoch[-1] for epoch in losses) / mean_loss(untrained, batches, problem.loss, settings)
     if grown > 1.5:
-        yield f"learning rate too high: the loss grew to {grown:.3g} times what it began with; set a smaller learning_rate, or clip_norm=1"
+        yield f"learning rate too high: the loss grew to {grown:.3g} times its initial value; lower learning_rate, or set clip_norm=1"
     moved = relative_change(model.get_weights(), untrained.get_weights())
     if moved < 1e-3:
-        yield f"learning rate too low: training changed the weights by {moved:.2g} of their size; raise learning_rate, or train longer"
+        yield f"learning rate too low: training changed the weights by only {moved:.2g} of their norm; raise learning_rate, or train longer"
     for gate, share in saturation(model, batch[0], settings).items():
         if share >= MOST:
             where = f"the {gate} gate is within 0.01 of 0 or 1 in {share:.0%} of the steps"
@@ -76,18 +76,18 @@ def _causes(
         yield f"too few steps: {steps} optimizer steps; train longer, or on more data"
     reach = gradient_reach(model, batch, loss=problem.loss, settings=settings)
     if reach is not None and reach < 1e-4:
-        yield f"vanishing gradient: what arrives at the first step is {reach:.2g} of that at the last; {_shorter_way(settings)}"
+        yield f"vanishing gradient: the gradient at the first step is {reach:.2g} times that at the last; {_shorter_way(settings)}"
     if reach is not None and reach > 1e3:
-        yield f"exploding gradient: what arrives at the first step is {reach:.2g} times that at the last; set clip_norm=1"
+        yield f"exploding gradient: the gradient at the first step is {reach:.2g} times that at the last; set clip_norm=1"
     dead = dead_share(model, batch[0], settings)
     if dead >= MOST:
-        yield f"dead units: {dead:.0%} of the states are the same for every sequence; set a smaller learning_rate"
+        yield f"dead units: {dead:.0%} of the units have the same state for every sequence; lower learning_rate"
 
 
 def _shorter_way(settings: Settings) -> str:
     """Returns what would bring the gradient nearer to the first step and is not set yet."""
     ways = {
-        "bptt_steps=null, which cuts nothing": settings.bptt_steps is None,
+        "bptt_steps=null": settings.bptt_steps is None,
         "masking=true": settings.masking or settings.task.name != "sentiment" or is_never_padded(settings),
         "readout=mean_state": settings.readout != "last",
         "cell=lstm": settings.cell == "lstm",

@@ -54,7 +54,7 @@ def refuse_broken_file() -> None:
     for key, is_good in KERAS_TAKES.items():
         if not isinstance(held, dict) or (key in held and not is_good(held[key])):
             got = held.get(key) if isinstance(held, dict) else held
-            raise SettingsError(f"{path}: got {key}={got!r}, with which Keras cannot be imported; mend or remove the file")
+            raise SettingsError(f"{path}: got {key}={got!r}, with which Keras cannot be imported; fix or remove the file")
 
 
 def _import_quietly() -> None:

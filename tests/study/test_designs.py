@@ -96,7 +96,7 @@ def test_cumulative_adds_one_toggle_at_a_time_in_the_order_given(study):
 @pytest.mark.parametrize("design", ["leave_one_out", "add_one_in", "cumulative", "fractional", "path"])
 @pytest.mark.parametrize("values", [[1], [1, 2, 3]])
 def test_two_level_designs_refuse_another_number_of_levels(design, values):
-    with pytest.raises(DesignError, match=rf"a has {len(values)} values.*wants two"):
+    with pytest.raises(DesignError, match=rf"a has {len(values)} values.*needs two"):
         next(designs.rounds(design, {"a": 1}, {"a": values}))
 
 
@@ -165,7 +165,7 @@ def test_a_long_group_of_aliases_is_a_line_that_names_the_small_ones_and_counts_
 
 def test_too_many_factors_are_refused():
     levels = {f"t{number}": [0, 1] for number in range(16)}
-    with pytest.raises(DesignError, match="16 toggles; a fractional design takes at most 15"):
+    with pytest.raises(DesignError, match="16 toggles; a fractional design allows up to 15"):
         designs.fractional(dict.fromkeys(levels, 0), levels)
 
 

@@ -187,7 +187,7 @@ def test_a_line_that_is_no_record_is_named_with_its_file(tmp_path, line):
         file.write(line)
 
     for read in (journal.last, journal.last_attempt):
-        with pytest.raises(journal.JournalError, match=r"journal\.jsonl: this line is no record"):
+        with pytest.raises(journal.JournalError, match=r"journal\.jsonl: invalid line"):
             read(tmp_path)
 
 

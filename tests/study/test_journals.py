@@ -116,7 +116,7 @@ def test_a_broken_journal_is_named_each_time_anew(tmp_path):
         file.write(b"garbage\n")
 
     for _ in range(2):
-        with pytest.raises(JournalError, match="this line is no record"):
+        with pytest.raises(JournalError, match="invalid line"):
             outcomes(tmp_path)
 
 

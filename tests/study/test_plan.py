@@ -100,7 +100,7 @@ def test_two_names_of_one_trial_are_one_identity_with_the_reason(base):
 
     assert found[0].trial.identity == found[1].trial.identity
     assert [str(change) for change in found[1].trial.changes] == [
-        "bucketing=true counts as false: everything is padded to the longest of the data set"
+        "bucketing=false is used: with padding=dataset every sequence has the same length"
     ]
 
 
@@ -109,7 +109,7 @@ def test_a_cell_that_cannot_run_is_kept_with_its_reason(base, monkeypatch):
     found = rows(base, encoding=["embedding", "onehot"], vocab_size=[100, 1_000_000])
 
     assert [row.trial is None for row in found] == [False, False, False, True]
-    assert "there are 4,096 MB" in found[3].dropped
+    assert "this machine has 4,096 MB" in found[3].dropped
 
 
 def test_the_trial_of_every_seed_is_what_its_settings_alone_would_be_prepared_as(base):
@@ -161,7 +161,7 @@ def test_listed_variants_change_what_they_name_of_the_settings(base):
 
 
 def test_a_toggle_of_listed_variants_cannot_be_fixed(base):
-    with pytest.raises(SettingsError, match="batch_size=64 is for all trials, and variants change batch_size; leave it out"):
+    with pytest.raises(SettingsError, match=r"batch_size=64 applies to all trials, but plan\.variants change batch_size; remove it"):
         rows(base, plan_keys=LISTED, fixed={"batch_size": "batch_size=64"})
 
 
@@ -179,13 +179,17 @@ def test_an_old_plan_without_a_key_of_today_is_gone_on_with(base):
 @pytest.mark.parametrize(
     ("asked", "swept", "message"),
     [
-        ({"design": "listed"}, {}, "plan.design=listed: plan.variants are for plan.design=listed, which needs them"),
-        ({**LISTED, "design": "grid"}, {}, "plan.design=grid: plan.variants are for plan.design=listed"),
-        (LISTED, {"depth": [1, 2]}, "plan.design=listed: depth has levels too; write its values into plan.variants"),
-        ({**LISTED, "reference": {"masking": False}}, {}, "plan.reference is what the settings are; write masking=false beside plan"),
+        ({"design": "listed"}, {}, "plan.design=listed: plan.variants and plan.design=listed need each other"),
+        ({**LISTED, "design": "grid"}, {}, "plan.design=grid: plan.variants and plan.design=listed need each other"),
+        (LISTED, {"depth": [1, 2]}, "plan.design=listed: depth also has levels; move its values to plan.variants"),
+        (
+            {**LISTED, "reference": {"masking": False}},
+            {},
+            "replace plan.reference by masking=false outside of plan",
+        ),
         ({**LISTED, "variants": [{"sell": 1}]}, {}, "unknown key 'sell'"),
         ({**LISTED, "variants": [{"task.nonsense": 1}]}, {}, "unknown key 'task.nonsense'"),
-        ({**LISTED, "variants": [{"seed": 1}]}, {}, "seed is no toggle; use plan.seeds"),
+        ({**LISTED, "variants": [{"seed": 1}]}, {}, "seed is not a toggle; use plan.seeds"),
         ({**LISTED, "variants": [{"cell": "foo"}]}, {}, "cell: got 'foo'; allowed: one of simple_rnn, gru, lstm"),
     ],
 )
@@ -225,11 +229,11 @@ def test_a_reference_may_come_with_the_list_on_the_command_line(base):
     [
         ({"reference": {"masking": 3}}, r"plan.reference: masking=3 is not among plan.levels \(masking=true,false\); add it there"),
         ({"reference": {"depth": 3}}, r"plan.reference: depth=3 is not among plan.levels \(no levels\)"),
-        ({"levels": {"sell": ["lstm", "gru"]}}, "unknown key 'sell': did you mean cell=lstm"),
+        ({"levels": {"sell": ["lstm", "gru"]}}, "unknown key 'sell'; did you mean cell"),
         ({"reference": {"cell": "simple_rnn"}}, r"cell=simple_rnn is not among plan.levels \(cell=lstm,gru\)"),
-        ({"levels": {"seed": [1, 2]}}, "plan.levels: seed is no toggle; use plan.seeds"),
-        ({"levels": {"study": ["a", "b"]}}, "plan.levels: study is no toggle; it has one value for all trials"),
-        ({"levels": {"cell": ["lstm"]}}, r"plan.design=leave_one_out: cell has 1 values, \['lstm'\]; this design wants two"),
+        ({"levels": {"seed": [1, 2]}}, "plan.levels: seed is not a toggle; use plan.seeds"),
+        ({"levels": {"study": ["a", "b"]}}, "plan.levels: study is not a toggle; it has one value for all trials"),
+        ({"levels": {"cell": ["lstm"]}}, r"plan.design=leave_one_out: cell has 1 values, \['lstm'\]; this design needs two"),
         ({"levels": {"cell": ["lstm", "foo"]}}, "cell: got 'foo'; allowed: one of simple_rnn, gru, lstm"),
         ({"levels": {"cell": []}}, "plan.levels: cell has no values"),
     ],
@@ -314,7 +318,9 @@ def test_what_a_fraction_of_many_toggles_mixes_is_kept_whole_and_shown_in_short(
     numbers |= {"batch_size": [4, 8], "clip_norm": [1.0, 2.0], "depth": [1, 2], "epochs": [1, 2], "truncation": ["pre", "post"]}
     asked, _ = study(base, plan_keys={"design": "fractional"}, cell=["lstm", "gru"], masking=[True, False], **numbers)
     found = asked.rows(next(asked.rounds()))
-    shown = [line for line in table.plan_text(asked, found, {}, todo=(), seconds=None, workers=1).splitlines() if " = " in line]
+    shown = [
+        line for line in table.plan_text(asked, found, {}, todo=(), seconds=None, workers=1).splitlines() if line.startswith("  aliased")
+    ]
 
     assert len(asked.aliases()) > len(shown) == table.MAX_LINES and max(map(len, shown)) < 250
     assert sum(map(len, asked.aliases())) > 200 and plan.as_record(asked, found, command="x", time="now")["aliases"] == asked.aliases()
@@ -323,9 +329,7 @@ def test_what_a_fraction_of_many_toggles_mixes_is_kept_whole_and_shown_in_short(
 def test_the_limit_of_a_plan_counts_every_seed_of_every_variant(base):
     asked, _ = study(base, cell=["lstm", "gru"], units=[4, 8], seed=list(range(25_001)))
 
-    with pytest.raises(
-        SettingsError, match=r"4 variants with 25,001 seeds are 100,004 trials; at most 100,000 can be planned\. Take fewer"
-    ):
+    with pytest.raises(SettingsError, match=r"4 variants with 25,001 seeds make 100,004 trials; allowed: up to 100,000\. Use fewer"):
         asked.rows(next(asked.rounds()))
 
 

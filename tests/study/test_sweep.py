@@ -62,7 +62,7 @@ class Launcher:
                 error = None if status == FINISHED else "no memory"
                 book.append(end(step=1, status=status, error=error, metrics=metrics, tags=tags))
             if status == FAILED and row.trial.settings.fail_fast:
-                self.sweep.stop_file(row.trial.folder.parent).write_text("a trial failed, and fail_fast=true", encoding="utf-8")
+                self.sweep.stop_file(row.trial.folder.parent).write_text("a trial failed and fail_fast=true", encoding="utf-8")
         if any(self.outcome(row) == "died" for row in rows):
             raise RuntimeError("a worker was killed")
         return {}
@@ -93,7 +93,7 @@ def test_what_is_finished_is_not_launched_again(base):
     failed, text = run(base, again)
 
     assert first.attempts == 4 and again.launched == [] and not failed
-    assert "4 of 4 trials are done already; rerun=true trains them again." in text
+    assert "4 trials, 4 already done" in text
 
 
 def test_trials_are_launched_in_the_order_that_the_plan_keeps(base):
@@ -112,7 +112,7 @@ def test_rerun_launches_everything_once(base):
     _, text = run(base, again, {"rerun": True})
 
     assert again.attempts == 4
-    assert "4 of 4 trials are done already, and are trained again, as rerun=true asks." in text
+    assert "rerun=true retrains the finished trials" in text
 
 
 def test_a_job_is_told_which_attempt_had_ended_when_its_trial_was_planned(base):
@@ -155,7 +155,7 @@ def test_a_failure_is_shown_stops_nothing_and_is_tried_again_only_when_asked(bas
     assert "1 trial did not finish:\n  cell=gru seed=0: no memory\n    log: " in text
     again, asked = Launcher(), Launcher()
     failed, text = run(base, again)
-    assert failed and again.attempts == 0 and "1 trial failed before; retry_failed=true trains it again." in text
+    assert failed and again.attempts == 0 and "1 trial failed before; retry_failed=true retrains it" in text
     failed, text = run(base, asked, {"retry_failed": True})
     assert not failed and asked.launched == [["cell=gru 0"]]
 
@@ -165,8 +165,8 @@ def test_fail_fast_begins_nothing_more(base):
     failed, text = run(base, launcher, {"fail_fast": True})
 
     assert failed and launcher.attempts == 2
-    assert "stopped early: a trial failed, and fail_fast=true" in text
-    assert "cell=lstm seed=1: not trained: the study ended before it began" in text
+    assert "stopped early: a trial failed and fail_fast=true" in text
+    assert "cell=lstm seed=1: not started: the study stopped before this trial" in text
     assert run(base, Launcher(), {"retry_failed": True})[0] is False
 
 
@@ -195,8 +195,8 @@ def test_what_a_dead_worker_took_with_it_is_tried_again_alone_and_the_rest_goes_
     first, alone, rest = launcher.launched
     assert first[:2] == ["cell=lstm 0", "cell=gru 0"] and sorted(first[2:]) == ["cell=gru 1", "cell=lstm 1"]
     assert (alone, rest) == (["cell=gru 0"], first[2:])
-    assert "warning: a worker died (RuntimeError: a worker was killed); 1 trials" in text
-    assert "again, alone: cell=gru seed=0" in text
+    assert "warning: a worker died (RuntimeError: a worker was killed); retrying 1 interrupted trial" in text
+    assert "retrying alone: cell=gru seed=0" in text
 
 
 def test_a_trial_that_kills_its_worker_twice_is_given_up_and_the_others_finish(base):
@@ -204,7 +204,7 @@ def test_a_trial_that_kills_its_worker_twice_is_given_up_and_the_others_finish(b
     failed, text = run(base, launcher)
 
     assert failed
-    assert "1 trial did not finish:\n  cell=gru seed=0: the process ended without a word" in text
+    assert "1 trial did not finish:\n  cell=gru seed=0: the process ended without an error message" in text
     statuses = [journal.status(journal.last_attempt(folder)) for folder in journal.folders(paths.study_folder("s"))]
     assert sorted(statuses) == [FINISHED] * 3 + [KILLED]
 
@@ -231,7 +231,7 @@ def test_a_full_disk_is_said_and_no_worker_is_blamed_for_it(base, monkeypatch, h
     said = []
     monkeypatch.setattr(sweep._Command, "_say", lambda self, text: said.append(text))
 
-    with pytest.raises(LaunchFailed, match="outputs/s: No space left on device; no trial can be recorded until that is mended"):
+    with pytest.raises(LaunchFailed, match="outputs/s: No space left on device; no trial can be recorded"):
         run(base, launcher)
     assert "worker" not in "".join(said).replace("workers", "") and len(launcher.launched) == 1
 
@@ -289,7 +289,7 @@ def test_a_trial_that_another_sweep_is_training_is_waited_for_and_not_taken_for_
     others[0].communicate()
 
     assert not failed and launcher.attempts == 3
-    assert "waiting for 1 trials that another process is training" in text and "died" not in text
+    assert "waiting for 1 trial that another process is training" in text and "died" not in text
 
 
 def test_a_worker_that_was_told_to_stop_is_like_one_that_died(base):
@@ -322,8 +322,8 @@ def test_a_file_named_stop_ends_a_study_gently_and_stays_until_its_user_removes_
     failed, text = run(base, launcher)
 
     stop = paths.study_folder("s") / STOP
-    assert failed and launcher.attempts == 1 and f"stopped early: there is a file {stop}; remove it first" in text
-    with pytest.raises(SettingsError, match=r"stop: while this file is there, no trial of the study begins; remove it"):
+    assert failed and launcher.attempts == 1 and f"stopped early: the file {stop} exists; remove it" in text
+    with pytest.raises(SettingsError, match=r"stop: no trial of this study begins while this file exists; remove it"):
         run(base, Launcher(lambda row: pytest.fail("launched")))
     assert stop.exists()
     stop.unlink()
@@ -412,7 +412,7 @@ def test_a_stopped_path_does_not_go_on_to_its_next_round(base):
 
 def test_variants_that_changed_nothing_are_found_out(base):
     _, text = run(base, Launcher(), cell=["lstm", "gru"], seed=[0, 1])
-    assert "changed nothing: cell=gru: the trained weights are the same without it, bit for bit, seed for seed" in text
+    assert "changed nothing: cell=gru: the trained weights are identical without it, for every seed" in text
 
     _, text = run(base, Launcher(), units=[4, 8], seed=[0, 1])
     assert "changed nothing" not in text
@@ -425,7 +425,7 @@ def test_identical_settings_of_two_rows_are_one_trial_that_serves_both(base):
     _, text = run(base, launcher, padding=["dataset", "batch"], bucketing=[False, True])
 
     assert launcher.attempts == 3
-    assert "study s: 3 trials for 4 rows" in text
+    assert "study s: 4 variants × 1 seed, of which 1 equals another: 3 trials" in text
 
 
 def test_the_same_plan_typed_again_is_kept_once_with_both_times(base):
@@ -445,7 +445,7 @@ def test_a_plan_that_cannot_be_read_is_kept_and_begun_anew(base, content):
 
     failed, text = run(base, Launcher())
 
-    assert not failed and "is no plan; it is kept as plan.broken.json" in text
+    assert not failed and "is not a valid plan; it was renamed to plan.broken.json" in text
     assert path.with_suffix(".broken.json").read_text(encoding="utf-8") == content
     assert len(json.loads(path.read_text(encoding="utf-8"))) == 1
 
@@ -455,7 +455,7 @@ def test_trials_of_other_code_are_named_in_the_plan(base, monkeypatch):
     monkeypatch.setattr(provenance, "tags", lambda: {"ablation.git_commit": "f" * 40, "ablation.git_dirty": "false"})
     _, text = run(base, Launcher())
 
-    assert "were trained by code that is not surely this (ffffffffff)" in text
+    assert "4 finished trials used other code (commit " in text and "); rerun=true retrains them" in text
 
 
 def test_trials_of_another_environment_are_named_in_the_plan(base, monkeypatch):
@@ -465,7 +465,7 @@ def test_trials_of_another_environment_are_named_in_the_plan(base, monkeypatch):
 
     _, text = run(base, Launcher())
 
-    assert f"of these, 4 were trained with {known}, and others would be now with XLA_FLAGS=x" in text
+    assert f"4 finished trials used other environment variables ({known}; now XLA_FLAGS=x); rerun=true retrains them" in text
 
 
 def test_when_the_budget_is_over_no_further_trial_begins_and_the_rest_is_named(base):
@@ -480,8 +480,8 @@ def test_when_the_budget_is_over_no_further_trial_begins_and_the_rest_is_named(b
     failed, text = run(base, launcher, {"plan.budget_minutes": 1 / 60})
 
     assert failed and 1 <= launcher.attempts < 4
-    assert "the budget is over: no further trial begins" in text
-    assert "stopped early: plan.budget_minutes are over" in text
+    assert "plan.budget_minutes is used up: no further trial begins" in text
+    assert "stopped early: plan.budget_minutes is used up" in text
 
 
 def test_a_study_in_which_nothing_can_run_is_an_error(base):
@@ -492,7 +492,7 @@ def test_a_study_in_which_nothing_can_run_is_an_error(base):
 def test_a_folder_in_the_place_of_the_database_is_refused_before_any_trial(base, home):
     (home / "mlflow.db").mkdir()
 
-    with pytest.raises(SettingsError, match=r"mlflow\.db: this is a folder, and MLflow's database is a file; move it away"):
+    with pytest.raises(SettingsError, match=r"mlflow\.db: a folder, but MLflow's database must be a file; move it away"):
         run(base, Launcher(lambda row: pytest.fail("launched")), {"tracking.name": "mlflow"})
     assert run(base, Launcher(), {"tracking.name": "offline"})[0] is False
 
@@ -502,14 +502,14 @@ def test_a_home_whose_database_sqlite_cannot_open_is_refused_before_any_trial(ba
     folder = tmp_path / ("a" * 200) / ("b" * 200)
     monkeypatch.setenv("ABLATION_HOME", str(folder / ("c" * (size - len(f"{folder}//mlflow.db")))))
 
-    with pytest.raises(SettingsError, match=rf"MLflow's database: its path has {size} bytes, and SQLite takes 500 at most; set another"):
+    with pytest.raises(SettingsError, match=rf"MLflow's database: its path has {size} bytes, but SQLite allows up to 500; set another"):
         run(base, Launcher(lambda row: pytest.fail("launched")), {"tracking.name": "mlflow"})
 
 
 def test_a_file_that_is_no_database_is_refused_before_any_trial(base, home):
     (home / "mlflow.db").write_text("not a database at all, only text of some length" * 100, encoding="utf-8")
 
-    with pytest.raises(SettingsError, match=r"mlflow\.db: MLflow's database cannot be used \(file is not a database\); mend that"):
+    with pytest.raises(SettingsError, match=r"mlflow\.db: MLflow's database cannot be used \(file is not a database\); fix that"):
         run(base, Launcher(lambda row: pytest.fail("launched")), {"tracking.name": "mlflow"})
 
 
@@ -530,7 +530,7 @@ def test_a_trial_that_was_deleted_in_mlflow_is_trained_again_and_the_plan_says_w
         launcher = Launcher()
         _, text = run(edited(settings, changes), launcher)
         assert launcher.attempts == attempts
-        assert "1 trials of this study were deleted in MLflow; those that it asks for are trained again." in text
+        assert "warning: 1 trial of this study: deleted in MLflow; those in this plan are retrained." in text
         assert f"mlflow runs restore --run-id {run_id}" in text and "to train: 1" in text
 
 
@@ -544,7 +544,7 @@ def test_a_trial_that_mlflow_has_finished_and_whose_journal_was_cut_is_trained_a
         launcher = Launcher()
         failed, text = run(edited(settings, changes), launcher)
         assert (failed, launcher.attempts) == (False, attempts)
-        assert text.count("1 trials are FINISHED in MLflow, and their journals here have lost their ends") == 1 and folder.name in text
+        assert text.count("warning: 1 trial: FINISHED in MLflow, but the journals here are incomplete") == 1 and folder.name in text
     assert "to train" not in run(settings, Launcher())[1]
 
 
@@ -565,12 +565,12 @@ def test_a_study_that_was_deleted_in_mlflow_comes_back_with_its_command_and_not_
     delete(store.experiment_id if what == "experiment" else store.study_run_id)
 
     _, text = run(edited(settings, {"plan_only": True}), Launcher())
-    assert "was deleted in MLflow" in text and "So does this command without plan_only" in text
+    assert "was deleted in MLflow" in text and "(or run this command without plan_only)" in text
     with pytest.raises(Deleted):
         Store(None, "s")
 
     failed, text = run(settings, again := Launcher())
-    assert "warning: study s was deleted in MLflow and is there again, with its trials." in text
+    assert "warning: study s had been deleted in MLflow; it was restored with its trials." in text
     assert (failed, again.attempts) == (False, 0) and Store(None, "s").study_run_id == store.study_run_id
 
 
@@ -587,7 +587,7 @@ def test_a_record_that_mlflow_refuses_makes_the_command_fail_and_is_not_promised
     failed, text = run(edited(base, {"tracking.name": "mlflow"}), Launcher())
 
     assert failed and "later" not in text
-    assert "4 trials are refused by MLflow (value too long for type character varying(250)); mend that, then `python -m src.sync`" in text
+    assert "MLflow rejects 4 trials (value too long for type character varying(250)); fix that, then run `python -m src.sync`" in text
 
 
 def test_a_store_that_is_away_fails_no_command(base, blank, monkeypatch):
@@ -595,7 +595,7 @@ def test_a_store_that_is_away_fails_no_command(base, blank, monkeypatch):
 
     failed, text = run(edited(base, {"tracking.name": "mlflow"}), Launcher())
 
-    assert not failed and "cannot be sent to MLflow now (connection refused); `python -m src.sync` sends them later" in text
+    assert not failed and "MLflow cannot receive 4 trials (connection refused); `python -m src.sync` sends them later" in text
 
 
 @pytest.mark.parametrize("uri", ["nonsense://x", "mssql://host/db", "file:./mlruns"])
@@ -627,7 +627,7 @@ def test_a_home_with_signs_that_mean_something_in_an_address_has_its_database_an
 def test_plan_only_writes_nothing(base):
     _, text = run(base, Launcher(lambda row: pytest.fail("launched")), {"plan_only": True})
 
-    assert "study s: 4 trials for 4 rows" in text
+    assert "study s: 2 variants × 2 seeds = 4 trials" in text
     assert not paths.study_folder("s").exists()
 
 
@@ -635,12 +635,12 @@ def test_plan_only_lists_the_variants_with_what_is_left_to_train(base):
     run(base, Launcher(), cell=["lstm"], seed=[0, 1])
     _, text = run(base, Launcher(), {"plan_only": True}, cell=["lstm", "gru"], seed=[0, 1, 2])
 
-    assert "    cell=lstm: 1 to train, 2 not again\n    cell=gru: 3 to train" in text
+    assert "    cell=lstm: 1 to train, 2 already done\n    cell=gru: 3 to train" in text
 
 
 def test_an_estimate_comes_from_recorded_times_per_batch(base):
     _, text = run(base, Launcher(), {"plan_only": True})
-    assert "to train: 4, time unknown: nothing like it was recorded yet" in text
+    assert "to train: 4 trials, duration unknown (no recorded trial to estimate it from)" in text
     run(base, Launcher())
     for folder in journal.folders(paths.study_folder("s")):
         (folder / "settings.json").write_text(base.model_dump_json(), encoding="utf-8")
@@ -648,7 +648,7 @@ def test_an_estimate_comes_from_recorded_times_per_batch(base):
     _, text = run(base, Launcher(), {"plan_only": True}, cell=["lstm", "gru"], seed=[5])
 
     # 140 training texts in batches of 64, 3 epochs: 9 steps of 10 ms and a quarter for evaluation, 5 s of start-up, 2 trials
-    assert "to train: 2, about 0:10 (m:ss)" in text
+    assert "to train: 2 trials, about 0:10 (m:ss)" in text
 
 
 @pytest.mark.parametrize(
@@ -669,7 +669,7 @@ def test_a_broken_journal_of_another_study_costs_no_more_than_an_estimate(base, 
 
     _, text = run(base, Launcher(), {"plan_only": True})
 
-    assert "to train: 4, time unknown" in text
+    assert "to train: 4 trials, duration unknown" in text
 
 
 def test_longer_noise_is_estimated_to_take_longer():

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import io
+import itertools
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from src.settings import checked
+from src.data.encoded import load
+from src.data.splits import SPLITS
+from src.settings import Table, checked
 from src.study import table as tables
 from src.study.plan import study
 
@@ -23,12 +26,15 @@ def test_trials_that_learnt_nothing_are_told_by_variant_and_cause():
     known["healthy"] = SimpleNamespace(tags={})
 
     assert tables.diagnoses(rows, known).splitlines() == [
-        "4 trials learnt nothing, and the numbers tell why:",
+        "4 trials learnt nothing; likely cause:",
         "  reference seed=0, 1: too few steps: 8",
         "  cell=gru seed=0: too few steps: 8",
         "  reference seed=2: inputs: all the same",
     ]
     assert tables.diagnoses(rows[-2:], known) == ""
+
+
+NOISE = {"task": {"name": "integration"}}
 
 
 def plan_text(values):
@@ -38,11 +44,52 @@ def plan_text(values):
 
 
 def test_a_plan_says_what_was_read(home, table):
-    lines = plan_text({"data": {"name": "table", "path": str(table)}})
+    lines = plan_text({"data": {"name": "table", "path": str(table)}, "max_length": 10, "vocab_size": 12})
 
-    assert f"  data table {table}: 140 train, 20 validation, 40 test examples in 2 classes" in lines
-    assert "    bad 70 / 10 / 20, good 70 / 10 / 20  (train / validation / test)" in lines
-    assert "    training has 20 different words and knows 100.0% of the words of validation" in lines
+    begin = lines.index(f"  data table {table}: 2 classes, 20 different words in training")
+    assert [line.split() for line in lines[begin + 1 :]] == [
+        "train validation test".split(),
+        "texts 140 20 40".split(),
+        "bad 70 10 20".split(),
+        "good 70 10 20".split(),
+        "duplicates within the split 0 0 0".split(),
+        "also in an earlier split 0 0".split(),
+        [*"truncated at max_length=10".split(), *shares(table, lambda ids: [len(ids) > 10], vocab_size=12)],
+        [*"words within vocab_size=12".split(), *shares(table, lambda ids: [id < 12 for id in ids[-9:]], vocab_size=12)],
+    ]
+    assert max(map(len, lines[begin + 1 :])) <= 80
+
+
+def shares(table, are, *, vocab_size):
+    """The share of what is true in each split, by a loop over the ids of each text without its start."""
+    data = load(Table(path=str(table)))
+    found = []
+    for name in SPLITS:
+        split = data.split(name)
+        texts = [split.ids[begin:end].tolist() for begin, end in itertools.pairwise(split.starts.tolist())]
+        values = [value for ids in texts for value in are(ids if len(ids) > 10 else ids[1:])]
+        found.append(f"{sum(values) / len(values):.1%}")
+    return found
+
+
+def test_every_length_and_vocabulary_that_varies_has_its_line(home, table):
+    levels = {"max_length": [10, 20], "vocab_size": [30, 12], "truncation": ["pre", "remove"]}
+    values = {"data": {"name": "table", "path": str(table)}, "plan": {"levels": levels}}
+
+    lines = [line.split("  ")[2] for line in plan_text(values) if "max_length=" in line or "vocab_size=" in line]
+    titles = ["truncated at max_length=10", "longer than max_length=10", "truncated at max_length=20", "longer than max_length=20"]
+    assert lines == [*titles, "words within vocab_size=12", "words within vocab_size=30"]
+
+
+def test_the_first_line_multiplies_variants_and_seeds_and_says_what_is_done(home):
+    asked = study({}, {"cell": ["lstm", "gru"], "masking": [True, False], "seed": [0, 1, 2]}, compose=lambda _: checked(NOISE))
+    rows = asked.rows(next(asked.rounds()))
+    known = {rows[0].trial.identity: SimpleNamespace(status="FINISHED", tags={})}
+
+    first = tables.plan_text(asked, rows, known, todo=rows[1:], seconds=None, workers=1).splitlines()[0]
+
+    assert first == "study adhoc: 4 variants × 3 seeds, of which 2 equal others: 6 trials, 1 already done"
+    assert plan_text(NOISE)[0] == "study adhoc: 1 trial"
 
 
 @pytest.mark.parametrize("is_plan_only", [True, False])
@@ -52,12 +99,12 @@ def test_a_long_list_is_named_where_it_is_or_will_be(home, is_plan_only):
 
     *_, last = tables.plan_text(asked, rows, {}, todo=[], seconds=None, workers=1).splitlines()
 
-    where = f"{home}/outputs/adhoc/plan.json"
-    assert last == f"  … and 5 more, {'which the command without plan_only writes to' if is_plan_only else 'all in'} {where}"
+    where = f"listed in {home}/outputs/adhoc/plan.json"
+    assert last == f"  … and 5 more, {f'{where} once the command runs without plan_only' if is_plan_only else f'all {where}'}"
 
 
 def test_a_plan_of_what_is_drawn_says_nothing_of_data(home):
-    assert not [line for line in plan_text({"task": {"name": "integration"}}) if "data" in line or "class" in line]
+    assert not [line for line in plan_text(NOISE) if "data" in line or "class" in line]
 
 
 ODD = "data.path=rev[v2].csv [/old] \x1b[31m\r\n\u202e"
@@ -88,3 +135,58 @@ def test_lists_of_trials_show_names_in_a_line(tmp_path):
 
     for text in (tables.failures([row], {"a": "why"}), tables.diagnoses([row], {"a": found}), tables.unchanged_text([ODD])):
         assert SPELT in text and "\x1b" not in text
+
+
+LONG = "implementation=packed_loop padding=batch vocab_size=10000 data.path=a_rather_long_name_of_a_file.csv"
+
+
+def wide_study(rows=3):
+    of = [
+        SimpleNamespace(label=f"{LONG} units={n}", seed=0, is_reference=not n, trial=SimpleNamespace(identity=str(n))) for n in range(rows)
+    ]
+    of += [SimpleNamespace(label=row.label, seed=1, is_reference=row.is_reference, trial=row.trial) for row in of]
+    metrics = {"test/accuracy": 0.51234, "time/batch_ms_median": 12345.6, "data/padding_fraction": 0.5}
+    known = {str(n): SimpleNamespace(status="FINISHED", metrics=metrics, tags={"ablation.health": "no_learning"}) for n in range(rows)}
+    return of, known
+
+
+@pytest.mark.parametrize(("width", "columns"), [(160, 7), (80, 5), (60, 4)])
+def test_the_table_fits_the_terminal_and_leaves_out_what_says_least(width, columns):
+    table = tables.outcomes(*wide_study(), width=width)
+    text = io.StringIO()
+    Console(file=text, width=width, force_terminal=True, color_system=None).print(table)
+
+    assert len(table.columns) == columns and [column.header for column in table.columns][:3] == ["variant", "n", "test accuracy"]
+    lines = text.getvalue().splitlines()
+    assert max(map(len, lines)) <= width and "0.5123" in text.getvalue() and "no_learning" in text.getvalue()
+    end = lines[0].index("  n  ") if width > 60 else lines[0].index("test accuracy") - 3
+    name = "".join("".join(line[:end].split()) for line in lines)  # a long name is broken into lines, and stays whole
+    assert f"{LONG}units=2".replace(" ", "") in name
+
+
+def step_lines(home, monkeypatch, **tracking):
+    settings = checked({**NOISE, "study": "s", "tracking": tracking})
+    row = SimpleNamespace(trial=SimpleNamespace(identity="a" * 16, settings=settings))
+    return tables.next_steps([row], {}).splitlines()
+
+
+def test_what_comes_next_is_short_and_aligned(home, monkeypatch):
+    monkeypatch.chdir(home)
+
+    assert step_lines(home, monkeypatch) == [
+        "",
+        "Next:",
+        "  runs     mlflow ui --workers 1    # then open http://127.0.0.1:5000",
+        "  curves   tensorboard --logdir outputs",
+        "  report   python -m analysis report s",
+    ]
+
+
+@pytest.mark.parametrize(
+    "uri", ["postgresql://me:secret@host/db", "postgresql://host/db?user=me&password=secret", "http://me:secret@host:5000"]
+)
+def test_no_password_is_printed(home, monkeypatch, uri):
+    lines = step_lines(home, monkeypatch, uri=uri)
+
+    assert "secret" not in "".join(lines) and "host" in lines[2] and "…" in lines[2]
+    assert ("(replace … by the user name and password)" in lines[3]) == uri.startswith("postgresql")

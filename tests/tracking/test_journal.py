@@ -121,7 +121,7 @@ def test_a_flipped_digit_anywhere_in_a_line_is_seen(tmp_path):
         flipped = line[:place] + bytes([line[place] ^ 1]) + line[place + 1 :]
         (tmp_path / journal.FILE).write_bytes(first + flipped)
         for read in (journal.last, last_attempt, lambda folder: last_attempt(folder, kinds=(START, EVALUATION, END))):
-            with pytest.raises(JournalError, match=r"journal\.jsonl: this line is no record"):
+            with pytest.raises(JournalError, match=r"journal\.jsonl: invalid line"):
                 read(tmp_path)
 
 

@@ -50,7 +50,7 @@ def test_a_file_that_keras_cannot_be_imported_with_is_refused(tmp_path, monkeypa
     (tmp_path / "keras.json").write_text(held, encoding="utf-8")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
 
-    with pytest.raises(SettingsError, match=r"keras\.json: got .*, with which Keras cannot be imported; mend or remove the file"):
+    with pytest.raises(SettingsError, match=r"keras\.json: got .*, with which Keras cannot be imported; fix or remove the file"):
         refuse_broken_file()
 
 
