@@ -10,6 +10,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from src.errors import first_line
 from src.tracking import journal, outcome, replay_state
 from src.tracking.outcome import Outcome
 
@@ -35,13 +36,23 @@ class Journals:
             pass
         self._outcomes: dict[str, tuple[Stamp, Outcome | None]] = {}
 
-    def outcomes(self) -> dict[str, Outcome]:
+    def outcomes(self, *, unreadable: dict[str, str] | None = None) -> dict[str, Outcome]:
         """Returns identity → what the trial's journal says of its latest attempt.
+
+        Args:
+          unreadable: takes identity → why of the journals that are broken; without it the first of them raises.
 
         Raises:
           JournalError: a journal is broken.
         """
-        found = {name: self._outcome(name, stamp) for name, stamp in self._stamps().items()}
+        found = {}
+        for name, stamp in self._stamps().items():
+            try:
+                found[name] = self._outcome(name, stamp)
+            except (OSError, ValueError, LookupError, TypeError) as error:
+                if unreadable is None:
+                    raise
+                unreadable[name] = first_line(error)
         return {name: one for name, one in found.items() if one is not None}
 
     def close_dead(self) -> None:

@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from src.identity import digest
 from src.training.records import END, EVALUATION, GRAPH, HISTOGRAMS, SAMPLES, START, STEP, SYSTEM, Record
 
-FILE = "journal.jsonl"
+FILE, LOCK = "journal.jsonl", "journal.lock"
 TAIL = 16_384  # bytes in which the last line of a journal is, but for histograms
 MARK = 4_096  # bytes before a place that tell it from others
 KINDS = (START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, SAMPLES, END)
@@ -126,6 +126,22 @@ def is_being_written(folder: Path) -> bool:
             return False
     except Timeout:
         return True
+
+
+def has_writer(folder: Path) -> bool:
+    """Returns what `is_being_written` does, and neither makes nor writes a file: for whoever only looks on."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: the lock is asked for as by a writer
+        return is_being_written(folder)
+    try:
+        with (folder / LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # dropped when the file is closed
+    except BlockingIOError:
+        return True
+    except OSError:  # there is no lock yet, or it may not be read
+        return False
+    return False
 
 
 def wait_for_writers(folders: Iterable[Path], *, seconds: float) -> None:
@@ -289,7 +305,7 @@ def _record(values: dict[str, Any]) -> Record:
 
 
 def _lock(folder: Path) -> FileLock:
-    return FileLock(folder / "journal.lock")
+    return FileLock(folder / LOCK)
 
 
 def _whole(path: Path) -> int:

@@ -1,0 +1,300 @@
+"""Shows how far studies are, from a second terminal: `python -m src.status STUDY`.
+
+It reads what the trials' journals and the studies' plans say, and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from src import paths
+from src.progress import clock, fitted, say
+from src.settings import SettingsError, nearest
+from src.study import plan
+from src.study.journals import Journals
+from src.tracking import journal
+from src.tracking.journal import FAILED, FINISHED
+from src.tracking.outcome import Outcome
+from src.training.records import END, EVALUATION, START
+from src.visible import counted, one_line
+
+PLAN = "plan.json"
+SAMPLE = 50  # finished trials whose duration is looked up
+SHOWN = 10  # trials of a kind that are listed
+DONE, RUNNING, FAILED_, STOPPED, WAITING, BROKEN = "done", "running", "failed", "stopped", "not begun", "unreadable"
+KINDS = (DONE, RUNNING, FAILED_, STOPPED, WAITING, BROKEN)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a study.
+
+    Attributes:
+      identity: name of its folder.
+      name: its variant and seed, as in the plan; the identity where no plan has it.
+      state: one of `KINDS`.
+      is_planned: whether the study's latest plan has it.
+      error: why it failed or cannot be read, or None.
+      step: optimizer steps done, of one that runs.
+      best_validation: highest validation accuracy so far, or None.
+      test_accuracy: None before its end.
+    """
+
+    identity: str
+    name: str
+    state: str
+    is_planned: bool
+    error: str | None = None
+    step: int | None = None
+    best_validation: float | None = None
+    test_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a study is.
+
+    Attributes:
+      study: its name.
+      design: of the latest plan, or None without a plan.
+      trials: of the plan, in its order, then others.
+      seconds_left: for what the plan still has, at the pace so far; None where nothing tells it.
+      note: what is odd about the folder, or None.
+    """
+
+    study: str
+    design: str | None
+    trials: list[Trial]
+    seconds_left: float | None
+    note: str | None
+
+    def count(self, state: str) -> int:
+        """Returns how many trials of the latest plan, or of the study where it has none, are in a state."""
+        return sum(trial.state == state for trial in self.counted)
+
+    @property
+    def counted(self) -> list[Trial]:
+        """The trials of the latest plan, or all of them without one."""
+        return [trial for trial in self.trials if trial.is_planned or self.design is None]
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial of highest validation accuracy, or None before the first."""
+        known = [trial for trial in self.counted if trial.best_validation is not None]
+        return max(known, key=lambda trial: trial.best_validation or 0.0, default=None)
+
+    def as_record(self) -> dict[str, Any]:
+        """Returns the status as plain values."""
+        best = self.best
+        return {
+            **{"study": self.study, "design": self.design, "trials": len(self.counted)},
+            **{state.replace(" ", "_"): self.count(state) for state in KINDS},
+            **{"seconds_left": self.seconds_left, "best": asdict(best) if best else None, "note": self.note},
+            "running_trials": [asdict(trial) for trial in self.trials if trial.state == RUNNING],
+            "failed_trials": [asdict(trial) for trial in self.trials if trial.state in (FAILED_, BROKEN)],
+        }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns 0, or 2 for a study that does not exist."""
+    parser = argparse.ArgumentParser(
+        prog="python -m src.status", description="Shows how far studies are. Reads only; safe while trials run."
+    )
+    parser.add_argument("study", metavar="STUDY", nargs="?", help="name of a study (default: those that run in full, the others in brief)")
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
+    parser.add_argument("--watch", metavar="SECONDS", nargs="?", type=_seconds, const=5.0, help="repeat every n seconds (default: 5)")
+    given = parser.parse_args(arguments)
+    console = Console(highlight=False)
+    try:
+        while True:
+            _show(console, given.study, is_json=given.json, is_repeated=given.watch is not None)
+            if given.watch is None:
+                return 0
+            time.sleep(given.watch)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0
+
+
+def studies() -> list[str]:
+    """Returns the names of the studies that have a plan or a trial."""
+    if not paths.outputs().is_dir():
+        return []
+    folders = (path for path in paths.outputs().iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path.name for path in folders if (path / PLAN).is_file() or journal.folders(path))
+
+
+def of(study: str) -> Status:
+    """Returns how far a study is.
+
+    Args:
+      study: its name.
+
+    Raises:
+      SettingsError: there is no such study.
+    """
+    known = studies()
+    if study not in known:
+        near = nearest(study, known)
+        rest = f"did you mean {near}?" if near else f"studies: {', '.join(known) or 'none yet'}"
+        raise SettingsError(f"no study {one_line(study)!r} in {paths.outputs()}; {rest}")
+    folder = paths.study_folder(study)
+    design, names, note = _planned(folder / PLAN)
+    unreadable: dict[str, str] = {}
+    found = Journals(folder).outcomes(unreadable=unreadable)
+    order = [*names, *(name for name in sorted(found.keys() | unreadable.keys()) if name not in names)]
+    trials = [_trial(folder / name, names.get(name), found.get(name), unreadable.get(name)) for name in order]
+    return Status(study, design, trials, _left(folder, trials), note)
+
+
+def _planned(path: Path) -> tuple[str | None, dict[str, str], str | None]:
+    """Returns of a study's latest plan the design and identity → name, and what is wrong with the file."""
+    if not path.is_file():
+        return None, {}, f"no {PLAN}"
+    try:
+        record = plan.from_text(path.read_text(encoding="utf-8"))[-1]
+        rows = [row for row in record["rows"] if isinstance(row, dict) and isinstance(row.get("identity"), str)]
+    except (OSError, ValueError, IndexError):
+        return None, {}, f"{PLAN} cannot be read"
+    names: dict[str, str] = {}
+    for row in rows:
+        names.setdefault(row["identity"], f"{row.get('label')} seed={row.get('seed')}")
+    return (str(record.get("design")), names, None) if names else (None, {}, f"{PLAN} names no trials")
+
+
+def _trial(folder: Path, name: str | None, found: Outcome | None, why_not: str | None) -> Trial:
+    title, is_planned = name or folder.name, name is not None
+    if why_not is not None:
+        return Trial(folder.name, title, BROKEN, is_planned, error=why_not)
+    if found is None:
+        return Trial(folder.name, title, WAITING, is_planned)
+    state = {FINISHED: DONE, FAILED: FAILED_}.get(found.status or "", STOPPED)
+    step = None
+    if found.status is None and journal.has_writer(folder):
+        state, step = RUNNING, _step(folder)
+    tested = found.metrics.get("test/accuracy")
+    return Trial(folder.name, title, state, is_planned, found.error, step, found.best_validation, tested)
+
+
+def _step(folder: Path) -> int:
+    try:
+        last = journal.last(folder)
+        return last.step if last else 0
+    except OSError:  # a line is being written
+        return 0
+
+
+def _left(folder: Path, trials: Sequence[Trial]) -> float | None:
+    """Returns seconds until the plan is trained: what its trials took so far, for those that are missing, by how many run at a time."""
+    planned = [trial for trial in trials if trial.is_planned]
+    running = [trial for trial in planned if trial.state == RUNNING]
+    missing = sum(trial.state in (WAITING, STOPPED) for trial in planned)
+    finished = [trial.identity for trial in planned if trial.state == DONE]
+    times = [took for name in finished[-SAMPLE:] if (took := _seconds_of(folder / name)) is not None]
+    if not running or not times:
+        return None
+    mean = sum(times) / len(times)
+    under_way = sum(max(0.0, mean - (_seconds_of(folder / trial.identity) or 0.0)) for trial in running)
+    return (missing * mean + under_way) / len(running)
+
+
+def _seconds_of(folder: Path) -> float | None:
+    """Returns how long a trial's latest attempt took, until now if it has no end; None if its journal does not say."""
+    try:
+        lines = journal.last_attempt(folder, kinds=(START, EVALUATION, END))
+    except OSError:
+        return None
+    if not lines:
+        return None
+    end_ms = lines[-1].time_ms if lines[-1].record.kind == END else time.time() * 1_000
+    return max(0.0, (end_ms - lines[0].time_ms) / 1_000)
+
+
+def _show(console: Console, study: str | None, *, is_json: bool, is_repeated: bool) -> None:
+    """Prints the status of a study, or of all."""
+    found = [of(name) for name in ([study] if study else studies())]
+    if is_json:
+        records = [one.as_record() for one in found]
+        print(json.dumps(records[0] if study else records, indent=None if is_repeated else 1), flush=True)
+        return
+    if is_repeated and console.is_terminal:
+        console.clear()
+    say(console, "\n".join(_lines(found, width=console.width if console.is_terminal else None, is_named=study is not None)))
+
+
+def _lines(found: Sequence[Status], *, width: int | None, is_named: bool) -> Iterator[str]:
+    """Yields the lines of studies: in full for one that was asked for or that runs, one line for others."""
+    if not found:
+        yield f"no studies in {paths.outputs()}"
+    whole = [one for one in found if is_named or any(trial.state == RUNNING for trial in one.trials)]
+    for one in whole:
+        yield from _in_full(one, width)
+    others = [one for one in found if one not in whole]
+    if others and not whole:
+        yield "nothing is running"
+    longest = max((len(one.study) for one in others), default=0)
+    for one in others:
+        yield f"{one.study:<{longest}}  {_summary(one)}"
+
+
+def _in_full(one: Status, width: int | None) -> Iterator[str]:
+    yield f"study {one.study}{f', design {one.design}' if one.design else ''}{f' ({one.note})' if one.note else ''}"
+    yield f"  {_summary(one)}"
+    if one.seconds_left is not None:
+        more = ", then the next round" if one.design == "path" else ""
+        yield f"  time left: about {clock(one.seconds_left)} ({'h:mm:ss' if one.seconds_left >= 3_600 else 'm:ss'}){more}"
+    if best := one.best:
+        tested = f", test accuracy {best.test_accuracy:.3f}" if best.test_accuracy is not None else ""
+        yield _row("best", best, f"val_accuracy {best.best_validation:.3f}{tested}", width)
+    for state in (RUNNING, FAILED_, BROKEN):
+        mine = [trial for trial in one.trials if trial.state == state]
+        for trial in mine[:SHOWN]:
+            yield _row(state, trial, _detail(trial), width)
+        if len(mine) > SHOWN:
+            yield f"  {state}: … and {len(mine) - SHOWN:,} more"
+    others = len(one.trials) - len(one.counted)
+    if others:
+        yield f"  {counted(others, 'more trial')} of earlier plans"
+
+
+def _detail(trial: Trial) -> str:
+    if trial.state != RUNNING:
+        return one_line(trial.error or "no error was recorded")
+    validated = f", val_accuracy {trial.best_validation:.3f}" if trial.best_validation is not None else ""
+    return f"step {trial.step:,}{validated}"
+
+
+def _row(title: str, trial: Trial, text: str, width: int | None) -> str:
+    """Returns a line about a trial; its name takes what room the rest leaves, and at least a third."""
+    begin, name = f"  {title}: ", one_line(trial.name)
+    room = len(name) if width is None else max(width // 3, width - len(begin) - len(text) - 2)
+    return f"{begin}{fitted(name, room)}: {text}"
+
+
+def _summary(one: Status) -> str:
+    counts: Mapping[str, int] = {state: one.count(state) for state in KINDS}
+    parts = [f"{count:,} {state}" for state, count in counts.items() if count]
+    return f"{counted(len(one.counted), 'trial')}: {', '.join(parts) or 'none'}"
+
+
+def _seconds(text: str) -> float:
+    """Returns a number of seconds from a tenth to a day, for argparse."""
+    seconds = float(text)
+    if not 0.1 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"got {text}; allowed: 0.1 to 86400 seconds")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from rich.console import Console
+
+from src import paths, status
+from src.paths import REPOSITORY
+from src.tracking import journal
+from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
+from src.training.records import EVALUATION, START, STEP, Record
+
+NAMES = {
+    "a": ("cell=lstm", 0),
+    "b": ("cell=gru", 0),
+    "c": ("cell=lstm", 1),
+    "d": ("cell=gru", 1),
+    "e": ("cell=lstm", 2),
+    "f": ("cell=gru", 2),
+}
+
+
+def begin(book, accuracy=None):
+    book.append(Record(START, 0, detail={"attempt": book.path.parent.name, "tags": {}}))
+    if accuracy is not None:
+        book.append(Record(STEP, 7, {"train/loss": 0.5}, {"epoch": 1}))
+        book.append(Record(EVALUATION, 7, {"val/accuracy": accuracy}, {"epoch": 1}))
+
+
+def trial(study, name, ended=None, *, accuracy=None, error=None):
+    with Journal(paths.study_folder(study) / name) as book:
+        begin(book, accuracy)
+        if ended:
+            metrics = {"test/accuracy": accuracy - 0.1} if accuracy else {}
+            book.append(end(step=7, status=ended, error=error, metrics=metrics))
+
+
+def write_plan(study, names):
+    rows = [{"identity": name, "label": NAMES[name][0], "seed": NAMES[name][1]} for name in names]
+    record = {"design": "grid", "rows": [*rows, {"identity": None, "label": "dropped", "seed": 0}], "commands": [{}]}
+    (paths.study_folder(study) / "plan.json").write_text(json.dumps([record]), encoding="utf-8")
+
+
+@pytest.fixture
+def running(home):
+    """A study `s` of six trials, each in another state, of which one runs; and a trial of an earlier plan."""
+    trial("s", "a", FINISHED, accuracy=0.8)
+    trial("s", "b", FAILED, error="ValueError: no memory")
+    trial("s", "c", KILLED, accuracy=0.7)
+    trial("s", "d")  # whose process is gone
+    trial("s", "old", FINISHED, accuracy=0.9)
+    write_plan("s", NAMES)
+    with Journal(paths.study_folder("s") / "e") as book:
+        begin(book, 0.85)
+        yield home
+
+
+def lines(*arguments, width=200, is_terminal=False):
+    text = io.StringIO()
+    console = Console(file=text, width=width, force_terminal=is_terminal, color_system=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(status, "Console", lambda **_: console)
+        assert status.main(arguments) == 0
+    return text.getvalue().splitlines()
+
+
+def test_a_study_that_runs_is_shown_in_full(running):
+    assert lines("s") == [
+        "study s, design grid",
+        "  6 trials: 1 done, 1 running, 1 failed, 2 stopped, 1 not begun",
+        "  time left: about 0:00 (m:ss)",
+        "  best: cell=lstm seed=2: val_accuracy 0.850",
+        "  running: cell=lstm seed=2: step 7, val_accuracy 0.850",
+        "  failed: cell=gru seed=0: ValueError: no memory",
+        "  1 more trial of earlier plans",
+    ]
+
+
+def test_what_runs_comes_in_full_and_other_studies_in_a_line(running):
+    trial("other", "a", FINISHED, accuracy=0.8)
+    write_plan("other", "ab")
+
+    found = lines()
+    assert found[0] == "study s, design grid" and found[-1] == "other  2 trials: 1 done, 1 not begun"
+
+
+def test_the_time_left_is_that_of_the_finished_trials_for_all_that_are_missing(running, monkeypatch):
+    took = {"a": 100.0, "e": 30.0}
+    monkeypatch.setattr(status, "_seconds_of", lambda folder: took[folder.name])
+
+    assert status.of("s").seconds_left == 3 * 100 + 70  # two stopped, one not begun, and the rest of the one that runs
+
+
+def test_looking_on_writes_nothing_and_disturbs_no_trial(running):
+    def tree():
+        return sorted((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in running.rglob("*"))
+
+    before = tree()
+    lines("s"), lines(), status.main(["s", "--json"])
+
+    assert tree() == before
+
+
+def test_whoever_writes_is_seen_without_a_lock_of_ones_own(home):
+    folder = paths.study_folder("s") / "a"
+    assert not journal.has_writer(folder)
+    with Journal(folder):
+        assert journal.has_writer(folder)
+    assert not journal.has_writer(folder)
+
+
+DIRTY = {
+    "s/b/journal.jsonl": "garbage\n",
+    "s/c/journal.jsonl": '{"kind":"start","time_ms":1,"step":0,"metrics":{},"detail":{"attempt":"x","tags":3}}\n',
+    "s/d/journal.jsonl": '{"kind":"start","ti',
+    "s/.journals.json": '{"fields": 3}',
+    "s/notes.txt": "mine",
+    "file": "x",
+    ".cache/x/journal.jsonl": "x",
+}
+
+
+@pytest.mark.parametrize("held", [None, "{", "[]", "[1]", '[{"rows": [1], "commands": [1]}]', '[{"rows": 3}]'])
+def test_a_dirty_folder_is_shown_as_far_as_it_can_be_read(home, held):
+    trial("s", "a", FINISHED, accuracy=0.8)
+    for name, text in DIRTY.items():
+        path = paths.outputs() / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    if held is not None:
+        (paths.study_folder("s") / "plan.json").write_text(held, encoding="utf-8")
+
+    text = "\n".join(lines("s"))
+    assert "1 done" in text and "unreadable: b: " in text and "invalid line" in text
+    assert [line.split()[0] for line in lines() if not line.startswith(" ")] == ["nothing", "s"]
+
+
+def test_json_has_what_the_lines_say(running, capsys):
+    assert status.main(["s", "--json"]) == 0
+
+    found = json.loads(capsys.readouterr().out)
+    counts = {key: found[key] for key in ("trials", "done", "running", "failed", "stopped", "not_begun", "unreadable")}
+    assert counts == {"trials": 6, "done": 1, "running": 1, "failed": 1, "stopped": 2, "not_begun": 1, "unreadable": 0}
+    assert (found["best"]["name"], found["running_trials"][0]["step"]) == ("cell=lstm seed=2", 7)
+    assert status.main(["--json"]) == 0 and json.loads(capsys.readouterr().out)[0]["study"] == "s"
+
+
+@pytest.mark.parametrize(("typed", "rest"), [("masking_by_cel", "did you mean masking_by_cell?"), ("zzz", "studies: masking_by_cell")])
+def test_an_unknown_study_is_answered_in_a_line_with_the_nearest_name(home, capsys, typed, rest):
+    trial("masking_by_cell", "a")
+
+    assert status.main([typed]) == 2
+    assert capsys.readouterr().err == f"error: no study '{typed}' in {paths.outputs()}; {rest}\n"
+
+
+@pytest.mark.parametrize("typed", ["../s", "s/a", ".cache", "", "x\x1b[31m"])
+def test_only_the_name_of_a_study_is_taken(running, capsys, typed):
+    assert status.main([typed]) == (2 if typed else 0)
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_it_repeats_until_ctrl_c(running, monkeypatch):
+    waited = []
+
+    def sleep(seconds):
+        waited.append(seconds)
+        if len(waited) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    assert lines("s", "--watch", "2").count("study s, design grid") == 2 and waited == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_every_line_fits_the_terminal(home, width):
+    label = "implementation=packed_loop padding=batch vocab_size=10000 data.path=a_rather_long_name_of_a_file.csv"
+    trial("s", "a", FINISHED, accuracy=0.8)
+    with Journal(paths.study_folder("s") / "b") as book:
+        begin(book, 0.85)
+        rows = [{"identity": name, "label": label, "seed": 3} for name in "ab"]
+        record = {"design": "grid", "rows": rows, "commands": [{}]}
+        (paths.study_folder("s") / "plan.json").write_text(json.dumps([record]), encoding="utf-8")
+        found = lines("s", width=width, is_terminal=True)
+
+    assert max(map(len, found)) <= width and any("… seed=3: step 7" in line for line in found)
+
+
+def test_there_may_be_no_study_at_all(home):
+    assert lines() == [f"no studies in {paths.outputs()}"]
+
+
+def test_neither_tensorflow_nor_mlflow_is_imported(running):
+    program = "import sys; from src import status; status.main(['s']); status.main([])\n"
+    program += "sys.exit(bool({'tensorflow', 'keras', 'mlflow', 'pandas'} & set(sys.modules)))"
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, env=os.environ, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "") and "1 running" in done.stdout
