@@ -34,17 +34,20 @@ EXAMPLES = """\
 Trains recurrent sequence models: one trial per combination of settings, each
 logged to MLflow and TensorBoard.
 
-  python -m src.run                                     one trial of the defaults
-  python -m src.run -m masking=true,false cell=lstm,gru four trials: all combinations
-  python -m src.run -m cell=lstm,gru seed='range(0,8)'  two variants, 8 seeds each
-  python -m src.run data=table data.path=mine.csv       your own texts
-  python -m src.run data.limit=500 epochs=1             a quick try
-  python -m src.run task=integration                    white noise: is its sum above 0?
-  python -m src.run -m +experiments=smoke               a study file of experiments/
-  python -m src.run -m plan_only=true cell=lstm,gru     print the plan, train nothing
-  python -m src.status                                  progress, from a second terminal
+  python -m src.run                                      one trial, the defaults
+  python -m src.run -m masking=true,false cell=lstm,gru  all 4 combinations
+  python -m src.run -m cell=lstm,gru seed='range(0,8)'   2 variants × 8 seeds
+  python -m src.run data=table data.path=mine.csv        your own texts
+  python -m src.run data.limit=500 epochs=1              a quick try
+  python -m src.run task=integration                     noise: is its sum > 0?
+  python -m src.run -m +experiments=smoke                a file of experiments/
+  python -m src.run -m plan_only=true cell=lstm,gru      plan, train nothing
+  python -m src.status                                   how far studies are
 """
-END = "key=a,b and key='range(0,8)' are lists to combine; --cfg job prints the composed configuration, --hydra-help Hydra's own flags."
+END = """\
+key=a,b and key='range(0,8)' are lists; all combinations are trained.
+--cfg job prints the composed configuration (with --resolve; with --package KEY
+only a part of it), --info what Hydra read, --hydra-help Hydra's own flags."""
 COLUMN = 33  # where the meaning of a key begins
 ONE_STUDY_FILE = "only one study file per command; write +experiments=NAME, and run the others with their own commands"
 
@@ -70,7 +73,7 @@ def help_text(*, width: int | None = None) -> str:
         lines.append(f"\n{title}")
         for name, field in kind.model_fields.items():
             lines += _row(f"{section}.{name}", field.default, field.description, width) if name != "name" else []
-    return "\n".join([*lines, "", *(textwrap.wrap(END, width) if width else [END])])
+    return "\n".join([*lines, "", END])
 
 
 def with_quotes(words: Sequence[str]) -> list[str]:
@@ -159,6 +162,8 @@ def _in_our_words(error: Exception) -> str:
         return f"{', '.join(GROUPS)} are chosen by name, as in data={next(iter(GROUPS['data']))}; {text}"
     if match := re.search(r"An item is already at '([^']+)'", text):
         return f"{echoed(match[1])} already exists; write {echoed(match[1])}=… without the +"
+    if match := re.search(r"Ambiguous value for argument '([^=]+)", text):
+        return f"{echoed(match[1])}: --cfg and --info show one trial; give {echoed(match[1])} one value"
     if text.startswith("Multiple values for experiments"):
         return ONE_STUDY_FILE
     if text.startswith("Error merging override") and error.__cause__ is not None:

@@ -28,9 +28,10 @@ from src.visible import echoed, one_line, shortened, visible
 EXPERIMENTS = REPOSITORY / "experiments"
 MAX_LINES = 2  # of an error
 MAX_LINE = 1_000  # characters
+LISTED = "`python -m src.run --help` lists all options"
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911  one for each way to end
     """Runs the command line; returns 0, 1 if a trial failed, 2 for an invalid command, 130 if stopped."""
     environment.draw_to_files()
     given = sys.argv[1:] if arguments is None else arguments
@@ -43,7 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
         flags = _flags(words)
         admission.check_words(flags.overrides)
         is_sweep = not (flags.cfg or flags.info)  # which -m does not go with; it is implied otherwise, and Hydra wants it first or last
-        sys.argv[1:] = [*(["-m"] if is_sweep else []), *command_line.with_quotes(words)]
+        quoted = ["--hydra-help"] if flags.hydra_help else command_line.with_quotes(words)  # for help the rest is composed without us
+        sys.argv[1:] = [*(["-m"] if is_sweep else []), *quoted]
         register_schema()
         if asked:
             register_experiments(asked, EXPERIMENTS)
@@ -57,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except TrialsFailed:
         return 1
+    except SystemExit as error:  # Hydra's: after its help, or after a line of its own, as for a --package that is not there
+        return 2 if error.code else 0
     except Exception as error:
         if command_line.is_from_composing(error):
             message = command_line.explain(error)
@@ -131,15 +135,20 @@ def _flags(words: list[str]) -> argparse.Namespace:
     parser = get_args_parser()
     parser.error = _refuse_flag  # type: ignore[method-assign]  # its own answer is a page, and ends the process
     flags, unknown = parser.parse_known_args(words)
-    closed = ("run", "package", "config-path", "config-name", "config-dir", "experimental-rerun", "shell-completion")
-    unknown += [f"--{name}" for name in closed if getattr(flags, name.replace("-", "_")) not in (None, False)]
     if unknown:
-        raise settings.SettingsError(f"unrecognised option {echoed(unknown[0])}; `python -m src.run --help` lists all options")
+        raise settings.SettingsError(f"unrecognised option {echoed(unknown[0])}; {LISTED}")
+    closed = ("run", "config-path", "config-name", "config-dir", "experimental-rerun", "shell-completion")
+    for name in closed:
+        if getattr(flags, name.replace("-", "_")) not in (None, False):
+            raise settings.SettingsError(f"--{name} is not available here; {LISTED}")
+    for name, example in (("package", "--package plan"), ("resolve", "--resolve")):
+        if getattr(flags, name) and not flags.cfg:
+            raise settings.SettingsError(f"--{name} needs --cfg, as in --cfg job {example}")
     return flags
 
 
 def _refuse_flag(message: str) -> NoReturn:
-    raise settings.SettingsError(f"{echoed(message)}; `python -m src.run --help` lists all options")
+    raise settings.SettingsError(f"{echoed(message)}; {LISTED}")
 
 
 def _say(message: str) -> None:

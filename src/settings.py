@@ -85,7 +85,6 @@ CALLED_ELSEWHERE = {  # what other programs call a key, without underscores → 
     "model": "cell",
     "opt": "optimizer",
     "optim": "optimizer",
-    "clipnorm": "clip_norm",
     "gradclip": "clip_norm",
     "gradientclipping": "clip_norm",
     "dropoutrate": "dropout",

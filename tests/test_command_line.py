@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from benchmarks import faults_overrides
 from src import admission, command_line, run
 from src.paths import REPOSITORY
-from src.settings import GROUPS, TOGGLES, Settings
+from src.settings import CALLED_ELSEWHERE, GROUPS, TOGGLES, Settings
 from tests.conftest import write_table
 from tests.test_settings import TEXTS
 
@@ -109,8 +109,38 @@ def test_help_names_every_key_with_what_is_allowed(capsys):
         (["data=table", "data.path=gone.csv"], "gone.csv: no such file"),
         (["encoding=onehot", "vocab_size=10000000"], "MB; set encoding=embedding"),
         (["--unknown"], "unrecognised option --unknown"),
-        (["--config-name=foo"], "unrecognised option --config-name"),
-        (["--package", "foo"], "unrecognised option --package"),
+        (["--config-name=foo"], "--config-name is not available here"),
+        (["--package", "foo"], "--package needs --cfg, as in --cfg job --package plan"),
+        (["--resolve"], "--resolve needs --cfg, as in --cfg job --resolve"),
+        (["--shell-completion"], "--shell-completion is not available here; `python -m src.run --help` lists all options"),
+        (["--run"], "--run is not available here"),
+        (["--cfg", "job", "cell=gru,lstm"], "cell: --cfg and --info show one trial; give cell one value"),
+        (["lr=0.1"], "unknown key 'lr'; did you mean learning_rate?"),
+        (["LR=0.1"], "unknown key 'LR'; did you mean learning_rate?"),
+        (["hidden_size=3"], "unknown key 'hidden_size'; did you mean units?"),
+        (["batchsize=3"], "unknown key 'batchsize'; did you mean batch_size?"),
+        (["bs=3"], "unknown key 'bs'; did you mean batch_size?"),
+        (["n_layers=3"], "unknown key 'n_layers'; did you mean depth?"),
+        (["train.lr=3"], "unknown key 'train.lr'; did you mean learning_rate?"),
+        (["limit=3"], "unknown key 'limit'; did you mean data.limit?"),
+        (["plan.desing=grid"], "unknown key 'plan.desing'; did you mean plan.design?"),
+        (["plan.zzz=grid"], "unknown key 'plan.zzz'; plan has the keys budget_minutes, claim, design"),
+        (["n_jobs=2"], "did you mean hydra.launcher.n_jobs (with hydra/launcher=joblib)?"),
+        (["zzz=2"], "unknown key 'zzz'; `python -m src.run --help` lists all keys"),
+        (["masking=true,flase"], "masking: got 'flase'; allowed: true or false. Did you mean false?"),
+        (["bidirectional=yes"], "bidirectional: got 'yes'; allowed: true or false. Did you mean true?"),
+        (["bidirectional=off"], "Did you mean false?"),
+        (["cell=lsmt"], "Did you mean lstm?"),
+        (["cell=LSTM"], "Did you mean lstm?"),
+        (["cell=rnn"], "Did you mean simple_rnn?"),
+        (["depth=65"], "depth: got 65; allowed: an integer from 1 to 64. Did you mean 64?"),
+        (["units=1e2"], "units: got 100.0; allowed: an integer from 1 to 65,536. Did you mean 100?"),
+        (["dropout=1.5"], "dropout: got 1.5; allowed: a number from 0 to below 1. For example dropout=0.0"),
+        (["data=kerasimdb"], "Did you mean data=keras_imdb?"),
+        (["hydra/launcher=jobib"], "Did you mean hydra/launcher=joblib?"),
+        (["+experiments=smok"], "+experiments: there is no study file 'smok'; did you mean +experiments=smoke?"),
+        (["+experiments=masking_by_side"], "did you mean +experiments=masking_by_side_and_length?"),
+        (["+experiments=zzz"], "+experiments: there is no study file 'zzz'; experiments/ has cells_depth_directions, "),
         (["--cfg", "x"], "invalid choice: 'x'"),
         (["embedding_dim=${units}", "units=32,64"], "interpolation is not allowed"),
     ],
@@ -266,6 +296,46 @@ def test_the_composed_configuration_can_be_shown(home, capsys):
     assert run.main(["--cfg", "job", "cell=gru"]) == 0
 
     assert "cell: gru" in capsys.readouterr().out.splitlines()
+
+
+def test_a_part_of_the_composed_configuration_can_be_shown(home, capsys):
+    assert run.main(["--cfg", "job", "--package", "plan", "--resolve", "plan.design=path"]) == 0
+
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "# @package plan" and "design: path" in shown and "cell: lstm" not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--info"], 0, "Installed Hydra Plugins"),
+        (["cell=gru", "-i", "defaults"], 0, "Defaults List"),
+        (["--hydra-help", "data.limit=3"], 0, "== Flags =="),
+        (["--cfg", "job", "--package", "nowhere"], 2, "package 'nowhere' not found in config"),
+    ],
+)
+def test_hydras_own_answers_are_its_own(home, words, code, said):
+    command = [sys.executable, "-m", "src.run", *words]  # in a process of its own: Hydra sets up logging for them
+
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+    assert done.returncode == code and said in (done.stderr if code else done.stdout)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_help_fits_the_terminal(width):
+    examples = command_line.EXAMPLES.splitlines()
+    lines = command_line.help_text(width=width).splitlines()
+
+    assert max(map(len, lines[len(examples) :])) <= max(width, 80) and max(map(len, examples)) <= 80
+    assert "  learning_rate=0.001" in "\n".join(lines)
+
+
+def test_a_synonym_names_a_key_that_exists():
+    known = set(Settings.model_fields) | {"+experiments", "hydra.launcher.n_jobs (with hydra/launcher=joblib)"}
+
+    assert set(CALLED_ELSEWHERE.values()) <= known
+    assert not {name.replace("_", "") for name in Settings.model_fields} & set(CALLED_ELSEWHERE)
 
 
 def test_errors_and_help_come_before_tensorflow_and_mlflow():

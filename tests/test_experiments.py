@@ -101,7 +101,7 @@ def test_every_study_is_in_the_index():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [", "this is not YAML"),
+        ("a: [", "not valid YAML"),
         ("- a\n", "a study file holds keys and values"),
         ("study: other\n", "study is 'other'; a file's study has the file's name: write study: mine"),
         ("epochs: 1\n", "study is None; a file's study has the file's name"),
@@ -137,4 +137,4 @@ def test_a_study_file_that_is_no_text_is_named_too(home, tmp_path, monkeypatch, 
     monkeypatch.setattr(run, "EXPERIMENTS", tmp_path)
 
     assert run.main(["+experiments=mine", "plan_only=true"]) == 2
-    assert "mine.yaml: this is not YAML" in capsys.readouterr().err
+    assert "mine.yaml: not valid YAML" in capsys.readouterr().err

@@ -40,7 +40,7 @@ def test_a_database_without_a_driver_is_refused_with_what_to_install_and_without
     with pytest.raises(SettingsError) as caught:
         paths.tracking_uri("postgresql://me:secret@host/db")
 
-    assert "no Python driver for it is installed; pip install psycopg2-binary" in str(caught.value)
+    assert "no Python driver for it is installed; run pip install psycopg2-binary" in str(caught.value)
     assert "secret" not in str(caught.value)
 
 

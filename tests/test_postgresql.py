@@ -147,7 +147,7 @@ def test_a_home_that_was_moved_has_its_addresses_mended_in_postgresql(server, ho
 
     again = Store(f"{server}/mlflow", "moving")
 
-    assert f"the home was {home}" in again.moved
+    assert f"ABLATION_HOME was {home}" in again.moved
     assert again.client.get_run(again.study_run_id).info.artifact_uri.startswith((tmp_path / "there").as_uri())
     assert [file.path for file in again.client.list_artifacts(again.study_run_id)] == ["file.json"]
 

@@ -62,7 +62,7 @@ def test_a_broken_plan_is_named_and_not_attached(attached, capsys, content):
 
     out, err = capsys.readouterr()
     assert not attached and "s: 2 records sent to store" in out
-    assert f"error: {path}: this is no plan, and is not sent; move it away" in err
+    assert f"error: {path}: not a valid plan and not sent; move it away" in err
 
 
 def offline(study, name, **detail):
@@ -138,7 +138,7 @@ def test_a_trial_of_which_nobody_knows_the_store_is_sent_nowhere_without_one(ask
         (folder / "settings.json").write_text(content, encoding="utf-8")
 
     assert sync.main([]) == 1
-    assert not asked.sent and "name the store with --uri" in capsys.readouterr().err
+    assert not asked.sent and "set it with --uri" in capsys.readouterr().err
     assert sync.main(["--uri", "http://here"]) == 0 and asked.sent == ["cafe"]
 
 
@@ -161,7 +161,7 @@ def test_a_server_that_dies_between_two_trials_is_one_line_and_the_next_study_is
     assert asked.sent == ["a", "d"] and ("replay", "c") not in tried
     assert "s: 2 records sent to None" in out and "t: 2 records sent to None" in out
     (line,) = err.splitlines()
-    assert "cannot be sent now (connection refused); so are 2 more: c, the run of study s; nothing is lost, try again later" in line
+    assert "cannot be sent now (connection refused); so are 2 more: c, the run of study s; nothing is lost; try again later" in line
 
 
 @pytest.mark.parametrize("place", ["attach", "end", "deleted"])
@@ -178,7 +178,7 @@ def test_a_server_that_dies_at_the_end_of_a_study_fails_that_study_alone(asked, 
 
     assert sync.main([]) == 1
     out, err = capsys.readouterr()
-    assert err == "error: the run of study s cannot be sent now (connection reset); nothing is lost, try again later\n"
+    assert err == "error: the run of study s cannot be sent now (connection reset); nothing is lost; try again later\n"
     assert "t: 2 records sent" in out
 
 
@@ -205,7 +205,7 @@ def test_runs_that_were_made_twice_are_repaired(sent, capsys):
     sent.client.create_run(sent.experiment_id, tags={"ablation.kind": "study"})
 
     assert sync.main([]) == 0
-    assert "s: 2 runs that were made twice, after a server's answer was lost, are deleted in MLflow" in capsys.readouterr().out
+    assert "s: 2 duplicate runs deleted in MLflow" in capsys.readouterr().out
     assert runs(sent) == [run_id]
 
 
@@ -232,7 +232,10 @@ def test_what_was_deleted_in_mlflow_stays_so_and_the_way_back_is_said(sent, caps
     for _ in range(2):
         assert sync.main([]) == 0
         out = capsys.readouterr().out
-        assert f"'cell=gru seed=0' was deleted in MLflow, and stays so; this restores it: MLFLOW_TRACKING_URI={sent.uri} mlflow runs" in out
+        assert (
+            f"'cell=gru seed=0' was deleted in MLflow and stays deleted; to restore it, run: MLFLOW_TRACKING_URI={sent.uri} mlflow runs"
+            in out
+        )
     assert runs(sent) == [] and runs(sent, view=3) == [run_id]
 
 
@@ -246,7 +249,7 @@ def test_a_study_that_was_deleted_in_mlflow_stays_so_and_the_way_back_is_said(se
     assert sync.main([]) == 0
 
     out = capsys.readouterr().out
-    assert "s: nothing is sent: " in out and "was deleted in MLflow" in out and " mlflow " in out and "restore" in out
+    assert "s: nothing sent: " in out and "was deleted in MLflow" in out and " mlflow " in out and "restore" in out
     assert sent.client.get_run(sent.study_run_id).info.lifecycle_stage == "deleted"
     assert len(sent.client.search_runs([sent.experiment_id], "", run_view_type=3)) == 2
 
@@ -259,7 +262,7 @@ def test_a_moved_homes_addresses_are_mended_and_it_is_said(sent, home, tmp_path,
     assert sync.main([]) == 0
 
     assert (
-        f"s: the home was {home}; MLflow's addresses of the files of 2 runs are now below {tmp_path / 'there'}" in capsys.readouterr().out
+        f"s: note: ABLATION_HOME was {home}; MLflow's artifact paths (2 runs) now point to {tmp_path / 'there'}" in capsys.readouterr().out
     )
     assert runs(Store(None, "s")) == runs(sent)
 
@@ -272,4 +275,4 @@ def test_a_record_that_is_refused_is_not_promised_for_later(sent, capsys, monkey
 
     assert sync.main([]) == 1
     err = capsys.readouterr().err
-    assert "is refused (value too long); nothing is lost; mend that and try again" in err and "later" not in err
+    assert "is rejected (value too long); nothing is lost; fix that and try again" in err and "later" not in err

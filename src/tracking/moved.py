@@ -86,7 +86,7 @@ def mend(uri: str) -> str | None:
     if not homes:
         return None
     was = ", ".join(sorted(homes))
-    return f"note: ABLATION_HOME was {was}; MLflow's artifact paths of {count:,} runs now point to {paths.home()}"
+    return f"note: ABLATION_HOME was {was}; MLflow's artifact paths ({count:,} runs) now point to {paths.home()}"
 
 
 def _mend_models(database: Connection, old: str, new: str) -> None:

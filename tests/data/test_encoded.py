@@ -195,7 +195,7 @@ def test_a_cache_that_is_not_what_was_written_is_made_anew_and_said_in_one_line(
     assert again == first and arrays(again) == content and again.words(100) == first.words(100)
     assert len(caplog.messages) == is_other
     if is_other:
-        assert f"its encoded copy {first.folder} is made anew, as " in caplog.text and "\n" not in caplog.messages[0]
+        assert f"the encoded copy {first.folder} is rebuilt because " in caplog.text and "\n" not in caplog.messages[0]
     assert not list(first.folder.parent.glob("writing-*"))
 
 
@@ -284,7 +284,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(options, table, monkeyp
 
     monkeypatch.setattr(encoded, "encode", slow)
 
-    with pytest.raises(corpora.DataError, match=r"table\.csv: it was changed while it was read; type the command again"):
+    with pytest.raises(corpora.DataError, match=r"table\.csv: the file changed while it was read; run the command again"):
         encoded.load(options)
 
 
@@ -302,12 +302,12 @@ def test_a_corpus_that_was_refused_is_not_read_again_for_every_trial(home, tmp_p
 def test_a_corpus_that_the_memory_does_not_hold_is_refused_in_one_line(options, table, monkeypatch):
     monkeypatch.setattr(encoded, "words_of", lambda *_, **__: (_ for _ in ()).throw(MemoryError))
 
-    with pytest.raises(corpora.DataError, match=r"table\.csv: the memory does not suffice for it"):
+    with pytest.raises(corpora.DataError, match=r"table\.csv: not enough memory"):
         encoded.load(options)
 
 
 def test_a_disk_that_does_not_keep_what_is_written_is_said(options, monkeypatch):
     monkeypatch.setattr(sealed, "opened", lambda folder: (_ for _ in ()).throw(sealed.Broken("train.ids.npy is damaged")))
 
-    with pytest.raises(corpora.DataError, match="the disk does not keep what is written; set ABLATION_HOME"):
+    with pytest.raises(corpora.DataError, match="written data cannot be read back; set ABLATION_HOME"):
         encoded.load(options)

@@ -90,9 +90,9 @@ def test_noise_has_no_padding_and_long_noise_is_drawn_in_smaller_blocks():
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        ({"num_samples": 63}, "task.num_samples=63 is less than one batch of 64; raise task.num_samples, or set a smaller batch_size"),
-        ({"threshold": 16.0}, "task.threshold=16: sums of 25 steps have a standard deviation of 5, and hardly one"),
-        ({"threshold": -16.0}, "take a threshold from -15 to 15"),
+        ({"num_samples": 63}, "task.num_samples=63 is less than one batch of 64; raise task.num_samples, or lower batch_size"),
+        ({"threshold": 16.0}, "task.threshold=16: sums of 25 steps have a standard deviation of 5, and almost all would"),
+        ({"threshold": -16.0}, "set a threshold from -15 to 15"),
     ],
 )
 def test_noise_that_cannot_be_trained_on_is_refused(task, message):

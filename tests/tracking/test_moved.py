@@ -37,7 +37,7 @@ def test_a_moved_home_has_its_addresses_mended_and_the_old_one_is_said(sent, hom
 
     again = Store(None, "s")
 
-    assert again.moved == f"the home was {home}; MLflow's addresses of the files of 1 runs are now below {tmp_path / name}"
+    assert again.moved == f"note: ABLATION_HOME was {home}; MLflow's artifact paths (1 runs) now point to {tmp_path / name}"
     assert {file.path for file in again.client.list_artifacts(again.study_run_id)} == {"a.json"}
     assert Store(None, "s").moved is None
 
@@ -72,14 +72,14 @@ def test_a_database_elsewhere_is_mended_only_where_nothing_is_left_at_the_old_pl
 
     assert Store(uri, "s").moved is None
     shutil.rmtree(home)
-    assert f"the home was {home}" in Store(uri, "s").moved
+    assert f"ABLATION_HOME was {home}" in Store(uri, "s").moved
 
 
 def test_a_moved_study_without_files_does_not_make_the_old_home_again(sent, home, tmp_path, monkeypatch):
     shutil.rmtree(home / "mlartifacts")
     carry(shutil.move, home, tmp_path / "there", monkeypatch)
 
-    assert f"the home was {home}" in Store(None, "s").moved
+    assert f"ABLATION_HOME was {home}" in Store(None, "s").moved
 
 
 def test_addresses_of_others_stay(sent, home, tmp_path, monkeypatch):
