@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 import time
@@ -129,9 +130,9 @@ def fitted(title: str, width: int) -> str:
 
 
 @contextmanager
-def waiting(text: str) -> Iterator[None]:
-    """Shows a text on the terminal, if there is one, for as long as the block takes, and removes it then."""
-    if not Console().is_terminal:
+def waiting(text: str, *, is_alone: bool = True) -> Iterator[None]:
+    """Shows a text for as long as the block takes, and removes it then: on a terminal, and only where no other process shows its own."""
+    if not is_alone or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
         yield
         return
     sys.stdout.write(f"{text} …")

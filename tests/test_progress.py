@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import io
+import re
+import sys
 
+import pytest
 from rich.console import Console
 
-from src.progress import TrialProgress
+from src.progress import TrialProgress, say, waiting
 from src.training.records import EVALUATION, STEP, Record
 
 
@@ -59,3 +62,56 @@ def test_steps_of_an_earlier_process_are_done_and_not_in_the_time_left(monkeypat
         progress.show(step(50))
 
     assert "step 50/60: " in text.getvalue() and " 1:40 left" in text.getvalue()  # 10 steps took 100 seconds
+
+
+@pytest.mark.parametrize("width", [80, 60, 40])
+def test_the_bar_fits_the_terminal_and_leaves_out_what_says_least(width):
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=width, color_system=None)
+    name = "implementation=packed_loop padding=batch vocab_size=10000 data.path=a_rather_long_name_of_a_file.csv seed=12"
+    with TrialProgress(name, steps=12_345, epochs=2, console=console) as progress:
+        for record in (step(1), evaluation(1), step(12_344)):
+            progress.show(record)
+
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", text.getvalue()))
+    assert max(map(len, lines)) <= width and lines[0].endswith("… seed=12")
+    last = lines[-2]
+    assert "12344/12345" in last and "left" in last
+    assert [part in last for part in ("val_accuracy", "loss", "ms/batch")] == [width > 40, width > 60, width > 60]
+
+
+def test_an_epoch_without_a_time_has_no_note():
+    text = io.StringIO()
+    with TrialProgress("x", steps=8, epochs=2, console=Console(file=text, width=200)) as progress:
+        progress.show(Record(EVALUATION, 4, {"val/loss": 0.4, "val/accuracy": 0.8}, {"epoch": 1}))
+
+    assert text.getvalue().splitlines()[-1] == "  epoch 1/2: val_loss 0.400  val_accuracy 0.800"
+
+
+class Stream(io.StringIO):
+    def __init__(self, *, is_terminal):
+        super().__init__()
+        self.isatty = lambda: is_terminal
+
+
+@pytest.mark.parametrize(("is_terminal", "is_alone"), [(True, True), (True, False), (False, True)])
+def test_while_one_waits_the_terminal_says_for_what_and_is_clean_afterwards(monkeypatch, is_terminal, is_alone):
+    monkeypatch.setattr(sys, "stdout", stream := Stream(is_terminal=is_terminal))
+    monkeypatch.setenv("TERM", "xterm")
+    with pytest.raises(ValueError, match="x"), waiting("importing", is_alone=is_alone):
+        during = stream.getvalue()
+        raise ValueError("x")
+
+    assert during == ("importing …" if is_terminal and is_alone else "")
+    assert stream.getvalue() == during + ("\r\x1b[2K" if during else "")
+
+
+def test_long_lines_are_broken_between_words_on_a_terminal_alone():
+    line = "  warning: " + "some words and " * 10 + "/a/path/that/" + "stays/whole/" * 8
+    for is_terminal in (True, False):
+        text = io.StringIO()
+        say(Console(file=text, width=60, force_terminal=is_terminal, color_system=None), line)
+        lines = text.getvalue().splitlines()
+        assert " ".join(part.strip() for part in lines) == line.strip() and (len(lines) > 1) == is_terminal
+        assert not is_terminal or all(len(part) <= 60 or " " not in part.strip() for part in lines)
+        assert all(part.startswith("    ") for part in lines[1:])

@@ -26,7 +26,9 @@ from src.data.contents import Contents, of
 from src.data.splits import SPLITS, SPLITTING, TRAIN, first_of_each_class
 from src.data.tokens import FIRST_WORD, TOKENISER, encode, vocabulary, words_of
 from src.identity import digest
+from src.progress import waiting
 from src.settings import Data
+from src.visible import one_line
 
 SETTLED_NS = 2_000_000_000  # a file that was changed longer ago has another time if it changes again, even on FAT
 _log = logging.getLogger(__name__)
@@ -124,7 +126,8 @@ def load(options: Data, *, tokens: str = "word") -> Encoded:
         about = _cached(folder)
         if about is None:
             paths.cache().mkdir(parents=True, exist_ok=True)
-            with FileLock(paths.cache() / f"{key}.lock"):  # one worker encodes, the others wait and then find it
+            lock = FileLock(paths.cache() / f"{key}.lock")  # one worker encodes, the others wait and then find it
+            with lock, waiting(f"reading data {one_line(origin)}"):
                 about = _cached(folder, origin=origin) or _made(options, folder, tokens=tokens, content=content)
     except MemoryError:
         raise DataError(f"{origin}: not enough memory; reduce the data, or use a larger machine") from None

@@ -20,7 +20,7 @@ from src.training.records import END
 
 EVERY_S = 1.0
 SAY_EVERY_S = 60.0
-NAME = 30  # characters that a trial's name has at least, and in a line of its own if need be
+NAME = 20  # characters that a trial's name has at least, and in a line of its own if need be
 
 
 class StudyProgress:
@@ -34,6 +34,8 @@ class StudyProgress:
         self._over: dict[Path, Outcome] = {}
         self._is_over = threading.Event()
         self._begin = self._said = time.monotonic()
+        self._first = list(self._folders)[: 2 * workers if workers > 1 else 0]  # of which one is begun before any other
+        self._sizes = {folder: _size(folder) for folder in self._first}
         self._thread = threading.Thread(target=self._watch, daemon=True, name="study progress")
 
     def __enter__(self) -> Self:
@@ -56,6 +58,9 @@ class StudyProgress:
 
     def _look(self) -> None:
         ended = []
+        if any(_size(folder) != self._sizes[folder] for folder in self._first):
+            self._first = []
+            self._say("the first trials are training")
         for folder in self._folders.keys() - self._over.keys():
             found = _ended(folder)
             if found and found.attempt != self._old[folder] and found.status in (FINISHED, FAILED):  # what was killed is tried again
@@ -102,3 +107,11 @@ def _ended(folder: Path) -> Outcome | None:
         return outcome.of_journal(folder) if last and last.kind == END else None
     except OSError:
         return None
+
+
+def _size(folder: Path) -> int:
+    """Returns the bytes of a trial's journal, 0 where there is none."""
+    try:
+        return (folder / journal.FILE).stat().st_size
+    except OSError:
+        return 0

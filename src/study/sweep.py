@@ -21,7 +21,7 @@ from rich.console import Console
 
 from src import environment, paths
 from src.errors import comes_again, first_line
-from src.progress import say
+from src.progress import say, waiting
 from src.settings import SettingsError, label
 from src.study import TrialsFailed, estimate, plan, table, training
 from src.study.designs import Rounds
@@ -134,6 +134,8 @@ class _Command:
         budget = self._study.plan.budget_minutes
         left_s = None if budget is None else budget * 60 - (time.monotonic() - self._begin)
         stop = self._sweep.stop_file(self._folder)
+        if self._sweep.workers > 1:
+            self._say(f"starting {min(self._sweep.workers, len(rows))} workers; each imports TensorFlow first (about 10 s)")
         progress = StudyProgress(rows, workers=self._sweep.workers, budget_s=left_s, stop=stop, console=self._console)
         with progress:
             gc.freeze()  # nor does what is known of 20,000 trials become garbage while some are trained
@@ -238,8 +240,9 @@ class _Command:
         if self._settings.tracking.name == "offline":
             return
         try:
-            self._store = Store(self._settings.tracking.uri, self._settings.study, restores=True)
-            self._store.open_study()
+            with waiting("opening the MLflow store"):
+                self._store = Store(self._settings.tracking.uri, self._settings.study, restores=True)
+                self._store.open_study()
             self._say_what_is_odd(self._store)
         except SettingsError:
             raise

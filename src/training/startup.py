@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from src import environment
+from src.progress import waiting
 from src.settings import SettingsError
 
 KERAS_TAKES: dict[str, Callable[[Any], bool]] = {
@@ -24,17 +26,20 @@ KERAS_TAKES: dict[str, Callable[[Any], bool]] = {
 # Says what was kept from the terminal, if the process that keeps it ends without a word to this one, as by abort() within TensorFlow.
 WITNESS = "import os, sys; os.read(0, 1) or os.write(2, os.pread(int(sys.argv[1]), 1 << 20, 0))"
 WITHOUT_GPU = ("failed call to cuInit", "oneDNN supports DT_BOOL only")
+_log = logging.getLogger(__name__)
 
 
 def import_tensorflow() -> None:
     """Imports TensorFlow and wakes its devices without the notices it prints then.
 
-    Warnings among them are kept, an error shows them all, and what is printed later comes through as always.
+    Warnings among them are printed, an error shows them all. What TensorFlow and Keras warn of later stays in the trial's log.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     if "tensorflow" not in sys.modules:
         refuse_broken_file()
-        _import_quietly()
+        with waiting("importing TensorFlow (about 10 s)", is_alone=os.environ.get("ABLATION_WORKERS", "1") == "1"):
+            _import_quietly()
+        _keep_in_log()
         _set_keras()
         gc.freeze()  # what was imported is no garbage: Keras looks for some before every trial, and this saves a third of a second there
     _set_keras()
@@ -57,6 +62,23 @@ def refuse_broken_file() -> None:
             raise SettingsError(f"{path}: got {key}={got!r}, with which Keras cannot be imported; fix or remove the file")
 
 
+class _InLog(logging.Handler):
+    """Keeps what others log in the trial's log; of that only errors reach the terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Passes a record on under our own name, one level below what the terminal shows."""
+        level = logging.WARNING if record.levelno >= logging.ERROR else logging.INFO
+        _log.log(level, "%s: %s: %s", record.name, record.levelname.lower(), record.getMessage())
+
+
+def _keep_in_log() -> None:
+    """Has TensorFlow's, Keras' and Python's own warnings (retracing, types, …) in the trial's log instead of the terminal."""
+    logging.captureWarnings(True)
+    for name in ("tensorflow", "absl", "py.warnings"):
+        logger = logging.getLogger(name)
+        logger.handlers[:], logger.propagate = [_InLog()], False
+
+
 def _import_quietly() -> None:
     sys.stderr.flush()
     kept = os.dup(2)
@@ -74,7 +96,9 @@ def _import_quietly() -> None:
             os.dup2(kept, 2)
             os.close(kept)
         notices.seek(0)
-        sys.stderr.write("".join(warnings_in(notices.read().decode(errors="replace"))))
+        said = notices.read().decode(errors="replace")
+        _log.debug("TensorFlow's notices: %s", said)
+        sys.stderr.write("".join(warnings_in(said)))
 
 
 @contextmanager

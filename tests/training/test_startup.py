@@ -83,3 +83,25 @@ def test_what_tensorflow_says_before_it_ends_the_process_is_heard(tmp_path, end,
 
     assert ("std::bad_alloc" in done.stderr) == is_heard == (done.returncode != 0), done.stderr
     assert done.stderr.count("std::bad_alloc") <= 1
+
+
+def test_what_tensorflow_and_keras_warn_of_stays_in_the_log(tmp_path):
+    program = """
+import logging, warnings
+from src.training import startup
+from src.trial import _logging_to
+from pathlib import Path
+with _logging_to(Path("trial.log")):
+    startup._keep_in_log()
+    logging.getLogger("tensorflow").warning("5 out of the last 5 calls triggered tf.function retracing")
+    logging.getLogger("absl").warning("a dtype was cast")
+    warnings.warn("odd shapes")
+    logging.getLogger("tensorflow").error("it is broken")
+"""
+    variables = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+
+    kept = (tmp_path / "trial.log").read_text(encoding="utf-8")
+    assert all(text in kept for text in ("tf.function retracing", "a dtype was cast", "odd shapes", "it is broken"))
+    assert (done.stderr, done.stdout) == ("tensorflow: error: it is broken\n", "")
