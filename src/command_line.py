@@ -173,7 +173,7 @@ def _in_our_words(error: Exception) -> str:
 
 
 def _row(key: str, default: Any, description: str | None, width: int | None) -> list[str]:
-    begin, text = f"  {f'{key}={as_typed(default)}':<{COLUMN - 3}} ", f"{description}: {allowed(key)}"
+    begin, text = f"  {f'{key}={as_typed(default)}':<{COLUMN - 3}} ", f"{description} [{allowed(key)}]"
     if width is None:
         return [begin + text]
     lines = textwrap.wrap(text, max(20, width - COLUMN), break_long_words=False, break_on_hyphens=False)

@@ -1,4 +1,4 @@
-"""Sends to MLflow and TensorBoard what the journals have and they have not: `python -m src.sync`.
+"""Sends the records that MLflow and TensorBoard lack from the journals: `python -m src.sync`.
 
 For trials that ran offline, while a server was away, or whose process was killed.
 """

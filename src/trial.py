@@ -176,7 +176,7 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Pl
     from src.training.health import DIVERGED, Diverged
     from src.training.startup import import_tensorflow
 
-    step, is_open = 0, False
+    step, is_open, has_begun = 0, False, False
     kept = Checkpoint(prepared.folder, prepared.identity)
 
     def close(record: Record) -> None:
@@ -191,7 +191,7 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Pl
         for record in records(prepared, place=place, kept=kept, earlier=earlier):
             step = record.step
             book.append(record)
-            is_open = record.kind != END
+            is_open, has_begun = record.kind != END, True
             for entry in earlier.entries if record.kind == START else ():
                 book.append(entry.record, time_ms=entry.time_ms)
                 step = entry.record.step
@@ -215,7 +215,7 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Pl
         _log.debug("in full:", exc_info=True)
         close(end(step=step, status=FAILED, error=what))
         _log.error("%s: %s (see %s)", _name(prepared.settings, place), what, prepared.folder / "trial.log")
-        if not is_open:  # no journal says it, so whoever launched the trial must
+        if not has_begun:  # no journal says it, so whoever launched the trial must
             raise NotBegun(f"failed before the first step: {what}; see the log") from error
         return FAILED
     kept.remove()

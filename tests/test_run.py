@@ -259,7 +259,7 @@ def test_three_classes_of_a_users_own_table_train_with_nothing_but_a_path(home, 
 def test_truncation_that_removes_everything_is_refused_before_training(home, tiny, table, capsys):
     assert run.main([*tiny, "truncation=remove", "max_length=2"]) == 2
 
-    message = f"{table}: truncation=remove with max_length=2 leaves no training example of class 'bad' or 'good'; the shortest of all has"
+    message = f"{table}: truncation=remove with max_length=2 leaves no training example of class 'bad' or 'good'; the shortest text has"
     assert message in capsys.readouterr().err
 
 

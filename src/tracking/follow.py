@@ -58,10 +58,10 @@ class Follower:
 
     def _say(self, tracker: str, error: Exception, *, is_new: bool) -> None:
         if isinstance(error, Deleted):
-            text = "%s: %s. The journal keeps everything."
+            text = "%s: %s. All records are kept in the journal."
         elif comes_again(error):
-            text = "%s refuses this trial (%s). The journal keeps everything; mend that, then `python -m src.sync` sends it."
+            text = "%s rejects this trial (%s). All records are kept in the journal; fix that, then run `python -m src.sync`."
         else:
-            text = "%s cannot be used now: %s. The journal keeps everything; `python -m src.sync` sends it later."
+            text = "%s cannot be reached: %s. All records are kept in the journal; `python -m src.sync` sends them later."
         _log.log(logging.WARNING if is_new else logging.DEBUG, text, tracker, first_line(error))
         _log.debug("in full:", exc_info=error)

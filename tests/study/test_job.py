@@ -94,6 +94,44 @@ def test_a_stop_after_the_end_was_recorded_leaves_the_trial_finished(home, tmp_p
     assert journal.status(journal.last_attempt(tmp_path)) == FINISHED
 
 
+def test_a_trial_that_fails_before_its_record_begins_says_why_to_its_launcher(home, monkeypatch):
+    def broken():
+        raise ImportError("libcudart.so: no such file")
+
+    monkeypatch.setattr(startup, "import_tensorflow", broken)
+    monkeypatch.setattr(trial, "prepare", lambda settings: SimpleNamespace(settings=settings, folder=home / "cafe"))
+    monkeypatch.setattr(trial.Follower, "update", lambda self, **_: None)
+
+    with pytest.raises(trial.NotBegun, match=r"failed before the first step: ImportError: libcudart\.so: no such file; see the log"):
+        trial.run(Settings())
+    assert not journal.last_attempt(home / "cafe") and "Traceback" in (home / "cafe" / "trial.log").read_text(encoding="utf-8")
+
+
+def test_an_error_after_the_end_is_not_one_before_the_first_step(home, tmp_path, monkeypatch):
+    prepared = SimpleNamespace(settings=Settings(), folder=tmp_path)
+
+    def records(*_, **__):
+        yield from (START_OF_ONE, end(step=0, status=FINISHED))
+        raise ValueError("late")
+
+    monkeypatch.setattr(startup, "import_tensorflow", lambda: None)
+    monkeypatch.setattr(trial, "records", records)
+    with Journal(tmp_path) as book:
+        assert trial._attempt(prepared, book, SimpleNamespace(is_due=False, update=lambda: None), place=trial.ALONE) == FAILED
+    assert journal.status(journal.last_attempt(tmp_path)) == FINISHED
+
+
+@pytest.mark.parametrize("fail_fast", [True, False])
+def test_a_trial_that_could_not_begin_stops_the_study_only_where_that_was_asked_for(one, monkeypatch, fail_fast):
+    def broken(*_, **__):
+        raise trial.NotBegun("failed before the first step")
+
+    monkeypatch.setattr(trial, "run", broken)
+    with pytest.raises(trial.NotBegun):
+        job.run({"fail_fast": fail_fast})
+    assert (job.run({}) == job.SKIPPED) if fail_fast else not list(paths.study_folder("s").glob("stop*"))
+
+
 WORKER = """
 import contextlib, pathlib, sys, time
 from src import trial

@@ -342,3 +342,14 @@ def test_ten_thousand_cells_compose_once_and_read_the_data_once(base, monkeypatc
 
     assert len(asked.rows(next(asked.rounds()))) == 10_000
     assert len(composed) == len(read) == 1
+
+
+def test_a_plan_whose_reasons_another_version_words_otherwise_is_gone_on_with(base):
+    asked, _ = study(base, padding=["dataset", "batch"], encoding=["embedding", "onehot"], vocab_size=[50, 9_000_000])
+    record = plan.as_record(asked, asked.rows(next(asked.rounds())), command="x", time="now")
+    assert any(row["normalised"] for row in record["rows"]) and any(row["dropped"] for row in record["rows"])
+
+    worded = [{**row, "normalised": ["else"], "dropped": row["dropped"] and "else"} for row in record["rows"]]
+    runs = [{**row, "dropped": None} for row in record["rows"]]
+    assert plan.is_continued_by({**record, "rows": worded}, record)
+    assert not plan.is_continued_by({**record, "rows": runs}, record)

@@ -476,7 +476,7 @@ def test_a_refusal_that_would_come_again_is_not_promised_for_later(trial, caplog
 
     Follower(trial, edited(Settings(), {"study": "s"})).update()
 
-    assert "MLflow refuses this trial (Invalid value for parameter 'name')" in caplog.text and "later" not in caplog.text
+    assert "MLflow rejects this trial (Invalid value for parameter 'name')" in caplog.text and "later" not in caplog.text
 
 
 def test_a_locked_database_is_one_warning_and_nothing_is_lost(trial, home, caplog, monkeypatch):
@@ -493,7 +493,7 @@ def test_a_locked_database_is_one_warning_and_nothing_is_lost(trial, home, caplo
 
     follower.update(is_last=True)
 
-    assert "database is locked. The journal keeps everything" in caplog.text
+    assert "database is locked. All records are kept in the journal" in caplog.text
     assert history(store, runs(store)[0], "train/loss") == [(1, 1.0), (2, 0.5)]
 
 
