@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rich.cells import set_cell_size
 
 from src.data.classes import doubts
 from src.data.splits import SPLITS, TEST, TRAIN, VALIDATION
@@ -73,7 +74,7 @@ class Contents:
         return [
             f"data {origin}: {len(classes)} classes, {kinds}{given}",
             *([f"  {empty} (data.drop_empty=true)"] if self.dropped is not None else []),
-            *((f"  {title:<{TITLE}}" + "".join(f"{cell:>{CELL}}" for cell in cells)).rstrip() for title, cells in rows),
+            *(("  " + set_cell_size(title, TITLE) + "".join(f"{cell:>{CELL}}" for cell in cells)).rstrip() for title, cells in rows),
             *(f"  warning: {text}" for text in self._warnings(classes, totals)),
         ]
 

@@ -132,7 +132,7 @@ def read_keras_imdb(options: KerasImdb) -> Corpus:
     labels = {"train": y_train.ravel(), "test": y_test.ravel()}
     reviews = {name: _checked_reviews(archive, name, x, labels[name]) for name, x in (("train", x_train), ("test", x_test))}
     if len({_is_shifted(archive, part) for part in reviews.values()}) == 2:
-        raise DataError(f"{archive}: one of x_train and x_test is raw, and the other is what load_data() returns; save both alike")
+        raise DataError(f"{archive}: x_train and x_test differ: one is raw, the other is what load_data() returns; save both in one form")
 
     def examples(name: str, rows: np.ndarray) -> Examples:
         ranks = _ranks(archive, reviews[name], known=max(word_of, default=0))
@@ -148,7 +148,7 @@ def _word_index(path: Path) -> dict[int, str]:
     try:
         words = json.loads(decoded(path))
     except RecursionError:
-        raise DataError(f"{path}: its lists or objects lie too deep in one another; it must be one object, word: rank") from None
+        raise DataError(f"{path}: lists or objects are nested too deeply; it must be one object, word: rank") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: not JSON ({error})") from None
     if not isinstance(words, dict) or not words:
@@ -173,9 +173,9 @@ def _checked_reviews(archive: Path, name: str, x: np.ndarray, y: np.ndarray) -> 
         raise DataError(f"{archive}: y_{name} holds {', '.join(wrong[:3])}; allowed: 0 for negative and 1 for positive")
     for row, review in enumerate(x, 1):
         if not isinstance(review, list | tuple | np.ndarray) or not len(review):
-            raise DataError(f"{archive}: review {row} of x_{name} is no list of ids")
+            raise DataError(f"{archive}: review {row} of x_{name} is not a list of ids")
         if not all(isinstance(number, int | np.integer) and not isinstance(number, bool) for number in review):
-            raise DataError(f"{archive}: review {row} of x_{name} holds something else than whole numbers")
+            raise DataError(f"{archive}: review {row} of x_{name} contains values that are not whole numbers")
     return [[int(number) for number in review] for review in x]
 
 
@@ -192,7 +192,9 @@ def _is_shifted(archive: Path, reviews: list[list[int]]) -> bool:
     within = {number for review in reviews for number in review[1:]}
     ids = within | {review[0] for review in reviews}
     if min(ids, default=1) < 1:
-        raise DataError(f"{archive}: it holds the id {min(ids)}; 0 is padding, save the reviews without it (padding=… pads them here)")
+        raise DataError(
+            f"{archive}: it contains the id {min(ids)}, which is padding; save the reviews without padding (padding=… adds it here)"
+        )
     has_words = any(number > 3 for number in within)
     if all_begin and has_words and not within & {1, 3} and within & {2, 4}:  # 4 is `the`, or that was left out
         return True
@@ -209,11 +211,11 @@ def _ranks(archive: Path, reviews: list[list[int]], *, known: int) -> list[list[
         left_out = sum(review.count(2) for review in reviews)
         if left_out > count / 1_000:  # without num_words, load_data() leaves out the rarest word all the same
             many = f"load_data() left out {left_out:,} of {count:,} words"
-            raise DataError(f"{archive}: {many}; save it without num_words and skip_top, and limit the words by vocab_size=… here")
+            raise DataError(f"{archive}: {many}; save it without num_words and skip_top, and set vocab_size=… here instead")
         reviews = [[number - 3 for number in review if number > 3] for review in reviews]
     unknown = sum(number > known for review in reviews for number in review)
     if unknown > count / 100:
-        raise DataError(f"{archive}: {unknown:,} of {count:,} ids are not in imdb_word_index.json; take the index that belongs to it")
+        raise DataError(f"{archive}: {unknown:,} of {count:,} ids are not in imdb_word_index.json; use the index that belongs to this file")
     return reviews
 
 
@@ -227,11 +229,11 @@ def read_table(options: Table) -> Corpus:
     if bool(options.validation_path) != bool(options.test_path):
         raise DataError("data.validation_path and data.test_path go together: give both or neither")
     if options.test_path and (options.split_column or options.group_column):
-        raise DataError("data.split_column and data.group_column divide one file; they do not go with data.test_path")
+        raise DataError("data.split_column and data.group_column split one file and cannot be combined with data.test_path")
     if options.split_column and options.group_column:
-        raise DataError("data.split_column and data.group_column are two ways to divide a file; give one of them")
+        raise DataError("data.split_column and data.group_column cannot be combined; set one of them")
     if options.text_column == options.label_column:
-        raise DataError(f"data.text_column and data.label_column are both {options.text_column!r}; a text is not its own class")
+        raise DataError(f"data.text_column and data.label_column are both {options.text_column!r}; set two different columns")
     wanted = {"text": options.text_column, "label": options.label_column, "split": options.split_column, "group": options.group_column}
     files = table_files(options)
     tables = [read_rows(path, wanted, delimiter=options.delimiter, drop_empty=options.drop_empty) for path in files]

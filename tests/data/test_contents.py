@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from src.data import contents
 from src.data.corpora import Examples
@@ -109,3 +110,10 @@ def test_characters_and_lists_need_no_spaces():
     assert found(split, split, split, tokens="character").unspaced == {}
     assert found(*[[(["很好看的电影"], "a"), (["太差了"], "b")]] * 3).unspaced == {}
     assert "9 different characters in training" in said(found(split, split, split, tokens="character"))
+
+
+def test_names_of_wide_letters_keep_the_columns():
+    split = [("p", "正面的评论"), ("q", "b")]
+
+    lines = said(found(split, split, split, classes=("正面的评论", "b")), ("正面的评论", "b")).splitlines()
+    assert [cell_len(line) for line in lines[2:5]] == [73, 73, 73]

@@ -195,7 +195,7 @@ def test_a_group_is_never_divided(tmp_path):
         ("t.csv", b"text,label\na,1\nb,0\n", {}, "the rarest class has 1 rows"),
         ("t.csv", b"text,label\n", {}, "t.csv: no rows"),
         ("t.csv", b"text,label\na,1\n", {"test_path": "x"}, "data.validation_path and data.test_path go together"),
-        ("t.csv", b"text,label,s\na,1,1\n", {"split_column": "s", "group_column": "s"}, "two ways to divide"),
+        ("t.csv", b"text,label,s\na,1,1\n", {"split_column": "s", "group_column": "s"}, "cannot be combined; set one of them"),
     ],
 )
 def test_a_broken_table_is_named_with_its_row(tmp_path, name, content, more, message):
@@ -278,10 +278,10 @@ def test_what_load_data_returns_is_shifted_back(tmp_path, is_array):
         (as_loaded(RAW, shift=4), "it is neither Keras' raw archive nor"),
         (as_loaded(RAW, start=5), "it is neither Keras' raw archive nor"),
         (as_loaded(RAW, limit=11), "load_data() left out 30 of 140 words; save it without num_words and skip_top"),
-        ([[0, 0, *review] for review in as_loaded(RAW)], "it holds the id 0; 0 is padding"),
+        ([[0, 0, *review] for review in as_loaded(RAW)], "it contains the id 0, which is padding"),
         ([[review[0], 900, *review[1:]] for review in RAW], "20 of 140 ids are not in imdb_word_index.json"),
-        ([[float(rank) for rank in review] for review in RAW], "review 1 of x_train holds something else than whole numbers"),
-        ([*RAW[:-1], []], "review 20 of x_train is no list of ids"),
+        ([[float(rank) for rank in review] for review in RAW], "review 1 of x_train contains values that are not whole numbers"),
+        ([*RAW[:-1], []], "review 20 of x_train is not a list of ids"),
         ([*RAW, RAW[0]], "x_train has 21 reviews and y_train 20 labels; every review needs one"),
         (RAW[:-1], "x_train has 19 reviews and y_train 20 labels; every review needs one"),
     ],
@@ -293,7 +293,7 @@ def test_a_keras_archive_whose_words_would_be_wrong_is_refused(tmp_path, x, mess
 
 
 def test_a_keras_archive_of_two_kinds_is_refused(tmp_path):
-    with pytest.raises(DataError, match="one of x_train and x_test is raw, and the other is what load_data"):
+    with pytest.raises(DataError, match="x_train and x_test differ: one is raw, the other is what load_data"):
         read(saved(tmp_path, RAW, x_test=as_loaded(RAW)))
 
 
@@ -328,5 +328,5 @@ def test_texts_without_a_word_alone_are_refused(home, tmp_path):
     frame["label"] = ["ab"[row // 4 % 2] for row in range(40)]
     frame.to_csv(tmp_path / "t.csv", index=False)
 
-    with pytest.raises(DataError, match="no training text has a word"):
+    with pytest.raises(DataError, match="no training text contains a word"):
         encoded.load(options(tmp_path / "t.csv", split_column="s"))

@@ -131,7 +131,7 @@ def test_content_in_a_column_without_a_name_is_refused(tmp_path, header, row, fi
 
 
 def test_a_text_column_that_is_the_label_column_is_refused(tmp_path):
-    assert "are both 'label'; a text is not its own class" in refusal(write(tmp_path / "t.csv", lines()), text_column="label")
+    assert "are both 'label'; set two different columns" in refusal(write(tmp_path / "t.csv", lines()), text_column="label")
 
 
 def test_a_text_longer_than_the_csv_modules_limit_is_read(tmp_path):

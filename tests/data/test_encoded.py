@@ -108,7 +108,7 @@ def test_lists_of_words_are_encoded_as_they_are(home, tmp_path):
     data = encoded.load(Table(path=str(tmp_path / "t.parquet")))
 
     assert data.words(6) == ["IS", "New York"] and data.contents.tokens == "list" and data.longest == 4
-    with pytest.raises(corpora.DataError, match="it holds lists of words, which tokens=character cannot divide; set tokens=word"):
+    with pytest.raises(corpora.DataError, match="contains lists of words, which tokens=character cannot split; set tokens=word"):
         encoded.load(Table(path=str(tmp_path / "t.parquet")), tokens="character")
 
 

@@ -70,7 +70,7 @@ def test_words_of_validation_that_training_has_not_are_named(home, tmp_path, cap
 
     assert run.main(small) == 0
 
-    said = "inputs: 100% of the words of validation are the unknown word, 0% of those of training"
+    said = "inputs: 100% of the validation words are outside the vocabulary, against 0% in training"
     assert tags_of(home)["ablation.diagnosis"] == f"{said}; set tokens=character, or train on more texts"
     assert "warning: 140 of 140 training texts are in Chinese or Japanese, which has no spaces between words" in capsys.readouterr().out
 
