@@ -142,6 +142,8 @@ def caution(rows: pd.DataFrame) -> str:
     for name in ("workers", "threads", "processor"):
         if len(found[name].dropna().unique()) > 1:
             reasons.append(f"{name} differ ({', '.join(sorted(found[name].dropna().unique()))})")
+    if count := found["resumed"].notna().sum():
+        reasons.append(f"{count} {'trials were' if count > 1 else 'trial was'} killed and resumed in another process")
     return f"Times are rough: {'; '.join(reasons)}." if reasons else ""
 
 
@@ -176,7 +178,9 @@ def _compared_time(study: Study) -> str:
     The time of a steady step is not the time of the same work where epochs have different numbers of steps, and leaves out what is
     compared where a variant traces more often than others: then an epoch is compared, with all that it took.
     """
-    counts, traces = study.finished.get("data/batches_per_epoch"), study.finished.get("data/traces")
+    finished = study.finished
+    counts = finished.get("data/batches_per_epoch")
+    traces = finished[finished["resumed"].isna()].get("data/traces")  # where a trial was resumed, two processes have traced
     differ = "accumulate" in study.toggles or (counts is not None and float(counts.max()) > 1.05 * float(counts.min()))
     if not differ and (traces is None or not (traces > USUAL_TRACES).any()):
         return PER_BATCH

@@ -31,6 +31,7 @@ SAME = [
     "diagnosis",
     "error",
     "best_epoch",
+    "resumed",
     "weights",
     "position",
     "record",

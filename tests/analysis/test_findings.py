@@ -121,6 +121,20 @@ def test_times_that_cannot_be_compared_are_called_rough(uri):
     assert findings.caution(find("troubled", uri).rows) == "Times are rough: 2 trials ran side by side."
 
 
+@pytest.mark.parametrize(("seeds", "what"), [([1], "1 trial was"), ([1, 2], "2 trials were")])
+def test_a_resumed_trial_makes_times_rough_and_changes_not_by_which_they_are_compared(own, seeds, what):
+    def outcome(values, seed):
+        is_resumed = values["cell"] == "gru" and seed in seeds
+        tags = {"resumed": "after epoch 2 of 3"} if is_resumed else {}
+        return {"test/accuracy": 0.8 + 0.01 * seed, "data/traces": 4.0 if is_resumed else 2.0, "tags": tags}
+
+    generated.study(own, "s", {"cell": ["lstm", "gru"]}, outcome, seeds=[0, 1, 2])
+    found = find("s", f"sqlite:///{own}")
+
+    assert findings.caution(found.rows) == f"Times are rough: {what} killed and resumed in another process."
+    assert found.time == load.PER_BATCH
+
+
 @pytest.mark.parametrize(
     ("name", "sentences"),
     [
