@@ -6,6 +6,7 @@ then the distributions. What has one value a trial is no chart: it stands in the
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -36,7 +37,7 @@ def of_entry(entry: Entry, start: Entry) -> Iterator[Any]:
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    record, of = entry.record, {"wall_time": entry.time_ms / 1e3, "step": entry.record.step}
+    record = entry.record
     values: list[Any] = []
     if record.kind in (STEP, EVALUATION) and journal.is_sent(entry):
         values = [Summary.Value(tag=_tag(name), simple_value=value) for name, value in _scalars(record.metrics, record.detail).items()]
@@ -49,11 +50,12 @@ def of_entry(entry: Entry, start: Entry) -> Iterator[Any]:
     elif record.kind == END:
         values = [*_hparams(start, entry), _text("summary", _summary(start, entry))]
     elif record.kind == GRAPH:
-        yield Event(**of, graph_def=_graph(record.detail["layers"]))
+        yield Event(wall_time=entry.time_ms / 1e3, graph_def=_graph(record.detail["layers"]))
     if values:
-        yield Event(**of, summary=Summary(value=values))
+        yield Event(wall_time=entry.time_ms / 1e3, step=record.step, summary=Summary(value=values))
 
 
+@functools.cache
 def _tag(name: str) -> str:
     return next((shown + name.removeprefix(recorded) for recorded, shown in GROUPS.items() if name.startswith(recorded)), name)
 

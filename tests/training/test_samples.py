@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from src.training import samples as module
 from src.training.problem import HeldOut
 from src.training.samples import COUNT, LENGTH, Reading, samples
 
@@ -35,6 +36,20 @@ def test_long_texts_are_cut_and_only_a_few_are_taken_from_all_over_the_split():
 
     assert len(found) == COUNT and [one["more"] for one in found] == [1, 26, 51, 75, 100]
     assert all(one["text"].count("a") == LENGTH for one in found)
+
+
+def test_of_a_long_split_only_the_first_rows_are_looked_at(monkeypatch):
+    monkeypatch.setattr(module, "FROM", 10)
+    made = []
+
+    def batches():
+        for row in range(1_000):
+            made.append(row)
+            yield np.array([[4] * (LENGTH + row)]), None, np.array([row])
+
+    found = samples(HeldOut(np.zeros(1_000, int), batches), np.full((1_000, 1), 0.5), HOW)
+
+    assert [one["more"] for one in found] == [0, 2, 4, 7, 9] and len(made) == 10
 
 
 def test_signs_of_a_script_without_spaces_stand_side_by_side():
