@@ -140,9 +140,10 @@ def _summary(start: Entry, end: Entry) -> str:
     words = ("health", "diagnosis", "best_epoch", "study", "identity", "git_commit")
     known = {"outcome": ended["status"].lower(), "error": ended["error"]} | {name: tags.get(f"ablation.{name}") for name in words}
     head = {name.replace("_", " "): value for name, value in known.items() if value}
-    numbers = {name: f"{value:.6g}" for name, value in sorted(end.record.metrics.items(), key=lambda item: not item[0].startswith("test/"))}
+    order = sorted(end.record.metrics, key=lambda name: (not name.startswith("test/"), name))
+    numbers = {name: f"{end.record.metrics[name]:.6g}" for name in order}
     settings = {key: as_typed(value) for key, value in begun["params"].items()}
-    tables = [_table("trial", head), _table("result", numbers), _table("setting", settings)]
+    tables = [_table("result", numbers), _table("trial", head), _table("setting", settings)]
     return "\n\n".join([f"**{in_markdown(begun['name'])}**", *filter(None, tables)])
 
 

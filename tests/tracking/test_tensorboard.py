@@ -213,3 +213,13 @@ def test_a_journal_line_of_every_kind_can_be_shown_after_a_crash_anywhere(home):
         state = json.loads((folder / "tensorboard.json").read_text(encoding="utf-8"))
         whole = whole or state["size"]
         assert abs(state["size"] - whole) <= 8  # times differ in their digits
+
+
+def test_the_summary_of_a_trial_that_failed_says_why_and_begins_with_the_result_where_there_is_one(home):
+    write("cafe", start(), end(step=3, status=FAILED, error="ValueError: a|b <i>", tags={"ablation.health": "diverged"}))
+    assert "| outcome | failed |" in text("summary") and "&#58; a&#124;b &#60;i&#62; |" in text("summary")
+
+    metrics = {"time/train_s": 2.0, "test/loss": 1.0, "test/accuracy": 0.8}
+    write("cafe", start(attempt="two"), end(step=3, status=FINISHED, metrics=metrics))
+    rows = [line.split(" | ")[0] for line in text("summary").splitlines() if line.startswith("| ")]
+    assert rows[:4] == ["| result", "| test&#47;accuracy", "| test&#47;loss", "| time&#47;train&#95;s"]
