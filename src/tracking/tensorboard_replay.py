@@ -109,8 +109,11 @@ def folder_name(name: str) -> str:
 
 def _copy(extras: Path, place: Path) -> None:
     """Copies what a trial wrote for TensorBoard beside its journal: the projector's files, a profile."""
-    if extras.is_dir():
-        shutil.copytree(extras, place, dirs_exist_ok=True, ignore=shutil.ignore_patterns(f"{EVENTS}*"))
+    for path in extras.glob("*.*"):
+        if not path.name.startswith(EVENTS):
+            shutil.copyfile(path, place / path.name)
+    if (extras / "profile").is_dir():
+        shutil.copytree(extras / "profile", place / "plugins" / "profile", dirs_exist_ok=True)
 
 
 def _write(path: Path, found: list[Entry], start: Entry, *, size: int) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +24,7 @@ def profiled(records: Iterator[Record], count: int | None, folder: Path, *, of: 
     Args:
       records: of training.
       count: how many steps to profile; None for none.
-      folder: where the profile is written.
+      folder: where the profile is written, as `profile`.
       of: how many steps the trial has.
       timings: one a step, as training fills them.
     """
@@ -32,7 +34,7 @@ def profiled(records: Iterator[Record], count: int | None, folder: Path, *, of: 
     first = min(BEFORE, max(1, of - count)) + 1
     last, is_open = min(of, first + count - 1), False
     try:
-        for record in records:
+        while (record := _next(records, step=len(timings) + 1 if is_open else None)) is not None:
             if record.kind == STEP and is_open:
                 timings[-1] = dataclasses.replace(timings[-1], is_profiled=True)
                 record.detail["is_first"] = True
@@ -40,9 +42,21 @@ def profiled(records: Iterator[Record], count: int | None, folder: Path, *, of: 
                 tf.profiler.experimental.start(str(folder))
                 is_open = True
             elif record.kind == STEP and record.step == last and is_open:
-                tf.profiler.experimental.stop()
+                _stop(folder)
                 is_open = False
             yield record
     finally:
         if is_open:
-            tf.profiler.experimental.stop()
+            _stop(folder)
+
+
+def _next(records: Iterator[Record], *, step: int | None) -> Record | None:
+    """Returns the next record, or None; what made it is a step of the profile where it has a number."""
+    with contextlib.nullcontext() if step is None else tf.profiler.experimental.Trace("train", step_num=step, _r=1):
+        return next(records, None)
+
+
+def _stop(folder: Path) -> None:
+    """Writes the profile, and takes it from where TensorBoard would look: it is shown under the trial's name, and not twice."""
+    tf.profiler.experimental.stop()
+    os.replace(folder / "plugins" / "profile", folder / "profile")

@@ -34,6 +34,8 @@ def test_what_lies_beside_the_journal_for_tensorboard_stands_in_the_run_once_the
     folder = paths.study_folder("s") / "cafe"
     projector.write(folder / "tensorboard", np.zeros((9, 2), np.float32), ["film"])
     (folder / "tensorboard" / "events.out.tfevents.1.profile-empty").touch()
+    (folder / "tensorboard" / "profile" / "now").mkdir(parents=True)
+    (folder / "tensorboard" / "profile" / "now" / "vm.xplane.pb").touch()
     with Journal(folder) as book:
         book.append(Record(START, 0, detail={"attempt": "a", "name": "seed=0", "tags": {}, "params": {}}))
         book.append(end(step=0, status=FINISHED))
@@ -44,3 +46,4 @@ def test_what_lies_beside_the_journal_for_tensorboard_stands_in_the_run_once_the
     run = folder.parent / "seed=0"
     assert {path.name for path in run.iterdir()} >= {"projector_config.pbtxt", "words.tsv", "metadata.tsv"}
     assert len(list(run.glob("events*"))) == 1
+    assert list(folder.parent.rglob("plugins/profile/*/*")) == [run / "plugins" / "profile" / "now" / "vm.xplane.pb"]

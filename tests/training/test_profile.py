@@ -15,10 +15,11 @@ def trained(timings, steps):
 
 
 @pytest.fixture
-def calls(monkeypatch):
+def calls(tmp_path, monkeypatch):
     found = []
     monkeypatch.setattr(profile.tf.profiler.experimental, "start", lambda folder: found.append("start"))
     monkeypatch.setattr(profile.tf.profiler.experimental, "stop", lambda: found.append("stop"))
+    (tmp_path / "plugins" / "profile" / "now").mkdir(parents=True)
     return found
 
 
@@ -29,7 +30,7 @@ def test_steps_after_the_first_ten_are_profiled_and_their_times_are_not_of_a_ste
 
     assert [number for number, timing in enumerate(timings, 1) if timing.is_profiled] == expected
     assert [record.step for record in records if record.kind == STEP and record.detail["is_first"]] == [1, *expected]
-    assert calls == ["start", "stop"]
+    assert calls == ["start", "stop"] and (tmp_path / "profile" / "now").is_dir() and not list((tmp_path / "plugins").iterdir())
     assert summary(timings)["data/traces"] == 1
 
 
