@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from hydra.errors import HydraException
 
-from src.settings import GROUPS, SettingsError, unknown_key
+from src.settings import GROUPS, SettingsError, nearest, unknown_key
 from src.visible import echoed, is_hidden
 
 MAX_CHARACTERS = 10_000  # of a word, and of a text in a study file
@@ -68,7 +68,15 @@ def check_choices(overrides: Sequence[str]) -> None:
         group, _, typed = override.partition("=")
         choice = typed.strip("'\"")
         if group in GROUPS and (set(choice) & set("/\\") or len(choice) > MAX_KEY):
-            raise SettingsError(f"{group}: got {echoed(choice)!r}; allowed: {', '.join(GROUPS[group])}")
+            raise SettingsError(wrong_choice(group, choice, tuple(GROUPS[group])))
+
+
+def wrong_choice(group: str, choice: str, choices: Sequence[str]) -> str:
+    """Returns the error for a choice that a config group has not, with the nearest one, or how a file of one's own is read."""
+    text = f"{group}: got {echoed(choice)!r}; allowed: {', '.join(choices)}"
+    if near := nearest(echoed(choice), choices):
+        return f"{text}. Did you mean {group}={near}?"
+    return f"{text}. For a file of your own, write data=table data.path=FILE" if group == "data" else text
 
 
 def check_file(held: Any) -> None:
@@ -118,7 +126,9 @@ def _check_override(shown: str, override: Override) -> None:
     elif key == "experiments" and (path := next((text for text in values if not NAME.fullmatch(text)), None)):
         last = echoed(path.rpartition("/")[2] or path)
         got = f"a path that ends in {last!r}" if "/" in path else repr(last)
-        raise SettingsError(f"+experiments: got {got}; allowed: the name of a file in the folder experiments/")
+        name = last.removesuffix(".yaml")
+        fix = f". Did you mean +experiments={name}?" if NAME.fullmatch(name) and name != last and "/" not in path else ""
+        raise SettingsError(f"+experiments: got {got}; allowed: the name of a file in the folder experiments/{fix}")
     elif key in GROUPS:
         check_choices([f"{key}={text}" for text in values])
 

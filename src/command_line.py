@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ValueType
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 
-from src.admission import LAUNCHERS
+from src.admission import LAUNCHERS, wrong_choice
 from src.errors import first_line
 from src.settings import (
     GROUPS,
@@ -129,11 +129,11 @@ def explain(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and group:
         choice = echoed(choice)
         choices = list(GROUPS.get(group, {}) or (LAUNCHERS if group == "hydra/launcher" else error.options or []))
-        near = nearest(choice, choices)
         if group == "experiments":
+            near = nearest(choice, choices)
             fix = f"did you mean +experiments={near}?" if near else f"experiments/ has {', '.join(choices)}"
             return f"+experiments: there is no study file {choice!r}; {fix}"
-        return f"{group}: got {choice!r}; allowed: {', '.join(choices)}" + (f". Did you mean {group}={near}?" if near else "")
+        return wrong_choice(group, choice, choices)
     if isinstance(error, OverrideParseException):
         typed = repr(echoed(str(error.override)))
         key, _, value = str(error.override).partition("=")

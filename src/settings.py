@@ -51,7 +51,7 @@ def _users(name: str) -> str:
 
 TagName = Annotated[str, Field(pattern=r"^[\w./ -]{1,200}$"), pydantic.AfterValidator(_users)]
 
-INSIDE = 3  # letters from which on a part of a name is a hint
+INSIDE, FEW = 3, 3  # letters from which on a part of a name is a hint; names that may hold it
 TRUTHS = dict.fromkeys(("yes", "y", "on", "t", "1"), "true") | dict.fromkeys(("no", "n", "off", "f", "0"), "false")
 CALLED_ELSEWHERE = {  # what other programs call a key, without underscores → its name here
     "lr": "learning_rate",
@@ -461,14 +461,16 @@ def unknown_key(key: str) -> SettingsError:
 
 
 def nearest(typed: str, options: Sequence[str]) -> str | None:
-    """Returns the option that somebody may have meant: equal but for case and underscores, one that contains it, or the most alike."""
+    """Returns the option that somebody may have meant: equal but for case and underscores, those that contain it, or the most alike."""
     plain = {_plain_name(option): option for option in reversed(options)}
     wanted = _plain_name(typed)
     if wanted in plain:
         return plain[wanted]
-    inside = [option for name, option in plain.items() if len(wanted) >= INSIDE and wanted in name]
-    near = inside if len(inside) == 1 else [plain[name] for name in difflib.get_close_matches(wanted, plain, n=1)]
-    return near[0] if near else min(inside, key=len, default=None)
+    inside = [option for option in options if len(wanted) >= INSIDE and wanted in _plain_name(option)]
+    if 0 < len(inside) <= FEW:
+        return " or ".join(inside)
+    near = difflib.get_close_matches(wanted, plain, n=1)
+    return plain[near[0]] if near else None
 
 
 def _plain_name(name: str) -> str:
@@ -533,6 +535,9 @@ def _explain(detail: Any) -> str:
     if detail["type"] == "string_type" and got is not None:
         typed = echoed(as_typed(got))
         return f"{key}: got {typed}, which is not text; put it in quotes: '{key}=\"{typed}\"'"
+    if isinstance(got, list) and got and all(isinstance(one, Value) for one in got):
+        each = echoed(",".join(map(as_typed, got)))
+        return f"{echoed(key)}: got the list {shown}; allowed: {allowed(key)}. To train each value, write {echoed(key)}={each}"
     return f"{echoed(key)}: got {shown}; allowed: {allowed(key)}{_suggestion(key, got)}"
 
 
@@ -644,7 +649,7 @@ def _range(metadata: list[Any]) -> str:
     }
     words = [text.format(getattr(part, name)) for kind, (text, name) in bounds.items() for part in metadata if isinstance(part, kind)]
     if len(words) == 2 and words[0].startswith(" above"):
-        words[1] = words[1].replace(" to ", " and up to ")
+        words[1] = words[1].replace(" to below ", " and below ").replace(" to ", " and up to ")
     return "".join(words)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.admission import LAUNCHERS
 from src.settings import SettingsError, as_typed
 
 JOBLIB: dict[str, Any] = {
@@ -38,7 +39,8 @@ def configured(launcher: Any) -> DictConfig:
       SettingsError: it is no launcher, or has nobody to train.
     """
     if not isinstance(launcher, DictConfig) or "_target_" not in launcher:
-        raise SettingsError(f"hydra.launcher: got {as_typed(launcher)}; a launcher is chosen by name, as in hydra/launcher=basic")
+        name = launcher if launcher in LAUNCHERS else "basic"
+        raise SettingsError(f"hydra.launcher: got {as_typed(launcher)}; a launcher is chosen by name, as in hydra/launcher={name}")
     if is_joblib(launcher):
         if launcher.n_jobs == 0:
             raise SettingsError("hydra.launcher.n_jobs: got 0; allowed: 1 or more workers, or -1 for one per core")
