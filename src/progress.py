@@ -121,12 +121,15 @@ def say(console: Console, text: str) -> None:
 
 
 def fitted(title: str, width: int) -> str:
-    """Returns a trial's name in at most so many characters: its seed stays, and of its toggles the first."""
+    """Returns a trial's name in at most so many characters: its seed stays, and of its toggles the first; no value is cut into another."""
     if len(title) <= width:
         return title
     rest, _, seed = title.rpartition(" seed=")
     end = f"… seed={seed}" if rest else "…"
-    return f"{(rest or title)[: max(0, width - len(end))]}{end}"
+    words = (rest or title).split(" ")
+    while words and len(" ".join([*words, end])) > width:
+        words.pop()
+    return " ".join([*words, end]) if words else f"{(rest or title)[: max(0, width - len(end))]}{end}"
 
 
 @contextmanager

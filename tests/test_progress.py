@@ -7,7 +7,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from src.progress import TrialProgress, say, waiting
+from src.progress import TrialProgress, fitted, say, waiting
 from src.training.records import EVALUATION, STEP, Record
 
 
@@ -115,3 +115,18 @@ def test_long_lines_are_broken_between_words_on_a_terminal_alone():
         assert " ".join(part.strip() for part in lines) == line.strip() and (len(lines) > 1) == is_terminal
         assert not is_terminal or all(len(part) <= 60 or " " not in part.strip() for part in lines)
         assert all(part.startswith("    ") for part in lines[1:])
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (60, "cell=gru learning_rate=1000 data.path=a.csv seed=12"),
+        (40, "cell=gru learning_rate=1000 … seed=12"),
+        (36, "cell=gru … seed=12"),
+        (16, "cell=gr… seed=12"),
+    ],
+)
+def test_a_long_name_keeps_its_seed_and_whole_values(width, shown):
+    found = fitted("cell=gru learning_rate=1000 data.path=a.csv seed=12", width)
+
+    assert found == shown and len(found) <= width

@@ -17,6 +17,7 @@ from src.tracking import journal, outcome
 from src.tracking.journal import FAILED, FINISHED
 from src.tracking.outcome import Outcome
 from src.training.records import END
+from src.visible import one_line
 
 EVERY_S = 1.0
 SAY_EVERY_S = 60.0
@@ -28,7 +29,7 @@ class StudyProgress:
 
     def __init__(self, rows: Sequence[Row], *, workers: int, budget_s: float | None, stop: Path, console: Console) -> None:
         """Takes one row a trial, how many run side by side, and the file that ends the study when its time is over."""
-        self._folders = {row.trial.folder: row.name for row in rows if row.trial}
+        self._folders = {row.trial.folder: one_line(row.name) for row in rows if row.trial}
         self._old = {folder: outcome.attempt(folder) for folder in self._folders}
         self._workers, self._budget_s, self._stop, self._console = workers, budget_s, stop, console
         self._over: dict[Path, Outcome] = {}
@@ -69,8 +70,8 @@ class StudyProgress:
         for folder in ended if len(self._folders) > 1 else []:
             found = self._over[folder]
             tested = found.metrics.get("test/accuracy", math.nan)
-            accuracy = f": test accuracy {tested:.4f}" if found.status == FINISHED else f": {found.error}"
-            self._say(f"{str(found.status).lower()} ", self._folders[folder], accuracy)
+            result = f"test accuracy {tested:.4f}" if found.status == FINISHED else one_line(found.error or "no error was recorded")
+            self._say(f"{str(found.status).lower()} ", self._folders[folder], f": {result}")
         if len(self._folders) > 1 and (ended or time.monotonic() - self._said > SAY_EVERY_S):
             self._say(*self.line())
 
@@ -96,8 +97,9 @@ class StudyProgress:
     def _say(self, before: str, name: str = "", after: str = "") -> None:
         """Prints a line; on a terminal a trial's name takes what room the rest leaves."""
         self._said = time.monotonic()
-        room = max(NAME, self._console.width - len(before) - len(after)) if self._console.is_terminal else len(name)
-        say(self._console, f"{before}{fitted(name, room)}{after}")
+        room = self._console.width - len(before) - len(after)
+        room = self._console.width - len(after) - 4 if room < NAME else room  # it begins a line of its own
+        say(self._console, f"{before}{fitted(name, room) if self._console.is_terminal else name}{after}")
 
 
 def _ended(folder: Path) -> Outcome | None:
