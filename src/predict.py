@@ -74,6 +74,10 @@ class Classifier:
             return None
         return "it has no words" + ("" if self._trained.tokens == "list" else " (no letter and no digit)")
 
+    def knows(self, text: str) -> bool:
+        """Returns whether the model has a word of a text; all texts of one length without any get one answer."""
+        return not self._ids.keys().isdisjoint(words_of(text, tokens=self._trained.tokens))
+
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Returns float32[N, K], the probability of every class for N texts that have words.
 
@@ -248,18 +252,23 @@ def _answer(given: argparse.Namespace) -> int:
             print("type one text a line; Ctrl-D ends", file=sys.stderr)
         head, line_of = FORMATS[given.format]
         print(end=head(classifiers[0].classes), flush=True)
-        count, faults = 0, dict[int, str]()
+        count, faults, unknown = 0, dict[int, str](), list[int]()
         for batch in itertools.chain(batches, lines(stream, given.file) if stream is not None else ()):
             found = answers(classifiers, batch, before=count)
             print(end="".join(line_of(answer, classifiers[0].classes) for answer in found), flush=True)
             count += len(found)
             faults |= {answer.row: answer.fault for answer in found if answer.fault is not None}
+            answered = (answer for answer in found if answer.fault is None)
+            unknown += [one.row for one in answered if not any(known.knows(one.text) for known in classifiers)]
     if not count:
         raise SettingsError(f"{given.file}: no text")
+    if unknown:
+        print(f"warning: no word is known to the model in {len(unknown):,} of {count:,} texts: {named(unknown)}", file=sys.stderr)
     if faults:
         rows = list(faults)
         first = f"row {rows[0]}: {faults[rows[0]]}"
-        print(f"error: {len(rows):,} of {count:,} texts have no answer: {named(rows)} ({first})", file=sys.stderr)
+        several = f"{len(rows):,} of {count:,} texts have no answer: {named(rows)} ({first})"
+        print(f"error: {several if len(rows) > 1 else f'1 of {count:,} texts has no answer: {first}'}", file=sys.stderr)
     return int(bool(faults))
 
 

@@ -275,6 +275,13 @@ def test_a_text_is_padded_to_its_bucket_on_its_side(side):
     assert seen == [[1, GOOD], padded, [1, GOOD, GOOD, GOOD, GOOD, 5]]
 
 
+def test_texts_of_which_the_model_knows_no_word_are_counted(ask):
+    code, out, err = ask("good plot", "a plot", "?!", "很好看的电影")
+
+    assert code == 1 and len(out.splitlines()) == 4
+    assert err.splitlines()[0] == "warning: no word is known to the model in 2 of 4 texts: rows 2, 4"
+
+
 def test_outputs_that_are_no_numbers_are_refused(ask):
     code, _, err = ask("good", models={"run": trained(lambda ids, training: np.full((len(ids), 1), np.nan, np.float32))})
 
@@ -364,12 +371,15 @@ def program(tmp_path, *arguments, **more):
 
 
 def test_standard_input_is_a_file_named_by_a_dash(tmp_path):
+    said = "warning: no word is known to the model in 1 of 3 texts: row 2\n"
+    said += "error: 1 of 3 texts has no answer: row 3: byte 0xff is not UTF-8; convert the file to UTF-8\n"
+
     done = program(tmp_path, "--file", "-", "--format", "jsonl", input="\ufeffgood\r\nschön\n".encode() + b"\xff\n")
 
     found = [json.loads(line) for line in done.stdout.decode().splitlines()]
     assert done.returncode == 1, done.stderr
     assert [one["text"] for one in found[:2]] == ["good", "schön"] and [one["class"] for one in found] == ["good", "bad", None]
-    assert done.stderr.decode() == "error: 1 of 3 texts have no answer: row 3 (row 3: byte 0xff is not UTF-8; convert the file to UTF-8)\n"
+    assert done.stderr.decode() == said
 
 
 def test_whoever_has_read_enough_is_no_error(tmp_path):

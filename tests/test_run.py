@@ -211,7 +211,7 @@ def test_a_text_without_words_has_an_error_of_its_own(finished, capsys):
 
     said = capsys.readouterr()
     assert [line.split("\t")[0] in ("bad", "good") for line in said.out.splitlines()] == [True, False, True]
-    assert "error: 1 of 3 texts have no answer: row 2 (row 2: it has no words (no letter and no digit))" in said.err
+    assert "error: 1 of 3 texts has no answer: row 2: it has no words (no letter and no digit)" in said.err
 
 
 def test_several_seeds_are_averaged(finished, tiny, capsys):

@@ -33,7 +33,7 @@ def opened(name: str) -> io.RawIOBase:
             return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
         return open(Path(name), "rb", buffering=0)
     except (OSError, ValueError) as error:
-        raise DataError(f"{name}: {getattr(error, 'strerror', None) or error}") from None
+        raise DataError(f"{name or repr(name)}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def lines(stream: io.RawIOBase, name: str) -> Iterator[list[Line]]:
