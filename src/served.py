@@ -74,6 +74,8 @@ class Served:
         for rows, width in self._batches([len(one) for one in sequences]):
             ids = self._padded([sequences[row] for row in rows], width)
             found[rows] = self._chances(np.asarray(self._model(ids, training=False)))
+        if not np.isfinite(found).all():
+            _refuse("the model's outputs are no numbers; its weights are not those of a finished trial")
         return found
 
     def _cut(self, words: Sequence[str]) -> np.ndarray:
@@ -109,7 +111,8 @@ class Served:
 
     def _chances(self, logits: np.ndarray) -> np.ndarray:
         if self._known["head"] == "sigmoid":
-            chance = 1 / (1 + np.exp(-logits))
+            small = np.exp(-np.abs(logits))
+            chance = np.where(logits >= 0, 1, small) / (1 + small)
             return np.hstack([1 - chance, chance])
         chances: np.ndarray = np.exp(logits - logits.max(axis=1, keepdims=True))
         chances /= chances.sum(axis=1, keepdims=True)

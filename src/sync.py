@@ -17,7 +17,7 @@ from src import environment, paths
 from src.artifacts import SETTINGS
 from src.errors import comes_again, first_line
 from src.settings import SettingsError
-from src.study import plan
+from src.study import plan, presented
 from src.tracking import journal, tensorboard_replay
 from src.tracking.deleted import how_to_restore
 from src.tracking.mlflow_replay import Deleted, Store
@@ -83,6 +83,8 @@ def _sync(study: str, uri: str | None) -> int:
         try:
             if plan_file is not None:
                 store.attach(plan_file, tags={})
+            if (page := presented.read(paths.study_folder(study))) is not None:
+                store.present(page)
             store.end_study_if_running(_status(study))
             for line in _remarks(store):
                 print(f"{study}: {line}")

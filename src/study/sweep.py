@@ -23,13 +23,13 @@ from src import environment, paths
 from src.errors import comes_again, first_line
 from src.progress import say, waiting
 from src.settings import SettingsError, label
-from src.study import TrialsFailed, estimate, plan, table, training
+from src.study import TrialsFailed, estimate, plan, presented, table, training
 from src.study.designs import Rounds
 from src.study.job import STOP, Sweep
 from src.study.journals import Journals
 from src.study.plan import Row, Study
 from src.study.progress import StudyProgress
-from src.tracking import journal, links
+from src.tracking import journal
 from src.tracking.deleted import how_to_restore
 from src.tracking.journal import FAILED, FINISHED, KILLED
 from src.tracking.mlflow_replay import Deleted, Store
@@ -115,6 +115,7 @@ class _Command:
             known = self._outcomes()
             self._say(self._plan_text(rows, known))
             self._write_plan()
+            self._present(known)
             is_stopped = self._train(self._to_do(rows, known))
             try:
                 variants = rounds.send(self._scores(rows))
@@ -326,9 +327,12 @@ class _Command:
         tags = {"ablation.command": command, "ablation.rows": str(len(self._rows)), "ablation.design": self._study.plan.design}
         tags["ablation.fixed"] = label(self._study.fixed_settings) or "defaults"
         self._asked(lambda store: store.attach(path, tags=tags), otherwise=None)
-        varied, metric = list(self._study.levels), self._study.plan.metric
-        view = links.view(varied, metric=metric, study=self._settings.study, time_ms=round(time.time() * 1_000))
-        self._asked(lambda store: store.present(view), otherwise=None)
+
+    def _present(self, known: Mapping[str, Outcome], remarks: Sequence[str] = ()) -> None:
+        """Says on the study's page in MLflow what it asks and has found; a file keeps it for `src.sync`."""
+        page = presented.page(self._study, self._rows, known, scores=self._scores(self._rows), remarks=remarks)
+        _write(self._folder / presented.FILE, page)
+        self._asked(lambda store: store.present(page), otherwise=None)
 
     def _earlier_plans(self, path: Path) -> list[Any]:
         """Returns the study's plans so far; a file that is none is kept beside, and the plans begin anew."""
@@ -357,6 +361,7 @@ class _Command:
         _write(self._folder / SUMMARY, summary)
         tags = {"ablation.changed_nothing": ", ".join(unchanged) or "none", "ablation.unfinished": str(len(unfinished))}
         self._asked(lambda store: store.attach(self._folder / SUMMARY, tags=tags), otherwise=None)
+        self._present(known, [*table.unchanged_text(unchanged).splitlines(), *table.failures(unfinished, why).splitlines()[:1]])
         self._console.print(table.outcomes(self._rows, known, width=self._console.width))
         remarks = (table.unchanged_text(unchanged), table.diagnoses(self._one_each(), known), table.failures(unfinished, why))
         for text in filter(None, remarks):

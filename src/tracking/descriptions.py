@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from src.settings import Settings, differences, label
+from src.settings import Settings, as_typed, differences, label
 from src.tracking.stored import VALUE, fitting
 from src.visible import markdown, shortened
 
@@ -36,7 +36,7 @@ def of_study(
       rows: of the table, one a variant; none before the first outcome.
       remarks: on the outcomes, one line.
     """
-    varied = "; ".join(f"{key}: {', '.join(map(str, values))}" for key, values in levels.items())
+    varied = "; ".join(f"{key}: {', '.join(map(as_typed, values))}" for key, values in levels.items())
     lines = _asked(asked["question"], asked["claim"])
     lines += [f"Varied (design {asked['design']}): {markdown(shortened(varied, ASKED))}"] if varied else ["One variant, nothing is varied."]
     lines += [markdown(shortened(remarks, ASKED))] if remarks else []

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from src import paths
-from src.tracking import attempts, database, journal, links, moved, replay_state, sending, storage
+from src.identity import digest
+from src.tracking import attempts, database, descriptions, journal, links, moved, replay_state, sending, storage
 from src.tracking.deleted import how_to_restore
 from src.tracking.journal import FAILED, FINISHED, KILLED, Entry
 from src.tracking.outcome import Outcome
@@ -100,11 +102,23 @@ class Store:
         """Address of the study's runs in MLflow's pages."""
         return links.study_link(links.pages_of(self.uri), self.experiment_id)
 
-    def present(self, tags: dict[str, str]) -> None:
-        """Sets tags of the experiment, which say how MLflow's pages show the study, and the study run's link to these."""
-        for key, value in tags.items():
+    def present(self, page: Mapping[str, Any]) -> None:
+        """Sets what MLflow's pages show of the study; a description that somebody has changed there stays.
+
+        Args:
+          page: `experiment` (its tags, which say how the runs are shown), and of the study run `description`, `tags` and `metrics`.
+        """
+        from mlflow.entities import Metric, RunTag
+
+        for key, value in page["experiment"].items():
             self.client.set_experiment_tag(self.experiment_id, key, value)
-        self.client.set_tag(self.study_run_id, "ablation.link", self.link)
+        before = self.client.get_run(self.study_run_id).data.tags
+        tags = page["tags"] | {"ablation.link": self.link}
+        if descriptions.NOTE not in before or digest(before[descriptions.NOTE]) == before.get("ablation.described"):
+            text = fitting(page["description"], VALUE)
+            tags |= {descriptions.NOTE: text, "ablation.described": digest(text)}
+        metrics = [Metric(name, value, round(time.time() * 1_000), 0) for name, value in page["metrics"].items()]
+        self.client.log_batch(self.study_run_id, metrics, [], [RunTag(key, fitting(value, VALUE)) for key, value in tags.items()])
 
     def open_study(self) -> None:
         """Marks the study run as running, again if it ended before."""

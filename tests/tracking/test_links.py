@@ -80,8 +80,21 @@ def test_a_view_of_every_toggle_fits_a_tag_and_one_of_too_many_is_cut_at_its_end
 def test_the_experiment_and_the_study_run_say_how_they_are_opened(home, blank):
     store = Store(None, "s")
 
-    store.present(made(["cell"]))
+    store.present({"experiment": made(["cell"]), "description": "what it asks", "tags": {}, "metrics": {}})
 
     assert store.client.get_experiment(store.experiment_id).tags[links.VIEW_TAG] == made(["cell"])[links.VIEW_TAG]
     assert store.client.get_run(store.study_run_id).data.tags["ablation.link"] == store.link
     assert store.link.startswith(f"http://127.0.0.1:5000/#/experiments/{store.experiment_id}/runs?")
+
+
+def test_a_description_that_somebody_has_changed_stays_and_ours_is_renewed(home, blank):
+    store = Store(None, "s")
+
+    def described(text):
+        store.present({"experiment": {}, "description": text, "tags": {"ablation.varied": "cell"}, "metrics": {"study/trials": 2.0}})
+        return store.client.get_run(store.study_run_id).data.tags["mlflow.note.content"]
+
+    assert [described("before"), described("after")] == ["before", "after"]
+    store.client.set_tag(store.study_run_id, "mlflow.note.content", "mine")
+    assert described("later") == "mine"
+    assert store.client.get_run(store.study_run_id).data.metrics == {"study/trials": 2.0}

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from src.settings import checked
+from src.study import presented
+from src.study.plan import study
+from src.tracking import links
+from src.tracking.journal import FAILED, FINISHED
+from src.tracking.outcome import Outcome
+
+QUESTION = {"plan": {"question": "Does [masking](http://x) pay?"}}
+
+
+def rows_of(labels, seeds=(0, 1)):
+    for label in labels:
+        for seed in seeds:
+            trial = SimpleNamespace(identity=f"{label} {seed}")
+            yield SimpleNamespace(label=label, seed=seed, trial=trial, is_reference=label == labels[0])
+
+
+def ended(accuracy, status=FINISHED):
+    return Outcome("a", status, metrics={"test/accuracy": accuracy} if status == FINISHED else {}, tags={"ablation.health": "ok"})
+
+
+def page(known, scores, remarks=()):
+    asked = study({}, {"masking": [True, False], "cell": ["lstm", "gru"]}, compose=lambda _: checked(QUESTION))
+    return presented.page(asked, list(rows_of(["masking=true", "masking=false"])), known, scores=scores, remarks=remarks)
+
+
+WHOLE = {"masking=true 0": ended(0.8), "masking=true 1": ended(0.9), "masking=false 0": ended(0.9), "masking=false 1": ended(0.95)}
+
+
+def test_the_page_says_question_toggles_and_table_and_how_many_are_finished():
+    found = page(WHOLE, {0: 0.7, 1: 0.6}, remarks=["changed nothing: x"])
+
+    assert "**Does \\[masking\\]\\(http\\://x\\) pay?**" in found["description"]
+    assert "| masking\\=true \\(reference\\) | 2 | 0\\.8500 |" in found["description"]
+    assert "masking\\: true, false; cell\\: lstm, gru" in found["description"] and "changed nothing" in found["description"]
+    assert found["tags"]["ablation.varied"] == "masking, cell" and found["tags"]["ablation.finished"] == "4 of 4"
+    assert (found["metrics"]["study/trials"], found["metrics"]["study/finished"]) == (4, 4)
+    assert links.VIEW_TAG in found["experiment"]
+
+
+def test_the_best_variant_is_that_of_highest_validation_and_not_of_highest_test_accuracy():
+    found = page(WHOLE, {0: 0.7, 1: 0.6})
+
+    assert found["tags"]["ablation.best_variant"] == "masking=true"
+    assert found["metrics"]["study/best_val_accuracy"] == 0.7
+    assert found["metrics"]["study/best_test_accuracy"] == pytest.approx(0.85)
+
+
+def test_of_variants_that_tie_the_first_is_the_best():
+    assert page(WHOLE, {0: 0.7, 1: 0.7})["tags"]["ablation.best_variant"] == "masking=true"
+
+
+def test_before_a_variant_is_whole_there_is_no_table_and_no_best():
+    found = page({"masking=true 0": ended(0.0, FAILED)}, {})
+
+    assert found["tags"]["ablation.best_variant"] == "none yet" and "|" not in found["description"]
+    assert set(found["metrics"]) == {"study/trials", "study/finished"}
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"experiment": 3, "description": "", "tags": {}, "metrics": {}}'])
+def test_a_file_that_is_no_page_is_left_alone(tmp_path, content):
+    (tmp_path / presented.FILE).write_text(content, encoding="utf-8")
+
+    assert presented.read(tmp_path) is None
+
+
+def test_what_was_written_is_read_again(tmp_path):
+    assert presented.read(tmp_path) is None
+    found = page(WHOLE, {0: 0.7})
+
+    (tmp_path / presented.FILE).write_text(json.dumps(found), encoding="utf-8")
+
+    assert presented.read(tmp_path) == found
