@@ -44,8 +44,8 @@ def echoed(text: str) -> str:
 
 def markdown(text: str) -> str:
     """Returns a text as Markdown shows it, in one line: nothing in it makes a link, a heading, HTML, or a cell of a table."""
-    html = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;")
-    return re.sub(r"([\\`*_{}\[\]()>+.!~=|:-]|(?<!&)#)", r"\\\1", html)
+    html = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;").replace(":", "&#58;")
+    return re.sub(r"([\\`*_{}\[\]()>+.!~=|-]|(?<!&)#)", r"\\\1", html)
 
 
 def no_formula(text: str) -> str:

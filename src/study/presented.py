@@ -12,7 +12,7 @@ from typing import Any
 from src.settings import as_typed
 from src.study import table
 from src.study.plan import Row, Study
-from src.tracking import descriptions, links
+from src.tracking import descriptions, links, provenance
 from src.tracking.journal import FINISHED
 from src.tracking.outcome import Outcome
 
@@ -44,6 +44,7 @@ def page(
         "ablation.levels": "; ".join(f"{key}: {_listed(values)}" for key, values in varied.items()) or "none",
         "ablation.best_variant": best["label"] if best else "none yet",
         "ablation.finished": f"{len(finished)} of {len(trials)}",
+        **{key: value for key, value in provenance.tags().items() if key.startswith("mlflow.source.")},
     }
     metrics = {"study/trials": float(len(trials)), "study/finished": float(len(finished))}
     metrics |= {f"study/best_{name}": best[name] for name in ("val_accuracy", "test_accuracy") if name in best}

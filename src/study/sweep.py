@@ -311,7 +311,8 @@ class _Command:
 
     def _write_plan(self) -> None:
         """Adds this plan to the study's file, which the study run holds a copy of; the same plan again adds its time alone."""
-        command = shlex.join(["python", "-m", "src.run", *map(paths.shown, sys.argv[1:])])
+        typed = [paths.shown(word.removeprefix("++")) for word in sys.argv[1:]]  # which our reading puts before names of a user's own
+        command = shlex.join(["python", "-m", "src.run", *typed])
         record = plan.as_record(self._study, self._rows, command=command, time=self._planned)
         path = self._folder / PLAN
         path.parent.mkdir(parents=True, exist_ok=True)

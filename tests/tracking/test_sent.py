@@ -150,7 +150,8 @@ def test_what_a_user_wrote_is_no_markup(text):
     shown = descriptions.of_trial(edited(Settings(), {"tracking.note": text})).split("Note: ")[1]
 
     assert "\n" not in shown and "<" not in shown and "@" not in shown
-    for sign in "*_`[]()#|!.:":
+    assert "://" not in shown and "www." not in shown
+    for sign in "*_`[]()#|!.":
         assert shown.count(sign) - shown.count("&#") * (sign == "#") == shown.count("\\" + sign)
 
 
