@@ -20,6 +20,9 @@ VIEW = "study"  # key of the study's saved view
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"  # the experiments' list opens the runs, and no page about chats
 SECONDS, BATCH_MS = "time/train_s", "time/batch_ms_median"
+SECTION = "outcomes"  # of charts; no metric of ours begins with it
+CURVES = ("val/accuracy", "train/loss")
+LINE = {"xAxisKey": "step", "yAxisKey": "metric", "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True, "scaleType": "linear"}
 NARROW, WIDE = 80, 120  # pixels of a column of a toggle, and of a metric
 WIDTHS = {"test/accuracy": 105, BEST: 128, SECONDS: 88}
 
@@ -68,11 +71,26 @@ def view(varied: Sequence[str], *, metric: str, study: str, time_ms: int) -> dic
         params = [_column("params", name) for name in (*varied[:count], "seed")]
         columns = [*(_column("metrics", name) for name in shown), *params, *(_column("metrics", name) for name in last)]
         widths = {_column("metrics", name): WIDTHS.get(name, WIDE) for name in (*shown, *last)} | dict.fromkeys(params, NARROW)
-        state = _state(columns, widths=widths)
+        state = _state(columns, widths=widths) | _charts(varied[:count], metric=shown[0])
         tag = json.dumps({"name": study, "createdAt": time_ms, "updatedAt": time_ms, "state": json.dumps(state, separators=(",", ":"))})
         if len(tag.encode()) <= VALUE:
             return {VIEW_TAG: tag, KIND_TAG: KIND}
     return {KIND_TAG: KIND}
+
+
+def _charts(varied: Sequence[str], *, metric: str) -> dict[str, Any]:
+    """Returns a first section of charts: what the trials came to, toggles against it, and the curves. MLflow adds one a metric below."""
+    shared = {"metricSectionId": SECTION, "deleted": False, "isGenerated": False, "runsCountToCompare": 100}
+    bars = [{"type": "BAR", "metricKey": name, "displayName": name} for name in (metric, BEST)]
+    lines = [{"type": "LINE", "metricKey": name, "displayName": name, **LINE} for name in CURVES]
+    across = {"type": "PARALLEL", "selectedParams": list(varied), "selectedMetrics": [metric], "showAllRuns": True}
+    cards = [*bars, *([across] if varied else []), *lines]
+    return {
+        "compareRunCharts": [{"uuid": f"{SECTION}-{number}", **shared, **card} for number, card in enumerate(cards)],
+        "compareRunSections": [{"uuid": SECTION, "name": SECTION, "display": True, "isReordered": True}],
+        "isAccordionReordered": True,
+        "runsHiddenMode": "SHOWALL",
+    }
 
 
 def _column(kind: str, name: str) -> str:

@@ -98,3 +98,14 @@ def test_a_description_that_somebody_has_changed_stays_and_ours_is_renewed(home,
     store.client.set_tag(store.study_run_id, "mlflow.note.content", "mine")
     assert described("later") == "mine"
     assert store.client.get_run(store.study_run_id).data.metrics == {"study/trials": 2.0}
+
+
+def test_the_charts_begin_with_outcomes_and_toggles_and_their_section_is_that_of_no_metric():
+    shown = state(made(["masking", "cell"]))
+
+    assert [(card["type"], card.get("metricKey")) for card in shown["compareRunCharts"]] == [
+        *(("BAR", "test/accuracy"), ("BAR", "best/val_accuracy"), ("PARALLEL", None)),
+        *(("LINE", "val/accuracy"), ("LINE", "train/loss")),
+    ]
+    assert shown["compareRunCharts"][2]["selectedParams"] == ["masking", "cell"]
+    assert [section["name"] for section in shown["compareRunSections"]] == ["outcomes"]
