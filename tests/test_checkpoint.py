@@ -190,7 +190,7 @@ def test_a_state_beside_a_broken_journal_is_not_gone_on_from(tmp_path):
     path = tmp_path / journal.FILE
     path.write_bytes(path.read_bytes().replace(b"0.333", b"0.334", 1))
 
-    with pytest.raises(Unusable, match="this line is no record"):
+    with pytest.raises(Unusable, match="invalid line"):
         kept.earlier()
 
 

@@ -102,9 +102,9 @@ def test_every_study_is_in_the_index():
     ("text", "message"),
     [
         ("a: [", "not valid YAML"),
-        ("- a\n", "a study file holds keys and values"),
-        ("study: other\n", "study is 'other'; a file's study has the file's name: write study: mine"),
-        ("epochs: 1\n", "study is None; a file's study has the file's name"),
+        ("- a\n", "a study file contains keys with values"),
+        ("study: other\n", "study is 'other', but must be the name of the file; write study: mine"),
+        ("epochs: 1\n", "study is None, but must be the name of the file"),
     ],
 )
 def test_a_broken_study_file_is_named(tmp_path, text, message):

@@ -61,7 +61,7 @@ def test_steps_of_an_earlier_process_are_done_and_not_in_the_time_left(monkeypat
         now[0] = 100.0
         progress.show(step(50))
 
-    assert "step 50/60: " in text.getvalue() and " 1:40 left" in text.getvalue()  # 10 steps took 100 seconds
+    assert "step 50/60  " in text.getvalue() and " 1:40 left" in text.getvalue()  # 10 steps took 100 seconds
 
 
 @pytest.mark.parametrize("width", [80, 60, 40])

@@ -82,7 +82,7 @@ def doubts(classes: Sequence[str]) -> list[str]:
     for name in classes:
         if (other := folded.setdefault(_folded(name), name)) != name:
             or_more = "" if other.casefold() == name.casefold() else ", white space or the form of their letters"
-            found.append(f"the classes {other!r} and {name!r} differ in upper and lower case{or_more} alone")
+            found.append(f"the classes {other!r} and {name!r} differ only in upper and lower case{or_more}")
         number = None if "," in name else _number(name)
         if number is not None and (other := numbers.setdefault(number, name)) != name:
             found.append(f"the classes {other!r} and {name!r} are the same number")

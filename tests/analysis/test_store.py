@@ -126,7 +126,7 @@ def test_a_run_id_that_is_none_of_mlflows_is_refused_and_becomes_no_path(served,
     reader = served(run_id=run_id)
 
     for ask in (lambda: reader.runs("1"), lambda: reader.artifact(run_id, "plan.json")):
-        with pytest.raises(StoreError, match=r"http://host:5000 names a run .*, and MLflow's ids are 32 hexadecimal digits"):
+        with pytest.raises(StoreError, match=r"http://host:5000 returned the run id .*, but MLflow ids are 32 hexadecimal digits"):
             ask()
     assert [path.name for path in tmp_path.rglob("*")] == ["deep", "copies"]
 

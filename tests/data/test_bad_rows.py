@@ -19,6 +19,10 @@ def corpus(path, **more):
     return CORPORA["table"].read(Table.model_validate({"path": str(path), **more}))
 
 
+def summary(data):
+    return data.contents.lines(data.origin, data.classes)
+
+
 def refusal(path, **more):
     with pytest.raises(DataError) as caught:
         corpus(path, **more)
@@ -187,9 +191,9 @@ def test_what_is_left_out_is_counted_in_the_plan_and_part_of_the_datas_digest(ho
 
     data = encoded.load(Table(path=str(path), drop_empty=True))
 
-    assert "  1,020 rows without a text are left out (data.drop_empty=true)" in data.summary()
-    assert "  no row is without a text (data.drop_empty=true)" in encoded.load(Table(path=str(whole), drop_empty=True)).summary()
-    assert not [line for line in encoded.load(Table(path=str(whole))).summary() if "drop_empty" in line]
+    assert "  1,020 rows without a text are left out (data.drop_empty=true)" in summary(data)
+    assert "  no row is without a text (data.drop_empty=true)" in summary(encoded.load(Table(path=str(whole), drop_empty=True)))
+    assert not [line for line in summary(encoded.load(Table(path=str(whole)))) if "drop_empty" in line]
     assert encoded.load(Table(path=str(whole))).digest != encoded.load(Table(path=str(whole), drop_empty=True)).digest
 
 
@@ -201,7 +205,7 @@ def test_three_files_may_all_have_gaps(home, tmp_path):
 
     data = encoded.load(Table(path=str(paths[0]), validation_path=str(paths[1]), test_path=str(paths[2]), drop_empty=True))
 
-    assert "  60 rows without a text are left out (data.drop_empty=true)" in data.summary()
+    assert "  60 rows without a text are left out (data.drop_empty=true)" in summary(data)
     assert [len(data.split(name).labels) for name in SPLITS] == [60, 60, 60]
 
 
@@ -384,14 +388,14 @@ def test_all_pairs_of_classes_that_look_alike_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("names", "warning"),
     [
-        (["pos", "Pos", "neg"], "the classes 'Pos' and 'pos' differ in upper and lower case alone"),
+        (["pos", "Pos", "neg"], "the classes 'Pos' and 'pos' differ only in upper and lower case"),
         (
             ["pos ", "Pos", "neg"],
-            "the classes 'Pos' and 'pos ' differ in upper and lower case, white space or the form of their letters alone",
+            "the classes 'Pos' and 'pos ' differ only in upper and lower case, white space or the form of their letters",
         ),
         (
             ["pos", "\uff30os", "neg"],
-            "the classes 'pos' and '\uff30os' differ in upper and lower case, white space or the form of their letters alone",
+            "the classes 'pos' and '\uff30os' differ only in upper and lower case, white space or the form of their letters",
         ),
         (["1", "1.0", "2"], "the classes '1' and '1.0' are the same number"),
         (["01", "1", "2"], "the classes '01' and '1' are the same number"),
@@ -403,8 +407,8 @@ def test_all_pairs_of_classes_that_look_alike_are_counted(tmp_path):
 def test_names_of_classes_that_may_be_a_mistake_are_named_in_the_plan(home, tmp_path, names, warning):
     data = encoded.load(Table(path=str(write(tmp_path / "t.csv", rows(40 * len(names), names)))))
 
-    assert [line for line in data.summary() if warning in line], data.summary()
-    assert len([line for line in data.summary() if "class" in line and "warning" in line]) == 1
+    assert [line for line in summary(data) if warning in line], summary(data)
+    assert len([line for line in summary(data) if "class" in line and "warning" in line]) == 1
 
 
 @pytest.mark.parametrize(
@@ -425,7 +429,7 @@ def test_names_of_classes_that_may_be_a_mistake_are_named_in_the_plan(home, tmp_
 def test_usual_names_of_classes_need_no_warning(home, tmp_path, names):
     data = encoded.load(Table(path=str(write(tmp_path / "t.csv", rows(40 * len(names), names)))))
 
-    assert not [line for line in data.summary() if "warning" in line and "class" in line]
+    assert not [line for line in summary(data) if "warning" in line and "class" in line]
 
 
 # The command line

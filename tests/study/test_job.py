@@ -99,7 +99,7 @@ def test_a_trial_that_fails_before_its_record_begins_says_why_to_its_launcher(ho
         raise ImportError("libcudart.so: no such file")
 
     monkeypatch.setattr(startup, "import_tensorflow", broken)
-    monkeypatch.setattr(trial, "prepare", lambda settings: SimpleNamespace(settings=settings, folder=home / "cafe"))
+    monkeypatch.setattr(trial, "prepare", lambda settings: SimpleNamespace(settings=settings, folder=home / "cafe", identity="cafe"))
     monkeypatch.setattr(trial.Follower, "update", lambda self, **_: None)
 
     with pytest.raises(trial.NotBegun, match=r"failed before the first step: ImportError: libcudart\.so: no such file; see the log"):
@@ -108,7 +108,7 @@ def test_a_trial_that_fails_before_its_record_begins_says_why_to_its_launcher(ho
 
 
 def test_an_error_after_the_end_is_not_one_before_the_first_step(home, tmp_path, monkeypatch):
-    prepared = SimpleNamespace(settings=Settings(), folder=tmp_path)
+    prepared = SimpleNamespace(settings=Settings(), folder=tmp_path, identity="cafe")
 
     def records(*_, **__):
         yield from (START_OF_ONE, end(step=0, status=FINISHED))

@@ -65,7 +65,7 @@ def test_a_trial_that_ended_without_its_numbers_is_shown_without_them(watched, t
 def test_with_several_workers_the_first_step_ends_the_silence_once(tmp_path, monkeypatch, workers, count):
     monkeypatch.setattr(progress, "EVERY_S", 0.01)
     said = Console(record=True, width=200, file=io.StringIO())
-    rows = [SimpleNamespace(trial=SimpleNamespace(folder=tmp_path / name), label=name, seed=0) for name in ("one", "two")]
+    rows = [SimpleNamespace(trial=SimpleNamespace(folder=tmp_path / name), name=f"{name} seed=0") for name in ("one", "two")]
     with progress.StudyProgress(rows, workers=workers, budget_s=None, stop=tmp_path / "stop", console=said):
         time.sleep(0.1)
         assert said.export_text(clear=False) == ""
@@ -81,7 +81,7 @@ def test_with_several_workers_the_first_step_ends_the_silence_once(tmp_path, mon
 def test_what_is_said_of_a_study_fits_the_terminal(tmp_path, width):
     text = io.StringIO()
     label = "implementation=packed_loop padding=batch vocab_size=10000 data.path=a_rather_long_name_of_a_file.csv"
-    rows = [SimpleNamespace(trial=SimpleNamespace(folder=tmp_path / str(seed)), label=label, seed=seed) for seed in (1, 2)]
+    rows = [SimpleNamespace(trial=SimpleNamespace(folder=tmp_path / str(seed)), name=f"{label} seed={seed}") for seed in (1, 2)]
     shown = Console(file=text, width=width, force_terminal=True, color_system=None)
     with progress.StudyProgress(rows, workers=1, budget_s=None, stop=tmp_path / "stop", console=shown):
         finish(tmp_path / "1", **{"test/accuracy": 0.9})

@@ -176,7 +176,8 @@ def test_what_comes_next_is_short_and_aligned(home, monkeypatch):
     assert step_lines(home, monkeypatch) == [
         "",
         "Next:",
-        "  runs     mlflow ui --workers 1    # then open http://127.0.0.1:5000",
+        "  runs     mlflow ui --workers 1",
+        "           then open http://127.0.0.1:5000",
         "  curves   tensorboard --logdir outputs",
         "  report   python -m analysis report s",
     ]

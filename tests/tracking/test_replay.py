@@ -448,7 +448,7 @@ def test_a_server_that_is_away_is_one_warning_and_nothing_is_lost(trial, caplog,
     away.update(is_last=True)
 
     assert [record.levelname for record in caplog.records if record.levelname == "WARNING"] == ["WARNING"]
-    assert "`python -m src.sync` sends it later" in caplog.text
+    assert "`python -m src.sync` sends them later" in caplog.text
     store = Store(None, "s")
     store.replay(trial)
     assert history(store, runs(store)[0], "train/loss") == [(1, 1.0)]

@@ -204,8 +204,9 @@ def test_histograms_name_every_weight_its_gradient_and_every_layer_and_can_be_le
 def test_histograms_work_for_every_kind_of_layer(changes):
     _, _, records, _ = trained(epochs=1, **changes, **{"tracking.histograms": True})
 
-    (histograms,) = (record for record in records if record.kind == "histograms")
-    assert [name for name in histograms.detail if name.startswith("activations/")]
+    first, last = (record for record in records if record.kind == "histograms")
+    assert {name.split("/")[0] for name in first.detail} == {"weights"} and first.step == 0
+    assert [name for name in last.detail if name.startswith("activations/")]
 
 
 def test_lengths_do_not_trace_anew_and_a_smaller_batch_traces_once():
