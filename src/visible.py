@@ -26,7 +26,7 @@ def one_line(text: str) -> str:
 
 def in_markdown(text: str) -> str:
     """Returns a text as Markdown and HTML show it as it is, in one line: every sign that may mean something is written as its number."""
-    return "".join(sign if sign.isalnum() or sign == " " or not sign.isascii() else f"&#{ord(sign)};" for sign in one_line(text))
+    return re.sub(r"[^\w ,/%=]|_|^=+", lambda found: "".join(f"&#{ord(sign)};" for sign in found[0]), one_line(text))
 
 
 def shortened(text: str, limit: int = ECHOED) -> str:
@@ -40,12 +40,6 @@ def shortened(text: str, limit: int = ECHOED) -> str:
 def echoed(text: str) -> str:
     """Returns what somebody wrote as an error repeats it: in one line, and cut where it is long."""
     return shortened(one_line(shortened(text, 4 * ECHOED)))
-
-
-def markdown(text: str) -> str:
-    """Returns a text as Markdown shows it, in one line: nothing in it makes a link, a heading, HTML, or a cell of a table."""
-    html = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;").replace(":", "&#58;")
-    return re.sub(r"([\\`*_{}\[\]()>+.!~=|-]|(?<!&)#)", r"\\\1", html)
 
 
 def no_formula(text: str) -> str:

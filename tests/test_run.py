@@ -15,7 +15,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from src import paths, predict, run, sync
-from src.artifacts import Artifacts
+from src.artifacts import PATCH, Artifacts
 from src.paths import REPOSITORY
 from src.settings import TOGGLES
 from src.tracking import journal
@@ -29,8 +29,10 @@ METRICS = {
     "train/loss",
     "train/accuracy",
     "time/batch_ms",
+    "gradient/norm",
     "val/loss",
     "val/accuracy",
+    "best/val_accuracy",
     "test/loss",
     "test/accuracy",
     "time/batch_ms_median",
@@ -104,9 +106,16 @@ def test_four_trials_from_the_command_line_are_recorded_as_the_contract_says(hom
         assert set(one.data.metrics) >= METRICS
         assert set(one.data.metrics) - METRICS <= {"steps_to/val_accuracy_0.80"}
         assert set(one.data.tags) >= TAGS
-        assert set(one.data.params) == set(TOGGLES)
+        assert set(one.data.params) == set(TOGGLES) | {"data.path"}
+        assert one.data.metrics["best/val_accuracy"] == max(
+            point.value for point in client.get_metric_history(one.info.run_id, "val/accuracy")
+        )
+        assert [
+            model.name for model in client.search_logged_models([study.info.experiment_id], f"source_run_id = '{one.info.run_id}'")
+        ] == ["model"]
         assert one.data.tags["mlflow.parentRunId"] == study.info.run_id
-        assert {file.path for file in client.list_artifacts(one.info.run_id)} == set(Artifacts.names)
+        files = {file.path for file in client.list_artifacts(one.info.run_id)}
+        assert files - {PATCH} == set(Artifacts.names)  # there is a patch where the code has changes that are not committed
         steps = [metric.step for metric in client.get_metric_history(one.info.run_id, "train/loss")]
         assert steps == list(range(1, len(steps) + 1))
         folder = home / "outputs" / "adhoc" / one.data.tags["ablation.identity"]

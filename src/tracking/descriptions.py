@@ -7,7 +7,7 @@ from typing import Any
 
 from src.settings import Settings, as_typed, differences, label
 from src.tracking.stored import VALUE, fitting
-from src.visible import markdown, shortened
+from src.visible import in_markdown, shortened
 
 NOTE = "mlflow.note.content"  # tag that MLflow shows as the description of a run or an experiment
 ASKED = 1_000  # characters of a question or a claim
@@ -18,9 +18,9 @@ def of_trial(settings: Settings) -> str:
     """Returns a trial's description: what it changes of the defaults, what its study asks, and its user's note."""
     changed = differences(settings)
     what = f"changes {_bold(label(changed))} of the defaults" if changed else "has the defaults of every toggle"
-    lines = [f"Trial of study **{markdown(settings.study)}** with seed {settings.seed}: {what}."]
+    lines = [f"Trial of study **{in_markdown(settings.study)}** with seed {settings.seed}: {what}."]
     lines += _asked(settings.plan.question, settings.plan.claim)
-    lines += [f"Note: {markdown(settings.tracking.note)}"] if settings.tracking.note else []
+    lines += [f"Note: {in_markdown(settings.tracking.note)}"] if settings.tracking.note else []
     return "\n\n".join(lines)
 
 
@@ -38,13 +38,14 @@ def of_study(
     """
     varied = "; ".join(f"{key}: {', '.join(map(as_typed, values))}" for key, values in levels.items())
     lines = _asked(asked["question"], asked["claim"])
-    lines += [f"Varied (design {asked['design']}): {markdown(shortened(varied, ASKED))}"] if varied else ["One variant, nothing is varied."]
-    lines += [markdown(shortened(remarks, ASKED))] if remarks else []
+    said = f"Varied (design {asked['design']}): {in_markdown(shortened(varied, ASKED))}" if varied else "One variant, nothing is varied."
+    lines.append(said)
+    lines += [in_markdown(shortened(remarks, ASKED))] if remarks else []
     begin = "\n\n".join(lines)
     if not rows:
         return begin
-    table = ["| " + " | ".join(map(markdown, headings)) + " |", "| --- " * len(headings) + "|"]
-    table += ["| " + " | ".join(markdown(shortened(cell, LABEL)) for cell in row) + " |" for row in rows]
+    table = ["| " + " | ".join(map(in_markdown, headings)) + " |", "| --- " * len(headings) + "|"]
+    table += ["| " + " | ".join(in_markdown(shortened(cell, LABEL)) for cell in row) + " |" for row in rows]
     return _cut(begin, table)
 
 
@@ -60,9 +61,9 @@ def _cut(begin: str, table: list[str]) -> str:
 
 
 def _asked(question: str | None, claim: str | None) -> list[str]:
-    lines = [f"**{markdown(shortened(question.strip(), ASKED))}**"] if question else []
-    return [*lines, f"Claim: {markdown(shortened(claim.strip(), ASKED))}"] if claim else lines
+    lines = [f"**{in_markdown(shortened(question.strip(), ASKED))}**"] if question else []
+    return [*lines, f"Claim: {in_markdown(shortened(claim.strip(), ASKED))}"] if claim else lines
 
 
 def _bold(text: str) -> str:
-    return f"**{markdown(shortened(text, ASKED))}**"
+    return f"**{in_markdown(shortened(text, ASKED))}**"

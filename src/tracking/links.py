@@ -81,9 +81,9 @@ def view(varied: Sequence[str], *, metric: str, study: str, time_ms: int) -> dic
 def _charts(varied: Sequence[str], *, metric: str) -> dict[str, Any]:
     """Returns a first section of charts: what the trials came to, toggles against it, and the curves. MLflow adds one a metric below."""
     shared = {"metricSectionId": SECTION, "deleted": False, "isGenerated": False, "runsCountToCompare": 100}
-    bars = [{"type": "BAR", "metricKey": name, "displayName": name} for name in (metric, BEST)]
-    lines: list[dict[str, Any]] = [{"type": "LINE", "metricKey": name, "displayName": name, **LINE} for name in CURVES]
-    across = {"type": "PARALLEL", "selectedParams": list(varied), "selectedMetrics": [metric], "showAllRuns": True}
+    bars: list[dict[str, Any]] = [{"type": "BAR", "metricKey": name, "displayName": name} for name in (metric, BEST)]
+    lines = [{"type": "LINE", "metricKey": name, "displayName": name, **LINE} for name in CURVES]
+    across: dict[str, Any] = {"type": "PARALLEL", "selectedParams": list(varied), "selectedMetrics": [metric], "showAllRuns": True}
     cards = [*bars, *([across] if varied else []), *lines]
     return {
         "compareRunCharts": [{"uuid": f"{SECTION}-{number}", **shared, **card} for number, card in enumerate(cards)],
