@@ -89,7 +89,7 @@ def with_quotes(words: Sequence[str]) -> list[str]:
 
 
 def _with_quotes(word: str, parser: OverridesParser) -> str:
-    if word.startswith(TAGS):
+    if re.match(rf"{re.escape(TAGS)}[\w.-]+=", word):
         word = f"++{word}"  # their names are the user's
     found = re.fullmatch(r"(\+{0,2}([\w.-]+)=)(.*)", word, re.DOTALL)
     if not found or not (takes_text(found[2]) or found[2] == "experiments"):

@@ -25,7 +25,7 @@ from src.data.batching import MAX_BUCKETS
 from src.data.encoded import Encoded
 from src.data.splits import TEST, VALIDATION
 from src.errors import first_line
-from src.identity import identity
+from src.identity import digest, identity
 from src.progress import TrialProgress
 from src.rules import Change, normalise, refusals
 from src.settings import GROUPS, TOGGLES, Integration, Settings, SettingsError, described, differences
@@ -473,7 +473,9 @@ def _data(prepared: Prepared) -> dict[str, Any]:
     path = getattr(options, "path", None)
     name = "noise" if isinstance(data, Noise) else Path(path).name if path else options.name
     source = "drawn" if isinstance(data, Noise) else path or options.name
-    return {"name": name, "digest": data.digest, "source": source, "classes": data.classes, "rows": data.rows}
+    # MLflow knows data by name and hash, and noise of another length or number is other data.
+    hashed = digest([data.digest, prepared.settings.task.model_dump()]) if isinstance(data, Noise) else data.digest
+    return {"name": name, "digest": hashed, "source": source, "classes": data.classes, "rows": data.rows}
 
 
 def _after(epochs: list[int], of: int) -> str:

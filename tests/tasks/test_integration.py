@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from src.settings import Settings, edited
+from src.settings import Settings, checked, edited
 from src.tasks import integration
+from src.trial import _data, prepare
 
 SMALL = {"batch_size": 64}
 
@@ -126,3 +127,10 @@ def test_the_task_is_learnt_whatever_the_target(target):
     assert records[-1].metrics["val/accuracy"] > 0.9
     if target == "integral":
         assert result.loss == pytest.approx(np.mean((outputs - noise.sum((1, 2))) ** 2), rel=1e-3)
+
+
+def test_noise_of_another_number_is_other_data_to_mlflow_and_has_its_own_rows():
+    few, many = (_data(prepare(checked({"task": {"name": "integration", "num_samples": number}}))) for number in (200, 300))
+
+    assert (few["rows"]["train"], many["rows"]["train"]) == (200, 300)
+    assert few["digest"] != many["digest"]
