@@ -80,6 +80,7 @@ class _Command:
         self._is_refused = False
         self._refused: dict[str, str] = {}
         self._cut: set[str] = set()
+        self._histories: dict[str, float | None] = {}
 
     def run(self) -> None:
         """Does what the module's `run` says."""
@@ -181,7 +182,9 @@ class _Command:
             return None
         if found.best_validation is None and found.run_id is not None:
             run_id = found.run_id
-            return self._asked(lambda store: store.best_validation(run_id), otherwise=None)
+            if run_id not in self._histories:
+                self._histories[run_id] = self._asked(lambda store: store.best_validation(run_id), otherwise=None)
+            return self._histories[run_id]
         return found.best_validation
 
     def _unfinished(self, known: Mapping[str, Outcome]) -> list[Row]:

@@ -349,13 +349,15 @@ class Store:
             return  # the journal lost the end that MLflow has, with the files and numbers of the whole trial
         if detail["error"]:
             self.client.set_tag(run_id, "ablation.error", fitting(detail["error"], VALUE))
-        are_its_files = journal.last_attempt(folder)[-1].offset == end.offset  # later attempts have replaced those of earlier ones
+        attempt = journal.last_attempt(folder)
+        are_its_files = attempt[-1].offset == end.offset  # later attempts have replaced those of earlier ones
         for name in detail["artifacts"] if are_its_files else ():
             self.client.log_artifact(run_id, str(folder / name))
         self.client.set_terminated(run_id, status=detail["status"], end_time=end.time_ms)
         if detail["status"] == FINISHED:
             self._supersede_others(run_id, folder)
             if are_its_files:
+                sending.best_validation(self.client, run_id, attempt)
                 sending.model(self.client, run_id, end, folder)
 
 

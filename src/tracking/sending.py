@@ -51,6 +51,14 @@ def what_it_read(client: MlflowClient, run_id: str, start: Record, folder: Path)
         client.log_artifact(run_id, str(patch))
 
 
+def best_validation(client: MlflowClient, run_id: str, attempt: Sequence[Entry]) -> None:
+    """Sends the highest validation accuracy of a finished trial whose journal is of before it was recorded."""
+    end = attempt[-1]
+    found = [entry.record.metrics["val/accuracy"] for entry in attempt if "val/accuracy" in entry.record.metrics]
+    if found and BEST_VALIDATION not in end.record.metrics:
+        client.log_metric(run_id, BEST_VALIDATION, max(found), timestamp=end.time_ms, step=end.record.step)
+
+
 def model(client: MlflowClient, run_id: str, end: Entry, folder: Path) -> None:
     """Logs the model that a finished trial has left in its folder, where it reads texts, and registers it where its user asks for that."""
     known = logged_model.known(folder) if MODEL in end.record.detail["artifacts"] else None

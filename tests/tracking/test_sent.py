@@ -72,10 +72,18 @@ def test_the_best_validation_is_known_without_the_history_where_the_trial_says_i
     assert store.outcomes()["cafe"].best_validation == 0.9
 
 
-def test_of_an_older_trial_the_history_says_the_best_validation(trial):
+def test_the_best_validation_of_an_older_journal_is_sent_with_it_once(trial):
     evaluations = [Record(EVALUATION, n, {"val/accuracy": value}) for n, value in ((1, 0.9), (2, 0.7))]
 
-    store, run = sent(trial, start(), *evaluations, finish())
+    store, run = sent(trial, start(), *evaluations, finish(), times=2)
+
+    assert store.outcomes()["cafe"].best_validation == store.best_validation(run.info.run_id) == 0.9
+    assert len(store.client.get_metric_history(run.info.run_id, BEST_VALIDATION)) == 1
+
+
+def test_of_a_trial_that_was_sent_before_the_history_says_the_best_validation(trial):
+    store, run = sent(trial, start(), Record(EVALUATION, 1, {"val/accuracy": 0.9}), Record(EVALUATION, 2, {"val/accuracy": 0.7}))
+    store.client.set_terminated(run.info.run_id)
 
     assert store.outcomes()["cafe"].best_validation is None and store.best_validation(run.info.run_id) == 0.9
 
