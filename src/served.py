@@ -89,18 +89,17 @@ class Served:
         return np.concatenate([ids[:1], ids[len(ids) - longest + 1 :]])
 
     def _batches(self, lengths: Sequence[int]) -> list[tuple[list[int], int]]:
-        """Returns which rows share a batch, and its steps: a model without a mask reads the padding, and gets as much as in training."""
-        *shorter, last = self._known["edges"]
-        edges, to_longest = [*shorter, max(last, *lengths)], self._known["to_longest"]
+        """Returns which rows share a batch, and its steps: each text is padded as if no other came with it.
+
+        A model without a mask reads the padding, so it gets as much as in training, and no answer depends on the neighbours of a text.
+        """
+        edges, to_longest = self._known["edges"], self._known["to_longest"]
         groups: dict[int, list[int]] = {}
         for row, length in enumerate(lengths):
-            of_edge = edges[int(np.searchsorted(edges, length))]
-            groups.setdefault(length if to_longest and shorter else of_edge, []).append(row)  # a bucket for each length, or an edge
-        size, batches = self._known["batch_size"], []
-        for width, rows in groups.items():
-            for part in (rows[begin : begin + size] for begin in range(0, len(rows), size)):
-                batches.append((part, max(lengths[row] for row in part) if to_longest else width))
-        return batches
+            width = length if to_longest or length > edges[-1] else edges[int(np.searchsorted(edges, length))]
+            groups.setdefault(width, []).append(row)
+        size = self._known["batch_size"]
+        return [(rows[begin : begin + size], width) for width, rows in groups.items() for begin in range(0, len(rows), size)]
 
     def _padded(self, sequences: Sequence[np.ndarray], width: int) -> np.ndarray:
         """Returns int32[B, width], the padding at the side where it was in training."""

@@ -26,7 +26,7 @@ def one_line(text: str) -> str:
 
 def in_markdown(text: str) -> str:
     """Returns a text as Markdown and HTML show it as it is, in one line: every sign that may mean something is written as its number."""
-    return re.sub(r"[^\w ,/%=]|_|^=+", lambda found: "".join(f"&#{ord(sign)};" for sign in found[0]), one_line(text))
+    return re.sub(r"[!-+\-:-<>-@\[-`{-~]|\.(?!\d)|(?<!\d)\.|^=+", lambda found: "".join(f"&#{ord(sign)};" for sign in found[0]), one_line(text))
 
 
 def shortened(text: str, limit: int = ECHOED) -> str:

@@ -211,8 +211,8 @@ def test_a_text_is_padded_to_the_edge_of_its_bucket_or_beyond_the_last():
     assert given(["good film bad the plot very long"]) == [[[1, 6, 5, 7, 4, 10, 8, 9]]]
 
 
-def test_padding_to_the_longest_is_that_of_the_batch_and_equal_lengths_have_none():
-    assert given(["good", "good film"], edges=[9], to_longest=True) == [[[1, 6, 0], [1, 6, 5]]]
+def test_a_text_that_is_padded_to_the_longest_of_its_batch_is_the_longest_itself():
+    assert given(["good", "good film"], edges=[9], to_longest=True) == [[[1, 6]], [[1, 6, 5]]]
     assert given(["good", "good film"], edges=[1, 2, 3, 4], to_longest=True) == [[[1, 6]], [[1, 6, 5]]]
 
 

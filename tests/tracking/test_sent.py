@@ -141,7 +141,7 @@ def test_the_description_of_a_trial_says_what_it_changes_and_what_its_study_asks
     lines = descriptions.of_trial(settings).split("\n\n")
 
     assert lines == [
-        "Trial of study **s** with seed 0: changes **cell\\=gru** of the defaults.",
+        "Trial of study **s** with seed 0: changes **cell=gru** of the defaults.",
         "**Does it pay?**",
         "Note: by hand",
     ]
@@ -170,4 +170,4 @@ def test_the_description_of_a_study_has_a_table_that_fits_a_tag():
     text = descriptions.of_study(asked, levels={"cell": ["gru"]}, headings=["variant", "n", "test accuracy"], rows=rows, remarks="")
 
     assert len(text.encode()) <= VALUE
-    assert "cell\\=gru units\\=0" in text and "variants more" in text
+    assert "cell=gru units=0" in text and "variants more" in text

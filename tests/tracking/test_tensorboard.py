@@ -163,7 +163,7 @@ def test_values_of_a_whole_trial_are_a_table_and_no_charts(home):
         "train/gradient_norm",
         "wall_time/batch_ms",
     }
-    assert "| test&#47;accuracy | 0&#46;8 |" in text("summary") and "| model&#47;parameters | 9 |" in text("summary")
+    assert "| test/accuracy | 0.8 |" in text("summary") and "| model/parameters | 9 |" in text("summary")
     assert "| clip&#95;norm | null |" in text("summary")
 
 
@@ -222,4 +222,4 @@ def test_the_summary_of_a_trial_that_failed_says_why_and_begins_with_the_result_
     metrics = {"time/train_s": 2.0, "test/loss": 1.0, "test/accuracy": 0.8}
     write("cafe", start(attempt="two"), end(step=3, status=FINISHED, metrics=metrics))
     rows = [line.split(" | ")[0] for line in text("summary").splitlines() if line.startswith("| ")]
-    assert rows[:4] == ["| result", "| test&#47;accuracy", "| test&#47;loss", "| time&#47;train&#95;s"]
+    assert rows[:4] == ["| result", "| test/accuracy", "| test/loss", "| time/train&#95;s"]
