@@ -8,8 +8,9 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,24 +109,27 @@ def table(
     margin: Margin = None,
     format: Annotated[Format, typer.Option(help="how it is printed")] = Format.MARKDOWN,
     factorial: Annotated[bool, typer.Option(help="main effects and interactions instead of variants")] = False,
+    columns: Annotated[str | None, typer.Option(help="columns to show, in that order: change,p_holm,verdict; `?` lists them")] = None,
+    digits: Annotated[int | None, typer.Option(min=0, max=10, help="decimals of the metric and its change")] = None,
+    caption: Annotated[str | None, typer.Option(help="what LaTeX and HTML have as caption")] = None,
     every: Every = False,
     uri: Uri = None,
     out: Out = None,
 ) -> None:
     """Prints how every variant of STUDY differs from the reference, paired by seed, and writes it in all formats."""
     with _answered():
-        from analysis import tables
         from analysis.findings import caution
         from analysis.store import StoreError
 
         found = _found(study, uri, every=every, is_quiet=format != Format.MARKDOWN, metric=metric, margin=margin, toggle=toggle)
         if factorial and found.factorial is None:
             raise StoreError(found.no_factorial or f"{study} has no main effects and interactions: they want two toggles or more in a grid")
+        look = Look(None if columns is None else [name.strip() for name in columns.split(",")], digits, caption)
+        asked = _shown(found, "factorial" if factorial else "table", look)
         folder = _folder(out, study, every=every)
         with _whole(folder) as made:
-            names = _write_tables(found, made, toggle=toggle, metric=metric)
-        shown, frame = (tables.factorial(found), found.factorial) if factorial else (tables.ablation(found), found.summary)
-        print(_printed(shown, frame, format, label=study))
+            names = _write_tables(found, made, toggle=toggle, metric=metric, asked=asked)
+        print(asked.text(format, label=study))
         if format == Format.MARKDOWN:
             margin_text = (
                 "no margin: a difference too small to matter is not told from none" if found.margin is None else f"margin {found.margin:g}"
@@ -155,7 +159,8 @@ def figure(
         if unknown:
             raise StoreError(f"no figure {unknown[0]!r}; {nearest(unknown[0], list(figures.FIGURES))}")
         found = _found(study, uri, every=every, metric=metric)
-        folder = _folder(out, study, every=every)
+        folder = out or _folder(None, study, every=every) / "figures"  # where the report has them
+        folder.mkdir(parents=True, exist_ok=True)
         drawn = list(_figures(found, names))
         missing = [name for name in names or [] if name not in {one.name for one in drawn}]
         with _whole(folder) as made:
@@ -303,35 +308,87 @@ def _figures(found: Findings, names: list[str] | None = None) -> Iterator[Any]:
     yield from track(figures.draw(found, names or ()), total=total, description="figures", transient=True, disable=not sys.stderr.isatty())
 
 
-def _write_tables(found: Findings, folder: Path, *, toggle: str | None = None, metric: str | None = None) -> list[str]:
-    """Writes a study's trials, and its tables in every format; returns their names, in which toggle and metric keep questions apart."""
+@dataclass(frozen=True)
+class Look:
+    """How a table was asked for.
+
+    Attributes:
+      columns: their names in order, or None for the usual ones.
+      digits: decimals of the metric, or None for its usual ones.
+      caption: or None for the usual one.
+    """
+
+    columns: list[str] | None = None
+    digits: int | None = None
+    caption: str | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table as it is written.
+
+    Attributes:
+      kind: table, effects or factorial.
+      wide: with all columns that say something, for Markdown and HTML.
+      paper: for LaTeX.
+      csv: in full precision.
+    """
+
+    kind: str
+    wide: Table
+    paper: Table
+    csv: str
+
+    def text(self, format: Format, *, label: str) -> str:
+        """Returns the table in a format."""
+        made = {Format.LATEX: lambda: self.paper.latex(label), Format.HTML: self.wide.html, Format.MARKDOWN: self.wide.markdown}
+        return self.csv if format == Format.CSV else made[format]()
+
+
+def _shown(found: Findings, kind: str, look: Look) -> Shown:
+    """Returns one of a study's tables as it was asked for.
+
+    Raises:
+      StoreError: it has no such column.
+    """
+    from analysis import tables
+
+    frame = {"table": found.summary, "factorial": found.factorial, "effects": found.compared}[kind]
+    if kind == "table":
+        wide, paper = tables.ablation(found, places=look.digits, every=look.columns is not None), tables.compact(found, places=look.digits)
+    else:
+        wide = paper = tables.factorial(found, places=look.digits) if kind == "factorial" else tables.effects(found)
+    if look.columns is not None:
+        wide = paper = wide.only(look.columns)
+    if look.caption is not None:
+        wide, paper = (replace(one, caption=look.caption) for one in (wide, paper))
+    return Shown(kind, wide, paper, wide.csv() if look.columns is not None or frame is None else tables.csv(frame))
+
+
+def _write_tables(
+    found: Findings, folder: Path, *, toggle: str | None = None, metric: str | None = None, asked: Shown | None = None
+) -> list[str]:
+    """Writes a study's trials, and its tables in every format; returns their names, in which toggle and metric keep questions apart.
+
+    Args:
+      found: what the study found.
+      folder: to write to.
+      toggle: that was asked for, or None.
+      metric: that was asked for, or None.
+      asked: a table that was asked for in particular, which is written as it was.
+    """
     from analysis import load, tables
 
     (folder / "trials.csv").write_text(tables.csv(load.trials(found.study)), encoding="utf-8")
-    made: dict[str, tuple[Callable[[Findings], Table], Any]] = {
-        "table": (tables.ablation, found.summary),
-        "effects": (tables.effects, found.compared),
-    }
-    if found.factorial is not None:
-        made["factorial"] = (tables.factorial, found.factorial)
     names = []
-    for kind_of_table, (of, frame) in made.items():
-        asked = (metric,) if kind_of_table == "factorial" else (toggle, metric)  # main effects compare with no value in particular
-        shown, name = of(found), "_".join([kind_of_table, *(part.replace("/", "_") for part in asked if part)])
-        (folder / f"{name}.csv").write_text(tables.csv(frame), encoding="utf-8")
-        texts = {"md": shown.markdown(), "tex": shown.latex(f"{found.study.name}_{name}"), "html": shown.html()}
-        for kind, text in texts.items():
-            (folder / f"{name}.{kind}").write_text(text, encoding="utf-8")
+    for kind in ("table", "effects", *(["factorial"] if found.factorial is not None else [])):
+        shown = asked if asked is not None and asked.kind == kind else _shown(found, kind, Look())
+        of = (metric,) if kind == "factorial" else (toggle, metric)  # main effects compare with no value in particular
+        name = "_".join([kind, *(part.replace("/", "_") for part in of if part)])
+        for ending, format in {"csv": Format.CSV, "md": Format.MARKDOWN, "tex": Format.LATEX, "html": Format.HTML}.items():
+            (folder / f"{name}.{ending}").write_text(shown.text(format, label=f"{found.study.name}_{name}"), encoding="utf-8")
         names.append(name)
     return names
-
-
-def _printed(shown: Table, frame: Any, format: Format, *, label: str) -> str:
-    from analysis import tables
-
-    if format == Format.CSV:
-        return tables.csv(frame)
-    return {Format.LATEX: lambda: shown.latex(label), Format.HTML: shown.html, Format.MARKDOWN: shown.markdown}[format]()
 
 
 def _attach(study: Study, files: list[Path], folder: Path, target: str) -> None:

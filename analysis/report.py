@@ -99,7 +99,8 @@ def page(found: Findings, figures: Iterable[tuple[Drawn, Path]]) -> str:
 def _shown(table: tables.Table, frame: pd.DataFrame, kind: str, found: Findings) -> Shown:
     """Returns a table with what its buttons copy; the page has fewer columns of the first."""
     on_page = tables.named(table.without(*IN_COMPARISONS), found) if kind == "table" else table
-    return Shown(on_page, table.latex(f"{found.study.name}_{kind}"), tables.csv(frame))
+    paper = tables.compact(found) if kind == "table" else table
+    return Shown(on_page, paper.latex(f"{found.study.name}_{kind}"), tables.csv(frame))
 
 
 def _ui(study: Study) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from typing import Any, NamedTuple
@@ -17,10 +17,16 @@ from analysis.factorial import few
 from analysis.findings import FACTORIAL, USUAL_TRACES, Findings, caution, different_code
 from analysis.inference import LEVEL, failures_not_excluded
 from analysis.load import PER_BATCH, PER_EPOCH, STEADY_EPOCH
+from analysis.store import StoreError, nearest
 from src.settings import as_typed, label
 from src.visible import no_formula, one_line, visible
 
 NOTHING = "–"
+IN_A_COLUMN = 62  # characters of small print in one column of a paper
+NOT_IN_PAPERS = (
+    "diverged", "p_sign_flip", "correlation", "ms_per_batch", "s_per_epoch", "s_per_steady_epoch", "peak_memory", "padded_steps", "traces",
+    "s_of_steps_that_traced", "steps_to",
+)  # fmt: skip
 NAMES = {
     "test/accuracy": "test accuracy",
     "test/loss": "test loss",
@@ -45,7 +51,19 @@ MARKUP = re.compile(  # of GitHub's Markdown, where a backslash takes its meanin
     re.IGNORECASE,
 )
 SPELT_IN_LATEX = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
-IN_LATEX = {"✓": r"\checkmark", "✗": r"$\times$", "×": r"$\times$", "–": "--", "−": "$-$", "…": r"\dots{}", "’": "'"}
+IN_LATEX = {
+    "<": "$<$",
+    ">": "$>$",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "✓": r"\checkmark",
+    "✗": r"$\times$",
+    "×": r"$\times$",
+    "–": "--",
+    "−": "$-$",
+    "…": r"\dots{}",
+    "’": "'",
+}
 
 
 class Cell(NamedTuple):
@@ -83,28 +101,49 @@ class Table:
         return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n" + notes
 
     def latex(self, label: str) -> str:
-        r"""Returns a `table` that wants `\usepackage{booktabs,amssymb,graphicx}`; what is wider than a line is scaled down to it."""
-        frame = pd.DataFrame([[one_line(cell.text) for cell in row] for row in self.rows], columns=list(map(one_line, self.headings)))
+        r"""Returns a table that wants `\usepackage{booktabs,amssymb,graphicx}`, in small print, for a paper of two columns.
+
+        It is a `table` where its text fits one column of a page, and a `table*` over both where it does not. What is wider still is scaled
+        down.
+        """
+        frame = pd.DataFrame([[one_line(cell.text) for cell in row] for row in self.rows], columns=range(self.width))
         bold = pd.DataFrame("", index=frame.index, columns=frame.columns)
         for row, column in self.bold:
             bold.iloc[row, column] = "font-weight: bold"
-        styled = frame.style.hide(axis="index").format(escape="latex").format_index(axis="columns", escape="latex")
+        headings = self._stacked()
+        styled = frame.style.hide(axis="index").format(escape="latex").format_index(lambda place: headings[int(str(place))], axis="columns")
         text = styled.apply(lambda _: bold, axis=None).to_latex(
             hrules=True, convert_css=True, position_float="centering",
             column_format="".join("r" if number else "l" for number in self.are_numbers),
             caption=_latex(self.caption), label=re.sub(r"[^\w:.-]", "-", f"tab:{label}"),
         )  # fmt: skip
-        for sign, command in IN_LATEX.items():
-            text = text.replace(sign, command)
+        text = _signs(text)
         text = re.sub(r"(?<=[\s\[(])-(?=\d)", "$-$", text)
         text = re.sub(r"(?m)^(?=[\[*])", "{}", text)  # after a line's end they would be its options
         text = "".join(sign if ord(sign) < 0x250 else f"U+{ord(sign):04X}" for sign in text)  # pdfLaTeX knows no others
-        text = text.replace(
-            "\\begin{tabular}", "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n\\begin{tabular}"
-        )
-        notes = "".join(f"\n\\par\\smallskip\\parbox{{\\linewidth}}{{\\footnotesize {_latex(note)}}}" for note in self.notes)
+        fit = "\\footnotesize\n\\setlength{\\tabcolsep}{4pt}\n\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
+        text = text.replace("\\begin{tabular}", f"{fit}\\begin{{tabular}}")
+        notes = "".join(f"\n\\par\\smallskip\\parbox{{\\linewidth}}{{\\footnotesize {_signs(_latex(note))}}}" for note in self.notes)
         text = text.replace("\\end{tabular}", "\\end{tabular}}" + notes)
+        if self._characters() > IN_A_COLUMN:
+            text = text.replace("\\begin{table}", "\\begin{table*}").replace("\\end{table}", "\\end{table*}")
         return "% \\usepackage{booktabs,amssymb,graphicx}\n" + text
+
+    def _stacked(self) -> list[str]:
+        """Returns the headings for LaTeX, those that are longer than their cells in two lines."""
+        found = []
+        for column, name in enumerate(map(one_line, self.headings)):
+            first, second = _halves(name)
+            widest = max((len(row[column].text) for row in self.rows), default=0)
+            side = "r" if self.are_numbers[column] else "l"
+            is_long = second and len(name) > max(widest, 8)
+            found.append(rf"\shortstack[{side}]{{{_latex(first)}\\{_latex(second)}}}" if is_long else _latex(name))
+        return found
+
+    def _characters(self) -> int:
+        """Returns about how many characters a line has, the spaces between columns included."""
+        widest = [max((len(row[column].text) for row in self.rows), default=0) for column in range(self.width)]
+        return sum(max(most, *map(len, _halves(name))) + 2 for most, name in zip(widest, self.headings, strict=True))
 
     def html(self) -> str:
         """Returns the table as an HTML element, whatever users wrote in it escaped; `data-value` is what a cell is sorted by."""
@@ -121,6 +160,28 @@ class Table:
         notes = [f'<tr><td colspan="{self.width}">{escape(visible(note))}</td></tr>' for note in self.notes]
         foot = ["<tfoot>", *notes, "</tfoot>"] if notes else []
         return "\n".join([*lines, "</tbody>", *foot, "</table>"]) + "\n"
+
+    def csv(self) -> str:
+        """Returns the table as CSV: what is shown, numbers in full."""
+        rows = [[cell.text if cell.value is None or "[" in cell.text else cell.value for cell in row] for row in self.rows]
+        return csv(pd.DataFrame(rows, columns=self.headings))
+
+    def only(self, names: Sequence[str]) -> Table:
+        """Returns the table with the columns that are named (`column_name`), in that order.
+
+        Raises:
+          StoreError: there is no such column, or it is named twice.
+        """
+        known = {column_name(heading): place for place, heading in enumerate(self.headings)}
+        for name in names:
+            if name not in known:
+                raise StoreError(f"--columns: no column {name!r}; {nearest(name, list(known))}")
+            if names.count(name) > 1:
+                raise StoreError(f"--columns: {name!r} is there twice; name each column once")
+        places = [known[name] for name in names]
+        bold = frozenset((row, places.index(column)) for row, column in self.bold if column in places)
+        rows = [[row[place] for place in places] for row in self.rows]
+        return replace(self, headings=[self.headings[place] for place in places], rows=rows, bold=bold)
 
     def without(self, *headings: str) -> Table:
         """Returns the table without some of its columns, where they are in it."""
@@ -141,10 +202,39 @@ class Table:
         return len(self.headings)
 
 
-def ablation(found: Findings) -> Table:
-    """Returns one row a variant: its toggles, n, the metric, its change with verdict, and what it costs. The best mean is bold."""
+def column_name(heading: str) -> str:
+    """Returns a column's name as one types it: `change` for `change [95 %]`, `ratio` for the ratio of times, `p_holm` for `p (Holm)`."""
+    if heading.startswith(("ratio of ", "steps to ")):
+        return "ratio" if heading.startswith("ratio") else "steps_to"
+    text = re.sub(r"\[95 %\]|\(rough\)|\(median\)|\(MB\)|\(ω²\)", "", heading).strip()
+    return re.sub(r"[^\w.]+", "_", text.lower()).strip("_") if " " in text or "(" in text else text
+
+
+def compact(found: Findings, *, places: int | None = None) -> Table:
+    """Returns what of `ablation` a paper has room for: the variant, the metric with its change and verdict, and the costs that differ."""
+    table = named(ablation(found, places=places), found)
+    kept = [name for name in map(column_name, table.headings) if name not in NOT_IN_PAPERS]
+    table = table.only(kept)
+    column, counts = kept.index("verdict"), {row["n"] for row in _records(found.summary)}
+    rows = [[*row[:column], Cell(re.split(r"[;(]", row[column].text)[0].strip()), *row[column + 1 :]] for row in table.rows]
+    has_none = any(cell.text == "no difference" for row in rows for cell in row)
+    level = (f"No difference: within ±{found.margin:g}, each at 5 %, not adjusted.",) if has_none else ()
+    table = replace(table, rows=rows, notes=(*table.notes, *level))
+    is_same = len(counts) == 1 and "n" in table.headings
+    over = f", {number_of(int(next(iter(counts))), 'seed')}" if is_same else ""
+    return replace(table.without("n") if is_same else table, caption=f"{table.caption}{over}")
+
+
+def ablation(found: Findings, *, every: bool = False, places: int | None = None) -> Table:
+    """Returns one row a variant: its toggles, n, the metric, its change with verdict, and what it costs. The best mean is bold.
+
+    Args:
+      found: what the study found.
+      every: show all costs, those too that say nothing.
+      places: decimals of the metric; default: its usual ones.
+    """
     study, summary, metric = found.study, found.summary, found.metric
-    rows, places = _records(summary), digits(metric)
+    rows, places = _records(summary), digits(metric) if places is None else places
     is_rough = " (rough)" if caution(found.rows) else ""
     has_within = bool((summary["within"] != "").any()) and not found.is_stepwise
     columns: dict[str, list[Cell]] = {}
@@ -171,8 +261,8 @@ def ablation(found: Findings) -> Table:
     for epoch in (PER_EPOCH, STEADY_EPOCH):
         columns |= _means(summary, epoch, is_rough) if metric != epoch else {}
     for cost in ("memory/peak_mb", "model/parameters", "data/padding_fraction"):
-        columns |= _means(summary, cost, "") if _differs(summary, cost) else {}
-    if (summary.get("mean data/traces", pd.Series(dtype=float)) > USUAL_TRACES).any():
+        columns |= _means(summary, cost, "") if every or _differs(summary, cost) else {}
+    if every or (summary.get("mean data/traces", pd.Series(dtype=float)) > USUAL_TRACES).any():
         columns |= _means(summary, "data/traces", "")
         columns |= _means(summary, "time/trace_s", is_rough) if metric != "time/trace_s" else {}
     if not is_steps:
@@ -191,8 +281,12 @@ def named(table: Table, found: Findings) -> Table:
     return replace(table.without(*toggles), caption=f"{table.caption}{reference}")
 
 
-def factorial(found: Findings) -> Table:
+def factorial(found: Findings, *, places: int | None = None) -> Table:
     """Returns one row an effect of `Findings.factorial`: change with interval, p, share of variance, verdict.
+
+    Args:
+      found: what the study found.
+      places: decimals of the metric; default: its usual ones.
 
     Raises:
       ValueError: the study has no such effects.
@@ -203,7 +297,7 @@ def factorial(found: Findings) -> Table:
     columns = {
         "effect": [Cell(row["effect"]) for row in rows],
         "kind": [Cell(row["kind"]) for row in rows],
-        f"change in {title(found.metric)} [95 %]": [_interval(row, digits(found.metric)) for row in rows],
+        f"change in {title(found.metric)} [95 %]": [_interval(row, digits(found.metric) if places is None else places) for row in rows],
         "p (Holm)": [_p(row["p_holm"]) for row in rows],
         "share of variance (ω²)": [
             Cell(NOTHING) if math.isnan(row["share"]) else Cell(f"{row['share']:.1%}", row["share"]) for row in rows
@@ -335,6 +429,15 @@ def _table(
     return Table(shown, rows, frozenset((row, places[column]) for row, column in best), caption, notes)
 
 
+def _halves(text: str) -> tuple[str, str]:
+    """Returns a text in two lines, broken at the space nearest to its middle; the second is empty where there is none."""
+    spaces = [place for place, sign in enumerate(text) if sign == " "]
+    if not spaces:
+        return text, ""
+    place = min(spaces, key=lambda one: abs(2 * one - len(text)))
+    return text[:place], text[place + 1 :]
+
+
 def _records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
     return frame.to_dict("records")
 
@@ -440,6 +543,11 @@ def _in_markdown(text: str) -> str:
     r"""Returns a text that stays as it is in a cell: nothing a user wrote is markup, a link, an image, a tag or an entity."""
     text = visible(re.sub(r"\s+", " ", text))
     return MARKUP.sub(lambda found: "\\" + found[0], text)
+
+
+def _signs(text: str) -> str:
+    """Returns LaTeX in which the signs that its usual fonts lack are commands."""
+    return "".join(IN_LATEX.get(sign, sign) for sign in text)
 
 
 def _latex(text: str) -> str:

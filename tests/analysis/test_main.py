@@ -38,7 +38,7 @@ def test_a_table_is_printed_in_the_format_that_was_asked_for(place, tmp_path):
     csv = invoke("table", "s", "--format", "csv", "--factorial", "--out", tmp_path).output
 
     assert "Intervals are over seeds, for this test set; margin 0.01." in markdown
-    assert latex.startswith("% \\usepackage{booktabs,amssymb,graphicx}\n\\begin{table}")
+    assert latex.startswith("% \\usepackage{booktabs,amssymb,graphicx}\n\\begin{table")
     assert csv.startswith("term,kind,effect,change")
     assert pd.read_csv(tmp_path / "table.csv")["change"].iloc[1] == pytest.approx(0.05, abs=0.01)
 
@@ -48,6 +48,12 @@ def test_figures_are_written_by_name(place, tmp_path):
 
     assert done.exit_code == 0, done.output
     assert {path.name for path in tmp_path.iterdir() if path.suffix == ".svg"} == {"forest.svg", "curves.svg"}
+
+
+def test_figures_lie_where_the_report_has_them(place):
+    invoke("figure", "s", "forest")
+
+    assert [path.parent.name for path in place.glob("reports/s/**/forest.svg")] == ["figures"]
 
 
 def test_two_variants_are_compared_over_seeds_and_over_examples(place):

@@ -1,0 +1,158 @@
+"""Tables as a paper wants them: columns, decimals, a caption, and LaTeX that can be read in two columns."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from analysis import findings, load, store, tables
+from analysis.__main__ import app
+from benchmarks import generated
+from tests.analysis.conftest import GRID, SEEDS, accuracy
+
+PDFLATEX = shutil.which("pdflatex")
+
+
+def find(name, uri, **options):
+    return findings.find(load.study(name, store.connect(uri)), **options)
+
+
+def invoke(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def asked(uri, tmp_path):
+    """Returns what `table whole` prints with some options."""
+
+    def ask(*words):
+        done = invoke("table", "whole", "--uri", uri, "--out", tmp_path, *words)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    return ask
+
+
+def test_columns_are_those_that_were_asked_for_in_that_order(asked):
+    assert "| verdict | masking | change [95 %] |\n" in asked("--columns", "verdict,masking,change")
+
+
+def test_columns_that_say_nothing_of_themselves_can_be_asked_for(asked):
+    assert "| parameters | traces |\n| --- | --- |\n| 1,000 | 2 |" in asked("--columns", "parameters, traces")
+
+
+def test_the_best_mean_stays_bold_where_its_column_goes(asked):
+    assert "| **0.859** | gru |" in asked("--columns", "test_accuracy,cell")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ("verdit", "--columns: no column 'verdit'; did you mean 'verdict'? There are masking, cell, n, test_accuracy, change, p_holm,"),
+        ("", "--columns: no column ''; there are masking, cell,"),
+        ("cell,cell", "--columns: 'cell' is there twice; name each column once"),
+    ],
+)
+def test_a_column_that_is_not_there_is_answered_with_those_that_are(uri, tmp_path, columns, message):
+    done = invoke("table", "whole", "--uri", uri, "--out", tmp_path, "--columns", columns)
+
+    assert done.exit_code == 2 and message in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_columns_of_main_effects_can_be_chosen_too(asked):
+    assert asked("--factorial", "--columns", "effect,verdict").splitlines()[1] == "| effect | verdict |"
+
+
+@pytest.mark.parametrize(("digits", "mean"), [(1, "0.8"), (5, "0.80888")])
+def test_the_metric_has_as_many_decimals_as_were_asked_for(asked, digits, mean):
+    assert f"| lstm | 8 | {mean} |" in asked("--digits", digits)
+
+
+def test_a_caption_is_that_which_was_given_and_is_text(asked):
+    assert r"\caption{100 \% \textbackslash{}input\{x\}}" in asked("--format", "latex", "--caption", r"100 % \input{x}")
+    assert "<caption>a &lt;b&gt;</caption>" in asked("--format", "html", "--caption", "a <b>")
+
+
+def test_a_csv_of_chosen_columns_has_numbers_in_full(asked):
+    found = pd.read_csv(io.StringIO(asked("--format", "csv", "--columns", "cell,test_accuracy")))
+
+    assert found.columns.tolist() == ["cell", "test accuracy"]
+    assert found["test accuracy"].iloc[0] == pytest.approx(
+        sum(accuracy({"masking": True, "cell": "lstm"}, s) for s in SEEDS) / 8, abs=1e-12
+    )
+
+
+def test_what_was_asked_for_is_what_is_written(asked, tmp_path):
+    shown = asked("--columns", "cell,verdict", "--format", "latex")
+
+    assert (tmp_path / "table.tex").read_text().split("\\label")[0] == shown.split("\\label")[0]
+    assert (tmp_path / "effects.md").read_text().startswith("| comparison | n |")
+
+
+def test_a_table_for_a_paper_names_the_variant_once_and_its_seeds_in_the_caption(uri):
+    table = tables.compact(find("left_out", uri))
+
+    assert table.headings == ["variant", "test accuracy", "change [95 %]", "p (Holm)", "verdict", "ratio of ms per batch"]
+    assert table.caption.endswith("; reference: masking=true cell=lstm, 8 seeds")
+
+
+def test_a_table_for_a_paper_says_its_level_below(uri):
+    table = tables.compact(find("whole", uri))
+
+    assert [row[table.headings.index("verdict")].text for row in table.rows] == ["reference", "helps", "hurts", "no difference"]
+    assert table.notes == ("No difference: within ±0.005, each at 5 %, not adjusted.",)
+
+
+def test_seeds_that_differ_between_variants_stay_in_a_table_for_a_paper(uri):
+    assert "n" in tables.compact(find("troubled", uri)).headings
+
+
+MEASURED = r"""
+\documentclass[twocolumn]{article}
+\usepackage{booktabs,amssymb,graphicx}
+\renewcommand{\resizebox}[3]{\setbox0\hbox{#3}\typeout{NATURAL \the\wd0 OF \the\linewidth}\box0}
+\begin{document}
+%s
+\end{document}
+"""
+
+
+@pytest.mark.skipif(PDFLATEX is None and "CI" not in os.environ, reason="no LaTeX on this machine")
+def test_latex_is_hardly_scaled_down_in_a_paper_of_two_columns(uri, own, tmp_path):
+    levels = {"padding": ["batch", "dataset"], "bucketing": [True, False], "cell": ["lstm", "simple_rnn"], "vocab_size": [10_000, 1_000]}
+
+    def outcome(values, seed):
+        rnn = values.get("cell") == "simple_rnn"
+        return {"test/accuracy": 0.8 - 0.1 * rnn + 0.01 * (seed % 3), "model/parameters": 673_089.0 - 9_000 * rnn}
+
+    generated.study(own, "long", levels, outcome, design="leave_one_out", seeds=SEEDS)
+    papers = [tables.compact(find(name, uri)) for name in ("whole", "left_out", "steps", "troubled", "slow_learners", "one_seed")]
+    papers.append(tables.compact(find("long", f"sqlite:///{own}")))
+    (tmp_path / "paper.tex").write_text(MEASURED % "\n".join(table.latex("x") for table in papers), encoding="utf-8")
+    command = [PDFLATEX, "-halt-on-error", "-no-shell-escape", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    measured = re.findall(r"NATURAL ([\d.]+)pt\s*OF ([\d.]+)pt", done.stdout)
+
+    assert done.returncode == 0, done.stdout[-1500:]
+    assert len(measured) == len(papers)
+    assert max(float(natural) / float(line) for natural, line in measured) < 1.15
+    assert min(float(natural) / float(line) for natural, line in measured) > 0.4
+
+
+def test_generated_grids_have_their_toggles_in_a_paper(uri):
+    assert tables.compact(find("whole", uri)).headings[: len(GRID)] == list(GRID)
+
+
+def test_signs_that_latex_prints_as_others_are_commands(uri):
+    text = tables.compact(find("whole", uri)).latex("x")
+
+    assert "$<$ 0.001" in text and not re.search(r"[^$]< 0", text)
+    assert "$\\pm$0.005" in text
