@@ -123,7 +123,7 @@ def table(
 
         found = _found(study, uri, every=every, is_quiet=format != Format.MARKDOWN, metric=metric, margin=margin, toggle=toggle)
         if factorial and found.factorial is None:
-            raise StoreError(found.no_factorial or f"{study} has no main effects and interactions: they want two toggles or more in a grid")
+            raise StoreError(found.no_factorial or f"{study} has no main effects and interactions: they need a grid of two or more toggles")
         look = Look(None if columns is None else [name.strip() for name in columns.split(",")], digits, caption)
         asked = _shown(found, "factorial" if factorial else "table", look)
         folder = _folder(out, study, every=every)
@@ -132,10 +132,14 @@ def table(
         print(asked.text(format, label=study))
         if format == Format.MARKDOWN:
             margin_text = (
-                "no margin: a difference too small to matter is not told from none" if found.margin is None else f"margin {found.margin:g}"
+                "no margin is set, so no difference can be called too small to matter"
+                if found.margin is None
+                else f"margin {found.margin:g}"
             )
-            steps = "A step is of `accumulate` batches, ms per batch are those of a step." if "accumulate" in found.study.toggles else ""
-            families = "The factorial's effects are a family of their own, and 5 % holds for each." if found.factorial is not None else ""
+            steps = "A step has `accumulate` batches; ms per batch is the time of a step." if "accumulate" in found.study.toggles else ""
+            families = (
+                "Main effects and interactions are a second family of tests; each family is at 5 %." if found.factorial is not None else ""
+            )
             notes = ("Intervals are over seeds, for this test set;", f"{margin_text}.", families, steps, caution(found.rows))
             print(" ".join(filter(None, notes)))
             print(f"written to {folder}: {', '.join(names)} (CSV, Markdown, LaTeX, HTML); next: python -m analysis report {study}")
@@ -144,7 +148,7 @@ def table(
 @app.command()
 def figure(
     study: Name,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[FIGURE]...", help="default: all that the study calls for")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[FIGURE]...", help="default: every figure that fits the study")] = None,
     metric: Metric = None,
     every: Every = False,
     uri: Uri = None,
@@ -170,7 +174,7 @@ def figure(
         if drawn:
             print(f"written to {folder}: {', '.join(one.name for one in drawn)} (PNG, SVG, PDF)")
         if missing:
-            raise StoreError(f"{study} has nothing to show as {', '.join(missing)}; without a name all that it calls for are drawn")
+            raise StoreError(f"{study} has no data for {', '.join(missing)}; leave the name out to draw every figure that fits")
 
 
 @app.command()
@@ -270,7 +274,7 @@ def _found(study: str, uri: str | None, *, every: bool, is_quiet: bool = False, 
     from analysis.store import StoreError
 
     if options.get("margin") is not None and not math.isfinite(options["margin"]):
-        raise StoreError(f"--margin: {options['margin']} is no difference; allowed is a number above 0, in the metric's unit")
+        raise StoreError(f"--margin: {options['margin']} is not allowed; give a number above 0, in the metric's unit")
     return findings.find(_loaded(study, uri, every=every, is_quiet=is_quiet), **options)
 
 

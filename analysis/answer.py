@@ -30,8 +30,8 @@ def findings(found: Findings) -> list[str]:
     if _is_single(found):
         return [
             *_at_chance(found),
-            "With one seed nothing can be concluded: another seed may turn every difference around.",
-            f"What was seen once is in the table; {_more_seeds(found)}",
+            "Single seed: no interval, and so no verdict. Another seed may reverse every difference.",
+            f"The table shows what this seed gave; {_more_seeds(found)}",
         ]
     rows = [row for row in rows if not row["twin_of"]]
     return [*_at_chance(found), *_averaged(found), _decided(found, rows), _undecided(rows, found), *_fastest(found, rows)]
@@ -65,7 +65,7 @@ def _decided(found: Findings, rows: list[dict[Any, Any]]) -> str:
         told = sorted((row for row in rows if row["verdict"] == word), key=lambda row: -abs(_size(row)))
         if told:
             parts.append(f"{_listed([_with_change(row, found) for row in told])} {_conjugated(word, len(told))}")
-    return f"Against {against}, {'; '.join(parts) or 'no variant was shown to help or to hurt'}."
+    return f"Against {against}, {'; '.join(parts) or 'no change is distinguishable from zero'}."
 
 
 def _undecided(rows: list[dict[Any, Any]], found: Findings) -> str:
@@ -75,13 +75,13 @@ def _undecided(rows: list[dict[Any, Any]], found: Findings) -> str:
         parts.append(f"no difference within ±{found.margin:g} (each at 5 %, not adjusted) in {_listed(same)}")
     unchanged = [_name(row) for row in rows if row["verdict"] == "changed nothing"]
     if unchanged:
-        parts.append(f"changed nothing, to the last bit: {_listed(unchanged)}")
+        parts.append(f"changed nothing (the weights are equal, bit for bit): {_listed(unchanged)}")
     alike = [_name(row) for row in rows if row["is_same"]]
     if alike:
         parts.append(f"the same trials as their reference: {_listed(alike)}")
     unclear = [row for row in rows if row["verdict"] == "cannot tell"]
     if unclear:
-        seeds = f"{found.seeds} seeds" if found.seeds > 1 else "one seed"
+        seeds = f"{found.seeds} seeds" if found.seeds > 1 else "a single seed"
         parts.append(f"undecided with {seeds}: {_listed([_with_seeds(row) for row in unclear])}")
     parts += _open(rows)
     text = "; ".join(parts) or "every comparison was decided"
@@ -90,7 +90,7 @@ def _undecided(rows: list[dict[Any, Any]], found: Findings) -> str:
 
 def _open(rows: list[dict[Any, Any]]) -> list[str]:
     """Returns on which variants there is no verdict, by reason."""
-    rest = [row for row in rows if row["verdict"].startswith(("no verdict", "nothing", "one seed"))]
+    rest = [row for row in rows if row["verdict"].startswith(("no verdict", "single seed"))]
     idle = [_name(row) for row in rest if row["verdict"].startswith("no verdict") and "learnt nothing" in row["verdict"]]
     others = [_name(row) for row in rest if _name(row) not in idle]
     said = [(idle, "most trials learnt nothing"), (others, "trials are missing or diverged")]
@@ -105,9 +105,9 @@ def _averaged(found: Findings) -> list[str]:
     ].sort_values("share", ascending=False)
     told = [f"{row['effect']} {_conjugated(row['verdict'], 1)} ({_numbers(row, found)})" for row in main.to_dict("records")]
     if found.factorial["verdict"].str.startswith("no verdict").all():
-        return [f"Averaged over all else there is {found.factorial['verdict'].iloc[0]}."]
+        return [f"Averaged over the other toggles there is {found.factorial['verdict'].iloc[0]}."]
     pairs = found.factorial.loc[found.factorial["verdict"] == "they interact", "term"].drop_duplicates()
-    text = f"Averaged over all else, {_listed(told) if told else 'no toggle was shown to matter'}"
+    text = f"Averaged over the other toggles, {_listed(told) if told else 'no effect is distinguishable from zero'}"
     if len(pairs):
         text += f"; {_listed([pair.replace(':', ' × ') for pair in pairs])}: they interact"
     conditions = {*main["condition"], *found.factorial.loc[found.factorial["verdict"] == "they interact", "condition"]}
@@ -130,7 +130,7 @@ def _limits(found: Findings) -> list[str]:
     tested = found.compared.loc[~found.compared["is_reference"] & (found.compared["n"] > 1), "n"]
     asked = int(tested.min()) if len(tested) else MAX_EXACT
     if asked < 6:
-        least = f"With {asked} seeds the exact sign-flip p cannot go below {2 / 2**asked:g}"
+        least = f"With {asked} seeds the exact sign-flip p cannot be below {2 / 2**asked:g}"
         limits.append(f"{least}; the paired t test assumes that differences are normal.")
     elif asked > MAX_EXACT:
         limits.append(f"With more than {MAX_EXACT} seeds no exact sign-flip p is computed.")
@@ -154,23 +154,23 @@ def _failures(found: Findings) -> list[str]:
     """What seeds that did not fail leave open, and a seed that failed where its like did not."""
     rows = [row for row in found.compared.to_dict("records") if not row["is_reference"]]
     said = [
-        f"{_name(row)}, seed {row['outlier']:.0f}: this seed differs by more than the others allow. Where seeds of one side fail, an "
-        "interval is too narrow: in simulations it covered the truth in 40 to 85 of 100 studies, not in 95."
+        f"{_name(row)}: seed {row['outlier']:.0f} is an outlier (Grubbs' test at 5 %). If seeds of one side alone fail, a 95 % "
+        "interval is too narrow: in simulations it covered the truth in 40 to 85 of 100 studies."
         for row in rows
         if not math.isnan(row["outlier"])
     ]
     whole = [row["pairs"] for row in rows if row["pairs"] and not row["unfinished"]]
     if any(row["verdict"] == "no difference" for row in rows) and whole:
         least = min(whole)
-        bound = f"0 of {least} failed: up to {failures_not_excluded(least):.0%} is not excluded"
-        said.append(f"A variant that fails in some seeds may show no difference where none of its seeds did ({bound}).")
+        bound = f"0 of {least} seeds failed, which allows a failure rate of up to {failures_not_excluded(least):.0%}"
+        said.append(f"A variant that fails in a few seeds can show no difference when none of these seeds failed ({bound}).")
     return said
 
 
 def _more_seeds(found: Findings) -> str:
     commands = found.study.plan["commands"]
     command = commands[-1]["command"] if commands else f"python -m src.run -m study={found.study.name} …"
-    return f"type {command} seed='range(0,8)' for intervals and verdicts."
+    return f"run `{command} seed='range(0,8)'` for intervals and verdicts."
 
 
 def _size(row: dict[Any, Any]) -> float:
@@ -195,7 +195,7 @@ def _with_seeds(row: dict[Any, Any]) -> str:
     few, many = row["seeds_needed"], row["seeds_needed_high"]
     if math.isnan(few):
         return _name(row)
-    return f"{_name(row)} ({few:.0f} {'or more' if math.isnan(many) else f'to {many:.0f}'} may tell)"
+    return f"{_name(row)} ({few:.0f} {'seeds or more' if math.isnan(many) else f'to {many:.0f} seeds'} may tell)"
 
 
 def _ratio(row: dict[Any, Any]) -> str:

@@ -453,8 +453,8 @@ def _no_verdict(row: Mapping[Hashable, Any]) -> str | None:
     if row["missing"]:
         return f"no verdict: {row['missing']} of {row['pairs']} seeds have no finite value"
     if row["pairs"] == 0:
-        return "nothing to compare with"
-    return "one seed tells nothing" if row["pairs"] < 2 else None
+        return "no verdict: no seed in common with the reference"
+    return "single seed: no interval" if row["pairs"] < 2 else None
 
 
 def _seeds_needed(row: Mapping[Hashable, Any], margin: float | None) -> tuple[float, float]:

@@ -196,11 +196,9 @@ def _check(done: pd.DataFrame, varied: Mapping[str, Any], metric: str) -> None:
     if len(varied) < 2:
         raise NotEnough("fewer than two toggles vary")
     if metric.startswith("steps_to/"):
-        raise NotEnough(
-            "steps to a target are known to within two validations only, and means of them are not; `table --toggle` counts signs"
-        )
+        raise NotEnough("steps to a target are known to within two validations only, so they have no means; `table --toggle` counts signs")
     if done["seed"].nunique() < 2:
-        raise NotEnough("one seed tells nothing of chance; add seeds")
+        raise NotEnough("a single seed has no interval; add seeds")
     lacking = int((~np.isfinite(done[metric].to_numpy(float))).sum())
     if lacking:
         raise NotEnough(f"{lacking} of {len(done)} trials have no finite {metric}; a mean would flatter those that have")

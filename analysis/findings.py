@@ -81,7 +81,8 @@ def find(study: Study, *, metric: str | None = None, margin: float | None = None
         raise StoreError(f"{toggle!r} was not varied in {study.name}; varied: {', '.join(study.toggles) or 'nothing'}")
     if toggle is not None and study.plan["design"] not in FACTORIAL:
         raise StoreError(
-            f"--toggle wants a grid, and {study.name} is {study.plan['design']}: its variants differ from one reference; leave it out"
+            f"--toggle needs a grid, and the design of {study.name} is {study.plan['design']}: it compares every variant with one "
+            "reference; leave --toggle out"
         )
     is_stepwise = toggle is None and study.plan["design"] in STEPWISE
     rows = study.rows if is_stepwise else study.rows[study.rows["status"] != DROPPED]  # a step that was dropped is no step before
@@ -114,7 +115,7 @@ def metric_name(study: Study, metric: str | None) -> str:
     name = study.steps_to if asked == "steps_to" else asked
     if name.startswith("steps_to/") and name != study.steps_to:
         raise StoreError(
-            f"{study.name} waits for a validation accuracy of {study.plan['threshold']:g}: ask for --metric steps_to, not {asked!r}"
+            f"the target of {study.name} is a validation accuracy of {study.plan['threshold']:g}: write --metric steps_to, not {asked!r}"
         )
     columns = [column for column in study.rows.columns if "/" in column and column not in study.toggles]
     if name not in columns or (study.rows[name].isna().all() and name != study.steps_to):

@@ -94,7 +94,7 @@ class Study:
     def counts(self) -> str:
         """What became of the plan's trials, in words; a trial that serves several rows counts once."""
         trials = self.rows[self.rows["identity"].isna() | ~self.rows["identity"].duplicated()]
-        return ", ".join(f"{count} {state}" for state, count in trials["status"].value_counts().items())
+        return ", ".join(f"{count} {str(state).lower()}" for state, count in trials["status"].value_counts().items())
 
     @property
     def steps_to(self) -> str:
@@ -357,7 +357,7 @@ def _serving(trials: list[Run]) -> tuple[dict[str, Run], list[str]]:
         if len(left) > 1:
             same = len({run.tags.get("ablation.weights") for run in left}) == 1
             weights = "the same weights" if same else "different weights"
-            notes.append(f"trial {identity} is finished {len(left)} times, with {weights}; the latest counts, none is averaged")
+            notes.append(f"trial {identity} finished {len(left)} times, with {weights}; only the latest counts")
         if left and attempts.is_told_by_wrong_clocks(finished):
             doubt = f"the clocks of the attempts of trial {identity} contradict each other, and nothing else tells which is the latest"
             notes.append(f"{doubt}; run {served[identity].run_id} counts")
@@ -403,8 +403,8 @@ def _with_times(rows: pd.DataFrame, histories: Mapping[str, pd.DataFrame]) -> tu
     rows[STEADY_EPOCH] = steady.where(~is_old, rows["run_id"].map(whole.median()).astype(float))
     for name in {PER_EPOCH, "time/train_s"} & set(rows.columns):
         rows[name] = rows[name].mask(is_old)
-    what = f"left the steps that traced out of {PER_EPOCH}; theirs stands as {STEADY_EPOCH}, and the whole time of their epochs is unknown"
-    return rows, [f"{is_old.sum()} trials were recorded by a version that {what}; rerun=true trains them again"]
+    what = f"left out the steps that traced; it is shown as {STEADY_EPOCH}, and the whole time of an epoch is unknown"
+    return rows, [f"{is_old.sum()} trials are of an older version, whose {PER_EPOCH} {what}; rerun=true trains them again"]
 
 
 def _with_validation(rows: pd.DataFrame, validation: pd.DataFrame, *, threshold: float) -> pd.DataFrame:

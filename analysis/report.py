@@ -119,14 +119,14 @@ def remarks(found: Findings) -> list[tuple[str, list[str]]]:
     normalised = dict.fromkeys(f"{row['label']}: {reason}" for row in rows.to_dict("records") for reason in row["normalised"])
     kinds = {
         "Failed or stopped": [f"{row['label']} seed={row['seed']}: {row['status']}{_reason(row)}" for row in failed.to_dict("records")],
-        "Still running, or their process died": [f"{row['label']} seed={row['seed']}" for row in running.to_dict("records")],
+        "Still running, or the process died": [f"{row['label']} seed={row['seed']}" for row in running.to_dict("records")],
         "Not run": [f"{name}: seeds {mine}" for name, mine in unrun.items()],
         "Dropped": [f"{row['label']}: {row['dropped']}" for row in dropped.to_dict("records")],
         "Normalised": list(normalised),
         "Tried on the path and not kept": found.rejected,
         "Changed nothing": [f"{name}: trained weights equal those it is compared with, seed for seed" for name in found.unchanged],
         "Unhealthy": _unhealthy(found.study.finished),
-        "Cannot be told apart": [equation(group) for group in found.study.plan["aliases"]],
+        "Aliased effects": [equation(group) for group in found.study.plan["aliases"]],
         "Notes": [*found.study.notes, *_lost(found)],
     }
     return [(kind, lines) for kind, lines in kinds.items() if lines]

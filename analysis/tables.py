@@ -322,7 +322,7 @@ def effects(found: Findings) -> Table:
         "n": [Cell(str(row["n"]), row["n"]) for row in rows],
         "unfinished": [Cell(str(row["unfinished"]), row["unfinished"]) for row in rows],
         "diverged": [Cell(str(row["diverged"]), row["diverged"]) for row in rows],
-        "failures not excluded": [_not_excluded(row) for row in rows],
+        "failure rate (upper bound)": [_not_excluded(row) for row in rows],
         "outlier": [Cell("" if math.isnan(row["outlier"]) else f"seed {row['outlier']:.0f}") for row in rows],
         "never reached": [Cell(str(row["never"]) if row["never"] else "", row["never"]) for row in rows],
         "change [95 %]": [_interval(row, many) for row in rows],
@@ -359,14 +359,15 @@ def over_examples(found: Mapping[str, pd.DataFrame]) -> Table:
 def comparison(over_seeds: pd.Series, over_examples: pd.DataFrame, one: str, other: str, *, metric: str) -> str:
     """Returns what `reviews.variants` found, in words: each test with the question that it answers."""
     row = dict(over_seeds)
-    lines = [f"Would {other} differ from {one} again with other seeds, on this test set? (paired t over seeds)"]
+    lines = [f"Does {other} differ from {one} over seeds, on this test set? (paired t test)"]
     change = _interval(row, digits(metric)).text
     p = f"p {_p(row['p']).text or NOTHING} (one comparison, not adjusted for others)"
     lines.append(f"  n = {row['n']}, change in {title(metric)} {change}, {p}: {verdict(row)}")
     if row["pairs"] == 1:
-        lines.append("  With one seed nothing can be concluded: another may turn the difference around.")
+        lines.append("  Single seed: no interval. Another seed may reverse the difference.")
     lines.append(
-        "Is one of the two trained models of a seed right more often, on these test examples? (McNemar, exact; says nothing of other seeds)"
+        "For each seed: is one of the two trained models right more often on these test examples? "
+        "(exact McNemar test; says nothing about other seeds)"
     )
     if over_examples.empty:
         return visible("\n".join([*lines, "  no pair of trials has kept its test probabilities"]))

@@ -86,14 +86,14 @@ def test_an_unfinished_seed_takes_the_verdict_away():
 
 def test_one_seed_has_no_interval_and_no_verdict():
     found = paired(frame(reference=BASE[:1], a=HELPS[:1])).loc["a"]
-    assert math.isnan(found["low"]) and found["verdict"] == "one seed tells nothing"
+    assert math.isnan(found["low"]) and found["verdict"] == "single seed: no interval"
 
 
 def test_without_a_reference_there_is_nothing_to_compare_with():
     rows = frame(reference=BASE, a=HELPS)
     found = paired(rows[~rows["is_reference"]])
 
-    assert found.loc["a", "verdict"] == "nothing to compare with"
+    assert found.loc["a", "verdict"] == "no verdict: no seed in common with the reference"
 
 
 @pytest.mark.parametrize("margin", [None, 0.01])
@@ -408,7 +408,7 @@ def test_what_is_missing_on_both_sides_is_not_the_same_thing():
         "identity": pd.Series([None, None], dtype=object), "weights": pd.Series([None, None], dtype=object),
     })  # fmt: skip
 
-    assert list(effects.paired(rows, metric="test/accuracy", margin=None)["verdict"]) == ["reference", "one seed tells nothing"]
+    assert list(effects.paired(rows, metric="test/accuracy", margin=None)["verdict"]) == ["reference", "single seed: no interval"]
     assert effects.changed_nothing(rows) == []
 
 

@@ -265,7 +265,7 @@ def test_a_level_that_is_null_is_a_level():
     ("rows", "levels", "message"),
     [
         (grid(), {"cell": LEVELS["cell"], "masking": [True]}, "fewer than two toggles vary"),
-        (grid(seeds=1), LEVELS, "one seed tells nothing of chance; add seeds"),
+        (grid(seeds=1), LEVELS, "a single seed has no interval; add seeds"),
         (grid(value=lambda row, rng: math.nan if row["seed"] else 0.8), LEVELS, "12 of 18 trials have no finite test/accuracy"),
         (grid(seeds=2)[lambda rows: rows["masking"] == (rows["seed"] == 0)], LEVELS, "0 of 2 seeds have all 6 cells, and 2 are needed"),
     ],

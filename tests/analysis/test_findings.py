@@ -55,7 +55,7 @@ def test_a_grid_has_main_effects_and_an_interaction(uri):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("one_seed", "one seed tells nothing of chance"),
+        ("one_seed", "a single seed has no interval"),
         ("slow_learners", "steps to a target are known to within two validations only"),
         ("left_out", None),
     ],
@@ -146,11 +146,14 @@ def test_a_resumed_trial_makes_times_rough_and_changes_not_by_which_they_are_com
                 "Time per batch, without tracing, as a multiple of the reference's: masking=false cell=lstm 0.80",
             ],
         ),
-        ("whole", ["No difference within ±0.005 (each at 5 %, not adjusted)", "0 of 8 failed: up to 31% is not excluded"]),
+        (
+            "whole",
+            ["No difference within ±0.005 (each at 5 %, not adjusted)", "0 of 8 seeds failed, which allows a failure rate of up to 31%"],
+        ),
         ("way", ["the first step's gain is optimistic, and those of later steps are pessimistic"]),
         ("troubled", ["no verdict on masking=true cell=gru and masking=false cell=lstm, where trials are missing or diverged"]),
-        ("one_seed", ["With one seed nothing can be concluded", "seed='range(0,8)' for intervals and verdicts"]),
-        ("three_seeds", ["With 3 seeds the exact sign-flip p cannot go below 0.25"]),
+        ("one_seed", ["Single seed: no interval, and so no verdict", "seed='range(0,8)'` for intervals and verdicts"]),
+        ("three_seeds", ["With 3 seeds the exact sign-flip p cannot be below 0.25"]),
         ("alone", ["One variant: test accuracy 0.801. There is nothing to compare it with."]),
         ("slow_learners", ["masking=false cell=lstm (8 of 8 seeds never reached it)"]),
         ("steps", ["Against the step before, + cell=gru (+0.050"]),

@@ -75,7 +75,7 @@ def test_what_older_versions_called_an_epochs_time_is_a_steady_epochs(broken):
     study = loaded("s", f"sqlite:///{broken}")
 
     assert study.rows["time/epoch_s"].isna().all() and set(study.rows["time/steady_epoch_s"]) == {3.5}
-    assert any("left the steps that traced out of time/epoch_s" in note for note in study.notes)
+    assert any("whose time/epoch_s left out the steps that traced" in note for note in study.notes)
 
 
 def test_the_trials_that_a_table_is_made_of_can_be_read_again(uri, tmp_path):
@@ -148,7 +148,7 @@ def test_a_trial_that_is_there_twice_is_said_and_not_averaged(broken):
     study = loaded("s", f"sqlite:///{broken}")
 
     [note] = study.notes
-    assert "is finished 2 times, with the same weights; the latest counts, none is averaged" in note
+    assert "finished 2 times, with the same weights; only the latest counts" in note
     assert (study.rows["run_id"] == "twin").sum() == 1 and len(study.rows) == 8
 
 

@@ -200,8 +200,8 @@ def test_a_seed_that_fails_alone_and_the_failures_that_nobody_saw_stand_beside_t
     table = tables.effects(found)
 
     assert column(table, "outlier") == ["seed 4", ""]
-    assert column(table, "failures not excluded") == ["up to 31%", "up to 31%"]
-    assert any("seed 4: this seed differs by more than the others allow" in text for text in answer.sentences(found))
+    assert column(table, "failure rate (upper bound)") == ["up to 31%", "up to 31%"]
+    assert any("seed 4 is an outlier (Grubbs' test at 5 %)" in text for text in answer.sentences(found))
 
 
 def test_it_is_said_for_which_of_two_models_a_seed_speaks():
