@@ -111,6 +111,9 @@ def table(
     factorial: Annotated[bool, typer.Option(help="main effects and interactions instead of variants")] = False,
     columns: Annotated[str | None, typer.Option(help="columns to show, in that order: change,p_holm,verdict; `?` lists them")] = None,
     digits: Annotated[int | None, typer.Option(min=0, max=10, help="decimals of the metric and its change")] = None,
+    convenience: Annotated[
+        bool, typer.Option("--convenience", help="costs beside time: settings added, combinations ruled out, graphs traced, memory")
+    ] = False,
     caption: Annotated[str | None, typer.Option(help="what LaTeX and HTML have as caption")] = None,
     every: Every = False,
     uri: Uri = None,
@@ -124,7 +127,7 @@ def table(
         found = _found(study, uri, every=every, is_quiet=format != Format.MARKDOWN, metric=metric, margin=margin, toggle=toggle)
         if factorial and found.factorial is None:
             raise StoreError(found.no_factorial or f"{study} has no main effects and interactions: they need a grid of two or more toggles")
-        look = Look(None if columns is None else [name.strip() for name in columns.split(",")], digits, caption)
+        look = Look(None if columns is None else [name.strip() for name in columns.split(",")], digits, caption, convenience)
         asked = _shown(found, "factorial" if factorial else "table", look)
         folder = _folder(out, study, every=every)
         with _whole(folder) as made:
@@ -320,11 +323,13 @@ class Look:
       columns: their names in order, or None for the usual ones.
       digits: decimals of the metric, or None for its usual ones.
       caption: or None for the usual one.
+      convenience: whether to show the costs beside time.
     """
 
     columns: list[str] | None = None
     digits: int | None = None
     caption: str | None = None
+    convenience: bool = False
 
 
 @dataclass(frozen=True)
@@ -362,6 +367,8 @@ def _shown(found: Findings, kind: str, look: Look) -> Shown:
         wide, paper = tables.ablation(found, places=look.digits, every=look.columns is not None), tables.compact(found, places=look.digits)
     else:
         wide = paper = tables.factorial(found, places=look.digits) if kind == "factorial" else tables.effects(found)
+    if kind == "table" and look.convenience:
+        wide, paper = (tables.with_convenience(one, found) for one in (wide, paper))
     if look.columns is not None:
         wide = paper = wide.only(look.columns)
     if look.caption is not None:

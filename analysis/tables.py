@@ -23,6 +23,7 @@ from src.visible import no_formula, one_line, visible
 
 NOTHING = "–"
 IN_A_COLUMN = 62  # characters of small print in one column of a paper
+CONVENIENCE = ("settings_added", "combinations_ruled_out", "traces", "peak_memory")  # what an improvement costs beside time
 NOT_IN_PAPERS = (
     "diverged", "p_sign_flip", "correlation", "ms_per_batch", "s_per_epoch", "s_per_steady_epoch", "peak_memory", "padded_steps", "traces",
     "s_of_steps_that_traced", "steps_to",
@@ -225,6 +226,37 @@ def compact(found: Findings, *, places: int | None = None) -> Table:
     return replace(table.without("n") if is_same else table, caption=f"{table.caption}{over}")
 
 
+def with_convenience(table: Table, found: Findings) -> Table:
+    """Returns the table of `ablation` with what a variant costs beside time (`ablation(every=True)` has these columns at its end)."""
+    known = ablation(found, every=True)
+    new = known.only([name for name in map(column_name, known.headings) if name in CONVENIENCE])
+    lacking = [place for place, heading in enumerate(new.headings) if heading not in table.headings]
+    rows = [[*row, *(more[place] for place in lacking)] for row, more in zip(table.rows, new.rows, strict=True)]
+    return replace(table, headings=[*table.headings, *(new.headings[place] for place in lacking)], rows=rows)
+
+
+def _convenience(found: Findings) -> dict[str, list[Cell]]:
+    """Returns which settings each variant adds to the reference's, and how many of the plan's combinations with them do not run as asked.
+
+    A combination is ruled out where the plan dropped it (it cannot run), or normalised it (a setting has no effect there). A combination
+    that holds several changed settings counts for each of them.
+    """
+    study = found.study
+    cells = study.rows.drop_duplicates("label")
+    is_out = (cells["dropped"].notna() | cells["normalised"].map(bool)).to_numpy()
+    added, ruled_out = [], []
+    for row in _records(found.summary):
+        reference = study.plan["reference"]
+        changed = {key: row[key] for key in study.toggles if key in reference and as_typed(row[key]) != as_typed(reference[key])}
+        has_them = np.ones(len(cells), bool)
+        for key, value in changed.items():
+            has_them &= (cells[key].map(as_typed) == as_typed(value)).to_numpy()
+        count = int((has_them & is_out).sum()) if changed else 0
+        added.append(Cell(label(changed) or "none"))
+        ruled_out.append(Cell(f"{count} of {int(has_them.sum())}" if changed else "", float(count)))
+    return {"settings added": added, "combinations ruled out": ruled_out}
+
+
 def ablation(found: Findings, *, every: bool = False, places: int | None = None) -> Table:
     """Returns one row a variant: its toggles, n, the metric, its change with verdict, and what it costs. The best mean is bold.
 
@@ -267,6 +299,7 @@ def ablation(found: Findings, *, every: bool = False, places: int | None = None)
         columns |= _means(summary, "time/trace_s", is_rough) if metric != "time/trace_s" else {}
     if not is_steps:
         columns[f"{title(study.steps_to)} (median)"] = [_steps(row) for row in rows]
+    columns |= _convenience(found) if every and not has_within else {}
     text = f"Study {study.name}: {title(metric)}, change paired by seed"
     return _table(columns, text, best=_best(found, list(columns).index(heading)), notes=notes(found))
 

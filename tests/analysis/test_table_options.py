@@ -156,3 +156,22 @@ def test_signs_that_latex_prints_as_others_are_commands(uri):
 
     assert "$<$ 0.001" in text and not re.search(r"[^$]< 0", text)
     assert "$\\pm$0.005" in text
+
+
+def test_convenience_says_what_an_improvement_costs_beside_time(asked):
+    shown = asked("--convenience")
+
+    assert "| settings added | combinations ruled out |" in shown.replace("| traces | peak memory (MB) ", "")
+    assert "| masking=false cell=gru | 0 of 1 |" in shown and "traces" in shown and "peak memory (MB)" in shown
+
+
+def test_convenience_is_not_shown_unless_it_is_asked_for(asked):
+    assert "settings added" not in asked()
+
+
+def test_a_combination_that_was_dropped_or_normalised_is_ruled_out(uri):
+    study = load.study("whole", store.connect(uri))
+    study.rows.loc[(study.rows["masking"] == False) & (study.rows["cell"] == "gru"), "dropped"] = "cannot run"  # noqa: E712
+    shown = tables.with_convenience(tables.ablation(findings.find(study)), findings.find(study))
+
+    assert [row[shown.headings.index("combinations ruled out")].text for row in shown.rows] == ["", "1 of 2", "1 of 2", "1 of 1"]
