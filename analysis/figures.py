@@ -126,9 +126,13 @@ def cost(axes: Axes, compared: pd.DataFrame, *, unit: str) -> None:
 
 
 def _around_one(ticks: list[float]) -> list[float]:
-    """Returns at most about six of the ticks, 1 among them."""
-    every, middle = math.ceil(len(ticks) / 6), ticks.index(1)
-    return [tick for place, tick in enumerate(ticks) if (place - middle) % every == 0]
+    """Returns the ticks that stand apart on a log axis, 1 among them."""
+    least = math.log(ticks[-1] / ticks[0]) / 7
+    shown = [1.0]
+    for tick in sorted(ticks, key=lambda one: abs(math.log(one))):
+        if all(abs(math.log(tick / other)) >= least for other in shown):
+            shown.append(tick)
+    return sorted(shown)
 
 
 def _hover(text: str) -> str:
@@ -370,6 +374,7 @@ def waterfall(axes: Axes, steps: pd.DataFrame, look: dict[str, Look], *, metric:
             axes.plot([place - 0.3, place + 1.3], [row["mean"]] * 2, color=QUIET, lw=0.8, ls=":")
     axes.set_xticks(range(len(rows)), [_short(row["label"]) for row in rows], rotation=20, ha="right")
     axes.grid(visible=False, axis="x")
+    axes.use_sticky_edges = False  # the lowest bar begins where the reference's line is
     axes.margins(y=0.15)
     axes.set(ylabel=title(metric), xlabel="")
 

@@ -287,3 +287,9 @@ def test_what_a_reader_points_at_says_its_name_and_numbers(uri, tmp_path):
 
     assert "<title>masking=true cell=gru: +0.050 [" in svg and "<title>seed 3: " in svg
     assert "<title>masking=false cell=lstm: ms per batch × 0.80 [" in svg and "hover" not in svg
+
+
+def test_ticks_of_ratios_stand_apart_with_one_among_them():
+    for ticks in ([0.9, 1, 1.1], figures.RATIOS, [0.2, 0.5, 0.8, 0.9, 1, 1.1, 1.2, 2]):
+        gaps = np.diff(np.log(figures._around_one(ticks)))
+        assert 1 in figures._around_one(ticks) and gaps.min() >= np.log(ticks[-1] / ticks[0]) / 7
