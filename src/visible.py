@@ -7,6 +7,7 @@ import unicodedata
 
 HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, halves of pairs, and the separators of lines and paragraphs
 TURNING = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # what changes the direction of a text
+_MEANT = re.compile(r"[!-+\-:-<>-@\[-`{-~]|\.(?!\d)|(?<!\d)\.|^=+")  # signs of Markdown and HTML
 _FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf")
 ECHOED = 200  # characters of a value that an error repeats
@@ -26,7 +27,7 @@ def one_line(text: str) -> str:
 
 def in_markdown(text: str) -> str:
     """Returns a text as Markdown and HTML show it as it is, in one line: every sign that may mean something is written as its number."""
-    return re.sub(r"[!-+\-:-<>-@\[-`{-~]|\.(?!\d)|(?<!\d)\.|^=+", lambda found: "".join(f"&#{ord(sign)};" for sign in found[0]), one_line(text))
+    return _MEANT.sub(lambda found: "".join(f"&#{ord(sign)};" for sign in found[0]), one_line(text))
 
 
 def shortened(text: str, limit: int = ECHOED) -> str:

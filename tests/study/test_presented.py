@@ -38,8 +38,8 @@ def test_the_page_says_question_toggles_and_table_and_how_many_are_finished():
     found = page(WHOLE, {0: 0.7, 1: 0.6}, remarks=["changed nothing: x"])
 
     assert "**Does &#91;masking&#93;&#40;http&#58;//x&#41; pay&#63;**" in found["description"]
-    assert "| masking\\=true \\(reference\\) | 2 | 0\\.8500 |" in found["description"]
-    assert "masking&#58; true, false; cell&#58; lstm, gru" in found["description"] and "changed nothing" in found["description"]
+    assert "| masking=true &#40;reference&#41; | 2 | 0.8500 |" in found["description"]
+    assert "masking&#58; true, false&#59; cell&#58; lstm, gru" in found["description"] and "changed nothing" in found["description"]
     assert found["tags"]["ablation.varied"] == "masking, cell" and found["tags"]["ablation.finished"] == "4 of 4"
     assert (found["metrics"]["study/trials"], found["metrics"]["study/finished"]) == (4, 4)
     assert links.VIEW_TAG in found["experiment"]

@@ -142,7 +142,7 @@ def test_the_description_of_a_trial_says_what_it_changes_and_what_its_study_asks
 
     assert lines == [
         "Trial of study **s** with seed 0: changes **cell=gru** of the defaults.",
-        "**Does it pay?**",
+        "**Does it pay&#63;**",
         "Note: by hand",
     ]
 
