@@ -323,9 +323,11 @@ BENCHMARKS: dict[str, Callable[[], list[str]]] = {
 def main(names: list[str]) -> int:
     """Runs the benchmarks, all of them by default, in a home of their own; `faults MINUTES` is a campaign apart."""
     if names[:1] == ["faults"]:
-        counts = faults.campaign(float(names[1]) if len(names) > 1 else 30.0)
-        print("\n".join(f"- {count}" for count in counts))
-        return int(any(count.wrong for count in counts))
+        is_wrong = False
+        for count in faults.campaign(float(names[1]) if len(names) > 1 else 30.0):
+            print(f"- {count}", flush=True)
+            is_wrong |= bool(count.wrong)
+        return int(is_wrong)
     unknown = set(names) - set(BENCHMARKS)
     if unknown:
         print(f"error: no benchmark {sorted(unknown)[0]!r}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)

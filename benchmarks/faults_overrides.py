@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import random
+import re
 import sys
 import tempfile
 import time
@@ -109,8 +110,8 @@ def fault(words: list[str], text: str | None = None) -> str | None:
 def _is_forbidden(words: list[str], text: str) -> bool:
     """Returns whether a command must be refused, whatever else is in it."""
     return any(word in HYDRAS or word in FLAGS for word in words) or any(
-        sign in part for part in (*words, text) for sign in ("_target_", "${")
-    )
+        re.search(r"\b_target_|\$\{", part) for part in (*words, text)
+    )  # a study may be called null_target_
 
 
 class _Said:

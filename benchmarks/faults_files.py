@@ -1,0 +1,190 @@
+"""Files of ours that are damaged: each is repaired, trained again with its reason, or refused in a line, and nothing wrong is read.
+
+A check takes a number, by which its damage is drawn, and returns what is wrong or None.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import faults_data, generated
+from src.study import plan
+from src.study.journals import FILE, Journals
+from src.tracking import journal, tensorboard_replay
+from src.tracking.journal import FINISHED, Journal, JournalError
+from src.tracking.mlflow_replay import Store
+from src.training.records import EVALUATION, START, STEP, Record
+
+Check = Callable[[int], "str | None"]
+HANGS_S = 60  # in which a child must answer
+TRIAL = "cafe"
+
+
+def forked(ask: Callable[[], str]) -> str:
+    """Returns what a new process answers that has imported what this one has: it knows nothing of what was read before."""
+    reads, writes = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reads)
+        with open(os.devnull, "w") as nowhere:  # it may warn
+            os.dup2(nowhere.fileno(), 1)
+            os.dup2(nowhere.fileno(), 2)
+        try:
+            said = ask()
+        except BaseException as error:
+            said = f"{type(error).__name__}: {error}"
+        os.write(writes, said.encode(errors="replace")[:4_000])
+        os._exit(0)
+    os.close(writes)
+    with open(reads, "rb") as answers:
+        if not select.select([answers], [], [], HANGS_S)[0]:
+            os.kill(child, signal.SIGKILL)
+        said = answers.read().decode()
+    os.waitpid(child, 0)
+    return said
+
+
+def cache_check(home: Path, content: Callable[[], str]) -> tuple[Check, int]:
+    """Returns a check of the cache of an encoded corpus, and how many there are: what is read is what was encoded first."""
+    whole = forked(content)
+    damages = list(faults_data.damaged_caches(1, 90))
+
+    def check(number: int) -> str | None:
+        (folder,) = (path.parent for path in (home / "outputs" / ".cache").glob("*/meta.json"))
+        name, damage = damages[number]
+        damage(folder)
+        read = forked(content)
+        return None if read == whole else f"{name}: read {read[:200]!r}"
+
+    return check, len(damages)
+
+
+@contextlib.contextmanager
+def record_check(folder: Path) -> Iterator[Check]:
+    """Yields a check of what a trial has recorded: its journal, what is remembered of it, and what was sent where."""
+    trial = folder / "outputs" / "s" / TRIAL
+    _write_trial(trial)
+    shutil.copy(generated.database(folder), folder / "whole.db")
+    store = Store(None, "s")
+    _bring_up_to_date(trial, store)
+    whole = shutil.copytree(trial.parent, folder / "whole")
+    known = _known(trial, store)
+
+    def check(number: int) -> str | None:
+        shutil.rmtree(trial.parent)
+        shutil.copytree(whole, trial.parent)
+        name = _damaged(trial.parent, number)
+        try:
+            _bring_up_to_date(trial, store)
+            got = _known(trial, store)
+        except JournalError as error:
+            return None if len(str(error).splitlines()) == 1 else f"{name}: {error}"
+        if got["status"] not in (FINISHED, None, "KILLED"):
+            return f"{name}: the trial is {got['status']}"
+        if got["status"] == FINISHED and got != known:
+            return f"{name}: {[key for key in known if got[key] != known[key]]} changed"
+        return None
+
+    yield check
+
+
+@contextlib.contextmanager
+def store_check(folder: Path) -> Iterator[Check]:
+    """Yields a check of what the analysis reads: a database and a trial's files are read or refused in a line."""
+    from analysis import load
+    from analysis.store import StoreError, connect
+
+    path = generated.database(folder)
+    levels = {"cell": ["lstm", "gru"]}
+    generated.study(path, "s", levels, lambda values, seed: {"test/accuracy": 0.8}, seeds=[0, 1], steps=20, examples=20)
+    whole = shutil.copytree(folder, folder.with_name("whole-store"))
+
+    def check(number: int) -> str | None:
+        shutil.rmtree(folder)
+        shutil.copytree(whole, folder)
+        rng = np.random.default_rng(number)
+        files = sorted(one for one in folder.rglob("*") if one.is_file())
+        of_trials = [one for one in files if one != path]
+        damaged = path if number % 3 == 0 else of_trials[int(rng.integers(len(of_trials)))]
+        kind = list(faults_data.BYTES)[number % len(faults_data.BYTES)]
+        faults_data.BYTES[kind](damaged, rng)
+        try:
+            study = load.study("s", connect(f"sqlite:///{path}"))
+            load.tidy(study)
+            load.lost(study)
+        except StoreError as error:
+            return None if len(str(error).splitlines()) == 1 else f"{kind} of {damaged.name}: {error}"
+        except Exception as error:
+            return f"{kind} of {damaged.name}: {type(error).__name__}: {error}"
+        return None
+
+    try:
+        yield check
+    finally:
+        shutil.rmtree(whole)
+
+
+def _write_trial(folder: Path) -> None:
+    """Writes the journal of a finished trial, and a plan."""
+    folder.mkdir(parents=True)
+    tags = {"ablation.kind": "trial", "ablation.identity": TRIAL}
+    detail = {"attempt": "one", "name": "cell=gru seed=0", "tags": tags, "params": {"cell": "gru"}, "process": ""}
+    with Journal(folder) as book:
+        book.append(Record(START, 0, detail=detail))
+        for step in range(1, 41):
+            book.append(Record(STEP, step, {"train/loss": 1 / step, "time/batch_ms": 3.0}, {"is_sent": True, "gradient_norm": 1.0}))
+        book.append(Record(EVALUATION, 40, {"val/accuracy": 0.75, "val/loss": 0.4}, {"epoch": 1}))
+        end = journal.end(step=40, status=FINISHED, metrics={"test/accuracy": 0.8}, tags={"ablation.weights": "w"})
+        book.append(end)
+    (folder.parent / "plan.json").write_text(json.dumps([{"rows": [], "commands": []}]), encoding="utf-8")
+
+
+def _bring_up_to_date(trial: Path, store: Store) -> None:
+    """Does what the next command of a study does."""
+    with contextlib.suppress(OSError, ValueError):  # a plan that is none is kept beside, and the plans begin anew
+        plan.from_text((trial.parent / "plan.json").read_text(encoding="utf-8", errors="strict"))
+    journals = Journals(trial.parent)
+    journals.close_dead()
+    tensorboard_replay.replay(trial)
+    refused = journals.replay(f"{store.uri} {store.study_run_id}", store.replay)
+    for error in refused.values():
+        raise error
+    journals.save()
+
+
+def _known(trial: Path, store: Store) -> dict[str, Any]:
+    """Returns what there is to know of the trial, everywhere."""
+    found = Journals(trial.parent).outcomes().get(TRIAL)
+    stored = store.outcomes().get(TRIAL)
+    points = store.client.get_metric_history(stored.run_id, "train/loss") if stored and stored.run_id else []
+    events = [path.read_bytes() for path in sorted(trial.glob("*/events*"))]
+    return {
+        "status": found.status if found else None,
+        "of the journal": None if found is None else (found.attempt, found.metrics, found.tags, found.best_validation),
+        "of MLflow": None if stored is None else (stored.attempt, stored.status, stored.metrics),
+        "the steps in MLflow": [(point.step, point.value) for point in points],
+        "the event file": events,
+    }
+
+
+def _damaged(study: Path, number: int) -> str:
+    """Damages one of a study's files; returns what was done."""
+    rng = np.random.default_rng(number)
+    names = [journal.FILE, "mlflow.json", "tensorboard.json", FILE, "plan.json"]  # TensorBoard minds its event files by itself
+    name = names[number % len(names)]
+    kind = list(faults_data.BYTES)[int(rng.integers(len(faults_data.BYTES)))]
+    if kind == "folder":  # the disk does not do that, and only a user does
+        kind = "noise"
+    path = study / TRIAL / name
+    faults_data.BYTES[kind](path if path.exists() else study / name, rng)
+    return f"{kind} of {name} ({number})"
