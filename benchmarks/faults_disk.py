@@ -18,7 +18,7 @@ from src.tracking import journal, outcome
 
 ALONE = ("unshare", "--user", "--map-root-user", "--mount")  # a name space of its own, which needs no rights
 SIZE = 256 << 20  # bytes of the disk
-MAX_LINES = 60  # of what a sweep may say
+MAX_LINES = 60  # of what a sweep may say beside its progress
 
 
 def is_possible() -> bool:
@@ -62,7 +62,8 @@ def _swept(home: Path, words: list[str], seconds: float) -> dict[str, Any]:
     command = [sys.executable, "-m", "src.run", *words]
     environment = {**os.environ, "ABLATION_HOME": str(home)}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
-    return {"code": done.returncode, "said": done.stdout + done.stderr}
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("  epoch ")]
+    return {"code": done.returncode, "said": "\n".join(lines)}
 
 
 if __name__ == "__main__":
