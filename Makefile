@@ -22,7 +22,7 @@ study: $(READY) ## trains the four classifiers of docs/getting-started.md
 gallery: $(READY) ## the tables and figures of the documents, from the studies that were run
 	for study in $$(ls experiments/results); do $(BIN)/python -m analysis table $$study --out experiments/results/$$study > /dev/null || exit 1; done
 	for asked in "padding_by_length --toggle bucketing" "padding_by_length --toggle bucketing --metric test/accuracy" \
-	    "onehot --toggle encoding" "learning_rate_by_cell --toggle learning_rate" "masking_by_side_and_length --toggle masking" \
+	    "onehot --toggle encoding" "learning_rate_by_cell --toggle learning_rate" "initialisers --toggle learning_rate" "masking_by_side_and_length --toggle masking" \
 	    "masking_by_side_and_length --toggle masking --metric test/accuracy" "masking_by_side_and_length --toggle padding_side --metric test/accuracy" \
 	    "forget_bias --toggle forget_bias" "readouts --toggle readout" "learned_state --toggle initial_state" \
 	    "smaller_network --metric test/accuracy" "loops --metric test/accuracy" "variable_lengths --metric test/accuracy"; do $(BIN)/python -m analysis table $$asked --out experiments/results/$${asked%% *} > /dev/null || exit 1; done

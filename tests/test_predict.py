@@ -213,7 +213,7 @@ def test_a_trained_model_is_loaded_and_one_of_others_is_refused_in_one_line(home
     (tmp_path / PREPROCESSING).write_text(json.dumps(dataclasses.asdict(known)), encoding="utf-8")
 
     assert predict.main([str(tmp_path), "good"]) == 2
-    assert "model.keras: it knows 5 ids, and vocab_size=50; the files are not of one trial" in capsys.readouterr().err
+    assert "model.keras: 5 ids, but vocab_size=50; the files belong to different trials" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("address", ["file:///etc", "/etc", "runs:/x"])

@@ -254,7 +254,8 @@ def test_what_cannot_even_begin_leaves_the_state(settings, monkeypatch):
         raise ImportError("no TensorFlow today")
 
     monkeypatch.setattr(startup, "import_tensorflow", broken)
-    assert run(settings) == FAILED
+    with pytest.raises(trial.NotBegun, match="no TensorFlow today"):
+        run(settings)
     assert state(settings).exists()
 
 

@@ -103,7 +103,8 @@ def batches(sequences: Sequences, how: Padding, batch_size: int, *, drop_remaind
 
     A batch is (ids int32[B, T], labels int32[B], rows int64[B]); the last batches of a bucket may be smaller, or are left out with
     `drop_remainder`. Equal orders give equal batches, whatever the number of threads. The pipeline is built once, as that takes a
-    quarter of a second.
+    quarter of a second. AutoGraph converts none of its functions: it would write each
+    to a temporary file, which a killed process leaves behind.
     """
     import tensorflow as tf
 
@@ -120,7 +121,11 @@ def batches(sequences: Sequences, how: Padding, batch_size: int, *, drop_remaind
     def turned(ids: Any, labels: Any, rows: Any) -> Any:
         return tf.reverse(ids, [1]), labels, rows  # padding at the end of the reversed is padding at the beginning
 
-    dataset = tf.data.Dataset.from_tensors(0).flat_map(lambda _: tf.data.Dataset.from_tensor_slices(current.read_value())).map(example)
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def ordered(_: Any) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices(current.read_value())
+
+    dataset = tf.data.Dataset.from_tensors(0).flat_map(ordered).map(example)
     dataset = _padded(dataset, how, batch_size=batch_size, drop_remainder=drop_remainder)
     if how.side == "pre":
         dataset = dataset.map(turned)
@@ -134,12 +139,14 @@ def batches(sequences: Sequences, how: Padding, batch_size: int, *, drop_remaind
 
 
 def _padded(dataset: tf.data.Dataset, how: Padding, *, batch_size: int, drop_remainder: bool) -> tf.data.Dataset:
+    import tensorflow as tf
+
     if len(how.edges) == 1:
         length = None if how.to_longest else how.edges[0]
         return dataset.padded_batch(batch_size, padded_shapes=([length], [], []), drop_remainder=drop_remainder)
     # The operation wants the first length that is too long for a bucket, and one batch size more than boundaries.
     return dataset.bucket_by_sequence_length(
-        element_length_func=lambda ids, labels, rows: _length(ids),
+        element_length_func=tf.autograph.experimental.do_not_convert(lambda ids, labels, rows: _length(ids)),
         bucket_boundaries=[edge + 1 for edge in how.edges],
         bucket_batch_sizes=[batch_size] * (len(how.edges) + 1),
         padded_shapes=([None], [], []),

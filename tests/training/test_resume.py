@@ -110,7 +110,9 @@ def test_what_was_left_behind_is_read_from_records(eager):
     fit = Fit.of_records(as_journalled(whole.records))
 
     assert (fit.timings, fit.accuracies, fit.best_epoch) == (whole.fit.timings, whole.fit.accuracies, whole.fit.best_epoch)
-    assert fit.earlier == len(fit.timings) and Fit.of_records([]) == Fit()
+    assert fit.earlier == len(fit.timings)
+    nothing = Fit.of_records([])
+    assert (nothing.timings, nothing.accuracies, nothing.best_epoch, nothing.earlier) == ([], [], 0, 0)
 
 
 def test_nothing_is_trained_where_every_epoch_was(eager):
@@ -122,4 +124,4 @@ def test_nothing_is_trained_where_every_epoch_was(eager):
 def test_the_evaluation_is_the_last_record_of_an_epoch(eager):
     records = Training(**{"tracking.histograms": True}).records
 
-    assert [record.kind for record in records if record.kind != STEP] == [HISTOGRAMS, EVALUATION] * 3
+    assert [record.kind for record in records if record.kind != STEP] == [HISTOGRAMS, *[HISTOGRAMS, EVALUATION] * 3]
