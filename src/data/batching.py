@@ -139,14 +139,12 @@ def batches(sequences: Sequences, how: Padding, batch_size: int, *, drop_remaind
 
 
 def _padded(dataset: tf.data.Dataset, how: Padding, *, batch_size: int, drop_remainder: bool) -> tf.data.Dataset:
-    import tensorflow as tf
-
     if len(how.edges) == 1:
         length = None if how.to_longest else how.edges[0]
         return dataset.padded_batch(batch_size, padded_shapes=([length], [], []), drop_remainder=drop_remainder)
     # The operation wants the first length that is too long for a bucket, and one batch size more than boundaries.
     return dataset.bucket_by_sequence_length(
-        element_length_func=tf.autograph.experimental.do_not_convert(lambda ids, labels, rows: _length(ids)),
+        element_length_func=lambda ids, labels, rows: _length(ids),
         bucket_boundaries=[edge + 1 for edge in how.edges],
         bucket_batch_sizes=[batch_size] * (len(how.edges) + 1),
         padded_shapes=([None], [], []),

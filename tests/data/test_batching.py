@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 
 import numpy as np
 import pytest
@@ -108,3 +109,14 @@ def test_equal_orders_give_equal_batches_and_another_order_others():
 
     assert rows(order) == rows(order)
     assert rows(order) != rows(order[::-1].copy())
+
+
+@pytest.mark.parametrize("edges", [(6,), (3, 6)])
+@pytest.mark.parametrize("side", ["pre", "post"])
+def test_no_temporary_file_is_written_that_a_killed_process_would_leave(tmp_path, monkeypatch, edges, side):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    some = sequences(np.array([2, 5, 6]))
+    list(batches(some, Padding(edges, False, side), 2)(np.arange(3)))
+
+    assert list(tmp_path.iterdir()) == []
