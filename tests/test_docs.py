@@ -58,6 +58,14 @@ def test_the_readme_leads_to_every_document():
     assert set(generated.documents()) <= reached
 
 
+def test_every_picture_is_shown_and_small():
+    shown = {(page.parent / link).resolve() for page in generated.documents() for link in links(page)}
+    pictures = sorted((REPOSITORY / "docs" / "images").iterdir())
+
+    assert pictures
+    assert [path.name for path in pictures if path not in shown or path.stat().st_size > 200_000] == []
+
+
 def test_the_page_of_toggles_is_made_from_the_settings():
     assert (REPOSITORY / "docs" / "toggles.md").read_text(encoding="utf-8") == generated.toggles(), "run `make docs`"
 

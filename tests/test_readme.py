@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from analysis.__main__ import app
 from docs import generated
-from src import run
+from src import predict, run, status
 from src.paths import REPOSITORY
 
 RESULTS = REPOSITORY / "experiments" / "results"
@@ -62,6 +62,34 @@ def test_every_command_of_the_analysis_is_understood(line, place):
 
     assert done.exit_code == (0 if study is None else 2), done.output
     assert study is None or f"no study '{study}'" in done.stderr
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("python -m src.predict")])
+def test_every_prediction_of_the_documents_is_understood(line, home, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reviews.txt").write_text("a film\n", encoding="utf-8")
+
+    with open("reviews.txt", encoding="utf-8") as given:
+        monkeypatch.setattr("sys.stdin", given)
+
+        assert predict.main(shlex.split(line)[3:]) == 2
+    assert "RUN: got 'RUN" in capsys.readouterr().err  # the one word that stands for something
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("python -m src.status")])
+def test_every_question_for_the_status_is_understood(line, home, capsys):
+    words = shlex.split(line)[3:]
+    names_a_study = bool(words) and not words[0].startswith("-")
+
+    assert status.main(words) == (2 if names_a_study else 0)
+    assert ("no study" in capsys.readouterr().err) == names_a_study
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_no_place_of_a_document_waits_for_its_text(name):
+    comments = re.findall(r"<!--(.*?)-->", re.sub(r"`[^`\n]*`", "", DOCUMENTS[name]), re.DOTALL)
+
+    assert [text for text in comments if not text.startswith((" table: ", " end of table ", " Made from "))] == []
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
