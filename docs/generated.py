@@ -90,7 +90,10 @@ def _rows(kind: type[pydantic.BaseModel], names: Iterable[str], section: str = "
 
 def _values(key: str) -> str:
     text = allowed(key)
-    return ", ".join(f"`{name}`" for name in text.removeprefix("one of ").split(", ")) if text.startswith("one of ") else text
+    if not text.startswith("one of "):
+        return text
+    names = text.removeprefix("one of ").removesuffix(" or null").split(", ")
+    return ", ".join(f"`{name}`" for name in (*names, *(["null"] if text.endswith(" or null") else [])))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ METRICS = {
     "train/loss",
     "train/accuracy",
     "time/batch_ms",
-    "gradient/norm",
+    "train/gradient_norm",
     "val/loss",
     "val/accuracy",
     "best/val_accuracy",

@@ -13,13 +13,12 @@ from src.settings import as_typed
 from src.tracking import datasets, descriptions, journal, logged_model
 from src.tracking.journal import Entry
 from src.tracking.stored import VALUE, fitting
-from src.training.records import BEST_VALIDATION, END, START, STEP, Record
+from src.training.records import BEST_VALIDATION, END, GRADIENT_NORM, START, STEP, Record
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 AT_ONCE = 1_000  # metrics that one call may carry
-GRADIENT_NORM = "gradient/norm"  # as TensorBoard calls it
 OF_MODEL = ("test/accuracy", "test/loss", BEST_VALIDATION, "model/parameters", "time/batch_ms_median")  # shown beside a logged model
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from typing import Any
 from src.settings import as_typed, type_of
 from src.tracking import journal
 from src.tracking.journal import Entry
-from src.training.records import END, EVALUATION, GRAPH, HISTOGRAMS, SAMPLES, START, STEP
+from src.training.records import END, EVALUATION, GRADIENT_NORM, GRAPH, HISTOGRAMS, SAMPLES, START, STEP
 from src.visible import in_markdown
 
 GROUPS = {"time/": "wall_time/", "activations/": "values/", "gradients/": "weights_gradients/"}  # as recorded → as shown, after `val`
@@ -22,7 +22,7 @@ CHARTS = {  # of the page with custom scalars: title → names of the curves
     "loss": ["train/loss", "val/loss"],
     "accuracy": ["train/accuracy", "val/accuracy"],
     "time per batch (ms)": ["wall_time/batch_ms"],
-    "norm of the gradient": ["train/gradient_norm"],
+    "norm of the gradient": [GRADIENT_NORM],
 }
 FIRST = " "  # before a name: HParams shows five columns, by name
 
@@ -61,7 +61,7 @@ def _tag(name: str) -> str:
 
 
 def _scalars(metrics: Mapping[str, float], detail: Mapping[str, Any]) -> dict[str, float]:
-    norm = {"train/gradient_norm": detail["gradient_norm"]} if "gradient_norm" in detail else {}
+    norm = {GRADIENT_NORM: detail["gradient_norm"]} if "gradient_norm" in detail else {}
     return {**metrics, **norm}
 
 

@@ -17,6 +17,7 @@ START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, SAMPLES, END = (
 )
 # highest of a trial, at whatever step: MLflow sorts by the last value of a metric, and val/accuracy is a curve
 BEST_VALIDATION = "best/val_accuracy"
+GRADIENT_NORM = "train/gradient_norm"
 
 
 def steps_to(threshold: float) -> str:

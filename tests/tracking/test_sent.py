@@ -53,7 +53,7 @@ def test_the_norm_of_the_gradient_is_a_metric_of_the_steps_that_are_sent(trial):
 
     store, run = sent(trial, start(), *steps)
 
-    history = store.client.get_metric_history(run.info.run_id, "gradient/norm")
+    history = store.client.get_metric_history(run.info.run_id, "train/gradient_norm")
     assert [(point.step, point.value) for point in history] == [(2, 0.2), (4, 0.4)]
 
 
