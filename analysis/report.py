@@ -16,6 +16,7 @@ from analysis import answer, reviews, tables
 from analysis.figures import INK, Drawn, seeds, with_titles
 from analysis.findings import Findings, caution
 from analysis.load import DROPPED, FINISHED, NOT_RUN, RUNNING, Study, code
+from src.artifacts import PATCH
 from src.paths import shown as shown_uri
 from src.study.designs import equation
 from src.visible import visible
@@ -93,6 +94,7 @@ def page(found: Findings, figures: Iterable[tuple[Drawn, Path]]) -> str:
         commands=[*dict.fromkeys(command["command"] for command in study.plan["commands"]), f"python -m analysis report {study.name}"],
         commits=[commit for commit in study.finished["git_commit"].dropna().unique() if commit != "unknown"],
         is_dirty=bool((study.finished["git_dirty"] == "true").any()),
+        patches=_patches(study),
     )
 
 
@@ -228,3 +230,9 @@ def _inline(name: str, path: Path) -> Inline:
     [(width, height)] = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)[:1]
     text = re.sub(r'<svg\b.*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', text, count=1, flags=re.DOTALL)
     return Inline(markupsafe.Markup(text), round(float(width) / float(height), 3))  # matplotlib wrote it, and escapes what it writes
+
+
+def _patches(study: Study) -> list[str]:
+    """Returns the files with the uncommitted changes of the study's trials, one for each version of the code."""
+    rows = study.finished.reindex(columns=["git_diff", "identity"]).dropna(subset=["git_diff"]).drop_duplicates("git_diff")
+    return [f"outputs/{study.name}/{identity}/{PATCH}" for identity in rows["identity"]]

@@ -99,3 +99,21 @@ def test_the_page_says_that_changes_which_nobody_recorded_may_differ(own):
     found = find("s", mixed(own, lambda values, seed: {"git_commit": OLD, "git_dirty": "true"}))
 
     assert "these trials may differ in code" in dict(report.provenance(found.study.finished))["code"]
+
+
+def test_the_page_says_how_uncommitted_changes_are_applied_again(own):
+    found = find("s", mixed(own, lambda values, seed: {"git_commit": OLD, "git_dirty": "true", "git_diff": "1" * 16}))
+
+    page = report.page(found, [])
+
+    identity = found.study.finished["identity"].iloc[0]
+    assert f"git checkout {OLD}\ngit apply outputs/s/{identity}/uncommitted.patch\n" in page
+
+
+def test_several_uncommitted_versions_are_listed_and_none_is_applied(own):
+    diffs = {"lstm": "1" * 16, "gru": "2" * 16}
+    found = find("s", mixed(own, lambda values, seed: {"git_commit": OLD, "git_dirty": "true", "git_diff": diffs[values["cell"]]}))
+
+    page = report.page(found, [])
+
+    assert "There are 2 versions" in page and "git apply" not in page
