@@ -67,8 +67,10 @@ class _InLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Passes a record on under our own name, one level below what the terminal shows."""
-        level = logging.WARNING if record.levelno >= logging.ERROR else logging.INFO
-        _log.log(level, "%s: %s: %s", record.name, record.levelname.lower(), record.getMessage())
+        said = record.getMessage()
+        # Ctrl-C while TensorFlow traces a graph leaves parts of it unused, and it calls that an error after we said that we stopped.
+        level = logging.WARNING if record.levelno >= logging.ERROR and "Object was never used" not in said else logging.INFO
+        _log.log(level, "%s: %s: %s", record.name, record.levelname.lower(), said)
 
 
 def _keep_in_log() -> None:

@@ -105,3 +105,17 @@ with _logging_to(Path("trial.log")):
     kept = (tmp_path / "trial.log").read_text(encoding="utf-8")
     assert all(text in kept for text in ("tf.function retracing", "a dtype was cast", "odd shapes", "it is broken"))
     assert (done.stderr, done.stdout) == ("tensorflow: error: it is broken\n", "")
+
+
+def test_what_an_interrupted_trace_leaves_unused_is_not_shown_as_an_error():
+    program = """
+import logging
+from src.training import startup
+startup._keep_in_log()
+logging.getLogger("tensorflow").error("=====\\nObject was never used (type %s):\\n%s", "TensorArray", "created at …")
+"""
+    variables = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
