@@ -144,7 +144,7 @@ def caution(rows: pd.DataFrame) -> str:
         if len(found[name].dropna().unique()) > 1:
             reasons.append(f"{name} differ ({', '.join(sorted(found[name].dropna().unique()))})")
     if count := found["resumed"].notna().sum():
-        reasons.append(f"{count} {'trials were' if count > 1 else 'trial was'} killed and resumed in another process")
+        reasons.append(f"{count} {'trials were' if count > 1 else 'trial was'} interrupted and resumed in another process")
     return f"Times are rough: {'; '.join(reasons)}." if reasons else ""
 
 

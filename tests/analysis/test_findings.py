@@ -131,7 +131,7 @@ def test_a_resumed_trial_makes_times_rough_and_changes_not_by_which_they_are_com
     generated.study(own, "s", {"cell": ["lstm", "gru"]}, outcome, seeds=[0, 1, 2])
     found = find("s", f"sqlite:///{own}")
 
-    assert findings.caution(found.rows) == f"Times are rough: {what} killed and resumed in another process."
+    assert findings.caution(found.rows) == f"Times are rough: {what} interrupted and resumed in another process."
     assert found.time == load.PER_BATCH
 
 

@@ -94,6 +94,7 @@ def test_links_of_a_page_are_addresses_alone(uri):
 def test_a_study_without_a_question_and_with_one_seed_has_a_page_that_says_so(uri):
     text = report.page(find("one_seed", uri), [])
     assert "Single seed: no interval, and so no verdict" in text and "What did these settings change?" in text
+    assert re.search(r"run <code>python -m src\.run [^<`]*seed=&#39;range\(0,8\)&#39;</code> for intervals", text)
 
 
 def test_what_did_not_go_as_planned_is_there_with_its_reason(uri):
