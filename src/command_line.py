@@ -13,6 +13,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 
 from src.admission import LAUNCHERS, wrong_choice
 from src.errors import first_line
+from src.paths import REPOSITORY
 from src.settings import (
     GROUPS,
     TAGS,
@@ -137,6 +138,8 @@ def explain(error: Exception) -> str:
     if isinstance(error, OverrideParseException):
         typed = repr(echoed(str(error.override)))
         key, _, value = str(error.override).partition("=")
+        if re.fullmatch(r"\w+", key) and not value and (REPOSITORY / "experiments" / f"{key}.yaml").is_file():
+            return f"{typed} is a study file; write +experiments={key}"
         if takes_text(key) and value and not set(value) & {"'", '"'}:
             return f"{typed} cannot be parsed; put text into two pairs of quotes: '{key}=\"{echoed(value)}\"'"
         how = "write no spaces around = or after commas, and put special characters into two pairs of quotes: 'data.path=\"a b.csv\"'"

@@ -101,6 +101,10 @@ def test_help_names_every_key_with_what_is_allowed(capsys):
         (["+plan.levels.masking=[true,1]"], "masking: got true,1; allowed: true or false"),
         (["cell=["], "'cell=[' cannot be parsed as KEY=VALUE"),
         (["foo"], "'foo' cannot be parsed as KEY=VALUE"),
+        (["leave_one_out"], "'leave_one_out' is a study file; write +experiments=leave_one_out"),
+        (["-m", "smoke", "epochs=2"], "'smoke' is a study file; write +experiments=smoke"),
+        (["seeds=3"], "unknown key 'seeds'; did you mean seed (several: seed='range(0,8)')?"),
+        (["num_seeds=3"], "unknown key 'num_seeds'; did you mean seed (several: seed='range(0,8)')?"),
         (["learning_rate=interval(0,1)"], "only lists of values can be swept"),
         (["cell=glob(*)"], "only lists of values can be swept"),
         (["task=schema_integration"], "task=schema_integration: allowed: sentiment, integration"),
@@ -347,6 +351,7 @@ def test_help_fits_the_terminal(width):
 
 def test_a_synonym_names_a_key_that_exists():
     known = set(Settings.model_fields) | {"+experiments", "hydra.launcher.n_jobs (with hydra/launcher=joblib)"}
+    known |= {"seed (several: seed='range(0,8)')"}
 
     assert set(CALLED_ELSEWHERE.values()) <= known
     assert not {name.replace("_", "") for name in Settings.model_fields} & set(CALLED_ELSEWHERE)
