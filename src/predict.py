@@ -168,6 +168,13 @@ def _batches(sequences: Sequences, how: Padding, size: int) -> Iterator[tuple[np
             yield part, ids
 
 
+def _trials_of(study: str) -> list[str]:
+    """Returns the identities of a study's finished trials; none if no study is called like this."""
+    if not re.fullmatch(r"\w[\w.-]{0,99}", study):
+        return []
+    return sorted(path.parent.name for path in paths.study_folder(study).glob(f"*/{PREPROCESSING}"))
+
+
 def folder_of(run: str, *, uri: str | None, download_to: Path) -> Path:
     """Returns the folder with a trial's files: by path, by identity (or its beginning), or by MLflow run id.
 
@@ -178,6 +185,9 @@ def folder_of(run: str, *, uri: str | None, download_to: Path) -> Path:
         return Path(run)
     if not re.fullmatch(r"[0-9a-f]{4,32}", run):
         got = run if len(run) <= 100 else f"{run[:99]}…"
+        if trials := _trials_of(run):
+            more = f", … ({len(trials)} in all)" if len(trials) > 3 else ""
+            raise SettingsError(f"RUN: {got!r} is a study; name one of its finished trials: {', '.join(trials[:3])}{more}")
         allowed = "a trial's folder, its identity (16 digits or the first 4 and more), or an MLflow run id"
         raise SettingsError(f"RUN: got {got!r}; allowed: {allowed}")
     found = [path.parent for path in paths.outputs().glob(f"*/{run}*/{PREPROCESSING}")]

@@ -15,7 +15,7 @@ from benchmarks import faults_data
 from src import predict
 from src.artifacts import PREPROCESSING, SETTINGS, Artifacts, Preprocessing, Trained
 from src.data.batching import Padding
-from src.settings import Settings
+from src.settings import Settings, SettingsError
 
 PREPROCESSINGS = list(faults_data.odd_preprocessing())
 MODELS = list(faults_data.odd_models())
@@ -246,3 +246,17 @@ def test_only_the_files_that_predicting_needs_are_asked_for(home, tmp_path, monk
 
     assert predict.folder_of("0" * 32, uri="http://host:5000", download_to=tmp_path) == tmp_path
     assert asked == ["settings.json", "preprocessing.json", "model.keras"]
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_the_name_of_a_study_is_answered_with_the_trials_that_it_has(count, home, tmp_path):
+    identities = [f"{number:016x}" for number in range(count)]
+    for identity in identities:
+        (home / "outputs" / "mine" / identity).mkdir(parents=True)
+        (home / "outputs" / "mine" / identity / PREPROCESSING).write_text("{}", encoding="utf-8")
+
+    with pytest.raises(SettingsError) as refusal:
+        predict.folder_of("mine", uri=None, download_to=tmp_path)
+
+    more = "" if count <= 3 else f", … ({count} in all)"
+    assert str(refusal.value) == f"RUN: 'mine' is a study; name one of its finished trials: {', '.join(identities[:3])}{more}"
