@@ -6,6 +6,7 @@ import enum
 import io
 import math
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -123,6 +124,7 @@ def table(
     with _answered():
         from analysis.findings import caution
         from analysis.store import StoreError
+        from analysis.tables import fewer
 
         found = _found(study, uri, every=every, is_quiet=format != Format.MARKDOWN, metric=metric, margin=margin, toggle=toggle)
         if factorial and found.factorial is None:
@@ -145,6 +147,8 @@ def table(
             )
             notes = ("Intervals are over seeds, for this test set;", f"{margin_text}.", families, steps, caution(found.rows))
             print(" ".join(filter(None, notes)))
+            if sys.stdout.isatty() and not factorial and (how := fewer(asked.wide, width=shutil.get_terminal_size().columns)):
+                print(how)
             print(f"written to {folder}: {', '.join(names)} (CSV, Markdown, LaTeX, HTML); next: python -m analysis report {study}")
 
 

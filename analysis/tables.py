@@ -420,6 +420,18 @@ def comparison(over_seeds: pd.Series, over_examples: pd.DataFrame, one: str, oth
     return visible("\n".join([*lines, what]))
 
 
+def fewer(table: Table, *, width: int) -> str:
+    """Returns which columns to ask for where a table is wider than a terminal of so many characters; empty if it fits."""
+    if max(map(len, table.markdown().split("\n\n")[0].splitlines())) <= width:
+        return ""
+    names = [column_name(heading) for heading in table.headings]
+    variant = names[: names.index("n")] if "n" in names else names[:1]
+    wanted = [*variant, *(name for name in ("change", "verdict") if name in names)]
+    if len(wanted) >= len(names):
+        return ""
+    return f"The table is wider than this terminal: `--columns {','.join(wanted)}` prints fewer columns, and the report shows all."
+
+
 def plain(frame: pd.DataFrame) -> str:
     """Returns a frame of few columns as Markdown, as it is."""
     columns = {str(name): [Cell(str(value)) for value in frame[name]] for name in frame.columns}

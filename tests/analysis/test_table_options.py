@@ -175,3 +175,12 @@ def test_a_combination_that_was_dropped_or_normalised_is_ruled_out(uri):
     shown = tables.with_convenience(tables.ablation(findings.find(study)), findings.find(study))
 
     assert [row[shown.headings.index("combinations ruled out")].text for row in shown.rows] == ["", "1 of 2", "1 of 2", "1 of 1"]
+
+
+def test_a_table_that_is_wider_than_the_terminal_names_the_columns_that_fit(asked, uri):
+    whole = tables.ablation(find("whole", uri))
+    named = re.search(r"`--columns (\S+)`", tables.fewer(whole, width=80))
+
+    assert named and named[1] == "masking,cell,change,verdict"
+    assert "| masking | cell | change [95 %] | verdict |\n" in asked("--columns", named[1])
+    assert tables.fewer(whole, width=1000) == ""
