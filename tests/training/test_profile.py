@@ -7,10 +7,10 @@ from src.training.clock import Timing, summary
 from src.training.records import EVALUATION, STEP, Record
 
 
-def trained(timings, steps):
-    for number in range(1, steps + 1):
-        timings.append(Timing(1, 1.0, 0.0, ((2, 3),), 6, int(number == 1)))
-        yield Record(STEP, number, detail={"is_first": number == 1})
+def trained(timings, steps, *, begin=0):
+    for number in range(begin + 1, steps + 1):
+        timings.append(Timing(1, 1.0, 0.0, ((2, 3),), 6, int(number == begin + 1)))
+        yield Record(STEP, number, detail={"is_first": number == begin + 1})
     yield Record(EVALUATION, steps, detail={"epoch": 1})
 
 
@@ -18,8 +18,12 @@ def trained(timings, steps):
 def calls(tmp_path, monkeypatch):
     found = []
     monkeypatch.setattr(profile.tf.profiler.experimental, "start", lambda folder: found.append("start"))
-    monkeypatch.setattr(profile.tf.profiler.experimental, "stop", lambda: found.append("stop"))
-    (tmp_path / "plugins" / "profile" / "now").mkdir(parents=True)
+
+    def stop():
+        found.append("stop")
+        (tmp_path / "plugins" / "profile" / "now").mkdir(parents=True)
+
+    monkeypatch.setattr(profile.tf.profiler.experimental, "stop", stop)
     return found
 
 
@@ -47,3 +51,31 @@ def test_without_being_asked_nothing_is_profiled(tmp_path, calls):
     timings = []
     assert len(list(profile.profiled(trained(timings, 30), None, tmp_path, of=30, timings=timings))) == 31
     assert calls == [] and not any(timing.is_profiled for timing in timings)
+
+
+def going_on(folder, *, done, steps=30, count=3):
+    """Returns the steps that a process profiles that goes on after this many."""
+    timings = [Timing(1, 1.0, 0.0, ((2, 3),), 6, int(number == 1)) for number in range(1, done + 1)]
+    list(profile.profiled(trained(timings, steps, begin=done), count, folder, of=steps, timings=timings))
+    return [number for number, timing in enumerate(timings, 1) if timing.is_profiled]
+
+
+def test_a_profile_that_a_killed_process_left_behind_is_replaced(tmp_path, calls):
+    (tmp_path / "profile" / "killed").mkdir(parents=True)
+
+    assert going_on(tmp_path, done=7) == [11, 12, 13]
+    assert [path.name for path in (tmp_path / "profile").iterdir()] == ["now"]
+
+
+GOING_ON = [(10, [12, 13, 14]), (11, [13, 14, 15]), (20, [22, 23, 24]), (27, [29, 30]), (29, []), (30, [])]
+
+
+@pytest.mark.parametrize(("done", "expected"), GOING_ON)
+def test_a_trial_that_goes_on_behind_the_steps_that_were_to_be_profiled_profiles_the_next_ones(tmp_path, calls, done, expected):
+    assert going_on(tmp_path, done=done) == expected
+
+
+def test_a_trial_that_goes_on_keeps_the_profile_that_was_finished(tmp_path, calls):
+    (tmp_path / "profile" / "killed").mkdir(parents=True)
+
+    assert going_on(tmp_path, done=13) == [] and [path.name for path in (tmp_path / "profile").iterdir()] == ["killed"]
