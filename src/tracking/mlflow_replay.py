@@ -351,8 +351,8 @@ class Store:
             self.client.set_tag(run_id, "ablation.error", fitting(detail["error"], VALUE))
         attempt = journal.last_attempt(folder)
         are_its_files = attempt[-1].offset == end.offset  # later attempts have replaced those of earlier ones
-        for name in detail["artifacts"] if are_its_files else ():
-            self.client.log_artifact(run_id, str(folder / name))
+        if are_its_files:
+            sending.files(self.client, run_id, folder, detail["artifacts"])
         self.client.set_terminated(run_id, status=detail["status"], end_time=end.time_ms)
         if detail["status"] == FINISHED:
             self._supersede_others(run_id, folder)

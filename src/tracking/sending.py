@@ -50,6 +50,17 @@ def what_it_read(client: MlflowClient, run_id: str, start: Record, folder: Path)
         client.log_artifact(run_id, str(patch))
 
 
+def files(client: MlflowClient, run_id: str, folder: Path, names: Sequence[str]) -> None:
+    """Sends the files of a trial. Of those that somebody has deleted MLflow keeps its copy; where it has none, a warning says so."""
+    for name in names:
+        if (folder / name).exists():
+            client.log_artifact(run_id, str(folder / name))
+    missing = [name for name in names if not (folder / name).exists()]
+    sent = {file.path for file in client.list_artifacts(run_id)} if missing else set()
+    if lost := [name for name in missing if name not in sent]:
+        _log.warning("%s: MLflow gets this trial without %s, which no longer exists in this folder", folder, ", ".join(lost))
+
+
 def best_validation(client: MlflowClient, run_id: str, attempt: Sequence[Entry]) -> None:
     """Sends the highest validation accuracy of a finished trial whose journal is of before it was recorded."""
     end = attempt[-1]

@@ -632,3 +632,27 @@ def test_a_journal_whose_run_was_the_duplicate_goes_on_in_the_other(trial):
 
     (run,) = runs(store)
     assert (run.info.run_id, run.info.status) == (kept, "FINISHED") and history(store, run, "train/loss") == [(1, 1.0)]
+
+
+def test_a_trial_whose_files_somebody_has_deleted_is_sent_without_them_and_that_is_said(trial, caplog):
+    (trial / "settings.json").write_text("{}", encoding="utf-8")
+    write(trial, start(), step(1), finish(1, "model.keras", "settings.json"))
+    store = Store(None, "s")
+
+    assert store.replay(trial) == 3
+    (run,) = runs(store)
+    assert run.info.status == "FINISHED" and run.data.metrics["test/accuracy"] == 0.8
+    assert [file.path for file in store.client.list_artifacts(run.info.run_id)] == ["settings.json"]
+    assert "without model.keras" in caplog.text
+
+
+def test_a_deleted_file_of_which_mlflow_has_a_copy_is_no_loss(trial, caplog):
+    (trial / "settings.json").write_text("{}", encoding="utf-8")
+    write(trial, start(), step(1), finish(1, "settings.json"))
+    store = Store(None, "s")
+    store.replay(trial)
+    (trial / "settings.json").unlink()
+    (trial / "mlflow.json").unlink()
+
+    assert store.replay(trial) == 3 and not caplog.text
+    assert [file.path for run in runs(store) for file in store.client.list_artifacts(run.info.run_id)] == ["settings.json"]
