@@ -202,3 +202,14 @@ def test_neither_tensorflow_nor_mlflow_is_imported(running):
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, env=os.environ, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "") and "1 running" in done.stdout
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_without_a_traceback(running):
+    reads, writes = os.pipe()
+    os.close(reads)
+
+    command = [sys.executable, "-m", "src.status", "s", "--json"]
+    ended = subprocess.run(command, check=False, stdout=writes, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
+
+    os.close(writes)
+    assert ended.returncode == 0 and ended.stderr == ""
