@@ -25,7 +25,7 @@ from src.tracking.deleted import how_to_restore
 from src.tracking.journal import FAILED, FINISHED, KILLED, Entry
 from src.tracking.outcome import Outcome
 from src.tracking.stored import NAME, VALUE, fitting
-from src.training.records import BEST_VALIDATION, END, START
+from src.training.records import BEST_VALIDATION, END, SAMPLES, START
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
@@ -349,16 +349,29 @@ class Store:
             return  # the journal lost the end that MLflow has, with the files and numbers of the whole trial
         if detail["error"]:
             self.client.set_tag(run_id, "ablation.error", fitting(detail["error"], VALUE))
-        attempt = journal.last_attempt(folder)
-        are_its_files = attempt[-1].offset == end.offset  # later attempts have replaced those of earlier ones
+        are_its_files = _are_its_files(folder, end)
         if are_its_files:
             sending.files(self.client, run_id, folder, detail["artifacts"])
         self.client.set_terminated(run_id, status=detail["status"], end_time=end.time_ms)
         if detail["status"] == FINISHED:
             self._supersede_others(run_id, folder)
-            if are_its_files:
+            attempt = journal.last_attempt(folder)
+            if attempt[-1].offset == end.offset:
                 sending.best_validation(self.client, run_id, attempt)
+            if are_its_files:
                 sending.model(self.client, run_id, end, folder)
+
+
+def _are_its_files(folder: Path, end: Entry) -> bool:
+    """Returns whether the files in a trial's folder are those of the attempt with this end, and no later attempt has replaced them.
+
+    An attempt at a model of texts writes its files after its samples, so one that was killed before them has replaced none.
+    """
+    found = list(journal.entries(folder, kinds=(START, SAMPLES, END)))
+    later = [entry.record.kind for entry in found if entry.offset > end.offset]
+    own = [entry.record.kind for entry in found if entry.offset <= end.offset]
+    has_samples = own[-2:-1] == [SAMPLES]
+    return not later or (has_samples and SAMPLES not in later and not journal.is_being_written(folder))
 
 
 def _outcome(run: attempts.Run) -> Outcome:

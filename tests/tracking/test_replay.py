@@ -16,7 +16,7 @@ from src.tracking.follow import Follower
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
 from src.tracking.mlflow_replay import Deleted, Store
 from src.training.histograms import of_all
-from src.training.records import EVALUATION, HISTOGRAMS, START, STEP, Record
+from src.training.records import EVALUATION, HISTOGRAMS, SAMPLES, START, STEP, Record
 
 
 def start(attempt="one"):
@@ -656,3 +656,26 @@ def test_a_deleted_file_of_which_mlflow_has_a_copy_is_no_loss(trial, caplog):
 
     assert store.replay(trial) == 3 and not caplog.text
     assert [file.path for run in runs(store) for file in store.client.list_artifacts(run.info.run_id)] == ["settings.json"]
+
+
+SAMPLED = Record(SAMPLES, 1, detail={"samples": []})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ([step(1), SAMPLED], [start("two"), step(1)], ["settings.json"]),
+        ([step(1), SAMPLED], [start("two"), step(1), end(step=1, status=KILLED)], ["settings.json"]),
+        ([step(1), SAMPLED], [start("two"), step(1), SAMPLED], []),  # which may have begun to write its own
+        ([step(1)], [start("two"), step(1)], []),  # of noise, which has no samples to tell by
+    ],
+)
+def test_a_finished_trial_keeps_its_files_where_a_later_attempt_was_killed_before_it_wrote_any(trial, first, second, expected):
+    (trial / "settings.json").write_text("{}", encoding="utf-8")
+    write(trial, start(), *first, finish(1, "settings.json"), *second)
+    store = Store(None, "s")
+
+    store.replay(trial)
+
+    (finished,) = [run for run in runs(store) if run.info.status == "FINISHED"]
+    assert [file.path for file in store.client.list_artifacts(finished.info.run_id)] == expected
