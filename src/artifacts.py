@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import os
+import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,18 @@ def _replaced(path: Path) -> Iterator[Path]:
     beside = path.with_name(f"new-{path.name}")
     yield beside
     os.replace(beside, path)
+
+
+@contextmanager
+def _without_leftovers() -> Iterator[None]:
+    """Removes the temporary files of the block: Keras leaves a folder behind where the disk is full while it writes a model."""
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +102,7 @@ class Artifacts:
 
     def write_model(self, model: keras.Model, known: Preprocessing) -> None:
         """Writes the model without optimizer state, and what turns a text into its input."""
-        with _replaced(self.folder / MODEL) as path:
+        with _replaced(self.folder / MODEL) as path, _without_leftovers():
             model.save(path)
         with _replaced(self.folder / PREPROCESSING) as path:
             path.write_text(json.dumps(dataclasses.asdict(known)), encoding="utf-8")
