@@ -135,7 +135,7 @@ def fitted(title: str, width: int) -> str:
 @contextmanager
 def waiting(text: str, *, is_alone: bool = True) -> Iterator[None]:
     """Shows a text for as long as the block takes, and removes it then: on a terminal, and only where no other process shows its own."""
-    if not is_alone or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+    if not is_alone or not Console().is_terminal or os.environ.get("TERM") == "dumb":  # a cell of a notebook is none, whatever it says
         yield
         return
     sys.stdout.write(f"{text} …")
