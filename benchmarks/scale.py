@@ -29,7 +29,7 @@ from src.study import sweep
 from src.study.job import Sweep
 said = io.StringIO()
 sweep.run(scale.resumed({tracking}), launch=lambda rows: 1 / 0, sweep=Sweep(1, "a", 0), console=Console(file=said, width=160))
-if "20000 of 20000 trials are done already" not in said.getvalue() or "warning" in said.getvalue():
+if "20,000 already done" not in said.getvalue() or "warning" in said.getvalue():
     raise SystemExit(said.getvalue()[:1_000])
 """
 
