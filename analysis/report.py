@@ -19,13 +19,13 @@ from analysis.load import DROPPED, FINISHED, NOT_RUN, RUNNING, Study, code
 from src.artifacts import PATCH
 from src.paths import shown as shown_uri
 from src.study.designs import equation
+from src.tracking import links
 from src.visible import visible
 
 PAGE_COLOURS = {INK: "currentColor", "#d9dce1": "var(--line)", "#ffffff": "var(--card)"}
 MAX_DETAILS = 200  # variants whose single trials are listed
 IN_COMPARISONS = ("diverged", "p (sign flip)", "correlation")  # further down the page, so that the first table fits a screen
 LEAD = "forest"  # the figure that carries the answer: effect and cost side by side
-UI = "http://127.0.0.1:5000"  # where `mlflow ui` shows a local store
 
 
 class Inline(NamedTuple):
@@ -66,7 +66,7 @@ def page(found: Findings, figures: Iterable[tuple[Drawn, Path]]) -> str:
     shown = [_shown(tables.ablation(found), found.summary, "table", found)]
     if found.factorial is not None:
         shown.append(_shown(tables.factorial(found), found.factorial, "factorial", found))
-    base = _ui(study)
+    base = links.pages_of(study.store.uri)
     return environment.get_template("report.html").render(
         study=study,
         plan=study.plan,
@@ -83,7 +83,8 @@ def page(found: Findings, figures: Iterable[tuple[Drawn, Path]]) -> str:
         over_examples=_over_examples(found),
         uri=shown_uri(study.store.uri),
         ui=base,
-        runs=f"{base}/#/experiments/{_quoted(study.experiment_id)}/runs?workflowType=machine_learning",
+        local=links.LOCAL,
+        runs=links.study_link(base, _quoted(study.experiment_id), has_view=False),  # older studies have no view
         no_factorial=found.no_factorial,
         lead=lead,
         figures=[one for one in drawn if one not in lead],
@@ -103,12 +104,6 @@ def _shown(table: tables.Table, frame: pd.DataFrame, kind: str, found: Findings)
     on_page = tables.named(table.without(*IN_COMPARISONS), found) if kind == "table" else table
     paper = tables.compact(found) if kind == "table" else table
     return Shown(on_page, paper.latex(f"{found.study.name}_{kind}"), tables.csv(frame))
-
-
-def _ui(study: Study) -> str:
-    """Returns where MLflow's pages of this study's store are: at its address, or where `mlflow ui` shows a local one."""
-    is_server = study.store.uri.startswith(("http://", "https://"))
-    return shown_uri(study.store.uri).rstrip("/") if is_server else UI
 
 
 def remarks(found: Findings) -> list[tuple[str, list[str]]]:
@@ -153,7 +148,7 @@ def provenance(finished: pd.DataFrame) -> list[tuple[str, str]]:
 def details(found: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
     """Returns each variant with its single trials."""
     study = found.study
-    base = _ui(study)
+    base = links.pages_of(study.store.uri)
     found_trials = []
     for name, part in list(study.rows[study.rows["status"] != DROPPED].groupby("label", sort=False))[:MAX_DETAILS]:
         trials = [
@@ -167,7 +162,7 @@ def details(found: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
                 "memory": _text(row.get("memory/peak_mb"), 0),
                 "health": row["health"] or "",
                 "identity": row["identity"],
-                "link": f"{base}/#/experiments/{_quoted(study.experiment_id)}/runs/{_quoted(row['run_id'])}" if row["run_id"] else None,
+                "link": links.run_link(base, _quoted(study.experiment_id), _quoted(row["run_id"])) if row["run_id"] else None,
             }
             for row in part.to_dict("records")
         ]

@@ -88,7 +88,7 @@ def test_links_of_a_page_are_addresses_alone(uri):
 
     links = {trial["link"] for _, trials in report.details(found) for trial in trials}
 
-    assert {link.rpartition("/")[2] for link in links} == {"%22%3E%3Cscript%3E%2F..%2Fx"}
+    assert {link.rpartition("/")[2] for link in links} == {"%22%3E%3Cscript%3E%2F..%2Fx?workflowType=machine_learning"}
 
 
 def test_a_study_without_a_question_and_with_one_seed_has_a_page_that_says_so(uri):
