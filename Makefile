@@ -40,10 +40,11 @@ test: $(READY) ## runs all tests
 slow: $(READY) ## runs the tests that take several processes: chaos, a tracking server, PostgreSQL, Ray
 	$(BIN)/python -m pytest -m slow --dist load
 
-check: $(READY) ## style and types
+check: $(READY) ## style, types, and which room imports which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 fix: $(READY) ## what can be mended by itself
 	$(BIN)/ruff check --fix

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from src import environment, paths
-from src.visible import visible
+from src.terminal.visible import visible
 
 environment.draw_to_files()
 

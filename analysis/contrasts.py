@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.load import FINISHED
-from src.settings import as_typed, label
+from src.config.settings import label
+from src.spec.section import as_typed
 
 
 def within_toggle(rows: pd.DataFrame, toggle: str, toggles: Sequence[str]) -> pd.DataFrame:

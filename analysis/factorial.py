@@ -47,7 +47,7 @@ import pandas as pd
 from analysis.effects import OF_WEIGHTS, better, direction, idle_trials, mostly_idle
 from analysis.inference import LEVEL, ROUNDING, Interval, grid, holm, interval, is_equivalent
 from analysis.load import FINISHED
-from src.settings import as_typed
+from src.spec.section import as_typed
 
 Term = tuple[str, ...]
 Columns = dict[Term, np.ndarray]

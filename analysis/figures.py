@@ -29,8 +29,8 @@ from analysis.inference import LEVEL, Interval, grid, interval, quantile
 from analysis.load import DROPPED, PER_EPOCH, STEADY_EPOCH, Study
 from analysis.tables import digits, number_of, title, verdict
 from src import environment
-from src.settings import as_typed
-from src.visible import one_line
+from src.spec.section import as_typed
+from src.terminal.visible import one_line
 
 MAX_VARIANTS = 10  # that colours, dashes and marks tell apart
 INK = "#1c1e21"

@@ -16,12 +16,13 @@ from analysis import merged
 from analysis.store import Store, StoreError, nearest
 from src.artifacts import SETTINGS, STEPS
 from src.paths import shown
-from src.settings import Plan, as_typed
+from src.spec.metric import IMPLIED, steps_to
+from src.spec.section import as_typed
+from src.spec.settings import Plan
 from src.tracking import attempts
 from src.tracking.attempts import Run
 from src.tracking.deleted import how_to_restore
 from src.tracking.moved import local_path
-from src.training.records import steps_to
 
 FINISHED, FAILED, RUNNING = "FINISHED", "FAILED", "RUNNING"
 DROPPED, NOT_RUN = "dropped", "not run"
@@ -99,7 +100,7 @@ class Study:
     @property
     def steps_to(self) -> str:
         """The name of the metric that waits for the plan's threshold."""
-        return steps_to(self.plan["threshold"])
+        return steps_to(IMPLIED[0], self.plan["threshold"])
 
     def history(self, metric: str) -> pd.DataFrame:
         """Returns one row a recorded value of a metric in trials of the plan: `run_id`, `step`, `value`."""
@@ -416,6 +417,6 @@ def _with_validation(rows: pd.DataFrame, validation: pd.DataFrame, *, threshold:
         "val/accuracy": of_run["value"].max(),
         "last_step": of_run["step"].max(),
         "step_before": reached["step_before"],
-        steps_to(threshold): reached["step"],
+        steps_to(IMPLIED[0], threshold): reached["step"],
     }
     return rows.assign(**{name: rows["run_id"].map(values).astype(float) for name, values in columns.items()})

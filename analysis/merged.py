@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from src.identity import ADDED, NOT_IN_IDENTITY
-from src.settings import Settings, as_typed, label
+from src.config.settings import Settings, label
+from src.spec.section import as_typed
+from src.trial.identity import ADDED, NOT_IN_IDENTITY
 
 FACTORIAL = ("grid", "fractional", "random")
 DATA = "data (hash)"  # a column where trials of the same settings read different data

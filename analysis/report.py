@@ -18,9 +18,10 @@ from analysis.findings import Findings, caution
 from analysis.load import DROPPED, FINISHED, NOT_RUN, RUNNING, Study, code
 from src.artifacts import PATCH
 from src.paths import shown as shown_uri
+from src.spec import metric
 from src.study.designs import equation
+from src.terminal.visible import visible
 from src.tracking import links
-from src.visible import visible
 
 PAGE_COLOURS = {INK: "currentColor", "#d9dce1": "var(--line)", "#ffffff": "var(--card)"}
 MAX_DETAILS = 200  # variants whose single trials are listed
@@ -84,7 +85,7 @@ def page(found: Findings, figures: Iterable[tuple[Drawn, Path]]) -> str:
         uri=shown_uri(study.store.uri),
         ui=base,
         local=links.LOCAL,
-        runs=links.study_link(base, _quoted(study.experiment_id), has_view=False),  # older studies have no view
+        runs=links.study_link(base, _quoted(study.experiment_id), sorted_by=metric.of_plan(study.plan)[0]),  # older studies have no view
         no_factorial=found.no_factorial,
         lead=lead,
         figures=[one for one in drawn if one not in lead],

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from src import environment, paths
-from src.errors import first_line
 from src.paths import shown
-from src.settings import SettingsError
+from src.spec.section import SettingsError
+from src.terminal.errors import first_line
 from src.tracking import download
 from src.tracking.attempts import Run
 from src.tracking.database import Database

@@ -18,8 +18,9 @@ from analysis.findings import FACTORIAL, USUAL_TRACES, Findings, caution, differ
 from analysis.inference import LEVEL, failures_not_excluded
 from analysis.load import PER_BATCH, PER_EPOCH, STEADY_EPOCH
 from analysis.store import StoreError, nearest
-from src.settings import as_typed, label
-from src.visible import no_formula, one_line, visible
+from src.config.settings import label
+from src.spec.section import as_typed
+from src.terminal.visible import no_formula, one_line, visible
 
 NOTHING = "–"
 IN_A_COLUMN = 62  # characters of small print in one column of a paper

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import faults, scale
+from src.config.settings import Settings, edited
 from src.paths import REPOSITORY
-from src.settings import Settings, edited
+from src.trial.prepare import prepare
 
 PAIRS = 4
 
@@ -38,14 +39,14 @@ def answers() -> list[str]:
 
 def recording() -> list[str]:
     """Time of a trial that is recorded in journal, TensorBoard and MLflow against one that is not, in turn."""
-    from src import trial
-    from src.training.records import END
+    from src.spec.record import END
+    from src.trial import run as trial
 
     settings = edited(Settings(), {"data.limit": 3_200, "epochs": 2, "rerun": True})
 
     def plain() -> float:
         begin = time.perf_counter()
-        for record in trial.records(trial.prepare(settings)):
+        for record in trial.records(prepare(settings)):
             assert record.kind != END or record.metrics
         return time.perf_counter() - begin
 
@@ -66,12 +67,12 @@ def recording() -> list[str]:
 
 def _recording_shares(settings: Settings) -> float:
     """Share of the time of steps that passes between them: records, progress, the journal, and the trackers whenever they are due."""
-    from src import trial
+    from src.spec.record import STEP
     from src.tracking.follow import Follower
     from src.tracking.journal import Journal
-    from src.training.records import STEP
+    from src.trial import run as trial
 
-    prepared = trial.prepare(edited(settings, {"seed": 99}))
+    prepared = prepare(edited(settings, {"seed": 99}))
     outside = inside = came = 0.0
     kind = ""
     with Journal(prepared.folder) as book:
@@ -93,21 +94,21 @@ def start() -> list[str]:
     """Seconds from the start of a second trial with the same data to the end of its first step, and its input waits."""
     import pandas as pd
 
-    from src import trial
-    from src.training.records import STEP
+    from src.spec.record import STEP
+    from src.trial import run as trial
 
     trial.run(edited(Settings(), {"data.limit": 640, "epochs": 1}))
     seconds = []
     for seed in range(1, 4):
         begin = time.perf_counter()
-        prepared = trial.prepare(edited(Settings(), {"seed": seed, "epochs": 1}))
+        prepared = prepare(edited(Settings(), {"seed": seed, "epochs": 1}))
         for record in trial.records(prepared):
             if record.kind == STEP:
                 seconds.append(time.perf_counter() - begin)
                 break
     settings = edited(Settings(), {"epochs": 1, "seed": 7})
     trial.run(settings)
-    steps = pd.read_parquet(trial.prepare(settings).folder / "steps.parquet")
+    steps = pd.read_parquet(prepare(settings).folder / "steps.parquet")
     wait = steps["wait_ms"].sum() / steps["time/batch_ms"].sum()
     return [
         f"the first step of a further trial on all reviews is done {statistics.median(seconds):.1f} s after its start, tracing included "
@@ -119,9 +120,10 @@ def start() -> list[str]:
 def memory() -> list[str]:
     """Peak memory of a default trial in a process of its own."""
     program = (
-        "from src import trial; from src.settings import Settings, edited; from src.tracking import journal\n"
+        "from src.config.settings import edited; from src.tasks.sentiment.settings import Settings\n"
+        "from src.tracking import journal; from src.trial import run as trial; from src.trial.prepare import prepare\n"
         "settings = edited(Settings(), {'epochs': 1, 'study': 'memory'}); trial.run(settings)\n"
-        "print(journal.last_attempt(trial.prepare(settings).folder)[-1].record.metrics['memory/peak_mb'])"
+        "print(journal.last_attempt(prepare(settings).folder)[-1].record.metrics['memory/peak_mb'])"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     return [f"a default trial peaks at {float(done.stdout.splitlines()[-1]):,.0f} MB (target: under 2,048 MB)"]
@@ -129,12 +131,12 @@ def memory() -> list[str]:
 
 def bucketing() -> list[str]:
     """Time per epoch with buckets against padding to the data set's longest, at 500 steps, in turn."""
-    from src import trial
-    from src.training.records import EVALUATION
+    from src.spec.record import EVALUATION
+    from src.trial import run as trial
 
     def epoch_s(**changes: Any) -> float:
         settings = edited(Settings(), {"max_length": 500, "epochs": 1, "tracking.histograms": False, **changes})
-        records = trial.records(trial.prepare(settings))
+        records = trial.records(prepare(settings))
         return next(record.metrics["time/steady_epoch_s"] for record in records if record.kind == EVALUATION)
 
     pairs = [(epoch_s(), epoch_s(padding="dataset")) for _ in range(2)]  # all reviews: few reviews would leave many small batches
@@ -144,12 +146,12 @@ def bucketing() -> list[str]:
 
 def loops() -> list[str]:
     """Time per batch of our loops against each other and against Keras' layer, in turn."""
-    from src import trial
-    from src.training.records import END
+    from src.spec.record import END
+    from src.trial import run as trial
 
     def batch_ms(**changes: Any) -> float:
         settings = edited(Settings(), {"data.limit": 1_200, "epochs": 1, "tracking.histograms": False, **changes})
-        records = trial.records(trial.prepare(settings))
+        records = trial.records(prepare(settings))
         return next(record.metrics["time/batch_ms_median"] for record in records if record.kind == END)
 
     def ratio(one: dict[str, Any], other: dict[str, Any]) -> float:
@@ -209,12 +211,12 @@ def drawing() -> list[str]:
     """Share of a training step of the integration task that is spent waiting for noise."""
     import pandas as pd
 
-    from src import trial
-    from src.settings import checked
-    from src.training.records import STEP
+    from src.config.settings import checked
+    from src.spec.record import STEP
+    from src.trial import run as trial
 
-    settings = checked({"task": {"name": "integration", "num_samples": 20_000}, "epochs": 1, "tracking": {"histograms": False}})
-    steps = [{**one.metrics, **one.detail} for one in trial.records(trial.prepare(settings)) if one.kind == STEP]
+    settings = checked({"task": "integration", "num_samples": 20_000, "epochs": 1, "tracking": {"histograms": False}})
+    steps = [{**one.metrics, **one.detail} for one in trial.records(prepare(settings)) if one.kind == STEP]
     frame = pd.DataFrame(steps)[lambda rows: ~rows["is_first"].astype(bool)]
     share = frame["wait_ms"].sum() / frame["time/batch_ms"].sum()
     return [f"{share:.1%} of a step of the integration task is waiting for noise (target: at most 10 %)"]

@@ -31,8 +31,8 @@ from src.artifacts import Artifacts
 from src.data import encoded
 from src.data.corpora import CORPORA
 from src.data.files import DataError
-from src.identity import digest
-from src.settings import Table
+from src.data.options import Table
+from src.files import digest
 
 Item = TypeVar("Item")
 

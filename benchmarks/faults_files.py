@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks import faults_data, generated
+from src.spec.metric import IMPLIED
+from src.spec.record import EVALUATION, START, STEP, Record
 from src.study import plan
 from src.study.journals import FILE, Journals
 from src.tracking import journal, tensorboard_replay
 from src.tracking.journal import FINISHED, Journal, JournalError
 from src.tracking.mlflow_replay import Store
-from src.training.records import EVALUATION, START, STEP, Record
 
 Check = Callable[[int], "str | None"]
 HANGS_S = 60  # in which a child must answer
@@ -165,7 +166,7 @@ def _bring_up_to_date(trial: Path, store: Store) -> None:
 def _known(trial: Path, store: Store) -> dict[str, Any]:
     """Returns what there is to know of the trial, everywhere."""
     found = Journals(trial.parent).outcomes().get(TRIAL)
-    stored = store.outcomes().get(TRIAL)
+    stored = store.outcomes(IMPLIED).get(TRIAL)
     points = store.client.get_metric_history(stored.run_id, "train/loss") if stored and stored.run_id else []
     events = [path.read_bytes() for path in sorted(trial.glob("*/events*"))]
     return {

@@ -21,8 +21,11 @@ from pathlib import Path
 from hydra.core.config_store import ConfigStore
 
 from src import run
-from src.settings import GROUPS, TOGGLES
+from src.config.explain import GROUPS
+from src.tasks.integration.settings import Settings as Integration
+from src.tasks.sentiment.settings import Settings as Sentiment
 
+TOGGLES = tuple(dict.fromkeys((*Sentiment.toggles(), *Integration.toggles())))
 NAME = "odd"  # of the study files
 MAX_SECONDS = 10.0  # of one command, on a machine that does other things; what is too much to read is refused in less than two
 MAX_ECHO = 2_500  # characters of an error
@@ -149,7 +152,7 @@ def _word(draw: random.Random) -> str:
     if kind < 0.3:
         return draw.choice(HYDRAS)
     section = draw.choice(SECTIONS)
-    key = draw.choice((draw.choice(TOGGLES), draw.choice(tuple(GROUPS)), f"{section}.{draw.choice(NAMES)}", section, "study", "plan.seeds"))
+    key = draw.choice((draw.choice(TOGGLES), draw.choice(GROUPS), f"{section}.{draw.choice(NAMES)}", section, "study", "plan.seeds"))
     value = (
         draw.choice(WORDS) if draw.random() < 0.8 else draw.choice(WORDS)[:50] + draw.choice(("", ",", ":", "]")) + draw.choice(WORDS)[:50]
     )

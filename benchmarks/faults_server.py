@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from src.spec.record import START, STEP
 from src.tracking import attempts, journal
 from src.tracking.attempts import Run
 from src.tracking.database import Database
-from src.training.records import START, STEP
 
 FAULTS = ("refused", "lost", "error", "error after it was done", "late", "cut", "away")
 SHARE = 0.15  # of requests that go wrong

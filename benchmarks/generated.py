@@ -18,11 +18,12 @@ import numpy as np
 import pandas as pd
 
 from src.artifacts import PROBABILITIES, STEPS
-from src.identity import digest
-from src.settings import as_typed, checked, edited
+from src.config.settings import checked, edited
+from src.files import digest
+from src.spec.section import as_typed
 from src.study import plan as plans
 from src.study.plan import Row, Study
-from src.trial import RECORD
+from src.trial.run import RECORD
 
 Outcome = Callable[[dict[str, Any], int], "dict[str, Any] | None"]
 BEGIN_MS = 1_790_000_000_000

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 from benchmarks import generated
 from src import paths
+from src.config.settings import checked
 from src.paths import REPOSITORY
-from src.settings import checked
+from src.spec.record import EVALUATION, START, STEP, Record
 from src.study import plan
 from src.study.plan import Study
 from src.tracking import journal, replay_state
 from src.tracking.journal import FINISHED, Journal
 from src.tracking.mlflow_replay import Store
-from src.training.records import EVALUATION, START, STEP, Record
 
 PLANNED = ["plan_only=true", "units=range(8,108)", "dropout=0.0,0.1,0.2,0.3,0.4", "depth=range(1,11)", "seed=range(0,20)"]
 STUDY = "resumed"

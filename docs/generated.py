@@ -12,23 +12,27 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import pydantic
+from pydantic.fields import FieldInfo
+from src.config.values import in_words
 
+from src import registry
+from src.config.explain import GROUPS, allowed, example
 from src.paths import REPOSITORY
-from src.settings import GROUPS, NOT_TOGGLES, TOGGLES, Plan, Settings, Tracking, allowed, as_typed
+from src.spec.section import Section, as_typed
+from src.spec.settings import Plan, Settings, Tracking
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "experiments/README.md")
 TABLE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
-BEGINS = {"task": "Task and data", "padding": "Texts and batches", "encoding": "Model", "optimizer": "Training"}  # first toggle → heading
 INTRODUCTION = """\
 # Toggles and settings
 
-<!-- Made from src/settings.py by `python -m docs.generated`; do not edit. -->
+<!-- Made from the settings in src/ by `python -m docs.generated`; do not edit. -->
 
 Write `key=value` on the command line. `key=a,b` and `key='range(0,8)'` make a study of several values.
-`python -m src.run --help` prints the same keys.
+`python -m src.run --help task=NAME` prints the keys of one task.
 
-A *toggle* decides the result of a trial. A study may change every toggle, except the seed, which every variant is trained with.
+A *toggle* decides the result of a trial. A study may change every toggle, except the seed, which every variant is trained with. A task
+has its own toggles beside those of every task.
 """
 
 
@@ -38,16 +42,16 @@ def documents() -> list[Path]:
 
 
 def toggles() -> str:
-    """Returns docs/toggles.md: every key with its default, the values that it takes, and its meaning."""
-    parts = [INTRODUCTION]
-    begins = [*(TOGGLES.index(name) for name in BEGINS), len(TOGGLES)]
-    for heading, begin, end in zip(BEGINS.values(), begins, begins[1:], strict=False):
-        parts.append(_section(heading, _rows(Settings, TOGGLES[begin:end])))
-    for group in ("data", "task"):
-        for choice, kind in GROUPS[group].items():
-            if options := [name for name in kind.model_fields if name != "name"]:
-                parts.append(_section(f"Options of {group}={choice}", _rows(kind, options, group), str(kind.__doc__)))
-    others = [name for name in NOT_TOGGLES if name not in ("tracking", "plan")]
+    """Returns docs/toggles.md: every key of the built-in tasks with its default, the values that it takes, and its meaning."""
+    tasks = [registry.task(name) for name in registry.BUILT_IN]
+    parts = [INTRODUCTION, _section("Toggles of every task", _rows(Settings, Settings.toggles()))]
+    for task in tasks:
+        own = [name for name in task.settings.toggles() if name not in Settings.model_fields]
+        parts.append(_section(f"Toggles of task={task.name}", _rows(task.settings, own), f"{task.about.capitalize()}."))
+    for name, options in {name: options for task in tasks for name, options in task.settings.corpora().items()}.items():
+        own = [option for option in options.model_fields if option != "name"]
+        parts.append(_section(f"Options of data={name}", _rows(options, own, "data"), str(options.__doc__)))
+    others = [name for name in Settings.NOT_TOGGLES if name not in ("tracking", "plan")]
     parts.append(_section("Settings of a command", _rows(Settings, others)))
     tracking = [name for name in Tracking.model_fields if name != "name"]
     parts.append(_section("Tracking", [*_rows(Settings, ["tracking"]), *_rows(Tracking, tracking, "tracking")]))
@@ -77,19 +81,20 @@ def _section(heading: str, rows: Iterable[str], introduction: str = "") -> str:
     return "\n".join([f"## {heading}\n", *([f"{introduction}\n"] if introduction else []), *table, ""])
 
 
-def _rows(kind: type[pydantic.BaseModel], names: Iterable[str], section: str = "") -> list[str]:
+def _rows(kind: type[Section], names: Iterable[str], section: str = "") -> list[str]:
     """Returns one row a key."""
+    of_task = kind if issubclass(kind, Settings) and kind is not Settings else None
     rows = []
     for name in names:
         field, key = kind.model_fields[name], f"{section}.{name}" if section else name
-        default = next(iter(GROUPS[key])) if key in GROUPS else as_typed(field.default)
-        cells = (f"`{key}`", f"`{default}`", _values(key), str(field.description))
+        default = as_typed(field.default) if section else example(key, of_task)
+        cells = (f"`{key}`", f"`{default}`", _values(key, field, of_task), str(field.description))
         rows.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
     return rows
 
 
-def _values(key: str) -> str:
-    text = allowed(key)
+def _values(key: str, field: FieldInfo, kind: type[Settings] | None) -> str:
+    text = allowed(key, kind) if key in GROUPS else in_words(field)
     if not text.startswith("one of "):
         return text
     names = text.removeprefix("one of ").removesuffix(" or null").split(", ")

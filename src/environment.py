@@ -20,6 +20,12 @@ NEEDED = {
     "TF_USE_LEGACY_KERAS": "0",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",  # whose threads log errors and raise none
 }
+DEFAULTS = {  # of MLflow's client, where the user has not set them
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a server that is away must not hold up training
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for each run of a server
+}
 # What TensorFlow, XLA and the libraries below them read, and what may change a number or the device. By name: other programs have
 # variables that begin with TF_, and secrets in them. The number of threads is a tag of its own.
 MAY_CHANGE_NUMBERS = re.compile(
@@ -38,6 +44,8 @@ def prepare(variables: MutableMapping[str, str] = os.environ) -> None:
     not: lines that are drawn over others stay. In the kernel itself, where `src` may be imported too, both are left alone.
     """
     variables.update(NEEDED)
+    for name, value in DEFAULTS.items():
+        variables.setdefault(name, value)
     if is_in_kernel():
         return
     if _is_from_notebook(variables):

@@ -6,7 +6,7 @@ import re
 import urllib.parse
 from pathlib import Path
 
-from src.settings import SettingsError
+from src.spec.section import SettingsError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 USER = re.compile(r"(?<=://)(?<!sqlite://)(?:[^\s/?]*:[^\s?]*|[^\s/?]*)@")  # up to the last @: passwords are typed with @ and / in them

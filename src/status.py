@@ -13,24 +13,29 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
 from src import paths
-from src.progress import clock, fitted, say
-from src.settings import SettingsError, nearest
-from src.study import plan
+from src.spec import metric
+from src.spec.metric import IMPLIED, TEST, Metric
+from src.spec.record import END, EVALUATION, METRICS, START
+from src.spec.section import SettingsError
+from src.study import plan, running
 from src.study.journals import Journals
+from src.terminal.errors import nearest
+from src.terminal.progress import clock, fitted, say
+from src.terminal.visible import counted, one_line
 from src.tracking import journal
 from src.tracking.journal import FAILED, FINISHED
 from src.tracking.outcome import Outcome
-from src.training.records import END, EVALUATION, START
-from src.visible import counted, one_line
 
 PLAN = "plan.json"
 SAMPLE = 50  # finished trials whose duration is looked up
 SHOWN = 10  # trials of a kind that are listed
+STARTING = "no trial is under way: its workers start (each imports TensorFlow first, about 10 s), or go on to the next trials"
 DONE, RUNNING, FAILED_, STOPPED, WAITING, BROKEN = "done", "running", "failed", "stopped", "not begun", "unreadable"
 KINDS = (DONE, RUNNING, FAILED_, STOPPED, WAITING, BROKEN)
 
@@ -46,8 +51,9 @@ class Trial:
       is_planned: whether the study's latest plan has it.
       error: why it failed or cannot be read, or None.
       step: optimizer steps done, of one that runs.
-      best_validation: highest validation accuracy so far, or None.
-      test_accuracy: None before its end.
+      first_metric: name of the first metric of its task.
+      best_validation: best validation value of that metric so far, or None.
+      tested: its test value; None before the trial's end.
     """
 
     identity: str
@@ -56,8 +62,14 @@ class Trial:
     is_planned: bool
     error: str | None = None
     step: int | None = None
+    first_metric: str = IMPLIED[0].name
     best_validation: float | None = None
-    test_accuracy: float | None = None
+    tested: float | None = None
+
+    def as_record(self) -> dict[str, Any]:
+        """Returns the trial as plain values; the test value is called after its metric."""
+        values = asdict(self)
+        return values | {f"test_{self.first_metric}": values.pop("tested")}
 
 
 @dataclass(frozen=True)
@@ -67,16 +79,20 @@ class Status:
     Attributes:
       study: its name.
       design: of the latest plan, or None without a plan.
+      first: first metric of the study's task, which chooses the best trial.
       trials: of the plan, in its order, then others.
       seconds_left: for what the plan still has, at the pace so far; None where nothing tells it.
       note: what is odd about the folder, or None.
+      is_swept: whether a sweep of it runs, be it that no trial has begun yet.
     """
 
     study: str
     design: str | None
+    first: Metric
     trials: list[Trial]
     seconds_left: float | None
     note: str | None
+    is_swept: bool = False
 
     def count(self, state: str) -> int:
         """Returns how many trials of the latest plan, or of the study where it has none, are in a state."""
@@ -89,9 +105,13 @@ class Status:
 
     @property
     def best(self) -> Trial | None:
-        """The trial of highest validation accuracy, or None before the first."""
-        known = [trial for trial in self.counted if trial.best_validation is not None]
-        return max(known, key=lambda trial: trial.best_validation or 0.0, default=None)
+        """The trial of best validation, or None before the first."""
+        return self.first.best_of({trial: trial.best_validation for trial in self.counted if trial.first_metric == self.first.name})
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a trial of the study or a sweep of it runs."""
+        return self.is_swept or any(trial.state == RUNNING for trial in self.trials)
 
     def as_record(self) -> dict[str, Any]:
         """Returns the status as plain values."""
@@ -99,9 +119,10 @@ class Status:
         return {
             **{"study": self.study, "design": self.design, "trials": len(self.counted)},
             **{state.replace(" ", "_"): self.count(state) for state in KINDS},
-            **{"seconds_left": self.seconds_left, "best": asdict(best) if best else None, "note": self.note},
-            "running_trials": [asdict(trial) for trial in self.trials if trial.state == RUNNING],
-            "failed_trials": [asdict(trial) for trial in self.trials if trial.state in (FAILED_, BROKEN)],
+            **{"seconds_left": self.seconds_left, "best": best.as_record() if best else None, "note": self.note},
+            "sweep_is_running": self.is_swept,
+            "running_trials": [trial.as_record() for trial in self.trials if trial.state == RUNNING],
+            "failed_trials": [trial.as_record() for trial in self.trials if trial.state in (FAILED_, BROKEN)],
         }
 
 
@@ -154,41 +175,72 @@ def of(study: str) -> Status:
         rest = f"did you mean {near}?" if near else f"studies: {', '.join(known) or 'none yet'}"
         raise SettingsError(f"no study {one_line(study)!r} in {paths.outputs()}; {rest}")
     folder = paths.study_folder(study)
-    design, names, note = _planned(folder / PLAN)
-    unreadable: dict[str, str] = {}
-    found = Journals(folder).outcomes(unreadable=unreadable)
-    order = [*names, *(name for name in sorted(found.keys() | unreadable.keys()) if name not in names)]
-    trials = [_trial(folder / name, names.get(name), found.get(name), unreadable.get(name)) for name in order]
-    return Status(study, design, trials, _left(folder, trials), note)
+    planned = _planned(folder / PLAN)
+    names, unreadable = planned.names, dict[str, str]()
+    outcomes = Journals(folder).outcomes(unreadable=unreadable)
+    order = [*names, *(name for name in sorted(outcomes.keys() | unreadable.keys()) if name not in names)]
+    first = planned.first or _first_metric(folder, outcomes)
+    trials = [_trial(folder / name, names.get(name), outcomes.get(name), unreadable.get(name)) for name in order]
+    return Status(study, planned.design, first, trials, _left(folder, trials), planned.note, running.is_held(folder))
 
 
-def _planned(path: Path) -> tuple[str | None, dict[str, str], str | None]:
-    """Returns of a study's latest plan the design and identity → name, and what is wrong with the file."""
+class _Planned(NamedTuple):
+    """What a study's latest plan says: its design, identity → name, the first metric, and what is wrong with the file."""
+
+    design: str | None = None
+    names: Mapping[str, str] = MappingProxyType({})
+    first: Metric | None = None
+    note: str | None = None
+
+
+def _planned(path: Path) -> _Planned:
     if not path.is_file():
-        return None, {}, f"no {PLAN}"
+        return _Planned(note=f"no {PLAN}")
     try:
         record = plan.from_text(path.read_text(encoding="utf-8"))[-1]
         rows = [row for row in record["rows"] if isinstance(row, dict) and isinstance(row.get("identity"), str)]
     except (OSError, ValueError, IndexError):
-        return None, {}, f"{PLAN} cannot be read"
+        return _Planned(note=f"{PLAN} cannot be read")
     names: dict[str, str] = {}
     for row in rows:
         names.setdefault(row["identity"], f"{row.get('label')} seed={row.get('seed')}")
-    return (str(record.get("design")), names, None) if names else (None, {}, f"{PLAN} names no trials")
+    if not names:
+        return _Planned(note=f"{PLAN} names no trials")
+    return _Planned(str(record.get("design")), names, metric.of_plan(record)[0])
 
 
-def _trial(folder: Path, name: str | None, found: Outcome | None, why_not: str | None) -> Trial:
+def _first_metric(folder: Path, outcomes: Mapping[str, Outcome]) -> Metric:
+    """Returns the first metric of a study without a plan, as one of its journals says."""
+    for name in outcomes:
+        try:
+            begun = journal.last_attempt(folder / name, kinds=(START,))
+        except OSError:
+            continue
+        if begun:
+            return metric.of_records(begun[-1].record.detail.get(METRICS))[0]
+    return IMPLIED[0]
+
+
+def _trial(folder: Path, name: str | None, outcome: Outcome | None, why_not: str | None) -> Trial:
     title, is_planned = name or folder.name, name is not None
     if why_not is not None:
         return Trial(folder.name, title, BROKEN, is_planned, error=why_not)
-    if found is None:
+    if outcome is None:
         return Trial(folder.name, title, WAITING, is_planned)
-    state = {FINISHED: DONE, FAILED: FAILED_}.get(found.status or "", STOPPED)
-    step = None
-    if found.status is None and journal.has_writer(folder):
+    state, step = {FINISHED: DONE, FAILED: FAILED_}.get(outcome.status or "", STOPPED), None
+    if outcome.status is None and journal.has_writer(folder):
         state, step = RUNNING, _step(folder)
-    tested = found.metrics.get("test/accuracy")
-    return Trial(folder.name, title, state, is_planned, found.error, step, found.best_validation, tested)
+    return Trial(
+        folder.name,
+        title,
+        state,
+        is_planned,
+        error=outcome.error,
+        step=step,
+        first_metric=outcome.first_metric,
+        best_validation=outcome.best_validation,
+        tested=outcome.metrics.get(f"{TEST}{outcome.first_metric}"),
+    )
 
 
 def _step(folder: Path) -> int:
@@ -227,56 +279,64 @@ def _seconds_of(folder: Path) -> float | None:
 
 def _show(console: Console, study: str | None, *, is_json: bool, is_repeated: bool) -> None:
     """Prints the status of a study, or of all."""
-    found = [of(name) for name in ([study] if study else studies())]
+    statuses = [of(name) for name in ([study] if study else studies())]
     if is_json:
-        records = [one.as_record() for one in found]
+        records = [status.as_record() for status in statuses]
         print(json.dumps(records[0] if study else records, indent=None if is_repeated else 1), flush=True)
         return
     if is_repeated and console.is_terminal:
         console.clear()
-    say(console, "\n".join(_lines(found, width=console.width if console.is_terminal else None, is_named=study is not None)))
+    say(console, "\n".join(_lines(statuses, width=console.width if console.is_terminal else None, is_named=study is not None)))
 
 
-def _lines(found: Sequence[Status], *, width: int | None, is_named: bool) -> Iterator[str]:
+def _lines(statuses: Sequence[Status], *, width: int | None, is_named: bool) -> Iterator[str]:
     """Yields the lines of studies: in full for one that was asked for or that runs, one line for others."""
-    if not found:
+    if not statuses:
         yield f"no studies in {paths.outputs()}"
-    whole = [one for one in found if is_named or any(trial.state == RUNNING for trial in one.trials)]
-    for one in whole:
-        yield from _in_full(one, width)
-    others = [one for one in found if one not in whole]
+    whole = [status for status in statuses if is_named or status.is_running]
+    for status in whole:
+        yield from _in_full(status, width)
+    others = [status for status in statuses if status not in whole]
     if others and not whole:
         yield "nothing is running"
-    longest = max((len(one.study) for one in others), default=0)
-    for one in others:
-        yield f"{one.study:<{longest}}  {_summary(one)}"
+    longest = max((len(status.study) for status in others), default=0)
+    for status in others:
+        yield f"{status.study:<{longest}}  {_summary(status)}"
 
 
-def _in_full(one: Status, width: int | None) -> Iterator[str]:
-    yield f"study {one.study}{f', design {one.design}' if one.design else ''}{f' ({one.note})' if one.note else ''}"
-    yield f"  {_summary(one)}"
-    if one.seconds_left is not None:
-        more = ", then the next round" if one.design == "path" else ""
-        yield f"  time left: about {clock(one.seconds_left)} ({'h:mm:ss' if one.seconds_left >= 3_600 else 'm:ss'}){more}"
-    if best := one.best:
-        tested = f", test accuracy {best.test_accuracy:.3f}" if best.test_accuracy is not None else ""
-        yield _row("best", best, f"val_accuracy {best.best_validation:.3f}{tested}", width)
+def _in_full(status: Status, width: int | None) -> Iterator[str]:
+    yield f"study {status.study}{f', design {status.design}' if status.design else ''}{f' ({status.note})' if status.note else ''}"
+    yield f"  {_summary(status)}"
+    if status.seconds_left is not None:
+        more = ", then the next round" if status.design == "path" else ""
+        yield f"  time left: about {clock(status.seconds_left)} ({'h:mm:ss' if status.seconds_left >= 3_600 else 'm:ss'}){more}"
+    first = status.first
+    if best := status.best:
+        tested = f", test {first.shown} {best.tested:.{first.digits}f}" if best.tested is not None else ""
+        yield _row("best", best, f"{_validated(best, first)}{tested}", width)
+    if status.is_swept and not any(trial.state == RUNNING for trial in status.trials):
+        yield f"  the sweep is running; {STARTING}"
     for state in (RUNNING, FAILED_, BROKEN):
-        mine = [trial for trial in one.trials if trial.state == state]
+        mine = [trial for trial in status.trials if trial.state == state]
         for trial in mine[:SHOWN]:
-            yield _row(state, trial, _detail(trial), width)
+            yield _row(state, trial, _detail(trial, first), width)
         if len(mine) > SHOWN:
             yield f"  {state}: … and {len(mine) - SHOWN:,} more"
-    others = len(one.trials) - len(one.counted)
+    others = len(status.trials) - len(status.counted)
     if others:
         yield f"  {counted(others, 'more trial')} of earlier plans"
 
 
-def _detail(trial: Trial) -> str:
+def _detail(trial: Trial, first: Metric) -> str:
     if trial.state != RUNNING:
         return one_line(trial.error or "no error was recorded")
-    validated = f", val_accuracy {trial.best_validation:.3f}" if trial.best_validation is not None else ""
+    validated = f", {_validated(trial, first)}" if trial.best_validation is not None else ""
     return f"step {trial.step:,}{validated}"
+
+
+def _validated(trial: Trial, first: Metric) -> str:
+    digits = first.digits if trial.first_metric == first.name else IMPLIED[0].digits
+    return f"val_{trial.first_metric} {trial.best_validation:.{digits}f}"
 
 
 def _row(title: str, trial: Trial, text: str, width: int | None) -> str:
@@ -286,10 +346,10 @@ def _row(title: str, trial: Trial, text: str, width: int | None) -> str:
     return f"{begin}{fitted(name, room)}: {text}"
 
 
-def _summary(one: Status) -> str:
-    counts: Mapping[str, int] = {state: one.count(state) for state in KINDS}
+def _summary(status: Status) -> str:
+    counts: Mapping[str, int] = {state: status.count(state) for state in KINDS}
     parts = [f"{count:,} {state}" for state, count in counts.items() if count]
-    return f"{counted(len(one.counted), 'trial')}: {', '.join(parts) or 'none'}"
+    return f"{counted(len(status.counted), 'trial')}: {', '.join(parts) or 'none'}"
 
 
 def _seconds(text: str) -> float:

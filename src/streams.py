@@ -7,8 +7,10 @@ equal draws, in whatever order the streams are opened.
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def stream_seed(seed: int, *name: str | int) -> int:
@@ -19,4 +21,6 @@ def stream_seed(seed: int, *name: str | int) -> int:
 
 def generator(seed: int, *name: str | int) -> np.random.Generator:
     """Returns a NumPy generator for a named stream."""
+    import numpy as np  # late: help and refusals need none
+
     return np.random.default_rng(stream_seed(seed, *name))

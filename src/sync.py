@@ -15,14 +15,14 @@ from pathlib import Path
 
 from src import environment, paths
 from src.artifacts import SETTINGS
-from src.errors import comes_again, first_line
-from src.settings import SettingsError
+from src.spec.record import ADDRESS, END, START, Record
+from src.spec.section import SettingsError
 from src.study import plan, presented
+from src.terminal.errors import comes_again, first_line
+from src.terminal.visible import counted
 from src.tracking import journal, tensorboard_replay
 from src.tracking.deleted import how_to_restore
 from src.tracking.mlflow_replay import Deleted, Store
-from src.training.records import ADDRESS, END, START, Record
-from src.visible import counted
 
 MAX_LINES = 5
 

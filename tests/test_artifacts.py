@@ -5,9 +5,9 @@ import tempfile
 
 import pytest
 
-from src.artifacts import Artifacts, Preprocessing
+from src.artifacts import PATCH, Artifacts, Preprocessing
 from src.data.batching import Padding
-from src.settings import Settings
+from src.tasks.sentiment.settings import Settings
 
 ROOM = 30_000  # bytes: enough for the model's configuration, too few for its weights
 
@@ -22,7 +22,7 @@ def small_disk():
 
 @pytest.mark.training
 def test_a_model_that_has_no_room_leaves_no_temporary_files(tmp_path, monkeypatch, request):
-    from src.models.build import classifier
+    from src.tasks.sentiment.model import classifier
 
     folder, temporary = tmp_path / "trial", tmp_path / "tmp"
     folder.mkdir()
@@ -35,3 +35,13 @@ def test_a_model_that_has_no_room_leaves_no_temporary_files(tmp_path, monkeypatc
         Artifacts(folder).write_model(model, Preprocessing(["good"], ["a", "b"], Padding((4,), False, "post")))
 
     assert list(temporary.iterdir()) == [] and tempfile.tempdir == str(temporary)
+
+
+def test_half_a_file_leaves_its_room_to_the_journal_and_the_file_of_before_in_its_place(tmp_path, small_disk):
+    files = Artifacts(tmp_path)
+    files.write_patch("of before")
+
+    with pytest.raises(OSError, match="too large"):
+        files.write_patch("x" * 2 * ROOM)
+
+    assert [path.name for path in tmp_path.iterdir()] == [PATCH] and (tmp_path / PATCH).read_text(encoding="utf-8") == "of before"

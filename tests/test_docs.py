@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from docs import generated
-from src import command_line
+from src import registry
+from src.config import command_line
 from src.paths import REPOSITORY
 
 PAGES = [*generated.documents(), *sorted(REPOSITORY.glob("experiments/results/*/*.md"))]
@@ -70,12 +71,22 @@ def test_the_page_of_toggles_is_made_from_the_settings():
     assert (REPOSITORY / "docs" / "toggles.md").read_text(encoding="utf-8") == generated.toggles(), "run `make docs`"
 
 
-def test_the_page_of_toggles_has_every_key_of_the_help():
-    keys = re.findall(r"^  ([\w.]+)=", command_line.help_text(), flags=re.MULTILINE)
+@pytest.mark.parametrize("task", registry.BUILT_IN)
+def test_the_page_of_toggles_has_every_key_of_the_help(task):
+    keys = re.findall(r"^  ([\w.]+)=", command_line.help_text(task), flags=re.MULTILINE)
     page = generated.toggles()
 
     assert len(keys) > 50
     assert [key for key in keys if f"| `{key}` |" not in page] == []
+
+
+def test_the_page_of_toggles_gives_each_task_its_own_alone():
+    sections = dict(part.partition("\n")[::2] for part in generated.toggles().split("\n## "))
+    sentiment, integration, every = (sections[f"Toggles of {name}"] for name in ("task=sentiment", "task=integration", "every task"))
+
+    assert "| `masking` |" in sentiment and "| `masking` |" not in integration + every
+    assert "| `num_samples` |" in integration and "| `num_samples` |" not in sentiment + every
+    assert "| `epochs` |" in every and "| `epochs` |" not in sentiment + integration
 
 
 def test_a_table_in_a_document_is_replaced_and_the_text_around_it_stays(tmp_path):

@@ -27,7 +27,7 @@ def test_what_the_product_needs_is_set_whatever_was_there():
 
     environment.prepare(variables)
 
-    assert variables == environment.NEEDED
+    assert variables == environment.DEFAULTS | environment.NEEDED
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,10 @@ def test_in_a_kernel_nothing_of_its_own_is_changed(monkeypatch):
     environment.prepare(variables)
     environment.draw_to_files(variables)
 
-    assert variables == environment.NEEDED | {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "JPY_PARENT_PID": "1"}
+    assert variables == environment.DEFAULTS | environment.NEEDED | {
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "JPY_PARENT_PID": "1",
+    }
 
 
 def test_a_command_that_a_notebook_starts_has_no_terminal_whatever_the_kernel_says():

@@ -10,8 +10,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 
 from src import paths, run
+from src.config.settings import edited, from_hydra
 from src.paths import REPOSITORY
-from src.settings import SettingsError, edited, from_hydra
+from src.spec.section import SettingsError
 from src.study import plan
 
 FILES = sorted((REPOSITORY / "experiments").glob("*.yaml"))
@@ -37,7 +38,7 @@ def composed(home, encoded, monkeypatch):
         def study(name):
             def from_overrides(overrides):
                 settings = from_hydra(compose("config", overrides=[f"+experiments={name}", *overrides]))
-                return edited(settings, {"data.limit": 300}) if settings.task.name == "sentiment" else settings
+                return edited(settings, {"data.limit": 300}) if settings.task == "sentiment" else settings
 
             return plan.study({}, {}, compose=from_overrides), compose(
                 "config", overrides=[f"+experiments={name}"], return_hydra_config=True

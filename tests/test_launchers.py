@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from hydra_plugins.ablation_sweeper import launchers
 from src.paths import REPOSITORY
-from src.settings import SettingsError
+from src.spec.section import SettingsError
 
 JOBLIB = {"_target_": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher", "n_jobs": -1, "batch_size": "auto"}
 RAY = {"_target_": "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher", "ray": {"init": {"address": None}, "remote": {}}}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from src.command_line import with_quotes
-from src.identity import identity
-from src.settings import Settings, SettingsError, checked
+from src.config.command_line import with_quotes
+from src.config.settings import checked
+from src.spec.section import SettingsError
+from src.tasks.sentiment.settings import Settings
+from src.tasks.sentiment.task import TASK
+from src.trial.identity import identity
 
 
 @pytest.mark.parametrize(
@@ -45,4 +48,4 @@ def test_what_no_store_would_take_is_refused_with_what_is_allowed(values, says):
 def test_tags_and_notes_leave_a_trial_the_same():
     given = checked({"tracking": {"tags": {"owner": "ada"}, "note": "again", "register": "reviews", "system_metrics": True}})
 
-    assert identity(given, data_digest="d") == identity(Settings(), data_digest="d")
+    assert identity(given, TASK, data_digest="d") == identity(Settings(), TASK, data_digest="d")

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from src import paths
-from src.settings import SettingsError
+from src.spec.section import SettingsError
 from src.tracking import database
 
 

@@ -18,6 +18,7 @@ from mlflow.tracking import MlflowClient
 
 from src import paths
 from src.paths import REPOSITORY
+from src.spec.metric import IMPLIED
 from src.tracking import database, journal
 from src.tracking.mlflow_replay import Store
 from tests.conftest import tiny_trial, write_table
@@ -113,10 +114,10 @@ def test_a_study_with_long_names_goes_the_whole_way_on_postgresql(server, home, 
 
 def test_trials_are_read_from_postgresql_by_sql_as_by_mlflows_client(server, home, monkeypatch):
     store = filled(Store(f"{server}/mlflow", "read"))
-    fast, deleted = store.outcomes(), store.deleted_trials()
+    fast, deleted = store.outcomes(IMPLIED), store.deleted_trials()
     monkeypatch.setattr(database, "can_read", lambda uri: False)
 
-    theirs = store.outcomes()
+    theirs = store.outcomes(IMPLIED)
 
     assert {name: one.attempt for name, one in fast.items()} == {"a": "a2", "b": "b2", "c": "c2", "d": "d1"}
     assert math.isnan(fast["a"].metrics.pop("test/accuracy")) and math.isnan(theirs["a"].metrics.pop("test/accuracy"))

@@ -15,7 +15,8 @@ from benchmarks import faults_data
 from src import predict
 from src.artifacts import PREPROCESSING, SETTINGS, Artifacts, Preprocessing, Trained
 from src.data.batching import Padding
-from src.settings import Settings, SettingsError
+from src.spec.section import SettingsError
+from src.tasks.sentiment.settings import Settings
 
 PREPROCESSINGS = list(faults_data.odd_preprocessing())
 MODELS = list(faults_data.odd_models())
@@ -189,7 +190,7 @@ def test_a_store_of_files_that_is_away_or_wants_credentials_is_said_in_one_line(
 
 @pytest.mark.training
 def test_a_trained_model_is_loaded_and_one_of_others_is_refused_in_one_line(home, tmp_path, capsys, monkeypatch):
-    from src.models.build import classifier
+    from src.tasks.sentiment.model import classifier
 
     settings = Settings(units=2, embedding_dim=2, vocab_size=5, max_length=4, cell="gru", bidirectional=True, initial_state="learned")
     padding = Padding((4,), False, "post")

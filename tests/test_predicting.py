@@ -23,7 +23,7 @@ from src.data.batching import Padding
 from src.data.files import MOST, DataError
 from src.data.texts import Line
 from src.paths import REPOSITORY
-from src.settings import Settings
+from src.tasks.sentiment.settings import Settings
 
 GOOD = 4  # the id of the word `good`
 

@@ -17,10 +17,10 @@ from mlflow.tracking import MlflowClient
 from src import paths, predict, run, sync
 from src.artifacts import PATCH, Artifacts
 from src.paths import REPOSITORY
-from src.settings import TOGGLES
+from src.tasks.sentiment.settings import Settings
 from src.tracking import journal
 from src.tracking.mlflow_replay import Store
-from src.trial import prepare
+from src.trial.prepare import prepare
 from tests.conftest import tiny_trial, write_table
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("blank")]  # MLflow takes seconds to make one
@@ -106,7 +106,7 @@ def test_four_trials_from_the_command_line_are_recorded_as_the_contract_says(hom
         assert set(one.data.metrics) >= METRICS
         assert set(one.data.metrics) - METRICS <= {"steps_to/val_accuracy_0.80"}
         assert set(one.data.tags) >= TAGS
-        assert set(one.data.params) == set(TOGGLES) | {"data.path"}
+        assert set(one.data.params) == set(Settings.toggles()) | {"data.path"}
         assert one.data.metrics["best/val_accuracy"] == max(
             point.value for point in client.get_metric_history(one.info.run_id, "val/accuracy")
         )
@@ -178,14 +178,14 @@ def test_the_reloaded_model_gives_the_same_test_accuracy(finished):
     prepared = prepare(trained.settings)
     stored = pd.read_parquet(folder / "test_probabilities.parquet")
 
-    from src.tasks import sentiment
+    from src.tasks.sentiment.task import TASK
 
-    test = sentiment.problem(trained.settings, prepared.data).held_out["test"]
-    chance = np.zeros(len(test.labels), np.float32)
-    for ids, _, rows in test.batches():
+    labels = prepared.data.split("test").labels
+    chance = np.zeros(len(labels), np.float32)
+    for ids, _, rows in TASK.phase(trained.settings, prepared.data).held_out["test"]():
         chance[rows.numpy()] = 1 / (1 + np.exp(-np.asarray(trained.model(ids))[:, 0]))
     np.testing.assert_allclose(chance, stored["probability_1"], atol=1e-6)
-    assert ((chance > 0.5) == test.labels).mean() == one.data.metrics["test/accuracy"]
+    assert ((chance > 0.5) == labels).mean() == one.data.metrics["test/accuracy"]
 
 
 def test_predict_takes_a_folder_an_identity_or_a_run_id_and_a_file(finished, tmp_path, capsys):

@@ -12,9 +12,11 @@ from rich.console import Console
 
 from src import paths, status
 from src.paths import REPOSITORY
+from src.spec.metric import Metric, as_records
+from src.spec.record import EVALUATION, METRICS, START, STEP, Record
+from src.study.running import held, is_held
 from src.tracking import journal
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
-from src.training.records import EVALUATION, START, STEP, Record
 
 NAMES = {
     "a": ("cell=lstm", 0),
@@ -105,6 +107,67 @@ def test_looking_on_writes_nothing_and_disturbs_no_trial(running):
     lines("s"), lines(), status.main(["s", "--json"])
 
     assert tree() == before
+
+
+STARTS = "  the sweep is running; no trial is under way: its workers start (each imports TensorFlow first, about 10 s)"
+
+
+@pytest.fixture
+def stopped(home):
+    """A study `s` of two trials of which one was stopped, and a study `other` that is done; nothing runs."""
+    trial("s", "a", KILLED, accuracy=0.8)
+    write_plan("s", "ab")
+    trial("other", "a", FINISHED, accuracy=0.8)
+    return paths.study_folder("s")
+
+
+def test_a_sweep_whose_workers_start_is_said_to_run(stopped):
+    assert lines()[0] == "nothing is running"
+
+    with held(stopped):
+        found, record = lines(), status.of("s").as_record()
+        assert found[:2] == ["study s, design grid", "  2 trials: 1 stopped, 1 not begun"]
+        assert found[-2].startswith(STARTS) and found[-1].startswith("other")
+        assert record["sweep_is_running"] and not status.of("other").is_running
+
+    assert lines()[0] == "nothing is running" and not status.of("s").as_record()["sweep_is_running"]
+
+
+def test_a_sweep_whose_trials_run_is_shown_by_its_trials(running):
+    with held(paths.study_folder("s")):
+        assert not any("workers start" in line for line in lines("s"))
+
+
+def test_two_sweeps_of_a_study_run_until_both_have_ended(stopped):
+    with held(stopped):
+        with held(stopped):
+            pass
+        assert status.of("s").is_running
+    assert not status.of("s").is_running
+
+
+def test_a_sweep_that_was_killed_does_not_run_whatever_it_left_behind(stopped):
+    program = "import sys, time; from pathlib import Path; from src.study.running import held\n"
+    program += "with held(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
+    sweep = subprocess.Popen([sys.executable, "-c", program, str(stopped)], cwd=REPOSITORY, stdout=subprocess.PIPE)
+    with sweep:
+        assert sweep.stdout.readline() == b"held\n" and status.of("s").is_running
+        sweep.kill()
+
+    assert not status.of("s").is_running and (stopped / "sweep.lock").is_file()
+
+
+def test_looking_on_changes_nothing_of_a_sweep_that_starts(stopped):
+    with held(stopped):
+        test_looking_on_writes_nothing_and_disturbs_no_trial(paths.home())
+        assert status.of("s").is_running
+
+
+def test_a_sweep_in_a_folder_that_may_not_be_written_runs_all_the_same(tmp_path):
+    (tmp_path / "file").touch()
+
+    with held(tmp_path / "file"):
+        assert not is_held(tmp_path / "file")
 
 
 def test_whoever_writes_is_seen_without_a_lock_of_ones_own(home):
@@ -213,3 +276,39 @@ def test_a_reader_that_has_seen_enough_ends_the_command_without_a_traceback(runn
 
     os.close(writes)
     assert ended.returncode == 0 and ended.stderr == ""
+
+
+PERPLEXITY = Metric("perplexity", "lower", digits=1)
+
+
+def validated(name, value, ended=None):
+    with Journal(paths.study_folder("s") / name) as book:
+        book.append(Record(START, 0, detail={"attempt": name, "tags": {}, METRICS: as_records([PERPLEXITY])}))
+        if value is not None:
+            book.append(Record(EVALUATION, 7, {"val/perplexity": value}, {"epoch": 1}))
+        if ended:
+            book.append(end(step=7, status=ended, metrics={"test/perplexity": 41.26}))
+
+
+@pytest.mark.parametrize("has_plan", [True, False])
+def test_where_lower_is_better_the_lowest_is_the_best(home, has_plan):
+    validated("a", 80.0, FINISHED)
+    validated("b", 40.0, FINISHED)
+    validated("c", None, FINISHED)
+    if has_plan:
+        write_plan("s", "abc")
+        path = paths.study_folder("s") / "plan.json"
+        (record,) = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps([record | {"metrics": as_records([PERPLEXITY])}]), encoding="utf-8")
+
+    best = "cell=gru seed=0" if has_plan else "b"
+    assert f"  best: {best}: val_perplexity 40.0, test perplexity 41.3" in lines("s")
+
+
+def test_scripts_get_the_test_value_under_the_name_of_its_metric(home, capsys):
+    validated("a", 40.0, FINISHED)
+
+    assert status.main(["s", "--json"]) == 0
+
+    best = json.loads(capsys.readouterr().out)["best"]
+    assert (best["first_metric"], best["best_validation"], best["test_perplexity"]) == ("perplexity", 40.0, 41.26)

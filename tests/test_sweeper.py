@@ -7,7 +7,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 
 from src import run
-from src.settings import from_hydra
+from src.config.settings import from_hydra
 
 
 class Elsewhere:

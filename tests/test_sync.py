@@ -8,9 +8,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST, TEMPORARILY_UNAVAILABLE
 
 from src import paths, sync
+from src.spec.record import START, Record
 from src.tracking.journal import FINISHED, Journal, end
 from src.tracking.mlflow_replay import Store
-from src.training.records import START, Record
 
 PLAN = [{"rows": [{"label": "defaults"}], "commands": [{"command": "x", "time": "now"}]}]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.admission import LAUNCHERS
-from src.settings import SettingsError, as_typed
+from src.config.admission import LAUNCHERS
+from src.spec.section import SettingsError, as_typed
 
 JOBLIB: dict[str, Any] = {
     "batch_size": 1,  # a worker takes the next trial when it is free

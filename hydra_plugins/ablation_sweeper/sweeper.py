@@ -20,12 +20,16 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from hydra_plugins.ablation_sweeper import launchers, leftovers
-from src import paths
-from src.admission import check_choices
-from src.command_line import ONE_STUDY_FILE
-from src.errors import first_line
-from src.settings import GROUPS, NOT_TOGGLES, TAGS, TOGGLES, Settings, SettingsError, from_hydra
-from src.visible import echoed
+from src import paths, registry
+from src.config import command_line
+from src.config.admission import check_choices
+from src.config.command_line import ONE_STUDY_FILE
+from src.config.explain import GROUPS, choices
+from src.config.settings import from_hydra
+from src.spec.section import TAGS, SettingsError
+from src.spec.settings import Settings
+from src.terminal.errors import first_line
+from src.terminal.visible import echoed
 
 if TYPE_CHECKING:
     from src.study.plan import Row
@@ -57,12 +61,11 @@ class StudySweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self._context.config_loader)
         for override in parser.parse_overrides(arguments):
             key = override.get_key_element()
+            if not key.startswith(f"++{TAGS}"):
+                key = key.removeprefix("++")  # of `command_line.for_several`
             typed = echoed(str(override.input_line))
-            is_tag = key.startswith(f"++{TAGS}")
-            if str(override.input_line).startswith("++") and key.lstrip("+").split(".")[0] in Settings.model_fields and not is_tag:
-                raise SettingsError(f"{typed}: write {key.lstrip('+')}=… without the ++")
             if key in GROUPS and "schema_" in str(override.input_line):
-                raise SettingsError(f"{typed}: allowed: {', '.join(GROUPS[key])}")
+                raise SettingsError(f"{typed}: allowed: {', '.join(choices(key))}")
             fixed.pop(key, None)
             swept.pop(key, None)
             if override.is_sweep_override():
@@ -91,8 +94,19 @@ class StudySweeper(Sweeper):
             leftovers.end()
 
     def _compose(self, overrides: list[str]) -> Settings:
+        """Returns the settings that overrides compose.
+
+        Raises:
+          SettingsError: a key that their task does not have, or a value that it does not take.
+        """
         check_choices(overrides)
-        return from_hydra(self._context.config_loader.load_sweep_config(self._config, overrides))
+        try:
+            return from_hydra(self._context.config_loader.load_sweep_config(self._config, overrides))
+        except Exception as error:
+            if not command_line.is_from_composing(error):
+                raise
+            chosen = [override.removeprefix("task=").strip("'") for override in overrides if override.startswith("task=")]
+            raise command_line.explained(error, registry.task([registry.DEFAULT, *chosen][-1]).settings) from None
 
     def _launch(self, rows: Sequence[Row]) -> dict[str, str]:
         """Has the launcher train one trial a row; returns identity → error of those that never began.
@@ -154,8 +168,10 @@ def _texts(override: Override) -> list[str]:
     if key.startswith(f"++{TAGS}"):
         name = key.removeprefix("++")
         raise SettingsError(f"{typed.removeprefix('++')}: a tag is one text; quote it where it holds a comma: '{name}=\"…\"'")
-    if key.split(".")[0] in NOT_TOGGLES:
-        raise SettingsError(f"{typed}: {key} is not a toggle and has one value for all trials. Toggles: {', '.join(TOGGLES)}")
+    if key.split(".")[0] in Settings.NOT_TOGGLES:
+        raise SettingsError(
+            f"{typed}: {key} is not a toggle and has one value for all trials; `python -m src.run --help` lists the toggles"
+        )
     if not override.is_discrete_sweep() or (override.value_type == ValueType.GLOB_CHOICE_SWEEP and key not in GROUPS):
         raise SettingsError(f"{typed}: only lists of values can be swept, as in {key}=a,b or {key}='range(0,8)'")
     if isinstance(override._value, RangeSweep) and _length(override._value) > MAX_TRIALS:

@@ -22,12 +22,12 @@ from src.data import splits
 from src.data.classes import refuse_alike, refuse_scale
 from src.data.faults import Faults, Unusable
 from src.data.files import DataError, allowed_length, decoded, existing, expanded
+from src.data.options import AclImdb, KerasImdb, MovieReviews, Table
 from src.data.splits import TEST, TRAIN, VALIDATION
 from src.data.tables import Rows, Text
 from src.data.tables import read as read_rows
 from src.data.tokens import joined, words_of
-from src.errors import first_line
-from src.settings import AclImdb, KerasImdb, MovieReviews, Table
+from src.terminal.errors import first_line
 
 
 class Examples(NamedTuple):

@@ -23,12 +23,12 @@ from filelock import FileLock
 from src import paths
 from src.data import sealed
 from src.data.contents import Contents, of
+from src.data.options import Texts
 from src.data.splits import SPLITS, SPLITTING, TRAIN, first_of_each_class
 from src.data.tokens import FIRST_WORD, TOKENISER, encode, vocabulary, words_of
-from src.identity import digest
-from src.progress import waiting
-from src.settings import Data
-from src.visible import one_line
+from src.files import digest, digest_of
+from src.terminal.progress import waiting
+from src.terminal.visible import one_line
 
 SETTLED_NS = 2_000_000_000  # a file that was changed longer ago has another time if it changes again, even on FAT
 _log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class Encoded:
         return list(every[: max(0, vocab_size - FIRST_WORD)])
 
 
-def load(options: Data, *, tokens: str = "word") -> Encoded:
+def load(options: Texts, *, tokens: str = "word") -> Encoded:
     """Returns the encoded corpus, from the cache where it is there and whole; one line in the log says why a cache is made anew.
 
     Args:
@@ -151,7 +151,7 @@ def _cached(folder: Path, *, origin: str | None = None) -> dict[str, Any] | None
     return None
 
 
-def _made(options: Data, folder: Path, *, tokens: str, content: str) -> dict[str, Any]:
+def _made(options: Texts, folder: Path, *, tokens: str, content: str) -> dict[str, Any]:
     """Encodes a corpus; returns its classes and contents.
 
     Raises:
@@ -183,7 +183,7 @@ def _made(options: Data, folder: Path, *, tokens: str, content: str) -> dict[str
     return about
 
 
-def _plain(options: Data, files: list[Path]) -> dict[str, Any]:
+def _plain(options: Texts, files: list[Path]) -> dict[str, Any]:
     """Returns the options that the content depends on beside the files' bytes.
 
     Options that came later are left out where they change nothing: old digests stay.
@@ -200,7 +200,7 @@ def _plain(options: Data, files: list[Path]) -> dict[str, Any]:
     return plain
 
 
-def _versions(options: Data, tokens: str) -> list[int | str]:
+def _versions(options: Texts, tokens: str) -> list[int | str]:
     """Returns the versions of all rules that the content depends on."""
     if options.name == "movie_reviews":  # today's rules give the same words and splits there as these did, and old trials stay
         versions: list[int | str] = ["1", "2"]
@@ -213,7 +213,7 @@ def _versions(options: Data, tokens: str) -> list[int | str]:
     return versions if tokens == "word" else [*versions, tokens, TOKENISER]
 
 
-def _write(options: Data, parts: Path, *, tokens: str) -> dict[str, Any]:
+def _write(options: Texts, parts: Path, *, tokens: str) -> dict[str, Any]:
     """Writes the encoded corpus into a folder; returns its classes and contents."""
     from src.data.corpora import CORPORA, Examples
     from src.data.files import DataError
@@ -264,7 +264,7 @@ def _content(files: list[Path]) -> str:
             return remembered
         total = hashlib.blake2b(digest_size=16)
         for path in files:
-            total.update(bytes.fromhex(sealed.of_file(path)))
+            total.update(bytes.fromhex(digest_of(path)))
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from None
     if time.time_ns() - max(stat.st_ctime_ns for stat in stats) > SETTLED_NS:

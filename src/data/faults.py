@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from src.data.files import DataError
-from src.visible import shortened
+from src.terminal.visible import shortened
 
 FEW = 5  # rows that are named
 

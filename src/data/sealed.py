@@ -6,7 +6,6 @@ folder, `meta.json`, holds a digest of every file and one of itself.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from src.identity import digest
+from src.files import digest, digest_of, sync
 
 RECORD = "meta.json"
 _found_whole: dict[Path, list[list[int]]] = {}  # folder → what the system says of its files, when this process last read all of them
@@ -39,7 +38,7 @@ def publish(folder: Path, write: Callable[[Path], dict[str, Any]]) -> None:
     parts = Path(tempfile.mkdtemp(prefix=f"writing-{folder.name}-", dir=folder.parent))
     try:
         about = write(parts)
-        record = {**about, "digests": {path.name: of_file(path) for path in sorted(parts.iterdir())}}
+        record = {**about, "digests": {path.name: digest_of(path) for path in sorted(parts.iterdir())}}
         (parts / RECORD).write_text(json.dumps({**record, "digest": digest(record)}), encoding="utf-8")
         for path in (*parts.iterdir(), parts):
             sync(path)
@@ -76,7 +75,7 @@ def opened(folder: Path) -> dict[str, Any]:
         now = [[stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for stat in (path.stat() for path in stats)]
         if _found_whole.get(folder) != now:
             for name, written in record["digests"].items():
-                if of_file(folder / name) != written:
+                if digest_of(folder / name) != written:
                     raise Broken(f"{name} is damaged")
             _found_whole[folder] = now
     except OSError as error:
@@ -84,12 +83,6 @@ def opened(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise Broken(f"{RECORD} is damaged") from None
     return record
-
-
-def of_file(path: Path) -> str:
-    """Returns 32 hexadecimal digits of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def write_note(path: Path, text: str) -> None:
@@ -115,15 +108,3 @@ def read_note(path: Path) -> str | None:
     except (OSError, ValueError):
         return None
     return text if written == digest([path.name, text]) else None
-
-
-def sync(path: Path) -> None:
-    """Has a file or a folder reach the disk; not every file system can be asked that for a folder."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError:
-        if not path.is_dir():
-            raise
-    finally:
-        os.close(handle)

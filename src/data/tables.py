@@ -25,8 +25,8 @@ import numpy as np
 
 from src.data.faults import Faults, Unusable
 from src.data.files import MOST, DataError, allowed_length, decoded
-from src.errors import first_line
-from src.settings import DELIMITERS
+from src.data.options import DELIMITERS
+from src.terminal.errors import first_line
 
 Text = str | list[str]
 Parsed = tuple[list[int], dict[str, list[Any]]]  # numbers of the rows, and what each wanted column holds in them

@@ -14,6 +14,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from .cell_facts import FACTS, Facts
+
 
 @keras.saving.register_keras_serializable("ablation")
 class ForgetBias(keras.initializers.Initializer):
@@ -56,8 +58,7 @@ class GateIdentity(keras.initializers.Initializer):
 class Cell(keras.layers.Layer):
     """What the cells have in common: weights, zero states, and a step made of its two parts, as `keras.layers.RNN` calls it."""
 
-    gates: ClassVar[int]
-    state_count: ClassVar[int]
+    facts: ClassVar[Facts]
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class Cell(keras.layers.Layer):
     @property
     def state_size(self) -> Any:
         """Width of each state."""
-        return [self.units] * self.state_count if self.state_count > 1 else self.units
+        return [self.units] * self.facts.states if self.facts.states > 1 else self.units
 
     @property
     def output_size(self) -> int:
@@ -88,7 +89,7 @@ class Cell(keras.layers.Layer):
 
     def build(self, shape: Any) -> None:
         """Creates the weights."""
-        width = self.gates * self.units
+        width = len(self.facts.gates) * self.units
         self.kernel = self.add_weight(shape=(shape[-1], width), initializer=self.initializers["kernel"], name="kernel")
         self.recurrent_kernel = self.add_weight(
             shape=(self.units, width), initializer=self.initializers["recurrent"], name="recurrent_kernel"
@@ -97,11 +98,11 @@ class Cell(keras.layers.Layer):
 
     def bias_shape(self) -> tuple[int, ...]:
         """Shape of the bias: one number a unit and gate."""
-        return (self.gates * self.units,)
+        return (len(self.facts.gates) * self.units,)
 
     def zero_states(self, batch: Any) -> list[Any]:
-        """Returns the states before the first step: `state_count` tensors float32[B, H] of zeros."""
-        return [ops.zeros((batch, self.units), self.compute_dtype) for _ in range(self.state_count)]
+        """Returns the states before the first step, tensors float32[B, H] of zeros."""
+        return [ops.zeros((batch, self.units), self.compute_dtype) for _ in range(self.facts.states)]
 
     def get_initial_state(self, batch_size: Any = None) -> Any:
         """Returns the zero states as `keras.layers.RNN` asks for them."""
@@ -113,6 +114,10 @@ class Cell(keras.layers.Layer):
 
     def project(self, x: Any) -> Any:
         """Returns what a step takes of its input, float32[..., G H] from float32[..., D]."""
+        raise NotImplementedError
+
+    def gates(self, z: Any, states: list[Any]) -> list[Any]:
+        """Returns what each gate is, float32[B, H] in the order of `facts.gates`, from z float32[B, G H] and the states before."""
         raise NotImplementedError
 
     def step(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
@@ -132,15 +137,19 @@ class SimpleRNNCell(Cell):
     h_t = tanh(x_t W + b + h_{t-1} U)
     """
 
-    gates = state_count = 1
+    facts = FACTS["simple_rnn"]
 
     def project(self, x: Any) -> Any:
         """Returns x W + b, float32[..., H]."""
         return ops.matmul(x, self.kernel) + self.bias
 
+    def gates(self, z: Any, states: list[Any]) -> list[Any]:
+        """Returns [h_t]."""
+        return [ops.tanh(tf.add_n([z, ops.matmul(states[0], self.recurrent_kernel)]))]
+
     def step(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
         """Returns h_t and [h_t] from z = x_t W + b and [h_{t-1}]."""
-        h = ops.tanh(tf.add_n([z, ops.matmul(states[0], self.recurrent_kernel)]))
+        (h,) = self.gates(z, states)
         return h, [h]
 
 
@@ -157,7 +166,7 @@ class GRUCell(Cell):
     its own.
     """
 
-    gates, state_count = 3, 1
+    facts = FACTS["gru"]
 
     def bias_shape(self) -> tuple[int, ...]:
         """[2, 3 H]: the input's bias b and the recurrent bias c."""
@@ -167,14 +176,18 @@ class GRUCell(Cell):
         """Returns x W + b, float32[..., 3 H]."""
         return ops.matmul(x, self.kernel) + self.bias[0]
 
-    def step(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-        """Returns h_t and [h_t] from x_t W + b and [h_{t-1}]."""
-        (before,) = states
-        inner = ops.matmul(before, self.recurrent_kernel) + self.bias[1]
+    def gates(self, z: Any, states: list[Any]) -> list[Any]:
+        """Returns [z_t, r_t, g_t]."""
+        inner = ops.matmul(states[0], self.recurrent_kernel) + self.bias[1]
         update, reset, new = ops.split(z, 3, axis=-1)
         inner_update, inner_reset, inner_new = ops.split(inner, 3, axis=-1)
         update, reset = ops.sigmoid(tf.add_n([update, inner_update])), ops.sigmoid(tf.add_n([reset, inner_reset]))
-        h = tf.add_n([update * before, (1 - update) * ops.tanh(tf.add_n([new, reset * inner_new]))])
+        return [update, reset, ops.tanh(tf.add_n([new, reset * inner_new]))]
+
+    def step(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+        """Returns h_t and [h_t] from x_t W + b and [h_{t-1}]."""
+        update, _, new = self.gates(z, states)
+        h = tf.add_n([update * states[0], (1 - update) * new])
         return h, [h]
 
 
@@ -189,18 +202,22 @@ class LSTMCell(Cell):
     Gates stand in Keras' order i, f, g, o.
     """
 
-    gates, state_count = 4, 2
+    facts = FACTS["lstm"]
 
     def project(self, x: Any) -> Any:
         """Returns x W + b, float32[..., 4 H]."""
         return ops.matmul(x, self.kernel) + self.bias
 
+    def gates(self, z: Any, states: list[Any]) -> list[Any]:
+        """Returns [i_t, f_t, g_t, o_t], g_t = tanh(x_t W_g + b_g + h_{t-1} U_g)."""
+        i, f, g, o = ops.split(tf.add_n([z, ops.matmul(states[0], self.recurrent_kernel)]), 4, axis=-1)
+        return [ops.sigmoid(i), ops.sigmoid(f), ops.tanh(g), ops.sigmoid(o)]
+
     def step(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
         """Returns h_t and [h_t, c_t] from x_t W + b and [h_{t-1}, c_{t-1}]."""
-        before, memory = states
-        i, f, g, o = ops.split(tf.add_n([z, ops.matmul(before, self.recurrent_kernel)]), 4, axis=-1)
-        memory = tf.add_n([ops.sigmoid(f) * memory, ops.sigmoid(i) * ops.tanh(g)])
-        h = ops.sigmoid(o) * ops.tanh(memory)
+        i, f, g, o = self.gates(z, states)
+        memory = tf.add_n([f * states[1], i * g])
+        h = o * ops.tanh(memory)
         return h, [h, memory]
 
 

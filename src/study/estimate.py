@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.artifacts import SETTINGS
-from src.rules import longest_allowed
-from src.settings import TOGGLES, Settings, checked
+from src.config.settings import checked
+from src.spec.settings import Settings
 from src.study.plan import Row
 from src.tracking import journal
-from src.trial import Prepared
+from src.trial.prepare import Prepared
 
 MAX_READ = 200
 EVALUATION_SHARE = 0.25  # validation and test, against training
@@ -22,8 +22,8 @@ START_S = 5.0  # tracing, artifacts, trackers
 def seconds(rows: Sequence[Row], studies: Sequence[Path]) -> float | None:
     """Returns what training the rows one after the other will take, in seconds; None if nothing was recorded yet.
 
-    A trial's steps are expected to take the time per batch of the recorded trial that differs in the fewest toggles, in
-    proportion to length, depth and directions; validation, test and start-up come on top. A rough figure, and said to be one.
+    A trial's steps are expected to take the time per batch of the recorded trial of its task that differs in the fewest toggles, scaled
+    by what the task says of the work of each; validation, test and start-up are added. It is a rough figure, and is shown as one.
 
     Args:
       rows: one a trial.
@@ -32,24 +32,32 @@ def seconds(rows: Sequence[Row], studies: Sequence[Path]) -> float | None:
     recorded = _recorded(studies) if rows else []
     if not recorded:
         return None
-    some = rows[:: max(1, len(rows) // MAX_READ)]
-    return sum(_expected(row.trial, recorded) for row in some if row.trial) * len(rows) / len(some)
+    sample = rows[:: max(1, len(rows) // MAX_READ)]
+    return sum(_expected(row.trial, recorded) for row in sample if row.trial) * len(rows) / len(sample)
 
 
 def _expected(trial: Prepared, recorded: list[tuple[Settings, float]]) -> float:
     settings = trial.settings
-    nearest, batch_ms = min(recorded, key=lambda known: _differences(known[0], settings))
-    steps = settings.epochs * math.ceil(trial.data.examples / (settings.batch_size * settings.accumulate))
+    nearest, batch_ms = min(recorded, key=lambda known: _distance(known[0], settings))
+    steps = settings.epochs * math.ceil(trial.data.rows["train"] / (settings.batch_size * settings.accumulate))
     steps = min(steps, settings.max_steps or steps)
-    scale = _width(settings, trial.data.longest) / _width(nearest, trial.data.longest)
-    return START_S + steps * batch_ms / 1_000 * scale * (1 + EVALUATION_SHARE)
+    return START_S + steps * batch_ms / 1_000 * _scale(trial, nearest) * (1 + EVALUATION_SHARE)
+
+
+def _scale(trial: Prepared, nearest: Settings) -> float:
+    """Returns how many times the work of a recorded trial's batch that of a trial is; 1 where another task does not tell."""
+    settings = trial.settings
+    if not _is_same_task(nearest, settings):
+        return 1.0
+    of_nearest = trial.task.work(nearest, trial.data)
+    return trial.task.work(settings, trial.data) / of_nearest if of_nearest > 0 else 1.0
 
 
 def _recorded(studies: Sequence[Path]) -> list[tuple[Settings, float]]:
     """Returns settings and milliseconds per batch of recorded trials."""
-    found: list[tuple[Settings, float]] = []
+    recorded: list[tuple[Settings, float]] = []
     for folder in (trial for study in studies for trial in journal.folders(study)):
-        if len(found) == MAX_READ:
+        if len(recorded) == MAX_READ:
             break
         try:
             last = journal.last(folder)
@@ -59,17 +67,15 @@ def _recorded(studies: Sequence[Path]) -> list[tuple[Settings, float]]:
             settings = checked(json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
         except (OSError, ValueError):  # of another version, or gone: one estimate less
             continue
-        found.append((settings, batch_ms))
-    return found
+        recorded.append((settings, batch_ms))
+    return recorded
 
 
-def _differences(known: Settings, ours: Settings) -> int:
-    return sum(getattr(known, key) != getattr(ours, key) for key in TOGGLES if key != "seed")
+def _distance(known: Settings, ours: Settings) -> tuple[bool, int]:
+    """Returns whether the task is another one, and how many toggles differ."""
+    toggles = [key for key in ours.toggles() if key != "seed"]
+    return not _is_same_task(known, ours), sum(getattr(known, key, None) != getattr(ours, key) for key in toggles)
 
 
-def _width(settings: Settings, longest: int) -> float:
-    """Returns a figure that grows as the time of a batch does."""
-    steps = longest_allowed(settings) or longest
-    if settings.task.name == "sentiment":
-        steps = min(steps, longest)
-    return float(steps * settings.depth * (2 if settings.bidirectional else 1))
+def _is_same_task(known: Settings, ours: Settings) -> bool:
+    return known.task == ours.task

@@ -8,15 +8,20 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from src import paths, trial
-from src.settings import from_hydra
+from src import paths, registry
+from src.config.settings import from_hydra
+from src.terminal.errors import FULL
 from src.tracking.journal import FAILED, KILLED
+from src.trial import run as trial
+from src.trial.signals import Stopped
 
 STOP = "stop"
 POSITION = "ABLATION_POSITION"  # environment variable: where the job's trial stands in the order of its plan
@@ -59,7 +64,7 @@ class Sweep(NamedTuple):
         if (study / STOP).exists():
             return f"the file {study / STOP} exists; remove it"
         own = self.stop_file(study)
-        return own.read_text(encoding="utf-8") if own.exists() else None
+        return (own.read_text(encoding="utf-8") or FULL) if own.exists() else None  # a full disk takes a file without its text
 
 
 def run(cfg: DictConfig) -> str:
@@ -68,6 +73,8 @@ def run(cfg: DictConfig) -> str:
     Raises:
       KeyboardInterrupt: the sweep itself is to end. A worker alone that is told to stop (SIGTERM) returns KILLED: the sweep goes on.
     """
+    if HydraConfig.initialized():
+        registry.named(HydraConfig.get().overrides.task)  # in a worker's process, which has another command line
     settings, sweep = from_hydra(cfg), Sweep.of_environment(os.environ)
     study = paths.study_folder(settings.study)
     is_child = sweep.parent not in (0, os.getpid())  # with one worker, joblib stays in the process that sweeps
@@ -78,16 +85,18 @@ def run(cfg: DictConfig) -> str:
     try:
         with _training:
             status = trial.run(settings, place=_place(sweep), ended_before=os.environ.get(ENDED, ""))
-    except trial.Stopped:
+    except Stopped:
         if not is_child:
             raise
         return KILLED
     except Exception:
         if settings.fail_fast:
-            _stop(sweep, study)
+            _stop(sweep, study, "a trial failed and fail_fast=true")
         raise
     if status == FAILED and settings.fail_fast:
-        _stop(sweep, study)
+        _stop(sweep, study, "a trial failed and fail_fast=true")
+    if status == KILLED:  # the next ones would train for hours, and then have no room for their files either
+        _stop(sweep, study, FULL)
     return status
 
 
@@ -98,8 +107,9 @@ def _place(sweep: Sweep) -> trial.Place:
     return trial.Place(sweep.workers, position, variant)
 
 
-def _stop(sweep: Sweep, study: Path) -> None:
-    sweep.stop_file(study).write_text("a trial failed and fail_fast=true", encoding="utf-8")
+def _stop(sweep: Sweep, study: Path, why: str) -> None:
+    with suppress(OSError):  # the disk may be full
+        sweep.stop_file(study).write_text(why, encoding="utf-8")
 
 
 @cache

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from src.errors import first_line
+from src.files import replaced
+from src.terminal.errors import first_line
 from src.tracking import journal, outcome, replay_state
 from src.tracking.outcome import Outcome
 
@@ -88,12 +88,11 @@ class Journals:
         if not self._is_new:
             return
         trials = {name: self._known[name] for name in self._stamps() if name in self._known}
-        beside = self._study / f"{FILE}.{uuid.uuid4().hex}"
         try:
-            beside.write_text(json.dumps({"fields": _fields(), "trials": trials}), encoding="utf-8")
-            os.replace(beside, self._study / FILE)
+            with replaced(self._study / FILE) as beside:
+                beside.write_text(json.dumps({"fields": _fields(), "trials": trials}), encoding="utf-8")
         except OSError:  # a full disk, or a folder that may not be written: they are read again next time
-            beside.unlink(missing_ok=True)
+            pass
         self._is_new = False
 
     def _stamps(self) -> dict[str, Stamp]:

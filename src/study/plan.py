@@ -11,32 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from src.data.encoded import Encoded
-from src.settings import (
-    GROUPS,
-    NOT_TOGGLES,
-    TOGGLES,
-    Plan,
-    Settings,
-    SettingsError,
-    allowed,
-    as_typed,
-    described,
-    differences,
-    edited,
-    label,
-    unknown_key,
-)
+from src import registry
+from src.config.explain import GROUPS, allowed, unknown_key
+from src.config.settings import described, differences, edited, label
+from src.spec import metric
+from src.spec.metric import MEASURED, STEPS_TO, TEST, TRAIN, VAL, Metric
+from src.spec.section import Section, SettingsError, UnknownKey, as_typed
+from src.spec.settings import Plan, Settings
 from src.streams import generator
 from src.study import designs
 from src.study.designs import DesignError, Levels, Rounds, Variant
-from src.tasks.integration import Noise
+from src.terminal.errors import nearest
+from src.terminal.visible import echoed
 from src.tracking.stored import NAME, fitting
-from src.trial import Prepared, prepare
+from src.trial.prepare import Prepared, prepare
 
 Compose = Callable[[list[str]], Settings]
 MAX_SEED = 2**32 - 1
-PLAIN_WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][\w./-]*", re.IGNORECASE)
+STEPS = STEPS_TO.rstrip("/")  # as one types the metric whose name says what is to be reached
+PLAIN_WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][\w./:-]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -93,13 +86,31 @@ class Study:
     levels: Levels
     seeds: list[int]
     compose: Compose
-    _composed: dict[tuple[str, ...], Settings] = field(default_factory=dict)
-    _data: dict[Any, Encoded | Noise] = field(default_factory=dict)
+    _composed: dict[tuple[str, ...], Settings | UnknownKey] = field(default_factory=dict)
+    _data: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def plan(self) -> Plan:
         """What the study asks for beside its toggles."""
         return self.settings.plan
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics of the study's task; if it varies the task, those of the reference's, then what the others have beside them."""
+        tasks = self.levels.get("task", [self.settings.task])
+        ordered = [self.reference.get("task", self.settings.task), *tasks]
+        every = [each for task in ordered for each in registry.task(task).metrics]
+        return tuple({each.name: each for each in reversed(every)}[name] for name in dict.fromkeys(each.name for each in every))
+
+    @property
+    def metric(self) -> str:
+        """The full name of the metric by which variants are compared, `steps_to` in short."""
+        return self.plan.metric or f"{TEST}{self.metrics[0].name}"
+
+    @property
+    def threshold(self) -> float | None:
+        """The validation value to reach, for `steps_to`; None where neither the plan nor the metric has one."""
+        return self.metrics[0].target if self.plan.threshold is None else self.plan.threshold
 
     def rounds(self) -> Rounds:
         """Yields variants as `designs.rounds` does, and wants what it wants."""
@@ -125,11 +136,9 @@ class Study:
         if count > designs.MAX_TRIALS:
             many = f"{len(variants):,} variants with {len(self.seeds):,} seeds make {count:,} trials"
             raise SettingsError(f"{many}; allowed: up to {designs.MAX_TRIALS:,}. Use fewer seeds or levels")
-        checked = [self._settings(variant) for variant in variants]  # all of them before any data are read: answers come at once
-        seeds = [edited(checked[0], {"seed": seed}).seed for seed in self.seeds]
-        firsts = [
-            self._row(variant, settings.model_copy(update={"seed": seeds[0]})) for variant, settings in zip(variants, checked, strict=True)
-        ]
+        checked = self._checked(variants)  # all of them before any data are read: answers come at once
+        seeds = [edited(self.settings, {"seed": seed}).seed for seed in self.seeds]
+        firsts = [self._row(variant, seeds[0], settings) for variant, settings in zip(variants, checked, strict=True)]
         called: dict[str, str] = {}
         for first in firsts:
             called.setdefault(first.trial.identity if first.trial else "", first.called)
@@ -146,33 +155,66 @@ class Study:
         return designs.aliases(list(self.levels), **self._options()) if self.plan.design == "fractional" else []
 
     def _options(self) -> dict[str, Any]:
-        asked = self.plan
         options: dict[str, dict[str, Any]] = {
-            "fractional": {"resolution": asked.resolution},
-            "random": {"sample": asked.sample},
-            "listed": {"variants": asked.variants},
+            "fractional": {"resolution": self.plan.resolution},
+            "random": {"sample": self.plan.sample},
+            "listed": {"variants": self.plan.variants},
         }
-        return options.get(asked.design, {})
+        return options.get(self.plan.design, {})
+
+    def _checked(self, variants: Sequence[Variant]) -> list[Settings | UnknownKey]:
+        """Returns the settings of each variant, or the error for a key that its task or corpus does not have.
+
+        Raises:
+          SettingsError: a value that no combination allows, or a key that no variant has.
+        """
+        checked = [self._settings_or_error(variant) for variant in variants]
+        errors = [error for error in checked if isinstance(error, UnknownKey)]
+        if len(errors) == len(checked):
+            raise errors[0]
+        return checked
+
+    def _settings_or_error(self, variant: Variant) -> Settings | UnknownKey:
+        try:
+            return self._settings(variant)
+        except UnknownKey as error:
+            return error
 
     def _settings(self, variant: Variant) -> Settings:
         choices = tuple(override(key, value) for key, value in variant.items() if key in GROUPS)
         if choices not in self._composed:
-            self._composed[choices] = self.compose([*self.fixed, *choices]) if choices else self.settings
-        return edited(self._composed[choices], {key: value for key, value in variant.items() if key not in GROUPS})
+            self._composed[choices] = self._compose(choices)
+        composed = self._composed[choices]
+        if isinstance(composed, UnknownKey):
+            raise composed
+        return edited(composed, {key: value for key, value in variant.items() if key not in GROUPS})
 
-    def _row(self, variant: Variant, settings: Settings) -> Row:
+    def _compose(self, choices: tuple[str, ...]) -> Settings | UnknownKey:
+        try:
+            return self.compose([*self.fixed, *choices]) if choices else self.settings
+        except UnknownKey as error:
+            return error
+
+    def _row(self, variant: Variant, seed: int, settings: Settings | UnknownKey) -> Row:
         """Returns the row of a variant with its first seed, without a position."""
         trial, dropped = None, None
         try:
-            source = (settings.task, settings.data, settings.tokens)
-            trial = prepare(settings, data=self._data.get(source))
-            self._data[source] = trial.data
+            if isinstance(settings, UnknownKey):
+                raise settings
+            trial = self._prepared(settings.model_copy(update={"seed": seed}))
         except SettingsError as error:
             dropped = str(error)
-        overrides = [*self.fixed, *(override(key, value) for key, value in variant.items()), f"seed={settings.seed}"]
+        overrides = [*self.fixed, *(override(key, value) for key, value in variant.items()), f"seed={seed}"]
         is_reference = variant == self.reference
         called = fitting(self._called(variant), NAME - len(f" seed={MAX_SEED}"))
-        return Row(self.name(variant), variant, settings.seed, 0, is_reference, overrides, trial, dropped, called=called)
+        return Row(self.name(variant), variant, seed, 0, is_reference, overrides, trial, dropped, called=called)
+
+    def _prepared(self, settings: Settings) -> Prepared:
+        """Returns the trial of these settings; what its task has loaded for another one is shared."""
+        source = settings.task, registry.task(settings.task).source(settings)
+        trial = prepare(settings, data=self._data.get(source))
+        self._data[source] = trial.data
+        return trial
 
     def name(self, variant: Variant) -> str:
         """Returns a variant's label: its toggles, or what it changes of the reference; a cumulative step is what it adds.
@@ -231,10 +273,11 @@ def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compo
     Raises:
       SettingsError: a key or value that no trial can have, or levels that do not fit the design.
     """
-    settings = compose(list(fixed.values()))
+    settings = _common(fixed, swept, compose)
     asked = settings.plan
+    toggles = _toggles(settings, {**asked.levels, **swept}.get("task", []))
     for key in (*asked.levels, *(key for changes in asked.variants for key in changes)):
-        _check_toggle(key)
+        _check_toggle(key, toggles, settings)
     if asked.design == "listed" or asked.variants:
         asked = _with_levels(settings, fixed, {**asked.levels, **swept})
     for key, values in asked.levels.items():
@@ -252,7 +295,24 @@ def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compo
             raise SettingsError(f"plan.reference: {key}={as_typed(value)} is not among plan.levels ({listed}); add it there")
         if value in levels.get(key, []):  # otherwise the command line took it away
             reference[key] = value
-    return Study(settings, list(fixed.values()), reference, levels, _distinct(seeds), compose)
+    planned = Study(settings, list(fixed.values()), reference, levels, _distinct(seeds), compose)
+    _check_metric(planned)
+    return planned
+
+
+def _common(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], compose: Compose) -> Settings:
+    """Returns the settings that a study has beside what it varies; of several tasks, those of the first that takes what all are given."""
+    if "task" not in swept:
+        return compose(list(fixed.values()))
+    errors = []
+    for task in swept["task"]:
+        registry.task(str(task))  # one that there is not is an error, and no cell that is left out
+    for task in swept["task"]:
+        try:
+            return compose([*fixed.values(), override("task", task)])
+        except UnknownKey as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def _with_levels(settings: Settings, fixed: Mapping[str, str], given: Mapping[str, Sequence[Any]]) -> Plan:
@@ -278,9 +338,11 @@ def _with_levels(settings: Settings, fixed: Mapping[str, str], given: Mapping[st
 def _current(settings: Settings, key: str) -> Any:
     section, _, name = key.partition(".")
     value = getattr(settings, section)
-    if name and name not in type(value).model_fields:
-        raise unknown_key(key)
-    return getattr(value, name) if name else value.name if section in GROUPS else value
+    if name and name not in getattr(type(value), "model_fields", ()):
+        raise unknown_key(key, type(settings))
+    if name:
+        return getattr(value, name)
+    return getattr(value, "name", value) if isinstance(value, Section) else value
 
 
 def override(key: str, value: Any) -> str:
@@ -296,15 +358,18 @@ def quoted(text: str) -> str:
     return f"'{escaped}'"
 
 
-def as_record(asked: Study, rows: Sequence[Row], *, command: str, time: str) -> dict[str, Any]:
+def as_record(planned: Study, rows: Sequence[Row], *, command: str, time: str) -> dict[str, Any]:
     """Returns a plan as plain values, for the study run."""
     return {
-        **asked.plan.model_dump(),
-        "levels": {key: list(values) for key, values in asked.levels.items()},
-        "reference": asked.reference,
-        "fixed": asked.fixed_settings,
-        "seeds": asked.seeds,
-        "aliases": asked.aliases(),
+        **planned.plan.model_dump(),
+        "metric": planned.metric,
+        "threshold": planned.threshold,
+        "metrics": metric.as_records(planned.metrics),
+        "levels": {key: list(values) for key, values in planned.levels.items()},
+        "reference": planned.reference,
+        "fixed": planned.fixed_settings,
+        "seeds": planned.seeds,
+        "aliases": planned.aliases(),
         "commands": [{"command": command, "time": time}],
         "rows": [
             {
@@ -337,11 +402,19 @@ def from_text(text: str) -> list[dict[str, Any]]:
 def is_continued_by(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Returns whether two records of plans are of one and the same plan, typed again or gone on with."""
     count = min(len(old["rows"]), len(new["rows"]))
-    whole = [{**Plan().model_dump(), **record} for record in (old, new)]  # an old one may lack what plans have had since
-    made = ("rows", "commands", "aliases", "fixed")  # what follows from the rest, and was listed in less detail once
-    rest = [{key: value for key, value in record.items() if key not in made} for record in whole]
+    made = ("rows", "commands", "aliases", "fixed", "metrics")  # what follows from the rest, and was listed in less detail once
+    rest = [{key: value for key, value in _whole(record).items() if key not in made} for record in (old, new)]
     rows = [[_planned(row) for row in record["rows"][:count]] for record in (old, new)]
     return rest[0] == rest[1] and rows[0] == rows[1]
+
+
+def _whole(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a record with what an earlier version left out, as that version meant it."""
+    whole = {**Plan().model_dump(), **record}
+    first, *_ = metric.of_plan(record)
+    whole["metric"] = whole["metric"] or f"{TEST}{first.name}"
+    whole["threshold"] = first.target if whole["threshold"] is None else whole["threshold"]
+    return whole
 
 
 def _planned(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -354,12 +427,40 @@ def _is_record(values: Mapping[str, Any]) -> bool:
     return all(isinstance(values.get(key), list) and values[key] for key in ("rows", "commands"))
 
 
-def _check_toggle(key: str) -> None:
-    if key.split(".", maxsplit=1)[0] in NOT_TOGGLES or key == "seed":
+def _toggles(settings: Settings, tasks: Sequence[str]) -> tuple[str, ...]:
+    """Returns the toggles of a study's task, or of all tasks that it varies."""
+    every = [settings.toggles(), *(registry.task(task).settings.toggles() for task in tasks)]
+    return tuple(dict.fromkeys(key for toggles in every for key in toggles))
+
+
+def _check_toggle(key: str, toggles: Sequence[str], settings: Settings) -> None:
+    section = key.split(".", maxsplit=1)[0]
+    if section in Settings.NOT_TOGGLES or key == "seed":
         instead = "use plan.seeds" if key == "seed" else "it has one value for all trials"
-        raise SettingsError(f"plan.levels: {key} is not a toggle; {instead}. Toggles: {', '.join(TOGGLES)}")
-    if key.split(".", maxsplit=1)[0] not in TOGGLES:
-        raise unknown_key(key)
+        raise SettingsError(f"plan.levels: {key} is not a toggle; {instead}. Toggles: {', '.join(toggles)}")
+    if section not in toggles or key.startswith("task."):
+        raise unknown_key(key, type(settings))
+
+
+def _check_metric(planned: Study) -> None:
+    """Refuses a metric that no trial of the study has, and a threshold that no value can reach."""
+    asked, first = planned.plan, planned.metrics[0]
+    splits = [f"{split}{each.name}" for split in (TEST, VAL, TRAIN) for each in planned.metrics]
+    names = [*splits, metric.best_name(first), STEPS, *(each.name for each in MEASURED)]
+    if planned.metric not in names:
+        is_bare = any(planned.metric == each.name for each in planned.metrics)
+        near = f"{TEST}{planned.metric}" if is_bare else nearest(planned.metric, names)
+        hint = f". Did you mean {near}?" if near else ""
+        raise SettingsError(f"plan.metric: got {echoed(planned.metric)}; allowed: {', '.join(names)}{hint}")
+    is_asked = planned.metric == STEPS or asked.threshold is not None
+    key = f"plan.metric={STEPS}" if planned.metric == STEPS else f"plan.threshold={asked.threshold:g}" if is_asked else ""
+    if is_asked and not first.sign:
+        why = f"{first.name} has no direction, so no value of it is reached"
+        raise SettingsError(f"{key}: {why}; remove it, and set plan.metric={TEST}{first.name}")
+    if planned.metric == STEPS and planned.threshold is None:
+        raise SettingsError(f"{key} needs a validation value of {first.name} to reach, and there is none; add plan.threshold=VALUE")
+    if asked.design == "path" and not first.sign:
+        raise SettingsError(f"plan.design=path: {first.name} has no direction, so no variant is the best; set plan.design=one_at_a_time")
 
 
 def _refuse_mixed(key: str, values: Sequence[Any]) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src.settings import as_typed
+from src.spec.metric import TEST, Metric
+from src.spec.section import as_typed
 from src.study import table
 from src.study.plan import Row, Study
 from src.tracking import descriptions, links, provenance
@@ -29,25 +30,27 @@ def page(
       study: the question.
       rows: of all rounds so far.
       known: identity → outcome.
-      scores: position of a variant, in the order of the rows → mean best validation accuracy, of those whose every seed finished.
+      scores: position of a variant, in the order of the rows → mean best validation value of the first metric, if all its seeds finished.
       remarks: on the outcomes, a line each.
     """
     trials = {row.trial.identity for row in rows if row.trial}
     finished = {name for name in trials if name in known and known[name].status == FINISHED}
     varied = {key: list(values) for key, values in study.levels.items()}
-    headings, cells = _cells(rows, known) if finished else ([], [])
-    best = _best(rows, known, scores)
-    view = links.view(list(varied), metric=study.plan.metric, study=study.settings.study, time_ms=round(time.time() * 1_000))
-    lines = [*([f"Best by validation: {best['label']}"] if best else []), *remarks]
+    first = study.metrics[0]
+    headings, cells = _cells(rows, known, first) if finished else ([], [])
+    best, numbers = _best(rows, known, first, scores)
+    now_ms = round(time.time() * 1_000)
+    view = links.view(list(varied), first=first, compared=study.metric, study=study.settings.study, time_ms=now_ms)
+    lines = [*([f"Best by validation: {best}"] if best else []), *remarks]
     tags = {
         "ablation.varied": ", ".join(varied) or "nothing",
         "ablation.levels": "; ".join(f"{key}: {_listed(values)}" for key, values in varied.items()) or "none",
-        "ablation.best_variant": best["label"] if best else "none yet",
+        "ablation.best_variant": best or "none yet",
         "ablation.finished": f"{len(finished)} of {len(trials)}",
         **{key: value for key, value in provenance.tags().items() if key.startswith("mlflow.source.")},
     }
     metrics = {"study/trials": float(len(trials)), "study/finished": float(len(finished))}
-    metrics |= {f"study/best_{name}": best[name] for name in ("val_accuracy", "test_accuracy") if name in best}
+    metrics |= {f"study/best_{name}": value for name, value in numbers.items()}
     asked = study.plan.model_dump()
     text = descriptions.of_study(asked, levels=varied, headings=headings, rows=cells, remarks="; ".join(lines))
     return {"experiment": view, "description": text, "tags": tags, "metrics": metrics}
@@ -56,32 +59,35 @@ def page(
 def read(folder: Path) -> dict[str, Any] | None:
     """Returns what was written for a study's page; None where nothing was, or something else."""
     try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    is_page = isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in PARTS.items())
-    return found if is_page else None
+    is_page = isinstance(values, dict) and all(isinstance(values.get(name), kind) for name, kind in PARTS.items())
+    return values if is_page else None
 
 
-def _cells(rows: Sequence[Row], known: Mapping[str, Outcome]) -> tuple[list[str], list[list[str]]]:
+def _cells(rows: Sequence[Row], known: Mapping[str, Outcome], first: Metric) -> tuple[list[str], list[list[str]]]:
     """Returns headings and rows of the table that the terminal shows."""
-    shown = table.outcomes(rows, known)
-    columns = [[str(cell) for cell in column.cells] for column in shown.columns]
+    shown = table.outcomes(rows, known, first=first)
+    columns = [[str(text) for text in column.cells] for column in shown.columns]
     return [str(column.header) for column in shown.columns], [list(row) for row in zip(*columns, strict=True)]
 
 
-def _best(rows: Sequence[Row], known: Mapping[str, Outcome], scores: Mapping[int, float]) -> dict[str, Any]:
-    """Returns the variant of highest validation accuracy: `label`, `val_accuracy` and `test_accuracy`; nothing before one is whole.
+def _best(
+    rows: Sequence[Row], known: Mapping[str, Outcome], first: Metric, scores: Mapping[int, float]
+) -> tuple[str | None, dict[str, float]]:
+    """Returns the variant of best validation with the means of its validation and test values; None and nothing before one is whole.
 
-    It is never chosen by its test accuracy, which could not be believed then.
+    It is never chosen by its test value, which would be biased then.
     """
-    if not scores:
-        return {}
-    place = max(scores, key=lambda position: (scores[position], -position))
+    place = first.best_of(scores)
+    if place is None:
+        return None, {}
     name = list(dict.fromkeys(row.label for row in rows))[place]
-    found = [known[row.trial.identity] for row in rows if row.trial and row.label == name and row.trial.identity in known]
-    tested = [one.metrics["test/accuracy"] for one in found if "test/accuracy" in one.metrics]
-    return {"label": name, "val_accuracy": scores[place], **({"test_accuracy": statistics.fmean(tested)} if tested else {})}
+    of_rows = [known.get(row.trial.identity) for row in rows if row.trial and row.label == name]
+    tested = [outcome.metrics[key] for outcome in of_rows if outcome and (key := f"{TEST}{first.name}") in outcome.metrics]
+    means = {f"val_{first.name}": scores[place]} | ({f"test_{first.name}": statistics.fmean(tested)} if tested else {})
+    return name, means
 
 
 def _listed(values: Sequence[Any]) -> str:

@@ -13,21 +13,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from src import environment, paths
-from src.progress import clock
-from src.settings import Tracking
+from src import environment, paths, registry
+from src.spec.metric import MEASURED, TEST, Metric
+from src.spec.settings import Tracking
 from src.study.designs import equation
 from src.study.plan import Row, Study
-from src.tasks import TASKS
+from src.terminal.progress import clock
+from src.terminal.visible import counted, one_line
 from src.tracking import provenance
 from src.tracking.journal import FAILED, FINISHED
 from src.tracking.outcome import Outcome
-from src.trial import Prepared
-from src.visible import counted, one_line
+from src.trial.prepare import Prepared
 
 MAX_LINES = 20
-HEADINGS = ("n", "test accuracy", "range", "ms per batch", "padding", "health")
-LESS_IMPORTANT = ("padding", "range", "ms per batch")  # in the order in which they are left out of a narrow table
+BATCH_MS = next(metric for metric in MEASURED if metric.name == "time/batch_ms_median")
+PADDING = next(metric for metric in MEASURED if metric.name == "data/padding_fraction")
+LESS_IMPORTANT = ("padding", "range", BATCH_MS.title)  # in the order in which they are left out of a narrow table
 MAX_SETS = 4  # data sets that are described
 
 
@@ -111,15 +112,14 @@ def _where_listed(study: Study) -> str:
 
 def _read(rows: Sequence[Row]) -> list[str]:
     """Returns what each of the data sets holds that the rows' trials read."""
-    found: dict[str, list[Prepared]] = {}
+    readers: dict[str, list[Prepared]] = {}
     for row in rows:
         if row.trial:
-            found.setdefault(row.trial.data.digest, []).append(row.trial)
+            readers.setdefault(row.trial.data.digest, []).append(row.trial)
     lines = []
-    for trials in itertools.islice(found.values(), MAX_SETS):
-        task = TASKS[trials[0].settings.task.name]
-        lines += [f"  {line}" for line in task.summary([trial.settings for trial in trials], trials[0].data)]
-    return lines if len(found) <= MAX_SETS else [*lines, f"  … and {len(found) - MAX_SETS:,} more data sets"]
+    for trials in itertools.islice(readers.values(), MAX_SETS):
+        lines += [f"  {line}" for line in trials[0].task.summary([trial.settings for trial in trials], trials[0].data)]
+    return lines if len(readers) <= MAX_SETS else [*lines, f"  … and {len(readers) - MAX_SETS:,} more data sets"]
 
 
 def _listed(rows: Sequence[Row], todo: Sequence[Row], known: Mapping[str, Outcome]) -> list[str]:
@@ -137,12 +137,13 @@ def _listed(rows: Sequence[Row], todo: Sequence[Row], known: Mapping[str, Outcom
     return lines if len(trials) <= MAX_LINES else [*lines, f"    … and {len(trials) - MAX_LINES:,} more variants"]
 
 
-def outcomes(rows: Sequence[Row], known: Mapping[str, Outcome], *, width: int = 160) -> Table:
-    """Returns one line a variant: n seeds, mean and range of the test accuracy, time per batch, padding, health.
+def outcomes(rows: Sequence[Row], known: Mapping[str, Outcome], *, first: Metric, width: int = 160) -> Table:
+    """Returns one line a variant: n seeds, mean and range of the first metric on the test split, time per batch, padding, health.
 
     Args:
       rows: of the whole study.
       known: identity → outcome.
+      first: first metric of the study's task.
       width: characters that the table may take: where they are few, columns are left out and names are broken into lines.
     """
     variants: dict[str, list[Row]] = {}
@@ -151,7 +152,7 @@ def outcomes(rows: Sequence[Row], known: Mapping[str, Outcome], *, width: int = 
     lines = []
     for name, of_name in variants.items():
         title = f"{name} (reference)" if of_name[0].is_reference and len(variants) > 1 and name != "reference" else name
-        lines.append({"variant": one_line(title), **_numbers(of_name, known)})
+        lines.append({"variant": one_line(title), **_numbers(of_name, known, first)})
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for heading in _fitting(lines, width):
         is_text = heading in ("variant", "health")
@@ -162,27 +163,33 @@ def outcomes(rows: Sequence[Row], known: Mapping[str, Outcome], *, width: int = 
     return shown
 
 
-def _numbers(rows: Sequence[Row], known: Mapping[str, Outcome]) -> dict[str, str]:
+def _numbers(rows: Sequence[Row], known: Mapping[str, Outcome], first: Metric) -> dict[str, str]:
     """Returns heading → text of a variant's rows."""
+    headings = ("n", f"test {first.shown}", "range", BATCH_MS.title, "padding", "health")
     if all(row.trial is None for row in rows):
-        return {**dict.fromkeys(HEADINGS, "–"), "health": "dropped"}
-    found = [known.get(row.trial.identity) if row.trial else None for row in rows]
-    ended = [one for one in found if one and one.status == FINISHED]
-    accuracy = [one.metrics["test/accuracy"] for one in ended]
+        return {**dict.fromkeys(headings, "–"), "health": "dropped"}
+    of_rows = [known.get(row.trial.identity) if row.trial else None for row in rows]
+    ended = [outcome for outcome in of_rows if outcome and outcome.status == FINISHED]
+    tested = _values(ended, f"{TEST}{first.name}")
+    padding = _values(ended, PADDING.name)
     texts = (
         f"{len(ended)}/{len(rows)}" if len(ended) < len(rows) else str(len(ended)),
-        _mean(accuracy, 4),
-        f"{min(accuracy):.3f}–{max(accuracy):.3f}" if len(accuracy) > 1 else "",
-        _mean([one.metrics.get("time/batch_ms_median") for one in ended], 1),
-        _mean([one.metrics.get("data/padding_fraction") for one in ended], 3),
-        one_line(_health(found)),
+        _mean(tested, first.digits + 1),
+        f"{min(tested):.{first.digits}f}–{max(tested):.{first.digits}f}" if len(tested) > 1 else "",
+        _mean(_values(ended, BATCH_MS.name), BATCH_MS.digits),
+        _mean(padding, PADDING.digits) if padding or not ended else "",  # some tasks pad nothing
+        one_line(_health(of_rows)),
     )
-    return dict(zip(HEADINGS, texts, strict=True))
+    return dict(zip(headings, texts, strict=True))
+
+
+def _values(outcomes: Sequence[Outcome], name: str) -> list[float]:
+    return [outcome.metrics[name] for outcome in outcomes if name in outcome.metrics]
 
 
 def _fitting(lines: Sequence[Mapping[str, str]], width: int) -> list[str]:
     """Returns the headings for which there is room, of the variants' names at least a third of the width."""
-    wide = {heading: max(len(heading), *(len(line[heading]) for line in lines)) for heading in ("variant", *HEADINGS)}
+    wide = {heading: max(len(heading), *(len(line[heading]) for line in lines)) for heading in lines[0]}
     wide |= {heading: min(wide[heading], width // 3) for heading in ("variant", "health")}
     left = [heading for heading in wide if any(line[heading] for line in lines)]
     for heading in LESS_IMPORTANT:
@@ -232,9 +239,9 @@ def diagnoses(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
     """Returns the trials that learnt nothing and of which the numbers tell why, a line for each variant and cause."""
     seeds: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        found = known.get(row.trial.identity) if row.trial else None
-        if found and "ablation.diagnosis" in found.tags:
-            seeds.setdefault((row.label, found.tags["ablation.diagnosis"]), []).append(str(row.seed))
+        outcome = known.get(row.trial.identity) if row.trial else None
+        if outcome and "ablation.diagnosis" in outcome.tags:
+            seeds.setdefault((row.label, outcome.tags["ablation.diagnosis"]), []).append(str(row.seed))
     if not seeds:
         return ""
     count = sum(len(of) for of in seeds.values())
@@ -242,27 +249,35 @@ def diagnoses(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
     return "\n".join([f"{counted(count, 'trial')} learnt nothing; likely cause:", *lines])
 
 
-def next_steps(rows: Sequence[Row], known: Mapping[str, Outcome], *, link: str | None = None) -> str:
-    """Returns the commands that lead on from here; predictions with the trial of highest validation accuracy.
+def next_steps(rows: Sequence[Row], best: str | None, *, link: str | None = None) -> str:
+    """Returns the commands that lead on from here.
 
     Args:
       rows: one for each trial.
-      known: identity → outcome.
+      best: identity of the trial of best validation, with which a trained model's commands are shown; None before there is one.
       link: to the study's runs in MLflow's pages; None where there is none.
     """
-    trials = [row.trial for row in rows if row.trial]
-    settings = trials[0].settings
-    best = max(trials, key=lambda trial: _best_validation(known.get(trial.identity)))
-    reads_texts = _best_validation(known.get(best.identity)) >= 0 and best.settings.task.name == "sentiment"
+    trials = {row.trial.identity: row.trial for row in rows if row.trial}
+    settings = next(iter(trials.values())).settings
     outputs, here = paths.outputs(), Path.cwd()
     folder = str(outputs.relative_to(here)) if outputs.is_relative_to(here) else str(outputs)
     steps = [
         *_browsing(settings.tracking, link),
         ("curves", f"tensorboard --logdir {shlex.quote(folder)}"),
         ("report", f"python -m analysis report {settings.study}"),
-        *([("predict", f'python -m src.predict {best.identity} "a film I would see again"')] if reads_texts else []),
+        *([] if best is None else _using(trials[best])),
     ]
     return "\n".join(("", "Next:", *(f"  {what:<7}  {command}" for what, command in steps)))
+
+
+def _using(trial: Prepared) -> list[tuple[str, str]]:
+    """Returns the commands that one can try with a trained model."""
+    place = f"--task {trial.settings.task} " if registry.is_place(trial.settings.task) else ""
+    steps = []
+    for name, command in trial.task.commands.items():
+        typed = f"{command.module} {trial.identity}" if command.module else f"src.use {place}{trial.identity} {name}"
+        steps += [(name, f"python -m {typed} {command.example}")] if command.example else []
+    return steps
 
 
 def _browsing(tracking: Tracking, link: str | None) -> list[tuple[str, str]]:
@@ -286,12 +301,13 @@ def _browsing(tracking: Tracking, link: str | None) -> list[tuple[str, str]]:
 def _other_code(done: Sequence[Outcome]) -> list[str]:
     """Returns which finished trials used other code or environment variables than trials would now, or may have."""
     now = _code(provenance.tags())
-    others = Counter(_code(one.tags) for one in done if _code(one.tags) != now)
+    others = Counter(_code(outcome.tags) for outcome in done if _code(outcome.tags) != now)
     lines = [_finished(sum(others.values()), f"used other code ({', '.join(others)})")] if others else []
-    unsure = sum(_code(one.tags) == now for one in done) if "uncommitted" in now else 0
+    unsure = sum(_code(outcome.tags) == now for outcome in done) if "uncommitted" in now else 0
     lines += [_finished(unsure, f"may have used other code ({now}, as now)")] if unsure else []
     here = environment.understood()
-    elsewhere = Counter(one.tags["ablation.environment"] for one in done if one.tags.get("ablation.environment", here) != here)
+    theirs = [outcome.tags.get("ablation.environment", here) for outcome in done]
+    elsewhere = Counter(environment for environment in theirs if environment != here)
     return lines + [_finished(count, f"used other environment variables ({there}; now {here})") for there, count in elsewhere.items()]
 
 
@@ -311,17 +327,16 @@ def _duration(seconds: float | None, workers: int) -> str:
     return f"about {clock(took)} ({'h:mm:ss' if took >= 3_600 else 'm:ss'}){f' on {workers} workers' if workers > 1 else ''}"
 
 
-def _health(found: Sequence[Outcome | None]) -> str:
-    words = Counter(one.tags.get("ablation.health", (one.status or "running").lower()) if one else "not run" for one in found)
+def _health(outcomes: Sequence[Outcome | None]) -> str:
+    words = Counter(_word(outcome) for outcome in outcomes)
     return next(iter(words)) if len(words) == 1 else ", ".join(f"{count} {word}" for word, count in words.items())
 
 
-def _best_validation(found: Outcome | None) -> float:
-    if found is None or found.status != FINISHED:
-        return -1.0
-    return found.best_validation if found.best_validation is not None else 0.0
+def _mean(values: Sequence[float], digits: int) -> str:
+    return f"{statistics.fmean(values):.{digits}f}" if values else "–"
 
 
-def _mean(values: Sequence[float | None], digits: int) -> str:
-    known = [value for value in values if value is not None]
-    return f"{statistics.fmean(known):.{digits}f}" if known else "–"
+def _word(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return "not run"
+    return outcome.tags.get("ablation.health", (outcome.status or "running").lower())

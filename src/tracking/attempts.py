@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src.spec.record import START
 from src.tracking import journal
 from src.tracking.journal import FINISHED
-from src.training.records import START
 
 if TYPE_CHECKING:
     import mlflow.entities
@@ -23,6 +23,7 @@ KIND, IDENTITY, ATTEMPT = "ablation.kind", "ablation.identity", "ablation.attemp
 JOURNAL = "ablation.journal"  # tag: the first attempt of the run's journal, by which the journal is told from others
 NUMBER = "ablation.attempt_number"  # tag: how many attempts the journal has before this one
 SUPERSEDED = "ablation.superseded"  # tag of a finished run that no longer counts, as another attempt finished after it
+PLACING = (KIND, IDENTITY, ATTEMPT, JOURNAL, NUMBER, SUPERSEDED)  # tags that tell which attempt of which trial counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,13 +65,21 @@ class Database:
         with self._asked() as ask:
             return {name: str(number) for name, number in ask.execute(query)}
 
-    def runs(self, experiment_id: str, *, deleted: bool = False, parts: Collection[str] = (TAGS, PARAMS, METRICS)) -> list[Run]:
+    def runs(
+        self,
+        experiment_id: str,
+        *,
+        deleted: bool = False,
+        parts: Collection[str] = (TAGS, PARAMS, METRICS),
+        only: Collection[str] | None = None,
+    ) -> list[Run]:
         """Returns the runs of an experiment, by the clocks of their starts; those alone that were deleted, if asked for them.
 
         Args:
           experiment_id: of the experiment.
           deleted: whether to return what somebody deleted.
           parts: of `TAGS`, `PARAMS` and `METRICS`; the others are left empty.
+          only: the keys of the tags that are read; all if left out.
         """
         runs, tags, params = self._runs, self._table(TAGS, "run_uuid", "key", "value"), self._table(PARAMS, "run_uuid", "key", "value")
         metrics = self._table("latest_metrics", "run_uuid", "key", "value", "is_nan")
@@ -87,6 +95,8 @@ class Database:
             for part, table in ((TAGS, tags), (PARAMS, params), (METRICS, metrics)):
                 if part in parts:
                     query = self._sa.select(*table.c).join(runs, runs.c.run_uuid == table.c.run_uuid).where(which)
+                    if part == TAGS and only is not None:
+                        query = query.where(table.c.key.in_(only))
                     _add(found, part, ask.execute(query))
         return list(found.values())
 

@@ -13,30 +13,38 @@ if TYPE_CHECKING:
 
 CONTEXTS = {"train": "training", "validation": "validation", "test": "test"}
 NAME, SOURCE = 400, 2_000  # bytes
-SHOWN = 100  # classes
+SHOWN = 100  # of a list
+OWN = ("name", "digest", "source", "rows", "columns")  # parts that are no profile
 
 
 def inputs(data: Mapping[str, Any]) -> list[DatasetInput]:
     """Returns the datasets of a trial's `start`: the same ones of the same data, so that sent twice they are there once.
 
     Args:
-      data: `name`, `digest`, `source`, `classes`, and `rows` (split → examples).
+      data: `name`, `digest`, `source`, `rows` (split → examples), perhaps `columns` (name → MLflow's type), and what else describes them.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    kind = "float" if data["source"] == "drawn" else "string"
-    columns = [{"type": kind, "name": "input"}, {"type": "string", "name": "class"}]
+    columns = [{"type": kind, "name": name} for name, kind in data.get("columns", {}).items()]
     source = json.dumps({"uri": fitting(str(data["source"]), SOURCE)})
-    found = []
+    datasets = []
     for split, rows in data["rows"].items():
-        profile = {"num_rows": rows, "num_classes": len(data["classes"]), "classes": data["classes"][:SHOWN]}
         dataset = Dataset(
             name=fitting(data["name"], NAME),
             digest=f"{data['digest']}-{split}",
             source_type="local",
             source=source,
-            schema=json.dumps({"mlflow_colspec": columns}),
-            profile=json.dumps(profile),
+            schema=json.dumps({"mlflow_colspec": columns}) if columns else None,
+            profile=json.dumps({"num_rows": rows, **_profile(data)}),
         )
-        found.append(DatasetInput(dataset, [InputTag("mlflow.data.context", CONTEXTS.get(split, split))]))
-    return found
+        datasets.append(DatasetInput(dataset, [InputTag("mlflow.data.context", CONTEXTS.get(split, split))]))
+    return datasets
+
+
+def _profile(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what else describes the data; of a list its length and its first values."""
+    profile: dict[str, Any] = {}
+    for name, value in data.items():
+        if name not in OWN:
+            profile |= {f"num_{name}": len(value), name: value[:SHOWN]} if isinstance(value, list) else {name: value}
+    return profile

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from src.settings import Settings, as_typed, differences, label
+from src.config.settings import differences, label
+from src.spec.section import as_typed
+from src.spec.settings import Settings
+from src.terminal.visible import in_markdown, shortened
 from src.tracking.stored import VALUE, fitting
-from src.visible import in_markdown, shortened
 
 NOTE = "mlflow.note.content"  # tag that MLflow shows as the description of a run or an experiment
 ASKED = 1_000  # characters of a question or a claim
@@ -45,7 +47,7 @@ def of_study(
     if not rows:
         return begin
     table = ["| " + " | ".join(map(in_markdown, headings)) + " |", "| --- " * len(headings) + "|"]
-    table += ["| " + " | ".join(in_markdown(shortened(cell, LABEL)) for cell in row) + " |" for row in rows]
+    table += ["| " + " | ".join(in_markdown(shortened(text, LABEL)) for text in row) + " |" for row in rows]
     return _cut(begin, table)
 
 

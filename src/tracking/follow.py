@@ -6,8 +6,8 @@ import logging
 import time
 from pathlib import Path
 
-from src.errors import comes_again, first_line
-from src.settings import Settings
+from src.spec.settings import Settings
+from src.terminal.errors import comes_again, first_line
 from src.tracking import tensorboard_replay
 from src.tracking.mlflow_replay import Deleted, Store
 

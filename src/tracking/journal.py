@@ -25,15 +25,18 @@ from typing import Any, NamedTuple, Self
 
 from filelock import FileLock, Timeout
 
-from src.identity import digest
-from src.training.records import END, EVALUATION, GRAPH, HISTOGRAMS, SAMPLES, START, STEP, SYSTEM, Record
+from src.files import digest
+from src.spec.record import END, EVALUATION, GRAPH, HISTOGRAMS, SAMPLES, START, STEP, SYSTEM, Record
+from src.spec.record import FAILED as FAILED  # noqa: PLC0414  for those who read journals
+from src.spec.record import FINISHED as FINISHED  # noqa: PLC0414  for those who read journals
+from src.spec.record import KILLED as KILLED  # noqa: PLC0414  for those who read journals
+from src.spec.record import end as end  # noqa: PLC0414  for those who read journals
 
 FILE, LOCK = "journal.jsonl", "journal.lock"
 TAIL = 16_384  # bytes in which the last line of a journal is, but for histograms
 MARK = 4_096  # bytes before a place that tell it from others
 KINDS = (START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, SAMPLES, END)
 CHECKSUM = re.compile(rb',"checksum":"([0-9a-f]{8})"}$')
-FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 
 
 class Entry(NamedTuple):
@@ -244,19 +247,6 @@ def close_if_dead(folder: Path) -> bool:
             return True
     except JournalError:
         return False
-
-
-def end(*, step: int, status: str, error: str | None = None, metrics: dict[str, float] | None = None, **detail: Any) -> Record:
-    """Returns the last record of an attempt.
-
-    Args:
-      step: optimizer steps done.
-      status: FINISHED, FAILED or KILLED.
-      error: one line that says why, unless it finished.
-      metrics: of the whole trial.
-      **detail: `tags` and `artifacts` (names of files in the trial's folder).
-    """
-    return Record(END, step, metrics or {}, {"status": status, "error": error, "tags": {}, "artifacts": [], **detail})
 
 
 def is_sent(entry: Entry) -> bool:

@@ -1,7 +1,8 @@
-"""A finished trial's model as MLflow's logged model, which takes raw texts: for `mlflow models serve` and `mlflow.pyfunc.load_model`.
+"""A finished trial's model as MLflow's logged model: for `mlflow models serve` and `mlflow.pyfunc.load_model`.
 
-Its folder is written by hand: `mlflow.pyfunc.log_model` finds out what a model needs by importing TensorFlow in a process of its own,
-which takes fifteen seconds. https://mlflow.org/docs/latest/ml/model/#storage-format
+What the model takes and returns, and the code that loads it, are the task's (`spec.task.Served`). The folder is written by hand:
+`mlflow.pyfunc.log_model` finds out what a model needs by importing TensorFlow in a process of its own, which takes fifteen seconds.
+https://mlflow.org/docs/latest/ml/model/#storage-format
 """
 
 from __future__ import annotations
@@ -9,33 +10,31 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
+import logging
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from src import paths
-from src.artifacts import MODEL, PREPROCESSING, SETTINGS
-from src.served import TEXT, TEXTS
+from src import paths, registry
+from src.artifacts import MODEL, SETTINGS
+from src.spec.task import Served
+from src.terminal.errors import first_line
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.tracking import MlflowClient
 
 NAME = "model"  # runs:/RUN/model
-PACKAGE = "ablation_model"
-CODE: tuple[str, ...] = ("served.py", "data/__init__.py", "data/tokens.py", "models/__init__.py")
-CODE += tuple(f"models/{name}.py" for name in ("cells", "initial_state", "loops", "onehot", "readout"))  # what has layers of our own
-NEEDS = ("mlflow", "tensorflow", "keras", "numpy", "pandas")
-EXAMPLE = 8  # words
-OLD = "word_before_marks"  # division of models whose files name none
+PACKAGE = "ablation_model"  # of the code that is stored with a model; no project of a user's has a package of that name
 PARTS = 1_000  # params of a model at most; a toggle is one
 NOT_THERE = ("ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED")  # what servers before MLflow 3 answer, which know no logged models
-SRC = Path(__file__).parents[1]
+
+_log = logging.getLogger(__name__)
 
 
 class Owner(NamedTuple):
@@ -55,33 +54,36 @@ class Owner(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What a trial's folder holds of a model that reads texts.
+    """What a trial's folder holds of a model that can be served.
 
     Attributes:
-      model: the file with the Keras model.
-      texts: what `served.Served` takes.
+      served: how MLflow serves it.
       register: name in the registry, or None.
     """
 
-    model: Path
-    texts: dict[str, Any]
+    served: Served
     register: str | None
 
 
-def known(folder: Path) -> Known | None:
-    """Returns what a trial's folder holds of a model that reads texts; None where it reads none, or files are missing or broken."""
+def of_trial(folder: Path) -> Known | None:
+    """Returns what a trial's folder holds of a model; None if its task does not serve it, or files are missing or broken."""
     try:
-        settings, about = _read(folder / SETTINGS), _read(folder / PREPROCESSING)
-        of_settings = {key: settings[key] for key in ("max_length", "truncation", "head", "batch_size")}
-        padding = {key: about["padding"][key] for key in ("edges", "to_longest", "side")}
-        words = {"words": list(about["words"]), "classes": list(about["classes"]), "tokens": about.get("tokens", OLD)}
-        register = settings["tracking"].get("register")
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        task, register = settings["task"], settings["tracking"].get("register")
+        name = str(task["name"] if isinstance(task, dict) else task)  # a section in earlier versions
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Known(folder / MODEL, words | padding | of_settings, register) if (folder / MODEL).is_file() else None
+    if not registry.is_importable(name):
+        return None
+    try:
+        served = registry.task(name).served(folder) if (folder / MODEL).is_file() else None
+    except Exception as error:  # a task that is not installed here, or its own error: the rest of the record is sent
+        _log.warning("%s: MLflow gets this trial without its model (%s)", folder, first_line(error))
+        return None
+    return Known(served, register) if served is not None else None
 
 
-def log(client: MlflowClient, owner: Owner, known: Known, *, metrics: Mapping[str, float], params: Mapping[str, str]) -> str | None:
+def log(client: MlflowClient, owner: Owner, served: Served, *, metrics: Mapping[str, float], params: Mapping[str, str]) -> str | None:
     """Logs the model of a trial, unless it is there and whole; returns its id, or None where the server knows no such models.
 
     Of what was made twice, or begun by a process that died, one is kept: the earliest.
@@ -107,7 +109,7 @@ def log(client: MlflowClient, owner: Owner, known: Known, *, metrics: Mapping[st
     client.log_batch(owner.run_id, of_model)
     if str(model.status) != "READY":
         with tempfile.TemporaryDirectory() as here:
-            write(Path(here), known, owner=owner, model=model)
+            write(Path(here), served, owner=owner, model=model)
             client.log_model_artifacts(model.model_id, here)
         client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
@@ -122,50 +124,57 @@ def register(client: MlflowClient, owner: Owner, model_id: str, name: str) -> No
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    version = next((one for one in client.search_model_versions(f"name = '{name}'") if one.run_id == owner.run_id), None)
+    versions = client.search_model_versions(f"name = '{name}'")
+    version = next((version for version in versions if version.run_id == owner.run_id), None)
     if version is None:
         source = f"models:/{model_id}"
         if paths.is_database(client.tracking_uri):  # MLflow would look for it in the store of the process, whatever the client's
             source = client.get_logged_model(model_id).artifact_location
         version = client.create_model_version(name, source, owner.run_id, await_creation_for=0, model_id=model_id)
-    versions = json.dumps([{"name": name, "version": int(version.version)}])
-    client.set_logged_model_tags(model_id, {"mlflow.modelVersions": versions})
+    tag = json.dumps([{"name": name, "version": int(version.version)}])
+    client.set_logged_model_tags(model_id, {"mlflow.modelVersions": tag})
 
 
-def write(into: Path, known: Known, *, owner: Owner, model: LoggedModel) -> None:
+def write(into: Path, served: Served, *, owner: Owner, model: LoggedModel) -> None:
     """Writes a model's folder as MLflow loads it.
 
     Args:
       into: an empty folder.
-      known: of the trial.
+      served: of the trial's task.
       owner: whose it is.
       model: MLflow's entry, with the id and the address of the files.
     """
-    texts = known.texts
     (into / "data").mkdir()
-    shutil.copyfile(known.model, into / "data" / MODEL)
-    (into / "data" / TEXTS).write_text(json.dumps(texts), encoding="utf-8")
-    for name in CODE:
-        place = into / "code" / PACKAGE / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(SRC / name, place)
-    (into / "code" / PACKAGE / "__init__.py").write_text('"""What a model needs to read raw texts."""\n', encoding="utf-8")
-    example = ("" if texts["tokens"] == "character" else " ").join(texts["words"][:EXAMPLE])
-    split = {"columns": [TEXT], "data": [[example]]}
+    for name, content in served.files.items():
+        if isinstance(content, Path):
+            shutil.copyfile(content, into / "data" / name)
+        else:
+            (into / "data" / name).write_text(content, encoding="utf-8")
+    _write_code(into / "code" / PACKAGE, served.code)
+    rows = [list(row) for row in zip(*served.example.values(), strict=True)]
+    split = {"columns": list(served.example), "data": rows}
     (into / "input_example.json").write_text(json.dumps(split), encoding="utf-8")
     (into / "serving_input_example.json").write_text(json.dumps({"dataframe_split": split}), encoding="utf-8")
-    for name, content in _environment().items():
-        (into / name).write_text(content, encoding="utf-8")
-    about = _about(texts["classes"], owner=owner, model=model)
+    for name, text in _environment(served.needs).items():
+        (into / name).write_text(text, encoding="utf-8")
+    about = _about(served, owner=owner, model=model)
     (into / "MLmodel").write_text(yaml.safe_dump(about, allow_unicode=True, sort_keys=True), encoding="utf-8")
 
 
-def _about(classes: list[str], *, owner: Owner, model: LoggedModel) -> dict[str, Any]:
+def _write_code(package: Path, code: Mapping[str, Path]) -> None:
+    """Writes a package with copies of files at their places; what its folders run when they are imported is nothing."""
+    for place, file in code.items():
+        target = package / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+        for folder in PurePosixPath(place).parents:
+            (package / folder / "__init__.py").write_text('"""Code that a stored model needs."""\n', encoding="utf-8")
+
+
+def _about(served: Served, *, owner: Owner, model: LoggedModel) -> dict[str, Any]:
     """Returns what the file MLmodel says."""
-    inputs = [{"type": "string", "required": True}]  # without a name, so that a plain text or a list of them is taken, too
-    outputs = [{"type": "double", "name": name, "required": True} for name in classes]
     flavor = {
-        "loader_module": f"{PACKAGE}.served",
+        "loader_module": f"{PACKAGE}.{served.loader}",
         "code": "code",
         "data": "data",
         "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
@@ -185,14 +194,18 @@ def _about(classes: list[str], *, owner: Owner, model: LoggedModel) -> dict[str,
             "serving_input_path": "serving_input_example.json",
             "type": "dataframe",
         },
-        "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs), "params": None},
+        "signature": {
+            "inputs": json.dumps(list(served.inputs)),
+            "outputs": json.dumps(list(served.outputs)),
+            "params": None,
+        },
         "utc_time_created": str(made),
     }
 
 
-def _environment() -> dict[str, str]:
+def _environment(packages: Sequence[str]) -> dict[str, str]:
     """Returns the files that say what a model needs, for every way in which MLflow makes an environment."""
-    needs = [f"{name}=={importlib.metadata.version(name)}" for name in NEEDS]
+    needs = [f"{name}=={importlib.metadata.version(name)}" for name in packages]
     python = platform.python_version()
     conda = {"name": "mlflow-env", "channels": ["conda-forge"], "dependencies": [f"python={python}", "pip", {"pip": needs}]}
     virtual = {"python": python, "build_dependencies": ["pip", "setuptools", "wheel"], "dependencies": ["-r requirements.txt"]}
@@ -208,7 +221,3 @@ def _found(client: MlflowClient, owner: Owner) -> list[LoggedModel]:
     text = f"name = '{NAME}' AND source_run_id = '{owner.run_id}'"
     found = client.search_logged_models([owner.experiment_id], filter_string=text)
     return sorted(found, key=lambda model: (model.creation_timestamp, model.model_id))
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

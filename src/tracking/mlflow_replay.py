@@ -9,34 +9,31 @@ server has not answered again: of the runs that were made twice one is kept, and
 from __future__ import annotations
 
 import logging
-import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from src import paths
-from src.identity import digest
+from src.files import digest
+from src.spec import metric
+from src.spec.metric import VAL, Metric
+from src.spec.record import END, METRICS, SAMPLES, START, Record
 from src.tracking import attempts, database, descriptions, journal, links, moved, replay_state, sending, storage
 from src.tracking.deleted import how_to_restore
 from src.tracking.journal import FAILED, FINISHED, KILLED, Entry
 from src.tracking.outcome import Outcome
 from src.tracking.stored import NAME, VALUE, fitting
-from src.training.records import BEST_VALIDATION, END, SAMPLES, START
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is away must not hold up training
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run of a server's
-
 ACTIVE, DELETED, ALL = 1, 2, 3  # `mlflow.entities.ViewType`, whose import takes seconds
 DUPLICATE = "ablation.duplicate_of"  # tag of a run that was made twice: the run that was kept
+PARENT = "mlflow.parentRunId"
 TRIES = 2  # to reach a database server: MLflow would try ten times, for two minutes
 
 
@@ -86,17 +83,26 @@ class Store:
             self.experiment_id = self._experiment(found, is_new=is_new, restores=restores)
             self.study_run_id = self._study_run(is_new=is_new, restores=restores)
 
-    def outcomes(self) -> dict[str, Outcome]:
+    def outcomes(self, metrics: Sequence[Metric], *, known: Mapping[str, str] | None = None) -> dict[str, Outcome]:
         """Returns identity → what became of the trial: its finished attempt that counts, or else the latest.
 
-        Of older trials the best validation accuracy is left out; `best_validation` asks for it.
-        """
-        counting = {identity: attempts.counting(runs) for identity, runs in attempts.of_identities(self._trials()).items()}
-        return {identity: _outcome(run) for identity, run in counting.items() if run is not None}
+        Older trials have no best validation value; `best_validation` computes it.
 
-    def best_validation(self, run_id: str) -> float | None:
-        """Returns the highest validation accuracy of a trial that says so only step by step."""
-        return max((point.value for point in self.client.get_metric_history(run_id, "val/accuracy")), default=None)
+        Args:
+          metrics: of the study; a trial's first metric is the one whose best validation value it has recorded, or else the first of these.
+          known: identity → an attempt of which the caller has all but the status here. If no other attempts count, they may be
+            returned without their metrics and with few tags: of 20,000 trials those take most of the time.
+        """
+        if known and database.can_read(self.uri):
+            brief = _outcomes(self._trials(is_brief=True), metrics)
+            if all(outcome.attempt == known.get(identity) for identity, outcome in brief.items()):
+                return brief
+        return _outcomes(self._trials(), metrics)
+
+    def best_validation(self, run_id: str, first: Metric) -> float | None:
+        """Returns the best validation value of a trial that has recorded the curve of this metric alone."""
+        history = self.client.get_metric_history(run_id, f"{VAL}{first.name}")
+        return first.best(point.value for point in history) if first.sign else None
 
     @property
     def link(self) -> str:
@@ -109,7 +115,8 @@ class Store:
         Args:
           page: `experiment` (its tags, which say how the runs are shown), and of the study run `description`, `tags` and `metrics`.
         """
-        from mlflow.entities import Metric, RunTag
+        from mlflow.entities import Metric as Value
+        from mlflow.entities import RunTag
 
         for key, value in page["experiment"].items():
             self.client.set_experiment_tag(self.experiment_id, key, value)
@@ -118,7 +125,8 @@ class Store:
         if descriptions.NOTE not in before or digest(before[descriptions.NOTE]) == before.get("ablation.described"):
             text = fitting(page["description"], VALUE)
             tags |= {descriptions.NOTE: text, "ablation.described": digest(text)}
-        metrics = [Metric(name, value, round(time.time() * 1_000), 0) for name, value in page["metrics"].items()]
+        now_ms = round(time.time() * 1_000)
+        metrics = [Value(name, value, now_ms, 0) for name, value in page["metrics"].items()]
         self.client.log_batch(self.study_run_id, metrics, [], [RunTag(key, fitting(value, VALUE)) for key, value in tags.items()])
 
     def open_study(self) -> None:
@@ -142,7 +150,7 @@ class Store:
 
     def deleted_trials(self) -> dict[str, str]:
         """Returns run id → name of the study's trials that somebody deleted; they stay so, whatever their journals hold."""
-        return {run.run_id: run.name for run in self._trials(deleted=True) if DUPLICATE not in run.tags}
+        return {run.run_id: run.name for run in self._trials(deleted=True, is_brief=True) if DUPLICATE not in run.tags}
 
     def delete_duplicates(self) -> int:
         """Deletes the runs that were made twice, of the study and of its trials; returns how many those were.
@@ -151,12 +159,12 @@ class Store:
         """
         count = 0
         studies = self._search("tags.`ablation.kind` = 'study'")
-        trials = self._trials()
+        trials = self._trials(is_brief=True)
         for run in studies:
             if run.info.run_id != self.study_run_id:
                 for child in trials:
-                    if child.tags.get("mlflow.parentRunId") == run.info.run_id:
-                        self.client.set_tag(child.run_id, "mlflow.parentRunId", self.study_run_id)
+                    if child.tags.get(PARENT) == run.info.run_id:
+                        self.client.set_tag(child.run_id, PARENT, self.study_run_id)
                 self._delete_duplicate(run.info.run_id, self.study_run_id)
                 count += 1
         of_attempts: dict[str, list[str]] = {}
@@ -277,11 +285,17 @@ class Store:
         run = self._found(run_id)
         return run is not None and run.info.lifecycle_stage == "deleted" and DUPLICATE in run.data.tags
 
-    def _trials(self, *, deleted: bool = False) -> list[attempts.Run]:
-        """Returns the runs of the study's trials, without their params: from a database at once, page by page from a server."""
+    def _trials(self, *, deleted: bool = False, is_brief: bool = False) -> list[attempts.Run]:
+        """Returns the runs of the study's trials, without their params: from a database at once, page by page from a server.
+
+        Args:
+          deleted: whether to return what somebody deleted, and nothing else.
+          is_brief: whether the tags suffice that tell which run is which; a server sends everything all the same.
+        """
         if database.can_read(self.uri):
-            parts = (database.TAGS, database.METRICS)
-            found = database.Database(self.uri).runs(self.experiment_id, deleted=deleted, parts=parts)
+            parts = (database.TAGS,) if is_brief else (database.TAGS, database.METRICS)
+            only = (*attempts.PLACING, DUPLICATE, PARENT) if is_brief else None
+            found = database.Database(self.uri).runs(self.experiment_id, deleted=deleted, parts=parts, only=only)
             return [run for run in found if run.tags.get(attempts.KIND) == "trial"]
         view = DELETED if deleted else ACTIVE
         return [attempts.Run.of_client(run) for run in self._search("tags.`ablation.kind` = 'trial'", view=view)]
@@ -320,7 +334,7 @@ class Store:
         if runs:
             return str(min(runs, key=lambda run: DUPLICATE in run.data.tags).info.run_id)
         tags = {key: fitting(value, VALUE) for key, value in detail["tags"].items()}
-        tags |= {"mlflow.parentRunId": self.study_run_id, **attempts.of_journal(folder)[detail["attempt"]]}
+        tags |= {PARENT: self.study_run_id, **attempts.of_journal(folder)[detail["attempt"]]}
         return self._new_run(tags, start_time=start.time_ms, run_name=fitting(detail["name"], NAME))
 
     def _supersede_others(self, run_id: str, folder: Path) -> None:
@@ -356,32 +370,46 @@ class Store:
         if detail["status"] == FINISHED:
             self._supersede_others(run_id, folder)
             attempt = journal.last_attempt(folder)
+            metrics = metric.of_records(_start(folder, end).detail.get(METRICS))
             if attempt[-1].offset == end.offset:
-                sending.best_validation(self.client, run_id, attempt)
+                sending.best_validation(self.client, run_id, attempt, metrics[0])
             if are_its_files:
-                sending.model(self.client, run_id, end, folder)
+                sending.model(self.client, run_id, end, folder, metrics=metrics)
 
 
 def _are_its_files(folder: Path, end: Entry) -> bool:
     """Returns whether the files in a trial's folder are those of the attempt with this end, and no later attempt has replaced them.
 
-    An attempt at a model of texts writes its files after its samples, so one that was killed before them has replaced none.
+    An attempt that records samples writes its files after them, so one that was killed before them has replaced none.
     """
-    found = list(journal.entries(folder, kinds=(START, SAMPLES, END)))
-    later = [entry.record.kind for entry in found if entry.offset > end.offset]
-    own = [entry.record.kind for entry in found if entry.offset <= end.offset]
+    entries = list(journal.entries(folder, kinds=(START, SAMPLES, END)))
+    later = [entry.record.kind for entry in entries if entry.offset > end.offset]
+    own = [entry.record.kind for entry in entries if entry.offset <= end.offset]
     has_samples = own[-2:-1] == [SAMPLES]
     return not later or (has_samples and SAMPLES not in later and not journal.is_being_written(folder))
 
 
-def _outcome(run: attempts.Run) -> Outcome:
+def _start(folder: Path, end: Entry) -> Record:
+    """Returns the start of the attempt with this end."""
+    return [entry.record for entry in journal.entries(folder, kinds=(START,)) if entry.offset < end.offset][-1]
+
+
+def _outcomes(runs: list[attempts.Run], metrics: Sequence[Metric]) -> dict[str, Outcome]:
+    """Returns identity → the attempt of the trial that counts."""
+    counting = {identity: attempts.counting(of_one) for identity, of_one in attempts.of_identities(runs).items()}
+    return {identity: _outcome(run, metrics) for identity, run in counting.items() if run is not None}
+
+
+def _outcome(run: attempts.Run, metrics: Sequence[Metric]) -> Outcome:
+    first = next((each for each in metrics if metric.best_name(each) in run.metrics), metrics[0])
     return Outcome(
         attempt=run.tags.get(attempts.ATTEMPT, ""),
         status=run.status if run.status in (FINISHED, FAILED, KILLED) else None,
         error=run.tags.get("ablation.error"),
         metrics=run.metrics,
         tags=run.tags,
-        best_validation=run.metrics.get(BEST_VALIDATION),
+        first_metric=first.name,
+        best_validation=run.metrics.get(metric.best_name(first)),
         run_id=run.run_id,
     )
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
+from src.spec import metric
+from src.spec.metric import IMPLIED, VAL, Metric
+from src.spec.record import END, EVALUATION, METRICS, START
 from src.tracking import journal
-from src.training.records import END, EVALUATION, START
+from src.tracking.journal import FINISHED
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -19,8 +26,9 @@ class Outcome:
       error: one line that says why, unless it finished.
       metrics: of the whole trial, empty before its end.
       tags: of its start and end.
-      best_validation: highest validation accuracy so far, or None before the first.
-      run_id: of MLflow, or None where the journal speaks.
+      first_metric: name of the task's first metric, which chooses the best validation.
+      best_validation: best validation value of that metric so far; None before the first.
+      run_id: of MLflow; None for what a journal says.
     """
 
     attempt: str
@@ -28,14 +36,15 @@ class Outcome:
     error: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    first_metric: str = IMPLIED[0].name
     best_validation: float | None = None
     run_id: str | None = None
 
 
 def attempt(folder: Path) -> str | None:
     """Returns the id of a trial's latest attempt, or None before the first."""
-    found = of_journal(folder)
-    return found.attempt if found else None
+    outcome = of_journal(folder)
+    return outcome.attempt if outcome else None
 
 
 def of_journal(folder: Path) -> Outcome | None:
@@ -51,9 +60,22 @@ def of_journal(folder: Path) -> Outcome | None:
         raise journal.JournalError(f"{folder / journal.FILE}: a record has no {error}; move the folder away to retrain the trial") from None
 
 
+def best_validated(outcomes: Mapping[Key, Outcome], first: Metric) -> Key | None:
+    """Returns the finished trial of best validation, of equal ones the first; None before one has been validated.
+
+    Args:
+      outcomes: trial → what became of it.
+      first: first metric of the study's task; trials of a task with another one are not compared.
+    """
+    finished = {trial: each for trial, each in outcomes.items() if each.status == FINISHED and each.first_metric == first.name}
+    return first.best_of({trial: outcome.best_validation for trial, outcome in finished.items()})
+
+
 def _of_attempt(lines: list[journal.Entry]) -> Outcome:
     start, last = lines[0].record, lines[-1].record
-    accuracies = [entry.record.metrics["val/accuracy"] for entry in lines if entry.record.kind == EVALUATION]
+    first, *_ = metric.of_records(start.detail.get(METRICS))
+    name = f"{VAL}{first.name}"
+    validations = [entry.record.metrics[name] for entry in lines if entry.record.kind == EVALUATION and name in entry.record.metrics]
     status = journal.status(lines)
     is_over = status is not None
     return Outcome(
@@ -62,5 +84,6 @@ def _of_attempt(lines: list[journal.Entry]) -> Outcome:
         error=last.detail["error"] if is_over else None,
         metrics=last.metrics if is_over else {},
         tags={**start.detail["tags"], **(last.detail["tags"] if is_over else {})},
-        best_validation=max(accuracies, default=None),
+        first_metric=first.name,
+        best_validation=first.best(validations) if first.sign else None,
     )

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 from src import environment
-from src.identity import digest
+from src.files import digest
 from src.paths import REPOSITORY
 
 CODE = ("src", "conf", "hydra_plugins", "requirements.lock")  # a user's own files beside it change no result

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from src.files import replaced
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -19,6 +20,5 @@ def load(path: Path) -> dict[str, Any]:
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Replaces what was saved, whole or not at all."""
-    beside = path.with_suffix(".new")
-    beside.write_text(json.dumps(state), encoding="utf-8")
-    os.replace(beside, path)
+    with replaced(path) as beside:
+        beside.write_text(json.dumps(state), encoding="utf-8")

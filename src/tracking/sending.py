@@ -8,28 +8,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.artifacts import MODEL, PATCH
-from src.identity import digest
-from src.settings import as_typed
+from src.files import digest
+from src.spec.metric import TEST, VAL, Metric, best_name
+from src.spec.record import END, GRADIENT_NORM, START, STEP, Record
+from src.spec.section import as_typed
 from src.tracking import datasets, descriptions, journal, logged_model
 from src.tracking.journal import Entry
 from src.tracking.stored import VALUE, fitting
-from src.training.records import BEST_VALIDATION, END, GRADIENT_NORM, START, STEP, Record
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 AT_ONCE = 1_000  # metrics that one call may carry
-OF_MODEL = ("test/accuracy", "test/loss", BEST_VALIDATION, "model/parameters", "time/batch_ms_median")  # shown beside a logged model
+OF_MODEL = ("model/parameters", "time/batch_ms_median")  # shown beside a logged model, after the task's own metrics
 
 _log = logging.getLogger(__name__)
 
 
 def records(client: MlflowClient, run_id: str, group: Sequence[Entry]) -> None:
     """Sends metrics, params and tags."""
-    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.entities import Metric as Value
+    from mlflow.entities import Param, RunTag
 
     metrics = [
-        Metric(name, value, entry.time_ms, entry.record.step)
+        Value(name, value, entry.time_ms, entry.record.step)
         for entry in group
         for name, value in (_metrics(entry.record).items() if journal.is_sent(entry) else ())
     ]
@@ -61,23 +63,26 @@ def files(client: MlflowClient, run_id: str, folder: Path, names: Sequence[str])
         _log.warning("%s: MLflow gets this trial without %s, which no longer exists in this folder", folder, ", ".join(lost))
 
 
-def best_validation(client: MlflowClient, run_id: str, attempt: Sequence[Entry]) -> None:
-    """Sends the highest validation accuracy of a finished trial whose journal is of before it was recorded."""
-    end = attempt[-1]
-    found = [entry.record.metrics["val/accuracy"] for entry in attempt if "val/accuracy" in entry.record.metrics]
-    if found and BEST_VALIDATION not in end.record.metrics:
-        client.log_metric(run_id, BEST_VALIDATION, max(found), timestamp=end.time_ms, step=end.record.step)
+def best_validation(client: MlflowClient, run_id: str, attempt: Sequence[Entry], first: Metric) -> None:
+    """Sends the best validation value of the first metric, of a finished trial whose journal does not record it yet."""
+    end, name = attempt[-1], f"{VAL}{first.name}"
+    if best_name(first) in end.record.metrics or not first.sign:
+        return
+    best = first.best(entry.record.metrics[name] for entry in attempt if name in entry.record.metrics)
+    if best is not None:
+        client.log_metric(run_id, best_name(first), best, timestamp=end.time_ms, step=end.record.step)
 
 
-def model(client: MlflowClient, run_id: str, end: Entry, folder: Path) -> None:
-    """Logs the model that a finished trial has left in its folder, where it reads texts, and registers it where its user asks for that."""
-    known = logged_model.known(folder) if MODEL in end.record.detail["artifacts"] else None
+def model(client: MlflowClient, run_id: str, end: Entry, folder: Path, *, metrics: Sequence[Metric]) -> None:
+    """Logs the model that a finished trial has left in its folder, if its task can be served; registers it where its user asks for that."""
+    known = logged_model.of_trial(folder) if MODEL in end.record.detail["artifacts"] else None
     if known is None:
         return
     run = client.get_run(run_id)
     owner = logged_model.Owner(run.info.experiment_id, run_id, end.record.step, end.time_ms)
-    metrics = {name: end.record.metrics[name] for name in OF_MODEL if name in end.record.metrics}
-    model_id = logged_model.log(client, owner, known, metrics=metrics, params=run.data.params)
+    names = [*(f"{TEST}{metric.name}" for metric in metrics), best_name(metrics[0]), *OF_MODEL]
+    values = {name: end.record.metrics[name] for name in names if name in end.record.metrics}
+    model_id = logged_model.log(client, owner, known.served, metrics=values, params=run.data.params)
     if model_id is not None and known.register is not None:
         logged_model.register(client, owner, model_id, known.register)
 

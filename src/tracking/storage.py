@@ -10,9 +10,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from src import paths
-from src.errors import first_line
-from src.identity import digest
-from src.settings import SettingsError
+from src.files import digest
+from src.spec.section import SettingsError
+from src.terminal.errors import first_line
 from src.tracking.database import sqlite_file
 from src.tracking.stored import ADDRESS
 

@@ -6,7 +6,7 @@ zero byte, and none a character that UTF-8 has no bytes for, as in the name of a
 
 from __future__ import annotations
 
-from src.identity import digest
+from src.files import digest
 
 NAME = 250  # bytes of a run's name
 VALUE = 5_000  # bytes of a tag or a param

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from src.settings import as_typed, type_of
+from src.config.explain import type_of
+from src.spec import metric
+from src.spec.metric import LOSS, TEST, TRAIN, VAL, Metric
+from src.spec.record import END, EVALUATION, GRADIENT_NORM, GRAPH, HISTOGRAMS, METRICS, SAMPLES, START, STEP
+from src.spec.section import as_typed
+from src.terminal.visible import in_markdown
 from src.tracking import journal
 from src.tracking.journal import Entry
-from src.training.records import END, EVALUATION, GRADIENT_NORM, GRAPH, HISTOGRAMS, SAMPLES, START, STEP
-from src.visible import in_markdown
 
 GROUPS = {"time/": "wall_time/", "activations/": "values/", "gradients/": "weights_gradients/"}  # as recorded → as shown, after `val`
-CHARTS = {  # of the page with custom scalars: title → names of the curves
-    "loss": ["train/loss", "val/loss"],
-    "accuracy": ["train/accuracy", "val/accuracy"],
+CHARTS = {  # of the page with custom scalars, after those of the task's metrics: title → names of the curves
     "time per batch (ms)": ["wall_time/batch_ms"],
     "norm of the gradient": [GRADIENT_NORM],
 }
@@ -42,11 +43,11 @@ def of_entry(entry: Entry, start: Entry) -> Iterator[Any]:
     if record.kind in (STEP, EVALUATION) and journal.is_sent(entry):
         values = [Summary.Value(tag=_tag(name), simple_value=value) for name, value in _scalars(record.metrics, record.detail).items()]
     elif record.kind == HISTOGRAMS:
-        values = [_histogram(_tag(name), one) for name, one in record.detail.items()]
+        values = [_histogram(_tag(name), histogram) for name, histogram in record.detail.items()]
     elif record.kind == SAMPLES:
-        values = [_text("samples", _samples(record.detail["samples"]))]
+        values = [_text("samples", record.detail.get("markdown") or _samples(record.detail["samples"]))]
     elif record.kind == START:
-        values = [_layout()]
+        values = [_layout(metric.of_records(record.detail.get(METRICS)))]
     elif record.kind == END:
         values = [*_hparams(start, entry), _text("summary", _summary(start, entry))]
     elif record.kind == GRAPH:
@@ -65,24 +66,26 @@ def _scalars(metrics: Mapping[str, float], detail: Mapping[str, Any]) -> dict[st
     return {**metrics, **norm}
 
 
-def _histogram(tag: str, one: Mapping[str, Any]) -> Any:
+def _histogram(tag: str, histogram: Mapping[str, Any]) -> Any:
     from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
 
-    parts = {key: one[key] for key in ("min", "max", "num", "sum", "sum_squares")}
-    return Summary.Value(tag=tag, histo=HistogramProto(bucket_limit=one["edges"], bucket=one["counts"], **parts))
+    parts = {key: histogram[key] for key in ("min", "max", "num", "sum", "sum_squares")}
+    return Summary.Value(tag=tag, histo=HistogramProto(bucket_limit=histogram["edges"], bucket=histogram["counts"], **parts))
 
 
 def _text(tag: str, markdown: str) -> Any:
     return _tensor(tag, markdown.encode(errors="backslashreplace"), plugin="text")
 
 
-def _layout() -> Any:
-    """The charts of the custom scalars: what belongs together in one."""
+def _layout(metrics: Sequence[Metric]) -> Any:
+    """The charts of the custom scalars: the loss, the task's other metrics, and what the core measures."""
     from tensorboard.plugins.custom_scalar import layout_pb2, metadata
 
+    shown = [LOSS, *(each for each in metrics if each.name != LOSS.name)]
+    curves = {each.shown: [f"{TRAIN}{each.name}", f"{VAL}{each.name}"] for each in shown} | CHARTS
     charts = [
         layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=[f"^{name}$" for name in names]))
-        for title, names in CHARTS.items()
+        for title, names in curves.items()
     ]
     layout = layout_pb2.Layout(category=[layout_pb2.Category(title="training", chart=charts)])
     return _tensor(metadata.CONFIG_SUMMARY_TAG, layout.SerializeToString(), plugin=metadata.PLUGIN_NAME)
@@ -116,21 +119,14 @@ def _graph(layers: list[dict[str, Any]]) -> bytes:
 
 
 def _samples(samples: list[dict[str, Any]]) -> str:
-    """Texts as the model reads them, each below what it predicts; no table, whose narrow columns would break the words."""
-    return "\n\n".join(f"{_prediction(one)}\n\n> {_reading(one)}" for one in samples)
+    """Examples of which the record has no text of the task's own: their values, each below the one before."""
+    return "\n\n".join(
+        "  \n".join(f"{in_markdown(key)}: {in_markdown(_plain(value))}" for key, value in sample.items()) for sample in samples
+    )
 
 
-def _prediction(one: Mapping[str, Any]) -> str:
-    outcome = "right" if one["prediction"] == one["class"] else "**wrong**"
-    predicted = f"predicted {in_markdown(one['prediction'])} with probability {one['probability']:.3f}"
-    return f"class {in_markdown(one['class'])}, {predicted}: {outcome}"
-
-
-def _reading(one: Mapping[str, Any]) -> str:
-    text, more = in_markdown(one["text"]), f"*… and {one['more']} steps more*" if one["more"] else ""
-    how = "masked" if one["is_masked"] else "read like words"
-    padding = f"*{one['padding']} steps of padding, {how}*" if one["padding"] else ""
-    return " ".join(filter(None, [padding, text, more] if one["side"] == "pre" else [text, more, padding]))
+def _plain(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else as_typed(value)
 
 
 def _summary(start: Entry, end: Entry) -> str:
@@ -140,7 +136,7 @@ def _summary(start: Entry, end: Entry) -> str:
     words = ("health", "diagnosis", "best_epoch", "study", "identity", "git_commit")
     known = {"outcome": ended["status"].lower(), "error": ended["error"]} | {name: tags.get(f"ablation.{name}") for name in words}
     head = {name.replace("_", " "): value for name, value in known.items() if value}
-    order = sorted(end.record.metrics, key=lambda name: (not name.startswith("test/"), name))
+    order = sorted(end.record.metrics, key=lambda name: (not name.startswith(TEST), name))
     numbers = {name: f"{end.record.metrics[name]:.6g}" for name in order}
     settings = {key: as_typed(value) for key, value in begun["params"].items()}
     tables = [_table("result", numbers), _table("trial", head), _table("setting", settings)]
@@ -178,9 +174,10 @@ def _session(tag: str, data: Any) -> Any:
 
 
 def _results(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Returns the results that stand beside the toggles; the test metric comes before all of them."""
-    found = {name: metrics[name] for name in ("test/loss", "time/batch_ms_median") if name in metrics}
-    return {f"{FIRST}{name}": value for name, value in metrics.items() if name.startswith("test/") and name != "test/loss"} | found
+    """Returns the results that stand beside the toggles; the test metrics other than the loss come before all of them."""
+    tested_loss = f"{TEST}{LOSS.name}"
+    last = {name: metrics[name] for name in (tested_loss, "time/batch_ms_median") if name in metrics}
+    return {f"{FIRST}{name}": value for name, value in metrics.items() if name.startswith(TEST) and name != tested_loss} | last
 
 
 def _set(hparams: Any, key: str, value: Any) -> None:

@@ -15,16 +15,15 @@ from typing import Any
 
 from filelock import FileLock
 
+from src.spec.record import END, EXTRAS, START
+from src.terminal.visible import is_hidden
 from src.tracking import journal, replay_state, tensorboard_events
 from src.tracking.journal import Entry
 from src.tracking.stored import fitting
-from src.training.records import END, START
-from src.visible import is_hidden
 
 FORM = 3  # of event files; those of another are made anew, from the journal
 LONGEST = 120  # bytes of a folder's name, to which an identity may be added; some file systems take 143
 EVENTS = "events.out.tfevents."  # by which TensorBoard knows them
-EXTRAS = "tensorboard"  # folder of a trial with files that are no events
 UNSAFE = re.compile(r'[/\\:*?"<>|]+')  # what no file system, or not every one, takes in a name
 
 

@@ -1,1 +1,1 @@
-"""Model and batches to a stream of records. Nothing here knows a tracker, a file or a terminal."""
+"""Model and batches to a stream of records. Nothing here knows a tracker, or what a task learns."""

@@ -20,7 +20,7 @@ class Timing:
       batch_ms: milliseconds from asking for the first batch to the end of the step, input wait included.
       wait_ms: milliseconds of that spent waiting for input.
       shapes: (B, T) of its batches, several where gradients are accumulated.
-      tokens: real steps in them; `cells` - tokens are padding.
+      tokens: real positions in them; `positions` - tokens are padding.
       traces: how often it traced, or met a new shape under XLA, which compiles each shape.
       is_profiled: whether the profiler watched it.
     """
@@ -40,33 +40,34 @@ class Timing:
 
     @property
     def examples(self) -> int:
-        """Sequences in its batches."""
+        """Examples in its batches."""
         return sum(rows for rows, _ in self.shapes)
 
     @property
-    def cells(self) -> int:
-        """Steps in its batches, real ones and padding."""
+    def positions(self) -> int:
+        """Positions in its batches, real ones and padding."""
         return sum(rows * steps for rows, steps in self.shapes)
 
 
-def summary(timings: Sequence[Timing]) -> dict[str, float]:
+def summary(timings: Sequence[Timing], *, has_padding: bool = True) -> dict[str, float]:
     """Returns what the steps of a trial say of its times and its padding.
 
     `time/train_s` is what training took, with every step and its wait for input; `time/trace_s` is the part of it that went to steps which
     traced or compiled. The times per batch and the tokens per second are of the other steps alone: a steady state. Where every step
-    traced, they are left out.
+    traced, they are left out. Without a batch of sequences there are no tokens, and without padding no `data/padding_fraction`.
 
     Args:
       timings: all steps, at least one.
+      has_padding: whether batches may hold padding.
     """
     times = np.array([timing.batch_ms for timing in timings])
     tokens = np.array([timing.tokens for timing in timings])
-    cells = np.array([timing.cells for timing in timings])
+    positions = np.array([timing.positions for timing in timings])
     is_first = np.array([timing.is_first for timing in timings])
     metrics = {
         "time/train_s": times.sum() / 1_000,
         "time/trace_s": times[is_first].sum() / 1_000,
-        "data/padding_fraction": 1 - tokens.sum() / cells.sum(),
+        **({"data/padding_fraction": 1 - tokens.sum() / positions.sum()} if has_padding else {}),
         "data/traces": sum(timing.traces for timing in timings),
     }
     steady = times[~is_first]
@@ -75,8 +76,9 @@ def summary(timings: Sequence[Timing]) -> dict[str, float]:
             "time/batch_ms_median": np.median(steady),
             "time/batch_ms_p10": np.quantile(steady, 0.1),
             "time/batch_ms_p90": np.quantile(steady, 0.9),
-            "time/tokens_per_s": tokens[~is_first].sum() / steady.sum() * 1_000,
         }
+        if any(steps > 1 for timing in timings for _, steps in timing.shapes):
+            metrics["time/tokens_per_s"] = tokens[~is_first].sum() / steady.sum() * 1_000
     return {name: float(value) for name, value in metrics.items()}
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,13 +13,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from src.settings import Settings
+from src.spec.metric import TRAIN, VAL, Metric
+from src.spec.record import EVALUATION, HISTOGRAMS, STEP, Record
+from src.spec.settings import Settings
 from src.training.clock import Timing, epoch_times
+from src.training.evaluation import Evaluated
 from src.training.health import Diverged
 from src.training.histograms import of_all
-from src.training.problem import HeldOut, Problem
-from src.training.records import EVALUATION, HISTOGRAMS, STEP, Record
-from src.training.update import LOSSES, Update, classes, signature, updater
+from src.training.phase import LOSS, Learner, Phase
+from src.training.update import Numbers, Update, updater
 
 
 @dataclass
@@ -29,35 +30,35 @@ class Fit:
 
     Attributes:
       timings: one a step.
-      accuracies: validation accuracy at the end of each epoch.
+      validations: value of the task's first metric on the validation split at the end of each epoch.
       traces: how often the training step was traced.
-      best_epoch: the epoch of highest validation accuracy, the earliest on ties, counted from 1.
+      best_epoch: the epoch of the best of them, the earliest on ties, counted from 1.
       best_weights: the weights after it.
-      best_probabilities: float32[N, K] that it gave the validation split; empty if another process trained that epoch.
+      best: what the model made of the validation split then; None if another process trained that epoch.
       earlier: steps that another process took, whose graphs this one has not.
       peak_mb: of that process' memory.
     """
 
     timings: list[Timing] = field(default_factory=list)
-    accuracies: list[float] = field(default_factory=list)
+    validations: list[float] = field(default_factory=list)
     traces: int = 0
     best_epoch: int = 0
     best_weights: list[np.ndarray] = field(default_factory=list)
-    best_probabilities: np.ndarray = field(default_factory=lambda: np.empty((0, 1), np.float32))
+    best: Evaluated | None = None
     earlier: int = 0
     peak_mb: float = 0.0
 
     @classmethod
-    def of_records(cls, records: Iterable[Record]) -> Fit:
+    def of_records(cls, records: Iterable[Record], metric: Metric) -> Fit:
         """Returns what training had left behind, without weights, when it had yielded these records; the last ends an epoch."""
         fit = cls()
         for record in records:
             if record.kind == STEP:
                 fit.timings.append(_timing(record))
             elif record.kind == EVALUATION and record.detail["epoch"] is not None:
-                fit.accuracies.append(record.metrics["val/accuracy"])
+                fit.validations.append(record.metrics[f"{VAL}{metric.name}"])
         fit.earlier = len(fit.timings)
-        fit.best_epoch = fit.accuracies.index(max(fit.accuracies)) + 1 if fit.accuracies else 0
+        fit.best_epoch = best_epoch(fit.validations, metric)
         return fit
 
     def count_trace(self) -> None:
@@ -65,30 +66,22 @@ class Fit:
         self.traces += 1
 
 
-class Evaluated:
-    """Loss and accuracy of a model on one split.
-
-    Attributes:
-      loss: mean over the examples.
-      accuracy: share of examples whose class is right.
-      probabilities: float32[N, K] in the order of the split's rows; one column for a sigmoid head.
-    """
-
-    def __init__(self, probabilities: np.ndarray, losses: np.ndarray, labels: np.ndarray) -> None:
-        """Takes the result for every example."""
-        self.probabilities = probabilities
-        self.loss = float(losses.mean())
-        self.accuracy = float((classes(probabilities) == labels).mean())
+def best_epoch(values: Sequence[float], metric: Metric) -> int:
+    """Returns the epoch of the best value, counted from 1: the earliest on ties, the first where none is a number; 0 of none."""
+    best = 0
+    for epoch, value in enumerate(values, 1):
+        if not best or metric.is_better(value, values[best - 1]):
+            best = epoch
+    return best
 
 
 def train(
-    model: keras.Model,
-    problem: Problem,
+    learner: Learner,
     evaluate: Callable[[], Evaluated],
     fit: Fit,
     *,
-    settings: Settings,
     optimizer: keras.optimizers.Optimizer | None = None,
+    layers: Sequence[Any] = (),
 ) -> Iterator[Record]:
     """Trains the model, validates it, and says so; the model ends with the weights of the best epoch.
 
@@ -96,13 +89,12 @@ def train(
     step's time.
 
     Args:
-      model: inputs → outputs.
-      problem: what it learns.
+      learner: model, phase, metrics and settings.
       evaluate: measures the model on the validation split.
       fit: filled while training goes on. With `Fit.of_records`, training goes on after the epochs that are in it: the caller
         has given the variables of the model and of the optimizer the values that they had then.
-      settings: of the trial.
       optimizer: as `update.new_optimizer` returns it; a new one if left out.
+      layers: whose activations the histograms show.
 
     Yields:
       `step` after every optimizer step; `evaluation` every `evaluate_every` steps and at the end of an epoch (with the epoch in
@@ -113,29 +105,31 @@ def train(
     Raises:
       Diverged: the loss or the gradient is not finite, after the record of that step.
     """
-    update = updater(model, loss=problem.loss, settings=settings, on_trace=fit.count_trace, optimizer=optimizer)
-    last = steps_per_epoch(problem, settings)
+    model, settings, metrics = learner.model, learner.settings, learner.metrics
+    update = updater(learner, on_trace=fit.count_trace, optimizer=optimizer)
+    last = steps_per_epoch(learner.phase, settings)
     if settings.tracking.histograms and not fit.timings:
         yield Record(HISTOGRAMS, 0, detail=of_all({"weights": _weights(model)}))
-    while len(fit.accuracies) < settings.epochs and len(fit.timings) != settings.max_steps:
-        epoch = len(fit.accuracies) + 1
-        step = yield from _epoch(_steps(update, problem, fit, epoch=epoch, settings=settings), evaluate, settings=settings, last=last)
+    while len(fit.validations) < settings.epochs and len(fit.timings) != settings.max_steps:
+        epoch = len(fit.validations) + 1
+        step = yield from _epoch(_steps(update, learner, fit, epoch=epoch), evaluate, learner=learner, last=last)
         result = evaluate()
-        fit.accuracies.append(result.accuracy)
-        if result.accuracy > max(fit.accuracies[:-1], default=-1.0):
-            fit.best_epoch, fit.best_weights, fit.best_probabilities = epoch, model.get_weights(), result.probabilities
+        found = result.recorded(metrics, prefix=VAL)
+        fit.validations.append(found[f"{VAL}{metrics[0].name}"])
+        if best_epoch(fit.validations, metrics[0]) == epoch:
+            fit.best_epoch, fit.best_weights, fit.best = epoch, model.get_weights(), result
         times = epoch_times(fit.timings, epoch) if step.in_epoch == last else {}
         if settings.tracking.histograms:
-            yield Record(HISTOGRAMS, step.number, detail=of_all(_distributions(model, step.gradients, step.inputs)))
+            yield Record(HISTOGRAMS, step.number, detail=of_all(_distributions(model, step, layers)))
         number = step.number
         del step  # its gradients are as large as the model, and the next epoch has its own
-        yield _evaluation_record(number, result, epoch=epoch, times=times)
+        yield _evaluation_record(number, found, epoch=epoch, times=times)
     model.set_weights(fit.best_weights)
 
 
-def steps_per_epoch(problem: Problem, settings: Settings) -> int:
+def steps_per_epoch(phase: Phase, settings: Settings) -> int:
     """Returns the optimizer steps of an epoch: its batches, `accumulate` of them a step."""
-    return math.ceil(problem.batches_per_epoch / settings.accumulate)
+    return math.ceil(phase.batches_per_epoch / settings.accumulate)
 
 
 class _Step(NamedTuple):
@@ -145,9 +139,7 @@ class _Step(NamedTuple):
       number: counted from 1 over all epochs.
       in_epoch: counted from 1 in its epoch.
       timing: how long it took, and on what.
-      loss: mean over the batch.
-      right: examples of the batch whose class was right.
-      norm: of the gradient, before it is clipped.
+      numbers: what was measured of it.
       inputs: of its last batch.
       gradients: one for each trainable variable.
     """
@@ -155,95 +147,68 @@ class _Step(NamedTuple):
     number: int
     in_epoch: int
     timing: Timing
-    loss: float
-    right: float
-    norm: float
+    numbers: Numbers
     inputs: Any
     gradients: list[Any]
 
 
-def _epoch(steps: Iterator[_Step], evaluate: Callable[[], Evaluated], *, settings: Settings, last: int) -> Generator[Record, None, _Step]:
+def _epoch(steps: Iterator[_Step], evaluate: Callable[[], Evaluated], *, learner: Learner, last: int) -> Generator[Record, None, _Step]:
     """Yields the records of an epoch's steps, with the means of the epoch so far, and of the validations between them.
 
     Returns:
       The last step: the epoch's, or that of `max_steps`.
     """
-    seen, losses, correct = 0, 0.0, 0.0
+    settings, totals = learner.settings, dict.fromkeys((LOSS, *learner.quantities), (0.0, 0.0))
     for step in steps:
-        batch = step.timing.examples
-        seen, losses, correct = seen + batch, losses + step.loss * batch, correct + step.right
-        yield _step_record(step, loss=losses / seen, accuracy=correct / seen)
-        if not np.isfinite([step.loss, step.norm]).all():
-            raise Diverged(step.number, "the loss" if not np.isfinite(step.loss) else "the gradient")
+        totals = {
+            name: (total + step.numbers.sums[name][0], weight + step.numbers.sums[name][1]) for name, (total, weight) in totals.items()
+        }
+        yield _step_record(step, _running(totals, learner.metrics))
+        finite = np.isfinite([step.numbers.loss, step.numbers.norm])
+        if not finite.all():
+            raise Diverged(step.number, "the gradient" if finite[0] else "the loss")
         if step.number == settings.max_steps:
             break
         if settings.evaluate_every and step.number % settings.evaluate_every == 0 and step.in_epoch < last:
-            yield _evaluation_record(step.number, evaluate())
+            yield _evaluation_record(step.number, evaluate().recorded(learner.metrics, prefix=VAL))
     return step
 
 
-def _steps(update: Update, problem: Problem, fit: Fit, *, epoch: int, settings: Settings) -> Iterator[_Step]:
+def _running(totals: Mapping[str, tuple[float, float]], metrics: Sequence[Metric]) -> dict[str, float]:
+    """Returns the loss and the task's metrics of all examples so far; NaN where they have no weight."""
+    means = {name: total / weight if weight else math.nan for name, (total, weight) in totals.items()}
+    return {f"{TRAIN}{LOSS}": means[LOSS], **{f"{TRAIN}{metric.name}": metric.value(means[metric.source]) for metric in metrics}}
+
+
+def _steps(update: Update, learner: Learner, fit: Fit, *, epoch: int) -> Iterator[_Step]:
     """Takes the optimizer steps of an epoch and measures each; what happens between two of them is in nobody's time."""
+    phase, settings = learner.phase, learner.settings
     known = {shape for timing in fit.timings[fit.earlier :] for shape in timing.shapes}
     shapes, parts, waited, in_epoch = [], [], 0.0, 0
     begin = asked = time.perf_counter()  # setting up the pipeline belongs to the first batch's wait
     traces = fit.traces
-    for number, (inputs, targets, _) in enumerate(problem.training(epoch), 1):
+    for number, (inputs, targets, _) in enumerate(phase.training(epoch), 1):
         waited += time.perf_counter() - asked
-        is_whole = number % settings.accumulate == 0 or number == problem.batches_per_epoch
-        numbers, gradients = update(inputs, targets, is_whole)
-        shapes.append((int(inputs.shape[0]), int(inputs.shape[1])))
-        parts.append(numbers)
+        is_whole = number % settings.accumulate == 0 or number == phase.batches_per_epoch
+        part, gradients = update(inputs, targets, is_whole)
+        shapes.append(phase.shape(inputs))
+        parts.append(part)
         if not is_whole:
             asked = time.perf_counter()
             continue
-        values = np.array([part.numpy() for part in parts], np.float64)  # waits for the step to end
+        numbers = Numbers(learner, parts)
         end = time.perf_counter()
 
         in_epoch += 1
         traced = max(fit.traces - traces, len({*shapes} - known) if settings.jit_compile else 0)
-        timing = Timing(epoch, (end - begin) * 1e3, waited * 1e3, tuple(shapes), int(values[:, 2].sum()), traced)
-        loss = float(np.average(values[:, 0], weights=[rows for rows, _ in shapes]))
+        real = sum(examples * steps for examples, steps in shapes) if numbers.real_positions is None else numbers.real_positions
+        timing = Timing(epoch, (end - begin) * 1e3, waited * 1e3, tuple(shapes), real, traced)
         known.update(shapes)
         fit.timings.append(timing)
-        yield _Step(len(fit.timings), in_epoch, timing, loss, float(values[:, 1].sum()), float(values[-1, 3]), inputs, gradients)
+        yield _Step(len(fit.timings), in_epoch, timing, numbers, inputs, gradients)
         shapes, parts, waited = [], [], 0.0
         begin = asked = time.perf_counter()
         traces = fit.traces
-
-
-def evaluators(model: keras.Model, problem: Problem, *, settings: Settings) -> dict[str, Callable[[], Evaluated]]:
-    """Returns for each held-out split a function that measures the model on it as it is then.
-
-    A split is batched and padded as in training: for a model without mask, padding is part of what it reads. With the loss `squared`,
-    which has no probabilities, they are sigmoid(output): on the side of 1/2 of the class.
-
-    Args:
-      model: inputs → outputs.
-      problem: what it learns.
-      settings: of the trial.
-    """
-    probabilities_of = tf.nn.softmax if problem.loss == "softmax" else tf.sigmoid
-
-    def predict(inputs: Any, targets: Any) -> Any:
-        outputs = model(inputs, training=False)
-        return probabilities_of(outputs), LOSSES[problem.loss](targets, outputs)
-
-    if settings.implementation != "eager_loop":
-        specs = signature(model, targets=tf.float32 if problem.loss == "squared" else tf.int32)
-        predict = tf.function(predict, jit_compile=settings.jit_compile, autograph=False, input_signature=specs)
-    return {name: functools.partial(_evaluated, predict, split) for name, split in problem.held_out.items()}
-
-
-def _evaluated(predict: Callable[[Any, Any], Any], split: HeldOut) -> Evaluated:
-    found, losses = None, np.full(len(split.labels), np.nan, np.float32)
-    for inputs, targets, rows in split.batches():
-        probabilities, lost = predict(inputs, targets)
-        if found is None:
-            found = np.full((len(losses), probabilities.shape[1]), np.nan, np.float32)
-        found[rows.numpy()], losses[rows.numpy()] = probabilities.numpy(), lost.numpy()
-    assert found is not None, "no split is empty"
-    return Evaluated(found, losses, split.labels)
 
 
 def weights_digest(model: keras.Model) -> str:
@@ -254,21 +219,20 @@ def weights_digest(model: keras.Model) -> str:
     return total.hexdigest()
 
 
-def _step_record(step: _Step, *, loss: float, accuracy: float) -> Record:
+def _step_record(step: _Step, means: Mapping[str, float]) -> Record:
     timing = step.timing
-    metrics = {"train/loss": loss, "train/accuracy": accuracy, "time/batch_ms": timing.batch_ms}
     detail = {
         "epoch": timing.epoch,
         "wait_ms": timing.wait_ms,
         "batch": timing.examples,
-        "length": timing.cells / timing.examples,
+        "length": timing.positions / timing.examples,
         "tokens": timing.tokens,
         "is_first": timing.is_first,
-        "gradient_norm": step.norm,
+        "gradient_norm": step.numbers.norm,
         "traces": timing.traces,
         "shapes": timing.shapes,
     }
-    return Record(STEP, step.number, metrics, detail)
+    return Record(STEP, step.number, {**means, "time/batch_ms": timing.batch_ms}, detail)
 
 
 def _timing(record: Record) -> Timing:
@@ -280,21 +244,43 @@ def _timing(record: Record) -> Timing:
     return Timing(detail["epoch"], batch_ms, wait_ms, shapes, detail["tokens"], detail["traces"], is_profiled)
 
 
-def _evaluation_record(step: int, result: Evaluated, *, epoch: int | None = None, times: Mapping[str, float] | None = None) -> Record:
-    return Record(EVALUATION, step, {"val/loss": result.loss, "val/accuracy": result.accuracy, **(times or {})}, {"epoch": epoch})
+def _evaluation_record(
+    step: int, found: Mapping[str, float], *, epoch: int | None = None, times: Mapping[str, float] | None = None
+) -> Record:
+    return Record(EVALUATION, step, {**found, **(times or {})}, {"epoch": epoch})
 
 
 def _weights(model: keras.Model) -> dict[str, np.ndarray]:
     return {variable.path: variable.numpy() for variable in model.trainable_variables}
 
 
-def _distributions(model: keras.Model, gradients: list[Any], inputs: Any) -> dict[str, dict[str, np.ndarray]]:
-    """The weights, the gradients of the epoch's last step, and what every layer makes of that step's batch."""
-    shown = ("encoding", "recurrent", "readout", "head")
-    layers = [layer for layer in model.layers if layer.name.startswith(shown) and not layer.name.endswith("initial_state")]
-    outputs = keras.Model(model.inputs, [layer.output for layer in layers])(inputs)
+def _distributions(model: keras.Model, step: _Step, layers: Sequence[Any]) -> dict[str, dict[str, np.ndarray]]:
+    """The weights, the gradients of the epoch's last step, and what layers make of that step's last batch."""
+    outputs = keras.Model(model.input, {layer.name: layer.output for layer in layers})(step.inputs) if layers else {}
     return {
         "weights": _weights(model),
-        "gradients": {one.path: gradient.numpy() for one, gradient in zip(model.trainable_variables, gradients, strict=True)},
-        "activations": {layer.name: output.numpy() for layer, output in zip(layers, outputs, strict=True)},
+        "gradients": {one.path: gradient.numpy() for one, gradient in zip(model.trainable_variables, step.gradients, strict=True)},
+        "activations": _arrays(outputs),
     }
+
+
+def _arrays(outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Returns each output of each layer; the second one of `attention` is `attention_2`."""
+    found = {}
+    for name, output in outputs.items():
+        for place, part in enumerate(tf.nest.flatten(output), 1):
+            found[name if place == 1 else f"{name}_{place}"] = np.asarray(part)
+    return found
+
+
+def restore(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
+    """Gives variables the values that they had.
+
+    Raises:
+      ValueError: they are others than those that were written.
+    """
+    ours = [(tuple(variable.shape), str(variable.dtype)) for variable in variables]
+    if ours != [(value.shape, value.dtype.name) for value in values]:
+        raise ValueError("the checkpoint holds the variables of another model; rerun=true trains from the beginning")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

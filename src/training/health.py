@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
+from src.spec.metric import Metric
 
 OK, DIVERGED, NO_LEARNING, RETRACING = "ok", "diverged", "no_learning", "retracing"
 
@@ -23,21 +22,19 @@ class Diverged(ArithmeticError):
         self.step = step
 
 
-def judge(*, accuracies: Sequence[float], labels: np.ndarray, traces: int, expected: int = 2) -> str:
+def judge(metric: Metric, values: Sequence[float], *, chance: float | None, traces: int, expected: int = 2) -> str:
     """Returns the tag `ablation.health` of a trial that came to its end.
 
     Args:
-      accuracies: validation accuracy after each epoch, at least one.
-      labels: int[N] of the validation split.
+      metric: the task's first one.
+      values: its validation value after each epoch, at least one.
+      chance: value that a constant guess may reach by chance; None where nobody knows it.
       traces: how often the training step was traced or, under XLA, compiled.
-      expected: how often that is in order: once for whole batches and once for smaller ones, of every bucket under XLA.
+      expected: how often that is in order: once for whole batches and once for smaller ones, of every shape under XLA.
 
     Returns:
-      `no_learning`: the best accuracy is less than two standard errors above the share p of the largest class,
-      sqrt(p (1 - p) / N) each; `retracing`: more traces than expected; `ok` otherwise.
+      `no_learning`: the best value is not better than chance; `retracing`: more traces than expected; `ok` otherwise.
     """
-    largest = np.bincount(labels).max() / len(labels)
-    noise = 2 * math.sqrt(largest * (1 - largest) / len(labels))
-    if max(accuracies) < largest + noise:
+    if chance is not None and not any(metric.is_better(value, chance) for value in values):
         return NO_LEARNING
     return RETRACING if traces > expected else OK

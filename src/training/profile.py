@@ -11,8 +11,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from src.spec.record import STEP, Record
 from src.training.clock import Timing
-from src.training.records import STEP, Record
 
 BEFORE = 10  # steps, in which graphs are traced and caches filled
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from src import environment
-from src.progress import waiting
-from src.settings import SettingsError
+from src.spec.section import SettingsError
+from src.terminal.progress import waiting
 
 KERAS_TAKES: dict[str, Callable[[Any], bool]] = {
     "floatx": lambda value: value in ("float16", "float32", "float64"),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from src.settings import Settings
+from src.spec.settings import Settings
+from src.training.phase import LOSS, Learner
 
 OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
@@ -18,12 +19,6 @@ OPTIMIZERS = {
     "sgd": keras.optimizers.SGD,
 }
 
-# targets [B] and outputs float32[B, K] → float32[B]
-LOSSES: dict[str, Callable[[Any, Any], Any]] = {
-    "sigmoid": lambda classes, logits: tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(classes, tf.float32), logits[:, 0]),
-    "softmax": tf.nn.sparse_softmax_cross_entropy_with_logits,
-    "squared": lambda values, outputs: tf.square(outputs[:, 0] - values),
-}
 Update = Callable[[Any, Any, bool], tuple[Any, list[Any]]]
 Gradients = Callable[[Any, Any], tuple[list[Any], list[Any]]]
 
@@ -38,50 +33,71 @@ def new_optimizer(model: keras.Model, settings: Settings) -> keras.optimizers.Op
     return optimizer
 
 
-def updater(
-    model: keras.Model,
-    *,
-    loss: str,
-    settings: Settings,
-    on_trace: Callable[[], None],
-    optimizer: keras.optimizers.Optimizer | None = None,
-) -> Update:
+def updater(learner: Learner, *, on_trace: Callable[[], None], optimizer: keras.optimizers.Optimizer | None = None) -> Update:
     """Returns a function that takes a batch and changes the weights.
 
     Args:
-      model: inputs → outputs float32[B, K].
-      loss: key of `LOSSES`.
-      settings: optimizer, learning rate, clipping, `accumulate`, and how the step is compiled.
+      learner: model, phase and settings: optimizer, learning rate, clipping, `accumulate`, and how the step is compiled.
       on_trace: called whenever Python is traced into a graph.
       optimizer: of the model's weights, as `new_optimizer` returns it; a new one if left out.
 
     Returns:
-      (inputs, targets, is_whole) → (float32[4]: mean loss, examples whose class was right, real steps, global norm of the gradient;
-      the gradients). Until `is_whole`, gradients are added up, and norm and gradients stay out (0 and []). With a mask and
-      without dropout, a step of several batches is that of one batch which holds all of their examples.
+      (inputs, targets, is_whole) → (the numbers of the batch, float32[N] as `Numbers` reads them; the gradients). Until `is_whole`,
+      gradients are added up, each by the weight of its batch's loss, and norm and gradients stay out (0 and []). A step of several
+      batches is that of one batch which holds all of their examples, as far as the model treats each example by itself.
     """
+    model, phase, settings = learner.model, learner.phase, learner.settings
     applied = optimizer or new_optimizer(model, settings)
 
     def gradients_of(inputs: Any, targets: Any) -> tuple[list[Any], list[Any]]:
         with tf.GradientTape() as tape:
-            outputs = model(inputs, training=True)
-            value = tf.reduce_mean(LOSSES[loss](targets, outputs))
+            measured = phase.measure(model(inputs, training=True), targets)
+            value, weight = _sums(measured[LOSS])
+            value = tf.math.divide_no_nan(value, weight)  # a batch without weight says nothing, and changes nothing
         # Dense: as slices, a word that occurs twice would be two rows, for the norm, for clipping and for Adam's squares, and an
         # embedding would not train as the one-hot vector times a matrix that it is.
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(value, model.trainable_variables)]
-        right = tf.reduce_sum(tf.cast(tf.equal(classes(outputs, threshold=0.0), _wanted(targets)), tf.float32))
-        tokens = tf.math.count_nonzero(inputs) if inputs.dtype == tf.int32 else tf.size(inputs)  # id 0 is padding; noise has none
-        return [value, right, tf.cast(tokens, tf.float32)], gradients
+        numbers = [value, weight, *(number for name in learner.quantities for number in _sums(measured[name]))]
+        real = [] if phase.real_positions is None else [tf.cast(phase.real_positions(inputs), tf.float32)]
+        return [*numbers, *real], gradients
 
     def apply(gradients: list[Any]) -> Any:
         applied.apply(gradients, model.trainable_variables)
         return tf.linalg.global_norm(gradients)
 
-    compiled = _compiler(model, settings, targets=tf.float32 if loss == "squared" else tf.int32, on_trace=on_trace)
+    compiled = _compiler(learner, on_trace=on_trace)
     if settings.accumulate == 1:
         return _at_once(gradients_of, apply, compiled=compiled)
-    whole = None if settings.implementation == "eager_loop" else {"jit_compile": settings.jit_compile, "autograph": False}
+    whole = None if phase.is_eager else {"jit_compile": settings.jit_compile, "autograph": False}
     return _accumulating(model.trainable_variables, gradients_of, apply, compiled=compiled, whole=whole)
+
+
+class Numbers:
+    """What an update says of the batches of one optimizer step.
+
+    Attributes:
+      loss: mean over all of them, by weight.
+      sums: quantity → its sum and its weight, over all of them.
+      real_positions: of all of them; None where nothing is padded.
+      norm: of the gradient, before it is clipped.
+    """
+
+    def __init__(self, learner: Learner, parts: Sequence[Any]) -> None:
+        """Takes what the update returned for each batch; waits for the step to end."""
+        values = np.array([part.numpy() for part in parts], np.float64)
+        weights, total = values[:, 1], float(values[:, 1].sum())
+        self.loss = float((values[:, 0] * weights).sum() / total) if total else 0.0
+        self.sums = {LOSS: (self.loss * total, total)}
+        for place, name in enumerate(learner.quantities, 1):
+            self.sums[name] = (float(values[:, 2 * place].sum()), float(values[:, 2 * place + 1].sum()))
+        self.real_positions = None if learner.phase.real_positions is None else int(values[:, -2].sum())
+        self.norm = float(values[-1, -1])
+
+
+def _sums(measured: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Returns the sum and the weight of a quantity over a batch, float32 scalars."""
+    values, weights = measured
+    return tf.reduce_sum(tf.cast(values, tf.float32)), tf.reduce_sum(tf.cast(weights, tf.float32))
 
 
 def _at_once(gradients_of: Gradients, apply: Callable[[list[Any]], Any], *, compiled: Callable[..., Any]) -> Update:
@@ -103,29 +119,29 @@ def _accumulating(
     compiled: Callable[..., Any],
     whole: dict[str, Any] | None,
 ) -> Update:
-    """Returns an update that adds gradients up, each by its number of examples, and takes a step with their mean.
+    """Returns an update that adds gradients up, each by the weight of its loss, and takes a step with their mean.
 
     Args:
       variables: that the gradients are of.
-      gradients_of: (inputs, targets) → numbers and gradients of the mean loss.
+      gradients_of: (inputs, targets) → numbers (the second one is the weight) and gradients of the mean loss.
       apply: changes the weights by gradients, and returns their norm.
       compiled: makes a graph of what takes a batch.
       whole: how the step itself is compiled; None if it is not.
     """
-    sums, rows = [tf.Variable(tf.zeros_like(variable)) for variable in variables], tf.Variable(0.0)
+    sums, total_weight = [tf.Variable(tf.zeros_like(variable)) for variable in variables], tf.Variable(0.0)
 
     def add(inputs: Any, targets: Any) -> Any:
         numbers, gradients = gradients_of(inputs, targets)
-        count = tf.cast(tf.shape(targets)[0], tf.float32)
+        weight = numbers[1]
         for total, gradient in zip(sums, gradients, strict=True):
-            total.assign_add(count * gradient)
-        rows.assign_add(count)
+            total.assign_add(weight * gradient)
+        total_weight.assign_add(weight)
         return tf.stack(numbers)
 
     def finish() -> tuple[Any, list[Any]]:
-        gradients = [total / rows for total in sums]
+        gradients = [tf.math.divide_no_nan(total, total_weight) for total in sums]
         norm = apply(gradients)
-        for total in (*sums, rows):
+        for total in (*sums, total_weight):
             total.assign(tf.zeros_like(total))
         return norm, gradients
 
@@ -139,44 +155,35 @@ def _accumulating(
     return update
 
 
-def signature(model: keras.Model, *, targets: tf.DType, batch_size: int | None = None) -> list[tf.TensorSpec]:
-    """Returns what a graph for batches of any length takes: inputs and targets."""
-    inputs = model.inputs[0]
-    return [tf.TensorSpec([batch_size, *inputs.shape[1:]], inputs.dtype), tf.TensorSpec([batch_size], targets)]
+def batch_size(batch: Any) -> int:
+    """Returns B of a nest of tensors [B, ...]."""
+    return int(tf.nest.flatten(batch)[0].shape[0])
 
 
-def classes(scores: Any, threshold: float = 0.5) -> Any:
-    """int32[B] from probabilities, or from logits with threshold 0; one column is the score of class 1."""
-    if scores.shape[-1] == 1:
-        return (
-            (scores[:, 0] > threshold).astype(np.int32) if isinstance(scores, np.ndarray) else tf.cast(scores[:, 0] > threshold, tf.int32)
-        )
-    return scores.argmax(-1) if isinstance(scores, np.ndarray) else tf.argmax(scores, -1, tf.int32)
-
-
-def _wanted(targets: Any) -> Any:
-    """int32[B]: classes as they are, and 1 for a value above 0."""
-    return targets if targets.dtype == tf.int32 else tf.cast(targets > 0, tf.int32)
-
-
-def _compiler(model: keras.Model, settings: Settings, *, targets: tf.DType, on_trace: Callable[[], None]) -> Callable[..., Any]:
-    """Returns what makes a graph of a function of (inputs, targets), as `implementation` and `retracing` want it."""
+def _compiler(learner: Learner, *, on_trace: Callable[[], None]) -> Callable[..., Any]:
+    """Returns what makes a graph of a function of (inputs, targets), as the phase and `retracing` want it."""
+    settings, signature = learner.settings, learner.phase.signature
 
     def compiled(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        if settings.implementation == "eager_loop":
+        if learner.phase.is_eager:
             return function
 
-        def traced(inputs: Any, labels: Any) -> Any:
+        def traced(inputs: Any, targets: Any) -> Any:
             on_trace()  # Python runs only while the function is traced
-            return function(inputs, labels)
+            return function(inputs, targets)
 
         how: dict[str, Any] = {"jit_compile": settings.jit_compile, "autograph": False}
         if settings.retracing != "signature":
             graph: Callable[[Any, Any], Any] = tf.function(traced, reduce_retracing=settings.retracing == "relaxed", **how)
             return graph
         # Two graphs for any number of lengths: with its batch size known, a step takes about a quarter less time.
-        full = tf.function(traced, input_signature=signature(model, targets=targets, batch_size=settings.batch_size), **how)
-        smaller = tf.function(traced, input_signature=signature(model, targets=targets), **how)
-        return lambda inputs, labels: (full if inputs.shape[0] == settings.batch_size else smaller)(inputs, labels)
+        full = tf.function(traced, input_signature=_with_batch_size(signature, settings.batch_size), **how)
+        smaller = tf.function(traced, input_signature=list(signature), **how)
+        return lambda inputs, targets: (full if batch_size(inputs) == settings.batch_size else smaller)(inputs, targets)
 
     return compiled
+
+
+def _with_batch_size(signature: tuple[Any, Any], size: int) -> list[Any]:
+    """Returns the signature of batches of exactly so many examples."""
+    return [tf.nest.map_structure(lambda spec: tf.TensorSpec([size, *spec.shape[1:]], spec.dtype), part) for part in signature]

@@ -15,7 +15,7 @@ from analysis import effects, load, store
 from analysis.store import StoreError
 from benchmarks import generated
 from src import paths
-from src.settings import checked
+from src.config.settings import checked
 from src.tracking.journal import FAILED, FINISHED
 from tests.analysis.conftest import GRID, accuracy, usual
 from tests.study.test_sweep import Launcher, run

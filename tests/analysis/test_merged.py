@@ -11,7 +11,7 @@ from analysis import findings, load, merged, store
 from analysis.__main__ import app
 from benchmarks import generated
 from src import paths
-from src.settings import label
+from src.config.settings import label
 
 
 def loaded(**options):

@@ -17,7 +17,7 @@ from analysis import figures, findings, load, report, store
 from analysis.__main__ import app
 from benchmarks import generated
 from src.paths import REPOSITORY
-from src.settings import Settings
+from src.tasks.sentiment.settings import Settings
 from tests.test_browser import CHROMIUM
 
 NASTY = "$a$\\frac$b <script>alert('x')</script> & \"y\" {{ 7 * 7 }} -->"

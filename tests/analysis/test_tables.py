@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from analysis import answer, findings, load, store, tables
 from analysis.tables import Cell, Table
 from benchmarks import generated
-from src.visible import visible
+from src.terminal.visible import visible
 
 PDFLATEX = shutil.which("pdflatex")
 

@@ -9,10 +9,13 @@ import pandas as pd
 import pytest
 
 from src import run
+from src.config.settings import edited
 from src.data import encoded
 from src.data.corpora import CORPORA, DataError
+from src.data.options import Table
 from src.data.splits import SPLITS
-from src.settings import Settings, SettingsError, Table, edited
+from src.spec.section import SettingsError
+from src.tasks.sentiment.settings import Settings
 
 
 def corpus(path, **more):

@@ -10,8 +10,8 @@ import pytest
 
 from src.data import encoded
 from src.data.corpora import CORPORA, DataError
+from src.data.options import AclImdb, KerasImdb, MovieReviews, Table
 from src.data.splits import SPLITS
-from src.settings import AclImdb, KerasImdb, MovieReviews, Table
 from tests.conftest import write_table
 
 

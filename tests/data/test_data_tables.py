@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.data.corpora import CORPORA, DataError
+from src.data.options import Table
 from src.data.splits import SPLITS
-from src.settings import Table
 
 
 def corpus(path, **more):

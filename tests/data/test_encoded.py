@@ -12,8 +12,8 @@ import pytest
 from benchmarks import faults_data
 from src.data import corpora, encoded, sealed, tokens
 from src.data.contents import Contents
+from src.data.options import MovieReviews, Table
 from src.data.splits import SPLITS
-from src.settings import MovieReviews, Table
 from tests.conftest import write_table
 
 
@@ -210,7 +210,7 @@ def test_a_damage_that_happens_while_a_process_runs_is_noticed_by_it(copied, cap
 
 def test_a_process_reads_a_cache_once_to_check_it(copied, monkeypatch):
     encoded.load(copied)
-    monkeypatch.setattr(sealed, "of_file", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr(sealed, "digest_of", lambda path: pytest.fail(f"{path} is read again"))
 
     encoded.load(copied)
 

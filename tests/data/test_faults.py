@@ -10,7 +10,7 @@ import pytest
 from benchmarks import faults_data
 from src.data.corpora import CORPORA
 from src.data.files import DataError
-from src.settings import AclImdb, KerasImdb, Table
+from src.data.options import AclImdb, KerasImdb, Table
 from tests.data.test_corpora import RAW, saved
 
 SECONDS = 2

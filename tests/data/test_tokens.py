@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.data.corpora import CORPORA
+from src.data.options import MovieReviews
 from src.data.tokens import FIRST_WORD, START, UNKNOWN, characters, encode, unspaced, vocabulary, words, words_before_marks
-from src.settings import MovieReviews
 
 
 @pytest.mark.parametrize(

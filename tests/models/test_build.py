@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from src import rules
-from src.models.build import classifier, kernel
+from src.config.settings import edited
 from src.models.onehot import OneHot
-from src.settings import Settings, edited
+from src.parts.recurrent.layers import kernel
+from src.tasks.sentiment.model import classifier
+from src.tasks.sentiment.settings import Settings
+from src.trial import rules
 
 B, T, V, D, H = 3, 7, 12, 5, 4
 SMALL = {"vocab_size": V, "embedding_dim": D, "units": H}

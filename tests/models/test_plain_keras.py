@@ -10,9 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from src.models.build import classifier
+from src.config.settings import edited
 from src.models.cells import ForgetBias, GateIdentity
-from src.settings import Settings, edited
+from src.tasks.sentiment.model import classifier
+from src.tasks.sentiment.settings import Settings
 
 SMALL = {"units": 3, "embedding_dim": 3, "vocab_size": 20}
 ALONE = """

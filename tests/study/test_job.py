@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,13 +11,16 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from src import paths, trial
-from src.settings import Settings, edited
+from src import paths
+from src.config.settings import edited
+from src.spec.record import START, Record
 from src.study import job
+from src.tasks.sentiment.settings import Settings
 from src.tracking import journal, outcome
 from src.tracking.journal import FAILED, FINISHED, Journal, end
 from src.training import startup
-from src.training.records import START, Record
+from src.trial import checkpoint
+from src.trial import run as trial
 
 START_OF_ONE = Record(START, 0, detail={"attempt": "a", "tags": {}})
 
@@ -121,6 +125,87 @@ def test_an_error_after_the_end_is_not_one_before_the_first_step(home, tmp_path,
     assert journal.status(journal.last_attempt(tmp_path)) == FINISHED
 
 
+def caused(by):
+    """An error that a library raises because of another one."""
+    error = ValueError("the file cannot be closed")
+    error.__cause__ = by
+    return error
+
+
+@pytest.fixture
+def raising(home, tmp_path, monkeypatch):
+    """Has a trial raise an error behind its start; returns what becomes of it, and the end that its journal has."""
+
+    def attempt(error):
+        def records(*_, **__):
+            yield START_OF_ONE
+            (tmp_path / checkpoint.FILE).touch()
+            raise error
+
+        monkeypatch.setattr(startup, "import_tensorflow", lambda: None)
+        monkeypatch.setattr(trial, "records", records)
+        prepared = SimpleNamespace(settings=Settings(), folder=tmp_path, identity="cafe")
+        with Journal(tmp_path) as book:
+            status = trial._attempt(prepared, book, SimpleNamespace(is_due=False, update=lambda: None), place=trial.ALONE)
+        return status, journal.last(tmp_path).detail
+
+    return attempt
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "model.keras"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        RuntimeError("ResourceExhaustedError: events.v2; No space left on device"),  # as TensorFlow says it
+        caused(OSError(errno.ENOSPC, "No space left on device")),
+    ],
+)
+def test_a_trial_that_finds_the_disk_full_is_killed_and_its_error_says_what_to_do(raising, error):
+    status, ended = raising(error)
+
+    assert (status, ended["status"]) == ("KILLED", "KILLED")
+    assert ended["error"].startswith(f"the disk is full ({type(error).__name__}: ")
+    assert ended["error"].endswith("); free some space, then run the same command again")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EACCES, "Permission denied"), MemoryError(), caused(None), caused(OSError(5, "I/O"))])
+def test_a_trial_that_fails_for_another_reason_is_failed(raising, error):
+    status, ended = raising(error)
+
+    assert (status, ended["status"]) == (FAILED, FAILED) and "full" not in ended["error"]
+
+
+def test_an_error_that_is_its_own_cause_is_told_too(raising):
+    error = ValueError("odd")
+    error.__cause__ = error
+
+    assert raising(error)[0] == FAILED
+
+
+@pytest.mark.parametrize(("number", "is_kept"), [(errno.ENOSPC, True), (errno.EIO, False)])
+def test_what_a_trial_goes_on_from_is_kept_where_it_found_the_disk_full(raising, tmp_path, number, is_kept):
+    raising(OSError(number, os.strerror(number)))
+
+    assert (tmp_path / checkpoint.FILE).exists() == is_kept
+
+
+@pytest.mark.parametrize("has_room_for_text", [True, False])
+def test_a_full_disk_stops_the_study_before_further_trials_train_in_vain(one, monkeypatch, has_room_for_text):
+    monkeypatch.setattr(trial, "run", lambda *_, **__: "KILLED")
+    if not has_room_for_text:
+
+        def write(path, *_, **__):
+            path.touch()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(Path, "write_text", write)
+
+    assert job.run({}) == "KILLED"
+    assert job.run({}) == job.SKIPPED
+    assert job.Sweep(2, name="a", parent=0).why_stopped(paths.study_folder("s")) == "the disk is full"
+
+
 @pytest.mark.parametrize("fail_fast", [True, False])
 def test_a_trial_that_could_not_begin_stops_the_study_only_where_that_was_asked_for(one, monkeypatch, fail_fast):
     def broken(*_, **__):
@@ -134,8 +219,8 @@ def test_a_trial_that_could_not_begin_stops_the_study_only_where_that_was_asked_
 
 WORKER = """
 import contextlib, pathlib, sys, time
-from src import trial
-from src.settings import Settings
+from src.trial import run as trial
+from src.tasks.sentiment.settings import Settings
 from src.study import job
 
 def train(settings, **_):

@@ -4,11 +4,11 @@ import os
 
 import pytest
 
+from src.spec.record import EVALUATION, START, STEP, Record
 from src.study import journals
 from src.study.journals import Journals
 from src.tracking import journal, outcome
 from src.tracking.journal import FINISHED, KILLED, Journal, JournalError, end
-from src.training.records import EVALUATION, START, STEP, Record
 
 
 def attempt(folder, name, *, ends=True):

@@ -6,10 +6,10 @@ import urllib.parse
 
 import pytest
 
-from src import trial
-from src.settings import checked, described, differences, edited
+from src.config.settings import checked, described, differences, edited
 from src.study import job, plan
 from src.tracking.stored import NAME
+from src.trial import run as trial
 from tests.conftest import write_table
 
 
@@ -87,7 +87,7 @@ def test_of_paths_the_last_part_is_named_where_it_tells_them_apart(base, table):
 def test_a_long_name_fits_and_ends_with_its_seed(base):
     columns = [f"{'é' * 300}{number}" for number in range(2)]
     found = study(base, data__text_column=columns, seed=[2**32 - 1])
-    called = [found._row(variant, base).called for variant in next(found.rounds())]
+    called = [found._row(variant, 0, base).called for variant in next(found.rounds())]
 
     assert len(set(called)) == 2
     assert all(len(f"{one} seed={2**32 - 1}".encode()) <= NAME for one in called)

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from src import rules
-from src.settings import SettingsError, checked, edited
+from src import registry
+from src.config.settings import checked, edited
+from src.parts.recurrent import sizes
+from src.spec.metric import IMPLIED, LOSS, Metric, of_plan
+from src.spec.section import SettingsError
 from src.study import plan
-from src.trial import prepare
+from src.trial.prepare import prepare
 
 
 @pytest.fixture
@@ -105,7 +110,7 @@ def test_two_names_of_one_trial_are_one_identity_with_the_reason(base):
 
 
 def test_a_cell_that_cannot_run_is_kept_with_its_reason(base, monkeypatch):
-    monkeypatch.setattr(rules, "memory_mb", lambda: 4_096)
+    monkeypatch.setattr(sizes, "memory_mb", lambda: 4_096)
     found = rows(base, encoding=["embedding", "onehot"], vocab_size=[100, 1_000_000])
 
     assert [row.trial is None for row in found] == [False, False, False, True]
@@ -353,3 +358,95 @@ def test_a_plan_whose_reasons_another_version_words_otherwise_is_gone_on_with(ba
     runs = [{**row, "dropped": None} for row in record["rows"]]
     assert plan.is_continued_by({**record, "rows": worded}, record)
     assert not plan.is_continued_by({**record, "rows": runs}, record)
+
+
+PERPLEXITY = Metric("perplexity", "lower", digits=1)
+METRICS_OF = {"aimed": (replace(PERPLEXITY, target=100.0), LOSS), "plain": (PERPLEXITY,), "mute": (Metric("share", None),)}
+
+
+@pytest.fixture
+def measuring(monkeypatch):
+    """Lets the task of a study have other metrics."""
+    of_task = registry.task
+
+    def given(metrics):
+        def task(name):
+            found = of_task(name)
+            return SimpleNamespace(metrics=metrics, settings=found.settings, source=found.source)
+
+        monkeypatch.setattr(registry, "task", task)
+
+    return given
+
+
+def recorded(base, **keys):
+    asked, _ = study(base, plan_keys=keys, cell=["lstm", "gru"])
+    return plan.as_record(asked, asked.rows(next(asked.rounds())), command="x", time="now")
+
+
+def test_a_plan_says_what_its_metrics_mean_and_what_it_compares(base, measuring):
+    assert (recorded(base)["metric"], recorded(base)["threshold"]) == ("test/accuracy", 0.8)
+    assert of_plan(recorded(base)) == IMPLIED
+
+    measuring(METRICS_OF["aimed"])
+    record = recorded(base, threshold=120.5)
+
+    assert (record["metric"], record["threshold"], of_plan(record)) == ("test/perplexity", 120.5, METRICS_OF["aimed"])
+    assert recorded(base)["threshold"] == 100.0
+    measuring(METRICS_OF["plain"])
+    assert recorded(base)["threshold"] is None
+
+
+def test_a_plan_of_a_version_that_recorded_no_metrics_is_gone_on_with(base):
+    new = recorded(base)
+    for gone in (["metrics"], ["metrics", "metric"], ["metrics", "threshold"]):
+        old = {key: value for key, value in new.items() if key not in gone}
+        assert plan.is_continued_by(old, new) and plan.is_continued_by(new, old)
+    assert plan.is_continued_by({**new, "metric": None, "threshold": None}, new)
+    assert not plan.is_continued_by({**new, "metric": "test/loss"}, new)
+
+
+@pytest.mark.parametrize("name", ["test/loss", "val/perplexity", "train/perplexity", "best/val_perplexity", "steps_to", "time/epoch_s"])
+def test_variants_are_compared_by_any_metric_that_their_trials_have(base, measuring, name):
+    measuring(METRICS_OF["aimed"])
+
+    assert recorded(base, metric=name)["metric"] == name
+
+
+@pytest.mark.parametrize(
+    ("metrics", "keys", "message"),
+    [
+        ("plain", {"metric": "test/accuracy"}, r"plan.metric: got test/accuracy; allowed: test/perplexity, val/perplexity, .*time/epoch_s"),
+        ("plain", {"metric": "perplexity"}, r"plan.metric: got perplexity; .* Did you mean test/perplexity"),
+        ("plain", {"metric": "steps_to"}, r"plan.metric=steps_to needs a validation value of perplexity .* add plan.threshold=VALUE"),
+        ("mute", {"metric": "steps_to"}, r"plan.metric=steps_to: share has no direction, .* set plan.metric=test/share"),
+        ("mute", {"threshold": 0.5}, r"plan.threshold=0.5: share has no direction, .* remove it"),
+        ("mute", {"design": "path"}, r"plan.design=path: share has no direction, so no variant is the best; set plan.design=one_at_a_time"),
+    ],
+)
+def test_a_metric_or_threshold_that_no_trial_can_have_is_refused(base, measuring, metrics, keys, message):
+    measuring(METRICS_OF[metrics])
+
+    with pytest.raises(SettingsError, match=message):
+        recorded(base, **keys)
+
+
+def test_a_toggle_that_only_some_corpora_have_drops_the_cells_of_the_others(home, table):
+    def compose(overrides):
+        data = {"name": "movie_reviews", "limit": 20} if "data=movie_reviews" in overrides else {"name": "table", "path": str(table)}
+        return checked({"data": data, "max_length": 20})
+
+    asked = plan.study({}, {"data": ["table", "movie_reviews"], "data.drop_empty": [True, False]}, compose=compose)
+    found = asked.rows(next(asked.rounds()))
+
+    assert [row.trial is None for row in found] == [False, False, True, True]
+    assert "unknown key 'data.drop_empty'" in found[2].dropped
+
+
+def test_a_study_of_several_tasks_has_the_metrics_of_all_the_references_first(base, monkeypatch):
+    of_task = {"a": (Metric("x", "lower"), LOSS), "b": (Metric("x", "higher"), Metric("y", "higher"))}
+    monkeypatch.setattr(registry, "task", lambda name: SimpleNamespace(metrics=of_task[name]))
+
+    asked = plan.Study(base, [], {"task": "b"}, {"task": ["a", "b"]}, [0], lambda _: base)
+
+    assert asked.metrics == (Metric("x", "higher"), Metric("y", "higher"), LOSS)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from src.settings import checked
+from src import registry
+from src.config.settings import Settings, checked
+from src.spec.metric import Metric
 from src.study import presented
 from src.study.plan import study
 from src.tracking import links
@@ -78,3 +81,16 @@ def test_what_was_written_is_read_again(tmp_path):
     (tmp_path / presented.FILE).write_text(json.dumps(found), encoding="utf-8")
 
     assert presented.read(tmp_path) == found
+
+
+def test_where_lower_is_better_the_best_variant_is_that_of_lowest_validation(monkeypatch):
+    task = SimpleNamespace(metrics=(Metric("perplexity", "lower", digits=1),), settings=Settings)
+    monkeypatch.setattr(registry, "task", lambda name: task)
+    known = {name: replace(outcome, metrics={"test/perplexity": 90.0}) for name, outcome in WHOLE.items()}
+
+    found = page(known, {0: 70.0, 1: 60.0})
+
+    assert found["tags"]["ablation.best_variant"] == "masking=false"
+    assert found["metrics"]["study/best_val_perplexity"] == 60.0 and found["metrics"]["study/best_test_perplexity"] == 90.0
+    assert "| test perplexity |" in found["description"]
+    assert json.loads(json.loads(found["experiment"][links.VIEW_TAG])["state"])["orderByAsc"] is True

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+from types import SimpleNamespace
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -17,16 +18,18 @@ from mlflow.protos.databricks_pb2 import BAD_REQUEST, TEMPORARILY_UNAVAILABLE
 from rich.console import Console
 
 from analysis.store import connect
-from src import environment, paths
+from src import environment, paths, registry
 from src.artifacts import Artifacts
+from src.config.settings import checked, edited
 from src.paths import REPOSITORY
-from src.settings import SettingsError, checked, edited
-from src.study import LaunchFailed, TrialsFailed, estimate, plan, sweep, training
+from src.spec.metric import Metric, as_records
+from src.spec.record import EVALUATION, METRICS, START, Record
+from src.spec.section import SettingsError
+from src.study import LaunchFailed, TrialsFailed, estimate, launching, plan, running, sweep
 from src.study.job import STOP, Sweep
-from src.tracking import journal, provenance
+from src.tracking import database, journal, provenance
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
 from src.tracking.mlflow_replay import Deleted, Store
-from src.training.records import EVALUATION, START, Record
 
 TIE = {  # right answers of 2,500, by seed; added one by one, the second mean is the larger by its last bit
     "a": [1953, 1924, 2024, 1907, 2128, 2113, 1999, 2010],
@@ -37,8 +40,8 @@ TIE = {  # right answers of 2,500, by seed; added one by one, the second mean is
 class Launcher:
     """Writes what a trial would have; `outcome` says for each row how it ends."""
 
-    def __init__(self, outcome=lambda row: FINISHED, accuracy=lambda row: 0.8):
-        self.outcome, self.accuracy, self.launched, self.attempts = outcome, accuracy, [], 0
+    def __init__(self, outcome=lambda row: FINISHED, accuracy=lambda row: 0.8, error="no memory"):
+        self.outcome, self.accuracy, self.error, self.launched, self.attempts = outcome, accuracy, error, [], 0
 
     def __call__(self, rows):
         self.launched.append([f"{row.label} {row.seed}" for row in rows])
@@ -59,7 +62,7 @@ class Launcher:
                     break
                 metrics = {"test/accuracy": self.accuracy(row), "time/batch_ms_median": 10.0, "data/padding_fraction": 0.1}
                 tags = {"ablation.health": "ok", "ablation.weights": f"{row.values.get('units')} {row.seed}"}
-                error = None if status == FINISHED else "no memory"
+                error = None if status == FINISHED else self.error
                 book.append(end(step=1, status=status, error=error, metrics=metrics, tags=tags))
             if status == FAILED and row.trial.settings.fail_fast:
                 self.sweep.stop_file(row.trial.folder.parent).write_text("a trial failed and fail_fast=true", encoding="utf-8")
@@ -137,6 +140,24 @@ def test_python_searches_for_garbage_while_trials_are_trained_and_afterwards_as_
         assert (searched, gc.isenabled()) == ({True}, is_on)
     finally:
         gc.enable()
+
+
+def test_the_end_of_the_process_searches_for_no_garbage_in_what_a_study_leaves(base):
+    run(base, Launcher())
+    gc.unfreeze()
+
+    run(base, Launcher())  # nothing is left to train
+
+    assert gc.get_freeze_count() > 0
+
+
+def test_a_study_is_known_to_run_from_the_start_of_its_workers_to_its_end(base):
+    seen = []
+    launcher = Launcher(lambda row: seen.append(running.is_held(paths.study_folder("s"))) or FINISHED)
+
+    run(base, launcher)
+
+    assert set(seen) == {True} and not running.is_held(paths.study_folder("s"))
 
 
 def test_new_seeds_alone_are_launched(base):
@@ -227,13 +248,41 @@ def test_a_full_disk_is_said_and_no_worker_is_blamed_for_it(base, monkeypatch, h
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Journal, "append", without_end)
-    monkeypatch.setattr(training.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(launching.tempfile, "TemporaryFile", full)
     said = []
     monkeypatch.setattr(sweep._Command, "_say", lambda self, text: said.append(text))
 
     with pytest.raises(LaunchFailed, match="outputs/s: No space left on device; no trial can be recorded"):
         run(base, launcher)
     assert "worker" not in "".join(said).replace("workers", "") and len(launcher.launched) == 1
+
+
+def test_a_trial_that_found_the_disk_full_is_left_to_the_next_command_which_trains_it_without_being_asked_to(base):
+    full = Launcher(lambda row: KILLED if row.values["cell"] == "gru" else FINISHED, error="the disk is full (OSError: …); free some space")
+    failed, text = run(base, full)
+
+    assert failed and len(full.launched) == 1 and "a worker died" not in text and "retrying" not in text
+    assert "2 trials did not finish" in text and "cell=gru seed=0: the disk is full (OSError: …); free some space" in text
+
+    again = Launcher()
+    failed, _ = run(base, again)
+    assert not failed and again.launched == [["cell=gru 0", "cell=gru 1"]]
+
+
+def test_a_study_that_ends_for_want_of_room_leaves_no_file_that_says_stop(base, monkeypatch):
+    class Stopping(Launcher):
+        def __call__(self, rows):
+            self.sweep.stop_file(paths.study_folder("s")).touch()
+            return super().__call__(rows)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(launching.tempfile, "TemporaryFile", full)
+    with pytest.raises(LaunchFailed, match="No space left on device"):
+        run(base, Stopping())
+
+    assert not list(paths.study_folder("s").glob("stop*"))
 
 
 def test_a_rerun_that_fails_is_named_and_the_earlier_result_still_counts(home, table):
@@ -262,7 +311,7 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from src.tracking.journal import FINISHED, Journal, end
-from src.training.records import START, Record
+from src.spec.record import START, Record
 with Journal(Path(sys.argv[1])) as book:
     book.append(Record(START, 0, detail={"attempt": "elsewhere", "tags": {"ablation.weights": "w", "ablation.health": "ok"}}))
     print("begun", flush=True)
@@ -548,6 +597,35 @@ def test_a_trial_that_mlflow_has_finished_and_whose_journal_was_cut_is_trained_a
     assert "to train" not in run(settings, Launcher())[1]
 
 
+@pytest.mark.parametrize("are_here", [True, False])
+def test_mlflow_is_asked_for_the_numbers_of_finished_trials_only_where_their_journals_are_elsewhere(tracked, monkeypatch, are_here):
+    settings, _ = tracked
+    if not are_here:
+        shutil.rmtree(paths.study_folder("s"))
+    asked, ask = set[str](), database.Database.runs
+
+    def runs(self, *given, parts, **options):
+        asked.update(parts)
+        return ask(self, *given, parts=parts, **options)
+
+    monkeypatch.setattr(database.Database, "runs", runs)
+    launcher = Launcher()
+    failed, text = run(settings, launcher)
+
+    assert not failed and launcher.attempts == 0 and "4 already done" in text and "0.8000" in text
+    assert (database.METRICS in asked) is not are_here
+
+
+def test_the_page_of_a_study_is_written_once_where_nothing_is_left_to_train(tracked, monkeypatch):
+    settings, _ = tracked
+    pages, present = [], Store.present
+    monkeypatch.setattr(Store, "present", lambda self, page: pages.append(page) or present(self, page))
+
+    run(settings, Launcher())
+
+    assert len(pages) == 1 and pages[0]["tags"]["ablation.finished"] == "4 of 4"
+
+
 def test_no_file_that_mlflow_gets_holds_a_password(base, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["run", "tracking.uri=postgresql://me:secret@host/db"])
     run(base, Launcher())
@@ -675,4 +753,40 @@ def test_a_broken_journal_of_another_study_costs_no_more_than_an_estimate(base, 
 def test_longer_noise_is_estimated_to_take_longer():
     noise = [checked({"task": {"name": "integration", "sequence_length": length}}) for length in (25, 200)]
 
-    assert estimate._width(noise[1], 25) == 8 * estimate._width(noise[0], 25)
+    trial = SimpleNamespace(settings=noise[1], data=None)
+
+    assert estimate._scale(trial, noise[0]) == 8
+
+
+def test_where_lower_is_better_a_path_keeps_the_flip_of_lowest_validation(base, monkeypatch):
+    perplexity = Metric("perplexity", "lower", digits=1)
+    of_task = registry.task
+
+    def task(name):
+        found = of_task(name)
+        parts = ("summary", "work", "source", "commands", "settings")
+        return SimpleNamespace(metrics=(perplexity,), **{part: getattr(found, part) for part in parts})
+
+    class Lower(Launcher):
+        def __call__(self, rows):
+            self.launched.append([row.label for row in rows])
+            for row in rows:
+                value = 100.0 - 10 * (row.values["cell"] == "gru") - 20 * (row.values["depth"] == 2)
+                with Journal(row.trial.folder) as book:
+                    tags = {"ablation.identity": row.trial.identity, "ablation.weights": row.label, "ablation.health": "ok"}
+                    start = {"attempt": row.trial.identity, "name": row.label, "tags": tags, METRICS: as_records([perplexity])}
+                    book.append(Record(START, 0, detail=start))
+                    book.append(Record(EVALUATION, 1, {"val/perplexity": value}, {"epoch": 1}))
+                    book.append(end(step=1, status=FINISHED, metrics={"test/perplexity": value}, tags=tags))
+            return {}
+
+    monkeypatch.setattr(registry, "task", task)
+    launcher = Lower()
+    levels = {"cell": ["lstm", "gru"], "depth": [1, 2], "units": [4, 5]}
+
+    failed, text = run(base, launcher, {"plan.design": "path", "plan.levels": levels}, seed=[0])
+
+    assert not failed and sorted(launcher.launched[2]) == ["cell=gru depth=2", "depth=2 units=5"]
+    assert "test perplexity" in text and "70.00" in text
+    page = json.loads((paths.study_folder("s") / "study_run.json").read_text(encoding="utf-8"))
+    assert page["metrics"]["study/best_val_perplexity"] == 70.0

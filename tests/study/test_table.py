@@ -7,9 +7,12 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from src.config.settings import checked
 from src.data.encoded import load
+from src.data.options import Table
 from src.data.splits import SPLITS
-from src.settings import Table, checked
+from src.spec.metric import IMPLIED, Metric
+from src.spec.task import Command
 from src.study import table as tables
 from src.study.plan import study
 
@@ -123,7 +126,7 @@ def test_the_table_shows_names_as_they_are_written(is_terminal):
     rows += [SimpleNamespace(label=f"{ODD} b", seed=0, is_reference=False, trial=None)]
     ended = SimpleNamespace(status="FINISHED", metrics={"test/accuracy": 0.5}, tags={"ablation.health": "[/x]\x1b"})
 
-    found = printed(tables.outcomes(rows, {"a": ended}), is_terminal=is_terminal)
+    found = printed(tables.outcomes(rows, {"a": ended}, first=IMPLIED[0]), is_terminal=is_terminal)
 
     assert f"{SPELT} (reference)" in found and f"{SPELT} b" in found and r"[/x]\x1b" in found
 
@@ -152,7 +155,7 @@ def wide_study(rows=3):
 
 @pytest.mark.parametrize(("width", "columns"), [(160, 7), (80, 5), (60, 4)])
 def test_the_table_fits_the_terminal_and_leaves_out_what_says_least(width, columns):
-    table = tables.outcomes(*wide_study(), width=width)
+    table = tables.outcomes(*wide_study(), first=IMPLIED[0], width=width)
     text = io.StringIO()
     Console(file=text, width=width, force_terminal=True, color_system=None).print(table)
 
@@ -167,7 +170,7 @@ def test_the_table_fits_the_terminal_and_leaves_out_what_says_least(width, colum
 def step_lines(home, monkeypatch, **tracking):
     settings = checked({**NOISE, "study": "s", "tracking": tracking})
     row = SimpleNamespace(trial=SimpleNamespace(identity="a" * 16, settings=settings))
-    return tables.next_steps([row], {}).splitlines()
+    return tables.next_steps([row], None).splitlines()
 
 
 def test_what_comes_next_is_short_and_aligned(home, monkeypatch):
@@ -191,3 +194,48 @@ def test_no_password_is_printed(home, monkeypatch, uri):
 
     assert "secret" not in "".join(lines) and "host" in lines[2] and "…" in lines[2]
     assert ("(replace … by the user name and password)" in lines[3]) == uri.startswith("postgresql")
+
+
+PERPLEXITY = Metric("perplexity", "lower", digits=1)
+
+
+def test_the_headings_and_digits_are_those_of_the_first_metric():
+    rows = [SimpleNamespace(label="defaults", seed=seed, is_reference=True, trial=SimpleNamespace(identity=str(seed))) for seed in (0, 1)]
+    known = {
+        str(seed): SimpleNamespace(status="FINISHED", metrics={"test/perplexity": 80.0 + seed}, tags={"ablation.health": "ok"})
+        for seed in (0, 1)
+    }
+
+    shown = tables.outcomes(rows, known, first=PERPLEXITY)
+
+    assert [(column.header, str(next(iter(column.cells)))) for column in shown.columns] == [
+        ("variant", "defaults"),
+        ("n", "2"),
+        ("test perplexity", "80.50"),
+        ("range", "80.0–81.0"),
+        ("ms per batch", "–"),
+        ("health", "ok"),
+    ]
+
+
+def test_a_finished_trial_without_the_metric_leaves_a_gap_and_no_error():
+    rows = [SimpleNamespace(label="defaults", seed=0, is_reference=True, trial=SimpleNamespace(identity="a"))]
+    known = {"a": SimpleNamespace(status="FINISHED", metrics={}, tags={})}
+
+    assert "–" in printed(tables.outcomes(rows, known, first=PERPLEXITY))
+
+
+def test_a_trained_model_is_shown_with_the_commands_of_its_task(home, monkeypatch):
+    monkeypatch.chdir(home)
+    trial = SimpleNamespace(identity="cafe", settings=checked({"study": "s"}))
+    commands = {
+        "predict": Command("a:b", "", example="1 2", module="src.predict"),
+        "draw": Command("a:c", "", example="--size 3"),
+        "list": Command("a:d", ""),
+    }
+    monkeypatch.setattr(tables.registry, "task", lambda name: SimpleNamespace(commands=commands))
+
+    lines = tables.next_steps([SimpleNamespace(trial=trial)], "cafe").splitlines()
+
+    assert lines[-2:] == ["  predict  python -m src.predict cafe 1 2", "  draw     python -m src.use cafe draw --size 3"]
+    assert tables.next_steps([SimpleNamespace(trial=trial)], None).splitlines() == lines[:-2]

@@ -5,24 +5,28 @@ import itertools
 import numpy as np
 import pytest
 
-from src.settings import Settings, checked, edited
-from src.tasks import integration
-from src.trial import _data, prepare
+from src.config.settings import checked, edited
+from src.parts import classes
+from src.tasks.integration import noise as noise_module
+from src.tasks.integration.noise import integration_task
+from src.tasks.integration.settings import Settings
+from src.tasks.integration.task import TASK
+from src.trial.prepare import prepare
 
 SMALL = {"batch_size": 64}
 
 
-def settings(**task):
-    return edited(edited(Settings(), {"task": {"name": "integration", "num_samples": 200, **task}}), SMALL)
+def settings(**changes):
+    return edited(Settings(), {"num_samples": 200, **SMALL, **changes})
 
 
 def drawn(asked, epoch=1):
-    problem = integration.problem(asked, integration.corpus(asked))
-    return [[part.numpy() for part in batch] for batch in problem.training(epoch)], problem
+    phase = TASK.phase(asked, TASK.load(asked))
+    return [[part.numpy() for part in batch] for batch in phase.training(epoch)], phase
 
 
 def test_an_example_is_noise_and_its_sum():
-    blocks = list(integration.integration_task(30, 2_500, rng=np.random.default_rng(0)))
+    blocks = list(integration_task(30, 2_500, rng=np.random.default_rng(0)))
 
     assert [len(noise) for noise, _ in blocks] == [1_000, 1_000, 500]
     noise, sums = (np.concatenate(part) for part in zip(*blocks, strict=True))
@@ -33,21 +37,21 @@ def test_an_example_is_noise_and_its_sum():
 
 
 def test_the_class_says_whether_the_sum_is_above_the_threshold():
-    batches, problem = drawn(settings(threshold=2.0))
+    batches, phase = drawn(settings(threshold=2.0))
 
     for noise, labels, _ in batches:
         np.testing.assert_array_equal(labels, noise.sum((1, 2)) > 2)
         assert labels.dtype == np.int32 and noise.shape[1:] == (25, 1)
-    assert [len(labels) for _, labels, _ in batches] == [64, 64, 64, 8] and problem.batches_per_epoch == 4
-    assert problem.loss == "sigmoid"
+    assert [len(labels) for _, labels, _ in batches] == [64, 64, 64, 8] and phase.batches_per_epoch == 4
+    assert phase.measure is classes.measure_sigmoid
 
 
 def test_the_integral_is_how_far_the_sum_is_above_the_threshold():
-    batches, problem = drawn(settings(threshold=2.0, target="integral"))
+    batches, phase = drawn(settings(threshold=2.0, target="integral"))
 
     for noise, targets, _ in batches:
         np.testing.assert_allclose(targets, noise.sum((1, 2)) - 2, atol=1e-4)
-    assert problem.loss == "squared"
+    assert phase.measure is classes.measure_squared
 
 
 def test_every_epoch_and_seed_draws_anew_and_the_same_again():
@@ -61,53 +65,55 @@ def test_every_epoch_and_seed_draws_anew_and_the_same_again():
 
 
 def test_validation_and_test_are_the_same_for_all_seeds_and_nothing_of_training():
-    (_, problem), (_, other) = drawn(settings()), drawn(edited(settings(), {"seed": 1}))
+    (_, phase), (_, other) = drawn(settings()), drawn(edited(settings(), {"seed": 1}))
 
     seen = {}
     for name in ("validation", "test"):
-        noise, targets, rows = (np.concatenate(parts) for parts in zip(*problem.held_out[name].batches(), strict=True))
+        noise, targets, rows = (np.concatenate(parts) for parts in zip(*phase.held_out[name](), strict=True))
         assert noise.shape == (10_000, 25, 1)
         np.testing.assert_array_equal(rows, np.arange(10_000))
-        np.testing.assert_array_equal(targets, problem.held_out[name].labels)
-        np.testing.assert_array_equal(next(iter(other.held_out[name].batches()))[0], noise[:64])
+        np.testing.assert_array_equal(targets, noise_module.labels(settings(), name))
+        np.testing.assert_array_equal(next(iter(other.held_out[name]()))[0], noise[:64])
         seen[name] = noise
     assert len(np.unique(np.concatenate([*seen.values()])[:, :3, 0], axis=0)) == 20_000
-    assert 0.48 < problem.held_out["test"].labels.mean() < 0.52
+    assert 0.48 < noise_module.labels(settings(), "test").mean() < 0.52
 
 
 def test_a_smaller_last_batch_can_be_left_out():
-    batches, problem = drawn(edited(settings(), {"drop_remainder": True}))
+    batches, phase = drawn(edited(settings(), {"drop_remainder": True}))
 
-    assert [len(labels) for _, labels, _ in batches] == [64] * 3 and problem.batches_per_epoch == 3
+    assert [len(labels) for _, labels, _ in batches] == [64] * 3 and phase.batches_per_epoch == 3
 
 
 def test_noise_has_no_padding_and_long_noise_is_drawn_in_smaller_blocks():
-    blocks = integration.integration_task(400_000, 3, rng=np.random.default_rng(0))
+    blocks = integration_task(400_000, 3, rng=np.random.default_rng(0))
 
     assert [len(noise) for noise, _ in blocks] == [2, 1]
-    assert integration.problem(settings(), integration.corpus(settings())).padding is None
+    assert TASK.phase(settings(), TASK.load(settings())).real_positions is None
 
 
 @pytest.mark.parametrize(
-    ("task", "message"),
+    ("changes", "message"),
     [
-        ({"num_samples": 63}, "task.num_samples=63 is less than one batch of 64; raise task.num_samples, or lower batch_size"),
-        ({"threshold": 16.0}, "task.threshold=16: sums of 25 steps have a standard deviation of 5, and almost all would"),
+        ({"num_samples": 63}, "num_samples=63 is less than one batch of 64; raise num_samples, or lower batch_size"),
+        ({"threshold": 16.0}, "threshold=16: sums of 25 steps have a standard deviation of 5, and almost all would"),
         ({"threshold": -16.0}, "set a threshold from -15 to 15"),
     ],
 )
-def test_noise_that_cannot_be_trained_on_is_refused(task, message):
-    asked = settings(**task)
+def test_noise_that_cannot_be_trained_on_is_refused(changes, message):
+    asked = settings(**changes)
 
-    assert message in integration.refusals(asked, integration.corpus(asked))[0]
-    assert integration.refusals(settings(), integration.corpus(settings())) == []
+    assert message in TASK.refusals(asked, TASK.load(asked))[0]
+    assert TASK.refusals(settings(), TASK.load(settings())) == []
 
 
 @pytest.mark.training
 @pytest.mark.parametrize("target", ["class", "integral"])
 def test_the_task_is_learnt_whatever_the_target(target):
-    from src.models.build import classifier
-    from src.training.fit import Fit, evaluators, train
+
+    from src.training.evaluation import evaluators
+    from src.training.fit import Fit, train
+    from src.training.phase import Learner
     from src.training.startup import fresh_session
 
     asked = edited(
@@ -115,22 +121,30 @@ def test_the_task_is_learnt_whatever_the_target(target):
         {"epochs": 1, "learning_rate": 0.02, "units": 16, "tracking.histograms": False, "implementation": "graph_loop"},
     )
     fresh_session(0)
-    problem, model = integration.problem(asked, integration.corpus(asked)), classifier(asked, classes=2)
-    measure = evaluators(model, problem, settings=asked)
+    phase, model = TASK.phase(asked, TASK.load(asked)), TASK.model(asked, TASK.load(asked))
+    learner = Learner(model, phase, TASK.metrics, asked)
+    measure = evaluators(learner)
 
-    records = list(train(model, problem, measure["validation"], Fit(), settings=asked))
+    records = list(train(learner, measure["validation"], Fit()))
 
     result = measure["test"]()
-    noise = np.concatenate([batch[0] for batch in problem.held_out["test"].batches()])
+    noise = np.concatenate([batch[0] for batch in phase.held_out["test"]()])
     outputs = model.predict(noise, verbose=0)[:, 0]
-    assert result.accuracy == ((outputs > 0) == (noise.sum((1, 2)) > 0)).mean() > 0.9
+    assert result.mean("accuracy") == ((outputs > 0) == (noise.sum((1, 2)) > 0)).mean() > 0.9
     assert records[-1].metrics["val/accuracy"] > 0.9
     if target == "integral":
-        assert result.loss == pytest.approx(np.mean((outputs - noise.sum((1, 2))) ** 2), rel=1e-3)
+        assert result.mean("loss") == pytest.approx(np.mean((outputs - noise.sum((1, 2))) ** 2), rel=1e-3)
 
 
 def test_noise_of_another_number_is_other_data_to_mlflow_and_has_its_own_rows():
-    few, many = (_data(prepare(checked({"task": {"name": "integration", "num_samples": number}}))) for number in (200, 300))
+    trials = [prepare(checked({"task": "integration", "num_samples": number})) for number in (200, 300)]
+    few, many = (TASK.dataset(trial.settings, trial.data) for trial in trials)
 
     assert (few["rows"]["train"], many["rows"]["train"]) == (200, 300)
     assert few["digest"] != many["digest"]
+
+
+def test_mlflow_knows_the_noise_by_the_digest_that_it_has_had():
+    asked = checked({"task": "integration", "num_samples": 200})
+
+    assert TASK.dataset(asked, TASK.load(asked))["digest"] == "beeebb17fd124bad"

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from src.config.settings import checked
 from src.data.tokens import UNKNOWN
-from src.settings import checked
 from src.study.plan import study
-from src.tasks import sentiment
+from src.tasks.sentiment.task import TASK
 
 
 @pytest.fixture
@@ -26,14 +26,14 @@ def settings(home, tmp_path):
 
 @pytest.mark.parametrize(("vocab_size", "max_length", "unknown"), [(100, None, 1 / 5), (5, None, 3 / 5), (100, 2, 1 / 2), (6, None, 2 / 5)])
 def test_what_is_unknown_is_what_the_trial_reads_as_unknown(settings, vocab_size, max_length, unknown):
-    data = sentiment.corpus(settings)
+    data = TASK.load(settings)
     used = settings.model_copy(update={"vocab_size": vocab_size, "max_length": max_length})
 
-    assert sentiment.measures(used, data)["data/unknown_fraction"] == pytest.approx(unknown)
+    assert TASK.measures(used, data)["data/unknown_fraction"] == pytest.approx(unknown)
 
 
 def test_what_leaks_is_a_share_of_the_split(settings):
-    found = sentiment.measures(settings, sentiment.corpus(settings))
+    found = TASK.measures(settings, TASK.load(settings))
 
     assert found["data/leaked_test"] == 2 / 4 and found["data/leaked_validation"] == 1 / 2
 
@@ -43,8 +43,7 @@ def test_words_and_characters_are_two_levels_of_one_study(settings):
     by_word, by_character = (row.trial for row in asked.rows(next(asked.rounds())))
 
     assert by_word.identity != by_character.identity and by_word.data.digest != by_character.data.digest
-    assert sentiment.division(by_word.settings, by_word.data) == "word"
-    assert sentiment.division(by_character.settings, by_character.data) == "character"
+    assert (by_word.data.contents.tokens, by_character.data.contents.tokens) == ("word", "character")
     assert by_character.data.split("train").lengths.sum() > by_word.data.split("train").lengths.sum()
     assert not np.isin(UNKNOWN, by_character.data.split("train").ids)
 
@@ -54,4 +53,4 @@ def test_a_model_of_lists_divides_as_lists_are_divided(home, tmp_path):
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     settings = checked({"data": {"name": "table", "path": str(tmp_path / "t.jsonl")}})
 
-    assert sentiment.division(settings, sentiment.corpus(settings)) == "list"
+    assert TASK.load(settings).contents.tokens == "list"

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.spec.record import START, STEP, Record
 from src.tracking import attempts
 from src.tracking.attempts import Run
 from src.tracking.journal import FINISHED, Journal
-from src.training.records import START, STEP, Record
 
 
 def run(name, *, journal=None, number=None, started=0, status=FINISHED, took=10, **tags):

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
 from src import paths
+from src.spec.metric import IMPLIED
 from src.tracking import database
 from src.tracking.attempts import Run
 from src.tracking.database import Database
@@ -57,8 +58,8 @@ def slow(store, monkeypatch):
 
 
 def test_sql_and_mlflows_client_tell_the_same_of_trials(store, monkeypatch):
-    fast, deleted = store.outcomes(), store.deleted_trials()
-    theirs = slow(store, monkeypatch).outcomes()
+    fast, deleted = store.outcomes(IMPLIED), store.deleted_trials()
+    theirs = slow(store, monkeypatch).outcomes(IMPLIED)
 
     assert {name: (one.attempt, one.status) for name, one in fast.items()} == {
         "a": ("a2", "FINISHED"), "b": ("b2", "FINISHED"), "c": ("c2", "KILLED"), "d": ("d1", None),
@@ -84,13 +85,36 @@ def test_duplicates_are_found_by_sql_as_by_the_client(store):
         store.client.create_run(store.experiment_id, tags=run.data.tags)
 
     assert store.delete_duplicates() == 1
-    assert store.outcomes()["a"].status == "FINISHED" and store.delete_duplicates() == 0
+    assert store.outcomes(IMPLIED)["a"].status == "FINISHED" and store.delete_duplicates() == 0
 
 
 def test_parts_that_are_not_asked_for_are_left_empty(store):
     runs = Database(store.uri).runs(store.experiment_id, parts=[database.TAGS])
 
     assert all(run.tags for run in runs) and not any(run.params or run.metrics for run in runs)
+
+
+def test_of_attempts_that_the_caller_knows_the_status_alone_is_read(store):
+    whole = store.outcomes()
+
+    brief = store.outcomes(known={name: one.attempt for name, one in whole.items()})
+
+    def told(outcomes):
+        return {name: (one.attempt, one.status, one.run_id) for name, one in outcomes.items()}
+
+    assert told(brief) == told(whole) and not any(one.metrics for one in brief.values())
+
+
+@pytest.mark.parametrize("known", [{"a": "a1", "b": "b2", "c": "c2", "d": "d1"}, {"a": "a2", "b": "b2", "c": "c2"}])
+def test_everything_is_read_where_another_attempt_counts_than_the_caller_knows(store, known):
+    assert repr(store.outcomes(known=known)) == repr(store.outcomes())  # nan is not equal to itself
+
+
+def test_a_server_is_asked_once_whatever_the_caller_knows(store, monkeypatch):
+    asked, search = [], store._search
+    monkeypatch.setattr(store, "_search", lambda text, **options: asked.append(text) or search(text, **options))
+
+    assert slow(store, monkeypatch).outcomes(known={"a": "a1"})["a"].attempt == "a2" and len(asked) == 1
 
 
 def test_the_database_is_only_read(store, home):

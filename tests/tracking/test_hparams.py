@@ -12,11 +12,12 @@ from tensorboard.plugins.hparams import api_pb2, get_experiment, list_session_gr
 from tensorboard.plugins.hparams.backend_context import Context
 
 from src import paths
-from src.settings import Settings, edited
+from src.config.settings import edited
+from src.spec.record import START, Record
+from src.tasks.sentiment.settings import Settings
 from src.tracking import replay_state, tensorboard_replay
 from src.tracking.journal import FINISHED, Journal, end
-from src.training.records import START, Record
-from src.trial import _params
+from src.trial.run import _params
 
 
 def trial(study, name, params):

@@ -9,9 +9,9 @@ import textwrap
 import pytest
 
 from src.paths import REPOSITORY
+from src.spec.record import END, EVALUATION, START, STEP, Record
 from src.tracking import journal
 from src.tracking.journal import FINISHED, KILLED, Journal, JournalError, close_if_dead, end, entries, last_attempt, status
-from src.training.records import END, EVALUATION, START, STEP, Record
 
 
 def step(number):
@@ -88,7 +88,7 @@ def test_a_killed_writer_is_found_out_and_a_living_one_is_left_alone(tmp_path):
     program = f"""
         import pathlib, sys, time
         from src.tracking.journal import Journal
-        from src.training.records import Record
+        from src.spec.record import Record
         with Journal(pathlib.Path({str(tmp_path)!r})) as book:
             book.append(Record("start", 0, {{}}, {{}}))
             book.append(Record("step", 7, {{}}, {{}}))

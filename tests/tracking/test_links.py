@@ -5,7 +5,8 @@ import urllib.parse
 
 import pytest
 
-from src.settings import TOGGLES
+from src.spec.metric import IMPLIED, Metric
+from src.tasks.sentiment.settings import Settings
 from src.tracking import links
 from src.tracking.mlflow_replay import Store
 from src.tracking.stored import VALUE
@@ -15,8 +16,11 @@ def state(tags):
     return json.loads(json.loads(tags[links.VIEW_TAG])["state"])
 
 
-def made(varied, metric="test/accuracy"):
-    return links.view(varied, metric=metric, study="s", time_ms=7)
+PERPLEXITY = Metric("perplexity", "lower", digits=1)
+
+
+def made(varied, compared="test/accuracy", first=IMPLIED[0]):
+    return links.view(varied, first=first, compared=compared, study="s", time_ms=7)
 
 
 def test_the_link_opens_the_runs_in_the_view_of_model_training_with_the_studys_columns():
@@ -28,9 +32,25 @@ def test_the_link_opens_the_runs_in_the_view_of_model_training_with_the_studys_c
 
 
 def test_without_a_view_the_link_itself_sorts_the_trials_by_their_best_validation():
-    query = urllib.parse.parse_qs(links.study_link("http://h", "3", has_view=False).partition("?")[2])
+    query = urllib.parse.parse_qs(links.study_link("http://h", "3", sorted_by=IMPLIED[0]).partition("?")[2])
 
     assert (query["orderByKey"], query["orderByAsc"]) == (["metrics.`best/val_accuracy`"], ["false"])
+
+
+def test_where_lower_is_better_the_lowest_comes_first():
+    shown = state(made(["cell"], "test/perplexity", PERPLEXITY))
+    query = urllib.parse.parse_qs(links.study_link("http://h", "3", sorted_by=PERPLEXITY).partition("?")[2])
+
+    assert (shown["orderByKey"], shown["orderByAsc"]) == ("metrics.`best/val_perplexity`", True)
+    assert (query["orderByKey"], query["orderByAsc"]) == (["metrics.`best/val_perplexity`"], ["true"])
+
+
+def test_the_columns_and_charts_are_those_of_the_first_metric():
+    shown = state(made(["cell"], "steps_to", PERPLEXITY))
+
+    assert shown["selectedColumns"][:2] == ["metrics.`test/perplexity`", "metrics.`best/val_perplexity`"]
+    keys = [card.get("metricKey") for card in shown["compareRunCharts"]]
+    assert keys == ["test/perplexity", "best/val_perplexity", None, "val/perplexity", "train/loss"]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +89,7 @@ def test_a_metric_without_a_column_of_its_own_leaves_the_test_accuracy_first(met
 
 
 def test_a_view_of_every_toggle_fits_a_tag_and_one_of_too_many_is_cut_at_its_end():
-    assert state(made(TOGGLES))["selectedColumns"][-2] == "params.`seed`"
+    assert state(made(Settings.toggles()))["selectedColumns"][-2] == "params.`seed`"
 
     many = made([f"a_toggle_with_a_long_name_{number}" for number in range(200)])
 

@@ -22,13 +22,17 @@ from mlflow.models import Model
 from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 
 from src.artifacts import MODEL, PREPROCESSING, SETTINGS, Artifacts, Preprocessing
+from src.config.settings import edited
 from src.data.batching import Padding
-from src.served import Served
-from src.settings import Settings, edited
-from src.tracking import logged_model
+from src.spec.metric import LOSS, Metric, as_records
+from src.spec.record import METRICS, START, Record
+from src.tasks.sentiment import task as sentiment
+from src.tasks.sentiment.served import TEXTS as TEXTS_FILE
+from src.tasks.sentiment.served import Served
+from src.tasks.sentiment.serving import CODE, SRC
+from src.tasks.sentiment.settings import Settings
 from src.tracking.journal import FINISHED, Journal, end
 from src.tracking.mlflow_replay import Store
-from src.training.records import START, Record
 
 WORDS = ["the", "film", "good", "bad", "very", "long", "plot"]
 TEXTS = ["the film", "good", "a very very very long film the plot bad", "Bad film!", "unknown words alone", "good good good the"]
@@ -85,7 +89,7 @@ def test_a_finished_trial_has_a_model_with_flavour_signature_and_example(trial):
     found = Model.load(str(files(model)))
     assert (str(model.status), model.source_run_id, model.params) == ("READY", run.info.run_id, {"cell": "gru"})
     assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
-    assert found.flavors["python_function"]["loader_module"] == "ablation_model.served"
+    assert found.flavors["python_function"]["loader_module"] == "ablation_model.tasks.sentiment_served"
     assert [str(column.type) for column in found.signature.inputs] == ["DataType.string"]
     assert found.signature.outputs.input_names() == ["bad", "good"]
     assert found.load_input_example(str(files(model))) is not None
@@ -178,9 +182,9 @@ def test_the_models_of_a_moved_home_are_found_there(trial, home, tmp_path, monke
 
 
 def test_what_is_packed_with_a_model_imports_nothing_else_of_ours():
-    inside = {"data", "models"} | {Path(name).stem for name in logged_model.CODE}
-    for name in logged_model.CODE:
-        for node in ast.walk(ast.parse((logged_model.SRC / name).read_text(encoding="utf-8"))):
+    inside = {"data", "models"} | {Path(name).stem for name in CODE}
+    for name in CODE:
+        for node in ast.walk(ast.parse((SRC / name).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 assert all(one.name.split(".")[0] != "src" for one in node.names), name
             elif isinstance(node, ast.ImportFrom):
@@ -246,7 +250,7 @@ def test_lists_in_a_cell_are_texts_and_what_is_no_text_or_has_no_word_is_named()
 @pytest.mark.parametrize("padding", [Padding((3, 6), False, "post"), Padding((9,), True, "post"), Padding((1, 2, 3, 4), True, "post")])
 def test_what_is_served_is_what_src_predict_says(tmp_path, changes, padding):
     from src import predict
-    from src.models.build import classifier
+    from src.tasks.sentiment.model import classifier
 
     settings = edited(Settings(), {"units": 3, "embedding_dim": 3, "vocab_size": 20, "batch_size": 2, **changes})
     how = Padding(padding.edges, padding.to_longest, settings.padding_side)
@@ -256,9 +260,9 @@ def test_what_is_served_is_what_src_predict_says(tmp_path, changes, padding):
     files = Artifacts(tmp_path)
     files.write_settings(settings)
     files.write_model(model, Preprocessing(list(dict.fromkeys(words)), ["bad", "good"], how, tokens=settings.tokens))
-    known = logged_model.known(tmp_path)
+    known = json.loads(sentiment.served(tmp_path).files[TEXTS_FILE])
 
-    found = Served(model, known.texts).probabilities(TEXTS)
+    found = Served(model, known).probabilities(TEXTS)
 
     np.testing.assert_allclose(found, predict.probabilities(files.load(), TEXTS), atol=1e-6)
 
@@ -266,7 +270,7 @@ def test_what_is_served_is_what_src_predict_says(tmp_path, changes, padding):
 @pytest.fixture
 def trained(home, blank):
     """A trial whose model has layers of our own."""
-    from src.models.build import classifier
+    from src.tasks.sentiment.model import classifier
 
     folder = home / "outputs" / "s" / "cafe"
     folder.mkdir(parents=True)
@@ -333,3 +337,31 @@ def test_mlflow_models_serve_answers_a_raw_text(trained, tmp_path):
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(timeout=30)
+
+
+def test_a_trial_of_a_task_that_is_not_installed_is_sent_without_its_model(trial, caplog):
+    settings = json.loads((trial / SETTINGS).read_text(encoding="utf-8"))
+    (trial / SETTINGS).write_text(json.dumps(settings | {"task": "gone"}), encoding="utf-8")
+
+    store = replayed(trial)
+
+    (run,) = store._search("tags.`ablation.kind` = 'trial'")
+    assert models(store) == [] and run.info.status == "FINISHED"
+    assert "MLflow gets this trial without its model" in caplog.text
+
+
+def test_a_model_is_shown_with_the_metrics_of_its_task(trial):
+    path = trial / "journal.jsonl"
+    path.unlink()
+    metrics = as_records([Metric("perplexity", "lower"), LOSS])
+    values = {"test/perplexity": 80.0, "test/loss": 4.0, "best/val_perplexity": 70.0, "test/other": 1.0, "model/parameters": 9.0}
+    tags = {"ablation.kind": "trial", "ablation.identity": "cafe"}
+    with Journal(trial) as book:
+        book.append(Record(START, 0, detail={"attempt": "one", "name": "x", "tags": tags, METRICS: metrics}))
+        book.append(end(step=7, status=FINISHED, metrics=values, artifacts=[SETTINGS, MODEL, PREPROCESSING]))
+
+    store = replayed(trial)
+
+    (model,) = models(store)
+    found = {metric.key for metric in store.client.get_logged_model(model.model_id).metrics}
+    assert found == {"test/perplexity", "test/loss", "best/val_perplexity", "model/parameters"}

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from src.identity import digest
+from src.files import digest
 from src.tracking import provenance
 
 

@@ -10,13 +10,15 @@ from sqlalchemy import sql
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from analysis.store import connect
-from src.settings import Settings, edited
+from src.config.settings import edited
+from src.spec.metric import IMPLIED
+from src.spec.record import EVALUATION, HISTOGRAMS, SAMPLES, START, STEP, Record
+from src.tasks.sentiment.settings import Settings
 from src.tracking import journal, tensorboard_replay
 from src.tracking.follow import Follower
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
 from src.tracking.mlflow_replay import Deleted, Store
 from src.training.histograms import of_all
-from src.training.records import EVALUATION, HISTOGRAMS, SAMPLES, START, STEP, Record
 
 
 def start(attempt="one"):
@@ -126,7 +128,7 @@ def test_a_new_attempt_is_a_new_run_and_the_failed_one_stays(trial):
     store.replay(trial)
 
     assert {(run.info.status, run.data.tags.get("ablation.error")) for run in runs(store)} == {("FAILED", "no memory"), ("FINISHED", None)}
-    assert [(name, found.status) for name, found in store.outcomes().items()] == [("cafe", "FINISHED")]
+    assert [(name, found.status) for name, found in store.outcomes(IMPLIED).items()] == [("cafe", "FINISHED")]
 
 
 def test_a_superseded_trial_no_longer_counts(trial):
@@ -136,7 +138,7 @@ def test_a_superseded_trial_no_longer_counts(trial):
 
     first, second = sorted(runs(store), key=lambda run: run.data.tags["ablation.attempt"])
     assert first.data.tags["ablation.superseded"] == "true"
-    assert {name: found.run_id for name, found in store.outcomes().items()} == {"cafe": second.info.run_id}
+    assert {name: found.run_id for name, found in store.outcomes(IMPLIED).items()} == {"cafe": second.info.run_id}
 
 
 def test_a_trial_that_arrives_late_supersedes_none_that_began_after_it(trial):
@@ -160,7 +162,9 @@ def at(monkeypatch, seconds):
 def counting(store):
     """Returns attempt → whether it is superseded, of finished trials, and the attempt that counts."""
     finished = [run for run in runs(store) if run.info.status == "FINISHED"]
-    return {run.data.tags["ablation.attempt"]: "ablation.superseded" in run.data.tags for run in finished}, store.outcomes()["cafe"].attempt
+    return {run.data.tags["ablation.attempt"]: "ablation.superseded" in run.data.tags for run in finished}, store.outcomes(IMPLIED)[
+        "cafe"
+    ].attempt
 
 
 @pytest.mark.parametrize("is_live", [True, False])
@@ -184,7 +188,7 @@ def test_the_latest_of_attempts_that_failed_is_the_journals_last_where_the_clock
         write(trial, start(attempt), end(step=0, status=FAILED, error=f"of {attempt}"))
     store.replay(trial)
 
-    assert store.outcomes()["cafe"].error == "of two"
+    assert store.outcomes(IMPLIED)["cafe"].error == "of two"
 
 
 def test_a_trial_that_an_older_version_sent_is_superseded_by_its_journals_next_attempt_where_the_clock_went_back(trial, monkeypatch):

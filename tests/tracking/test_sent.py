@@ -8,15 +8,18 @@ import sqlite3
 import pytest
 
 from src.artifacts import PATCH
-from src.identity import digest
-from src.settings import Settings, edited
+from src.config.settings import edited
+from src.files import digest
+from src.spec.metric import IMPLIED, Metric, as_records, best_name
+from src.spec.record import EVALUATION, METRICS, START, STEP, SYSTEM, Record
+from src.tasks.sentiment.settings import Settings
 from src.tracking import descriptions
 from src.tracking.journal import FAILED, FINISHED, Journal, end
 from src.tracking.mlflow_replay import Store
 from src.tracking.stored import VALUE
-from src.training.records import BEST_VALIDATION, EVALUATION, START, STEP, SYSTEM, Record
 
 DATA = {"name": "reviews", "digest": "5dfbeb7dcafe0123", "source": "/data/reviews.csv", "classes": ["bad", "good"]}
+BEST_VALIDATION = best_name(IMPLIED[0])
 ROWS = {"train": 140, "validation": 20, "test": 40}
 
 
@@ -69,7 +72,7 @@ def test_the_best_validation_is_known_without_the_history_where_the_trial_says_i
     store, run = sent(trial, start(), *evaluations, finish(**{BEST_VALIDATION: 0.9}))
 
     assert (run.data.metrics["val/accuracy"], run.data.metrics[BEST_VALIDATION]) == (0.7, 0.9)
-    assert store.outcomes()["cafe"].best_validation == 0.9
+    assert store.outcomes(IMPLIED)["cafe"].best_validation == 0.9
 
 
 def test_the_best_validation_of_an_older_journal_is_sent_with_it_once(trial):
@@ -77,7 +80,7 @@ def test_the_best_validation_of_an_older_journal_is_sent_with_it_once(trial):
 
     store, run = sent(trial, start(), *evaluations, finish(), times=2)
 
-    assert store.outcomes()["cafe"].best_validation == store.best_validation(run.info.run_id) == 0.9
+    assert store.outcomes(IMPLIED)["cafe"].best_validation == store.best_validation(run.info.run_id, IMPLIED[0]) == 0.9
     assert len(store.client.get_metric_history(run.info.run_id, BEST_VALIDATION)) == 1
 
 
@@ -85,7 +88,7 @@ def test_of_a_trial_that_was_sent_before_the_history_says_the_best_validation(tr
     store, run = sent(trial, start(), Record(EVALUATION, 1, {"val/accuracy": 0.9}), Record(EVALUATION, 2, {"val/accuracy": 0.7}))
     store.client.set_terminated(run.info.run_id)
 
-    assert store.outcomes()["cafe"].best_validation is None and store.best_validation(run.info.run_id) == 0.9
+    assert store.outcomes(IMPLIED)["cafe"].best_validation is None and store.best_validation(run.info.run_id, IMPLIED[0]) == 0.9
 
 
 def test_the_data_are_three_datasets_with_rows_and_contexts_however_often_they_are_sent(trial, home):
@@ -171,3 +174,33 @@ def test_the_description_of_a_study_has_a_table_that_fits_a_tag():
 
     assert len(text.encode()) <= VALUE
     assert "cell=gru units=0" in text and "variants more" in text
+
+
+PERPLEXITY = Metric("perplexity", "lower", digits=1)
+
+
+def test_where_lower_is_better_the_best_validation_that_is_sent_is_the_lowest(trial):
+    evaluations = [Record(EVALUATION, n, {"val/perplexity": value}) for n, value in ((1, 40.0), (2, 70.0))]
+
+    store, run = sent(trial, start(**{METRICS: as_records([PERPLEXITY])}), *evaluations, finish())
+
+    assert run.data.metrics["best/val_perplexity"] == 40.0
+    assert store.outcomes([PERPLEXITY])["cafe"].best_validation == store.best_validation(run.info.run_id, PERPLEXITY) == 40.0
+    assert store.outcomes([*IMPLIED, PERPLEXITY])["cafe"].first_metric == "perplexity"
+
+
+def test_a_trial_without_a_validation_is_sent_whole(trial):
+    store, run = sent(trial, start(), finish(**{"test/loss": 1.0}))
+
+    assert run.info.status == FINISHED and store.outcomes(IMPLIED)["cafe"].best_validation is None
+
+
+def test_what_describes_the_data_is_their_profile_and_their_columns_the_schema(trial):
+    data = {"name": "images", "digest": "d", "source": "s", "rows": {"train": 3}, "columns": {"pixels": "float"}}
+
+    store, run = sent(trial, start(data={**data, "classes": ["a"] * 200, "channels": 3}))
+
+    (read,) = store.client.get_run(run.info.run_id).inputs.dataset_inputs
+    profile = json.loads(read.dataset.profile)
+    assert (profile["num_rows"], profile["num_classes"], len(profile["classes"]), profile["channels"]) == (3, 200, 100, 3)
+    assert json.loads(read.dataset.schema) == {"mlflow_colspec": [{"type": "float", "name": "pixels"}]}

@@ -9,14 +9,17 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from src.tasks.sentiment_samples import markdown
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
+from tensorboard.plugins.custom_scalar import layout_pb2
 
 from src import paths, sync
+from src.spec.metric import LOSS, Metric, as_records
+from src.spec.record import EVALUATION, GRAPH, HISTOGRAMS, METRICS, SAMPLES, START, STEP, Record
 from src.tracking import replay_state, tensorboard_replay
 from src.tracking.journal import FAILED, FINISHED, Journal, end
 from src.tracking.tensorboard_replay import LONGEST, folder_name
 from src.training.histograms import of_all
-from src.training.records import EVALUATION, GRAPH, HISTOGRAMS, SAMPLES, START, STEP, Record
 
 
 def start(name="cell=gru seed=0", attempt="one"):
@@ -180,7 +183,7 @@ def test_loss_and_accuracy_come_before_all_other_charts(home):
 def test_texts_are_shown_as_they_are_with_padding_and_prediction(home):
     sample = {"text": "<b>a|b</b> *c* [unknown]", "more": 3, "padding": 7, "side": "pre", "is_masked": True}
     sample |= {"class": "neg|", "prediction": "pos", "probability": 0.75}
-    write("cafe", start(), Record(SAMPLES, 1, detail={"samples": [sample]}), finish())
+    write("cafe", start(), Record(SAMPLES, 1, detail={"samples": [sample], "markdown": markdown([sample])}), finish())
 
     head, _, read = text("samples").splitlines()
     assert head == "class neg&#124;, predicted pos with probability 0.750: **wrong**"
@@ -223,3 +226,26 @@ def test_the_summary_of_a_trial_that_failed_says_why_and_begins_with_the_result_
     write("cafe", start(attempt="two"), end(step=3, status=FINISHED, metrics=metrics))
     rows = [line.split(" | ")[0] for line in text("summary").splitlines() if line.startswith("| ")]
     assert rows[:4] == ["| result", "| test/accuracy", "| test/loss", "| time/train&#95;s"]
+
+
+def test_the_charts_are_of_the_loss_and_of_the_metrics_that_the_trial_names(home):
+    perplexity = Metric("perplexity", "lower", title="words per guess")
+    records = [start(), step(1), finish()]
+    records[0].detail[METRICS] = as_records([perplexity, LOSS])
+    write("cafe", *records)
+
+    (content,) = [event.tensor_proto.string_val[0] for event in shown().Tensors("s/cell=gru seed=0", "custom_scalars__config__")]
+    charts = layout_pb2.Layout.FromString(content).category[0].chart
+    assert [chart.title for chart in charts] == ["loss", "words per guess", "time per batch (ms)", "norm of the gradient"]
+    assert list(charts[1].multiline.tag) == ["^train/perplexity$", "^val/perplexity$"]
+
+
+def test_samples_without_a_text_of_their_task_are_listed_as_they_are(home):
+    samples = [{"input": "<b>a|b</b>", "distance": 0.25, "is_near": True}]
+    write("cafe", start(), Record(SAMPLES, 1, detail={"samples": samples}), finish())
+
+    assert [line.strip() for line in text("samples").splitlines()] == [
+        "input: &#60;b&#62;a&#124;b&#60;/b&#62;",
+        "distance: 0.250",
+        "is&#95;near: true",
+    ]

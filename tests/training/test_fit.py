@@ -7,17 +7,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from src.config.settings import Settings, edited
 from src.data.batching import Padding, batch_count, batches
 from src.data.encoded import Sequences
-from src.models.build import classifier
-from src.settings import Settings, edited
+from src.parts import classes
+from src.parts.recurrent.diagnosis import shown_layers
+from src.spec.metric import LOSS
 from src.streams import generator
-from src.training.fit import Fit, evaluators, train, weights_digest
+from src.tasks.sentiment.model import classifier
+from src.training.evaluation import Evaluated, evaluators
+from src.training.fit import Fit, train, weights_digest
 from src.training.health import Diverged
-from src.training.problem import HeldOut, Problem
+from src.training.phase import Learner, Phase
 from src.training.startup import fresh_session
 
 N, V = 40, 12
+METRICS = (classes.ACCURACY, LOSS)
 SMALL = {"vocab_size": V, "embedding_dim": 4, "units": 4, "batch_size": 16, "epochs": 2, "tracking.histograms": False}
 
 
@@ -32,37 +37,50 @@ def examples(n=N, seed=0):
     return Sequences(ids, starts, labels)
 
 
-def problem_of(split, settings, how=None):
+def phase_of(split, settings, how=None):
     """What training asks for, on one split that it is also measured on."""
     how = how or Padding((9,), True, settings.padding_side)
     held_out = batches(split, how, settings.batch_size)
     of = batches(split, how, settings.batch_size, drop_remainder=settings.drop_remainder)
-    return Problem(
+    return Phase(
         training=lambda epoch: of(generator(settings.seed, "order", epoch).permutation(len(split.labels))),
         batches_per_epoch=batch_count(split.lengths, how, settings.batch_size, drop_remainder=settings.drop_remainder),
-        held_out={"validation": HeldOut(split.labels, lambda: held_out(np.arange(len(split.labels))))},
-        loss=settings.head,
-        padding=how,
+        held_out={"validation": lambda: held_out(np.arange(len(split.labels)))},
+        signature=(tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)),
+        measure=classes.MEASURES[settings.head],
+        predictions=classes.predictions,
+        shape=lambda ids: (int(ids.shape[0]), int(ids.shape[1])),
+        real_positions=tf.math.count_nonzero,
+        is_eager=settings.implementation == "eager_loop",
     )
 
 
+def learner_of(model, phase, settings):
+    return Learner(model, phase, METRICS, settings)
+
+
 @functools.cache  # nobody changes what is returned
-def trained(n=N, classes=2, *, is_graph=False, **changes):
+def trained(n=N, count=2, *, is_graph=False, **changes):
     """Trains a small model; without graphs, as tracing takes seconds, unless they are what is asked about or steps are many."""
     tf.config.run_functions_eagerly(not is_graph)
     try:
-        return _trained(n, classes, **changes)
+        return _trained(n, count, **changes)
     finally:
         tf.config.run_functions_eagerly(False)
 
 
-def _trained(n, classes, **changes):
+def _trained(n, count, **changes):
     settings = edited(Settings(), {**SMALL, **changes})
     fresh_session(settings.seed)
-    problem = problem_of(examples(n), settings)
-    model, fit = classifier(settings, classes=classes), Fit()
-    evaluate = evaluators(model, problem, settings=settings)["validation"]
-    return model, fit, list(train(model, problem, evaluate, fit, settings=settings)), evaluate
+    model, fit = classifier(settings, classes=count), Fit()
+    learner = learner_of(model, phase_of(examples(n), settings), settings)
+    evaluate = evaluators(learner)["validation"]
+    return model, fit, list(train(learner, evaluate, fit, layers=shown_layers(model))), evaluate
+
+
+def measured(accuracy):
+    """An evaluation of one example."""
+    return Evaluated({"loss": np.ones(1), "accuracy": np.array([accuracy])}, {"loss": np.ones(1), "accuracy": np.ones(1)})
 
 
 def metrics(records, name):
@@ -139,27 +157,21 @@ def test_evaluation_agrees_with_numpy():
     split, result = examples(), evaluate()
 
     chance = 1 / (1 + np.exp(-np.array([model(split.ids[None, a:b])[0, 0] for a, b in zip(split.starts, split.starts[1:], strict=False)])))
-    np.testing.assert_allclose(result.probabilities[:, 0], chance, atol=1e-5)
-    assert result.accuracy == ((chance > 0.5) == split.labels).mean()
-    assert result.loss == pytest.approx(-np.log(np.where(split.labels == 1, chance, 1 - chance)).mean(), abs=1e-5)
+    np.testing.assert_allclose(result.predictions["probability"][:, 0], chance, atol=1e-5)
+    assert result.mean("accuracy") == ((chance > 0.5) == split.labels).mean()
+    assert result.mean("loss") == pytest.approx(-np.log(np.where(split.labels == 1, chance, 1 - chance)).mean(), abs=1e-5)
 
 
 def test_the_weights_of_the_best_epoch_are_restored_the_earliest_on_ties():
-    class Falling:
-        loss, probabilities = 1.0, np.zeros((1, 1))
-
-        def __init__(self, accuracy):
-            self.accuracy = accuracy
-
     settings = edited(Settings(), {**SMALL, "epochs": 4})
     model, fit, seen = classifier(settings, classes=2), Fit(), []
     accuracies = iter([0.5, 0.8, 0.8, 0.7])
 
     def evaluate():
         seen.append(weights_digest(model))
-        return Falling(next(accuracies))
+        return measured(next(accuracies))
 
-    list(train(model, problem_of(examples(), settings), evaluate, fit, settings=settings))
+    list(train(learner_of(model, phase_of(examples(), settings), settings), evaluate, fit))
 
     assert fit.best_epoch == 2
     assert weights_digest(model) == seen[1] != seen[2]
@@ -174,7 +186,7 @@ def test_a_number_that_is_not_finite_stops_training_at_its_step():
     model.get_layer("encoding").set_weights([np.full((V, 4), np.nan, np.float32)])
 
     with pytest.raises(Diverged, match=r"the loss is not finite at step 1; try a smaller learning_rate, or set clip_norm=1") as caught:
-        for record in train(model, problem_of(examples(), settings), lambda: None, Fit(), settings=settings):
+        for record in train(learner_of(model, phase_of(examples(), settings), settings), lambda: None, Fit()):
             records.append(record)
     assert caught.value.step == len(records) == 1
 
@@ -217,10 +229,10 @@ def test_lengths_do_not_trace_anew_and_a_smaller_batch_traces_once():
 
 
 def test_a_softmax_head_learns_several_classes():
-    _, _, records, evaluate = trained(200, classes=3, head="softmax", learning_rate=0.05, epochs=4, is_graph=True)
+    _, _, records, evaluate = trained(200, 3, head="softmax", learning_rate=0.05, epochs=4, is_graph=True)
 
     assert metrics(records, "val/accuracy")[-1] > 0.9
-    probabilities = evaluate().probabilities
+    probabilities = evaluate().predictions["probability"]
     assert probabilities.shape == (200, 3)
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
 
@@ -251,13 +263,13 @@ def test_max_steps_ends_training_in_the_middle_of_an_epoch_which_is_validated_an
     assert ["time/epoch_s" in record.metrics for record in evaluations] == [True, False]
     (first,) = {record.metrics["time/epoch_s"] for record in whole if record.kind == "evaluation" and record.detail["epoch"] == 1}
     assert first == pytest.approx(sum(step.batch_ms for step in fit.timings if step.epoch == 1) / 1_000)
-    assert len(cut_fit.accuracies) == len(fit.accuracies) == 2
+    assert len(cut_fit.validations) == len(fit.validations) == 2
 
 
 def test_max_steps_at_the_end_of_an_epoch_ends_there():
     _, fit, records, _ = trained(is_graph=True, max_steps=3)
 
-    assert len(metrics(records, "train/loss")) == 3 and len(fit.accuracies) == 1
+    assert len(metrics(records, "train/loss")) == 3 and len(fit.validations) == 1
     assert "time/epoch_s" in records[-2].metrics or "time/epoch_s" in records[-1].metrics
 
 

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from src.models.build import classifier
-from src.settings import Settings, edited
+from src.config.settings import edited
+from src.tasks.sentiment.model import classifier
+from src.tasks.sentiment.settings import Settings
 from src.training.graph import layers
 
 SMALL = {"vocab_size": 12, "embedding_dim": 4, "units": 3}

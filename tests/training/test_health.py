@@ -1,29 +1,34 @@
 from __future__ import annotations
 
-import numpy as np
+import math
+
 import pytest
 
+from src.spec.metric import Metric
 from src.training.health import judge
 
-EVEN, SKEWED = np.array([0, 1] * 500), np.array([0] * 900 + [1] * 100)
+ACCURACY, PERPLEXITY = Metric("accuracy", "higher"), Metric("perplexity", "lower", of="loss", finish="exp")
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "labels", "traces", "expected"),
+    ("metric", "values", "chance", "traces", "expected"),
     [
-        ([0.50, 0.53], EVEN, 1, "no_learning"),  # two standard errors above 0.5 are 0.5316 for 1,000 examples
-        ([0.54, 0.50], EVEN, 1, "ok"),
-        ([0.91], SKEWED, 1, "no_learning"),
-        ([0.93], SKEWED, 1, "ok"),
-        ([0.80], EVEN, 2, "ok"),
-        ([0.80], EVEN, 3, "retracing"),
-        ([0.50], EVEN, 3, "no_learning"),
+        (ACCURACY, [0.50, 0.53], 0.5316, 1, "no_learning"),
+        (ACCURACY, [0.54, 0.50], 0.5316, 1, "ok"),
+        (ACCURACY, [0.5], 0.5, 1, "no_learning"),  # not better than chance
+        (ACCURACY, [0.80], 0.5316, 2, "ok"),
+        (ACCURACY, [0.80], 0.5316, 3, "retracing"),
+        (ACCURACY, [0.50], 0.5316, 3, "no_learning"),
+        (PERPLEXITY, [900.0, 950.0], 800.0, 1, "no_learning"),
+        (PERPLEXITY, [900.0, 750.0, 990.0], 800.0, 1, "ok"),
+        (PERPLEXITY, [math.nan, math.inf], 800.0, 1, "no_learning"),
+        (PERPLEXITY, [900.0], None, 1, "ok"),  # nobody knows what chance is
     ],
 )
-def test_a_result_is_judged_against_the_largest_class_and_its_noise(accuracies, labels, traces, expected):
-    assert judge(accuracies=accuracies, labels=labels, traces=traces) == expected
+def test_a_trial_has_learnt_where_its_best_validation_is_better_than_chance(metric, values, chance, traces, expected):
+    assert judge(metric, values, chance=chance, traces=traces) == expected
 
 
-def test_compiling_every_bucket_once_is_in_order():
-    assert judge(accuracies=[0.8], labels=EVEN, traces=20, expected=20) == "ok"
-    assert judge(accuracies=[0.8], labels=EVEN, traces=21, expected=20) == "retracing"
+def test_compiling_every_shape_once_is_in_order():
+    assert judge(ACCURACY, [0.8], chance=0.5, traces=20, expected=20) == "ok"
+    assert judge(ACCURACY, [0.8], chance=0.5, traces=21, expected=20) == "retracing"

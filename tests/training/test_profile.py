@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from src.spec.record import EVALUATION, STEP, Record
 from src.training import profile
 from src.training.clock import Timing, summary
-from src.training.records import EVALUATION, STEP, Record
 
 
 def trained(timings, steps, *, begin=0):

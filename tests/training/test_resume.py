@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from src.models.build import classifier
-from src.settings import Settings, edited
+from src.config.settings import edited
+from src.spec.record import EVALUATION, HISTOGRAMS, STEP, Record
+from src.tasks.sentiment.model import classifier
+from src.tasks.sentiment.settings import Settings
 from src.training.clock import shapes_digest, summary
-from src.training.fit import Fit, evaluators, train, weights_digest
-from src.training.records import EVALUATION, HISTOGRAMS, STEP, Record
+from src.training.evaluation import evaluators
+from src.training.fit import Fit, train, weights_digest
 from src.training.startup import fresh_session
 from src.training.update import new_optimizer
-from tests.training.test_fit import SMALL, examples, metrics, problem_of
+from tests.training.test_fit import METRICS, SMALL, examples, learner_of, metrics, phase_of
 
 pytestmark = pytest.mark.training
 
@@ -45,17 +47,17 @@ class Training:
         """Trains; what the next epoch after `after` depends on, and the records until then, are kept."""
         settings = edited(Settings(), {**SMALL, "epochs": 3, **changes})
         fresh_session(settings.seed)
-        problem = problem_of(examples(), settings)
         self.model = classifier(settings, classes=2)
+        learner = learner_of(self.model, phase_of(examples(), settings), settings)
         optimizer = new_optimizer(self.model, settings)
         variables = [*self.model.variables, *optimizer.variables]
-        self.fit = Fit.of_records(as_journalled(earlier.until) if earlier else [])
+        self.fit = Fit.of_records(as_journalled(earlier.until) if earlier else [], METRICS[0])
         if earlier is not None:
             self.fit.best_weights = earlier.best
             for variable, value in zip(variables, earlier.values, strict=True):
                 variable.assign(value)
-        evaluate, self.records = evaluators(self.model, problem, settings=settings)["validation"], []
-        for record in train(self.model, problem, evaluate, self.fit, settings=settings, optimizer=optimizer):
+        evaluate, self.records = evaluators(learner)["validation"], []
+        for record in train(learner, evaluate, self.fit, optimizer=optimizer):
             self.records.append(record)
             if record.kind == EVALUATION and record.detail["epoch"] == after:
                 self.until, self.values = list(self.records), [np.asarray(variable) for variable in variables]
@@ -81,7 +83,7 @@ def test_training_goes_on_as_if_it_had_never_stopped(changes, eager):
     for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy"):
         assert metrics(later.records, name) == metrics(whole.records[-count:], name)
     assert [(record.kind, record.step) for record in later.records] == [(record.kind, record.step) for record in whole.records[-count:]]
-    assert (later.fit.best_epoch, later.fit.accuracies) == (whole.fit.best_epoch, whole.fit.accuracies)
+    assert (later.fit.best_epoch, later.fit.validations) == (whole.fit.best_epoch, whole.fit.validations)
     assert shapes_digest(later.fit.timings) == shapes_digest(whole.fit.timings)
 
 
@@ -107,12 +109,12 @@ def test_graphs_that_are_traced_anew_change_no_bit_and_are_counted(changes):
 def test_what_was_left_behind_is_read_from_records(eager):
     whole = Training(accumulate=2, batch_size=8, evaluate_every=2)
 
-    fit = Fit.of_records(as_journalled(whole.records))
+    fit = Fit.of_records(as_journalled(whole.records), METRICS[0])
 
-    assert (fit.timings, fit.accuracies, fit.best_epoch) == (whole.fit.timings, whole.fit.accuracies, whole.fit.best_epoch)
+    assert (fit.timings, fit.validations, fit.best_epoch) == (whole.fit.timings, whole.fit.validations, whole.fit.best_epoch)
     assert fit.earlier == len(fit.timings)
-    nothing = Fit.of_records([])
-    assert (nothing.timings, nothing.accuracies, nothing.best_epoch, nothing.earlier) == ([], [], 0, 0)
+    nothing = Fit.of_records([], METRICS[0])
+    assert (nothing.timings, nothing.validations, nothing.best_epoch, nothing.earlier) == ([], [], 0, 0)
 
 
 def test_nothing_is_trained_where_every_epoch_was(eager):

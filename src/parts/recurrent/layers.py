@@ -1,0 +1,159 @@
+"""Settings to recurrent layers, and to a model with a readout and a linear head.
+
+Every initial weight is drawn from a stream of its own layer's name, so a layer that two variants share starts equal in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from src.models.cell_facts import FACTS
+from src.models.cells import CELLS as OUR_CELLS
+from src.models.cells import ForgetBias, GateIdentity
+from src.models.initial_state import LearnedState
+from src.models.loops import LOOPS
+from src.models.loops import Recurrent as OurRecurrent
+from src.models.readout import PoolSteps
+from src.parts.recurrent.toggles import Recurrent
+from src.streams import stream_seed
+
+CELLS = {"simple_rnn": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
+INITIALIZERS: dict[str, Callable[[int], Any]] = {
+    "glorot_uniform": keras.initializers.GlorotUniform,
+    "he_normal": keras.initializers.HeNormal,
+    "orthogonal": lambda seed: keras.initializers.Orthogonal(seed=seed),
+    "random_normal": lambda seed: keras.initializers.RandomNormal(stddev=0.05, seed=seed),
+    "random_uniform": lambda seed: keras.initializers.RandomUniform(-0.05, 0.05, seed=seed),
+    "identity": lambda seed: GateIdentity(),  # Keras' layers get it from `_initialise`
+}
+KERAS_BIASES = (None, 1.0, 0.0)  # of a forget gate, which Keras' LSTM has by a switch; null is 1
+
+
+def model(settings: Recurrent, inputs: Any, x: Any, mask: Any = None, *, outputs: int, pads_in_front: bool = False) -> keras.Model:
+    """Returns the untrained model from inputs to outputs float32[B, K].
+
+    Args:
+      settings: of the trial.
+      inputs: the model's.
+      x: float32[B, T, D], what the first layer reads of them.
+      mask: bool[B, T], or None.
+      outputs: K, units of the linear head.
+      pads_in_front: whether masked steps stand before the real ones.
+    """
+    layers = _Layers(settings, _use_cudnn(settings, pads_in_front=pads_in_front))
+    for layer in range(1, settings.depth + 1):
+        if settings.dropout:
+            name = f"dropout_{layer}"
+            x = keras.layers.Dropout(settings.dropout, seed=stream_seed(settings.seed, "dropout", name), name=name)(x)
+        has_steps = layer < settings.depth or settings.readout != "last"
+        x = layers.recurrent(x, mask, name=f"recurrent_{layer}", return_sequences=has_steps)
+    seed = stream_seed(settings.seed, "weights", "head", "kernel")
+    head = keras.layers.Dense(outputs, kernel_initializer=keras.initializers.GlorotUniform(seed), name="head")
+    built = keras.Model(inputs, READOUTS[settings.readout](x, head), name="classifier")
+    _initialise(built, settings)
+    return built
+
+
+def kernel(settings: Recurrent, *, gpus: int, pads_in_front: bool = False) -> str:
+    """Returns what runs the recurrence, the tag `ablation.kernel`: `xla`, `cudnn`, `while_loop` or `python`."""
+    if settings.jit_compile:
+        return "xla"
+    if settings.implementation != "keras":
+        return "python" if settings.implementation == "eager_loop" else "while_loop"
+    return "cudnn" if gpus and _use_cudnn(settings, pads_in_front=pads_in_front) == "auto" else "while_loop"
+
+
+def _use_cudnn(settings: Recurrent, *, pads_in_front: bool) -> bool | str:
+    """CuDNN takes masks only where the padding is at the end, and XLA does not take cuDNN: decided here, never by Keras."""
+    fits = settings.cell != "simple_rnn" and not pads_in_front and not settings.jit_compile
+    return "auto" if fits else False
+
+
+class _Layers:
+    """Makes the recurrent layers of one model."""
+
+    def __init__(self, settings: Recurrent, use_cudnn: bool | str) -> None:
+        self._settings, self._use_cudnn = settings, use_cudnn
+
+    def recurrent(self, x: Any, mask: Any, *, name: str, return_sequences: bool) -> Any:
+        """Returns what a recurrent layer, in one direction or both, makes of x float32[B, T, D]."""
+        settings = self._settings
+        directions = [self._layer(f"{name}_forward" if settings.bidirectional else name, return_sequences=return_sequences)]
+        if settings.bidirectional:
+            directions.append(self._layer(f"{name}_backward", return_sequences=return_sequences, go_backwards=True))
+        options: dict[str, Any] = {}
+        if settings.initial_state == "learned":
+            states = LearnedState(settings.units, FACTS[settings.cell].states * len(directions), name=f"{name}_initial_state")(x)
+            # Keras drops the mask of a layer that is called with more than one tensor, unless it is handed over.
+            options = {"initial_state": states, "mask": mask}
+        if len(directions) == 1:
+            return directions[0](x, **options)
+        if settings.implementation not in LOOPS:
+            return keras.layers.Bidirectional(directions[0], backward_layer=directions[1], name=name)(x, **options)
+        return _both(directions, x, name=name, **options)
+
+    def _layer(self, name: str, **options: Any) -> keras.layers.Layer:
+        """Returns one direction of a recurrent layer; whoever runs its loop, the weights before training are the same."""
+        settings = self._settings
+        weights: dict[str, Any] = {
+            "kernel_initializer": INITIALIZERS[settings.kernel_initializer](stream_seed(settings.seed, "weights", name, "kernel")),
+            "recurrent_initializer": INITIALIZERS[settings.recurrent_initializer](stream_seed(settings.seed, "weights", name, "recurrent")),
+        }
+        if settings.implementation == "keras":
+            own: dict[str, Any] = {} if settings.cell == "simple_rnn" else {"use_cudnn": self._use_cudnn}
+            if settings.cell == "lstm":
+                own["unit_forget_bias"] = settings.forget_bias in (None, 1.0)
+            if settings.recurrent_initializer == "identity":
+                weights["recurrent_initializer"] = "zeros"  # until `_initialise`
+            return CELLS[settings.cell](settings.units, name=name, **weights, **own, **options)
+        if settings.cell == "lstm":
+            weights["bias_initializer"] = ForgetBias(1.0 if settings.forget_bias is None else settings.forget_bias)
+        cell = OUR_CELLS[settings.cell](settings.units, name=f"{name}_cell", **weights)
+        if settings.implementation == "cell_loop":
+            return keras.layers.RNN(cell, name=name, **options)
+        return OurRecurrent(cell, loop=settings.implementation, bptt_steps=settings.bptt_steps, name=name, **options)
+
+
+def _both(directions: list[Any], x: Any, *, name: str, initial_state: Any = None, mask: Any = None) -> Any:
+    """Returns the outputs of two layers of ours side by side, as `keras.layers.Bidirectional` does."""
+    count = len(initial_state) // 2 if initial_state is not None else 0
+    outputs = []
+    for place, layer in enumerate(directions):
+        options = {"initial_state": initial_state[place * count : (place + 1) * count], "mask": mask} if count else {}
+        outputs.append(layer(x, **options))
+    return keras.layers.Concatenate(name=name)(outputs)
+
+
+def _initialise(model: keras.Model, settings: Recurrent) -> None:
+    """Gives Keras' own layers the initial weights that no initializer of Keras' makes.
+
+    An initializer of ours in their place would be in the model's file, which could then be read with our package alone.
+    """
+    layers: list[Any] = [layer for layer in model._flatten_layers() if isinstance(layer, tuple(CELLS.values()))]
+    for layer in layers:
+        if settings.cell == "lstm" and settings.forget_bias not in KERAS_BIASES:
+            layer.cell.bias.assign(ForgetBias(float(settings.forget_bias or 0))(layer.cell.bias.shape, layer.cell.bias.dtype))
+        if settings.recurrent_initializer == "identity":
+            layer.cell.recurrent_kernel.assign(GateIdentity()(layer.cell.recurrent_kernel.shape, layer.cell.recurrent_kernel.dtype))
+
+
+def _pooled_states(how: str) -> Callable[[Any, Callable[[Any], Any]], Any]:
+    return lambda states, head: head(PoolSteps(how, name="readout")(states))
+
+
+def _pooled_logits(how: str) -> Callable[[Any, Callable[[Any], Any]], Any]:
+    return lambda states, head: PoolSteps(how, name="readout")(head(states))
+
+
+# states (last [B, F], all others [B, T, F]) and the head → logits [B, K]
+READOUTS: dict[str, Callable[[Any, Callable[[Any], Any]], Any]] = {
+    "last": lambda state, head: head(state),
+    "mean_state": _pooled_states("mean"),
+    "max_state": _pooled_states("max"),
+    "mean_logit": _pooled_logits("mean"),
+    "sum_logit": _pooled_logits("sum"),
+    "mean_probability": _pooled_logits("mean_probability"),
+}

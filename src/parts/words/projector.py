@@ -1,0 +1,31 @@
+"""The files of TensorBoard's projector: the vector of each word, and the words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from src.data.tokens import FIRST_WORD, START, UNKNOWN
+from src.terminal.visible import one_line
+
+MOST = 10_000  # words, the most frequent ones; the page draws each
+CONFIG = 'embeddings {\n  tensor_name: "words"\n  tensor_path: "words.tsv"\n  metadata_path: "metadata.tsv"\n}\n'
+
+
+def write(folder: Path, table: np.ndarray, words: Sequence[str]) -> None:
+    """Writes the rows of a trained embedding that belong to words.
+
+    Args:
+      folder: where to; created if need be.
+      table: float32[V, D], the row of each id.
+      words: those with ids of their own; the first has the id `FIRST_WORD`.
+    """
+    shown = words[:MOST]
+    ids = [START, UNKNOWN, *range(FIRST_WORD, FIRST_WORD + len(shown))]
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savetxt(folder / "words.tsv", table[ids], fmt="%.4g", delimiter="\t")
+    lines = ["[start]", "[unknown]", *map(one_line, shown)]
+    (folder / "metadata.tsv").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="backslashreplace")
+    (folder / "projector_config.pbtxt").write_text(CONFIG, encoding="utf-8")

@@ -1,0 +1,45 @@
+"""Ground for all settings: types with ranges, frozen sections without unknown keys, and the error for what cannot be used."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import pydantic
+from pydantic import Field
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Width = Annotated[int, Field(ge=1, le=65_536)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Value = bool | int | float | str | None
+STUDY_NAME, MODEL_NAME = r"^[a-z0-9_][a-z0-9_-]*$", r"^[\w.-][\w. -]*$"
+WORDS_OF = {
+    STUDY_NAME: "text of a-z, 0-9, _ and - that does not begin with -",
+    MODEL_NAME: "text of letters, digits, spaces, ., _ and -",
+}
+TAGS = "tracking.tags."  # before the names of a user's own tags
+
+
+def _users(name: str) -> str:
+    if name.split(".", maxsplit=1)[0] in ("mlflow", "ablation"):
+        raise ValueError
+    return name
+
+
+TagName = Annotated[str, Field(pattern=r"^[\w./ -]{1,200}$"), pydantic.AfterValidator(_users)]
+
+
+class SettingsError(ValueError):
+    """Raised for an invalid setting. The text says what was got, what is allowed and the fix."""
+
+
+class UnknownKey(SettingsError):
+    """Raised for a key that the settings of a task, or the options of a corpus, do not have."""
+
+
+class Section(pydantic.BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True):
+    """Part of the settings: frozen, without unknown keys, without silent conversions of type."""
+
+
+def as_typed(value: Any) -> str:
+    """Returns a plain value as it is written on Hydra's command line."""
+    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)

@@ -1,0 +1,168 @@
+"""What every trial has, whatever its task: the core's toggles, tracking, and what a study asks for."""
+
+from __future__ import annotations
+
+import typing
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from src.spec.section import MODEL_NAME, STUDY_NAME, Count, Section, Seed, TagName, Value, Width
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "Field name", UserWarning)  # `register`: every class has one, for abstract classes
+
+    class Tracking(Section):
+        """Who is told about a trial. The journal in the trial's folder is written always."""
+
+        name: Literal["mlflow", "offline"] = "mlflow"
+        uri: str | None = Field(None, description="MLflow tracking URI; null = a SQLite file at the repository root")
+        every_n_batches: Count = Field(1, description="log every n-th optimizer step to MLflow and TensorBoard")
+        histograms: bool = Field(True, description="log weights, activations and gradients to TensorBoard after every epoch")
+        projector: bool = Field(False, description="show the trained embedding in TensorBoard's projector")
+        profile: Count | None = Field(None, description="profile this many optimizer steps for TensorBoard, from the 11th on; null = none")
+        system_metrics: bool = Field(False, description="log processor and memory usage every 10 seconds")
+        tags: dict[TagName, str] = Field({}, description="MLflow tags of your own on each trial, as in tracking.tags.owner=ada")
+        note: str | None = Field(None, max_length=2_000, description="note of your own in the MLflow description of each trial")
+        register: str | None = Field(  # type: ignore[assignment]
+            None, pattern=MODEL_NAME, max_length=200, description="register each trial's model under this name in MLflow"
+        )
+
+
+class Plan(Section):
+    """What a study asks for beside its toggles."""
+
+    question: str | None = Field(None, description="question that the study answers")
+    claim: str | None = Field(None, description="published claim about the answer, and its source")
+    design: Literal["grid", "leave_one_out", "add_one_in", "cumulative", "one_at_a_time", "fractional", "path", "random", "listed"] = Field(
+        "grid", description="how the variants are derived from the reference and the levels"
+    )
+    levels: dict[str, list[Value]] = Field({}, description="values of each toggle; the first one is the reference value")
+    reference: dict[str, Value] = Field({}, description="reference value of a toggle, if it is not the first of its levels")
+    variants: list[dict[str, Value]] = Field([], description="design=listed: what each variant changes in the reference")
+    seeds: list[Seed] = Field([], description="seeds that every variant is trained with; empty = only the key seed")
+    metric: str | None = Field(
+        None,
+        pattern=r"^[\w/.-]+$",
+        max_length=100,
+        description="metric by which variants are compared, such as test/loss, time/epoch_s or steps_to; null = the task's first metric on "
+        "the test split (design=path always selects by its validation value)",
+    )
+    margin: float | None = Field(None, gt=0, description="largest irrelevant difference in the metric; null = the metric's own, if any")
+    threshold: float | None = Field(None, description="validation value of the task's first metric to reach, for steps_to; null = its own")
+    resolution: int = Field(4, ge=3, le=15, description="design=fractional: resolution (higher = more effects separated, more trials)")
+    sample: int = Field(20, ge=2, le=100_000, description="design=random: number of variants")
+    budget_minutes: float | None = Field(None, gt=0, description="begin no trial after this many minutes; null = no limit")
+
+
+class Settings(Section):
+    """Everything that decides the result of one trial, and how it is recorded; a task adds its own toggles in a subclass.
+
+    Attributes:
+      ADDED: toggles that came later, with the value that every trial had before: at it they are left out of the identity, so that old
+        identities stay. A subclass adds its own.
+      ALIASES: what other programs call a key, in small letters without underscores → its name here. A subclass adds its own.
+    """
+
+    ADDED: ClassVar[Mapping[str, Value]] = {"accumulate": 1, "drop_remainder": False, "retracing": "signature"}
+    ALIASES: ClassVar[Mapping[str, str]] = {
+        "lr": "learning_rate",
+        "stepsize": "learning_rate",
+        "bs": "batch_size",
+        "batch": "batch_size",
+        "nepochs": "epochs",
+        "numepochs": "epochs",
+        "steps": "max_steps",
+        "opt": "optimizer",
+        "optim": "optimizer",
+        "gradclip": "clip_norm",
+        "gradientclipping": "clip_norm",
+        "gradientaccumulation": "accumulate",
+        "xla": "jit_compile",
+        "jit": "jit_compile",
+        "randomseed": "seed",
+        "seeds": "seed (several: seed='range(0,8)')",
+        "nseeds": "seed (several: seed='range(0,8)')",
+        "numseeds": "seed (several: seed='range(0,8)')",
+        "dataset": "data",
+        "corpus": "data",
+        "experiment": "+experiments",
+        "dryrun": "plan_only",
+        "force": "rerun",
+        "workers": "hydra.launcher.n_jobs (with hydra/launcher=joblib)",
+        "numworkers": "hydra.launcher.n_jobs (with hydra/launcher=joblib)",
+        "njobs": "hydra.launcher.n_jobs (with hydra/launcher=joblib)",
+    }
+    NOT_TOGGLES: ClassVar[tuple[str, ...]] = (
+        *("study", "tracking", "plan", "rerun", "retry_failed", "fail_fast", "plan_only", "evaluate_every", "checkpoint"),
+    )
+
+    task: str = Field(description="what the model learns (config group)")
+
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="Keras optimizer")
+    learning_rate: float = Field(1e-3, gt=0, le=1_000, description="learning rate of the optimizer")
+    batch_size: Width = Field(64, description="examples per batch, B")
+    accumulate: Width = Field(1, description="number of batches whose gradients make up one optimizer step")
+    drop_remainder: bool = Field(False, description="drop batches smaller than batch_size, in training only")
+    epochs: int = Field(3, ge=1, le=10_000, description="passes over the training split")
+    max_steps: Count | None = Field(None, description="stop after this many optimizer steps; null = after all epochs")
+    clip_norm: float | None = Field(None, gt=0, description="clip gradients to this global norm; null = no clipping")
+    jit_compile: bool = Field(False, description="compile the training step with XLA (once per input shape)")
+    retracing: Literal["signature", "relaxed", "per_shape"] = Field(
+        "signature",
+        description="when tf.function retraces: signature = never, relaxed = until shapes generalise, per_shape = always",
+    )
+    seed: Seed = Field(0, description="seed of initial weights, data order and dropout, in separate random streams")
+
+    evaluate_every: Count | None = Field(None, description="also validate every n optimizer steps; null = only after each epoch")
+    checkpoint: Literal["epoch", "none"] = Field(
+        "epoch", description="epoch = save the state after each epoch and resume a killed trial from it; none = restart it"
+    )
+    study: str = Field(
+        "adhoc",
+        pattern=STUDY_NAME,
+        max_length=100,
+        description="name of the study, of its MLflow experiment and of its folder in outputs/",
+    )
+    tracking: Tracking = Field(Tracking.model_construct(), description="where trials are logged (config group)")
+    # Constructed and not called: a call builds what checks values, which help and many an error do without.
+    plan: Plan = Field(Plan.model_construct(), description="design, levels and seeds of the study")
+    rerun: bool = Field(False, description="retrain finished trials; they replace the earlier ones")
+    retry_failed: bool = Field(False, description="retrain failed trials")
+    fail_fast: bool = Field(False, description="begin no further trial after one has failed")
+    plan_only: bool = Field(False, description="print the plan and exit")
+
+    @classmethod
+    def toggles(cls) -> tuple[str, ...]:
+        """Returns the keys that a study may vary: the task and its data, the task's own, those of every task."""
+        own = [name for name in cls.model_fields if name not in Settings.model_fields and name != "data"]
+        keys = ["task", *(["data"] if "data" in cls.model_fields else []), *own]
+        keys += [name for name in Settings.model_fields if name not in (*cls.NOT_TOGGLES, "task")]
+        return tuple(keys)
+
+    @classmethod
+    def corpora(cls) -> dict[str, type[Section]]:
+        """Returns the corpora that the task reads, name → options; empty for a task without the key `data`."""
+        if "data" not in cls.model_fields:
+            return {}
+        kind = cls.model_fields["data"].annotation
+        return {option.model_fields["name"].default: option for option in typing.get_args(kind) or (kind,)}
+
+    @classmethod
+    def added(cls) -> dict[str, Value]:
+        """Returns `ADDED` of this class and of all that it is made of."""
+        return cls._joined("ADDED")
+
+    @classmethod
+    def aliases(cls) -> dict[str, str]:
+        """Returns `ALIASES` of this class and of all that it is made of, without keys that it does not have."""
+        return {name: key for name, key in cls._joined("ALIASES").items() if not key.isidentifier() or key in cls.model_fields}
+
+    @classmethod
+    def _joined(cls, name: str) -> dict[str, Any]:
+        joined: dict[str, Any] = {}
+        for part in reversed(cls.__mro__):
+            joined |= vars(part).get(name, {})
+        return joined

@@ -1,0 +1,123 @@
+"""MLflow as a study knows it: asked where it answers, and done without where it does not. The journals are what counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from src import environment, paths
+from src.spec.section import SettingsError
+from src.spec.settings import Settings
+from src.study.journals import Journals
+from src.terminal.errors import comes_again, first_line
+from src.terminal.progress import waiting
+from src.terminal.visible import counted
+from src.tracking.deleted import how_to_restore
+from src.tracking.mlflow_replay import Deleted, Store
+
+Answer = TypeVar("Answer")
+
+
+class Tracker:
+    """The MLflow store of one study, and what of its journals the store has.
+
+    Attributes:
+      unsent: identity → why the store could not take the trial's record.
+      is_refused: whether the store rejects a record that it will reject again.
+    """
+
+    def __init__(self, settings: Settings, journals: Journals, say: Callable[[str], None]) -> None:
+        """Takes the study's settings and journals, and how to tell the user; connects to nothing yet."""
+        self._settings, self._journals, self._say = settings, journals, say
+        self._store: Store | None = None
+        self.unsent: dict[str, str] = {}
+        self.is_refused = False
+
+    @property
+    def link(self) -> str | None:
+        """Address of the study's runs in MLflow's pages; None without a store."""
+        return self._store.link if self._store else None
+
+    def look(self) -> None:
+        """Connects and creates nothing: a store that is there is asked, for what was deleted in it is not done."""
+        uri = self._settings.tracking.uri
+        is_there = uri is not None or (paths.home() / "mlflow.db").is_file()
+        if self._settings.tracking.name == "offline" or not is_there:
+            return
+        try:
+            self._store = Store(uri, self._settings.study, is_new=False)
+            self._say_what_is_odd(self._store)
+        except Deleted as error:
+            self._say(f"{error} (or run this command without plan_only)")
+        except LookupError:
+            pass  # a new study
+        except Exception as error:
+            self._say(f"MLflow could not be read ({first_line(error)}); the journals are used instead")
+
+    def connect(self) -> None:
+        """Makes the database, the experiment and the study run before any trial, and sends what earlier processes left behind.
+
+        Raises:
+          SettingsError: the store cannot be used, now or later.
+        """
+        self._journals.close_dead()
+        if self._settings.tracking.name == "offline":
+            return
+        try:
+            with waiting("opening the MLflow store"):
+                self._store = Store(self._settings.tracking.uri, self._settings.study, restores=True)
+                self._store.open_study()
+            self._say_what_is_odd(self._store)
+        except SettingsError:
+            raise
+        except Exception as error:  # a server that is away must not stop a study: the journals have it all
+            if comes_again(error):
+                where = paths.shown(self._settings.tracking.uri or paths.default_tracking_uri())
+                why = f"{where} cannot be used ({first_line(error)})"
+                raise SettingsError(f"tracking.uri: {why}; fix that, set another address, or set tracking=offline") from None
+            self._say(f"warning: MLflow cannot be reached ({first_line(error)})")
+            self._say("All records are kept in the journals; `python -m src.sync` sends them later.")
+            self._store = None
+        self.replay()
+
+    def replay(self) -> None:
+        """Sends what the journals have and the store has not, and says what it does not take."""
+        store = self._store
+        errors = {} if store is None else self._journals.replay(f"{store.uri} {store.study_run_id}", store.replay)
+        self.unsent, self.is_refused = {name: first_line(error) for name, error in errors.items()}, False
+        if self.unsent:
+            self.is_refused = any(map(comes_again, errors.values()))
+            what = f"MLflow {'rejects' if self.is_refused else 'cannot receive'} {counted(len(self.unsent), 'trial')}"
+            fix = "fix that, then run `python -m src.sync`" if self.is_refused else "`python -m src.sync` sends them later"
+            self._say(f"warning: {what} ({next(iter(self.unsent.values()))}); {fix}")
+
+    def ask(self, question: Callable[[Store], Answer], *, otherwise: Answer) -> Answer:
+        """Returns what the store answers; something else where there is none, or it cannot answer."""
+        if self._store is None:
+            return otherwise
+        try:
+            return question(self._store)
+        except Exception as error:  # MLflow's stores raise what their drivers raise
+            self._say(f"warning: MLflow cannot be read ({first_line(error)}); the journals are used instead")
+            return otherwise
+
+    def close(self, status: str) -> None:
+        """Ends the study run."""
+        self.ask(lambda store: store.close_study(status), otherwise=None)
+
+    def _say_what_is_odd(self, store: Store) -> None:
+        """Says what was deleted in MLflow, what has moved, and which address is not used."""
+        unused = environment.unused_address()
+        if unused and self._settings.tracking.uri is None:
+            self._say(f"note: MLFLOW_TRACKING_URI={paths.shown(unused)} is ignored (tracking.uri sets another store)")
+            self._say(f"Records go to {paths.shown(store.uri)}")
+        if store.moved:
+            self._say(store.moved)
+        if store.is_restored:
+            self._say(f"warning: study {self._settings.study} had been deleted in MLflow; it was restored with its trials.")
+            self._say("To start from scratch, choose another name (study=NAME) or set rerun=true.")
+        deleted = store.deleted_trials()
+        if deleted:
+            how = how_to_restore(store.uri, run_id=next(iter(deleted)))
+            self._say(f"warning: {counted(len(deleted), 'trial')} of this study: deleted in MLflow; those in this plan are retrained.")
+            self._say(f"To restore {next(iter(deleted.values()))!r} instead, stop this command and run: {how}")

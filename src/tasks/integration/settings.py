@@ -1,0 +1,24 @@
+"""The settings of integration. Its old layout, which identities keep, held the toggles of texts at their defaults."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from src.parts.classes import Classes
+from src.parts.recurrent.toggles import Recurrent
+from src.spec.section import Width
+
+
+class Settings(Classes, Recurrent):
+    """Whether the sum of white noise is above a threshold; drawn while it trains, with nothing to read or to pad."""
+
+    task: str = "integration"
+    sequence_length: int = Field(25, ge=1, le=100_000, description="steps of noise per sequence, T")
+    num_samples: int = Field(80_000, ge=1, le=10**9, description="examples per epoch, generated anew for each epoch")
+    threshold: float = Field(0.0, ge=-(10**6), le=10**6, description="the class is 1 if the sum of the noise is above this value")
+    target: Literal["class", "integral"] = Field(
+        "class", description="predict the class, or the sum itself (accuracy is that of the class)"
+    )
+    embedding_dim: Width = Field(64, description="size of the projected noise, D")

@@ -1,0 +1,170 @@
+"""Integration as a task: white noise with a known answer.
+
+As many examples as one likes: what a recurrent network cannot learn here, it cannot learn for want of memory or of gradient, not of
+data. Letters: T steps of noise, B examples in a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+from src.files import digest
+from src.parts import classes
+from src.parts.recurrent import toggles as recurrent
+from src.parts.recurrent.sizes import memory_refusals, units_for
+from src.parts.words.toggles import Words
+from src.spec.metric import LOSS
+from src.spec.rules import Change, Inert
+from src.spec.task import Trial
+from src.tasks.integration.settings import Settings
+from src.tasks.integration.sizes import parameters, required_mb
+from src.training.task import KerasTask, Trained
+
+if TYPE_CHECKING:
+    import keras
+
+    from src.tasks.integration.noise import Noise
+    from src.training.diagnosis import Evidence
+    from src.training.phase import Phase
+
+OWN = ("sequence_length", "num_samples", "threshold", "target")
+# What the identities of this task have had beside its own toggles: those of texts, at their defaults.
+OF_TEXTS = {
+    **{key: Words.model_fields[key].default for key in ("padding", "bucketing", "padding_side", "truncation", "max_length")},
+    **{key: Words.model_fields[key].default for key in ("vocab_size", "encoding", "masking")},
+}
+
+
+def _draws_whole_batches(settings: Settings) -> bool:
+    return settings.num_samples % settings.batch_size == 0
+
+
+@final
+class Integration(KerasTask[Settings, "Noise"]):
+    """Whether the sum of white noise is above a threshold."""
+
+    name = "integration"
+    about = "whether the sum of white noise is above a threshold"
+    examples: ClassVar = {
+        "task=integration": "noise: is its sum > 0?",
+        "-m task=integration cell=simple_rnn,lstm sequence_length=25,200": "who remembers for longer?",
+    }
+    settings = Settings
+    metrics = (classes.ACCURACY, LOSS)
+    inert = (
+        Inert("head", "sigmoid", lambda s: s.target == "integral", "target=integral has one output, the sum"),
+        Inert("implementation", "graph_loop", lambda s: s.implementation == "packed_loop", recurrent.UNPACKED),
+        *recurrent.INERT,
+        Inert("drop_remainder", False, _draws_whole_batches, "every batch is full"),
+        recurrent.LINEAR_HEAD,
+    )
+
+    def load(self, settings: Settings) -> Noise:
+        """Returns what is known of the noise before it is drawn."""
+        from src.tasks.integration import noise
+
+        return noise.known(settings)
+
+    def source(self, settings: Settings) -> Hashable:
+        """Returns length and number of the sequences."""
+        return settings.sequence_length, settings.num_samples
+
+    def resolve(self, settings: Settings, data: Noise) -> tuple[Settings, list[Change]]:
+        """Returns the settings that fit this noise."""
+        changes = recurrent.bptt_of(settings, data.longest)
+        used = settings.model_copy(update={change.key: change.used for change in changes})
+        if used.parameters is None:
+            return used, changes
+        units = units_for(used, lambda units: parameters(used.model_copy(update={"units": units})))
+        return used.model_copy(update={"units": units.used, "parameters": None}), [*changes, units]
+
+    def refusals(self, settings: Settings, data: Noise) -> list[str]:
+        """Returns why this noise cannot be learnt with these settings."""
+        return [*recurrent.refusals(settings), *_refusals(settings)]
+
+    def hashed(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Returns the plain settings in the layout that their identities have had from the beginning."""
+        others = {key: value for key, value in values.items() if key not in OWN}
+        return {**OF_TEXTS, **others, "task": {"name": self.name, **{key: values[key] for key in OWN}}}
+
+    def dataset(self, settings: Settings, data: Noise) -> dict[str, Any]:
+        """Returns what MLflow shows of the noise, which it knows by name and hash: of another length or number it is other data."""
+        columns = {"input": "float", "class": "string"}
+        hashed = digest([data.digest, self.hashed(settings.model_dump())["task"]])
+        return {"name": "noise", "digest": hashed, "source": "drawn", "columns": columns, "classes": data.classes, "rows": data.rows}
+
+    def work(self, settings: Settings, data: Noise) -> float:
+        """Returns steps × layers × directions."""
+        return float(data.longest * settings.depth * (2 if settings.bidirectional else 1))
+
+    def phase(self, settings: Settings, data: Noise) -> Phase:
+        """Returns what is drawn."""
+        from src.tasks.integration import noise
+
+        return noise.phase(settings)
+
+    def model(self, settings: Settings, data: Noise) -> keras.Model:
+        """Returns the untrained classifier."""
+        from src.tasks.integration.model import classifier
+
+        return classifier(settings, classes=len(data.classes))
+
+    def kernel(self, settings: Settings, *, gpus: int) -> str:
+        """Returns what runs the recurrence."""
+        from src.parts.recurrent import layers
+
+        return layers.kernel(settings, gpus=gpus)
+
+    def layers(self, model: keras.Model) -> list[Any]:
+        """Returns the layers whose activations TensorBoard shows."""
+        from src.parts.recurrent.diagnosis import shown_layers
+
+        return shown_layers(model)
+
+    def causes(self, evidence: Evidence) -> Iterator[str]:
+        """Yields why the model may have learnt nothing."""
+        from src.parts.recurrent import diagnosis as recurrence
+        from src.training import diagnosis
+
+        yield from diagnosis.identical_inputs(evidence, what="sequences", look_at="the text column")
+        yield from diagnosis.learning_rate(evidence)
+        yield from recurrence.saturated_gates(evidence, is_masked=False)
+        yield from diagnosis.too_few_steps(evidence)
+        yield from recurrence.gradient_and_units(evidence, is_masked=False, is_padded=False)
+
+    def write_files(self, trial: Trial[Settings, Noise], trained: Trained) -> list[str]:
+        """Writes the names of the classes, and what the test says of every example."""
+        from src.parts.words import preprocessing
+        from src.tasks.integration import noise
+
+        known = preprocessing.Preprocessing([], trial.data.classes, None, tokens="word")
+        labels = noise.labels(trial.settings, "test")
+        return [preprocessing.write(trial.folder, known), classes.write_probabilities(trial.folder, trained, labels)]
+
+
+def _refusals(settings: Settings) -> list[str]:
+    reasons = []
+    if settings.target == "integral" and settings.readout == "mean_probability":
+        reasons.append("readout=mean_probability does not work with target=integral: a sum has no probability; set readout=mean_state")
+    if settings.num_samples < settings.batch_size:
+        reasons.append(
+            f"num_samples={settings.num_samples} is less than one batch of {settings.batch_size}; raise num_samples, or lower batch_size"
+        )
+    spread = math.sqrt(settings.sequence_length)
+    if abs(settings.threshold) > 3 * spread:
+        reasons.append(
+            f"threshold={settings.threshold:g}: sums of {settings.sequence_length} steps have a standard deviation of {spread:.3g}, and "
+            f"almost all would be in one class; set a threshold from {-3 * spread:.3g} to {3 * spread:.3g}"
+        )
+    return [*reasons, *_memory(settings)]
+
+
+def _memory(settings: Settings) -> list[str]:
+    steps = settings.sequence_length
+    fix = "set a smaller batch_size, sequence_length, units or embedding_dim"
+    return memory_refusals(settings, required_mb(settings), keys=("batch_size", "units"), steps=steps, fix=fix)
+
+
+TASK = Integration()

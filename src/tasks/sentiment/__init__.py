@@ -1,0 +1,1 @@
+"""Sentiment: one label for a text, from an encoded corpus and a recurrent classifier."""

@@ -1,0 +1,20 @@
+"""Settings to an untrained classifier of texts."""
+
+from __future__ import annotations
+
+import keras
+
+from src.parts.classes import outputs_of
+from src.parts.recurrent import layers
+from src.parts.words.layers import read_in
+from src.tasks.sentiment.settings import Settings, pads_in_front
+
+
+def classifier(settings: Settings, *, classes: int) -> keras.Model:
+    """Returns a model from ids int32[B, T] to logits float32[B, K].
+
+    K is 1 for `head=sigmoid` (the logit of class 1) and `classes` for `head=softmax`.
+    """
+    ids, x, mask = read_in(settings)
+    outputs = outputs_of(settings, classes)
+    return layers.model(settings, ids, x, mask, outputs=outputs, pads_in_front=pads_in_front(settings))

@@ -1,0 +1,198 @@
+"""Sentiment as a task."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+from src.parts import classes
+from src.parts.recurrent import toggles as recurrent
+from src.parts.recurrent.sizes import memory_refusals, units_for
+from src.parts.words import toggles as words
+from src.spec.metric import LOSS
+from src.spec.rules import Change, Inert
+from src.spec.section import SettingsError
+from src.spec.task import Command, Served, Trial
+from src.tasks.sentiment.settings import Settings, pads_in_front
+from src.tasks.sentiment.sizes import parameters, required_mb
+from src.training.task import KerasTask, Trained
+
+if TYPE_CHECKING:
+    import keras
+
+    from src.data.encoded import Encoded
+    from src.training.diagnosis import Evidence
+    from src.training.phase import Phase
+
+
+@final
+class Sentiment(KerasTask[Settings, "Encoded"]):
+    """One label for a text."""
+
+    name = "sentiment"
+    about = "one label for a text"
+    examples: ClassVar = {
+        "-m masking=true,false cell=lstm,gru": "all 4 combinations",
+        "-m cell=lstm,gru seed='range(0,8)'": "2 variants × 8 seeds",
+        "data=table data.path=mine.csv": "your own texts",
+        "data.limit=500 epochs=1": "a quick try",
+    }
+    settings = Settings
+    metrics = (classes.ACCURACY, LOSS)
+    inert = (
+        *words.INERT,
+        Inert(
+            "implementation",
+            "graph_loop",
+            lambda s: s.implementation == "packed_loop" and not s.masking,
+            recurrent.UNPACKED,
+        ),
+        *recurrent.INERT,
+        recurrent.LINEAR_HEAD,
+    )
+    commands: ClassVar = {
+        "predict": Command(
+            "src.tasks.sentiment.commands:predict",
+            "classifies texts",
+            files=("preprocessing.json", "model.keras"),
+            example='"a film I would see again"',
+            module="src.predict",
+        )
+    }
+
+    def load(self, settings: Settings) -> Encoded:
+        """Returns the encoded corpus."""
+        if settings.data.name in ("aclimdb", "table") and not settings.data.path:
+            raise SettingsError(f"data={settings.data.name} needs a path; add data.path=FILE_OR_FOLDER")
+        from src.data import encoded
+
+        return encoded.load(settings.data, tokens=settings.tokens)
+
+    def source(self, settings: Settings) -> Hashable:
+        """Returns the corpus and what its texts are split into."""
+        return settings.data, settings.tokens
+
+    def resolve(self, settings: Settings, data: Encoded) -> tuple[Settings, list[Change]]:
+        """Returns the settings that fit these texts and classes."""
+        longest = words.longest_allowed(settings, data.longest)
+        count = len(data.classes)
+        changes = [
+            *words.truncation_of(settings, longest),
+            *recurrent.bptt_of(settings, longest),
+            *classes.head_of(settings, count),
+        ]
+        used = settings.model_copy(update={change.key: change.used for change in changes})
+        if used.parameters is None:
+            return used, changes
+        units = units_for(used, lambda units: parameters(used.model_copy(update={"units": units}), classes=count))
+        return used.model_copy(update={"units": units.used, "parameters": None}), [*changes, units]
+
+    def refusals(self, settings: Settings, data: Encoded) -> list[str]:
+        """Returns why these texts cannot be learnt with these settings."""
+        from src.tasks.sentiment import texts
+
+        return [*recurrent.refusals(settings), *self._memory(settings, data), *texts.left_out(settings, data)]
+
+    def _memory(self, settings: Settings, data: Encoded) -> list[str]:
+        steps = words.longest_allowed(settings, data.longest)
+        needed = required_mb(settings, steps=steps, classes=len(data.classes))
+        fix = "set a smaller batch_size, max_length, units or embedding_dim"
+        if settings.encoding != "embedding":
+            fix = f"set encoding=embedding, or a smaller vocab_size (now {settings.vocab_size})"
+        keys = ("encoding", "vocab_size", "batch_size", "units")
+        return memory_refusals(settings, needed, keys=keys, steps=steps, fix=fix)
+
+    def hashed(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Returns the plain settings in the layout that their identities have had from the beginning."""
+        return {**values, "task": {"name": self.name}}
+
+    def measures(self, settings: Settings, data: Encoded) -> dict[str, float]:
+        """Returns the shares of leaked texts and of unknown words."""
+        from src.parts.words import sequences
+
+        return sequences.measures(settings, data)
+
+    def summary(self, settings: Sequence[Settings], data: Encoded) -> list[str]:
+        """Returns what was read."""
+        from src.parts.words import sequences
+
+        return sequences.summary(settings, data)
+
+    def dataset(self, settings: Settings, data: Encoded) -> dict[str, Any]:
+        """Returns what MLflow shows of the corpus."""
+        path = getattr(settings.data, "path", None)
+        name = Path(path).name if path else settings.data.name
+        return {
+            "name": name,
+            "digest": data.digest,
+            "source": path or settings.data.name,
+            "columns": {"input": "string", "class": "string"},
+            "classes": data.classes,
+            "rows": data.rows,
+        }
+
+    def work(self, settings: Settings, data: Encoded) -> float:
+        """Returns steps × layers × directions."""
+        steps = words.longest_allowed(settings, data.longest)
+        return float(steps * settings.depth * (2 if settings.bidirectional else 1))
+
+    def phase(self, settings: Settings, data: Encoded) -> Phase:
+        """Returns the splits and their batches."""
+        from src.tasks.sentiment import texts
+
+        return texts.phase(settings, data)
+
+    def served(self, folder: Path) -> Served | None:
+        """Returns how MLflow serves the classifier: raw texts in, probabilities out."""
+        from src.tasks.sentiment import serving
+
+        return serving.served(folder)
+
+    def model(self, settings: Settings, data: Encoded) -> keras.Model:
+        """Returns the untrained classifier."""
+        from src.tasks.sentiment.model import classifier
+
+        return classifier(settings, classes=len(data.classes))
+
+    def kernel(self, settings: Settings, *, gpus: int) -> str:
+        """Returns what runs the recurrence."""
+        from src.parts.recurrent import layers
+
+        return layers.kernel(settings, gpus=gpus, pads_in_front=pads_in_front(settings))
+
+    def layers(self, model: keras.Model) -> list[Any]:
+        """Returns the layers whose activations TensorBoard shows."""
+        from src.parts.recurrent.diagnosis import shown_layers
+
+        return shown_layers(model)
+
+    def causes(self, evidence: Evidence) -> Iterator[str]:
+        """Yields why the model may have learnt nothing: what may be wrong with any model, with its words, and with its recurrence."""
+        from src.parts.recurrent import diagnosis as recurrence
+        from src.parts.words.diagnosis import unknown_words
+        from src.training import diagnosis
+
+        settings: Settings = evidence.learner.settings  # type: ignore[assignment]
+        yield from diagnosis.identical_inputs(evidence, what="sequences", look_at="the text column")
+        yield from unknown_words(evidence, are_characters_tried=settings.tokens != "word")
+        yield from diagnosis.learning_rate(evidence)
+        yield from recurrence.saturated_gates(evidence, is_masked=settings.masking)
+        yield from diagnosis.too_few_steps(evidence)
+        is_padded = not words.is_never_padded(settings)
+        yield from recurrence.gradient_and_units(evidence, is_masked=settings.masking, is_padded=is_padded)
+
+    def samples(self, trial: Trial[Settings, Encoded], trained: Trained) -> list[dict[str, Any]]:
+        """Returns some texts of the validation split with their predictions."""
+        from src.tasks.sentiment import texts
+
+        return texts.samples_of(trial, trained)
+
+    def write_files(self, trial: Trial[Settings, Encoded], trained: Trained) -> list[str]:
+        """Writes what turns a text into the model's input, what the test says of every example, and the projector if asked for."""
+        from src.tasks.sentiment import texts
+
+        return texts.write_files(trial, trained)
+
+
+TASK = Sentiment()

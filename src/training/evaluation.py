@@ -1,0 +1,77 @@
+"""What a model makes of a split that it does not learn from."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from src.spec.metric import Metric
+from src.training.phase import LOSS, Learner
+
+
+class Evaluated:
+    """A model on one split, example by example in the order of the split's rows.
+
+    Attributes:
+      values: quantity → float32[N], or bool[N] where examples are counted.
+      weights: quantity → float32[N].
+      predictions: name → [N, ...].
+    """
+
+    def __init__(
+        self, values: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray], predictions: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        """Takes the result for every example."""
+        self.values, self.weights, self.predictions = dict(values), dict(weights), dict(predictions or {})
+
+    def recorded(self, metrics: Sequence[Metric], *, prefix: str) -> dict[str, float]:
+        """Returns the loss and the metrics of a task under their full names."""
+        of_task = {f"{prefix}{metric.name}": metric.value(self.mean(metric.source)) for metric in metrics}
+        return {f"{prefix}{LOSS}": self.mean(LOSS), **of_task}
+
+    def mean(self, quantity: str) -> float:
+        """Returns the weighted mean of a quantity."""
+        return mean(self.values[quantity], self.weights[quantity])
+
+
+def mean(values: np.ndarray, weights: np.ndarray) -> float:
+    """Returns sum(values) / sum(weights) in the precision of the values, an exact fraction where they are counts; NaN without weight."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = values.sum() / weights.sum(dtype=np.float64)
+    return float(values.dtype.type(found) if np.issubdtype(values.dtype, np.floating) else found)
+
+
+def evaluators(learner: Learner) -> dict[str, Callable[[], Evaluated]]:
+    """Returns for each held-out split a function that measures the model on it as it is then.
+
+    A split is batched and padded as in training: for a model without mask, padding is part of what it reads.
+    """
+    phase = learner.phase
+
+    def predict(inputs: Any, targets: Any) -> Any:
+        outputs = learner.model(inputs, training=False)
+        measured = phase.measure(outputs, targets)
+        return dict(phase.predictions(outputs)), {name: tuple(measured[name]) for name in (LOSS, *learner.quantities)}
+
+    if not phase.is_eager:
+        how: dict[str, Any] = {"jit_compile": learner.settings.jit_compile, "autograph": False}
+        predict = tf.function(predict, input_signature=list(phase.signature), **how)
+    return {name: functools.partial(_evaluated, predict, batches) for name, batches in phase.held_out.items()}
+
+
+def _evaluated(predict: Callable[[Any, Any], Any], batches: Callable[[], Iterable[Any]]) -> Evaluated:
+    rows, parts = [], []
+    for inputs, targets, numbers in batches():
+        rows.append(np.asarray(numbers))
+        parts.append(tf.nest.map_structure(np.asarray, predict(inputs, targets)))
+    assert rows, "no split is empty"
+    order = np.argsort(np.concatenate(rows), kind="stable")
+    if not np.array_equal(np.concatenate(rows)[order], np.arange(len(order))):
+        raise ValueError("the rows of a held-out split must be 0, 1, 2, …, each once; the task's batches repeat or leave out some")
+    predictions, measured = tf.nest.map_structure(lambda *arrays: np.concatenate(arrays)[order], *parts)
+    values, weights = ({name: pair[place] for name, pair in measured.items()} for place in (0, 1))
+    return Evaluated(values, weights, predictions)

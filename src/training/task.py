@@ -1,0 +1,249 @@
+"""A task whose model is Keras': from settings and data to the records of a trial. TensorFlow is imported when a trial begins."""
+
+from __future__ import annotations
+
+import abc
+import itertools
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from src.artifacts import STEPS, Artifacts
+from src.spec.metric import TEST
+from src.spec.record import EVALUATION, EXTRAS, FINISHED, GRAPH, SAMPLES, START, STEP, Record, end
+from src.spec.settings import Settings
+from src.spec.task import Data, Task, Trial
+from src.terminal.progress import TrialProgress
+
+if TYPE_CHECKING:
+    import keras
+
+    from src.training.diagnosis import Evidence
+    from src.training.evaluation import Evaluated
+    from src.training.fit import Fit, restore
+    from src.training.phase import Learner, Phase
+
+VALIDATION_SPLIT, TEST_SPLIT = "validation", "test"  # of a phase
+_log = logging.getLogger(__name__)
+S = TypeVar("S", bound=Settings)
+D = TypeVar("D", bound=Data)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model with what it makes of the held-out splits.
+
+    Attributes:
+      learner: the model, with the weights of its best epoch, and its phase.
+      fit: what training left behind.
+      evaluate: split → what measures the model on it.
+    """
+
+    learner: Learner
+    fit: Fit
+    evaluate: Mapping[str, Callable[[], Evaluated]]
+
+    @cached_property
+    def validation(self) -> Evaluated:
+        """The validation split, example by example."""
+        return self.fit.best or self.evaluate[VALIDATION_SPLIT]()
+
+    @cached_property
+    def test(self) -> Evaluated:
+        """The test split, example by example; it is read once."""
+        return self.evaluate[TEST_SPLIT]()
+
+
+class KerasTask(Task[S, D], Generic[S, D]):
+    """A task that trains a Keras model. A subclass says what the model is and what it learns from, and changes what is special to it."""
+
+    @abc.abstractmethod
+    def model(self, settings: S, data: D) -> keras.Model:
+        """Returns the untrained model, made by Keras' functional interface."""
+
+    @abc.abstractmethod
+    def phase(self, settings: S, data: D) -> Phase:
+        """Returns batches, loss and what is measured, for settings without `refusals`."""
+
+    def kernel(self, settings: S, *, gpus: int) -> str:
+        """Returns what runs the model, the tag `ablation.kernel`: `xla`, `graph` or a name of the task's own."""
+        return "xla" if settings.jit_compile else "graph"
+
+    def layers(self, model: keras.Model) -> Sequence[Any]:
+        """Returns the layers whose activations TensorBoard shows: all but the inputs."""
+        import keras
+
+        return [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+
+    def causes(self, evidence: Evidence) -> Iterator[str]:
+        """Yields why a model may have learnt nothing, the likeliest cause first; the first one is recorded."""
+        from src.training import diagnosis
+
+        return diagnosis.causes(evidence)
+
+    def samples(self, trial: Trial[S, D], trained: Trained) -> Sequence[Mapping[str, Any]]:
+        """Returns the details of records of kind `samples`: some examples with what the model makes of them. None by default."""
+        return ()
+
+    def write_files(self, trial: Trial[S, D], trained: Trained) -> Sequence[str]:
+        """Writes what the trial leaves beside its model and its steps, and returns the names of the files.
+
+        By default what the test says of every example: the value and the weight of each quantity, and the predictions that are numbers.
+        """
+        from src.artifacts import EXAMPLES
+
+        test = trained.test
+        weights = {f"{name}_weight": values for name, values in test.weights.items()}
+        numbers = {name: values for name, values in test.predictions.items() if values.ndim == 1}
+        Artifacts(trial.folder).write_examples({**test.values, **weights, **numbers})
+        return [EXAMPLES]
+
+    def records(self, trial: Trial[S, D]) -> Iterator[Record]:
+        """Trains the model, tests it with the weights of its best epoch, and writes its files; yields the whole record."""
+        from src.training.startup import import_tensorflow
+
+        import_tensorflow()
+        import tensorflow as tf
+
+        from src.training import clock, model_file
+        from src.training.evaluation import evaluators
+        from src.training.graph import layers
+        from src.training.phase import Learner
+        from src.training.startup import fresh_session
+        from src.training.update import new_optimizer
+
+        settings = trial.settings
+        clock.reset_peak_memory()
+        fresh_session(settings.seed)
+        tags = {"ablation.kernel": self.kernel(settings, gpus=len(tf.config.list_physical_devices("GPU")))}
+        yield Record(START, 0, detail={"tags": tags})
+        phase, model = self.phase(settings, trial.data), self.model(settings, trial.data)
+        if trial.earlier is None:
+            yield Record(GRAPH, 0, detail={"layers": layers(model)})
+        learner, optimizer = Learner(model, phase, self.metrics, settings), new_optimizer(model, settings)
+        trained = Trained(learner, _restored(trial, learner, optimizer), evaluators(learner))
+        steps = [record for record in trial.earlier.records if record.kind == STEP] if trial.earlier else []
+        yield from self._training(trial, trained, optimizer, steps=steps)
+        for detail in self.samples(trial, trained):
+            yield Record(SAMPLES, len(trained.fit.timings), detail=dict(detail))
+        files = Artifacts(trial.folder)
+        files.write_steps([_row(step) for step in steps])
+        names = [model_file.write(trial.folder, model), STEPS, *self.write_files(trial, trained)]
+        yield self._end(trial, trained, steps=steps, names=names)
+
+    def _training(
+        self, trial: Trial[S, D], trained: Trained, optimizer: keras.optimizers.Optimizer, *, steps: list[Record]
+    ) -> Iterator[Record]:
+        """Yields the records of training, and shows them on the terminal.
+
+        Args:
+          trial: whose they are.
+          trained: filled by it.
+          optimizer: of the model.
+          steps: those of an earlier process; the new ones are added.
+        """
+        from src.training.fit import steps_per_epoch, train
+        from src.training.profile import profiled
+
+        settings, fit, learner = trial.settings, trained.fit, trained.learner
+        planned = min(settings.epochs * steps_per_epoch(learner.phase, settings), settings.max_steps or sys.maxsize)
+        shown = self.layers(learner.model) if settings.tracking.histograms else ()
+        records = train(learner, trained.evaluate[VALIDATION_SPLIT], fit, optimizer=optimizer, layers=shown)
+        if trial.keep is not None:
+            records = _keeping(records, trial.keep, fit, variables=[*learner.model.variables, *optimizer.variables])
+        records = profiled(records, settings.tracking.profile, trial.folder / EXTRAS, of=planned, timings=fit.timings)
+        progress = TrialProgress(
+            trial.name, steps=planned, epochs=settings.epochs, metrics=self.metrics, is_alone=trial.is_alone, done=len(steps)
+        )
+        with progress:
+            for record in records:
+                progress.show(record)
+                if record.kind == STEP:
+                    steps.append(record)
+                yield record
+
+    def _end(self, trial: Trial[S, D], trained: Trained, *, steps: Sequence[Record], names: Sequence[str]) -> Record:
+        from src.training import clock
+        from src.training.fit import weights_digest
+        from src.training.health import NO_LEARNING, judge
+
+        learner, fit = trained.learner, trained.fit
+        phase, model = learner.phase, learner.model
+        metrics = clock.summary(fit.timings, has_padding=phase.real_positions is not None)
+        metrics |= {"data/batches_per_epoch": float(phase.batches_per_epoch)} | trained.test.recorded(self.metrics, prefix=TEST)
+        metrics |= {"model/parameters": float(model.count_params()), "memory/peak_mb": max(clock.peak_memory_mb(), fit.peak_mb)}
+        traces, expected = int(metrics["data/traces"]), _expected_traces(trial, phase)
+        health = judge(self.metrics[0], fit.validations, chance=phase.chance, traces=traces, expected=expected)
+        tags = {
+            "ablation.weights": weights_digest(model),
+            "ablation.batches": clock.shapes_digest(fit.timings),
+            "ablation.health": health,
+            "ablation.best_epoch": f"{fit.best_epoch} of {len(fit.validations)}",
+        }
+        cause = self._cause(trial, learner, steps) if health == NO_LEARNING else None
+        tags |= ({"ablation.diagnosis": cause} if cause else {}) | _profile_tag(fit)
+        return end(step=len(steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=list(names))
+
+    def _cause(self, trial: Trial[S, D], learner: Learner, steps: Sequence[Record]) -> str | None:
+        """Returns why a trial has learnt nothing, as far as its numbers tell."""
+        from src.training.diagnosis import Evidence
+
+        try:
+            untrained = self.model(trial.settings, trial.data)
+            return next(iter(self.causes(Evidence(learner, untrained, _by_epoch(steps)))), None)
+        except Exception:  # whatever is odd about this model: its trial came to its end, and that is what counts
+            _log.warning("it learnt nothing, and the search for a cause failed", exc_info=True)
+            return None
+
+
+def _restored(trial: Trial[Any, Any], learner: Learner, optimizer: keras.optimizers.Optimizer) -> Fit:
+    """Returns what training has left behind so far; the model and the optimizer get the values that they had then."""
+    from src.training.fit import Fit
+
+    earlier = trial.earlier
+    if earlier is None:
+        return Fit()
+    fit = Fit.of_records(earlier.records, learner.metrics[0])
+    restore([*learner.model.variables, *optimizer.variables], earlier.variables)
+    fit.best_weights, fit.peak_mb = list(earlier.best) or learner.model.get_weights(), earlier.peak_mb
+    return fit
+
+
+def _keeping(records: Iterator[Record], keep: Callable[..., None], fit: Fit, *, variables: Sequence[Any]) -> Iterator[Record]:
+    """Yields the records of training; once the last one of an epoch was recorded, what the next epoch depends on is written."""
+    from src.training import clock
+
+    for record in records:
+        yield record
+        epoch = record.detail["epoch"] if record.kind == EVALUATION else None
+        if epoch is not None:
+            best = fit.best_weights if fit.best_epoch < epoch else []
+            keep(epoch, variables=variables, best=best, peak_mb=max(clock.peak_memory_mb(), fit.peak_mb))
+
+
+def _expected_traces(trial: Trial[Any, Any], phase: Phase) -> int:
+    """Returns how often a training step may be traced or compiled; each process has its own graphs."""
+    if trial.settings.retracing != "signature":  # tracing anew is what was asked for
+        return sys.maxsize
+    processes = 1 + (len(trial.earlier.epochs) if trial.earlier else 0)
+    return processes * (2 * phase.shapes if trial.settings.jit_compile else 2)
+
+
+def _row(step: Record) -> dict[str, Any]:
+    """Returns the row of a step in the per-step record."""
+    return {"step": step.step, **step.metrics, **{name: value for name, value in step.detail.items() if name != "shapes"}}
+
+
+def _by_epoch(steps: Sequence[Record]) -> list[list[float]]:
+    """Returns the running mean of the loss after every step, a list an epoch."""
+    groups = itertools.groupby(steps, key=lambda step: step.detail["epoch"])
+    return [[step.metrics["train/loss"] for step in group] for _, group in groups]
+
+
+def _profile_tag(fit: Fit) -> dict[str, str]:
+    """Returns which steps were profiled, and are therefore in no time per batch; nothing where none was."""
+    watched = [step for step, timing in enumerate(fit.timings, 1) if timing.is_profiled]
+    return {"ablation.profiled": f"steps {watched[0]} to {watched[-1]}"} if watched else {}

@@ -1,0 +1,213 @@
+"""What a killed trial goes on from: all that its next step depends on, as it was at the end of its last whole epoch.
+
+The file holds what the journal does not: the variables of the model, the states of its random streams among them, those of
+the optimizer, and the weights of the best epoch. Nothing else lasts from one epoch to the next: the order of the data and noise
+are drawn by epoch, and gradients are added up within one. The records until then are read from the journal.
+
+A trial that went on is one that was never killed, to the last bit. So a state is gone on from only if it is whole and of the
+same trial, code, packages, processor and environment.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from src import files
+from src.files import digest
+from src.spec.record import END, EVALUATION, START, STEP, Record
+from src.terminal.errors import first_line
+from src.tracking import journal, provenance
+from src.tracking.journal import FAILED, FINISHED, Entry, JournalError
+
+FILE, FORM = "checkpoint.npz", "1"
+# What must be as it was when a state was written, and what to say where it is not.
+ORIGIN = {
+    "form": "it is of another version",
+    "identity": "it is of another trial",
+    "code": "the code in src/ has changed since",
+    "versions": "it was written with other versions of packages",
+    "processor": "it was written on another processor",
+    "devices": "it was written with other devices",
+    "environment": "it was written in another environment",
+}
+
+_log = logging.getLogger(__name__)
+
+
+class Unusable(Exception):
+    """A state cannot be gone on from. The text says why."""
+
+
+class Earlier(NamedTuple):
+    """What was done of a trial before this process.
+
+    Attributes:
+      entries: the journal's lines of it, from behind the `start` to the evaluation that ends its last whole epoch.
+      epochs: after each of these a process went on from another's state; the last one is that epoch.
+      variables: of the model and of the optimizer, as `Checkpoint.write` got them.
+      best: weights of the best epoch; empty if that is the last one.
+      peak_mb: of memory.
+    """
+
+    entries: list[Entry]
+    epochs: list[int]
+    variables: list[np.ndarray]
+    best: list[np.ndarray]
+    peak_mb: float
+
+    @property
+    def records(self) -> list[Record]:
+        """What was recorded of it."""
+        return [entry.record for entry in self.entries]
+
+
+NOTHING = Earlier([], [], [], [], 0.0)
+
+
+class Checkpoint:
+    """The state of one trial in its folder. Whoever reads or writes it holds the trial's journal."""
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        """Takes the trial's folder, and its identity."""
+        self._folder, self._identity = folder, identity
+        self._path = folder / FILE
+        self._has_warned = False
+
+    def write(
+        self,
+        attempt: str,
+        epoch: int,
+        *,
+        variables: Iterable[Any],
+        best: Iterable[np.ndarray],
+        peak_mb: float,
+    ) -> None:
+        """Replaces the state, whole or not at all. Where the disk refuses it, that is said once, and the trial goes on.
+
+        Args:
+          attempt: id of the attempt whose journal has the records.
+          epoch: after which this is the state, counted from 1; its evaluation is in the journal, on the disk.
+          variables: of the model and of the optimizer, always in the same order.
+          best: weights of the best epoch; empty if that is this one.
+          peak_mb: of memory, until now.
+        """
+        about = {**self._origin(), "attempt": attempt, "epoch": epoch, "peak_mb": peak_mb}
+        try:
+            with files.replaced(self._path) as path, path.open("wb") as file:
+                _write(file, about, variables, best)
+                file.flush()
+                os.fsync(file.fileno())
+            files.sync(self._folder)
+        except OSError as error:
+            text = "%s: the checkpoint after epoch %d cannot be written (%s); training goes on without it"
+            level = logging.DEBUG if self._has_warned else logging.WARNING
+            _log.log(level, text, self._folder, epoch, error.strerror or first_line(error))
+            self._has_warned = True
+
+    def earlier(self) -> Earlier:
+        """Returns what to go on from; `NOTHING` where the latest attempt left no state, or came to an end of its own.
+
+        Raises:
+          Unusable: there is a state, which cannot be gone on from.
+        """
+        if not self._path.is_file():
+            return NOTHING
+        try:
+            if journal.status(journal.last_attempt(self._folder, kinds=(START, END))) in (FINISHED, FAILED):
+                return NOTHING
+            about, held = _read(self._path)
+            now = self._origin()
+            for name, what in ORIGIN.items():
+                if about[name] != now[name]:
+                    raise Unusable(what)
+            start, *entries = _entries(self._folder, about["attempt"], about["epoch"])
+        except JournalError as error:
+            raise Unusable(first_line(error)) from None
+        epochs = [*start.record.detail["resumed"], about["epoch"]]
+        return Earlier(entries, epochs, _group(held, "variable"), _group(held, "best"), about["peak_mb"])
+
+    def remove(self) -> None:
+        """Removes the state, of a trial that is over or begins anew."""
+        for path in (self._path, files.beside(self._path)):
+            path.unlink(missing_ok=True)
+
+    def _origin(self) -> dict[str, str]:
+        tags = provenance.tags()
+        known = {name: tags[f"ablation.{name}"] for name in ("versions", "processor", "environment")}
+        return {"form": FORM, "identity": self._identity, "code": _code(), "devices": _devices(), **known}
+
+
+def _write(file: Any, about: dict[str, Any], variables: Iterable[Any], best: Iterable[np.ndarray]) -> None:
+    """Writes what `numpy.load` reads, one array after the other: together they may be as large as all memory that is left."""
+    with zipfile.ZipFile(file, "w") as archive:
+        parts = [("about", [np.array(json.dumps(about))]), ("variable", variables), ("best", best)]
+        for name, values in parts:
+            for place, value in enumerate(values):
+                with archive.open(f"{name}_{place}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Returns what a state is about, and its arrays; the archive has a checksum of each, which is read with it."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            held = {name: archive[name] for name in archive.files}
+        about = json.loads(str(held["about_0"]))
+        if {*ORIGIN, "attempt", "epoch", "peak_mb"} <= about.keys():
+            return about, held
+    except Exception as error:  # what zipfile and NumPy raise of broken bytes has no common name
+        raise Unusable(f"it is damaged ({first_line(error)})") from None
+    raise Unusable("it is damaged")
+
+
+def _group(held: dict[str, np.ndarray], name: str) -> list[np.ndarray]:
+    """Returns the arrays of a name, in order."""
+    return [held[f"{name}_{place}"] for place in range(sum(key.startswith(f"{name}_") for key in held))]
+
+
+def _entries(folder: Path, attempt: str, epoch: int) -> Iterator[Entry]:
+    """Yields the lines of an attempt until the end of an epoch.
+
+    Raises:
+      Unusable: they are not all there.
+    """
+    is_mine, steps = False, 0
+    for entry in journal.entries(folder):
+        record = entry.record
+        if record.kind == START:
+            is_mine = record.detail["attempt"] == attempt
+        if not is_mine:
+            continue
+        yield entry
+        steps += record.kind == STEP
+        if record.kind == EVALUATION and record.detail["epoch"] == epoch and steps == record.step:
+            return
+    raise Unusable(f"{journal.FILE} has lost the records until then")
+
+
+@functools.cache
+def _code() -> str:
+    """Returns a hash of the project's own code, committed or not."""
+    source = Path(__file__).resolve().parents[1]
+    return digest({str(path.relative_to(source)): files.digest_of(path) for path in source.rglob("*.py")})
+
+
+@functools.cache
+def _devices() -> str:
+    """Returns the devices that TensorFlow computes on."""
+    from src.training.startup import import_tensorflow
+
+    import_tensorflow()
+    import tensorflow as tf
+
+    details = tf.config.experimental.get_device_details
+    return str([details(device).get("device_name", device.name) for device in tf.config.list_physical_devices()])

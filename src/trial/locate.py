@@ -1,0 +1,75 @@
+"""A trial's files by whatever one calls it: its folder, its identity or the beginning of it, or its MLflow run id."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from src import paths
+from src.artifacts import MODEL, SETTINGS
+from src.spec.section import SettingsError
+from src.terminal.errors import first_line
+from src.tracking import download, moved
+
+
+def is_finished(folder: str | Path) -> bool:
+    """Returns whether a folder is that of a finished trial; False for a name that is too long, where `Path.is_file` raises."""
+    return os.path.isfile(Path(folder) / MODEL) and os.path.isfile(Path(folder) / SETTINGS)
+
+
+def _trials_of(study: str) -> list[str]:
+    """Returns the identities of a study's finished trials; none if no study is called like this."""
+    if not re.fullmatch(r"\w[\w.-]{0,99}", study):
+        return []
+    return sorted(path.parent.name for path in paths.study_folder(study).glob(f"*/{MODEL}"))
+
+
+def folder_of(run: str, *, uri: str | None, download_to: Path, files: Sequence[str] = (MODEL,)) -> Path:
+    """Returns the folder with a trial's files: by path, by identity (or its beginning), or by MLflow run id.
+
+    Args:
+      run: what the user calls the trial.
+      uri: of the MLflow store that knows the run id; None for the default one.
+      download_to: folder for copies of the files, where a server has them.
+      files: names of the files that are needed beside the settings.
+
+    Raises:
+      SettingsError: no finished trial is called like this, or several are.
+    """
+    if is_finished(run):
+        return Path(run)
+    if not re.fullmatch(r"[0-9a-f]{4,32}", run):
+        got = run if len(run) <= 100 else f"{run[:99]}…"
+        if trials := _trials_of(run):
+            more = f", … ({len(trials)} in all)" if len(trials) > 3 else ""
+            raise SettingsError(f"RUN: {got!r} is a study; name one of its finished trials: {', '.join(trials[:3])}{more}")
+        allowed = "a trial's folder, its identity (16 digits or the first 4 and more), or an MLflow run id"
+        raise SettingsError(f"RUN: got {got!r}; allowed: {allowed}")
+    found = [path.parent for path in paths.outputs().glob(f"*/{run}*/{MODEL}")]
+    if len({path.name for path in found}) > 1:
+        raise SettingsError(f"RUN: {run!r} is the beginning of {', '.join(sorted(path.name for path in found))}; give more of it")
+    if found:
+        return found[0]
+    nothing = SettingsError(f"RUN: no finished trial {run!r} in {paths.outputs()} or MLflow")
+    if uri is None and not (paths.home() / "mlflow.db").is_file():  # asking would make one
+        raise nothing
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # of a server that is away
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    address = paths.tracking_uri(uri)
+    from mlflow.tracking import MlflowClient
+
+    try:
+        client = MlflowClient(address)
+        moved.mend_if_moved(address, client.get_run(run).info.artifact_uri)
+        stored = download.Files(address, run, client.get_run(run).info.artifact_uri)
+        if missing := {SETTINGS, *files} - stored.names():
+            raise download.Refused(f"run {run} holds no whole trained model (it has no {min(missing)}); was the trial finished?")
+        for name in (SETTINGS, *files):
+            stored.download(name, download_to)
+        return download_to
+    except download.Refused as error:
+        raise SettingsError(str(error)) from None
+    except Exception as error:  # each cloud's client has errors of its own: no credentials, no package, nobody there
+        raise SettingsError(f"{nothing} ({first_line(error).replace(address, paths.shown(address))})") from None

@@ -1,0 +1,317 @@
+"""One trial, from settings to result: train, validate, test once, and leave a complete record whatever happens."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from src import paths
+from src.artifacts import SETTINGS, Artifacts
+from src.config.settings import described, differences
+from src.spec.metric import VAL, Metric, as_records, best_name, steps_to
+from src.spec.record import (
+    ADDRESS,
+    END,
+    EVALUATION,
+    EXTRAS,
+    FAILED,
+    FINISHED,
+    KILLED,
+    METRICS,
+    START,
+    STEP,
+    SYSTEM,
+    Record,
+    end,
+)
+from src.spec.settings import Settings
+from src.spec.task import Trial
+from src.terminal.errors import FULL, first_line, is_full
+from src.tracking import descriptions, provenance
+from src.tracking.follow import Follower
+from src.tracking.journal import Journal, JournalBusy, JournalError, last_attempt, status
+from src.training.system import SystemMetrics
+from src.trial.checkpoint import NOTHING, Checkpoint, Earlier, Unusable
+from src.trial.log_file import logging_to
+from src.trial.prepare import Prepared, prepare
+from src.trial.signals import Stopped, terminable
+
+BUSY = "BUSY"
+RECORD = "2"  # raise it when a recorded name changes its meaning: 2 counts steps that traced in time/epoch_s and time/train_s
+
+_log = logging.getLogger(__name__)
+
+
+class NotBegun(RuntimeError):
+    """A trial failed before there was anything to record. The text says why."""
+
+
+class Place(NamedTuple):
+    """Where a trial stands among the others of its study; what its times were measured beside.
+
+    Attributes:
+      workers: trials that run side by side.
+      position: in the order in which the study trains, from 1 on; None where no study does.
+      variant: what its study calls it, by the toggles that the study varies; empty where nothing but the seed varies, None where no
+        study names it.
+    """
+
+    workers: int
+    position: int | None = None
+    variant: str | None = None
+
+
+ALONE = Place(workers=1)
+
+
+def run(settings: Settings, *, place: Place = ALONE, ended_before: str | None = None) -> str:
+    """Trains one trial; its record is in the journal, in MLflow and in TensorBoard.
+
+    Args:
+      settings: checked settings.
+      place: among the other trials of its study, for the record.
+      ended_before: the attempt that had ended when the trial was planned, empty for none. If another one has ended by now, another
+        process has trained the trial since, and it is not trained again. None: whatever has ended, it is trained.
+
+    Returns:
+      FINISHED, FAILED, KILLED where the disk was full, or BUSY where another process is training it.
+
+    Raises:
+      SettingsError: the combination cannot run.
+      NotBegun: it failed before its record began.
+      KeyboardInterrupt: the trial was stopped, and recorded as KILLED.
+    """
+    prepared = prepare(settings)
+    prepared.folder.mkdir(parents=True, exist_ok=True)
+    with logging_to(prepared.folder / "trial.log"), terminable():
+        follower, is_recorded = Follower(prepared.folder, prepared.settings), True
+        try:
+            with Journal(prepared.folder) as book:
+                ended = None if ended_before is None else _ended_since(ended_before, prepared.folder)
+                if ended is not None:
+                    return ended
+                if paths.has_secret(prepared.settings.tracking.uri):
+                    book.path.chmod(0o600)  # the address is in its first line
+                return _attempt(prepared, book, follower, place=place)
+        except JournalBusy as error:
+            _log.warning("%s", error)
+            return BUSY
+        except JournalError as error:
+            _log.error("%s", error)
+            is_recorded = False
+            return FAILED
+        finally:
+            if is_recorded:  # otherwise trackers have no room either, and nothing new to get
+                follower.update(is_last=True)
+
+
+def _ended_since(before: str, folder: Path) -> str | None:
+    """Returns FINISHED or FAILED if an attempt other than that of before has come to that end; what was killed may be tried again."""
+    attempt = last_attempt(folder)
+    ended = status(attempt)
+    return ended if ended in (FINISHED, FAILED) and attempt[0].record.detail["attempt"] != before else None
+
+
+def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Place) -> str:
+    """Writes the journal from its start to its end, whatever happens between."""
+    from src.training.health import DIVERGED, Diverged
+
+    step, is_open, has_begun = 0, False, False
+    kept = Checkpoint(prepared.folder, prepared.identity)
+
+    def close(record: Record) -> None:
+        if is_open:  # an end without its start would be taken for the end of the attempt before, and a second one for the end
+            book.append(record)
+            if record.detail["status"] == FAILED:  # it would fail again
+                kept.remove()
+
+    try:
+        earlier = _earlier(prepared, kept, place)
+        for record in records(prepared, place=place, kept=kept, earlier=earlier):
+            step = record.step
+            book.append(record)
+            is_open, has_begun = record.kind != END, True
+            for entry in earlier.entries if record.kind == START else ():
+                book.append(entry.record, time_ms=entry.time_ms)
+                step = entry.record.step
+            if record.kind in (START, EVALUATION, END) or follower.is_due:
+                book.sync()  # before it is sent: trackers must never know more than the disk
+                if record.kind != END:
+                    follower.update()
+    except KeyboardInterrupt as error:
+        reason = "stopped by SIGTERM" if isinstance(error, Stopped) else "stopped by Ctrl-C"
+        close(end(step=step, status=KILLED, error=reason))
+        _log.warning("%s: %s at step %d", _name(prepared.settings, place), reason, step)
+        raise
+    except Diverged as error:
+        _log.error("%s: %s", _name(prepared.settings, place), error)
+        close(end(step=error.step, status=FAILED, error=str(error), tags={"ablation.health": DIVERGED}))
+        return FAILED
+    except JournalError:
+        raise  # `run` says so; there is no place for an end
+    except Exception as error:  # one trial's failure is a record, and never stops the others
+        became, what = FAILED, f"{type(error).__name__}: {first_line(error)}"
+        if is_full(error):  # not the trial's fault: with some room it goes on without being asked to
+            became, what = KILLED, f"{FULL} ({what}); free some space, then run the same command again"
+        _log.debug("in full:", exc_info=True)
+        close(end(step=step, status=became, error=what))
+        _log.error("%s: %s (see %s)", _name(prepared.settings, place), what, prepared.folder / "trial.log")
+        if not has_begun:  # no journal says it, so whoever launched the trial must
+            raise NotBegun(f"failed before the first step: {what}; see the log") from error
+        return became
+    kept.remove()
+    return FINISHED
+
+
+def _earlier(prepared: Prepared, kept: Checkpoint, place: Place) -> Earlier:
+    """Returns what a trial that was killed goes on from, and says so; what it does not go on from is removed."""
+    settings, found = prepared.settings, NOTHING
+    try:
+        if not settings.rerun and settings.checkpoint == "epoch":
+            found = kept.earlier()
+    except Unusable as error:
+        _log.warning("%s: starts from the beginning, because its checkpoint cannot be used: %s", _name(settings, place), error)
+    if found is NOTHING:
+        kept.remove()
+    else:
+        _log.warning("%s: goes on after epoch %d of %d", _name(settings, place), found.epochs[-1], settings.epochs)
+    return found
+
+
+def records(
+    prepared: Prepared,
+    *,
+    place: Place = ALONE,
+    kept: Checkpoint | None = None,
+    earlier: Earlier = NOTHING,
+) -> Iterator[Record]:
+    """Trains and tests; yields the whole record. Nothing is recorded yet, but files are written before the `end` that names them.
+
+    Args:
+      prepared: what `prepare` returned.
+      place: among the other trials of its study, for the record.
+      kept: where to keep the state after each epoch, if `checkpoint=epoch`; nowhere if left out.
+      earlier: what to go on from. Its records are not yielded again; they belong behind the `start`.
+    """
+    settings, folder, task = prepared.settings, prepared.folder, prepared.task
+    folder.mkdir(parents=True, exist_ok=True)
+    files, start = Artifacts(folder), _start(prepared, task.metrics, place, earlier.epochs)
+    stream = task.records(_trial(prepared, start, place, kept=kept, earlier=earlier))
+    first = next(stream)  # what fails until here fails before there is anything to record, or to replace
+    if earlier is NOTHING:
+        shutil.rmtree(folder / EXTRAS, ignore_errors=True)  # of an attempt before
+    files.write_patch(provenance.uncommitted())
+    if first.kind == START:
+        start.detail["tags"] |= first.detail["tags"]
+    yield start
+    files.write_settings(settings)
+    system = SystemMetrics() if settings.tracking.system_metrics else None
+    validations = [record for record in earlier.records if record.kind == EVALUATION]
+    for record in itertools.chain([] if first.kind == START else [first], stream):
+        if record.kind == STEP:
+            record.detail["is_sent"] = record.step % settings.tracking.every_n_batches == 0
+        elif record.kind == EVALUATION:
+            validations.append(record)
+        elif record.kind == END:
+            record.metrics.update(task.measures(settings, prepared.data) | _validated(task.metrics[0], validations, settings))
+            record.detail["artifacts"] = [SETTINGS, *record.detail["artifacts"]]
+        yield record
+        if system and system.is_due and record.kind != END:
+            yield Record(SYSTEM, record.step, system.measured())
+
+
+def _trial(prepared: Prepared, start: Record, place: Place, *, kept: Checkpoint | None, earlier: Earlier) -> Trial[Any, Any]:
+    """Returns what the task gets."""
+    attempt, is_kept = start.detail["attempt"], kept is not None and prepared.settings.checkpoint == "epoch"
+    return Trial(
+        settings=prepared.settings,
+        data=prepared.data,
+        folder=prepared.folder,
+        name=start.detail["name"],
+        is_alone=place.workers == 1,
+        attempt=attempt,
+        identity=prepared.identity,
+        earlier=None if earlier is NOTHING else earlier,
+        keep=functools.partial(kept.write, attempt) if kept is not None and is_kept else None,
+    )
+
+
+def _validated(metric: Metric, validations: Sequence[Record], settings: Settings) -> dict[str, float]:
+    """Returns the best validation of a trial, and the optimizer step at which it first reached its threshold.
+
+    Args:
+      metric: the task's first one; without a direction, no value is the best.
+      validations: evaluations in order.
+      settings: with `plan.threshold`, null for the metric's own target.
+    """
+    if not metric.sign:
+        return {}
+    values = [(record.step, record.metrics[f"{VAL}{metric.name}"]) for record in validations]
+    best, threshold = metric.best(value for _, value in values), settings.plan.threshold
+    found = {} if best is None else {best_name(metric): best}
+    target = metric.target if threshold is None else threshold
+    reached = [] if target is None else [step for step, value in values if metric.reaches(value, target)]
+    return found | ({steps_to(metric, target): float(reached[0])} if reached and target is not None else {})
+
+
+def _start(prepared: Prepared, metrics: Sequence[Metric], place: Place, resumed: list[int]) -> Record:
+    """Returns an attempt's first record; after each of the epochs `resumed`, another process went on."""
+    settings = prepared.settings
+    tags = {
+        "ablation.kind": "trial",
+        "ablation.study": settings.study,
+        "ablation.task": prepared.task.name,
+        "ablation.variant": _variant(settings, place) or _variant(settings, ALONE),
+        "ablation.identity": prepared.identity,
+        "ablation.data": prepared.data.digest,
+        "ablation.workers": str(place.workers),
+        "ablation.record": RECORD,
+        **({} if place.position is None else {"ablation.position": str(place.position)}),
+        **({"ablation.resumed": _after(resumed, settings.epochs)} if resumed else {}),
+        **provenance.tags(),
+        **settings.tracking.tags,
+    }
+    detail = {
+        "attempt": uuid.uuid4().hex,
+        "name": _name(settings, place),
+        "tags": tags,
+        "params": _params(prepared),
+        "description": descriptions.of_trial(settings),
+        "data": prepared.task.dataset(settings, prepared.data),
+        METRICS: as_records(metrics),
+        "process": f"{socket.gethostname()} {os.getpid()}",
+        ADDRESS: settings.tracking.uri and paths.absolute(settings.tracking.uri),
+        "resumed": resumed,
+    }
+    return Record(START, 0, detail=detail)
+
+
+def _after(epochs: list[int], of: int) -> str:
+    """Returns the tag `ablation.resumed`: `after epoch 3 of 5`, `after epochs 2 and 3 of 5`."""
+    return f"after epoch{'s' if len(epochs) > 1 else ''} {' and '.join(map(str, epochs))} of {of}"
+
+
+def _params(prepared: Prepared) -> dict[str, Any]:
+    """Returns every toggle by its key; of a config group the choice's name, and the options of the data that are not at their default."""
+    settings, values = prepared.settings, prepared.settings.model_dump()
+    flat = {key: values[key]["name"] if isinstance(values[key], dict) else values[key] for key in settings.toggles()}
+    of_data = {key: value for key, value in differences(settings).items() if key.startswith("data.")}
+    return flat | {"task": prepared.task.name} | of_data
+
+
+def _name(settings: Settings, place: Place) -> str:
+    """Returns what a trial is called wherever people look for it: its study's name of the variant, and the seed."""
+    return f"{_variant(settings, place)} seed={settings.seed}".lstrip()
+
+
+def _variant(settings: Settings, place: Place) -> str:
+    """Returns what its study calls the variant, or without a study its differences from the defaults."""
+    return described(differences(settings)) if place.variant is None else place.variant

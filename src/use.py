@@ -1,0 +1,145 @@
+"""Uses a trained model: `python -m src.use RUN COMMAND …`, with the commands of the model's task; `python -m src.use RUN` lists them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import sys
+import tempfile
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from src import environment, registry
+from src.artifacts import SETTINGS
+from src.spec.section import SettingsError
+from src.spec.task import Command, Task
+from src.terminal.errors import first_line
+from src.terminal.visible import echoed, visible
+from src.trial import locate
+
+USAGE = """\
+usage: python -m src.use [--uri URI] [--task module:NAME] RUN [COMMAND …]
+
+RUN is a trial's folder, its identity (or the first 4 digits and more), or an
+MLflow run id; --uri names the MLflow store that knows the id, and --task the
+task of a trial that was trained with task=module:NAME.
+`python -m src.use RUN` lists the commands, `python -m src.use RUN COMMAND --help` explains one."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns what the command returns, 2 for what was typed wrong, 130 if stopped."""
+    environment.draw_to_files()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options = _options(words)
+        if not words or words[0] in ("-h", "--help"):
+            print(USAGE)
+            return 0 if words else 2
+        if "task" in options:
+            registry.allow(options["task"])
+        with tempfile.TemporaryDirectory() as here:
+            return _use(words[0], words[1:], options, download_to=Path(here))
+    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except SettingsError as error:
+        print(f"error: {visible(str(error))}", file=sys.stderr)
+        return 2
+
+
+def _options(words: list[str]) -> dict[str, str]:
+    """Takes the options before RUN off a command line and returns them."""
+    options: dict[str, str] = {}
+    while words and words[0].startswith("--") and words[0] != "--help":
+        name, has_value, value = words.pop(0).removeprefix("--").partition("=")
+        if name not in ("uri", "task"):
+            raise SettingsError(f"unrecognised option --{echoed(name)}; allowed before RUN: --uri and --task")
+        if not has_value and not words:
+            raise SettingsError(f"--{name} needs a value")
+        options[name] = value if has_value else words.pop(0)
+    return options
+
+
+def _use(run: str, words: list[str], options: dict[str, str], *, download_to: Path) -> int:
+    folder = locate.folder_of(run, uri=options.get("uri"), download_to=download_to, files=())
+    task = _task_of(folder, options.get("task"))
+    if not words or words[0] in ("-h", "--help"):
+        print(_listed(run, task))
+        return 0
+    if words[0] not in task.commands:
+        known = ", ".join(task.commands) or "none"
+        raise SettingsError(f"task={task.name} has no command {echoed(words[0])!r}; it has: {known}")
+    command = task.commands[words[0]]
+    if folder == download_to:
+        locate.folder_of(run, uri=options.get("uri"), download_to=download_to, files=command.files)
+    return _called(command, words, folder)
+
+
+def _task_of(folder: Path, place: str | None) -> Task[Any, Any]:
+    """Returns the task that a trial was trained with, as its settings say; nothing that they name is imported unless it was typed."""
+    try:
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        name = settings["task"] if isinstance(settings["task"], str) else settings["task"]["name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(f"{folder / SETTINGS}: no settings of a trial ({first_line(error)})") from None
+    if registry.is_place(str(name)) and place != name:
+        raise SettingsError(f"the trial was trained with task={echoed(name)}; add --task {echoed(name)} before RUN to import it")
+    return registry.task(str(name))
+
+
+def _listed(run: str, task: Task[Any, Any]) -> str:
+    """Returns the commands of a task, with an example of each."""
+    if not task.commands:
+        return f"task={task.name} has no commands"
+    lines = [f"Commands of task={task.name}:"]
+    for name, command in task.commands.items():
+        lines += [f"  {name:<12} {command.about}", *([f"    python -m src.use {run} {name} {command.example}"] if command.example else [])]
+    return "\n".join(lines)
+
+
+def _called(command: Command, words: Sequence[str], folder: Path) -> int:
+    """Runs a command with its words, as typer reads them; returns 0, or what its function returns."""
+    import typer
+
+    module, _, name = command.function.partition(":")
+    returned: list[Any] = []
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command(words[0])(_bound(getattr(importlib.import_module(module), name), folder, returned))
+    try:
+        app(list(words[1:]), prog_name=f"python -m src.use RUN {words[0]}")
+    except SystemExit as end:  # typer's: after the command, its help, or a line on what was typed wrong
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        return code or (returned[0] if returned and isinstance(returned[0], int) else 0)
+    except ValueError as error:
+        raise SettingsError(str(error) if isinstance(error, SettingsError) else first_line(error)) from None
+    return 0
+
+
+def _bound(function: Callable[..., Any], folder: Path, returned: list[Any]) -> Callable[..., None]:
+    """Returns a function without its first parameter, which is the folder; typer reads the rest of its signature.
+
+    Args:
+      function: of the command.
+      folder: of the trial.
+      returned: gets what the function returns.
+    """
+    hints = typing.get_type_hints(function, include_extras=True)
+    others = list(inspect.signature(function).parameters.values())[1:]
+
+    def call(**options: Any) -> None:
+        returned.append(function(folder, **options))
+
+    call.__doc__ = function.__doc__
+    call.__annotations__ = {each.name: hints[each.name] for each in others}
+    call.__signature__ = inspect.Signature([each.replace(annotation=hints[each.name]) for each in others])  # type: ignore[attr-defined]
+    return call
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+
+from src import paths
+from src.parts.words import projector
+from src.spec.record import START, Record
+from src.tracking import tensorboard_replay
+from src.tracking.journal import FINISHED, Journal, end
+
+
+def test_each_word_stands_in_the_line_of_its_vector(tmp_path):
+    table = np.arange(14, dtype=np.float32).reshape(7, 2)
+
+    projector.write(tmp_path / "new", table, ["film", "a\tb\n"])
+
+    vectors = np.loadtxt(tmp_path / "new" / "words.tsv", delimiter="\t")
+    lines = (tmp_path / "new" / "metadata.tsv").read_text(encoding="utf-8").splitlines()
+    assert dict(zip(lines, vectors.tolist(), strict=True)) == {
+        "[start]": [2, 3],
+        "[unknown]": [4, 5],
+        "film": [8, 9],
+        "a\\tb\\n": [10, 11],
+    }
+
+
+def test_only_the_most_frequent_words_are_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(projector, "MOST", 1)
+    projector.write(tmp_path, np.zeros((9, 2), np.float32), ["film", "plot"])
+
+    assert (tmp_path / "metadata.tsv").read_text(encoding="utf-8").split() == ["[start]", "[unknown]", "film"]
+
+
+def test_what_lies_beside_the_journal_for_tensorboard_stands_in_the_run_once_the_trial_is_over(home):
+    folder = paths.study_folder("s") / "cafe"
+    projector.write(folder / "tensorboard", np.zeros((9, 2), np.float32), ["film"])
+    (folder / "tensorboard" / "events.out.tfevents.1.profile-empty").touch()
+    (folder / "tensorboard" / "profile" / "now").mkdir(parents=True)
+    (folder / "tensorboard" / "profile" / "now" / "vm.xplane.pb").touch()
+    with Journal(folder) as book:
+        book.append(Record(START, 0, detail={"attempt": "a", "name": "seed=0", "tags": {}, "params": {}}))
+        book.append(end(step=0, status=FINISHED))
+
+    for _ in range(2):
+        tensorboard_replay.replay(folder)
+
+    run = folder.parent / "seed=0"
+    assert {path.name for path in run.iterdir()} >= {"projector_config.pbtxt", "words.tsv", "metadata.tsv"}
+    assert len(list(run.glob("events*"))) == 1
+    assert list(folder.parent.rglob("plugins/profile/*/*")) == [run / "plugins" / "profile" / "now" / "vm.xplane.pb"]

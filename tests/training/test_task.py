@@ -1,0 +1,148 @@
+"""A Keras task with nothing but a model and a phase: two inputs, no text, no recurrence, a metric of which less is better."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.paths import REPOSITORY
+from src.spec.metric import LOSS, Metric
+from src.spec.settings import Settings, Tracking
+from src.spec.task import Trial
+from src.training.task import KerasTask
+
+pytestmark = pytest.mark.training
+
+
+@dataclass(frozen=True)
+class Numbers:
+    digest: str = "cafe"
+    rows: dict[str, int] = field(default_factory=lambda: {"train": 12, "validation": 12, "test": 12})
+
+
+@final
+class Toy(KerasTask[Settings, Numbers]):
+    name, about, settings = "toy", "a number from two inputs", Settings
+    metrics = (Metric("perplexity", "lower", of="loss", finish="exp", target=5.0), LOSS, Metric("error", "lower"))
+
+    def __init__(self, chance=None):
+        self.chance = chance
+
+    def load(self, settings):
+        return Numbers()
+
+    def model(self, settings, data):
+        from tests.training.test_weights import model_of
+
+        return model_of()
+
+    def phase(self, settings, data):
+        import dataclasses
+
+        from tests.training.test_weights import batch, phase_of
+
+        splits = {name: lambda: map(batch, [range(5, 12), range(5)]) for name in ("validation", "test")}
+        return dataclasses.replace(phase_of(range(6), range(6, 12)), held_out=splits, chance=self.chance)
+
+
+def trial_of(folder, **changes):
+    tracking = Tracking(name="offline", histograms=True)
+    changes = {"task": "toy", "batch_size": 6, "epochs": 2, "tracking": tracking, "learning_rate": 0.01, **changes}
+    names = {"name": "toy seed=0", "is_alone": False, "attempt": "one", "identity": "cafe"}
+    return Trial(settings=Settings(**changes), data=Numbers(), folder=folder, **names)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("toy")
+    return folder, list(Toy().records(trial_of(folder)))
+
+
+def test_a_task_of_a_model_and_a_phase_has_the_whole_record(finished):
+    _, records = finished
+    kinds = [record.kind for record in records]
+
+    assert kinds == ["start", "graph", "histograms", *["step", "step", "histograms", "evaluation"] * 2, "end"]
+    assert records[0].detail["tags"] == {"ablation.kernel": "graph"}
+    splits = {"step": "train", "evaluation": "val", "end": "test"}
+    for record in records:
+        if split := splits.get(record.kind):
+            assert {f"{split}/{name}" for name in ("loss", "perplexity", "error")} <= set(record.metrics)
+    assert records[-1].detail["status"] == "FINISHED" and records[-1].detail["tags"]["ablation.health"] == "ok"
+
+
+def test_what_has_no_positions_has_no_padding_and_no_tokens(finished):
+    metrics = finished[1][-1].metrics
+
+    assert not {"data/padding_fraction", "time/tokens_per_s"} & set(metrics)
+    assert metrics["data/batches_per_epoch"] == 2 and metrics["time/batch_ms_median"] > 0
+
+
+def test_what_the_test_says_of_every_example_is_written_in_the_order_of_the_rows(finished):
+    from tests.training.test_weights import WEIGHTS
+
+    folder, records = finished
+    frame = pd.read_parquet(folder / "test_examples.parquet")
+
+    assert list(frame) == ["row", "loss", "error", "loss_weight", "error_weight", "value"]
+    assert frame["row"].tolist() == list(range(12)) and frame["loss_weight"].tolist() == WEIGHTS.tolist()
+    assert frame["error"].mean() == pytest.approx(records[-1].metrics["test/error"], rel=1e-5)
+    assert frame["loss"].sum() / WEIGHTS.sum() == pytest.approx(records[-1].metrics["test/loss"], rel=1e-5)
+    assert records[-1].detail["artifacts"] == ["model.keras", "steps.parquet", "test_examples.parquet"]
+    assert all((folder / name).is_file() for name in records[-1].detail["artifacts"])
+
+
+def test_all_layers_but_the_inputs_are_shown(finished):
+    *_, last = (record.detail for record in finished[1] if record.kind == "histograms")
+    shown = {name.removeprefix("activations/") for name in last if name.startswith("activations/")}
+
+    assert "head" in shown and len(shown) == 3 and not shown & {"values", "kinds"}
+
+
+def test_a_trial_that_is_not_better_than_chance_learnt_nothing_and_a_cause_is_named(tmp_path):
+    end = list(Toy(chance=1.0).records(trial_of(tmp_path, learning_rate=1e-9)))[-1]
+
+    assert end.detail["tags"]["ablation.health"] == "no_learning"
+    assert end.detail["tags"]["ablation.diagnosis"].startswith("learning rate too low: training changed the weights by only ")
+
+
+def test_identical_inputs_of_any_kind_are_named():
+    from src.training.diagnosis import are_equal
+
+    same = {"values": np.ones((2, 3)), "kinds": np.array([4, 4])}
+    assert are_equal([same, same])
+    assert not are_equal([same, {"values": np.ones((1, 3)), "kinds": np.array([5])}])
+    assert not are_equal([{"values": np.ones((1, 3)), "kinds": np.array([4])}])
+
+
+def test_a_trial_goes_on_from_what_it_kept(tmp_path):
+    from types import SimpleNamespace
+
+    kept = {}
+
+    def keep(epoch, *, variables, best, peak_mb):
+        kept[epoch] = {"variables": [np.asarray(one) for one in variables], "best": list(best), "peak_mb": peak_mb}
+
+    import dataclasses
+
+    whole = list(Toy().records(dataclasses.replace(trial_of(tmp_path, epochs=3), keep=keep)))
+    evaluations = [place for place, record in enumerate(whole) if record.kind == "evaluation"]
+    earlier = SimpleNamespace(records=whole[2 : evaluations[1] + 1], epochs=[2], **kept[2])
+    later = list(Toy().records(dataclasses.replace(trial_of(tmp_path, epochs=3), earlier=earlier)))
+
+    assert [record.kind for record in later] == ["start", "step", "step", "histograms", "evaluation", "end"]
+    assert later[-1].detail["tags"]["ablation.weights"] == whole[-1].detail["tags"]["ablation.weights"]
+    assert later[-2].metrics["val/perplexity"] == whole[-2].metrics["val/perplexity"]
+
+
+def test_keras_tasks_are_known_without_tensorflow():
+    program = "import sys, src.training.task; print(sorted({'tensorflow', 'keras', 'pandas', 'mlflow'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"

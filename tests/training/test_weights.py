@@ -1,0 +1,203 @@
+"""Losses and metrics are sums with weights: over a batch, a step of several batches, an epoch and a split."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from src.config.settings import Settings, edited
+from src.spec.metric import LOSS, Metric
+from src.training.evaluation import evaluators
+from src.training.fit import Fit, best_epoch, train
+from src.training.phase import Learner, Phase
+from src.training.update import Numbers, updater
+
+pytestmark = pytest.mark.training
+PERPLEXITY = Metric("perplexity", "lower", of="loss", finish="exp")
+ERROR = Metric("error", "lower", finish="sqrt")
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(12, 3)).astype(np.float32), RNG.normal(size=12).astype(np.float32)
+KINDS = RNG.integers(0, 5, 12).astype(np.int32)
+WEIGHTS = np.array([3, 0, 1, 5, 2, 2, 0, 7, 1, 1, 4, 9], np.float32)
+
+
+def batch(rows):
+    rows = np.asarray(rows)
+    inputs = {"values": tf.constant(X[rows]), "kinds": tf.constant(KINDS[rows])}
+    return inputs, (tf.constant(Y[rows]), tf.constant(WEIGHTS[rows])), tf.constant(rows)
+
+
+def measure(outputs, targets):
+    wanted, weights = targets
+    squares = tf.square(outputs[:, 0] - wanted)
+    return {"loss": (weights * squares, weights), "error": (squares, tf.ones_like(squares))}
+
+
+def phase_of(*batches, held_out=None):
+    """Batches of two inputs of different types, and of targets with weights."""
+    return Phase(
+        training=lambda epoch: map(batch, batches),
+        batches_per_epoch=len(batches),
+        held_out={"validation": lambda: map(batch, held_out or batches)},
+        signature=(
+            {"values": tf.TensorSpec([None, 3], tf.float32), "kinds": tf.TensorSpec([None], tf.int32)},
+            (tf.TensorSpec([None], tf.float32), tf.TensorSpec([None], tf.float32)),
+        ),
+        measure=measure,
+        predictions=lambda outputs: {"value": outputs[:, 0]},
+        shape=lambda inputs: (int(inputs["kinds"].shape[0]), 1),
+    )
+
+
+def model_of():
+    values, kinds = keras.Input((3,), name="values"), keras.Input((), dtype="int32", name="kinds")
+    both = keras.layers.Concatenate()([values, keras.layers.Embedding(5, 2)(kinds)])
+    model = keras.Model({"values": values, "kinds": kinds}, keras.layers.Dense(1, name="head")(both))
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.normal(size=weight.shape).astype(np.float32) for weight in model.get_weights()])
+    return model
+
+
+def learner_of(phase, metrics=(PERPLEXITY, ERROR), **changes):
+    changes = {"optimizer": "sgd", "batch_size": 12, "epochs": 1, "tracking.histograms": False, **changes}
+    return Learner(model_of(), phase, metrics, edited(Settings(), changes))
+
+
+def outputs_of(model):
+    return np.asarray(model({"values": X, "kinds": KINDS}))[:, 0]
+
+
+def gradients(*batches, **changes):
+    """Returns the gradients of one optimizer step, and what was measured of it."""
+    learner = learner_of(phase_of(*batches), **changes)
+    update = updater(learner, on_trace=lambda: None)
+    parts = []
+    for number, rows in enumerate(batches, 1):
+        inputs, targets, _ = batch(rows)
+        part, found = update(inputs, targets, number == len(batches))
+        parts.append(part)
+    return [np.asarray(gradient) for gradient in found], Numbers(learner, parts)
+
+
+HALVES = [range(6), range(6, 12)], [[1, 6], [0, 2, 3, 4, 5, 7, 8, 9, 10, 11]], [[0], range(1, 12)]
+
+
+@pytest.mark.parametrize("halves", HALVES, ids=["equal", "one without weight", "one of one example"])
+def test_two_parts_of_different_weight_give_the_gradient_of_the_whole_batch(halves):
+    whole, one = gradients(range(12))
+    added, two = gradients(*halves, accumulate=2)
+
+    for ours, theirs in zip(added, whole, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert two.norm == pytest.approx(one.norm, rel=1e-5) and two.loss == pytest.approx(one.loss, rel=1e-6)
+    assert one.sums["loss"][1] == two.sums["loss"][1] == WEIGHTS.sum() and one.sums["error"][1] == 12
+    assert two.sums["error"][0] == pytest.approx(one.sums["error"][0], rel=1e-6)
+
+
+def test_the_gradient_is_that_of_the_weighted_mean():
+    found, numbers = gradients(range(12))
+    residuals = outputs_of(model_of()) - Y
+
+    assert numbers.loss == pytest.approx((WEIGHTS * residuals**2).sum() / WEIGHTS.sum(), rel=1e-5)
+    assert found[-1] == pytest.approx([2 * (WEIGHTS * residuals).sum() / WEIGHTS.sum()], rel=1e-4)  # of the head's bias
+
+
+def test_a_batch_without_weight_changes_nothing():
+    found, numbers = gradients([1, 6])
+
+    assert all((gradient == 0).all() for gradient in found)
+    assert (numbers.loss, numbers.norm, numbers.sums["loss"]) == (0, 0, (0, 0))
+
+
+def test_running_metrics_are_weighted_over_the_epoch_so_far():
+    learner = learner_of(phase_of(range(4), [4], range(5, 12)), learning_rate=1e-9)
+    squares = (outputs_of(learner.model) - Y) ** 2
+    records = list(train(learner, evaluators(learner)["validation"], Fit()))
+
+    steps = [record.metrics for record in records if record.kind == "step"]
+    for metrics, seen in zip(steps, (4, 5, 12), strict=True):
+        loss = (WEIGHTS * squares)[:seen].sum() / WEIGHTS[:seen].sum()
+        assert metrics["train/loss"] == pytest.approx(loss, rel=1e-5)
+        assert metrics["train/perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
+        assert metrics["train/error"] == pytest.approx(math.sqrt(squares[:seen].mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("split", [[range(12)], [[11, 3], [0, 1, 2, 4], [5], [10, 9, 8, 7, 6]]])
+def test_a_split_is_measured_as_one_batch_whatever_its_batches(split):
+    learner = learner_of(phase_of(range(12), held_out=split))
+    found = evaluators(learner)["validation"]()
+    outputs = outputs_of(learner.model)
+    squares = (outputs - Y) ** 2
+    loss = (WEIGHTS * squares).sum() / WEIGHTS.sum()
+
+    recorded = found.recorded(learner.metrics, prefix="val/")
+    assert set(recorded) == {"val/loss", "val/perplexity", "val/error"}
+    assert recorded["val/loss"] == pytest.approx(loss, rel=1e-5)
+    assert recorded["val/perplexity"] == math.exp(recorded["val/loss"])
+    assert recorded["val/error"] == pytest.approx(math.sqrt(squares.mean()), rel=1e-5)
+    np.testing.assert_allclose(found.predictions["value"], outputs, rtol=1e-5)
+    np.testing.assert_array_equal(found.weights["loss"], WEIGHTS)
+
+
+@pytest.mark.parametrize("split", [[[0, 1], [1, 2]], [[0, 2]], [[1, 2]]])
+def test_a_split_that_repeats_or_leaves_out_an_example_is_refused(split):
+    with pytest.raises(ValueError, match="the rows of a held-out split must be 0, 1, 2, …, each once"):
+        evaluators(learner_of(phase_of(range(12), held_out=split)))["validation"]()
+
+
+@pytest.mark.parametrize(
+    ("values", "metric", "best"),
+    [
+        ([30.0, 20.0, 20.0, 25.0], PERPLEXITY, 2),
+        ([0.5, 0.8, 0.8, 0.7], Metric("accuracy", "higher"), 2),
+        ([math.nan, 9.0, math.nan], PERPLEXITY, 2),
+        ([math.inf, math.inf, 9.0], PERPLEXITY, 3),
+        ([math.nan, math.nan], PERPLEXITY, 1),
+        ([3.0, 2.0], Metric("size", None), 1),
+        ([], PERPLEXITY, 0),
+    ],
+)
+def test_the_best_epoch_is_best_in_the_direction_of_the_first_metric_the_earliest_on_ties(values, metric, best):
+    assert best_epoch(values, metric) == best
+
+
+def test_the_weights_of_the_lowest_perplexity_are_restored():
+    learner, values, kept = learner_of(phase_of(range(12)), epochs=4, learning_rate=0.1), iter([30.0, 20.0, 25.0, 20.0]), []
+
+    def evaluate():
+        kept.append(learner.model.get_weights())
+        value = next(values)
+        return SimpleNamespace(recorded=lambda metrics, prefix: {f"{prefix}loss": math.log(value), f"{prefix}perplexity": value})
+
+    fit = Fit()
+    list(train(learner, evaluate, fit))
+
+    assert (fit.best_epoch, fit.validations) == (2, [30.0, 20.0, 25.0, 20.0])
+    for ours, theirs, last in zip(learner.model.get_weights(), kept[1], kept[3], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        assert not np.array_equal(ours, last)
+
+
+def test_two_graphs_take_batches_of_two_inputs_and_histograms_show_every_layer():
+    learner = learner_of(phase_of(range(4), range(4, 8), [8, 9]), batch_size=4, epochs=2, **{"tracking.histograms": True})
+    layers = [layer for layer in learner.model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    fit = Fit()
+
+    records = list(train(learner, evaluators(learner)["validation"], fit, layers=layers))
+
+    assert fit.traces == 2 and [timing.shapes for timing in fit.timings] == [((4, 1),), ((4, 1),), ((2, 1),)] * 2
+    assert [timing.tokens for timing in fit.timings] == [4, 4, 2] * 2
+    shown = [record for record in records if record.kind == "histograms"][-1].detail
+    assert {f"activations/{layer.name}" for layer in layers} < set(shown)
+
+
+def test_the_loss_is_recorded_once_where_it_is_a_metric_too():
+    learner = learner_of(phase_of(range(12)), metrics=(LOSS,))
+    records = list(train(learner, evaluators(learner)["validation"], Fit()))
+
+    assert [set(record.metrics) - {"time/batch_ms", "time/epoch_s"} for record in records] == [{"train/loss"}, {"val/loss"}]

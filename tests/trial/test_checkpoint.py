@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from src.spec.record import EVALUATION, HISTOGRAMS, START, STEP, Record
+from src.tracking import journal, provenance
+from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
+from src.trial import checkpoint
+from src.trial.checkpoint import NOTHING, Checkpoint, Unusable, restore
+
+VARIABLES = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array([7, 8], np.int32), np.array(3, np.int64), np.zeros((0, 2), np.float32)]
+BEST = [np.full(4, 0.5, np.float32)]
+
+
+@pytest.fixture(autouse=True)
+def devices(monkeypatch):
+    """TensorFlow is asked for them, and takes seconds to come."""
+    monkeypatch.setattr(checkpoint, "_devices", lambda: "['CPU']")
+
+
+def start(attempt="one", resumed=()):
+    return Record(START, 0, detail={"attempt": attempt, "resumed": list(resumed)})
+
+
+def epoch(number, *, steps=3):
+    """The records of an epoch of three steps."""
+    first = (number - 1) * steps
+    return [
+        *(Record(STEP, first + step, {"train/loss": 1 / 3}, {"epoch": number}) for step in range(1, steps + 1)),
+        Record(HISTOGRAMS, first + steps),
+        Record(EVALUATION, first + steps, {"val/accuracy": 0.5}, {"epoch": number}),
+    ]
+
+
+def write(folder, *records):
+    with Journal(folder) as book:
+        for record in records:
+            book.append(record)
+
+
+def keep(folder, attempt="one", number=1, best=()):
+    Checkpoint(folder, "cafe").write(attempt, number, variables=VARIABLES, best=best, peak_mb=12.5)
+
+
+def killed(folder):
+    """A trial that was killed in its second epoch."""
+    write(folder, start(), *epoch(1), *epoch(2)[:2])
+    keep(folder, best=BEST)
+    return Checkpoint(folder, "cafe")
+
+
+def with_tag(patch, name):
+    """Changes one of the tags that say where a trial ran."""
+    tags = {**provenance.tags(), name: "other"}
+    patch.setattr(provenance, "tags", lambda: tags)
+
+
+def equal(ours, theirs):
+    return len(ours) == len(theirs) and all(
+        one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+        for one, other in zip(ours, theirs, strict=True)
+    )
+
+
+def test_what_was_killed_goes_on_from_the_state_and_the_records_of_its_last_whole_epoch(tmp_path):
+    found = killed(tmp_path).earlier()
+
+    assert equal(found.variables, VARIABLES) and equal(found.best, BEST)
+    assert found.records == epoch(1) and (found.epochs, found.peak_mb) == ([1], 12.5)
+    lines = journal.last_attempt(tmp_path)
+    assert [entry.time_ms for entry in found.entries] == [entry.time_ms for entry in lines[1:6]]
+
+
+def test_a_trial_without_a_state_begins_anew(tmp_path):
+    write(tmp_path, start(), *epoch(1))
+
+    assert Checkpoint(tmp_path, "cafe").earlier() is NOTHING
+
+
+@pytest.mark.parametrize(("status", "goes_on"), [(KILLED, True), (FAILED, False), (FINISHED, False)])
+def test_only_what_was_killed_goes_on(tmp_path, status, goes_on):
+    kept = killed(tmp_path)
+    write(tmp_path, end(step=5, status=status))
+
+    assert (kept.earlier() is not NOTHING) == goes_on
+
+
+def test_an_attempt_that_was_killed_before_it_had_an_epoch_of_its_own_leaves_the_state_of_the_one_before(tmp_path):
+    kept = killed(tmp_path)
+    write(tmp_path, end(step=5, status=KILLED), start("two", [1]), *epoch(1))
+
+    assert (kept.earlier().epochs, kept.earlier().records) == ([1], epoch(1))
+
+    write(tmp_path, *epoch(2), end(step=6, status=KILLED), start("three"))
+    keep(tmp_path, "two", 2)
+
+    assert (kept.earlier().epochs, kept.earlier().records) == ([1, 2], [*epoch(1), *epoch(2)])
+
+
+def test_validations_between_epochs_are_part_of_what_was_recorded(tmp_path):
+    between = Record(EVALUATION, 2, {"val/accuracy": 0.4}, {"epoch": None})
+    records = [*epoch(1)[:2], between, *epoch(1)[2:]]
+    write(tmp_path, start(), *records)
+    keep(tmp_path)
+
+    assert Checkpoint(tmp_path, "cafe").earlier().records == records
+
+
+def test_no_flipped_byte_is_gone_on_from(tmp_path):
+    kept = killed(tmp_path)
+    path, rng = tmp_path / checkpoint.FILE, random.Random(0)
+    whole = path.read_bytes()
+    refused = 0
+    for place in rng.sample(range(len(whole)), 300):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << rng.randrange(8)]) + whole[place + 1 :])
+        try:
+            found = kept.earlier()
+        except Unusable:
+            refused += 1
+        else:  # a date, or another field that says nothing of what is in it
+            assert equal(found.variables, VARIABLES) and equal(found.best, BEST) and found.epochs == [1]
+    assert refused > 150
+
+
+@pytest.mark.parametrize(
+    "change", [lambda whole: b"", lambda whole: whole[:-30], lambda whole: bytes(len(whole)), lambda whole: b"hello\n"]
+)
+def test_a_file_that_is_none_is_called_damaged(tmp_path, change):
+    kept = killed(tmp_path)
+    path = tmp_path / checkpoint.FILE
+    path.write_bytes(change(path.read_bytes()))
+
+    with pytest.raises(Unusable, match="it is damaged"):
+        kept.earlier()
+
+
+def test_an_archive_of_something_else_is_called_damaged(tmp_path):
+    kept = killed(tmp_path)
+    for held in ({"x": np.zeros(3)}, {"about_0": np.array("{}")}, {"about_0": np.array("[1]")}, {"about_0": np.array([{}], object)}):
+        np.savez(tmp_path / checkpoint.FILE, **held)
+        with pytest.raises(Unusable, match="it is damaged"):
+            kept.earlier()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda patch: patch.setattr(checkpoint, "FORM", "0"), "of another version"),
+        (lambda patch: patch.setattr(checkpoint, "_code", lambda: "other"), r"the code in src/ has changed since"),
+        (lambda patch: patch.setattr(checkpoint, "_devices", lambda: "['GPU']"), "with other devices"),
+        (lambda patch: with_tag(patch, "ablation.versions"), "with other versions of packages"),
+        (lambda patch: with_tag(patch, "ablation.processor"), "on another processor"),
+        (lambda patch: with_tag(patch, "ablation.environment"), "in another environment"),
+    ],
+)
+def test_a_state_from_elsewhere_is_not_gone_on_from(tmp_path, monkeypatch, change, why):
+    kept = killed(tmp_path)
+    change(monkeypatch)
+
+    with pytest.raises(Unusable, match=why):
+        kept.earlier()
+
+
+def test_a_state_of_another_trial_is_not_gone_on_from(tmp_path):
+    killed(tmp_path)
+
+    with pytest.raises(Unusable, match="it is of another trial"):
+        Checkpoint(tmp_path, "beef").earlier()
+
+
+@pytest.mark.parametrize("lines", [0, 3, 5])
+def test_a_state_whose_records_are_lost_is_not_gone_on_from(tmp_path, lines):
+    kept = killed(tmp_path)
+    path = tmp_path / journal.FILE
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:lines]))
+
+    with pytest.raises(Unusable, match=r"journal\.jsonl has lost the records until then"):
+        kept.earlier()
+
+
+def test_a_state_beside_a_broken_journal_is_not_gone_on_from(tmp_path):
+    kept = killed(tmp_path)
+    path = tmp_path / journal.FILE
+    path.write_bytes(path.read_bytes().replace(b"0.333", b"0.334", 1))
+
+    with pytest.raises(Unusable, match="invalid line"):
+        kept.earlier()
+
+
+def test_a_state_that_cannot_be_written_is_said_once_and_leaves_the_last_one(tmp_path, monkeypatch, caplog):
+    kept = killed(tmp_path)
+    write(tmp_path, *epoch(2)[2:])
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with caplog.at_level(logging.DEBUG, "src"):
+        for number in (2, 3):
+            kept.write("one", number, variables=VARIABLES, best=[], peak_mb=1.0)
+
+    assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG"]
+    assert "the checkpoint after epoch 2 cannot be written (No space left on device)" in caplog.text
+    assert kept.earlier().epochs == [1]
+    assert {path.name for path in tmp_path.iterdir()} == {checkpoint.FILE, journal.FILE, "journal.lock"}
+
+
+def test_what_is_removed_is_gone_with_what_a_killed_process_had_begun_to_write(tmp_path):
+    kept = killed(tmp_path)
+    (tmp_path / f"new-{checkpoint.FILE}").write_bytes(b"half")
+
+    kept.remove()
+    kept.remove()
+
+    assert {path.name for path in tmp_path.iterdir()} == {journal.FILE, "journal.lock"}
+
+
+def test_a_state_is_for_variables_of_its_own_shapes_and_types():
+    given = []
+    variables = [SimpleNamespace(shape=(2,), dtype="float32", assign=given.append)]
+    for others in ([], [np.zeros(3, np.float32)], [np.zeros(2)], [np.zeros(2, np.float32)] * 2):
+        with pytest.raises(ValueError, match="it holds the variables of another model; rerun=true trains from the beginning"):
+            restore(variables, others)
+    assert given == []
+
+    restore(variables, [np.ones(2, np.float32)])
+
+    assert given[0].tolist() == [1, 1]

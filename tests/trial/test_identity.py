@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src import registry
+from src.config.settings import edited
+from src.tasks.integration.settings import Settings as Integration
+from src.tasks.sentiment.settings import Settings
+from src.trial.identity import NOT_IN_IDENTITY, digest
+from src.trial.identity import identity as identity_of
+from src.trial.prepare import prepare
+
+
+def identity(settings, *, data_digest):
+    return identity_of(settings, registry.task(settings.task), data_digest=data_digest)
+
+
+CHANGES = {
+    "padding": "equal",
+    "bucketing": False,
+    "padding_side": "pre",
+    "truncation": "post",
+    "max_length": 7,
+    "vocab_size": 7,
+    "encoding": "onehot",
+    "masking": False,
+    "cell": "gru",
+    "depth": 2,
+    "bidirectional": True,
+    "units": 7,
+    "embedding_dim": 7,
+    "readout": "max_state",
+    "head": "softmax",
+    "initial_state": "learned",
+    "optimizer": "sgd",
+    "learning_rate": 0.5,
+    "batch_size": 7,
+    "epochs": 7,
+    "dropout": 0.5,
+    "clip_norm": 1.0,
+    "jit_compile": True,
+    "seed": 7,
+    "evaluate_every": 7,
+    "max_steps": 7,
+    "parameters": 7,
+    "implementation": "graph_loop",
+    "forget_bias": 0.0,
+    "bptt_steps": 7,
+    "kernel_initializer": "he_normal",
+    "recurrent_initializer": "identity",
+    "accumulate": 7,
+    "drop_remainder": True,
+    "retracing": "relaxed",
+    "tokens": "character",
+}
+
+
+OF_NOISE = {"sequence_length": 7, "num_samples": 700, "threshold": 0.5, "target": "integral"}
+KINDS = [(Settings, CHANGES), (Integration, {key: value for key, value in CHANGES.items() if key in Integration.model_fields} | OF_NOISE)]
+
+
+@pytest.mark.parametrize(("kind", "key"), [(kind, key) for kind, changes in KINDS for key in changes])
+def test_every_key_that_decides_the_result_changes_the_identity(kind, key):
+    value = {**CHANGES, **OF_NOISE}[key]
+    assert identity(edited(kind(), {key: value}), data_digest="d") != identity(kind(), data_digest="d")
+
+
+@pytest.mark.parametrize(("kind", "changes"), KINDS)
+def test_every_key_is_either_in_the_identity_or_named_as_left_out(kind, changes):
+    assert set(kind.model_fields) - {"data"} == set(changes) | {"task"} | NOT_IN_IDENTITY - {"data"}
+
+
+def test_every_task_is_other_trials():
+    values = {"task": "noise", "cell": "gru"}
+    hashed = {task: registry.task(task).hashed({**values, **OF_NOISE}) for task in ("sentiment", "integration")}
+
+    assert digest(hashed["sentiment"]) != digest(hashed["integration"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("study", "x"),
+        ("tracking.every_n_batches", 9),
+        ("tracking.histograms", False),
+        ("tracking.projector", True),
+        ("tracking.profile", 5),
+        ("rerun", True),
+        ("plan_only", True),
+        ("retry_failed", True),
+        ("fail_fast", True),
+        ("checkpoint", "none"),
+        ("plan.levels", {"cell": ["lstm", "gru"]}),
+        ("plan.threshold", 0.5),
+    ],
+)
+def test_what_only_names_or_records_keeps_the_identity(key, value):
+    assert identity(edited(Settings(), {key: value}), data_digest="d") == identity(Settings(), data_digest="d")
+
+
+def test_a_toggle_that_is_added_later_and_null_at_first_leaves_old_identities_as_they_are(monkeypatch):
+    before = identity(Settings(), data_digest="d")
+    monkeypatch.setattr(Settings, "model_dump", lambda self, dump=Settings.model_dump: {**dump(self), "later": None})
+    assert identity(Settings(), data_digest="d") == before
+    monkeypatch.setattr(Settings, "model_dump", lambda self, dump=Settings.model_dump: {**dump(self), "later": 1})
+    assert identity(Settings(), data_digest="d") != before
+
+
+def test_other_data_are_another_trial():
+    assert identity(Settings(), data_digest="d") != identity(Settings(), data_digest="e")
+
+
+@given(st.dictionaries(st.text(), st.one_of(st.integers(), st.booleans(), st.text(), st.none())))
+def test_a_digest_does_not_depend_on_the_order_of_keys(values):
+    assert digest(values) == digest(dict(reversed(values.items())))
+
+
+def test_a_toggle_that_came_later_leaves_old_identities_as_they_were():
+    assert set(Settings.added()) < set(CHANGES)
+    # what version 0.1 gave the default trial, before these toggles were there
+    assert identity(Settings(), data_digest="d") == "5bff8939cfea8e0e"
+
+
+# What the code gave before tasks had settings of their own.
+@pytest.mark.parametrize(
+    ("changes", "golden"),
+    [
+        ({"padding": "equal", "masking": True}, "3c0714e1d2016f2c"),
+        ({"encoding": "onehot", "embedding_dim": 8, "vocab_size": 100}, "857121a53b2bd3fd"),
+        ({"tokens": "character", "head": "softmax", "readout": "mean_logit"}, "5e673bd6ae08edf1"),
+        ({"cell": "gru", "forget_bias": 0.5, "seed": 9}, "acce3e0627becd13"),
+        ({"parameters": 100_000}, "febbd66ca5a5ed8d"),
+        ({"implementation": "packed_loop", "masking": False}, "761651e0da978d01"),
+        ({"truncation": "remove", "max_length": None}, "b37fd9caea08c5d0"),
+        ({"accumulate": 2, "batch_size": 1, "drop_remainder": True}, "0fe67013e1420be5"),
+        ({"data.limit": 300}, "5bff8939cfea8e0e"),
+    ],
+)
+def test_settings_of_sentiment_keep_the_identities_that_they_had(changes, golden):
+    assert identity(edited(Settings(), changes), data_digest="d") == golden
+
+
+@pytest.mark.parametrize(
+    ("changes", "as_typed", "resolved"),
+    [
+        ({}, "a0ae111e9ed7f8d7", "ea6c0cb926c3afce"),
+        ({"num_samples": 200}, "32a5e9a1214be0ce", "bd965852f85d6b4f"),
+        ({"sequence_length": 200, "cell": "gru", "seed": 3}, "385a9ab12d9c77b9", "5781d44bc08da219"),
+        ({"threshold": 1.5, "head": "softmax"}, "e1585e2912c10945", "9dd41234b12c6785"),
+        ({"target": "integral", "head": "softmax", "readout": "mean_logit"}, "f08a287ff3109fa9", "3152c81906d9d739"),
+        ({"implementation": "packed_loop", "bptt_steps": 5}, "ee10676884d096e0", "63a4de9ce09017d7"),
+        ({"implementation": "graph_loop", "bptt_steps": 25}, "4afc735450421f9c", "4f7dadbcbd162159"),
+        ({"parameters": 5_000, "depth": 2, "bidirectional": True}, "9fd9dbb931a1878b", "054d6c0db496f47a"),
+        ({"drop_remainder": True}, "34dfbeab67bd85a9", "ea6c0cb926c3afce"),
+        ({"drop_remainder": True, "num_samples": 100}, "af4dbcdd3ed67612", "ac7a6cf3c8c9dfc7"),
+        ({"accumulate": 4, "kernel_initializer": "he_normal", "embedding_dim": 8}, "7a5eb26a4378be32", "86f0dd45ab635221"),
+        ({"cell": "gru", "forget_bias": 0.0, "epochs": 2, "max_steps": 7, "clip_norm": 1.0}, "61d51a5cec6407d5", "ed9cb503df1b1fb1"),
+        ({"jit_compile": True, "evaluate_every": 5, "checkpoint": "none", "study": "x"}, "2677fb6f238de9d7", "d204cc4cbb229882"),
+    ],
+)
+def test_settings_of_integration_keep_the_identities_that_they_had(changes, as_typed, resolved):
+    settings = edited(Integration(), changes)
+
+    assert (identity(settings, data_digest="d"), prepare(settings).identity) == (as_typed, resolved)
