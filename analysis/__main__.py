@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-
 from src import environment, paths
+from src.terminal.errors import first_line
 from src.terminal.visible import visible
 
 environment.draw_to_files()
 
 if TYPE_CHECKING:
+    from analysis.figures import Drawn
     from analysis.findings import Findings
     from analysis.load import Study
-    from analysis.tables import Table
+    from analysis.table import Table
 
 app = typer.Typer(
     add_completion=False,
@@ -35,14 +36,23 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 Name = Annotated[str, typer.Argument(metavar="STUDY", help="name of a study; `python -m analysis studies` lists them")]
-Uri = Annotated[str | None, typer.Option(help="MLflow store; default: SQLite at the repository root, or in ABLATION_HOME")]
-Toggle = Annotated[str | None, typer.Option(help="compare the values of this toggle, all else being equal; default: with the reference")]
+Uri = Annotated[
+    str | None, typer.Option(help="MLflow store; default: SQLite at the repository root, or in ABLATION_HOME")
+]
+Toggle = Annotated[
+    str | None,
+    typer.Option(help="compare the values of this toggle, all else being equal; default: with the reference"),
+]
 Metric = Annotated[str | None, typer.Option(help="metric to compare by; default: the study's")]
 Margin = Annotated[
-    float | None, typer.Option(min=0, help="difference that is too small to matter; default: the study's, for its own metric")
+    float | None,
+    typer.Option(min=0, help="difference that is too small to matter; default: the study's, for its own metric"),
 ]
 Out = Annotated[Path | None, typer.Option(help="folder to write to; default: reports/STUDY", file_okay=False)]
-Every = Annotated[bool, typer.Option("--all", help="every trial of the study in one table, of all its plans; default: the latest plan's")]
+Every = Annotated[
+    bool,
+    typer.Option("--all", help="every trial of the study in one table, of all its plans; default: the latest plan's"),
+]
 
 
 class Format(enum.StrEnum):
@@ -88,15 +98,21 @@ def report(
     with _answered():
         found = _found(study, uri, every=every, metric=metric, margin=margin)
         folder = _folder(out, study, every=every)
-        from analysis import answer, figures, report, tables
+        from analysis import answer, report, tables
 
         print("\n".join(["", *map(visible, answer.sentences(found)), "", tables.ablation(found).markdown()]))
         with _whole(folder) as made:
             _write_tables(found, made)
-            drawn = [(one, figures.save(one.figure, made / "figures" / one.name)) for one in _figures(found)]
-            (made / "report.html").write_text(report.page(found, drawn), encoding="utf-8")
+            pictures, notes = _figures(found)
+            drawn, failed = _saved(pictures, made / "figures")
+            page = report.page(found, drawn, [*notes, *failed])
+            (made / "report.html").write_text(page, encoding="utf-8")
             written = [path.relative_to(made) for path in sorted(made.rglob("*")) if path.is_file()]
-        print(f"written to {folder}: report.html, tables (CSV, Markdown, LaTeX, HTML), {len(drawn)} figures (PNG, SVG, PDF)")
+        for note in [*notes, *failed]:
+            print(f"note: {visible(note)}")
+        print(
+            f"written to {folder}: report.html, tables (CSV, Markdown, LaTeX, HTML), {len(drawn)} figures (PNG, SVG, PDF)"
+        )
         if attach:
             _attach(found.study, written, folder, "report/all" if every else "report")
         print(f"open {(folder / 'report.html').as_uri()}")
@@ -110,10 +126,15 @@ def table(
     margin: Margin = None,
     format: Annotated[Format, typer.Option(help="how it is printed")] = Format.MARKDOWN,
     factorial: Annotated[bool, typer.Option(help="main effects and interactions instead of variants")] = False,
-    columns: Annotated[str | None, typer.Option(help="columns to show, in that order: change,p_holm,verdict; `?` lists them")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="columns to show, in that order: change,p_holm,verdict; `?` lists them")
+    ] = None,
     digits: Annotated[int | None, typer.Option(min=0, max=10, help="decimals of the metric and its change")] = None,
     convenience: Annotated[
-        bool, typer.Option("--convenience", help="costs beside time: settings added, combinations ruled out, graphs traced, memory")
+        bool,
+        typer.Option(
+            "--convenience", help="costs beside time: settings added, combinations ruled out, graphs traced, memory"
+        ),
     ] = False,
     caption: Annotated[str | None, typer.Option(help="what LaTeX and HTML have as caption")] = None,
     every: Every = False,
@@ -122,14 +143,21 @@ def table(
 ) -> None:
     """Prints how every variant of STUDY differs from the reference, paired by seed, and writes it in all formats."""
     with _answered():
-        from analysis.findings import caution
+        from analysis.provenance import caution
         from analysis.store import StoreError
         from analysis.tables import fewer
 
-        found = _found(study, uri, every=every, is_quiet=format != Format.MARKDOWN, metric=metric, margin=margin, toggle=toggle)
+        found = _found(
+            study, uri, every=every, is_quiet=format != Format.MARKDOWN, metric=metric, margin=margin, toggle=toggle
+        )
         if factorial and found.factorial is None:
-            raise StoreError(found.no_factorial or f"{study} has no main effects and interactions: they need a grid of two or more toggles")
-        look = Look(None if columns is None else [name.strip() for name in columns.split(",")], digits, caption, convenience)
+            raise StoreError(
+                found.no_factorial
+                or f"{study} has no main effects and interactions: they need a grid of two or more toggles"
+            )
+        look = Look(
+            None if columns is None else [name.strip() for name in columns.split(",")], digits, caption, convenience
+        )
         asked = _shown(found, "factorial" if factorial else "table", look)
         folder = _folder(out, study, every=every)
         with _whole(folder) as made:
@@ -141,67 +169,100 @@ def table(
                 if found.margin is None
                 else f"margin {found.margin:g}"
             )
-            steps = "A step has `accumulate` batches; ms per batch is the time of a step." if "accumulate" in found.study.toggles else ""
-            families = (
-                "Main effects and interactions are a second family of tests; each family is at 5 %." if found.factorial is not None else ""
+            steps = (
+                "A step has `accumulate` batches; ms per batch is the time of a step."
+                if "accumulate" in found.study.toggles
+                else ""
             )
-            notes = ("Intervals are over seeds, for this test set;", f"{margin_text}.", families, steps, caution(found.rows))
+            families = (
+                "Main effects and interactions are a second family of tests; each family is at 5 %."
+                if found.factorial is not None
+                else ""
+            )
+            notes = (
+                "Intervals are over seeds, for this test set;",
+                f"{margin_text}.",
+                families,
+                steps,
+                caution(found.rows),
+            )
             print(" ".join(filter(None, notes)))
-            if sys.stdout.isatty() and not factorial and (how := fewer(asked.wide, width=shutil.get_terminal_size().columns)):
+            if (
+                sys.stdout.isatty()
+                and not factorial
+                and (how := fewer(asked.wide, width=shutil.get_terminal_size().columns))
+            ):
                 print(how)
-            print(f"written to {folder}: {', '.join(names)} (CSV, Markdown, LaTeX, HTML); next: python -m analysis report {study}")
+            print(
+                f"written to {folder}: {', '.join(names)} (CSV, Markdown, LaTeX, HTML); next: python -m analysis report {study}"
+            )
 
 
 @app.command()
 def figure(
     study: Name,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[FIGURE]...", help="default: every figure that fits the study")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[FIGURE]...", help="default: every figure that fits the study")
+    ] = None,
     metric: Metric = None,
     every: Every = False,
     uri: Uri = None,
     out: Out = None,
 ) -> None:
-    """Draws figures of STUDY as PNG, SVG and PDF: forest, waterfall, interaction, heatmap, pareto, curves, times, padding."""
+    """Draws figures of STUDY as PNG, SVG and PDF: forest, waterfall, interaction, heatmap, pareto, curves, times, padding, its task's."""
     with _answered():
-        from analysis import figures
+        from analysis import figures, task_figures
         from analysis.store import StoreError, nearest
 
-        unknown = [name for name in names or [] if name not in figures.FIGURES]
+        loaded = _loaded(study, uri, every=every)
+        wanted = set(names or []) - figures.FIGURES.keys()
+        known = [*figures.FIGURES, *(task_figures.places(loaded)[0] if wanted else [])]
+        unknown = [name for name in names or [] if name not in known]
         if unknown:
-            raise StoreError(f"no figure {unknown[0]!r}; {nearest(unknown[0], list(figures.FIGURES))}")
-        found = _found(study, uri, every=every, metric=metric)
+            raise StoreError(f"no figure {unknown[0]!r}; {nearest(unknown[0], known)}")
+        found = _findings(loaded, metric=metric)
         folder = out or _folder(None, study, every=every) / "figures"  # where the report has them
         folder.mkdir(parents=True, exist_ok=True)
-        drawn = list(_figures(found, names))
-        missing = [name for name in names or [] if name not in {one.name for one in drawn}]
+        pictures, notes = _figures(found, names)
         with _whole(folder) as made:
-            for one in drawn:
-                figures.save(one.figure, made / one.name)
-                print(f"{one.name}: {one.caption}")
+            drawn, failed = _saved(pictures, made)
+        for one, _ in drawn:
+            print(f"{one.name}: {visible(one.caption)}")
+        for note in [*notes, *failed]:
+            print(f"note: {visible(note)}")
         if drawn:
-            print(f"written to {folder}: {', '.join(one.name for one in drawn)} (PNG, SVG, PDF)")
+            print(f"written to {folder}: {', '.join(one.name for one, _ in drawn)} (PNG, SVG, PDF)")
+        missing = [name for name in names or [] if name not in {one.name for one, _ in drawn}]
         if missing:
-            raise StoreError(f"{study} has no data for {', '.join(missing)}; leave the name out to draw every figure that fits")
+            what = f"{study} has no data for {', '.join(missing)}"
+            raise StoreError(f"{what}; leave the name out to draw every figure that fits")
+
+
+app.command("figures", hidden=True)(figure)
 
 
 @app.command()
 def compare(
     study: Name,
-    one: Annotated[str, typer.Argument(metavar="A", help="label of the variant to compare with, as the table shows it")],
+    one: Annotated[
+        str, typer.Argument(metavar="A", help="label of the variant to compare with, as the table shows it")
+    ],
     other: Annotated[str, typer.Argument(metavar="B", help="label of the variant in question")],
     metric: Metric = None,
     every: Every = False,
     uri: Uri = None,
 ) -> None:
-    """Compares two variants of STUDY by their labels: over seeds, and over test examples (McNemar), and says what each test asks."""
+    """Compares two variants of STUDY by their labels: over seeds, and over test examples, and says what each test asks."""
     with _answered():
-        from analysis import reviews, tables
-        from analysis.findings import different_code, metric_name
+        from analysis import example_tables, examples
+        from analysis.findings import metric_of
+        from analysis.provenance import different_code
 
         loaded = _loaded(study, uri, every=every)
-        name = metric_name(loaded, metric)
-        print(tables.comparison(*reviews.variants(loaded, one, other, metric=name), one, other, metric=name))
-        if said := different_code(reviews.of_two(loaded, one, other)):
+        compared_by = metric_of(loaded, metric)
+        tests = examples.variants(loaded, one, other, metric=compared_by)
+        print(example_tables.comparison(*tests, (one, other), metric=compared_by, first=loaded.metrics[0]))
+        if said := different_code(examples.of_two(loaded, one, other)):
             print(said)
 
 
@@ -209,14 +270,15 @@ def compare(
 def studies(uri: Uri = None) -> None:
     """Lists the studies of the store."""
     with _answered():
-        from analysis import load, store, tables
+        from analysis import load, store
+        from analysis.table import of_frame
 
         found = load.listed(store.connect(uri))
         if found.empty:
-            print("no study yet; train one: python -m src.run -m masking=true,false")
+            print("no study yet; train one: python -m src.run -m learning_rate=0.001,0.01")
             return
         has_others = found["in other plans"].any()
-        print(tables.plain(found if has_others else found.drop(columns="in other plans")))
+        print(of_frame(found if has_others else found.drop(columns="in other plans")).markdown())
         if has_others:
             print(
                 "Trials in other plans than a study's latest are not in its table: `python -m analysis table STUDY --all` shows them all."
@@ -227,15 +289,16 @@ def studies(uri: Uri = None) -> None:
 def export(study: Name, every: Every = False, uri: Uri = None, out: Out = None) -> None:
     """Writes the tidy frames of STUDY as CSV and Parquet: one row a variant and seed, and one row a training step."""
     with _answered():
-        from analysis import load, tables
+        from analysis import exported
+        from analysis.markup import csv
 
         loaded, folder = _loaded(study, uri, every=every), _folder(out, study, every=every)
-        frames = load.tidy(loaded)
-        for line in load.lost(loaded):
+        frames = exported.tidy(loaded)
+        for line in exported.lost(loaded):
             print(f"warning: {line}", file=sys.stderr)
         with _whole(folder) as made:
             for name, frame in frames.items():
-                (made / f"{name}.csv").write_text(tables.csv(frame), encoding="utf-8")
+                (made / f"{name}.csv").write_text(csv(frame), encoding="utf-8")
                 frame.to_parquet(made / f"{name}.parquet", index=False)
         for name, frame in frames.items():
             print(f"{folder / name}.csv, .parquet: {len(frame):,} rows, {len(frame.columns)} columns")
@@ -277,12 +340,16 @@ def _loaded(study: str, uri: str | None, *, every: bool, is_quiet: bool = False)
 
 
 def _found(study: str, uri: str | None, *, every: bool, is_quiet: bool = False, **options: Any) -> Findings:
+    return _findings(_loaded(study, uri, every=every, is_quiet=is_quiet), **options)
+
+
+def _findings(loaded: Study, **options: Any) -> Findings:
     from analysis import findings
     from analysis.store import StoreError
 
     if options.get("margin") is not None and not math.isfinite(options["margin"]):
         raise StoreError(f"--margin: {options['margin']} is not allowed; give a number above 0, in the metric's unit")
-    return findings.find(_loaded(study, uri, every=every, is_quiet=is_quiet), **options)
+    return findings.find(loaded, **options)
 
 
 def _folder(out: Path | None, study: str, *, every: bool) -> Path:
@@ -309,14 +376,33 @@ def _whole(folder: Path) -> Iterator[Path]:
         raise OSError(error.errno, f"{error.strerror or error}; what was in the folder is as it was", where) from error
 
 
-def _figures(found: Findings, names: list[str] | None = None) -> Iterator[Any]:
-    """Yields the figures that were asked for, with a bar where somebody is watching."""
+def _figures(found: Findings, names: list[str] | None = None) -> tuple[list[Drawn], list[str]]:
+    """Returns the figures that were asked for, and a line on each that could not be drawn; with a bar where somebody is watching."""
     from rich.progress import track
 
-    from analysis import figures
+    from analysis import figures, task_figures
 
-    total = len(names or figures.FIGURES)
-    yield from track(figures.draw(found, names or ()), total=total, description="figures", transient=True, disable=not sys.stderr.isatty())
+    usual = [name for name in names or figures.FIGURES if name in figures.FIGURES]
+    each = figures.draw(found, usual) if usual else iter(())
+    is_unseen = not sys.stderr.isatty()
+    drawn = list(track(each, total=len(usual), description="figures", transient=True, disable=is_unseen))
+    of_task, notes = ([], []) if names and len(usual) == len(names) else task_figures.draw(found.study, names)
+    return [*drawn, *of_task], notes
+
+
+def _saved(pictures: list[Drawn], folder: Path) -> tuple[list[tuple[Drawn, Path]], list[str]]:
+    """Writes figures, and returns each with the path of its SVG, and a line on each of a task's that cannot be written."""
+    from analysis import figures, looks
+
+    saved, failed = [], []
+    for one in pictures:
+        try:
+            saved.append((one, looks.save(one.figure, folder / one.name)))
+        except Exception as error:
+            if one.name in figures.FIGURES or isinstance(error, OSError):
+                raise
+            failed.append(f"figure {one.name} cannot be written: {first_line(error)}")
+    return saved, failed
 
 
 @dataclass(frozen=True)
@@ -354,7 +440,11 @@ class Shown:
 
     def text(self, format: Format, *, label: str) -> str:
         """Returns the table in a format."""
-        made = {Format.LATEX: lambda: self.paper.latex(label), Format.HTML: self.wide.html, Format.MARKDOWN: self.wide.markdown}
+        made = {
+            Format.LATEX: lambda: self.paper.latex(label),
+            Format.HTML: self.wide.html,
+            Format.MARKDOWN: self.wide.markdown,
+        }
         return self.csv if format == Format.CSV else made[format]()
 
 
@@ -365,10 +455,14 @@ def _shown(found: Findings, kind: str, look: Look) -> Shown:
       StoreError: it has no such column.
     """
     from analysis import tables
+    from analysis.markup import csv
 
     frame = {"table": found.summary, "factorial": found.factorial, "effects": found.compared}[kind]
     if kind == "table":
-        wide, paper = tables.ablation(found, places=look.digits, every=look.columns is not None), tables.compact(found, places=look.digits)
+        wide, paper = (
+            tables.ablation(found, places=look.digits, every=look.columns is not None),
+            tables.compact(found, places=look.digits),
+        )
     else:
         wide = paper = tables.factorial(found, places=look.digits) if kind == "factorial" else tables.effects(found)
     if kind == "table" and look.convenience:
@@ -377,7 +471,7 @@ def _shown(found: Findings, kind: str, look: Look) -> Shown:
         wide = paper = wide.only(look.columns)
     if look.caption is not None:
         wide, paper = (replace(one, caption=look.caption) for one in (wide, paper))
-    return Shown(kind, wide, paper, wide.csv() if look.columns is not None or frame is None else tables.csv(frame))
+    return Shown(kind, wide, paper, wide.csv() if look.columns is not None or frame is None else csv(frame))
 
 
 def _write_tables(
@@ -392,16 +486,24 @@ def _write_tables(
       metric: that was asked for, or None.
       asked: a table that was asked for in particular, which is written as it was.
     """
-    from analysis import load, tables
+    from analysis import exported
+    from analysis.markup import csv
 
-    (folder / "trials.csv").write_text(tables.csv(load.trials(found.study)), encoding="utf-8")
+    (folder / "trials.csv").write_text(csv(exported.trials(found.study)), encoding="utf-8")
     names = []
     for kind in ("table", "effects", *(["factorial"] if found.factorial is not None else [])):
         shown = asked if asked is not None and asked.kind == kind else _shown(found, kind, Look())
         of = (metric,) if kind == "factorial" else (toggle, metric)  # main effects compare with no value in particular
         name = "_".join([kind, *(part.replace("/", "_") for part in of if part)])
-        for ending, format in {"csv": Format.CSV, "md": Format.MARKDOWN, "tex": Format.LATEX, "html": Format.HTML}.items():
-            (folder / f"{name}.{ending}").write_text(shown.text(format, label=f"{found.study.name}_{name}"), encoding="utf-8")
+        for ending, format in {
+            "csv": Format.CSV,
+            "md": Format.MARKDOWN,
+            "tex": Format.LATEX,
+            "html": Format.HTML,
+        }.items():
+            (folder / f"{name}.{ending}").write_text(
+                shown.text(format, label=f"{found.study.name}_{name}"), encoding="utf-8"
+            )
         names.append(name)
     return names
 
@@ -410,7 +512,6 @@ def _attach(study: Study, files: list[Path], folder: Path, target: str) -> None:
     """Attaches files of the folder to the study's run; a store that is away is said, and no reason to fail."""
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
-
     from src.tracking import moved
 
     try:

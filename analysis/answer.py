@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from analysis.effects import NO_LEARNING
+from analysis import measures
 from analysis.factorial import CONDITIONS
-from analysis.findings import Findings, caution, different_code
+from analysis.findings import Findings
 from analysis.inference import LEVEL, MAX_EXACT, failures_not_excluded
-from analysis.load import PER_BATCH, PER_EPOCH, STEADY_EPOCH
-from analysis.tables import digits, title
+from analysis.learning import NO_LEARNING
+from analysis.measures import PER_BATCH, PER_EPOCH, STEADY_EPOCH, title
+from analysis.provenance import caution, different_code
+from analysis.verdicts import CANNOT_TELL, CHANGED_NOTHING, HIGHER, INTERACT, LOWER, NO_DIFFERENCE, SHOWN
 
 AT_MOST = 4  # variants that a sentence names
 
@@ -34,7 +36,13 @@ def findings(found: Findings) -> list[str]:
             f"The table shows what this seed gave; {_more_seeds(found)}",
         ]
     rows = [row for row in rows if not row["twin_of"]]
-    return [*_at_chance(found), *_averaged(found), _decided(found, rows), _undecided(rows, found), *_fastest(found, rows)]
+    return [
+        *_at_chance(found),
+        *_averaged(found),
+        _decided(found, rows),
+        _undecided(rows, found),
+        *_fastest(found, rows),
+    ]
 
 
 def limits(found: Findings) -> list[str]:
@@ -54,14 +62,14 @@ def _at_chance(found: Findings) -> list[str]:
     count = int((trials["health"] == NO_LEARNING).sum())
     if count < len(trials) / 2:
         return []
-    what = f"{count} of {len(trials)} trials learnt nothing (validation accuracy within noise of the largest class)"
-    return [f"{what}: train longer, or on more data."]
+    why = f"validation {found.study.metrics[0].shown} within noise of a constant guess"
+    return [f"{count} of {len(trials)} trials learnt nothing ({why}): train longer, or on more data."]
 
 
 def _decided(found: Findings, rows: list[dict[Any, Any]]) -> str:
     against = "the step before" if found.is_stepwise else f"the reference ({title(found.metric)} {_mean(found)})"
     parts = []
-    for word in ("helps", "hurts", "higher", "lower"):
+    for word in SHOWN:
         told = sorted((row for row in rows if row["verdict"] == word), key=lambda row: -abs(_size(row)))
         if told:
             parts.append(f"{_listed([_with_change(row, found) for row in told])} {_conjugated(word, len(told))}")
@@ -70,16 +78,16 @@ def _decided(found: Findings, rows: list[dict[Any, Any]]) -> str:
 
 def _undecided(rows: list[dict[Any, Any]], found: Findings) -> str:
     parts = []
-    same = [_name(row) for row in rows if row["verdict"] == "no difference"]
+    same = [_name(row) for row in rows if row["verdict"] == NO_DIFFERENCE]
     if same:
         parts.append(f"no difference within ±{found.margin:g} (each at 5 %, not adjusted) in {_listed(same)}")
-    unchanged = [_name(row) for row in rows if row["verdict"] == "changed nothing"]
+    unchanged = [_name(row) for row in rows if row["verdict"] == CHANGED_NOTHING]
     if unchanged:
         parts.append(f"changed nothing (the weights are equal, bit for bit): {_listed(unchanged)}")
     alike = [_name(row) for row in rows if row["is_same"]]
     if alike:
         parts.append(f"the same trials as their reference: {_listed(alike)}")
-    unclear = [row for row in rows if row["verdict"] == "cannot tell"]
+    unclear = [row for row in rows if row["verdict"] == CANNOT_TELL]
     if unclear:
         seeds = f"{found.seeds} seeds" if found.seeds > 1 else "a single seed"
         parts.append(f"undecided with {seeds}: {_listed([_with_seeds(row) for row in unclear])}")
@@ -91,7 +99,9 @@ def _undecided(rows: list[dict[Any, Any]], found: Findings) -> str:
 def _open(rows: list[dict[Any, Any]]) -> list[str]:
     """Returns on which variants there is no verdict, by reason."""
     rest = [row for row in rows if row["verdict"].startswith(("no verdict", "single seed"))]
-    idle = [_name(row) for row in rest if row["verdict"].startswith("no verdict") and "learnt nothing" in row["verdict"]]
+    idle = [
+        _name(row) for row in rest if row["verdict"].startswith("no verdict") and "learnt nothing" in row["verdict"]
+    ]
     others = [_name(row) for row in rest if _name(row) not in idle]
     said = [(idle, "most trials learnt nothing"), (others, "trials are missing or diverged")]
     return [f"no verdict on {_listed(names)}, where {why}" for names, why in said if names]
@@ -101,16 +111,18 @@ def _averaged(found: Findings) -> list[str]:
     if found.factorial is None:
         return []
     main = found.factorial[
-        found.factorial["verdict"].isin(["helps", "hurts", "higher", "lower"]) & (found.factorial["kind"] == "main effect")
+        found.factorial["verdict"].isin(SHOWN) & (found.factorial["kind"] == "main effect")
     ].sort_values("share", ascending=False)
-    told = [f"{row['effect']} {_conjugated(row['verdict'], 1)} ({_numbers(row, found)})" for row in main.to_dict("records")]
+    told = [
+        f"{row['effect']} {_conjugated(row['verdict'], 1)} ({_numbers(row, found)})" for row in main.to_dict("records")
+    ]
     if found.factorial["verdict"].str.startswith("no verdict").all():
         return [f"Averaged over the other toggles there is {found.factorial['verdict'].iloc[0]}."]
-    pairs = found.factorial.loc[found.factorial["verdict"] == "they interact", "term"].drop_duplicates()
+    pairs = found.factorial.loc[found.factorial["verdict"] == INTERACT, "term"].drop_duplicates()
     text = f"Averaged over the other toggles, {_listed(told) if told else 'no effect is distinguishable from zero'}"
     if len(pairs):
         text += f"; {_listed([pair.replace(':', ' × ') for pair in pairs])}: they interact"
-    conditions = {*main["condition"], *found.factorial.loc[found.factorial["verdict"] == "they interact", "condition"]}
+    conditions = {*main["condition"], *found.factorial.loc[found.factorial["verdict"] == INTERACT, "condition"]}
     return [text + next((f", {condition}" for condition in CONDITIONS if condition in conditions), "") + "."]
 
 
@@ -121,7 +133,9 @@ def _fastest(found: Findings, rows: list[dict[Any, Any]]) -> list[str]:
     told = sorted(told, key=lambda row: float(row["time_ratio"]))
     named = [f"{_name(row)} {_ratio(row)}" for row in told]
     of = "that of the step before" if found.is_stepwise else "the reference's"
-    per = {PER_BATCH: "batch, without tracing,", PER_EPOCH: "epoch", STEADY_EPOCH: "epoch, without tracing,"}[found.time]
+    per = {PER_BATCH: "batch, without tracing,", PER_EPOCH: "epoch", STEADY_EPOCH: "epoch, without tracing,"}[
+        found.time
+    ]
     return [f"Time per {per} as a multiple of {of}: {_listed(named)}. {caution(found.rows)}".strip()]
 
 
@@ -138,13 +152,17 @@ def _limits(found: Findings) -> list[str]:
     last = [text.split(" of ") for text in trials["best_epoch"].dropna() if " of " in str(text)]
     late = sum(best == whole != "1" for best, whole in last)
     if last and late > len(last) / 2:
-        limits.append(f"In {late} of {len(last)} trials the last epoch was the best: training may have been too short to compare.")
+        limits.append(
+            f"In {late} of {len(last)} trials the last epoch was the best: training may have been too short to compare."
+        )
     if found.study.plan["design"] == "path":
         limits.append(
             "Each step was chosen on validation as the best of several, by the trials that its gain is computed from: the first step's "
             "gain is optimistic, and those of later steps are pessimistic, as they are measured from a step that was lucky."
         )
-    unsaid = [name for name in found.unchanged if name not in set(found.compared.loc[found.compared["is_unchanged"], "label"])]
+    unsaid = [
+        name for name in found.unchanged if name not in set(found.compared.loc[found.compared["is_unchanged"], "label"])
+    ]
     if unsaid:
         limits.append(f"The trained weights of {_listed(unsaid)} equal those compared with, bit for bit.")
     return [*limits, *_failures(found)]
@@ -160,10 +178,12 @@ def _failures(found: Findings) -> list[str]:
         if not math.isnan(row["outlier"])
     ]
     whole = [row["pairs"] for row in rows if row["pairs"] and not row["unfinished"]]
-    if any(row["verdict"] == "no difference" for row in rows) and whole:
+    if any(row["verdict"] == NO_DIFFERENCE for row in rows) and whole:
         least = min(whole)
         bound = f"0 of {least} seeds failed, which allows a failure rate of up to {failures_not_excluded(least):.0%}"
-        said.append(f"A variant that fails in a few seeds can show no difference when none of these seeds failed ({bound}).")
+        said.append(
+            f"A variant that fails in a few seeds can show no difference when none of these seeds failed ({bound})."
+        )
     return said
 
 
@@ -185,7 +205,7 @@ def _with_change(row: dict[Any, Any], found: Findings) -> str:
 
 
 def _numbers(row: dict[Any, Any], found: Findings) -> str:
-    places = digits(found.metric)
+    places = found.metric.digits
     if math.isnan(row["low"]):
         return f"{row['change']:+.{places}f}, the same for every seed"
     return f"{row['change']:+.{places}f} [{row['low']:+.{places}f}, {row['high']:+.{places}f}]"
@@ -206,10 +226,10 @@ def _ratio(row: dict[Any, Any]) -> str:
 
 def _mean(found: Findings) -> str:
     """The reference's mean; of steps to a target the median."""
-    column = "steps_to" if found.metric.startswith("steps_to/") else "mean"
+    column = "steps_to" if measures.is_steps_to(found.metric) else "mean"
     values = found.summary.loc[found.summary["is_reference"], column]
     mean = float(values.iloc[0]) if len(values) else math.nan
-    return f"{mean:,.{digits(found.metric)}f}" if math.isfinite(mean) else "unknown"
+    return f"{mean:,.{found.metric.digits}f}" if math.isfinite(mean) else "unknown"
 
 
 def _name(row: dict[Any, Any]) -> str:
@@ -218,7 +238,7 @@ def _name(row: dict[Any, Any]) -> str:
 
 def _conjugated(word: str, count: int) -> str:
     """The verdict as a verb."""
-    if word in ("higher", "lower"):
+    if word in (HIGHER, LOWER):
         return f"{'is' if count == 1 else 'are'} {word}"
     return word if count == 1 else word[:-1]
 

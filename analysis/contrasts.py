@@ -8,10 +8,11 @@ from statistics import fmean
 from typing import Any
 
 import pandas as pd
-
-from analysis.load import FINISHED
 from src.config.settings import label
+from src.spec.metric import Metric
 from src.spec.section import as_typed
+
+from analysis.rows import FINISHED
 
 
 def within_toggle(rows: pd.DataFrame, toggle: str, toggles: Sequence[str]) -> pd.DataFrame:
@@ -42,7 +43,8 @@ def stepwise(rows: pd.DataFrame, steps: Sequence[str]) -> pd.DataFrame:
       steps: labels of the variants, in the order of the steps (`chain`).
 
     Returns:
-      For each step its rows and those of the step before as reference, with `within` anew; the rows as they are if no step was taken.
+      For each step its rows and those of the step before as reference, with `within` anew; the rows as they are if no
+      step was taken.
     """
     parts = []
     for number, (before, step) in enumerate(itertools.pairwise(steps), 1):
@@ -51,31 +53,38 @@ def stepwise(rows: pd.DataFrame, steps: Sequence[str]) -> pd.DataFrame:
     return pd.concat(parts) if parts else rows.assign(within="")
 
 
-def chain(rows: pd.DataFrame, design: str, toggles: Sequence[str]) -> list[str]:
+def chain(rows: pd.DataFrame, design: str, toggles: Sequence[str], *, validation: Metric) -> list[str]:
     """Returns the labels of the steps that a cumulative design or a path took, the reference first.
 
-    A path keeps of each round the flip of highest mean validation accuracy, the first on ties (`src.study.designs.path`).
+    A path keeps of each round the flip of best mean validation, the first on ties (`src.study.designs.path`).
+
+    Args:
+      rows: as `load.Study.rows`.
+      design: `cumulative` or `path`.
+      toggles: all that vary.
+      validation: the metric that a path chooses by, on the validation split.
     """
     labels = list(dict.fromkeys(rows["label"]))
     if design == "cumulative":
         return labels
     values = {row["label"]: [row[key] for key in toggles] for row in rows.to_dict("records")}
     whole = rows.groupby("label", sort=False)["status"].agg(lambda states: bool((states == FINISHED).all()))
-    score = (
-        rows.groupby("label", sort=False)["val/accuracy"].agg(fmean).where(whole)
-    )  # as the sweep, to the last bit; a flip that lacks a seed is not chosen
+    # the mean as the sweep takes it, to the last bit; a flip that lacks a seed is not chosen
+    score = rows.groupby("label", sort=False)[validation.name].agg(fmean).where(whole)
     taken = labels[:1]
     while True:
         flips = [
             name
             for name in labels
-            if _distance(values[name], values[taken[-1]]) == 1 and _distance(values[name], values[labels[0]]) == len(taken)
+            if _distance(values[name], values[taken[-1]]) == 1
+            and _distance(values[name], values[labels[0]]) == len(taken)
         ]
         known = score[flips].dropna()
-        if known.empty:
+        best = validation.best(known)
+        if best is None:
             return taken
-        taken.append(str(known.idxmax()))
+        taken.append(str(known.index[known == best][0]))
 
 
 def _distance(values: Sequence[Any], others: Sequence[Any]) -> int:
-    return sum(one != other for one, other in zip(values, others, strict=True))
+    return sum(value != other for value, other in zip(values, others, strict=True))

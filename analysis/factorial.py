@@ -4,33 +4,37 @@ For one seed, over the cells c of the design,
 
     y_c = mean + sum_i a_i + sum_(i<j) (ab)_ij,   each toggle in sum-to-zero contrasts, by ordinary least squares
 
-and an effect is a contrast of these coefficients; its interval is Student's over the seeds. The estimates are those of one least-squares
-fit with the seed as block (Montgomery, "Design and Analysis of Experiments", Wiley, chapters on factorials, blocking and fractions); the
-error is not that fit's, for it would take the trials of a seed for independent, while a seed acts on one value of a toggle as on no
-other: the error of an effect is how much that effect differs between seeds (as for subjects that are measured in every cell: Maxwell
-and Delaney, "Designing Experiments and Analyzing Data", Erlbaum 2004, chapter 12). So it is the paired t test of `effects`, for a table of
-two variants and for a grid of many. With all cells filled, a main effect is the difference of two marginal means, whether or not toggles
-interact. Ours, not the books': an effect of a value is its difference from the reference's value, and an interaction is a difference of
-differences (twice Montgomery's 2^k interaction), so that both are in the metric's own unit.
+and an effect is a contrast of these coefficients; its interval is Student's over the seeds. The estimates are those of
+one least-squares fit with the seed as block (Montgomery, "Design and Analysis of Experiments", Wiley, chapters on
+factorials, blocking and fractions); the error is not that fit's, for it would take the trials of a seed for
+independent, while a seed acts on one value of a toggle as on no other: the error of an effect is how much that effect
+differs between seeds (as for subjects that are measured in every cell: Maxwell and Delaney, "Designing Experiments and
+Analyzing Data", Erlbaum 2004, chapter 12). So it is the paired t test of `effects`, for a table of two variants and for
+a grid of many. With all cells filled, a main effect is the difference of two marginal means, whether or not toggles
+interact. Ours, not the books': an effect of a value is its difference from the reference's value, and an interaction is
+a difference of differences (twice Montgomery's 2^k interaction), so that both are in the metric's own unit.
 
-What else is mixed into an estimate. An effect is a weighted sum of the cells, w'y; its expectation is the effect plus w'Z b for every term
-with columns Z and coefficients b that the model leaves out: the row of the alias matrix X^+ Z that belongs to the effect (Box and Wilson,
-"On the Experimental Attainment of Optimum Conditions", Journal of the Royal Statistical Society B 13(1), 1951). An effect with w'Z other
-than zero for a term of two toggles or fewer is aliased; for one of three toggles, its verdict holds if no three toggles act together. If
-there is none such, and w is still not the difference of means over the full grid, terms of four toggles or more are mixed in. All cells of
-a full grid leave nothing to be mixed in. This is of the cells that were trained: a fraction, a random sample, a grid with cells missing.
+What else is mixed into an estimate. An effect is a weighted sum of the cells, w'y; its expectation is the effect plus
+w'Z b for every term with columns Z and coefficients b that the model leaves out: the row of the alias matrix X^+ Z that
+belongs to the effect (Box and Wilson, "On the Experimental Attainment of Optimum Conditions", Journal of the Royal
+Statistical Society B 13(1), 1951). An effect with w'Z other than zero for a term of two toggles or fewer is aliased;
+for one of three toggles, its verdict holds if no three toggles act together. If there is none such, and w is still not
+the difference of means over the full grid, terms of four toggles or more are mixed in. All cells of a full grid leave
+nothing to be mixed in. This is of the cells that were trained: a fraction, a random sample, a grid with cells missing.
 
 A term's share of variance is omega squared, for n seeds and C cells
 
-    (SS_term - df_term MS_(seed x term)) / (SS + n MS_(seed x cell)),   MS_(seed x cell) = SS_(seed x cell) / ((n - 1) (C - 1))
+    (SS_term - df_term MS_(seed x term)) / (SS + n MS_(seed x cell)),   MS_(seed x cell) = SS_(seed x cell) / ((n - 1)
+    (C - 1))
 
-with SS the sum of squares around the seeds' means, and each term against its own interaction with the seeds, as in its test (Olejnik and
-Algina, "Generalized Eta and Omega Squared Statistics", Psychological Methods 8(4), 2003; Keppel and Wickens, "Design and Analysis",
-Pearson 2004, chapters on within-subject designs). The expectation of the numerator is n C times the variance of the term's own means, that
-of the denominator n C times the variance of all means and of a trial around them; SS_term / SS (eta squared) would give a term to which
-nothing is due a share of df / (n (C - 1)). For a single toggle it is those books' partial omega squared. Ours, not the books': what a seed
-adds to all of its cells is in no variance here, as it is in no paired difference, and one denominator serves all terms, so that their
-shares can be compared. Where cells are missing, SS_term is of type II: after all terms that do not contain it.
+with SS the sum of squares around the seeds' means, and each term against its own interaction with the seeds, as in its
+test (Olejnik and Algina, "Generalized Eta and Omega Squared Statistics", Psychological Methods 8(4), 2003; Keppel and
+Wickens, "Design and Analysis", Pearson 2004, chapters on within-subject designs). The expectation of the numerator is n
+C times the variance of the term's own means, that of the denominator n C times the variance of all means and of a trial
+around them; SS_term / SS (eta squared) would give a term to which nothing is due a share of df / (n (C - 1)). For a
+single toggle it is those books' partial omega squared. Ours, not the books': what a seed adds to all of its cells is in
+no variance here, as it is in no paired difference, and one denominator serves all terms, so that their shares can be
+compared. Where cells are missing, SS_term is of type II: after all terms that do not contain it.
 """
 
 from __future__ import annotations
@@ -43,17 +47,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from analysis.effects import OF_WEIGHTS, better, direction, idle_trials, mostly_idle
-from analysis.inference import LEVEL, ROUNDING, Interval, grid, holm, interval, is_equivalent
-from analysis.load import FINISHED
+from src.spec.metric import Metric
 from src.spec.section import as_typed
+
+from analysis import measures
+from analysis.inference import LEVEL, ROUNDING, Interval, grid, holm, interval, is_equivalent
+from analysis.learning import idle_trials, mostly_idle
+from analysis.rows import FINISHED
+from analysis.verdicts import CANNOT_TELL, INTERACT, NO_DIFFERENCE, SHOWN, direction
 
 Term = tuple[str, ...]
 Columns = dict[Term, np.ndarray]
 
 MAIN, INTERACTION = "main effect", "interaction"
-DECIDED = ("helps", "hurts", "higher", "lower", "no difference", "they interact")
+DECIDED = (*SHOWN, NO_DIFFERENCE, INTERACT)
 # on what a verdict depends where the design is no full grid, the stricter condition first
 CONDITIONS = ("if no three toggles act together", "if no four toggles act together")
 AT_MOST = 4  # terms that a verdict names
@@ -63,27 +70,30 @@ class NotEnough(Exception):
     """The trials do not allow the model; the text says why."""
 
 
-def fit(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, metric: str, margin: float | None) -> pd.DataFrame:
+def fit(
+    rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, metric: Metric, margin: float | None
+) -> pd.DataFrame:
     """Returns the main effects and two-way interactions of the varied toggles.
 
     Args:
       rows: one row a variant and seed: `seed`, `identity`, `status`, the metric, and every toggle.
       levels: of each toggle, the reference's value first.
-      metric: name of a metric.
+      metric: under its full name, that of its column.
       margin: difference that is too small to matter; None if nobody has said.
 
     Returns:
-      One row a value beside the reference's, or a pair of such values: `term` (`cell`, `cell:masking`), `kind`, `effect`
-      (`cell=gru`, `cell=gru × masking=false`), `change` with `low` and `high` (95 %), `p` and `p_holm` (over the effects that can be told
-      from others), `share` (of variance, of the whole term: omega squared, 0 where the estimate is negative, nan where nothing varies),
-      `seeds` that have every cell and so are what the numbers are of, `n` finished trials of `asked`, `aliased` (the terms of one or two
-      toggles that this design, or cells that are missing, mixes into the estimate), `three_way` (the interactions of three toggles that
-      it mixes in), `twin_of` (an earlier effect made of the same trials; the two are one for Holm), `verdict`, and `condition` (what a
-      verdict that decides depends on, one of `CONDITIONS`; empty where it depends on nothing). A term that adds nothing to those before
-      it has no numbers.
+      One row a value beside the reference's, or a pair of such values: `term` (`cell`, `cell:masking`), `kind`,
+      `effect` (`cell=gru`, `cell=gru × masking=false`), `change` with `low` and `high` (95 %), `p` and `p_holm` (over
+      the effects that can be told from others), `share` (of variance, of the whole term: omega squared, 0 where the
+      estimate is negative, nan where nothing varies), `seeds` that have every cell and so are what the numbers are of,
+      `n` finished trials of `asked`, `aliased` (the terms of one or two toggles that this design, or cells that are
+      missing, mixes into the estimate), `three_way` (the interactions of three toggles that it mixes in), `twin_of` (an
+      earlier effect made of the same trials; the two are one for Holm), `verdict`, and `condition` (what a verdict that
+      decides depends on, one of `CONDITIONS`; empty where it depends on nothing). A term that adds nothing to those
+      before it has no numbers.
 
-      Holm's correction is over these effects. The comparisons of variants (`effects.paired`) are a family of their own: where nothing
-      differs at all, the one or the other shows something in 8 to 9 of 100 studies.
+      Holm's correction is over these effects. The comparisons of variants (`effects.paired`) are a family of their own:
+      where nothing differs at all, the one or the other shows something in 8 to 9 of 100 studies.
 
     Raises:
       NotEnough: fewer than two toggles vary, a trial has no value, or fewer than two seeds have every cell.
@@ -93,7 +103,9 @@ def fit(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, metric: str,
             raise NotEnough(f"no trial has {key}={as_typed(values[0])}, which is what the others are compared with")
     model, y = _modelled(rows, levels, metric)
     weights = np.array([_weights(model, *effect) for effect in model.effects])
-    found = pd.DataFrame([_named(model, *effect) | _numbers(row, y) for effect, row in zip(model.effects, weights, strict=True)])
+    found = pd.DataFrame(
+        [_named(model, *effect) | _numbers(row, y) for effect, row in zip(model.effects, weights, strict=True)]
+    )
     found["aliased"] = _aliased(model, weights)
     found["three_way"] = [", ".join(names) for names in _mixed(weights, () if model.is_full else _three_way(model))]
     found["share"] = found["term"].map(_omega_squared(y, model)).astype(float).clip(lower=0.0)
@@ -101,29 +113,35 @@ def fit(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, metric: str,
     found["p_holm"] = holm(found["p"].where((found["aliased"] == "") & found["twin_of"].isna()))
     done = rows.loc[rows["status"] == FINISHED, "identity"]
     found["seeds"], found["n"], found["asked"] = len(y), done.nunique(), rows["identity"].nunique()
-    sign = better(metric)
-    idle = idle_trials(rows) if metric.startswith(OF_WEIGHTS) and mostly_idle(rows) else ""
+    idle = idle_trials(rows) if measures.is_of_weights(metric) and mostly_idle(rows) else ""
     has_learnt = not idle or _some_learnt(rows)
-    found["verdict"] = [_verdict(row, sign=sign, margin=margin, idle=idle, has_learnt=has_learnt) for row in found.to_dict("records")]
+    found["verdict"] = [
+        _verdict(row, sign=metric.sign, margin=margin, idle=idle, has_learnt=has_learnt)
+        for row in found.to_dict("records")
+    ]
     found = found.drop(columns="hidden")
     exact = [_is_exact(model, *effect, row) for effect, row in zip(model.effects, weights, strict=True)]
-    found["condition"] = [_condition(row, is_exact=one) for row, one in zip(found.to_dict("records"), exact, strict=True)]
+    found["condition"] = [
+        _condition(row, is_exact=one) for row, one in zip(found.to_dict("records"), exact, strict=True)
+    ]
     return found
 
 
-def means(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, toggle: str, by: str, metric: str) -> pd.DataFrame:
+def means(
+    rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, toggle: str, by: str, metric: Metric
+) -> pd.DataFrame:
     """Returns the metric at each combination of values of two toggles, as the fit has it for equal shares of all else.
 
-    In a full grid that is the mean over all else. Where cells are missing, a mean of those that are there would take what another toggle
-    does for an interaction (Searle, Speed and Milliken, "Population Marginal Means in the Linear Model: An Alternative to Least Squares
-    Means", The American Statistician 34(4), 1980).
+    In a full grid that is the mean over all else. Where cells are missing, a mean of those that are there would take
+    what another toggle does for an interaction (Searle, Speed and Milliken, "Population Marginal Means in the Linear
+    Model: An Alternative to Least Squares Means", The American Statistician 34(4), 1980).
 
     Args:
       rows: as in `fit`.
       levels: as in `fit`, in any order.
       toggle: one of the two.
       by: the other; neither is aliased, nor is their interaction.
-      metric: name of a metric.
+      metric: under its full name, that of its column.
 
     Returns:
       One row a combination: the values of `toggle` and of `by`, `mean`, and `low` and `high` (95 %, over seeds).
@@ -136,9 +154,13 @@ def means(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, toggle: st
     plain = {as_typed(value): value for key in (toggle, by) for value in levels[key]}
     found = []
     for ours, theirs in itertools.product(*(range(len(model.varied[key])) for key in term)):
-        one, other = (_contrasts(len(model.varied[key]))[place] for key, place in zip(term, (ours, theirs), strict=True))
+        one, other = (
+            _contrasts(len(model.varied[key]))[place] for key, place in zip(term, (ours, theirs), strict=True)
+        )
         parts = {term[:1]: one, term[1:]: other, term: np.outer(one, other).ravel()}
-        known = interval(y @ (model.inverse[0] + sum(part @ model.inverse[model.places[key]] for key, part in parts.items())))
+        known = interval(
+            y @ (model.inverse[0] + sum(part @ model.inverse[model.places[key]] for key, part in parts.items()))
+        )
         names = {key: plain[model.varied[key][place]] for key, place in zip(term, (ours, theirs), strict=True)}
         found.append({**names, "mean": known.mean, "low": known.low, "high": known.high})
     return pd.DataFrame(found).astype({toggle: object, by: object})
@@ -151,10 +173,12 @@ class _Model:
     Attributes:
       varied: toggle → its values.
       codes: toggle → int[C], the place of each cell's value in `varied`.
-      columns: term → float64[C, its degrees of freedom], sum-to-zero contrasts: the reference's level counts -1 in each column.
+      columns: term → float64[C, its degrees of freedom], sum-to-zero contrasts: the reference's level counts -1 in each
+        column.
       kept: the terms that are estimated.
       dropped: the terms that add nothing to those before them.
-      inverse: float64[1 + columns of kept terms, C], what makes the coefficients of the values of the cells, the mean first.
+      inverse: float64[1 + columns of kept terms, C], what makes the coefficients of the values of the cells, the mean
+        first.
     """
 
     varied: Mapping[str, list[str]]
@@ -173,7 +197,11 @@ class _Model:
     @property
     def effects(self) -> list[tuple[Term, tuple[int, ...]]]:
         """Each combination of values beside the references', of every term."""
-        return [(term, values) for term in self.columns for values in itertools.product(*(range(1, len(self.varied[key])) for key in term))]
+        return [
+            (term, values)
+            for term in self.columns
+            for values in itertools.product(*(range(1, len(self.varied[key])) for key in term))
+        ]
 
     @property
     def is_full(self) -> bool:
@@ -181,7 +209,7 @@ class _Model:
         return len(self.inverse.T) == math.prod(map(len, self.varied.values()))
 
 
-def _modelled(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], metric: str) -> tuple[_Model, np.ndarray]:
+def _modelled(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], metric: Metric) -> tuple[_Model, np.ndarray]:
     """Returns the cells that have trials, of values that have any, and the metric float64[seeds, cells]."""
     present = {key: set(map(as_typed, rows[key])) for key in levels}
     varied = {key: [name for name in map(as_typed, values) if name in present[key]] for key, values in levels.items()}
@@ -192,23 +220,29 @@ def _modelled(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], metric: s
     return _model(cells, varied), y
 
 
-def _check(done: pd.DataFrame, varied: Mapping[str, Any], metric: str) -> None:
+def _check(done: pd.DataFrame, varied: Mapping[str, Any], metric: Metric) -> None:
     if len(varied) < 2:
         raise NotEnough("fewer than two toggles vary")
-    if metric.startswith("steps_to/"):
-        raise NotEnough("steps to a target are known to within two validations only, so they have no means; `table --toggle` counts signs")
+    if measures.is_steps_to(metric):
+        raise NotEnough(
+            "steps to a target are known to within two validations only, so they have no means; `table --toggle` counts signs"
+        )
     if done["seed"].nunique() < 2:
         raise NotEnough("a single seed has no interval; add seeds")
-    lacking = int((~np.isfinite(done[metric].to_numpy(float))).sum())
+    lacking = int((~np.isfinite(done[metric.name].to_numpy(float))).sum())
     if lacking:
-        raise NotEnough(f"{lacking} of {len(done)} trials have no finite {metric}; a mean would flatter those that have")
+        raise NotEnough(
+            f"{lacking} of {len(done)} trials have no finite {metric.name}; a mean would flatter those that have"
+        )
 
 
-def _by_seed(done: pd.DataFrame, varied: Mapping[str, Any], metric: str) -> tuple[list[tuple[str, ...]], np.ndarray]:
+def _by_seed(done: pd.DataFrame, varied: Mapping[str, Any], metric: Metric) -> tuple[list[tuple[str, ...]], np.ndarray]:
     """Returns the cells, each the values of the varied toggles, and the metric float64[seeds, cells] of the seeds that have them all."""
     keys = list(zip(*([as_typed(value) for value in done[key]] for key in varied), strict=True))
     number = {key: place for place, key in enumerate(dict.fromkeys(keys))}
-    table = pd.DataFrame({"seed": done["seed"].to_numpy(), "cell": [number[key] for key in keys], "y": done[metric].to_numpy(float)})
+    table = pd.DataFrame(
+        {"seed": done["seed"].to_numpy(), "cell": [number[key] for key in keys], "y": done[metric.name].to_numpy(float)}
+    )
     twice = table.duplicated(["seed", "cell"])
     if twice.any():
         raise NotEnough(f"{int(twice.sum())} cells have two trials of one seed; one of them must be superseded")
@@ -238,11 +272,16 @@ def _twins(rows: pd.DataFrame, varied: Mapping[str, Sequence[str]]) -> dict[str,
 def _twin_of(effects: Iterable[str], rows: pd.DataFrame, varied: Mapping[str, Sequence[str]]) -> pd.Series:
     twins = _twins(rows, varied)
     same = [(effect, " × ".join(twins.get(value, value) for value in effect.split(" × "))) for effect in effects]
-    return pd.Series([other if other != effect else None for effect, other in same], dtype=object)  # pandas would make nan of None
+    return pd.Series(
+        [other if other != effect else None for effect, other in same], dtype=object
+    )  # pandas would make nan of None
 
 
 def _model(cells: Sequence[tuple[str, ...]], varied: Mapping[str, list[str]]) -> _Model:
-    codes = {key: np.array([values.index(cell[place]) for cell in cells]) for place, (key, values) in enumerate(varied.items())}
+    codes = {
+        key: np.array([values.index(cell[place]) for cell in cells])
+        for place, (key, values) in enumerate(varied.items())
+    }
     columns, mean = _columns(codes, varied), np.ones((len(cells), 1))
     is_full = len(cells) == math.prod(map(len, varied.values()))
     kept, dropped = (list(columns), []) if is_full else _estimable(mean, columns)
@@ -252,7 +291,9 @@ def _model(cells: Sequence[tuple[str, ...]], varied: Mapping[str, list[str]]) ->
 
 def _columns(codes: Mapping[str, np.ndarray], varied: Mapping[str, list[str]]) -> Columns:
     main: Columns = {(key,): _contrasts(len(values))[codes[key]] for key, values in varied.items()}
-    both: Columns = {(one, other): _products(main[one,], main[other,]) for one, other in itertools.combinations(varied, 2)}
+    both: Columns = {
+        (one, other): _products(main[one,], main[other,]) for one, other in itertools.combinations(varied, 2)
+    }
     return {**main, **both}
 
 
@@ -281,7 +322,8 @@ def _estimable(mean: np.ndarray, columns: Columns) -> tuple[list[Term], list[Ter
 def _weights(model: _Model, term: Term, values: tuple[int, ...]) -> np.ndarray:
     """Returns what each cell counts in an effect, float64[C]; nan for a term without coefficients.
 
-    The effect is linear in its term's coefficients: the contrast of a value minus that of the reference, multiplied over toggles.
+    The effect is linear in its term's coefficients: the contrast of a value minus that of the reference, multiplied
+    over toggles.
     """
     if term not in model.kept:
         return np.full(model.inverse.shape[1], math.nan)
@@ -319,7 +361,9 @@ def _numbers(weights: np.ndarray, y: np.ndarray) -> dict[str, float]:
 def _aliased(model: _Model, weights: np.ndarray) -> list[str]:
     """Returns for each effect the terms of at most two toggles that are mixed with it, as one text."""
     mixed = _mixed(weights, ((term, model.columns[term]) for term in model.dropped))
-    into: dict[Term, list[str]] = {term: [] for term in model.dropped}  # such a term has no numbers; its effects are in those of others
+    into: dict[Term, list[str]] = {
+        term: [] for term in model.dropped
+    }  # such a term has no numbers; its effects are in those of others
     for (term, _), names in zip(model.effects, mixed, strict=True):
         for other in model.dropped:
             if ":".join(other) in names and ":".join(term) not in into[other]:
@@ -372,7 +416,9 @@ def _omega_squared(y: np.ndarray, model: _Model) -> dict[str, float]:
     for term in model.kept:
         # in a full grid the terms are orthogonal, and none takes anything from another
         others = [other for other in model.kept if other != term and not set(term) < set(other) and not model.is_full]
-        own = _beside(np.hstack([np.ones((cells, 1)), *(model.columns[other] for other in others)]), model.columns[term])
+        own = _beside(
+            np.hstack([np.ones((cells, 1)), *(model.columns[other] for other in others)]), model.columns[term]
+        )
         by_seed = y @ own
         mean = by_seed.mean(axis=0)
         explained, error = seeds * float(np.sum(mean**2)), float(np.sum((by_seed - mean) ** 2)) / (seeds - 1)
@@ -396,7 +442,7 @@ def _verdict(row: Mapping[Any, Any], *, sign: int, margin: float | None, idle: s
 
     Args:
       row: of it.
-      sign: as `effects.better` returns it.
+      sign: of the metric.
       margin: as in `fit`.
       idle: how many trials learnt nothing, if most did.
       has_learnt: whether some cell learnt something.
@@ -413,10 +459,10 @@ def _verdict(row: Mapping[Any, Any], *, sign: int, margin: float | None, idle: s
     if not has_learnt:
         return f"no verdict: {idle}"
     if is_equivalent(found, margin, hidden=row["hidden"]):
-        return f"no verdict: {idle}" if idle else "no difference"
+        return f"no verdict: {idle}" if idle else NO_DIFFERENCE
     if not row["p_holm"] < LEVEL:
-        return "cannot tell"
-    return "they interact" if row["kind"] == INTERACTION else direction(row["change"], sign)
+        return CANNOT_TELL
+    return INTERACT if row["kind"] == INTERACTION else direction(row["change"], sign)
 
 
 def _condition(row: Mapping[Any, Any], *, is_exact: bool) -> str:

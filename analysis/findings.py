@@ -7,18 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from src.spec.metric import STEPS_TO, TEST, Metric
 
-from analysis import contrasts, effects, factorial
-from analysis.load import DROPPED, FINISHED, PER_BATCH, PER_EPOCH, STEADY_EPOCH, Study, code
-from analysis.store import StoreError
+from analysis import contrasts, effects, factorial, measures
+from analysis.load import Study
+from analysis.measures import BATCHES, PER_BATCH, PER_EPOCH, STEADY_EPOCH, TRACES
+from analysis.rows import DROPPED, FINISHED
+from analysis.store import StoreError, nearest
 
 STEPWISE = ("cumulative", "path")
 FACTORIAL = ("grid", "fractional", "random")
-TIMES = (PER_BATCH, PER_EPOCH, STEADY_EPOCH)  # compared as ratios: geometric means
-MEANS = ("test/accuracy", "test/loss", "data/padding_fraction", "model/parameters", "memory/peak_mb", "data/traces", "time/trace_s")
+TIMES = (PER_BATCH, PER_EPOCH, STEADY_EPOCH)
+COSTS = (measures.PADDED, measures.PARAMETERS, measures.MEMORY, TRACES, measures.TRACING)
 USUAL_TRACES = 2  # of the training step: one for whole batches, one for smaller ones
-ACCURACY_MARGIN = 0.01  # where the study sets none
-AT_MOST = 4  # versions of the code, and variants, that a sentence names
+SHORT = "steps_to"  # the metric that waits for the plan's threshold, as one types it
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,14 +29,15 @@ class Findings:
 
     Attributes:
       study: as it was loaded.
-      metric: what variants are compared by.
+      metric: what variants are compared by, under its full name.
       margin: difference that is too small to matter; None if nobody has said.
-      time: what times are compared by: a steady batch's, or a whole epoch's where the variants' batches are not the same work or where
-        some trace more than usual.
+      time: what times are compared by: a steady batch's, or a whole epoch's where the variants' batches are not the
+        same work or where some trace more than usual.
       is_stepwise: each variant is compared with the step before, not with the reference.
       rows: the study's rows that were not dropped, with `within` where there are several references.
       compared: `effects.paired` of them.
-      summary: one row a variant: what `compared` says, every varied toggle, and means over its finished seeds of what costs.
+      summary: one row a variant: what `compared` says, every varied toggle, and means over its finished seeds of what
+        costs.
       factorial: `factorial.fit`, or None.
       no_factorial: why not, in words; None if there is one or the design asks for none.
       unchanged: variants whose trained weights equal their reference's, seed for seed.
@@ -42,7 +45,7 @@ class Findings:
     """
 
     study: Study
-    metric: str
+    metric: Metric
     margin: float | None
     time: str
     is_stepwise: bool
@@ -60,23 +63,27 @@ class Findings:
         return int(self.compared["n"].max())
 
 
-def find(study: Study, *, metric: str | None = None, margin: float | None = None, toggle: str | None = None) -> Findings:
+def find(
+    study: Study, *, metric: str | None = None, margin: float | None = None, toggle: str | None = None
+) -> Findings:
     """Returns what a study found.
 
     Args:
       study: as loaded.
-      metric: name of a metric, or `steps_to`; default: the study's.
+      metric: name of a metric (`perplexity` is short for `test/perplexity`), or `steps_to`; default: the study's.
       margin: difference that is too small to matter; default: the study's, for its own metric.
-      toggle: compare the values of this toggle, all else being equal; default: all variants with the reference, or in a cumulative
-        design and a path every step with the one before.
+      toggle: compare the values of this toggle, all else being equal; default: all variants with the reference, or in a
+        cumulative design and a path every step with the one before.
 
     Raises:
       StoreError: nothing has finished, or there is no such metric or toggle.
     """
     if study.finished.empty:
-        raise StoreError(f"study {study.name!r} has no finished trial yet ({study.counts}); type its command again to go on")
-    name = metric_name(study, metric)
-    margin = default_margin(study, name) if margin is None else margin
+        raise StoreError(
+            f"study {study.name!r} has no finished trial yet ({study.counts}); type its command again to go on"
+        )
+    compared_by = metric_of(study, metric)
+    margin = default_margin(study, compared_by) if margin is None else margin
     if toggle is not None and toggle not in study.toggles:
         raise StoreError(f"{toggle!r} was not varied in {study.name}; varied: {', '.join(study.toggles) or 'nothing'}")
     if toggle is not None and study.plan["design"] not in FACTORIAL:
@@ -85,10 +92,12 @@ def find(study: Study, *, metric: str | None = None, margin: float | None = None
             "reference; leave --toggle out"
         )
     is_stepwise = toggle is None and study.plan["design"] in STEPWISE
-    rows = study.rows if is_stepwise else study.rows[study.rows["status"] != DROPPED]  # a step that was dropped is no step before
+    rows = (
+        study.rows if is_stepwise else study.rows[study.rows["status"] != DROPPED]
+    )  # a step that was dropped is no step before
     rejected: list[str] = []
     if is_stepwise:
-        steps = contrasts.chain(rows, study.plan["design"], study.toggles)
+        steps = contrasts.chain(rows, study.plan["design"], study.toggles, validation=study.validation)
         rejected = [label for label in dict.fromkeys(rows["label"]) if label not in steps]
         rows = contrasts.stepwise(rows, steps)
     elif toggle:
@@ -96,105 +105,90 @@ def find(study: Study, *, metric: str | None = None, margin: float | None = None
     else:
         rows = rows.assign(within="")
     time = _compared_time(study)
-    compared = effects.paired(rows, metric=name, margin=margin, time=time)
+    compared = effects.paired(rows, metric=compared_by, margin=margin, time=time)
     if toggle and not (compared.loc[~compared["is_reference"], "pairs"] > 0).any():
-        raise StoreError(f"no two variants of {study.name} differ in {toggle} alone; leave --toggle out, or see table --factorial")
-    table, why_not = _factorial(study, name, margin)
+        raise StoreError(
+            f"no two variants of {study.name} differ in {toggle} alone; leave --toggle out, or see table --factorial"
+        )
+    table, why_not = _factorial(study, compared_by, margin)
     unchanged = effects.changed_nothing(rows)
     summary = _summary(study, rows, compared, is_stepwise=is_stepwise)
-    return Findings(study, name, margin, time, is_stepwise, rows, compared, summary, table, why_not, unchanged, rejected)
+    return Findings(
+        study, compared_by, margin, time, is_stepwise, rows, compared, summary, table, why_not, unchanged, rejected
+    )
 
 
-def metric_name(study: Study, metric: str | None) -> str:
-    """Returns the name of a metric as the rows have it.
+def metric_of(study: Study, asked: str | None) -> Metric:
+    """Returns a metric by its name as one types it; the study's own for None.
 
     Raises:
       StoreError: no trial has it.
     """
-    asked = metric or study.plan["metric"]
-    name = study.steps_to if asked == "steps_to" else asked
-    if name.startswith("steps_to/") and name != study.steps_to:
-        raise StoreError(
-            f"the target of {study.name} is a validation accuracy of {study.plan['threshold']:g}: write --metric steps_to, not {asked!r}"
-        )
+    name = full_name(study, asked)
+    steps_to = study.steps_to
+    if name.startswith(STEPS_TO) and (steps_to is None or name != steps_to.name):
+        raise StoreError(_of_target(study, asked or name))
     columns = [column for column in study.rows.columns if "/" in column and column not in study.toggles]
-    if name not in columns or (study.rows[name].isna().all() and name != study.steps_to):
+    is_waiting = steps_to is not None and name == steps_to.name
+    if name not in columns or (study.rows[name].isna().all() and not is_waiting):
         known = sorted(column for column in columns if study.rows[column].notna().any())
-        raise StoreError(f"no trial of {study.name} has the metric {asked!r}; there are {', '.join(known)}, steps_to")
-    return name
+        there = [*known, *([SHORT] if steps_to else [])]
+        raise StoreError(f"no trial of {study.name} has the metric {asked or name!r}; {nearest(asked or name, there)}")
+    return study.meaning(name)
 
 
-def default_margin(study: Study, metric: str) -> float | None:
-    """Returns the difference in a metric that is too small to matter: the study's for its own, 0.01 for accuracies, or None."""
-    plan = study.plan
-    is_own = metric == (study.steps_to if plan["metric"] == "steps_to" else plan["metric"])
-    if is_own and plan["margin"] is not None:
-        return float(plan["margin"])
-    return ACCURACY_MARGIN if metric.endswith("/accuracy") else None
+def full_name(study: Study, asked: str | None) -> str:
+    """Returns the full name of a metric as one types it: `perplexity` is `test/perplexity`; of the study's own for None."""
+    name = asked or str(study.plan["metric"])
+    if name in {metric.name for metric in study.metrics}:
+        return f"{TEST}{name}"
+    steps_to = study.steps_to
+    return (steps_to.name if steps_to else STEPS_TO) if name == SHORT else name
 
 
-def caution(rows: pd.DataFrame) -> str:
-    """Returns what keeps the times of these trials from being compared; empty if nothing does."""
-    found = rows[rows["status"] == FINISHED]
-    reasons = []
-    side_by_side = sorted(set(found["workers"].dropna()) - {"1"}, key=int)
-    if side_by_side:
-        reasons.append(f"{' or '.join(side_by_side)} trials ran side by side")
-    for name in ("workers", "threads", "processor"):
-        if len(found[name].dropna().unique()) > 1:
-            reasons.append(f"{name} differ ({', '.join(sorted(found[name].dropna().unique()))})")
-    if count := found["resumed"].notna().sum():
-        reasons.append(f"{count} {'trials were' if count > 1 else 'trial was'} interrupted and resumed in another process")
-    return f"Times are rough: {'; '.join(reasons)}." if reasons else ""
+def _of_target(study: Study, asked: str) -> str:
+    first = study.metrics[0]
+    if study.steps_to is None:
+        why = "no direction" if not first.sign else "no value to reach (plan.threshold)"
+        return f"{study.name} counts no steps to a target, as its validation {first.shown} has {why}"
+    what = f"a validation {first.shown} of {study.plan['threshold']:g}"
+    return f"the target of {study.name} is {what}: write --metric {SHORT}, not {asked!r}"
 
 
-def different_code(rows: pd.DataFrame) -> str:
-    """Returns which versions of the code the finished trials of a table are of, and which pairs are of two; empty for one version.
-
-    Args:
-      rows: as `Findings.rows`.
-    """
-    done = rows[rows["status"] == FINISHED]
-    done = done.assign(code=code(done))
-    counts = done.drop_duplicates("run_id")["code"].value_counts()
-    if len(counts) < 2:
-        return ""
-    named = [f"{name} ({count} trial{'' if count == 1 else 's'})" for name, count in counts.items()]
-    both = done.merge(done.loc[done["is_reference"], ["within", "seed", "code"]], on=["within", "seed"], suffixes=("", "_reference"))
-    apart = both.loc[both["code"] != both["code_reference"], "label"].value_counts(sort=False)
-    pairs = [f"{name} ({count} of {(both['label'] == name).sum()} pairs)" for name, count in apart.items()]
-    text = f"The trials were trained by {len(counts)} versions of the code: {_few(named)}."
-    if not pairs:
-        return f"{text} Each pair is of one version."
-    return f"{text} A variant and its reference differ in code, which may explain the change, in {_few(pairs)}."
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:AT_MOST]) + (f" and {len(names) - AT_MOST} more" if len(names) > AT_MOST else "")
+def default_margin(study: Study, metric: Metric) -> float | None:
+    """Returns the difference in a metric that is too small to matter: the study's for its own, else the metric's, or None."""
+    if metric.name == full_name(study, None) and study.plan["margin"] is not None:
+        return float(study.plan["margin"])
+    return metric.margin
 
 
 def _compared_time(study: Study) -> str:
     """Returns the time by which this study's variants can be compared.
 
-    The time of a steady step is not the time of the same work where epochs have different numbers of steps, and leaves out what is
-    compared where a variant traces more often than others: then an epoch is compared, with all that it took.
+    The time of a steady step is not the time of the same work where epochs have different numbers of steps, and leaves
+    out what is compared where a variant traces more often than others: then an epoch is compared, with all that it
+    took.
     """
     finished = study.finished
-    counts = finished.get("data/batches_per_epoch")
-    traces = finished[finished["resumed"].isna()].get("data/traces")  # where a trial was resumed, two processes have traced
+    counts = finished.get(BATCHES)
+    traces = finished[finished["resumed"].isna()].get(TRACES)  # where a trial was resumed, two processes have traced
     differ = "accumulate" in study.toggles or (counts is not None and float(counts.max()) > 1.05 * float(counts.min()))
     if not differ and (traces is None or not (traces > USUAL_TRACES).any()):
         return PER_BATCH
-    known = [name for name in (PER_EPOCH, STEADY_EPOCH) if name in study.finished and study.finished[name].notna().any()]
+    known = [
+        name for name in (PER_EPOCH, STEADY_EPOCH) if name in study.finished and study.finished[name].notna().any()
+    ]
     return known[0] if known else PER_BATCH
 
 
-def _factorial(study: Study, metric: str, margin: float | None) -> tuple[pd.DataFrame | None, str | None]:
+def _factorial(study: Study, metric: Metric, margin: float | None) -> tuple[pd.DataFrame | None, str | None]:
     if study.plan["design"] not in FACTORIAL or len(study.toggles) < 2:
         return None, None
     rows = study.rows[study.rows["status"] != DROPPED]
     try:
-        return factorial.fit(rows, {key: _first(study, key) for key in study.toggles}, metric=metric, margin=margin), None
+        return factorial.fit(
+            rows, {key: _first(study, key) for key in study.toggles}, metric=metric, margin=margin
+        ), None
     except factorial.NotEnough as reason:
         return None, f"Main effects and interactions are not shown: {reason}."
 
@@ -212,7 +206,7 @@ def _summary(study: Study, rows: pd.DataFrame, compared: pd.DataFrame, *, is_ste
     finished = rows[rows["status"] == FINISHED]
     done = finished.groupby(keys, sort=False)
     places = [done.indices.get(variant, []) for variant in costs.index]
-    for name in MEANS:
+    for name in (*(f"{TEST}{metric.name}" for metric in study.metrics), *COSTS):
         if name in rows:
             costs[f"mean {name}"] = done[name].mean()
     for name in TIMES:
@@ -220,7 +214,8 @@ def _summary(study: Study, rows: pd.DataFrame, compared: pd.DataFrame, *, is_ste
             values = finished[name].to_numpy(float)
             costs[f"mean {name}"] = [_geometric(values[mine]) for mine in places]
     # a target that was never reached is later than any: the median stands for all, the mean would for those that did
-    reached = finished[keys].assign(steps=finished[study.steps_to].fillna(math.inf), never=finished[study.steps_to].isna()).groupby(keys)
+    steps = finished[study.steps_to.name] if study.steps_to else pd.Series(math.nan, finished.index)
+    reached = finished[keys].assign(steps=steps.fillna(math.inf), never=steps.isna()).groupby(keys)
     costs["steps_to"], costs["steps_to_never"] = reached["steps"].median(), reached["never"].sum()
     table: pd.DataFrame = compared.merge(costs.reset_index(), on=keys, how="left")
     if is_stepwise:  # a step's reference is the step before, which has its row already

@@ -40,12 +40,13 @@ class Interval(NamedTuple):
 def interval(values: np.ndarray, *, scale: float | None = None) -> Interval:
     """Returns the mean of values with Student's interval; no interval below two values.
 
-    Without any spread, as between counts that are the same for every seed, there is no interval, and p is that of the signs.
+    Without any spread, as between counts that are the same for every seed, there is no interval, and p is that of the
+    signs.
 
     Args:
       values: float[n], differences of pairs, or what was measured once a seed.
-      scale: size of what was measured, by which rounding is told from spread; default: the largest of the values. Differences are much
-        smaller than what they are differences of, and need it.
+      scale: size of what was measured, by which rounding is told from spread; default: the largest of the values.
+        Differences are much smaller than what they are differences of, and need it.
     """
     if not len(values):
         return Interval()
@@ -57,7 +58,9 @@ def interval(values: np.ndarray, *, scale: float | None = None) -> Interval:
         is_zero = abs(mean) <= ROUNDING * (scale or 0.0)
         return Interval(0.0 if is_zero else mean, p=1.0 if is_zero else 2.0**-freedom, error=error, freedom=freedom)
     half = quantile(1 - LEVEL / 2, freedom) * error
-    return Interval(mean, mean - half, mean + half, float(2 * special.stdtr(freedom, -abs(mean) / error)), error, freedom)
+    return Interval(
+        mean, mean - half, mean + half, float(2 * special.stdtr(freedom, -abs(mean) / error)), error, freedom
+    )
 
 
 def holm(p: pd.Series) -> pd.Series:
@@ -75,7 +78,8 @@ def holm(p: pd.Series) -> pd.Series:
 def sign_flip(differences: np.ndarray) -> float:
     """Returns the exact two-sided p value of the mean difference when every sign could as well be the other (at best 2 / 2^n).
 
-    Source: Fisher, "The Design of Experiments", Oliver and Boyd 1935, section 21. nan for one difference and for more than 20.
+    Source: Fisher, "The Design of Experiments", Oliver and Boyd 1935, section 21. nan for one difference and for more
+      than 20.
     """
     if not 2 <= len(differences) <= MAX_EXACT:
         return math.nan
@@ -89,7 +93,8 @@ def sign_flip(differences: np.ndarray) -> float:
 def failures_not_excluded(seeds: int) -> float:
     """Returns the share of failing seeds that so many seeds without a failure still allow, at 95 %: 1 - 0.05^(1/n).
 
-    Source: the exact bound of Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial",
+    Source: the exact bound of Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of
+      the binomial",
     Biometrika 26(4), 1934.
     """
     return float(1 - LEVEL ** (1 / seeds))
@@ -98,14 +103,16 @@ def failures_not_excluded(seeds: int) -> float:
 def is_equivalent(found: Interval, margin: float | None, *, hidden: float = 0.0) -> bool:
     """Returns whether two one-sided t tests at 5 % find the estimate within the margin, which is whether its 90 % interval is within it.
 
-    Source: Schuirmann, "A comparison of the two one-sided tests procedure and the power approach for assessing the equivalence of
-    average bioavailability", Journal of Pharmacokinetics and Biopharmaceutics 15, 1987. Not adjusted for the number of comparisons.
+    Source: Schuirmann, "A comparison of the two one-sided tests procedure and the power approach for assessing the
+      equivalence of
+    average bioavailability", Journal of Pharmacokinetics and Biopharmaceutics 15, 1987. Not adjusted for the number of
+    comparisons.
 
     Args:
       found: the estimate.
       margin: difference that is too small to matter; None if nobody has said, and then nothing is.
-      hidden: standard error that the grid of a coarse metric may hide: 20 examples that are right as often in all of two seeds may still
-        have different chances of being right.
+      hidden: standard error that the grid of a coarse metric may hide: 20 examples that are right as often in all of
+        two seeds may still have different chances of being right.
     """
     if margin is None or math.isnan(found.error):
         return False

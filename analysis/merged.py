@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from src.config.settings import Settings, label
+from src import registry
+from src.config.settings import label
+from src.spec.metric import Metric, of_plan
 from src.spec.section import as_typed
-from src.trial.identity import ADDED, NOT_IN_IDENTITY
+from src.trial.identity import NOT_IN_IDENTITY
 
 FACTORIAL = ("grid", "fractional", "random")
 DATA = "data (hash)"  # a column where trials of the same settings read different data
@@ -43,30 +45,75 @@ class _Entry:
 def plan(plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) -> tuple[dict[str, Any], str, list[str]]:
     """Returns one plan of all trials, as `load.Study.plan` has it with its rows; what it is in words; and what else to say of it.
 
-    A trial is named by every setting in which the trials differ, and has a row for each way in which a plan asked for it. The reference
-    is that of the latest plan. What a plan did not vary has the value of its reference, as what has no effect is normalised there.
+    Trials whose metrics mean something else than the latest plan's are left out, as their numbers cannot be compared.
+
+    A trial is named by every setting in which the trials differ, and has a row for each way in which a plan asked for
+    it. The reference is that of the latest plan. What a plan did not vary has the value of its reference, as what has
+    no effect is normalised there.
 
     Args:
       plans: as `load` reads them, the earliest first; at least one.
       trials: identity → trial; the ones that count.
     """
+    total = len(plans)
+    plans, trials, apart = _of_one_meaning([_in_words_of_today(each) for each in plans], trials)
     entries = [*_planned(plans, trials), *_unplanned(plans, trials)]
     varied = _varied(entries, plans, trials)
     for entry in entries:
         entry.values = {key: entry.values.get(key, _default(key)) for key in varied}
     entries, varied, notes = _told_apart(entries, varied, trials)
-    reference = next((entry.values for entry in reversed(entries) if entry.is_reference), entries[0].values if entries else {})
+    reference = next(
+        (entry.values for entry in reversed(entries) if entry.is_reference), entries[0].values if entries else {}
+    )
     levels = {key: _distinct([reference[key], *(entry.values[key] for entry in entries)]) for key in varied}
     is_grid = all(one["design"] in FACTORIAL for one in plans)
     rows = [_row(entry, reference, is_grid=is_grid) for entry in entries]
     rows.sort(key=lambda row: row["role"] != "reference")
     made: dict[str, Any] = {"levels": levels, "reference": reference, "variants": [], "aliases": [], "rows": rows}
     commands = [command for one in plans for command in one["commands"]]
-    text = f"every trial of the study is shown, of {len(plans)} plan{'' if len(plans) == 1 else 's'}"
+    what = "every trial of the study is shown" if not apart else "trials of the study are shown"
+    text = f"{what}, of {len(plans)}{f' of {total}' if apart else ''} plan{'' if total == 1 else 's'}"
     other = len(trials.keys() - {row["identity"] for one in plans for row in one["rows"]})
     text += f" and {other} of no plan that is kept" if other else ""
-    made |= {"design": "grid" if is_grid else "listed", "commands": commands, "seeds": sorted({row["seed"] for row in rows})}
-    return {**plans[-1], **made}, f"{text}; they are compared with the latest plan's reference", notes
+    made |= {
+        "design": "grid" if is_grid else "listed",
+        "commands": commands,
+        "seeds": sorted({row["seed"] for row in rows}),
+    }
+    return {**plans[-1], **made}, f"{text}; they are compared with the latest plan's reference", [*apart, *notes]
+
+
+def _of_one_meaning(
+    plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]
+) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Trial], list[str]]:
+    """Returns the plans whose metrics mean what the latest plan's do, the trials of no other plan, and a note on the others."""
+    latest = of_plan(plans[-1])
+    kept = [one for one in plans if _mean_the_same(of_plan(one), latest)]
+    planned = {row["identity"] for one in kept for row in one["rows"]}
+    others = {row["identity"] for one in plans for row in one["rows"]} - planned
+    left_out = others & trials.keys()
+    if not left_out:
+        return kept, trials, []
+    names = sorted({_described(of_plan(one)) for one in plans if one not in kept})
+    trials_are = "1 trial belongs" if len(left_out) == 1 else f"{len(left_out)} trials belong"
+    why = f"measured {' and '.join(names)}, the latest plan {_described(latest)}; the numbers are not comparable"
+    note = f"{trials_are} to plans with other metrics, and are not shown: those plans {why}"
+    return kept, {identity: trial for identity, trial in trials.items() if identity not in left_out}, [note]
+
+
+def _mean_the_same(metrics: Sequence[Metric], others: Sequence[Metric]) -> bool:
+    """Returns whether two plans choose their epochs alike, and every metric that both have is the same quantity."""
+    theirs = {metric.name: metric for metric in others}
+    shared = [(metric, theirs[metric.name]) for metric in metrics if metric.name in theirs]
+    return metrics[0].name == others[0].name and all(_quantity(ours) == _quantity(other) for ours, other in shared)
+
+
+def _quantity(metric: Metric) -> tuple[str | None, str, str]:
+    return metric.direction, metric.source, metric.finish
+
+
+def _described(metrics: Sequence[Metric]) -> str:
+    return "(" + ", ".join(f"{metric.name}: {metric.direction or 'no direction'}" for metric in metrics) + ")"
 
 
 def typed(params: Mapping[str, str]) -> dict[str, Any]:
@@ -107,8 +154,20 @@ def _unplanned(plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) 
 
 def _of_identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings that decide a result, by the names that one types; a seed makes no variant."""
-    named = {NAMES.get(key, key): value for key, value in settings.items()}
+    named = {_of_today(key): value for key, value in settings.items()}
     return {key: value for key, value in named.items() if key != "seed" and key not in NOT_IN_IDENTITY - {"data"}}
+
+
+def _of_today(key: str) -> str:
+    """Returns the name of a setting; a version before had a task's own toggles in a section `task`."""
+    return NAMES.get(key, key.removeprefix("task."))
+
+
+def _in_words_of_today(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a plan with the names of settings that today's versions have."""
+    renamed = {part: {_of_today(key): value for key, value in plan[part].items()} for part in ("levels", "reference")}
+    rows = [{**row, "values": {_of_today(key): value for key, value in row["values"].items()}} for row in plan["rows"]]
+    return {**plan, **renamed, "rows": rows}
 
 
 def _varied(entries: Sequence[_Entry], plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) -> list[str]:
@@ -125,13 +184,18 @@ def _varied(entries: Sequence[_Entry], plans: Sequence[Mapping[str, Any]], trial
 
 def _default(key: str) -> Any:
     """Returns the value that a trial had before there was such a setting."""
-    if key in ADDED:
-        return ADDED[key]
-    field = Settings.model_fields.get(key)
-    return field.default if field is not None and isinstance(field.default, str | int | float | bool) else None
+    for task in registry.usable().values():
+        if key in (added := task.settings.added()):
+            return added[key]
+        field = task.settings.model_fields.get(key)
+        if field is not None and isinstance(field.default, str | int | float | bool):
+            return field.default
+    return None
 
 
-def _told_apart(entries: Sequence[_Entry], varied: list[str], trials: Mapping[str, Trial]) -> tuple[list[_Entry], list[str], list[str]]:
+def _told_apart(
+    entries: Sequence[_Entry], varied: list[str], trials: Mapping[str, Trial]
+) -> tuple[list[_Entry], list[str], list[str]]:
     """Returns the entries, one a variant and seed, and what tells them apart: the data, too, where two are alike in all else."""
     if _twice(entries) and len({trials[entry.identity].data for entry in entries}) > 1:
         for entry in entries:
@@ -139,7 +203,9 @@ def _told_apart(entries: Sequence[_Entry], varied: list[str], trials: Mapping[st
         varied = [*varied, DATA]
     kept = {_key(entry): entry for entry in entries}  # the latest plan's where several asked for one thing
     lost = len({entry.identity for entry in entries}) - len({entry.identity for entry in kept.values()})
-    note = f"{lost} trials equal another in settings, seed and data, and are left out: the one of the latest plan counts"
+    note = (
+        f"{lost} trials equal another in settings, seed and data, and are left out: the one of the latest plan counts"
+    )
     return list(kept.values()), varied, [note] if lost else []
 
 

@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
 import markupsafe
 import pandas as pd
-
-from analysis import answer, reviews, tables
-from analysis.figures import INK, Drawn, seeds, with_titles
-from analysis.findings import Findings, caution
-from analysis.load import DROPPED, FINISHED, NOT_RUN, RUNNING, Study, code
 from src.artifacts import PATCH
 from src.paths import shown as shown_uri
-from src.spec import metric
 from src.study.designs import equation
 from src.terminal.visible import visible
 from src.tracking import links
 
+from analysis import answer, example_tables, examples, tables
+from analysis.figures import Drawn
+from analysis.findings import Findings
+from analysis.groups import seeds
+from analysis.load import Study
+from analysis.looks import INK, with_titles
+from analysis.markup import csv
+from analysis.measures import MEMORY, PER_BATCH, title
+from analysis.provenance import caution, code
+from analysis.rows import DROPPED, FINISHED, NOT_RUN, RUNNING
+from analysis.table import NOTHING, Table
+
 PAGE_COLOURS = {INK: "currentColor", "#d9dce1": "var(--line)", "#ffffff": "var(--card)"}
 MAX_DETAILS = 200  # variants whose single trials are listed
-IN_COMPARISONS = ("diverged", "p (sign flip)", "correlation")  # further down the page, so that the first table fits a screen
+IN_COMPARISONS = (
+    "diverged",
+    "p (sign flip)",
+    "correlation",
+)  # further down the page, so that the first table fits a screen
 LEAD = "forest"  # the figure that carries the answer: effect and cost side by side
 
 
@@ -39,12 +49,20 @@ class Inline(NamedTuple):
 class Shown(NamedTuple):
     """A table as the page has it, and as one copies it."""
 
-    table: tables.Table
+    table: Table
     latex: str
     csv: str
 
 
-def page(found: Findings, figures: Iterable[tuple[Drawn, Path]]) -> str:
+class OverExamples(NamedTuple):
+    """Tests over examples as the page has them, what they ask, and what test they are."""
+
+    shown: Shown
+    question: str
+    test: str
+
+
+def page(found: Findings, figures: Iterable[tuple[Drawn, Path]], notes: Sequence[str] = ()) -> str:
     """Returns a study's report as one HTML page that needs nothing else: no network, no other file.
 
     Whatever a user has written (question, paths, labels) is escaped.
@@ -52,6 +70,7 @@ def page(found: Findings, figures: Iterable[tuple[Drawn, Path]]) -> str:
     Args:
       found: what the study found.
       figures: each with the path of its SVG file.
+      notes: what else a reader must know, such as which figures could not be drawn.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -76,7 +95,8 @@ def page(found: Findings, figures: Iterable[tuple[Drawn, Path]]) -> str:
         claim=study.plan["claim"],
         counts=study.counts,
         seeds=seeds([found.seeds]),
-        metric=tables.title(found.metric),
+        metric=title(found.metric),
+        validation=found.study.metrics[0].shown,
         margin=found.margin,
         caution=caution(found.rows),
         tables=shown,
@@ -85,47 +105,62 @@ def page(found: Findings, figures: Iterable[tuple[Drawn, Path]]) -> str:
         uri=shown_uri(study.store.uri),
         ui=base,
         local=links.LOCAL,
-        runs=links.study_link(base, _quoted(study.experiment_id), sorted_by=metric.of_plan(study.plan)[0]),  # older studies have no view
+        runs=links.study_link(
+            base, _quoted(study.experiment_id), sorted_by=found.study.metrics[0]
+        ),  # older studies have no view
         no_factorial=found.no_factorial,
         lead=lead,
         figures=[one for one in drawn if one not in lead],
         details=details(found),
         hidden=max(0, study.rows["label"].nunique() - MAX_DETAILS),
-        remarks=remarks(found),
+        remarks=remarks(found, notes),
         provenance=provenance(study.finished),
-        commands=[*dict.fromkeys(command["command"] for command in study.plan["commands"]), f"python -m analysis report {study.name}"],
+        commands=[
+            *dict.fromkeys(command["command"] for command in study.plan["commands"]),
+            f"python -m analysis report {study.name}",
+        ],
         commits=[commit for commit in study.finished["git_commit"].dropna().unique() if commit != "unknown"],
         is_dirty=bool((study.finished["git_dirty"] == "true").any()),
         patches=_patches(study),
     )
 
 
-def _shown(table: tables.Table, frame: pd.DataFrame, kind: str, found: Findings) -> Shown:
+def _shown(table: Table, frame: pd.DataFrame, kind: str, found: Findings) -> Shown:
     """Returns a table with what its buttons copy; the page has fewer columns of the first."""
     on_page = tables.named(table.without(*IN_COMPARISONS), found) if kind == "table" else table
     paper = tables.compact(found) if kind == "table" else table
-    return Shown(on_page, paper.latex(f"{found.study.name}_{kind}"), tables.csv(frame))
+    return Shown(on_page, paper.latex(f"{found.study.name}_{kind}"), csv(frame))
 
 
-def remarks(found: Findings) -> list[tuple[str, list[str]]]:
+def remarks(found: Findings, notes: Sequence[str] = ()) -> list[tuple[str, list[str]]]:
     """Returns what did not go as the plan says, by kind: failed, not run, dropped, normalised, changed nothing, and notes."""
     rows = found.study.rows
     open_ones = rows[~rows["status"].isin([FINISHED, DROPPED, NOT_RUN])]
     failed, running = open_ones[open_ones["status"] != RUNNING], open_ones[open_ones["status"] == RUNNING]
-    unrun = rows[rows["status"] == NOT_RUN].groupby("label", sort=False)["seed"].agg(lambda mine: ", ".join(map(str, mine)))
+    unrun = (
+        rows[rows["status"] == NOT_RUN].groupby("label", sort=False)["seed"].agg(lambda mine: ", ".join(map(str, mine)))
+    )
     dropped = rows[rows["status"] == DROPPED].drop_duplicates("label")
-    normalised = dict.fromkeys(f"{row['label']}: {reason}" for row in rows.to_dict("records") for reason in row["normalised"])
+    normalised = dict.fromkeys(
+        f"{row['label']}: {reason}" for row in rows.to_dict("records") for reason in row["normalised"]
+    )
     kinds = {
-        "Failed or stopped": [f"{row['label']} seed={row['seed']}: {row['status']}{_reason(row)}" for row in failed.to_dict("records")],
-        "Still running, or the process died": [f"{row['label']} seed={row['seed']}" for row in running.to_dict("records")],
+        "Failed or stopped": [
+            f"{row['label']} seed={row['seed']}: {row['status']}{_reason(row)}" for row in failed.to_dict("records")
+        ],
+        "Still running, or the process died": [
+            f"{row['label']} seed={row['seed']}" for row in running.to_dict("records")
+        ],
         "Not run": [f"{name}: seeds {mine}" for name, mine in unrun.items()],
         "Dropped": [f"{row['label']}: {row['dropped']}" for row in dropped.to_dict("records")],
         "Normalised": list(normalised),
         "Tried on the path and not kept": found.rejected,
-        "Changed nothing": [f"{name}: trained weights equal those it is compared with, seed for seed" for name in found.unchanged],
+        "Changed nothing": [
+            f"{name}: trained weights equal those it is compared with, seed for seed" for name in found.unchanged
+        ],
         "Unhealthy": _unhealthy(found.study.finished),
         "Aliased effects": [equation(group) for group in found.study.plan["aliases"]],
-        "Notes": [*found.study.notes, *_lost(found)],
+        "Notes": [*found.study.notes, *_lost(found), *notes],
     }
     return [(kind, lines) for kind, lines in kinds.items() if lines]
 
@@ -135,7 +170,7 @@ def provenance(finished: pd.DataFrame) -> list[tuple[str, str]]:
     names = {
         "versions": "versions", "processor": "processor",
         "environment": "environment", "threads": "threads",
-        "workers": "trials side by side", "kernel": "recurrence ran as", "data_hash": "hash of the data",
+        "workers": "trials side by side", "kernel": "kernel", "data_hash": "hash of the data",
     }  # fmt: skip
     found = [(text, "; ".join(map(str, finished[name].dropna().unique())) or "unknown") for name, text in names.items()]
     begin, end = finished["started"].min(), finished["ended"].max()
@@ -148,51 +183,59 @@ def provenance(finished: pd.DataFrame) -> list[tuple[str, str]]:
 
 def details(found: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
     """Returns each variant with its single trials."""
-    study = found.study
+    study, validation = found.study, found.study.validation
     base = links.pages_of(study.store.uri)
-    found_trials = []
+    variants = []
     for name, part in list(study.rows[study.rows["status"] != DROPPED].groupby("label", sort=False))[:MAX_DETAILS]:
         trials = [
             {
                 "seed": row["seed"],
                 "status": row["status"],
-                "value": _text(row.get(found.metric), tables.digits(found.metric)),
-                "validation": _text(row["val/accuracy"], 3),
+                "value": _text(row.get(found.metric.name), found.metric.digits),
+                "validation": _text(row.get(validation.name), validation.digits),
                 "best_epoch": row["best_epoch"] or "",
-                "time": _text(row.get("time/batch_ms_median"), 1),
-                "memory": _text(row.get("memory/peak_mb"), 0),
+                "time": _text(row.get(PER_BATCH), 1),
+                "memory": _text(row.get(MEMORY), 0),
                 "health": row["health"] or "",
                 "identity": row["identity"],
-                "link": links.run_link(base, _quoted(study.experiment_id), _quoted(row["run_id"])) if row["run_id"] else None,
+                "link": links.run_link(base, _quoted(study.experiment_id), _quoted(row["run_id"]))
+                if row["run_id"]
+                else None,
             }
             for row in part.to_dict("records")
         ]
-        found_trials.append((str(name), trials))
-    return found_trials
+        variants.append((str(name), trials))
+    return variants
 
 
 def _lost(found: Findings) -> list[str]:
     """Returns how many finished trials have no per-step record that can be read: figures of steps and times leave them out."""
     count = found.study.finished["run_id"].nunique() - found.study.steps["run_id"].nunique()
     return (
-        [f"{count} finished trials have no per-step record that can be reached; figures of times and curves leave them out"]
+        [
+            f"{count} finished trials have no per-step record that can be reached; figures of times and curves leave them out"
+        ]
         if count
         else []
     )
 
 
-def _over_examples(found: Findings) -> Shown | None:
-    """Returns McNemar's tests of every variant against the reference; None for large studies, where that is thousands of files."""
+def _over_examples(found: Findings) -> OverExamples | None:
+    """Returns the tests of every variant against the reference; None for large studies, where that is thousands of files."""
     rows = found.study.finished
     reference = rows.loc[rows["is_reference"], "label"]
     if reference.empty or len(rows) > MAX_DETAILS:
         return None
     others = [name for name in dict.fromkeys(rows["label"]) if name != reference.iloc[0]]
-    tests = {name: reviews.variants(found.study, reference.iloc[0], name, metric=found.metric)[1] for name in others}
-    if not any(len(frame) for frame in tests.values()):
+    tests = {name: examples.variants(found.study, reference.iloc[0], name, metric=found.metric)[1] for name in others}
+    tests = {name: frame for name, frame in tests.items() if len(frame)}
+    if not tests:
         return None
-    table = tables.over_examples(tests)
-    return Shown(table, table.latex(f"{found.study.name}_examples"), "")
+    table = example_tables.over_examples(tests)
+    shown = Shown(table, table.latex(f"{found.study.name}_examples"), "")
+    if example_tables.are_counted(tests.values()):
+        return OverExamples(shown, "is one right more often", "McNemar's exact test")
+    return OverExamples(shown, f"is one better, by {found.study.metrics[0].shown}", "A paired t test over the examples")
 
 
 def _reason(row: dict[Any, Any]) -> str:
@@ -213,7 +256,7 @@ def _quoted(part: Any) -> str:
 
 
 def _text(value: float | None, decimals: int) -> str:
-    return tables.NOTHING if value is None or pd.isna(value) else f"{value:,.{decimals}f}"
+    return NOTHING if value is None or pd.isna(value) else f"{value:,.{decimals}f}"
 
 
 def _inline(name: str, path: Path) -> Inline:
@@ -222,13 +265,21 @@ def _inline(name: str, path: Path) -> Inline:
     text = with_titles(text[text.index("<svg") :])
     for colour, variable in PAGE_COLOURS.items():
         text = re.sub(re.escape(colour), variable, text, flags=re.IGNORECASE)
-    text = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", text)  # ids are the page's, and several figures have the same
+    text = re.sub(
+        r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", text
+    )  # ids are the page's, and several figures have the same
     [(width, height)] = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)[:1]
-    text = re.sub(r'<svg\b.*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', text, count=1, flags=re.DOTALL)
-    return Inline(markupsafe.Markup(text), round(float(width) / float(height), 3))  # matplotlib wrote it, and escapes what it writes
+    text = re.sub(
+        r'<svg\b.*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', text, count=1, flags=re.DOTALL
+    )
+    return Inline(
+        markupsafe.Markup(text), round(float(width) / float(height), 3)
+    )  # matplotlib wrote it, and escapes what it writes
 
 
 def _patches(study: Study) -> list[str]:
     """Returns the files with the uncommitted changes of the study's trials, one for each version of the code."""
-    rows = study.finished.reindex(columns=["git_diff", "identity"]).dropna(subset=["git_diff"]).drop_duplicates("git_diff")
+    rows = (
+        study.finished.reindex(columns=["git_diff", "identity"]).dropna(subset=["git_diff"]).drop_duplicates("git_diff")
+    )
     return [f"outputs/{study.name}/{identity}/{PATCH}" for identity in rows["identity"]]

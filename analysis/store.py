@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-
 from src import environment, paths
 from src.paths import shown
 from src.spec.section import SettingsError
@@ -78,7 +77,9 @@ def connect(uri: str | None) -> Store:
         raise StoreError(str(error)) from None
     scheme = uri.split(":", 1)[0].split("+")[0]
     if scheme not in SCHEMES or "://" not in uri:
-        raise StoreError(f"--uri: {shown(uri)!r} is no MLflow store; allowed are sqlite:///PATH, http://HOST:PORT and a database's URI")
+        raise StoreError(
+            f"--uri: {shown(uri)!r} is no MLflow store; allowed are sqlite:///PATH, http://HOST:PORT and a database's URI"
+        )
     return SqliteStore(uri) if uri.startswith("sqlite:///") else ClientStore(uri)
 
 
@@ -142,7 +143,9 @@ class SqliteStore:
         try:
             yield
         except SQLAlchemyError as error:
-            raise StoreError(f"{self.path} cannot be read: {first_line(getattr(error, 'orig', None) or error)}") from None
+            raise StoreError(
+                f"{self.path} cannot be read: {first_line(getattr(error, 'orig', None) or error)}"
+            ) from None
 
 
 class ClientStore:
@@ -162,7 +165,11 @@ class ClientStore:
         """See `Store`."""
         with _explained(self.uri):
             found = _pages(self.client.search_experiments)
-        return {one.name: str(one.experiment_id) for one in sorted(found, key=lambda one: str(one.name)) if one.name != "Default"}
+        return {
+            one.name: str(one.experiment_id)
+            for one in sorted(found, key=lambda one: str(one.name))
+            if one.name != "Default"
+        }
 
     def deleted_experiment(self, name: str) -> str | None:
         """See `Store`."""
@@ -176,7 +183,9 @@ class ClientStore:
 
         view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
         with _explained(self.uri):
-            found = _pages(self.client.search_runs, [experiment_id], run_view_type=view, order_by=["attributes.start_time ASC"])
+            found = _pages(
+                self.client.search_runs, [experiment_id], run_view_type=view, order_by=["attributes.start_time ASC"]
+            )
         for run in found:
             _checked_id(run.info.run_id, self.uri)
         return [_with_infinity(Run.of_client(run)) for run in found]
@@ -252,7 +261,9 @@ def _history(points: list[tuple[str, int, float]]) -> pd.DataFrame:
     """Returns run ids, steps and values in order; of a step that a resumed attempt recorded twice the last counts."""
     found = pd.DataFrame(points, columns=["run_id", "step", "value"])
     value = found["value"].astype(float)
-    found = found.assign(value=value.mask(value.abs() >= LARGEST, np.sign(value) * np.inf), step=found["step"].astype(int))
+    found = found.assign(
+        value=value.mask(value.abs() >= LARGEST, np.sign(value) * np.inf), step=found["step"].astype(int)
+    )
     return found.drop_duplicates(["run_id", "step"], keep="last").sort_values(["run_id", "step"], ignore_index=True)
 
 

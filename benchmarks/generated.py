@@ -17,9 +17,10 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from src.artifacts import PROBABILITIES, STEPS
+from src.artifacts import EXAMPLES, PROBABILITIES, STEPS
 from src.config.settings import checked, edited
 from src.files import digest
+from src.spec.metric import IMPLIED, TEST, TRAIN, VAL, Metric, as_records
 from src.spec.section import as_typed
 from src.study import plan as plans
 from src.study.plan import Row, Study
@@ -42,7 +43,7 @@ def database(folder: Path) -> Path:
     return path
 
 
-def study(
+def study(  # noqa: PLR0913
     path: Path,
     name: str,
     levels: Mapping[str, Sequence[Any]],
@@ -51,6 +52,8 @@ def study(
     seeds: Sequence[int] = (0, 1, 2),
     steps: int = 0,
     examples: int = 0,
+    metrics: Sequence[Metric] = IMPLIED,
+    record: Mapping[str, Any] | None = None,
     **asked: Any,
 ) -> None:
     """Writes a study with its plan and its trials.
@@ -59,16 +62,18 @@ def study(
       path: of the database.
       name: of the study.
       levels: toggle → values, the reference's first.
-      outcome: (toggles, seed) → metrics, and under `status`, `tags` and `validation` (accuracies of the epochs) what is not as usual;
-        None for a trial that was not run.
+      outcome: (toggles, seed) → metrics, and under `status`, `tags` and `validation` (the first metric after each epoch) what is not as
+        usual; None for a trial that was not run.
       seeds: of every variant.
       steps: rows of each trial's per-step record; 0 for no record.
-      examples: rows of its test probabilities; 0 for none.
+      examples: rows of what its test says of every example; 0 for none.
+      metrics: of the task, the first one first.
+      record: what the plan's record has beside and instead, unchecked.
       **asked: what the plan has beside (`design`, `metric`, `margin`, `question`, …).
     """
     settings = edited(checked({"study": name}), {f"plan.{key}": value for key, value in asked.items()})
     plan = Study(settings, [], {key: values[0] for key, values in levels.items()}, dict(levels), list(seeds), lambda _: settings)
-    rows = _rows(plan, outcome)
+    rows = _rows(plan, outcome, metrics[0])
     home = path.parent / "mlartifacts" / name
     with sqlite3.connect(path) as connection:
         found = connection.execute("SELECT max(experiment_id) FROM experiments").fetchone()
@@ -78,23 +83,30 @@ def study(
             (experiment, name, home.as_uri()),
         )
         run = _insert(connection, experiment, home, status="FINISHED", tags={"ablation.kind": "study", "ablation.study": name})
-        record = plans.as_record(plan, rows, command=f"python -m src.run -m study={name} …", time="2026-11-22T00:00:00+00:00")
+        command = f"python -m src.run -m study={name} …"
+        written = plans.as_record(plan, rows, command=command, time="2026-11-22T00:00:00+00:00")
+        if metrics != IMPLIED:
+            target = {"metric": f"{TEST}{metrics[0].name}", "threshold": metrics[0].target}
+            written |= {"metrics": as_records(metrics), **target}
+        written |= record or {}
         (home / run / "artifacts").mkdir(parents=True)
-        (home / run / "artifacts" / "plan.json").write_text(json.dumps([record]), encoding="utf-8")
+        (home / run / "artifacts" / "plan.json").write_text(json.dumps([written]), encoding="utf-8")
         for number, row in enumerate({row.trial.identity: row for row in rows if row.trial}.values()):
             result = outcome(row.values, row.seed)
             if result is not None:
-                _trial(connection, experiment, home, row, result, number=number, steps=steps, examples=examples)
+                _trial(connection, experiment, home, row, result, metrics, number=number, steps=steps, examples=examples)
 
 
-def _rows(plan: Study, outcome: Outcome) -> list[Row]:
-    """Returns the plan's rows; the rounds of a path are scored by the best validation accuracy of their outcomes."""
+def _rows(plan: Study, outcome: Outcome, metric: Metric) -> list[Row]:
+    """Returns the plan's rows; the rounds of a path are scored by the best validation of their outcomes."""
     rounds, rows = plan.rounds(), []
     variants = next(rounds)
     while True:
         rows += [_row(plan, variant, seed) for seed in plan.seeds for variant in variants]
+        scores = {place: _score(plan, outcome, variant, metric) for place, variant in enumerate(variants)}
+        known = {place: score for place, score in scores.items() if score is not None}
         try:
-            variants = rounds.send({place: _score(plan, outcome, variant) for place, variant in enumerate(variants)})
+            variants = rounds.send(known)
         except StopIteration:
             return rows
 
@@ -104,41 +116,56 @@ def _row(plan: Study, variant: dict[str, Any], seed: int) -> Row:
     return Row(plan.name(variant), variant, seed, 1, variant == plan.reference, [], cast(Any, trial), None)
 
 
-def _score(plan: Study, outcome: Outcome, variant: dict[str, Any]) -> float:
-    return statistics.fmean(max((outcome(variant, seed) or {}).get("validation", [0.0])) for seed in plan.seeds)
+def _score(plan: Study, outcome: Outcome, variant: dict[str, Any], metric: Metric) -> float | None:
+    """Returns the mean best validation of a variant, the higher the better; None if a seed did not finish."""
+    results = [outcome(variant, seed) for seed in plan.seeds]
+    best = [metric.best(result.get("validation", [])) for result in results if result and "status" not in result and metric.sign]
+    known = [value for value in best if value is not None]
+    return metric.sign * statistics.fmean(known) if len(known) == len(results) else None
 
 
-def _trial(connection: sqlite3.Connection, experiment: int, home: Path, row: Row, result: dict[str, Any], **sizes: int) -> None:
+def _trial(
+    connection: sqlite3.Connection,
+    experiment: int,
+    home: Path,
+    row: Row,
+    result: dict[str, Any],
+    metrics: Sequence[Metric],
+    **sizes: int,
+) -> None:
     """Writes one trial: its run with last values, the history of its validation, and its files."""
     assert row.trial is not None
-    result = dict(result)
+    result, first = dict(result), metrics[0]
     validation = result.pop("validation", [0.7, 0.8, 0.8])
     given = {"identity": row.trial.identity, "kind": "trial", "attempt": uuid.uuid4().hex, "weights": f"{row.label} {row.seed}", **TAGS}
     tags = {f"ablation.{key}": value for key, value in {**given, **result.pop("tags", {})}.items() if value is not None}
     status = result.pop("status", "FINISHED")
-    metrics = {"time/batch_ms_median": 50.0, "time/epoch_s": 2.0, "time/steady_epoch_s": 2.0,
-               "time/trace_s": 3.0, "data/traces": 2.0, "data/padding_fraction": 0.1, "data/batches_per_epoch": 40.0,
-               "model/parameters": 1_000.0, "memory/peak_mb": 900.0, "val/accuracy": validation[-1], **result}  # fmt: skip
+    recorded = {"time/batch_ms_median": 50.0, "time/epoch_s": 2.0, "time/steady_epoch_s": 2.0,
+                "time/trace_s": 3.0, "data/traces": 2.0, "data/padding_fraction": 0.1, "data/batches_per_epoch": 40.0,
+                "model/parameters": 1_000.0, "memory/peak_mb": 900.0, f"{VAL}{first.name}": validation[-1], **result}  # fmt: skip
     begin, params = BEGIN_MS + 60_000 * sizes["number"], {"seed": row.seed, **row.values}  # noqa: PD011
     run = _insert(connection, experiment, home, status=status, tags=tags, params=params, begin=begin)
-    last = [(key, *_stored(value), begin, 0, run) for key, value in metrics.items()]
+    last = [(key, *_stored(value), begin, 0, run) for key, value in recorded.items()]
     connection.executemany("INSERT INTO latest_metrics (key, value, is_nan, timestamp, step, run_uuid) VALUES (?, ?, ?, ?, ?, ?)", last)
-    points = [("val/accuracy", *_stored(value), begin + 40 * step, 40 * step, run) for step, value in enumerate(validation, 1)]
+    points = [(f"{VAL}{first.name}", *_stored(value), begin + 40 * step, 40 * step, run) for step, value in enumerate(validation, 1)]
+    folder = home / run / "artifacts"
     if sizes["steps"]:
-        frame = _steps(sizes["steps"], seed=row.seed)
-        (home / run / "artifacts").mkdir(parents=True)
-        frame.to_parquet(home / run / "artifacts" / STEPS, index=False)
-        for name in ("train/loss", "train/accuracy", "time/batch_ms"):
+        frame = _steps(sizes["steps"], metrics, seed=row.seed)
+        folder.mkdir(parents=True)
+        frame.to_parquet(folder / STEPS, index=False)
+        for name in (*(f"{TRAIN}{metric.name}" for metric in metrics), "time/batch_ms"):
             points += [
                 (name, float(value), False, begin + 40 * step, int(step), run)
                 for step, value in zip(frame["step"], frame[name], strict=True)
             ]
     connection.executemany("INSERT INTO metrics (key, value, is_nan, timestamp, step, run_uuid) VALUES (?, ?, ?, ?, ?, ?)", points)
-    if sizes["examples"]:
-        (home / run / "artifacts").mkdir(parents=True, exist_ok=True)
-        _probabilities(sizes["examples"], accuracy=metrics["test/accuracy"], seed=row.seed).to_parquet(
-            home / run / "artifacts" / PROBABILITIES
-        )
+    value = recorded.get(f"{TEST}{first.name}")
+    if sizes["examples"] and value is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if metrics == IMPLIED:
+            _probabilities(sizes["examples"], accuracy=value, seed=row.seed).to_parquet(folder / PROBABILITIES)
+        else:
+            _measured(sizes["examples"], first, value, seed=row.seed).to_parquet(folder / EXAMPLES)
 
 
 def _insert(
@@ -167,11 +194,11 @@ def _stored(value: float) -> tuple[float, bool]:
     return (0.0, True) if np.isnan(value) else (float(np.clip(value, -largest, largest)), False)
 
 
-def _steps(count: int, *, seed: int) -> pd.DataFrame:
+def _steps(count: int, metrics: Sequence[Metric], *, seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     step = np.arange(1, count + 1)
     return pd.DataFrame({
-        "step": step, "train/loss": 0.7 / np.sqrt(step), "train/accuracy": 1 - 0.5 / np.sqrt(step),
+        "step": step, **{f"{TRAIN}{metric.name}": (metric.sign > 0) - (0.6 * metric.sign) / np.sqrt(step) for metric in metrics},
         "time/batch_ms": rng.lognormal(4, 0.2, count),
         "epoch": 1 + (step - 1) // 40, "wait_ms": 0.5, "batch": 64, "length": 200, "tokens": rng.integers(9_000, 12_800, count),
         "is_first": step == 1, "gradient_norm": 0.1, "is_sent": True,
@@ -184,3 +211,13 @@ def _probabilities(count: int, *, accuracy: float, seed: int) -> pd.DataFrame:
     is_right = np.random.default_rng(seed).permutation(count) < round(accuracy * count)
     one = np.where(is_right == (labels == 1), 0.9, 0.1)
     return pd.DataFrame({"row": np.arange(count), "label": labels, "probability_0": 1 - one, "probability_1": one})
+
+
+def _measured(count: int, metric: Metric, value: float, *, seed: int) -> pd.DataFrame:
+    """Test examples of different weights, over which the metric has a value: of two trials of one seed the same ones."""
+    rng = np.random.default_rng(seed)
+    mean = float({"mean": np.positive, "exp": np.log, "sqrt": np.square}[metric.finish](value))
+    weights = rng.integers(5, 20, count).astype(float)
+    around = rng.normal(0, 0.1, count)
+    values = weights * (mean + around - np.average(around, weights=weights))
+    return pd.DataFrame({"row": np.arange(count), metric.source: values, f"{metric.source}_weight": weights})

@@ -18,7 +18,7 @@ def beside(path: Path) -> Path:
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """Gives a path beside the file; what is there after the block takes the file's place, whole. An error leaves the old file."""
+    """Gives a path beside the file; what is there after the block replaces the file. An error leaves the old file."""
     new = beside(path)
     try:
         yield new

@@ -196,7 +196,8 @@ def test_a_trained_model_is_loaded_and_one_of_others_is_refused_in_one_line(home
     padding = Padding((4,), False, "post")
     files = Artifacts(tmp_path)
     files.write_settings(settings)
-    files.write_model(classifier(settings, classes=2), Preprocessing(["good"], ["a", "b"], padding))
+    files.write_model(classifier(settings, classes=2))
+    files.write_preprocessing(Preprocessing(["good"], ["a", "b"], padding))
 
     assert predict.main([str(tmp_path), "good", "bad \udcff"]) == 1
     assert len(capsys.readouterr().out.splitlines()) == 2

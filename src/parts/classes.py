@@ -1,4 +1,4 @@
-"""Tasks that tell classes apart: the toggle of the head, losses, accuracy, probabilities, and what a constant guess may reach by chance.
+"""Classifiers: the toggle of the head, losses, accuracy, probabilities, and what a constant guess reaches.
 
 Letters: B examples, K outputs. TensorFlow is imported by the functions that compute, when training calls them.
 """
@@ -21,7 +21,7 @@ from src.spec.settings import Settings
 from src.training.phase import LOSS
 from src.training.task import Trained
 
-ACCURACY = Metric("accuracy", "higher", margin=0.01, target=0.8)
+ACCURACY = Metric("accuracy", "higher", margin=0.01, target=0.8, least=0.0, most=1.0)
 PROBABILITY = "probability"  # what is kept of each example
 
 
@@ -44,7 +44,7 @@ def outputs_of(settings: Classes, classes: int) -> int:
 
 
 def chance(labels: np.ndarray) -> float:
-    """Returns the accuracy that a constant guess may reach by chance: the share p of the largest class, and two standard errors.
+    """Returns the accuracy that a constant guess may reach: the share p of the largest class, and two standard errors.
 
     p + 2 sqrt(p (1 - p) / N)
 
@@ -72,7 +72,7 @@ def measure_softmax(logits: Any, classes: Any) -> Mapping[str, tuple[Any, Any]]:
 
 
 def measure_squared(outputs: Any, values: Any) -> Mapping[str, tuple[Any, Any]]:
-    """Returns squared error and accuracy of outputs float32[B, 1], for values float32[B]; right is what is on the same side of 0."""
+    """Returns squared error, and whether the sign is right, of outputs float32[B, 1] for values float32[B]."""
     import tensorflow as tf
 
     right = tf.equal(tf.cast(outputs[:, 0] > 0.0, tf.int32), tf.cast(values > 0, tf.int32))
@@ -89,8 +89,8 @@ MEASURES: dict[str, Callable[[Any, Any], Mapping[str, tuple[Any, Any]]]] = {
 def predictions(outputs: Any) -> Mapping[str, Any]:
     """Returns the probability of every class, float32[B, K].
 
-    One output is the logit of class 1. A value that was learnt with squared error has no probability: sigmoid(output) is on the side
-    of 1/2 of its class.
+    One output is the logit of class 1. A value that was learnt with squared error has no probability: sigmoid(output)
+    is on the side of 1/2 of its class.
     """
     import tensorflow as tf
 
@@ -98,7 +98,7 @@ def predictions(outputs: Any) -> Mapping[str, Any]:
 
 
 def write_probabilities(folder: Path, trained: Trained, labels: np.ndarray) -> str:
-    """Writes one row a test example, in the order of the split: its class and every class' probability; returns the file's name.
+    """Writes a row for each test example, in order: its class, and every class' probability; returns the file's name.
 
     Args:
       folder: of the trial.

@@ -29,6 +29,8 @@ class Metric:
       of: the quantity that it is made from: a task measures its sum and its weight on every batch. The metric's own name if left out.
       finish: what becomes of sum / weight, a key of `FINISH`; perplexity is `exp` of the loss.
       ratio: whether values are compared as ratios, as times are.
+      least: smallest value that it can have, where intervals end in figures; None if there is none.
+      most: greatest value, likewise.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Metric:
     of: str = ""
     finish: str = "mean"
     ratio: bool = False
+    least: float | None = None
+    most: float | None = None
 
     @property
     def sign(self) -> int:
@@ -96,7 +100,7 @@ class Metric:
 
 LOSS = Metric("loss", "lower")
 # What a plan or a trial implies that records no meaning: a version before wrote it.
-IMPLIED = (Metric("accuracy", "higher", margin=0.01, target=0.8), LOSS)
+IMPLIED = (Metric("accuracy", "higher", margin=0.01, target=0.8, least=0.0, most=1.0), LOSS)
 
 # What the core measures of every trial, by its full name.
 MEASURED = (
@@ -149,8 +153,12 @@ BEST_VALIDATION = "best/val_accuracy"
 
 
 def steps_to(metric: Metric, target: float) -> str:
-    """Returns the name of the metric that says when validation reached a target: `steps_to/val_accuracy_0.80`."""
-    return f"{STEPS_TO}val_{metric.name}_{max(f'{target:.2f}', f'{target:g}', key=len)}"
+    """Returns the name of the metric that says when validation reached a target, as steps_to/val_perplexity_100.
+
+    Targets below 1 have two decimals or more: `steps_to/val_accuracy_0.80`.
+    """
+    shown = max(f"{target:.2f}", f"{target:g}", key=len) if abs(target) < 1 else f"{target:g}"
+    return f"{STEPS_TO}val_{metric.name}_{shown}"
 
 
 def as_records(metrics: Sequence[Metric]) -> list[dict[str, Any]]:

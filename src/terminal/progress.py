@@ -81,8 +81,8 @@ class TrialProgress:
             if record.detail["epoch"] is not None and self._bar is None:
                 seconds = record.metrics.get("time/epoch_s")
                 took = [] if seconds is None else [f"{seconds:.1f} s"]  # of an epoch that was not trained whole in one go
-                values = dict.fromkeys((_shown(self._loss, record, VAL), self._validation))  # once, where the loss is the first metric
-                self._say("  ".join([f"  epoch {record.detail['epoch']}/{self._epochs}:", *values, *took]).replace(":  ", ": ", 1))
+                values = dict.fromkeys((_shown(self._loss, record, VAL), self._validation))  # once if the loss is the metric
+                self._say(f"  epoch {record.detail['epoch']}/{self._epochs}: {'  '.join([*values, *took])}")
         if record.kind != STEP:
             return
         if self._bar is not None:
@@ -116,13 +116,13 @@ class TrialProgress:
 
 
 def _shown(metric: Metric, record: Record, prefix: str) -> str:
-    """Returns a metric as one reads it: `accuracy 0.750 %` while it trains, `val_accuracy 0.750 %` of the validation split."""
+    """Returns a metric as readers see it: `title 0.750` in training, `val_title 0.750` of validation."""
     value = f"{record.metrics[f'{prefix}{metric.name}']:.{metric.digits}f}{f' {metric.unit}' if metric.unit else ''}"
     return f"{'val_' if prefix == VAL else ''}{metric.shown} {value}"
 
 
 def say(console: Console, text: str) -> None:
-    """Prints a text; on a terminal long lines are broken between words and indented, but for paths, which stay whole."""
+    """Prints a text; on a terminal long lines are broken between words and indented, but paths stay whole."""
     lines = visible(text).split("\n")
     if console.is_terminal:
         lines = [part for line in lines for part in _broken(line, console.width)]
@@ -130,7 +130,7 @@ def say(console: Console, text: str) -> None:
 
 
 def fitted(title: str, width: int) -> str:
-    """Returns a trial's name in at most so many characters: its seed stays, and of its toggles the first; no value is cut into another."""
+    """Returns a trial's name in at most so many characters: its seed stays, and its first toggles, whole."""
     if len(title) <= width:
         return title
     rest, _, seed = title.rpartition(" seed=")
@@ -143,8 +143,9 @@ def fitted(title: str, width: int) -> str:
 
 @contextmanager
 def waiting(text: str, *, is_alone: bool = True) -> Iterator[None]:
-    """Shows a text for as long as the block takes, and removes it then: on a terminal, and only where no other process shows its own."""
-    if not is_alone or not Console().is_terminal or os.environ.get("TERM") == "dumb":  # a cell of a notebook is none, whatever it says
+    """Shows a text while the block runs: on a terminal, and only where no other process shows its own."""
+    # A notebook is no terminal, whatever it says.
+    if not is_alone or not Console().is_terminal or os.environ.get("TERM") == "dumb":
         yield
         return
     sys.stdout.write(f"{text} …")

@@ -52,9 +52,10 @@ class Timing:
 def summary(timings: Sequence[Timing], *, has_padding: bool = True) -> dict[str, float]:
     """Returns what the steps of a trial say of its times and its padding.
 
-    `time/train_s` is what training took, with every step and its wait for input; `time/trace_s` is the part of it that went to steps which
-    traced or compiled. The times per batch and the tokens per second are of the other steps alone: a steady state. Where every step
-    traced, they are left out. Without a batch of sequences there are no tokens, and without padding no `data/padding_fraction`.
+    `time/train_s` is what training took, with every step and its wait for input; `time/trace_s` is the part of it that
+    went to steps which traced or compiled. The times per batch and the tokens per second are of the other steps alone:
+    a steady state. Where every step traced, they are left out. Without a batch of sequences there are no tokens, and
+    without padding no `data/padding_fraction`.
 
     Args:
       timings: all steps, at least one.
@@ -90,8 +91,9 @@ def epoch_times(timings: Sequence[Timing], epoch: int) -> dict[str, float]:
       epoch: counted from 1; at least one of the steps is of it.
 
     Returns:
-      `time/epoch_s`, seconds of all its steps with their waits for input; `time/steady_epoch_s`, the same where each step that traced or
-      compiled counts as the mean of those that did not. The second is left out where every step traced.
+      `time/epoch_s`, seconds of all its steps with their waits for input; `time/steady_epoch_s`, the same where each
+      step that traced or compiled counts as the mean of those that did not. The second is left out where every step
+      traced.
     """
     mine = [timing for timing in timings if timing.epoch == epoch]
     steady = [timing.batch_ms for timing in mine if not timing.is_first]
@@ -105,7 +107,7 @@ def shapes_digest(timings: Sequence[Timing]) -> str:
 
 
 def reset_peak_memory() -> None:
-    """Starts the peak of this process anew, so that a worker's trial does not inherit its predecessor's (Linux only)."""
+    """Resets the peak of this process, so that a worker's trial does not inherit its predecessor's (Linux only)."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:

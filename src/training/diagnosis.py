@@ -1,4 +1,4 @@
-"""Why a trial has learnt nothing, as far as one batch and the record of its training tell: what may be wrong with any model.
+"""Why a trial has learnt nothing: what may be wrong with any model, by one batch and the record of its training.
 
 Runs only for trials that were not better than a constant guess.
 """
@@ -57,10 +57,12 @@ def learning_rate(evidence: Evidence) -> Iterator[str]:
     """Yields that the learning rate is too high, or too low."""
     grown = max(epoch[-1] for epoch in evidence.losses) / mean_loss(evidence.learner, evidence.untrained, evidence.batches)
     if grown > 1.5:
-        yield f"learning rate too high: the loss grew to {grown:.3g} times its initial value; lower learning_rate, or set clip_norm=1"
+        what = f"the loss grew to {grown:.3g} times its initial value"
+        yield f"learning rate too high: {what}; lower learning_rate, or set clip_norm=1"
     moved = relative_change(evidence.learner.model.get_weights(), evidence.untrained.get_weights())
     if moved < 1e-3:
-        yield f"learning rate too low: training changed the weights by only {moved:.2g} of their norm; raise learning_rate, or train longer"
+        what = f"training changed the weights by only {moved:.2g} of their norm"
+        yield f"learning rate too low: {what}; raise learning_rate, or train longer"
 
 
 def too_few_steps(evidence: Evidence) -> Iterator[str]:

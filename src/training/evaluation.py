@@ -39,7 +39,10 @@ class Evaluated:
 
 
 def mean(values: np.ndarray, weights: np.ndarray) -> float:
-    """Returns sum(values) / sum(weights) in the precision of the values, an exact fraction where they are counts; NaN without weight."""
+    """Returns sum(values) / sum(weights): in the precision of the values, or an exact fraction of counts.
+
+    NaN where there is no weight.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
         found = values.sum() / weights.sum(dtype=np.float64)
     return float(values.dtype.type(found) if np.issubdtype(values.dtype, np.floating) else found)
@@ -54,8 +57,8 @@ def evaluators(learner: Learner) -> dict[str, Callable[[], Evaluated]]:
 
     def predict(inputs: Any, targets: Any) -> Any:
         outputs = learner.model(inputs, training=False)
-        measured = phase.measure(outputs, targets)
-        return dict(phase.predictions(outputs)), {name: tuple(measured[name]) for name in (LOSS, *learner.quantities)}
+        measured = {name: tuple(pair) for name, pair in learner.measure(outputs, targets).items()}
+        return dict(phase.predictions(outputs)), measured
 
     if not phase.is_eager:
         how: dict[str, Any] = {"jit_compile": learner.settings.jit_compile, "autograph": False}
@@ -71,7 +74,8 @@ def _evaluated(predict: Callable[[Any, Any], Any], batches: Callable[[], Iterabl
     assert rows, "no split is empty"
     order = np.argsort(np.concatenate(rows), kind="stable")
     if not np.array_equal(np.concatenate(rows)[order], np.arange(len(order))):
-        raise ValueError("the rows of a held-out split must be 0, 1, 2, …, each once; the task's batches repeat or leave out some")
+        what = "the rows of a held-out split must be 0, 1, 2, …, each once"
+        raise ValueError(f"{what}; the task's batches repeat or leave out some")
     predictions, measured = tf.nest.map_structure(lambda *arrays: np.concatenate(arrays)[order], *parts)
     values, weights = ({name: pair[place] for name, pair in measured.items()} for place in (0, 1))
     return Evaluated(values, weights, predictions)

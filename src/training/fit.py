@@ -50,7 +50,7 @@ class Fit:
 
     @classmethod
     def of_records(cls, records: Iterable[Record], metric: Metric) -> Fit:
-        """Returns what training had left behind, without weights, when it had yielded these records; the last ends an epoch."""
+        """Returns what training had left behind, but weights, after these records; the last one ends an epoch."""
         fit = cls()
         for record in records:
             if record.kind == STEP:
@@ -67,7 +67,7 @@ class Fit:
 
 
 def best_epoch(values: Sequence[float], metric: Metric) -> int:
-    """Returns the epoch of the best value, counted from 1: the earliest on ties, the first where none is a number; 0 of none."""
+    """Returns the epoch of the best value, from 1 on: the earliest on ties, 1 where none is a number; 0 of none."""
     best = 0
     for epoch, value in enumerate(values, 1):
         if not best or metric.is_better(value, values[best - 1]):
@@ -85,22 +85,22 @@ def train(
 ) -> Iterator[Record]:
     """Trains the model, validates it, and says so; the model ends with the weights of the best epoch.
 
-    A step's time runs from asking for its first batch until its result is back. What the reader does between two records is in no
-    step's time.
+    A step's time runs from asking for its first batch until its result is back. What the reader does between two
+    records is in no step's time.
 
     Args:
       learner: model, phase, metrics and settings.
       evaluate: measures the model on the validation split.
-      fit: filled while training goes on. With `Fit.of_records`, training goes on after the epochs that are in it: the caller
-        has given the variables of the model and of the optimizer the values that they had then.
+      fit: filled while training goes on. With `Fit.of_records`, training goes on after the epochs that are in it: the
+        caller has given the variables of the model and of the optimizer the values that they had then.
       optimizer: as `update.new_optimizer` returns it; a new one if left out.
       layers: whose activations the histograms show.
 
     Yields:
-      `step` after every optimizer step; `evaluation` every `evaluate_every` steps and at the end of an epoch (with the epoch in
-      its detail and `clock.epoch_times` among its metrics), also of one that `max_steps` cuts short (which has no such times);
-      `histograms` of the weights before the first step, and of everything at the end of an epoch, before its evaluation, which is the
-      epoch's last record.
+      `step` after every optimizer step; `evaluation` every `evaluate_every` steps and at the end of an epoch (with the
+      epoch in its detail and `clock.epoch_times` among its metrics), also of one that `max_steps` cuts short (which has
+      no such times); `histograms` of the weights before the first step, and of everything at the end of an epoch,
+      before its evaluation, which is the epoch's last record.
 
     Raises:
       Diverged: the loss or the gradient is not finite, after the record of that step.

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def layers(model: keras.Model) -> list[dict[str, Any]]:
-    """Returns for each layer its `name`, its `kind` (class), the names of its `inputs`, the `shape` of its output, and its `parameters`.
+    """Returns for each layer `name`, `kind` (class), names of the `inputs`, `shape` of the output, and `parameters`.
 
     What makes a mask is among them where a layer takes it.
 

@@ -1,7 +1,7 @@
 """What a Keras task hands to training: batches, and what is measured of a model's outputs.
 
-A batch is a triple (inputs, targets, rows). Inputs and targets are any nests of tensors [B, ...]; rows int64[B] numbers the examples
-within their split.
+A batch is a triple (inputs, targets, rows). Inputs and targets are any nests of tensors [B, ...]; rows int64[B] numbers
+the examples within their split.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 LOSS = "loss"  # the quantity that training minimises
 
-# Values and weights [B] each, whose quantity is sum(values) / sum(weights). Values are float32, or bool where examples are counted:
-# float32 is summed and divided in float32, a count is divided as an exact fraction.
+# Values and weights [B] each, whose quantity is sum(values) / sum(weights). Values are float32, or bool where examples
+# are counted: float32 is summed and divided in float32, a count is divided as an exact fraction.
 Measured = tuple[Any, Any]
 
 
@@ -33,14 +33,20 @@ class Phase:
     """One training with its validation and its test.
 
     Attributes:
-      training: epoch, from 1 → its batches, in an order or a draw of its own. They depend on the settings and the epoch alone.
+      training: epoch, from 1 → its batches, in an order or a draw of its own. They depend on the settings and the epoch
+        alone.
       batches_per_epoch: of training.
       held_out: the splits `validation` and `test` → their batches; their rows are 0, 1, 2, … in any order, each once.
-      signature: inputs and targets as nests of `tf.TensorSpec`, with None for whatever differs between batches (B always).
-      measure: outputs of the model, targets → quantity (`loss`, and the sources of the task's metrics) → `Measured` of each example.
-      predictions: outputs → name → [B, ...], what is kept of each example of a held-out split; all but B is the same in every batch.
-      shape: inputs → (examples, positions of each): B and T of a batch of sequences, padding included; T is 1 where there are none.
-      real_positions: inputs → float32 scalar, how many positions of a batch are no padding; None where nothing is padded.
+      signature: inputs and targets as nests of `tf.TensorSpec`, with None for whatever differs between batches (B
+        always).
+      measure: outputs of the model, targets → quantity (`loss`, and the sources of the task's metrics) → `Measured` of
+        each example.
+      predictions: outputs → name → [B, ...], what is kept of each example of a held-out split; all but B is the same in
+        every batch.
+      shape: inputs → (examples, positions of each): B and T of a batch of sequences, padding included; T is 1 where
+        there are none.
+      real_positions: inputs → float32 scalar, how many positions of a batch are no padding; None where nothing is
+        padded.
       shapes: how many different shapes full batches may have.
       is_eager: run the training step without a graph.
       chance: value of the task's first metric that a constant guess may reach by chance; None where nobody knows it.
@@ -79,3 +85,19 @@ class Learner:
     def quantities(self) -> tuple[str, ...]:
         """What is measured beside the loss, each once."""
         return tuple(dict.fromkeys(metric.source for metric in self.metrics if metric.source != LOSS))
+
+    def measure(self, outputs: Any, targets: Any) -> dict[str, Measured]:
+        """Returns the loss and the quantities of a batch.
+
+        Raises:
+          ValueError: the phase measures something else.
+        """
+        measured = self.phase.measure(outputs, targets)
+        wanted = (LOSS, *self.quantities)
+        if missing := [name for name in wanted if name not in measured]:
+            raise ValueError(f"the task measures {', '.join(measured)}, but its metrics need {', '.join(missing)}, too")
+        for name in wanted:
+            if (ranks := [part.shape.rank for part in measured[name]]) != [1, 1]:
+                what = f"values and weights of {name} must be one number an example, [B]; they have {ranks} dimensions"
+                raise ValueError(f"{what}; sum over the others")
+        return {name: measured[name] for name in wanted}

@@ -18,11 +18,11 @@ BEFORE = 10  # steps, in which graphs are traced and caches filled
 
 
 def profiled(records: Iterator[Record], count: int | None, folder: Path, *, of: int, timings: list[Timing]) -> Iterator[Record]:
-    """Yields the records of training, and profiles the steps after the first ten, or the last ones where a trial has fewer.
+    """Yields the records of training, and profiles the steps after the first ten, or the last ones of a short trial.
 
-    A profiled step takes longer: its record and its time say that it is none of a steady state. A trial that goes on where some of
-    these steps are done, and no process has finished the profile, profiles those that come next; its first step is left out, because
-    it traces.
+    A profiled step takes longer: its record and its time say that it is none of a steady state. A trial that goes on
+    where some of these steps are done, and no process has finished the profile, profiles those that come next; its
+    first step is left out, because it traces.
 
     Args:
       records: of training.
@@ -67,6 +67,6 @@ def _next(records: Iterator[Record], *, step: int | None) -> Record | None:
 
 
 def _stop(folder: Path) -> None:
-    """Writes the profile, and takes it from where TensorBoard would look: it is shown under the trial's name, and not twice."""
+    """Writes the profile where TensorBoard does not look: it is shown once, under the trial's name."""
     tf.profiler.experimental.stop()
     os.replace(folder / "plugins" / "profile", folder / "profile")

@@ -23,7 +23,8 @@ KERAS_TAKES: dict[str, Callable[[Any], bool]] = {
     "epsilon": lambda value: isinstance(value, float),
     "image_data_format": lambda value: value in ("channels_last", "channels_first"),
 }
-# Says what was kept from the terminal, if the process that keeps it ends without a word to this one, as by abort() within TensorFlow.
+# Says what was kept from the terminal, if the process that keeps it ends without a word to this one, as by abort()
+# within TensorFlow.
 WITNESS = "import os, sys; os.read(0, 1) or os.write(2, os.pread(int(sys.argv[1]), 1 << 20, 0))"
 WITHOUT_GPU = ("failed call to cuInit", "oneDNN supports DT_BOOL only")
 _log = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ _log = logging.getLogger(__name__)
 def import_tensorflow() -> None:
     """Imports TensorFlow and wakes its devices without the notices it prints then.
 
-    Warnings among them are printed, an error shows them all. What TensorFlow and Keras warn of later stays in the trial's log.
+    Warnings among them are printed, an error shows them all. What TensorFlow and Keras warn of later stays in the
+    trial's log.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     if "tensorflow" not in sys.modules:
@@ -41,7 +43,8 @@ def import_tensorflow() -> None:
             _import_quietly()
         _keep_in_log()
         _set_keras()
-        gc.freeze()  # what was imported is no garbage: Keras looks for some before every trial, and this saves a third of a second there
+        # What was imported is no garbage: Keras looks for some before every trial, and this saves a third of a second.
+        gc.freeze()
     _set_keras()
 
 
@@ -68,13 +71,14 @@ class _InLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Passes a record on under our own name, one level below what the terminal shows."""
         said = record.getMessage()
-        # Ctrl-C while TensorFlow traces a graph leaves parts of it unused, and it calls that an error after we said that we stopped.
+        # Ctrl-C while TensorFlow traces a graph leaves parts of it unused, and it calls that an error after we said
+        # that we stopped.
         level = logging.WARNING if record.levelno >= logging.ERROR and "Object was never used" not in said else logging.INFO
         _log.log(level, "%s: %s: %s", record.name, record.levelname.lower(), said)
 
 
 def _keep_in_log() -> None:
-    """Has TensorFlow's, Keras' and Python's own warnings (retracing, types, …) in the trial's log instead of the terminal."""
+    """Sends warnings of TensorFlow, Keras and Python (retracing, types, …) to the trial's log, not to the terminal."""
     logging.captureWarnings(True)
     for name in ("tensorflow", "absl", "py.warnings"):
         logger = logging.getLogger(name)
@@ -133,7 +137,8 @@ def _set_keras() -> None:
     import keras
 
     if keras.config.backend() != environment.NEEDED["KERAS_BACKEND"]:
-        raise RuntimeError(f"Keras was imported with KERAS_BACKEND={keras.config.backend()}; import src before it, or unset KERAS_BACKEND")
+        got = f"Keras was imported with KERAS_BACKEND={keras.config.backend()}"
+        raise RuntimeError(f"{got}; import src before it, or unset KERAS_BACKEND")
     keras.config.set_floatx(environment.FLOAT)
     keras.config.set_dtype_policy(environment.FLOAT)
     keras.config.set_epsilon(1e-7)
@@ -141,7 +146,7 @@ def _set_keras() -> None:
 
 
 def warnings_in(notices: str) -> list[str]:
-    """Returns the lines of TensorFlow's start-up that warn of something; those every machine without a GPU prints are left out."""
+    """Returns the lines of TensorFlow's start-up that warn, but for those of every machine without a GPU."""
     lines = notices.splitlines(keepends=True)
     return [line for line in lines if line[:1] in "WE" and line[1:5].isdigit() and not any(known in line for known in WITHOUT_GPU)]
 

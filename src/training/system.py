@@ -28,7 +28,7 @@ class SystemMetrics:
         return time.monotonic() - self._last >= EVERY_S
 
     def measured(self) -> dict[str, float]:
-        """Returns percent of all cores, percent of one core by this process, megabytes of the machine and of this process."""
+        """Returns percent of all cores, and of one by this process; megabytes of the machine, and of this process."""
         self._last = time.monotonic()
         memory = psutil.virtual_memory()
         return {

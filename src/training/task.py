@@ -1,4 +1,4 @@
-"""A task whose model is Keras': from settings and data to the records of a trial. TensorFlow is imported when a trial begins."""
+"""A task with a Keras model: from settings and data to the records of a trial. Trials import TensorFlow."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ class Trained:
 
 
 class KerasTask(Task[S, D], Generic[S, D]):
-    """A task that trains a Keras model. A subclass says what the model is and what it learns from, and changes what is special to it."""
+    """A task that trains a Keras model.
+
+    A subclass says what the model is and what it learns from, and overrides what it has of its own.
+    """
 
     @abc.abstractmethod
     def model(self, settings: S, data: D) -> keras.Model:
@@ -85,13 +88,14 @@ class KerasTask(Task[S, D], Generic[S, D]):
         return diagnosis.causes(evidence)
 
     def samples(self, trial: Trial[S, D], trained: Trained) -> Sequence[Mapping[str, Any]]:
-        """Returns the details of records of kind `samples`: some examples with what the model makes of them. None by default."""
+        """Returns the details of `samples` records: examples with what the model makes of them. None by default."""
         return ()
 
     def write_files(self, trial: Trial[S, D], trained: Trained) -> Sequence[str]:
         """Writes what the trial leaves beside its model and its steps, and returns the names of the files.
 
-        By default what the test says of every example: the value and the weight of each quantity, and the predictions that are numbers.
+        By default what the test says of every example: the value and the weight of each quantity, and the predictions
+        that are numbers.
         """
         from src.artifacts import EXAMPLES
 
@@ -102,7 +106,7 @@ class KerasTask(Task[S, D], Generic[S, D]):
         return [EXAMPLES]
 
     def records(self, trial: Trial[S, D]) -> Iterator[Record]:
-        """Trains the model, tests it with the weights of its best epoch, and writes its files; yields the whole record."""
+        """Trains the model, tests it with the weights of its best epoch, and writes its files; yields what happens."""
         from src.training.startup import import_tensorflow
 
         import_tensorflow()
@@ -213,7 +217,7 @@ def _restored(trial: Trial[Any, Any], learner: Learner, optimizer: keras.optimiz
 
 
 def _keeping(records: Iterator[Record], keep: Callable[..., None], fit: Fit, *, variables: Sequence[Any]) -> Iterator[Record]:
-    """Yields the records of training; once the last one of an epoch was recorded, what the next epoch depends on is written."""
+    """Yields the records of training; keeps what the next epoch depends on once an epoch is recorded."""
     from src.training import clock
 
     for record in records:

@@ -27,8 +27,9 @@ def new_optimizer(model: keras.Model, settings: Settings) -> keras.optimizers.Op
     """Returns the optimizer of a model's weights, with all of its variables."""
     optimizer = OPTIMIZERS[settings.optimizer](settings.learning_rate, global_clipnorm=settings.clip_norm)
     optimizer.build(model.trainable_variables)
-    # One device has nothing to add up, and the sum that Keras takes all the same goes through a custom gradient, of which TensorFlow keeps
-    # a registration, and with it this graph, for as long as the process lives: some megabytes a trial (tensorflow issues 92094, 97697).
+    # One device has nothing to add up, and the sum that Keras takes all the same goes through a custom gradient, of
+    # which TensorFlow keeps a registration, and with it this graph, for as long as the process lives: some megabytes a
+    # trial (tensorflow issues 92094, 97697).
     optimizer._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables
     return optimizer
 
@@ -37,25 +38,27 @@ def updater(learner: Learner, *, on_trace: Callable[[], None], optimizer: keras.
     """Returns a function that takes a batch and changes the weights.
 
     Args:
-      learner: model, phase and settings: optimizer, learning rate, clipping, `accumulate`, and how the step is compiled.
+      learner: model, phase and settings: optimizer, learning rate, clipping, `accumulate`, and how the step is
+        compiled.
       on_trace: called whenever Python is traced into a graph.
       optimizer: of the model's weights, as `new_optimizer` returns it; a new one if left out.
 
     Returns:
-      (inputs, targets, is_whole) → (the numbers of the batch, float32[N] as `Numbers` reads them; the gradients). Until `is_whole`,
-      gradients are added up, each by the weight of its batch's loss, and norm and gradients stay out (0 and []). A step of several
-      batches is that of one batch which holds all of their examples, as far as the model treats each example by itself.
+      (inputs, targets, is_whole) → (the numbers of the batch, float32[N] as `Numbers` reads them; the gradients). Until
+      `is_whole`, gradients are added up, each by the weight of its batch's loss, and norm and gradients stay out (0 and
+      []). A step of several batches is that of one batch which holds all of their examples, as far as the model treats
+      each example by itself.
     """
     model, phase, settings = learner.model, learner.phase, learner.settings
     applied = optimizer or new_optimizer(model, settings)
 
     def gradients_of(inputs: Any, targets: Any) -> tuple[list[Any], list[Any]]:
         with tf.GradientTape() as tape:
-            measured = phase.measure(model(inputs, training=True), targets)
+            measured = learner.measure(model(inputs, training=True), targets)
             value, weight = _sums(measured[LOSS])
             value = tf.math.divide_no_nan(value, weight)  # a batch without weight says nothing, and changes nothing
-        # Dense: as slices, a word that occurs twice would be two rows, for the norm, for clipping and for Adam's squares, and an
-        # embedding would not train as the one-hot vector times a matrix that it is.
+        # Dense: as slices, a word that occurs twice would be two rows, for the norm, for clipping and for Adam's
+        # squares, and an embedding would not train as the one-hot vector times a matrix that it is.
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(value, model.trainable_variables)]
         numbers = [value, weight, *(number for name in learner.quantities for number in _sums(measured[name]))]
         real = [] if phase.real_positions is None else [tf.cast(phase.real_positions(inputs), tf.float32)]

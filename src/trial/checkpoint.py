@@ -1,11 +1,12 @@
 """What a killed trial goes on from: all that its next step depends on, as it was at the end of its last whole epoch.
 
-The file holds what the journal does not: the variables of the model, the states of its random streams among them, those of
-the optimizer, and the weights of the best epoch. Nothing else lasts from one epoch to the next: the order of the data and noise
-are drawn by epoch, and gradients are added up within one. The records until then are read from the journal.
+The file holds what the journal does not: the variables of the model, the states of its random streams among them, those
+of the optimizer, and the weights of the best epoch. Nothing else lasts from one epoch to the next: the order of the
+data and noise are drawn by epoch, and gradients are added up within one. The records until then are read from the
+journal.
 
-A trial that went on is one that was never killed, to the last bit. So a state is gone on from only if it is whole and of the
-same trial, code, packages, processor and environment.
+A trial that went on is one that was never killed, to the last bit. So a state is gone on from only if it is whole and
+of the same trial, code, packages, processor and environment.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ class Checkpoint:
 
 
 def _write(file: Any, about: dict[str, Any], variables: Iterable[Any], best: Iterable[np.ndarray]) -> None:
-    """Writes what `numpy.load` reads, one array after the other: together they may be as large as all memory that is left."""
+    """Writes what `numpy.load` reads, one array at a time: together they may be as large as the memory that is left."""
     with zipfile.ZipFile(file, "w") as archive:
         parts = [("about", [np.array(json.dumps(about))]), ("variable", variables), ("best", best)]
         for name, values in parts:

@@ -60,8 +60,8 @@ class Place(NamedTuple):
     Attributes:
       workers: trials that run side by side.
       position: in the order in which the study trains, from 1 on; None where no study does.
-      variant: what its study calls it, by the toggles that the study varies; empty where nothing but the seed varies, None where no
-        study names it.
+      variant: what its study calls it, by the toggles that the study varies; empty where nothing but the seed varies,
+        None where no study names it.
     """
 
     workers: int
@@ -78,8 +78,9 @@ def run(settings: Settings, *, place: Place = ALONE, ended_before: str | None = 
     Args:
       settings: checked settings.
       place: among the other trials of its study, for the record.
-      ended_before: the attempt that had ended when the trial was planned, empty for none. If another one has ended by now, another
-        process has trained the trial since, and it is not trained again. None: whatever has ended, it is trained.
+      ended_before: the attempt that had ended when the trial was planned, empty for none. If another one has ended by
+        now, another process has trained the trial since, and it is not trained again. None: whatever has ended, it is
+        trained.
 
     Returns:
       FINISHED, FAILED, KILLED where the disk was full, or BUSY where another process is training it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from analysis import answer, findings, load, report, store, tables
+from analysis import answer, findings, load, provenance, report, store, tables
 from analysis.__main__ import app
 from benchmarks import generated
 
@@ -30,19 +30,19 @@ def later(values, seed):
 
 
 def test_the_commits_are_named_with_their_numbers_of_trials(own):
-    text = findings.different_code(find("s", mixed(own, later)).rows)
+    text = provenance.different_code(find("s", mixed(own, later)).rows)
 
     assert text.startswith(f"{BOTH}: commit aaaaaaaaaa (6 trials), commit bbbbbbbbbb (6 trials).")
 
 
 def test_variants_that_differ_from_their_reference_in_code_are_named(own):
-    text = findings.different_code(find("s", mixed(own, later)).rows)
+    text = provenance.different_code(find("s", mixed(own, later)).rows)
 
     assert "may explain the change, in cell=gru masking=true (3 of 3 pairs), cell=gru masking=false (3 of 3 pairs)." in text
 
 
 def test_seeds_that_were_each_trained_whole_by_one_version_are_said_to_be(own):
-    text = findings.different_code(find("s", mixed(own, lambda values, seed: {"git_commit": NEW if seed == 2 else OLD})).rows)
+    text = provenance.different_code(find("s", mixed(own, lambda values, seed: {"git_commit": NEW if seed == 2 else OLD})).rows)
 
     assert text == f"{BOTH}: commit aaaaaaaaaa (8 trials), commit bbbbbbbbbb (4 trials). Each pair is of one version."
 
@@ -59,7 +59,7 @@ def test_seeds_that_were_each_trained_whole_by_one_version_are_said_to_be(own):
 def test_uncommitted_changes_and_unknown_commits_are_other_code(own, other, name):
     found = find("s", mixed(own, lambda values, seed: other if values["masking"] else {"git_commit": OLD}))
 
-    assert name in findings.different_code(found.rows)
+    assert name in provenance.different_code(found.rows)
 
 
 def test_two_uncommitted_diffs_of_one_commit_are_two_versions(own):
@@ -67,13 +67,13 @@ def test_two_uncommitted_diffs_of_one_commit_are_two_versions(own):
     found = find("s", mixed(own, lambda values, seed: {"git_commit": OLD, "git_dirty": "true", "git_diff": diffs[values["cell"]]}))
 
     assert "(diff 1111111111) (6 trials), commit aaaaaaaaaa with uncommitted changes (diff 2222222222) (6 trials)" in (
-        findings.different_code(found.rows)
+        provenance.different_code(found.rows)
     )
 
 
 @pytest.mark.parametrize("name", ["whole", "one_seed", "steps", "way"])
 def test_nothing_is_said_of_trials_of_one_version(uri, database, name):
-    assert findings.different_code(find(name, database).rows) == ""
+    assert provenance.different_code(find(name, database).rows) == ""
 
 
 def test_every_table_says_so_in_every_format(own):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis import contrasts
+from src.spec.metric import IMPLIED, meaning
 from tests.study.test_sweep import TIE
+
+VALIDATION = meaning("val/accuracy", IMPLIED)
 
 
 def test_a_path_keeps_of_each_round_the_flip_that_validated_best():
@@ -15,10 +18,10 @@ def test_a_path_keeps_of_each_round_the_flip_that_validated_best():
         [{"label": name, "x": x, "y": y, "z": z, "val/accuracy": score[name], "status": "FINISHED"} for name, (x, y, z) in values.items()]
     )
 
-    assert contrasts.chain(rows, "path", ["x", "y", "z"]) == ["reference", "b", "bc", "abc"]
-    assert contrasts.chain(rows[rows["label"] != "abc"], "path", ["x", "y", "z"]) == ["reference", "b", "bc"]
+    assert contrasts.chain(rows, "path", ["x", "y", "z"], validation=VALIDATION) == ["reference", "b", "bc", "abc"]
+    assert contrasts.chain(rows[rows["label"] != "abc"], "path", ["x", "y", "z"], validation=VALIDATION) == ["reference", "b", "bc"]
     rows.loc[rows["label"] == "b", "status"] = "FAILED"  # as the sweep, which does not choose a flip that lacks a seed
-    assert contrasts.chain(rows, "path", ["x", "y", "z"]) == ["reference", "c", "bc", "abc"]
+    assert contrasts.chain(rows, "path", ["x", "y", "z"], validation=VALIDATION) == ["reference", "c", "bc", "abc"]
 
 
 def test_of_flips_that_tie_the_path_keeps_the_first_as_the_sweep_does():
@@ -32,4 +35,4 @@ def test_of_flips_that_tie_the_path_keeps_the_first_as_the_sweep_does():
         ]
     )
 
-    assert contrasts.chain(rows, "path", ["x", "y"]) == ["reference", "a", "ab"]
+    assert contrasts.chain(rows, "path", ["x", "y"], validation=VALIDATION) == ["reference", "a", "ab"]

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import contrasts, effects, inference
+from analysis import contrasts, differences, effects, inference, power
+from src.spec.metric import IMPLIED, meaning
+from tests.analysis.conftest import ACCURACY
 
 RNG = np.random.default_rng(7)
 BASE = RNG.normal(0.8, 0.01, 8)
@@ -28,8 +30,8 @@ def frame(**variants):
     return pd.DataFrame(rows)
 
 
-def paired(rows, **changes):
-    return effects.paired(rows, **{"metric": "test/accuracy", "margin": 0.005, **changes}).set_index("label")
+def paired(rows, metric="test/accuracy", **changes):
+    return effects.paired(rows, metric=meaning(metric, IMPLIED), **{"margin": 0.005, **changes}).set_index("label")
 
 
 def test_change_interval_and_p_are_those_of_the_paired_t_test():
@@ -176,7 +178,7 @@ def test_a_seed_that_failed_alone_is_named():
 
 def test_hardly_any_seed_is_called_an_outlier_where_none_is():
     rng = np.random.default_rng(4)
-    named = [effects._outlier(rng.normal(0, 1, 8), np.arange(8), grid=1e-9) for _ in range(3_000)]
+    named = [differences.outlier(rng.normal(0, 1, 8), np.arange(8), grid=1e-9) for _ in range(3_000)]
     assert np.mean(np.isfinite(named)) <= 0.055
 
 
@@ -193,7 +195,7 @@ def test_what_is_better_depends_on_the_metric(metric, verdict):
 
 def test_a_cumulative_step_is_compared_with_the_one_before():
     rows = frame(**{"reference": BASE, "+ a": HELPS, "+ b": HELPS})
-    found = effects.paired(contrasts.stepwise(rows, ["reference", "+ a", "+ b"]), metric="test/accuracy", margin=0.005)
+    found = effects.paired(contrasts.stepwise(rows, ["reference", "+ a", "+ b"]), metric=ACCURACY, margin=0.005)
 
     assert found[["within", "label", "verdict"]].to_numpy().tolist() == [
         ["step 1", "reference", "reference"],
@@ -218,13 +220,13 @@ def test_a_variant_that_is_the_same_trial_is_no_comparison():
 
 def steps(reference, *, interval=None, before=None, last=1_000.0, **variants):
     """Steps to a target; the validation before is `interval` earlier, or given for each variant."""
-    rows = frame(reference=reference, **variants).rename(columns={"test/accuracy": "steps_to/x"})
-    rows["step_before"] = rows["steps_to/x"] - interval if interval else rows["label"].map(before or {}).fillna(0.0)
+    rows = frame(reference=reference, **variants).rename(columns={"test/accuracy": "steps_to/val_accuracy_0.80"})
+    rows["step_before"] = rows["steps_to/val_accuracy_0.80"] - interval if interval else rows["label"].map(before or {}).fillna(0.0)
     return rows.assign(last_step=last)
 
 
 def to_target(rows, margin=None):
-    return paired(rows, metric="steps_to/x", margin=margin)
+    return paired(rows, metric="steps_to/val_accuracy_0.80", margin=margin)
 
 
 def test_seeds_that_never_reach_the_target_are_censored_not_missing():
@@ -280,7 +282,7 @@ def test_a_toggle_is_compared_within_the_others():
     rows["masking"] = [label in "pr" for label in rows["label"]]
     rows["side"] = ["post" if label in "pq" else "pre" for label in rows["label"]]
 
-    found = effects.paired(contrasts.within_toggle(rows, "masking", ["masking", "side"]), metric="test/accuracy", margin=0.005)
+    found = effects.paired(contrasts.within_toggle(rows, "masking", ["masking", "side"]), metric=ACCURACY, margin=0.005)
 
     assert list(found["within"]) == ["side=post", "side=post", "side=pre", "side=pre"]
     assert list(found["label"]) == ["masking=true", "masking=false"] * 2
@@ -309,7 +311,7 @@ def test_a_published_paired_comparison_comes_out_as_published():
 def test_single_differences_are_those_of_the_pairs_that_finished():
     rows = frame(reference=BASE, a=HELPS, b=NOISE)
     rows.loc[(rows["label"] == "a") & (rows["seed"] == 3), "status"] = "FAILED"
-    found = effects.pairs(rows, "test/accuracy")
+    found = effects.single(rows, ACCURACY)
 
     assert found.loc[found["label"] == "a", "seed"].tolist() == [0, 1, 2, 4, 5, 6, 7]
     np.testing.assert_allclose(found.loc[found["label"] == "b", "difference"], NOISE - BASE)
@@ -398,7 +400,7 @@ def test_the_least_number_is_found_without_all_being_tried(least, low):
         return numbers >= least
 
     expected = [number for number in range(low, 1_001) if number >= least]
-    np.testing.assert_equal(effects._first(holds, low, 1_000), expected[0] if expected else math.nan)
+    np.testing.assert_equal(power.first(holds, low, 1_000), expected[0] if expected else math.nan)
     assert len(tried) <= 66
 
 
@@ -408,7 +410,7 @@ def test_what_is_missing_on_both_sides_is_not_the_same_thing():
         "identity": pd.Series([None, None], dtype=object), "weights": pd.Series([None, None], dtype=object),
     })  # fmt: skip
 
-    assert list(effects.paired(rows, metric="test/accuracy", margin=None)["verdict"]) == ["reference", "single seed: no interval"]
+    assert list(effects.paired(rows, metric=ACCURACY, margin=None)["verdict"]) == ["reference", "single seed: no interval"]
     assert effects.changed_nothing(rows) == []
 
 
@@ -422,7 +424,7 @@ def test_variants_whose_rows_are_mixed_are_told_apart_and_keep_their_order():
         ]
     )  # fmt: skip
 
-    found = effects.paired(rows, metric="test/accuracy", margin=None)
+    found = effects.paired(rows, metric=ACCURACY, margin=None)
 
     assert list(zip(found["within"], found["label"], strict=True)) == [(within, label) for within in "21" for label in "acb"]
     np.testing.assert_allclose(found["change"], [0, 0.4, 0.2, 0, 0.2, 0.1], atol=1e-12)

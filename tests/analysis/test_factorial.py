@@ -13,7 +13,9 @@ from scipy import stats
 from statsmodels.stats.anova import AnovaRM, anova_lm
 
 from analysis import factorial
+from src.spec.metric import IMPLIED, meaning
 from src.study import designs
+from tests.analysis.conftest import ACCURACY
 
 LEVELS = {"cell": ["lstm", "gru", "simple_rnn"], "masking": [True, False]}
 
@@ -28,8 +30,9 @@ def grid(levels=LEVELS, *, seeds=3, value=lambda row, rng: rng.normal(0.8, 0.02)
     return pd.DataFrame(rows)
 
 
-def fit(rows, levels=LEVELS, **changes):
-    return factorial.fit(rows, levels, **{"metric": "test/accuracy", "margin": None, **changes}).set_index("effect")
+def fit(rows, levels=LEVELS, metric="test/accuracy", **changes):
+    metric = meaning(metric, IMPLIED)
+    return factorial.fit(rows, levels, metric=metric, **{"margin": None, **changes}).set_index("effect")
 
 
 def test_effects_are_differences_of_marginal_means():
@@ -272,7 +275,7 @@ def test_a_level_that_is_null_is_a_level():
 )
 def test_what_the_trials_do_not_allow_is_said(rows, levels, message):
     with pytest.raises(factorial.NotEnough, match=message):
-        factorial.fit(rows, levels, metric="test/accuracy", margin=None)
+        factorial.fit(rows, levels, metric=ACCURACY, margin=None)
 
 
 def every(sizes):
@@ -397,7 +400,7 @@ def test_a_full_grid_has_no_condition():
 
 def test_means_of_a_full_grid_are_means_over_all_else():
     rows = grid(seeds=4)
-    found = factorial.means(rows, LEVELS, toggle="masking", by="cell", metric="test/accuracy")
+    found = factorial.means(rows, LEVELS, toggle="masking", by="cell", metric=ACCURACY)
 
     assert len(found) == 6
     for row in found.to_dict("records"):
@@ -422,7 +425,7 @@ def test_means_are_those_of_the_full_grid_where_cells_are_missing_and_no_three_a
     levels = {key: list(range(size)) for key, size in zip(keys, sizes, strict=True)}
     assume(all(rows[key].nunique() == len(levels[key]) for key in keys))
     assume((fit(rows, levels)["aliased"] == "").all())
-    found = factorial.means(rows, levels, toggle="b", by="a", metric="test/accuracy")
+    found = factorial.means(rows, levels, toggle="b", by="a", metric=ACCURACY)
 
     for row in found.to_dict("records"):
         assert row["mean"] == pytest.approx(values[row["a"], row["b"]].mean(), abs=1e-8)
@@ -465,10 +468,10 @@ def test_counts_that_differ_by_one_in_ten_millions_differ():
 
 def test_steps_to_a_target_have_no_main_effects():
     rows = grid({"a": [0, 1], "b": [0, 1]}, value=lambda row, rng: 200.0 + 3 * row["a"]).rename(
-        columns={"test/accuracy": "steps_to/x_0.80"}
+        columns={"test/accuracy": "steps_to/val_accuracy_0.80"}
     )
     with pytest.raises(factorial.NotEnough, match="known to within two validations only"):
-        fit(rows, {"a": [0, 1], "b": [0, 1]}, metric="steps_to/x_0.80", margin=10)
+        fit(rows, {"a": [0, 1], "b": [0, 1]}, metric="steps_to/val_accuracy_0.80", margin=10)
 
 
 def test_effects_that_are_zero_in_every_seed_are_no_proof_where_a_metric_is_coarse():

@@ -9,7 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis import answer, figures, findings, load, store, tables
+from analysis import answer, drawing, figures, findings, groups, load, store, tables
+from analysis.looks import looks, save
 from benchmarks import generated
 from tests.analysis.conftest import SEEDS, accuracy
 
@@ -75,14 +76,14 @@ def test_curves_have_the_mean_and_students_interval_over_seeds(uri):
 def test_the_front_holds_what_no_other_variant_beats():
     points = pd.DataFrame({"label": list("abcd"), "time": [1.0, 2.0, 3.0, 2.0], "value": [0.5, 0.9, 0.8, 0.7]})
 
-    assert figures._front(points, 1)["label"].tolist() == ["a", "b"]
-    assert figures._front(points, -1)["label"].tolist() == ["a"]
+    assert groups.front(points, 1)["label"].tolist() == ["a", "b"]
+    assert groups.front(points, -1)["label"].tolist() == ["a"]
 
 
 def test_padding_is_drawn_in_rising_order():
     axes = Figure().subplots()
     steps = pd.DataFrame({"group": "g", "batch": [10, 10, 5], "length": [4, 10, 10], "tokens": [20, 90, 50]})
-    figures.padding_by_batch(axes, steps, figures.looks(["g"]))
+    drawing.padding_by_batch(axes, steps, looks(["g"]))
 
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [0, 0.1, 0.5], atol=1e-12)
 
@@ -90,7 +91,7 @@ def test_padding_is_drawn_in_rising_order():
 def test_the_distribution_of_times_has_its_median_and_percentiles():
     axes = Figure().subplots()
     values = np.arange(1, 101, dtype=float)
-    figures.time_per_batch(axes, pd.DataFrame({"group": "g", "time/batch_ms": values}), figures.looks(["g"]))
+    drawing.time_per_batch(axes, pd.DataFrame({"group": "g", "time/batch_ms": values}), looks(["g"]))
 
     assert axes.lines[0].get_xdata().tolist() == np.percentile(values, [5, 95]).tolist()
     assert axes.lines[1].get_xdata().tolist() == [50.5]
@@ -103,7 +104,7 @@ def test_cells_of_a_heat_map_are_means_with_half_their_interval(uri):
     half = stats.t.ppf(0.975, len(cell) - 1) * stats.sem(cell)
 
     assert axes.texts[0].get_text() == f"{cell.mean():.3f}\n± {half:.3f}"
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("max_length (steps)", "vocab_size (words)")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("max_length", "vocab_size")
 
 
 def test_seeds_that_lack_a_cell_are_in_no_mean_of_an_interaction(uri):
@@ -112,7 +113,7 @@ def test_seeds_that_lack_a_cell_are_in_no_mean_of_an_interaction(uri):
     whole = found[~found["seed"].isin([1, 2])]
     means = whole.groupby(["masking", "cell"])["test/accuracy"].mean()
 
-    assert one.caption.endswith("2 of 8 seeds lack a cell that others finished and are left out.")
+    assert one.caption.endswith("2 of 8 seeds lack a variant that others finished and are left out.")
     shown = [float(y) for line in one.figure.axes[0].lines for y in line.get_ydata()]
     assert all(any(value == pytest.approx(y, abs=1e-12) for y in shown) for value in means)
 
@@ -125,7 +126,7 @@ def test_a_cell_that_no_seed_finished_takes_no_seed_out_of_an_interaction(own):
 
     generated.study(own, "s", {"cell": ["lstm", "gru", "simple_rnn"], "masking": [True, False]}, outcome, seeds=SEEDS)
     found = findings.find(load.study("s", store.connect(f"sqlite:///{own}")))
-    rows, left_out = figures._whole_seeds(found.study)
+    rows, left_out = groups.whole_seeds(found.study)
 
     assert rows["seed"].nunique() == len(SEEDS) and not left_out
     assert len(list(figures.draw(found))) >= 2
@@ -183,9 +184,9 @@ def test_lines_are_parallel_where_a_cell_is_missing_and_nothing_interacts(own):
 def test_groups_that_differ_in_other_toggles_are_said_to():
     rows = pd.DataFrame({"a": [0, 0, 1], "b": [0, 1, 0], "c": [1, 1, 1]})
 
-    assert figures._differs_too(rows, ["a"], ["a", "b", "c"]) == " They differ in b too, as not all combinations were trained."
-    assert not figures._differs_too(rows.iloc[[0, 2]], ["a"], ["a", "b", "c"])
-    assert not figures._differs_too(rows, ["a", "b"], ["a", "b", "c"])
+    assert groups.differs_too(rows, ["a"], ["a", "b", "c"]) == " They differ in b too, as not all combinations were trained."
+    assert not groups.differs_too(rows.iloc[[0, 2]], ["a"], ["a", "b", "c"])
+    assert not groups.differs_too(rows, ["a", "b"], ["a", "b", "c"])
 
 
 def test_a_waterfall_begins_each_bar_where_the_step_before_ended(uri):
@@ -200,14 +201,14 @@ def test_many_variants_are_grouped_by_the_toggle_that_matters_most(own):
     levels = {"units": [1, 2, 3, 4], "cell": ["lstm", "gru", "simple_rnn"]}
     generated.study(own, "s", levels, lambda values, seed: {"test/accuracy": 0.8 - 0.1 * (values["cell"] == "gru") + 0.001 * seed}, steps=3)
     study = load.study("s", store.connect(f"sqlite:///{own}"))
-    rows, text = figures._grouped(findings.find(study))
+    rows, text = groups.grouped(findings.find(study))
 
     assert set(rows["group"]) == {"cell=lstm", "cell=gru", "cell=simple_rnn"} and text == "by cell, over all else"
 
 
 def test_numbers_stand_in_their_order_on_an_axis_and_words_in_that_of_the_plan():
-    assert figures._in_order([0.001, 0.0003, 0.01, 0.001]) == [0.0003, 0.001, 0.01]
-    assert figures._in_order(["lstm", "gru"]) == ["lstm", "gru"] and figures._in_order([True, False]) == [True, False]
+    assert drawing.in_order([0.001, 0.0003, 0.01, 0.001]) == [0.0003, 0.001, 0.01]
+    assert drawing.in_order(["lstm", "gru"]) == ["lstm", "gru"] and drawing.in_order([True, False]) == [True, False]
 
 
 def test_a_variant_has_the_same_colour_and_mark_in_every_figure(uri):
@@ -253,7 +254,7 @@ def test_captions_say_over_how_many_seeds(uri):
     captions = {one.name: one.caption for one in figures.draw(find("troubled", uri))}
 
     assert "over 7 to 8 seeds" in captions["forest"] and "7 to 8 seeds" in captions["curves"]
-    assert figures.seeds([1]) == "1 seed" and figures.seeds([3, 8, 5]) == "3 to 8 seeds" and figures.seeds([4, 4]) == "4 seeds"
+    assert groups.seeds([1]) == "1 seed" and groups.seeds([3, 8, 5]) == "3 to 8 seeds" and groups.seeds([4, 4]) == "4 seeds"
 
 
 def banded(own, validation):
@@ -283,13 +284,13 @@ def test_a_band_does_not_leave_what_an_accuracy_can_be(own):
 
 
 def test_what_a_reader_points_at_says_its_name_and_numbers(uri, tmp_path):
-    svg = figures.save(drawn("whole", "forest", uri).figure, tmp_path / "forest").read_text(encoding="utf-8")
+    svg = save(drawn("whole", "forest", uri).figure, tmp_path / "forest").read_text(encoding="utf-8")
 
     assert "<title>masking=true cell=gru: +0.050 [" in svg and "<title>seed 3: " in svg
     assert "<title>masking=false cell=lstm: ms per batch × 0.80 [" in svg and "hover" not in svg
 
 
 def test_ticks_of_ratios_stand_apart_with_one_among_them():
-    for ticks in ([0.9, 1, 1.1], figures.RATIOS, [0.2, 0.5, 0.8, 0.9, 1, 1.1, 1.2, 2]):
-        gaps = np.diff(np.log(figures._around_one(ticks)))
-        assert 1 in figures._around_one(ticks) and gaps.min() >= np.log(ticks[-1] / ticks[0]) / 7
+    for ticks in ([0.9, 1, 1.1], drawing.RATIOS, [0.2, 0.5, 0.8, 0.9, 1, 1.1, 1.2, 2]):
+        gaps = np.diff(np.log(drawing.around_one(ticks)))
+        assert 1 in drawing.around_one(ticks) and gaps.min() >= np.log(ticks[-1] / ticks[0]) / 7

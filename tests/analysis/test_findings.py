@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import answer, findings, load, store
+from analysis import answer, findings, load, measures, provenance, store
 from analysis.store import StoreError
 from benchmarks import generated
 from tests.analysis.conftest import SEEDS, accuracy
@@ -117,8 +117,8 @@ def test_the_margin_is_that_of_the_studys_own_metric_alone(uri):
 
 
 def test_times_that_cannot_be_compared_are_called_rough(uri):
-    assert findings.caution(find("whole", uri).rows) == ""
-    assert findings.caution(find("troubled", uri).rows) == "Times are rough: 2 trials ran side by side."
+    assert provenance.caution(find("whole", uri).rows) == ""
+    assert provenance.caution(find("troubled", uri).rows) == "Times are rough: 2 trials ran side by side."
 
 
 @pytest.mark.parametrize(("seeds", "what"), [([1], "1 trial was"), ([1, 2], "2 trials were")])
@@ -131,8 +131,8 @@ def test_a_resumed_trial_makes_times_rough_and_changes_not_by_which_they_are_com
     generated.study(own, "s", {"cell": ["lstm", "gru"]}, outcome, seeds=[0, 1, 2])
     found = find("s", f"sqlite:///{own}")
 
-    assert findings.caution(found.rows) == f"Times are rough: {what} interrupted and resumed in another process."
-    assert found.time == load.PER_BATCH
+    assert provenance.caution(found.rows) == f"Times are rough: {what} interrupted and resumed in another process."
+    assert found.time == measures.PER_BATCH
 
 
 @pytest.mark.parametrize(

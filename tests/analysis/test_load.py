@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from analysis import effects, load, store
+from analysis import effects, exported, load, store
 from analysis.store import StoreError
 from benchmarks import generated
 from src import paths
 from src.config.settings import checked
 from src.tracking.journal import FAILED, FINISHED
-from tests.analysis.conftest import GRID, accuracy, usual
+from tests.analysis.conftest import ACCURACY, GRID, accuracy, usual
 from tests.study.test_sweep import Launcher, run
 
 MANY = {"cell": ["lstm", "gru"], "masking": [True, False], "seed": [0, 1, 2]}
@@ -44,9 +44,9 @@ def test_the_validation_accuracy_is_that_of_the_best_epoch_not_of_the_last(uri):
 
 def test_the_target_is_reached_at_its_first_step(uri):
     study = loaded("slow_learners", uri)
-    reached = study.rows.groupby("masking")[study.steps_to]
+    reached = study.rows.groupby("masking")[study.steps_to.name]
 
-    assert study.steps_to == "steps_to/val_accuracy_0.80"
+    assert study.steps_to.name == "steps_to/val_accuracy_0.80"
     assert reached.get_group(True).tolist() == [80.0] * 16 and reached.get_group(False).isna().all()
 
 
@@ -80,11 +80,11 @@ def test_what_older_versions_called_an_epochs_time_is_a_steady_epochs(broken):
 
 def test_the_trials_that_a_table_is_made_of_can_be_read_again(uri, tmp_path):
     study = loaded("whole", uri)
-    load.trials(study).to_csv(tmp_path / "trials.csv", index=False)
+    exported.trials(study).to_csv(tmp_path / "trials.csv", index=False)
     again = pd.read_csv(tmp_path / "trials.csv")
 
-    found = effects.paired(again, metric="test/accuracy", margin=0.005)
-    expected = effects.paired(study.rows, metric="test/accuracy", margin=0.005)
+    found = effects.paired(again, metric=ACCURACY, margin=0.005)
+    expected = effects.paired(study.rows, metric=ACCURACY, margin=0.005)
     np.testing.assert_allclose(found["change"], expected["change"], atol=1e-6)
     assert found["verdict"].tolist() == expected["verdict"].tolist()
 
@@ -219,7 +219,7 @@ def test_an_experiment_of_somebody_else_is_said(broken):
 
 
 def test_tidy_frames_hold_every_setting_and_every_step(uri):
-    frames = load.tidy(loaded("whole", uri))
+    frames = exported.tidy(loaded("whole", uri))
 
     assert len(frames["trials"]) == 32 and len(frames["steps"]) == 32 * 120
     assert {"masking", "cell", "seed", "test/accuracy", "weights", "status"} <= set(frames["trials"])

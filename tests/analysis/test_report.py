@@ -216,4 +216,4 @@ def test_every_named_study_has_a_report(path, own):
     text = report.page(found, [])
 
     assert next(figures.draw(found)).name == "forest"
-    assert found.metric in found.study.rows and plan["question"].split("?")[0].strip() in html.unescape(text)
+    assert found.metric.name in found.study.rows and plan["question"].split("?")[0].strip() in html.unescape(text)

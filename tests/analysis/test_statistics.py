@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import effects, factorial, inference
+from analysis import differences, effects, factorial, inference
+from tests.analysis.conftest import ACCURACY
 
 SIMULATIONS = 3_000
 
@@ -59,7 +60,7 @@ def test_verdicts_are_those_of_the_adjusted_p():
     rng = np.random.default_rng(2)
     for _ in range(20):
         values = rng.normal(0.8, 0.01, (4, 5)) + np.array([[0], [0.01], [0.02], [0.0]])
-        found = effects.paired(frame(values), metric="test/accuracy", margin=None).iloc[1:]
+        found = effects.paired(frame(values), metric=ACCURACY, margin=None).iloc[1:]
         p = inference.holm(pd.Series([inference.interval(row - values[0]).p for row in values[1:]]))
 
         np.testing.assert_allclose(found["p_holm"], p)
@@ -94,7 +95,7 @@ def test_main_effects_and_interactions_cover_the_truth_too(spread):
                     )
                     rows.append({"seed": seed, "cell": cell, "length": length, "status": "FINISHED", "identity": f"{seed}{cell}{length}",
                                  "test/accuracy": mean + rng.normal(0, 0.01)})  # fmt: skip
-        found = factorial.fit(pd.DataFrame(rows), {"cell": ["lstm", "gru"], "length": [1, 2]}, metric="test/accuracy", margin=None)
+        found = factorial.fit(pd.DataFrame(rows), {"cell": ["lstm", "gru"], "length": [1, 2]}, metric=ACCURACY, margin=None)
         for row in found.to_dict("records"):
             covered[row["effect"]] += row["low"] <= truth[row["effect"]] <= row["high"]
 
@@ -106,7 +107,7 @@ def test_equivalence_on_a_coarse_grid_is_claimed_in_no_more_than_5_of_100_studie
     claimed = 0
     for _ in range(SIMULATIONS):
         one, other = rng.binomial(20, [[0.80], [0.82]], (2, 3)) / 20  # 20 test examples, a true change of 0.02
-        hidden = effects._hidden(inference.grid(np.concatenate([one, other])), 3)
+        hidden = differences.hidden(inference.grid(np.concatenate([one, other])), 3)
         claimed += inference.is_equivalent(inference.interval(other - one, scale=1.0), 0.02, hidden=hidden)
 
     assert claimed / SIMULATIONS <= 0.05
@@ -118,7 +119,7 @@ def test_steps_on_a_grid_of_epochs_are_told_apart_in_no_more_than_5_of_100_studi
     wrong = 0
     for _ in range(SIMULATIONS):
         ours, theirs = np.ceil(700 * np.exp(rng.normal(0, spread, (2, seeds))) / 274) * 274
-        signs = effects._signs(ours - 274, ours, theirs - 274, theirs)
+        signs = differences.signs(ours - 274, ours, theirs - 274, theirs)
         later, earlier = int((signs > 0).sum()), int((signs < 0).sum())
         wrong += later + earlier > 0 and stats.binomtest(later, later + earlier).pvalue < inference.LEVEL
 
@@ -128,8 +129,8 @@ def test_steps_on_a_grid_of_epochs_are_told_apart_in_no_more_than_5_of_100_studi
 def test_seeds_that_are_added_after_each_look_claim_something_in_17_of_100_studies_without_an_effect():
     rng = np.random.default_rng(7)
     claimed = 0
-    for differences in rng.normal(0, 1, (SIMULATIONS, 21)):
-        claimed += any(inference.interval(differences[:seeds]).p < inference.LEVEL for seeds in (3, 5, 8, 13, 21))
+    for changes in rng.normal(0, 1, (SIMULATIONS, 21)):
+        claimed += any(inference.interval(changes[:seeds]).p < inference.LEVEL for seeds in (3, 5, 8, 13, 21))
 
     assert claimed / SIMULATIONS == pytest.approx(0.17, abs=0.02)
 

@@ -12,10 +12,12 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from analysis import answer, findings, load, store, tables
-from analysis.tables import Cell, Table
+from analysis import answer, entries, example_tables, findings, load, markup, store, table, tables
+from analysis.table import Entry, Table
 from benchmarks import generated
+from src.spec.metric import IMPLIED
 from src.terminal.visible import visible
+from tests.analysis.conftest import ACCURACY
 
 PDFLATEX = shutil.which("pdflatex")
 
@@ -87,7 +89,7 @@ def test_every_table_says_at_which_level_it_finds_no_difference(own, of):
 
 
 def test_a_missing_number_is_a_dash():
-    assert tables._number(float("nan"), 3).text == "–"
+    assert entries.number(float("nan"), 3).text == "–"
 
 
 @pytest.mark.parametrize(
@@ -99,19 +101,19 @@ def test_a_missing_number_is_a_dash():
     ],
 )
 def test_where_seeds_do_not_tell_the_table_names_a_range_of_how_many_may(few, many, text):
-    assert tables.verdict({"verdict": "cannot tell", "seeds_needed": few, "seeds_needed_high": many}) == text
+    assert entries.verdict({"verdict": "cannot tell", "seeds_needed": few, "seeds_needed_high": many}) == text
 
 
 ODD = Table(
     ["a_b & c", "change [95 %]"],
-    [[Cell("x|y_z #1 {50%} ~ \\end{table}"), Cell("-0.010 [-0.020, +0.001]", -0.01)], [Cell("✓ ✗ – × …"), Cell("–")]],
+    [[Entry("x|y_z #1 {50%} ~ \\end{table}"), Entry("-0.010 [-0.020, +0.001]", -0.01)], [Entry("✓ ✗ – × …"), Entry("–")]],
     frozenset({(0, 1)}),
     "Study a_b: 100 % of $ & #",
 )
 
 
 def test_html_is_escaped_and_sortable():
-    text = Table(["<b>"], [[Cell("<script>", 1.5)], [Cell("&")]], frozenset({(1, 0)}), "c & d").html()
+    text = Table(["<b>"], [[Entry("<script>", 1.5)], [Entry("&")]], frozenset({(1, 0)}), "c & d").html()
 
     assert "<script>" not in text and "&lt;script&gt;" in text and 'data-value="1.5"' in text and "<b>&amp;</b>" in text
 
@@ -209,26 +211,27 @@ def test_it_is_said_for_which_of_two_models_a_seed_speaks():
     over_seeds = pd.Series({"pairs": 8, "n": 8, "change": 0.0, "low": -0.1, "high": 0.1, "p": 0.9, "verdict": "cannot tell", **none})
     ours, theirs = [90, 10, 80, 20, 90, 10, 80, 20], [10, 90, 20, 80, 10, 90, 20, 80]
     examples = pd.DataFrame(
-        {"seed": range(8), "accuracy": 0.8, "other_accuracy": 0.8, "only_ours": ours, "only_theirs": theirs, "p": 0.001}
+        {"seed": range(8), "value": 0.8, "other_value": 0.8, "only_ours": ours, "only_theirs": theirs, "p": 0.001, "are_counted": True}
     )
-    text = tables.comparison(over_seeds, examples, "a", "b", metric="test/accuracy")
-    table = tables.over_examples({"b": examples.assign(examples=1_000)})
+    examples["ahead"] = np.sign(examples["only_ours"] - examples["only_theirs"])
+    text = example_tables.comparison(over_seeds, examples, ("a", "b"), metric=ACCURACY, first=IMPLIED[0])
+    table = example_tables.over_examples({"b": examples.assign(examples=1_000)})
 
     assert "of 8 seeds: b in 4, a in 4." in text
     assert [cell.text for cell in table.rows[0]][-2:] == ["4", "4"]
 
 
 def test_a_frame_of_texts_is_shown_as_it_is():
-    assert tables.plain(pd.DataFrame({"study": ["a"], "trials": [3]})) == "| study | trials |\n| --- | --- |\n| a | 3 |\n"
+    assert table.of_frame(pd.DataFrame({"study": ["a"], "trials": [3]})).markdown() == "| study | trials |\n| --- | --- |\n| a | 3 |\n"
 
 
 def test_a_column_that_is_left_out_takes_no_bold_along():
-    table = Table(["a", "b", "c"], [[Cell("1"), Cell("2"), Cell("3")]], frozenset({(0, 0), (0, 2)}), "").without("a", "nothing")
+    table = Table(["a", "b", "c"], [[Entry("1"), Entry("2"), Entry("3")]], frozenset({(0, 0), (0, 2)}), "").without("a", "nothing")
     assert (table.headings, [cell.text for cell in table.rows[0]], table.bold) == (["b", "c"], ["2", "3"], {(0, 1)})
 
 
 def test_a_p_value_beside_the_level_says_on_which_side_it_is():
-    assert [tables._p(p).text for p in (0.0496, 0.0504, 0.0489, 0.0511, 0.0004)] == ["0.0496", "0.0504", "0.049", "0.051", "< 0.001"]
+    assert [entries.p_value(p).text for p in (0.0496, 0.0504, 0.0489, 0.0511, 0.0004)] == ["0.0496", "0.0504", "0.049", "0.051", "< 0.001"]
 
 
 LINKS = [
@@ -248,21 +251,21 @@ def parsed(text):
 
 @pytest.mark.parametrize("written", LINKS)
 def test_nothing_in_a_cell_is_markup(written):
-    (heading, cell), kinds = parsed(Table([written], [[Cell(written)]], frozenset(), "").markdown())
+    (heading, cell), kinds = parsed(Table([written], [[Entry(written)]], frozenset(), "").markdown())
 
     assert heading == cell == visible(written.replace("\n", " ")) and kinds <= {"text", "text_special"}
 
 
 @pytest.mark.parametrize("address", ["http://a.b", "https://a.b", "ftp://a.b", "www.a.b", "WWW.a.b", "mailto:a"])
 def test_a_bare_address_is_broken_for_github(address):
-    assert not re.search(r"(?<!\\)://|www\.|mailto:", Table(["x"], [[Cell(address)]], frozenset(), "").markdown(), re.IGNORECASE)
+    assert not re.search(r"(?<!\\)://|www\.|mailto:", Table(["x"], [[Entry(address)]], frozenset(), "").markdown(), re.IGNORECASE)
 
 
 @pytest.mark.parametrize("written", ["=1+1", "+ cell=gru", "-x", "@SUM(A1)", "\t=1", "\r=1", "＝1", '=cmd|"/c x"!A1', "-1+2"])
 def test_no_text_in_a_csv_is_a_formula(written):
     frame = pd.DataFrame({written: [written, "plain"], "value": [-0.5, 1.0]})
 
-    found = pd.read_csv(io.StringIO(tables.csv(frame), newline=""), lineterminator="\n")
+    found = pd.read_csv(io.StringIO(markup.csv(frame), newline=""), lineterminator="\n")
 
     assert found.columns[0] == f"'{written}" and found.iloc[0, 0] == f"'{written}" and found.iloc[1, 0] == "plain"
     assert found["value"].tolist() == [-0.5, 1.0]
@@ -273,11 +276,11 @@ def test_numbers_in_a_csv_stay_numbers():
         {"mixed": [-1, "-1", "+2.5", "-1e-3", None, True], "number": [-1.5] * 6, "time": pd.to_datetime(["2026-01-01"] * 6)}
     )
 
-    assert tables.csv(frame) == frame.to_csv(index=False)
+    assert markup.csv(frame) == frame.to_csv(index=False)
 
 
 def test_captions_and_labels_are_text_to_latex():
-    table = Table([r"\input{x}"], [[Cell("\\write18 \x1b^~")]], frozenset(), r"\input{/etc/passwd} ^ ~ \x1b")
+    table = Table([r"\input{x}"], [[Entry("\\write18 \x1b^~")]], frozenset(), r"\input{/etc/passwd} ^ ~ \x1b")
 
     found = table.latex("a}b{c\\")
 
@@ -286,6 +289,6 @@ def test_captions_and_labels_are_text_to_latex():
 
 
 def test_html_has_no_control_characters_and_no_broken_attributes():
-    found = Table(["\x1b"], [[Cell("\x1b\u202e", 1.0), Cell("<b>", '"><script>')]], frozenset(), "\x00").html()
+    found = Table(["\x1b"], [[Entry("\x1b\u202e", 1.0), Entry("<b>", '"><script>')]], frozenset(), "\x00").html()
 
     assert "<script>" not in found and not set(found) & set("\x00\x1b\u202e")

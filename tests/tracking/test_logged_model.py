@@ -259,8 +259,9 @@ def test_what_is_served_is_what_src_predict_says(tmp_path, changes, padding):
     model.set_weights([weight + 0.3 for weight in model.get_weights()])
     files = Artifacts(tmp_path)
     files.write_settings(settings)
-    files.write_model(model, Preprocessing(list(dict.fromkeys(words)), ["bad", "good"], how, tokens=settings.tokens))
-    known = json.loads(sentiment.served(tmp_path).files[TEXTS_FILE])
+    model_file.write(tmp_path, model)
+    preprocessing.write(tmp_path, Preprocessing(list(dict.fromkeys(words)), ["bad", "good"], how, tokens=settings.tokens))
+    known = json.loads(sentiment.TASK.served(tmp_path).files[TEXTS_FILE])
 
     found = Served(model, known).probabilities(TEXTS)
 
@@ -278,7 +279,8 @@ def trained(home, blank):
     settings = edited(Settings(), {**small, "implementation": "graph_loop", "readout": "max_state"})
     Artifacts(folder).write_settings(settings)
     padding = Padding((4,), True, "post")
-    Artifacts(folder).write_model(classifier(settings, classes=2), Preprocessing(WORDS, ["bad", "good"], padding, tokens="word"))
+    Artifacts(folder).write_model(classifier(settings, classes=2))
+    Artifacts(folder).write_preprocessing(Preprocessing(WORDS, ["bad", "good"], padding, tokens="word"))
     write(folder)
     return folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from types import SimpleNamespace
 
@@ -201,3 +202,22 @@ def test_the_loss_is_recorded_once_where_it_is_a_metric_too():
     records = list(train(learner, evaluators(learner)["validation"], Fit()))
 
     assert [set(record.metrics) - {"time/batch_ms", "time/epoch_s"} for record in records] == [{"train/loss"}, {"val/loss"}]
+
+
+@pytest.mark.parametrize(
+    ("measured", "message"),
+    [
+        ({"loss": ([1.0], [1.0])}, "the task measures loss, but its metrics need error, too"),
+        (
+            {"loss": ([[1.0]], [1.0]), "error": ([1.0], [1.0])},
+            r"of loss must be one number an example, \[B\]; they have \[2, 1\] dimensions",
+        ),
+        ({"loss": (1.0, 1.0), "error": ([1.0], [1.0])}, r"they have \[0, 0\] dimensions; sum over the others"),
+    ],
+)
+def test_a_task_that_measures_something_else_is_told_what_is_missing(measured, message):
+    found = {name: tuple(map(tf.constant, pair)) for name, pair in measured.items()}
+    learner = learner_of(dataclasses.replace(phase_of(range(12)), measure=lambda outputs, targets: found))
+
+    with pytest.raises(ValueError, match=message):
+        list(train(learner, evaluators(learner)["validation"], Fit()))

@@ -38,7 +38,8 @@ def saturated_gates(evidence: Evidence, *, is_masked: bool) -> Iterator[str]:
 def gradient_and_units(evidence: Evidence, *, is_masked: bool, is_padded: bool) -> Iterator[str]:
     """Yields that the gradient vanishes or explodes on its way to the first step, and that units are dead.
 
-    To be asked after the number of steps: an untrained gated cell forgets half of its state at every step, and its gradient vanishes, too.
+    To be asked after the number of steps: an untrained gated cell forgets half of its state at every step, and its
+    gradient vanishes, too.
     """
     learner = evidence.learner
     settings: Any = learner.settings
@@ -47,7 +48,8 @@ def gradient_and_units(evidence: Evidence, *, is_masked: bool, is_padded: bool) 
         ways = shorter_way(settings, is_masked=is_masked, is_padded=is_padded)
         yield f"vanishing gradient: the gradient at the first step is {reach:.2g} times that at the last; {ways}"
     if reach is not None and reach > 1e3:
-        yield f"exploding gradient: the gradient at the first step is {reach:.2g} times that at the last; set clip_norm=1"
+        what = f"the gradient at the first step is {reach:.2g} times that at the last"
+        yield f"exploding gradient: {what}; set clip_norm=1"
     dead = dead_share(learner.model, evidence.batch[0], settings)
     if dead >= MOST:
         yield f"dead units: {dead:.0%} of the units have the same state for every sequence; lower learning_rate"
@@ -70,9 +72,9 @@ def gradient_reach(
 ) -> float | None:
     """Returns how much of the gradient arrives at the first step, the batch's median.
 
-    Measured at what the first layer reads, dL/dx_t, which every state's gradient passes through: its norm at the first step by that at
-    the last one read or, where a readout takes from all steps, by the largest of any step. None for one-hot input, which has no such
-    gradient, and where it is zero everywhere.
+    Measured at what the first layer reads, dL/dx_t, which every state's gradient passes through: its norm at the first
+    step by that at the last one read or, where a readout takes from all steps, by the largest of any step. None for
+    one-hot input, which has no such gradient, and where it is zero everywhere.
     """
     inputs, targets = batch
     has_words, encoding = inputs.dtype == tf.int32, _encoding(model)
@@ -95,7 +97,7 @@ def gradient_reach(
 
 
 def saturation(model: keras.Model, inputs: Any, settings: Any, *, is_masked: bool) -> dict[str, float]:
-    """Returns for each gate of the first recurrent layer the share of its values below 0.01 or above 0.99, over all real steps."""
+    """Returns the share of values below 0.01 or above 0.99, over real steps, of each gate of the first layer."""
     if settings.cell not in GATED:
         return {}
     has_two = settings.bidirectional and settings.implementation in LOOPS
@@ -138,7 +140,7 @@ def gates(
 
 
 def dead_share(model: keras.Model, inputs: Any, settings: Any) -> float:
-    """Returns the share of the last layer's units that are the same for every sequence and step, to one part in a million; 0 for one."""
+    """Returns the share of the last layer's units that are equal in all sequences, to 1e-6; 0 of one sequence."""
     if len(inputs) < 2:
         return 0.0
     states = _output(model, f"recurrent_{settings.depth}", inputs)
@@ -146,7 +148,7 @@ def dead_share(model: keras.Model, inputs: Any, settings: Any) -> float:
 
 
 def _encoding(model: keras.Model) -> Any:
-    """Returns the layer that makes what the first recurrent layer reads: `encoding`, or `onehot` where there is none of that name."""
+    """Returns the layer that makes what the first recurrent layer reads: `encoding`, or else `onehot`."""
     layers = {layer.name: layer for layer in model.layers}
     return layers.get("encoding", layers.get("onehot"))
 

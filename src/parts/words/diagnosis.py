@@ -29,7 +29,8 @@ def unknown_words(evidence: Evidence, *, are_characters_tried: bool) -> Iterator
     unheard = max((unknown_share(inputs.numpy()) for inputs, _ in held_out), default=0.0)
     if unheard >= HALF:
         yield (
-            f"inputs: {unheard:.0%} of the validation words are outside the vocabulary, against {unknown:.0%} in training; "
+            f"inputs: {unheard:.0%} of the validation words are outside the vocabulary, "
+            f"against {unknown:.0%} in training; "
             f"{'' if are_characters_tried else 'set tokens=character, or '}train on more texts"
         )
 

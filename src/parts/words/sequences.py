@@ -30,15 +30,30 @@ def all_cut(settings: Words, data: Encoded) -> dict[str, Sequences]:
     return {name: cut(data.split(name), settings, is_training=name == TRAIN) for name in SPLITS}
 
 
-def padding_of(splits: Mapping[str, Sequences], settings: Words) -> Padding:
-    """Returns how a trial forms its batches; the training split chooses the buckets."""
+def padding_of(lengths: Mapping[str, np.ndarray], settings: Words) -> Padding:
+    """Returns how a trial forms its batches; the training split chooses the buckets.
+
+    Args:
+      lengths: split → int[N], steps of the texts as a model sees them.
+      settings: of the trial.
+    """
     return padding(
-        splits[TRAIN].lengths,
+        lengths[TRAIN],
         mode=settings.padding,
         bucketing=settings.bucketing,
         side=settings.padding_side,
-        longest=max(int(split.lengths.max()) for split in splits.values()),
+        longest=max(int(steps.max()) for steps in lengths.values()),
     )
+
+
+def lengths_of(settings: Words, data: Encoded) -> dict[str, np.ndarray]:
+    """Returns the steps of all texts as a trial sees them, without the texts."""
+    lengths = {name: data.split(name).lengths for name in SPLITS}
+    if settings.max_length is None:
+        return lengths
+    shorter = {name: np.minimum(steps, settings.max_length) for name, steps in lengths.items()}
+    kept = lengths[TRAIN][lengths[TRAIN] <= settings.max_length]
+    return shorter | ({TRAIN: kept} if settings.truncation == "remove" else {})
 
 
 def measures(settings: Words, data: Encoded) -> dict[str, float]:

@@ -35,7 +35,7 @@ def left_out(settings: Settings, data: Encoded) -> list[str]:
             f"{' or '.join(map(repr, gone))}; the shortest text has {data.split(TRAIN).lengths.min()} steps. "
             "Raise max_length, or set truncation=pre"
         ]
-    how = sequences.padding_of({TRAIN: train}, settings)
+    how = sequences.padding_of({TRAIN: train.lengths}, settings)
     if settings.drop_remainder and not batch_count(train.lengths, how, settings.batch_size, drop_remainder=True):
         return [
             f"{name}: drop_remainder=true leaves no batch: no {settings.batch_size} of the {len(train.labels)} training examples "
@@ -49,7 +49,8 @@ def phase(settings: Settings, data: Encoded) -> Phase:
     import tensorflow as tf
 
     splits = sequences.all_cut(settings, data)
-    train, how = splits[TRAIN], sequences.padding_of(splits, settings)
+    train = splits[TRAIN]
+    how = sequences.padding_of({name: split.lengths for name, split in splits.items()}, settings)
     of_order = batches(train, how, settings.batch_size, drop_remainder=settings.drop_remainder)
     return Phase(
         training=lambda epoch: of_order(generator(settings.seed, "order", epoch).permutation(len(train.labels))),
@@ -83,7 +84,7 @@ def write_files(trial: Trial[Settings, Encoded], trained: Trained) -> list[str]:
     known_words = data.words(settings.vocab_size)
     if settings.tracking.projector and settings.encoding != "onehot":
         projector.write(trial.folder / EXTRAS, model.get_layer("encoding").get_weights()[0], known_words)
-    how = sequences.padding_of(sequences.all_cut(settings, data), settings)
+    how = sequences.padding_of(sequences.lengths_of(settings, data), settings)
     known = Preprocessing(known_words, data.classes, how, tokens=data.contents.tokens)  # type: ignore[arg-type]
     return [preprocessing.write(trial.folder, known), classes.write_probabilities(trial.folder, trained, data.split(TEST).labels)]
 

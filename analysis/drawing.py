@@ -1,0 +1,392 @@
+"""Functions that draw on axes, each from a frame; they know no study.
+
+Every axis has its unit; every interval is Student's over seeds, 95 %.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from src.spec.metric import Metric
+from src.spec.section import as_typed
+
+from analysis.entries import verdict
+from analysis.groups import front, over_seeds
+from analysis.inference import LEVEL
+from analysis.looks import INK, MAX_VARIANTS, QUIET, Look, estimate, hover, looks, short
+from analysis.measures import STEP_TIME, title
+from analysis.verdicts import CHANGED_NOTHING, NO_DIFFERENCE, SHOWN
+
+DECIDED = (*SHOWN, NO_DIFFERENCE, CHANGED_NOTHING)
+RATIOS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100]
+MAX_DOTS = 400  # that say their numbers where a reader points at them
+
+
+def forest(
+    axes: Axes, compared: pd.DataFrame, differences: pd.DataFrame, *, metric: Metric, margin: float | None
+) -> None:
+    """Draws every change with its interval, and the single seeds as points; a mark is filled where there is a verdict.
+
+    Args:
+      axes: to draw on.
+      compared: as `effects.paired` returns it.
+      differences: as `effects.pairs` returns it.
+      metric: that was compared.
+      margin: half the width of the band that is too small to matter, or None.
+    """
+    shown, look = _rows_of_forest(axes, compared)
+    if margin is not None:
+        axes.axvspan(-margin, margin, color=QUIET, alpha=0.18, lw=0, gid=hover(f"margin: ±{margin:g}"))
+    axes.axvline(0, color=INK, lw=1)
+    for place, row in enumerate(shown):
+        _dots(
+            axes,
+            differences[(differences["within"] == row["within"]) & (differences["label"] == row["label"])],
+            place,
+            metric=metric,
+        )
+        text = f"{_row_name(row)}: {estimate(row['change'], row['low'], row['high'], metric.digits, sign='+')}; {verdict(row)}"
+        _bar(
+            axes,
+            place,
+            (row["change"], row["low"], row["high"]),
+            look[row["label"]],
+            text,
+            is_filled=row["verdict"] in DECIDED,
+        )
+    side = {1: " (higher is better)", -1: " (lower is better)", 0: ""}[metric.sign]
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6))
+    axes.set(xlabel=f"change in {title(metric)}{side}", ylabel="")
+
+
+def cost(axes: Axes, compared: pd.DataFrame, *, unit: str) -> None:
+    """Draws the ratio of times of every row of a forest, with its interval.
+
+    Args:
+      axes: to draw on.
+      compared: as `effects.paired` returns it.
+      unit: of the times, in words.
+    """
+    shown, look = _rows_of_forest(axes, compared)
+    axes.axvline(1, color=INK, lw=1)
+    for place, row in enumerate(shown):
+        text = f"{_row_name(row)}: {unit} × {estimate(row['time_ratio'], row['time_low'], row['time_high'], 2)}"
+        is_decided = bool(row["time_holm"] < LEVEL)
+        _bar(
+            axes,
+            place,
+            (row["time_ratio"], row["time_low"], row["time_high"]),
+            look[row["label"]],
+            text,
+            is_filled=is_decided,
+        )
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.9), max(high, 1.1))
+    axes.set_xticks(around_one([tick for tick in RATIOS if min(low, 0.9) <= tick <= max(high, 1.1)]))
+    axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    axes.tick_params(labelleft=False)
+    axes.set(xlabel=f"ratio of {unit} (lower is faster)", ylabel="")
+
+
+def around_one(ticks: list[float]) -> list[float]:
+    """Returns the ticks that stand apart on a log axis, 1 among them."""
+    least = math.log(ticks[-1] / ticks[0]) / 7
+    shown = [1.0]
+    for tick in sorted(ticks, key=lambda one: abs(math.log(one))):
+        if all(abs(math.log(tick / other)) >= least for other in shown):
+            shown.append(tick)
+    return sorted(shown)
+
+
+def _rows_of_forest(axes: Axes, compared: pd.DataFrame) -> tuple[list[dict[Any, Any]], dict[str, Look]]:
+    """Returns the rows of a forest with their looks, and gives each its line with name and verdict."""
+    shown = compared[~compared["is_reference"]].to_dict("records")
+    names = list(dict.fromkeys([*compared.loc[compared["is_reference"], "label"], *compared["label"]]))
+    plain = Look(INK, "o", "-")
+    look = looks(names) if len(names) <= MAX_VARIANTS else dict.fromkeys(names, plain)
+    axes.set_yticks(range(len(shown)), [f"{short(_row_name(row))}\n{short(verdict(row))}" for row in shown])
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+    return shown, look
+
+
+def _row_name(row: dict[Any, Any]) -> str:
+    return " | ".join(filter(None, (row["within"], row["label"])))
+
+
+def _dots(axes: Axes, differences: pd.DataFrame, place: int, *, metric: Metric) -> None:
+    """Draws the differences of single seeds, each a little higher or lower, so that all are seen."""
+    known = differences.dropna(subset=["difference"])
+    height = place + 0.22 * np.linspace(-1, 1, len(known)) if len(known) > 1 else np.full(len(known), float(place))
+    style: Any = {"color": QUIET, "ms": 4, "alpha": 0.6, "mew": 0, "zorder": 1}
+    if len(axes.lines) > MAX_DOTS:
+        axes.plot(known["difference"], height, "o", **style)
+        return
+    for row, y in zip(known.to_dict("records"), height, strict=True):
+        axes.plot(
+            [row["difference"]],
+            [y],
+            "o",
+            gid=hover(f"seed {row['seed']}: {row['difference']:+.{metric.digits + 1}f}"),
+            **style,
+        )
+
+
+def _bar(
+    axes: Axes, place: float, numbers: tuple[float, float, float], look: Look, text: str, *, is_filled: bool
+) -> None:
+    """Draws an estimate with its interval, across."""
+    middle, low, high = numbers
+    if not math.isnan(low):
+        axes.plot(
+            [low, high], [place, place], color=look.colour, lw=2.4, solid_capstyle="butt", zorder=2, gid=hover(text)
+        )
+    face = look.colour if is_filled else "white"
+    axes.plot(
+        [middle],
+        [place],
+        look.mark,
+        color=look.colour,
+        ms=8,
+        zorder=3,
+        mfc=face,
+        mec=look.colour,
+        mew=1.6,
+        gid=hover(text),
+    )
+
+
+def metric_by_time(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, metric: Metric, unit: str) -> None:
+    """Draws each variant's metric against its time per batch, with intervals, and the front that no other variant beats in both.
+
+    Args:
+      axes: to draw on.
+      points: one row a variant: `label`, `time`, `time_low`, `time_high`, `value`, `low`, `high`.
+      look: of each variant.
+      metric: of the values.
+      unit: of the time.
+    """
+    for row in points.to_dict("records"):
+        mine = look[row["label"]]
+        for x, y in (
+            ([row["time_low"], row["time_high"]], [row["value"]] * 2),
+            ([row["time"]] * 2, [row["low"], row["high"]]),
+        ):
+            axes.plot(x, y, color=mine.colour, lw=1.2, alpha=0.7)
+        value = estimate(row["value"], row["low"], row["high"], metric.digits)
+        text = f"{row['label']}: {title(metric)} {value}, {unit} {estimate(row['time'], row['time_low'], row['time_high'], 1)}"
+        axes.plot(
+            [row["time"]], [row["value"]], mine.mark, color=mine.colour, ms=8, mec="white", mew=0.8, label=short(row["label"]), zorder=3,
+            gid=hover(text),
+        )  # fmt: skip
+    if metric.sign:
+        best = front(points, metric.sign)
+        axes.plot(
+            best["time"], best["value"], color=INK, lw=1, ls=":", drawstyle="steps-post", label="Pareto front", zorder=0
+        )
+    axes.set(xlabel=unit, ylabel=title(metric))
+
+
+def curves(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, x: str, unit: str, metric: Metric) -> None:
+    """Draws a metric's validation, mean and interval over seeds, one line a group.
+
+    Args:
+      axes: to draw on.
+      points: one row a group and validation: `group`, `x` (its mean over seeds), `mean`, `low`, `high`.
+      look: of each group.
+      x: column of the horizontal axis.
+      unit: its label.
+      metric: of the values.
+    """
+    for name, part in points.groupby("group", sort=False):
+        mine, few = look[str(name)], len(part) <= 30
+        axes.plot(
+            part[x],
+            part["mean"],
+            color=mine.colour,
+            ls=mine.dash,
+            marker=mine.mark if few else None,
+            ms=5,
+            lw=1.8,
+            label=short(str(name)),
+        )
+        if part["low"].notna().any():  # the edge keeps a band in sight where all seeds have one value
+            axes.fill_between(
+                part[x], part["low"], part["high"], facecolor=(mine.colour, 0.15), edgecolor=(mine.colour, 0.45), lw=0.8
+            )
+        for row in part.to_dict("records") if len(part) <= 12 else []:
+            text = f"{short(str(name))}, {x.removesuffix('s')} {row[x]:.4g}: {estimate(row['mean'], row['low'], row['high'], 3)}"
+            axes.plot(
+                [row[x]], [row["mean"]], "o", color=mine.colour, ms=9, alpha=0.01, mew=0, zorder=4, gid=hover(text)
+            )
+    axes.set(xlabel=unit, ylabel=title(metric))
+    axes.set_xlim(left=0)
+
+
+def time_per_batch(axes: Axes, steps: pd.DataFrame, look: dict[str, Look]) -> None:
+    """Draws the distribution of the time per batch of every variant: median, quartiles, and 5 to 95 % of the steps.
+
+    Args:
+      axes: to draw on.
+      steps: one row a step: `group`, `time/batch_ms`; steps that traced left out.
+      look: of each group.
+    """
+    groups = [(str(name), part[STEP_TIME].to_numpy(float)) for name, part in steps.groupby("group", sort=False)]
+    for place, (name, values) in enumerate(groups):
+        low, quarter, median, three, high = np.percentile(values, [5, 25, 50, 75, 95])
+        text = f"{short(name)}: median {median:.1f} ms, quartiles {quarter:.1f} and {three:.1f}, 5 to 95 %: {low:.1f} to {high:.1f}"
+        axes.plot([low, high], [place, place], color=look[name].colour, lw=1.5, alpha=0.7)
+        axes.barh(
+            place, three - quarter, left=quarter, height=0.5, facecolor=(look[name].colour, 0.45), edgecolor=look[name].colour, lw=1,
+            gid=hover(text),
+        )  # fmt: skip
+        axes.plot([median], [place], "|", color=INK, ms=16, mew=2)
+    axes.set_yticks(range(len(groups)), [short(name) for name, _ in groups])
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(
+        mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}" if str(f"{value:g}")[0] in "25" else "")
+    )
+    axes.grid(visible=False, axis="y")
+    axes.set(xlabel="ms per batch (log scale): median, quartiles, 5 to 95 %", ylabel="")
+
+
+def heat_map(axes: Axes, rows: pd.DataFrame, x: str, y: str, *, metric: Metric) -> None:
+    """Draws the mean of a metric for two numeric toggles, each with half its interval over seeds.
+
+    Args:
+      axes: to draw on.
+      rows: one row a finished trial.
+      x: toggle of the columns.
+      y: toggle of the rows.
+      metric: of the means.
+    """
+    found = over_seeds(rows, [y, x], metric.name)
+    means = found.pivot(index=y, columns=x, values="mean").astype(float)
+    found["text"] = [_with_half(row, metric.digits) for row in found.to_dict("records")]
+    texts = found.pivot(index=y, columns=x, values="text")
+    sns.heatmap(
+        means,
+        annot=texts,
+        fmt="",
+        cmap="cividis",
+        ax=axes,
+        cbar_kws={"label": title(metric)},
+        linewidths=1,
+        annot_kws={"size": 9},
+    )
+    axes.invert_yaxis()
+    axes.set(xlabel=short(x), ylabel=short(y))
+
+
+def interaction(axes: Axes, means: pd.DataFrame, toggle: str, by: str, *, metric: Metric) -> None:
+    """Draws the mean of a metric at the values of one toggle, one line a value of another: parallel lines do not interact.
+
+    Args:
+      axes: to draw on.
+      means: as `factorial.means` returns it.
+      toggle: of the horizontal axis.
+      by: of the lines.
+      metric: of the vertical axis.
+    """
+    values = [as_typed(value) for value in in_order(means[toggle])]
+    names = list(dict.fromkeys(as_typed(value) for value in means[by]))
+    look = looks(names)
+    for place, name in enumerate(names):
+        part = means[[as_typed(value) == name for value in means[by]]]
+        found = part.set_index(part[toggle].map(as_typed)).reindex(values)
+        found[toggle] = values
+        at = np.arange(len(values)) + 0.06 * (place - (len(names) - 1) / 2)
+        heights = found["mean"].to_numpy(float)
+        half = [
+            np.nan_to_num(heights - found["low"].clip(metric.least, metric.most)),
+            np.nan_to_num(found["high"].clip(metric.least, metric.most) - heights),
+        ]
+        axes.errorbar(
+            at, heights, yerr=half, color=look[name].colour, marker=look[name].mark, ls=look[name].dash, capsize=3, lw=1.6,
+            label=short(f"{by}={name}"),
+        )  # fmt: skip
+        for x, row in zip(at, found.to_dict("records"), strict=True):
+            text = f"{by}={name}, {toggle}={as_typed(row[toggle])}: {estimate(row['mean'], row['low'], row['high'], metric.digits)}"
+            axes.plot([x], [row["mean"]], "o", color=look[name].colour, ms=9, alpha=0.01, mew=0, gid=hover(text))
+    axes.set_xticks(range(len(values)), list(map(short, values)))
+    axes.set(xlabel=short(toggle), ylabel=title(metric))
+
+
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """Returns the distinct values: numbers in their order, others in that of the plan."""
+    distinct = list(dict.fromkeys(values))
+    are_numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in distinct)
+    return sorted(distinct) if are_numbers else distinct
+
+
+def padding_by_batch(axes: Axes, steps: pd.DataFrame, look: dict[str, Look]) -> None:
+    """Draws the share of padding in each batch of the first epoch, in rising order, one line a group.
+
+    Args:
+      axes: to draw on.
+      steps: one row a step: `group`, `batch` (examples), `length` (padded steps), `tokens` (real steps).
+      look: of each group.
+    """
+    for name, part in steps.groupby("group", sort=False):
+        share = np.sort(1 - part["tokens"].to_numpy(float) / (part["batch"] * part["length"]).to_numpy(float))
+        at = np.linspace(0, 100, len(share)) if len(share) > 1 else np.array([50.0])
+        mine, text = look[str(name)], f"{short(str(name))}: {share.mean():.1%} of a batch on average"
+        axes.plot(at, share, color=mine.colour, ls=mine.dash, lw=1.8, label=short(str(name)), gid=hover(text))
+    axes.set(xlabel="batches of the first epoch, by their share of padding (%)", ylabel="padded steps / all steps")
+    axes.set_ylim(bottom=0)
+
+
+def waterfall(axes: Axes, steps: pd.DataFrame, look: dict[str, Look], *, metric: Metric) -> None:
+    """Draws what each step of a cumulative design or a path gained over the one before, with its interval.
+
+    Args:
+      axes: to draw on.
+      steps: as `Findings.summary`: the reference first, then the steps in order.
+      look: of each step.
+      metric: that was compared.
+    """
+    rows = steps.to_dict("records")
+    for place, row in enumerate(rows):
+        mine = look[row["label"]]
+        if row["is_reference"]:
+            axes.plot(
+                [place - 0.4, place + 0.4],
+                [row["mean"]] * 2,
+                color=INK,
+                lw=2,
+                gid=hover(f"{row['label']}: {row['mean']:.{metric.digits}f}"),
+            )
+        else:
+            begin = row["reference_mean"]
+            text = f"{row['label']}: {estimate(row['change'], row['low'], row['high'], metric.digits, sign='+')}; {verdict(row)}"
+            face = (mine.colour, 0.75 if row["verdict"] in DECIDED else 0.2)
+            axes.bar(
+                place, row["mean"] - begin, bottom=begin, width=0.6, facecolor=face, edgecolor=mine.colour, lw=1,
+                gid=hover(text),
+            )  # fmt: skip
+            axes.plot([place], [row["mean"]], mine.mark, color=mine.colour, ms=8, mec="white", mew=0.8, zorder=3)
+            if not math.isnan(row["low"]):
+                axes.plot([place, place], [begin + row["low"], begin + row["high"]], color=INK, lw=1.2)
+        if place + 1 < len(rows):
+            axes.plot([place - 0.3, place + 1.3], [row["mean"]] * 2, color=QUIET, lw=0.8, ls=":")
+    axes.set_xticks(range(len(rows)), [short(row["label"]) for row in rows], rotation=20, ha="right")
+    axes.grid(visible=False, axis="x")
+    axes.use_sticky_edges = False  # the lowest bar begins where the reference's line is
+    axes.margins(y=0.15)
+    axes.set(ylabel=title(metric), xlabel="")
+
+
+def _with_half(row: dict[Any, Any], decimals: int) -> str:
+    half = "" if math.isnan(row["low"]) else f"\n± {row['high'] - row['mean']:.{decimals}f}"
+    return f"{row['mean']:.{decimals}f}{half}"

@@ -1,0 +1,75 @@
+"""The plans of a study, as its study run keeps them: read, checked, and made whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+from src.spec import metric
+from src.spec.settings import Plan
+from src.tracking.moved import local_path
+
+from analysis.store import Store, StoreError
+
+FILE = "plan.json"
+
+
+def of_study(name: str, run_id: str, store: Store) -> tuple[list[dict[str, Any]], list[str]]:
+    """Returns the plans of a study that can be read, the latest last, and what to say of the others.
+
+    Raises:
+      StoreError: the latest cannot be read.
+    """
+    path = store.artifact(run_id, FILE)
+    if path is None:
+        where = local_path(store.address(run_id))
+        if where is not None and not where.exists():
+            fix = "if its home was moved, `python -m src.sync` mends the addresses; if they were deleted, type the study's command again"
+            raise StoreError(f"the files of study {name!r} are not at {where}, where MLflow has them; {fix}")
+        raise StoreError(f"study {name!r} has no plan yet; type its command again")
+    try:
+        *earlier, latest = json.loads(path.read_text(encoding="utf-8"))
+        last = whole(latest)
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+        raise StoreError(
+            f"the plan of study {name!r} ({path}) cannot be read: {error!r}; type the study's command again"
+        ) from None
+    found = []
+    for record in earlier:
+        with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
+            found.append(whole(record))
+    lost = len(earlier) - len(found)
+    return [*found, last], [f"{lost} earlier plans of this study cannot be read ({path})"] if lost else []
+
+
+def whole(record: Any) -> dict[str, Any]:
+    """Returns a plan, whole: what an older version did not write has its default, and metric and threshold are those of its metrics.
+
+    Raises:
+      ValueError, LookupError, TypeError, AttributeError: it is no plan.
+    """
+    rows = [_row(row) for row in record["rows"]]
+    if not rows or len({(row["label"], row["seed"]) for row in rows}) < len(rows):
+        raise ValueError("it has no rows" if not rows else "two of its rows have one label and one seed")
+    known = {key: value for key, value in record.items() if key in Plan.model_fields}
+    plan = Plan.model_validate(known).model_dump()
+    metrics = metric.of_plan(record)
+    plan["metric"] = plan["metric"] or f"{metric.TEST}{metrics[0].name}"
+    plan["threshold"] = metrics[0].target if plan["threshold"] is None else plan["threshold"]
+    lists = {key: list(record.get(key, [])) for key in ("aliases", "commands")}
+    of_task = {"task": str(record["task"])} if record.get("task") else {}
+    levels, meanings = dict(record["levels"]), metric.as_records(metrics)
+    return {**plan, **lists, **of_task, "metrics": meanings, "levels": levels, "rows": rows}
+
+
+def _row(row: Any) -> dict[str, Any]:
+    return {
+        "role": row["role"],
+        "identity": None if row["identity"] is None else str(row["identity"]),
+        "label": str(row["label"]),
+        "values": dict(row["values"]),
+        "seed": int(row["seed"]),
+        "normalised": list(row.get("normalised", [])),
+        "dropped": row.get("dropped"),
+    }
