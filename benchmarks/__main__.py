@@ -61,7 +61,7 @@ def recording() -> list[str]:
     shares = _recording_shares(settings)
     return [
         f"a whole recorded trial takes {ratio:.3f} of the time of an unrecorded one (median of {PAIRS} pairs of about {pairs[0][1]:.0f} s)",
-        f"recording a step takes {shares:.2%} of the time of a batch (target: under 2 %)",
+        f"recording a step takes {shares:.2%} of the time of a batch (target: under 1 %)",
     ]
 
 

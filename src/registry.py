@@ -5,6 +5,7 @@ A task is imported when somebody asks for it. One of another package that cannot
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
@@ -125,7 +126,11 @@ def usable() -> Mapping[str, AnyTask]:
 
 def known() -> list[AnyTask]:
     """Returns every task whose keys may be typed: the registered ones, and those at a place that the command line names."""
-    return [*usable().values(), *(_loaded(place, None) for place in sorted(_allowed))]
+    tasks = list(usable().values())
+    for place in sorted(_allowed):
+        with contextlib.suppress(Unusable):  # which the command that named it has said
+            tasks.append(_loaded(place, None))
+    return tasks
 
 
 def version(name: str) -> str | None:

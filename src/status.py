@@ -20,7 +20,7 @@ from rich.console import Console
 
 from src import paths
 from src.spec import metric
-from src.spec.metric import IMPLIED, TEST, Metric
+from src.spec.metric import IMPLIED, TEST, VAL, Metric, meaning
 from src.spec.record import END, EVALUATION, METRICS, START
 from src.spec.section import SettingsError
 from src.study import plan, running
@@ -312,7 +312,7 @@ def _in_full(status: Status, width: int | None) -> Iterator[str]:
         yield f"  time left: about {clock(status.seconds_left)} ({'h:mm:ss' if status.seconds_left >= 3_600 else 'm:ss'}){more}"
     first = status.first
     if best := status.best:
-        tested = f", test {first.shown} {best.tested:.{first.digits}f}" if best.tested is not None else ""
+        tested = f", {meaning(f'{TEST}{first.name}', [first]).title} {best.tested:.{first.digits}f}" if best.tested is not None else ""
         yield _row("best", best, f"{_validated(best, first)}{tested}", width)
     if status.is_swept and not any(trial.state == RUNNING for trial in status.trials):
         yield f"  the sweep is running; {STARTING}"
@@ -335,8 +335,8 @@ def _detail(trial: Trial, first: Metric) -> str:
 
 
 def _validated(trial: Trial, first: Metric) -> str:
-    digits = first.digits if trial.first_metric == first.name else IMPLIED[0].digits
-    return f"val_{trial.first_metric} {trial.best_validation:.{digits}f}"
+    mine = first if trial.first_metric == first.name else Metric(trial.first_metric, None)
+    return f"{meaning(f'{VAL}{mine.name}', [mine]).title} {trial.best_validation:.{mine.digits}f}"
 
 
 def _row(title: str, trial: Trial, text: str, width: int | None) -> str:

@@ -77,8 +77,8 @@ def test_a_study_that_runs_is_shown_in_full(running):
         "study s, design grid",
         "  6 trials: 1 done, 1 running, 1 failed, 2 stopped, 1 not begun",
         "  time left: about 0:00 (m:ss)",
-        "  best: cell=lstm seed=2: val_accuracy 0.850",
-        "  running: cell=lstm seed=2: step 7, val_accuracy 0.850",
+        "  best: cell=lstm seed=2: validation accuracy 0.850",
+        "  running: cell=lstm seed=2: step 7, validation accuracy 0.850",
         "  failed: cell=gru seed=0: ValueError: no memory",
         "  1 more trial of earlier plans",
     ]
@@ -302,7 +302,7 @@ def test_where_lower_is_better_the_lowest_is_the_best(home, has_plan):
         path.write_text(json.dumps([record | {"metrics": as_records([PERPLEXITY])}]), encoding="utf-8")
 
     best = "cell=gru seed=0" if has_plan else "b"
-    assert f"  best: {best}: val_perplexity 40.0, test perplexity 41.3" in lines("s")
+    assert f"  best: {best}: validation perplexity 40.0, test perplexity 41.3" in lines("s")
 
 
 def test_scripts_get_the_test_value_under_the_name_of_its_metric(home, capsys):

@@ -113,7 +113,7 @@ class StudySweeper(Sweeper):
 
         What became of those that began, their journals say.
         """
-        from src.study.job import ENDED, POSITION, VARIANT
+        from src.study.job import CHANGES, ENDED, POSITION, VARIANT
         from src.study.plan import quoted
 
         trials = [(row, row.trial) for row in rows if row.trial]
@@ -136,6 +136,7 @@ class StudySweeper(Sweeper):
                 *shared,
                 f"+hydra.job.env_set.{POSITION}='{row.position}'",
                 f"+hydra.job.env_set.{VARIANT}='{urllib.parse.quote(row.called)}'",  # a $ in it would be an interpolation
+                *([] if row.changes is None else [f"+hydra.job.env_set.{CHANGES}='{urllib.parse.quote(row.changes)}'"]),
                 f"+hydra.job.env_set.{ENDED}={quoted(row.ended)}",
                 f"hydra.sweep.subdir={trial.identity}",
             ]

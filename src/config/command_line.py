@@ -197,10 +197,12 @@ def _in_our_words(error: Exception) -> str:
         return f"{', '.join(GROUPS)} are chosen by name, as in data={choices('data')[0]}; {text}"
     if match := re.search(r"An item is already at '([^']+)'", text):
         return f"{echoed(match[1])} already exists; write {echoed(match[1])}=… without the +"
-    if match := re.search(r"Ambiguous value for argument '([^=]+)", text):
-        return f"{echoed(match[1])}: --cfg and --info show one trial; give {echoed(match[1])} one value"
     if text.startswith("Multiple values for experiments"):
         return ONE_STUDY_FILE
+    if match := re.match(r"Multiple values for (\w+)\.", text):
+        return f"{match[1]} has one value; write {match[1]}=NAME without a +, or {match[1]}=a,b for a study of several"
+    if match := re.search(r"Ambiguous value for argument '([^=]+)", text):
+        return f"{echoed(match[1])}: --cfg and --info show one trial; give {echoed(match[1])} one value"
     if text.startswith("Error merging override") and error.__cause__ is not None:
         typed = echoed(text.removeprefix("Error merging override "))
         return f"{typed}: {first_line(error.__cause__)}; `python -m src.run --help` lists what is allowed"

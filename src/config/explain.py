@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -65,8 +64,8 @@ def unknown_key(key: str, kind: Kind | None = None) -> UnknownKey:
     head = key.partition(".")[0]
     if head == "task":
         return UnknownKey(f"unknown key {key!r}; {without_prefix(key)}")
-    if others := _tasks_with(head, kind):
-        return UnknownKey(f"task={name_of(kind)} has no {head}; {_listed(others)} {'has' if len(others) == 1 else 'have'} it")
+    if elsewhere := _elsewhere(head, kind):
+        return UnknownKey(elsewhere)
     return UnknownKey(f"unknown key {key!r}; {_misplaced(key, kind) or _nearest(key, kind)}")
 
 
@@ -144,15 +143,13 @@ def _suggestion(key: str, got: Any, kind: Kind) -> str:
     return "" if options else f". For example {key}={example(key, kind)}"
 
 
-def _tasks_with(head: str, kind: Kind) -> list[str]:
-    """Returns the other tasks that have a top-level key, if this one has not."""
-    if head in kind.model_fields:
-        return []
-    return [task.name for task in registry.known() if head in task.settings.model_fields]
-
-
-def _listed(tasks: Sequence[str]) -> str:
-    return " and ".join(f"task={name}" for name in tasks)
+def _elsewhere(head: str, kind: Kind) -> str:
+    """Returns which other tasks have a top-level key that this one has not; empty if it has it, or none has."""
+    having = [task.name for task in registry.known() if head in task.settings.model_fields]
+    if head in kind.model_fields or not having:
+        return ""
+    listed = " and ".join(f"task={name}" for name in having)
+    return f"task={name_of(kind)} has no {head}; {listed} {'has' if len(having) == 1 else 'have'} it"
 
 
 def _misplaced(key: str, kind: Kind) -> str:
@@ -181,6 +178,9 @@ def _nearest(key: str, kind: Kind) -> str:
         near = nearest(name, names)
         return f"did you mean {section}.{near}?" if near else f"{section} has the keys {', '.join(names)}"
     meant = kind.aliases().get(plain_name(name))
+    for task in registry.known() if not meant else ():
+        if (other := task.settings.aliases().get(plain_name(name))) and (elsewhere := _elsewhere(other, kind)):
+            return elsewhere
     by_last = [each for each in known if plain_name(each.rpartition(".")[2]) == plain_name(name)]
     near = meant or min(by_last, key=len, default=None) or nearest(name, top) or nearest(key, known)
     return f"did you mean {near}?" if near else LISTED

@@ -26,6 +26,7 @@ from src.trial.signals import Stopped
 STOP = "stop"
 POSITION = "ABLATION_POSITION"  # environment variable: where the job's trial stands in the order of its plan
 VARIANT = "ABLATION_VARIANT"  # environment variable: what the plan calls the job's trial, without its seed; percent-encoded
+CHANGES = "ABLATION_CHANGES"  # environment variable: what the job's trial changes of the reference of its plan; percent-encoded
 ENDED = "ABLATION_ENDED"  # environment variable: the attempt of the job's trial that had ended when it was planned; empty for none
 SKIPPED = "SKIPPED"
 
@@ -103,8 +104,8 @@ def run(cfg: DictConfig) -> str:
 def _place(sweep: Sweep) -> trial.Place:
     """Returns where the job's trial stands in its study, as the environment says."""
     position = int(os.environ[POSITION]) if POSITION in os.environ else None
-    variant = urllib.parse.unquote(os.environ[VARIANT]) if VARIANT in os.environ else None
-    return trial.Place(sweep.workers, position, variant)
+    variant, changes = (urllib.parse.unquote(os.environ[name]) if name in os.environ else None for name in (VARIANT, CHANGES))
+    return trial.Place(sweep.workers, position, variant, changes)
 
 
 def _stop(sweep: Sweep, study: Path, why: str) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ class Row:
       ended: the attempt of the trial that had finished or failed when it was decided to train it; empty for none.
       called: what the trial is called without its seed, of at most so many bytes as every store takes: the label of the first variant
         that it serves, of paths the last part alone; empty where nothing but the seed varies.
+      changes: what that variant changes of the reference, empty for the reference; None where the study varies no toggle.
     """
 
     label: str
@@ -60,6 +62,7 @@ class Row:
     dropped: str | None
     ended: str = ""
     called: str = ""
+    changes: str | None = None
 
     @property
     def name(self) -> str:
@@ -94,7 +97,7 @@ class Study:
         """What the study asks for beside its toggles."""
         return self.settings.plan
 
-    @property
+    @cached_property
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics of the study's task; if it varies the task, those of the reference's, then what the others have beside them."""
         tasks = self.levels.get("task", [self.settings.task])
@@ -139,10 +142,14 @@ class Study:
         checked = self._checked(variants)  # all of them before any data are read: answers come at once
         seeds = [edited(self.settings, {"seed": seed}).seed for seed in self.seeds]
         firsts = [self._row(variant, seeds[0], settings) for variant, settings in zip(variants, checked, strict=True)]
-        called: dict[str, str] = {}
+        served: dict[str, Row] = {}
         for first in firsts:
-            called.setdefault(first.trial.identity if first.trial else "", first.called)
-        firsts = [replace(first, called=called[first.trial.identity]) if first.trial else first for first in firsts]
+            served.setdefault(first.trial.identity if first.trial else "", first)
+        same = [served[first.trial.identity if first.trial else ""] for first in firsts]
+        firsts = [
+            replace(first, called=one.called, changes=one.changes) if first.trial else first
+            for first, one in zip(firsts, same, strict=True)
+        ]
         rows = []
         for number, seed in enumerate(seeds):
             order = generator(seed, "order of variants", after).permutation(len(variants))
@@ -207,7 +214,9 @@ class Study:
         overrides = [*self.fixed, *(override(key, value) for key, value in variant.items()), f"seed={seed}"]
         is_reference = variant == self.reference
         called = fitting(self._called(variant), NAME - len(f" seed={MAX_SEED}"))
-        return Row(self.name(variant), variant, seed, 0, is_reference, overrides, trial, dropped, called=called)
+        changes = label(self._changed(variant, variant)) if self.levels else None
+        name = self.name(variant)
+        return Row(name, variant, seed, 0, is_reference, overrides, trial, dropped, called=called, changes=changes)
 
     def _prepared(self, settings: Settings) -> Prepared:
         """Returns the trial of these settings; what its task has loaded for another one is shared."""
@@ -233,10 +242,14 @@ class Study:
         """Returns a variant's label with its values as they are shown."""
         if self.plan.design in ("grid", "fractional", "random"):
             return label(shown)
-        changed = {key: shown[key] for key, value in variant.items() if value != self.reference[key]}
+        changed = self._changed(variant, shown)
         if self.plan.design == "cumulative" and changed:
             return "+ " + label(dict([list(changed.items())[-1]]))
         return label(changed) or "reference"
+
+    def _changed(self, variant: Variant, shown: Variant) -> Variant:
+        """Returns what a variant changes of the reference, with the values as they are shown."""
+        return {key: shown[key] for key, value in variant.items() if value != self.reference[key]}
 
     def _is_ambiguous(self, key: str) -> bool:
         """Returns whether a toggle takes no paths, or paths whose last parts are not all different."""

@@ -89,6 +89,7 @@ class _Command:
         if self._settings.plan_only:
             self._tracker.look()
             self._say(self._plan_text(rows, self._outcomes()))
+            self._say_what_mlflow_lacks()
             return
         startup.refuse_broken_file()
         with terminable():
@@ -105,6 +106,8 @@ class _Command:
                 raise
             finally:
                 self._close(status)
+                if status == KILLED:
+                    self._say_what_mlflow_lacks()
         self._show(known, unfinished)
         if status != FINISHED or self._tracker.is_refused:
             raise TrialsFailed
@@ -301,8 +304,13 @@ class _Command:
         for text in filter(None, remarks):
             self._say(text)
         best = {_identity(row): self._best_validation(known, row) for row in self._one_each()}
+        self._say_what_mlflow_lacks()
         steps = table.next_steps(self._one_each(), first.best_of(best), link=self._tracker.link)
         self._console.print(visible(steps), markup=False, highlight=False, soft_wrap=True)
+
+    def _say_what_mlflow_lacks(self) -> None:
+        if text := self._tracker.lacks:
+            self._say(text)
 
     def _say(self, text: str) -> None:
         say(self._console, text)

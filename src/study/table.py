@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from src import environment, paths, registry
-from src.spec.metric import MEASURED, TEST, Metric
+from src.spec.metric import TEST, Metric, meaning
 from src.spec.settings import Tracking
 from src.study.designs import equation
 from src.study.plan import Row, Study
@@ -26,9 +26,8 @@ from src.tracking.outcome import Outcome
 from src.trial.prepare import Prepared
 
 MAX_LINES = 20
-BATCH_MS = next(metric for metric in MEASURED if metric.name == "time/batch_ms_median")
-PADDING = next(metric for metric in MEASURED if metric.name == "data/padding_fraction")
-LESS_IMPORTANT = ("padding", "range", BATCH_MS.title)  # in the order in which they are left out of a narrow table
+BATCH_MS, PADDING = meaning("time/batch_ms_median", ()), meaning("data/padding_fraction", ())
+LESS_IMPORTANT = (PADDING.title, "range", BATCH_MS.title)  # in the order in which they are left out of a narrow table
 MAX_SETS = 4  # data sets that are described
 
 
@@ -138,7 +137,7 @@ def _listed(rows: Sequence[Row], todo: Sequence[Row], known: Mapping[str, Outcom
 
 
 def outcomes(rows: Sequence[Row], known: Mapping[str, Outcome], *, first: Metric, width: int = 160) -> Table:
-    """Returns one line a variant: n seeds, mean and range of the first metric on the test split, time per batch, padding, health.
+    """Returns one line a variant: n seeds, mean and range of the first metric on the test split, ms per batch, padded steps, health.
 
     Args:
       rows: of the whole study.
@@ -165,12 +164,13 @@ def outcomes(rows: Sequence[Row], known: Mapping[str, Outcome], *, first: Metric
 
 def _numbers(rows: Sequence[Row], known: Mapping[str, Outcome], first: Metric) -> dict[str, str]:
     """Returns heading → text of a variant's rows."""
-    headings = ("n", f"test {first.shown}", "range", BATCH_MS.title, "padding", "health")
+    name = f"{TEST}{first.name}"
+    headings = ("n", meaning(name, [first]).title, "range", BATCH_MS.title, PADDING.title, "health")
     if all(row.trial is None for row in rows):
         return {**dict.fromkeys(headings, "–"), "health": "dropped"}
     of_rows = [known.get(row.trial.identity) if row.trial else None for row in rows]
     ended = [outcome for outcome in of_rows if outcome and outcome.status == FINISHED]
-    tested = _values(ended, f"{TEST}{first.name}")
+    tested = _values(ended, name)
     padding = _values(ended, PADDING.name)
     texts = (
         f"{len(ended)}/{len(rows)}" if len(ended) < len(rows) else str(len(ended)),
@@ -236,17 +236,18 @@ def failures(unfinished: Sequence[Row], why: Mapping[str, str]) -> str:
 
 
 def diagnoses(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
-    """Returns the trials that learnt nothing and of which the numbers tell why, a line for each variant and cause."""
-    seeds: dict[tuple[str, str], list[str]] = {}
+    """Returns the causes for which trials learnt nothing, as far as the numbers tell; below each, the variants that it holds for."""
+    causes: dict[str, dict[str, list[str]]] = {}
     for row in rows:
         outcome = known.get(row.trial.identity) if row.trial else None
         if outcome and "ablation.diagnosis" in outcome.tags:
-            seeds.setdefault((row.label, outcome.tags["ablation.diagnosis"]), []).append(str(row.seed))
-    if not seeds:
-        return ""
-    count = sum(len(of) for of in seeds.values())
-    lines = [f"  {one_line(label)} seed={', '.join(of)}: {cause}" for (label, cause), of in seeds.items()]
-    return "\n".join([f"{counted(count, 'trial')} learnt nothing; likely cause:", *lines])
+            causes.setdefault(outcome.tags["ablation.diagnosis"], {}).setdefault(row.label, []).append(str(row.seed))
+    lines = []
+    for cause, variants in causes.items():
+        count = sum(map(len, variants.values()))
+        lines.append(f"{counted(count, 'trial')} learnt nothing; likely cause: {cause}")
+        lines += [f"  {one_line(label)} seed={', '.join(seeds)}" for label, seeds in variants.items()]
+    return "\n".join(lines)
 
 
 def next_steps(rows: Sequence[Row], best: str | None, *, link: str | None = None) -> str:

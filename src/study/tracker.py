@@ -30,6 +30,7 @@ class Tracker:
         """Takes the study's settings and journals, and how to tell the user; connects to nothing yet."""
         self._settings, self._journals, self._say = settings, journals, say
         self._store: Store | None = None
+        self._unanswered: str | None = None
         self.unsent: dict[str, str] = {}
         self.is_refused = False
 
@@ -37,6 +38,17 @@ class Tracker:
     def link(self) -> str | None:
         """Address of the study's runs in MLflow's pages; None without a store."""
         return self._store.link if self._store else None
+
+    @property
+    def lacks(self) -> str:
+        """What the store does not have, why, and how it gets there; empty where it has all."""
+        if self.unsent:
+            what = f"MLflow {'rejects' if self.is_refused else 'cannot receive'} {counted(len(self.unsent), 'trial')}"
+            fix = "fix that, then run `python -m src.sync`" if self.is_refused else "`python -m src.sync` sends them later"
+            return f"warning: {what} ({next(iter(self.unsent.values()))}); {fix}"
+        if self._unanswered:
+            return f"warning: MLflow did not answer every call ({self._unanswered}); `python -m src.sync` sends what it lacks"
+        return ""
 
     def look(self) -> None:
         """Connects and creates nothing: a store that is there is asked, for what was deleted in it is not done."""
@@ -81,24 +93,20 @@ class Tracker:
         self.replay()
 
     def replay(self) -> None:
-        """Sends what the journals have and the store has not, and says what it does not take."""
+        """Sends what the journals have and the store has not."""
         store = self._store
         errors = {} if store is None else self._journals.replay(f"{store.uri} {store.study_run_id}", store.replay)
-        self.unsent, self.is_refused = {name: first_line(error) for name, error in errors.items()}, False
-        if self.unsent:
-            self.is_refused = any(map(comes_again, errors.values()))
-            what = f"MLflow {'rejects' if self.is_refused else 'cannot receive'} {counted(len(self.unsent), 'trial')}"
-            fix = "fix that, then run `python -m src.sync`" if self.is_refused else "`python -m src.sync` sends them later"
-            self._say(f"warning: {what} ({next(iter(self.unsent.values()))}); {fix}")
+        self.unsent = {name: first_line(error) for name, error in errors.items()}
+        self.is_refused = any(map(comes_again, errors.values()))
 
     def ask(self, question: Callable[[Store], Answer], *, otherwise: Answer) -> Answer:
-        """Returns what the store answers; something else where there is none, or it cannot answer."""
+        """Returns what the store answers; something else where there is none, or it cannot answer: `lacks` says so once."""
         if self._store is None:
             return otherwise
         try:
             return question(self._store)
         except Exception as error:  # MLflow's stores raise what their drivers raise
-            self._say(f"warning: MLflow cannot be read ({first_line(error)}); the journals are used instead")
+            self._unanswered = self._unanswered or first_line(error)
             return otherwise
 
     def close(self, status: str) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 
 from rich.console import Console
 
-from src.spec.metric import TEST, Metric
+from src.spec.metric import TEST, VAL, Metric, meaning
 from src.spec.record import END
 from src.study.plan import Row
 from src.terminal.progress import clock, fitted, say
@@ -89,11 +89,11 @@ class StudyProgress:
         if ended.status != FINISHED:
             return one_line(ended.error or "no error was recorded")
         metric = self._metrics.get(ended.first_metric, self._first_metric)
-        tested = ended.metrics.get(f"{TEST}{metric.name}")
-        return f"test {metric.shown} {'unknown' if tested is None else f'{tested:.{metric.digits + 1}f}'}"
+        tested = ended.metrics.get(name := f"{TEST}{metric.name}")
+        return f"{meaning(name, [metric]).title} {'unknown' if tested is None else f'{tested:.{metric.digits + 1}f}'}"
 
     def line(self) -> tuple[str, str, str]:
-        """Returns where the study is: `study: 3/12 done, 2 running, 4:10 left, best val_accuracy 0.861: cell=gru seed=1`.
+        """Returns where the study is: `study: 3/12 done, 2 running, 4:10 left, best validation accuracy 0.861: cell=gru seed=1`.
 
         The name of the best trial is the second of its parts.
         """
@@ -107,7 +107,8 @@ class StudyProgress:
         best = best_validated(self._over, metric)
         if best is None:
             return text, "", ""
-        return f"{text}, best val_{metric.name} {self._over[best].best_validation:.{metric.digits}f}: ", self._folders[best], ""
+        title = meaning(f"{VAL}{metric.name}", [metric]).title
+        return f"{text}, best {title} {self._over[best].best_validation:.{metric.digits}f}: ", self._folders[best], ""
 
     def _say(self, before: str, name: str = "", after: str = "") -> None:
         """Prints a line; on a terminal a trial's name takes what room the rest leaves."""

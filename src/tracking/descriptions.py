@@ -16,10 +16,16 @@ ASKED = 1_000  # characters of a question or a claim
 LABEL = 200  # characters of a variant
 
 
-def of_trial(settings: Settings) -> str:
-    """Returns a trial's description: what it changes of the defaults, what its study asks, and its user's note."""
-    changed = differences(settings)
-    what = f"changes {_bold(label(changed))} of the defaults" if changed else "has the defaults of every toggle"
+def of_trial(settings: Settings, *, changes: str | None = None) -> str:
+    """Returns a trial's description: what it changes, what its study asks, and its user's note.
+
+    Args:
+      settings: of the trial.
+      changes: what it changes of its study's reference, empty for the reference; None without one: then the defaults are compared with.
+    """
+    base, changed = ("the defaults", label(differences(settings))) if changes is None else ("the reference", changes)
+    same = "has the defaults of every toggle" if changes is None else "the reference, with which the others are compared"
+    what = f"changes {_bold(changed)} of {base}" if changed else same
     lines = [f"Trial of study **{in_markdown(settings.study)}** with seed {settings.seed}: {what}."]
     lines += _asked(settings.plan.question, settings.plan.claim)
     lines += [f"Note: {in_markdown(settings.tracking.note)}"] if settings.tracking.note else []

@@ -37,6 +37,7 @@ TAIL = 16_384  # bytes in which the last line of a journal is, but for histogram
 MARK = 4_096  # bytes before a place that tell it from others
 KINDS = (START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, SAMPLES, END)
 CHECKSUM = re.compile(rb',"checksum":"([0-9a-f]{8})"}$')
+ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Entry(NamedTuple):
@@ -91,14 +92,14 @@ class Journal:
         happened = round(time.time() * 1_000) if time_ms is None else time_ms
         line = {"kind": record.kind, "time_ms": happened, "step": record.step}
         line |= {"metrics": record.metrics, "detail": record.detail}
-        data = _with_checksum(json.dumps(line, separators=(",", ":")).encode())
-        size = os.fstat(self._file).st_size
+        data = _with_checksum(ENCODER.encode(line).encode())
+        written = 0
         try:
             written = os.write(self._file, data)
             if written < len(data):
                 raise OSError(28, "No space left on device")
         except OSError as error:
-            os.ftruncate(self._file, size)
+            os.ftruncate(self._file, os.fstat(self._file).st_size - written)
             raise JournalError(f"{self.path}: {error.strerror}; what was recorded before is kept") from error
 
     def sync(self) -> None:

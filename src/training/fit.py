@@ -164,9 +164,9 @@ def _epoch(steps: Iterator[_Step], evaluate: Callable[[], Evaluated], *, learner
             name: (total + step.numbers.sums[name][0], weight + step.numbers.sums[name][1]) for name, (total, weight) in totals.items()
         }
         yield _step_record(step, _running(totals, learner.metrics))
-        finite = np.isfinite([step.numbers.loss, step.numbers.norm])
-        if not finite.all():
-            raise Diverged(step.number, "the gradient" if finite[0] else "the loss")
+        loss, norm = step.numbers.loss, step.numbers.norm
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise Diverged(step.number, "the gradient" if math.isfinite(loss) else "the loss")
         if step.number == settings.max_steps:
             break
         if settings.evaluate_every and step.number % settings.evaluate_every == 0 and step.in_epoch < last:

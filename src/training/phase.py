@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from src.spec.metric import Metric
@@ -81,7 +82,7 @@ class Learner:
     metrics: Sequence[Metric]
     settings: Settings
 
-    @property
+    @cached_property
     def quantities(self) -> tuple[str, ...]:
         """What is measured beside the loss, each once."""
         return tuple(dict.fromkeys(metric.source for metric in self.metrics if metric.source != LOSS))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from src.training.diagnosis import Evidence
     from src.training.evaluation import Evaluated
-    from src.training.fit import Fit, restore
+    from src.training.fit import Fit
     from src.training.phase import Learner, Phase
 
 VALIDATION_SPLIT, TEST_SPLIT = "validation", "test"  # of a phase
@@ -205,7 +205,7 @@ class KerasTask(Task[S, D], Generic[S, D]):
 
 def _restored(trial: Trial[Any, Any], learner: Learner, optimizer: keras.optimizers.Optimizer) -> Fit:
     """Returns what training has left behind so far; the model and the optimizer get the values that they had then."""
-    from src.training.fit import Fit
+    from src.training.fit import Fit, restore
 
     earlier = trial.earlier
     if earlier is None:

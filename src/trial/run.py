@@ -62,11 +62,13 @@ class Place(NamedTuple):
       position: in the order in which the study trains, from 1 on; None where no study does.
       variant: what its study calls it, by the toggles that the study varies; empty where nothing but the seed varies,
         None where no study names it.
+      changes: what it changes of its study's reference, as one types it; empty for the reference, None where there is none.
     """
 
     workers: int
     position: int | None = None
     variant: str | None = None
+    changes: str | None = None
 
 
 ALONE = Place(workers=1)
@@ -285,7 +287,7 @@ def _start(prepared: Prepared, metrics: Sequence[Metric], place: Place, resumed:
         "name": _name(settings, place),
         "tags": tags,
         "params": _params(prepared),
-        "description": descriptions.of_trial(settings),
+        "description": descriptions.of_trial(settings, changes=place.changes),
         "data": prepared.task.dataset(settings, prepared.data),
         METRICS: as_records(metrics),
         "process": f"{socket.gethostname()} {os.getpid()}",

@@ -105,6 +105,17 @@ def test_help_of_a_task_that_there_is_not_is_refused_in_a_line(capsys):
         (["task=integration", "data.limit=9"], "task=integration has no data; task=sentiment has it"),
         (["task=integration", "data=table"], "task=integration has no data; task=sentiment has it"),
         (["task=integration", "data=table", "data.path=x.csv"], "task=integration has no data; task=sentiment has it"),
+        (["task=integration", "vocab=3"], "unknown key 'vocab'; task=integration has no vocab_size; task=sentiment has it"),
+        (["task=integration", "dataset=x"], "unknown key 'dataset'; task=integration has no data; task=sentiment has it"),
+        (["+data=table"], "data has one value; write data=NAME without a +, or data=a,b for a study of several"),
+        (["+task=integration"], "task has one value; write task=NAME without a +"),
+        (["task="], "task: got ''; allowed: sentiment, integration"),
+        (["task=a:b:c"], "task: got 'a:b:c'; allowed: sentiment, integration"),
+        (["-m", "task=integration,sentiment", "num_samples=200", "masking=true"], "task=integration has no masking; task=sentiment has it"),
+        (["-m", "task=integration,sentiment", "unitz=3"], "unknown key 'unitz'; did you mean units?"),
+        (["-m", "task=integration,sentiment", "unitz=3,4"], "unknown key 'unitz'; did you mean units?"),
+        (["-m", "task=integration,sentiment", "vocab_size=1"], "vocab_size: got 1; allowed: an integer from 5"),
+        (["-m", "task=integration,sentiment", "vocab_size=1,100"], "vocab_size: got 1; allowed: an integer from 5"),
         (["num_samples=200"], "task=sentiment has no num_samples; task=integration has it"),
         (["threshold=1"], "task=sentiment has no threshold; task=integration has it"),
         (["task=image"], "task: got 'image'; allowed: sentiment, integration"),
@@ -545,6 +556,26 @@ def test_all_choices_of_a_group_are_those_that_are_its_own(home, capsys):
     code, out, _ = outcome(capsys, "-m", "task=glob(*)")
 
     assert code == 0 and "study adhoc: 2 variants × 1 seed = 2 trials" in out
+
+
+@pytest.mark.parametrize("order", ["sentiment,integration", "integration,sentiment"])
+@pytest.mark.parametrize("typed", ["num_samples=200", "num_samples=200,300"])
+def test_a_task_that_lacks_a_key_is_left_out_with_the_reason(home, capsys, order, typed):
+    code, out, err = outcome(capsys, "-m", f"task={order}", typed)
+
+    assert (code, err) == (0, "")
+    assert out.count("  dropped: ") == len(typed.split(",")) == out.count(": task=sentiment has no num_samples; task=integration has it")
+
+
+def test_levels_of_tasks_in_a_study_file_may_have_keys_that_one_of_them_lacks(home, tmp_path, monkeypatch, capsys, request):
+    text = "study: mine\nplan: {levels: {task: [sentiment, integration], num_samples: [200, 300]}}\n"
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(run, "EXPERIMENTS", tmp_path)
+    request.addfinalizer(lambda: ConfigStore.instance().repo["experiments"].pop("mine.yaml"))
+
+    code, out, err = outcome(capsys, "+experiments=mine")
+
+    assert (code, err) == (0, "") and out.count(": task=sentiment has no num_samples; task=integration has it") == 2
 
 
 def test_every_group_file_has_a_choice_and_every_choice_a_file():

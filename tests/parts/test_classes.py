@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from src.parts import classes
+from src.parts.classes import measures as classes
 
 EVEN, SKEWED = np.array([0, 1] * 500), np.array([0] * 900 + [1] * 100)
 

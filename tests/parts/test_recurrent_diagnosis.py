@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from src import registry
 from src.config.settings import Settings, checked, edited
-from src.parts.classes import MEASURES, measure_sigmoid
+from src.parts.classes.measures import MEASURES, measure_sigmoid
 from src.parts.recurrent import diagnosis as recurrent_diagnosis
 from src.tasks.sentiment.model import classifier
 from src.training.diagnosis import Evidence

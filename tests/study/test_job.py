@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from src import paths
-from src.config.settings import edited
+from src.config.settings import checked, edited
 from src.spec.record import START, Record
 from src.study import job
 from src.tasks.sentiment.settings import Settings
@@ -21,6 +21,8 @@ from src.tracking.journal import FAILED, FINISHED, Journal, end
 from src.training import startup
 from src.trial import checkpoint
 from src.trial import run as trial
+from src.trial.log_file import logging_to
+from src.trial.prepare import prepare
 
 START_OF_ONE = Record(START, 0, detail={"attempt": "a", "tags": {}})
 
@@ -103,12 +105,13 @@ def test_a_trial_that_fails_before_its_record_begins_says_why_to_its_launcher(ho
         raise ImportError("libcudart.so: no such file")
 
     monkeypatch.setattr(startup, "import_tensorflow", broken)
-    monkeypatch.setattr(trial, "prepare", lambda settings: SimpleNamespace(settings=settings, folder=home / "cafe", identity="cafe"))
+    settings = checked({"task": "integration"})
+    folder = prepare(settings).folder
     monkeypatch.setattr(trial.Follower, "update", lambda self, **_: None)
 
     with pytest.raises(trial.NotBegun, match=r"failed before the first step: ImportError: libcudart\.so: no such file; see the log"):
-        trial.run(Settings())
-    assert not journal.last_attempt(home / "cafe") and "Traceback" in (home / "cafe" / "trial.log").read_text(encoding="utf-8")
+        trial.run(settings)
+    assert not journal.last_attempt(folder) and "Traceback" in (folder / "trial.log").read_text(encoding="utf-8")
 
 
 def test_an_error_after_the_end_is_not_one_before_the_first_step(home, tmp_path, monkeypatch):
@@ -332,7 +335,7 @@ def test_kinds_that_are_not_asked_for_are_skipped(tmp_path):
 
 
 def test_a_log_on_a_full_disk_says_nothing(capfd):
-    with trial._logging_to(Path("/dev/full")):
+    with logging_to(Path("/dev/full")):
         for _ in range(100):
             trial._log.info("a line")
         trial._log.warning("heard")

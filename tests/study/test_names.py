@@ -105,6 +105,29 @@ def test_a_job_knows_what_its_study_calls_its_trial(monkeypatch, variant):
     assert trial._name(checked({}), job._place(sweep)) == f"{variant} seed=0".lstrip()
 
 
+@pytest.mark.parametrize(
+    ("asked", "changes"),
+    [
+        ({"cell": ["gru", "lstm"], "depth": [2, 1]}, ["", "depth=1", "cell=lstm", "cell=lstm depth=1"]),
+        ({"cell": ["gru", "lstm"], "depth": [2, 1], "plan_keys": {"design": "cumulative"}}, ["", "cell=lstm", "cell=lstm depth=1"]),
+        ({"padding": ["dataset", "batch"], "bucketing": [False, True]}, ["", "", "padding=batch", "padding=batch bucketing=true"]),
+        ({"seed": [0]}, [None]),
+    ],
+    ids=["grid", "cumulative", "a trial of two variants", "no toggle"],
+)
+def test_a_row_says_what_its_trial_changes_of_the_reference(base, asked, changes):
+    assert [row.changes for row in rows(base, **asked)] == changes
+
+
+@pytest.mark.parametrize("changes", ["data.path=a${b}'c\".csv", "", None])
+def test_a_trial_describes_itself_by_what_its_job_knows_that_it_changes(monkeypatch, changes):
+    monkeypatch.delenv(job.CHANGES, raising=False)
+    if changes is not None:
+        monkeypatch.setenv(job.CHANGES, urllib.parse.quote(changes))
+
+    assert job._place(job.Sweep(workers=2, name="a", parent=0)).changes == changes
+
+
 def record(asked):
     return plan.as_record(asked, asked.rows(next(asked.rounds())), command="x", time="now")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import itertools
 from dataclasses import replace
 from types import SimpleNamespace
@@ -371,8 +372,9 @@ def measuring(monkeypatch):
 
     def given(metrics):
         def task(name):
-            found = of_task(name)
-            return SimpleNamespace(metrics=metrics, settings=found.settings, source=found.source)
+            found = copy.copy(of_task(name))
+            found.metrics = metrics
+            return found
 
         monkeypatch.setattr(registry, "task", task)
 
@@ -450,3 +452,4 @@ def test_a_study_of_several_tasks_has_the_metrics_of_all_the_references_first(ba
     asked = plan.Study(base, [], {"task": "b"}, {"task": ["a", "b"]}, [0], lambda _: base)
 
     assert asked.metrics == (Metric("x", "higher"), Metric("y", "higher"), LOSS)
+    assert asked.metrics is asked.metrics  # put together once: reports of thousands of rows ask for them

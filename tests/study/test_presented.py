@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from types import SimpleNamespace
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from src import registry
-from src.config.settings import Settings, checked
+from src.config.settings import checked
 from src.spec.metric import Metric
 from src.study import presented
 from src.study.plan import study
@@ -84,7 +85,8 @@ def test_what_was_written_is_read_again(tmp_path):
 
 
 def test_where_lower_is_better_the_best_variant_is_that_of_lowest_validation(monkeypatch):
-    task = SimpleNamespace(metrics=(Metric("perplexity", "lower", digits=1),), settings=Settings)
+    task = copy.copy(registry.task("sentiment"))
+    task.metrics = (Metric("perplexity", "lower", digits=1),)
     monkeypatch.setattr(registry, "task", lambda name: task)
     known = {name: replace(outcome, metrics={"test/perplexity": 90.0}) for name, outcome in WHOLE.items()}
 

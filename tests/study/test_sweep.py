@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import io
 import json
@@ -676,6 +677,44 @@ def test_a_store_that_is_away_fails_no_command(base, blank, monkeypatch):
     assert not failed and "MLflow cannot receive 4 trials (connection refused); `python -m src.sync` sends them later" in text
 
 
+def test_a_store_that_goes_away_while_trials_run_is_said_once_with_what_it_lacks(base, blank, monkeypatch):
+    def goes_away(row):
+        refuse(monkeypatch, error := MlflowException("connection refused", TEMPORARILY_UNAVAILABLE))
+        for name in ("outcomes", "present", "attach", "close_study", "best_validation"):
+            monkeypatch.setattr(Store, name, lambda *_, **__: (_ for _ in ()).throw(error))
+        return FINISHED
+
+    failed, text = run(edited(base, {"tracking.name": "mlflow"}), Launcher(goes_away))
+
+    (warning,) = [line for line in text.splitlines() if "warning" in line]
+    assert warning == "warning: MLflow cannot receive 4 trials (connection refused); `python -m src.sync` sends them later" and not failed
+
+
+def test_a_store_that_has_all_trials_and_not_the_page_is_said_once(base, blank, monkeypatch):
+    def refused(*_, **__):
+        raise MlflowException("connection refused", TEMPORARILY_UNAVAILABLE)
+
+    monkeypatch.setattr(Store, "present", refused)
+    monkeypatch.setattr(Store, "attach", refused)
+    _, text = run(edited(base, {"tracking.name": "mlflow"}), Launcher())
+
+    (warning,) = [line for line in text.splitlines() if "warning" in line]
+    assert warning == "warning: MLflow did not answer every call (connection refused); `python -m src.sync` sends what it lacks"
+
+
+def test_a_plan_alone_says_once_that_the_store_does_not_answer(base, blank, monkeypatch):
+    def refused(*_, **__):
+        raise MlflowException("connection refused", TEMPORARILY_UNAVAILABLE)
+
+    settings = edited(base, {"tracking.name": "mlflow"})
+    run(settings, Launcher())
+    monkeypatch.setattr(Store, "outcomes", refused)
+    _, text = run(edited(settings, {"plan_only": True}), Launcher())
+
+    (warning,) = [line for line in text.splitlines() if "warning" in line]
+    assert warning == "warning: MLflow did not answer every call (connection refused); `python -m src.sync` sends what it lacks"
+
+
 @pytest.mark.parametrize("uri", ["nonsense://x", "mssql://host/db", "file:./mlruns"])
 def test_a_store_that_can_never_be_used_is_refused_before_any_trial(base, blank, uri):
     with pytest.raises(SettingsError, match=r"tracking\.uri: "):
@@ -753,7 +792,7 @@ def test_a_broken_journal_of_another_study_costs_no_more_than_an_estimate(base, 
 def test_longer_noise_is_estimated_to_take_longer():
     noise = [checked({"task": {"name": "integration", "sequence_length": length}}) for length in (25, 200)]
 
-    trial = SimpleNamespace(settings=noise[1], data=None)
+    trial = SimpleNamespace(settings=noise[1], task=registry.task("integration"), data=None)
 
     assert estimate._scale(trial, noise[0]) == 8
 
@@ -763,9 +802,9 @@ def test_where_lower_is_better_a_path_keeps_the_flip_of_lowest_validation(base, 
     of_task = registry.task
 
     def task(name):
-        found = of_task(name)
-        parts = ("summary", "work", "source", "commands", "settings")
-        return SimpleNamespace(metrics=(perplexity,), **{part: getattr(found, part) for part in parts})
+        found = copy.copy(of_task(name))
+        found.metrics = (perplexity,)
+        return found
 
     class Lower(Launcher):
         def __call__(self, rows):

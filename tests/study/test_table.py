@@ -11,13 +11,13 @@ from src.config.settings import checked
 from src.data.encoded import load
 from src.data.options import Table
 from src.data.splits import SPLITS
-from src.spec.metric import IMPLIED, Metric
+from src.spec.metric import IMPLIED, Metric, meaning
 from src.spec.task import Command
 from src.study import table as tables
 from src.study.plan import study
 
 
-def test_trials_that_learnt_nothing_are_told_by_variant_and_cause():
+def test_a_cause_for_which_trials_learnt_nothing_is_said_once_with_its_variants():
     causes = {("reference", 0): "too few steps: 8", ("reference", 1): "too few steps: 8", ("cell=gru", 0): "too few steps: 8"}
     causes |= {("reference", 2): "inputs: all the same"}
     rows = [SimpleNamespace(label=label, seed=seed, trial=SimpleNamespace(identity=f"{label} {seed}")) for label, seed in causes]
@@ -29,10 +29,11 @@ def test_trials_that_learnt_nothing_are_told_by_variant_and_cause():
     known["healthy"] = SimpleNamespace(tags={})
 
     assert tables.diagnoses(rows, known).splitlines() == [
-        "4 trials learnt nothing; likely cause:",
-        "  reference seed=0, 1: too few steps: 8",
-        "  cell=gru seed=0: too few steps: 8",
-        "  reference seed=2: inputs: all the same",
+        "3 trials learnt nothing; likely cause: too few steps: 8",
+        "  reference seed=0, 1",
+        "  cell=gru seed=0",
+        "1 trial learnt nothing; likely cause: inputs: all the same",
+        "  reference seed=2",
     ]
     assert tables.diagnoses(rows[-2:], known) == ""
 
@@ -85,7 +86,8 @@ def test_every_length_and_vocabulary_that_varies_has_its_line(home, table):
 
 
 def test_the_first_line_multiplies_variants_and_seeds_and_says_what_is_done(home):
-    asked = study({}, {"cell": ["lstm", "gru"], "masking": [True, False], "seed": [0, 1, 2]}, compose=lambda _: checked(NOISE))
+    swept = {"cell": ["lstm", "gru"], "drop_remainder": [True, False], "seed": [0, 1, 2]}
+    asked = study({}, swept, compose=lambda _: checked({**NOISE, "batch_size": 1}))
     rows = asked.rows(next(asked.rounds()))
     known = {rows[0].trial.identity: SimpleNamespace(status="FINISHED", tags={})}
 
@@ -151,6 +153,14 @@ def wide_study(rows=3):
     metrics = {"test/accuracy": 0.51234, "time/batch_ms_median": 12345.6, "data/padding_fraction": 0.5}
     known = {str(n): SimpleNamespace(status="FINISHED", metrics=metrics, tags={"ablation.health": "no_learning"}) for n in range(rows)}
     return of, known
+
+
+def test_what_is_measured_is_called_by_its_one_name():
+    headings = {str(column.header) for column in tables.outcomes(*wide_study(), first=IMPLIED[0]).columns}
+
+    recorded = ("test/accuracy", "time/batch_ms_median", "data/padding_fraction")
+    assert headings - {"variant", "n", "range", "health"} == {meaning(name, IMPLIED).title for name in recorded}
+    assert set(tables.LESS_IMPORTANT) <= headings
 
 
 @pytest.mark.parametrize(("width", "columns"), [(160, 7), (80, 5), (60, 4)])
@@ -227,13 +237,12 @@ def test_a_finished_trial_without_the_metric_leaves_a_gap_and_no_error():
 
 def test_a_trained_model_is_shown_with_the_commands_of_its_task(home, monkeypatch):
     monkeypatch.chdir(home)
-    trial = SimpleNamespace(identity="cafe", settings=checked({"study": "s"}))
     commands = {
         "predict": Command("a:b", "", example="1 2", module="src.predict"),
         "draw": Command("a:c", "", example="--size 3"),
         "list": Command("a:d", ""),
     }
-    monkeypatch.setattr(tables.registry, "task", lambda name: SimpleNamespace(commands=commands))
+    trial = SimpleNamespace(identity="cafe", settings=checked({"study": "s"}), task=SimpleNamespace(commands=commands))
 
     lines = tables.next_steps([SimpleNamespace(trial=trial)], "cafe").splitlines()
 

@@ -106,4 +106,4 @@ def test_where_lower_is_better_the_best_so_far_is_the_lowest(tmp_path):
         finish(tmp_path / "three")  # whose journal is of another metric
 
     text = said.export_text()
-    assert "finished one seed=0: test perplexity 81.00" in text and "best val_perplexity 40.0: two seed=0" in text
+    assert "finished one seed=0: test perplexity 81.00" in text and "best validation perplexity 40.0: two seed=0" in text

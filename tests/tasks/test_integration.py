@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from src.config.settings import checked, edited
-from src.parts import classes
+from src.parts.classes import measures as classes
 from src.tasks.integration import noise as noise_module
 from src.tasks.integration.noise import integration_task
 from src.tasks.integration.settings import Settings

@@ -151,6 +151,19 @@ def test_the_description_of_a_trial_says_what_it_changes_and_what_its_study_asks
 
 
 @pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ("masking=false", "changes **masking&#61;false** of the reference."),
+        ("", "the reference, with which the others are compared."),
+    ],
+)
+def test_a_trial_of_a_study_with_a_reference_is_compared_with_it_and_not_with_the_defaults(changes, said):
+    text = descriptions.of_trial(edited(Settings(), {"cell": "gru", "study": "s"}), changes=changes)
+
+    assert text == f"Trial of study **s** with seed 0: {said}".replace("&#61;", "=")
+
+
+@pytest.mark.parametrize(
     "text",
     [
         *("[click](http://evil)", "<script>alert(1)</script>", "| a | b |", "# big\n- list"),

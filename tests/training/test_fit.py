@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from src.config.settings import Settings, edited
+from src.config.settings import edited
 from src.data.batching import Padding, batch_count, batches
 from src.data.encoded import Sequences
-from src.parts import classes
+from src.parts.classes import measures as classes
 from src.parts.recurrent.diagnosis import shown_layers
 from src.spec.metric import LOSS
 from src.streams import generator
 from src.tasks.sentiment.model import classifier
+from src.tasks.sentiment.settings import Settings
 from src.training.evaluation import Evaluated, evaluators
 from src.training.fit import Fit, train, weights_digest
 from src.training.health import Diverged

@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import gc
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from src.config.settings import edited
+from src.streams import generator
 from src.tasks.sentiment.model import classifier
 from src.tasks.sentiment.settings import Settings
 from src.training.clock import summary
 from src.training.startup import fresh_session
-from src.training.update import updater
+from src.training.update import Numbers, updater
 from tests.training.test_fit import SMALL, N, examples, learner_of, metrics, phase_of, trained
 
 pytestmark = pytest.mark.training
@@ -71,6 +73,23 @@ def test_every_trace_of_an_accumulated_step_counts():
 
     assert [step.traces for step in fit.timings] == [2]
     assert summary(fit.timings)["data/traces"] == 2
+
+
+@pytest.mark.parametrize("batches", [1, 2, 9])
+def test_the_numbers_of_a_step_are_those_of_numpy_to_the_last_bit(batches):
+    rng = generator(0, "numbers of a step")
+    learner = SimpleNamespace(quantities=("error",), phase=SimpleNamespace(real_positions=len))
+    for weight in (0.0, 1.0, *rng.uniform(0, 200, 100)):
+        table = rng.normal(size=(batches, 6)).astype(np.float32)  # mean loss, its weight, error, its weight, real positions, norm
+        table[:, 1] *= weight
+
+        numbers = Numbers(learner, [SimpleNamespace(numpy=row.copy) for row in table])
+
+        table = table.astype(np.float64)
+        total = table[:, 1].sum()
+        loss = (table[:, 0] * table[:, 1]).sum() / total if total else 0.0
+        assert (numbers.loss, numbers.norm, numbers.real_positions) == (loss, table[-1, 5], int(table[:, 4].sum()))
+        assert numbers.sums == {"loss": (loss * total, total), "error": (table[:, 2].sum(), table[:, 3].sum())}
 
 
 def test_smaller_batches_are_left_out_of_training_and_not_of_evaluation():

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from src.config.settings import Settings, edited
+from src.config.settings import edited
 from src.spec.metric import LOSS, Metric
+from src.tasks.sentiment.settings import Settings
 from src.training.evaluation import evaluators
 from src.training.fit import Fit, best_epoch, train
 from src.training.phase import Learner, Phase

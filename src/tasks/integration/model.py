@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from src.parts.classes import outputs_of
+from src.parts.classes.toggles import outputs_of
 from src.parts.recurrent import layers
 from src.streams import stream_seed
 from src.tasks.integration.settings import Settings

@@ -11,7 +11,7 @@ import numpy as np
 from src.data.batching import pipeline_options
 from src.data.splits import TEST, TRAIN, VALIDATION
 from src.files import digest
-from src.parts import classes
+from src.parts.classes import measures
 from src.streams import stream_seed
 from src.tasks.integration.settings import Settings
 from src.tasks.integration.sizes import HELD_OUT
@@ -68,11 +68,11 @@ def phase(settings: Settings) -> Phase:
         batches_per_epoch=settings.num_samples // size if settings.drop_remainder else -(-settings.num_samples // size),
         held_out={name: _held_out(settings, name, size) for name in (VALIDATION, TEST)},
         signature=(tf.TensorSpec([None, None, 1], tf.float32), tf.TensorSpec([None], tf.float32 if is_sum else tf.int32)),
-        measure=classes.MEASURES["squared" if is_sum else settings.head],
-        predictions=classes.predictions,
+        measure=measures.MEASURES["squared" if is_sum else settings.head],
+        predictions=measures.predictions,
         shape=lambda noise: (int(noise.shape[0]), int(noise.shape[1])),
         is_eager=settings.implementation == "eager_loop",
-        chance=classes.chance(labels(settings, VALIDATION)),
+        chance=measures.chance(labels(settings, VALIDATION)),
     )
 
 

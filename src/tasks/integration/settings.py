@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from src.parts.classes import Classes
+from src.parts.classes.toggles import Classes
 from src.parts.recurrent.toggles import Recurrent
 from src.spec.section import Width
 

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from src.files import digest
-from src.parts import classes
+from src.parts.classes.toggles import ACCURACY
 from src.parts.recurrent import toggles as recurrent
 from src.parts.recurrent.sizes import memory_refusals, units_for
 from src.parts.words.toggles import Words
@@ -52,7 +52,7 @@ class Integration(KerasTask[Settings, "Noise"]):
         "-m task=integration cell=simple_rnn,lstm sequence_length=25,200": "who remembers for longer?",
     }
     settings = Settings
-    metrics = (classes.ACCURACY, LOSS)
+    metrics = (ACCURACY, LOSS)
     inert = (
         Inert("head", "sigmoid", lambda s: s.target == "integral", "target=integral has one output, the sum"),
         Inert("implementation", "graph_loop", lambda s: s.implementation == "packed_loop", recurrent.UNPACKED),
@@ -97,7 +97,7 @@ class Integration(KerasTask[Settings, "Noise"]):
 
     def work(self, settings: Settings, data: Noise) -> float:
         """Returns steps × layers × directions."""
-        return float(data.longest * settings.depth * (2 if settings.bidirectional else 1))
+        return float(settings.sequence_length * settings.depth * (2 if settings.bidirectional else 1))
 
     def phase(self, settings: Settings, data: Noise) -> Phase:
         """Returns what is drawn."""
@@ -136,12 +136,13 @@ class Integration(KerasTask[Settings, "Noise"]):
 
     def write_files(self, trial: Trial[Settings, Noise], trained: Trained) -> list[str]:
         """Writes the names of the classes, and what the test says of every example."""
+        from src.parts.classes import measures
         from src.parts.words import preprocessing
         from src.tasks.integration import noise
 
         known = preprocessing.Preprocessing([], trial.data.classes, None, tokens="word")
         labels = noise.labels(trial.settings, "test")
-        return [preprocessing.write(trial.folder, known), classes.write_probabilities(trial.folder, trained, labels)]
+        return [preprocessing.write(trial.folder, known), measures.write_probabilities(trial.folder, trained, labels)]
 
 
 def _refusals(settings: Settings) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from src.parts.classes import outputs_of
+from src.parts.classes.toggles import outputs_of
 from src.parts.recurrent import layers
 from src.parts.words.layers import read_in
 from src.tasks.sentiment.settings import Settings, pads_in_front

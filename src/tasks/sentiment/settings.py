@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from src.data.options import MovieReviews, Texts
-from src.parts.classes import Classes
+from src.parts.classes.toggles import Classes
 from src.parts.recurrent.toggles import Recurrent
 from src.parts.words.toggles import Words
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from src.parts.classes import outputs_of
+from src.parts.classes.toggles import outputs_of
 from src.parts.recurrent import sizes
 from src.tasks.sentiment.settings import Settings
 

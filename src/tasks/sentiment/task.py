@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
-from src.parts import classes
+from src.parts.classes.toggles import ACCURACY, head_of
 from src.parts.recurrent import toggles as recurrent
 from src.parts.recurrent.sizes import memory_refusals, units_for
 from src.parts.words import toggles as words
@@ -39,7 +39,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         "data.limit=500 epochs=1": "a quick try",
     }
     settings = Settings
-    metrics = (classes.ACCURACY, LOSS)
+    metrics = (ACCURACY, LOSS)
     inert = (
         *words.INERT,
         Inert(
@@ -80,7 +80,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         changes = [
             *words.truncation_of(settings, longest),
             *recurrent.bptt_of(settings, longest),
-            *classes.head_of(settings, count),
+            *head_of(settings, count),
         ]
         used = settings.model_copy(update={change.key: change.used for change in changes})
         if used.parameters is None:

@@ -10,7 +10,7 @@ import numpy as np
 from src.data.batching import MAX_BUCKETS, Padding, batch_count, batches
 from src.data.encoded import Encoded, Sequences
 from src.data.splits import TEST, TRAIN, VALIDATION
-from src.parts import classes
+from src.parts.classes import measures
 from src.parts.words import preprocessing, projector, samples, sequences
 from src.parts.words.preprocessing import Preprocessing
 from src.spec.record import EXTRAS
@@ -57,13 +57,13 @@ def phase(settings: Settings, data: Encoded) -> Phase:
         batches_per_epoch=batch_count(train.lengths, how, settings.batch_size, drop_remainder=settings.drop_remainder),
         held_out={name: _held_out(splits[name], how, settings) for name in (VALIDATION, TEST)},
         signature=(tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)),
-        measure=classes.MEASURES[settings.head],
-        predictions=classes.predictions,
+        measure=measures.MEASURES[settings.head],
+        predictions=measures.predictions,
         shape=lambda ids: (int(ids.shape[0]), int(ids.shape[1])),
         real_positions=tf.math.count_nonzero,  # id 0 is padding
         shapes=min(len(how.edges), MAX_BUCKETS),  # without buckets a batch may have any length
         is_eager=settings.implementation == "eager_loop",
-        chance=classes.chance(splits[VALIDATION].labels),
+        chance=measures.chance(splits[VALIDATION].labels),
     )
 
 
@@ -72,7 +72,7 @@ def samples_of(trial: Trial[Settings, Encoded], trained: Trained) -> list[dict[s
     settings, data = trial.settings, trial.data
     gap = "" if settings.tokens == "character" else " "
     how = samples.Reading(data.words(settings.vocab_size), data.classes, is_masked=settings.masking, gap=gap)
-    probabilities = trained.validation.predictions[classes.PROBABILITY]
+    probabilities = trained.validation.predictions[measures.PROBABILITY]
     labels = data.split(VALIDATION).labels
     shown = samples.samples(trained.learner.phase.held_out[VALIDATION], labels, probabilities, how)
     return [{"samples": shown, "markdown": samples.markdown(shown)}]
@@ -86,7 +86,7 @@ def write_files(trial: Trial[Settings, Encoded], trained: Trained) -> list[str]:
         projector.write(trial.folder / EXTRAS, model.get_layer("encoding").get_weights()[0], known_words)
     how = sequences.padding_of(sequences.lengths_of(settings, data), settings)
     known = Preprocessing(known_words, data.classes, how, tokens=data.contents.tokens)  # type: ignore[arg-type]
-    return [preprocessing.write(trial.folder, known), classes.write_probabilities(trial.folder, trained, data.split(TEST).labels)]
+    return [preprocessing.write(trial.folder, known), measures.write_probabilities(trial.folder, trained, data.split(TEST).labels)]
 
 
 def _held_out(split: Sequences, how: Padding, settings: Settings) -> Callable[[], Iterable[Any]]:

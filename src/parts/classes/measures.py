@@ -1,4 +1,4 @@
-"""Classifiers: the toggle of the head, losses, accuracy, probabilities, and what a constant guess reaches.
+"""What is measured of classifiers: losses, accuracy, probabilities, and what a constant guess reaches.
 
 Letters: B examples, K outputs. TensorFlow is imported by the functions that compute, when training calls them.
 """
@@ -8,39 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from src.artifacts import PROBABILITIES
 from src.files import replaced
-from src.spec.metric import Metric
-from src.spec.rules import Change
-from src.spec.settings import Settings
+from src.parts.classes.toggles import ACCURACY
 from src.training.phase import LOSS
 from src.training.task import Trained
 
-ACCURACY = Metric("accuracy", "higher", margin=0.01, target=0.8, least=0.0, most=1.0)
 PROBABILITY = "probability"  # what is kept of each example
-
-
-class Classes(Settings):
-    """Settings with the toggle of a classifier's head."""
-
-    head: Literal["sigmoid", "softmax"] = Field("sigmoid", description="sigmoid = one output unit, softmax = one output unit per class")
-
-
-def head_of(settings: Classes, classes: int) -> list[Change]:
-    """Returns `head=softmax` where one output unit cannot tell the classes apart; no change otherwise."""
-    if classes <= 2 or settings.head == "softmax":
-        return []
-    return [Change("head", "sigmoid", "softmax", f"the data have {classes} classes")]
-
-
-def outputs_of(settings: Classes, classes: int) -> int:
-    """Returns the units of the head."""
-    return classes if settings.head == "softmax" else 1
 
 
 def chance(labels: np.ndarray) -> float:

@@ -1,0 +1,1 @@
+"""Tasks that tell classes apart: their toggle, and what is measured of them."""
