@@ -110,9 +110,8 @@ def report(
             written = [path.relative_to(made) for path in sorted(made.rglob("*")) if path.is_file()]
         for note in [*notes, *failed]:
             print(f"note: {visible(note)}")
-        print(
-            f"written to {folder}: report.html, tables (CSV, Markdown, LaTeX, HTML), {len(drawn)} figures (PNG, SVG, PDF)"
-        )
+        tables_are, figures_are = "tables (CSV, Markdown, LaTeX, HTML)", f"{len(drawn)} figures (PNG, SVG, PDF)"
+        print(f"written to {folder}: report.html, {tables_are}, {figures_are}")
         if attach:
             _attach(found.study, written, folder, "report/all" if every else "report")
         print(f"open {(folder / 'report.html').as_uri()}")
@@ -193,9 +192,8 @@ def table(
                 and (how := fewer(asked.wide, width=shutil.get_terminal_size().columns))
             ):
                 print(how)
-            print(
-                f"written to {folder}: {', '.join(names)} (CSV, Markdown, LaTeX, HTML); next: python -m analysis report {study}"
-            )
+            written = f"{', '.join(names)} (CSV, Markdown, LaTeX, HTML)"
+            print(f"written to {folder}: {written}; next: python -m analysis report {study}")
 
 
 @app.command()
@@ -209,7 +207,10 @@ def figure(
     uri: Uri = None,
     out: Out = None,
 ) -> None:
-    """Draws figures of STUDY as PNG, SVG and PDF: forest, waterfall, interaction, heatmap, pareto, curves, times, padding, its task's."""
+    """Draws figures of STUDY as PNG, SVG and PDF, those of its task too.
+
+    The usual ones are forest, waterfall, interaction, heatmap, pareto, curves, times and padding.
+    """
     with _answered():
         from analysis import figures, task_figures
         from analysis.store import StoreError, nearest
@@ -252,7 +253,7 @@ def compare(
     every: Every = False,
     uri: Uri = None,
 ) -> None:
-    """Compares two variants of STUDY by their labels: over seeds, and over test examples, and says what each test asks."""
+    """Compares two variants of STUDY over seeds and over test examples, and says what each test asks."""
     with _answered():
         from analysis import example_tables, examples
         from analysis.findings import metric_of
@@ -281,7 +282,8 @@ def studies(uri: Uri = None) -> None:
         print(of_frame(found if has_others else found.drop(columns="in other plans")).markdown())
         if has_others:
             print(
-                "Trials in other plans than a study's latest are not in its table: `python -m analysis table STUDY --all` shows them all."
+                "Trials in other plans than a study's latest are not in its table: "
+                "`python -m analysis table STUDY --all` shows them all."
             )
 
 
@@ -377,7 +379,10 @@ def _whole(folder: Path) -> Iterator[Path]:
 
 
 def _figures(found: Findings, names: list[str] | None = None) -> tuple[list[Drawn], list[str]]:
-    """Returns the figures that were asked for, and a line on each that could not be drawn; with a bar where somebody is watching."""
+    """Returns the figures that were asked for, and a line on each that could not be drawn.
+
+    A bar shows how far it is where somebody is watching.
+    """
     from rich.progress import track
 
     from analysis import figures, task_figures
@@ -391,7 +396,7 @@ def _figures(found: Findings, names: list[str] | None = None) -> tuple[list[Draw
 
 
 def _saved(pictures: list[Drawn], folder: Path) -> tuple[list[tuple[Drawn, Path]], list[str]]:
-    """Writes figures, and returns each with the path of its SVG, and a line on each of a task's that cannot be written."""
+    """Writes figures; returns each with the path of its SVG, and a line on each of a task's that cannot be written."""
     from analysis import figures, looks
 
     saved, failed = [], []
@@ -401,6 +406,8 @@ def _saved(pictures: list[Drawn], folder: Path) -> tuple[list[tuple[Drawn, Path]
         except Exception as error:
             if one.name in figures.FIGURES or isinstance(error, OSError):
                 raise
+            for path in folder.glob(f"{one.name}.*"):
+                path.unlink()
             failed.append(f"figure {one.name} cannot be written: {first_line(error)}")
     return saved, failed
 
@@ -477,7 +484,9 @@ def _shown(found: Findings, kind: str, look: Look) -> Shown:
 def _write_tables(
     found: Findings, folder: Path, *, toggle: str | None = None, metric: str | None = None, asked: Shown | None = None
 ) -> list[str]:
-    """Writes a study's trials, and its tables in every format; returns their names, in which toggle and metric keep questions apart.
+    """Writes a study's trials, and its tables in every format; returns their names.
+
+    Toggle and metric are part of a name, so that tables of other questions are kept.
 
     Args:
       found: what the study found.

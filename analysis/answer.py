@@ -46,7 +46,7 @@ def findings(found: Findings) -> list[str]:
 
 
 def limits(found: Findings) -> list[str]:
-    """Returns what limits the findings: trials of different code, seeds that fail alone, training that was too short."""
+    """Returns what limits the findings: trials of different code, seeds that fail alone, too short training."""
     code = [sentence for sentence in [different_code(found.rows)] if sentence]
     is_compared = bool(found.compared["is_reference"].any() and (~found.compared["is_reference"]).any())
     return [*code, *_limits(found)] if is_compared and not _is_single(found) else code
@@ -157,8 +157,9 @@ def _limits(found: Findings) -> list[str]:
         )
     if found.study.plan["design"] == "path":
         limits.append(
-            "Each step was chosen on validation as the best of several, by the trials that its gain is computed from: the first step's "
-            "gain is optimistic, and those of later steps are pessimistic, as they are measured from a step that was lucky."
+            "Each step was chosen on validation as the best of several, by the trials that its gain is computed from: "
+            "the first step's gain is optimistic, and those of later steps are pessimistic, as they are measured from "
+            "a step that was lucky."
         )
     unsaid = [
         name for name in found.unchanged if name not in set(found.compared.loc[found.compared["is_unchanged"], "label"])
@@ -172,8 +173,8 @@ def _failures(found: Findings) -> list[str]:
     """What seeds that did not fail leave open, and a seed that failed where its like did not."""
     rows = [row for row in found.compared.to_dict("records") if not row["is_reference"]]
     said = [
-        f"{_name(row)}: seed {row['outlier']:.0f} is an outlier (Grubbs' test at 5 %). If seeds of one side alone fail, a 95 % "
-        "interval is too narrow: in simulations it covered the truth in 40 to 85 of 100 studies."
+        f"{_name(row)}: seed {row['outlier']:.0f} is an outlier (Grubbs' test at 5 %). If seeds of one side alone "
+        "fail, a 95 % interval is too narrow: in simulations it covered the truth in 40 to 85 of 100 studies."
         for row in rows
         if not math.isnan(row["outlier"])
     ]

@@ -16,7 +16,7 @@ from analysis.rows import FINISHED
 
 
 def within_toggle(rows: pd.DataFrame, toggle: str, toggles: Sequence[str]) -> pd.DataFrame:
-    """Returns the rows of a grid so that each other value of one toggle is compared with its first, all else being equal.
+    """Returns the rows of a grid so that each value of a toggle is compared with its first, all else being equal.
 
     Args:
       rows: one row a trial, as `paired` takes them, with a column for every varied toggle.

@@ -1,4 +1,4 @@
-"""What the pairs of one variant say: its change from the reference with interval and p value, its troubles, its time. No verdict yet.
+"""What the pairs of one variant say: its change with interval and p value, its troubles, its time; no verdict.
 
 Steps to a target are known only to within two validations: a target was reached after the validation before and at the
 latest by the one that saw it. There a seed counts as earlier or later only where the two ranges do not overlap, and a
@@ -116,7 +116,10 @@ class Difference:
     time: Interval
 
     def columns(self) -> dict[str, Any]:
-        """Returns the difference as one row of a frame; what is of the reference's troubles begins with `reference_`."""
+        """Returns the difference as one row of a frame.
+
+        The names of the reference's troubles begin with `reference_`.
+        """
         row: dict[str, Any] = {}
         for name, value in vars(self).items():
             if name == "time":
@@ -195,7 +198,10 @@ def _of_values(ours: np.ndarray, theirs: np.ndarray, *, grid: float) -> Change:
 
 
 def _of_steps(both: Pairs, metric: Metric, *, grid: float) -> Change:
-    """Returns the change between steps to a target, which are known to within two validations, with the p value of their signs."""
+    """Returns the change between steps to a target, with the p value of their signs.
+
+    Steps are known to within two validations.
+    """
     (our_low, our_high), (their_low, their_high) = _between(both, metric)
     each = signs(our_low, our_high, their_low, their_high)
     known = each[~np.isnan(each)]
@@ -235,7 +241,9 @@ def _outer(change: Interval, least: Interval, most: Interval) -> tuple[float, fl
 
 
 def _between(both: Pairs, metric: Metric) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns the steps after which, and by which, a target was reached, float64[n] each: (last step, infinity) where it never was.
+    """Returns the steps after which, and by which, a target was reached, float64[n] each.
+
+    Where it never was, they are the last step and infinity.
 
     First of the variant, then of the reference.
     """
@@ -249,7 +257,7 @@ def _between(both: Pairs, metric: Metric) -> list[tuple[np.ndarray, np.ndarray]]
 
 
 def signs(our_low: np.ndarray, our_high: np.ndarray, their_low: np.ndarray, their_high: np.ndarray) -> np.ndarray:
-    """Returns 1 where ours was surely reached later than theirs, -1 where surely earlier, 0 where neither is sure; nan where none can say.
+    """Returns 1 where ours was surely reached later, -1 where surely earlier, 0 where neither; nan where none can say.
 
     Args:
       our_low: float64[n], steps after which ours was reached; where it was not, until which we looked.
@@ -265,7 +273,7 @@ def signs(our_low: np.ndarray, our_high: np.ndarray, their_low: np.ndarray, thei
 
 
 def hidden(grid: float, n: int) -> float:
-    """Returns the standard error of a mean of n differences that rounding of both values to a grid may hide: grid / sqrt(6 n).
+    """Returns the standard error of a mean of n differences that rounding to a grid may hide: grid / sqrt(6 n).
 
     A value that is rounded to a grid is off by up to half of it, with a variance of grid^2 / 12, and a difference has
     two.
@@ -274,7 +282,9 @@ def hidden(grid: float, n: int) -> float:
 
 
 def outlier(differences: np.ndarray, seeds: np.ndarray, *, grid: float) -> float:
-    """Returns the seed whose difference lies outside of what the others allow, or nan: it has failed where the others have not.
+    """Returns the seed whose difference lies outside of what the others allow, or nan.
+
+    Such a seed has failed where the others have not.
 
     By Student's prediction interval from the others, Bonferroni's level over the seeds; which is the test of Grubbs,
     "Procedures for Detecting Outlying Observations in Samples", Technometrics 11(1), 1969.

@@ -52,7 +52,8 @@ def forest(
             place,
             metric=metric,
         )
-        text = f"{_row_name(row)}: {estimate(row['change'], row['low'], row['high'], metric.digits, sign='+')}; {verdict(row)}"
+        changed = estimate(row["change"], row["low"], row["high"], metric.digits, sign="+")
+        text = f"{_row_name(row)}: {changed}; {verdict(row)}"
         _bar(
             axes,
             place,
@@ -166,7 +167,9 @@ def _bar(
 
 
 def metric_by_time(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, metric: Metric, unit: str) -> None:
-    """Draws each variant's metric against its time per batch, with intervals, and the front that no other variant beats in both.
+    """Draws each variant's metric against its time per batch, with intervals, and the Pareto front.
+
+    No other variant beats those on the front in both.
 
     Args:
       axes: to draw on.
@@ -183,10 +186,11 @@ def metric_by_time(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, m
         ):
             axes.plot(x, y, color=mine.colour, lw=1.2, alpha=0.7)
         value = estimate(row["value"], row["low"], row["high"], metric.digits)
-        text = f"{row['label']}: {title(metric)} {value}, {unit} {estimate(row['time'], row['time_low'], row['time_high'], 1)}"
+        time = estimate(row["time"], row["time_low"], row["time_high"], 1)
+        text = f"{row['label']}: {title(metric)} {value}, {unit} {time}"
         axes.plot(
-            [row["time"]], [row["value"]], mine.mark, color=mine.colour, ms=8, mec="white", mew=0.8, label=short(row["label"]), zorder=3,
-            gid=hover(text),
+            [row["time"]], [row["value"]], mine.mark, color=mine.colour, ms=8, mec="white", mew=0.8,
+            label=short(row["label"]), zorder=3, gid=hover(text),
         )  # fmt: skip
     if metric.sign:
         best = front(points, metric.sign)
@@ -224,7 +228,8 @@ def curves(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, x: str, u
                 part[x], part["low"], part["high"], facecolor=(mine.colour, 0.15), edgecolor=(mine.colour, 0.45), lw=0.8
             )
         for row in part.to_dict("records") if len(part) <= 12 else []:
-            text = f"{short(str(name))}, {x.removesuffix('s')} {row[x]:.4g}: {estimate(row['mean'], row['low'], row['high'], 3)}"
+            value = estimate(row["mean"], row["low"], row["high"], metric.digits)
+            text = f"{short(str(name))}, {x.removesuffix('s')} {row[x]:.4g}: {value}"
             axes.plot(
                 [row[x]], [row["mean"]], "o", color=mine.colour, ms=9, alpha=0.01, mew=0, zorder=4, gid=hover(text)
             )
@@ -243,11 +248,12 @@ def time_per_batch(axes: Axes, steps: pd.DataFrame, look: dict[str, Look]) -> No
     groups = [(str(name), part[STEP_TIME].to_numpy(float)) for name, part in steps.groupby("group", sort=False)]
     for place, (name, values) in enumerate(groups):
         low, quarter, median, three, high = np.percentile(values, [5, 25, 50, 75, 95])
-        text = f"{short(name)}: median {median:.1f} ms, quartiles {quarter:.1f} and {three:.1f}, 5 to 95 %: {low:.1f} to {high:.1f}"
+        middle = f"median {median:.1f} ms, quartiles {quarter:.1f} and {three:.1f}"
+        text = f"{short(name)}: {middle}, 5 to 95 %: {low:.1f} to {high:.1f}"
         axes.plot([low, high], [place, place], color=look[name].colour, lw=1.5, alpha=0.7)
         axes.barh(
-            place, three - quarter, left=quarter, height=0.5, facecolor=(look[name].colour, 0.45), edgecolor=look[name].colour, lw=1,
-            gid=hover(text),
+            place, three - quarter, left=quarter, height=0.5, facecolor=(look[name].colour, 0.45),
+            edgecolor=look[name].colour, lw=1, gid=hover(text),
         )  # fmt: skip
         axes.plot([median], [place], "|", color=INK, ms=16, mew=2)
     axes.set_yticks(range(len(groups)), [short(name) for name, _ in groups])
@@ -290,7 +296,9 @@ def heat_map(axes: Axes, rows: pd.DataFrame, x: str, y: str, *, metric: Metric) 
 
 
 def interaction(axes: Axes, means: pd.DataFrame, toggle: str, by: str, *, metric: Metric) -> None:
-    """Draws the mean of a metric at the values of one toggle, one line a value of another: parallel lines do not interact.
+    """Draws the mean of a metric at the values of one toggle, one line a value of another.
+
+    Lines that are parallel do not interact.
 
     Args:
       axes: to draw on.
@@ -313,11 +321,12 @@ def interaction(axes: Axes, means: pd.DataFrame, toggle: str, by: str, *, metric
             np.nan_to_num(found["high"].clip(metric.least, metric.most) - heights),
         ]
         axes.errorbar(
-            at, heights, yerr=half, color=look[name].colour, marker=look[name].mark, ls=look[name].dash, capsize=3, lw=1.6,
-            label=short(f"{by}={name}"),
+            at, heights, yerr=half, color=look[name].colour, marker=look[name].mark, ls=look[name].dash,
+            capsize=3, lw=1.6, label=short(f"{by}={name}"),
         )  # fmt: skip
         for x, row in zip(at, found.to_dict("records"), strict=True):
-            text = f"{by}={name}, {toggle}={as_typed(row[toggle])}: {estimate(row['mean'], row['low'], row['high'], metric.digits)}"
+            value = estimate(row["mean"], row["low"], row["high"], metric.digits)
+            text = f"{by}={name}, {toggle}={as_typed(row[toggle])}: {value}"
             axes.plot([x], [row["mean"]], "o", color=look[name].colour, ms=9, alpha=0.01, mew=0, gid=hover(text))
     axes.set_xticks(range(len(values)), list(map(short, values)))
     axes.set(xlabel=short(toggle), ylabel=title(metric))
@@ -369,7 +378,8 @@ def waterfall(axes: Axes, steps: pd.DataFrame, look: dict[str, Look], *, metric:
             )
         else:
             begin = row["reference_mean"]
-            text = f"{row['label']}: {estimate(row['change'], row['low'], row['high'], metric.digits, sign='+')}; {verdict(row)}"
+            changed = estimate(row["change"], row["low"], row["high"], metric.digits, sign="+")
+            text = f"{row['label']}: {changed}; {verdict(row)}"
             face = (mine.colour, 0.75 if row["verdict"] in DECIDED else 0.2)
             axes.bar(
                 place, row["mean"] - begin, bottom=begin, width=0.6, facecolor=face, edgecolor=mine.colour, lw=1,

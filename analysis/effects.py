@@ -88,7 +88,9 @@ def single(rows: pd.DataFrame, metric: Metric) -> pd.DataFrame:
 
 
 def changed_nothing(rows: pd.DataFrame) -> list[str]:
-    """Returns the variants whose trained weights equal their reference's, bit for bit and seed for seed, in different trials.
+    """Returns the variants whose trained weights equal their reference's, bit for bit, in every seed.
+
+    The trials are different ones.
 
     Args:
       rows: as `paired` takes them, with the hash of the trained `weights`.
@@ -98,7 +100,9 @@ def changed_nothing(rows: pd.DataFrame) -> list[str]:
 
 
 def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns the differences with `twin_of`, and with p adjusted over the comparisons: of the metric, and apart from it of the times.
+    """Returns the differences with `twin_of`, and with p adjusted over the comparisons.
+
+    Those of the metric and those of the times are adjusted apart.
 
     What was trained alike is one comparison, whatever it is called: the same trials, or other ones that ended with the
     same weights.
@@ -120,7 +124,7 @@ def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _judged(table: pd.DataFrame, *, sign: int, margin: float | None, idle: str) -> pd.DataFrame:
-    """Returns the differences with `verdict`, and where it is that these seeds cannot tell, with how many a study needs.
+    """Returns the differences with `verdict`, and with the seeds that a study needs where these cannot tell.
 
     Args:
       table: as `_adjusted` returns it.
@@ -144,7 +148,7 @@ def _names(table: pd.DataFrame) -> list[str]:
 
 
 def _twins(table: pd.DataFrame, column: str) -> list[str | None]:
-    """Returns for each comparison the name of an earlier one that has the same in a column on both sides, None where there is none."""
+    """Returns for each comparison the name of an earlier one with the same in a column, on both sides; or None."""
     seen: dict[Any, str] = {}
     found: list[str | None] = []
     for name, row in zip(_names(table), table.to_dict("records"), strict=True):

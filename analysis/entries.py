@@ -19,7 +19,7 @@ def number_of(count: int, what: str) -> str:
 
 
 def verdict(row: Any) -> str:
-    """Returns a verdict with what a reader must know of it: at which level it was found, or how many seeds a study needs to tell."""
+    """Returns a verdict with its level, or with how many seeds a study needs to tell."""
     if row["verdict"] == NO_DIFFERENCE:
         return "no difference (each at 5 %, not adjusted)"
     few, many = (

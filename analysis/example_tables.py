@@ -15,7 +15,7 @@ from analysis.table import NOTHING, Entry, Table, of_columns
 
 
 def over_examples(tests: Mapping[str, pd.DataFrame]) -> Table:
-    """Returns one row a variant: how its trained models differ from the reference's on the test examples, over its seeds.
+    """Returns one row a variant: how its models differ from the reference's on the test examples, over its seeds.
 
     Args:
       tests: variant → what `examples.variants` says of its seeds.
@@ -75,7 +75,7 @@ def comparison(
 
 
 def _of_seeds(tests: pd.DataFrame, one: str, other: str, metric: Metric) -> list[str]:
-    """Returns the tests over examples in lines: the question, a table of the seeds, and in how many of them which model is better."""
+    """Returns the tests over examples in lines: the question, a table of the seeds, and how many speak for which."""
     is_right = are_counted([tests])
     better = "right more often" if is_right else f"better, by {metric.shown},"
     test = "exact McNemar test" if is_right else "paired t test over examples"
@@ -91,11 +91,13 @@ def _of_seeds(tests: pd.DataFrame, one: str, other: str, metric: Metric) -> list
     differ = tests[tests["p"] < LEVEL]
     ahead = int((differ["ahead"] > 0).sum())
     counts = f"{other} in {ahead}, {one} in {len(differ) - ahead}" if len(differ) else "neither in any"
+    question = f"is one of the two trained models {better} on these test examples?"
+    decided = f"{better[0].upper()}{better[1:].rstrip(',')} at 5 % (not adjusted for the number of seeds)"
     return [
-        f"For each seed: is one of the two trained models {better} on these test examples? ({test}; says nothing about other seeds)",
+        f"For each seed: {question} ({test}; says nothing about other seeds)",
         "",
         of_columns(columns, "").markdown(),
-        f"{better[0].upper()}{better[1:].rstrip(',')} at 5 % (not adjusted for the number of seeds), of {len(tests)} seeds: {counts}.",
+        f"{decided}, of {len(tests)} seeds: {counts}.",
     ]
 
 

@@ -118,7 +118,9 @@ def of_two(study: Study, one: str, other: str) -> pd.DataFrame:
 
 
 def compared(ours: Tested, theirs: Tested, metric: Metric) -> dict[str, Any]:
-    """Returns a test of two models on the same examples: McNemar's exact test where examples are right or wrong, else a paired t test.
+    """Returns a test of two models on the same examples.
+
+    It is McNemar's exact test where examples are right or wrong, else a paired t test.
 
     The t test is that of the difference of the two quantities. Each is a ratio of sums; its linear part for one
     example, with R the ratio and w the mean weight, is (value - R weight) / w, and the test takes the differences of

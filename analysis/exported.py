@@ -10,7 +10,7 @@ from analysis.load import Study, settings_of
 
 
 def tidy(study: Study) -> dict[str, pd.DataFrame]:
-    """Returns what `export` writes: `trials`, one row a variant and seed with every setting, metric and tag, and `steps`.
+    """Returns what `export` writes: `trials`, one row a variant and seed with all that is known, and `steps`.
 
     Settings that do not vary stand in columns of their own name, those that vary as the plan has them.
     """
@@ -30,7 +30,10 @@ def tidy(study: Study) -> dict[str, pd.DataFrame]:
 
 
 def trials(study: Study) -> pd.DataFrame:
-    """Returns what tables are made of, for a reader who wants to make them again: one row a variant and seed, toggles, seed and numbers."""
+    """Returns what tables are made of, for a reader who wants to make them again.
+
+    One row a variant and seed: toggles, seed and numbers.
+    """
     numbers = sorted(name for name in study.rows.columns if "/" in name and name not in study.toggles)
     known = (
         "label",

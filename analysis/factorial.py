@@ -225,7 +225,8 @@ def _check(done: pd.DataFrame, varied: Mapping[str, Any], metric: Metric) -> Non
         raise NotEnough("fewer than two toggles vary")
     if measures.is_steps_to(metric):
         raise NotEnough(
-            "steps to a target are known to within two validations only, so they have no means; `table --toggle` counts signs"
+            "steps to a target are known to within two validations only, so they have no means; "
+            "`table --toggle` counts signs"
         )
     if done["seed"].nunique() < 2:
         raise NotEnough("a single seed has no interval; add seeds")
@@ -237,20 +238,26 @@ def _check(done: pd.DataFrame, varied: Mapping[str, Any], metric: Metric) -> Non
 
 
 def _by_seed(done: pd.DataFrame, varied: Mapping[str, Any], metric: Metric) -> tuple[list[tuple[str, ...]], np.ndarray]:
-    """Returns the cells, each the values of the varied toggles, and the metric float64[seeds, cells] of the seeds that have them all."""
+    """Returns the cells, each the values of the varied toggles, and the metric float64[seeds, cells].
+
+    Seeds that lack a cell are left out.
+    """
     keys = list(zip(*([as_typed(value) for value in done[key]] for key in varied), strict=True))
     number = {key: place for place, key in enumerate(dict.fromkeys(keys))}
     table = pd.DataFrame(
-        {"seed": done["seed"].to_numpy(), "cell": [number[key] for key in keys], "y": done[metric.name].to_numpy(float)}
+        {
+            "seed": done["seed"].to_numpy(),
+            "place": [number[key] for key in keys],
+            "y": done[metric.name].to_numpy(float),
+        }
     )
-    twice = table.duplicated(["seed", "cell"])
+    twice = table.duplicated(["seed", "place"])
     if twice.any():
         raise NotEnough(f"{int(twice.sum())} cells have two trials of one seed; one of them must be superseded")
-    whole = table.pivot(index="seed", columns="cell", values="y").dropna()
+    whole = table.pivot(index="seed", columns="place", values="y").dropna()
     if len(whole) < 2:
-        raise NotEnough(
-            f"{len(whole)} of {done['seed'].nunique()} seeds have all {len(number)} cells, and 2 are needed; train what is missing"
-        )
+        known = f"{len(whole)} of {done['seed'].nunique()} seeds have all {len(number)} cells"
+        raise NotEnough(f"{known}, and 2 are needed; train what is missing")
     return list(number), whole.to_numpy()
 
 
@@ -307,7 +314,10 @@ def _products(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 
 def _estimable(mean: np.ndarray, columns: Columns) -> tuple[list[Term], list[Term]]:
-    """Returns the terms that add to the rank of the design, in order, and those that do not (aliased with what comes before)."""
+    """Returns the terms that add to the rank of the design, in order, and those that do not.
+
+    The latter are aliased with what comes before.
+    """
     design, kept, aliased = mean, [], []
     for term, block in columns.items():
         wider = np.hstack([design, block])
@@ -340,7 +350,9 @@ def _named(model: _Model, term: Term, values: tuple[int, ...]) -> dict[str, Any]
 
 
 def _numbers(weights: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """Returns an effect's change and interval over the seeds, nan where it has none, and the error that a coarse metric may hide.
+    """Returns an effect's change and interval over the seeds, and the error that a coarse metric may hide.
+
+    It is nan where the effect has no numbers.
 
     A value that is rounded to a grid has a variance of grid^2 / 12, and an effect has that of a sum of them.
     """
@@ -372,7 +384,7 @@ def _aliased(model: _Model, weights: np.ndarray) -> list[str]:
 
 
 def _mixed(weights: np.ndarray, blocks: Iterable[tuple[Term, np.ndarray]]) -> list[list[str]]:
-    """Returns for each effect, a row of weights, the terms that move it: those with another product with their columns than zero."""
+    """Returns for each effect, a row of weights, the terms that move it: weights times columns are not zero."""
     found: list[list[str]] = [[] for _ in weights]
     for term, block in blocks:
         moved = np.abs(weights @ block).max(axis=1) > 1e-8
@@ -388,7 +400,7 @@ def _three_way(model: _Model) -> Iterator[tuple[Term, np.ndarray]]:
 
 
 def _is_exact(model: _Model, term: Term, values: tuple[int, ...], weights: np.ndarray) -> bool:
-    """Whether an effect is the difference of means over the full grid, whatever acts together: its cells count as they do there."""
+    """Whether an effect is the difference of means over the full grid: its cells count as they do there."""
     there, needed = np.ones(len(weights)), 1
     for key, levels in model.varied.items():
         if key in term:
@@ -400,7 +412,9 @@ def _is_exact(model: _Model, term: Term, values: tuple[int, ...], weights: np.nd
 
 
 def _omega_squared(y: np.ndarray, model: _Model) -> dict[str, float]:
-    """Returns term → its share of variance, below zero where the seeds differ in it more than it shows; nan where nothing varies.
+    """Returns term → its share of variance; none where nothing varies.
+
+    It is below zero where the seeds differ in a term more than it shows.
 
     Args:
       y: float64[n, C].

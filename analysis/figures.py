@@ -20,6 +20,7 @@ from analysis.factorial import CONDITIONS, INTERACTION, MAIN
 from analysis.findings import Findings
 from analysis.groups import differs_too, grouped, looks_of, mean_curves, seeds, whole_seeds, within
 from analysis.inference import interval
+from analysis.load import Study
 from analysis.looks import MAX_VARIANTS, style
 from analysis.measures import PADDED, PER_EPOCH, STEADY_EPOCH, STEP_TIME, title
 from analysis.provenance import caution
@@ -72,8 +73,9 @@ def _forest(found: Findings) -> Picture | None:
     caption = f"Change in {title(found.metric)} from {against}, paired by seed{counts}: {dots}"
     caption += f"; the band is the margin of ±{found.margin:g}." if found.margin is not None else "."
     if has_times:
-        drawing.cost(both[1], found.compared, unit=title(found.study.meaning(found.time)))
-        caption += f" Right: {title(found.study.meaning(found.time))} as a multiple of {against}'s. {caution(found.rows)}".rstrip()
+        time = title(found.study.meaning(found.time))
+        drawing.cost(both[1], found.compared, unit=time)
+        caption += f" Right: {time} as a multiple of {against}'s. {caution(found.rows)}".rstrip()
     filled = (
         f" Filled marks have a verdict{' (right: p below 0.05 after Holm)' if has_times else ''}."
         if (shown["n"] > 1).any()
@@ -120,7 +122,7 @@ def _metric_by_time(found: Findings) -> Picture | None:
 
 
 def _points(found: Findings, done: pd.DataFrame, metric: Metric) -> pd.DataFrame:
-    """Returns one row a variant of which both are known: its metric and its time with intervals, its seeds, and whether all finished."""
+    """Returns one row a variant with a metric and a time: both with intervals, its seeds, and whether all finished."""
     asked = found.rows.groupby("label")["seed"].nunique()
     rows = []
     for name, part in done.groupby("label", sort=False):
@@ -180,10 +182,8 @@ def _time_per_batch(found: Findings) -> Picture | None:
     figure, axes = _figure(6.5)
     drawing.time_per_batch(axes, steps, looks_of(found, rows))
     over = seeds(rows.groupby("group")["seed"].nunique())
-    return (
-        figure,
-        f"Time per batch, {groups}: the steps of {over} but for those that traced or compiled. {caution(found.rows)}".strip(),
-    )
+    what = f"Time per batch, {groups}: the steps of {over} but for those that traced or compiled"
+    return figure, f"{what}. {caution(found.rows)}".strip()
 
 
 def _heat_map(found: Findings) -> Picture | None:
@@ -242,7 +242,7 @@ def _interaction(found: Findings) -> Picture | None:
 
 
 def _padding(found: Findings) -> Picture | None:
-    keys = [key for key in found.study.toggles if _changes_padding(found.study.finished, key)]
+    keys = [key for key in found.study.toggles if _changes_padding(found.study, key)]
     if not keys:
         return None
     rows, _ = grouped(found, keys)
@@ -257,12 +257,15 @@ def _padding(found: Findings) -> Picture | None:
     return figure, "Share of padding in each batch of the first epoch, for one seed; the batches stand in rising order."
 
 
-def _changes_padding(done: pd.DataFrame, toggle: str) -> bool:
-    """Returns whether the share of padded steps depends on a toggle."""
+def _changes_padding(study: Study, toggle: str) -> bool:
+    """Returns whether the share of padded steps depends on a toggle, all else being equal."""
+    done, toggles = study.finished, study.toggles
     if PADDED not in done:
         return False
-    means = done.groupby(done[toggle].map(as_typed))[PADDED].mean().dropna()
-    return len(means) > 1 and bool(means.max() - means.min() >= PADDING_DIFFERS)
+    means = done[PADDED].groupby([done[key].map(as_typed) for key in toggles]).mean().dropna()
+    others = [key for key in toggles if key != toggle]
+    alike = means.groupby(level=others) if others else means.groupby(lambda _: 0)
+    return bool((alike.max() - alike.min() >= PADDING_DIFFERS).any())
 
 
 FIGURES: dict[str, Callable[[Findings], Picture | None]] = {

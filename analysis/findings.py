@@ -88,8 +88,8 @@ def find(
         raise StoreError(f"{toggle!r} was not varied in {study.name}; varied: {', '.join(study.toggles) or 'nothing'}")
     if toggle is not None and study.plan["design"] not in FACTORIAL:
         raise StoreError(
-            f"--toggle needs a grid, and the design of {study.name} is {study.plan['design']}: it compares every variant with one "
-            "reference; leave --toggle out"
+            f"--toggle needs a grid, and the design of {study.name} is {study.plan['design']}: it compares every "
+            "variant with one reference; leave --toggle out"
         )
     is_stepwise = toggle is None and study.plan["design"] in STEPWISE
     rows = (
@@ -138,7 +138,7 @@ def metric_of(study: Study, asked: str | None) -> Metric:
 
 
 def full_name(study: Study, asked: str | None) -> str:
-    """Returns the full name of a metric as one types it: `perplexity` is `test/perplexity`; of the study's own for None."""
+    """Returns the full name of a metric as one types it (`perplexity`: `test/perplexity`); the study's own for None."""
     name = asked or str(study.plan["metric"])
     if name in {metric.name for metric in study.metrics}:
         return f"{TEST}{name}"
@@ -156,7 +156,10 @@ def _of_target(study: Study, asked: str) -> str:
 
 
 def default_margin(study: Study, metric: Metric) -> float | None:
-    """Returns the difference in a metric that is too small to matter: the study's for its own, else the metric's, or None."""
+    """Returns the difference in a metric that is too small to matter, or None.
+
+    It is the study's for its own metric, else the metric's.
+    """
     if metric.name == full_name(study, None) and study.plan["margin"] is not None:
         return float(study.plan["margin"])
     return metric.margin

@@ -42,7 +42,9 @@ def grouped(found: Findings, keys: Sequence[str] = ()) -> tuple[pd.DataFrame, st
 
 
 def looks_of(found: Findings, groups: pd.DataFrame | pd.Series | None = None) -> dict[str, Look]:
-    """Returns the look of each variant, or of each group: that of its first variant, where a study has few enough to tell apart.
+    """Returns the look of each variant, or of each group.
+
+    A group has that of its first variant, where a study has few enough to tell apart.
 
     Args:
       found: of the study.
@@ -83,7 +85,7 @@ def over_seeds(rows: pd.DataFrame, keys: list[str], metric: str) -> pd.DataFrame
 
 
 def mean_curves(points: pd.DataFrame, metric: Metric) -> pd.DataFrame:
-    """Returns one row a group and validation: mean step and time over its trials, mean and interval over seeds of the metric.
+    """Returns one row a group and validation: mean step and time, mean of the metric and its interval over seeds.
 
     Where all seeds have one value the interval is that of what the grid of the values may hide; none leaves what can
     be.
@@ -126,7 +128,9 @@ def within(known: Interval, metric: Metric) -> Interval:
 
 
 def front(points: pd.DataFrame, sign: int) -> pd.DataFrame:
-    """Returns the variants that no other beats in time and metric, the fastest first; none of which some trials did not finish.
+    """Returns the variants that no other beats in time and metric, the fastest first.
+
+    A variant of which some trials did not finish is none of them.
 
     Args:
       points: one row a variant: `time`, `value`, and `is_whole`, if it is known whether all its trials have one.
@@ -139,7 +143,7 @@ def front(points: pd.DataFrame, sign: int) -> pd.DataFrame:
 
 
 def differs_too(rows: pd.DataFrame, keys: Sequence[str], toggles: Sequence[str]) -> str:
-    """Returns a sentence on the toggles whose values are not shared alike by the groups that `keys` make; empty if all are."""
+    """Returns a sentence on the toggles that the groups made by `keys` do not share alike; empty if there are none."""
     typed = rows[list(toggles)].map(as_typed)
     groups = typed[list(keys)].agg(" ".join, axis=1)
     shares = {key: pd.crosstab(groups, typed[key], normalize="index") for key in toggles if key not in keys}

@@ -1,4 +1,4 @@
-"""Intervals, p values and equivalence of numbers that were measured once a seed; nothing here knows a metric or a study."""
+"""Intervals, p values and equivalence of numbers that were measured once a seed; no metric and no study."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ def holm(p: pd.Series) -> pd.Series:
 
 
 def sign_flip(differences: np.ndarray) -> float:
-    """Returns the exact two-sided p value of the mean difference when every sign could as well be the other (at best 2 / 2^n).
+    """Returns the exact two-sided p value of the mean difference, if every sign could as well be the other.
+
+    At best it is 2 / 2^n.
 
     Source: Fisher, "The Design of Experiments", Oliver and Boyd 1935, section 21. nan for one difference and for more
       than 20.
@@ -101,7 +103,9 @@ def failures_not_excluded(seeds: int) -> float:
 
 
 def is_equivalent(found: Interval, margin: float | None, *, hidden: float = 0.0) -> bool:
-    """Returns whether two one-sided t tests at 5 % find the estimate within the margin, which is whether its 90 % interval is within it.
+    """Returns whether two one-sided t tests at 5 % find the estimate within the margin.
+
+    They do exactly if its 90 % interval is within it.
 
     Source: Schuirmann, "A comparison of the two one-sided tests procedure and the power approach for assessing the
       equivalence of
@@ -131,7 +135,7 @@ def scale_of(*values: np.ndarray) -> float:
 
 
 def grid(values: np.ndarray) -> float:
-    """Returns the smallest distance between two different values, which is how fine a metric is; infinite where all are equal."""
+    """Returns the smallest distance between two different values: how fine a metric is. Infinite if all are equal."""
     distinct = np.unique(values[np.isfinite(values)])
     gaps = np.diff(distinct)
     return float(gaps[gaps > RESOLUTION * scale_of(distinct)].min(initial=np.inf))

@@ -96,7 +96,7 @@ class Study:
 
     @property
     def steps_to(self) -> Metric | None:
-        """The metric that waits for the plan's threshold; None where the plan has none, or nobody can say what reaches it."""
+        """The metric that waits for the plan's threshold; None without a threshold or a direction."""
         if self.plan["threshold"] is None or not self.metrics[0].sign:
             return None
         return self.meaning(steps_to(self.metrics[0], self.plan["threshold"]))
@@ -163,9 +163,8 @@ def study(name: str, store: Store, *, every: bool = False) -> Study:
         run.tags.get("ablation.environment", "") for identity, run in served.items() if identity in wanted
     } - {""}
     if len(environments) > 1:
-        notes.append(
-            f"trials ran in different environments, which may change their numbers: {'; or '.join(sorted(environments))}"
-        )
+        differing = "; or ".join(sorted(environments))
+        notes.append(f"trials ran in different environments, which may change their numbers: {differing}")
     validated = of_plan(plan)[0]
     names = (f"{VAL}{validated.name}", PER_EPOCH, STEADY_EPOCH)
     histories = {metric: store.history(experiment_id, metric) for metric in names}
@@ -220,18 +219,20 @@ def _trial(store: Store, run: Run) -> merged.Trial:
 
 
 def _of_deleted(gone: list[Run], missing: set[str], store: Store) -> list[str]:
-    """Returns what to say of trials that the plan misses because they were deleted, and of the last of each how to restore it."""
+    """Returns what to say of trials that were deleted and that the plan misses, and how to restore the last one."""
     runs = {run.tags[IDENTITY]: run.run_id for run in gone if run.tags.get(IDENTITY) in missing}
     if not runs:
         return []
     how = how_to_restore(store.uri, run_id=next(iter(runs.values())))
-    return [
-        f"{len(runs)} trials were deleted in MLflow and count as not run; this brings {'it' if len(runs) == 1 else 'one'} back: {how}"
-    ]
+    fix = f"this brings {'it' if len(runs) == 1 else 'one'} back: {how}"
+    return [f"{len(runs)} trials were deleted in MLflow and count as not run; {fix}"]
 
 
 def listed(store: Store) -> pd.DataFrame:
-    """Returns one row an experiment: `study`, `trials`, `finished`, `failed`, `in other plans`, `latest` (UTC); a trial counts once."""
+    """Returns one row an experiment; a trial counts once.
+
+    The columns are `study`, `trials`, `finished`, `failed`, `in other plans` and `latest` (UTC).
+    """
     found = []
     for name, experiment_id in store.experiments().items():
         runs = store.runs(experiment_id)
@@ -258,7 +259,7 @@ def _in_other_plans(store: Store, runs: list[Run], identities: set[str]) -> int:
 
 
 def settings_of(store: Store, run_id: str) -> dict[str, Any]:
-    """Returns the resolved settings of a trial, flat and typed (`data.limit` → 500); none where it has lost its file."""
+    """Returns the resolved settings of a trial, flat and typed (`data.limit` → 500); none if its file is lost."""
     path = store.artifact(run_id, SETTINGS)
     if path is None:
         return {}
@@ -303,6 +304,6 @@ def _serving(trials: list[Run]) -> tuple[dict[str, Run], list[str]]:
             weights = "the same weights" if same else "different weights"
             notes.append(f"trial {identity} finished {len(left)} times, with {weights}; only the latest counts")
         if left and attempts.is_told_by_wrong_clocks(finished):
-            doubt = f"the clocks of the attempts of trial {identity} contradict each other, and nothing else tells which is the latest"
-            notes.append(f"{doubt}; run {served[identity].run_id} counts")
+            doubt = f"the clocks of the attempts of trial {identity} contradict each other"
+            notes.append(f"{doubt}, and nothing else tells which is the latest; run {served[identity].run_id} counts")
     return served, notes

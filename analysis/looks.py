@@ -27,10 +27,11 @@ DASHES = ["-", "--", "-.", ":"]
 MARKS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "*"]
 HOVER = "hover: "  # what an artist's id begins with that says something
 STYLE: Any = {
-    "axes.edgecolor": QUIET, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK, "grid.color": "#d9dce1",
-    "grid.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11, "axes.titleweight": "bold",
-    "legend.frameon": False, "font.size": 10, "figure.facecolor": "none", "axes.facecolor": "none", "svg.fonttype": "path",
-    "svg.hashsalt": "ablation", "savefig.facecolor": "none", "text.parse_math": False,
+    "axes.edgecolor": QUIET, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK,
+    "grid.color": "#d9dce1", "grid.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.titlesize": 11, "axes.titleweight": "bold", "legend.frameon": False, "font.size": 10,
+    "figure.facecolor": "none", "axes.facecolor": "none", "svg.fonttype": "path", "svg.hashsalt": "ablation",
+    "savefig.facecolor": "none", "text.parse_math": False,
 }  # fmt: skip
 
 
@@ -90,7 +91,7 @@ def save(figure: Figure, stem: Path) -> Path:
 
 
 def with_titles(svg: str) -> str:
-    """Returns an SVG in which the artists that have something to say say it as titles, which browsers show where one points."""
+    """Returns an SVG in which artists say their texts as titles, which browsers show where one points."""
     return re.sub(
         rf'<g id="{HOVER}([^"]*)">', lambda found: f"<g><title>{found[1].replace(chr(39), '&#39;')}</title>", svg
     )

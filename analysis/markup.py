@@ -9,7 +9,8 @@ import pandas as pd
 from src.terminal.visible import no_formula, one_line, visible
 
 MARKUP = re.compile(  # of GitHub's Markdown, where a backslash takes its meaning away
-    r"[\\`*|]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)|~(?=~)|(?<=~)~|\](?=[(\[:])|&(?=#?\w+;)"  # signs, tags, links and images, entities
+    r"[\\`*|]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)|~(?=~)|(?<=~)~|\](?=[(\[:])"  # signs, tags, links, images
+    r"|&(?=#?\w+;)"  # entities
     r"|:(?=//)|(?<=www)\.|(?<=mailto):|(?<=xmpp):|@(?=[\w-])",  # what becomes a link or tells somebody
     re.IGNORECASE,
 )
@@ -30,7 +31,7 @@ IN_LATEX = {
 
 
 def in_markdown(text: str) -> str:
-    r"""Returns a text that stays as it is in a table: nothing a user wrote is markup, a link, an image, a tag or an entity."""
+    r"""Returns a text that stays as it is in a table: no markup, link, image, tag or entity of a user's."""
     text = visible(re.sub(r"\s+", " ", text))
     return MARKUP.sub(lambda found: "\\" + found[0], text)
 

@@ -1,4 +1,4 @@
-"""Which recorded numbers the analysis asks for by name: those that the core measures of every trial. Of a task's it knows the splits."""
+"""The numbers that the core measures of every trial, by name, and of which kind a metric is."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ def is_exact(metric: Metric) -> bool:
 
 
 def title(metric: Metric) -> str:
-    """Returns a metric's title with the unit of its values; the titles of what the core measures have theirs already."""
+    """Returns a metric's title with its unit; the titles of what the core measures have theirs already."""
     has_unit = metric.unit and is_of_weights(metric) and not is_steps_to(metric)
     return f"{metric.shown} ({metric.unit})" if has_unit else metric.shown

@@ -43,7 +43,9 @@ class _Entry:
 
 
 def plan(plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) -> tuple[dict[str, Any], str, list[str]]:
-    """Returns one plan of all trials, as `load.Study.plan` has it with its rows; what it is in words; and what else to say of it.
+    """Returns one plan of all trials with its rows, what it is in words, and what else to say of it.
+
+    It is as `load.Study.plan`.
 
     Trials whose metrics mean something else than the latest plan's are left out, as their numbers cannot be compared.
 
@@ -86,7 +88,7 @@ def plan(plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) -> tup
 def _of_one_meaning(
     plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]
 ) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Trial], list[str]]:
-    """Returns the plans whose metrics mean what the latest plan's do, the trials of no other plan, and a note on the others."""
+    """Returns the plans whose metrics mean what the latest plan's do, their trials, and a note on the others."""
     latest = of_plan(plans[-1])
     kept = [one for one in plans if _mean_the_same(of_plan(one), latest)]
     planned = {row["identity"] for one in kept for row in one["rows"]}
@@ -196,7 +198,10 @@ def _default(key: str) -> Any:
 def _told_apart(
     entries: Sequence[_Entry], varied: list[str], trials: Mapping[str, Trial]
 ) -> tuple[list[_Entry], list[str], list[str]]:
-    """Returns the entries, one a variant and seed, and what tells them apart: the data, too, where two are alike in all else."""
+    """Returns the entries, one a variant and seed, and what tells them apart.
+
+    That is the data, too, where two are alike in all else.
+    """
     if _twice(entries) and len({trials[entry.identity].data for entry in entries}) > 1:
         for entry in entries:
             entry.values[DATA] = trials[entry.identity].data

@@ -14,7 +14,9 @@ from analysis.rows import FINISHED
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """The trials of a variant beside those of its reference with the same seeds; arrays, for a study may have thousands of variants.
+    """The trials of a variant beside those of its reference with the same seeds.
+
+    They are arrays, for a study may have thousands of variants.
 
     Attributes:
       ours: column → [pairs], of the variant.
@@ -45,7 +47,7 @@ class Pairs:
 
 
 def joined(rows: pd.DataFrame, *names: str) -> Iterator[tuple[str, str, bool, Pairs]]:
-    """Yields for every variant (within, label, is it the reference?) its rows beside the reference's rows of the same seeds.
+    """Yields for every variant (within, label, is it the reference?) its rows beside the reference's of the same seeds.
 
     Args:
       rows: as `effects.paired` takes them.

@@ -6,13 +6,16 @@ import contextlib
 import json
 from typing import Any
 
-from src.spec import metric
+import pydantic
+from src.spec.metric import FINISH, IMPLIED, TEST, Metric, as_records
 from src.spec.settings import Plan
 from src.tracking.moved import local_path
 
 from analysis.store import Store, StoreError
 
 FILE = "plan.json"
+METRICS = pydantic.TypeAdapter(list[Metric])
+MOST_DIGITS = 15
 
 
 def of_study(name: str, run_id: str, store: Store) -> tuple[list[dict[str, Any]], list[str]]:
@@ -25,16 +28,16 @@ def of_study(name: str, run_id: str, store: Store) -> tuple[list[dict[str, Any]]
     if path is None:
         where = local_path(store.address(run_id))
         if where is not None and not where.exists():
-            fix = "if its home was moved, `python -m src.sync` mends the addresses; if they were deleted, type the study's command again"
+            moved = "if its home was moved, `python -m src.sync` mends the addresses"
+            fix = f"{moved}; if they were deleted, type the study's command again"
             raise StoreError(f"the files of study {name!r} are not at {where}, where MLflow has them; {fix}")
         raise StoreError(f"study {name!r} has no plan yet; type its command again")
     try:
         *earlier, latest = json.loads(path.read_text(encoding="utf-8"))
         last = whole(latest)
     except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
-        raise StoreError(
-            f"the plan of study {name!r} ({path}) cannot be read: {error!r}; type the study's command again"
-        ) from None
+        why = f"the plan of study {name!r} ({path}) cannot be read: {_in_one_line(error)}"
+        raise StoreError(f"{why}; type the study's command again") from None
     found = []
     for record in earlier:
         with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
@@ -43,8 +46,17 @@ def of_study(name: str, run_id: str, store: Store) -> tuple[list[dict[str, Any]]
     return [*found, last], [f"{lost} earlier plans of this study cannot be read ({path})"] if lost else []
 
 
+def _in_one_line(error: Exception) -> str:
+    if not isinstance(error, pydantic.ValidationError):
+        return repr(error)
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
 def whole(record: Any) -> dict[str, Any]:
-    """Returns a plan, whole: what an older version did not write has its default, and metric and threshold are those of its metrics.
+    """Returns a plan, whole: what an older version did not write has its default.
+
+    Metric and threshold are those of its metrics where the plan has none.
 
     Raises:
       ValueError, LookupError, TypeError, AttributeError: it is no plan.
@@ -54,13 +66,31 @@ def whole(record: Any) -> dict[str, Any]:
         raise ValueError("it has no rows" if not rows else "two of its rows have one label and one seed")
     known = {key: value for key, value in record.items() if key in Plan.model_fields}
     plan = Plan.model_validate(known).model_dump()
-    metrics = metric.of_plan(record)
-    plan["metric"] = plan["metric"] or f"{metric.TEST}{metrics[0].name}"
+    metrics = _metrics(record)
+    plan["metric"] = plan["metric"] or f"{TEST}{metrics[0].name}"
     plan["threshold"] = metrics[0].target if plan["threshold"] is None else plan["threshold"]
     lists = {key: list(record.get(key, [])) for key in ("aliases", "commands")}
     of_task = {"task": str(record["task"])} if record.get("task") else {}
-    levels, meanings = dict(record["levels"]), metric.as_records(metrics)
+    levels, meanings = dict(record["levels"]), as_records(metrics)
     return {**plan, **lists, **of_task, "metrics": meanings, "levels": levels, "rows": rows}
+
+
+def _metrics(record: Any) -> tuple[Metric, ...]:
+    """Returns the metrics of a plan; those that older versions had where it names none.
+
+    Raises:
+      ValueError: what it names are no metrics. Others in their place would turn its verdicts around.
+    """
+    if record.get("metrics") is None:
+        return IMPLIED
+    metrics = tuple(METRICS.validate_python(record["metrics"]))
+    names = [metric.name for metric in metrics]
+    if not names or len(set(names)) < len(names):
+        raise ValueError("it names no metrics" if not names else "two of its metrics have one name")
+    for metric in metrics:
+        if metric.finish not in FINISH or not 0 <= metric.digits <= MOST_DIGITS:
+            raise ValueError(f"metric {metric.name}: finish={metric.finish} or digits={metric.digits} is not allowed")
+    return metrics
 
 
 def _row(row: Any) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def _seeds(row: Mapping[Hashable, Any], margin: float | None, spread: float) -> 
 
 
 def first(holds: Callable[[np.ndarray], np.ndarray], low: int, high: int) -> float:
-    """Returns the smallest number from low to high for which something holds that holds for all greater ones, too; nan for none."""
+    """Returns the smallest number for which something holds that holds for all greater ones, too; nan for none."""
     if low > high:
         return math.nan
     coarse = np.append(np.arange(low, high, 32), high)

@@ -30,7 +30,7 @@ def caution(rows: pd.DataFrame) -> str:
 
 
 def different_code(rows: pd.DataFrame) -> str:
-    """Returns which versions of the code the finished trials of a table are of, and which pairs are of two; empty for one version.
+    """Returns which versions of the code a table's trials are of, and which pairs are of two; empty for one version.
 
     Args:
       rows: as `Findings.rows`.

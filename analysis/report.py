@@ -1,4 +1,4 @@
-"""One page that a sceptic can read: question, answer, the figure that carries it, table, figures, what failed, how to do it again."""
+"""One page for a sceptic: question, answer, table, figures, what failed, how to do it again."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _shown(table: Table, frame: pd.DataFrame, kind: str, found: Findings) -> Sho
 
 
 def remarks(found: Findings, notes: Sequence[str] = ()) -> list[tuple[str, list[str]]]:
-    """Returns what did not go as the plan says, by kind: failed, not run, dropped, normalised, changed nothing, and notes."""
+    """Returns what did not go as the plan says, by kind."""
     rows = found.study.rows
     open_ones = rows[~rows["status"].isin([FINISHED, DROPPED, NOT_RUN])]
     failed, running = open_ones[open_ones["status"] != RUNNING], open_ones[open_ones["status"] == RUNNING]
@@ -209,19 +209,14 @@ def details(found: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
 
 
 def _lost(found: Findings) -> list[str]:
-    """Returns how many finished trials have no per-step record that can be read: figures of steps and times leave them out."""
+    """Returns how many finished trials have no per-step record that can be read, in words."""
     count = found.study.finished["run_id"].nunique() - found.study.steps["run_id"].nunique()
-    return (
-        [
-            f"{count} finished trials have no per-step record that can be reached; figures of times and curves leave them out"
-        ]
-        if count
-        else []
-    )
+    what = f"{count} finished trials have no per-step record that can be reached"
+    return [f"{what}; figures of times and curves leave them out"] if count else []
 
 
 def _over_examples(found: Findings) -> OverExamples | None:
-    """Returns the tests of every variant against the reference; None for large studies, where that is thousands of files."""
+    """Returns the tests of every variant against the reference; None for large studies, with thousands of files."""
     rows = found.study.finished
     reference = rows.loc[rows["is_reference"], "label"]
     if reference.empty or len(rows) > MAX_DETAILS:
@@ -260,7 +255,10 @@ def _text(value: float | None, decimals: int) -> str:
 
 
 def _inline(name: str, path: Path) -> Inline:
-    """Returns an SVG file as a part of the page, so that its titles show; its ink and grey turn light where the page is dark."""
+    """Returns an SVG file as a part of the page, so that its titles show.
+
+    Its ink and grey turn light where the page is dark.
+    """
     text = re.sub(r"(?s)<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", path.read_text(encoding="utf-8"))
     text = with_titles(text[text.index("<svg") :])
     for colour, variable in PAGE_COLOURS.items():

@@ -50,7 +50,9 @@ def of_plan(plan: dict[str, Any], served: dict[str, Run]) -> pd.DataFrame:
 
 
 def with_times(rows: pd.DataFrame, histories: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, list[str]]:
-    """Returns the rows with the times of an epoch over all epochs (a run shows its last one's), and what to say of older trials.
+    """Returns the rows with the times of an epoch over all epochs, and what to say of older trials.
+
+    A run shows its last epoch's.
 
     Older versions left the steps that traced out of `time/epoch_s` and `time/train_s`; what they have recorded goes by
     its name of today.
@@ -75,7 +77,7 @@ def with_times(rows: pd.DataFrame, histories: Mapping[str, pd.DataFrame]) -> tup
 def with_validation(
     rows: pd.DataFrame, validation: pd.DataFrame, metric: Metric, *, threshold: float | None
 ) -> pd.DataFrame:
-    """Returns the rows with what the history of the validation says: the best, the last step, and when it reached the target.
+    """Returns the rows with what the history of the validation says: best, last step, when it reached the target.
 
     Args:
       rows: as `of_plan` returns them.

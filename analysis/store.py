@@ -1,4 +1,4 @@
-"""What MLflow has stored, read and never written: through its client, or for SQLite straight from the file, which is faster."""
+"""What MLflow has stored, read and never written: through its client, or from a SQLite file, which is faster."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ def connect(uri: str | None) -> Store:
     scheme = uri.split(":", 1)[0].split("+")[0]
     if scheme not in SCHEMES or "://" not in uri:
         raise StoreError(
-            f"--uri: {shown(uri)!r} is no MLflow store; allowed are sqlite:///PATH, http://HOST:PORT and a database's URI"
+            f"--uri: {shown(uri)!r} is no MLflow store; "
+            "allowed are sqlite:///PATH, http://HOST:PORT and a database's URI"
         )
     return SqliteStore(uri) if uri.startswith("sqlite:///") else ClientStore(uri)
 
@@ -92,7 +93,8 @@ class SqliteStore:
         self.path = Path(urllib.parse.unquote(uri.removeprefix("sqlite:///").split("?")[0])).absolute()
         if not self.path.is_file():
             raise StoreError(
-                f"no MLflow database at {self.path}; train something first (python -m src.run), or name another with --uri or ABLATION_HOME"
+                f"no MLflow database at {self.path}; train something first (python -m src.run), "
+                "or name another with --uri or ABLATION_HOME"
             )
         self._database = Database(paths.sqlite_address(self.path))
         with self._explained():

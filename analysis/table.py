@@ -53,7 +53,9 @@ class Table:
         return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n" + notes
 
     def latex(self, label: str) -> str:
-        r"""Returns a table that wants `\usepackage{booktabs,amssymb,graphicx}`, in small print, for a paper of two columns.
+        r"""Returns a table that wants `\usepackage{booktabs,amssymb,graphicx}`, for a paper of two columns.
+
+        It is set in small print.
 
         It is a `table` where its text fits one column of a page, and a `table*` over both where it does not. What is
         wider still is scaled down.
@@ -77,7 +79,8 @@ class Table:
         text = re.sub(r"(?<=[\s\[(])-(?=\d)", "$-$", text)
         text = re.sub(r"(?m)^(?=[\[*])", "{}", text)  # after a line's end they would be its options
         text = "".join(sign if ord(sign) < 0x250 else f"U+{ord(sign):04X}" for sign in text)  # pdfLaTeX knows no others
-        fit = "\\footnotesize\n\\setlength{\\tabcolsep}{4pt}\n\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
+        width = r"\ifdim\width>\linewidth\linewidth\else\width\fi"
+        fit = f"\\footnotesize\n\\setlength{{\\tabcolsep}}{{4pt}}\n\\resizebox{{{width}}}{{!}}{{%\n"
         text = text.replace("\\begin{tabular}", f"{fit}\\begin{{tabular}}")
         notes = "".join(
             f"\n\\par\\smallskip\\parbox{{\\linewidth}}{{\\footnotesize {signs(in_latex(note))}}}"
@@ -107,7 +110,7 @@ class Table:
         return sum(max(most, *map(len, _halves(name))) + 2 for most, name in zip(widest, self.headings, strict=True))
 
     def html(self) -> str:
-        """Returns the table as an HTML element, whatever users wrote in it escaped; `data-value` is what a entry is sorted by."""
+        """Returns the table as an HTML element, what users wrote escaped; an entry is sorted by its `data-value`."""
         lines = ["<table>", f"<caption>{escape(visible(self.caption))}</caption>"]
         lines.append(
             "<thead><tr>"
@@ -178,7 +181,10 @@ class Table:
 
 
 def column_name(heading: str) -> str:
-    """Returns a column's name as one types it: `change` for `change [95 %]`, `ratio` for the ratio of times, `p_holm` for `p (Holm)`."""
+    """Returns a column's name as one types it.
+
+    It is `change` for `change [95 %]`, `ratio` for the ratio of times, `p_holm` for `p (Holm)`.
+    """
     if heading.startswith(("ratio of ", "steps to ")):
         return "ratio" if heading.startswith("ratio") else "steps_to"
     text = re.sub(r"\[95 %\]|\(rough\)|\(median\)|\(MB\)|\(ω²\)", "", heading).strip()
@@ -209,7 +215,7 @@ def of_frame(frame: pd.DataFrame) -> Table:
 
 
 def _halves(text: str) -> tuple[str, str]:
-    """Returns a text in two lines, broken at the space nearest to its middle; the second is empty where there is none."""
+    """Returns a text in two lines, broken at the space nearest to its middle; the second is empty without a space."""
     spaces = [place for place, sign in enumerate(text) if sign == " "]
     if not spaces:
         return text, ""

@@ -29,13 +29,13 @@ CONVENIENCE = (
     "peak_memory",
 )  # what an improvement costs beside time
 NOT_IN_PAPERS = (
-    "diverged", "p_sign_flip", "correlation", "ms_per_batch", "s_per_epoch", "s_per_steady_epoch", "peak_memory", "padded_steps", "traces",
-    "s_of_steps_that_traced", "steps_to",
+    "diverged", "p_sign_flip", "correlation", "ms_per_batch", "s_per_epoch", "s_per_steady_epoch", "peak_memory",
+    "padded_steps", "traces", "s_of_steps_that_traced", "steps_to",
 )  # fmt: skip
 
 
 def compact(found: Findings, *, places: int | None = None) -> Table:
-    """Returns what of `ablation` a paper has room for: the variant, the metric with its change and verdict, and the costs that differ."""
+    """Returns what of `ablation` a paper has room for: variant, metric, change, verdict, and the costs that differ."""
     table = named(ablation(found, places=places), found)
     kept = [name for name in map(column_name, table.headings) if name not in NOT_IN_PAPERS]
     table = table.only(kept)
@@ -52,7 +52,10 @@ def compact(found: Findings, *, places: int | None = None) -> Table:
 
 
 def with_convenience(table: Table, found: Findings) -> Table:
-    """Returns the table of `ablation` with what a variant costs beside time (`ablation(every=True)` has these columns at its end)."""
+    """Returns the table of `ablation` with what a variant costs beside time.
+
+    `ablation(every=True)` has these columns at its end.
+    """
     known = ablation(found, every=True)
     new = known.only([name for name in map(column_name, known.headings) if name in CONVENIENCE])
     lacking = [place for place, heading in enumerate(new.headings) if heading not in table.headings]
@@ -61,7 +64,7 @@ def with_convenience(table: Table, found: Findings) -> Table:
 
 
 def _convenience(found: Findings) -> dict[str, list[Entry]]:
-    """Returns which settings each variant adds to the reference's, and how many of the plan's combinations with them do not run as asked.
+    """Returns which settings each variant adds, and how many of the plan's combinations with them do not run.
 
     A combination is ruled out where the plan dropped it (it cannot run), or normalised it (a setting has no effect
     there). A combination that holds several changed settings counts for each of them.
@@ -87,7 +90,7 @@ def _convenience(found: Findings) -> dict[str, list[Entry]]:
 
 
 def ablation(found: Findings, *, every: bool = False, places: int | None = None) -> Table:
-    """Returns one row a variant: its toggles, n, the metric, its change with verdict, and what it costs. The best mean is bold.
+    """Returns one row a variant: its toggles, n, the metric, its change with verdict, and costs. The best is bold.
 
     Args:
       found: what the study found.
@@ -153,7 +156,10 @@ def _costs(found: Findings, *, every: bool) -> dict[str, list[Entry]]:
 
 
 def named(table: Table, found: Findings) -> Table:
-    """Returns the table of `ablation` without the toggles, where each variant is named by them; the caption says the reference's values."""
+    """Returns the table of `ablation` without the toggles, where each variant is named by them.
+
+    The caption says the reference's values.
+    """
     toggles = found.study.toggles
     if "variant" not in table.headings or not toggles:
         return table
@@ -173,9 +179,8 @@ def factorial(found: Findings, *, places: int | None = None) -> Table:
       ValueError: the study has no such effects.
     """
     if found.factorial is None:
-        raise ValueError(
-            f"{found.study.name} has no main effects and interactions: {found.no_factorial or 'its design is not factorial'}"
-        )
+        why = found.no_factorial or "its design is not factorial"
+        raise ValueError(f"{found.study.name} has no main effects and interactions: {why}")
     rows, places = _records(found.factorial), found.metric.digits if places is None else places
     columns = {
         "effect": [Entry(row["effect"]) for row in rows],
@@ -227,7 +232,7 @@ def notes(found: Findings) -> tuple[str, ...]:
 
 
 def fewer(table: Table, *, width: int) -> str:
-    """Returns which columns to ask for where a table is wider than a terminal of so many characters; empty if it fits."""
+    """Returns which columns to ask for where a table is wider than a terminal of that width; empty if it fits."""
     if max(map(len, table.markdown().split("\n\n")[0].splitlines())) <= width:
         return ""
     names = [column_name(heading) for heading in table.headings]
@@ -235,11 +240,15 @@ def fewer(table: Table, *, width: int) -> str:
     wanted = [*variant, *(name for name in ("change", "verdict") if name in names)]
     if len(wanted) >= len(names):
         return ""
-    return f"The table is wider than this terminal: `--columns {','.join(wanted)}` prints fewer columns, and the report shows all."
+    fix = f"`--columns {','.join(wanted)}` prints fewer columns, and the report shows all"
+    return f"The table is wider than this terminal: {fix}."
 
 
 def _best(found: Findings, column: int) -> frozenset[tuple[int, int]]:
-    """Returns where the best mean stands; no mean of survivors is the best, and none where most trials learnt nothing."""
+    """Returns where the best mean stands.
+
+    No mean of survivors is the best, and none is where most trials learnt nothing.
+    """
     summary, metric = found.summary, found.metric
     is_chance = measures.is_of_weights(metric) and mostly_idle(found.rows)
     if len(summary) < 2 or not metric.sign or is_chance:

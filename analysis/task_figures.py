@@ -1,4 +1,4 @@
-"""The figures that a study's task has beside the usual ones; its code is imported when they are drawn, and may be missing."""
+"""The figures that a study's task has beside the usual ones; its code is imported late, and may be missing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def places(study: Study) -> tuple[Mapping[str, str], list[str]]:
 
 
 def draw(study: Study, names: Sequence[str] | None = None) -> tuple[list[Drawn], list[str]]:
-    """Returns the figures of a study's task, those of the names if there are any, and a line on each that could not be drawn."""
+    """Returns the figures of a study's task, of these names alone if there are any, and a line on each failure."""
     known, notes = places(study)
     drawn = []
     for name, place in known.items():
@@ -42,10 +42,7 @@ def draw(study: Study, names: Sequence[str] | None = None) -> tuple[list[Drawn],
             continue
         try:
             with style():
-                figure, caption = _function(place)(study)
-            if not isinstance(figure, Figure) or not isinstance(caption, str):
-                what = f"({type(figure).__name__}, {type(caption).__name__})"
-                raise TypeError(f"it returned {what}; allowed is (matplotlib Figure, str)")
+                figure, caption = _picture(_function(place)(study))
             drawn.append(Drawn(name, one_line(caption), figure))
         except Exception as error:  # it is another's code, and the report is made without its figure
             notes.append(f"figure {name} ({place}) failed: {first_line(error)}")
@@ -55,3 +52,15 @@ def draw(study: Study, names: Sequence[str] | None = None) -> tuple[list[Drawn],
 def _function(place: str) -> Callable[[Study], Any]:
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+
+
+def _picture(returned: Any) -> tuple[Figure, str]:
+    """Returns a figure and its caption.
+
+    Raises:
+      TypeError: it is something else.
+    """
+    match returned:
+        case (Figure() as figure, str() as caption):
+            return figure, caption
+    raise TypeError(f"it returned {type(returned).__name__}; return a matplotlib Figure and its caption")

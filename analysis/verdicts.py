@@ -45,7 +45,10 @@ def verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float | None, idl
 
 
 def direction(change: float, sign: int) -> str:
-    """Returns the word for a change that was shown: `helps` or `hurts`; `higher` or `lower` where nobody can say which is better."""
+    """Returns the word for a change that was shown: `helps` or `hurts`.
+
+    It is `higher` or `lower` where nobody can say which is better.
+    """
     if sign == 0:
         return HIGHER if change > 0 else LOWER
     return HELPS if change * sign > 0 else HURTS

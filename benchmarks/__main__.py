@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import faults, scale
-from src.config.settings import Settings, edited
+from src.config.settings import edited
 from src.paths import REPOSITORY
+from src.tasks.sentiment.settings import Settings
 from src.trial.prepare import prepare
 
 PAIRS = 4

@@ -27,12 +27,12 @@ import psutil
 
 from benchmarks import faults_data, faults_disk, faults_files, faults_overrides, faults_server
 from src import paths
-from src.artifacts import Artifacts
 from src.data import encoded
 from src.data.corpora import CORPORA
 from src.data.files import DataError
 from src.data.options import Table
 from src.files import digest
+from src.training import model_file
 
 Item = TypeVar("Item")
 
@@ -223,7 +223,7 @@ def models(seconds: float, shared: Campaign) -> Count:
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder))
             with contextlib.suppress(OSError, ValueError, KeyError):
-                Artifacts(Path(folder)).load()
+                model_file.load(Path(folder))
                 return "it was loaded"
             return "it ran" if (Path(folder) / "ran").exists() else None
 

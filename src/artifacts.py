@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from src import paths
 from src.config.settings import checked
 from src.files import replaced
 from src.spec.settings import Settings
 from src.terminal.errors import first_line
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SETTINGS, MODEL, STEPS, PATCH = "settings.json", "model.keras", "steps.parquet", "uncommitted.patch"
 # what the test says of every example, of any task and of classifiers

@@ -162,7 +162,7 @@ def _loaded(place: str, name: str | None) -> AnyTask:
     if place in BUILT_IN.values():  # tests check these
         return found
     try:
-        reason = next(faults(found, name), None)
+        reason = next(faults(found, name, place=place), None)
     except Exception as error:  # it is made of other things than the contract says
         reason = f"{type(error).__name__}: {echoed(first_line(error))}"
     if reason:
@@ -170,17 +170,19 @@ def _loaded(place: str, name: str | None) -> AnyTask:
     return found
 
 
-def faults(found: AnyTask, name: str | None) -> Iterator[str]:
+def faults(found: AnyTask, name: str | None, *, place: str) -> Iterator[str]:
     """Yields why a task cannot be registered, each with its fix.
 
     Args:
       found: the task.
       name: that it is registered under; None for one that is not registered.
+      place: `module:NAME` that it was imported from.
     """
     if name is not None and found.name != name:
         yield f"its name is {found.name!r}, but it is registered as {name!r}; use one name"
-    if name is None and found.name in origins():
-        whose = "a built-in task" if found.name in BUILT_IN else f"a task of {origins()[found.name].package}"
+    registered = origins().get(found.name)
+    if name is None and registered is not None and registered.place != place:
+        whose = "a built-in task" if found.name in BUILT_IN else f"a task of {registered.package}"
         yield f"{found.name!r} is the name of {whose}; choose another name"
     if not NAME.fullmatch(found.name):
         yield f"its name is {found.name!r}; allowed: a-z, 0-9 and _, up to 50 characters"

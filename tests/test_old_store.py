@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shlex
 import subprocess
 import sys
@@ -12,10 +13,13 @@ from pathlib import Path
 import pytest
 
 from analysis import findings, load, store
+from src import run
+from src.artifacts import Artifacts
+from src.trial.prepare import prepare
 
 STORES = Path(__file__).parent / "stores"
-COMMANDS = {
-    words.split("study=")[1].split()[0]: shlex.split(words)[1:]
+COMMANDS = {  # as one types them today: the toggles of a task had the prefix `task.` then
+    words.split("study=")[1].split()[0]: shlex.split(words.replace(" task.", " "))[1:]
     for words in (STORES / "README.md").read_text(encoding="utf-8").splitlines()
     if words.strip().startswith("python -m src.run")
 }
@@ -53,3 +57,37 @@ def test_the_numbers_of_an_old_study_stay_what_they_were(old: Path, study: str) 
     for name in wanted[0].keys() - {"label"}:
         numbers = [float(row[name]) if row[name] else float("nan") for row in wanted]
         assert list(found[name].astype(float)) == pytest.approx(numbers, rel=1e-9, nan_ok=True), name
+
+
+def test_the_settings_of_an_old_trial_are_those_of_its_task_today(old: Path) -> None:
+    for folder in (old / "outputs" / "old_integration").glob("*/"):
+        settings = Artifacts(folder).settings()
+
+        assert (settings.task, settings.sequence_length) == ("integration", 10)
+        assert prepare(settings).identity == folder.name
+
+
+def with_old_key(home: Path, study: str) -> None:
+    """Makes a study's plan one that varied a toggle of its task, by the name of that time."""
+    path = home / "outputs" / study / "plan.json"
+    (plan,) = json.loads(path.read_text(encoding="utf-8"))
+    plan["levels"]["task.sequence_length"] = [10]
+    for values in (plan["reference"], *(row["values"] for row in plan["rows"])):
+        values["task.sequence_length"] = 10
+    for row in plan["rows"]:
+        row["label"] += " task.sequence_length=10"
+    path.write_text(json.dumps([plan]), encoding="utf-8")
+
+
+def test_a_study_whose_old_plan_names_the_toggles_of_its_task_goes_on_and_is_read_in_the_names_of_today(
+    old: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_old_key(old, "old_integration")
+    words = [word for word in COMMANDS["old_integration"][2:] if not word.startswith("sequence_length")]
+
+    assert run.main([*words, "sequence_length=10"]) == 0
+
+    assert "4 trials, 4 already done" in capsys.readouterr().out
+    of_all = load.study("old_integration", store.connect(None), every=True)
+    assert all("task." not in label for label in findings.find(of_all).summary["label"])
+    assert list(of_all.rows["status"]) == ["FINISHED"] * 4

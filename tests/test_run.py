@@ -14,9 +14,11 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from src import paths, predict, run, sync
-from src.artifacts import PATCH, Artifacts
+from src import paths, run, sync
+from src.artifacts import MODEL, PATCH, PROBABILITIES, SETTINGS, STEPS
+from src.parts.words import preprocessing
 from src.paths import REPOSITORY
+from src.tasks.sentiment import predicting
 from src.tasks.sentiment.settings import Settings
 from src.tracking import journal
 from src.tracking.mlflow_replay import Store
@@ -52,6 +54,7 @@ METRICS = {
     "model/parameters",
     "memory/peak_mb",
 }
+FILES = {SETTINGS, MODEL, STEPS, PROBABILITIES, preprocessing.FILE}
 TAGS = {
     f"ablation.{name}"
     for name in "kind study variant identity data weights batches kernel workers health git_commit git_dirty position record".split()
@@ -177,7 +180,7 @@ def test_what_is_finished_is_not_trained_again(finished, tiny, capsys):
 
 def test_the_reloaded_model_gives_the_same_test_accuracy(finished):
     one, folder = finished
-    trained = Artifacts(folder).load()
+    trained = preprocessing.load(folder)
     prepared = prepare(trained.settings)
     stored = pd.read_parquet(folder / "test_probabilities.parquet")
 
@@ -197,7 +200,7 @@ def test_predict_takes_a_folder_an_identity_or_a_run_id_and_a_file(finished, tmp
     answers = []
     capsys.readouterr()
     for name in (str(folder), folder.name, folder.name[:6], one.info.run_id):
-        assert predict.main([name, "--file", str(tmp_path / "texts.txt")]) == 1  # for the blank line
+        assert predicting.main([name, "--file", str(tmp_path / "texts.txt")]) == 1  # for the blank line
         answers.append(capsys.readouterr().out)
 
     assert len(set(answers)) == 1 and len(answers[0].splitlines()) == 3
@@ -214,12 +217,12 @@ def test_predict_takes_a_folder_an_identity_or_a_run_id_and_a_file(finished, tmp
     ],
 )
 def test_predict_says_what_is_wrong(home, capsys, arguments, message):
-    assert predict.main(arguments) == 2
+    assert predicting.main(arguments) == 2
     assert message in capsys.readouterr().err
 
 
 def test_a_text_without_words_has_an_error_of_its_own(finished, capsys):
-    assert predict.main([finished[1].name, "fine", "?!", "good"]) == 1
+    assert predicting.main([finished[1].name, "fine", "?!", "good"]) == 1
 
     said = capsys.readouterr()
     assert [line.split("\t")[0] in ("bad", "good") for line in said.out.splitlines()] == [True, False, True]
@@ -232,7 +235,7 @@ def test_several_seeds_are_averaged(finished, tiny, capsys):
     capsys.readouterr()
     chances = []
     for runs in (*names, ",".join(names)):
-        assert predict.main([runs, "the film was wonderful", "--format", "jsonl"]) == 0
+        assert predicting.main([runs, "the film was wonderful", "--format", "jsonl"]) == 0
         said = capsys.readouterr()
         chances.append(json.loads(said.out)["probabilities"]["good"])
 
@@ -248,10 +251,10 @@ def test_a_text_gets_the_same_answer_alone_and_among_others(home, tiny, tmp_path
     capsys.readouterr()
     together, alone = [], []
 
-    assert predict.main([folder, *given]) == 0
+    assert predicting.main([folder, *given]) == 0
     together = capsys.readouterr().out
     for text in given:
-        assert predict.main([folder, text]) == 0
+        assert predicting.main([folder, text]) == 0
         alone.append(capsys.readouterr().out)
 
     assert together == "".join(alone)
@@ -342,7 +345,7 @@ def test_predict_finds_a_runs_files_in_a_home_that_was_moved(finished, home, tmp
     shutil.rmtree(tmp_path / "there" / "outputs")
     monkeypatch.setenv("ABLATION_HOME", str(tmp_path / "there"))
 
-    assert predict.main([finished[0].info.run_id, "the film was wonderful"]) == 0
+    assert predicting.main([finished[0].info.run_id, "the film was wonderful"]) == 0
 
 
 def test_a_rerun_that_was_offline_supersedes_the_old_trial_when_it_is_sent(finished, tiny, capsys):
@@ -366,7 +369,7 @@ def test_a_store_that_fails_after_the_start_does_not_cost_the_table(home, tiny, 
 def test_predict_says_when_a_run_has_no_model(finished, capsys):
     one = finished[0]
 
-    assert predict.main([one.data.tags["mlflow.parentRunId"], "x"]) == 2
+    assert predicting.main([one.data.tags["mlflow.parentRunId"], "x"]) == 2
     assert "holds no whole trained model" in capsys.readouterr().err
 
 

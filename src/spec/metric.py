@@ -155,9 +155,9 @@ BEST_VALIDATION = "best/val_accuracy"
 def steps_to(metric: Metric, target: float) -> str:
     """Returns the name of the metric that says when validation reached a target, as steps_to/val_perplexity_100.
 
-    Targets below 1 have two decimals or more: `steps_to/val_accuracy_0.80`.
+    Targets up to 1 have two decimals or more, as in `steps_to/val_accuracy_0.80`: so they have been called from the beginning.
     """
-    shown = max(f"{target:.2f}", f"{target:g}", key=len) if abs(target) < 1 else f"{target:g}"
+    shown = max(f"{target:.2f}", f"{target:g}", key=len) if abs(target) <= 1 else f"{target:g}"
     return f"{STEPS_TO}val_{metric.name}_{shown}"
 
 

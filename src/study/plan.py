@@ -375,6 +375,7 @@ def as_record(planned: Study, rows: Sequence[Row], *, command: str, time: str) -
     """Returns a plan as plain values, for the study run."""
     return {
         **planned.plan.model_dump(),
+        "task": planned.settings.task,
         "metric": planned.metric,
         "threshold": planned.threshold,
         "metrics": metric.as_records(planned.metrics),
@@ -415,7 +416,7 @@ def from_text(text: str) -> list[dict[str, Any]]:
 def is_continued_by(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Returns whether two records of plans are of one and the same plan, typed again or gone on with."""
     count = min(len(old["rows"]), len(new["rows"]))
-    made = ("rows", "commands", "aliases", "fixed", "metrics")  # what follows from the rest, and was listed in less detail once
+    made = ("rows", "commands", "aliases", "fixed", "metrics", "task")  # what follows from the rest, and was listed in less detail once
     rest = [{key: value for key, value in _whole(record).items() if key not in made} for record in (old, new)]
     rows = [[_planned(row) for row in record["rows"][:count]] for record in (old, new)]
     return rest[0] == rest[1] and rows[0] == rows[1]

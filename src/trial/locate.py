@@ -41,6 +41,8 @@ def folder_of(run: str, *, uri: str | None, download_to: Path, files: Sequence[s
     if is_finished(run):
         return Path(run)
     if not re.fullmatch(r"[0-9a-f]{4,32}", run):
+        if os.path.isfile(Path(run) / SETTINGS):
+            raise SettingsError(f"{run}: holds no whole trained model (it has no {MODEL}); was the trial finished?")
         got = run if len(run) <= 100 else f"{run[:99]}…"
         if trials := _trials_of(run):
             more = f", … ({len(trials)} in all)" if len(trials) > 3 else ""

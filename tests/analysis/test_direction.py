@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shutil
+import sqlite3
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -293,3 +296,66 @@ def test_a_test_over_weighted_examples_holds_its_level_where_nothing_differs():
         both = [examples.Tested(np.arange(150), weights * rng.normal(2, 1, 150), weights) for _ in range(2)]
         wrong += examples.compared(*both, LOSS)["p"] < 0.05
     assert 0.02 < wrong / 400 < 0.09
+
+
+@pytest.fixture
+def changed(own):
+    """A study whose earlier plan had another metric: what several versions of a task have recorded under one name."""
+
+    def plan_of(name):
+        with sqlite3.connect(own) as connection:
+            [address] = connection.execute(
+                "SELECT artifact_uri FROM runs JOIN tags USING (run_uuid) JOIN experiments USING (experiment_id) "
+                "WHERE tags.key = 'ablation.kind' AND tags.value = 'study' AND experiments.name = ?", (name,)
+            ).fetchone()  # fmt: skip
+        return Path(address.removeprefix("file://")) / "plan.json"
+
+    generated.study(own, "early", {"cell": ["lstm", "gru"]}, lambda values, seed: {"test/accuracy": 0.8}, seeds=[0, 1])
+    generated.study(own, "s", GRID, outcome, seeds=[0, 1, 2], metrics=LOWER)
+    plans = [json.loads(plan_of(name).read_text())[0] for name in ("early", "s")]
+    plan_of("s").write_text(json.dumps(plans))
+    with sqlite3.connect(own) as connection:
+        names = dict(connection.execute("SELECT name, experiment_id FROM experiments"))
+        connection.execute("UPDATE runs SET experiment_id = ? WHERE experiment_id = ? AND run_uuid NOT IN "
+                           "(SELECT run_uuid FROM tags WHERE key = 'ablation.kind' AND value = 'study')",
+                           (names["s"], names["early"]))  # fmt: skip
+    return f"sqlite:///{own}"
+
+
+def test_plans_of_other_metrics_are_left_out_and_said_to_be(changed):
+    study = load.study("s", store.connect(changed), every=True)
+
+    assert study.rows["test/perplexity"].notna().all() and len(study.rows) == 12
+    assert [note for note in study.notes if "other metrics" in note] == [
+        "4 trials belong to plans with other metrics, and are not shown: those plans measured (accuracy: higher, loss: lower), "
+        "the latest plan (perplexity: lower, loss: lower); the numbers are not comparable"
+    ]
+    assert study.of_plans.startswith("trials of the study are shown, of 1 of 2 plans")
+
+
+ODD = {
+    "0.direction: Input should be 'higher' or 'lower'": [{"name": "perplexity", "direction": "sideways"}],
+    "0.direction: Field required": [{"name": "perplexity"}],
+    "0.name: Input should be a valid string": [{"name": None, "direction": "lower"}],
+    "digits=-1 is not allowed": [{"name": "perplexity", "direction": "lower", "digits": -1}],
+    "finish=log": [{"name": "perplexity", "direction": "lower", "finish": "log"}],
+    "two of its metrics have one name": [{"name": "perplexity", "direction": "lower"}] * 2,
+    "it names no metrics": [],
+    "Input should be a valid list": "perplexity",
+}
+
+
+@pytest.mark.parametrize(("why", "metrics"), list(ODD.items()))
+def test_metrics_that_cannot_be_understood_are_refused_and_not_replaced_by_others(why, metrics, own):
+    generated.study(own, "s", {}, outcome, metrics=LOWER, record={"metrics": metrics})
+
+    with pytest.raises(StoreError, match="cannot be read: ") as raised:
+        load.study("s", store.connect(f"sqlite:///{own}"))
+    assert why in str(raised.value) and len(str(raised.value).splitlines()) == 1
+
+
+def test_what_a_later_version_says_of_a_metric_beside_is_passed_over(own):
+    later = [{"name": "perplexity", "direction": "lower", "smoothing": 0.1}]
+    generated.study(own, "s", {}, outcome, metrics=LOWER, record={"metrics": later})
+
+    assert load.study("s", store.connect(f"sqlite:///{own}")).metrics == (Metric("perplexity", "lower"),)

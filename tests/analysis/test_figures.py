@@ -294,3 +294,15 @@ def test_ticks_of_ratios_stand_apart_with_one_among_them():
     for ticks in ([0.9, 1, 1.1], drawing.RATIOS, [0.2, 0.5, 0.8, 0.9, 1, 1.1, 1.2, 2]):
         gaps = np.diff(np.log(drawing.around_one(ticks)))
         assert 1 in drawing.around_one(ticks) and gaps.min() >= np.log(ticks[-1] / ticks[0]) / 7
+
+
+def test_padding_is_drawn_for_the_toggles_that_change_it_all_else_being_equal(own):
+    levels = {"cell": ["lstm", "gru"], "padding": ["batch", "dataset"], "masking": [True, False]}
+
+    def outcome(values, seed):
+        return {"test/accuracy": 0.8 + 0.01 * seed, "data/padding_fraction": 0.3 if values["padding"] == "dataset" else 0.1}
+
+    generated.study(own, "s", levels, outcome, design="one_at_a_time", steps=3)
+    axes = drawn("s", "padding", f"sqlite:///{own}").figure.axes[0]
+
+    assert [line.get_label() for line in axes.lines] == ["padding=batch", "padding=dataset"]

@@ -179,7 +179,7 @@ def test_broken_files_of_a_trial_cost_its_picture_and_not_the_report(place):
 
     assert done.exit_code == 0, done.output
     assert (
-        "no pair of trials has kept its test probabilities"
+        "no pair of trials has kept what the test said of every example"
         in invoke("compare", "s", "masking=true cell=lstm", "masking=true cell=gru").output
     )
 

@@ -146,9 +146,9 @@ def test_differences_are_toggles_only_and_without_the_seed():
     assert label(differences(changed)) == "data.limit=5 cell=gru"
 
 
-def test_differences_stand_in_the_order_that_names_of_trials_have_had():
+def test_differences_name_the_data_first_then_what_the_task_has_then_what_every_task_has():
     values = {"epochs": 1, "dropout": 0.5, "max_steps": 3, "embedding_dim": 8, "head": "softmax", "units": 8, "readout": "max_state"}
-    names = ["data.limit", "max_length", "units", "embedding_dim", "readout", "head", "epochs", "max_steps", "dropout"]
+    names = ["data.limit", "max_length", "embedding_dim", "units", "readout", "dropout", "head", "epochs", "max_steps"]
 
     assert list(differences(edited(Settings(), {**values, "max_length": 9, "data.limit": 5}))) == names
 

@@ -8,10 +8,11 @@ import pytest
 import tensorflow as tf
 
 from src import registry
-from src.config.settings import Settings, checked, edited
+from src.config.settings import checked, edited
 from src.parts.classes.measures import MEASURES, measure_sigmoid
 from src.parts.recurrent import diagnosis as recurrent_diagnosis
 from src.tasks.sentiment.model import classifier
+from src.tasks.sentiment.settings import Settings
 from src.training.diagnosis import Evidence
 from src.training.phase import Learner, Phase
 from tests.training.test_fit import METRICS

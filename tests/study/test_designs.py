@@ -238,7 +238,8 @@ def test_a_path_never_takes_a_flip_without_a_score_and_ends_where_none_has_one()
 
 
 def test_every_design_has_its_function_and_names_its_source():
-    from src.config.settings import Plan, allowed
+    from src.config.explain import allowed
+    from src.spec.settings import Plan
 
     assert set(allowed("plan.design").removeprefix("one of ").split(", ")) == {*DESIGNS, "path"}
     assert Plan().design == "grid"

@@ -38,7 +38,7 @@ def test_a_cause_for_which_trials_learnt_nothing_is_said_once_with_its_variants(
     assert tables.diagnoses(rows[-2:], known) == ""
 
 
-NOISE = {"task": {"name": "integration"}}
+NOISE = {"task": "integration"}
 
 
 def plan_text(values):

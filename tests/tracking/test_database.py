@@ -95,9 +95,9 @@ def test_parts_that_are_not_asked_for_are_left_empty(store):
 
 
 def test_of_attempts_that_the_caller_knows_the_status_alone_is_read(store):
-    whole = store.outcomes()
+    whole = store.outcomes(IMPLIED)
 
-    brief = store.outcomes(known={name: one.attempt for name, one in whole.items()})
+    brief = store.outcomes(IMPLIED, known={name: one.attempt for name, one in whole.items()})
 
     def told(outcomes):
         return {name: (one.attempt, one.status, one.run_id) for name, one in outcomes.items()}
@@ -107,14 +107,14 @@ def test_of_attempts_that_the_caller_knows_the_status_alone_is_read(store):
 
 @pytest.mark.parametrize("known", [{"a": "a1", "b": "b2", "c": "c2", "d": "d1"}, {"a": "a2", "b": "b2", "c": "c2"}])
 def test_everything_is_read_where_another_attempt_counts_than_the_caller_knows(store, known):
-    assert repr(store.outcomes(known=known)) == repr(store.outcomes())  # nan is not equal to itself
+    assert repr(store.outcomes(IMPLIED, known=known)) == repr(store.outcomes(IMPLIED))  # nan is not equal to itself
 
 
 def test_a_server_is_asked_once_whatever_the_caller_knows(store, monkeypatch):
     asked, search = [], store._search
     monkeypatch.setattr(store, "_search", lambda text, **options: asked.append(text) or search(text, **options))
 
-    assert slow(store, monkeypatch).outcomes(known={"a": "a1"})["a"].attempt == "a2" and len(asked) == 1
+    assert slow(store, monkeypatch).outcomes(IMPLIED, known={"a": "a1"})["a"].attempt == "a2" and len(asked) == 1
 
 
 def test_the_database_is_only_read(store, home):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from google.protobuf import json_format
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
@@ -15,9 +17,15 @@ from src import paths
 from src.config.settings import edited
 from src.spec.record import START, Record
 from src.tasks.sentiment.settings import Settings
+from src.tasks.sentiment.task import TASK
 from src.tracking import replay_state, tensorboard_replay
 from src.tracking.journal import FINISHED, Journal, end
 from src.trial.run import _params
+
+
+def prepared(settings):
+    """A trial of these settings, as far as its parameters go."""
+    return SimpleNamespace(settings=settings, task=TASK)
 
 
 def trial(study, name, params):
@@ -60,7 +68,7 @@ def page(home):
         ("s", "two", {"clip_norm": 0.5, "max_length": 90}),
         ("t", "three", {"clip_norm": 2.0, "max_length": None, "masking": False}),
     ):
-        trial(study, name, _params(edited(Settings(), changes)))
+        trial(study, name, _params(prepared(edited(Settings(), changes))))
     return Page()
 
 

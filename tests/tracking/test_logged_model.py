@@ -21,9 +21,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 
-from src.artifacts import MODEL, PREPROCESSING, SETTINGS, Artifacts, Preprocessing
+from src.artifacts import MODEL, SETTINGS, Artifacts
 from src.config.settings import edited
 from src.data.batching import Padding
+from src.parts.words import preprocessing
+from src.parts.words.preprocessing import Preprocessing
 from src.spec.metric import LOSS, Metric, as_records
 from src.spec.record import METRICS, START, Record
 from src.tasks.sentiment import task as sentiment
@@ -33,6 +35,7 @@ from src.tasks.sentiment.serving import CODE, SRC
 from src.tasks.sentiment.settings import Settings
 from src.tracking.journal import FINISHED, Journal, end
 from src.tracking.mlflow_replay import Store
+from src.training import model_file
 
 WORDS = ["the", "film", "good", "bad", "very", "long", "plot"]
 TEXTS = ["the film", "good", "a very very very long film the plot bad", "Bad film!", "unknown words alone", "good good good the"]
@@ -51,7 +54,7 @@ def trial(home, blank):
     folder.mkdir(parents=True)
     Artifacts(folder).write_settings(Settings())
     known = {"words": WORDS, "classes": ["bad", "good"], "tokens": "word", "padding": {"edges": [4], "to_longest": True, "side": "post"}}
-    (folder / PREPROCESSING).write_text(json.dumps(known), encoding="utf-8")
+    (folder / preprocessing.FILE).write_text(json.dumps(known), encoding="utf-8")
     (folder / MODEL).write_bytes(b"a model")
     write(folder)
     return folder
@@ -62,7 +65,7 @@ def write(folder):
     with Journal(folder) as book:
         book.append(Record(START, 0, detail={**detail, "params": {"cell": "gru"}}))
         metrics = {"test/accuracy": 0.8, "time/epoch_s": 3.0}
-        book.append(end(step=7, status=FINISHED, metrics=metrics, artifacts=[SETTINGS, MODEL, PREPROCESSING]))
+        book.append(end(step=7, status=FINISHED, metrics=metrics, artifacts=[SETTINGS, MODEL, preprocessing.FILE]))
 
 
 def replayed(folder, times=1):
@@ -89,7 +92,7 @@ def test_a_finished_trial_has_a_model_with_flavour_signature_and_example(trial):
     found = Model.load(str(files(model)))
     assert (str(model.status), model.source_run_id, model.params) == ("READY", run.info.run_id, {"cell": "gru"})
     assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
-    assert found.flavors["python_function"]["loader_module"] == "ablation_model.tasks.sentiment_served"
+    assert found.flavors["python_function"]["loader_module"] == "ablation_model.tasks.sentiment.served"
     assert [str(column.type) for column in found.signature.inputs] == ["DataType.string"]
     assert found.signature.outputs.input_names() == ["bad", "good"]
     assert found.load_input_example(str(files(model))) is not None
@@ -147,7 +150,7 @@ def test_a_server_that_knows_no_models_gets_the_rest(trial, monkeypatch):
 
 @pytest.mark.parametrize("content", ["", "[]", '{"words": [], "classes": [], "padding": null}', '{"words": 3, "classes": 4}'])
 def test_a_trial_whose_model_reads_no_texts_or_whose_files_are_broken_has_none(trial, content):
-    (trial / PREPROCESSING).write_text(content, encoding="utf-8")
+    (trial / preprocessing.FILE).write_text(content, encoding="utf-8")
 
     store = replayed(trial)
 
@@ -248,8 +251,8 @@ def test_lists_in_a_cell_are_texts_and_what_is_no_text_or_has_no_word_is_named()
     ],
 )
 @pytest.mark.parametrize("padding", [Padding((3, 6), False, "post"), Padding((9,), True, "post"), Padding((1, 2, 3, 4), True, "post")])
-def test_what_is_served_is_what_src_predict_says(tmp_path, changes, padding):
-    from src import predict
+def test_what_is_served_is_what_predicting_says(tmp_path, changes, padding):
+    from src.tasks.sentiment import predicting
     from src.tasks.sentiment.model import classifier
 
     settings = edited(Settings(), {"units": 3, "embedding_dim": 3, "vocab_size": 20, "batch_size": 2, **changes})
@@ -257,15 +260,14 @@ def test_what_is_served_is_what_src_predict_says(tmp_path, changes, padding):
     words = list("theflmgodba ") if settings.tokens == "character" else WORDS
     model = classifier(settings, classes=2)
     model.set_weights([weight + 0.3 for weight in model.get_weights()])
-    files = Artifacts(tmp_path)
-    files.write_settings(settings)
+    Artifacts(tmp_path).write_settings(settings)
     model_file.write(tmp_path, model)
     preprocessing.write(tmp_path, Preprocessing(list(dict.fromkeys(words)), ["bad", "good"], how, tokens=settings.tokens))
     known = json.loads(sentiment.TASK.served(tmp_path).files[TEXTS_FILE])
 
     found = Served(model, known).probabilities(TEXTS)
 
-    np.testing.assert_allclose(found, predict.probabilities(files.load(), TEXTS), atol=1e-6)
+    np.testing.assert_allclose(found, predicting.probabilities(preprocessing.load(tmp_path), TEXTS), atol=1e-6)
 
 
 @pytest.fixture
@@ -279,8 +281,8 @@ def trained(home, blank):
     settings = edited(Settings(), {**small, "implementation": "graph_loop", "readout": "max_state"})
     Artifacts(folder).write_settings(settings)
     padding = Padding((4,), True, "post")
-    Artifacts(folder).write_model(classifier(settings, classes=2))
-    Artifacts(folder).write_preprocessing(Preprocessing(WORDS, ["bad", "good"], padding, tokens="word"))
+    model_file.write(folder, classifier(settings, classes=2))
+    preprocessing.write(folder, Preprocessing(WORDS, ["bad", "good"], padding, tokens="word"))
     write(folder)
     return folder
 
@@ -360,7 +362,7 @@ def test_a_model_is_shown_with_the_metrics_of_its_task(trial):
     tags = {"ablation.kind": "trial", "ablation.identity": "cafe"}
     with Journal(trial) as book:
         book.append(Record(START, 0, detail={"attempt": "one", "name": "x", "tags": tags, METRICS: metrics}))
-        book.append(end(step=7, status=FINISHED, metrics=values, artifacts=[SETTINGS, MODEL, PREPROCESSING]))
+        book.append(end(step=7, status=FINISHED, metrics=values, artifacts=[SETTINGS, MODEL, preprocessing.FILE]))
 
     store = replayed(trial)
 

@@ -9,11 +9,11 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from src.tasks.sentiment_samples import markdown
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from src import paths, sync
+from src.parts.words.samples import markdown
 from src.spec.metric import LOSS, Metric, as_records
 from src.spec.record import EVALUATION, GRAPH, HISTOGRAMS, METRICS, SAMPLES, START, STEP, Record
 from src.tracking import replay_state, tensorboard_replay

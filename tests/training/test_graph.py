@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from src.config.settings import edited
+from src import registry
+from src.config.settings import checked, edited
 from src.tasks.sentiment.model import classifier
 from src.tasks.sentiment.settings import Settings
 from src.training.graph import layers
@@ -17,11 +20,13 @@ SMALL = {"vocab_size": 12, "embedding_dim": 4, "units": 3}
         {"initial_state": "learned"},
         {"bidirectional": True, "depth": 2, "readout": "mean_logit", "dropout": 0.1},
         {"implementation": "graph_loop", "bidirectional": True, "encoding": "onehot"},
-        {"task": {"name": "integration"}},
+        {"task": "integration"},
     ],
 )
 def test_every_layer_stands_with_what_it_reads_and_all_parameters_are_counted(changes):
-    model = classifier(edited(Settings(), {**SMALL, **changes}), classes=2)
+    small = {key: value for key, value in SMALL.items() if "task" not in changes or key != "vocab_size"}
+    settings = checked({**small, **changes})
+    model = registry.task(settings.task).model(settings, SimpleNamespace(classes=["a", "b"]))
     found = layers(model)
 
     names = [one["name"] for one in found]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from src.tasks.sentiment.model import classifier
 from src.tasks.sentiment.settings import Settings
 from src.training.clock import shapes_digest, summary
 from src.training.evaluation import evaluators
-from src.training.fit import Fit, train, weights_digest
+from src.training.fit import Fit, restore, train, weights_digest
 from src.training.startup import fresh_session
 from src.training.update import new_optimizer
 from tests.training.test_fit import METRICS, SMALL, examples, learner_of, metrics, phase_of
@@ -127,3 +128,16 @@ def test_the_evaluation_is_the_last_record_of_an_epoch(eager):
     records = Training(**{"tracking.histograms": True}).records
 
     assert [record.kind for record in records if record.kind != STEP] == [HISTOGRAMS, *[HISTOGRAMS, EVALUATION] * 3]
+
+
+def test_a_state_is_for_variables_of_its_own_shapes_and_types():
+    given = []
+    variables = [SimpleNamespace(shape=(2,), dtype="float32", assign=given.append)]
+    for others in ([], [np.zeros(3, np.float32)], [np.zeros(2)], [np.zeros(2, np.float32)] * 2):
+        with pytest.raises(ValueError, match="it holds the variables of another model; rerun=true trains from the beginning"):
+            restore(variables, others)
+    assert given == []
+
+    restore(variables, [np.ones(2, np.float32)])
+
+    assert given[0].tolist() == [1, 1]

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from src.config.settings import edited
 from src.spec.metric import LOSS, Metric
-from src.tasks.sentiment.settings import Settings
+from src.spec.settings import Settings, Tracking
 from src.training.evaluation import evaluators
 from src.training.fit import Fit, best_epoch, train
 from src.training.phase import Learner, Phase
@@ -65,9 +64,9 @@ def model_of():
     return model
 
 
-def learner_of(phase, metrics=(PERPLEXITY, ERROR), **changes):
-    changes = {"optimizer": "sgd", "batch_size": 12, "epochs": 1, "tracking.histograms": False, **changes}
-    return Learner(model_of(), phase, metrics, edited(Settings(), changes))
+def learner_of(phase, metrics=(PERPLEXITY, ERROR), *, histograms=False, **changes):
+    changes = {"optimizer": "sgd", "batch_size": 12, "epochs": 1, **changes}
+    return Learner(model_of(), phase, metrics, Settings(task="any", tracking=Tracking(histograms=histograms), **changes))
 
 
 def outputs_of(model):
@@ -186,7 +185,7 @@ def test_the_weights_of_the_lowest_perplexity_are_restored():
 
 
 def test_two_graphs_take_batches_of_two_inputs_and_histograms_show_every_layer():
-    learner = learner_of(phase_of(range(4), range(4, 8), [8, 9]), batch_size=4, epochs=2, **{"tracking.histograms": True})
+    learner = learner_of(phase_of(range(4), range(4, 8), [8, 9]), batch_size=4, epochs=2, histograms=True)
     layers = [layer for layer in learner.model.layers if not isinstance(layer, keras.layers.InputLayer)]
     fit = Fit()
 

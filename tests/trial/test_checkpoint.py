@@ -4,7 +4,6 @@ import errno
 import logging
 import os
 import random
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from src.spec.record import EVALUATION, HISTOGRAMS, START, STEP, Record
 from src.tracking import journal, provenance
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
 from src.trial import checkpoint
-from src.trial.checkpoint import NOTHING, Checkpoint, Unusable, restore
+from src.trial.checkpoint import NOTHING, Checkpoint, Unusable
 
 VARIABLES = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array([7, 8], np.int32), np.array(3, np.int64), np.zeros((0, 2), np.float32)]
 BEST = [np.full(4, 0.5, np.float32)]
@@ -220,16 +219,3 @@ def test_what_is_removed_is_gone_with_what_a_killed_process_had_begun_to_write(t
     kept.remove()
 
     assert {path.name for path in tmp_path.iterdir()} == {journal.FILE, "journal.lock"}
-
-
-def test_a_state_is_for_variables_of_its_own_shapes_and_types():
-    given = []
-    variables = [SimpleNamespace(shape=(2,), dtype="float32", assign=given.append)]
-    for others in ([], [np.zeros(3, np.float32)], [np.zeros(2)], [np.zeros(2, np.float32)] * 2):
-        with pytest.raises(ValueError, match="it holds the variables of another model; rerun=true trains from the beginning"):
-            restore(variables, others)
-    assert given == []
-
-    restore(variables, [np.ones(2, np.float32)])
-
-    assert given[0].tolist() == [1, 1]

@@ -25,9 +25,10 @@ def added(metric, values, threshold=None):
     [
         (ACCURACY, [0.7, 0.8, 0.9], None, {"best/val_accuracy": 0.9, "steps_to/val_accuracy_0.80": 20.0}),
         (ACCURACY, [0.7, 0.8, 0.9], 0.9, {"best/val_accuracy": 0.9, "steps_to/val_accuracy_0.90": 30.0}),
+        (ACCURACY, [0.7, 1.0], 1.0, {"best/val_accuracy": 1.0, "steps_to/val_accuracy_1.00": 20.0}),
         (ACCURACY, [0.7, 0.6], None, {"best/val_accuracy": 0.7}),
-        (PERPLEXITY, [300.0, 100.0, 90.0], None, {"best/val_perplexity": 90.0, "steps_to/val_perplexity_100.00": 20.0}),
-        (PERPLEXITY, [300.0, 95.0, 99.0], 99.0, {"best/val_perplexity": 95.0, "steps_to/val_perplexity_99.00": 20.0}),
+        (PERPLEXITY, [300.0, 100.0, 90.0], None, {"best/val_perplexity": 90.0, "steps_to/val_perplexity_100": 20.0}),
+        (PERPLEXITY, [300.0, 95.0, 99.0], 99.0, {"best/val_perplexity": 95.0, "steps_to/val_perplexity_99": 20.0}),
         (PERPLEXITY, [math.nan, math.inf], None, {"best/val_perplexity": math.inf}),
         (PERPLEXITY, [math.nan], None, {}),
         (Metric("loss", "lower"), [0.5, 0.4], None, {"best/val_loss": 0.4}),

@@ -7,10 +7,13 @@ import tensorflow as tf
 
 from src.config.settings import edited
 from src.models.onehot import OneHot
-from src.parts.recurrent.layers import kernel
+from src.tasks.integration import model as of_noise
+from src.tasks.integration import sizes as sizes_of_noise
+from src.tasks.integration.settings import Settings as Noise
+from src.tasks.sentiment import sizes
 from src.tasks.sentiment.model import classifier
 from src.tasks.sentiment.settings import Settings
-from src.trial import rules
+from src.tasks.sentiment.task import TASK
 
 B, T, V, D, H = 3, 7, 12, 5, 4
 SMALL = {"vocab_size": V, "embedding_dim": D, "units": H}
@@ -160,7 +163,7 @@ def test_the_number_of_parameters_is_known_before_tensorflow(cell, bidirectional
     changes = {**SMALL, "cell": cell, "bidirectional": bidirectional, "depth": depth, "initial_state": initial_state}
     settings = edited(Settings(), {**changes, "head": head, "encoding": encoding})
 
-    assert rules.parameters(settings, classes=3) == classifier(settings, classes=3).count_params()
+    assert sizes.parameters(settings, classes=3) == classifier(settings, classes=3).count_params()
 
 
 def test_dropout_acts_in_training_only():
@@ -183,7 +186,7 @@ def test_dropout_acts_in_training_only():
     ],
 )
 def test_what_runs_the_recurrence_is_decided_here(changes, gpus, expected):
-    assert kernel(edited(Settings(), changes), gpus=gpus) == expected
+    assert TASK.kernel(edited(Settings(), changes), gpus=gpus) == expected
 
 
 def test_cudnn_is_never_asked_for_a_mask_it_cannot_take():
@@ -239,18 +242,16 @@ def test_a_saved_model_of_ours_is_reloaded(implementation, tmp_path):
 @pytest.mark.parametrize("cell", STEPS)
 @pytest.mark.parametrize("initial_state", ["zeros", "learned"])
 def test_the_parameters_of_the_integration_model_are_known_too(cell, initial_state):
-    noise = edited(Settings(), {"task": {"name": "integration"}})
-    settings = edited(noise, {"embedding_dim": D, "units": H, "cell": cell, "initial_state": initial_state})
+    settings = edited(Noise(), {"embedding_dim": D, "units": H, "cell": cell, "initial_state": initial_state})
 
-    assert rules.parameters(settings) == classifier(settings, classes=2).count_params()
+    assert sizes_of_noise.parameters(settings) == of_noise.classifier(settings).count_params()
 
 
 @pytest.mark.parametrize("implementation", ["keras", *OURS])
 def test_whoever_runs_the_loop_the_integration_model_is_the_same(implementation):
-    noise = edited(Settings(), {"task": {"name": "integration"}})
-    settings = edited(noise, {"embedding_dim": D, "units": H, "implementation": implementation})
+    settings = edited(Noise(), {"embedding_dim": D, "units": H, "implementation": implementation})
     x = np.random.default_rng(0).normal(size=(B, T, 1)).astype(np.float32)
-    model = randomised(classifier(settings, classes=2))
+    model = randomised(of_noise.classifier(settings))
     kernel_in, bias_in, *weights, head, head_bias = model.get_weights()
 
     states = (np.zeros((B, H)), np.zeros((B, H)))
@@ -276,7 +277,7 @@ def test_gradients_of_padded_steps_are_exactly_zero_with_a_mask(readout, impleme
 @pytest.mark.parametrize("head", ["sigmoid", "softmax"])
 @pytest.mark.parametrize("masking", [True, False])
 def test_the_mean_of_logits_is_the_logit_of_the_mean_state(head, masking):
-    """The head is linear, so the two are one function, and rules.normalise makes one trial of them."""
+    """The head is linear, so the two are one function, and a rule makes one trial of them."""
     of_logits, of_states = (randomised(build(readout=how, head=head, masking=masking)) for how in ("mean_logit", "mean_state"))
 
     np.testing.assert_allclose(of_logits(IDS), of_states(IDS), atol=1e-5)

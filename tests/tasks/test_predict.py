@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 import time
@@ -12,17 +11,21 @@ import numpy as np
 import pytest
 
 from benchmarks import faults_data
-from src import predict
-from src.artifacts import PREPROCESSING, SETTINGS, Artifacts, Preprocessing, Trained
+from src.artifacts import MODEL, SETTINGS, Artifacts
 from src.data.batching import Padding
+from src.parts.words import preprocessing
+from src.parts.words.preprocessing import FILE, Loaded, Preprocessing
 from src.spec.section import SettingsError
+from src.tasks.sentiment import predicting
 from src.tasks.sentiment.settings import Settings
+from src.training import model_file
+from src.trial import locate
 
-PREPROCESSINGS = list(faults_data.odd_preprocessing())
+ODD_FILES = list(faults_data.odd_preprocessing())
 MODELS = list(faults_data.odd_models())
 WHOLE = {
     SETTINGS: Settings().model_dump(),
-    PREPROCESSING: {"words": ["good"], "classes": ["a", "b"], "padding": {"edges": [4], "to_longest": True, "side": "post"}},
+    FILE: {"words": ["good"], "classes": ["a", "b"], "padding": {"edges": [4], "to_longest": True, "side": "post"}},
 }
 
 
@@ -32,21 +35,21 @@ WHOLE = {
         (SETTINGS, "[]", "settings.json: settings: got []; allowed: keys with values"),
         (SETTINGS, "{", "settings.json: Expecting property name"),
         (SETTINGS, '{"cell": "foo"}', "settings.json: cell: got 'foo'; allowed: one of simple_rnn, gru, lstm"),
-        (PREPROCESSING, "[]", "preprocessing.json: Input should be"),
-        (PREPROCESSING, "", "preprocessing.json: Invalid JSON"),
-        (PREPROCESSING, "{}", "preprocessing.json: words: Field required"),
-        (PREPROCESSING, json.dumps(WHOLE[PREPROCESSING] | {"words": 3}), "preprocessing.json: words: Input should be a valid array"),
-        (PREPROCESSING, json.dumps(WHOLE[PREPROCESSING] | {"padding": {}}), "preprocessing.json: padding.edges: Field required"),
+        (FILE, "[]", "preprocessing.json: Input should be"),
+        (FILE, "", "preprocessing.json: Invalid JSON"),
+        (FILE, "{}", "preprocessing.json: words: Field required"),
+        (FILE, json.dumps(WHOLE[FILE] | {"words": 3}), "preprocessing.json: words: Input should be a valid array"),
+        (FILE, json.dumps(WHOLE[FILE] | {"padding": {}}), "preprocessing.json: padding.edges: Field required"),
     ],
 )
 def test_a_broken_file_of_a_trial_is_named_before_tensorflow_is_imported(home, tmp_path, capsys, monkeypatch, file, content, message):
     monkeypatch.setitem(sys.modules, "keras", None)  # importing it would raise
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    for name, values in WHOLE.items():
-        (tmp_path / name).write_text(json.dumps(values), encoding="utf-8")
+    written(tmp_path)
+    (tmp_path / MODEL).write_bytes(b"")
     (tmp_path / file).write_text(content, encoding="utf-8")
 
-    assert predict.main([str(tmp_path), "a text"]) == 2
+    assert predicting.main([str(tmp_path), "a text"]) == 2
 
     err = capsys.readouterr().err
     assert f"error: {tmp_path}: holds no whole trained model ({message}" in err and len(err.splitlines()) == 1
@@ -70,9 +73,10 @@ def test_a_text_is_divided_as_in_training(tokens, text, ids):
         return np.zeros((len(inputs), 1), np.float32)
 
     known = ["good", "फिल्म", "a", "b", " ", "फ"]
-    trained = Trained(Settings(implementation="eager_loop"), model, known, ["x", "y"], Padding((4,), True, "post"), tokens)
+    reading = Preprocessing(known, ["x", "y"], Padding((4,), True, "post"), tokens)
+    trained = Loaded(Settings(implementation="eager_loop"), model, reading)
 
-    predict.probabilities(trained, [text])
+    predicting.probabilities(trained, [text])
 
     assert seen == [[ids]]
 
@@ -83,7 +87,7 @@ def refused(folder, monkeypatch, capsys, *more):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     begin = time.process_time()
 
-    assert predict.main([str(folder), *(more or ("a text",))]) == 2
+    assert predicting.main([str(folder), *(more or ("a text",))]) == 2
 
     assert time.process_time() - begin < 2
     err = capsys.readouterr().err
@@ -96,12 +100,13 @@ def written(folder):
         (folder / name).write_text(json.dumps(values), encoding="utf-8")
 
 
-@pytest.mark.parametrize("spoil", [spoil for _, spoil in PREPROCESSINGS], ids=[name for name, _ in PREPROCESSINGS])
+@pytest.mark.parametrize("spoil", [spoil for _, spoil in ODD_FILES], ids=[name for name, _ in ODD_FILES])
 def test_preprocessing_that_no_trial_has_is_refused_in_one_line(home, tmp_path, capsys, monkeypatch, spoil):
     written(tmp_path)
+    (tmp_path / MODEL).write_bytes(b"")
     spoil(tmp_path)
 
-    assert f"{tmp_path}: holds no whole trained model ({PREPROCESSING}: " in refused(tmp_path, monkeypatch, capsys)
+    assert f"{tmp_path}: holds no whole trained model ({FILE}: " in refused(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("write", [write for _, write in MODELS], ids=[name for name, _ in MODELS])
@@ -127,17 +132,19 @@ def test_a_turned_bit_in_the_weights_is_noticed(home, tmp_path, capsys, monkeypa
 @pytest.mark.parametrize("content", ["[" * faults_data.DEEP, "\0" * 100, '{"cell": "lstm", "of_another_version": 1}', "1" * 10_000])
 def test_settings_that_cannot_be_read_are_named(home, tmp_path, capsys, monkeypatch, content):
     written(tmp_path)
+    (tmp_path / MODEL).write_bytes(b"")
     (tmp_path / SETTINGS).write_text(content, encoding="utf-8")
 
     assert "settings.json: " in refused(tmp_path, monkeypatch, capsys)
 
 
-@pytest.mark.parametrize("file", [SETTINGS, PREPROCESSING])
-def test_a_missing_file_is_named(home, tmp_path, capsys, monkeypatch, file):
+@pytest.mark.parametrize(("file", "named"), [(SETTINGS, "a trial's folder"), (FILE, FILE), (MODEL, MODEL)])
+def test_a_missing_file_is_named(home, tmp_path, capsys, monkeypatch, file, named):
     written(tmp_path)
+    (tmp_path / MODEL).write_bytes(b"")
     (tmp_path / file).unlink()
 
-    refused(tmp_path, monkeypatch, capsys)
+    assert named in refused(tmp_path, monkeypatch, capsys)
 
 
 def test_a_name_that_is_too_long_for_a_file_is_refused(home, tmp_path, capsys, monkeypatch):
@@ -177,7 +184,7 @@ def test_a_store_of_files_that_is_away_or_wants_credentials_is_said_in_one_line(
         def download(self, name, folder):
             raise error
 
-    monkeypatch.setattr(predict.download, "Files", Files)
+    monkeypatch.setattr(locate.download, "Files", Files)
     monkeypatch.setitem(sys.modules, "mlflow", types.ModuleType("mlflow"))
     tracking = types.ModuleType("mlflow.tracking")
     tracking.MlflowClient = Client
@@ -196,25 +203,25 @@ def test_a_trained_model_is_loaded_and_one_of_others_is_refused_in_one_line(home
     padding = Padding((4,), False, "post")
     files = Artifacts(tmp_path)
     files.write_settings(settings)
-    files.write_model(classifier(settings, classes=2))
-    files.write_preprocessing(Preprocessing(["good"], ["a", "b"], padding))
+    model_file.write(tmp_path, classifier(settings, classes=2))
+    preprocessing.write(tmp_path, Preprocessing(["good"], ["a", "b"], padding))
 
-    assert predict.main([str(tmp_path), "good", "bad \udcff"]) == 1
+    assert predicting.main([str(tmp_path), "good", "bad \udcff"]) == 1
     assert len(capsys.readouterr().out.splitlines()) == 2
 
     whole = (tmp_path / "model.keras").read_bytes()
     for name, write in faults_data.models_of_others():
         write(tmp_path)
 
-        assert predict.main([str(tmp_path), "good"]) == 2, name
+        assert predicting.main([str(tmp_path), "good"]) == 2, name
         err = capsys.readouterr().err
         assert err.startswith("error: ") and "model.keras: " in err and len(err.splitlines()) == 1, name
     (tmp_path / "model.keras").write_bytes(whole)
     files.write_settings(settings.model_copy(update={"vocab_size": 50}))
     known = Preprocessing([f"word {number}" for number in range(40)], ["a", "b"], padding)
-    (tmp_path / PREPROCESSING).write_text(json.dumps(dataclasses.asdict(known)), encoding="utf-8")
+    preprocessing.write(tmp_path, known)
 
-    assert predict.main([str(tmp_path), "good"]) == 2
+    assert predicting.main([str(tmp_path), "good"]) == 2
     assert "model.keras: 5 ids, but vocab_size=50; the files belong to different trials" in capsys.readouterr().err
 
 
@@ -223,7 +230,7 @@ def test_a_server_whose_files_are_on_this_machine_is_refused(home, capsys, monke
     run = SimpleNamespace(info=SimpleNamespace(artifact_uri=address))
     monkeypatch.setattr("mlflow.tracking.MlflowClient", lambda uri: SimpleNamespace(get_run=lambda run_id: run))
 
-    assert predict.main(["0" * 32, "a text", "--uri", "http://host:5000"]) == 2
+    assert predicting.main(["0" * 32, "a text", "--uri", "http://host:5000"]) == 2
 
     err = capsys.readouterr().err
     assert err.startswith("error: http://host:5000 says that the files of run") and len(err.splitlines()) == 1
@@ -244,9 +251,9 @@ def test_only_the_files_that_predicting_needs_are_asked_for(home, tmp_path, monk
 
     run = SimpleNamespace(info=SimpleNamespace(artifact_uri="s3://bucket/x"))
     monkeypatch.setattr("mlflow.tracking.MlflowClient", lambda uri: SimpleNamespace(get_run=lambda run_id: run))
-    monkeypatch.setattr(predict.download, "Files", Files)
+    monkeypatch.setattr(locate.download, "Files", Files)
 
-    assert predict.folder_of("0" * 32, uri="http://host:5000", download_to=tmp_path) == tmp_path
+    assert locate.folder_of("0" * 32, uri="http://host:5000", download_to=tmp_path, files=predicting.FILES) == tmp_path
     assert asked == ["settings.json", "preprocessing.json", "model.keras"]
 
 
@@ -255,10 +262,10 @@ def test_the_name_of_a_study_is_answered_with_the_trials_that_it_has(count, home
     identities = [f"{number:016x}" for number in range(count)]
     for identity in identities:
         (home / "outputs" / "mine" / identity).mkdir(parents=True)
-        (home / "outputs" / "mine" / identity / PREPROCESSING).write_text("{}", encoding="utf-8")
+        (home / "outputs" / "mine" / identity / MODEL).touch()
 
     with pytest.raises(SettingsError) as refusal:
-        predict.folder_of("mine", uri=None, download_to=tmp_path)
+        locate.folder_of("mine", uri=None, download_to=tmp_path)
 
     more = "" if count <= 3 else f", … ({count} in all)"
     assert str(refusal.value) == f"RUN: 'mine' is a study; name one of its finished trials: {', '.join(identities[:3])}{more}"

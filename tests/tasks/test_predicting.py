@@ -16,15 +16,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src import predict
-from src.artifacts import MODEL, PREPROCESSING, Trained
+from src.artifacts import MODEL, SETTINGS
 from src.data import texts
 from src.data.batching import Padding
 from src.data.files import MOST, DataError
 from src.data.texts import Line
+from src.parts.words.preprocessing import FILE, Loaded, Preprocessing
 from src.paths import REPOSITORY
+from src.tasks.sentiment import predicting
 from src.tasks.sentiment.settings import Settings
 
+FILES = (SETTINGS, FILE, MODEL)
 GOOD = 4  # the id of the word `good`
 
 
@@ -41,7 +43,7 @@ def three(ids, training):
 def trained(model=counting, classes=("bad", "good"), *, tokens="word", padding=None, **settings):
     head = "sigmoid" if len(classes) == 2 else "softmax"
     of = Settings.model_validate({"implementation": "eager_loop", "head": head, **settings})
-    return Trained(of, model, ["good", "film"], list(classes), padding or Padding((4, 8), False, "post"), tokens)
+    return Loaded(of, model, Preprocessing(["good", "film"], list(classes), padding or Padding((4, 8), False, "post"), tokens))
 
 
 @pytest.fixture
@@ -54,11 +56,11 @@ def ask(home, tmp_path, monkeypatch, capsys):
         for name in models:
             folder = tmp_path / name
             folder.mkdir(exist_ok=True)
-            (folder / PREPROCESSING).touch()
+            (folder / SETTINGS).touch()
             (folder / MODEL).write_text(name.partition("_copy")[0], encoding="utf-8")
-        monkeypatch.setattr(predict, "_loaded", lambda folder: models[folder.name])
+        monkeypatch.setattr(predicting, "_loaded", lambda folder: models[folder.name])
         names = ",".join(str(tmp_path / name) for name in models)
-        code = predict.main([names, *arguments])
+        code = predicting.main([names, *arguments])
         said = capsys.readouterr()
         return code, said.out, said.err
 
@@ -157,7 +159,7 @@ def test_of_a_large_file_only_a_part_is_held(ask, tmp_path):
     tracemalloc.start()
 
     with texts.opened(str(tmp_path / "t.txt")) as stream:
-        first = predict.answers([predict.Classifier(trained())], next(texts.lines(stream, "t")))
+        first = predicting.answers([predicting.Classifier(trained())], next(texts.lines(stream, "t")))
 
     assert 10_000 < len(first) < 200_000
     assert tracemalloc.get_traced_memory()[1] < 200_000_000
@@ -253,7 +255,7 @@ def test_a_text_with_line_ends_quotes_and_escapes_stays_one_row(ask, format):
 @pytest.mark.parametrize("padding", [Padding((4, 8), False, "post"), Padding((8,), True, "post"), Padding((3, 5), False, "pre")])
 @given(st.lists(st.lists(st.sampled_from(["good", "film", "other"]), min_size=1, max_size=12), min_size=1, max_size=9))
 def test_a_text_has_the_same_answer_alone_and_among_others(padding, split):
-    classifier = predict.Classifier(trained(padding=padding, max_length=9, batch_size=2))
+    classifier = predicting.Classifier(trained(padding=padding, max_length=9, batch_size=2))
     given = [" ".join(words) for words in split]
 
     together = classifier.probabilities(given)
@@ -269,7 +271,7 @@ def test_a_text_is_padded_to_its_bucket_on_its_side(side):
         seen.extend(ids.tolist())
         return np.zeros((len(ids), 1), np.float32)
 
-    predict.probabilities(trained(model, padding=Padding((2, 4), False, side)), ["good", "good film", "good good good good film"])
+    predicting.probabilities(trained(model, padding=Padding((2, 4), False, side)), ["good", "good film", "good good good good film"])
 
     padded = [1, GOOD, 5, 0] if side == "post" else [0, 1, GOOD, 5]
     assert seen == [[1, GOOD], padded, [1, GOOD, GOOD, GOOD, GOOD, 5]]
@@ -314,7 +316,7 @@ def test_one_trial_twice_is_refused(ask, tmp_path):
     code, _, err = ask("good", models={"one": trained(), "one_copy": trained()})
     assert code == 2 and f"RUN: {tmp_path / 'one'} and {tmp_path / 'one_copy'} are the same trial; name each once" in err
 
-    assert predict.main([f"{tmp_path / 'one'},{tmp_path / 'one'}", "good"]) == 2
+    assert predicting.main([f"{tmp_path / 'one'},{tmp_path / 'one'}", "good"]) == 2
 
 
 def test_a_text_that_one_of_several_cannot_read_has_no_answer(ask):
@@ -334,14 +336,15 @@ def test_a_line_is_answered_before_the_next_one_comes(home, tmp_path, monkeypatc
     os.mkfifo(tmp_path / "in")
     os.mkfifo(tmp_path / "out")
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / PREPROCESSING).touch()
-    monkeypatch.setattr(predict, "_loaded", lambda folder: trained())
+    for name in FILES:
+        (tmp_path / "run" / name).touch()
+    monkeypatch.setattr(predicting, "_loaded", lambda folder: trained())
     codes = []
 
     def answer():
         with (tmp_path / "out").open("w", encoding="utf-8") as out:
             monkeypatch.setattr(sys, "stdout", out)
-            codes.append(predict.main([str(tmp_path / "run"), "--file", str(tmp_path / "in")]))
+            codes.append(predicting.main([str(tmp_path / "run"), "--file", str(tmp_path / "in")]))
 
     thread = threading.Thread(target=answer)
     thread.start()
@@ -357,16 +360,17 @@ def test_a_line_is_answered_before_the_next_one_comes(home, tmp_path, monkeypatc
 PROGRAM = """
 import sys
 sys.path.insert(0, {tests!r})
-from src import predict
+from src.tasks.sentiment import predicting
 from test_predicting import trained
-predict._loaded = lambda folder: trained()
-sys.exit(predict.main(sys.argv[1:]))
+predicting._loaded = lambda folder: trained()
+sys.exit(predicting.main(sys.argv[1:]))
 """
 
 
 def program(tmp_path, *arguments, **more):
-    (tmp_path / PREPROCESSING).touch()
-    words = [sys.executable, "-c", PROGRAM.format(tests=str(REPOSITORY / "tests")), str(tmp_path), *arguments]
+    for name in FILES:
+        (tmp_path / name).touch()
+    words = [sys.executable, "-c", PROGRAM.format(tests=str(REPOSITORY / "tests" / "tasks")), str(tmp_path), *arguments]
     return subprocess.run(words, cwd=REPOSITORY, capture_output=True, check=False, **more)
 
 
@@ -384,8 +388,16 @@ def test_standard_input_is_a_file_named_by_a_dash(tmp_path):
 
 def test_whoever_has_read_enough_is_no_error(tmp_path):
     (tmp_path / "t.txt").write_text("good\n" * 50_000, encoding="utf-8")
-    (tmp_path / PREPROCESSING).touch()
-    words = [sys.executable, "-c", PROGRAM.format(tests=str(REPOSITORY / "tests")), str(tmp_path), "--file", str(tmp_path / "t.txt")]
+    for name in FILES:
+        (tmp_path / name).touch()
+    words = [
+        sys.executable,
+        "-c",
+        PROGRAM.format(tests=str(REPOSITORY / "tests" / "tasks")),
+        str(tmp_path),
+        "--file",
+        str(tmp_path / "t.txt"),
+    ]
     process = subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None
     process.stdout.readline()

@@ -1,0 +1,126 @@
+"""A task of another package, installed: trained, swept, resumed, reported, compared and used, without a line of ours for it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from analysis.__main__ import app
+from src import paths, registry, run, use
+from src.config.settings import checked
+from src.trial.prepare import prepare
+
+pytestmark = pytest.mark.training
+PLUGIN = Path(__file__).parent / "plugin"
+WORDS = ["district=false,true", "seed=0,1,2", "houses=128", "epochs=30", "learning_rate=2.0", "study=prices"]
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory) -> Path:
+    """The folder into which the package is installed."""
+    copy, target = tmp_path_factory.mktemp("plugin") / "plugin", tmp_path_factory.mktemp("installed")
+    shutil.copytree(PLUGIN, copy)
+    how = ["--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([sys.executable, "-m", "pip", "install", *how, "--target", str(target), str(copy)], check=True)
+    return target
+
+
+@pytest.fixture(scope="module")
+def trained(package, empty, tmp_path_factory):
+    """A study of the installed task, trained; its home."""
+    home = tmp_path_factory.mktemp("home")
+    shutil.copy(empty, home / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(package))
+        patch.setenv("ABLATION_HOME", str(home))
+        forget()
+        assert run.main(["-m", "task=prices", *WORDS]) == 0
+        yield home
+    sys.modules.pop("ablation_prices", None)
+    forget()
+
+
+def forget() -> None:
+    """Has the registry look for tasks anew."""
+    importlib.invalidate_caches()
+    for function in (registry.origins, registry.usable, registry._loaded):
+        function.cache_clear()
+
+
+def best() -> str:
+    """The identity of the trial that is known to be good."""
+    settings = {"task": "prices", "district": True, "houses": 128, "epochs": 30, "learning_rate": 2.0}
+    return prepare(checked(settings)).identity
+
+
+def test_the_package_has_eighty_lines_at_most():
+    lines = (PLUGIN / "ablation_prices.py").read_text(encoding="utf-8").splitlines()
+
+    assert len(lines) <= 80 and max(map(len, lines)) <= 120
+
+
+def test_help_lists_the_task_and_its_toggles(trained, capsys):
+    assert run.main(["--help", "task=prices"]) == 0
+
+    text = capsys.readouterr().out
+    assert "task=prices                    prices of houses from size and district" in text
+    assert "  district=true  " in text and "masking" not in text.split("Settings of task=prices")[1]
+
+
+def test_finished_trials_are_not_trained_again(trained, capsys):
+    assert run.main(["-m", "task=prices", *WORDS, "plan_only=true"]) == 0
+
+    assert "2 variants × 3 seeds = 6 trials, 6 already done" in capsys.readouterr().out
+
+
+def test_the_best_epoch_is_that_of_the_lowest_error(trained):
+    journal = paths.study_folder("prices") / best() / "journal.jsonl"
+    records = list(map(json.loads, journal.read_text(encoding="utf-8").splitlines()))
+
+    errors = [record["metrics"]["val/rmse"] for record in records if record["kind"] == "evaluation"]
+    end = records[-1]
+    assert end["metrics"]["best/val_rmse"] == min(errors)
+    assert end["detail"]["tags"]["ablation.best_epoch"] == f"{errors.index(min(errors)) + 1} of 30"
+    assert "data/padding_fraction" not in end["metrics"]
+
+
+def test_the_table_says_that_a_lower_error_helps(trained):
+    shown = CliRunner().invoke(app, ["table", "prices"])
+
+    assert shown.exit_code == 0, shown.output
+    assert "test rmse" in shown.output and "| helps " in shown.output and "accuracy" not in shown.output
+
+
+def test_the_report_shows_the_figure_of_the_task(trained):
+    made = CliRunner().invoke(app, ["report", "prices"])
+
+    assert made.exit_code == 0, made.output
+    assert "Mean error of each variant." in (trained / "reports" / "prices" / "report.html").read_text(encoding="utf-8")
+
+
+def test_two_variants_are_compared_over_examples(trained):
+    made = CliRunner().invoke(app, ["compare", "prices", "district=false", "district=true"])
+
+    assert made.exit_code == 0, made.output
+    assert "Better, by rmse at 5 %" in made.output and "district=true in 3, district=false in 0" in made.output
+
+
+def test_the_command_of_the_task_uses_a_trained_model(trained, capsys):
+    assert use.main([best(), "quote", "120", "--district", "2"]) == 0
+
+    assert capsys.readouterr().out.endswith(" k€\n")
+
+
+def test_the_same_file_works_by_its_place(trained, capsys):
+    words = ["task=ablation_prices:TASK", *WORDS[:-1], "study=by_place", "plan_only=true"]
+
+    assert run.main(["-m", *words]) == 0
+    by_place = prepare(checked({"task": "ablation_prices:TASK", "houses": 128, "epochs": 30, "learning_rate": 2.0}))
+    assert by_place.identity == best()

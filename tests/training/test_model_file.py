@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import resource
+import tempfile
+
+import keras
+import pytest
+
+from src.training import model_file
+
+pytestmark = pytest.mark.training
+ROOM = 30_000  # bytes: enough for the model's configuration, too few for its weights
+
+
+@pytest.fixture
+def small_disk():
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_model_that_has_no_room_leaves_no_temporary_files(tmp_path, monkeypatch, request):
+    folder, temporary = tmp_path / "trial", tmp_path / "tmp"
+    folder.mkdir()
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    model = keras.Sequential([keras.Input((100,)), keras.layers.Dense(400)])
+
+    request.getfixturevalue("small_disk")
+    with pytest.raises(OSError, match="too large"):
+        model_file.write(folder, model)
+
+    assert list(folder.iterdir()) == list(temporary.iterdir()) == [] and tempfile.tempdir == str(temporary)
