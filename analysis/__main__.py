@@ -126,7 +126,7 @@ def table(
     format: Annotated[Format, typer.Option(help="how it is printed")] = Format.MARKDOWN,
     factorial: Annotated[bool, typer.Option(help="main effects and interactions instead of variants")] = False,
     columns: Annotated[
-        str | None, typer.Option(help="columns to show, in that order: change,p_holm,verdict; `?` lists them")
+        str | None, typer.Option(help="columns to show after the variant: change,p_holm,verdict; `?` lists them")
     ] = None,
     digits: Annotated[int | None, typer.Option(min=0, max=10, help="decimals of the metric and its change")] = None,
     convenience: Annotated[
@@ -475,7 +475,7 @@ def _shown(found: Findings, kind: str, look: Look) -> Shown:
     if kind == "table" and look.convenience:
         wide, paper = (tables.with_convenience(one, found) for one in (wide, paper))
     if look.columns is not None:
-        wide = paper = wide.only(look.columns)
+        wide = paper = wide.chosen(look.columns)
     if look.caption is not None:
         wide, paper = (replace(one, caption=look.caption) for one in (wide, paper))
     return Shown(kind, wide, paper, wide.csv() if look.columns is not None or frame is None else csv(frame))

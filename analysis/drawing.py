@@ -340,11 +340,11 @@ def in_order(values: Iterable[Any]) -> list[Any]:
 
 
 def padding_by_batch(axes: Axes, steps: pd.DataFrame, look: dict[str, Look]) -> None:
-    """Draws the share of padding in each batch of the first epoch, in rising order, one line a group.
+    """Draws the padded steps, as a share of all, of each batch of the first epoch, in rising order, one line a group.
 
     Args:
       axes: to draw on.
-      steps: one row a step: `group`, `batch` (examples), `length` (padded steps), `tokens` (real steps).
+      steps: one row a step: `group`, `batch` (examples), `length` (steps with padding), `tokens` (real steps).
       look: of each group.
     """
     for name, part in steps.groupby("group", sort=False):
@@ -352,7 +352,7 @@ def padding_by_batch(axes: Axes, steps: pd.DataFrame, look: dict[str, Look]) -> 
         at = np.linspace(0, 100, len(share)) if len(share) > 1 else np.array([50.0])
         mine, text = look[str(name)], f"{short(str(name))}: {share.mean():.1%} of a batch on average"
         axes.plot(at, share, color=mine.colour, ls=mine.dash, lw=1.8, label=short(str(name)), gid=hover(text))
-    axes.set(xlabel="batches of the first epoch, by their share of padding (%)", ylabel="padded steps / all steps")
+    axes.set(xlabel="batches of the first epoch, by their padded steps (%)", ylabel="padded steps (share of all steps)")
     axes.set_ylim(bottom=0)
 
 

@@ -286,7 +286,7 @@ def _twin_of(effects: Iterable[str], rows: pd.DataFrame, varied: Mapping[str, Se
 
 def _model(cells: Sequence[tuple[str, ...]], varied: Mapping[str, list[str]]) -> _Model:
     codes = {
-        key: np.array([values.index(cell[place]) for cell in cells])
+        key: np.array([values.index(combination[place]) for combination in cells])
         for place, (key, values) in enumerate(varied.items())
     }
     columns, mean = _columns(codes, varied), np.ones((len(cells), 1))
@@ -448,7 +448,7 @@ def _beside(design: np.ndarray, block: np.ndarray) -> np.ndarray:
 
 def _some_learnt(rows: pd.DataFrame) -> bool:
     """Returns whether any cell has learnt something in half of its seeds or more."""
-    return not all(mostly_idle(cell) for _, cell in rows[rows["status"] == FINISHED].groupby("label", sort=False))
+    return not all(mostly_idle(of_one) for _, of_one in rows[rows["status"] == FINISHED].groupby("label", sort=False))
 
 
 def _verdict(row: Mapping[Any, Any], *, sign: int, margin: float | None, idle: str, has_learnt: bool) -> str:

@@ -21,8 +21,8 @@ from analysis.findings import Findings
 from analysis.groups import differs_too, grouped, looks_of, mean_curves, seeds, whole_seeds, within
 from analysis.inference import interval
 from analysis.load import Study
-from analysis.looks import MAX_VARIANTS, style
-from analysis.measures import PADDED, PER_EPOCH, STEADY_EPOCH, STEP_TIME, title
+from analysis.looks import MAX_VARIANTS, break_labels, style
+from analysis.measures import PADDED, STEP_TIME, title
 from analysis.provenance import caution
 from analysis.rows import DROPPED
 
@@ -52,6 +52,8 @@ def one(found: Findings, name: str) -> Drawn | None:
     """Returns one figure by its name (`FIGURES`), or None if the study has nothing to show in it."""
     with style():
         picture = FIGURES[name](found)
+        if picture is not None:
+            break_labels(picture[0])
     return None if picture is None else Drawn(name, picture[1], picture[0])
 
 
@@ -109,7 +111,7 @@ def _metric_by_time(found: Findings) -> Picture | None:
     if len(points) < 2:
         return None
     figure, axes = _figure(6.5)
-    unit = "seconds per epoch" if time in (PER_EPOCH, STEADY_EPOCH) else "ms per batch"
+    unit = title(found.study.meaning(time))
     drawing.metric_by_time(axes, points, looks_of(found, points["label"]), metric=metric, unit=unit)
     _legend(figure, axes)
     over = "single seed, no intervals"
@@ -118,7 +120,7 @@ def _metric_by_time(found: Findings) -> Picture | None:
     are = f"{number_of(left_out, 'variant')} nearer to the reference {'is' if left_out == 1 else 'are'}"
     limits = " ".join(filter(None, (f"{are} left out." if left_out > 0 else "", caution(found.rows))))
     what = title(metric)
-    return figure, f"{what[0].upper()}{what[1:]} against {unit}: {over}. {limits}".strip()
+    return figure, f"{_sentence(what)} against {unit}: {over}. {limits}".strip()
 
 
 def _points(found: Findings, done: pd.DataFrame, metric: Metric) -> pd.DataFrame:
@@ -169,7 +171,7 @@ def _curves(found: Findings) -> Picture | None:
     over = f"mean and 95 % interval over {seeds(counts)}" if counts.max() > 1 else "single seed, no intervals"
     what = title(metric)
     by = f"by step{' and by training time' if has_times else ''}"
-    return figure, f"{what[0].upper()}{what[1:]} {by}, {groups}: {over}."
+    return figure, f"{_sentence(what)} {by}, {groups}: {over}."
 
 
 def _time_per_batch(found: Findings) -> Picture | None:
@@ -191,9 +193,14 @@ def _heat_map(found: Findings) -> Picture | None:
     rows, left_out = whole_seeds(found.study)
     if len(numeric) != 2 or rows.empty or not np.isfinite(rows[found.metric.name].to_numpy(float)).all():
         return None
+    cells = rows[numeric].drop_duplicates()
+    if not all(
+        cells[key].duplicated().any() for key in numeric
+    ):  # neither rows nor columns have what could be compared
+        return None
     figure, axes = _figure(5.8)
     drawing.heat_map(axes, rows, numeric[1], numeric[0], metric=found.metric)
-    what = f"{title(found.metric).capitalize()} by {numeric[0]} and {numeric[1]}"
+    what = f"{_sentence(title(found.metric))} by {numeric[0]} and {numeric[1]}"
     else_too = differs_too(rows, numeric, found.study.toggles)
     count = rows["seed"].nunique()
     over = (
@@ -254,7 +261,8 @@ def _padding(found: Findings) -> Picture | None:
     figure, axes = _figure(6.5)
     drawing.padding_by_batch(axes, steps, looks_of(found, rows))
     _legend(figure, axes)
-    return figure, "Share of padding in each batch of the first epoch, for one seed; the batches stand in rising order."
+    what = "Padded steps of each batch of the first epoch, as a share of all its steps, for one seed"
+    return figure, f"{what}; the batches stand in rising order."
 
 
 def _changes_padding(study: Study, toggle: str) -> bool:
@@ -278,6 +286,11 @@ FIGURES: dict[str, Callable[[Findings], Picture | None]] = {
     "times": _time_per_batch,
     "padding": _padding,
 }
+
+
+def _sentence(text: str) -> str:
+    """Returns a title as a sentence begins with it; a unit stays as it is."""
+    return text if text.startswith(("s ", "ms ")) else text[0].upper() + text[1:]
 
 
 def _condition(effects: pd.DataFrame) -> str:

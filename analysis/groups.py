@@ -21,8 +21,9 @@ from analysis.looks import MAX_VARIANTS, Look, looks
 def grouped(found: Findings, keys: Sequence[str] = ()) -> tuple[pd.DataFrame, str]:
     """Returns the finished rows with `group`, few enough to tell apart, and what a group is in words.
 
-    A group is a variant; where there are more than `MAX_VARIANTS`, the values of the toggle with the largest share of
-    variance, or of the first where shares are not known.
+    A group is a variant; where there are more than `MAX_VARIANTS`, the steps of a path alone; where these are too many
+    or there are none, the values of the toggle with the largest share of variance, or of the first where shares are not
+    known.
     """
     rows = found.study.finished
     wanted = [key for key in keys if key in found.study.toggles]
@@ -32,6 +33,9 @@ def grouped(found: Findings, keys: Sequence[str] = ()) -> tuple[pd.DataFrame, st
             return rows.assign(group=named), "by what shapes the batches"
     if rows["label"].nunique() <= MAX_VARIANTS:
         return rows.assign(group=rows["label"]), "by variant"
+    kept = rows[rows["label"].isin(found.summary["label"])]
+    if found.rejected and kept["label"].nunique() <= MAX_VARIANTS:
+        return kept.assign(group=kept["label"]), "by variant, without those that the path did not keep"
     toggle = found.study.toggles[0]
     if found.factorial is not None:
         main = found.factorial[found.factorial["kind"] == MAIN]
@@ -44,22 +48,24 @@ def grouped(found: Findings, keys: Sequence[str] = ()) -> tuple[pd.DataFrame, st
 def looks_of(found: Findings, groups: pd.DataFrame | pd.Series | None = None) -> dict[str, Look]:
     """Returns the look of each variant, or of each group.
 
-    A group has that of its first variant, where a study has few enough to tell apart.
+    A group has that of its first variant, where a study has few enough to tell apart. The steps of a cumulative study
+    or a path come first, so that what a path tried beside them takes none of their colours.
 
     Args:
       found: of the study.
       groups: rows with `label` and `group`, or labels; default: all variants.
     """
     rows = found.study.rows
-    labels = [*rows.loc[rows["is_reference"], "label"].head(1), *rows["label"]]
-    is_few = len(set(labels)) <= MAX_VARIANTS
+    steps: list[str] = found.summary["label"].tolist() if found.is_stepwise else []
+    labels = list(dict.fromkeys([*rows.loc[rows["is_reference"], "label"].head(1), *steps, *rows["label"]]))
+    known, apart = looks(labels), set(labels[:MAX_VARIANTS])
     if not isinstance(groups, pd.DataFrame):
-        return looks(labels if is_few or groups is None else groups)
+        return known if groups is None or set(groups) <= apart else looks(groups)
     firsts = groups.drop_duplicates("group")
-    known = looks(labels)
-    return (
-        {row["group"]: known[row["label"]] for row in firsts.to_dict("records")} if is_few else looks(firsts["group"])
-    )
+    are_variants = bool((firsts["group"] == firsts["label"]).all())
+    if len(labels) > MAX_VARIANTS and not (are_variants and set(firsts["label"]) <= apart):
+        return looks(firsts["group"])
+    return {row["group"]: known[row["label"]] for row in firsts.to_dict("records")}
 
 
 def over_seeds(rows: pd.DataFrame, keys: list[str], metric: str) -> pd.DataFrame:

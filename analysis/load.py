@@ -25,7 +25,7 @@ from analysis.rows import FAILED, FINISHED
 from analysis.store import Store, StoreError, nearest
 
 KIND, IDENTITY = attempts.KIND, attempts.IDENTITY
-# of a step: is_first: of its shape, it traced; batch: examples; length: padded steps; tokens: real steps
+# of a step: is_first: of its shape, it traced; batch: examples; length: steps, padding included; tokens: real steps
 OF_STEPS = ("gradient_norm", "batch", "length", "tokens")
 
 

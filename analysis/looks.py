@@ -20,6 +20,8 @@ from matplotlib.figure import Figure
 from src import environment
 from src.terminal.visible import one_line
 
+from analysis.table import halves
+
 MAX_VARIANTS = 10  # that colours, dashes and marks tell apart
 INK = "#1c1e21"
 QUIET = "#8a8f98"
@@ -65,6 +67,18 @@ def style() -> Iterator[None]:
 def hover(text: str) -> str:
     """Returns the id of an artist that says a text where a reader points at it; SVG allows no noncharacters."""
     return HOVER + re.sub(r"[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", short(text, 200))
+
+
+def break_labels(figure: Figure) -> None:
+    """Writes labels that are wider than their axes in two lines.
+
+    They would reach into their neighbours or out of the figure.
+    """
+    figure.draw_without_rendering()  # places the axes
+    for axes in figure.axes:
+        label = axes.xaxis.label
+        if label.get_window_extent().width > axes.get_window_extent().width:
+            label.set_text("\n".join(filter(None, halves(label.get_text()))))
 
 
 def short(text: str, most: int = 60) -> str:

@@ -208,9 +208,8 @@ def _told_apart(
         varied = [*varied, DATA]
     kept = {_key(entry): entry for entry in entries}  # the latest plan's where several asked for one thing
     lost = len({entry.identity for entry in entries}) - len({entry.identity for entry in kept.values()})
-    note = (
-        f"{lost} trials equal another in settings, seed and data, and are left out: the one of the latest plan counts"
-    )
+    what, are = ("trial equals", "is") if lost == 1 else ("trials equal", "are")
+    note = f"{lost} {what} another in settings, seed and data, and {are} left out: the one of the latest plan counts"
     return list(kept.values()), varied, [note] if lost else []
 
 

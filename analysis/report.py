@@ -13,6 +13,7 @@ import markupsafe
 import pandas as pd
 from src.artifacts import PATCH
 from src.paths import shown as shown_uri
+from src.spec.metric import best_name
 from src.study.designs import equation
 from src.terminal.visible import visible
 from src.tracking import links
@@ -96,7 +97,9 @@ def page(found: Findings, figures: Iterable[tuple[Drawn, Path]], notes: Sequence
         counts=study.counts,
         seeds=seeds([found.seeds]),
         metric=title(found.metric),
-        validation=found.study.metrics[0].shown,
+        best=title(study.meaning(best_name(study.metrics[0])) if study.metrics[0].sign else study.validation),
+        time=title(study.meaning(PER_BATCH)),
+        memory=title(study.meaning(MEMORY)),
         margin=found.margin,
         caution=caution(found.rows),
         tables=shown,
@@ -238,12 +241,17 @@ def _reason(row: dict[Any, Any]) -> str:
 
 
 def _unhealthy(finished: pd.DataFrame) -> list[str]:
+    """Returns what is wrong with trials, each thing once, with the variants and seeds that it holds for."""
     rows = finished[finished["health"].notna() & (finished["health"] != "ok")].drop_duplicates(["label", "seed"])
-    of_kind: dict[tuple[str, str], list[str]] = {}
+    of_kind: dict[str, dict[str, list[str]]] = {}
     for row in rows.to_dict("records"):
         what = row["health"] + (f" ({row['diagnosis']})" if row["diagnosis"] else "")
-        of_kind.setdefault((row["label"], what), []).append(str(row["seed"]))
-    return [f"{label} seed={', '.join(of)}: {what}" for (label, what), of in of_kind.items()]
+        of_kind.setdefault(what, {}).setdefault(row["label"], []).append(str(row["seed"]))
+    listed = {
+        what: "; ".join(f"{label} seed={', '.join(seeds)}" for label, seeds in variants.items())
+        for what, variants in of_kind.items()
+    }
+    return [f"{what}: {variants}" for what, variants in listed.items()]
 
 
 def _quoted(part: Any) -> str:

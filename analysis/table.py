@@ -16,6 +16,7 @@ from analysis.store import StoreError, nearest
 
 NOTHING = "–"
 IN_A_COLUMN = 62  # characters of small print in one column of a paper
+OF_ROW = ("with", "variant", "effect", "comparison")  # columns that say what a row is of
 
 
 class Entry(NamedTuple):
@@ -95,7 +96,7 @@ class Table:
         """Returns the headings for LaTeX, those that are longer than their entries in two lines."""
         found = []
         for column, name in enumerate(map(one_line, self.headings)):
-            first, second = _halves(name)
+            first, second = halves(name)
             widest = max((len(row[column].text) for row in self.rows), default=0)
             side = "r" if self.are_numbers[column] else "l"
             is_long = second and len(name) > max(widest, 8)
@@ -107,7 +108,7 @@ class Table:
     def _characters(self) -> int:
         """Returns about how many characters a line has, the spaces between columns included."""
         widest = [max((len(row[column].text) for row in self.rows), default=0) for column in range(self.width)]
-        return sum(max(most, *map(len, _halves(name))) + 2 for most, name in zip(widest, self.headings, strict=True))
+        return sum(max(most, *map(len, halves(name))) + 2 for most, name in zip(widest, self.headings, strict=True))
 
     def html(self) -> str:
         """Returns the table as an HTML element, what users wrote escaped; an entry is sorted by its `data-value`."""
@@ -157,6 +158,16 @@ class Table:
         bold = frozenset((row, places.index(column)) for row, column in self.bold if column in places)
         rows = [[row[place] for place in places] for row in self.rows]
         return replace(self, headings=[self.headings[place] for place in places], rows=rows, bold=bold)
+
+    def chosen(self, names: Sequence[str]) -> Table:
+        """Returns the table with the columns that are named, behind those that say what a row is of, named or not.
+
+        Raises:
+          StoreError: there is no such column, or it is named twice.
+        """
+        of_row = [name for name in map(column_name, self.headings) if name in OF_ROW]
+        self.only(names)
+        return self.only([*of_row, *(name for name in names if name not in of_row)])
 
     def without(self, *headings: str) -> Table:
         """Returns the table without some of its columns, where they are in it."""
@@ -214,7 +225,7 @@ def of_frame(frame: pd.DataFrame) -> Table:
     return of_columns({str(name): [Entry(str(value)) for value in frame[name]] for name in frame.columns}, "")
 
 
-def _halves(text: str) -> tuple[str, str]:
+def halves(text: str) -> tuple[str, str]:
     """Returns a text in two lines, broken at the space nearest to its middle; the second is empty without a space."""
     spaces = [place for place, sign in enumerate(text) if sign == " "]
     if not spaces:

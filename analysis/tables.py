@@ -94,7 +94,7 @@ def ablation(found: Findings, *, every: bool = False, places: int | None = None)
 
     Args:
       found: what the study found.
-      every: show all costs, those too that say nothing.
+      every: show all costs, those too that say nothing, and the label of a variant, where its toggles say the same.
       places: decimals of the metric; default: its usual ones.
     """
     study, metric, rows = found.study, found.metric, _records(found.summary)
@@ -102,7 +102,7 @@ def ablation(found: Findings, *, every: bool = False, places: int | None = None)
     is_steps = study.steps_to is not None and metric.name == study.steps_to.name
     heading = f"{title(metric)} (median)" if is_steps else title(metric)
     has_within = bool((found.summary["within"] != "").any()) and not found.is_stepwise
-    columns = _variants(found, has_within=has_within)
+    columns = _variants(found, has_within=has_within, every=every)
     columns["n"] = [_count(row["n"], row["pairs"]) for row in rows]
     columns["diverged"] = [Entry(str(row["diverged"]) if row["diverged"] else "", row["diverged"]) for row in rows]
     columns[heading] = [steps_to(row) if is_steps else number(row["mean"], places) for row in rows]
@@ -121,13 +121,13 @@ def ablation(found: Findings, *, every: bool = False, places: int | None = None)
     return of_columns(columns, text, best=_best(found, list(columns).index(heading)), notes=notes(found))
 
 
-def _variants(found: Findings, *, has_within: bool) -> dict[str, list[Entry]]:
+def _variants(found: Findings, *, has_within: bool, every: bool) -> dict[str, list[Entry]]:
     """Returns the columns that say which variant a row is."""
     study, rows = found.study, _records(found.summary)
     columns: dict[str, list[Entry]] = {}
     if has_within:
         columns["with"] = [Entry(row["within"]) for row in rows]
-    if has_within or study.plan["design"] not in FACTORIAL or not study.toggles:
+    if every or has_within or study.plan["design"] not in FACTORIAL or not study.toggles:
         columns["variant"] = [Entry(row["label"]) for row in rows]
     if not has_within:
         columns |= {toggle: [setting(value) for value in found.summary[toggle]] for toggle in study.toggles}
@@ -236,9 +236,8 @@ def fewer(table: Table, *, width: int) -> str:
     if max(map(len, table.markdown().split("\n\n")[0].splitlines())) <= width:
         return ""
     names = [column_name(heading) for heading in table.headings]
-    variant = names[: names.index("n")] if "n" in names else names[:1]
-    wanted = [*variant, *(name for name in ("change", "verdict") if name in names)]
-    if len(wanted) >= len(names):
+    wanted = [name for name in ("change", "verdict") if name in names]
+    if len(wanted) + 1 >= len(names):
         return ""
     fix = f"`--columns {','.join(wanted)}` prints fewer columns, and the report shows all"
     return f"The table is wider than this terminal: {fix}."

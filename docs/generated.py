@@ -13,13 +13,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic.fields import FieldInfo
-from src.config.values import in_words
 
 from src import registry
 from src.config.explain import GROUPS, allowed, example
 from src.paths import REPOSITORY
 from src.spec.section import Section, as_typed
 from src.spec.settings import Plan, Settings, Tracking
+from src.terminal.values import in_words
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "experiments/README.md")
 TABLE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)

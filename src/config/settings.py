@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pydantic
 from omegaconf import DictConfig, OmegaConf
@@ -19,6 +19,8 @@ from src.config import explain
 from src.spec.section import Section, SettingsError, UnknownKey, as_typed
 from src.spec.settings import Settings, Tracking
 from src.terminal.visible import echoed
+
+S = TypeVar("S", bound=Settings)
 
 
 def core_schema() -> dict[str, Any]:
@@ -99,7 +101,7 @@ def checked(values: Mapping[str, Any]) -> Settings:
         raise (SettingsError if wrong else UnknownKey)(text) from None
 
 
-def edited(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+def edited(settings: S, changes: Mapping[str, Any]) -> S:
     """Returns the settings with some keys changed, checked anew.
 
     Args:
@@ -120,7 +122,7 @@ def edited(settings: Settings, changes: Mapping[str, Any]) -> Settings:
         if last not in place:
             raise explain.unknown_key(key, type(settings))
         place[last] = value
-    return checked(values)
+    return typing.cast(S, checked(values))
 
 
 def differences(settings: Settings) -> dict[str, Any]:

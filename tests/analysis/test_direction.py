@@ -93,12 +93,12 @@ def test_the_validation_of_a_trial_is_its_lowest(lower):
 
 def test_the_metric_target_and_margin_of_a_study_are_those_of_its_task(lower):
     found = find("low", lower)
-    assert (found.metric.name, found.margin, found.study.steps_to.name) == ("test/perplexity", 1.0, "steps_to/val_perplexity_100.00")
+    assert (found.metric.name, found.margin, found.study.steps_to.name) == ("test/perplexity", 1.0, "steps_to/val_perplexity_100")
 
 
 def test_a_target_is_reached_where_validation_is_at_most_as_high(lower):
     rows = load.study("low", store.connect(lower)).rows.set_index(["masking", "cell", "seed"])
-    steps = rows["steps_to/val_perplexity_100.00"]
+    steps = rows["steps_to/val_perplexity_100"]
 
     for (masking, cell, seed), found in steps.items():
         validation = outcome({"masking": masking, "cell": cell}, seed)["validation"]
@@ -220,7 +220,7 @@ def test_the_page_names_the_metric_and_no_other(lower):
     found = find("low", lower)
     text = report.page(found, [])
 
-    assert "best validation perplexity" in text and "test perplexity" in text and "steps to 100.00 validation perplexity" in text
+    assert "best validation perplexity" in text and "test perplexity" in text and "steps to 100 validation perplexity" in text
     assert "accuracy" not in re.sub(r"href=\"[^\"]*\"", "", text).lower()
 
 

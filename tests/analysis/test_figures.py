@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 
 import matplotlib as mpl
@@ -10,9 +12,9 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from analysis import answer, drawing, figures, findings, groups, load, store, tables
-from analysis.looks import looks, save
+from analysis.looks import MAX_VARIANTS, looks, save
 from benchmarks import generated
-from tests.analysis.conftest import SEEDS, accuracy
+from tests.analysis.conftest import SEEDS, accuracy, usual
 
 
 def find(name, uri, **options):
@@ -45,6 +47,31 @@ def test_every_figure_has_named_axes_and_a_caption(name, uri):
         assert one.caption.endswith(".")
         for axes in one.figure.axes:
             assert axes.get_xlabel() or axes.get_ylabel()
+
+
+@pytest.mark.parametrize("metric", ["test/accuracy", "time/epoch_s", "steps_to"])
+def test_the_labels_of_axes_stay_in_the_figure_and_apart_whatever_variants_are_called(own, metric):
+    def outcome(values, seed):
+        return {**usual(values, seed), "time/epoch_s": 9.0 + seed + 5 * (values["padding"] == "batch")}
+
+    levels = {"padding": ["dataset", "batch"], "bucketing": [False, True], "max_length": [200, 500]}
+    generated.study(own, "s", levels, outcome, steps=20, metric=metric)
+
+    for one in figures.draw(find("s", f"sqlite:///{own}")):
+        one.figure.draw_without_rendering()
+        boxes = [axes.xaxis.label.get_window_extent() for axes in one.figure.axes if axes.get_xlabel()]
+        assert all(box.x0 >= 0 and box.x1 <= one.figure.bbox.x1 for box in boxes), one.name
+        assert all(box.x1 <= right.x0 for box, right in itertools.pairwise(boxes)), one.name
+
+
+def test_numbers_that_always_changed_together_have_no_heat_map(uri):
+    found = find("numbers", uri)
+    assert figures.one(found, "heatmap") is not None
+
+    rows = found.study.rows
+    on_diagonal = rows[rows["max_length"] == rows["vocab_size"].map({100: 50, 200: 100})]
+    found = dataclasses.replace(found, study=dataclasses.replace(found.study, rows=on_diagonal))
+    assert figures.one(found, "heatmap") is None
 
 
 def test_the_forest_has_a_point_a_seed_and_the_interval_of_the_table(uri):
@@ -209,6 +236,37 @@ def test_many_variants_are_grouped_by_the_toggle_that_matters_most(own):
 def test_numbers_stand_in_their_order_on_an_axis_and_words_in_that_of_the_plan():
     assert drawing.in_order([0.001, 0.0003, 0.01, 0.001]) == [0.0003, 0.001, 0.01]
     assert drawing.in_order(["lstm", "gru"]) == ["lstm", "gru"] and drawing.in_order([True, False]) == [True, False]
+
+
+@pytest.fixture
+def path(own):
+    """A path that tries eleven variants and keeps five."""
+
+    def outcome(values, seed):
+        gain = 0.03 * values["bidirectional"] - 0.01 * (values["padding"] == "batch")
+        known = usual(values, seed)
+        return {**known, "test/accuracy": known["test/accuracy"] + gain, "validation": [one + gain for one in known["validation"]]}
+
+    levels = {"masking": [False, True], "cell": ["lstm", "gru"], "bidirectional": [False, True], "padding": ["dataset", "batch"]}
+    generated.study(own, "long", levels, outcome, design="path", steps=20)
+    return find("long", f"sqlite:///{own}")
+
+
+def test_the_steps_of_a_path_have_the_same_colour_in_every_figure_whatever_was_tried_beside_them(path):
+    steps = path.summary["label"]
+    finished = path.study.finished
+    assert finished["label"].nunique() > MAX_VARIANTS >= len(steps)
+
+    expected = looks(steps)  # of the forest
+    backwards = steps[::-1]
+    rows = finished[finished["label"].isin(steps)].assign(group=lambda rows: rows["label"])
+    for look in (groups.looks_of(path), groups.looks_of(path, backwards), groups.looks_of(path, rows)):
+        assert {name: look[name] for name in steps} == expected
+
+
+def test_curves_and_times_of_a_long_path_are_of_its_steps(path):
+    for name in ("curves", "times"):
+        assert "by variant, without those that the path did not keep" in figures.one(path, name).caption
 
 
 def test_a_variant_has_the_same_colour_and_mark_in_every_figure(uri):

@@ -147,7 +147,7 @@ def entry(identity, seed=0, label="a", role="variant", **values):
 
 
 def plan(*rows, **levels):
-    return {"design": "grid", "levels": levels, "commands": [], "rows": list(rows)}
+    return {"design": "grid", "levels": levels, "reference": {}, "commands": [], "rows": list(rows)}
 
 
 def test_a_trial_of_no_plan_is_named_by_its_settings():
@@ -171,6 +171,14 @@ def test_a_setting_that_came_later_had_its_default_before():
     assert made["levels"] == {} and {row["label"] for row in made["rows"]} == {"defaults"}
 
 
+def test_a_plan_with_the_old_names_of_settings_is_read_by_those_of_today():
+    old = plan(entry("1", role="reference", **{"task.encoding": "one_hot"}), **{"task.encoding": ["one_hot"]})
+    trials = {"1": merged.Trial({"task.encoding": "one_hot"}, "d"), "2": merged.Trial({"encoding": "integer"}, "d")}
+    made, _, _ = merged.plan([old, plan(entry("2", encoding="integer"), encoding=["integer"])], trials)
+
+    assert made["levels"] == {"encoding": ["one_hot", "integer"]} and len(made["rows"]) == 2
+
+
 def test_trials_of_the_same_settings_and_other_data_are_told_apart_by_the_data():
     trials = {"1": merged.Trial({"cell": "lstm"}, "d1"), "2": merged.Trial({"cell": "lstm"}, "d2")}
     made, _, _ = merged.plan([plan(entry("1", cell="lstm")), plan(entry("2", role="reference", cell="lstm"))], trials)
@@ -183,7 +191,7 @@ def test_trials_that_nothing_tells_apart_are_counted_and_the_latest_plans_is_kep
     made, _, notes = merged.plan([plan(entry("1", cell="lstm")), plan(entry("2", role="reference", cell="lstm"))], trials)
 
     assert [row["identity"] for row in made["rows"]] == ["2"]
-    assert notes == ["1 trials equal another in settings, seed and data, and are left out: the one of the latest plan counts"]
+    assert notes == ["1 trial equals another in settings, seed and data, and is left out: the one of the latest plan counts"]
 
 
 def test_params_of_a_trial_that_lost_its_settings_are_values_again():

@@ -17,6 +17,7 @@ from analysis import figures, findings, load, report, store
 from analysis.__main__ import app
 from benchmarks import generated
 from src.paths import REPOSITORY
+from src.spec.metric import meaning
 from src.tasks.sentiment.settings import Settings
 from tests.test_browser import CHROMIUM
 
@@ -102,7 +103,12 @@ def test_what_did_not_go_as_planned_is_there_with_its_reason(uri):
 
     assert kinds["Failed or stopped"] == ["masking=true cell=gru seed=2: FAILED (the loss was nan at step 7)"]
     assert kinds["Not run"] == ["masking=false cell=lstm: seeds 1"]
-    assert "masking=true cell=lstm seed=0, 3: no_learning" in kinds["Unhealthy"]
+
+
+def test_what_is_wrong_with_trials_is_said_once_with_its_variants(uri):
+    (line,) = dict(report.remarks(find("troubled", uri)))["Unhealthy"]
+
+    assert line.startswith("no_learning: masking=true cell=lstm seed=0, 3; ") and line.count("no_learning") == 1
 
 
 def test_provenance_and_commands_are_there(uri):
@@ -111,6 +117,15 @@ def test_provenance_and_commands_are_there(uri):
 
     assert dict(report.provenance(found.study.finished))["threads"] == "2"
     assert "git checkout " + "0" * 40 in text and "python -m src.run -m study=whole …" in text and "python -m analysis report whole" in text
+
+
+def test_what_is_measured_of_a_single_trial_is_called_as_in_the_table(uri):
+    found = find("whole", uri)
+    (heads, *_) = re.findall(r"<thead><tr>(<th>seed</th>.*?)</tr></thead>", report.page(found, []))
+    names = ("test/accuracy", "best/val_accuracy", "time/batch_ms_median", "memory/peak_mb")
+
+    titles = {meaning(name, found.study.metrics).title for name in names}
+    assert set(re.findall(r"<th>(.*?)</th>", heads)) - {"seed", "status", "best epoch", "health", "trial"} == titles
 
 
 PROBE = """
@@ -130,6 +145,7 @@ addEventListener("load", () => {
   found.uneven = Object.values(rows).filter(row => new Set(row.map(card => Math.round(card.height))).size > 1).length;
   const right = Math.max(...cards.map(card => card.right));
   found.holes = Object.values(rows).filter(row => Math.max(...row.map(card => card.right)) < right - 2).length;
+  (document.querySelector("caption span") ?? document.querySelector("caption")).textContent = "A caption of many words ".repeat(12);
   const ids = [...document.querySelectorAll("[id]")].map(one => one.id);
   found.twice = ids.filter((id, place) => ids.indexOf(id) < place);
   found.dangling = [...document.querySelectorAll("use, nav a, button.copy")].map(
@@ -137,6 +153,9 @@ addEventListener("load", () => {
   ).filter(target => !document.getElementById(target.slice(1)));
   found.titles = document.querySelectorAll("figure svg title").length;
   found.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  const range = document.createRange();
+  range.selectNodeContents(document.querySelector(".scroll caption"));
+  found.caption = range.getBoundingClientRect().right - innerWidth;
   found.cut = [...document.querySelectorAll(".scroll")].filter(box => box.scrollWidth > box.clientWidth).length;
   document.body.dataset.probe = JSON.stringify(found);
 });
@@ -164,7 +183,7 @@ def test_a_browser_shows_it_whole_and_sorts_its_table(written, tmp_path, width):
     assert console == []
     assert found["up"] == sorted(found["up"]) and found["down"] == sorted(found["up"], reverse=True) and found["sorted"] == "descending"
     assert len(found["images"]) == 5 and all(found["images"])
-    assert found["wide"] == 0
+    assert found["wide"] == 0 and found["caption"] < 0
     assert found["cut"] == 0 or width < 1440
     assert (found["uneven"], found["holes"], found["twice"], found["dangling"]) == (0, 0, [], [])
     assert found["titles"] > 20

@@ -40,12 +40,32 @@ def asked(uri, tmp_path):
     return ask
 
 
-def test_columns_are_those_that_were_asked_for_in_that_order(asked):
-    assert "| verdict | masking | change [95 %] |\n" in asked("--columns", "verdict,masking,change")
+def test_columns_are_those_that_were_asked_for_in_that_order_behind_the_variant(asked):
+    assert "| variant | verdict | masking | change [95 %] |\n" in asked("--columns", "verdict,masking,change")
+
+
+@pytest.mark.parametrize("study", ["whole", "left_out", "numbers", "alone"])
+@pytest.mark.parametrize("columns", ["n", "n,variant"])
+def test_each_row_begins_with_the_label_of_its_variant_whatever_was_asked_for(uri, tmp_path, study, columns):
+    done = invoke("table", study, "--uri", uri, "--out", tmp_path, "--columns", columns, "--format", "csv")
+
+    found = pd.read_csv(io.StringIO(done.stdout))
+    assert found.columns.tolist() == ["variant", "n"]
+    assert found["variant"].tolist() == list(dict.fromkeys(find(study, uri).summary["label"]))
+
+
+def test_values_of_one_toggle_are_told_apart_by_what_they_are_with(asked):
+    assert "| with | variant | verdict |" in asked("--toggle", "cell", "--columns", "verdict")
+
+
+def test_main_effects_are_named_too(asked):
+    assert "| effect | verdict |" in asked("--factorial", "--columns", "verdict")
 
 
 def test_columns_that_say_nothing_of_themselves_can_be_asked_for(asked):
-    assert "| parameters | traces |\n| --- | --- |\n| 1,000 | 2 |" in asked("--columns", "parameters, traces")
+    shown = asked("--columns", "parameters, traces")
+
+    assert "| variant | parameters | traces |\n| --- | --- | --- |\n| masking=true cell=lstm | 1,000 | 2 |" in shown
 
 
 def test_the_best_mean_stays_bold_where_its_column_goes(asked):
@@ -55,8 +75,8 @@ def test_the_best_mean_stays_bold_where_its_column_goes(asked):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ("verdit", "--columns: no column 'verdit'; did you mean 'verdict'? There are masking, cell, n, test_accuracy, change, p_holm,"),
-        ("", "--columns: no column ''; there are masking, cell,"),
+        ("verdit", "--columns: no column 'verdit'; did you mean 'verdict'? There are variant, masking, cell, n, test_accuracy, change,"),
+        ("", "--columns: no column ''; there are variant, masking, cell,"),
         ("cell,cell", "--columns: 'cell' is there twice; name each column once"),
     ],
 )
@@ -84,7 +104,7 @@ def test_a_caption_is_that_which_was_given_and_is_text(asked):
 def test_a_csv_of_chosen_columns_has_numbers_in_full(asked):
     found = pd.read_csv(io.StringIO(asked("--format", "csv", "--columns", "cell,test_accuracy")))
 
-    assert found.columns.tolist() == ["cell", "test accuracy"]
+    assert found.columns.tolist() == ["variant", "cell", "test accuracy"]
     assert found["test accuracy"].iloc[0] == pytest.approx(
         sum(accuracy({"masking": True, "cell": "lstm"}, s) for s in SEEDS) / 8, abs=1e-12
     )
@@ -181,6 +201,6 @@ def test_a_table_that_is_wider_than_the_terminal_names_the_columns_that_fit(aske
     whole = tables.ablation(find("whole", uri))
     named = re.search(r"`--columns (\S+)`", tables.fewer(whole, width=80))
 
-    assert named and named[1] == "masking,cell,change,verdict"
-    assert "| masking | cell | change [95 %] | verdict |\n" in asked("--columns", named[1])
+    assert named and named[1] == "change,verdict"
+    assert "| variant | change [95 %] | verdict |\n" in asked("--columns", named[1])
     assert tables.fewer(whole, width=1000) == ""

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from analysis import answer, entries, example_tables, findings, load, markup, store, table, tables
+from analysis import answer, entries, example_tables, examples, findings, load, markup, store, table, tables
 from analysis.table import Entry, Table
 from benchmarks import generated
+from src.paths import REPOSITORY
 from src.spec.metric import IMPLIED
 from src.terminal.visible import visible
 from tests.analysis.conftest import ACCURACY
@@ -177,6 +178,32 @@ def test_every_column_that_a_table_can_have_appears_where_it_says_something(own)
         "comparison", "n", "unfinished", "diverged", "change [95 %]", "p", "p (Holm)", "p (sign flip)", "correlation",
         "change / sd of the differences", "verdict",
     ]  # fmt: skip
+
+
+def test_the_documents_explain_every_column_that_a_table_can_have_and_no_other(own, uri, monkeypatch):
+    """All columns that a table is made of, shown or not."""
+    made = []
+
+    def keeping(columns, *_, **__):
+        made.extend(columns)
+        return Table([*columns], [], frozenset(), "")
+
+    generated.study(own, "s", {"cell": ["lstm", "gru"], "masking": [True, False]}, everything, seeds=range(8))
+    found, of_cell = (find("s", f"sqlite:///{own}", toggle=toggle) for toggle in (None, "cell"))
+    over = examples.variants(find("whole", uri).study, "masking=true cell=lstm", "masking=true cell=gru", metric=ACCURACY)[1]
+    for module in (tables, example_tables):
+        monkeypatch.setattr(module, "of_columns", keeping)
+    for one in (found, of_cell):
+        tables.ablation(one, every=True)
+    tables.factorial(found), tables.effects(found)
+    example_tables.over_examples({"cell=gru": over})
+    page = (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8").split("## Tables")[1].split("## Verdicts")[0]
+    named = {name for cell in re.findall(r"^\| (.+?) \| ", page, flags=re.MULTILINE) for name in cell.split(", ")} - {"column", "---"}
+
+    shown = {re.sub(r" \((rough|median)\)", "", heading) for heading in made}
+    shown = {re.sub(r"^(ratio of|steps to|change in) .*", r"\1 …", heading) for heading in shown} - {"masking", "cell"}
+    assert shown - named == set()
+    assert named - shown == {"toggles", "such as cell", "or the metric that was asked for"}
 
 
 def test_variants_that_trace_more_often_than_usual_are_compared_by_all_that_an_epoch_took(own):
