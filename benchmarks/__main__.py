@@ -140,9 +140,13 @@ def bucketing() -> list[str]:
         records = trial.records(prepare(settings))
         return next(record.metrics["time/steady_epoch_s"] for record in records if record.kind == EVALUATION)
 
-    pairs = [(epoch_s(), epoch_s(padding="dataset")) for _ in range(2)]  # all reviews: few reviews would leave many small batches
+    pairs = [
+        (epoch_s(), epoch_s(padding="dataset")) for _ in range(2)
+    ]  # all reviews: few reviews would leave many small batches
     ratio = statistics.median(bucketed / padded for bucketed, padded in pairs)
-    return [f"bucketing takes {ratio:.2f} of the time per epoch of padding=dataset at max_length=500 (target: at most 0.55)"]
+    return [
+        f"bucketing takes {ratio:.2f} of the time per epoch of padding=dataset at max_length=500 (target: at most 0.55)"
+    ]
 
 
 def loops() -> list[str]:
@@ -205,7 +209,9 @@ def ragged() -> list[str]:
     for one, other in zip(step(True), step(False), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
     ratios = [seconds(True) / seconds(False) for _ in range(3 * PAIRS)]
-    return [f"a ragged tensor takes {statistics.median(ratios):.1f} times as long as padding with a mask (64 sequences of 20 to 200 steps)"]
+    return [
+        f"a ragged tensor takes {statistics.median(ratios):.1f} times as long as padding with a mask (64 sequences of 20 to 200 steps)"
+    ]
 
 
 def drawing() -> list[str]:
@@ -229,7 +235,9 @@ def planning() -> list[str]:
     seconds = []
     for _ in range(3):
         begin = time.perf_counter()
-        done = subprocess.run([sys.executable, "-m", "src.run", *words], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "src.run", *words], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        )
         assert "= 10,000 trials" in done.stdout
         seconds.append(time.perf_counter() - begin)
     return [f"10,000 cells are planned in {statistics.median(seconds):.1f} s (target: under 10 s)"]
@@ -241,7 +249,9 @@ def workers() -> list[str]:
     for turn in range(2):
         for count in (1, 2):
             records = _swept(count, study=f"workers{count}", seeds=range(6 * turn, 6 * turn + 6))
-            rates.setdefault(count, []).append(len(records) / (max(end for _, end in records) - min(begin for begin, _ in records)))
+            rates.setdefault(count, []).append(
+                len(records) / (max(end for _, end in records) - min(begin for begin, _ in records))
+            )
     ratio = statistics.median(two / one for one, two in zip(rates[1], rates[2], strict=True))
     alone = sorted(_swept(1, study="between", seeds=range(6), limit=64))
     gaps = [after[0] - before[1] for before, after in itertools.pairwise(alone)]
@@ -256,7 +266,13 @@ def _swept(count: int, *, study: str, seeds: range, limit: int = 3_200) -> list[
     from src import paths
     from src.tracking import journal
 
-    words = [f"study={study}", f"data.limit={limit}", "epochs=2", "seed=" + ",".join(map(str, seeds)), "tracking.histograms=false"]
+    words = [
+        f"study={study}",
+        f"data.limit={limit}",
+        "epochs=2",
+        "seed=" + ",".join(map(str, seeds)),
+        "tracking.histograms=false",
+    ]
     launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={count}"]
     one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}  # as each of several workers has
     environment = {**os.environ, **one_thread}
@@ -278,13 +294,18 @@ def analysis() -> list[str]:
     from src import paths
 
     def outcome(values: dict[str, Any], seed: int) -> dict[str, Any]:
-        return {"test/accuracy": 0.8 + 0.001 * values["units"] + 0.01 * (seed % 3), "validation": [0.6 + 0.01 * n for n in range(12)]}
+        return {
+            "test/accuracy": 0.8 + 0.001 * values["units"] + 0.01 * (seed % 3),
+            "validation": [0.6 + 0.01 * n for n in range(12)],
+        }
 
     (paths.home() / "analysed").mkdir()
     path = generated.database(paths.home() / "analysed")
     wide = {"units": list(range(8, 58)), "embedding_dim": list(range(8, 33))}
     generated.study(path, "many", wide, outcome, seeds=range(8))
-    generated.study(path, "long", {"units": list(range(8, 58)), "depth": [1, 2]}, outcome, seeds=range(10), steps=500, examples=500)
+    generated.study(
+        path, "long", {"units": list(range(8, 58)), "depth": [1, 2]}, outcome, seeds=range(10), steps=500, examples=500
+    )
     load = "import time; begin = time.perf_counter(); from analysis import load, store\n"
     load += "rows = load.study('many', store.connect('sqlite:///%s')).rows\n"
     load += "assert set(rows['status']) == {'FINISHED'} and len(rows) == 10_000; print(time.perf_counter() - begin)"
@@ -304,7 +325,9 @@ def analysis() -> list[str]:
 
 def _python(*words: str) -> list[str]:
     """Runs Python in the repository and returns the lines it prints."""
-    return subprocess.run([sys.executable, *words], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.splitlines()
+    return subprocess.run(
+        [sys.executable, *words], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
 
 
 BENCHMARKS: dict[str, Callable[[], list[str]]] = {

@@ -36,13 +36,18 @@ from src.training import model_file
 
 Item = TypeVar("Item")
 
-MARK = "ABLATION_CAMPAIGN"  # environment variable by which the campaign's processes are known, whoever their parents are
+MARK = (
+    "ABLATION_CAMPAIGN"  # environment variable by which the campaign's processes are known, whoever their parents are
+)
 MAX_KILLS = 6  # of one sweep, before it is left alone
 SWEEP_S = 240.0  # in which a sweep of four trials must end
 LEFT_S = 30.0  # in which processes must be gone
 TOGGLES = "masking=true,false cell=simple_rnn seed=0,1 units=4 embedding_dim=4 batch_size=8 epochs=60 tracking.histograms=false"
 TWO_WORKERS = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-FREE = (20_000, 4_000_000)  # bytes on a disk that is nearly full: between less than a database takes and more than a sweep does
+FREE = (
+    20_000,
+    4_000_000,
+)  # bytes on a disk that is nearly full: between less than a database takes and more than a sweep does
 
 
 @dataclass
@@ -129,14 +134,18 @@ def full_disks(seconds: float, shared: Campaign) -> Count:
     while time.monotonic() < end:
         free = shared.drawn.randint(*FREE)
         with _home(shared.folder) as home:
-            found = faults_disk.asked(home, free, [*shared.words, *shared.drawn.choice(([], TWO_WORKERS))], seconds=SWEEP_S)
+            found = faults_disk.asked(
+                home, free, [*shared.words, *shared.drawn.choice(([], TWO_WORKERS))], seconds=SWEEP_S
+            )
         count.tried += 1
         full, again = found["full"], found["again"]
         filled += full["code"] != 0
         if "Traceback" in full["said"] or len(full["said"].splitlines()) > faults_disk.MAX_LINES:
             count.wrong.append(f"with {free:,} bytes: {len(full['said'].splitlines())} lines: {full['said'][-400:]}")
         if again["code"] != 0 or found["weights"] != shared.expected:
-            count.wrong.append(f"with {free:,} bytes, and then with room: {again['code']}, {found['weights']}: {again['said'][-400:]}")
+            count.wrong.append(
+                f"with {free:,} bytes, and then with room: {again['code']}, {found['weights']}: {again['said'][-400:]}"
+            )
     count.notes = f"{filled} of them could not end before there was room"
     return count
 
@@ -211,7 +220,9 @@ def files(seconds: float, shared: Campaign) -> Count:
         of_records = stack.enter_context(faults_files.record_check(home))
         of_stores = stack.enter_context(faults_files.store_check(home / "stores"))
         items = [(of_cache, number) for number in range(caches)]
-        items += [(of_records, number) for number in range(110)] + [(of_stores, number) for number in range(310 - 110 - caches)]
+        items += [(of_records, number) for number in range(110)] + [
+            (of_stores, number) for number in range(310 - 110 - caches)
+        ]
         shared.drawn.shuffle(items)
         return _tried("damaged files of ours", items, lambda item: item[0](item[1]), seconds)
 
@@ -326,7 +337,11 @@ def _processes() -> list[psutil.Process]:
     found = []
     for one in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if one.pid != os.getpid() and one.environ().get(MARK) == os.environ[MARK] and one.status() != psutil.STATUS_ZOMBIE:
+            if (
+                one.pid != os.getpid()
+                and one.environ().get(MARK) == os.environ[MARK]
+                and one.status() != psutil.STATUS_ZOMBIE
+            ):
                 found.append(one)
     return found
 

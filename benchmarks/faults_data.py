@@ -71,7 +71,10 @@ def whole_table(path: Path) -> Path:
         lines = ["text,label", *(f'"{text}",{label}' for text, label in zip(texts, labels, strict=True))]
         _write(path, "\n".join(lines))
     elif path.suffix == ".jsonl":
-        _write(path, "\n".join(json.dumps({"text": text, "label": label}) for text, label in zip(texts, labels, strict=True)))
+        _write(
+            path,
+            "\n".join(json.dumps({"text": text, "label": label}) for text, label in zip(texts, labels, strict=True)),
+        )
     else:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -86,19 +89,32 @@ def odd_tables() -> Iterator[Odd]:
     for name, (left, right) in nests.items():
         value = left * DEEP + "1" + right * DEEP
         for key in ("text", "other"):
-            line = f'{{"text": "a", "label": "b", "{key}": {value}}}' if key == "other" else f'{{"label": "b", "text": {value}}}'
+            line = (
+                f'{{"text": "a", "label": "b", "{key}": {value}}}'
+                if key == "other"
+                else f'{{"label": "b", "text": {value}}}'
+            )
             yield f"jsonl {name} in {key}", lambda folder, line=line: _write(folder / "t.jsonl", line)  # type: ignore[misc]
         yield f"jsonl {name} alone", lambda folder, value=value: _write(folder / "t.jsonl", value)  # type: ignore[misc]
     many = ",".join(f'"k{number}": 1' for number in range(DEEP))
-    yield "jsonl repeated key", lambda folder: _write(folder / "t.jsonl", f'{{"text": "a", {many}, "label": 1, "label": 2}}')
+    yield (
+        "jsonl repeated key",
+        lambda folder: _write(folder / "t.jsonl", f'{{"text": "a", {many}, "label": 1, "label": 2}}'),
+    )
     yield "jsonl many keys", lambda folder: _write(folder / "t.jsonl", f"{{{many}}}")
     yield "jsonl long number", lambda folder: _write(folder / "t.jsonl", f'{{"label": "b", "text": {"1" * 1_000_000}}}')
     yield "csv many columns", lambda folder: _write(folder / "t.csv", ",".join(f"c{n}" for n in range(DEEP)) + "\n")
     yield "csv many fields", lambda folder: _write(folder / "t.csv", "text,label\n" + "," * DEEP + "\n")
     yield "csv one name many times", lambda folder: _write(folder / "t.csv", "text," * DEEP + "label\na,b\n")
     yield "parquet many columns", lambda folder: _parquet(folder, {f"c{n}": [1] for n in range(5_000)})
-    yield "parquet not UTF-8", lambda folder: _parquet(folder, {"text": [b"good", b"\xff\xfe"], "label": ["a", "b"]}, cast=True)
-    yield "parquet class not UTF-8", lambda folder: _parquet(folder, {"label": [b"good", b"\xff\xfe"], "text": ["a", "b"]}, cast=True)
+    yield (
+        "parquet not UTF-8",
+        lambda folder: _parquet(folder, {"text": [b"good", b"\xff\xfe"], "label": ["a", "b"]}, cast=True),
+    )
+    yield (
+        "parquet class not UTF-8",
+        lambda folder: _parquet(folder, {"label": [b"good", b"\xff\xfe"], "text": ["a", "b"]}, cast=True),
+    )
     for suffix in ("csv", "jsonl", "parquet"):
         yield f"{suffix} empty", lambda folder, suffix=suffix: _write(folder / f"t.{suffix}", "")  # type: ignore[misc]
         yield f"{suffix} folder", lambda folder, suffix=suffix: _folder(folder / f"t.{suffix}")  # type: ignore[misc]
@@ -194,7 +210,12 @@ def odd_models() -> Iterator[Fault]:
 
 def models_of_others() -> Iterator[Fault]:
     """Yields functions that write a `model.keras` without code, which only Keras can find to be of no use."""
-    layer = {"module": "keras.layers", "class_name": "Dense", "config": {"units": 1, "name": "d"}, "registered_name": None}
+    layer = {
+        "module": "keras.layers",
+        "class_name": "Dense",
+        "config": {"units": 1, "name": "d"},
+        "registered_name": None,
+    }
     configs: dict[str, Any] = {
         "a layer that is not there": _functional({**layer, "class_name": "NoSuchLayer"}),
         "a layer without its sizes": _functional({**layer, "config": {}}),
@@ -244,7 +265,9 @@ def _noise(path: Path, rng: np.random.Generator) -> None:
     content = bytearray(path.read_bytes())
     begin = int(rng.integers(len(content)))
     noise = rng.bytes(min(16, len(content) - begin))
-    content[begin : begin + len(noise)] = noise if noise != content[begin : begin + len(noise)] else bytes(byte ^ 255 for byte in noise)
+    content[begin : begin + len(noise)] = (
+        noise if noise != content[begin : begin + len(noise)] else bytes(byte ^ 255 for byte in noise)
+    )
     path.write_bytes(content)
 
 
@@ -321,7 +344,9 @@ def _parquet(folder: Path, columns: dict[str, list[Any]], *, cast: bool = False)
 
     arrays = {name: pa.array(values) for name, values in columns.items()}
     if cast:  # bytes become texts unseen
-        arrays = {name: array.view(pa.string()) if array.type == pa.binary() else array for name, array in arrays.items()}
+        arrays = {
+            name: array.view(pa.string()) if array.type == pa.binary() else array for name, array in arrays.items()
+        }
     pq.write_table(pa.table(arrays), folder / "t.parquet")
     return folder / "t.parquet"
 
@@ -353,7 +378,12 @@ def _huge_member(folder: Path) -> None:
 def _functional(layer: dict[str, Any]) -> dict[str, Any]:
     first = {"module": "keras.layers", "class_name": "InputLayer", "config": {"batch_shape": [None, 3], "name": "ids"}}
     layers = [{**first, "registered_name": None}, layer]
-    return {"module": "keras", "class_name": "Sequential", "config": {"name": "s", "layers": layers}, "registered_name": None}
+    return {
+        "module": "keras",
+        "class_name": "Sequential",
+        "config": {"name": "s", "layers": layers},
+        "registered_name": None,
+    }
 
 
 def _model(path: Path, config: str | None) -> None:

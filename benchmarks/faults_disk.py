@@ -25,7 +25,10 @@ def is_possible() -> bool:
     """Returns whether this system lets a process have a disk of its own."""
     if shutil.which(ALONE[0]) is None:
         return False
-    return subprocess.run([*ALONE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run([*ALONE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 def asked(folder: Path, free: int, words: list[str], *, seconds: float) -> dict[str, Any]:
@@ -61,7 +64,9 @@ def _swept(home: Path, words: list[str], seconds: float) -> dict[str, Any]:
     home.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "src.run", *words]
     environment = {**os.environ, "ABLATION_HOME": str(home)}
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+    )
     lines = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("  epoch ")]
     return {"code": done.returncode, "said": "\n".join(lines)}
 

@@ -143,7 +143,11 @@ def _write_trial(folder: Path) -> None:
     with Journal(folder) as book:
         book.append(Record(START, 0, detail=detail))
         for step in range(1, 41):
-            book.append(Record(STEP, step, {"train/loss": 1 / step, "time/batch_ms": 3.0}, {"is_sent": True, "gradient_norm": 1.0}))
+            book.append(
+                Record(
+                    STEP, step, {"train/loss": 1 / step, "time/batch_ms": 3.0}, {"is_sent": True, "gradient_norm": 1.0}
+                )
+            )
         book.append(Record(EVALUATION, 40, {"val/accuracy": 0.75, "val/loss": 0.4}, {"epoch": 1}))
         end = journal.end(step=40, status=FINISHED, metrics={"test/accuracy": 0.8}, tags={"ablation.weights": "w"})
         book.append(end)
@@ -181,7 +185,13 @@ def _known(trial: Path, store: Store) -> dict[str, Any]:
 def _damaged(study: Path, number: int) -> str:
     """Damages one of a study's files; returns what was done."""
     rng = np.random.default_rng(number)
-    names = [journal.FILE, "mlflow.json", "tensorboard.json", FILE, "plan.json"]  # TensorBoard minds its event files by itself
+    names = [
+        journal.FILE,
+        "mlflow.json",
+        "tensorboard.json",
+        FILE,
+        "plan.json",
+    ]  # TensorBoard minds its event files by itself
     name = names[number % len(names)]
     kind = list(faults_data.BYTES)[int(rng.integers(len(faults_data.BYTES)))]
     if kind == "folder":  # the disk does not do that, and only a user does

@@ -27,12 +27,52 @@ from src.tasks.sentiment.settings import Settings as Sentiment
 
 TOGGLES = tuple(dict.fromkeys((*Sentiment.toggles(), *Integration.toggles())))
 NAME = "odd"  # of the study files
-MAX_SECONDS = 10.0  # of one command, on a machine that does other things; what is too much to read is refused in less than two
+MAX_SECONDS = (
+    10.0  # of one command, on a machine that does other things; what is too much to read is refused in less than two
+)
 MAX_ECHO = 2_500  # characters of an error
 QUICK = ["task=integration"]  # which reads no data
-SECTIONS = ("plan", "tracking", "data", "task", "hydra", "hydra.launcher", "hydra.callbacks", "hydra.sweep", "hydra.job", "hydra.run", "x")
-NAMES = ("levels", "seeds", "design", "name", "path", "limit", "n_jobs", "_target_", "_partial_", "dir", "env_set", "uri", "x", "0", "[0]")
-FLAGS = ("--experimental-rerun=x", "--exp=x", "--config-dir=/tmp", "-cd", "--run", "-p", "--shell-completion", "--unknown", "-x")
+SECTIONS = (
+    "plan",
+    "tracking",
+    "data",
+    "task",
+    "hydra",
+    "hydra.launcher",
+    "hydra.callbacks",
+    "hydra.sweep",
+    "hydra.job",
+    "hydra.run",
+    "x",
+)
+NAMES = (
+    "levels",
+    "seeds",
+    "design",
+    "name",
+    "path",
+    "limit",
+    "n_jobs",
+    "_target_",
+    "_partial_",
+    "dir",
+    "env_set",
+    "uri",
+    "x",
+    "0",
+    "[0]",
+)
+FLAGS = (
+    "--experimental-rerun=x",
+    "--exp=x",
+    "--config-dir=/tmp",
+    "-cd",
+    "--run",
+    "-p",
+    "--shell-completion",
+    "--unknown",
+    "-x",
+)
 HYDRAS = (
     "hydra.callbacks={x:{_target_:pandas.read_pickle,filepath_or_buffer:x}}", "+hydra.callbacks.x._target_=os.system",
     "hydra={callbacks:{}}",
@@ -105,7 +145,9 @@ def fault(words: list[str], text: str | None = None) -> str | None:
         return f"planned, and said on stderr: {said.err[:200]}" if lines else None
     if code not in (1, 2) or not 0 < len(lines) <= run.MAX_LINES or "Traceback" in said.err:
         return f"exit code {code} with {len(lines)} lines: {said.err[:200]}"
-    if len(said.err) > MAX_ECHO or not all(sign.isprintable() or sign in "\n\t" for sign in said.err.replace("\u202f", " ")):
+    if len(said.err) > MAX_ECHO or not all(
+        sign.isprintable() or sign in "\n\t" for sign in said.err.replace("\u202f", " ")
+    ):
         return f"the error echoes too much: {said.err[:200]!r}"
     return None
 
@@ -152,9 +194,13 @@ def _word(draw: random.Random) -> str:
     if kind < 0.3:
         return draw.choice(HYDRAS)
     section = draw.choice(SECTIONS)
-    key = draw.choice((draw.choice(TOGGLES), draw.choice(GROUPS), f"{section}.{draw.choice(NAMES)}", section, "study", "plan.seeds"))
+    key = draw.choice(
+        (draw.choice(TOGGLES), draw.choice(GROUPS), f"{section}.{draw.choice(NAMES)}", section, "study", "plan.seeds")
+    )
     value = (
-        draw.choice(WORDS) if draw.random() < 0.8 else draw.choice(WORDS)[:50] + draw.choice(("", ",", ":", "]")) + draw.choice(WORDS)[:50]
+        draw.choice(WORDS)
+        if draw.random() < 0.8
+        else draw.choice(WORDS)[:50] + draw.choice(("", ",", ":", "]")) + draw.choice(WORDS)[:50]
     )
     return draw.choice(("", "", "", "+", "++", "~")) + key + draw.choice(("=", "=", "=", "@x=", "")) + value
 
@@ -163,7 +209,9 @@ def _plain(draw: random.Random) -> str:
     lines = [f"study: {draw.choice((NAME, NAME, NAME, draw.choice(TEXTS)))}"]
     for key in draw.sample(TOGGLES, 3):
         lines.append(f"{key}: {draw.choice(TEXTS)}")
-    lines.append(f"plan: {{levels: {{{draw.choice(TOGGLES)}: [{draw.choice(TEXTS)}, {draw.choice(TEXTS)}]}}, seeds: {draw.choice(TEXTS)}}}")
+    lines.append(
+        f"plan: {{levels: {{{draw.choice(TOGGLES)}: [{draw.choice(TEXTS)}, {draw.choice(TEXTS)}]}}, seeds: {draw.choice(TEXTS)}}}"
+    )
     return "\n".join(lines)
 
 
@@ -193,12 +241,16 @@ def _hydra(draw: random.Random) -> str:
     )
     value = draw.choice((calls, "{_partial_: true}", "${oc.env:HOME}", "1", "null", "[1]", "x"))
     merged = f"base: &x {{callbacks: {{x: {calls}}}}}\nhydra:\n  <<: *x\n"
-    return f"study: {NAME}\n" + draw.choice((f"hydra: {{{draw.choice(places).replace('VALUE', value)}}}\n", merged, f"hydra: {value}\n"))
+    return f"study: {NAME}\n" + draw.choice(
+        (f"hydra: {{{draw.choice(places).replace('VALUE', value)}}}\n", merged, f"hydra: {value}\n")
+    )
 
 
 def _aliases(draw: random.Random) -> str:
     count, wide = draw.choice((3, 9, 30)), draw.choice((2, 9))
-    lines = [f"study: {NAME}", "x0: &x0 [1, 2]"] + [f"x{k}: &x{k} [{', '.join([f'*x{k - 1}'] * wide)}]" for k in range(1, count)]
+    lines = [f"study: {NAME}", "x0: &x0 [1, 2]"] + [
+        f"x{k}: &x{k} [{', '.join([f'*x{k - 1}'] * wide)}]" for k in range(1, count)
+    ]
     return "\n".join([*lines, draw.choice(("", "y: &y [*y]", "z: &z {<<: *z}"))])
 
 
@@ -214,12 +266,18 @@ def _deep(draw: random.Random) -> str:
 
 def _long(draw: random.Random) -> str:
     count = draw.choice((300, 100_000))
-    kinds = (f"study: {'x' * count}", f"study: {NAME}\n{'x' * count}: 1", f"study: {NAME}\nplan: {{question: {'x' * count}}}")
+    kinds = (
+        f"study: {'x' * count}",
+        f"study: {NAME}\n{'x' * count}: 1",
+        f"study: {NAME}\nplan: {{question: {'x' * count}}}",
+    )
     return draw.choice((*kinds, f"study: {NAME}\nplan: {{seeds: [{', '.join(map(str, range(count)))}]}}"))
 
 
 def _noise(draw: random.Random) -> str:
-    return f"study: {NAME}\n" * draw.choice((0, 1)) + "".join(draw.choice("ab:-[]{}&*!|>'\"%@#, \n\t\x1b\u202e0") for _ in range(60))
+    return f"study: {NAME}\n" * draw.choice((0, 1)) + "".join(
+        draw.choice("ab:-[]{}&*!|>'\"%@#, \n\t\x1b\u202e0") for _ in range(60)
+    )
 
 
 def main() -> int:

@@ -139,7 +139,13 @@ class Server:
         self._end(signal.SIGTERM)
 
     def _started(self) -> subprocess.Popen[bytes]:
-        words = ["server", "--backend-store-uri", f"sqlite:///{self.database}", "--artifacts-destination", str(self.folder / "artifacts")]
+        words = [
+            "server",
+            "--backend-store-uri",
+            f"sqlite:///{self.database}",
+            "--artifacts-destination",
+            str(self.folder / "artifacts"),
+        ]
         words += ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with (self.folder / "server.log").open("ab") as log:
@@ -182,7 +188,9 @@ def differences(database: Path, study: Path) -> list[str]:
     store = Database(f"sqlite:///{database}")
     runs = store.runs(store.experiments()[study.name])
     found = [
-        f"{len(studies)} study runs" for studies in [[run for run in runs if run.tags.get(attempts.KIND) == "study"]] if len(studies) != 1
+        f"{len(studies)} study runs"
+        for studies in [[run for run in runs if run.tags.get(attempts.KIND) == "study"]]
+        if len(studies) != 1
     ]
     points = store.points(store.experiments()[study.name], "train/loss")
     of_attempts: dict[str, list[Run]] = {}

@@ -72,7 +72,9 @@ def study(  # noqa: PLR0913
       **asked: what the plan has beside (`design`, `metric`, `margin`, `question`, …).
     """
     settings = edited(checked({"study": name}), {f"plan.{key}": value for key, value in asked.items()})
-    plan = Study(settings, [], {key: values[0] for key, values in levels.items()}, dict(levels), list(seeds), lambda _: settings)
+    plan = Study(
+        settings, [], {key: values[0] for key, values in levels.items()}, dict(levels), list(seeds), lambda _: settings
+    )
     rows = _rows(plan, outcome, metrics[0])
     home = path.parent / "mlartifacts" / name
     with sqlite3.connect(path) as connection:
@@ -82,7 +84,9 @@ def study(  # noqa: PLR0913
             "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage) VALUES (?, ?, ?, 'active')",
             (experiment, name, home.as_uri()),
         )
-        run = _insert(connection, experiment, home, status="FINISHED", tags={"ablation.kind": "study", "ablation.study": name})
+        run = _insert(
+            connection, experiment, home, status="FINISHED", tags={"ablation.kind": "study", "ablation.study": name}
+        )
         command = f"python -m src.run -m study={name} …"
         written = plans.as_record(plan, rows, command=command, time="2026-11-22T00:00:00+00:00")
         if metrics != IMPLIED:
@@ -94,7 +98,9 @@ def study(  # noqa: PLR0913
         for number, row in enumerate({row.trial.identity: row for row in rows if row.trial}.values()):
             result = outcome(row.values, row.seed)
             if result is not None:
-                _trial(connection, experiment, home, row, result, metrics, number=number, steps=steps, examples=examples)
+                _trial(
+                    connection, experiment, home, row, result, metrics, number=number, steps=steps, examples=examples
+                )
 
 
 def _rows(plan: Study, outcome: Outcome, metric: Metric) -> list[Row]:
@@ -112,14 +118,20 @@ def _rows(plan: Study, outcome: Outcome, metric: Metric) -> list[Row]:
 
 
 def _row(plan: Study, variant: dict[str, Any], seed: int) -> Row:
-    trial = SimpleNamespace(identity=digest({"values": variant, "seed": seed, "study": plan.settings.study}), changes=[])
+    trial = SimpleNamespace(
+        identity=digest({"values": variant, "seed": seed, "study": plan.settings.study}), changes=[]
+    )
     return Row(plan.name(variant), variant, seed, 1, variant == plan.reference, [], cast(Any, trial), None)
 
 
 def _score(plan: Study, outcome: Outcome, variant: dict[str, Any], metric: Metric) -> float | None:
     """Returns the mean best validation of a variant, the higher the better; None if a seed did not finish."""
     results = [outcome(variant, seed) for seed in plan.seeds]
-    best = [metric.best(result.get("validation", [])) for result in results if result and "status" not in result and metric.sign]
+    best = [
+        metric.best(result.get("validation", []))
+        for result in results
+        if result and "status" not in result and metric.sign
+    ]
     known = [value for value in best if value is not None]
     return metric.sign * statistics.fmean(known) if len(known) == len(results) else None
 
@@ -137,7 +149,13 @@ def _trial(
     assert row.trial is not None
     result, first = dict(result), metrics[0]
     validation = result.pop("validation", [0.7, 0.8, 0.8])
-    given = {"identity": row.trial.identity, "kind": "trial", "attempt": uuid.uuid4().hex, "weights": f"{row.label} {row.seed}", **TAGS}
+    given = {
+        "identity": row.trial.identity,
+        "kind": "trial",
+        "attempt": uuid.uuid4().hex,
+        "weights": f"{row.label} {row.seed}",
+        **TAGS,
+    }
     tags = {f"ablation.{key}": value for key, value in {**given, **result.pop("tags", {})}.items() if value is not None}
     status = result.pop("status", "FINISHED")
     recorded = {"time/batch_ms_median": 50.0, "time/epoch_s": 2.0, "time/steady_epoch_s": 2.0,
@@ -146,8 +164,13 @@ def _trial(
     begin, params = BEGIN_MS + 60_000 * sizes["number"], {"seed": row.seed, **row.values}  # noqa: PD011
     run = _insert(connection, experiment, home, status=status, tags=tags, params=params, begin=begin)
     last = [(key, *_stored(value), begin, 0, run) for key, value in recorded.items()]
-    connection.executemany("INSERT INTO latest_metrics (key, value, is_nan, timestamp, step, run_uuid) VALUES (?, ?, ?, ?, ?, ?)", last)
-    points = [(f"{VAL}{first.name}", *_stored(value), begin + 40 * step, 40 * step, run) for step, value in enumerate(validation, 1)]
+    connection.executemany(
+        "INSERT INTO latest_metrics (key, value, is_nan, timestamp, step, run_uuid) VALUES (?, ?, ?, ?, ?, ?)", last
+    )
+    points = [
+        (f"{VAL}{first.name}", *_stored(value), begin + 40 * step, 40 * step, run)
+        for step, value in enumerate(validation, 1)
+    ]
     folder = home / run / "artifacts"
     if sizes["steps"]:
         frame = _steps(sizes["steps"], metrics, seed=row.seed)
@@ -158,7 +181,9 @@ def _trial(
                 (name, float(value), False, begin + 40 * step, int(step), run)
                 for step, value in zip(frame["step"], frame[name], strict=True)
             ]
-    connection.executemany("INSERT INTO metrics (key, value, is_nan, timestamp, step, run_uuid) VALUES (?, ?, ?, ?, ?, ?)", points)
+    connection.executemany(
+        "INSERT INTO metrics (key, value, is_nan, timestamp, step, run_uuid) VALUES (?, ?, ?, ?, ?, ?)", points
+    )
     value = recorded.get(f"{TEST}{first.name}")
     if sizes["examples"] and value is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -180,9 +205,22 @@ def _insert(
 ) -> str:
     run = uuid.uuid4().hex
     columns = "run_uuid, name, source_type, user_id, lifecycle_stage, status, start_time, end_time, artifact_uri, experiment_id"
-    values = (run, run, "LOCAL", "nobody", "active", status, begin, begin + 50_000, (home / run / "artifacts").as_uri(), experiment)
+    values = (
+        run,
+        run,
+        "LOCAL",
+        "nobody",
+        "active",
+        status,
+        begin,
+        begin + 50_000,
+        (home / run / "artifacts").as_uri(),
+        experiment,
+    )
     connection.execute(f"INSERT INTO runs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
-    connection.executemany("INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)", [(*pair, run) for pair in tags.items()])
+    connection.executemany(
+        "INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)", [(*pair, run) for pair in tags.items()]
+    )
     texts = [(key, as_typed(value), run) for key, value in (params or {}).items()]
     connection.executemany("INSERT INTO params (key, value, run_uuid) VALUES (?, ?, ?)", texts)
     return run

@@ -19,7 +19,13 @@ from src.tracking import journal, replay_state
 from src.tracking.journal import FINISHED, Journal
 from src.tracking.mlflow_replay import Store
 
-PLANNED = ["plan_only=true", "units=range(8,108)", "dropout=0.0,0.1,0.2,0.3,0.4", "depth=range(1,11)", "seed=range(0,20)"]
+PLANNED = [
+    "plan_only=true",
+    "units=range(8,108)",
+    "dropout=0.0,0.1,0.2,0.3,0.4",
+    "depth=range(1,11)",
+    "seed=range(0,20)",
+]
 STUDY = "resumed"
 RESUME = """
 import io
@@ -113,7 +119,12 @@ def _write_runs() -> None:
     def outcome(values: dict[str, Any], seed: int) -> dict[str, Any]:
         trial = rows[study.name(values), seed].trial
         assert trial is not None
-        tags = {"identity": trial.identity, "attempt": trial.identity * 2, "variant": study.name(values), "study": STUDY}
+        tags = {
+            "identity": trial.identity,
+            "attempt": trial.identity * 2,
+            "variant": study.name(values),
+            "study": STUDY,
+        }
         return {"test/accuracy": 0.8, "test/loss": 0.4, "tags": tags}
 
     generated.study(path, STUDY, study.levels, outcome, seeds=study.seeds)
@@ -130,12 +141,24 @@ def _journal(folder: Path, identity: str) -> bytes:
     """Writes the journal of a finished trial; returns it."""
     tags = {"ablation.kind": "trial", "ablation.identity": identity}
     with Journal(folder) as book:
-        book.append(Record(START, 0, detail={"attempt": identity * 2, "name": identity, "tags": tags, "params": {}, "process": "a 1"}))
+        book.append(
+            Record(
+                START,
+                0,
+                detail={"attempt": identity * 2, "name": identity, "tags": tags, "params": {}, "process": "a 1"},
+            )
+        )
         for step in range(1, 41):
-            book.append(Record(STEP, step, {"train/loss": 0.5, "train/accuracy": 0.8, "time/batch_ms": 10.0}, {"is_sent": True}))
+            book.append(
+                Record(STEP, step, {"train/loss": 0.5, "train/accuracy": 0.8, "time/batch_ms": 10.0}, {"is_sent": True})
+            )
         book.append(Record(EVALUATION, 40, {"val/accuracy": 0.8, "val/loss": 0.4}, {"epoch": 1}))
         metrics = {"test/accuracy": 0.8, "test/loss": 0.4, "time/batch_ms_median": 10.0, "data/padding_fraction": 0.1}
-        book.append(journal.end(step=40, status=FINISHED, metrics=metrics, tags={"ablation.weights": identity, "ablation.health": "ok"}))
+        book.append(
+            journal.end(
+                step=40, status=FINISHED, metrics=metrics, tags={"ablation.weights": identity, "ablation.health": "ok"}
+            )
+        )
     return (folder / journal.FILE).read_bytes()
 
 
@@ -146,7 +169,10 @@ def _database() -> Path:
 
     def outcome(values: dict[str, Any], seed: int) -> dict[str, Any]:
         drawn = (values["units"] * 7_919 + values["depth"] * 31 + seed * 104_729) % 1_000 / 1e5
-        return {"test/accuracy": 0.8 + 0.001 * (values["units"] % 37) + drawn, "validation": [0.6 + 0.01 * n for n in range(12)]}
+        return {
+            "test/accuracy": 0.8 + 0.001 * (values["units"] % 37) + drawn,
+            "validation": [0.6 + 0.01 * n for n in range(12)],
+        }
 
     levels = {"units": list(range(8, 33)), "embedding_dim": list(range(8, 28)), "depth": [1, 2, 3, 4, 5]}
     generated.study(path, "many", levels, outcome, seeds=range(8))

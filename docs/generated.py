@@ -55,7 +55,13 @@ def toggles() -> str:
     parts.append(_section("Settings of a command", _rows(Settings, others)))
     tracking = [name for name in Tracking.model_fields if name != "name"]
     parts.append(_section("Tracking", [*_rows(Settings, ["tracking"]), *_rows(Tracking, tracking, "tracking")]))
-    parts.append(_section("The study", _rows(Plan, Plan.model_fields, "plan"), "A [study file](studies.md#in-a-file) sets most of these."))
+    parts.append(
+        _section(
+            "The study",
+            _rows(Plan, Plan.model_fields, "plan"),
+            "A [study file](studies.md#in-a-file) sets most of these.",
+        )
+    )
     return "\n".join(parts)
 
 
@@ -66,7 +72,9 @@ def with_tables(document: str, folder: Path) -> str:
       document: its text.
       folder: where it lies.
     """
-    return TABLE.sub(lambda found: f"{found[1]}\n{(folder / found[2]).read_text(encoding='utf-8')}\n{found[3]}", document)
+    return TABLE.sub(
+        lambda found: f"{found[1]}\n{(folder / found[2]).read_text(encoding='utf-8')}\n{found[3]}", document
+    )
 
 
 def main() -> None:

@@ -13,7 +13,14 @@ import sys
 from collections.abc import Mapping, MutableMapping
 
 FLOAT = "float32"
-OF_NOTEBOOKS = {"module", "inline", "widget", "ipympl", "nbagg", "notebook"}  # backends of Matplotlib's that need a kernel
+OF_NOTEBOOKS = {
+    "module",
+    "inline",
+    "widget",
+    "ipympl",
+    "nbagg",
+    "notebook",
+}  # backends of Matplotlib's that need a kernel
 NEEDED = {
     "KERAS_BACKEND": "tensorflow",
     "KERAS_NNX_ENABLED": "0",

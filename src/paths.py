@@ -9,7 +9,9 @@ from pathlib import Path
 from src.spec.section import SettingsError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-USER = re.compile(r"(?<=://)(?<!sqlite://)(?:[^\s/?]*:[^\s?]*|[^\s/?]*)@")  # up to the last @: passwords are typed with @ and / in them
+USER = re.compile(
+    r"(?<=://)(?<!sqlite://)(?:[^\s/?]*:[^\s?]*|[^\s/?]*)@"
+)  # up to the last @: passwords are typed with @ and / in them
 SECRET = re.compile(r"([?&][^=&\s]*(?:password|passwd|pwd|secret|token)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
 DRIVERS = {  # database → its Python modules, SQLAlchemy's own choice first, and what to install where there is none
     "postgresql": (("psycopg", "psycopg2", "pg8000"), "psycopg2-binary"),
@@ -77,7 +79,9 @@ def tracking_uri(given: str | None) -> str:
     drivers, package = DRIVERS[database]
     found = next((driver for driver in drivers if importlib.util.find_spec(driver)), None)
     if found is None:
-        raise SettingsError(f"tracking.uri: got {shown(given)}, but no Python driver for it is installed; run pip install {package}")
+        raise SettingsError(
+            f"tracking.uri: got {shown(given)}, but no Python driver for it is installed; run pip install {package}"
+        )
     return f"{database}+{found.lower()}://{rest}"
 
 

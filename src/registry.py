@@ -54,7 +54,12 @@ def named(words: Sequence[str]) -> list[str]:
 
     A task at `module:NAME` may be imported then. What a file names is never imported.
     """
-    typed = [name.strip("'\" ") for word in words if word.startswith("task=") for name in word.removeprefix("task=").split(",")]
+    typed = [
+        name.strip("'\" ")
+        for word in words
+        if word.startswith("task=")
+        for name in word.removeprefix("task=").split(",")
+    ]
     for place in filter(is_place, typed):
         allow(place)
     return typed
@@ -83,7 +88,9 @@ def task(name: str) -> AnyTask:
     """
     if is_place(name):
         if not is_importable(name):
-            raise SettingsError(f"task: {echoed(name)} is imported only where the command line names it; add task={echoed(name)}")
+            raise SettingsError(
+                f"task: {echoed(name)} is imported only where the command line names it; add task={echoed(name)}"
+            )
         return _loaded(name, None)
     if name not in origins():
         near = nearest(echoed(name), list(origins()))
@@ -102,7 +109,9 @@ def origins() -> Mapping[str, Origin]:
         package = f"{distribution.name} {distribution.version}" if distribution else point.value.partition(":")[0]
         if point.name in known:
             of_whom = "a built-in task" if point.name in BUILT_IN else f"a task of {known[point.name].package}"
-            _warn(f"task {echoed(point.name)!r} of {package} is ignored, because {of_whom} has this name; rename its entry point")
+            _warn(
+                f"task {echoed(point.name)!r} of {package} is ignored, because {of_whom} has this name; rename its entry point"
+            )
         elif not NAME.fullmatch(point.name):
             _warn(f"task {echoed(point.name)!r} of {package} is ignored; a name is a-z, 0-9 and _, up to 50 characters")
         else:
@@ -156,9 +165,13 @@ def _loaded(place: str, name: str | None) -> AnyTask:
         if isinstance(found, type) and issubclass(found, Task):
             found = found()
     except (Exception, SystemExit) as error:  # whatever the import of somebody's module raises
-        raise Unusable(f"{called} cannot be imported from {place} ({type(error).__name__}: {echoed(first_line(error))})") from None
+        raise Unusable(
+            f"{called} cannot be imported from {place} ({type(error).__name__}: {echoed(first_line(error))})"
+        ) from None
     if not isinstance(found, Task):
-        raise Unusable(f"{called}: {place} is a {type(found).__name__}, not a spec.task.Task; make it an instance of a subclass")
+        raise Unusable(
+            f"{called}: {place} is a {type(found).__name__}, not a spec.task.Task; make it an instance of a subclass"
+        )
     if place in BUILT_IN.values():  # tests check these
         return found
     try:

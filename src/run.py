@@ -40,13 +40,20 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911  one for e
     given = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(given):
         return _help(given)
-    asked = [name.strip("'\"[] ") for word in given if word.lstrip("+").startswith("experiments") for name in re.split("[=,]", word)[1:]]
+    asked = [
+        name.strip("'\"[] ")
+        for word in given
+        if word.lstrip("+").startswith("experiments")
+        for name in re.split("[=,]", word)[1:]
+    ]
     try:
         words = [word for word in given if word not in ("-m", "--multirun")]
         flags = _flags(words)
         admission.check_words(flags.overrides)
         tasks = _tasks_of(flags.overrides)
-        is_sweep = not (flags.cfg or flags.info)  # which -m does not go with; it is implied otherwise, and Hydra wants it first or last
+        is_sweep = not (
+            flags.cfg or flags.info
+        )  # which -m does not go with; it is implied otherwise, and Hydra wants it first or last
         rest = command_line.with_quotes(command_line.for_several(words, tasks))
         quoted = ["--hydra-help"] if flags.hydra_help else rest  # for help the rest is composed without us
         sys.argv[1:] = [*(["-m"] if is_sweep else []), *quoted]
@@ -63,7 +70,9 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911  one for e
         return 130
     except TrialsFailed:
         return 1
-    except SystemExit as error:  # Hydra's: after its help, or after a line of its own, as for a --package that is not there
+    except (
+        SystemExit
+    ) as error:  # Hydra's: after its help, or after a line of its own, as for a --package that is not there
         return 2 if error.code else 0
     except Exception as error:
         if command_line.is_from_composing(error):
@@ -113,7 +122,11 @@ def _tasks_of(words: Sequence[str]) -> list[str]:
 def _kind(task: str, asked: Sequence[str]) -> type[Settings] | None:
     """Returns the settings of the task that a command is about, of a study file's where the command line names none; None if unknown."""
     for path in (EXPERIMENTS / f"{name}.yaml" for name in asked if task == registry.DEFAULT):
-        chosen = re.search(r"override /task: *([a-z]\w*)", path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
+        chosen = (
+            re.search(r"override /task: *([a-z]\w*)", path.read_text(encoding="utf-8", errors="replace"))
+            if path.is_file()
+            else None
+        )
         task = chosen[1] if chosen else task
     try:
         return registry.task(task).settings
@@ -125,7 +138,11 @@ def _help(words: Sequence[str]) -> int:
     """Prints the help of the task that a command line names; returns 0, or 2 where there is none such."""
     try:
         task = _tasks_of(words)[0]
-        print(command_line.help_text(task, width=min(shutil.get_terminal_size().columns, 120) if sys.stdout.isatty() else None))
+        print(
+            command_line.help_text(
+                task, width=min(shutil.get_terminal_size().columns, 120) if sys.stdout.isatty() else None
+            )
+        )
     except SettingsError as error:
         _say(str(error))
         return 2
@@ -153,7 +170,9 @@ def register_experiments(asked: Collection[str], folder: Path = EXPERIMENTS) -> 
         except Exception as error:  # the parsers below raise what they like
             raise SettingsError(f"{path}: not valid YAML ({first_line(error)})") from None
         if not isinstance(node, DictConfig):
-            raise SettingsError(f"{path}: a study file contains keys with values, as in `plan: {{levels: {{cell: [lstm, gru]}}}}`")
+            raise SettingsError(
+                f"{path}: a study file contains keys with values, as in `plan: {{levels: {{cell: [lstm, gru]}}}}`"
+            )
         if node.get("study") != path.stem:
             got = echoed(repr(node.get("study")))
             raise SettingsError(f"{path}: study is {got}, but must be the name of the file; write study: {path.stem}")

@@ -35,7 +35,9 @@ from src.tracking.outcome import Outcome
 PLAN = "plan.json"
 SAMPLE = 50  # finished trials whose duration is looked up
 SHOWN = 10  # trials of a kind that are listed
-STARTING = "no trial is under way: its workers start (each imports TensorFlow first, about 10 s), or go on to the next trials"
+STARTING = (
+    "no trial is under way: its workers start (each imports TensorFlow first, about 10 s), or go on to the next trials"
+)
 DONE, RUNNING, FAILED_, STOPPED, WAITING, BROKEN = "done", "running", "failed", "stopped", "not begun", "unreadable"
 KINDS = (DONE, RUNNING, FAILED_, STOPPED, WAITING, BROKEN)
 
@@ -106,7 +108,9 @@ class Status:
     @property
     def best(self) -> Trial | None:
         """The trial of best validation, or None before the first."""
-        return self.first.best_of({trial: trial.best_validation for trial in self.counted if trial.first_metric == self.first.name})
+        return self.first.best_of(
+            {trial: trial.best_validation for trial in self.counted if trial.first_metric == self.first.name}
+        )
 
     @property
     def is_running(self) -> bool:
@@ -131,9 +135,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m src.status", description="Shows how far studies are. Reads only; safe while trials run."
     )
-    parser.add_argument("study", metavar="STUDY", nargs="?", help="name of a study (default: those that run in full, the others in brief)")
+    parser.add_argument(
+        "study",
+        metavar="STUDY",
+        nargs="?",
+        help="name of a study (default: those that run in full, the others in brief)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
-    parser.add_argument("--watch", metavar="SECONDS", nargs="?", type=_seconds, const=5.0, help="repeat every n seconds (default: 5)")
+    parser.add_argument(
+        "--watch", metavar="SECONDS", nargs="?", type=_seconds, const=5.0, help="repeat every n seconds (default: 5)"
+    )
     given = parser.parse_args(arguments)
     console = Console(highlight=False)
     try:
@@ -286,7 +297,10 @@ def _show(console: Console, study: str | None, *, is_json: bool, is_repeated: bo
         return
     if is_repeated and console.is_terminal:
         console.clear()
-    say(console, "\n".join(_lines(statuses, width=console.width if console.is_terminal else None, is_named=study is not None)))
+    say(
+        console,
+        "\n".join(_lines(statuses, width=console.width if console.is_terminal else None, is_named=study is not None)),
+    )
 
 
 def _lines(statuses: Sequence[Status], *, width: int | None, is_named: bool) -> Iterator[str]:
@@ -312,7 +326,11 @@ def _in_full(status: Status, width: int | None) -> Iterator[str]:
         yield f"  time left: about {clock(status.seconds_left)} ({'h:mm:ss' if status.seconds_left >= 3_600 else 'm:ss'}){more}"
     first = status.first
     if best := status.best:
-        tested = f", {meaning(f'{TEST}{first.name}', [first]).title} {best.tested:.{first.digits}f}" if best.tested is not None else ""
+        tested = (
+            f", {meaning(f'{TEST}{first.name}', [first]).title} {best.tested:.{first.digits}f}"
+            if best.tested is not None
+            else ""
+        )
         yield _row("best", best, f"{_validated(best, first)}{tested}", width)
     if status.is_swept and not any(trial.state == RUNNING for trial in status.trials):
         yield f"  the sweep is running; {STARTING}"

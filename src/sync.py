@@ -30,7 +30,9 @@ MAX_LINES = 5
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, 1 if something could not be sent, or 2 for an invalid command."""
     environment.draw_to_files()
-    parser = argparse.ArgumentParser(prog="python -m src.sync", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        prog="python -m src.sync", description=__doc__.splitlines()[0] if __doc__ else None
+    )
     parser.add_argument("studies", metavar="STUDY", nargs="*", help="studies to send (default: all in outputs/)")
     parser.add_argument("--uri", help="MLflow tracking URI (default: the one recorded with each trial)")
     given = parser.parse_args(arguments)
@@ -38,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         there = _studies()
         for study in given.studies:
             if study not in there:
-                raise SettingsError(f"no study {study!r} in {paths.outputs()}; studies: {', '.join(there) or 'none yet'}")
+                raise SettingsError(
+                    f"no study {study!r} in {paths.outputs()}; studies: {', '.join(there) or 'none yet'}"
+                )
         return max([_sync(study, given.uri) for study in given.studies or there], default=0)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -161,7 +165,9 @@ def _remarks(store: Store) -> list[str]:
         lines.append(f"note: MLFLOW_TRACKING_URI={paths.shown(unused)} is ignored; --uri sets another store")
     deleted = store.deleted_trials()
     for run_id, name in itertools.islice(deleted.items(), MAX_LINES):
-        lines.append(f"{name!r} was deleted in MLflow and stays deleted; to restore it, run: {how_to_restore(store.uri, run_id=run_id)}")
+        lines.append(
+            f"{name!r} was deleted in MLflow and stays deleted; to restore it, run: {how_to_restore(store.uri, run_id=run_id)}"
+        )
     return lines if len(deleted) <= MAX_LINES else [*lines, f"… and {len(deleted) - MAX_LINES} more deleted"]
 
 

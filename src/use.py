@@ -89,7 +89,9 @@ def _task_of(folder: Path, place: str | None) -> Task[Any, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(f"{folder / SETTINGS}: no settings of a trial ({first_line(error)})") from None
     if registry.is_place(str(name)) and place != name:
-        raise SettingsError(f"the trial was trained with task={echoed(name)}; add --task {echoed(name)} before RUN to import it")
+        raise SettingsError(
+            f"the trial was trained with task={echoed(name)}; add --task {echoed(name)} before RUN to import it"
+        )
     return registry.task(str(name))
 
 
@@ -99,7 +101,10 @@ def _listed(run: str, task: Task[Any, Any]) -> str:
         return f"task={task.name} has no commands"
     lines = [f"Commands of task={task.name}:"]
     for name, command in task.commands.items():
-        lines += [f"  {name:<12} {command.about}", *([f"    python -m src.use {run} {name} {command.example}"] if command.example else [])]
+        lines += [
+            f"  {name:<12} {command.about}",
+            *([f"    python -m src.use {run} {name} {command.example}"] if command.example else []),
+        ]
     return "\n".join(lines)
 
 

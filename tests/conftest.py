@@ -100,7 +100,9 @@ def tiny(table: Path) -> list[str]:
 
 def tiny_trial(table: Path) -> list[str]:
     words = "data=table max_length=20 vocab_size=40 units=4 embedding_dim=4 tracking.histograms=false epochs=2"
-    words += " bucketing=false batch_size=20"  # which divides the 140 training texts: a smaller batch is a graph of its own
+    words += (
+        " bucketing=false batch_size=20"  # which divides the 140 training texts: a smaller batch is a graph of its own
+    )
     return [*words.split(), f"data.path={table}"]
 
 

@@ -14,14 +14,28 @@ import pytest
 from src import registry
 from src.paths import REPOSITORY
 
-CORE = ("src/study", "src/tracking", "src/training", "src/trial", "src/config", "src/terminal", "src/spec", "src/artifacts.py", "analysis")
+CORE = (
+    "src/study",
+    "src/tracking",
+    "src/training",
+    "src/trial",
+    "src/config",
+    "src/terminal",
+    "src/spec",
+    "src/artifacts.py",
+    "analysis",
+)
 OF_TASKS = ("accuracy", "vocab", "vocab_size", "cell", "masking", *registry.BUILT_IN)
 # `spec.metric.IMPLIED` says what the records of old versions mean, which name no metric.
 EXCEPT = {("src/spec/metric.py", "accuracy")}
 
 
 def files() -> list[Path]:
-    return [path for room in map(REPOSITORY.joinpath, CORE) for path in ([room] if room.is_file() else sorted(room.rglob("*.py")))]
+    return [
+        path
+        for room in map(REPOSITORY.joinpath, CORE)
+        for path in ([room] if room.is_file() else sorted(room.rglob("*.py")))
+    ]
 
 
 def documented(tree: ast.Module) -> set[int]:
@@ -36,7 +50,9 @@ def words_of(path: Path) -> set[tuple[str, int]]:
     skipped = documented(ast.parse(path.read_text(encoding="utf-8")))
     kinds = {tokenize.NAME, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
     with path.open("rb") as file:
-        tokens = [token for token in tokenize.tokenize(file.readline) if token.type in kinds and token.start[0] not in skipped]
+        tokens = [
+            token for token in tokenize.tokenize(file.readline) if token.type in kinds and token.start[0] not in skipped
+        ]
     return {(word, token.start[0]) for token in tokens for word in re.findall(r"[a-z_]+", token.string.lower())}
 
 
@@ -57,7 +73,11 @@ def test_the_search_finds_names_and_strings_and_leaves_out_docstrings_and_commen
 
 def test_no_room_imports_what_it_must_not():
     checked = subprocess.run(
-        [str(Path(sys.executable).with_name("lint-imports"))], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        [str(Path(sys.executable).with_name("lint-imports"))],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert checked.returncode == 0, checked.stdout

@@ -24,4 +24,6 @@ def test_half_a_file_leaves_its_room_to_the_journal_and_the_file_of_before_in_it
     with pytest.raises(OSError, match="too large"):
         files.write_patch("x" * 2 * ROOM)
 
-    assert [path.name for path in tmp_path.iterdir()] == [PATCH] and (tmp_path / PATCH).read_text(encoding="utf-8") == "of before"
+    assert [path.name for path in tmp_path.iterdir()] == [PATCH] and (tmp_path / PATCH).read_text(
+        encoding="utf-8"
+    ) == "of before"

@@ -65,7 +65,14 @@ def page(address, folder, *, text):
     """The page's document after its scripts have run, once it holds a text."""
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     flags += " --disable-component-update --disable-sync"
-    command = [CHROMIUM, *flags.split(), f"--user-data-dir={folder}", "--virtual-time-budget=30000", "--dump-dom", address]
+    command = [
+        CHROMIUM,
+        *flags.split(),
+        f"--user-data-dir={folder}",
+        "--virtual-time-budget=30000",
+        "--dump-dom",
+        address,
+    ]
     for _ in range(4):  # on a busy machine the first may be over before the server has answered
         found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
         if text in found:

@@ -96,7 +96,9 @@ def test_a_record_that_says_something_else_is_noticed_by_the_campaign(home, monk
 
 
 def test_what_is_tried_stops_with_its_time_and_says_how_many_there_were():
-    count = faults._tried("things", ["good", "bad", "raises"], lambda item: {"good": None, "bad": "oh", "raises": None}[item], 60)
+    count = faults._tried(
+        "things", ["good", "bad", "raises"], lambda item: {"good": None, "bad": "oh", "raises": None}[item], 60
+    )
 
     assert str(count) == "things: 3 of 3 tried, 1 wrong\n    bad: oh"
     assert faults._tried("things", [1, 2], lambda item: None, -1).tried == 0

@@ -82,7 +82,9 @@ def test_the_page_of_toggles_has_every_key_of_the_help(task):
 
 def test_the_page_of_toggles_gives_each_task_its_own_alone():
     sections = dict(part.partition("\n")[::2] for part in generated.toggles().split("\n## "))
-    sentiment, integration, every = (sections[f"Toggles of {name}"] for name in ("task=sentiment", "task=integration", "every task"))
+    sentiment, integration, every = (
+        sections[f"Toggles of {name}"] for name in ("task=sentiment", "task=integration", "every task")
+    )
 
     assert "| `masking` |" in sentiment and "| `masking` |" not in integration + every
     assert "| `num_samples` |" in integration and "| `num_samples` |" not in sentiment + every
@@ -110,7 +112,9 @@ def site(tmp_path_factory):
 
 def test_the_site_has_every_document(site):
     pages = [path.relative_to(REPOSITORY) for path in generated.documents()]
-    addresses = [page.with_name("index.html") if page.name == "README.md" else page.with_suffix(".html") for page in pages]
+    addresses = [
+        page.with_name("index.html") if page.name == "README.md" else page.with_suffix(".html") for page in pages
+    ]
 
     assert [str(address) for address in addresses if not (site / address).is_file()] == []
 

@@ -16,14 +16,24 @@ from src.tracking.mlflow_replay import Store
 
 def python(program, **variables):
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPOSITORY, env={**os.environ, **variables}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 def test_what_the_product_needs_is_set_whatever_was_there():
-    variables = {"KERAS_BACKEND": "jax", "TF_USE_LEGACY_KERAS": "1", "MLFLOW_ENABLE_ASYNC_LOGGING": "true", "KERAS_NNX_ENABLED": "true"}
+    variables = {
+        "KERAS_BACKEND": "jax",
+        "TF_USE_LEGACY_KERAS": "1",
+        "MLFLOW_ENABLE_ASYNC_LOGGING": "true",
+        "KERAS_NNX_ENABLED": "true",
+    }
 
     environment.prepare(variables)
 
@@ -106,13 +116,36 @@ def test_every_process_of_ours_has_what_is_needed():
 
 @pytest.mark.parametrize("backend", ["module://not_installed.x", "nonsense", "TkAgg"])
 def test_figures_are_drawn_whatever_backend_the_environment_names(backend):
-    assert python("import analysis.__main__, matplotlib.pyplot as p; p.figure(); print(p.get_backend())", MPLBACKEND=backend) == "agg"
+    assert (
+        python(
+            "import analysis.__main__, matplotlib.pyplot as p; p.figure(); print(p.get_backend())", MPLBACKEND=backend
+        )
+        == "agg"
+    )
 
 
 def test_the_tag_says_what_may_change_numbers_and_nothing_else():
-    noise = ["TF_VAR_password", "TF_CLI_ARGS", "TF_CPP_MIN_LOG_LEVEL", "TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "HOME", "CUDA_VERSION"]
-    telling = {"XLA_FLAGS": "a=b", "TF_DETERMINISTIC_OPS": "1", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": ""}
-    telling |= {"TF_XLA_FLAGS": "--tf_xla_auto_jit=2", "NVIDIA_TF32_OVERRIDE": "0", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "COMPATIBLE"}
+    noise = [
+        "TF_VAR_password",
+        "TF_CLI_ARGS",
+        "TF_CPP_MIN_LOG_LEVEL",
+        "TF_NUM_INTRAOP_THREADS",
+        "OMP_NUM_THREADS",
+        "HOME",
+        "CUDA_VERSION",
+    ]
+    telling = {
+        "XLA_FLAGS": "a=b",
+        "TF_DETERMINISTIC_OPS": "1",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    telling |= {
+        "TF_XLA_FLAGS": "--tf_xla_auto_jit=2",
+        "NVIDIA_TF32_OVERRIDE": "0",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_CBWR": "COMPATIBLE",
+    }
 
     said = environment.understood({**dict.fromkeys(noise, "secret"), **telling})
 
@@ -147,4 +180,7 @@ def test_records_go_where_they_should_whatever_mlflow_is_told(home, blank, monke
     store = Store(None, "s")
 
     assert store.uri == paths.default_tracking_uri() and not (home / "elsewhere.db").exists()
-    assert store.study_run_id != other.study_run_id and store.client.get_run(store.study_run_id).info.experiment_id != other.experiment_id
+    assert (
+        store.study_run_id != other.study_run_id
+        and store.client.get_run(store.study_run_id).info.experiment_id != other.experiment_id
+    )

@@ -66,7 +66,9 @@ def test_a_study_plans_and_its_variants_differ_in_the_keys_that_they_name_alone(
     assert rows[0].is_reference and len(rows) == len(study.seeds) * len({row.label for row in rows})
     for row, settings in zip(rows, flat, strict=True):
         changed = {key for key, value in settings.items() if reference[key] != value} - {"seed"}
-        normalised = {change.key for change in row.trial.changes} | ({"units"} if row.values.get("parameters") else set())
+        normalised = {change.key for change in row.trial.changes} | (
+            {"units"} if row.values.get("parameters") else set()
+        )
         named = {key for key, value in row.values.items() if value != study.reference[key]}
         assert changed <= named | normalised
 
@@ -85,9 +87,20 @@ def test_a_study_says_what_it_asks_and_what_it_costs(composed, path):
 
 
 def test_all_studies_but_the_flagship_fit_into_two_sittings_of_little_more_than_two_hours():
-    minutes = {path.stem: int(re.search(r"Expected:\s+(?:#\s+)?(?:under )?(\d+)", path.read_text(encoding="utf-8"))[1]) for path in FILES}
+    minutes = {
+        path.stem: int(re.search(r"Expected:\s+(?:#\s+)?(?:under )?(\d+)", path.read_text(encoding="utf-8"))[1])
+        for path in FILES
+    }
 
-    from_scratch = ["loops", "retracing", "forget_bias", "truncated_bptt", "class_or_integral", "readouts", "one_or_two_outputs"]
+    from_scratch = [
+        "loops",
+        "retracing",
+        "forget_bias",
+        "truncated_bptt",
+        "class_or_integral",
+        "readouts",
+        "one_or_two_outputs",
+    ]
     from_scratch += ["learned_state", "variable_lengths", "initialisers"]
     assert minutes.pop("leave_one_out") <= 60
     assert sum(minutes.pop(name) for name in from_scratch) <= 130
@@ -124,7 +137,9 @@ def test_a_broken_study_file_is_named(tmp_path, text, message):
         ("plan: {levels: {cell: [lstm, foo]}}\n", [], "error: experiments/mine.yaml: cell: got 'foo'"),
     ],
 )
-def test_an_error_names_the_study_file_that_it_came_from(home, tmp_path, monkeypatch, capsys, request, text, typed, message):
+def test_an_error_names_the_study_file_that_it_came_from(
+    home, tmp_path, monkeypatch, capsys, request, text, typed, message
+):
     (tmp_path / "mine.yaml").write_text(f"study: mine\n{text}", encoding="utf-8")
     monkeypatch.setattr(run, "EXPERIMENTS", tmp_path)
     request.addfinalizer(lambda: ConfigStore.instance().repo["experiments"].pop("mine.yaml"))

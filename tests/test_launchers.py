@@ -14,8 +14,15 @@ from hydra_plugins.ablation_sweeper import launchers
 from src.paths import REPOSITORY
 from src.spec.section import SettingsError
 
-JOBLIB = {"_target_": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher", "n_jobs": -1, "batch_size": "auto"}
-RAY = {"_target_": "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher", "ray": {"init": {"address": None}, "remote": {}}}
+JOBLIB = {
+    "_target_": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
+    "n_jobs": -1,
+    "batch_size": "auto",
+}
+RAY = {
+    "_target_": "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
+    "ray": {"init": {"address": None}, "remote": {}},
+}
 BASIC = {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}
 
 
@@ -44,7 +51,12 @@ def test_joblib_hands_out_one_trial_at_a_time_and_keeps_the_rest():
 def test_ray_takes_a_core_a_trial_and_what_the_user_set_stays():
     remote = configured({**RAY, "ray": {"init": {"address": "auto"}, "remote": {"num_gpus": 1, "max_calls": 1}}}).ray
 
-    assert (remote.remote.num_cpus, remote.remote.num_gpus, remote.remote.max_calls, remote.remote.max_retries) == (1, 1, 1, 0)
+    assert (remote.remote.num_cpus, remote.remote.num_gpus, remote.remote.max_calls, remote.remote.max_retries) == (
+        1,
+        1,
+        1,
+        0,
+    )
     assert remote.init.address == "auto" and remote.init.include_dashboard is False
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
@@ -67,7 +79,11 @@ time.sleep(60)
 
 def left_behind(pid):
     """Names in shared memory of a process that uses joblib."""
-    return [name for name in os.listdir("/dev/shm") if name.startswith((f"sem.loky-{pid}-", f"joblib_memmapping_folder_{pid}_"))]
+    return [
+        name
+        for name in os.listdir("/dev/shm")
+        if name.startswith((f"sem.loky-{pid}-", f"joblib_memmapping_folder_{pid}_"))
+    ]
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="where shared memory is no folder")
@@ -79,7 +95,9 @@ def test_nothing_of_a_killed_sweep_stays_whatever_its_workers_were_doing(tmp_pat
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, *seconds], cwd=tmp_path, env=environment)
     end = time.monotonic() + 60
-    while len(list(tmp_path.glob("began *"))) < len(set(seconds)) or (moment.startswith("all") and not (tmp_path / "done").exists()):
+    while len(list(tmp_path.glob("began *"))) < len(set(seconds)) or (
+        moment.startswith("all") and not (tmp_path / "done").exists()
+    ):
         assert time.monotonic() < end and driver.poll() is None
         time.sleep(0.1)
     others = psutil.Process(driver.pid).children(recursive=True)
@@ -99,7 +117,10 @@ def test_nothing_of_a_killed_sweep_stays_whatever_its_workers_were_doing(tmp_pat
         ("joblib", "hydra.launcher: got joblib; a launcher is chosen by name"),
         ({"n_jobs": 2}, "hydra.launcher: got {'n_jobs': 2}; a launcher is chosen by name"),
         ({**JOBLIB, "n_jobs": 0}, "hydra.launcher.n_jobs: got 0; allowed: 1 or more workers, or -1 for one per core"),
-        ({**RAY, "ray": {"init": {}, "remote": {"num_cpus": 0}}}, "hydra.launcher.ray.remote.num_cpus: got 0; allowed: a number above 0"),
+        (
+            {**RAY, "ray": {"init": {}, "remote": {"num_cpus": 0}}},
+            "hydra.launcher.ray.remote.num_cpus: got 0; allowed: a number above 0",
+        ),
         ({**RAY, "ray": {"init": {}, "remote": {"num_cpus": "x"}}}, "hydra.launcher.ray.remote.num_cpus: got x"),
         ({**RAY, "ray": {"init": {"num_cpus": 0}, "remote": {}}}, "hydra.launcher.ray.init.num_cpus: got 0"),
     ],

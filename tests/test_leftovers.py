@@ -38,7 +38,9 @@ def left_by(pid, place):
 def note(pid, host=None):
     folder = paths.outputs() / ".sweeps"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{pid}.json").write_text(json.dumps({"host": host or socket.gethostname(), "pid": pid}), encoding="utf-8")
+    (folder / f"{pid}.json").write_text(
+        json.dumps({"host": host or socket.gethostname(), "pid": pid}), encoding="utf-8"
+    )
 
 
 def test_what_a_sweep_left_that_is_no_more_is_removed_and_forgotten(place, dead):

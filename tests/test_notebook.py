@@ -48,7 +48,9 @@ def shown(tmp_path_factory):
         for name in ("MPLBACKEND", "TTY_COMPATIBLE"):
             patch.delenv(name, raising=False)
         resources = {"metadata": {"path": str(REPOSITORY)}}
-        nbclient.NotebookClient(notebook, timeout=280, kernel_name="python3", resources=resources, allow_errors=True).execute()
+        nbclient.NotebookClient(
+            notebook, timeout=280, kernel_name="python3", resources=resources, allow_errors=True
+        ).execute()
     return dict(zip(CELLS, map(_text, notebook.cells), strict=True))
 
 
@@ -77,7 +79,9 @@ def test_its_progress_is_plain_lines(shown):
 
 
 def test_a_command_that_a_cell_starts_draws(shown):
-    assert "ended with 0" in shown["figure"] and "curves" in shown["figure"] and "\x1b" not in shown["figure"], shown["figure"]
+    assert "ended with 0" in shown["figure"] and "curves" in shown["figure"] and "\x1b" not in shown["figure"], shown[
+        "figure"
+    ]
 
 
 def test_an_error_is_one_line_in_a_cell(shown):

@@ -38,7 +38,11 @@ def test_the_command_of_an_old_study_trains_nothing(old: Path, study: str) -> No
     trials = len(list((old / "outputs" / study).glob("*/journal.jsonl")))
 
     planned = subprocess.run(
-        [sys.executable, *COMMANDS[study], "plan_only=true"], capture_output=True, text=True, check=True, cwd=STORES.parents[1]
+        [sys.executable, *COMMANDS[study], "plan_only=true"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=STORES.parents[1],
     )
 
     assert trials in (4, 8)

@@ -34,7 +34,10 @@ def test_tags_and_notes_are_texts_whatever_they_look_like_and_their_names_are_fr
         ({"tags": {"mlflow": {"user": "x"}}}, "tracking.tags.mlflow: the name of a tag"),
         ({"tags": {"a=b": "x"}}, "tracking.tags.a=b: the name of a tag"),
         ({"tags": {"a": 1}}, "tracking.tags.a: got 1, which is not text"),
-        ({"register": "a/b"}, "tracking.register: got 'a/b'; allowed: text of letters, digits, spaces, ., _ and - or null"),
+        (
+            {"register": "a/b"},
+            "tracking.register: got 'a/b'; allowed: text of letters, digits, spaces, ., _ and - or null",
+        ),
         ({"note": "x" * 2_001}, "allowed: text of at most 2,000 characters or null"),
     ],
 )
@@ -46,6 +49,8 @@ def test_what_no_store_would_take_is_refused_with_what_is_allowed(values, says):
 
 
 def test_tags_and_notes_leave_a_trial_the_same():
-    given = checked({"tracking": {"tags": {"owner": "ada"}, "note": "again", "register": "reviews", "system_metrics": True}})
+    given = checked(
+        {"tracking": {"tags": {"owner": "ada"}, "note": "again", "register": "reviews", "system_metrics": True}}
+    )
 
     assert identity(given, TASK, data_digest="d") == identity(Settings(), TASK, data_digest="d")

@@ -84,7 +84,9 @@ def test_a_relative_database_in_a_folder_of_any_name_is_the_same_file(name, tmp_
     assert database.sqlite_file(address) == tmp_path / name / "x.db"
 
 
-@pytest.mark.parametrize("given", ["sqlite:////x.db", "sqlite:///:memory:", "sqlite://", "http://h:5000", "postgresql://h/d"])
+@pytest.mark.parametrize(
+    "given", ["sqlite:////x.db", "sqlite:///:memory:", "sqlite://", "http://h:5000", "postgresql://h/d"]
+)
 def test_an_absolute_address_stays(given):
     assert paths.absolute(given) == given
 

@@ -32,7 +32,9 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.training,
     pytest.mark.timeout(600),
-    pytest.mark.skipif("CI" not in os.environ and not (PROGRAMS and HAS_DRIVER), reason="no PostgreSQL on this machine, or no driver"),
+    pytest.mark.skipif(
+        "CI" not in os.environ and not (PROGRAMS and HAS_DRIVER), reason="no PostgreSQL on this machine, or no driver"
+    ),
 ]
 USER = "postgres" if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
 
@@ -87,7 +89,14 @@ def test_a_study_with_long_names_goes_the_whole_way_on_postgresql(server, home, 
     column = "label_" + "x" * 400
     table = write_table(tmp_path / "table.csv")
     table.write_text(table.read_text(encoding="utf-8").replace("text,label", f"text,{column}"), encoding="utf-8")
-    words = ["-m", *tiny_trial(table), f"data.label_column={column}", f"study={study}", f"tracking.uri={uri}", "epochs=1"]
+    words = [
+        "-m",
+        *tiny_trial(table),
+        f"data.label_column={column}",
+        f"study={study}",
+        f"tracking.uri={uri}",
+        "epochs=1",
+    ]
     words += ["cell=simple_rnn,gru", "seed=0,1", f"plan.question='{'why ' * 2_400}'"]  # the command is a tag, too
 
     code, out = run(*command(*words), home=home)
@@ -125,7 +134,10 @@ def test_trials_are_read_from_postgresql_by_sql_as_by_mlflows_client(server, hom
 
 
 def test_what_was_trained_offline_is_sent_to_postgresql_and_what_was_deleted_there_stays_so(server, home, tmp_path):
-    uri, words = f"{server}/mlflow", [*tiny_trial(write_table(tmp_path / "table.csv")), "study=later", "tracking=offline", "epochs=1"]
+    uri, words = (
+        f"{server}/mlflow",
+        [*tiny_trial(write_table(tmp_path / "table.csv")), "study=later", "tracking=offline", "epochs=1"],
+    )
     assert run(*command(*words, "cell=simple_rnn"), home=home)[0] == 0
 
     code, out = run(sys.executable, "-m", "src.sync", "--uri", uri, home=home)
@@ -157,4 +169,8 @@ def test_a_home_too_deep_for_the_database_is_said_before_anything_is_trained(ser
     deep = tmp_path / ("d" * 150)
     code, out = run(*command("data.limit=4", f"tracking.uri={server}/mlflow", "study=deep"), home=deep)
 
-    assert code == 2 and "characters too long for this database" in out and not list(deep.glob("outputs/deep/*/journal.jsonl")), out
+    assert (
+        code == 2
+        and "characters too long for this database" in out
+        and not list(deep.glob("outputs/deep/*/journal.jsonl"))
+    ), out

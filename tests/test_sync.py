@@ -41,7 +41,9 @@ def attached(home, monkeypatch):
 
     monkeypatch.setattr(sync, "Store", Store)
     with Journal(paths.study_folder("s") / "cafe") as book:
-        book.append(Record(START, 0, detail={"attempt": "a", "name": "x", "tags": {}, "params": {}, "tracking_uri": None}))
+        book.append(
+            Record(START, 0, detail={"attempt": "a", "name": "x", "tags": {}, "params": {}, "tracking_uri": None})
+        )
         book.append(end(step=0, status=FINISHED))
     return names
 
@@ -70,7 +72,11 @@ def offline(study, name, **detail):
     with Journal(paths.study_folder(study) / name) as book:
         tags = {"ablation.kind": "trial", "ablation.identity": name}
         book.append(
-            Record(START, 0, detail={"attempt": f"{study} {name}", "name": "cell=gru seed=0", "tags": tags, "params": {}, **detail})
+            Record(
+                START,
+                0,
+                detail={"attempt": f"{study} {name}", "name": "cell=gru seed=0", "tags": tags, "params": {}, **detail},
+            )
         )
         book.append(end(step=0, status=FINISHED))
     return paths.study_folder(study) / name
@@ -130,7 +136,8 @@ def test_a_journal_of_before_goes_to_the_store_of_its_settings(asked, uri):
 
 
 @pytest.mark.parametrize(
-    "content", [None, "[]", '{"tracking": 3}', "{", '{"tracking": {"uri": 3}}', '{"tracking": {"uri": "http://…@host"}}']
+    "content",
+    [None, "[]", '{"tracking": 3}', "{", '{"tracking": {"uri": 3}}', '{"tracking": {"uri": "http://…@host"}}'],
 )
 def test_a_trial_of_which_nobody_knows_the_store_is_sent_nowhere_without_one(asked, capsys, content):
     folder = offline("s", "cafe")
@@ -161,7 +168,10 @@ def test_a_server_that_dies_between_two_trials_is_one_line_and_the_next_study_is
     assert asked.sent == ["a", "d"] and ("replay", "c") not in tried
     assert "s: 2 records sent to None" in out and "t: 2 records sent to None" in out
     (line,) = err.splitlines()
-    assert "cannot be sent now (connection refused); so are 2 more: c, the run of study s; nothing is lost; try again later" in line
+    assert (
+        "cannot be sent now (connection refused); so are 2 more: c, the run of study s; nothing is lost; try again later"
+        in line
+    )
 
 
 @pytest.mark.parametrize("place", ["attach", "end", "deleted"])
@@ -262,7 +272,8 @@ def test_a_moved_homes_addresses_are_mended_and_it_is_said(sent, home, tmp_path,
     assert sync.main([]) == 0
 
     assert (
-        f"s: note: ABLATION_HOME was {home}; MLflow's artifact paths (2 runs) now point to {tmp_path / 'there'}" in capsys.readouterr().out
+        f"s: note: ABLATION_HOME was {home}; MLflow's artifact paths (2 runs) now point to {tmp_path / 'there'}"
+        in capsys.readouterr().out
     )
     assert runs(Store(None, "s")) == runs(sent)
 

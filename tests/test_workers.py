@@ -27,7 +27,12 @@ from tests.test_run import command, trials
 # The tests that compare with the undisturbed sweep come first: two processes begin with two tests each, and one of them trains it.
 pytestmark = [pytest.mark.training, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("blank")]
 
-WIDE = ["units=64", "embedding_dim=64", "batch_size=70", "epochs=3"]  # wide enough for TensorFlow to divide the work among threads
+WIDE = [
+    "units=64",
+    "embedding_dim=64",
+    "batch_size=70",
+    "epochs=3",
+]  # wide enough for TensorFlow to divide the work among threads
 TWO = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 
 
@@ -62,7 +67,11 @@ def results(home, study="adhoc"):
         name: (
             one.status,
             one.tags.get("ablation.weights"),
-            {key: value for key, value in one.metrics.items() if not key.startswith(("time/", "memory/", "data/traces"))},
+            {
+                key: value
+                for key, value in one.metrics.items()
+                if not key.startswith(("time/", "memory/", "data/traces"))
+            },
         )
         for name, one in found.items()
         if one is not None
@@ -101,7 +110,9 @@ def test_chaos_on_two_workers_ends_as_an_undisturbed_sweep_of_one_does_bit_for_b
     rng, process, hits = random.Random(os.environ.get("CHAOS_SEED", "1")), None, 0
     while hits < int(os.environ.get("CHAOS_KILLS", "3")):
         if process is None or process.poll() is not None:
-            assert len([status for status, *_ in results(home).values() if status == FINISHED]) < 12, f"done after {hits} kills"
+            assert len([status for status, *_ in results(home).values() if status == FINISHED]) < 12, (
+                f"done after {hits} kills"
+            )
             process = start(home, *sweep, *TWO)
         end = time.monotonic() + rng.uniform(0, 15)  # while it plans, starts, trains, or between two trials
         while time.monotonic() < end and not (running(home) and rng.random() < 0.05):
@@ -121,7 +132,9 @@ def test_chaos_on_two_workers_ends_as_an_undisturbed_sweep_of_one_does_bit_for_b
     assert results(home) == undisturbed
     client, runs = trials()
     finished = [one.data.tags["ablation.identity"] for one in runs if one.info.status == "FINISHED"]
-    assert {one.data.tags["ablation.workers"] for one in runs} == {"2"} and {one.data.tags["ablation.threads"] for one in runs} == {"1"}
+    assert {one.data.tags["ablation.workers"] for one in runs} == {"2"} and {
+        one.data.tags["ablation.threads"] for one in runs
+    } == {"1"}
     assert sorted(finished) == sorted(results(home)) and not [one for one in runs if one.info.status == "RUNNING"]
     for one in runs:
         steps = [point.step for point in client.get_metric_history(one.info.run_id, "train/loss")]
@@ -143,7 +156,9 @@ sys.exit(done.returncode)
 """
     environment = {**os.environ, "ABLATION_HOME": str(home), "RAY_USAGE_STATS_ENABLED": "0"}
     words = [sys.executable, "-c", program, json.dumps(command(*sweep, "hydra/launcher=ray", "seed=0,1"))]
-    done = subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    done = subprocess.run(
+        words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=500, check=False
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert results(home) == {name: undisturbed[name] for name in results(home)} and len(results(home)) == 4
@@ -233,12 +248,23 @@ def free_port():
 def server(tmp_path):
     """A tracking server on this machine."""
     port = free_port()
-    words = ["server", "--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination", str(tmp_path / "artifacts")]
+    words = [
+        "server",
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination",
+        str(tmp_path / "artifacts"),
+    ]
     words += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (tmp_path / "server.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *words], env=environment, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True
+            [sys.executable, "-m", "mlflow", *words],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            cwd=tmp_path,
+            start_new_session=True,
         )
         try:
             for _ in range(240):

@@ -40,7 +40,9 @@ def configured(launcher: Any) -> DictConfig:
     """
     if not isinstance(launcher, DictConfig) or "_target_" not in launcher:
         name = launcher if launcher in LAUNCHERS else "basic"
-        raise SettingsError(f"hydra.launcher: got {as_typed(launcher)}; a launcher is chosen by name, as in hydra/launcher={name}")
+        raise SettingsError(
+            f"hydra.launcher: got {as_typed(launcher)}; a launcher is chosen by name, as in hydra/launcher={name}"
+        )
     if is_joblib(launcher):
         if launcher.n_jobs == 0:
             raise SettingsError("hydra.launcher.n_jobs: got 0; allowed: 1 or more workers, or -1 for one per core")

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from src.study.plan import Row
 
 ConfigStore.instance().store(
-    group="hydra/sweeper", name="study", node={"_target_": "hydra_plugins.ablation_sweeper.sweeper.StudySweeper"}, provider="ablation"
+    group="hydra/sweeper",
+    name="study",
+    node={"_target_": "hydra_plugins.ablation_sweeper.sweeper.StudySweeper"},
+    provider="ablation",
 )
 
 
@@ -105,7 +108,9 @@ class StudySweeper(Sweeper):
         except Exception as error:
             if not command_line.is_from_composing(error):
                 raise
-            chosen = [override.removeprefix("task=").strip("'") for override in overrides if override.startswith("task=")]
+            chosen = [
+                override.removeprefix("task=").strip("'") for override in overrides if override.startswith("task=")
+            ]
             raise command_line.explained(error, registry.task([registry.DEFAULT, *chosen][-1]).settings) from None
 
     def _launch(self, rows: Sequence[Row]) -> dict[str, str]:
@@ -126,10 +131,15 @@ class StudySweeper(Sweeper):
         if self._sweep.parent:
             launcher.joblib.update(launchers.of_workers(self._sweep.parent))
         known = self._sweep.as_environment()
-        shared = [f"hydra.sweep.dir={quoted(folder)}", *(f"+hydra.job.env_set.{name}={quoted(value)}" for name, value in known.items())]
+        shared = [
+            f"hydra.sweep.dir={quoted(folder)}",
+            *(f"+hydra.job.env_set.{name}={quoted(value)}" for name, value in known.items()),
+        ]
         uri = trials[0][1].settings.tracking.uri
         if uri and paths.absolute(uri) != uri:
-            shared.append(f"tracking.uri={quoted(paths.absolute(uri))}")  # as it was typed here; workers may be in other folders
+            shared.append(
+                f"tracking.uri={quoted(paths.absolute(uri))}"
+            )  # as it was typed here; workers may be in other folders
         overrides = [
             [
                 *row.overrides,
@@ -168,7 +178,9 @@ def _texts(override: Override) -> list[str]:
         raise SettingsError(f"{typed}: write the list in brackets: {key}=[…]")
     if key.startswith(f"++{TAGS}"):
         name = key.removeprefix("++")
-        raise SettingsError(f"{typed.removeprefix('++')}: a tag is one text; quote it where it holds a comma: '{name}=\"…\"'")
+        raise SettingsError(
+            f"{typed.removeprefix('++')}: a tag is one text; quote it where it holds a comma: '{name}=\"…\"'"
+        )
     if key.split(".")[0] in Settings.NOT_TOGGLES:
         raise SettingsError(
             f"{typed}: {key} is not a toggle and has one value for all trials; `python -m src.run --help` lists the toggles"
@@ -177,7 +189,9 @@ def _texts(override: Override) -> list[str]:
         raise SettingsError(f"{typed}: only lists of values can be swept, as in {key}=a,b or {key}='range(0,8)'")
     if isinstance(override._value, RangeSweep) and _length(override._value) > MAX_TRIALS:
         raise SettingsError(f"{typed}: the list is too long; allowed: up to {MAX_TRIALS:,} values")
-    values = (text for text in override.sweep_string_iterator() if not (key in GROUPS and text.startswith("schema_")))  # types, no choices
+    values = (
+        text for text in override.sweep_string_iterator() if not (key in GROUPS and text.startswith("schema_"))
+    )  # types, no choices
     texts = [f"{key}={text}" for text in itertools.islice(values, MAX_TRIALS + 1)]
     if len(texts) > MAX_TRIALS:
         raise SettingsError(f"{typed}: the list is too long; allowed: up to {MAX_TRIALS:,} values")

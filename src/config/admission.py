@@ -27,7 +27,18 @@ LAUNCHERS = ("basic", "joblib", "ray", "submitit_local", "submitit_slurm")  # ra
 OPTIONS = {  # of launchers, in a study file: none of them names a command, an address or a folder
     *("n_jobs", "timeout", "verbose"),
     *("ray.init.num_cpus", "ray.init.num_gpus", "ray.remote.num_cpus", "ray.remote.num_gpus", "ray.remote.max_calls"),
-    *("timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "partition", "qos", "constraint", "gres"),
+    *(
+        "timeout_min",
+        "cpus_per_task",
+        "gpus_per_node",
+        "tasks_per_node",
+        "mem_gb",
+        "nodes",
+        "partition",
+        "qos",
+        "constraint",
+        "gres",
+    ),
     *("cpus_per_gpu", "gpus_per_task", "mem_per_gpu", "mem_per_cpu", "account", "signal_delay_s", "array_parallelism"),
 }
 CALLING = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}  # Hydra's words for making objects
@@ -35,7 +46,9 @@ NAME = re.compile(r"[\w-]{1,100}")  # Hydra looks for files of such names
 MAX_KEY = 200  # characters
 KEY = re.compile(r"[\w-]+(?:[./][\w-]+)*")
 IN_A_FILE = re.compile(rf"override\s+/({'|'.join(GROUPS)}|hydra/launcher)")
-LAUNCHER_ALONE = "of Hydra's settings, only the launcher can be changed here, as in hydra/launcher=joblib hydra.launcher.n_jobs=2"
+LAUNCHER_ALONE = (
+    "of Hydra's settings, only the launcher can be changed here, as in hydra/launcher=joblib hydra.launcher.n_jobs=2"
+)
 DEFAULTS_ALONE = "allowed: `- override /hydra/launcher: joblib`, and the same for data, task or tracking"
 
 
@@ -46,7 +59,9 @@ def check_words(words: Sequence[str]) -> None:
       SettingsError: a word that is too long or too deep to be read, that sets what runs code, or that names a file as a choice.
     """
     if len(words) > MAX_WORDS:
-        raise SettingsError(f"the command line has {len(words):,} words; allowed: up to {MAX_WORDS:,}. Use a study file instead")
+        raise SettingsError(
+            f"the command line has {len(words):,} words; allowed: up to {MAX_WORDS:,}. Use a study file instead"
+        )
     parser = OverridesParser.create()
     for word in words:
         _check_text(word, echoed(word))
@@ -94,13 +109,17 @@ def check_file(held: Any) -> None:
             if isinstance(text, str):
                 _check_text(text, f"{echoed(place)}: {echoed(text)}" if text is value else echoed(place))
         if called := CALLING & set(parts):
-            raise SettingsError(f"{echoed(place)}: {called.pop()} is not allowed; a study file contains plain values only")
+            raise SettingsError(
+                f"{echoed(place)}: {called.pop()} is not allowed; a study file contains plain values only"
+            )
         if parts[0] == "hydra":
             _check_option(place, value)
         _check_task(place, value)
     if isinstance(held, dict) and (group := next((name for name in GROUPS if isinstance(held.get(name), str)), None)):
         choice = echoed(str(held[group]))
-        raise SettingsError(f"{group}: got {choice}; a study file chooses it by `defaults: [override /{group}: {choice}]`")
+        raise SettingsError(
+            f"{group}: got {choice}; a study file chooses it by `defaults: [override /{group}: {choice}]`"
+        )
     if isinstance(held, dict) and "defaults" in held:
         _check_defaults(held["defaults"])
 
@@ -111,7 +130,9 @@ def _check_text(text: str, shown: str) -> None:
     if len(text) > MAX_CHARACTERS:
         raise SettingsError(f"{shown}: {len(text):,} characters; allowed: up to {MAX_CHARACTERS:,}. Shorten it")
     if any(sign not in "\n\t" and is_hidden(sign) for sign in text):
-        raise SettingsError(f"{shown}: control characters and bytes that are not UTF-8 are not allowed; remove them, or rename the file")
+        raise SettingsError(
+            f"{shown}: control characters and bytes that are not UTF-8 are not allowed; remove them, or rename the file"
+        )
 
 
 def _check_override(shown: str, override: Override) -> None:
@@ -131,12 +152,16 @@ def _check_override(shown: str, override: Override) -> None:
     if re.split(r"[./]", key)[0] == "hydra":
         _check_hydra(shown, key, values)
     elif "/" in key:
-        raise SettingsError(f"{shown}: there is no config group {echoed(key)!r}; allowed: {', '.join(GROUPS)}, hydra/launcher")
+        raise SettingsError(
+            f"{shown}: there is no config group {echoed(key)!r}; allowed: {', '.join(GROUPS)}, hydra/launcher"
+        )
     elif key == "experiments" and (path := next((text for text in values if not NAME.fullmatch(text)), None)):
         last = echoed(path.rpartition("/")[2] or path)
         got = f"a path that ends in {last!r}" if "/" in path else repr(last)
         name = last.removesuffix(".yaml")
-        fix = f". Did you mean +experiments={name}?" if NAME.fullmatch(name) and name != last and "/" not in path else ""
+        fix = (
+            f". Did you mean +experiments={name}?" if NAME.fullmatch(name) and name != last and "/" not in path else ""
+        )
         raise SettingsError(f"+experiments: got {got}; allowed: the name of a file in the folder experiments/{fix}")
     elif key in GROUPS:
         check_choices([f"{key}={text}" for text in values])
@@ -164,7 +189,9 @@ def _check_option(place: str, value: Any) -> None:
             "and a trial's resources, such as mem_gb, below hydra.launcher; set the rest on the command line"
         )
     if isinstance(value, str) and not re.fullmatch(r"[\w.:,@%+-]*", value):
-        raise SettingsError(f"{place}: got {echoed(value)!r}; allowed in a study file: a number, or a name of letters, digits and .:,@%+-_")
+        raise SettingsError(
+            f"{place}: got {echoed(value)!r}; allowed in a study file: a number, or a name of letters, digits and .:,@%+-_"
+        )
 
 
 def _check_task(place: str, value: Any) -> None:
@@ -174,7 +201,9 @@ def _check_task(place: str, value: Any) -> None:
         raise SettingsError(f"{echoed(place)}: {without_prefix(key)}")
     if key == "task" and isinstance(value, str) and registry.is_place(value):
         known = ", ".join(choices("task"))
-        raise SettingsError(f"{echoed(place)}: got {echoed(value)}; a study file names a registered task; allowed: {known}")
+        raise SettingsError(
+            f"{echoed(place)}: got {echoed(value)}; a study file names a registered task; allowed: {known}"
+        )
 
 
 def _check_defaults(defaults: Any) -> None:

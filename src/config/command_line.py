@@ -51,10 +51,17 @@ def help_text(task: str = registry.DEFAULT, *, width: int | None = None) -> str:
     """
     chosen = registry.task(task)
     kind = chosen.settings
-    examples = {**dict(itertools.islice(EXAMPLES.items(), 1)), **chosen.examples, **dict(itertools.islice(EXAMPLES.items(), 1, None))}
+    examples = {
+        **dict(itertools.islice(EXAMPLES.items(), 1)),
+        **chosen.examples,
+        **dict(itertools.islice(EXAMPLES.items(), 1, None)),
+    }
     commands = [f"  python -m src.run {words}" for words in examples]
     column = max(map(len, commands)) + 2
-    lines = [ABOUT, *(f"{command:<{column}}{about}" for command, about in zip(commands, examples.values(), strict=True))]
+    lines = [
+        ABOUT,
+        *(f"{command:<{column}}{about}" for command, about in zip(commands, examples.values(), strict=True)),
+    ]
     lines.append(f"{'  python -m src.status':<{column}}how far studies are")
     lines += ["", "Tasks (--help task=NAME lists the settings of one):"]
     lines += [line for name, each in registry.usable().items() for line in _entry(f"task={name}", each.about, width)]
@@ -72,7 +79,11 @@ def help_text(task: str = registry.DEFAULT, *, width: int | None = None) -> str:
 
 def _rows(kind: type[Settings], names: Sequence[str], width: int | None) -> list[str]:
     """Returns the lines of a task's settings."""
-    return [line for name in names for line in _row(name, example(name, kind), kind.model_fields[name].description, width, kind)]
+    return [
+        line
+        for name in names
+        for line in _row(name, example(name, kind), kind.model_fields[name].description, width, kind)
+    ]
 
 
 def _rows_of(options: type[Section], section: str, width: int | None) -> list[str]:
@@ -123,7 +134,9 @@ def _with_quotes(word: str, parser: OverridesParser) -> str:
     except HydraException:  # Hydra says so itself
         return word
     if override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and not re.search(r"[\[\]{}()'\"\\]", typed):
-        return begin + ",".join(_as_text(key, one.strip(), parser.parse_override(f"{key}={one}").value()) for one in typed.split(","))
+        return begin + ",".join(
+            _as_text(key, one.strip(), parser.parse_override(f"{key}={one}").value()) for one in typed.split(",")
+        )
     if override.value_type == ValueType.ELEMENT:
         return begin + _as_text(key, typed.strip(), override.value())
     return word
@@ -160,10 +173,16 @@ def explained(error: Exception, kind: Kind | None = None) -> SettingsError:
 def _explained(error: Exception, kind: Kind | None) -> str:
     group, _, choice = (getattr(error, "missing_cfg_file", None) or "").rpartition("/")
     if isinstance(error, MissingConfigException) and group.startswith("experiments/"):
-        return f"+experiments: got a path that ends in {choice!r}; allowed: the name of a file in the folder experiments/"
+        return (
+            f"+experiments: got a path that ends in {choice!r}; allowed: the name of a file in the folder experiments/"
+        )
     if isinstance(error, MissingConfigException) and group:
         choice = echoed(choice)
-        known = choices(group, kind) if group in GROUPS else list(LAUNCHERS if group == "hydra/launcher" else error.options or [])
+        known = (
+            choices(group, kind)
+            if group in GROUPS
+            else list(LAUNCHERS if group == "hydra/launcher" else error.options or [])
+        )
         if group == "experiments":
             near = nearest(choice, known)
             fix = f"did you mean +experiments={near}?" if near else f"experiments/ has {', '.join(known)}"
@@ -187,7 +206,9 @@ def _unknown(key: str, kind: Kind | None) -> SettingsError:
     if key == "hydra.launcher.n_jobs":
         return SettingsError("hydra.launcher.n_jobs needs the joblib launcher; add hydra/launcher=joblib")
     if key.startswith("hydra."):
-        return SettingsError(f"the launcher has no key {echoed(key)!r}; `python -m src.run --cfg hydra` lists its keys, +{key}=… adds one")
+        return SettingsError(
+            f"the launcher has no key {echoed(key)!r}; `python -m src.run --cfg hydra` lists its keys, +{key}=… adds one"
+        )
     return unknown_key(key, kind)
 
 
@@ -209,7 +230,9 @@ def _in_our_words(error: Exception) -> str:
     return first_line(error)
 
 
-def _row(key: str, default: str, description: str | None, width: int | None, kind: type[Settings] | None = None) -> list[str]:
+def _row(
+    key: str, default: str, description: str | None, width: int | None, kind: type[Settings] | None = None
+) -> list[str]:
     return _entry(f"{key}={default}", f"{description or ''} [{allowed(key, kind)}]".lstrip(), width)
 
 

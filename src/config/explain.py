@@ -72,7 +72,11 @@ def unknown_key(key: str, kind: Kind | None = None) -> UnknownKey:
 def without_prefix(key: str) -> str:
     """Returns what to write in place of `task.X`, as versions before had it."""
     name = echoed(key.removeprefix("task."))
-    return f"the toggles of a task have no prefix; write {name}" if name != "name" else "a task is chosen by its name, as in task=NAME"
+    return (
+        f"the toggles of a task have no prefix; write {name}"
+        if name != "name"
+        else "a task is chosen by its name, as in task=NAME"
+    )
 
 
 def name_of(kind: Kind) -> str:
@@ -85,7 +89,9 @@ def of_validation(detail: Any, kind: Kind) -> str:
     path = [str(part) for part in detail["loc"]]
     if not path:
         return f"settings: got {echoed(repr(detail['input']))}; allowed: keys with values"
-    if path[0] in GROUPS and len(path) > 2 and path[1] in choices(path[0]):  # the choice of a group, between the group and the key
+    if (
+        path[0] in GROUPS and len(path) > 2 and path[1] in choices(path[0])
+    ):  # the choice of a group, between the group and the key
         del path[1]
     if path[:2] in (["plan", "levels"], ["plan", "reference"], ["plan", "seeds"], ["plan", "variants"]):
         path = path[:2]

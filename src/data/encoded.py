@@ -32,7 +32,9 @@ from src.terminal.visible import one_line
 
 SETTLED_NS = 2_000_000_000  # a file that was changed longer ago has another time if it changes again, even on FAT
 _log = logging.getLogger(__name__)
-_refused: dict[tuple[Path, str | None], str] = {}  # place of an encoded corpus, path of the data → why it cannot be made
+_refused: dict[
+    tuple[Path, str | None], str
+] = {}  # place of an encoded corpus, path of the data → why it cannot be made
 
 
 class _Changed(Exception):
@@ -164,7 +166,9 @@ def _made(options: Texts, folder: Path, *, tokens: str, content: str) -> dict[st
         about = _write(options, parts, tokens=tokens)
         files = CORPORA[options.name].files(options)
         if _content(files) != content:
-            raise _Changed(f"{files[0] if len(files) == 1 else files[0].parent}: the file changed while it was read; run the command again")
+            raise _Changed(
+                f"{files[0] if len(files) == 1 else files[0].parent}: the file changed while it was read; run the command again"
+            )
         return about
 
     place = (folder, getattr(options, "path", None))
@@ -202,14 +206,19 @@ def _plain(options: Texts, files: list[Path]) -> dict[str, Any]:
 
 def _versions(options: Texts, tokens: str) -> list[int | str]:
     """Returns the versions of all rules that the content depends on."""
-    if options.name == "movie_reviews":  # today's rules give the same words and splits there as these did, and old trials stay
+    if (
+        options.name == "movie_reviews"
+    ):  # today's rules give the same words and splits there as these did, and old trials stay
         versions: list[int | str] = ["1", "2"]
     else:
         versions = [TOKENISER, SPLITTING]
     if options.name == "table":
         from src.data.tables import READING
 
-        versions += [READING, *(importlib.metadata.version(name) for name in ("scikit-learn", "scipy"))]  # which draw its splits
+        versions += [
+            READING,
+            *(importlib.metadata.version(name) for name in ("scikit-learn", "scipy")),
+        ]  # which draw its splits
     return versions if tokens == "word" else [*versions, tokens, TOKENISER]
 
 
@@ -231,7 +240,9 @@ def _write(options: Texts, parts: Path, *, tokens: str) -> dict[str, Any]:
         missing = set(range(len(corpus.classes))) - set(labels.tolist())
         if missing:
             what = f"no {'training' if name == TRAIN else name} example of class {corpus.classes[min(missing)]!r}"
-            raise DataError(f"{origin}: {what}; each split needs each class: move rows of it there, or remove the class")
+            raise DataError(
+                f"{origin}: {what}; each split needs each class: move rows of it there, or remove the class"
+            )
     if tokens != "word" and any(isinstance(part.texts[0], list) for part in examples.values()):
         raise DataError(f"{origin}: contains lists of words, which tokens={tokens} cannot split; set tokens=word")
     every = vocabulary(divided[TRAIN])
@@ -259,7 +270,9 @@ def _content(files: list[Path]) -> str:
     try:
         stats = [path.stat() for path in files]
         known = [[stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for stat in stats]
-        note = paths.cache() / f"{digest([[str(path), *stat] for path, stat in zip(files, known, strict=True)])}.content"
+        note = (
+            paths.cache() / f"{digest([[str(path), *stat] for path, stat in zip(files, known, strict=True)])}.content"
+        )
         if remembered := sealed.read_note(note):
             return remembered
         total = hashlib.blake2b(digest_size=16)

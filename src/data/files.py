@@ -8,7 +8,12 @@ from pathlib import Path
 from src.spec.section import SettingsError
 
 # The longest mark first: UTF-32 begins with that of UTF-16.
-_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 _OTHERS = {  # formats that are no text, by their first bytes
     b"\x1f\x8b": "it is compressed (gzip); unpack it, with `gunzip` or another program",
@@ -38,13 +43,17 @@ def decoded(path: Path) -> str:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         if encoding != "utf-8-sig":
-            raise DataError(f"{path}: its byte-order mark says {encoding.upper()}, but it is not; convert the file to UTF-8") from None
+            raise DataError(
+                f"{path}: its byte-order mark says {encoding.upper()}, but it is not; convert the file to UTF-8"
+            ) from None
         found = error.object[error.start]  # the mark is not part of it
         line = error.object[: error.start].count(b"\n") + 1
         raise DataError(f"{path}, line {line}: byte {found:#04x} is not UTF-8; convert the file to UTF-8") from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise DataError(f"{path}, line {line}: it holds a zero byte, as UTF-16 without a byte-order mark does; convert the file to UTF-8")
+        raise DataError(
+            f"{path}, line {line}: it holds a zero byte, as UTF-16 without a byte-order mark does; convert the file to UTF-8"
+        )
     return text
 
 

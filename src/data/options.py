@@ -38,7 +38,9 @@ class KerasImdb(Section):
     """`keras.datasets.imdb`, downloaded by Keras or read from a local folder."""
 
     name: Literal["keras_imdb"] = "keras_imdb"
-    path: str | None = Field(None, description="folder with imdb.npz and imdb_word_index.json; null = download them with Keras")
+    path: str | None = Field(
+        None, description="folder with imdb.npz and imdb_word_index.json; null = download them with Keras"
+    )
     limit: Count | None = Field(None, description=LIMIT)
 
 
@@ -47,15 +49,20 @@ class Table(Section):
 
     name: Literal["table"] = "table"
     path: str | None = Field(
-        None, description=".csv, .tsv, .jsonl or .parquet file; with validation_path and test_path it is the training split"
+        None,
+        description=".csv, .tsv, .jsonl or .parquet file; with validation_path and test_path it is the training split",
     )
     validation_path: str | None = Field(None, description="file with the validation split")
     test_path: str | None = Field(None, description="file with the test split")
     text_column: Column = Field("text", description="column with the texts")
     label_column: Column = Field("label", description="column with the classes")
-    split_column: Column | None = Field(None, description="column with the split of each row: train, validation or test")
+    split_column: Column | None = Field(
+        None, description="column with the split of each row: train, validation or test"
+    )
     group_column: Column | None = Field(None, description="rows with the same value in this column stay in one split")
-    delimiter: Delimiter | None = Field(None, description="separator of the columns; null = tab in .tsv files, comma in others")
+    delimiter: Delimiter | None = Field(
+        None, description="separator of the columns; null = tab in .tsv files, comma in others"
+    )
     drop_empty: bool = Field(False, description="drop rows without a text instead of refusing the file")
     limit: Count | None = Field(None, description=LIMIT)
 

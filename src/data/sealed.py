@@ -17,7 +17,9 @@ from typing import Any
 from src.files import digest, digest_of, sync
 
 RECORD = "meta.json"
-_found_whole: dict[Path, list[list[int]]] = {}  # folder → what the system says of its files, when this process last read all of them
+_found_whole: dict[
+    Path, list[list[int]]
+] = {}  # folder → what the system says of its files, when this process last read all of them
 
 
 class Broken(Exception):
@@ -68,11 +70,17 @@ def opened(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if not isinstance(record, dict) or not isinstance(record.get("digests"), dict):
-            raise Broken(f"{RECORD} is of an earlier version" if isinstance(record, dict) and "sizes" in record else f"{RECORD} is damaged")
+            raise Broken(
+                f"{RECORD} is of an earlier version"
+                if isinstance(record, dict) and "sizes" in record
+                else f"{RECORD} is damaged"
+            )
         if record.pop("digest", None) != digest(record):
             raise Broken(f"{RECORD} is damaged")
         stats = [folder / name for name in (RECORD, *record["digests"])]
-        now = [[stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for stat in (path.stat() for path in stats)]
+        now = [
+            [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for stat in (path.stat() for path in stats)
+        ]
         if _found_whole.get(folder) != now:
             for name, written in record["digests"].items():
                 if digest_of(folder / name) != written:

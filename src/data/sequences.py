@@ -39,4 +39,6 @@ def drop_longer(split: Sequences, max_length: int | None) -> Sequences:
         return split
     keep = split.lengths <= max_length
     lengths = split.lengths[keep]
-    return Sequences(split.ids[np.repeat(keep, split.lengths)], np.concatenate([[0], np.cumsum(lengths)]), split.labels[keep])
+    return Sequences(
+        split.ids[np.repeat(keep, split.lengths)], np.concatenate([[0], np.cumsum(lengths)]), split.labels[keep]
+    )

@@ -55,7 +55,11 @@ def last_tenth(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def drawn(
-    labels: np.ndarray, groups: Sequence[str] | np.ndarray | None = None, *, same: Sequence[str] = (), classes: Sequence[str] = ()
+    labels: np.ndarray,
+    groups: Sequence[str] | np.ndarray | None = None,
+    *,
+    same: Sequence[str] = (),
+    classes: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
     """Returns a fixed stratified draw: as nearly as it goes 7 tenths of each class train, 1 validates, 2 test.
 
@@ -166,7 +170,9 @@ def _greedy(counts: np.ndarray) -> np.ndarray:
     large = np.flatnonzero(sizes > 1)
     for unit in large[np.argsort(-(counts[large] / totals).max(axis=1), kind="stable")]:
         share = counts[unit] / totals
-        gain = (((held + share - wanted) ** 2 - (held - wanted) ** 2) / wanted).sum(axis=1)  # all splits fill up at one pace
+        gain = (((held + share - wanted) ** 2 - (held - wanted) ** 2) / wanted).sum(
+            axis=1
+        )  # all splits fill up at one pace
         place[unit] = int(gain.argmin())
         held[place[unit]] += share
     rng = np.random.default_rng(0)
@@ -200,10 +206,14 @@ def _exact(counts: np.ndarray, place: np.ndarray, *, free: np.ndarray) -> np.nda
     splits, shares, moving = len(SPLITS), counts / counts.sum(axis=0), counts[free]
     units, size, classes = len(moving), len(moving) * splits, counts.shape[1]
     stays = [~free & (place == split) for split in range(splits)]
-    wanted = (np.array(SHARES) - np.stack([shares[part].sum(axis=0) for part in stays], axis=1)).ravel()  # [class and split]
+    wanted = (
+        np.array(SHARES) - np.stack([shares[part].sum(axis=0) for part in stays], axis=1)
+    ).ravel()  # [class and split]
     needed = 1 - np.stack([(counts[part] > 0).any(axis=0) for part in stays], axis=1).ravel()
     once = kron(eye_array(units), np.ones((1, splits)))  # [unit, unit and split]
-    held, has = (kron(of.T, eye_array(splits)) for of in (shares[free], (moving > 0) * 1.0))  # [class and split, unit and split]
+    held, has = (
+        kron(of.T, eye_array(splits)) for of in (shares[free], (moving > 0) * 1.0)
+    )  # [class and split, unit and split]
     away = eye_array(classes * splits)
     limits = [
         LinearConstraint(block_array([[once, coo_array((units, classes * splits))]]), 1, 1),

@@ -100,7 +100,10 @@ def read(
     rows = list(itertools.compress(numbers, is_kept))
     kept = {name: itertools.compress(values, is_kept) for name, values in found.items()}
     texts: list[Text] = _usable(rows, kept.pop("text"), faults, functools.partial(_text, column=wanted["text"]))
-    names = {name: _usable(rows, values, faults, functools.partial(_name, column=wanted[name])) for name, values in kept.items()}
+    names = {
+        name: _usable(rows, values, faults, functools.partial(_name, column=wanted[name]))
+        for name, values in kept.items()
+    }
     _add_mixed(rows, texts, faults)
     _add_abbreviated(rows, texts, faults)
     faults.refuse()
@@ -150,7 +153,9 @@ def _csv(path: Path, wanted: Mapping[str, str], faults: Faults, *, sign: str) ->
     if header is None:
         raise DataError(f"{path}: not a CSV (it is empty)")
     if not any("\n" in name for name in header):  # as after a quote that is never closed
-        _refuse_other_sign(path, [name.strip() for name in header], [name.strip() for name in wanted.values()], sign=sign)
+        _refuse_other_sign(
+            path, [name.strip() for name in header], [name.strip() for name in wanted.values()], sign=sign
+        )
     is_spaced = any(name.startswith(" ") for name in header[1:])  # `text, label`: the spaces belong to the commas
     reader = csv.reader(io.StringIO(content, newline=""), delimiter=sign, strict=True, skipinitialspace=is_spaced)
     table = _rows(path, reader, faults)
@@ -310,7 +315,9 @@ def _jsonl(path: Path, wanted: Mapping[str, str], faults: Faults) -> Parsed:
 def _json_object(line: str) -> dict[str, Any]:
     """Returns a line of JSONL, its numbers digit for digit."""
     try:
-        row = json.loads(line, parse_int=_Number, parse_float=_Number, parse_constant=_constant, object_pairs_hook=_object)
+        row = json.loads(
+            line, parse_int=_Number, parse_float=_Number, parse_constant=_constant, object_pairs_hook=_object
+        )
     except json.JSONDecodeError as error:
         raise Unusable(f"not JSON ({error})", "are not JSON") from None
     except RecursionError:
@@ -366,7 +373,9 @@ def _plain(path: Path, column: str, values: Any) -> list[Any]:
             except UnicodeDecodeError:
                 raise DataError(f"{path}, row {row}: the column {column!r} holds a text that is not UTF-8") from None
             except (ValueError, OverflowError, TypeError) as error:
-                raise DataError(f"{path}, row {row}: the column {column!r} cannot be read ({first_line(error)})") from None
+                raise DataError(
+                    f"{path}, row {row}: the column {column!r} cannot be read ({first_line(error)})"
+                ) from None
         raise
 
 
@@ -455,6 +464,8 @@ def _held(column: str, value: Any, *, allowed: str) -> Unusable:
 
 def _kind(value: Any, *, with_value: bool = False) -> str:
     """Returns what a value is, in words, and the value itself of a number."""
-    if isinstance(value, _Number) or (isinstance(value, int | float | np.floating | decimal.Decimal) and not isinstance(value, bool)):
+    if isinstance(value, _Number) or (
+        isinstance(value, int | float | np.floating | decimal.Decimal) and not isinstance(value, bool)
+    ):
         return f"a number ({str(value)[:40]})" if with_value else "a number"
     return _NAMES.get(type(value), f"a value of type {type(value).__name__}")

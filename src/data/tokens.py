@@ -105,7 +105,9 @@ def encode(texts: Sequence[Sequence[str]], ids: dict[str, int]) -> tuple[np.ndar
     """
     starts = np.zeros(len(texts) + 1, np.int64)
     np.cumsum([len(text) + 1 for text in texts], out=starts[1:])
-    flat = np.fromiter((i for text in texts for i in (START, *(ids.get(word, UNKNOWN) for word in text))), np.int32, int(starts[-1]))
+    flat = np.fromiter(
+        (i for text in texts for i in (START, *(ids.get(word, UNKNOWN) for word in text))), np.int32, int(starts[-1])
+    )
     return flat, starts
 
 

@@ -28,7 +28,9 @@ class LearnedState(keras.layers.Layer):
 
     def build(self, shape: Any) -> None:
         """Creates the states."""
-        self.states = [self.add_weight(shape=(self.units,), initializer="zeros", name=f"state_{i}") for i in range(self.count)]
+        self.states = [
+            self.add_weight(shape=(self.units,), initializer="zeros", name=f"state_{i}") for i in range(self.count)
+        ]
 
     def call(self, x: Any) -> Any:
         """Returns `count` tensors float32[B, H]."""

@@ -17,7 +17,9 @@ import tensorflow as tf
 Loop = Callable[..., Any]
 
 
-def graph_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bool = True, bptt_steps: int | None = None) -> Any:
+def graph_loop(
+    cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bool = True, bptt_steps: int | None = None
+) -> Any:
     """Runs `tf.while_loop` over a `TensorArray`: one graph for every length, no step in Python.
 
     Args:
@@ -50,7 +52,9 @@ def graph_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bo
     return tf.transpose(kept[0].stack(), [1, 0, 2]) if sequences else last
 
 
-def eager_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bool = True, bptt_steps: int | None = None) -> Any:
+def eager_loop(
+    cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bool = True, bptt_steps: int | None = None
+) -> Any:
     """Runs a Python loop over a list: every step is a handful of calls from Python, and nothing is compiled. Arguments as `graph_loop`."""
     left: Any = None if bptt_steps is None else _left(mask, x.shape[1])
     outputs = []
@@ -62,7 +66,9 @@ def eager_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bo
     return tf.stack(outputs, axis=1) if sequences else states[0]
 
 
-def packed_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bool = True, bptt_steps: int | None = None) -> Any:
+def packed_loop(
+    cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bool = True, bptt_steps: int | None = None
+) -> Any:
     """Computes only steps that are real: sequences sorted by length, the batch shrinks as they end. Arguments as `graph_loop`.
 
     The idea is that of packed sequences in PyTorch. Step t has the n_t sequences that are longer than t, and the rows of all steps
@@ -81,7 +87,9 @@ def packed_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: b
     place = tf.gather(order, rows[:, 1])
     at = tf.gather_nd(_real_steps(mask), tf.stack([place, tf.cast(rows[:, 0], tf.int32)], axis=1))
     z = cell.project(tf.gather_nd(x, tf.stack([place, at], axis=1)))
-    inputs = tf.TensorArray(z.dtype, longest, element_shape=tf.TensorShape([None, z.shape[1]]), infer_shape=False).split(z, counts)
+    inputs = tf.TensorArray(
+        z.dtype, longest, element_shape=tf.TensorShape([None, z.shape[1]]), infer_shape=False
+    ).split(z, counts)
 
     outputs = tf.TensorArray(z.dtype, longest, element_shape=tf.TensorShape([None, cell.units]), infer_shape=False)
 
@@ -96,7 +104,9 @@ def packed_loop(cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: b
 
     begin = (tf.constant(0), [tf.gather(state, order) for state in states], outputs)
     shapes = (tf.TensorShape([]), [tf.TensorShape([None, cell.units])] * len(states), tf.TensorShape(None))
-    _, _, outputs = tf.while_loop(lambda t, *_: t < longest, body, begin, shape_invariants=shapes, maximum_iterations=longest)
+    _, _, outputs = tf.while_loop(
+        lambda t, *_: t < longest, body, begin, shape_invariants=shapes, maximum_iterations=longest
+    )
     packed = outputs.concat()
 
     inverse = tf.argsort(order, stable=True)
@@ -156,7 +166,12 @@ class Recurrent(keras.layers.Layer):
         """Creates the layer; `loop` is a key of `LOOPS`."""
         super().__init__(**kwargs)
         self.cell = keras.saving.deserialize_keras_object(cell) if isinstance(cell, dict) else cell
-        self.loop, self.return_sequences, self.go_backwards, self.bptt_steps = loop, return_sequences, go_backwards, bptt_steps
+        self.loop, self.return_sequences, self.go_backwards, self.bptt_steps = (
+            loop,
+            return_sequences,
+            go_backwards,
+            bptt_steps,
+        )
         self.supports_masking = True
 
     def build(self, shape: Any) -> None:
@@ -169,7 +184,9 @@ class Recurrent(keras.layers.Layer):
         states = self.cell.zero_states(tf.shape(x)[0]) if initial_state is None else list(initial_state)
         if self.go_backwards:
             x, mask = tf.reverse(x, [1]), None if mask is None else tf.reverse(mask, [1])
-        outputs = LOOPS[self.loop](self.cell, x, mask, states, sequences=self.return_sequences, bptt_steps=self.bptt_steps)
+        outputs = LOOPS[self.loop](
+            self.cell, x, mask, states, sequences=self.return_sequences, bptt_steps=self.bptt_steps
+        )
         return tf.reverse(outputs, [1]) if self.go_backwards and self.return_sequences else outputs
 
     def compute_mask(self, x: Any, previous_mask: Any = None) -> Any:

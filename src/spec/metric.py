@@ -11,7 +11,11 @@ Key = TypeVar("Key")
 
 TRAIN, VAL, TEST, BEST, STEPS_TO = "train/", "val/", "test/", "best/", "steps_to/"
 SPLITS = {TRAIN: "training", VAL: "validation", TEST: "test"}
-FINISH: dict[str, Callable[[float], float]] = {"mean": float, "exp": math.exp, "sqrt": math.sqrt}  # what becomes of a weighted mean
+FINISH: dict[str, Callable[[float], float]] = {
+    "mean": float,
+    "exp": math.exp,
+    "sqrt": math.sqrt,
+}  # what becomes of a weighted mean
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,9 @@ def of_records(values: Any) -> tuple[Metric, ...]:
         return IMPLIED
     known = {field.name for field in fields(Metric)}
     try:
-        return tuple(Metric(**{key: value for key, value in dict[str, Any](one).items() if key in known}) for one in values)
+        return tuple(
+            Metric(**{key: value for key, value in dict[str, Any](one).items() if key in known}) for one in values
+        )
     except (TypeError, ValueError):
         return IMPLIED
 

@@ -39,7 +39,9 @@ class Record:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
-def end(*, step: int, status: str, error: str | None = None, metrics: dict[str, float] | None = None, **detail: Any) -> Record:
+def end(
+    *, step: int, status: str, error: str | None = None, metrics: dict[str, float] | None = None, **detail: Any
+) -> Record:
     """Returns the last record of an attempt.
 
     Args:

@@ -42,4 +42,6 @@ class Section(pydantic.BaseModel, frozen=True, extra="forbid", strict=True, allo
 
 def as_typed(value: Any) -> str:
     """Returns a plain value as it is written on Hydra's command line."""
-    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+    return (
+        {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+    )

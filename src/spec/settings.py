@@ -12,7 +12,9 @@ from pydantic import Field
 from src.spec.section import MODEL_NAME, STUDY_NAME, Count, Section, Seed, TagName, Value, Width
 
 with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", "Field name", UserWarning)  # `register`: every class has one, for abstract classes
+    warnings.filterwarnings(
+        "ignore", "Field name", UserWarning
+    )  # `register`: every class has one, for abstract classes
 
     class Tracking(Section):
         """Who is told about a trial. The journal in the trial's folder is written always."""
@@ -20,14 +22,25 @@ with warnings.catch_warnings():
         name: Literal["mlflow", "offline"] = "mlflow"
         uri: str | None = Field(None, description="MLflow tracking URI; null = a SQLite file at the repository root")
         every_n_batches: Count = Field(1, description="log every n-th optimizer step to MLflow and TensorBoard")
-        histograms: bool = Field(True, description="log weights, activations and gradients to TensorBoard after every epoch")
+        histograms: bool = Field(
+            True, description="log weights, activations and gradients to TensorBoard after every epoch"
+        )
         projector: bool = Field(False, description="show the trained embedding in TensorBoard's projector")
-        profile: Count | None = Field(None, description="profile this many optimizer steps for TensorBoard, from the 11th on; null = none")
+        profile: Count | None = Field(
+            None, description="profile this many optimizer steps for TensorBoard, from the 11th on; null = none"
+        )
         system_metrics: bool = Field(False, description="log processor and memory usage every 10 seconds")
-        tags: dict[TagName, str] = Field({}, description="MLflow tags of your own on each trial, as in tracking.tags.owner=ada")
-        note: str | None = Field(None, max_length=2_000, description="note of your own in the MLflow description of each trial")
+        tags: dict[TagName, str] = Field(
+            {}, description="MLflow tags of your own on each trial, as in tracking.tags.owner=ada"
+        )
+        note: str | None = Field(
+            None, max_length=2_000, description="note of your own in the MLflow description of each trial"
+        )
         register: str | None = Field(  # type: ignore[assignment]
-            None, pattern=MODEL_NAME, max_length=200, description="register each trial's model under this name in MLflow"
+            None,
+            pattern=MODEL_NAME,
+            max_length=200,
+            description="register each trial's model under this name in MLflow",
         )
 
 
@@ -36,12 +49,18 @@ class Plan(Section):
 
     question: str | None = Field(None, description="question that the study answers")
     claim: str | None = Field(None, description="published claim about the answer, and its source")
-    design: Literal["grid", "leave_one_out", "add_one_in", "cumulative", "one_at_a_time", "fractional", "path", "random", "listed"] = Field(
-        "grid", description="how the variants are derived from the reference and the levels"
+    design: Literal[
+        "grid", "leave_one_out", "add_one_in", "cumulative", "one_at_a_time", "fractional", "path", "random", "listed"
+    ] = Field("grid", description="how the variants are derived from the reference and the levels")
+    levels: dict[str, list[Value]] = Field(
+        {}, description="values of each toggle; the first one is the reference value"
     )
-    levels: dict[str, list[Value]] = Field({}, description="values of each toggle; the first one is the reference value")
-    reference: dict[str, Value] = Field({}, description="reference value of a toggle, if it is not the first of its levels")
-    variants: list[dict[str, Value]] = Field([], description="design=listed: what each variant changes in the reference")
+    reference: dict[str, Value] = Field(
+        {}, description="reference value of a toggle, if it is not the first of its levels"
+    )
+    variants: list[dict[str, Value]] = Field(
+        [], description="design=listed: what each variant changes in the reference"
+    )
     seeds: list[Seed] = Field([], description="seeds that every variant is trained with; empty = only the key seed")
     metric: str | None = Field(
         None,
@@ -50,11 +69,19 @@ class Plan(Section):
         description="metric by which variants are compared, such as test/loss, time/epoch_s or steps_to; null = the task's first metric on "
         "the test split (design=path always selects by its validation value)",
     )
-    margin: float | None = Field(None, gt=0, description="largest irrelevant difference in the metric; null = the metric's own, if any")
-    threshold: float | None = Field(None, description="validation value of the task's first metric to reach, for steps_to; null = its own")
-    resolution: int = Field(4, ge=3, le=15, description="design=fractional: resolution (higher = more effects separated, more trials)")
+    margin: float | None = Field(
+        None, gt=0, description="largest irrelevant difference in the metric; null = the metric's own, if any"
+    )
+    threshold: float | None = Field(
+        None, description="validation value of the task's first metric to reach, for steps_to; null = its own"
+    )
+    resolution: int = Field(
+        4, ge=3, le=15, description="design=fractional: resolution (higher = more effects separated, more trials)"
+    )
     sample: int = Field(20, ge=2, le=100_000, description="design=random: number of variants")
-    budget_minutes: float | None = Field(None, gt=0, description="begin no trial after this many minutes; null = no limit")
+    budget_minutes: float | None = Field(
+        None, gt=0, description="begin no trial after this many minutes; null = no limit"
+    )
 
 
 class Settings(Section):
@@ -96,7 +123,17 @@ class Settings(Section):
         "njobs": "hydra.launcher.n_jobs (with hydra/launcher=joblib)",
     }
     NOT_TOGGLES: ClassVar[tuple[str, ...]] = (
-        *("study", "tracking", "plan", "rerun", "retry_failed", "fail_fast", "plan_only", "evaluate_every", "checkpoint"),
+        *(
+            "study",
+            "tracking",
+            "plan",
+            "rerun",
+            "retry_failed",
+            "fail_fast",
+            "plan_only",
+            "evaluate_every",
+            "checkpoint",
+        ),
     )
 
     task: str = Field(description="what the model learns (config group)")
@@ -116,9 +153,12 @@ class Settings(Section):
     )
     seed: Seed = Field(0, description="seed of initial weights, data order and dropout, in separate random streams")
 
-    evaluate_every: Count | None = Field(None, description="also validate every n optimizer steps; null = only after each epoch")
+    evaluate_every: Count | None = Field(
+        None, description="also validate every n optimizer steps; null = only after each epoch"
+    )
     checkpoint: Literal["epoch", "none"] = Field(
-        "epoch", description="epoch = save the state after each epoch and resume a killed trial from it; none = restart it"
+        "epoch",
+        description="epoch = save the state after each epoch and resume a killed trial from it; none = restart it",
     )
     study: str = Field(
         "adhoc",
@@ -158,7 +198,11 @@ class Settings(Section):
     @classmethod
     def aliases(cls) -> dict[str, str]:
         """Returns `ALIASES` of this class and of all that it is made of, without keys that it does not have."""
-        return {name: key for name, key in cls._joined("ALIASES").items() if not key.isidentifier() or key in cls.model_fields}
+        return {
+            name: key
+            for name, key in cls._joined("ALIASES").items()
+            if not key.isidentifier() or key in cls.model_fields
+        }
 
     @classmethod
     def _joined(cls, name: str) -> dict[str, Any]:

@@ -36,8 +36,12 @@ def grid(reference: Variant, levels: Levels) -> list[Variant]:
     """
     count = math.prod(len(values) for values in levels.values())
     if count > MAX_TRIALS:
-        raise DesignError(f"the grid has {count:,} variants; allowed: up to {MAX_TRIALS:,}. Set plan.design=random plan.sample=50")
-    first = [[reference[key], *(value for value in values if value != reference[key])] for key, values in levels.items()]
+        raise DesignError(
+            f"the grid has {count:,} variants; allowed: up to {MAX_TRIALS:,}. Set plan.design=random plan.sample=50"
+        )
+    first = [
+        [reference[key], *(value for value in values if value != reference[key])] for key, values in levels.items()
+    ]
     return [dict(zip(levels, combination, strict=True)) for combination in itertools.product(*first)]
 
 
@@ -46,7 +50,9 @@ def one_at_a_time(reference: Variant, levels: Levels) -> list[Variant]:
 
     Source: Daniel, "One-at-a-Time Plans", Journal of the American Statistical Association 68(342), 1973.
     """
-    return [dict(reference)] + [{**reference, key: value} for key, values in levels.items() for value in values if value != reference[key]]
+    return [dict(reference)] + [
+        {**reference, key: value} for key, values in levels.items() for value in values if value != reference[key]
+    ]
 
 
 def leave_one_out(reference: Variant, levels: Levels) -> list[Variant]:
@@ -111,10 +117,13 @@ def fractional(reference: Variant, levels: Levels, *, resolution: int = 4) -> li
     if not levels:
         return [dict(reference)]
     signs = _fraction(len(levels), resolution)
-    ordered = signs[np.lexsort(-signs.T[::-1])]  # the row of pluses is in every principal fraction: the reference, first
-    return [{key: reference[key] if sign > 0 else other[key] for key, sign in zip(levels, row, strict=True)} for row in ordered] or [
-        dict(reference)
-    ]
+    ordered = signs[
+        np.lexsort(-signs.T[::-1])
+    ]  # the row of pluses is in every principal fraction: the reference, first
+    return [
+        {key: reference[key] if sign > 0 else other[key] for key, sign in zip(levels, row, strict=True)}
+        for row in ordered
+    ] or [dict(reference)]
 
 
 def aliases(keys: Sequence[str], *, resolution: int = 4) -> list[list[str]]:
@@ -247,7 +256,9 @@ def _other(reference: Variant, levels: Levels) -> Variant:
     """Returns for each toggle the value that is not the reference's."""
     for key, values in levels.items():
         if len(values) != 2 or values[0] == values[1]:
-            raise DesignError(f"{key} has {len(values)} values, {list(values)}; this design needs two, the reference value and one other")
+            raise DesignError(
+                f"{key} has {len(values)} values, {list(values)}; this design needs two, the reference value and one other"
+            )
     return {key: next(value for value in values if value != reference[key]) for key, values in levels.items()}
 
 
@@ -256,10 +267,16 @@ def _fraction(factors: int, resolution: int) -> np.ndarray:
     import pyDOE3
 
     if factors > MAX_FACTORS:
-        raise DesignError(f"{factors} toggles; a fractional design allows up to {MAX_FACTORS}. Remove some, or set plan.design=random")
+        raise DesignError(
+            f"{factors} toggles; a fractional design allows up to {MAX_FACTORS}. Remove some, or set plan.design=random"
+        )
     letters = "abcdefghijklmno"
     for base in range(1, factors + 1):
-        words = [word for size in range(max(2, resolution - 1), base + 1) for word in itertools.combinations(range(base), size)]
+        words = [
+            word
+            for size in range(max(2, resolution - 1), base + 1)
+            for word in itertools.combinations(range(base), size)
+        ]
         chosen: list[tuple[int, ...]] = []
         for word in words:
             if len(chosen) < factors - base and _shortest([*chosen, word], base) >= resolution:

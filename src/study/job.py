@@ -25,7 +25,9 @@ from src.trial.signals import Stopped
 
 STOP = "stop"
 POSITION = "ABLATION_POSITION"  # environment variable: where the job's trial stands in the order of its plan
-VARIANT = "ABLATION_VARIANT"  # environment variable: what the plan calls the job's trial, without its seed; percent-encoded
+VARIANT = (
+    "ABLATION_VARIANT"  # environment variable: what the plan calls the job's trial, without its seed; percent-encoded
+)
 CHANGES = "ABLATION_CHANGES"  # environment variable: what the job's trial changes of the reference of its plan; percent-encoded
 ENDED = "ABLATION_ENDED"  # environment variable: the attempt of the job's trial that had ended when it was planned; empty for none
 SKIPPED = "SKIPPED"
@@ -65,7 +67,9 @@ class Sweep(NamedTuple):
         if (study / STOP).exists():
             return f"the file {study / STOP} exists; remove it"
         own = self.stop_file(study)
-        return (own.read_text(encoding="utf-8") or FULL) if own.exists() else None  # a full disk takes a file without its text
+        return (
+            (own.read_text(encoding="utf-8") or FULL) if own.exists() else None
+        )  # a full disk takes a file without its text
 
 
 def run(cfg: DictConfig) -> str:
@@ -104,7 +108,9 @@ def run(cfg: DictConfig) -> str:
 def _place(sweep: Sweep) -> trial.Place:
     """Returns where the job's trial stands in its study, as the environment says."""
     position = int(os.environ[POSITION]) if POSITION in os.environ else None
-    variant, changes = (urllib.parse.unquote(os.environ[name]) if name in os.environ else None for name in (VARIANT, CHANGES))
+    variant, changes = (
+        urllib.parse.unquote(os.environ[name]) if name in os.environ else None for name in (VARIANT, CHANGES)
+    )
     return trial.Place(sweep.workers, position, variant, changes)
 
 

@@ -32,7 +32,12 @@ class Journals:
             saved = json.loads((study / FILE).read_text(encoding="utf-8"))
             if saved["fields"] == _fields():  # of a version that knows the same of an outcome
                 self._known = saved["trials"]
-        except (OSError, ValueError, LookupError, TypeError):  # there is none, or it is broken: the journals have it all
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+        ):  # there is none, or it is broken: the journals have it all
             pass
         self._outcomes: dict[str, tuple[Stamp, Outcome | None]] = {}
 
@@ -78,7 +83,9 @@ class Journals:
             except Exception as error:  # one trial's record must not keep the others from the store
                 refused[name] = error
                 continue
-            if not any(state.get("deleted") for state in replay_state.load(folder / SENT).values()):  # may be restored at any time
+            if not any(
+                state.get("deleted") for state in replay_state.load(folder / SENT).values()
+            ):  # may be restored at any time
                 known["sent"] = [store, stamp, _stamp(folder / SENT)]
                 self._is_new = True
         return refused
@@ -100,7 +107,9 @@ class Journals:
         if not self._study.is_dir():
             return {}
         with os.scandir(self._study) as entries:
-            found = ((entry.name, _stamp(os.path.join(entry.path, journal.FILE))) for entry in entries if entry.is_dir())
+            found = (
+                (entry.name, _stamp(os.path.join(entry.path, journal.FILE))) for entry in entries if entry.is_dir()
+            )
             return dict(sorted((name, stamp) for name, stamp in found if stamp is not None))
 
     def _outcome(self, name: str, stamp: Stamp) -> Outcome | None:

@@ -61,7 +61,9 @@ def train(rows: Sequence[Row], *, launch: Launch, say: Say) -> dict[str, str]:
         if not begun:
             stalls += 1
             if stalls > MAX_STALLS and error is not None:
-                raise LaunchFailed(f"the workers stop before they begin a trial ({type(error).__name__}: {first_line(error)})") from error
+                raise LaunchFailed(
+                    f"the workers stop before they begin a trial ({type(error).__name__}: {first_line(error)})"
+                ) from error
         left = [row for row in left if row not in begun] if error is not None else busy
         say(_news(error, died, left))
         for row in died:

@@ -103,7 +103,9 @@ class Study:
         tasks = self.levels.get("task", [self.settings.task])
         ordered = [self.reference.get("task", self.settings.task), *tasks]
         every = [each for task in ordered for each in registry.task(task).metrics]
-        return tuple({each.name: each for each in reversed(every)}[name] for name in dict.fromkeys(each.name for each in every))
+        return tuple(
+            {each.name: each for each in reversed(every)}[name] for name in dict.fromkeys(each.name for each in every)
+        )
 
     @property
     def metric(self) -> str:
@@ -236,7 +238,9 @@ class Study:
         """Returns how the name of a variant's trial begins: as its label, of paths the last part alone where it tells them apart."""
         if not self.levels:
             return self.name(variant) if len(self.seeds) == 1 else ""
-        return self._label(variant, {key: value if self._is_ambiguous(key) else _last_part(value) for key, value in variant.items()})
+        return self._label(
+            variant, {key: value if self._is_ambiguous(key) else _last_part(value) for key, value in variant.items()}
+        )
 
     def _label(self, variant: Variant, shown: Variant) -> str:
         """Returns a variant's label with its values as they are shown."""
@@ -269,7 +273,9 @@ def _last_part(value: Any) -> Any:
 def _at(row: Row, seed: int, *, position: int) -> Row:
     """Returns a variant's row with another seed, on which neither its data depend nor whether and as what it runs."""
     overrides = [*row.overrides[:-1], f"seed={seed}"]
-    return replace(row, seed=seed, position=position, overrides=overrides, trial=row.trial and row.trial.with_seed(seed))
+    return replace(
+        row, seed=seed, position=position, overrides=overrides, trial=row.trial and row.trial.with_seed(seed)
+    )
 
 
 def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compose: Compose) -> Study:
@@ -298,14 +304,20 @@ def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compo
             raise SettingsError(f"plan.levels: {key} has no values; write {key}: [VALUE, …], or remove {key}")
     for key, typed in {**asked.levels, **swept}.items():
         _refuse_mixed(key, typed)
-    levels = {key: _distinct(values) for key, values in {**asked.levels, **swept}.items() if key not in fixed and key != "seed"}
+    levels = {
+        key: _distinct(values)
+        for key, values in {**asked.levels, **swept}.items()
+        if key not in fixed and key != "seed"
+    }
     seeds = swept.get("seed") or ([] if "seed" in fixed else asked.seeds) or [settings.seed]
     reference = {key: values[0] for key, values in levels.items()}
     for key, value in asked.reference.items():
         known = [*asked.levels.get(key, []), *swept.get(key, [])]
         if value not in known:
             listed = label({key: ",".join(map(as_typed, known))}) if known else "no levels"
-            raise SettingsError(f"plan.reference: {key}={as_typed(value)} is not among plan.levels ({listed}); add it there")
+            raise SettingsError(
+                f"plan.reference: {key}={as_typed(value)} is not among plan.levels ({listed}); add it there"
+            )
         if value in levels.get(key, []):  # otherwise the command line took it away
             reference[key] = value
     planned = Study(settings, list(fixed.values()), reference, levels, _distinct(seeds), compose)
@@ -332,11 +344,17 @@ def _with_levels(settings: Settings, fixed: Mapping[str, str], given: Mapping[st
     """Returns what a study of listed variants asks for, with the levels that its variants name, the settings' own value first."""
     asked = settings.plan
     if asked.design != "listed" or not asked.variants:
-        raise SettingsError(f"plan.design={asked.design}: plan.variants and plan.design=listed need each other; set both or neither")
+        raise SettingsError(
+            f"plan.design={asked.design}: plan.variants and plan.design=listed need each other; set both or neither"
+        )
     if varied := [key for key in given if key != "seed"]:
-        raise SettingsError(f"plan.design=listed: {varied[0]} also has levels; move its values to plan.variants, or set plan.design=grid")
+        raise SettingsError(
+            f"plan.design=listed: {varied[0]} also has levels; move its values to plan.variants, or set plan.design=grid"
+        )
     if named := [key for key in fixed if any(key in changes for changes in asked.variants)]:
-        raise SettingsError(f"plan.design=listed: {fixed[named[0]]} applies to all trials, but plan.variants change {named[0]}; remove it")
+        raise SettingsError(
+            f"plan.design=listed: {fixed[named[0]]} applies to all trials, but plan.variants change {named[0]}; remove it"
+        )
     if asked.reference:
         raise SettingsError(
             f"plan.design=listed: the settings are the reference; replace plan.reference by {label(asked.reference)} outside of plan"
@@ -416,7 +434,14 @@ def from_text(text: str) -> list[dict[str, Any]]:
 def is_continued_by(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Returns whether two records of plans are of one and the same plan, typed again or gone on with."""
     count = min(len(old["rows"]), len(new["rows"]))
-    made = ("rows", "commands", "aliases", "fixed", "metrics", "task")  # what follows from the rest, and was listed in less detail once
+    made = (
+        "rows",
+        "commands",
+        "aliases",
+        "fixed",
+        "metrics",
+        "task",
+    )  # what follows from the rest, and was listed in less detail once
     rest = [{key: value for key, value in _whole(record).items() if key not in made} for record in (old, new)]
     rows = [[_planned(row) for row in record["rows"][:count]] for record in (old, new)]
     return rest[0] == rest[1] and rows[0] == rows[1]
@@ -434,7 +459,9 @@ def _whole(record: Mapping[str, Any]) -> dict[str, Any]:
 def _planned(row: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what a row of a record plans, without its position and without the sentences: other versions word these differently."""
     said = ("position", "normalised", "dropped")
-    return {key: value for key, value in row.items() if key not in said} | {"is_dropped": row.get("dropped") is not None}
+    return {key: value for key, value in row.items() if key not in said} | {
+        "is_dropped": row.get("dropped") is not None
+    }
 
 
 def _is_record(values: Mapping[str, Any]) -> bool:
@@ -467,14 +494,20 @@ def _check_metric(planned: Study) -> None:
         hint = f". Did you mean {near}?" if near else ""
         raise SettingsError(f"plan.metric: got {echoed(planned.metric)}; allowed: {', '.join(names)}{hint}")
     is_asked = planned.metric == STEPS or asked.threshold is not None
-    key = f"plan.metric={STEPS}" if planned.metric == STEPS else f"plan.threshold={asked.threshold:g}" if is_asked else ""
+    key = (
+        f"plan.metric={STEPS}" if planned.metric == STEPS else f"plan.threshold={asked.threshold:g}" if is_asked else ""
+    )
     if is_asked and not first.sign:
         why = f"{first.name} has no direction, so no value of it is reached"
         raise SettingsError(f"{key}: {why}; remove it, and set plan.metric={TEST}{first.name}")
     if planned.metric == STEPS and planned.threshold is None:
-        raise SettingsError(f"{key} needs a validation value of {first.name} to reach, and there is none; add plan.threshold=VALUE")
+        raise SettingsError(
+            f"{key} needs a validation value of {first.name} to reach, and there is none; add plan.threshold=VALUE"
+        )
     if asked.design == "path" and not first.sign:
-        raise SettingsError(f"plan.design=path: {first.name} has no direction, so no variant is the best; set plan.design=one_at_a_time")
+        raise SettingsError(
+            f"plan.design=path: {first.name} has no direction, so no variant is the best; set plan.design=one_at_a_time"
+        )
 
 
 def _refuse_mixed(key: str, values: Sequence[Any]) -> None:

@@ -22,7 +22,12 @@ PARTS = {"experiment": dict, "description": str, "tags": dict, "metrics": dict}
 
 
 def page(
-    study: Study, rows: Sequence[Row], known: Mapping[str, Outcome], *, scores: Mapping[int, float], remarks: Sequence[str] = ()
+    study: Study,
+    rows: Sequence[Row],
+    known: Mapping[str, Outcome],
+    *,
+    scores: Mapping[int, float],
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Returns what `Store.present` takes.
 
@@ -85,7 +90,9 @@ def _best(
         return None, {}
     name = list(dict.fromkeys(row.label for row in rows))[place]
     of_rows = [known.get(row.trial.identity) for row in rows if row.trial and row.label == name]
-    tested = [outcome.metrics[key] for outcome in of_rows if outcome and (key := f"{TEST}{first.name}") in outcome.metrics]
+    tested = [
+        outcome.metrics[key] for outcome in of_rows if outcome and (key := f"{TEST}{first.name}") in outcome.metrics
+    ]
     means = {f"val_{first.name}": scores[place]} | ({f"test_{first.name}": statistics.fmean(tested)} if tested else {})
     return name, means
 

@@ -18,7 +18,9 @@ FILE = "sweep.lock"  # in the study's folder; sweeps of one study share it
 def held(study: Path) -> Iterator[None]:
     """Says for the time of the block that a sweep of a study runs, which is in this folder."""
     with ExitStack() as stack:
-        with suppress(OSError):  # a full disk, a folder that may not be written, no locks: the sweep says so where it matters
+        with suppress(
+            OSError
+        ):  # a full disk, a folder that may not be written, no locks: the sweep says so where it matters
             study.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context((study / FILE).open("ab"))
             if fcntl is not None:

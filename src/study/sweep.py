@@ -137,13 +137,17 @@ class _Command:
         if not rows:
             return False
         if (self._folder / STOP).exists():  # its user made it, and only its user removes it
-            raise SettingsError(f"{self._folder / STOP}: no trial of this study begins while this file exists; remove it")
+            raise SettingsError(
+                f"{self._folder / STOP}: no trial of this study begins while this file exists; remove it"
+            )
         self._trained |= {_identity(row) for row in rows}
         budget = self._study.plan.budget_minutes
         stop = self._sweep.stop_file(self._folder)
         left = None if budget is None else Budget(budget * 60 - (time.monotonic() - self._begin), stop)
         if self._sweep.workers > 1:
-            self._say(f"starting {min(self._sweep.workers, len(rows))} workers; each imports TensorFlow first (about 10 s)")
+            self._say(
+                f"starting {min(self._sweep.workers, len(rows))} workers; each imports TensorFlow first (about 10 s)"
+            )
         metrics, workers = self._study.metrics, self._sweep.workers
         with StudyProgress(rows, metrics=metrics, workers=workers, budget=left, console=self._console):
             gc.freeze()  # nor does what is known of 20,000 trials become garbage while some are trained
@@ -164,7 +168,11 @@ class _Command:
             if row.trial is None or row.trial.identity in self._trained:
                 continue
             status = _status(known, row)
-            if self._settings.rerun or status not in (FINISHED, FAILED) or (status == FAILED and self._settings.retry_failed):
+            if (
+                self._settings.rerun
+                or status not in (FINISHED, FAILED)
+                or (status == FAILED and self._settings.retry_failed)
+            ):
                 before = ended.get(row.trial.identity)
                 wanted.setdefault(row.trial.identity, replace(row, ended=before) if before else row)
         return list(wanted.values())
@@ -217,7 +225,9 @@ class _Command:
     def _joined(self, stored: Mapping[str, Outcome]) -> dict[str, Outcome]:
         local = self._local
         same = {name for name, theirs in stored.items() if name in local and local[name].attempt == theirs.attempt}
-        self._say_what_was_cut({name for name in same if stored[name].status == FINISHED and local[name].status != FINISHED})
+        self._say_what_was_cut(
+            {name for name in same if stored[name].status == FINISHED and local[name].status != FINISHED}
+        )
         return {**stored, **{name: local[name] for name in same | self._tracker.unsent.keys() if name in local}}
 
     def _say_what_was_cut(self, names: set[str]) -> None:
@@ -226,10 +236,14 @@ class _Command:
         self._cut |= names
         if new:
             what = f"{counted(len(new), 'trial')}: FINISHED in MLflow, but the journals here are incomplete (power loss or full disk?)"
-            self._say(f"warning: {what}; those that belong to this study are retrained: {', '.join(new[: table.MAX_LINES])}")
+            self._say(
+                f"warning: {what}; those that belong to this study are retrained: {', '.join(new[: table.MAX_LINES])}"
+            )
 
     def _close(self, status: str) -> None:
-        if status == KILLED:  # workers that were told to stop write their ends, and launchers kill those that do not listen
+        if (
+            status == KILLED
+        ):  # workers that were told to stop write their ends, and launchers kill those that do not listen
             journal.wait_for_writers([self._folder / name for name in self._trained], seconds=launching.GRACE_S)
         self._sweep.stop_file(self._folder).unlink(missing_ok=True)
         if self._trained or self._tracker.unsent:
@@ -240,13 +254,17 @@ class _Command:
 
     def _plan_text(self, rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
         todo = self._to_do(rows, known)
-        others = sorted((folder for folder in paths.outputs().glob("*/") if folder != self._folder), key=lambda folder: folder.name)
+        others = sorted(
+            (folder for folder in paths.outputs().glob("*/") if folder != self._folder), key=lambda folder: folder.name
+        )
         seconds = estimate.seconds(todo, [self._folder, *others])
         return table.plan_text(self._study, rows, known, todo=todo, seconds=seconds, workers=self._sweep.workers)
 
     def _write_plan(self) -> None:
         """Adds this plan to the study's file, which the study run holds a copy of; the same plan again adds its time alone."""
-        typed = [paths.shown(word.removeprefix("++")) for word in sys.argv[1:]]  # which our reading puts before names of a user's own
+        typed = [
+            paths.shown(word.removeprefix("++")) for word in sys.argv[1:]
+        ]  # which our reading puts before names of a user's own
         command = shlex.join(["python", "-m", "src.run", *typed])
         record = plan.as_record(self._study, self._rows, command=command, time=self._planned)
         path = self._folder / PLAN
@@ -260,7 +278,11 @@ class _Command:
                 record["commands"] = old["commands"] if is_later_round else [*old["commands"], *record["commands"]]
                 record["rows"] = max(record["rows"], old["rows"], key=len)
             _write(path, [*earlier, record])
-        tags = {"ablation.command": command, "ablation.rows": str(len(self._rows)), "ablation.design": self._study.plan.design}
+        tags = {
+            "ablation.command": command,
+            "ablation.rows": str(len(self._rows)),
+            "ablation.design": self._study.plan.design,
+        }
         tags["ablation.fixed"] = label(self._study.fixed_settings) or "defaults"
         self._tracker.ask(lambda store: store.attach(path, tags=tags), otherwise=None)
 
@@ -286,7 +308,11 @@ class _Command:
     def _show(self, known: Mapping[str, Outcome], unfinished: Sequence[Row]) -> None:
         unchanged = table.changed_nothing(self._study, self._rows, known)
         why = self._refused | _errors(unfinished, self._journals.outcomes() if self._trained else known)
-        why |= {_identity(row): "not started: the study stopped before this trial" for row in unfinished if _identity(row) not in why}
+        why |= {
+            _identity(row): "not started: the study stopped before this trial"
+            for row in unfinished
+            if _identity(row) not in why
+        }
         summary = {
             "trials": len(self._one_each()),
             "finished": len(self._one_each()) - len(unfinished),
@@ -297,10 +323,16 @@ class _Command:
         _write(self._folder / SUMMARY, summary)
         tags = {"ablation.changed_nothing": ", ".join(unchanged) or "none", "ablation.unfinished": str(len(unfinished))}
         self._tracker.ask(lambda store: store.attach(self._folder / SUMMARY, tags=tags), otherwise=None)
-        self._present(known, [*table.unchanged_text(unchanged).splitlines(), *table.failures(unfinished, why).splitlines()[:1]])
+        self._present(
+            known, [*table.unchanged_text(unchanged).splitlines(), *table.failures(unfinished, why).splitlines()[:1]]
+        )
         first = self._study.metrics[0]
         self._console.print(table.outcomes(self._rows, known, first=first, width=self._console.width))
-        remarks = (table.unchanged_text(unchanged), table.diagnoses(self._one_each(), known), table.failures(unfinished, why))
+        remarks = (
+            table.unchanged_text(unchanged),
+            table.diagnoses(self._one_each(), known),
+            table.failures(unfinished, why),
+        )
         for text in filter(None, remarks):
             self._say(text)
         best = {_identity(row): self._best_validation(known, row) for row in self._one_each()}

@@ -38,7 +38,13 @@ def console() -> Console:
 
 
 def plan_text(
-    study: Study, rows: Sequence[Row], known: Mapping[str, Outcome], *, todo: Sequence[Row], seconds: float | None, workers: int
+    study: Study,
+    rows: Sequence[Row],
+    known: Mapping[str, Outcome],
+    *,
+    todo: Sequence[Row],
+    seconds: float | None,
+    workers: int,
 ) -> str:
     """Returns the plan: how many trials, what is done, how long the rest will take, what was dropped or normalised and why.
 
@@ -64,18 +70,24 @@ def plan_text(
         lines += [f"  {text}" for text in _other_code(done)]
         lines += ["  rerun=true retrains the finished trials"] if study.settings.rerun else []
     if failed and not study.settings.retry_failed:
-        lines.append(f"  {counted(failed, 'trial')} failed before; retry_failed=true retrains {'it' if failed == 1 else 'them'}")
+        lines.append(
+            f"  {counted(failed, 'trial')} failed before; retry_failed=true retrains {'it' if failed == 1 else 'them'}"
+        )
     if todo:
         lines.append(f"  to train: {counted(len(todo), 'trial')}, {_duration(seconds, workers)}")
     if design != "path" or is_first_of_path:  # later rounds of a path read the same
         lines += _read(rows)
     if is_first_of_path:
         most = 1 + len(study.levels) * (len(study.levels) + 1) // 2
-        lines.append(f"  later rounds depend on the results of earlier ones: at most {most * len(study.seeds):,} trials in total")
+        lines.append(
+            f"  later rounds depend on the results of earlier ones: at most {most * len(study.seeds):,} trials in total"
+        )
     if study.settings.plan_only:
         lines += ["  variants:", *_listed(rows, todo, known)]
     changes = [f"  dropped: {one_line(row.label)}: {row.dropped}" for row in rows if row.dropped]
-    changes += [f"  normalised: {one_line(row.label)}: {change}" for row in rows if row.trial for change in row.trial.changes]
+    changes += [
+        f"  normalised: {one_line(row.label)}: {change}" for row in rows if row.trial for change in row.trial.changes
+    ]
     changes = list(dict.fromkeys(changes))
     lines += changes[:MAX_LINES]
     if len(changes) > MAX_LINES:
@@ -99,14 +111,20 @@ def _size(rows: Sequence[Row]) -> str:
         return f"{product} = {counted(trials, 'trial')}"
     dropped = sum(not can_run for can_run in variants.values())
     same = len(variants) - dropped - trials // seeds
-    less = [f"{dropped:,} cannot run"] * (dropped > 0) + [f"{same:,} {'equals another' if same == 1 else 'equal others'}"] * (same > 0)
+    less = [f"{dropped:,} cannot run"] * (dropped > 0) + [
+        f"{same:,} {'equals another' if same == 1 else 'equal others'}"
+    ] * (same > 0)
     return f"{product}, of which {' and '.join(less)}: {counted(trials, 'trial')}"
 
 
 def _where_listed(study: Study) -> str:
     """Returns where the whole plan is, or will be: with plan_only nothing is written."""
     path = paths.study_folder(study.settings.study) / "plan.json"
-    return f"listed in {path} once the command runs without plan_only" if study.settings.plan_only else f"all listed in {path}"
+    return (
+        f"listed in {path} once the command runs without plan_only"
+        if study.settings.plan_only
+        else f"all listed in {path}"
+    )
 
 
 def _read(rows: Sequence[Row]) -> list[str]:
@@ -132,7 +150,9 @@ def _listed(rows: Sequence[Row], todo: Sequence[Row], known: Mapping[str, Outcom
         rest = mine - wanted
         failed = sum(name in known and known[name].status == FAILED for name in rest)
         counts = ((len(mine & wanted), "to train"), (len(rest) - failed, "already done"), (failed, "failed before"))
-        lines.append(f"    {one_line(label)}: {', '.join(f'{count:,} {what}' for count, what in counts if count) or 'dropped'}")
+        lines.append(
+            f"    {one_line(label)}: {', '.join(f'{count:,} {what}' for count, what in counts if count) or 'dropped'}"
+        )
     return lines if len(trials) <= MAX_LINES else [*lines, f"    … and {len(trials) - MAX_LINES:,} more variants"]
 
 
@@ -158,7 +178,9 @@ def outcomes(rows: Sequence[Row], known: Mapping[str, Outcome], *, first: Metric
         shown.add_column(heading, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
     for line in lines:  # no markup: a file may be called x[v2].csv
         is_dropped = line["health"] == "dropped"
-        shown.add_row(*(Text(line[str(column.header)]) for column in shown.columns), style="dim" if is_dropped else None)
+        shown.add_row(
+            *(Text(line[str(column.header)]) for column in shown.columns), style="dim" if is_dropped else None
+        )
     return shown
 
 
@@ -205,7 +227,11 @@ def changed_nothing(study: Study, rows: Sequence[Row], known: Mapping[str, Outco
     out: the plan says so already.
     """
     names = list(dict.fromkeys(row.label for row in rows))
-    before = dict(zip(names[1:], names, strict=False)) if study.plan.design == "cumulative" else dict.fromkeys(names[1:], names[0])
+    before = (
+        dict(zip(names[1:], names, strict=False))
+        if study.plan.design == "cumulative"
+        else dict.fromkeys(names[1:], names[0])
+    )
     trials = {(row.label, row.seed): row.trial.identity for row in rows if row.trial}
     same: dict[str, list[bool]] = {}
     for (name, seed), identity in trials.items():
@@ -218,7 +244,10 @@ def changed_nothing(study: Study, rows: Sequence[Row], known: Mapping[str, Outco
 
 def unchanged_text(names: Sequence[str]) -> str:
     """Returns which variants changed nothing; empty if there is none."""
-    return "\n".join(f"changed nothing: {one_line(name)}: the trained weights are identical without it, for every seed" for name in names)
+    return "\n".join(
+        f"changed nothing: {one_line(name)}: the trained weights are identical without it, for every seed"
+        for name in names
+    )
 
 
 def failures(unfinished: Sequence[Row], why: Mapping[str, str]) -> str:
@@ -231,7 +260,9 @@ def failures(unfinished: Sequence[Row], why: Mapping[str, str]) -> str:
         lines.append(f"  {one_line(row.name)}: {why[row.trial.identity]}")
         log = row.trial.folder / "trial.log"
         lines += [f"    log: {log}"] if log.is_file() else []
-    lines.append("The same command trains those that were stopped or never began; with retry_failed=true it retrains failed ones too.")
+    lines.append(
+        "The same command trains those that were stopped or never began; with retry_failed=true it retrains failed ones too."
+    )
     return "\n".join(lines)
 
 
@@ -309,7 +340,10 @@ def _other_code(done: Sequence[Outcome]) -> list[str]:
     here = environment.understood()
     theirs = [outcome.tags.get("ablation.environment", here) for outcome in done]
     elsewhere = Counter(environment for environment in theirs if environment != here)
-    return lines + [_finished(count, f"used other environment variables ({there}; now {here})") for there, count in elsewhere.items()]
+    return lines + [
+        _finished(count, f"used other environment variables ({there}; now {here})")
+        for there, count in elsewhere.items()
+    ]
 
 
 def _finished(count: int, what: str) -> str:
@@ -318,7 +352,9 @@ def _finished(count: int, what: str) -> str:
 
 def _code(tags: Mapping[str, str]) -> str:
     is_dirty = tags.get("ablation.git_dirty") == "true"
-    return f"commit {tags.get('ablation.git_commit', 'unknown')[:10]}" + (" with uncommitted changes" if is_dirty else "")
+    return f"commit {tags.get('ablation.git_commit', 'unknown')[:10]}" + (
+        " with uncommitted changes" if is_dirty else ""
+    )
 
 
 def _duration(seconds: float | None, workers: int) -> str:

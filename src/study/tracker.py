@@ -44,7 +44,11 @@ class Tracker:
         """What the store does not have, why, and how it gets there; empty where it has all."""
         if self.unsent:
             what = f"MLflow {'rejects' if self.is_refused else 'cannot receive'} {counted(len(self.unsent), 'trial')}"
-            fix = "fix that, then run `python -m src.sync`" if self.is_refused else "`python -m src.sync` sends them later"
+            fix = (
+                "fix that, then run `python -m src.sync`"
+                if self.is_refused
+                else "`python -m src.sync` sends them later"
+            )
             return f"warning: {what} ({next(iter(self.unsent.values()))}); {fix}"
         if self._unanswered:
             return f"warning: MLflow did not answer every call ({self._unanswered}); `python -m src.sync` sends what it lacks"
@@ -86,7 +90,9 @@ class Tracker:
             if comes_again(error):
                 where = paths.shown(self._settings.tracking.uri or paths.default_tracking_uri())
                 why = f"{where} cannot be used ({first_line(error)})"
-                raise SettingsError(f"tracking.uri: {why}; fix that, set another address, or set tracking=offline") from None
+                raise SettingsError(
+                    f"tracking.uri: {why}; fix that, set another address, or set tracking=offline"
+                ) from None
             self._say(f"warning: MLflow cannot be reached ({first_line(error)})")
             self._say("All records are kept in the journals; `python -m src.sync` sends them later.")
             self._store = None
@@ -122,10 +128,14 @@ class Tracker:
         if store.moved:
             self._say(store.moved)
         if store.is_restored:
-            self._say(f"warning: study {self._settings.study} had been deleted in MLflow; it was restored with its trials.")
+            self._say(
+                f"warning: study {self._settings.study} had been deleted in MLflow; it was restored with its trials."
+            )
             self._say("To start from scratch, choose another name (study=NAME) or set rerun=true.")
         deleted = store.deleted_trials()
         if deleted:
             how = how_to_restore(store.uri, run_id=next(iter(deleted)))
-            self._say(f"warning: {counted(len(deleted), 'trial')} of this study: deleted in MLflow; those in this plan are retrained.")
+            self._say(
+                f"warning: {counted(len(deleted), 'trial')} of this study: deleted in MLflow; those in this plan are retrained."
+            )
             self._say(f"To restore {next(iter(deleted.values()))!r} instead, stop this command and run: {how}")

@@ -39,7 +39,9 @@ class Budget(NamedTuple):
 class StudyProgress:
     """Watches the journals of the trials that are to be trained, in a thread. Use it in a `with` block."""
 
-    def __init__(self, rows: Sequence[Row], *, metrics: Sequence[Metric], workers: int, budget: Budget | None, console: Console) -> None:
+    def __init__(
+        self, rows: Sequence[Row], *, metrics: Sequence[Metric], workers: int, budget: Budget | None, console: Console
+    ) -> None:
         """Takes one row a trial, the metrics of the study's task, how many trials run side by side, and when the last one may begin."""
         self._first_metric, self._metrics = metrics[0], {metric.name: metric for metric in metrics}
         self._folders = {row.trial.folder: one_line(row.name) for row in rows if row.trial}
@@ -66,7 +68,11 @@ class StudyProgress:
     def _watch(self) -> None:
         while not self._is_over.wait(EVERY_S):
             self._look()
-            if self._budget and time.monotonic() - self._begin > self._budget.seconds and not self._budget.stop.exists():
+            if (
+                self._budget
+                and time.monotonic() - self._begin > self._budget.seconds
+                and not self._budget.stop.exists()
+            ):
                 self._budget.stop.write_text("plan.budget_minutes is used up", encoding="utf-8")
                 self._say("plan.budget_minutes is used up: no further trial begins")
 
@@ -77,11 +83,17 @@ class StudyProgress:
             self._say("the first trials are training")
         for folder in self._folders.keys() - self._over.keys():
             latest = _ended(folder)
-            if latest and latest.attempt != self._old[folder] and latest.status in (FINISHED, FAILED):  # what was killed is tried again
+            if (
+                latest and latest.attempt != self._old[folder] and latest.status in (FINISHED, FAILED)
+            ):  # what was killed is tried again
                 self._over[folder] = latest
                 ended.append(folder)
         for folder in ended if len(self._folders) > 1 else []:
-            self._say(f"{str(self._over[folder].status).lower()} ", self._folders[folder], f": {self._result(self._over[folder])}")
+            self._say(
+                f"{str(self._over[folder].status).lower()} ",
+                self._folders[folder],
+                f": {self._result(self._over[folder])}",
+            )
         if len(self._folders) > 1 and (ended or time.monotonic() - self._said > SAY_EVERY_S):
             self._say(*self.line())
 
@@ -100,7 +112,11 @@ class StudyProgress:
         statuses = [ended.status for ended in self._over.values()]
         done, failed = statuses.count(FINISHED), statuses.count(FAILED)
         left = len(self._folders) - len(statuses)
-        parts = [f"{done}/{len(self._folders)} done", f"{min(left, self._workers)} running", *([f"{failed} failed"] if failed else [])]
+        parts = [
+            f"{done}/{len(self._folders)} done",
+            f"{min(left, self._workers)} running",
+            *([f"{failed} failed"] if failed else []),
+        ]
         if statuses and left:
             parts.append(f"{clock((time.monotonic() - self._begin) / len(statuses) * left)} left")
         text, metric = "study: " + ", ".join(parts), self._first_metric

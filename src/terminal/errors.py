@@ -26,7 +26,13 @@ REFUSED = {
     "RESOURCE_DOES_NOT_EXIST",
     "UNAUTHENTICATED",
 }
-LOST = ("InterfaceError", "DisconnectionError", "PendingRollbackError", "ResourceClosedError", "TimeoutError")  # SQLAlchemy's
+LOST = (
+    "InterfaceError",
+    "DisconnectionError",
+    "PendingRollbackError",
+    "ResourceClosedError",
+    "TimeoutError",
+)  # SQLAlchemy's
 NO_ENTRY = re.compile(
     r"authentication failed|no password supplied|(?:role|database) \"[^\"]*\" does not exist|Access denied|Unknown database"
 )
@@ -65,7 +71,10 @@ def is_full(error: BaseException) -> bool:
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
         chain.append(cause)
-    return any(getattr(one, "errno", None) in NO_ROOM or any(os.strerror(number) in str(one) for number in NO_ROOM) for one in chain)
+    return any(
+        getattr(one, "errno", None) in NO_ROOM or any(os.strerror(number) in str(one) for number in NO_ROOM)
+        for one in chain
+    )
 
 
 def nearest(typed: str, options: Sequence[str]) -> str | None:

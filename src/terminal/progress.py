@@ -61,7 +61,10 @@ class TrialProgress:
         if self._console.is_terminal:
             self._say(fitted(self._title, self._console.width))
             self._bar = Progress(
-                BarColumn(bar_width=None), TextColumn("{task.description}", markup=False), console=self._console, expand=True
+                BarColumn(bar_width=None),
+                TextColumn("{task.description}", markup=False),
+                console=self._console,
+                expand=True,
             )
             self._task = self._bar.add_task(f"{self._done}/{self._steps}", total=self._steps, completed=self._done)
             self._bar.start()
@@ -80,13 +83,19 @@ class TrialProgress:
             self._validation = _shown(self._metric, record, VAL)
             if record.detail["epoch"] is not None and self._bar is None:
                 seconds = record.metrics.get("time/epoch_s")
-                took = [] if seconds is None else [f"{seconds:.1f} s"]  # of an epoch that was not trained whole in one go
-                values = dict.fromkeys((_shown(self._loss, record, VAL), self._validation))  # once if the loss is the metric
+                took = (
+                    [] if seconds is None else [f"{seconds:.1f} s"]
+                )  # of an epoch that was not trained whole in one go
+                values = dict.fromkeys(
+                    (_shown(self._loss, record, VAL), self._validation)
+                )  # once if the loss is the metric
                 self._say(f"  epoch {record.detail['epoch']}/{self._epochs}: {'  '.join([*values, *took])}")
         if record.kind != STEP:
             return
         if self._bar is not None:
-            self._bar.update(self._task, completed=record.step, description=self._line(record, width=self._console.width - BAR))
+            self._bar.update(
+                self._task, completed=record.step, description=self._line(record, width=self._console.width - BAR)
+            )
         elif time.monotonic() - self._said > LINE_EVERY_S:
             self._say(f"  step {self._line(record)}")
 
@@ -161,7 +170,9 @@ def _broken(line: str, width: int) -> list[str]:
     indent = " " * (len(line) - len(line.lstrip()) + 2)
     if len(line) <= width:
         return [line]
-    return textwrap.wrap(line, width, subsequent_indent=indent, drop_whitespace=True, break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(
+        line, width, subsequent_indent=indent, drop_whitespace=True, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def clock(seconds: float) -> str:

@@ -105,8 +105,17 @@ def _words(annotation: Any, metadata: list[Any]) -> str:
 def _text(metadata: list[Any]) -> str:
     if any(isinstance(part, annotated_types.MinLen) for part in metadata):
         return "text that is not empty"
-    longest = next((f" of at most {part.max_length:,} characters" for part in metadata if isinstance(part, annotated_types.MaxLen)), "")
-    return next((WORDS_OF[part.pattern] for part in metadata if getattr(part, "pattern", None) in WORDS_OF), f"text{longest}")
+    longest = next(
+        (
+            f" of at most {part.max_length:,} characters"
+            for part in metadata
+            if isinstance(part, annotated_types.MaxLen)
+        ),
+        "",
+    )
+    return next(
+        (WORDS_OF[part.pattern] for part in metadata if getattr(part, "pattern", None) in WORDS_OF), f"text{longest}"
+    )
 
 
 def _range(metadata: list[Any]) -> str:
@@ -117,7 +126,12 @@ def _range(metadata: list[Any]) -> str:
         annotated_types.Le: (" to {:,}", "le"),
         annotated_types.Lt: (" to below {:,}", "lt"),
     }
-    words = [text.format(getattr(part, name)) for kind, (text, name) in bounds.items() for part in metadata if isinstance(part, kind)]
+    words = [
+        text.format(getattr(part, name))
+        for kind, (text, name) in bounds.items()
+        for part in metadata
+        if isinstance(part, kind)
+    ]
     if len(words) == 2 and words[0].startswith(" above"):
         words[1] = words[1].replace(" to below ", " and below ").replace(" to ", " and up to ")
     return "".join(words)

@@ -85,7 +85,9 @@ def counting(attempts: Sequence[Run]) -> Run | None:
 def of_journal(folder: Path) -> dict[str, dict[str, str]]:
     """Returns attempt → the tags of a run that place it among the attempts of its journal, in the journal's order."""
     starts = [str(entry.record.detail["attempt"]) for entry in journal.entries(folder, kinds=(START,))]
-    return {attempt: {ATTEMPT: attempt, JOURNAL: starts[0], NUMBER: str(number)} for number, attempt in enumerate(starts)}
+    return {
+        attempt: {ATTEMPT: attempt, JOURNAL: starts[0], NUMBER: str(number)} for number, attempt in enumerate(starts)
+    }
 
 
 def placed(runs: Sequence[Run], folder: Path) -> list[Run]:

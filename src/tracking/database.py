@@ -44,7 +44,16 @@ class Database:
 
         self.uri = uri
         self._sa = sa
-        columns = ("run_uuid", "name", "status", "start_time", "end_time", "experiment_id", "lifecycle_stage", "artifact_uri")
+        columns = (
+            "run_uuid",
+            "name",
+            "status",
+            "start_time",
+            "end_time",
+            "experiment_id",
+            "lifecycle_stage",
+            "artifact_uri",
+        )
         self._runs = self._table("runs", *columns)
         self._file = sqlite_file(uri)
         options: dict[str, Any] = {"poolclass": sa.NullPool}
@@ -61,7 +70,11 @@ class Database:
     def experiments(self, *, stage: str = "active") -> dict[str, str]:
         """Returns name → id of every experiment, by name; stage is `active` or `deleted`."""
         table = self._table("experiments", "name", "experiment_id", "lifecycle_stage")
-        query = self._sa.select(table.c.name, table.c.experiment_id).where(table.c.lifecycle_stage == stage).order_by(table.c.name)
+        query = (
+            self._sa.select(table.c.name, table.c.experiment_id)
+            .where(table.c.lifecycle_stage == stage)
+            .order_by(table.c.name)
+        )
         with self._asked() as ask:
             return {name: str(number) for name, number in ask.execute(query)}
 
@@ -81,7 +94,11 @@ class Database:
           parts: of `TAGS`, `PARAMS` and `METRICS`; the others are left empty.
           only: the keys of the tags that are read; all if left out.
         """
-        runs, tags, params = self._runs, self._table(TAGS, "run_uuid", "key", "value"), self._table(PARAMS, "run_uuid", "key", "value")
+        runs, tags, params = (
+            self._runs,
+            self._table(TAGS, "run_uuid", "key", "value"),
+            self._table(PARAMS, "run_uuid", "key", "value"),
+        )
         metrics = self._table("latest_metrics", "run_uuid", "key", "value", "is_nan")
         which = self._which(experiment_id, deleted=deleted)
         columns = (runs.c.run_uuid, runs.c.name, runs.c.status, runs.c.start_time, runs.c.end_time)
@@ -122,7 +139,9 @@ class Database:
     def _which(self, experiment_id: str, *, deleted: bool = False) -> sa.ColumnElement[bool]:
         """Returns the condition for the runs of an experiment."""
         columns = self._runs.c
-        return self._sa.and_(columns.experiment_id == int(experiment_id), columns.lifecycle_stage == ("deleted" if deleted else "active"))
+        return self._sa.and_(
+            columns.experiment_id == int(experiment_id), columns.lifecycle_stage == ("deleted" if deleted else "active")
+        )
 
     def _opened(self) -> sqlite3.Connection:
         assert self._file is not None
@@ -139,7 +158,9 @@ class Database:
 
 def _add(found: dict[str, Run], part: str, rows: Iterable[Any]) -> None:
     """Adds tags, params or metrics to the runs that have them. Texts that repeat, as most do, are kept once."""
-    of_runs: defaultdict[str, dict[str, Any]] = defaultdict(dict)  # of a run that is not among those found: it began just now
+    of_runs: defaultdict[str, dict[str, Any]] = defaultdict(
+        dict
+    )  # of a run that is not among those found: it began just now
     of_runs.update({run_id: getattr(run, part) for run_id, run in found.items()})
     known: dict[str, str] = {}
     if part == METRICS:

@@ -24,7 +24,9 @@ def of_trial(settings: Settings, *, changes: str | None = None) -> str:
       changes: what it changes of its study's reference, empty for the reference; None without one: then the defaults are compared with.
     """
     base, changed = ("the defaults", label(differences(settings))) if changes is None else ("the reference", changes)
-    same = "has the defaults of every toggle" if changes is None else "the reference, with which the others are compared"
+    same = (
+        "has the defaults of every toggle" if changes is None else "the reference, with which the others are compared"
+    )
     what = f"changes {_bold(changed)} of {base}" if changed else same
     lines = [f"Trial of study **{in_markdown(settings.study)}** with seed {settings.seed}: {what}."]
     lines += _asked(settings.plan.question, settings.plan.claim)
@@ -33,7 +35,12 @@ def of_trial(settings: Settings, *, changes: str | None = None) -> str:
 
 
 def of_study(
-    asked: Mapping[str, Any], *, levels: Mapping[str, Sequence[Any]], headings: Sequence[str], rows: Sequence[Sequence[str]], remarks: str
+    asked: Mapping[str, Any],
+    *,
+    levels: Mapping[str, Sequence[Any]],
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    remarks: str,
 ) -> str:
     """Returns a study's description: what it asks, what it varies, and its outcomes as a table, cut where a tag has no room for all.
 
@@ -46,7 +53,11 @@ def of_study(
     """
     varied = "; ".join(f"{key}: {', '.join(map(as_typed, values))}" for key, values in levels.items())
     lines = _asked(asked["question"], asked["claim"])
-    said = f"Varied (design {asked['design']}): {in_markdown(shortened(varied, ASKED))}" if varied else "One variant, nothing is varied."
+    said = (
+        f"Varied (design {asked['design']}): {in_markdown(shortened(varied, ASKED))}"
+        if varied
+        else "One variant, nothing is varied."
+    )
     lines.append(said)
     lines += [in_markdown(shortened(remarks, ASKED))] if remarks else []
     begin = "\n\n".join(lines)

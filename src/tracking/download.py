@@ -9,7 +9,12 @@ from pathlib import Path
 from src import paths
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
-OF_THIS_MACHINE = ("", "file", "runs", "models")  # kinds of addresses that are, or lead to, a path on the machine that reads them
+OF_THIS_MACHINE = (
+    "",
+    "file",
+    "runs",
+    "models",
+)  # kinds of addresses that are, or lead to, a path on the machine that reads them
 
 
 class Refused(Exception):
@@ -42,10 +47,14 @@ class Files:
         kind = urllib.parse.urlsplit(address).scheme
         if not paths.is_database(uri) and kind in OF_THIS_MACHINE:
             fix = "start the server with --artifacts-destination instead of --default-artifact-root, or give its database as the store"
-            raise Refused(f"{paths.shown(uri)} says that the files of run {run_id} are at {address[:80]!r} of this machine; {fix}")
+            raise Refused(
+                f"{paths.shown(uri)} says that the files of run {run_id} are at {address[:80]!r} of this machine; {fix}"
+            )
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        self._files = get_artifact_repository(address, tracking_uri=uri)  # asked by address: a server could give another the next time
+        self._files = get_artifact_repository(
+            address, tracking_uri=uri
+        )  # asked by address: a server could give another the next time
 
     def names(self) -> set[str]:
         """Returns the names of the files and folders of the first level."""

@@ -62,6 +62,8 @@ class Follower:
         elif comes_again(error):
             text = "%s rejects this trial (%s). All records are kept in the journal; fix that, then run `python -m src.sync`."
         else:
-            text = "%s cannot be reached: %s. All records are kept in the journal; `python -m src.sync` sends them later."
+            text = (
+                "%s cannot be reached: %s. All records are kept in the journal; `python -m src.sync` sends them later."
+            )
         _log.log(logging.WARNING if is_new else logging.DEBUG, text, tracker, first_line(error))
         _log.debug("in full:", exc_info=error)

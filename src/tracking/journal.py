@@ -172,7 +172,10 @@ def is_same(folder: Path, offset: int, known: str | None) -> bool:
         return True
     with (folder / FILE).open("rb") as file:
         file.seek(offset - 1)
-        return file.read(1) == b"\n" and known in (None, mark(folder, offset))  # what was remembered long ago has no mark
+        return file.read(1) == b"\n" and known in (
+            None,
+            mark(folder, offset),
+        )  # what was remembered long ago has no mark
 
 
 def entries(folder: Path, *, offset: int = 0, kinds: Sequence[str] | None = None) -> Iterator[Entry]:

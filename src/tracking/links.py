@@ -18,10 +18,19 @@ from src.tracking.stored import VALUE
 LOCAL = "http://127.0.0.1:5000"  # of `mlflow ui`, where the store is a database
 VIEW = "study"  # key of the study's saved view
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
-KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"  # the experiments' list opens the runs, and no page about chats
+KIND_TAG, KIND = (
+    "mlflow.experimentKind",
+    "custom_model_development",
+)  # the experiments' list opens the runs, and no page about chats
 SECONDS, BATCH_MS = "time/train_s", "time/batch_ms_median"
 SECTION = "outcomes"  # of charts; no metric of ours begins with it
-LINE = {"xAxisKey": "step", "yAxisKey": "metric", "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True, "scaleType": "linear"}
+LINE = {
+    "xAxisKey": "step",
+    "yAxisKey": "metric",
+    "useGlobalXaxisKey": True,
+    "useGlobalLineSmoothing": True,
+    "scaleType": "linear",
+}
 NARROW, WIDE = 80, 120  # pixels of a column of a toggle, and of a metric
 TESTED_WIDTH, BEST_WIDTH, SECONDS_WIDTH = 105, 128, 88  # and more for a long name
 SIGN = 6  # pixels
@@ -83,7 +92,14 @@ def view(varied: Sequence[str], *, first: Metric, compared: str, study: str, tim
         widths |= dict.fromkeys(params, NARROW)
         charts = _charts(varied[:count], first=first, compared=leading)
         state = _state(columns, best_first=first, widths=widths) | charts
-        tag = json.dumps({"name": study, "createdAt": time_ms, "updatedAt": time_ms, "state": json.dumps(state, separators=(",", ":"))})
+        tag = json.dumps(
+            {
+                "name": study,
+                "createdAt": time_ms,
+                "updatedAt": time_ms,
+                "state": json.dumps(state, separators=(",", ":")),
+            }
+        )
         if len(tag.encode()) <= VALUE:
             return {VIEW_TAG: tag, KIND_TAG: KIND}
     return {KIND_TAG: KIND}
@@ -95,7 +111,12 @@ def _charts(varied: Sequence[str], *, first: Metric, compared: str) -> dict[str,
     of_bars, of_lines = (compared, best_name(first)), (f"{VAL}{first.name}", f"{TRAIN}{LOSS.name}")
     bars: list[dict[str, Any]] = [{"type": "BAR", "metricKey": name, "displayName": name} for name in of_bars]
     lines = [{"type": "LINE", "metricKey": name, "displayName": name, **LINE} for name in of_lines]
-    across: dict[str, Any] = {"type": "PARALLEL", "selectedParams": list(varied), "selectedMetrics": [compared], "showAllRuns": True}
+    across: dict[str, Any] = {
+        "type": "PARALLEL",
+        "selectedParams": list(varied),
+        "selectedMetrics": [compared],
+        "showAllRuns": True,
+    }
     cards = [*bars, *([across] if varied else []), *lines]
     return {
         "compareRunCharts": [{"uuid": f"{SECTION}-{number}", **shared, **card} for number, card in enumerate(cards)],

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 NAME = "model"  # runs:/RUN/model
 PACKAGE = "ablation_model"  # of the code that is stored with a model; no project of a user's has a package of that name
 PARTS = 1_000  # params of a model at most; a toggle is one
-NOT_THERE = ("ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED")  # what servers before MLflow 3 answer, which know no logged models
+NOT_THERE = (
+    "ENDPOINT_NOT_FOUND",
+    "NOT_IMPLEMENTED",
+)  # what servers before MLflow 3 answer, which know no logged models
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +86,9 @@ def of_trial(folder: Path) -> Known | None:
     return Known(served, register) if served is not None else None
 
 
-def log(client: MlflowClient, owner: Owner, served: Served, *, metrics: Mapping[str, float], params: Mapping[str, str]) -> str | None:
+def log(
+    client: MlflowClient, owner: Owner, served: Served, *, metrics: Mapping[str, float], params: Mapping[str, str]
+) -> str | None:
     """Logs the model of a trial, unless it is there and whole; returns its id, or None where the server knows no such models.
 
     Of what was made twice, or begun by a process that died, one is kept: the earliest.
@@ -94,7 +99,9 @@ def log(client: MlflowClient, owner: Owner, served: Served, *, metrics: Mapping[
     try:
         made = _found(client, owner)
         if not made:
-            client.create_logged_model(owner.experiment_id, NAME, owner.run_id, params=dict(list(params.items())[:PARTS]))
+            client.create_logged_model(
+                owner.experiment_id, NAME, owner.run_id, params=dict(list(params.items())[:PARTS])
+            )
             made = _found(client, owner)
     except MlflowException as error:
         if error.error_code in NOT_THERE:
@@ -105,7 +112,9 @@ def log(client: MlflowClient, owner: Owner, served: Served, *, metrics: Mapping[
         client.delete_logged_model(other.model_id)
     if model.model_id not in {output.model_id for output in client.get_run(owner.run_id).outputs.model_outputs}:
         client.log_outputs(owner.run_id, [LoggedModelOutput(model.model_id, owner.step)])
-    of_model = [Metric(name, value, owner.time_ms, owner.step, model_id=model.model_id) for name, value in metrics.items()]
+    of_model = [
+        Metric(name, value, owner.time_ms, owner.step, model_id=model.model_id) for name, value in metrics.items()
+    ]
     client.log_batch(owner.run_id, of_model)
     if str(model.status) != "READY":
         with tempfile.TemporaryDirectory() as here:
@@ -128,7 +137,9 @@ def register(client: MlflowClient, owner: Owner, model_id: str, name: str) -> No
     version = next((version for version in versions if version.run_id == owner.run_id), None)
     if version is None:
         source = f"models:/{model_id}"
-        if paths.is_database(client.tracking_uri):  # MLflow would look for it in the store of the process, whatever the client's
+        if paths.is_database(
+            client.tracking_uri
+        ):  # MLflow would look for it in the store of the process, whatever the client's
             source = client.get_logged_model(model_id).artifact_location
         version = client.create_model_version(name, source, owner.run_id, await_creation_for=0, model_id=model_id)
     tag = json.dumps([{"name": name, "version": int(version.version)}])
@@ -207,8 +218,16 @@ def _environment(packages: Sequence[str]) -> dict[str, str]:
     """Returns the files that say what a model needs, for every way in which MLflow makes an environment."""
     needs = [f"{name}=={importlib.metadata.version(name)}" for name in packages]
     python = platform.python_version()
-    conda = {"name": "mlflow-env", "channels": ["conda-forge"], "dependencies": [f"python={python}", "pip", {"pip": needs}]}
-    virtual = {"python": python, "build_dependencies": ["pip", "setuptools", "wheel"], "dependencies": ["-r requirements.txt"]}
+    conda = {
+        "name": "mlflow-env",
+        "channels": ["conda-forge"],
+        "dependencies": [f"python={python}", "pip", {"pip": needs}],
+    }
+    virtual = {
+        "python": python,
+        "build_dependencies": ["pip", "setuptools", "wheel"],
+        "dependencies": ["-r requirements.txt"],
+    }
     return {
         "requirements.txt": "\n".join(needs) + "\n",
         "conda.yaml": yaml.safe_dump(conda, sort_keys=False),

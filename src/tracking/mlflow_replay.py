@@ -64,14 +64,18 @@ class Store:
           SettingsError: no database can be where it should be, or no driver for it is installed.
           mlflow.exceptions.MlflowException: the store cannot be reached or used.
         """
-        self.uri = paths.absolute(paths.tracking_uri(uri))  # under which a journal remembers what it sent, wherever it was sent from
+        self.uri = paths.absolute(
+            paths.tracking_uri(uri)
+        )  # under which a journal remembers what it sent, wherever it was sent from
         self.study = study
         from mlflow.store.db import utils as databases
         from mlflow.tracking import MlflowClient  # takes seconds
 
         if not self.uri.startswith("sqlite:"):
             databases.MAX_RETRY_COUNT = TRIES
-        logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # its migrations' notices; its errors reach us as exceptions
+        logging.getLogger("mlflow.store").setLevel(
+            logging.CRITICAL
+        )  # its migrations' notices; its errors reach us as exceptions
         self.is_restored, self.moved = False, None
         with storage.creation_lock():
             storage.refuse_unusable(self.uri)
@@ -127,7 +131,9 @@ class Store:
             tags |= {descriptions.NOTE: text, "ablation.described": digest(text)}
         now_ms = round(time.time() * 1_000)
         metrics = [Value(name, value, now_ms, 0) for name, value in page["metrics"].items()]
-        self.client.log_batch(self.study_run_id, metrics, [], [RunTag(key, fitting(value, VALUE)) for key, value in tags.items()])
+        self.client.log_batch(
+            self.study_run_id, metrics, [], [RunTag(key, fitting(value, VALUE)) for key, value in tags.items()]
+        )
 
     def open_study(self) -> None:
         """Marks the study run as running, again if it ended before."""
@@ -239,9 +245,17 @@ class Store:
         from mlflow.exceptions import MlflowException
 
         try:
-            return str(self.client.create_experiment(self.study, artifact_location=storage.artifact_location(self.uri, self.study)))
+            return str(
+                self.client.create_experiment(
+                    self.study, artifact_location=storage.artifact_location(self.uri, self.study)
+                )
+            )
         except MlflowException as error:
-            found = self.client.get_experiment_by_name(self.study) if error.error_code == "RESOURCE_ALREADY_EXISTS" else None
+            found = (
+                self.client.get_experiment_by_name(self.study)
+                if error.error_code == "RESOURCE_ALREADY_EXISTS"
+                else None
+            )
             if found is None or found.lifecycle_stage == "deleted":
                 raise
             return str(found.experiment_id)
@@ -257,7 +271,9 @@ class Store:
             self.is_restored = True
             runs = deleted
         if runs:
-            return str(min(runs, key=lambda run: (run.info.start_time, run.info.run_id)).info.run_id)  # should there be two
+            return str(
+                min(runs, key=lambda run: (run.info.start_time, run.info.run_id)).info.run_id
+            )  # should there be two
         if not is_new:
             raise LookupError(f"it has no study {self.study!r} yet")
         tags = {"ablation.kind": "study", "ablation.study": self.study, "ablation.attempt": uuid.uuid4().hex}
@@ -303,7 +319,9 @@ class Store:
     def _search(self, text: str, *, view: int = ACTIVE) -> list[Any]:
         found, token = [], None
         while True:
-            page = self.client.search_runs([self.experiment_id], text, run_view_type=view, max_results=1_000, page_token=token)
+            page = self.client.search_runs(
+                [self.experiment_id], text, run_view_type=view, max_results=1_000, page_token=token
+            )
             found += page
             token = page.token
             if not token:
@@ -417,7 +435,13 @@ def _outcome(run: attempts.Run, metrics: Sequence[Metric]) -> Outcome:
 def _place_among_duplicates(run: Run) -> tuple[bool, bool, int, int, str]:
     """Returns a run's place among those of one attempt: what is whole comes first, and then the earliest."""
     is_superseded = run.data.tags.get(attempts.SUPERSEDED) == "true"
-    return (run.info.status != FINISHED, is_superseded, -len(run.data.metrics), run.info.start_time, str(run.info.run_id))
+    return (
+        run.info.status != FINISHED,
+        is_superseded,
+        -len(run.data.metrics),
+        run.info.start_time,
+        str(run.info.run_id),
+    )
 
 
 def _grouped(entries: Iterator[Entry]) -> Iterator[list[Entry]]:

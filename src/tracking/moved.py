@@ -66,7 +66,9 @@ def mend(uri: str) -> str | None:
     homes, count = set[str](), 0
     try:
         with engine.begin() as database:
-            for number, location in database.execute(sa.text("SELECT experiment_id, artifact_location FROM experiments")).all():
+            for number, location in database.execute(
+                sa.text("SELECT experiment_id, artifact_location FROM experiments")
+            ).all():
                 old = local_path(location)
                 if old is None or not has_moved(uri, location):
                     continue
@@ -79,7 +81,9 @@ def mend(uri: str) -> str | None:
                         count += 1
                 _mend_models(database, location, new)
                 values = {"new": new, "number": number}
-                database.execute(sa.text("UPDATE experiments SET artifact_location = :new WHERE experiment_id = :number"), values)
+                database.execute(
+                    sa.text("UPDATE experiments SET artifact_location = :new WHERE experiment_id = :number"), values
+                )
                 homes.add(str(_old_home(old)))
     finally:
         engine.dispose()
@@ -93,7 +97,11 @@ def _mend_models(database: Connection, old: str, new: str) -> None:
     """Replaces the addresses of the models of a study, and of those of them that are registered."""
     import sqlalchemy as sa
 
-    for table, column in (("logged_models", "artifact_location"), ("model_versions", "source"), ("model_versions", "storage_location")):
+    for table, column in (
+        ("logged_models", "artifact_location"),
+        ("model_versions", "source"),
+        ("model_versions", "storage_location"),
+    ):
         for (address,) in database.execute(sa.text(f"SELECT {column} FROM {table}")).all():
             if address and address.startswith(f"{old}/"):
                 change = sa.text(f"UPDATE {table} SET {column} = :new WHERE {column} = :old")

@@ -57,7 +57,9 @@ def of_journal(folder: Path) -> Outcome | None:
     try:
         return _of_attempt(lines) if lines else None
     except KeyError as error:
-        raise journal.JournalError(f"{folder / journal.FILE}: a record has no {error}; move the folder away to retrain the trial") from None
+        raise journal.JournalError(
+            f"{folder / journal.FILE}: a record has no {error}; move the folder away to retrain the trial"
+        ) from None
 
 
 def best_validated(outcomes: Mapping[Key, Outcome], first: Metric) -> Key | None:
@@ -67,7 +69,9 @@ def best_validated(outcomes: Mapping[Key, Outcome], first: Metric) -> Key | None
       outcomes: trial → what became of it.
       first: first metric of the study's task; trials of a task with another one are not compared.
     """
-    finished = {trial: each for trial, each in outcomes.items() if each.status == FINISHED and each.first_metric == first.name}
+    finished = {
+        trial: each for trial, each in outcomes.items() if each.status == FINISHED and each.first_metric == first.name
+    }
     return first.best_of({trial: outcome.best_validation for trial, outcome in finished.items()})
 
 
@@ -75,7 +79,11 @@ def _of_attempt(lines: list[journal.Entry]) -> Outcome:
     start, last = lines[0].record, lines[-1].record
     first, *_ = metric.of_records(start.detail.get(METRICS))
     name = f"{VAL}{first.name}"
-    validations = [entry.record.metrics[name] for entry in lines if entry.record.kind == EVALUATION and name in entry.record.metrics]
+    validations = [
+        entry.record.metrics[name]
+        for entry in lines
+        if entry.record.kind == EVALUATION and name in entry.record.metrics
+    ]
     status = journal.status(lines)
     is_over = status is not None
     return Outcome(

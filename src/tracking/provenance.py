@@ -60,7 +60,9 @@ def uncommitted() -> str | None:
     names = _git("ls-files", "--others", "--exclude-standard", "-z", "--", *CODE)
     if found is None or not (found or names):
         return None
-    unknown = "".join(f"not in git: {name} ({_hash(REPOSITORY / name)})\n" for name in (names or "").split("\0") if name)
+    unknown = "".join(
+        f"not in git: {name} ({_hash(REPOSITORY / name)})\n" for name in (names or "").split("\0") if name
+    )
     patch = unknown + found
     if len(patch) <= LONGEST:
         return patch

@@ -60,7 +60,9 @@ def files(client: MlflowClient, run_id: str, folder: Path, names: Sequence[str])
     missing = [name for name in names if not (folder / name).exists()]
     sent = {file.path for file in client.list_artifacts(run_id)} if missing else set()
     if lost := [name for name in missing if name not in sent]:
-        _log.warning("%s: MLflow gets this trial without %s, which no longer exists in this folder", folder, ", ".join(lost))
+        _log.warning(
+            "%s: MLflow gets this trial without %s, which no longer exists in this folder", folder, ", ".join(lost)
+        )
 
 
 def best_validation(client: MlflowClient, run_id: str, attempt: Sequence[Entry], first: Metric) -> None:
@@ -97,4 +99,8 @@ def _metrics(record: Record) -> dict[str, float]:
 def _tags(group: Sequence[Entry]) -> dict[str, str]:
     first, last = group[0].record, group[-1].record
     tags = dict(last.detail["tags"]) if last.kind == END else {}
-    return tags | {descriptions.NOTE: first.detail["description"]} if first.kind == START and "description" in first.detail else tags
+    return (
+        tags | {descriptions.NOTE: first.detail["description"]}
+        if first.kind == START and "description" in first.detail
+        else tags
+    )

@@ -57,9 +57,13 @@ def refuse_unusable(uri: str) -> None:
         return
     fix = "set another tracking.uri or ABLATION_HOME, or tracking=offline"
     if path.is_dir():
-        raise SettingsError(f"{path}: a folder, but MLflow's database must be a file; move it away, or set another tracking.uri")
+        raise SettingsError(
+            f"{path}: a folder, but MLflow's database must be a file; move it away, or set another tracking.uri"
+        )
     if (size := len(os.fsencode(path))) > LONGEST:
-        raise SettingsError(f"MLflow's database: its path has {size} bytes, but SQLite allows up to {LONGEST}; {fix} ({path})")
+        raise SettingsError(
+            f"MLflow's database: its path has {size} bytes, but SQLite allows up to {LONGEST}; {fix} ({path})"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tried = path if path.exists() else path.with_name(f"try-{path.name}")
@@ -69,7 +73,9 @@ def refuse_unusable(uri: str) -> None:
             tried.unlink(missing_ok=True)
     except (sqlite3.Error, OSError) as error:
         if "locked" not in str(error):  # somebody is writing it, and so can we
-            raise SettingsError(f"{path}: MLflow's database cannot be used ({first_line(error)}); fix that, {fix}") from None
+            raise SettingsError(
+                f"{path}: MLflow's database cannot be used ({first_line(error)}); fix that, {fix}"
+            ) from None
 
 
 def create_whole(uri: str) -> None:
@@ -82,7 +88,9 @@ def create_whole(uri: str) -> None:
     beside = _beside(path)
     for old in (beside, beside.with_name(f"{beside.name}-journal")):
         old.unlink(missing_ok=True)
-    MlflowClient(paths.sqlite_address(beside.absolute())).search_experiments(max_results=1)  # the first question creates the tables
+    MlflowClient(paths.sqlite_address(beside.absolute())).search_experiments(
+        max_results=1
+    )  # the first question creates the tables
     os.replace(beside, path)
 
 

@@ -20,7 +20,11 @@ from src.terminal.visible import in_markdown
 from src.tracking import journal
 from src.tracking.journal import Entry
 
-GROUPS = {"time/": "wall_time/", "activations/": "values/", "gradients/": "weights_gradients/"}  # as recorded → as shown, after `val`
+GROUPS = {
+    "time/": "wall_time/",
+    "activations/": "values/",
+    "gradients/": "weights_gradients/",
+}  # as recorded → as shown, after `val`
 CHARTS = {  # of the page with custom scalars, after those of the task's metrics: title → names of the curves
     "time per batch (ms)": ["wall_time/batch_ms"],
     "norm of the gradient": [GRADIENT_NORM],
@@ -41,7 +45,10 @@ def of_entry(entry: Entry, start: Entry) -> Iterator[Any]:
     record = entry.record
     values: list[Any] = []
     if record.kind in (STEP, EVALUATION) and journal.is_sent(entry):
-        values = [Summary.Value(tag=_tag(name), simple_value=value) for name, value in _scalars(record.metrics, record.detail).items()]
+        values = [
+            Summary.Value(tag=_tag(name), simple_value=value)
+            for name, value in _scalars(record.metrics, record.detail).items()
+        ]
     elif record.kind == HISTOGRAMS:
         values = [_histogram(_tag(name), histogram) for name, histogram in record.detail.items()]
     elif record.kind == SAMPLES:
@@ -58,7 +65,9 @@ def of_entry(entry: Entry, start: Entry) -> Iterator[Any]:
 
 @functools.cache
 def _tag(name: str) -> str:
-    return next((shown + name.removeprefix(recorded) for recorded, shown in GROUPS.items() if name.startswith(recorded)), name)
+    return next(
+        (shown + name.removeprefix(recorded) for recorded, shown in GROUPS.items() if name.startswith(recorded)), name
+    )
 
 
 def _scalars(metrics: Mapping[str, float], detail: Mapping[str, Any]) -> dict[str, float]:
@@ -70,7 +79,9 @@ def _histogram(tag: str, histogram: Mapping[str, Any]) -> Any:
     from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
 
     parts = {key: histogram[key] for key in ("min", "max", "num", "sum", "sum_squares")}
-    return Summary.Value(tag=tag, histo=HistogramProto(bucket_limit=histogram["edges"], bucket=histogram["counts"], **parts))
+    return Summary.Value(
+        tag=tag, histo=HistogramProto(bucket_limit=histogram["edges"], bucket=histogram["counts"], **parts)
+    )
 
 
 def _text(tag: str, markdown: str) -> Any:
@@ -97,7 +108,9 @@ def _tensor(tag: str, content: bytes, *, plugin: str) -> Any:
     from tensorboard.compat.proto.types_pb2 import DT_STRING
 
     metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name=plugin))
-    return Summary.Value(tag=tag, metadata=metadata, tensor=TensorProto(dtype=DT_STRING, string_val=[content], tensor_shape={}))
+    return Summary.Value(
+        tag=tag, metadata=metadata, tensor=TensorProto(dtype=DT_STRING, string_val=[content], tensor_shape={})
+    )
 
 
 def _graph(layers: list[dict[str, Any]]) -> bytes:
@@ -121,7 +134,8 @@ def _graph(layers: list[dict[str, Any]]) -> bytes:
 def _samples(samples: list[dict[str, Any]]) -> str:
     """Examples of which the record has no text of the task's own: their values, each below the one before."""
     return "\n\n".join(
-        "  \n".join(f"{in_markdown(key)}: {in_markdown(_plain(value))}" for key, value in sample.items()) for sample in samples
+        "  \n".join(f"{in_markdown(key)}: {in_markdown(_plain(value))}" for key, value in sample.items())
+        for sample in samples
     )
 
 
@@ -134,7 +148,9 @@ def _summary(start: Entry, end: Entry) -> str:
     begun, ended = start.record.detail, end.record.detail
     tags = {**begun["tags"], **ended["tags"]}
     words = ("health", "diagnosis", "best_epoch", "study", "identity", "git_commit")
-    known = {"outcome": ended["status"].lower(), "error": ended["error"]} | {name: tags.get(f"ablation.{name}") for name in words}
+    known = {"outcome": ended["status"].lower(), "error": ended["error"]} | {
+        name: tags.get(f"ablation.{name}") for name in words
+    }
     head = {name.replace("_", " "): value for name, value in known.items() if value}
     order = sorted(end.record.metrics, key=lambda name: (not name.startswith(TEST), name))
     numbers = {name: f"{end.record.metrics[name]:.6g}" for name in order}
@@ -157,7 +173,9 @@ def _hparams(start: Entry, end: Entry) -> Iterator[Any]:
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     detail = end.record.detail
-    info = plugin_data_pb2.SessionStartInfo(start_time_secs=start.time_ms / 1e3)  # a group of its own, called as its folder
+    info = plugin_data_pb2.SessionStartInfo(
+        start_time_secs=start.time_ms / 1e3
+    )  # a group of its own, called as its folder
     for key, value in (start.record.detail["params"] | _results(end.record.metrics)).items():
         _set(info.hparams, key, value)
     outcome = api_pb2.STATUS_SUCCESS if detail["status"] == journal.FINISHED else api_pb2.STATUS_FAILURE
@@ -177,7 +195,9 @@ def _results(metrics: Mapping[str, float]) -> dict[str, float]:
     """Returns the results that stand beside the toggles; the test metrics other than the loss come before all of them."""
     tested_loss = f"{TEST}{LOSS.name}"
     last = {name: metrics[name] for name in (tested_loss, "time/batch_ms_median") if name in metrics}
-    return {f"{FIRST}{name}": value for name, value in metrics.items() if name.startswith(TEST) and name != tested_loss} | last
+    return {
+        f"{FIRST}{name}": value for name, value in metrics.items() if name.startswith(TEST) and name != tested_loss
+    } | last
 
 
 def _set(hparams: Any, key: str, value: Any) -> None:

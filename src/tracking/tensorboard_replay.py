@@ -62,14 +62,18 @@ def _path(folder: Path, state: dict[str, Any]) -> Path | None:
     """Returns where the event file is, as far as it is known; an older one lies in the trial's folder."""
     if not state["file"]:
         return None
-    return folder.parent / Path(state["run"]).name / Path(state["file"]).name if state["run"] else folder / state["file"]
+    return (
+        folder.parent / Path(state["run"]).name / Path(state["file"]).name if state["run"] else folder / state["file"]
+    )
 
 
 def _remove(folder: Path, path: Path | None) -> None:
     """Removes a trial's event file with what lies beside it, and those that older versions wrote into the trial's folder."""
     for old in (path, *folder.glob(f"*/{EVENTS}*.journal")):
         is_ours = old is not None and (old.parent.parent == folder or _owners(old.parent) == {folder.name})
-        if old is not None and is_ours and not (old.parent / journal.FILE).exists():  # the folder of a trial, whatever its name is
+        if (
+            old is not None and is_ours and not (old.parent / journal.FILE).exists()
+        ):  # the folder of a trial, whatever its name is
             shutil.rmtree(old.parent, ignore_errors=True)
 
 

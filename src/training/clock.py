@@ -103,7 +103,9 @@ def epoch_times(timings: Sequence[Timing], epoch: int) -> dict[str, float]:
 
 def shapes_digest(timings: Sequence[Timing]) -> str:
     """Returns a hash of the batches' shapes in order, the tag `ablation.batches`."""
-    return hashlib.blake2b(str([shape for timing in timings for shape in timing.shapes]).encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(
+        str([shape for timing in timings for shape in timing.shapes]).encode(), digest_size=8
+    ).hexdigest()
 
 
 def reset_peak_memory() -> None:

@@ -55,7 +55,9 @@ def identical_inputs(evidence: Evidence, *, what: str = "examples", look_at: str
 
 def learning_rate(evidence: Evidence) -> Iterator[str]:
     """Yields that the learning rate is too high, or too low."""
-    grown = max(epoch[-1] for epoch in evidence.losses) / mean_loss(evidence.learner, evidence.untrained, evidence.batches)
+    grown = max(epoch[-1] for epoch in evidence.losses) / mean_loss(
+        evidence.learner, evidence.untrained, evidence.batches
+    )
     if grown > 1.5:
         what = f"the loss grew to {grown:.3g} times its initial value"
         yield f"learning rate too high: {what}; lower learning_rate, or set clip_norm=1"
@@ -92,7 +94,9 @@ def first(batches: Iterable[Any]) -> list[tuple[Any, Any]]:
 def are_equal(batches: Sequence[Any]) -> bool:
     """Returns whether batches, nests of [B, ...], hold two examples or more, and all of them are the same."""
     rows = [row for batch in batches for row in zip(*map(np.asarray, tf.nest.flatten(batch)), strict=True)]
-    return len(rows) > 1 and all(np.array_equal(part, other) for row in rows for part, other in zip(row, rows[0], strict=True))
+    return len(rows) > 1 and all(
+        np.array_equal(part, other) for row in rows for part, other in zip(row, rows[0], strict=True)
+    )
 
 
 def mean_loss(learner: Learner, model: keras.Model, batches: Sequence[tuple[Any, Any]]) -> float:
@@ -112,4 +116,6 @@ def mean_loss(learner: Learner, model: keras.Model, batches: Sequence[tuple[Any,
 def relative_change(now: Sequence[np.ndarray], before: Sequence[np.ndarray]) -> float:
     """Returns the largest |now - before| / |before| of any weight that was not zero, Euclidean."""
     sizes = [float(np.linalg.norm(old)) for old in before]
-    return max(float(np.linalg.norm(new - old)) / size for new, old, size in zip(now, before, sizes, strict=True) if size)
+    return max(
+        float(np.linalg.norm(new - old)) / size for new, old, size in zip(now, before, sizes, strict=True) if size
+    )

@@ -23,7 +23,10 @@ class Evaluated:
     """
 
     def __init__(
-        self, values: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray], predictions: Mapping[str, np.ndarray] | None = None
+        self,
+        values: Mapping[str, np.ndarray],
+        weights: Mapping[str, np.ndarray],
+        predictions: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Takes the result for every example."""
         self.values, self.weights, self.predictions = dict(values), dict(weights), dict(predictions or {})

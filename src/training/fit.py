@@ -152,7 +152,9 @@ class _Step(NamedTuple):
     gradients: list[Any]
 
 
-def _epoch(steps: Iterator[_Step], evaluate: Callable[[], Evaluated], *, learner: Learner, last: int) -> Generator[Record, None, _Step]:
+def _epoch(
+    steps: Iterator[_Step], evaluate: Callable[[], Evaluated], *, learner: Learner, last: int
+) -> Generator[Record, None, _Step]:
     """Yields the records of an epoch's steps, with the means of the epoch so far, and of the validations between them.
 
     Returns:
@@ -161,7 +163,8 @@ def _epoch(steps: Iterator[_Step], evaluate: Callable[[], Evaluated], *, learner
     settings, totals = learner.settings, dict.fromkeys((LOSS, *learner.quantities), (0.0, 0.0))
     for step in steps:
         totals = {
-            name: (total + step.numbers.sums[name][0], weight + step.numbers.sums[name][1]) for name, (total, weight) in totals.items()
+            name: (total + step.numbers.sums[name][0], weight + step.numbers.sums[name][1])
+            for name, (total, weight) in totals.items()
         }
         yield _step_record(step, _running(totals, learner.metrics))
         loss, norm = step.numbers.loss, step.numbers.norm
@@ -177,7 +180,10 @@ def _epoch(steps: Iterator[_Step], evaluate: Callable[[], Evaluated], *, learner
 def _running(totals: Mapping[str, tuple[float, float]], metrics: Sequence[Metric]) -> dict[str, float]:
     """Returns the loss and the task's metrics of all examples so far; NaN where they have no weight."""
     means = {name: total / weight if weight else math.nan for name, (total, weight) in totals.items()}
-    return {f"{TRAIN}{LOSS}": means[LOSS], **{f"{TRAIN}{metric.name}": metric.value(means[metric.source]) for metric in metrics}}
+    return {
+        f"{TRAIN}{LOSS}": means[LOSS],
+        **{f"{TRAIN}{metric.name}": metric.value(means[metric.source]) for metric in metrics},
+    }
 
 
 def _steps(update: Update, learner: Learner, fit: Fit, *, epoch: int) -> Iterator[_Step]:
@@ -201,7 +207,11 @@ def _steps(update: Update, learner: Learner, fit: Fit, *, epoch: int) -> Iterato
 
         in_epoch += 1
         traced = max(fit.traces - traces, len({*shapes} - known) if settings.jit_compile else 0)
-        real = sum(examples * steps for examples, steps in shapes) if numbers.real_positions is None else numbers.real_positions
+        real = (
+            sum(examples * steps for examples, steps in shapes)
+            if numbers.real_positions is None
+            else numbers.real_positions
+        )
         timing = Timing(epoch, (end - begin) * 1e3, waited * 1e3, tuple(shapes), real, traced)
         known.update(shapes)
         fit.timings.append(timing)
@@ -259,7 +269,9 @@ def _distributions(model: keras.Model, step: _Step, layers: Sequence[Any]) -> di
     outputs = keras.Model(model.input, {layer.name: layer.output for layer in layers})(step.inputs) if layers else {}
     return {
         "weights": _weights(model),
-        "gradients": {one.path: gradient.numpy() for one, gradient in zip(model.trainable_variables, step.gradients, strict=True)},
+        "gradients": {
+            one.path: gradient.numpy() for one, gradient in zip(model.trainable_variables, step.gradients, strict=True)
+        },
         "activations": _arrays(outputs),
     }
 

@@ -18,9 +18,26 @@ if TYPE_CHECKING:
     import keras
 
 LARGEST = 10_000_000  # bytes of a model's configuration; ours have some thousand
-RUN_CODE = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__"}  # what Keras has for code of others
+RUN_CODE = {
+    "Lambda",
+    "TFSMLayer",
+    "TorchModuleWrapper",
+    "JaxLayer",
+    "FlaxLayer",
+    "__lambda__",
+}  # what Keras has for code of others
 OURS = "ablation>"  # before the names of our own layers
-OF_MODELS = {"", "activations", "constraints", "dtype_policies", "initializers", "layers", "models", "ops", "regularizers"}  # of Keras
+OF_MODELS = {
+    "",
+    "activations",
+    "constraints",
+    "dtype_policies",
+    "initializers",
+    "layers",
+    "models",
+    "ops",
+    "regularizers",
+}  # of Keras
 
 
 def write(folder: Path, model: keras.Model) -> str:
@@ -70,8 +87,14 @@ def objects(folder: Path) -> list[dict[str, Any]]:
             raise ValueError("its configuration does not describe a model")
         for part in objects:
             module, name, registered = part.get("module"), part["class_name"], str(part.get("registered_name") or "")
-            if not isinstance(name, str) or name in RUN_CODE or not (_is_of_models(module) or registered.startswith(OURS)):
-                raise ValueError(f"it contains {str(module)[:80]}.{str(name)[:80]}, which could run code; nothing was loaded")
+            if (
+                not isinstance(name, str)
+                or name in RUN_CODE
+                or not (_is_of_models(module) or registered.startswith(OURS))
+            ):
+                raise ValueError(
+                    f"it contains {str(module)[:80]}.{str(name)[:80]}, which could run code; nothing was loaded"
+                )
     except OSError:
         raise
     except Exception as error:  # what zipfile raises of broken bytes has no common name
@@ -85,7 +108,12 @@ def _is_of_models(module: Any) -> bool:
     if module is None or module == "builtins":
         return True
     first, *rest = str(module).removeprefix("keras.src").removeprefix("keras").split(".")
-    return isinstance(module, str) and module.startswith("keras") and first == "" and (rest[0] if rest else "") in OF_MODELS
+    return (
+        isinstance(module, str)
+        and module.startswith("keras")
+        and first == ""
+        and (rest[0] if rest else "") in OF_MODELS
+    )
 
 
 def _named(config: Any) -> list[dict[str, Any]]:

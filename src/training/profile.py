@@ -17,7 +17,9 @@ from src.training.clock import Timing
 BEFORE = 10  # steps, in which graphs are traced and caches filled
 
 
-def profiled(records: Iterator[Record], count: int | None, folder: Path, *, of: int, timings: list[Timing]) -> Iterator[Record]:
+def profiled(
+    records: Iterator[Record], count: int | None, folder: Path, *, of: int, timings: list[Timing]
+) -> Iterator[Record]:
     """Yields the records of training, and profiles the steps after the first ten, or the last ones of a short trial.
 
     A profiled step takes longer: its record and its time say that it is none of a steady state. A trial that goes on

@@ -62,7 +62,9 @@ def refuse_broken_file() -> None:
     for key, is_good in KERAS_TAKES.items():
         if not isinstance(held, dict) or (key in held and not is_good(held[key])):
             got = held.get(key) if isinstance(held, dict) else held
-            raise SettingsError(f"{path}: got {key}={got!r}, with which Keras cannot be imported; fix or remove the file")
+            raise SettingsError(
+                f"{path}: got {key}={got!r}, with which Keras cannot be imported; fix or remove the file"
+            )
 
 
 class _InLog(logging.Handler):
@@ -73,7 +75,9 @@ class _InLog(logging.Handler):
         said = record.getMessage()
         # Ctrl-C while TensorFlow traces a graph leaves parts of it unused, and it calls that an error after we said
         # that we stopped.
-        level = logging.WARNING if record.levelno >= logging.ERROR and "Object was never used" not in said else logging.INFO
+        level = (
+            logging.WARNING if record.levelno >= logging.ERROR and "Object was never used" not in said else logging.INFO
+        )
         _log.log(level, "%s: %s: %s", record.name, record.levelname.lower(), said)
 
 
@@ -148,7 +152,11 @@ def _set_keras() -> None:
 def warnings_in(notices: str) -> list[str]:
     """Returns the lines of TensorFlow's start-up that warn, but for those of every machine without a GPU."""
     lines = notices.splitlines(keepends=True)
-    return [line for line in lines if line[:1] in "WE" and line[1:5].isdigit() and not any(known in line for known in WITHOUT_GPU)]
+    return [
+        line
+        for line in lines
+        if line[:1] in "WE" and line[1:5].isdigit() and not any(known in line for known in WITHOUT_GPU)
+    ]
 
 
 def fresh_session(seed: int) -> None:

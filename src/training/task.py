@@ -160,7 +160,12 @@ class KerasTask(Task[S, D], Generic[S, D]):
             records = _keeping(records, trial.keep, fit, variables=[*learner.model.variables, *optimizer.variables])
         records = profiled(records, settings.tracking.profile, trial.folder / EXTRAS, of=planned, timings=fit.timings)
         progress = TrialProgress(
-            trial.name, steps=planned, epochs=settings.epochs, metrics=self.metrics, is_alone=trial.is_alone, done=len(steps)
+            trial.name,
+            steps=planned,
+            epochs=settings.epochs,
+            metrics=self.metrics,
+            is_alone=trial.is_alone,
+            done=len(steps),
         )
         with progress:
             for record in records:
@@ -177,8 +182,13 @@ class KerasTask(Task[S, D], Generic[S, D]):
         learner, fit = trained.learner, trained.fit
         phase, model = learner.phase, learner.model
         metrics = clock.summary(fit.timings, has_padding=phase.real_positions is not None)
-        metrics |= {"data/batches_per_epoch": float(phase.batches_per_epoch)} | trained.test.recorded(self.metrics, prefix=TEST)
-        metrics |= {"model/parameters": float(model.count_params()), "memory/peak_mb": max(clock.peak_memory_mb(), fit.peak_mb)}
+        metrics |= {"data/batches_per_epoch": float(phase.batches_per_epoch)} | trained.test.recorded(
+            self.metrics, prefix=TEST
+        )
+        metrics |= {
+            "model/parameters": float(model.count_params()),
+            "memory/peak_mb": max(clock.peak_memory_mb(), fit.peak_mb),
+        }
         traces, expected = int(metrics["data/traces"]), _expected_traces(trial, phase)
         health = judge(self.metrics[0], fit.validations, chance=phase.chance, traces=traces, expected=expected)
         tags = {
@@ -216,7 +226,9 @@ def _restored(trial: Trial[Any, Any], learner: Learner, optimizer: keras.optimiz
     return fit
 
 
-def _keeping(records: Iterator[Record], keep: Callable[..., None], fit: Fit, *, variables: Sequence[Any]) -> Iterator[Record]:
+def _keeping(
+    records: Iterator[Record], keep: Callable[..., None], fit: Fit, *, variables: Sequence[Any]
+) -> Iterator[Record]:
     """Yields the records of training; keeps what the next epoch depends on once an epoch is recorded."""
     from src.training import clock
 
@@ -238,7 +250,11 @@ def _expected_traces(trial: Trial[Any, Any], phase: Phase) -> int:
 
 def _row(step: Record) -> dict[str, Any]:
     """Returns the row of a step in the per-step record."""
-    return {"step": step.step, **step.metrics, **{name: value for name, value in step.detail.items() if name != "shapes"}}
+    return {
+        "step": step.step,
+        **step.metrics,
+        **{name: value for name, value in step.detail.items() if name != "shapes"},
+    }
 
 
 def _by_epoch(steps: Sequence[Record]) -> list[list[float]]:

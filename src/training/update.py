@@ -34,7 +34,9 @@ def new_optimizer(model: keras.Model, settings: Settings) -> keras.optimizers.Op
     return optimizer
 
 
-def updater(learner: Learner, *, on_trace: Callable[[], None], optimizer: keras.optimizers.Optimizer | None = None) -> Update:
+def updater(
+    learner: Learner, *, on_trace: Callable[[], None], optimizer: keras.optimizers.Optimizer | None = None
+) -> Update:
     """Returns a function that takes a batch and changes the weights.
 
     Args:
@@ -192,7 +194,9 @@ def _compiler(learner: Learner, *, on_trace: Callable[[], None]) -> Callable[...
 
         how: dict[str, Any] = {"jit_compile": settings.jit_compile, "autograph": False}
         if settings.retracing != "signature":
-            graph: Callable[[Any, Any], Any] = tf.function(traced, reduce_retracing=settings.retracing == "relaxed", **how)
+            graph: Callable[[Any, Any], Any] = tf.function(
+                traced, reduce_retracing=settings.retracing == "relaxed", **how
+            )
             return graph
         # Two graphs for any number of lengths: with its batch size known, a step takes about a quarter less time.
         full = tf.function(traced, input_signature=_with_batch_size(signature, settings.batch_size), **how)
@@ -204,4 +208,7 @@ def _compiler(learner: Learner, *, on_trace: Callable[[], None]) -> Callable[...
 
 def _with_batch_size(signature: tuple[Any, Any], size: int) -> list[Any]:
     """Returns the signature of batches of exactly so many examples."""
-    return [tf.nest.map_structure(lambda spec: tf.TensorSpec([size, *spec.shape[1:]], spec.dtype), part) for part in signature]
+    return [
+        tf.nest.map_structure(lambda spec: tf.TensorSpec([size, *spec.shape[1:]], spec.dtype), part)
+        for part in signature
+    ]

@@ -9,7 +9,9 @@ from src.spec.settings import Settings
 from src.spec.task import Task
 
 # What names, records or selects a trial without changing its result. The data enter by the hash of their content.
-NOT_IN_IDENTITY = frozenset({"study", "tracking", "plan", "rerun", "retry_failed", "fail_fast", "plan_only", "checkpoint", "data"})
+NOT_IN_IDENTITY = frozenset(
+    {"study", "tracking", "plan", "rerun", "retry_failed", "fail_fast", "plan_only", "checkpoint", "data"}
+)
 
 
 def identity(settings: Settings, task: Task[Any, Any], *, data_digest: str) -> str:

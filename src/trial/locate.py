@@ -46,12 +46,16 @@ def folder_of(run: str, *, uri: str | None, download_to: Path, files: Sequence[s
         got = run if len(run) <= 100 else f"{run[:99]}…"
         if trials := _trials_of(run):
             more = f", … ({len(trials)} in all)" if len(trials) > 3 else ""
-            raise SettingsError(f"RUN: {got!r} is a study; name one of its finished trials: {', '.join(trials[:3])}{more}")
+            raise SettingsError(
+                f"RUN: {got!r} is a study; name one of its finished trials: {', '.join(trials[:3])}{more}"
+            )
         allowed = "a trial's folder, its identity (16 digits or the first 4 and more), or an MLflow run id"
         raise SettingsError(f"RUN: got {got!r}; allowed: {allowed}")
     found = [path.parent for path in paths.outputs().glob(f"*/{run}*/{MODEL}")]
     if len({path.name for path in found}) > 1:
-        raise SettingsError(f"RUN: {run!r} is the beginning of {', '.join(sorted(path.name for path in found))}; give more of it")
+        raise SettingsError(
+            f"RUN: {run!r} is the beginning of {', '.join(sorted(path.name for path in found))}; give more of it"
+        )
     if found:
         return found[0]
     nothing = SettingsError(f"RUN: no finished trial {run!r} in {paths.outputs()} or MLflow")
@@ -67,7 +71,9 @@ def folder_of(run: str, *, uri: str | None, download_to: Path, files: Sequence[s
         moved.mend_if_moved(address, client.get_run(run).info.artifact_uri)
         stored = download.Files(address, run, client.get_run(run).info.artifact_uri)
         if missing := {SETTINGS, *files} - stored.names():
-            raise download.Refused(f"run {run} holds no whole trained model (it has no {min(missing)}); was the trial finished?")
+            raise download.Refused(
+                f"run {run} holds no whole trained model (it has no {min(missing)}); was the trial finished?"
+            )
         for name in (SETTINGS, *files):
             stored.download(name, download_to)
         return download_to

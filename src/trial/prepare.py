@@ -41,8 +41,12 @@ class Prepared:
     def with_seed(self, seed: int) -> Prepared:
         """Returns the trial with another seed, which was checked; `prepare` would return the same, and takes longer."""
         settings = self.settings.model_copy(update={"seed": seed})
-        object.__setattr__(settings, "__pydantic_fields_set__", self.settings.model_fields_set)  # 100,000 sets of keys would take 400 MB
-        return Prepared(settings, self.task, self.data, identity(settings, self.task, data_digest=self.data.digest), self.changes)
+        object.__setattr__(
+            settings, "__pydantic_fields_set__", self.settings.model_fields_set
+        )  # 100,000 sets of keys would take 400 MB
+        return Prepared(
+            settings, self.task, self.data, identity(settings, self.task, data_digest=self.data.digest), self.changes
+        )
 
 
 def prepare(settings: Settings, *, data: Data | None = None) -> Prepared:

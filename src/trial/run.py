@@ -131,7 +131,9 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Pl
     kept = Checkpoint(prepared.folder, prepared.identity)
 
     def close(record: Record) -> None:
-        if is_open:  # an end without its start would be taken for the end of the attempt before, and a second one for the end
+        if (
+            is_open
+        ):  # an end without its start would be taken for the end of the attempt before, and a second one for the end
             book.append(record)
             if record.detail["status"] == FAILED:  # it would fail again
                 kept.remove()
@@ -181,7 +183,9 @@ def _earlier(prepared: Prepared, kept: Checkpoint, place: Place) -> Earlier:
         if not settings.rerun and settings.checkpoint == "epoch":
             found = kept.earlier()
     except Unusable as error:
-        _log.warning("%s: starts from the beginning, because its checkpoint cannot be used: %s", _name(settings, place), error)
+        _log.warning(
+            "%s: starts from the beginning, because its checkpoint cannot be used: %s", _name(settings, place), error
+        )
     if found is NOTHING:
         kept.remove()
     else:
@@ -224,14 +228,18 @@ def records(
         elif record.kind == EVALUATION:
             validations.append(record)
         elif record.kind == END:
-            record.metrics.update(task.measures(settings, prepared.data) | _validated(task.metrics[0], validations, settings))
+            record.metrics.update(
+                task.measures(settings, prepared.data) | _validated(task.metrics[0], validations, settings)
+            )
             record.detail["artifacts"] = [SETTINGS, *record.detail["artifacts"]]
         yield record
         if system and system.is_due and record.kind != END:
             yield Record(SYSTEM, record.step, system.measured())
 
 
-def _trial(prepared: Prepared, start: Record, place: Place, *, kept: Checkpoint | None, earlier: Earlier) -> Trial[Any, Any]:
+def _trial(
+    prepared: Prepared, start: Record, place: Place, *, kept: Checkpoint | None, earlier: Earlier
+) -> Trial[Any, Any]:
     """Returns what the task gets."""
     attempt, is_kept = start.detail["attempt"], kept is not None and prepared.settings.checkpoint == "epoch"
     return Trial(

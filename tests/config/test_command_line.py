@@ -22,7 +22,16 @@ from src.tasks.sentiment.settings import Settings
 from tests.config.test_settings import TEXTS
 from tests.conftest import write_table
 
-KEYS = [*Settings.toggles(), "study", "evaluate_every", "tracking.every_n_batches", "data.limit", "data.path", "plan.threshold", "rerun"]
+KEYS = [
+    *Settings.toggles(),
+    "study",
+    "evaluate_every",
+    "tracking.every_n_batches",
+    "data.limit",
+    "data.path",
+    "plan.threshold",
+    "rerun",
+]
 
 
 def outcome(capsys, *overrides):
@@ -40,7 +49,9 @@ def test_help_names_every_key_with_what_is_allowed(capsys):
     assert "cell=lstm" in text and "one of simple_rnn, gru, lstm" in text
 
 
-@pytest.mark.parametrize("words", [["--help", "task=integration"], ["task=integration", "-h"], ["-h", "-m", "task=integration,sentiment"]])
+@pytest.mark.parametrize(
+    "words", [["--help", "task=integration"], ["task=integration", "-h"], ["-h", "-m", "task=integration,sentiment"]]
+)
 def test_help_of_a_task_has_its_own_keys_and_those_of_every_task(capsys, words):
     assert run.main(words) == 0
 
@@ -79,15 +90,24 @@ def test_help_of_a_task_that_there_is_not_is_refused_in_a_line(capsys):
         (["++seed=7"], "++seed=7: write seed=… without the ++"),
         (["units=range(5,1)"], "units=range(5,1): the list is empty"),
         (["units=range(1,2000000)"], "units=range(1,2000000): the list is too long; allowed: up to 100,000 values"),
-        (["hydra.foo=1"], "hydra.foo=1: of Hydra's settings, only the launcher can be changed here, as in hydra/launcher=joblib"),
+        (
+            ["hydra.foo=1"],
+            "hydra.foo=1: of Hydra's settings, only the launcher can be changed here, as in hydra/launcher=joblib",
+        ),
         (["hydra.launcher.foo=1"], "the launcher has no key 'hydra.launcher.foo'"),
         (["hydra.launcher=null"], "hydra.launcher: got null; a launcher is chosen by name, as in hydra/launcher=basic"),
-        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs: got 0; allowed: 1 or more workers"),
+        (
+            ["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"],
+            "hydra.launcher.n_jobs: got 0; allowed: 1 or more workers",
+        ),
         (["hydra.launcher.n_jobs=2"], "hydra.launcher.n_jobs needs the joblib launcher; add hydra/launcher=joblib"),
         (["plan=null"], "plan: got None; set its keys one by one, as in plan.design=grid"),
         (["plan=abc"], "plan: got 'abc'; set its keys one by one"),
         (["~plan"], "~plan removes a key that every trial needs"),
-        (["~tracking"], "~tracking removes a key that every trial needs; leave it out, or write tracking=mlflow instead"),
+        (
+            ["~tracking"],
+            "~tracking removes a key that every trial needs; leave it out, or write tracking=mlflow instead",
+        ),
         (["~data"], "~data removes a key that every trial needs"),
         (["~task.name"], "unknown key 'task.name'; a task is chosen by its name, as in task=NAME"),
         (["task.name=integration"], "a task is chosen by its name, as in task=NAME"),
@@ -95,23 +115,38 @@ def test_help_of_a_task_that_there_is_not_is_refused_in_a_line(capsys):
             ["task=integration", "task.num_samples=200"],
             "unknown key 'task.num_samples'; the toggles of a task have no prefix; write num_samples",
         ),
-        (["-m", "task=integration", "task.num_samples=200,300"], "the toggles of a task have no prefix; write num_samples"),
+        (
+            ["-m", "task=integration", "task.num_samples=200,300"],
+            "the toggles of a task have no prefix; write num_samples",
+        ),
         (["+plan.levels={task.num_samples:[200,300]}"], "the toggles of a task have no prefix; write num_samples"),
         (["task=integration", "masking=true"], "task=integration has no masking; task=sentiment has it"),
         (["task=integration", "+masking=true"], "task=integration has no masking; task=sentiment has it"),
         (["task=integration", "~masking"], "task=integration has no masking; task=sentiment has it"),
         (["-m", "task=integration", "masking=true,false"], "task=integration has no masking; task=sentiment has it"),
-        (["task=integration", "+plan.levels.masking=[true,false]"], "task=integration has no masking; task=sentiment has it"),
+        (
+            ["task=integration", "+plan.levels.masking=[true,false]"],
+            "task=integration has no masking; task=sentiment has it",
+        ),
         (["task=integration", "data.limit=9"], "task=integration has no data; task=sentiment has it"),
         (["task=integration", "data=table"], "task=integration has no data; task=sentiment has it"),
         (["task=integration", "data=table", "data.path=x.csv"], "task=integration has no data; task=sentiment has it"),
-        (["task=integration", "vocab=3"], "unknown key 'vocab'; task=integration has no vocab_size; task=sentiment has it"),
-        (["task=integration", "dataset=x"], "unknown key 'dataset'; task=integration has no data; task=sentiment has it"),
+        (
+            ["task=integration", "vocab=3"],
+            "unknown key 'vocab'; task=integration has no vocab_size; task=sentiment has it",
+        ),
+        (
+            ["task=integration", "dataset=x"],
+            "unknown key 'dataset'; task=integration has no data; task=sentiment has it",
+        ),
         (["+data=table"], "data has one value; write data=NAME without a +, or data=a,b for a study of several"),
         (["+task=integration"], "task has one value; write task=NAME without a +"),
         (["task="], "task: got ''; allowed: sentiment, integration"),
         (["task=a:b:c"], "task: got 'a:b:c'; allowed: sentiment, integration"),
-        (["-m", "task=integration,sentiment", "num_samples=200", "masking=true"], "task=integration has no masking; task=sentiment has it"),
+        (
+            ["-m", "task=integration,sentiment", "num_samples=200", "masking=true"],
+            "task=integration has no masking; task=sentiment has it",
+        ),
         (["-m", "task=integration,sentiment", "unitz=3"], "unknown key 'unitz'; did you mean units?"),
         (["-m", "task=integration,sentiment", "unitz=3,4"], "unknown key 'unitz'; did you mean units?"),
         (["-m", "task=integration,sentiment", "vocab_size=1"], "vocab_size: got 1; allowed: an integer from 5"),
@@ -122,11 +157,26 @@ def test_help_of_a_task_that_there_is_not_is_refused_in_a_line(capsys):
         (["task=integraton"], "Did you mean task=integration?"),
         (["task=a.b"], "task: got 'a.b'; allowed: sentiment, integration"),
         (["-m", "task=sentiment,images"], "task: got 'images'; allowed: sentiment, integration"),
-        (["~plan.seeds"], "~plan.seeds removes a key that every trial needs; leave it out, or write plan.seeds=[] instead"),
-        (["data=table", "data.path=x.csv", "data.label_column=''"], "data.label_column: got ''; allowed: text that is not empty"),
-        (["data=table", "data.path=x.csv", "data.text_column=''"], "data.text_column: got ''; allowed: text that is not empty"),
-        (["data=table", "data.path=x.csv", "data.split_column=''"], "data.split_column: got ''; allowed: text that is not empty or null"),
-        (["data=table", "data.path='~no-such-user/x.csv'"], "~no-such-user/x.csv: there is no such user; write the whole path"),
+        (
+            ["~plan.seeds"],
+            "~plan.seeds removes a key that every trial needs; leave it out, or write plan.seeds=[] instead",
+        ),
+        (
+            ["data=table", "data.path=x.csv", "data.label_column=''"],
+            "data.label_column: got ''; allowed: text that is not empty",
+        ),
+        (
+            ["data=table", "data.path=x.csv", "data.text_column=''"],
+            "data.text_column: got ''; allowed: text that is not empty",
+        ),
+        (
+            ["data=table", "data.path=x.csv", "data.split_column=''"],
+            "data.split_column: got ''; allowed: text that is not empty or null",
+        ),
+        (
+            ["data=table", "data.path='~no-such-user/x.csv'"],
+            "~no-such-user/x.csv: there is no such user; write the whole path",
+        ),
         (["data=aclimdb", "data.path='~no-such-user/x'"], "~no-such-user/x: there is no such user"),
         (["data=keras_imdb", "data.path='~no-such-user/x'"], "~no-such-user/x: there is no such user"),
         (["plan.levels.cell=[lstm,gru]"], "add it with a +: +plan.levels.cell=[VALUE, …]"),
@@ -138,13 +188,22 @@ def test_help_of_a_task_that_there_is_not_is_refused_in_a_line(capsys):
             ["data.path=x.csv"],
             "unknown key 'data.path'; only data=aclimdb or keras_imdb or table has it; write both for all",
         ),
-        (["-m", "data=movie_reviews,table", "data.path=x.csv"], "write both for all trials, as in data=table data.path=…"),
+        (
+            ["-m", "data=movie_reviews,table", "data.path=x.csv"],
+            "write both for all trials, as in data=table data.path=…",
+        ),
         (["~data", "data.limit=3"], "unknown key 'data.limit'; an override with ~ removed it; leave that out"),
         (["~plan.seeds", "plan.seeds=[1]"], "unknown key 'plan.seeds'; an override with ~ removed it"),
         (["data={a:1}"], "data is a config group and is chosen by name, as in data=movie_reviews"),
         (["experiments=smoke"], "a study file is added with a +: +experiments=NAME"),
-        (["+experiments=/tmp/mine"], "got a path that ends in 'mine'; allowed: the name of a file in the folder experiments/"),
-        (["+experiments=smoke,onehot"], "+experiments=smoke,onehot: only one study file per command; write +experiments=NAME, and run"),
+        (
+            ["+experiments=/tmp/mine"],
+            "got a path that ends in 'mine'; allowed: the name of a file in the folder experiments/",
+        ),
+        (
+            ["+experiments=smoke,onehot"],
+            "+experiments=smoke,onehot: only one study file per command; write +experiments=NAME, and run",
+        ),
         (["experiments=smoke,onehot"], "experiments=smoke,onehot: only one study file per command"),
         (["+experiments=smoke", "+experiments=onehot"], "only one study file per command; write +experiments=NAME"),
         (["plan=[1]"], "plan=[1]: Cannot merge DictConfig with ListConfig"),
@@ -169,7 +228,10 @@ def test_help_of_a_task_that_there_is_not_is_refused_in_a_line(capsys):
         (["--config-name=foo"], "--config-name is not available here"),
         (["--package", "foo"], "--package needs --cfg, as in --cfg job --package plan"),
         (["--resolve"], "--resolve needs --cfg, as in --cfg job --resolve"),
-        (["--shell-completion"], "--shell-completion is not available here; `python -m src.run --help` lists all options"),
+        (
+            ["--shell-completion"],
+            "--shell-completion is not available here; `python -m src.run --help` lists all options",
+        ),
         (["--run"], "--run is not available here"),
         (["--cfg", "job", "cell=gru,lstm"], "cell: --cfg and --info show one trial; give cell one value"),
         (["lr=0.1"], "unknown key 'lr'; did you mean learning_rate?"),
@@ -196,14 +258,20 @@ def test_help_of_a_task_that_there_is_not_is_refused_in_a_line(capsys):
             ["masking=[true,false]"],
             "masking: got the list [True, False]; allowed: true or false. To train each value, write masking=true,false",
         ),
-        (["data=my.csv"], "allowed: movie_reviews, aclimdb, keras_imdb, table. For a file of your own, write data=table data.path=FILE"),
+        (
+            ["data=my.csv"],
+            "allowed: movie_reviews, aclimdb, keras_imdb, table. For a file of your own, write data=table data.path=FILE",
+        ),
         (["data=/tmp/my.csv"], "For a file of your own, write data=table data.path=FILE"),
         (["data=imdb"], "Did you mean data=aclimdb or keras_imdb?"),
         (
             ["+experiments=smoke.yaml"],
             "+experiments: got 'smoke.yaml'; allowed: the name of a file in the folder experiments/. Did you mean +exp",
         ),
-        (["hydra.launcher=joblib"], "hydra.launcher: got joblib; a launcher is chosen by name, as in hydra/launcher=joblib"),
+        (
+            ["hydra.launcher=joblib"],
+            "hydra.launcher: got joblib; a launcher is chosen by name, as in hydra/launcher=joblib",
+        ),
         (["depth=65"], "depth: got 65; allowed: an integer from 1 to 64. Did you mean 64?"),
         (["units=1e2"], "units: got 100.0; allowed: an integer from 1 to 65,536. Did you mean 100?"),
         (["dropout=1.5"], "dropout: got 1.5; allowed: a number from 0 to below 1. For example dropout=0.0"),
@@ -276,12 +344,18 @@ def test_no_word_has_a_file_run(pickled, capsys, words):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("hydra.sweep.dir=/tmp/x", "hydra.sweep.dir=/tmp/x: of Hydra's settings, only the launcher can be changed here"),
+        (
+            "hydra.sweep.dir=/tmp/x",
+            "hydra.sweep.dir=/tmp/x: of Hydra's settings, only the launcher can be changed here",
+        ),
         ("~hydra", "of Hydra's settings, only the launcher can be changed here"),
         ("+hydra.searchpath=[file:///tmp]", "of Hydra's settings, only the launcher can be changed here"),
         ("hydra/job_logging=default", "of Hydra's settings, only the launcher can be changed here"),
         ("hydra.job.env_copy=[HOME]", "of Hydra's settings, only the launcher can be changed here"),
-        ("hydra/launcher=ray_aws", "hydra/launcher: got 'ray_aws'; allowed: basic, joblib, ray, submitit_local, submitit_slurm"),
+        (
+            "hydra/launcher=ray_aws",
+            "hydra/launcher: got 'ray_aws'; allowed: basic, joblib, ray, submitit_local, submitit_slurm",
+        ),
         ("hydra/launcher=../x", "hydra/launcher: got '../x'"),
         ("data@hydra.callbacks=table", "write it without the @, as in data=table"),
         ("data=../../../tmp/x", "data: got '../../../tmp/x'; allowed: movie_reviews"),
@@ -325,12 +399,16 @@ def test_a_file_whose_name_is_too_long_is_named_in_a_line(home, capsys):
     assert code == 2 and "File name too long" in err and len(err) < 400 and len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("words", [["hydra/launcher=joblib", "hydra.launcher.n_jobs=1"], ["hydra/launcher=basic"], ["+hydra.launcher.x=1"]])
+@pytest.mark.parametrize(
+    "words", [["hydra/launcher=joblib", "hydra.launcher.n_jobs=1"], ["hydra/launcher=basic"], ["+hydra.launcher.x=1"]]
+)
 def test_the_launcher_and_its_options_can_be_set(words):
     admission.check_words(words)
 
 
-@pytest.mark.parametrize("words", [[word] for word in (*faults_overrides.HYDRAS, *faults_overrides.FLAGS)], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "words", [[word] for word in (*faults_overrides.HYDRAS, *faults_overrides.FLAGS)], ids=lambda words: words[0]
+)
 def test_every_way_into_hydra_is_refused_in_a_line(home, capsys, words):
     code, _, err = outcome(capsys, *words)
 
@@ -413,7 +491,10 @@ def test_a_synonym_names_a_key_that_exists():
 def test_help_imports_no_numpy():
     program = "import sys; from src import run; run.main(['--help', 'task=integration']); run.main(['--help'])\n"
     program += "sys.exit(bool({'numpy', 'filelock', 'psutil'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 def test_errors_and_help_come_before_tensorflow_and_mlflow(home):
@@ -424,10 +505,29 @@ def test_errors_and_help_come_before_tensorflow_and_mlflow(home):
         "    run.main(arguments)\n"
         "sys.exit(bool({'tensorflow', 'keras', 'mlflow', 'pandas'} & set(sys.modules)))"
     )
-    assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, check=False).returncode
+        == 0
+    )
 
 
-ODD = ["2024_01", "1_2", "007", "1e3", "0x10", "on", "true", "1:30", "2024-01-01", "1.", "inf", "12.50", "nan", "-1", "1_0.5"]
+ODD = [
+    "2024_01",
+    "1_2",
+    "007",
+    "1e3",
+    "0x10",
+    "on",
+    "true",
+    "1:30",
+    "2024-01-01",
+    "1.",
+    "inf",
+    "12.50",
+    "nan",
+    "-1",
+    "1_0.5",
+]
 
 
 @pytest.mark.parametrize("typed", ODD)
@@ -435,10 +535,14 @@ def test_a_text_is_taken_as_it_was_typed(typed):
     parser = OverridesParser.create()
     for key in [*TEXTS, "+experiments"]:
         (word,) = command_line.with_quotes([f"{key}={typed}"])
-        assert str(parser.parse_override(word).value()) == typed and isinstance(parser.parse_override(word).value(), str)
+        assert str(parser.parse_override(word).value()) == typed and isinstance(
+            parser.parse_override(word).value(), str
+        )
 
 
-@pytest.mark.parametrize("words", [["cell=gru"], ["units=1_0"], ["data.path=null"], ["data.path='1_1'"], ["seed=0,1"], ["study=["], ["-m"]])
+@pytest.mark.parametrize(
+    "words", [["cell=gru"], ["units=1_0"], ["data.path=null"], ["data.path='1_1'"], ["seed=0,1"], ["study=["], ["-m"]]
+)
 def test_what_hydra_reads_as_it_was_typed_stays(words):
     assert command_line.with_quotes(words) == words
 
@@ -454,7 +558,10 @@ def test_texts_in_a_list_are_taken_as_they_were_typed():
 def test_what_may_be_null_or_a_text_is_refused_with_both_ways(home, capsys, typed):
     code, _, err = outcome(capsys, f"plan.claim={typed}")
 
-    assert code == 2 and f"plan.claim: got {typed}; write null for no value, or 'plan.claim=\"{typed}\"' for the text" in err
+    assert (
+        code == 2
+        and f"plan.claim: got {typed}; write null for no value, or 'plan.claim=\"{typed}\"' for the text" in err
+    )
 
 
 @pytest.mark.parametrize("typed", ["1_2", "12", "2024_01", "007", "1e3", "on", "true"])
@@ -470,13 +577,18 @@ def test_columns_and_files_have_the_names_that_were_typed(home, tmp_path, capsys
     (tmp_path / "2024_01").mkdir()
     (tmp_path / "2024_01" / "x.csv").write_text(text, encoding="utf-8")
 
-    for words in (["data.text_column=1_2", "data.label_column=1e3"], ["data.text_column='1_2'", 'data.label_column="1e3"']):
+    for words in (
+        ["data.text_column=1_2", "data.label_column=1e3"],
+        ["data.text_column='1_2'", 'data.label_column="1e3"'],
+    ):
         code, _, err = outcome(capsys, "data=table", f"data.path={tmp_path}/2024_01/x.csv", *words)
         assert code == 0, err
 
 
 def test_a_study_file_may_have_a_name_that_hydra_reads_as_a_number(home, tmp_path, monkeypatch, capsys, request, tiny):
-    (tmp_path / "2024_01.yaml").write_text("study: 2024_01\nplan: {question: 1_1, levels: {cell: [lstm, gru]}}\n", encoding="utf-8")
+    (tmp_path / "2024_01.yaml").write_text(
+        "study: 2024_01\nplan: {question: 1_1, levels: {cell: [lstm, gru]}}\n", encoding="utf-8"
+    )
     monkeypatch.setattr(run, "EXPERIMENTS", tmp_path)
     request.addfinalizer(lambda: ConfigStore.instance().repo["experiments"].pop("2024_01.yaml"))
 
@@ -485,7 +597,9 @@ def test_a_study_file_may_have_a_name_that_hydra_reads_as_a_number(home, tmp_pat
     assert code == 0 and "study 2024_01: 2 variants × 1 seed = 2 trials" in out and "\n  question: 1_1\n" in out, err
 
 
-@pytest.mark.parametrize("word", ["data.path=ä.csv", "plan.question=(why)", "tracking.uri=postgresql://u@h/d?a=b", "study=~"])
+@pytest.mark.parametrize(
+    "word", ["data.path=ä.csv", "plan.question=(why)", "tracking.uri=postgresql://u@h/d?a=b", "study=~"]
+)
 def test_a_text_that_hydra_cannot_read_is_refused_with_the_quotes_around_it(home, capsys, word):
     code, _, err = outcome(capsys, word)
 
@@ -495,7 +609,13 @@ def test_a_text_that_hydra_cannot_read_is_refused_with_the_quotes_around_it(home
 
 def test_a_plan_is_printed_with_what_was_dropped_and_normalised(home, capsys, tiny):
     code, out, _ = outcome(
-        capsys, *tiny, "-m", "padding=dataset,batch", "bucketing=true,false", "encoding=embedding,onehot", "vocab_size=10,9000000"
+        capsys,
+        *tiny,
+        "-m",
+        "padding=dataset,batch",
+        "bucketing=true,false",
+        "encoding=embedding,onehot",
+        "vocab_size=10,9000000",
     )
 
     assert code == 0
@@ -512,7 +632,11 @@ plain = st.one_of(
 )
 
 
-@given(pairs=st.lists(st.tuples(st.sampled_from(["", "", "+", "++", "~"]), st.sampled_from(KEYS), plain), min_size=1, max_size=3))
+@given(
+    pairs=st.lists(
+        st.tuples(st.sampled_from(["", "", "+", "++", "~"]), st.sampled_from(KEYS), plain), min_size=1, max_size=3
+    )
+)
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_toggle_with_any_value_is_valid_or_ends_in_the_clear_error(home, capsys, tiny, pairs):
     code, out, err = outcome(capsys, *tiny, *(f"{prefix}{key}={value}" for prefix, key, value in pairs))
@@ -531,7 +655,11 @@ choices = {
 
 @given(
     st.fixed_dictionaries(
-        {}, optional={key: st.lists(st.sampled_from(values), min_size=1, max_size=3, unique=True) for key, values in choices.items()}
+        {},
+        optional={
+            key: st.lists(st.sampled_from(values), min_size=1, max_size=3, unique=True)
+            for key, values in choices.items()
+        },
     )
 )
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -564,10 +692,16 @@ def test_a_task_that_lacks_a_key_is_left_out_with_the_reason(home, capsys, order
     code, out, err = outcome(capsys, "-m", f"task={order}", typed)
 
     assert (code, err) == (0, "")
-    assert out.count("  dropped: ") == len(typed.split(",")) == out.count(": task=sentiment has no num_samples; task=integration has it")
+    assert (
+        out.count("  dropped: ")
+        == len(typed.split(","))
+        == out.count(": task=sentiment has no num_samples; task=integration has it")
+    )
 
 
-def test_levels_of_tasks_in_a_study_file_may_have_keys_that_one_of_them_lacks(home, tmp_path, monkeypatch, capsys, request):
+def test_levels_of_tasks_in_a_study_file_may_have_keys_that_one_of_them_lacks(
+    home, tmp_path, monkeypatch, capsys, request
+):
     text = "study: mine\nplan: {levels: {task: [sentiment, integration], num_samples: [200, 300]}}\n"
     (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
     monkeypatch.setattr(run, "EXPERIMENTS", tmp_path)

@@ -5,7 +5,17 @@ import pytest
 from omegaconf import OmegaConf
 
 from src.config.explain import allowed, takes_text, type_of, unknown_key
-from src.config.settings import checked, core_schema, corpus_schemas, differences, edited, from_hydra, label, task_schema, tracking_schemas
+from src.config.settings import (
+    checked,
+    core_schema,
+    corpus_schemas,
+    differences,
+    edited,
+    from_hydra,
+    label,
+    task_schema,
+    tracking_schemas,
+)
 from src.data.options import Table
 from src.spec.section import SettingsError, as_typed
 from src.spec.settings import Plan, Tracking
@@ -57,7 +67,10 @@ def test_settings_cannot_be_written_to():
         ({"tracking": {**Settings().tracking.model_dump(), "every_n_batches": 0}}, "tracking.every_n_batches: got 0"),
         ({"plan": {"threshold": "high"}}, "plan.threshold: got 'high'; allowed: a number or null"),
         ({"task": 3}, "task: got 3; allowed: one of sentiment, integration"),
-        ({"task": "images"}, "task: got 'images'; allowed: sentiment, integration. For a task of your own, write task=module:NAME"),
+        (
+            {"task": "images"},
+            "task: got 'images'; allowed: sentiment, integration. For a task of your own, write task=module:NAME",
+        ),
         ({"sequence_length": 3}, "task=sentiment has no sequence_length; task=integration has it"),
     ],
 )
@@ -100,7 +113,15 @@ def test_what_was_read_as_something_else_than_a_text_is_refused_with_the_quotes(
 
 
 TEXTS = ["study", "data.path", "data.validation_path", "data.test_path", "data.text_column", "data.label_column"]
-TEXTS += ["data.split_column", "data.group_column", "tracking.uri", "tracking.note", "tracking.register", "plan.question", "plan.claim"]
+TEXTS += [
+    "data.split_column",
+    "data.group_column",
+    "tracking.uri",
+    "tracking.note",
+    "tracking.register",
+    "plan.question",
+    "plan.claim",
+]
 TEXTS += ["plan.metric"]
 
 
@@ -117,7 +138,14 @@ def test_a_toggle_has_one_type_whatever_its_value():
 
     booleans = {"bucketing", "masking", "bidirectional", "drop_remainder", "jit_compile"}
     assert {key for key, kind in found.items() if kind is bool} == booleans
-    assert found["clip_norm"] is found["max_length"] is found["units"] is found["learning_rate"] is found["threshold"] is float
+    assert (
+        found["clip_norm"]
+        is found["max_length"]
+        is found["units"]
+        is found["learning_rate"]
+        is found["threshold"]
+        is float
+    )
     assert found["cell"] is found["data"] is found["task"] is found["target"] is found["study"] is str
     assert type_of("nothing") is None
 
@@ -147,7 +175,15 @@ def test_differences_are_toggles_only_and_without_the_seed():
 
 
 def test_differences_name_the_data_first_then_what_the_task_has_then_what_every_task_has():
-    values = {"epochs": 1, "dropout": 0.5, "max_steps": 3, "embedding_dim": 8, "head": "softmax", "units": 8, "readout": "max_state"}
+    values = {
+        "epochs": 1,
+        "dropout": 0.5,
+        "max_steps": 3,
+        "embedding_dim": 8,
+        "head": "softmax",
+        "units": 8,
+        "readout": "max_state",
+    }
     names = ["data.limit", "max_length", "embedding_dim", "units", "readout", "dropout", "head", "epochs", "max_steps"]
 
     assert list(differences(edited(Settings(), {**values, "max_length": 9, "data.limit": 5}))) == names
@@ -194,7 +230,15 @@ def test_settings_of_the_layout_before_are_read_as_todays():
 
 
 def test_values_are_written_as_hydra_reads_them():
-    assert [as_typed(value) for value in (None, True, False, 1e-3, "x", 0, 1)] == ["null", "true", "false", "0.001", "x", "0", "1"]
+    assert [as_typed(value) for value in (None, True, False, 1e-3, "x", 0, 1)] == [
+        "null",
+        "true",
+        "false",
+        "0.001",
+        "x",
+        "0",
+        "1",
+    ]
 
 
 def test_the_nearest_key_is_proposed_only_where_one_is_near():

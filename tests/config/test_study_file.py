@@ -30,22 +30,32 @@ def test_a_text_is_read_as_it_is_written(tmp_path, key):
         assert (found[section][name] if name else found[section]) == written
 
 
-@pytest.mark.parametrize("place", ["levels: {data.path: [ODD, b]}", "reference: {data.path: ODD}", "variants: [{data.path: ODD}]"])
+@pytest.mark.parametrize(
+    "place", ["levels: {data.path: [ODD, b]}", "reference: {data.path: ODD}", "variants: [{data.path: ODD}]"]
+)
 def test_the_texts_of_a_plan_are_read_as_they_are_written(tmp_path, place):
     for written in ODD:
         plan = read(tmp_path, f"plan:\n  {place.replace('ODD', written)}\n").plan
-        (found,) = [*plan.get("levels", {}).get("data.path", [])[:1], *plan.get("reference", {}).values()] or plan.variants[0].values()
+        (found,) = [
+            *plan.get("levels", {}).get("data.path", [])[:1],
+            *plan.get("reference", {}).values(),
+        ] or plan.variants[0].values()
         assert found == written
 
 
 @pytest.mark.parametrize("written", ["~", "Null", "NULL"])
 def test_what_may_be_null_or_a_text_is_refused_with_both_ways(tmp_path, written):
-    with pytest.raises(SettingsError, match=rf'data\.path: got {written}; write null for no value, or "{written}" in quotes for the text'):
+    with pytest.raises(
+        SettingsError,
+        match=rf'data\.path: got {written}; write null for no value, or "{written}" in quotes for the text',
+    ):
         read(tmp_path, f"data: {{path: {written}}}")
 
 
 def test_null_is_null_and_quotes_make_a_text(tmp_path):
-    assert dict(read(tmp_path, 'data: {path: null, test_path: "null", text_column: "~", label_column: \'1\'}').data) == {
+    assert dict(
+        read(tmp_path, 'data: {path: null, test_path: "null", text_column: "~", label_column: \'1\'}').data
+    ) == {
         "path": None,
         "test_path": "null",
         "text_column": "~",
@@ -55,7 +65,8 @@ def test_null_is_null_and_quotes_make_a_text(tmp_path):
 
 def test_numbers_and_truth_values_stay_what_they_are(tmp_path):
     found = read(
-        tmp_path, "units: 0x10\nmasking: on\nlearning_rate: 1e-3\nplan: {seeds: [0, 1, 1_0], levels: {units: [8, null], cell: [gru]}}"
+        tmp_path,
+        "units: 0x10\nmasking: on\nlearning_rate: 1e-3\nplan: {seeds: [0, 1, 1_0], levels: {units: [8, null], cell: [gru]}}",
     )
 
     assert (found.units, found.masking, found.learning_rate, found.plan.seeds) == (16, True, 1e-3, [0, 1, 10])
@@ -64,12 +75,16 @@ def test_numbers_and_truth_values_stay_what_they_are(tmp_path):
 
 @pytest.mark.parametrize(("written", "is_read_as"), [("010", 8), ("1:30", 90), ("-017", -15), ("1:30.5", 90.5)])
 def test_a_number_that_yaml_reads_as_another_is_refused(tmp_path, written, is_read_as):
-    with pytest.raises(SettingsError, match=rf"units: got {written}, which YAML reads as {is_read_as}; write {is_read_as}"):
+    with pytest.raises(
+        SettingsError, match=rf"units: got {written}, which YAML reads as {is_read_as}; write {is_read_as}"
+    ):
         read(tmp_path, f"units: {written}")
 
 
 def test_anchors_and_merges_are_followed(tmp_path):
-    found = read(tmp_path, "data: &one {path: 2024_01}\nother:\n  <<: *one\nplan:\n  question: *two\n".replace("*two", "on"))
+    found = read(
+        tmp_path, "data: &one {path: 2024_01}\nother:\n  <<: *one\nplan:\n  question: *two\n".replace("*two", "on")
+    )
 
     assert found.data.path == "2024_01" and found.plan.question == "on"
 
@@ -112,16 +127,31 @@ def test_more_than_a_study_file_can_be_is_refused_soon(tmp_path, text, message):
     [
         ("hydra: {callbacks: {x: {a: 1}}}", "hydra.callbacks.x.a: a study file may select a launcher"),
         ("hydra: {sweep: {dir: /tmp}}", "hydra.sweep.dir: a study file may select a launcher"),
-        ("hydra: {job_logging: {root: {level: DEBUG}}}", "hydra.job_logging.root.level: a study file may select a launcher"),
+        (
+            "hydra: {job_logging: {root: {level: DEBUG}}}",
+            "hydra.job_logging.root.level: a study file may select a launcher",
+        ),
         ("hydra: {}", "hydra: a study file may select a launcher"),
         ("hydra: null", "hydra: a study file may select a launcher"),
         ("hydra: {launcher: null}", "hydra.launcher: a study file may select a launcher"),
         ("base: &x {callbacks: {x: 1}}\nhydra: {<<: *x}", "hydra.callbacks.x: a study file may select"),
         ("hydra: {launcher: {setup: [ls]}}", "hydra.launcher.setup: a study file may select a launcher"),
-        ("hydra: {launcher: {ray: {init: {address: 'x:1'}}}}", "hydra.launcher.ray.init.address: a study file may select a launcher"),
-        ("hydra: {launcher: {ray: {init: {runtime_env: {pip: [x]}}}}}", "hydra.launcher.ray.init.runtime_env.pip: a study file"),
-        ("hydra: {launcher: {additional_parameters: {wrap: ls}}}", "hydra.launcher.additional_parameters.wrap: a study file"),
-        ("hydra: {launcher: {partition: 'a --wrap=ls'}}", "hydra.launcher.partition: got 'a --wrap=ls'; allowed in a study file"),
+        (
+            "hydra: {launcher: {ray: {init: {address: 'x:1'}}}}",
+            "hydra.launcher.ray.init.address: a study file may select a launcher",
+        ),
+        (
+            "hydra: {launcher: {ray: {init: {runtime_env: {pip: [x]}}}}}",
+            "hydra.launcher.ray.init.runtime_env.pip: a study file",
+        ),
+        (
+            "hydra: {launcher: {additional_parameters: {wrap: ls}}}",
+            "hydra.launcher.additional_parameters.wrap: a study file",
+        ),
+        (
+            "hydra: {launcher: {partition: 'a --wrap=ls'}}",
+            "hydra.launcher.partition: got 'a --wrap=ls'; allowed in a study file",
+        ),
         ("hydra: {launcher: {_target_: os.system}}", "hydra.launcher._target_: _target_ is not allowed"),
         ("data: {_target_: os.system}", "data._target_: _target_ is not allowed"),
         ("plan: {levels: {x: [{_partial_: true}]}}", "_partial_ is not allowed"),
@@ -133,9 +163,18 @@ def test_more_than_a_study_file_can_be_is_refused_soon(tmp_path, text, message):
         ),
         ("defaults: [mine]", "defaults: got mine; allowed: `- override /hydra/launcher: joblib`"),
         ("defaults: [/experiments/mine]", "defaults: got /experiments/mine"),
-        ("defaults: [{override /hydra/job_logging: default}]", "defaults: got {'override /hydra/job_logging': 'default'}"),
-        ("defaults: [{override /data@hydra.callbacks: table}]", "defaults: got {'override /data@hydra.callbacks': 'table'}"),
-        ("defaults: [{override /hydra/launcher: ray_aws}]", "defaults: got 'ray_aws' for /hydra/launcher; allowed: basic, joblib, ray"),
+        (
+            "defaults: [{override /hydra/job_logging: default}]",
+            "defaults: got {'override /hydra/job_logging': 'default'}",
+        ),
+        (
+            "defaults: [{override /data@hydra.callbacks: table}]",
+            "defaults: got {'override /data@hydra.callbacks': 'table'}",
+        ),
+        (
+            "defaults: [{override /hydra/launcher: ray_aws}]",
+            "defaults: got 'ray_aws' for /hydra/launcher; allowed: basic, joblib, ray",
+        ),
         ("defaults: [{override /data: ../../x}]", "defaults: got '../../x' for /data; allowed: movie_reviews"),
         ("defaults: [{override /data: [table]}]", "for /data; allowed: movie_reviews"),
         ("defaults: {a: b}", "defaults: got {'a': 'b'}"),
@@ -146,12 +185,30 @@ def test_more_than_a_study_file_can_be_is_refused_soon(tmp_path, text, message):
             "plan.levels.task.num_samples: the toggles of a task have no prefix; write num_samples",
         ),
         ("plan: {variants: [{task.target: class}]}", "the toggles of a task have no prefix; write target"),
-        ("task: integration", "task: got integration; a study file chooses it by `defaults: [override /task: integration]`"),
-        ("task: evil:TASK", "task: got evil:TASK; a study file names a registered task; allowed: sentiment, integration"),
-        ("defaults: [{override /task: 'evil:TASK'}]", "defaults: got 'evil:TASK' for /task; allowed: sentiment, integration"),
-        ("plan: {levels: {task: ['evil:TASK', sentiment]}}", "got evil:TASK; a study file names a registered task; allowed: sentiment"),
-        ("plan: {variants: [{task: 'evil:TASK'}]}", "got evil:TASK; a study file names a registered task; allowed: sentiment"),
-        ("plan: {reference: {task: 'evil:TASK'}}", "got evil:TASK; a study file names a registered task; allowed: sentiment"),
+        (
+            "task: integration",
+            "task: got integration; a study file chooses it by `defaults: [override /task: integration]`",
+        ),
+        (
+            "task: evil:TASK",
+            "task: got evil:TASK; a study file names a registered task; allowed: sentiment, integration",
+        ),
+        (
+            "defaults: [{override /task: 'evil:TASK'}]",
+            "defaults: got 'evil:TASK' for /task; allowed: sentiment, integration",
+        ),
+        (
+            "plan: {levels: {task: ['evil:TASK', sentiment]}}",
+            "got evil:TASK; a study file names a registered task; allowed: sentiment",
+        ),
+        (
+            "plan: {variants: [{task: 'evil:TASK'}]}",
+            "got evil:TASK; a study file names a registered task; allowed: sentiment",
+        ),
+        (
+            "plan: {reference: {task: 'evil:TASK'}}",
+            "got evil:TASK; a study file names a registered task; allowed: sentiment",
+        ),
     ],
 )
 def test_a_study_file_sets_no_more_of_hydra_than_the_launcher(tmp_path, text, message):

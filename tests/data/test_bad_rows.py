@@ -43,7 +43,9 @@ def write(path, of, *, sign=",", header=("text", "label")):
 
 def everything(path, **more):
     read = corpus(path, **more)
-    return sorted((text, read.classes[label]) for part in read.splits.values() for text, label in zip(*part, strict=True))
+    return sorted(
+        (text, read.classes[label]) for part in read.splits.values() for text, label in zip(*part, strict=True)
+    )
 
 
 # All of them are counted
@@ -69,8 +71,9 @@ def test_rows_that_are_longer_than_the_header_by_different_numbers_are_one_fault
 def test_commas_at_the_end_of_some_rows_are_named_for_what_they_are(tmp_path):
     of = [(text, f"{label},") if row > 57 else (text, label) for row, (text, label) in enumerate(rows())]
 
-    assert "2 rows have 3 fields, the header has 2 (text, label): rows 59, 60. Leave out the comma at their end" in refusal(
-        write(tmp_path / "t.csv", of)
+    assert (
+        "2 rows have 3 fields, the header has 2 (text, label): rows 59, 60. Leave out the comma at their end"
+        in refusal(write(tmp_path / "t.csv", of))
     )
 
 
@@ -89,17 +92,32 @@ def test_rows_with_another_fault_are_counted_beside_the_first(tmp_path):
     ("lines", "message"),
     [
         (['{"text": "a"', "x", '{"text": "a", "label": "b"}'], ": 2 rows are not JSON: rows 1, 2"),
-        (["[1]", '"a"', '{"text": "a", "label": "b"}'], ": 2 rows are no JSON objects; every row must be one: rows 1, 2"),
+        (
+            ["[1]", '"a"', '{"text": "a", "label": "b"}'],
+            ": 2 rows are no JSON objects; every row must be one: rows 1, 2",
+        ),
         (
             ['{"text": 1, "label": "b"}', '{"text": 2, "label": "b"}'],
             ": 2 rows hold a number in the column 'text', such as 1: rows 1, 2. Allowed: a text",
         ),
-        (['{"text": 1, "label": "b"}', '{"text": true, "label": "b"}'], ", row 1: the column 'text' holds a number (1). Allowed: "),
+        (
+            ['{"text": 1, "label": "b"}', '{"text": true, "label": "b"}'],
+            ", row 1: the column 'text' holds a number (1). Allowed: ",
+        ),
         (['{"text": "", "label": "b"}', '{"label": "b"}'], ": 2 rows are empty in the column 'text': rows 1, 2"),
         (['{"text": "a", "label": ""}', '{"text": "a"}'], ": 2 rows are empty in the column 'label': rows 1, 2"),
-        (['{"text": "a", "label": [1]}', '{"text": "a", "label": []}'], ": 2 rows hold a list in the column 'label': rows 1, 2"),
-        (['{"text": "a", "label": 1}', '{"text": ["a"], "label": 1}', '{"text": ["b"], "label": 1}'], ": 2 rows hold a list of words, and"),
-        (['{"text": "a", "text": "a"}', '{"label": 1, "label": "a"}'], ": 2 rows have a key twice: rows 1, 2. Keep one"),
+        (
+            ['{"text": "a", "label": [1]}', '{"text": "a", "label": []}'],
+            ": 2 rows hold a list in the column 'label': rows 1, 2",
+        ),
+        (
+            ['{"text": "a", "label": 1}', '{"text": ["a"], "label": 1}', '{"text": ["b"], "label": 1}'],
+            ": 2 rows hold a list of words, and",
+        ),
+        (
+            ['{"text": "a", "text": "a"}', '{"label": 1, "label": "a"}'],
+            ": 2 rows have a key twice: rows 1, 2. Keep one",
+        ),
     ],
 )
 def test_all_bad_rows_of_jsonl_are_counted(tmp_path, lines, message):
@@ -119,7 +137,10 @@ def test_all_rows_of_an_unknown_split_are_counted(tmp_path):
 
     found = refusal(write(tmp_path / "t.csv", of, header=("text", "label", "s")), split_column="s")
 
-    assert "4 rows have another value than train, validation, test in the column 's', such as 'dev': rows 2, 4, 6, 8" in found
+    assert (
+        "4 rows have another value than train, validation, test in the column 's', such as 'dev': rows 2, 4, 6, 8"
+        in found
+    )
 
 
 def test_a_million_bad_rows_are_refused_soon(tmp_path):
@@ -147,7 +168,10 @@ def test_rows_without_a_text_are_refused_and_left_out_where_that_is_asked_for(tm
 
     found = refusal(tmp_path / name)
 
-    assert "20 rows are empty in the column 'text': rows 4, 8, 12, 16, 20 and 15 more. Set data.drop_empty=true to leave them out" in found
+    assert (
+        "20 rows are empty in the column 'text': rows 4, 8, 12, 16, 20 and 15 more. Set data.drop_empty=true to leave them out"
+        in found
+    )
     assert everything(tmp_path / name, drop_empty=True) == sorted(row for row in with_gaps() if row[0].strip())
 
 
@@ -166,7 +190,9 @@ def test_empty_lists_of_words_are_left_out_and_empty_words_are_not(tmp_path):
     assert len(everything(tmp_path / "t.parquet", drop_empty=True)) == 40
     frame["text"] = [[""], *frame["text"][1:]]
     frame.to_parquet(tmp_path / "t.parquet")
-    assert "row 1: the column 'text' holds a list with an empty word" in refusal(tmp_path / "t.parquet", drop_empty=True)
+    assert "row 1: the column 'text' holds a list with an empty word" in refusal(
+        tmp_path / "t.parquet", drop_empty=True
+    )
 
 
 def test_what_a_row_without_a_text_has_beside_it_is_not_looked_at(tmp_path):
@@ -178,14 +204,20 @@ def test_what_a_row_without_a_text_has_beside_it_is_not_looked_at(tmp_path):
 def test_a_row_is_named_by_its_number_in_the_file_whatever_was_left_out_before(tmp_path):
     of = [("", "pos"), *rows(), ("text", "pos ")]
 
-    assert f"row 62: class 'pos ' and class 'pos' ({tmp_path / 't.csv'}, row 2)" in refusal(write(tmp_path / "t.csv", of), drop_empty=True)
-    assert "row 62: the column 'label' is empty" in refusal(write(tmp_path / "t.csv", [*of[:-1], ("text", "")]), drop_empty=True)
+    assert f"row 62: class 'pos ' and class 'pos' ({tmp_path / 't.csv'}, row 2)" in refusal(
+        write(tmp_path / "t.csv", of), drop_empty=True
+    )
+    assert "row 62: the column 'label' is empty" in refusal(
+        write(tmp_path / "t.csv", [*of[:-1], ("text", "")]), drop_empty=True
+    )
 
 
 def test_a_file_without_a_single_text_says_so(tmp_path):
     found = refusal(write(tmp_path / "t.csv", [("", "a"), ("", "b")]), drop_empty=True)
 
-    assert f"{tmp_path / 't.csv'}: none of its 2 rows has a text in the column 'text'; set data.text_column=NAME" in found
+    assert (
+        f"{tmp_path / 't.csv'}: none of its 2 rows has a text in the column 'text'; set data.text_column=NAME" in found
+    )
 
 
 def test_what_is_left_out_is_counted_in_the_plan_and_part_of_the_datas_digest(home, tmp_path):
@@ -195,18 +227,24 @@ def test_what_is_left_out_is_counted_in_the_plan_and_part_of_the_datas_digest(ho
     data = encoded.load(Table(path=str(path), drop_empty=True))
 
     assert "  1,020 rows without a text are left out (data.drop_empty=true)" in summary(data)
-    assert "  no row is without a text (data.drop_empty=true)" in summary(encoded.load(Table(path=str(whole), drop_empty=True)))
+    assert "  no row is without a text (data.drop_empty=true)" in summary(
+        encoded.load(Table(path=str(whole), drop_empty=True))
+    )
     assert not [line for line in summary(encoded.load(Table(path=str(whole)))) if "drop_empty" in line]
     assert encoded.load(Table(path=str(whole))).digest != encoded.load(Table(path=str(whole), drop_empty=True)).digest
 
 
 def test_three_files_may_all_have_gaps(home, tmp_path):
     paths = [
-        write(tmp_path / f"{name}.csv", [(f"{text} {name}" if text.strip() else "", label) for text, label in with_gaps()])
+        write(
+            tmp_path / f"{name}.csv", [(f"{text} {name}" if text.strip() else "", label) for text, label in with_gaps()]
+        )
         for name in SPLITS
     ]
 
-    data = encoded.load(Table(path=str(paths[0]), validation_path=str(paths[1]), test_path=str(paths[2]), drop_empty=True))
+    data = encoded.load(
+        Table(path=str(paths[0]), validation_path=str(paths[1]), test_path=str(paths[2]), drop_empty=True)
+    )
 
     assert "  60 rows without a text are left out (data.drop_empty=true)" in summary(data)
     assert [len(data.split(name).labels) for name in SPLITS] == [60, 60, 60]
@@ -234,7 +272,9 @@ def test_a_quote_that_swallows_rows_is_refused_whatever_the_delimiter(tmp_path):
     of = rows()
     of[2], of[5] = (f'"{of[2][0]}', "pos"), ('he said yes"', "pos")
 
-    assert "row 3: the column 'text' holds 4 lines, and some look like rows" in refusal(write(tmp_path / "t.tsv", of, sign="\t"))
+    assert "row 3: the column 'text' holds 4 lines, and some look like rows" in refusal(
+        write(tmp_path / "t.tsv", of, sign="\t")
+    )
 
 
 @pytest.mark.parametrize(
@@ -246,7 +286,12 @@ def test_a_quote_that_swallows_rows_is_refused_whatever_the_delimiter(tmp_path):
         ("t.tsv", ",", None, "Its header is separated by commas; set data.delimiter=comma"),
         ("t.csv", ",", "semicolon", "Its header is separated by commas; set data.delimiter=comma"),
         ("t.tsv", "\t", "comma", "Its header is separated by tabs; set data.delimiter=tab"),
-        ("t.csv", "^", None, "Set data.delimiter to what separates its columns (comma, tab, semicolon or pipe), or data.text_column=NAME"),
+        (
+            "t.csv",
+            "^",
+            None,
+            "Set data.delimiter to what separates its columns (comma, tab, semicolon or pipe), or data.text_column=NAME",
+        ),
     ],
 )
 def test_a_wrong_delimiter_is_recognised_by_the_header(tmp_path, name, sign, given, fix):
@@ -262,7 +307,9 @@ def test_a_wrong_delimiter_is_recognised_where_other_columns_hold_commas(tmp_pat
 
 
 def test_a_wrong_delimiter_is_recognised_where_names_are_in_quotes(tmp_path):
-    pd.DataFrame(rows(), columns=["text", "label"]).to_csv(tmp_path / "t.csv", index=False, sep=";", quoting=csv.QUOTE_ALL)
+    pd.DataFrame(rows(), columns=["text", "label"]).to_csv(
+        tmp_path / "t.csv", index=False, sep=";", quoting=csv.QUOTE_ALL
+    )
 
     assert refusal(tmp_path / "t.csv").endswith("Its header is separated by semicolons; set data.delimiter=semicolon")
     assert everything(tmp_path / "t.csv", delimiter="semicolon") == sorted(rows())
@@ -287,7 +334,9 @@ def test_rows_that_another_delimiter_separates_are_recognised(tmp_path):
 def test_a_delimiter_of_a_file_that_has_none_is_refused(tmp_path, name):
     write_frame(pd.DataFrame(rows(), columns=["text", "label"]), tmp_path / name)
 
-    assert refusal(tmp_path / name, delimiter="tab").endswith(f"{name}: data.delimiter=tab is for .csv and .tsv; remove it")
+    assert refusal(tmp_path / name, delimiter="tab").endswith(
+        f"{name}: data.delimiter=tab is for .csv and .tsv; remove it"
+    )
 
 
 @pytest.mark.parametrize("got", ["", "::", "space", ",,"])
@@ -300,7 +349,10 @@ def test_other_delimiters_are_refused_with_those_that_are_allowed(got):
     ("content", "what"),
     [
         (b"\x1f\x8b\x08\0\0", "it is compressed (gzip); unpack it, with `gunzip` or another program"),
-        (b"PK\x03\x04\x14\0", "it is a zip archive, as Excel's .xlsx files are; unpack it, or save the sheet as CSV UTF-8"),
+        (
+            b"PK\x03\x04\x14\0",
+            "it is a zip archive, as Excel's .xlsx files are; unpack it, or save the sheet as CSV UTF-8",
+        ),
         (b"PAR1\x15\x04", "it is Parquet; give it a name that ends in .parquet"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "it is a file of an old Excel; save the sheet as CSV UTF-8"),
     ],
@@ -345,7 +397,12 @@ def test_a_delimiter_by_name_and_by_ending_is_one_digest_and_another_delimiter_a
 
 @pytest.mark.parametrize(
     "value",
-    [lambda row: f"{row / 7:.3f}", lambda row: f"{row / 7:.3f}".replace(".", ","), lambda row: f"{row / 7:e}", lambda row: -row / 8],
+    [
+        lambda row: f"{row / 7:.3f}",
+        lambda row: f"{row / 7:.3f}".replace(".", ","),
+        lambda row: f"{row / 7:e}",
+        lambda row: -row / 8,
+    ],
 )
 def test_numbers_on_a_scale_are_refused_as_classes_with_the_fix(tmp_path, value):
     of = [(f"text {row}", str(value(row % 70))) for row in range(700)]
@@ -359,12 +416,18 @@ def test_numbers_on_a_scale_are_refused_as_classes_with_the_fix(tmp_path, value)
 
 def test_a_number_for_each_row_is_no_class(tmp_path):
     for name in ("t.csv", "t.jsonl", "t.parquet"):
-        write_frame(pd.DataFrame([(f"t {row}", row / 8) for row in range(12)], columns=["text", "label"]), tmp_path / name)
+        write_frame(
+            pd.DataFrame([(f"t {row}", row / 8) for row in range(12)], columns=["text", "label"]), tmp_path / name
+        )
 
-        assert "holds numbers on a scale, 12 different ones in 12 rows (0.0, 0.125, 0.25, …)" in refusal(tmp_path / name)
+        assert "holds numbers on a scale, 12 different ones in 12 rows (0.0, 0.125, 0.25, …)" in refusal(
+            tmp_path / name
+        )
 
 
-@pytest.mark.parametrize("names", [[str(n / 2) for n in range(11)], [str(n) for n in range(60)], [f"v{n / 8}" for n in range(60)]])
+@pytest.mark.parametrize(
+    "names", [[str(n / 2) for n in range(11)], [str(n) for n in range(60)], [f"v{n / 8}" for n in range(60)]]
+)
 def test_ratings_whole_numbers_and_names_are_classes(tmp_path, names):
     assert corpus(write(tmp_path / "t.csv", rows(len(names) * 12, names))).classes == sorted(names)
 

@@ -50,7 +50,9 @@ MODES = [("dataset", False), ("batch", False), ("batch", True), ("equal", False)
 @pytest.mark.parametrize("side", ["post", "pre"])
 @given(lengths=lengths_of_some, batch_size=st.integers(1, 9), seed=st.integers(0, 99))
 @settings(max_examples=6)
-def test_every_example_is_in_exactly_one_batch_whole_and_padded_on_its_side(mode, bucketing, side, lengths, batch_size, seed):
+def test_every_example_is_in_exactly_one_batch_whole_and_padded_on_its_side(
+    mode, bucketing, side, lengths, batch_size, seed
+):
     split = sequences(lengths)
     how = padding(lengths, mode=mode, bucketing=bucketing, side=side, longest=int(lengths.max()))
     order = np.random.default_rng(seed).permutation(len(lengths))
@@ -76,7 +78,9 @@ def test_each_mode_pads_as_far_as_it_says(lengths):
 
     def shapes(mode, bucketing):
         how = padding(lengths, mode=mode, bucketing=bucketing, side="post", longest=longest)
-        return [(ids.shape[1], lengths[rows.numpy()]) for ids, _, rows in batches(split, how, 4)(np.arange(len(lengths)))]
+        return [
+            (ids.shape[1], lengths[rows.numpy()]) for ids, _, rows in batches(split, how, 4)(np.arange(len(lengths)))
+        ]
 
     assert all(steps == longest for steps, _ in shapes("dataset", False))
     assert all(steps == real.max() for steps, real in shapes("batch", False))

@@ -37,12 +37,20 @@ def test_texts_in_two_splits_are_counted_to_the_letter_and_by_their_words():
     assert of.leaked == {"validation": 2, "test": 2} and of.leaked_exactly == {"validation": 1, "test": 1}
     assert of.leaked_share("test") == 0.5
     lines = [line.split() for line in said(of).splitlines()]
-    assert [*"also in an earlier split".split(), "2", "2"] in lines and [*"identical to the letter".split(), "1", "1"] in lines
+    assert [*"also in an earlier split".split(), "2", "2"] in lines and [
+        *"identical to the letter".split(),
+        "1",
+        "1",
+    ] in lines
     assert [*"duplicates within the split".split(), "1", "0", "0"] in lines
     assert "warning: 50% of the test texts occur in an earlier split, so the test accuracy is too high" in said(of)
 
 
-@given(st.lists(st.tuples(st.sampled_from("pqrst"), st.sampled_from("ab")), min_size=3, max_size=30), st.integers(0, 9), st.integers(0, 9))
+@given(
+    st.lists(st.tuples(st.sampled_from("pqrst"), st.sampled_from("ab")), min_size=3, max_size=30),
+    st.integers(0, 9),
+    st.integers(0, 9),
+)
 def test_what_leaks_is_what_a_plain_loop_finds(rows, first, second):
     cut = sorted((1 + first % (len(rows) - 2), 2 + second % (len(rows) - 2)))
     train, validation, test = rows[: cut[0]], rows[cut[0] : cut[1]] or rows[:1], rows[cut[1] :] or rows[:1]
@@ -51,7 +59,9 @@ def test_what_leaks_is_what_a_plain_loop_finds(rows, first, second):
 
     assert of.leaked["validation"] == sum(text in [other for other, _ in train] for text, _ in validation)
     assert of.leaked["test"] == sum(text in [other for other, _ in [*train, *validation]] for text, _ in test)
-    assert of.contradicting == sum({("p q r s t"[i], "a"), ("p q r s t"[i], "b")} <= set(train + validation + test) for i in range(0, 9, 2))
+    assert of.contradicting == sum(
+        {("p q r s t"[i], "a"), ("p q r s t"[i], "b")} <= set(train + validation + test) for i in range(0, 9, 2)
+    )
 
 
 def test_rows_classes_and_words_are_said():
@@ -76,7 +86,9 @@ def test_of_forty_classes_the_largest_and_smallest_are_said():
 
     lines = said(found(split, split, split, classes=classes), classes).splitlines()[2:]
 
-    assert [line.split()[1] for line in lines[1:4]] == ["39", "38", "37"] and lines[1].endswith("…           40         40         40")
+    assert [line.split()[1] for line in lines[1:4]] == ["39", "38", "37"] and lines[1].endswith(
+        "…           40         40         40"
+    )
     assert lines[4] == "    … 34 classes between them in size"
     assert [line.split()[1] for line in lines[5:8]] == ["02", "01", "00"] and max(map(len, lines[:8])) <= 76
 
@@ -86,7 +98,10 @@ def test_of_forty_classes_the_largest_and_smallest_are_said():
     [
         ([("p", "a"), ("P!", "b")], "1 text has more than one class"),
         ([("p", "a"), ("?!", "b")], "1 of 2 train texts have no words (no letter and no digit)"),
-        ([("很好看的电影", "a"), ("太差了", "b")], "2 of 2 training texts are in Chinese or Japanese, which has no spaces between words"),
+        (
+            [("很好看的电影", "a"), ("太差了", "b")],
+            "2 of 2 training texts are in Chinese or Japanese, which has no spaces between words",
+        ),
         ([("หนังดีมาก", "a"), ("film", "b")], "1 of 2 training texts are in Thai, which has no spaces between words"),
     ],
 )

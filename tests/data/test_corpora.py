@@ -44,7 +44,9 @@ def test_aclimdb_reads_the_files_in_the_order_of_their_numbers(tmp_path):
     corpus = read(AclImdb(path=str(tmp_path)))
 
     assert [len(corpus.splits[name].texts) for name in SPLITS] == [36, 4, 40]
-    assert corpus.splits["validation"].texts == [f"train/{kind} review {number}" for kind in ("neg", "pos") for number in (18, 19)]
+    assert corpus.splits["validation"].texts == [
+        f"train/{kind} review {number}" for kind in ("neg", "pos") for number in (18, 19)
+    ]
     assert corpus.splits["train"].texts[9:11] == ["train/neg review 9", "train/neg review 10"]
     assert corpus.splits["test"].labels.tolist() == [0] * 20 + [1] * 20
 
@@ -142,12 +144,18 @@ def test_a_table_reads_the_same_from_every_format(tmp_path, suffix):
 
 
 def test_a_column_divides_a_table(tmp_path):
-    frame = pd.DataFrame({"t": list("abcdef"), "y": [0, 1] * 3, "part": ["train", "train", "validation", "validation", "test", "test"]})
+    frame = pd.DataFrame(
+        {"t": list("abcdef"), "y": [0, 1] * 3, "part": ["train", "train", "validation", "validation", "test", "test"]}
+    )
     frame.to_csv(tmp_path / "t.csv", index=False)
 
     corpus = read(options(tmp_path / "t.csv", text_column="t", label_column="y", split_column="part"))
 
-    assert {name: part.texts for name, part in corpus.splits.items()} == {"train": ["a", "b"], "validation": ["c", "d"], "test": ["e", "f"]}
+    assert {name: part.texts for name, part in corpus.splits.items()} == {
+        "train": ["a", "b"],
+        "validation": ["c", "d"],
+        "test": ["e", "f"],
+    }
     assert corpus.classes == ["0", "1"]
 
 
@@ -160,7 +168,9 @@ def test_three_files_are_the_three_splits(tmp_path):
 
 
 def test_a_group_is_never_divided(tmp_path):
-    frame = pd.DataFrame({"text": [f"t{i}" for i in range(200)], "label": [0, 1] * 100, "film": [i // 5 for i in range(200)]})
+    frame = pd.DataFrame(
+        {"text": [f"t{i}" for i in range(200)], "label": [0, 1] * 100, "film": [i // 5 for i in range(200)]}
+    )
     frame.to_csv(tmp_path / "t.csv", index=False)
 
     corpus = read(options(tmp_path / "t.csv", group_column="film"))
@@ -173,17 +183,32 @@ def test_a_group_is_never_divided(tmp_path):
     ("name", "content", "more", "message"),
     [
         ("t.csv", b"text,klass\na,1\n", {}, "t.csv: no column 'label'; it has text, klass. Set data.label_column=NAME"),
-        ("t.csv", b"text;label\na;1\n", {}, "it has text;label. Its header is separated by semicolons; set data.delimiter=semicolon"),
+        (
+            "t.csv",
+            b"text;label\na;1\n",
+            {},
+            "it has text;label. Its header is separated by semicolons; set data.delimiter=semicolon",
+        ),
         ("t.csv", b"text\tlabel\na, b, c\t1\n", {}, "Its header is separated by tabs; set data.delimiter=tab"),
         ("t.csv", b"text,label\na,1\n,0\n", {}, "t.csv, row 2: the column 'text' is empty"),
-        ("t.csv", b'text,label\na,1\n"  ",0\n', {}, "t.csv, row 2: the column 'text' is empty. Set data.drop_empty=true to leave it out"),
+        (
+            "t.csv",
+            b'text,label\na,1\n"  ",0\n',
+            {},
+            "t.csv, row 2: the column 'text' is empty. Set data.drop_empty=true to leave it out",
+        ),
         ("t.csv", b"text,label\na,1\nb,\n", {}, "t.csv, row 2: the column 'label' is empty"),
         ("t.csv", b"text,label\na,1\n\xff,0\n", {}, "t.csv, line 3: byte 0xff is not UTF-8"),
         ("t.csv", b"", {}, "t.csv: not a CSV"),
         ("t.csv", b'text,label\n"a,1\n', {}, "t.csv: not a CSV"),
         ("t.txt", b"x", {}, "t.txt: a table ends in .csv, .tsv, .jsonl, .parquet; got '.txt'"),
         ("t.jsonl", b'{"text": "a", "label": 1}\nnonsense\n', {}, "t.jsonl, row 2: not JSON"),
-        ("t.jsonl", b'{"text": "a", "label": 1}\n[1]\n', {}, "t.jsonl, row 2: got '[1]'; every row must be a JSON object"),
+        (
+            "t.jsonl",
+            b'{"text": "a", "label": 1}\n[1]\n',
+            {},
+            "t.jsonl, row 2: got '[1]'; every row must be a JSON object",
+        ),
         ("t.jsonl", b'{"text": "a", "label": 1}\n\xff\n', {}, "t.jsonl, line 2: byte 0xff"),
         ("t.parquet", b"nonsense", {}, "t.parquet: cannot be read"),
         (
@@ -195,7 +220,12 @@ def test_a_group_is_never_divided(tmp_path):
         ("t.csv", b"text,label\na,1\nb,0\n", {}, "the rarest class has 1 rows"),
         ("t.csv", b"text,label\n", {}, "t.csv: no rows"),
         ("t.csv", b"text,label\na,1\n", {"test_path": "x"}, "data.validation_path and data.test_path go together"),
-        ("t.csv", b"text,label,s\na,1,1\n", {"split_column": "s", "group_column": "s"}, "cannot be combined; set one of them"),
+        (
+            "t.csv",
+            b"text,label,s\na,1,1\n",
+            {"split_column": "s", "group_column": "s"},
+            "cannot be combined; set one of them",
+        ),
     ],
 )
 def test_a_broken_table_is_named_with_its_row(tmp_path, name, content, more, message):
@@ -263,7 +293,9 @@ def test_what_load_data_returns_is_shifted_back(tmp_path, is_array):
     texts = [read(saved(raw, RAW)).splits[name].texts for name in SPLITS]
 
     x = as_loaded(RAW)
-    assert [read(saved(loaded, [np.array(review) for review in x] if is_array else x)).splits[name].texts for name in SPLITS] == texts
+    assert [
+        read(saved(loaded, [np.array(review) for review in x] if is_array else x)).splits[name].texts for name in SPLITS
+    ] == texts
     assert texts[0][0] == "film the odd a bad and"
 
 
@@ -280,7 +312,10 @@ def test_what_load_data_returns_is_shifted_back(tmp_path, is_array):
         (as_loaded(RAW, limit=11), "load_data() left out 30 of 140 words; save it without num_words and skip_top"),
         ([[0, 0, *review] for review in as_loaded(RAW)], "it contains the id 0, which is padding"),
         ([[review[0], 900, *review[1:]] for review in RAW], "20 of 140 ids are not in imdb_word_index.json"),
-        ([[float(rank) for rank in review] for review in RAW], "review 1 of x_train contains values that are not whole numbers"),
+        (
+            [[float(rank) for rank in review] for review in RAW],
+            "review 1 of x_train contains values that are not whole numbers",
+        ),
         ([*RAW[:-1], []], "review 20 of x_train is not a list of ids"),
         ([*RAW, RAW[0]], "x_train has 21 reviews and y_train 20 labels; every review needs one"),
         (RAW[:-1], "x_train has 19 reviews and y_train 20 labels; every review needs one"),
@@ -297,7 +332,9 @@ def test_a_keras_archive_of_two_kinds_is_refused(tmp_path):
         read(saved(tmp_path, RAW, x_test=as_loaded(RAW)))
 
 
-@pytest.mark.parametrize(("y", "wrong"), [([-1, 1], "-1"), ([1, 2], "2"), ([0.0, 0.5], "0.5"), (["neg", "pos"], "neg, pos")])
+@pytest.mark.parametrize(
+    ("y", "wrong"), [([-1, 1], "-1"), ([1, 2], "2"), ([0.0, 0.5], "0.5"), (["neg", "pos"], "neg, pos")]
+)
 def test_labels_of_a_keras_archive_are_0_and_1(tmp_path, y, wrong):
     with pytest.raises(DataError) as caught:
         read(saved(tmp_path, RAW, y=y * 10))
@@ -320,11 +357,15 @@ def test_a_class_that_a_held_out_file_lacks_is_refused_with_the_file(home, tmp_p
         (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
 
     with pytest.raises(DataError, match=r"c\.csv: no test example of class 'n'"):
-        encoded.load(options(tmp_path / "a.csv", validation_path=str(tmp_path / "b.csv"), test_path=str(tmp_path / "c.csv")))
+        encoded.load(
+            options(tmp_path / "a.csv", validation_path=str(tmp_path / "b.csv"), test_path=str(tmp_path / "c.csv"))
+        )
 
 
 def test_texts_without_a_word_alone_are_refused(home, tmp_path):
-    frame = pd.DataFrame({"text": ["!" * (row + 1) for row in range(40)], "label": list("ab") * 20, "s": [*SPLITS, "train"] * 10})
+    frame = pd.DataFrame(
+        {"text": ["!" * (row + 1) for row in range(40)], "label": list("ab") * 20, "s": [*SPLITS, "train"] * 10}
+    )
     frame["label"] = ["ab"[row // 4 % 2] for row in range(40)]
     frame.to_csv(tmp_path / "t.csv", index=False)
 

@@ -28,7 +28,9 @@ def refusal(path, **more):
 def everything(path, **more):
     """All texts with their classes, in no order."""
     read = corpus(path, **more)
-    return sorted((text, read.classes[label]) for part in read.splits.values() for text, label in zip(*part, strict=True))
+    return sorted(
+        (text, read.classes[label]) for part in read.splits.values() for text, label in zip(*part, strict=True)
+    )
 
 
 def rows(count=40, names=("pos", "neg")):
@@ -52,7 +54,11 @@ def write(path, content, *, encoding="utf-8", end="\n"):
     [
         (3, "fine dull cold day,pos,1", "row 3: it has 3 fields, the header has 2 (text, label)"),
         (3, "a fine, warm day,pos", "row 3: it has 3 fields, the header has 2 (text, label)"),
-        (3, "a fine day,pos,", "row 3: it has 3 fields, the header has 2 (text, label). Leave out the comma at its end"),
+        (
+            3,
+            "a fine day,pos,",
+            "row 3: it has 3 fields, the header has 2 (text, label). Leave out the comma at its end",
+        ),
         (3, "a fine day", "row 3: it has 1 field, the header has 2 (text, label)"),
         (3, "   ", "row 3: it has 1 field, the header has 2"),
         (3, 'a "fine, warm" day,pos', "row 3: it has 3 fields, the header has 2"),
@@ -79,7 +85,9 @@ def test_a_row_whose_columns_slip_is_refused_with_its_number(tmp_path, place, ro
 def test_rows_that_are_all_longer_than_the_header_are_refused(tmp_path):
     content = [lines()[0], *(f"{line},{number}" for number, line in enumerate(lines()[1:]))]
 
-    assert "40 rows have 3 fields, the header has 2 (text, label): rows 1, 2, 3" in refusal(write(tmp_path / "t.csv", content))
+    assert "40 rows have 3 fields, the header has 2 (text, label): rows 1, 2, 3" in refusal(
+        write(tmp_path / "t.csv", content)
+    )
 
 
 def test_a_quote_that_swallows_rows_is_refused(tmp_path):
@@ -87,19 +95,29 @@ def test_a_quote_that_swallows_rows_is_refused(tmp_path):
     content[3] = f'"{content[3]}'  # never closed …
     content[6] = 'he said "yes",pos'.replace('"yes"', 'yes"')  # … until here
 
-    assert "row 3: the column 'text' holds 4 lines, and some look like rows of their own" in refusal(write(tmp_path / "t.csv", content))
+    assert "row 3: the column 'text' holds 4 lines, and some look like rows of their own" in refusal(
+        write(tmp_path / "t.csv", content)
+    )
 
 
 @pytest.mark.parametrize("header", ["text,label", "label,text"])
 def test_a_text_may_hold_lines_commas_and_quotes(tmp_path, header):
     texts = ['He said: "no, never".\nThen\r\n\r\nhe left, and came back', "pos, neg and so on", '5" tall', "a\nb,c"]
-    frame = pd.DataFrame([(f"{text} {row}", label) for row, (_, label) in enumerate(rows()) for text in texts], columns=["text", "label"])
+    frame = pd.DataFrame(
+        [(f"{text} {row}", label) for row, (_, label) in enumerate(rows()) for text in texts], columns=["text", "label"]
+    )
     frame[header.split(",")].to_csv(tmp_path / "t.csv", index=False)
 
     assert everything(tmp_path / "t.csv") == sorted(frame.itertuples(index=False, name=None))
 
 
-@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).filter(str.strip), min_size=1, max_size=5))
+@given(
+    st.lists(
+        st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).filter(str.strip),
+        min_size=1,
+        max_size=5,
+    )
+)
 def test_what_pandas_and_the_csv_module_write_is_read_as_it_was(tmp_path_factory, texts):
     folder = tmp_path_factory.mktemp("any")
     written = [(text, f"class {number % 2}") for number in range(20) for text in texts]
@@ -125,19 +143,29 @@ def test_row_numbers_that_pandas_wrote_are_no_texts(tmp_path):
     [("text,label,", "a fine, warm day,pos", "3 is 'pos'"), (",text,label", "fine, warm day,pos", "1 is 'fine'")],
 )
 def test_content_in_a_column_without_a_name_is_refused(tmp_path, header, row, field):
-    whole = [f"{line}," for line in lines()[1:]] if header.endswith(",") else [f"{i},{line}" for i, line in enumerate(lines()[1:])]
+    whole = (
+        [f"{line}," for line in lines()[1:]]
+        if header.endswith(",")
+        else [f"{i},{line}" for i, line in enumerate(lines()[1:])]
+    )
 
-    assert f"field {field}, and the header has no name for it" in refusal(write(tmp_path / "t.csv", [header, *whole, row]))
+    assert f"field {field}, and the header has no name for it" in refusal(
+        write(tmp_path / "t.csv", [header, *whole, row])
+    )
 
 
 def test_a_text_column_that_is_the_label_column_is_refused(tmp_path):
-    assert "are both 'label'; set two different columns" in refusal(write(tmp_path / "t.csv", lines()), text_column="label")
+    assert "are both 'label'; set two different columns" in refusal(
+        write(tmp_path / "t.csv", lines()), text_column="label"
+    )
 
 
 def test_a_text_longer_than_the_csv_modules_limit_is_read(tmp_path):
     long = "word " * 50_000
 
-    assert everything(write(tmp_path / "t.csv", lines([(f"{long}{row}", "ab"[row % 2]) for row in range(20)])))[0][0].startswith(long)
+    assert everything(write(tmp_path / "t.csv", lines([(f"{long}{row}", "ab"[row % 2]) for row in range(20)])))[0][
+        0
+    ].startswith(long)
 
 
 # Bytes
@@ -238,7 +266,9 @@ def test_numbers_and_truth_values_of_json_are_classes_digit_for_digit(tmp_path):
     ],
 )
 def test_values_of_parquet_have_one_name_each(tmp_path, values, names):
-    frame = pd.DataFrame({"text": [f"t {row}" for row in range(40)], "label": [value for _ in range(20) for value in values]})
+    frame = pd.DataFrame(
+        {"text": [f"t {row}" for row in range(40)], "label": [value for _ in range(20) for value in values]}
+    )
     if isinstance(values, pd.Categorical):
         frame["label"] = pd.Categorical(list(values) * 20)
     elif hasattr(values, "dtype"):
@@ -277,13 +307,18 @@ def test_the_files_of_the_three_splits_have_the_same_names(tmp_path):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("pos", "pos "), ("pos", " pos"), ("a b", "a  b"), ("caf\u00e9", "cafe\u0301"), ("pos", "pos\u200b"), ("pos", "\ufeffpos")],
+    [
+        ("pos", "pos "),
+        ("pos", " pos"),
+        ("a b", "a  b"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("pos", "pos\u200b"),
+        ("pos", "\ufeffpos"),
+    ],
 )
 def test_classes_that_look_alike_are_refused(tmp_path, one, other):
     content = [json.dumps({"text": text, "label": label}) for text, label in rows(40, (one, other, "neg"))]
-    message = (
-        f"row 2: class {other!r} and class {one!r} ({tmp_path / 't.jsonl'}, row 1) differ in white space or invisible characters alone"
-    )
+    message = f"row 2: class {other!r} and class {one!r} ({tmp_path / 't.jsonl'}, row 1) differ in white space or invisible characters alone"
 
     assert message in refusal(write(tmp_path / "t.jsonl", content))
 
@@ -301,7 +336,10 @@ def test_groups_that_look_alike_are_one_group(tmp_path):
     of = [(f"t {row}", "ab"[row % 2], f"film {row // 4}" + " " * (row % 4 == 0)) for row in range(200)]
     pd.DataFrame(of, columns=["text", "label", "film"]).to_csv(tmp_path / "t.csv", index=False)
 
-    parts = [{int(text.split()[1]) // 4 for text in part.texts} for part in corpus(tmp_path / "t.csv", group_column="film").splits.values()]
+    parts = [
+        {int(text.split()[1]) // 4 for text in part.texts}
+        for part in corpus(tmp_path / "t.csv", group_column="film").splits.values()
+    ]
 
     assert sum(map(len, parts)) == 50
 
@@ -350,7 +388,9 @@ def test_a_text_of_parquet_that_is_none_is_refused_with_row_and_kind(tmp_path, v
 def test_lists_of_words_are_taken_as_they_are(tmp_path, name):
     texts = [["New York", "IS", "n't", f"w{row}", *["x"] * 1_500] for row in range(40)]
     frame = pd.DataFrame({"text": texts, "label": list("ab") * 20})
-    frame.to_parquet(tmp_path / name) if name == "t.parquet" else frame.to_json(tmp_path / name, orient="records", lines=True)
+    frame.to_parquet(tmp_path / name) if name == "t.parquet" else frame.to_json(
+        tmp_path / name, orient="records", lines=True
+    )
 
     read = corpus(tmp_path / name)
 
@@ -401,9 +441,16 @@ def test_one_file_for_validation_and_test_is_refused(tmp_path):
 
 
 def test_a_draw_keeps_equal_words_together(tmp_path):
-    of = [(text.upper() if row % 2 else f"{text}!", "ab"[number % 2]) for number, (text, _) in enumerate(rows(100)) for row in range(4)]
+    of = [
+        (text.upper() if row % 2 else f"{text}!", "ab"[number % 2])
+        for number, (text, _) in enumerate(rows(100))
+        for row in range(4)
+    ]
 
-    parts = [{text.lower().strip("!") for text in part.texts} for part in corpus(write(tmp_path / "t.csv", lines(of))).splits.values()]
+    parts = [
+        {text.lower().strip("!") for text in part.texts}
+        for part in corpus(write(tmp_path / "t.csv", lines(of))).splits.values()
+    ]
 
     assert sum(map(len, parts)) == 100 and all(parts)
 
@@ -429,14 +476,19 @@ def test_a_grouped_draw_that_leaves_a_split_without_a_class_is_refused(tmp_path)
 
     found = refusal(tmp_path / "t.csv", group_column="film")
 
-    assert "class 'rare' has 2 groups in 20 rows, and train, validation and test need one each; give data.split_column" in found
+    assert (
+        "class 'rare' has 2 groups in 20 rows, and train, validation and test need one each; give data.split_column"
+        in found
+    )
 
 
 def test_arrays_that_numpy_abbreviated_are_no_texts(tmp_path):
     texts = [str(np.array([f"word{row}"] * 1_500)) for row in range(40)]
     pd.DataFrame({"text": texts, "label": list("ab") * 20}).to_csv(tmp_path / "t.csv", index=False)
 
-    assert "40 rows hold an array as NumPy prints it, with ... for what it leaves out; save lists" in refusal(tmp_path / "t.csv")
+    assert "40 rows hold an array as NumPy prints it, with ... for what it leaves out; save lists" in refusal(
+        tmp_path / "t.csv"
+    )
 
 
 def test_texts_in_brackets_are_texts(tmp_path):

@@ -108,7 +108,9 @@ def test_lists_of_words_are_encoded_as_they_are(home, tmp_path):
     data = encoded.load(Table(path=str(tmp_path / "t.parquet")))
 
     assert data.words(6) == ["IS", "New York"] and data.contents.tokens == "list" and data.longest == 4
-    with pytest.raises(corpora.DataError, match="contains lists of words, which tokens=character cannot split; set tokens=word"):
+    with pytest.raises(
+        corpora.DataError, match="contains lists of words, which tokens=character cannot split; set tokens=word"
+    ):
         encoded.load(Table(path=str(tmp_path / "t.parquet")), tokens="character")
 
 
@@ -116,7 +118,9 @@ def test_the_embedded_reviews_keep_their_key(home, monkeypatch):
     """It is the hash of the data in the identity of every trial on them."""
     monkeypatch.setattr(encoded, "_made", lambda _, folder, **__: pytest.fail(folder.name))
     about = {"classes": [], "contents": dict.fromkeys(field.name for field in dataclasses.fields(Contents))}
-    monkeypatch.setattr(sealed, "opened", lambda folder: about if folder.name == "936218be6a7f7017" else pytest.fail(folder.name))
+    monkeypatch.setattr(
+        sealed, "opened", lambda folder: about if folder.name == "936218be6a7f7017" else pytest.fail(folder.name)
+    )
 
     assert encoded.load(MovieReviews()).digest == "936218be6a7f7017"
 
@@ -127,7 +131,8 @@ def test_an_encoded_corpus_of_an_earlier_version_is_made_anew(options):
     meta = json.loads(path.read_text(encoding="utf-8"))
     for contents in (None, {}, {**meta["contents"], "more": 1}):
         path.write_text(
-            json.dumps({key: value for key, value in meta.items() if key != "contents"} | {"contents": contents}), encoding="utf-8"
+            json.dumps({key: value for key, value in meta.items() if key != "contents"} | {"contents": contents}),
+            encoding="utf-8",
         )
 
         assert encoded.load(options) == data
@@ -187,7 +192,10 @@ def test_a_cache_that_is_not_what_was_written_is_made_anew_and_said_in_one_line(
     content = arrays(first)
     before = {path.name: path.read_bytes() for path in first.folder.iterdir()}
     damage(first.folder)
-    is_other = not first.folder.is_dir() or {path.name: path.is_file() and path.read_bytes() for path in first.folder.iterdir()} != before
+    is_other = (
+        not first.folder.is_dir()
+        or {path.name: path.is_file() and path.read_bytes() for path in first.folder.iterdir()} != before
+    )
     restarted(monkeypatch)
 
     again = encoded.load(copied)
@@ -284,7 +292,9 @@ def test_a_file_that_changes_while_it_is_read_is_refused(options, table, monkeyp
 
     monkeypatch.setattr(encoded, "encode", slow)
 
-    with pytest.raises(corpora.DataError, match=r"table\.csv: the file changed while it was read; run the command again"):
+    with pytest.raises(
+        corpora.DataError, match=r"table\.csv: the file changed while it was read; run the command again"
+    ):
         encoded.load(options)
 
 
@@ -307,7 +317,9 @@ def test_a_corpus_that_the_memory_does_not_hold_is_refused_in_one_line(options, 
 
 
 def test_a_disk_that_does_not_keep_what_is_written_is_said(options, monkeypatch):
-    monkeypatch.setattr(sealed, "opened", lambda folder: (_ for _ in ()).throw(sealed.Broken("train.ids.npy is damaged")))
+    monkeypatch.setattr(
+        sealed, "opened", lambda folder: (_ for _ in ()).throw(sealed.Broken("train.ids.npy is damaged"))
+    )
 
     with pytest.raises(corpora.DataError, match="written data cannot be read back; set ABLATION_HOME"):
         encoded.load(options)

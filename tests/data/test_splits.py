@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from src.data.splits import SPLITS, by_position, drawn, first_of_each_class, last_tenth
 
-labels_of_two = st.lists(st.integers(0, 1), min_size=40, max_size=200).filter(lambda labels: min(np.bincount(labels, minlength=2)) >= 10)
+labels_of_two = st.lists(st.integers(0, 1), min_size=40, max_size=200).filter(
+    lambda labels: min(np.bincount(labels, minlength=2)) >= 10
+)
 
 
 @given(labels_of_two)
@@ -20,7 +22,9 @@ def test_by_position_is_disjoint_stratified_and_contiguous_within_each_class(lab
         rows = np.flatnonzero(labels == label)
         in_class = [part[labels[part] == label] for part in (parts[name] for name in SPLITS)]
         assert [len(part) for part in in_class] == [6, 1, 2]
-        np.testing.assert_array_equal(np.concatenate(in_class), rows[:9])  # contiguous and in file order, so disjoint too
+        np.testing.assert_array_equal(
+            np.concatenate(in_class), rows[:9]
+        )  # contiguous and in file order, so disjoint too
 
 
 def test_by_position_refuses_a_class_that_is_too_small():
@@ -98,7 +102,8 @@ def test_a_limit_leaves_at_least_one_of_each_class():
 
 grouped = st.integers(10, 40).flatmap(
     lambda count: st.tuples(
-        st.lists(st.integers(0, 2), min_size=count, max_size=count), st.lists(st.integers(1, 12), min_size=count, max_size=count)
+        st.lists(st.integers(0, 2), min_size=count, max_size=count),
+        st.lists(st.integers(1, 12), min_size=count, max_size=count),
     )
 )
 
@@ -112,7 +117,9 @@ def test_every_split_has_every_class_wherever_three_groups_of_one_class_have_it(
     labels = np.searchsorted(present, labels)
     counts = [kinds.count(kind) for kind in present]
     if np.bincount(labels).min() < 10 or min(counts) < 3:
-        with pytest.raises(ValueError, match=r"at least 10 are needed|class '\d' has \d groups in \d+ rows|the rarest class"):
+        with pytest.raises(
+            ValueError, match=r"at least 10 are needed|class '\d' has \d groups in \d+ rows|the rarest class"
+        ):
             drawn(labels, groups)
         return
 
@@ -146,7 +153,9 @@ def test_a_draw_that_is_impossible_names_class_and_split():
     ]
     labels, groups = (np.array(column) for column in zip(*rows, strict=True))
 
-    with pytest.raises(ValueError, match=r"no draw that keeps the groups whole gives (train|validation|test) the class '[a-e]'"):
+    with pytest.raises(
+        ValueError, match=r"no draw that keeps the groups whole gives (train|validation|test) the class '[a-e]'"
+    ):
         drawn(labels, groups, classes=list("abcde"))
 
 
@@ -178,7 +187,10 @@ def test_equal_rows_tie_their_groups():
 def test_no_rows_that_are_the_same_leave_the_draw_as_it_was():
     labels = np.array([0] * 300 + [1] * 100)
 
-    assert all((drawn(labels, same=[str(row) for row in range(400)])[name] == part).all() for name, part in drawn(labels).items())
+    assert all(
+        (drawn(labels, same=[str(row) for row in range(400)])[name] == part).all()
+        for name, part in drawn(labels).items()
+    )
 
 
 def test_a_rare_class_is_in_every_split_of_many_groups():

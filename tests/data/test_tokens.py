@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from src.data.corpora import CORPORA
 from src.data.options import MovieReviews
-from src.data.tokens import FIRST_WORD, START, UNKNOWN, characters, encode, unspaced, vocabulary, words, words_before_marks
+from src.data.tokens import (
+    FIRST_WORD,
+    START,
+    UNKNOWN,
+    characters,
+    encode,
+    unspaced,
+    vocabulary,
+    words,
+    words_before_marks,
+)
 
 
 @pytest.mark.parametrize(

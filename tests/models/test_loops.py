@@ -27,7 +27,9 @@ def twins(cell, loop, **options):
     ours = Recurrent(CELLS[cell](H), loop=loop, **options)
     theirs.build((B, T, D))
     ours.build((B, T, D))
-    weights = [np.random.default_rng(place).normal(0, 0.5, weight.shape) for place, weight in enumerate(theirs.get_weights())]
+    weights = [
+        np.random.default_rng(place).normal(0, 0.5, weight.shape) for place, weight in enumerate(theirs.get_weights())
+    ]
     theirs.set_weights(weights)
     ours.set_weights(weights)
     return theirs, ours
@@ -39,7 +41,9 @@ def results(layer, mask, *, weighting):
     with tf.GradientTape() as tape:
         output = layer(x, mask=None if mask is None else tf.constant(mask))
         loss = tf.reduce_sum(output * weighting[: output.shape[1]] if output.shape.rank == 2 else output * weighting)
-    return output.numpy(), [tf.convert_to_tensor(g).numpy() for g in tape.gradient(loss, [x, *layer.trainable_variables])]
+    return output.numpy(), [
+        tf.convert_to_tensor(g).numpy() for g in tape.gradient(loss, [x, *layer.trainable_variables])
+    ]
 
 
 CASES = list(itertools.product(CELLS, LOOPS, MASKS, [True, False], [True, False]))
@@ -50,7 +54,9 @@ def test_outputs_and_gradients_equal_those_of_keras(cell, loop, mask, sequences,
     theirs, ours = twins(cell, loop, return_sequences=sequences, go_backwards=backwards)
     shape = (T, H) if sequences else (H,)
     weighting = np.random.default_rng(2).normal(size=shape).astype(np.float32)
-    expected, expected_gradients = results(theirs, MASKS[mask], weighting=weighting[::-1] if sequences and backwards else weighting)
+    expected, expected_gradients = results(
+        theirs, MASKS[mask], weighting=weighting[::-1] if sequences and backwards else weighting
+    )
     output, gradients = results(ours, MASKS[mask], weighting=weighting)
 
     if sequences and backwards:

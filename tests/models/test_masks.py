@@ -61,7 +61,9 @@ OF_TWO = {
 
 def behaviour(name):
     """Returns what becomes of the mask, and whether the output depends on it."""
-    masked = layers.Embedding(9, 4, mask_zero=True, embeddings_initializer=keras.initializers.RandomNormal(1.0, seed=0))(IDS)
+    masked = layers.Embedding(
+        9, 4, mask_zero=True, embeddings_initializer=keras.initializers.RandomNormal(1.0, seed=0)
+    )(IDS)
     plain = keras.ops.convert_to_tensor(np.array(masked))
     options = {"training": True} if "training" in name else {}
     if name in OF_TWO:
@@ -77,7 +79,10 @@ def behaviour(name):
     is_carried = getattr(with_mask, "_keras_mask", None) is not None
     is_warned = any("destroy the mask" in str(one.message) for one in said)
     is_used = not np.allclose(with_mask, without, atol=1e-6)
-    return "carried" if is_carried else "dropped, with a warning" if is_warned else "dropped", "yes" if is_used else "no"
+    return (
+        "carried" if is_carried else "dropped, with a warning" if is_warned else "dropped",
+        "yes" if is_used else "no",
+    )
 
 
 def row(name):

@@ -27,7 +27,9 @@ assert "src" not in sys.modules
 
 def varied():
     """Settings whose models have no layer of ours."""
-    for cell, both, start in itertools.product(("lstm", "gru", "simple_rnn"), (False, True), ("orthogonal", "identity")):
+    for cell, both, start in itertools.product(
+        ("lstm", "gru", "simple_rnn"), (False, True), ("orthogonal", "identity")
+    ):
         yield {"cell": cell, "bidirectional": both, "recurrent_initializer": start, "depth": 2}
     for bias in (0.0, 1.0, 2.5, -1.0):
         yield {"cell": "lstm", "forget_bias": bias, "masking": False}
@@ -42,7 +44,9 @@ def test_keras_reads_models_of_its_own_layers_without_our_package(tmp_path):
         model.save(paths[-1])
         wanted.append(np.asarray(model(ids)))
 
-    done = subprocess.run([sys.executable, "-c", ALONE, *paths], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, *paths], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
 
     assert done.returncode == 0, done.stderr
     found = [np.array(json.loads(line)) for line in done.stdout.splitlines()]

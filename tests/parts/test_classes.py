@@ -22,7 +22,11 @@ def test_each_loss_is_that_of_numpy_and_each_example_counts_once(loss, width):
 
     rng = np.random.default_rng(0)
     outputs = rng.normal(size=(20, width)).astype(np.float32)
-    targets = rng.normal(size=20).astype(np.float32) if loss == "squared" else rng.integers(0, max(2, width), 20).astype(np.int32)
+    targets = (
+        rng.normal(size=20).astype(np.float32)
+        if loss == "squared"
+        else rng.integers(0, max(2, width), 20).astype(np.int32)
+    )
     found = classes.MEASURES[loss](tf.constant(outputs), tf.constant(targets))
     one = 1 / (1 + np.exp(-outputs[:, 0]))
     shares = np.exp(outputs) / np.exp(outputs).sum(1, keepdims=True)
@@ -35,4 +39,6 @@ def test_each_loss_is_that_of_numpy_and_each_example_counts_once(loss, width):
     np.testing.assert_allclose(found["loss"][0], expected[0], rtol=1e-4)
     np.testing.assert_array_equal(found["accuracy"][0], expected[1])
     assert all((weights.numpy() == 1).all() for _, weights in found.values())
-    np.testing.assert_allclose(classes.predictions(tf.constant(outputs))["probability"], shares if width > 1 else one[:, None], atol=1e-6)
+    np.testing.assert_allclose(
+        classes.predictions(tf.constant(outputs))["probability"], shares if width > 1 else one[:, None], atol=1e-6
+    )

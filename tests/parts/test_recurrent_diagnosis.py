@@ -68,7 +68,9 @@ def test_padding_is_a_step_to_go_back_without_a_mask_alone():
     short = tf.constant([[1, 5, 6, 0, 0, 0]], tf.int32), tf.constant([1], tf.int32)
     reach = {}
     for masking in (True, False):
-        settings = edited(Settings(), {"cell": "simple_rnn", "units": 1, "vocab_size": 9, "embedding_dim": 1, "masking": masking})
+        settings = edited(
+            Settings(), {"cell": "simple_rnn", "units": 1, "vocab_size": 9, "embedding_dim": 1, "masking": masking}
+        )
         model = classifier(settings, classes=2)
         model.get_layer("encoding").set_weights([np.full((9, 1), 1e-4, np.float32)])
         model.get_layer("recurrent_1").set_weights([np.ones((1, 1)), np.full((1, 1), 0.1), np.zeros(1)])
@@ -90,7 +92,9 @@ def test_states_that_never_differ_are_dead():
 
 def test_a_maximum_over_steps_is_never_taken_for_an_explosion():
     """Most sequences have no unit with its maximum at the last step, and no gradient there."""
-    settings = edited(Settings(), {"units": 2, "vocab_size": 9, "embedding_dim": 3, "readout": "max_state", "masking": False})
+    settings = edited(
+        Settings(), {"units": 2, "vocab_size": 9, "embedding_dim": 3, "readout": "max_state", "masking": False}
+    )
     ids, labels = np.random.default_rng(0).integers(4, 9, (32, 40)).astype(np.int32), np.arange(32, dtype=np.int32) % 2
     batch = tf.constant(ids), tf.constant(labels)
 
@@ -98,13 +102,22 @@ def test_a_maximum_over_steps_is_never_taken_for_an_explosion():
 
 
 def test_gradients_that_were_cut_on_purpose_are_said_to_be():
-    settings = edited(Settings(), {"units": 2, "vocab_size": 9, "embedding_dim": 3, "implementation": "graph_loop", "bptt_steps": 2})
+    settings = edited(
+        Settings(), {"units": 2, "vocab_size": 9, "embedding_dim": 3, "implementation": "graph_loop", "bptt_steps": 2}
+    )
 
     assert "try bptt_steps=null" in recurrent_diagnosis.shorter_way(settings, is_masked=True, is_padded=True)
-    ways = {padded: recurrent_diagnosis.shorter_way(settings, is_masked=False, is_padded=padded) for padded in (True, False)}
-    assert "masking=true" in ways[True] and "masking" not in ways[False]  # where nothing is padded there is nothing to mask
+    ways = {
+        padded: recurrent_diagnosis.shorter_way(settings, is_masked=False, is_padded=padded) for padded in (True, False)
+    }
+    assert (
+        "masking=true" in ways[True] and "masking" not in ways[False]
+    )  # where nothing is padded there is nothing to mask
     uncut = edited(settings, {"bptt_steps": None})
-    assert recurrent_diagnosis.shorter_way(uncut, is_masked=True, is_padded=True) == "try readout=mean_state, shorter sequences"
+    assert (
+        recurrent_diagnosis.shorter_way(uncut, is_masked=True, is_padded=True)
+        == "try readout=mean_state, shorter sequences"
+    )
 
 
 @pytest.mark.parametrize("changes", [
@@ -127,7 +140,9 @@ def test_every_kind_of_model_can_be_diagnosed(changes):
         training=lambda epoch: [(inputs, targets, None)],
         batches_per_epoch=1,
         held_out={},
-        signature=tuple(tf.TensorSpec([None, None, *part.shape[2:]][: len(part.shape)], part.dtype) for part in (inputs, targets)),
+        signature=tuple(
+            tf.TensorSpec([None, None, *part.shape[2:]][: len(part.shape)], part.dtype) for part in (inputs, targets)
+        ),
         measure=MEASURES[loss],
         shape=lambda x: x.shape[:2],
         is_eager=settings.implementation == "eager_loop",

@@ -11,7 +11,9 @@ HOW = Reading(["a", "film"], ["neg", "pos"], is_masked=True)
 
 def split(*texts):
     rows = np.arange(len(texts))
-    return lambda: ((np.array([text]), None, np.array([row])) for row, text in reversed(list(enumerate(texts)))), rows % 2
+    return lambda: (
+        (np.array([text]), None, np.array([row])) for row, text in reversed(list(enumerate(texts)))
+    ), rows % 2
 
 
 def test_a_text_is_shown_as_the_model_reads_it():
@@ -23,7 +25,9 @@ def test_a_text_is_shown_as_the_model_reads_it():
     }
 
 
-@pytest.mark.parametrize(("ids", "side", "padding"), [([0, 0, 4], "pre", 2), ([4, 0, 0], "post", 2), ([4, 5], "post", 0)])
+@pytest.mark.parametrize(
+    ("ids", "side", "padding"), [([0, 0, 4], "pre", 2), ([4, 0, 0], "post", 2), ([4, 5], "post", 0)]
+)
 def test_the_padding_of_its_batch_is_counted_on_its_side(ids, side, padding):
     (one,) = samples(*split(ids), np.array([[0.25, 0.5, 0.25]]), HOW._replace(classes=["x", "y", "z"]))
 
@@ -31,7 +35,9 @@ def test_the_padding_of_its_batch_is_counted_on_its_side(ids, side, padding):
 
 
 def test_long_texts_are_cut_and_only_a_few_are_taken_from_all_over_the_split():
-    found = samples(*split(*([4] * (LENGTH + number) for number in range(1, 101))), np.linspace(0, 1, 100)[:, None], HOW)
+    found = samples(
+        *split(*([4] * (LENGTH + number) for number in range(1, 101))), np.linspace(0, 1, 100)[:, None], HOW
+    )
 
     assert len(found) == COUNT and [one["more"] for one in found] == [1, 26, 51, 75, 100]
     assert all(one["text"].count("a") == LENGTH for one in found)

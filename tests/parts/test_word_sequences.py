@@ -8,7 +8,9 @@ from src.tasks.sentiment.task import TASK
 from tests.conftest import write_table
 
 
-@pytest.mark.parametrize("changes", [{}, {"max_length": 5}, {"max_length": 5, "truncation": "remove"}, {"max_length": None}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"max_length": 5}, {"max_length": 5, "truncation": "remove"}, {"max_length": None}]
+)
 def test_the_lengths_of_texts_are_known_without_the_texts(home, tmp_path, changes):
     write_table(tmp_path / "t.csv")
     settings = checked({"data": {"name": "table", "path": str(tmp_path / "t.csv")}, **changes})
@@ -17,4 +19,6 @@ def test_the_lengths_of_texts_are_known_without_the_texts(home, tmp_path, change
     lengths = sequences.lengths_of(settings, data)
 
     cut = sequences.all_cut(settings, data)
-    assert {name: steps.tolist() for name, steps in lengths.items()} == {name: split.lengths.tolist() for name, split in cut.items()}
+    assert {name: steps.tolist() for name, steps in lengths.items()} == {
+        name: split.lengths.tolist() for name, split in cut.items()
+    }

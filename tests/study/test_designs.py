@@ -40,7 +40,9 @@ def test_every_design_starts_with_the_reference_repeats_nothing_and_stays_within
 @given(studies())
 def test_a_grid_has_every_combination(study):
     reference, levels = study
-    assert {tuple(variant.values()) for variant in designs.grid(reference, levels)} == set(itertools.product(*levels.values()))
+    assert {tuple(variant.values()) for variant in designs.grid(reference, levels)} == set(
+        itertools.product(*levels.values())
+    )
     assert designs.grid(reference, levels)[0] == reference
 
 
@@ -90,7 +92,9 @@ def test_cumulative_adds_one_toggle_at_a_time_in_the_order_given(study):
     reference, levels = study
     variants = designs.cumulative(reference, levels)
 
-    assert [changed(reference, variant) for variant in variants] == [set(list(levels)[:count]) for count in range(len(levels) + 1)]
+    assert [changed(reference, variant) for variant in variants] == [
+        set(list(levels)[:count]) for count in range(len(levels) + 1)
+    ]
 
 
 @pytest.mark.parametrize("design", ["leave_one_out", "add_one_in", "cumulative", "fractional", "path"])
@@ -108,7 +112,9 @@ def signs_of(reference, variants):
 @pytest.mark.parametrize("resolution", [3, 4, 5])
 def test_a_fraction_has_the_resolution_that_was_asked_for(factors, resolution):
     reference = dict.fromkeys("abcdefgh"[:factors], 0)
-    signs = signs_of(reference, designs.fractional(reference, {key: [0, 1] for key in reference}, resolution=resolution))
+    signs = signs_of(
+        reference, designs.fractional(reference, {key: [0, 1] for key in reference}, resolution=resolution)
+    )
 
     for size in range(1, min(resolution, factors + 1)):  # no product of fewer columns than the resolution is constant
         for columns in itertools.combinations(range(factors), size):
@@ -116,7 +122,9 @@ def test_a_fraction_has_the_resolution_that_was_asked_for(factors, resolution):
     assert len(signs) <= 2**factors
 
 
-@pytest.mark.parametrize(("factors", "resolution", "runs"), [(3, 3, 4), (7, 3, 8), (4, 4, 8), (8, 4, 16), (5, 5, 16), (6, 5, 32)])
+@pytest.mark.parametrize(
+    ("factors", "resolution", "runs"), [(3, 3, 4), (7, 3, 8), (4, 4, 8), (8, 4, 16), (5, 5, 16), (6, 5, 32)]
+)
 def test_fractions_are_as_small_as_the_textbooks(factors, resolution, runs):
     """Box, Hunter and Hunter, "Statistics for Experimenters", Wiley 2005, table 6.22."""
     reference = dict.fromkeys("abcdefgh"[:factors], 0)
@@ -126,7 +134,12 @@ def test_fractions_are_as_small_as_the_textbooks(factors, resolution, runs):
 
 def test_aliases_are_the_effects_with_equal_contrasts():
     main = [["a", "b:c:d"], ["b", "a:c:d"], ["c", "a:b:d"], ["d", "a:b:c"]]
-    assert designs.aliases(["a", "b", "c", "d"], resolution=4) == [*main, ["a:b", "c:d"], ["a:c", "b:d"], ["a:d", "b:c"]]
+    assert designs.aliases(["a", "b", "c", "d"], resolution=4) == [
+        *main,
+        ["a:b", "c:d"],
+        ["a:c", "b:d"],
+        ["a:d", "b:c"],
+    ]
     assert designs.aliases(["a", "b", "c"], resolution=3) == [["a", "b:c"], ["b", "a:c"], ["c", "a:b"]]
     assert ["a:b", "c:d:e"] in designs.aliases(["a", "b", "c", "d", "e"], resolution=5)
     assert designs.aliases(["a", "b", "c"], resolution=4) == []  # nothing less than the full factorial has it
@@ -136,7 +149,8 @@ def test_aliases_are_the_effects_with_equal_contrasts():
 def test_aliases_are_all_the_effects_that_move_an_estimate(factors, resolution):
     keys = list("abcdefghijklmno"[:factors])
     signs = signs_of(
-        dict.fromkeys(keys, 0), designs.fractional(dict.fromkeys(keys, 0), {key: [0, 1] for key in keys}, resolution=resolution)
+        dict.fromkeys(keys, 0),
+        designs.fractional(dict.fromkeys(keys, 0), {key: [0, 1] for key in keys}, resolution=resolution),
     )
     effects = {
         ":".join(names): signs[:, [keys.index(name) for name in names]].prod(axis=1)
@@ -158,7 +172,10 @@ def test_a_long_group_of_aliases_is_a_line_that_names_the_small_ones_and_counts_
     assert designs.equation(["d", "a:b:c"]) == "d = a:b:c"
     assert designs.equation(["a:b", "c:d", "e:f", "g:h"]) == "a:b = c:d = e:f = g:h"
     assert designs.equation(["a", "b:c", "a:b:c", "a:b:d", "a:b:e"]) == "a = b:c = a:b:c = a:b:d = a:b:e"
-    assert designs.equation(["a", "b:c", "a:b:c", "a:b:d", "a:b:e", "a:b:f"]) == "a = b:c = a:b:c = a:b:d and 2 more of three"
+    assert (
+        designs.equation(["a", "b:c", "a:b:c", "a:b:d", "a:b:e", "a:b:f"])
+        == "a = b:c = a:b:c = a:b:d and 2 more of three"
+    )
     groups = designs.aliases(list("abcdefghijklmno"), resolution=4)
     assert max(len(group) for group in groups) > 20 and all(len(designs.equation(group)) < 80 for group in groups)
 
@@ -195,7 +212,11 @@ def test_a_random_sample_of_a_grid_without_end_is_drawn_from_all_of_it():
     found = designs.random(reference, levels, sample=200, seed=3)
 
     assert found[0] == reference and len({tuple(variant.values()) for variant in found}) == 200
-    assert found == designs.random(reference, levels, sample=200, seed=3) != designs.random(reference, levels, sample=200, seed=4)
+    assert (
+        found
+        == designs.random(reference, levels, sample=200, seed=3)
+        != designs.random(reference, levels, sample=200, seed=4)
+    )
     for key in levels:  # uniform: the mean of 199 draws from 0 to 999 is within 5 standard errors of its expectation
         assert abs(sum(variant[key] for variant in found[1:]) / 199 - 499.5) < 5 * 288.7 / math.sqrt(199)
 
@@ -207,7 +228,9 @@ def walk(levels, gains):
     variants = next(rounds)
     while True:
         seen.append(variants)
-        scores = {place: sum(gains[key] for key in changed(reference, variant)) for place, variant in enumerate(variants)}
+        scores = {
+            place: sum(gains[key] for key in changed(reference, variant)) for place, variant in enumerate(variants)
+        }
         try:
             variants = rounds.send(scores)
         except StopIteration:

@@ -109,7 +109,9 @@ def test_a_trial_that_fails_before_its_record_begins_says_why_to_its_launcher(ho
     folder = prepare(settings).folder
     monkeypatch.setattr(trial.Follower, "update", lambda self, **_: None)
 
-    with pytest.raises(trial.NotBegun, match=r"failed before the first step: ImportError: libcudart\.so: no such file; see the log"):
+    with pytest.raises(
+        trial.NotBegun, match=r"failed before the first step: ImportError: libcudart\.so: no such file; see the log"
+    ):
         trial.run(settings)
     assert not journal.last_attempt(folder) and "Traceback" in (folder / "trial.log").read_text(encoding="utf-8")
 
@@ -124,7 +126,10 @@ def test_an_error_after_the_end_is_not_one_before_the_first_step(home, tmp_path,
     monkeypatch.setattr(startup, "import_tensorflow", lambda: None)
     monkeypatch.setattr(trial, "records", records)
     with Journal(tmp_path) as book:
-        assert trial._attempt(prepared, book, SimpleNamespace(is_due=False, update=lambda: None), place=trial.ALONE) == FAILED
+        assert (
+            trial._attempt(prepared, book, SimpleNamespace(is_due=False, update=lambda: None), place=trial.ALONE)
+            == FAILED
+        )
     assert journal.status(journal.last_attempt(tmp_path)) == FINISHED
 
 
@@ -149,7 +154,9 @@ def raising(home, tmp_path, monkeypatch):
         monkeypatch.setattr(trial, "records", records)
         prepared = SimpleNamespace(settings=Settings(), folder=tmp_path, identity="cafe")
         with Journal(tmp_path) as book:
-            status = trial._attempt(prepared, book, SimpleNamespace(is_due=False, update=lambda: None), place=trial.ALONE)
+            status = trial._attempt(
+                prepared, book, SimpleNamespace(is_due=False, update=lambda: None), place=trial.ALONE
+            )
         return status, journal.last(tmp_path).detail
 
     return attempt
@@ -172,7 +179,9 @@ def test_a_trial_that_finds_the_disk_full_is_killed_and_its_error_says_what_to_d
     assert ended["error"].endswith("); free some space, then run the same command again")
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EACCES, "Permission denied"), MemoryError(), caused(None), caused(OSError(5, "I/O"))])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EACCES, "Permission denied"), MemoryError(), caused(None), caused(OSError(5, "I/O"))]
+)
 def test_a_trial_that_fails_for_another_reason_is_failed(raising, error):
     status, ended = raising(error)
 
@@ -269,7 +278,8 @@ def ended(folder, status, attempt="a"):
 
 
 @pytest.mark.parametrize(
-    ("status", "before", "expected"), [(FINISHED, "", FINISHED), (FINISHED, "a", None), (FAILED, "b", FAILED), ("KILLED", "", None)]
+    ("status", "before", "expected"),
+    [(FINISHED, "", FINISHED), (FINISHED, "a", None), (FAILED, "b", FAILED), ("KILLED", "", None)],
 )
 def test_a_trial_that_ended_since_the_plan_was_made_is_not_trained_again(tmp_path, status, before, expected):
     ended(tmp_path, status)
@@ -350,7 +360,9 @@ def test_a_trial_on_a_full_disk_fails_with_one_line(home, monkeypatch, capfd, is
 
     def fail(book, record):
         if is_full or is_full_from == "the first record":
-            raise journal.JournalError(f"{book.path}: {no_space.strerror}; what was recorded before is kept") from no_space
+            raise journal.JournalError(
+                f"{book.path}: {no_space.strerror}; what was recorded before is kept"
+            ) from no_space
         sent.append(record)
 
     def records(*_, **__):
@@ -359,10 +371,17 @@ def test_a_trial_on_a_full_disk_fails_with_one_line(home, monkeypatch, capfd, is
         raise no_space
 
     monkeypatch.setattr(startup, "import_tensorflow", lambda: None)
-    monkeypatch.setattr(trial, "prepare", lambda settings: SimpleNamespace(settings=settings, folder=home / "cafe", identity="cafe"))
+    monkeypatch.setattr(
+        trial, "prepare", lambda settings: SimpleNamespace(settings=settings, folder=home / "cafe", identity="cafe")
+    )
     monkeypatch.setattr(trial, "records", records)
     monkeypatch.setattr(Journal, "append", fail)
-    monkeypatch.setattr(trial.Follower, "update", lambda self, **_: trial._log.warning("MLflow cannot be used now") if is_full else None)
+    monkeypatch.setattr(
+        trial.Follower, "update", lambda self, **_: trial._log.warning("MLflow cannot be used now") if is_full else None
+    )
 
     assert trial.run(Settings()) == FAILED
-    assert capfd.readouterr() == ("", f"{home / 'cafe' / journal.FILE}: No space left on device; what was recorded before is kept\n")
+    assert capfd.readouterr() == (
+        "",
+        f"{home / 'cafe' / journal.FILE}: No space left on device; what was recorded before is kept\n",
+    )

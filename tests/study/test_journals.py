@@ -161,7 +161,9 @@ def test_what_a_store_has_had_is_not_sent_again_until_it_grows_or_another_store_
 
 @pytest.mark.parametrize("what", ["could not be sent", "was deleted in the store", "has lost its notes"])
 def test_a_trial_that_may_still_have_to_be_sent_is_tried_again(tmp_path, what):
-    sent, send = sender(fails="a" if what == "could not be sent" else "", deleted="a" if what == "was deleted in the store" else "")
+    sent, send = sender(
+        fails="a" if what == "could not be sent" else "", deleted="a" if what == "was deleted in the store" else ""
+    )
     attempt(tmp_path / "a", "1")
     first = replay(tmp_path, "one", send)
     if what == "has lost its notes":

@@ -34,7 +34,12 @@ def names(base, **asked):
 
 
 def test_a_trial_is_named_by_what_its_study_varies_and_by_no_fixed_setting(base):
-    assert names(base, cell=["lstm", "gru"], seed=[0, 1]) == ["cell=lstm seed=0", "cell=gru seed=0", "cell=lstm seed=1", "cell=gru seed=1"]
+    assert names(base, cell=["lstm", "gru"], seed=[0, 1]) == [
+        "cell=lstm seed=0",
+        "cell=gru seed=0",
+        "cell=lstm seed=1",
+        "cell=gru seed=1",
+    ]
 
 
 def test_where_only_the_seed_varies_the_seed_is_the_name(base):
@@ -56,7 +61,9 @@ def test_a_single_trial_is_named_by_its_differences_from_the_defaults(base):
         ("cumulative", {"reference seed=0", "+ cell=gru seed=0", "+ masking=false seed=0"}),
     ],
 )
-def test_a_design_that_changes_a_reference_names_the_reference_so_and_the_others_by_their_change(base, design, expected):
+def test_a_design_that_changes_a_reference_names_the_reference_so_and_the_others_by_their_change(
+    base, design, expected
+):
     levels = {"cell": ["lstm", "gru"], "masking": [True, False]}
     if design == "cumulative":
         levels = {key: list(reversed(values)) for key, values in levels.items()}
@@ -80,7 +87,10 @@ def test_of_paths_the_last_part_is_named_where_it_tells_them_apart(base, table):
     write_table(other, seed=1)
     write_table(same, seed=2)
 
-    assert names(base, data__path=[str(table), str(other)]) == ["data.path=table.csv seed=0", "data.path=other.csv seed=0"]
+    assert names(base, data__path=[str(table), str(other)]) == [
+        "data.path=table.csv seed=0",
+        "data.path=other.csv seed=0",
+    ]
     assert names(base, data__path=[str(table), str(same)])[1] == f"data.path={same} seed=0"
 
 
@@ -109,8 +119,14 @@ def test_a_job_knows_what_its_study_calls_its_trial(monkeypatch, variant):
     ("asked", "changes"),
     [
         ({"cell": ["gru", "lstm"], "depth": [2, 1]}, ["", "depth=1", "cell=lstm", "cell=lstm depth=1"]),
-        ({"cell": ["gru", "lstm"], "depth": [2, 1], "plan_keys": {"design": "cumulative"}}, ["", "cell=lstm", "cell=lstm depth=1"]),
-        ({"padding": ["dataset", "batch"], "bucketing": [False, True]}, ["", "", "padding=batch", "padding=batch bucketing=true"]),
+        (
+            {"cell": ["gru", "lstm"], "depth": [2, 1], "plan_keys": {"design": "cumulative"}},
+            ["", "cell=lstm", "cell=lstm depth=1"],
+        ),
+        (
+            {"padding": ["dataset", "batch"], "bucketing": [False, True]},
+            ["", "", "padding=batch", "padding=batch bucketing=true"],
+        ),
         ({"seed": [0]}, [None]),
     ],
     ids=["grid", "cumulative", "a trial of two variants", "no toggle"],

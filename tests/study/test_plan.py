@@ -85,7 +85,10 @@ def test_within_a_seed_variants_are_trained_in_an_order_that_the_seed_draws(base
     cells, seeds = ["lstm", "gru", "simple_rnn"], list(range(40))
     found = rows(base, cell=cells, seed=seeds)
     again = rows(base, cell=cells, seed=seeds)
-    orders = [[row.values["cell"] for row in sorted(found, key=lambda row: row.position) if row.seed == seed] for seed in seeds]
+    orders = [
+        [row.values["cell"] for row in sorted(found, key=lambda row: row.position) if row.seed == seed]
+        for seed in seeds
+    ]
 
     assert [row.position for row in found] == [row.position for row in again]
     assert sorted(row.position for row in found) == list(range(1, 121))
@@ -120,12 +123,25 @@ def test_a_cell_that_cannot_run_is_kept_with_its_reason(base, monkeypatch):
 
 def test_the_trial_of_every_seed_is_what_its_settings_alone_would_be_prepared_as(base):
     data = ["table", "movie_reviews"]
-    found = rows(base, data=data, padding=["dataset", "batch"], bucketing=[True, False], parameters=[None, 5_000], seed=[3, 0, 2**32 - 1])
+    found = rows(
+        base,
+        data=data,
+        padding=["dataset", "batch"],
+        bucketing=[True, False],
+        parameters=[None, 5_000],
+        seed=[3, 0, 2**32 - 1],
+    )
 
     assert {row.trial.settings.seed for row in found} == {3, 0, 2**32 - 1} and len(found) == 48
     for row in found:
-        alone = prepare(edited(base, {**row.values, "data": {"name": "table", "path": base.data.path}, "seed": row.seed}))
-        assert (row.trial.settings, row.trial.identity, row.trial.changes) == (alone.settings, alone.identity, alone.changes)
+        alone = prepare(
+            edited(base, {**row.values, "data": {"name": "table", "path": base.data.path}, "seed": row.seed})
+        )
+        assert (row.trial.settings, row.trial.identity, row.trial.changes) == (
+            alone.settings,
+            alone.identity,
+            alone.changes,
+        )
         assert row.overrides[-1] == f"seed={row.seed}"
 
 
@@ -141,7 +157,9 @@ def test_an_impossible_value_is_an_error_not_a_dropped_cell(base):
 
 
 def test_without_levels_the_plan_is_one_row(base):
-    assert [(row.label, row.is_reference) for row in rows(base)] == [("data=table data.path=table.csv max_length=20", True)]
+    assert [(row.label, row.is_reference) for row in rows(base)] == [
+        ("data=table data.path=table.csv max_length=20", True)
+    ]
 
 
 FILE = {"design": "leave_one_out", "levels": {"cell": ["lstm", "gru"], "masking": [True, False]}, "seeds": [0, 1]}
@@ -155,19 +173,34 @@ def test_a_study_file_gives_design_levels_and_seeds(base):
     ]
 
 
-LISTED = {"design": "listed", "variants": [{"batch_size": 1, "accumulate": 64}, {"padding": "equal"}, {"padding": "equal", "cell": "gru"}]}
+LISTED = {
+    "design": "listed",
+    "variants": [{"batch_size": 1, "accumulate": 64}, {"padding": "equal"}, {"padding": "equal", "cell": "gru"}],
+}
 
 
 def test_listed_variants_change_what_they_name_of_the_settings(base):
     found = rows(base, plan_keys=LISTED)
 
-    assert [row.label for row in found] == ["reference", "batch_size=1 accumulate=64", "padding=equal", "padding=equal cell=gru"]
-    assert [(row.trial.settings.batch_size, row.trial.settings.accumulate) for row in found] == [(64, 1), (1, 64), (64, 1), (64, 1)]
+    assert [row.label for row in found] == [
+        "reference",
+        "batch_size=1 accumulate=64",
+        "padding=equal",
+        "padding=equal cell=gru",
+    ]
+    assert [(row.trial.settings.batch_size, row.trial.settings.accumulate) for row in found] == [
+        (64, 1),
+        (1, 64),
+        (64, 1),
+        (64, 1),
+    ]
     assert [row.trial.settings.cell for row in found] == ["lstm"] * 3 + ["gru"]
 
 
 def test_a_toggle_of_listed_variants_cannot_be_fixed(base):
-    with pytest.raises(SettingsError, match=r"batch_size=64 applies to all trials, but plan\.variants change batch_size; remove it"):
+    with pytest.raises(
+        SettingsError, match=r"batch_size=64 applies to all trials, but plan\.variants change batch_size; remove it"
+    ):
         rows(base, plan_keys=LISTED, fixed={"batch_size": "batch_size=64"})
 
 
@@ -233,13 +266,19 @@ def test_a_reference_may_come_with_the_list_on_the_command_line(base):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"reference": {"masking": 3}}, r"plan.reference: masking=3 is not among plan.levels \(masking=true,false\); add it there"),
+        (
+            {"reference": {"masking": 3}},
+            r"plan.reference: masking=3 is not among plan.levels \(masking=true,false\); add it there",
+        ),
         ({"reference": {"depth": 3}}, r"plan.reference: depth=3 is not among plan.levels \(no levels\)"),
         ({"levels": {"sell": ["lstm", "gru"]}}, "unknown key 'sell'; did you mean cell"),
         ({"reference": {"cell": "simple_rnn"}}, r"cell=simple_rnn is not among plan.levels \(cell=lstm,gru\)"),
         ({"levels": {"seed": [1, 2]}}, "plan.levels: seed is not a toggle; use plan.seeds"),
         ({"levels": {"study": ["a", "b"]}}, "plan.levels: study is not a toggle; it has one value for all trials"),
-        ({"levels": {"cell": ["lstm"]}}, r"plan.design=leave_one_out: cell has 1 values, \['lstm'\]; this design needs two"),
+        (
+            {"levels": {"cell": ["lstm"]}},
+            r"plan.design=leave_one_out: cell has 1 values, \['lstm'\]; this design needs two",
+        ),
         ({"levels": {"cell": ["lstm", "foo"]}}, "cell: got 'foo'; allowed: one of simple_rnn, gru, lstm"),
         ({"levels": {"cell": []}}, "plan.levels: cell has no values"),
     ],
@@ -254,8 +293,14 @@ def test_a_study_file_that_makes_no_sense_is_refused(base, keys, message):
     [
         ("cumulative", ["reference", "+ cell=gru", "+ masking=false"]),
         ("add_one_in", ["reference", "cell=gru", "masking=false"]),
-        ("grid", ["cell=lstm masking=true", "cell=lstm masking=false", "cell=gru masking=true", "cell=gru masking=false"]),
-        ("fractional", ["cell=lstm masking=true", "cell=lstm masking=false", "cell=gru masking=true", "cell=gru masking=false"]),
+        (
+            "grid",
+            ["cell=lstm masking=true", "cell=lstm masking=false", "cell=gru masking=true", "cell=gru masking=false"],
+        ),
+        (
+            "fractional",
+            ["cell=lstm masking=true", "cell=lstm masking=false", "cell=gru masking=true", "cell=gru masking=false"],
+        ),
     ],
 )
 def test_labels_say_what_a_variant_is_against_the_reference(base, design, labels):
@@ -305,7 +350,9 @@ def test_a_plan_goes_on_where_only_rows_were_added(base):
     other, _ = study(base, cell=["lstm", "simple_rnn"])
 
     assert plan.is_continued_by(part, whole) and plan.is_continued_by(whole, part)
-    assert not plan.is_continued_by(whole, plan.as_record(other, other.rows(next(other.rounds())), command="x", time="now"))
+    assert not plan.is_continued_by(
+        whole, plan.as_record(other, other.rows(next(other.rounds())), command="x", time="now")
+    )
 
 
 def test_a_fraction_that_was_planned_when_fewer_aliases_were_listed_is_gone_on_with(base):
@@ -320,22 +367,41 @@ def test_a_fraction_that_was_planned_when_fewer_aliases_were_listed_is_gone_on_w
 def test_what_a_fraction_of_many_toggles_mixes_is_kept_whole_and_shown_in_short(base):
     from src.study import table
 
-    numbers = {"units": [4, 8], "embedding_dim": [4, 8], "learning_rate": [0.1, 0.2], "dropout": [0.0, 0.1], "vocab_size": [50, 60]}
-    numbers |= {"batch_size": [4, 8], "clip_norm": [1.0, 2.0], "depth": [1, 2], "epochs": [1, 2], "truncation": ["pre", "post"]}
+    numbers = {
+        "units": [4, 8],
+        "embedding_dim": [4, 8],
+        "learning_rate": [0.1, 0.2],
+        "dropout": [0.0, 0.1],
+        "vocab_size": [50, 60],
+    }
+    numbers |= {
+        "batch_size": [4, 8],
+        "clip_norm": [1.0, 2.0],
+        "depth": [1, 2],
+        "epochs": [1, 2],
+        "truncation": ["pre", "post"],
+    }
     asked, _ = study(base, plan_keys={"design": "fractional"}, cell=["lstm", "gru"], masking=[True, False], **numbers)
     found = asked.rows(next(asked.rounds()))
     shown = [
-        line for line in table.plan_text(asked, found, {}, todo=(), seconds=None, workers=1).splitlines() if line.startswith("  aliased")
+        line
+        for line in table.plan_text(asked, found, {}, todo=(), seconds=None, workers=1).splitlines()
+        if line.startswith("  aliased")
     ]
 
     assert len(asked.aliases()) > len(shown) == table.MAX_LINES and max(map(len, shown)) < 250
-    assert sum(map(len, asked.aliases())) > 200 and plan.as_record(asked, found, command="x", time="now")["aliases"] == asked.aliases()
+    assert (
+        sum(map(len, asked.aliases())) > 200
+        and plan.as_record(asked, found, command="x", time="now")["aliases"] == asked.aliases()
+    )
 
 
 def test_the_limit_of_a_plan_counts_every_seed_of_every_variant(base):
     asked, _ = study(base, cell=["lstm", "gru"], units=[4, 8], seed=list(range(25_001)))
 
-    with pytest.raises(SettingsError, match=r"4 variants with 25,001 seeds make 100,004 trials; allowed: up to 100,000\. Use fewer"):
+    with pytest.raises(
+        SettingsError, match=r"4 variants with 25,001 seeds make 100,004 trials; allowed: up to 100,000\. Use fewer"
+    ):
         asked.rows(next(asked.rounds()))
 
 
@@ -343,7 +409,9 @@ def test_ten_thousand_cells_compose_once_and_read_the_data_once(base, monkeypatc
     from src.data import encoded
 
     read = []
-    monkeypatch.setattr(encoded, "load", lambda options, load=encoded.load, **more: read.append(options) or load(options, **more))
+    monkeypatch.setattr(
+        encoded, "load", lambda options, load=encoded.load, **more: read.append(options) or load(options, **more)
+    )
     asked, composed = study(base, units=list(range(1, 101)), embedding_dim=list(range(1, 101)))
 
     assert len(asked.rows(next(asked.rounds()))) == 10_000
@@ -362,7 +430,11 @@ def test_a_plan_whose_reasons_another_version_words_otherwise_is_gone_on_with(ba
 
 
 PERPLEXITY = Metric("perplexity", "lower", digits=1)
-METRICS_OF = {"aimed": (replace(PERPLEXITY, target=100.0), LOSS), "plain": (PERPLEXITY,), "mute": (Metric("share", None),)}
+METRICS_OF = {
+    "aimed": (replace(PERPLEXITY, target=100.0), LOSS),
+    "plain": (PERPLEXITY,),
+    "mute": (Metric("share", None),),
+}
 
 
 @pytest.fixture
@@ -408,7 +480,9 @@ def test_a_plan_of_a_version_that_recorded_no_metrics_is_gone_on_with(base):
     assert not plan.is_continued_by({**new, "metric": "test/loss"}, new)
 
 
-@pytest.mark.parametrize("name", ["test/loss", "val/perplexity", "train/perplexity", "best/val_perplexity", "steps_to", "time/epoch_s"])
+@pytest.mark.parametrize(
+    "name", ["test/loss", "val/perplexity", "train/perplexity", "best/val_perplexity", "steps_to", "time/epoch_s"]
+)
 def test_variants_are_compared_by_any_metric_that_their_trials_have(base, measuring, name):
     measuring(METRICS_OF["aimed"])
 
@@ -418,12 +492,28 @@ def test_variants_are_compared_by_any_metric_that_their_trials_have(base, measur
 @pytest.mark.parametrize(
     ("metrics", "keys", "message"),
     [
-        ("plain", {"metric": "test/accuracy"}, r"plan.metric: got test/accuracy; allowed: test/perplexity, val/perplexity, .*time/epoch_s"),
+        (
+            "plain",
+            {"metric": "test/accuracy"},
+            r"plan.metric: got test/accuracy; allowed: test/perplexity, val/perplexity, .*time/epoch_s",
+        ),
         ("plain", {"metric": "perplexity"}, r"plan.metric: got perplexity; .* Did you mean test/perplexity"),
-        ("plain", {"metric": "steps_to"}, r"plan.metric=steps_to needs a validation value of perplexity .* add plan.threshold=VALUE"),
-        ("mute", {"metric": "steps_to"}, r"plan.metric=steps_to: share has no direction, .* set plan.metric=test/share"),
+        (
+            "plain",
+            {"metric": "steps_to"},
+            r"plan.metric=steps_to needs a validation value of perplexity .* add plan.threshold=VALUE",
+        ),
+        (
+            "mute",
+            {"metric": "steps_to"},
+            r"plan.metric=steps_to: share has no direction, .* set plan.metric=test/share",
+        ),
         ("mute", {"threshold": 0.5}, r"plan.threshold=0.5: share has no direction, .* remove it"),
-        ("mute", {"design": "path"}, r"plan.design=path: share has no direction, so no variant is the best; set plan.design=one_at_a_time"),
+        (
+            "mute",
+            {"design": "path"},
+            r"plan.design=path: share has no direction, so no variant is the best; set plan.design=one_at_a_time",
+        ),
     ],
 )
 def test_a_metric_or_threshold_that_no_trial_can_have_is_refused(base, measuring, metrics, keys, message):
@@ -435,7 +525,11 @@ def test_a_metric_or_threshold_that_no_trial_can_have_is_refused(base, measuring
 
 def test_a_toggle_that_only_some_corpora_have_drops_the_cells_of_the_others(home, table):
     def compose(overrides):
-        data = {"name": "movie_reviews", "limit": 20} if "data=movie_reviews" in overrides else {"name": "table", "path": str(table)}
+        data = (
+            {"name": "movie_reviews", "limit": 20}
+            if "data=movie_reviews" in overrides
+            else {"name": "table", "path": str(table)}
+        )
         return checked({"data": data, "max_length": 20})
 
     asked = plan.study({}, {"data": ["table", "movie_reviews"], "data.drop_empty": [True, False]}, compose=compose)

@@ -27,15 +27,24 @@ def rows_of(labels, seeds=(0, 1)):
 
 
 def ended(accuracy, status=FINISHED):
-    return Outcome("a", status, metrics={"test/accuracy": accuracy} if status == FINISHED else {}, tags={"ablation.health": "ok"})
+    return Outcome(
+        "a", status, metrics={"test/accuracy": accuracy} if status == FINISHED else {}, tags={"ablation.health": "ok"}
+    )
 
 
 def page(known, scores, remarks=()):
     asked = study({}, {"masking": [True, False], "cell": ["lstm", "gru"]}, compose=lambda _: checked(QUESTION))
-    return presented.page(asked, list(rows_of(["masking=true", "masking=false"])), known, scores=scores, remarks=remarks)
+    return presented.page(
+        asked, list(rows_of(["masking=true", "masking=false"])), known, scores=scores, remarks=remarks
+    )
 
 
-WHOLE = {"masking=true 0": ended(0.8), "masking=true 1": ended(0.9), "masking=false 0": ended(0.9), "masking=false 1": ended(0.95)}
+WHOLE = {
+    "masking=true 0": ended(0.8),
+    "masking=true 1": ended(0.9),
+    "masking=false 0": ended(0.9),
+    "masking=false 1": ended(0.95),
+}
 
 
 def test_the_page_says_question_toggles_and_table_and_how_many_are_finished():
@@ -43,7 +52,10 @@ def test_the_page_says_question_toggles_and_table_and_how_many_are_finished():
 
     assert "**Does &#91;masking&#93;&#40;http&#58;//x&#41; pay&#63;**" in found["description"]
     assert "| masking=true &#40;reference&#41; | 2 | 0.8500 |" in found["description"]
-    assert "masking&#58; true, false&#59; cell&#58; lstm, gru" in found["description"] and "changed nothing" in found["description"]
+    assert (
+        "masking&#58; true, false&#59; cell&#58; lstm, gru" in found["description"]
+        and "changed nothing" in found["description"]
+    )
     assert found["tags"]["ablation.varied"] == "masking, cell" and found["tags"]["ablation.finished"] == "4 of 4"
     assert (found["metrics"]["study/trials"], found["metrics"]["study/finished"]) == (4, 4)
     assert links.VIEW_TAG in found["experiment"]
@@ -93,6 +105,8 @@ def test_where_lower_is_better_the_best_variant_is_that_of_lowest_validation(mon
     found = page(known, {0: 70.0, 1: 60.0})
 
     assert found["tags"]["ablation.best_variant"] == "masking=false"
-    assert found["metrics"]["study/best_val_perplexity"] == 60.0 and found["metrics"]["study/best_test_perplexity"] == 90.0
+    assert (
+        found["metrics"]["study/best_val_perplexity"] == 60.0 and found["metrics"]["study/best_test_perplexity"] == 90.0
+    )
     assert "| test perplexity |" in found["description"]
     assert json.loads(json.loads(found["experiment"][links.VIEW_TAG])["state"])["orderByAsc"] is True

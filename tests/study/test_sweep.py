@@ -56,17 +56,29 @@ class Launcher:
             with Journal(row.trial.folder) as book:
                 (row.trial.folder / "trial.log").touch()
                 tags = {"ablation.kind": "trial", "ablation.identity": row.trial.identity, **provenance.tags()}
-                detail = {"attempt": f"{row.trial.identity} {time.time_ns()}", "name": row.label, "tags": tags, "params": {}, "process": ""}
+                detail = {
+                    "attempt": f"{row.trial.identity} {time.time_ns()}",
+                    "name": row.label,
+                    "tags": tags,
+                    "params": {},
+                    "process": "",
+                }
                 book.append(Record(START, 0, detail=detail))
                 book.append(Record(EVALUATION, 1, {"val/accuracy": self.accuracy(row)}, {"epoch": 1}))
                 if status == "died":
                     break
-                metrics = {"test/accuracy": self.accuracy(row), "time/batch_ms_median": 10.0, "data/padding_fraction": 0.1}
+                metrics = {
+                    "test/accuracy": self.accuracy(row),
+                    "time/batch_ms_median": 10.0,
+                    "data/padding_fraction": 0.1,
+                }
                 tags = {"ablation.health": "ok", "ablation.weights": f"{row.values.get('units')} {row.seed}"}
                 error = None if status == FINISHED else self.error
                 book.append(end(step=1, status=status, error=error, metrics=metrics, tags=tags))
             if status == FAILED and row.trial.settings.fail_fast:
-                self.sweep.stop_file(row.trial.folder.parent).write_text("a trial failed and fail_fast=true", encoding="utf-8")
+                self.sweep.stop_file(row.trial.folder.parent).write_text(
+                    "a trial failed and fail_fast=true", encoding="utf-8"
+                )
         if any(self.outcome(row) == "died" for row in rows):
             raise RuntimeError("a worker was killed")
         return {}
@@ -74,13 +86,20 @@ class Launcher:
 
 @pytest.fixture
 def base(home, table):
-    values = {"data": {"name": "table", "path": str(table)}, "tracking": {"name": "offline"}, "max_length": 20, "study": "s"}
+    values = {
+        "data": {"name": "table", "path": str(table)},
+        "tracking": {"name": "offline"},
+        "max_length": 20,
+        "study": "s",
+    }
     return checked(values)
 
 
 def run(base, launcher, changes=None, **swept):
     console = Console(record=True, width=200, file=io.StringIO())
-    study = plan.study({}, swept or {"cell": ["lstm", "gru"], "seed": [0, 1]}, compose=lambda _: edited(base, changes or {}))
+    study = plan.study(
+        {}, swept or {"cell": ["lstm", "gru"], "seed": [0, 1]}, compose=lambda _: edited(base, changes or {})
+    )
     failed = False
     try:
         launcher.sweep = Sweep(workers=1, name=uuid.uuid4().hex, parent=0)
@@ -123,8 +142,13 @@ def test_a_job_is_told_which_attempt_had_ended_when_its_trial_was_planned(base):
     first, again = Launcher(lambda row: {0: FINISHED, 1: FAILED, 2: KILLED}[row.seed]), Launcher()
     known = set()
     run(base, first, cell=["lstm"], seed=[0, 1, 2])
-    before = {folder.name: journal.last_attempt(folder)[0].record.detail["attempt"] for folder in journal.folders(paths.study_folder("s"))}
-    again.outcome = lambda row: known.add((row.seed, row.ended == before.get(row.trial.identity), row.ended == "")) or FINISHED
+    before = {
+        folder.name: journal.last_attempt(folder)[0].record.detail["attempt"]
+        for folder in journal.folders(paths.study_folder("s"))
+    }
+    again.outcome = lambda row: (
+        known.add((row.seed, row.ended == before.get(row.trial.identity), row.ended == "")) or FINISHED
+    )
 
     run(base, again, {"rerun": True}, cell=["lstm"], seed=[0, 1, 2, 3])
 
@@ -259,11 +283,16 @@ def test_a_full_disk_is_said_and_no_worker_is_blamed_for_it(base, monkeypatch, h
 
 
 def test_a_trial_that_found_the_disk_full_is_left_to_the_next_command_which_trains_it_without_being_asked_to(base):
-    full = Launcher(lambda row: KILLED if row.values["cell"] == "gru" else FINISHED, error="the disk is full (OSError: …); free some space")
+    full = Launcher(
+        lambda row: KILLED if row.values["cell"] == "gru" else FINISHED,
+        error="the disk is full (OSError: …); free some space",
+    )
     failed, text = run(base, full)
 
     assert failed and len(full.launched) == 1 and "a worker died" not in text and "retrying" not in text
-    assert "2 trials did not finish" in text and "cell=gru seed=0: the disk is full (OSError: …); free some space" in text
+    assert (
+        "2 trials did not finish" in text and "cell=gru seed=0: the disk is full (OSError: …); free some space" in text
+    )
 
     again = Launcher()
     failed, _ = run(base, again)
@@ -298,14 +327,21 @@ def test_a_rerun_that_fails_is_named_and_the_earlier_result_still_counts(home, t
 
 def test_of_flips_that_tie_a_path_keeps_the_first(base):
     def accuracy(row):
-        flips = [name for name, is_flipped in (("a", row.values["cell"] == "gru"), ("b", row.values["depth"] == 2)) if is_flipped]
+        flips = [
+            name
+            for name, is_flipped in (("a", row.values["cell"] == "gru"), ("b", row.values["depth"] == 2))
+            if is_flipped
+        ]
         return TIE[flips[0]][row.seed] / 2_500 if flips else 0.5
 
     levels = {"cell": ["lstm", "gru"], "depth": [1, 2], "units": [4, 5]}
     launcher = Launcher(accuracy=accuracy)
     run(base, launcher, {"plan.design": "path", "plan.levels": levels}, seed=list(range(8)))
 
-    assert [name for name in launcher.launched[2] if name.endswith(" 0")] == ["cell=gru depth=2 0", "cell=gru units=5 0"]
+    assert [name for name in launcher.launched[2] if name.endswith(" 0")] == [
+        "cell=gru depth=2 0",
+        "cell=gru units=5 0",
+    ]
 
 
 WRITER = """
@@ -422,7 +458,10 @@ def test_a_path_goes_where_validation_gains_most(base):
     def accuracy(row):
         return 0.7 + sum(gain for key, gain in gains.items() if row.values[key] != off[key]) + 0.001 * row.seed
 
-    changes = {"plan.design": "path", "plan.levels": {"cell": ["lstm", "gru"], "masking": [True, False], "depth": [1, 2]}}
+    changes = {
+        "plan.design": "path",
+        "plan.levels": {"cell": ["lstm", "gru"], "masking": [True, False], "depth": [1, 2]},
+    }
     launcher = Launcher(accuracy=accuracy)
     failed, _ = run(base, launcher, {**changes, "plan.seeds": [0, 1]}, seed=[0, 1])
 
@@ -441,7 +480,10 @@ def test_a_path_goes_where_validation_gains_most(base):
 
 
 def test_a_path_does_not_take_a_flip_of_which_a_seed_failed(base):
-    changes = {"plan.design": "path", "plan.levels": {"cell": ["lstm", "gru"], "depth": [1, 2], "masking": [True, False]}}
+    changes = {
+        "plan.design": "path",
+        "plan.levels": {"cell": ["lstm", "gru"], "depth": [1, 2], "masking": [True, False]},
+    }
     launcher = Launcher(
         lambda row: FAILED if row.label == "cell=gru" and row.seed == 1 else FINISHED,
         lambda row: 0.99 if row.values["cell"] == "gru" else 0.5,
@@ -487,7 +529,9 @@ def test_the_same_plan_typed_again_is_kept_once_with_both_times(base):
     assert [len(one["commands"]) for one in record] == [2, 1]
 
 
-@pytest.mark.parametrize("content", ["{", "", "null", "[1]", "[{}]", '[{"rows": 1, "commands": [{}]}]', '[{"rows": [{}], "commands": []}]'])
+@pytest.mark.parametrize(
+    "content", ["{", "", "null", "[1]", "[{}]", '[{"rows": 1, "commands": [{}]}]', '[{"rows": [{}], "commands": []}]']
+)
 def test_a_plan_that_cannot_be_read_is_kept_and_begun_anew(base, content):
     run(base, Launcher())
     path = paths.study_folder("s") / "plan.json"
@@ -515,7 +559,10 @@ def test_trials_of_another_environment_are_named_in_the_plan(base, monkeypatch):
 
     _, text = run(base, Launcher())
 
-    assert f"4 finished trials used other environment variables ({known}; now XLA_FLAGS=x); rerun=true retrains them" in text
+    assert (
+        f"4 finished trials used other environment variables ({known}; now XLA_FLAGS=x); rerun=true retrains them"
+        in text
+    )
 
 
 def test_when_the_budget_is_over_no_further_trial_begins_and_the_rest_is_named(base):
@@ -542,7 +589,9 @@ def test_a_study_in_which_nothing_can_run_is_an_error(base):
 def test_a_folder_in_the_place_of_the_database_is_refused_before_any_trial(base, home):
     (home / "mlflow.db").mkdir()
 
-    with pytest.raises(SettingsError, match=r"mlflow\.db: a folder, but MLflow's database must be a file; move it away"):
+    with pytest.raises(
+        SettingsError, match=r"mlflow\.db: a folder, but MLflow's database must be a file; move it away"
+    ):
         run(base, Launcher(lambda row: pytest.fail("launched")), {"tracking.name": "mlflow"})
     assert run(base, Launcher(), {"tracking.name": "offline"})[0] is False
 
@@ -552,14 +601,18 @@ def test_a_home_whose_database_sqlite_cannot_open_is_refused_before_any_trial(ba
     folder = tmp_path / ("a" * 200) / ("b" * 200)
     monkeypatch.setenv("ABLATION_HOME", str(folder / ("c" * (size - len(f"{folder}//mlflow.db")))))
 
-    with pytest.raises(SettingsError, match=rf"MLflow's database: its path has {size} bytes, but SQLite allows up to 500; set another"):
+    with pytest.raises(
+        SettingsError, match=rf"MLflow's database: its path has {size} bytes, but SQLite allows up to 500; set another"
+    ):
         run(base, Launcher(lambda row: pytest.fail("launched")), {"tracking.name": "mlflow"})
 
 
 def test_a_file_that_is_no_database_is_refused_before_any_trial(base, home):
     (home / "mlflow.db").write_text("not a database at all, only text of some length" * 100, encoding="utf-8")
 
-    with pytest.raises(SettingsError, match=r"mlflow\.db: MLflow's database cannot be used \(file is not a database\); fix that"):
+    with pytest.raises(
+        SettingsError, match=r"mlflow\.db: MLflow's database cannot be used \(file is not a database\); fix that"
+    ):
         run(base, Launcher(lambda row: pytest.fail("launched")), {"tracking.name": "mlflow"})
 
 
@@ -573,7 +626,9 @@ def tracked(base, blank):
 
 def test_a_trial_that_was_deleted_in_mlflow_is_trained_again_and_the_plan_says_why(tracked):
     settings, store = tracked
-    (run_id,) = [one.info.run_id for one in store._search("tags.`ablation.kind` = 'trial'") if one.info.run_name == "cell=gru"][:1]
+    (run_id,) = [
+        one.info.run_id for one in store._search("tags.`ablation.kind` = 'trial'") if one.info.run_name == "cell=gru"
+    ][:1]
     store.client.delete_run(run_id)
 
     for changes, attempts in (({"plan_only": True}, 0), ({}, 1)):
@@ -594,12 +649,17 @@ def test_a_trial_that_mlflow_has_finished_and_whose_journal_was_cut_is_trained_a
         launcher = Launcher()
         failed, text = run(edited(settings, changes), launcher)
         assert (failed, launcher.attempts) == (False, attempts)
-        assert text.count("warning: 1 trial: FINISHED in MLflow, but the journals here are incomplete") == 1 and folder.name in text
+        assert (
+            text.count("warning: 1 trial: FINISHED in MLflow, but the journals here are incomplete") == 1
+            and folder.name in text
+        )
     assert "to train" not in run(settings, Launcher())[1]
 
 
 @pytest.mark.parametrize("are_here", [True, False])
-def test_mlflow_is_asked_for_the_numbers_of_finished_trials_only_where_their_journals_are_elsewhere(tracked, monkeypatch, are_here):
+def test_mlflow_is_asked_for_the_numbers_of_finished_trials_only_where_their_journals_are_elsewhere(
+    tracked, monkeypatch, are_here
+):
     settings, _ = tracked
     if not are_here:
         shutil.rmtree(paths.study_folder("s"))
@@ -666,7 +726,10 @@ def test_a_record_that_mlflow_refuses_makes_the_command_fail_and_is_not_promised
     failed, text = run(edited(base, {"tracking.name": "mlflow"}), Launcher())
 
     assert failed and "later" not in text
-    assert "MLflow rejects 4 trials (value too long for type character varying(250)); fix that, then run `python -m src.sync`" in text
+    assert (
+        "MLflow rejects 4 trials (value too long for type character varying(250)); fix that, then run `python -m src.sync`"
+        in text
+    )
 
 
 def test_a_store_that_is_away_fails_no_command(base, blank, monkeypatch):
@@ -674,7 +737,10 @@ def test_a_store_that_is_away_fails_no_command(base, blank, monkeypatch):
 
     failed, text = run(edited(base, {"tracking.name": "mlflow"}), Launcher())
 
-    assert not failed and "MLflow cannot receive 4 trials (connection refused); `python -m src.sync` sends them later" in text
+    assert (
+        not failed
+        and "MLflow cannot receive 4 trials (connection refused); `python -m src.sync` sends them later" in text
+    )
 
 
 def test_a_store_that_goes_away_while_trials_run_is_said_once_with_what_it_lacks(base, blank, monkeypatch):
@@ -687,7 +753,10 @@ def test_a_store_that_goes_away_while_trials_run_is_said_once_with_what_it_lacks
     failed, text = run(edited(base, {"tracking.name": "mlflow"}), Launcher(goes_away))
 
     (warning,) = [line for line in text.splitlines() if "warning" in line]
-    assert warning == "warning: MLflow cannot receive 4 trials (connection refused); `python -m src.sync` sends them later" and not failed
+    assert (
+        warning == "warning: MLflow cannot receive 4 trials (connection refused); `python -m src.sync` sends them later"
+        and not failed
+    )
 
 
 def test_a_store_that_has_all_trials_and_not_the_page_is_said_once(base, blank, monkeypatch):
@@ -699,7 +768,10 @@ def test_a_store_that_has_all_trials_and_not_the_page_is_said_once(base, blank, 
     _, text = run(edited(base, {"tracking.name": "mlflow"}), Launcher())
 
     (warning,) = [line for line in text.splitlines() if "warning" in line]
-    assert warning == "warning: MLflow did not answer every call (connection refused); `python -m src.sync` sends what it lacks"
+    assert (
+        warning
+        == "warning: MLflow did not answer every call (connection refused); `python -m src.sync` sends what it lacks"
+    )
 
 
 def test_a_plan_alone_says_once_that_the_store_does_not_answer(base, blank, monkeypatch):
@@ -712,7 +784,10 @@ def test_a_plan_alone_says_once_that_the_store_does_not_answer(base, blank, monk
     _, text = run(edited(settings, {"plan_only": True}), Launcher())
 
     (warning,) = [line for line in text.splitlines() if "warning" in line]
-    assert warning == "warning: MLflow did not answer every call (connection refused); `python -m src.sync` sends what it lacks"
+    assert (
+        warning
+        == "warning: MLflow did not answer every call (connection refused); `python -m src.sync` sends what it lacks"
+    )
 
 
 @pytest.mark.parametrize("uri", ["nonsense://x", "mssql://host/db", "file:./mlruns"])
@@ -812,8 +887,17 @@ def test_where_lower_is_better_a_path_keeps_the_flip_of_lowest_validation(base, 
             for row in rows:
                 value = 100.0 - 10 * (row.values["cell"] == "gru") - 20 * (row.values["depth"] == 2)
                 with Journal(row.trial.folder) as book:
-                    tags = {"ablation.identity": row.trial.identity, "ablation.weights": row.label, "ablation.health": "ok"}
-                    start = {"attempt": row.trial.identity, "name": row.label, "tags": tags, METRICS: as_records([perplexity])}
+                    tags = {
+                        "ablation.identity": row.trial.identity,
+                        "ablation.weights": row.label,
+                        "ablation.health": "ok",
+                    }
+                    start = {
+                        "attempt": row.trial.identity,
+                        "name": row.label,
+                        "tags": tags,
+                        METRICS: as_records([perplexity]),
+                    }
                     book.append(Record(START, 0, detail=start))
                     book.append(Record(EVALUATION, 1, {"val/perplexity": value}, {"epoch": 1}))
                     book.append(end(step=1, status=FINISHED, metrics={"test/perplexity": value}, tags=tags))

@@ -18,14 +18,24 @@ from src.study.plan import study
 
 
 def test_a_cause_for_which_trials_learnt_nothing_is_said_once_with_its_variants():
-    causes = {("reference", 0): "too few steps: 8", ("reference", 1): "too few steps: 8", ("cell=gru", 0): "too few steps: 8"}
+    causes = {
+        ("reference", 0): "too few steps: 8",
+        ("reference", 1): "too few steps: 8",
+        ("cell=gru", 0): "too few steps: 8",
+    }
     causes |= {("reference", 2): "inputs: all the same"}
-    rows = [SimpleNamespace(label=label, seed=seed, trial=SimpleNamespace(identity=f"{label} {seed}")) for label, seed in causes]
+    rows = [
+        SimpleNamespace(label=label, seed=seed, trial=SimpleNamespace(identity=f"{label} {seed}"))
+        for label, seed in causes
+    ]
     rows += [
         SimpleNamespace(label="healthy", seed=0, trial=SimpleNamespace(identity="healthy")),
         SimpleNamespace(label="dropped", trial=None),
     ]
-    known = {f"{label} {seed}": SimpleNamespace(tags={"ablation.diagnosis": cause}) for (label, seed), cause in causes.items()}
+    known = {
+        f"{label} {seed}": SimpleNamespace(tags={"ablation.diagnosis": cause})
+        for (label, seed), cause in causes.items()
+    }
     known["healthy"] = SimpleNamespace(tags={})
 
     assert tables.diagnoses(rows, known).splitlines() == [
@@ -59,7 +69,10 @@ def test_a_plan_says_what_was_read(home, table):
         "duplicates within the split 0 0 0".split(),
         "also in an earlier split 0 0".split(),
         [*"truncated at max_length=10".split(), *shares(table, lambda ids: [len(ids) > 10], vocab_size=12)],
-        [*"words within vocab_size=12".split(), *shares(table, lambda ids: [id < 12 for id in ids[-9:]], vocab_size=12)],
+        [
+            *"words within vocab_size=12".split(),
+            *shares(table, lambda ids: [id < 12 for id in ids[-9:]], vocab_size=12),
+        ],
     ]
     assert max(map(len, lines[begin + 1 :])) <= 80
 
@@ -81,7 +94,12 @@ def test_every_length_and_vocabulary_that_varies_has_its_line(home, table):
     values = {"data": {"name": "table", "path": str(table)}, "plan": {"levels": levels}}
 
     lines = [line.split("  ")[2] for line in plan_text(values) if "max_length=" in line or "vocab_size=" in line]
-    titles = ["truncated at max_length=10", "longer than max_length=10", "truncated at max_length=20", "longer than max_length=20"]
+    titles = [
+        "truncated at max_length=10",
+        "longer than max_length=10",
+        "truncated at max_length=20",
+        "longer than max_length=20",
+    ]
     assert lines == [*titles, "words within vocab_size=12", "words within vocab_size=30"]
 
 
@@ -99,13 +117,20 @@ def test_the_first_line_multiplies_variants_and_seeds_and_says_what_is_done(home
 
 @pytest.mark.parametrize("is_plan_only", [True, False])
 def test_a_long_list_is_named_where_it_is_or_will_be(home, is_plan_only):
-    asked = study({}, {"units": list(range(1, 30)), "cell": ["lstm", "gru"]}, compose=lambda _: checked({"plan_only": is_plan_only}))
+    asked = study(
+        {},
+        {"units": list(range(1, 30)), "cell": ["lstm", "gru"]},
+        compose=lambda _: checked({"plan_only": is_plan_only}),
+    )
     rows = [SimpleNamespace(label=str(number), trial=None, is_reference=False, dropped="why") for number in range(25)]
 
     *_, last = tables.plan_text(asked, rows, {}, todo=[], seconds=None, workers=1).splitlines()
 
     where = f"listed in {home}/outputs/adhoc/plan.json"
-    assert last == f"  … and 5 more, {f'{where} once the command runs without plan_only' if is_plan_only else f'all {where}'}"
+    assert (
+        last
+        == f"  … and 5 more, {f'{where} once the command runs without plan_only' if is_plan_only else f'all {where}'}"
+    )
 
 
 def test_a_plan_of_what_is_drawn_says_nothing_of_data(home):
@@ -138,7 +163,11 @@ def test_lists_of_trials_show_names_in_a_line(tmp_path):
     row = SimpleNamespace(label=ODD, name=f"{ODD} seed=0", seed=0, trial=trial)
     found = SimpleNamespace(tags={"ablation.diagnosis": "x"})
 
-    for text in (tables.failures([row], {"a": "why"}), tables.diagnoses([row], {"a": found}), tables.unchanged_text([ODD])):
+    for text in (
+        tables.failures([row], {"a": "why"}),
+        tables.diagnoses([row], {"a": found}),
+        tables.unchanged_text([ODD]),
+    ):
         assert SPELT in text and "\x1b" not in text
 
 
@@ -147,11 +176,15 @@ LONG = "implementation=packed_loop padding=batch vocab_size=10000 data.path=a_ra
 
 def wide_study(rows=3):
     of = [
-        SimpleNamespace(label=f"{LONG} units={n}", seed=0, is_reference=not n, trial=SimpleNamespace(identity=str(n))) for n in range(rows)
+        SimpleNamespace(label=f"{LONG} units={n}", seed=0, is_reference=not n, trial=SimpleNamespace(identity=str(n)))
+        for n in range(rows)
     ]
     of += [SimpleNamespace(label=row.label, seed=1, is_reference=row.is_reference, trial=row.trial) for row in of]
     metrics = {"test/accuracy": 0.51234, "time/batch_ms_median": 12345.6, "data/padding_fraction": 0.5}
-    known = {str(n): SimpleNamespace(status="FINISHED", metrics=metrics, tags={"ablation.health": "no_learning"}) for n in range(rows)}
+    known = {
+        str(n): SimpleNamespace(status="FINISHED", metrics=metrics, tags={"ablation.health": "no_learning"})
+        for n in range(rows)
+    }
     return of, known
 
 
@@ -169,7 +202,11 @@ def test_the_table_fits_the_terminal_and_leaves_out_what_says_least(width, colum
     text = io.StringIO()
     Console(file=text, width=width, force_terminal=True, color_system=None).print(table)
 
-    assert len(table.columns) == columns and [column.header for column in table.columns][:3] == ["variant", "n", "test accuracy"]
+    assert len(table.columns) == columns and [column.header for column in table.columns][:3] == [
+        "variant",
+        "n",
+        "test accuracy",
+    ]
     lines = text.getvalue().splitlines()
     assert max(map(len, lines)) <= width and "0.5123" in text.getvalue() and "no_learning" in text.getvalue()
     end = lines[0].index("  n  ") if width > 60 else lines[0].index("test accuracy") - 3
@@ -197,7 +234,8 @@ def test_what_comes_next_is_short_and_aligned(home, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "uri", ["postgresql://me:secret@host/db", "postgresql://host/db?user=me&password=secret", "http://me:secret@host:5000"]
+    "uri",
+    ["postgresql://me:secret@host/db", "postgresql://host/db?user=me&password=secret", "http://me:secret@host:5000"],
 )
 def test_no_password_is_printed(home, monkeypatch, uri):
     lines = step_lines(home, monkeypatch, uri=uri)
@@ -210,9 +248,14 @@ PERPLEXITY = Metric("perplexity", "lower", digits=1)
 
 
 def test_the_headings_and_digits_are_those_of_the_first_metric():
-    rows = [SimpleNamespace(label="defaults", seed=seed, is_reference=True, trial=SimpleNamespace(identity=str(seed))) for seed in (0, 1)]
+    rows = [
+        SimpleNamespace(label="defaults", seed=seed, is_reference=True, trial=SimpleNamespace(identity=str(seed)))
+        for seed in (0, 1)
+    ]
     known = {
-        str(seed): SimpleNamespace(status="FINISHED", metrics={"test/perplexity": 80.0 + seed}, tags={"ablation.health": "ok"})
+        str(seed): SimpleNamespace(
+            status="FINISHED", metrics={"test/perplexity": 80.0 + seed}, tags={"ablation.health": "ok"}
+        )
         for seed in (0, 1)
     }
 
@@ -246,5 +289,8 @@ def test_a_trained_model_is_shown_with_the_commands_of_its_task(home, monkeypatc
 
     lines = tables.next_steps([SimpleNamespace(trial=trial)], "cafe").splitlines()
 
-    assert lines[-2:] == ["  predict  python -m src.predict cafe 1 2", "  draw     python -m src.use cafe draw --size 3"]
+    assert lines[-2:] == [
+        "  predict  python -m src.predict cafe 1 2",
+        "  draw     python -m src.use cafe draw --size 3",
+    ]
     assert tables.next_steps([SimpleNamespace(trial=trial)], None).splitlines() == lines[:-2]

@@ -26,8 +26,12 @@ def watched(tmp_path, monkeypatch):
     """The progress of two trials, with a budget that is over at once, and what it has said."""
     monkeypatch.setattr(watch, "EVERY_S", 0.01)
     said = Console(record=True, width=200, file=io.StringIO())
-    rows = [SimpleNamespace(trial=SimpleNamespace(folder=tmp_path / name), name=f"{name} seed=0") for name in ("one", "two")]
-    return watch.StudyProgress(rows, metrics=IMPLIED, workers=1, budget=watch.Budget(0.0, tmp_path / "stop.1"), console=said), said
+    rows = [
+        SimpleNamespace(trial=SimpleNamespace(folder=tmp_path / name), name=f"{name} seed=0") for name in ("one", "two")
+    ]
+    return watch.StudyProgress(
+        rows, metrics=IMPLIED, workers=1, budget=watch.Budget(0.0, tmp_path / "stop.1"), console=said
+    ), said
 
 
 def finish(folder, **metrics):
@@ -51,7 +55,9 @@ def test_a_broken_journal_costs_its_own_line_and_neither_the_others_nor_the_budg
 
     assert (tmp_path / "stop.1").exists()
     text = said.export_text()
-    assert "finished two seed=0: test accuracy 0.9000" in text and "study: 1/2 done" in text and "accuracy 0.700" in text
+    assert (
+        "finished two seed=0: test accuracy 0.9000" in text and "study: 1/2 done" in text and "accuracy 0.700" in text
+    )
 
 
 def test_a_trial_that_ended_without_its_numbers_is_shown_without_them(watched, tmp_path):
@@ -66,7 +72,9 @@ def test_a_trial_that_ended_without_its_numbers_is_shown_without_them(watched, t
 def test_with_several_workers_the_first_step_ends_the_silence_once(tmp_path, monkeypatch, workers, count):
     monkeypatch.setattr(watch, "EVERY_S", 0.01)
     said = Console(record=True, width=200, file=io.StringIO())
-    rows = [SimpleNamespace(trial=SimpleNamespace(folder=tmp_path / name), name=f"{name} seed=0") for name in ("one", "two")]
+    rows = [
+        SimpleNamespace(trial=SimpleNamespace(folder=tmp_path / name), name=f"{name} seed=0") for name in ("one", "two")
+    ]
     with watch.StudyProgress(rows, metrics=IMPLIED, workers=workers, budget=None, console=said):
         time.sleep(0.1)
         assert said.export_text(clear=False) == ""
@@ -82,7 +90,10 @@ def test_with_several_workers_the_first_step_ends_the_silence_once(tmp_path, mon
 def test_what_is_said_of_a_study_fits_the_terminal(tmp_path, width):
     text = io.StringIO()
     label = "implementation=packed_loop padding=batch vocab_size=10000 data.path=a_rather_long_name_of_a_file.csv"
-    rows = [SimpleNamespace(trial=SimpleNamespace(folder=tmp_path / str(seed)), name=f"{label} seed={seed}") for seed in (1, 2)]
+    rows = [
+        SimpleNamespace(trial=SimpleNamespace(folder=tmp_path / str(seed)), name=f"{label} seed={seed}")
+        for seed in (1, 2)
+    ]
     shown = Console(file=text, width=width, force_terminal=True, color_system=None)
     with watch.StudyProgress(rows, metrics=IMPLIED, workers=1, budget=None, console=shown):
         finish(tmp_path / "1", **{"test/accuracy": 0.9})
@@ -96,7 +107,10 @@ PERPLEXITY = Metric("perplexity", "lower", digits=1)
 
 def test_where_lower_is_better_the_best_so_far_is_the_lowest(tmp_path):
     said = Console(record=True, width=200, file=io.StringIO())
-    rows = [SimpleNamespace(trial=SimpleNamespace(folder=tmp_path / name), name=f"{name} seed=0") for name in ("one", "two", "three")]
+    rows = [
+        SimpleNamespace(trial=SimpleNamespace(folder=tmp_path / name), name=f"{name} seed=0")
+        for name in ("one", "two", "three")
+    ]
     with watch.StudyProgress(rows, metrics=[PERPLEXITY], workers=1, budget=None, console=said):
         for name, value in (("one", 80.0), ("two", 40.04)):
             with Journal(tmp_path / name) as book:
@@ -106,4 +120,6 @@ def test_where_lower_is_better_the_best_so_far_is_the_lowest(tmp_path):
         finish(tmp_path / "three")  # whose journal is of another metric
 
     text = said.export_text()
-    assert "finished one seed=0: test perplexity 81.00" in text and "best validation perplexity 40.0: two seed=0" in text
+    assert (
+        "finished one seed=0: test perplexity 81.00" in text and "best validation perplexity 40.0: two seed=0" in text
+    )

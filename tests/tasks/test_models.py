@@ -27,7 +27,9 @@ def build(**changes):
 
 
 def randomised(model):
-    model.set_weights([np.random.default_rng(i).normal(0, 0.5, weight.shape) for i, weight in enumerate(model.get_weights())])
+    model.set_weights(
+        [np.random.default_rng(i).normal(0, 0.5, weight.shape) for i, weight in enumerate(model.get_weights())]
+    )
     return model
 
 
@@ -150,7 +152,10 @@ def test_the_two_directions_and_the_layers_start_with_different_weights():
     layer = build(bidirectional=True, depth=2)
 
     kernels = [
-        weight for name in ("recurrent_1", "recurrent_2") for weight in layer.get_layer(name).get_weights() if weight.shape == (H, 4 * H)
+        weight
+        for name in ("recurrent_1", "recurrent_2")
+        for weight in layer.get_layer(name).get_weights()
+        if weight.shape == (H, 4 * H)
     ]
     assert len({kernel.tobytes() for kernel in kernels}) == 4
 
@@ -195,7 +200,8 @@ def test_cudnn_is_never_asked_for_a_mask_it_cannot_take():
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"encoding": "onehot", "bidirectional": True, "initial_state": "learned", "readout": "mean_probability"}]
+    "changes",
+    [{}, {"encoding": "onehot", "bidirectional": True, "initial_state": "learned", "readout": "mean_probability"}],
 )
 @pytest.mark.filterwarnings("ignore:__array__")
 def test_a_saved_model_reloads_with_its_layers_and_mask(changes, tmp_path):
@@ -261,11 +267,15 @@ def test_whoever_runs_the_loop_the_integration_model_is_the_same(implementation)
 
 
 @pytest.mark.parametrize("readout", ["last", "mean_state", "mean_logit", "sum_logit", "mean_probability", "max_state"])
-@pytest.mark.parametrize(("implementation", "bidirectional"), [("keras", True), ("graph_loop", False), ("packed_loop", True)])
+@pytest.mark.parametrize(
+    ("implementation", "bidirectional"), [("keras", True), ("graph_loop", False), ("packed_loop", True)]
+)
 def test_gradients_of_padded_steps_are_exactly_zero_with_a_mask(readout, implementation, bidirectional):
     by_step = {}
     for masking in (True, False):
-        model = randomised(build(readout=readout, implementation=implementation, bidirectional=bidirectional, masking=masking))
+        model = randomised(
+            build(readout=readout, implementation=implementation, bidirectional=bidirectional, masking=masking)
+        )
         with tf.GradientTape() as tape:
             total = tf.reduce_sum(model(tf.constant(IDS)))
         slices = tape.gradient(total, model.get_layer("encoding").embeddings)
@@ -278,19 +288,27 @@ def test_gradients_of_padded_steps_are_exactly_zero_with_a_mask(readout, impleme
 @pytest.mark.parametrize("masking", [True, False])
 def test_the_mean_of_logits_is_the_logit_of_the_mean_state(head, masking):
     """The head is linear, so the two are one function, and a rule makes one trial of them."""
-    of_logits, of_states = (randomised(build(readout=how, head=head, masking=masking)) for how in ("mean_logit", "mean_state"))
+    of_logits, of_states = (
+        randomised(build(readout=how, head=head, masking=masking)) for how in ("mean_logit", "mean_state")
+    )
 
     np.testing.assert_allclose(of_logits(IDS), of_states(IDS), atol=1e-5)
 
 
-SPREADS = {"he_normal": (2 / D) ** 0.5, "glorot_uniform": (2 / (D + 4 * H)) ** 0.5, "random_normal": 0.05, "random_uniform": 0.05 / 3**0.5}
+SPREADS = {
+    "he_normal": (2 / D) ** 0.5,
+    "glorot_uniform": (2 / (D + 4 * H)) ** 0.5,
+    "random_normal": 0.05,
+    "random_uniform": 0.05 / 3**0.5,
+}
 
 
 @pytest.mark.parametrize(("name", "spread"), SPREADS.items())
 @pytest.mark.parametrize("implementation", ["keras", "graph_loop"])
 def test_weights_from_the_input_are_drawn_as_was_asked(name, spread, implementation):
     drawn = [
-        build(kernel_initializer=name, seed=s, implementation=implementation).get_layer("recurrent_1").get_weights()[0] for s in range(9)
+        build(kernel_initializer=name, seed=s, implementation=implementation).get_layer("recurrent_1").get_weights()[0]
+        for s in range(9)
     ]
 
     assert np.std(drawn) == pytest.approx(spread, rel=0.1)
@@ -300,9 +318,15 @@ def test_weights_from_the_input_are_drawn_as_was_asked(name, spread, implementat
 @pytest.mark.parametrize("implementation", ["keras", "graph_loop"])
 def test_weights_from_state_to_state_are_what_was_asked(implementation):
     def recurrent(name, cell="lstm"):
-        return build(recurrent_initializer=name, cell=cell, implementation=implementation).get_layer("recurrent_1").get_weights()[1]
+        return (
+            build(recurrent_initializer=name, cell=cell, implementation=implementation)
+            .get_layer("recurrent_1")
+            .get_weights()[1]
+        )
 
     np.testing.assert_array_equal(recurrent("identity"), np.tile(np.eye(H), 4))
     np.testing.assert_array_equal(recurrent("identity", "simple_rnn"), np.eye(H))
-    np.testing.assert_allclose(recurrent("orthogonal", "simple_rnn") @ recurrent("orthogonal", "simple_rnn").T, np.eye(H), atol=1e-5)
+    np.testing.assert_allclose(
+        recurrent("orthogonal", "simple_rnn") @ recurrent("orthogonal", "simple_rnn").T, np.eye(H), atol=1e-5
+    )
     assert np.abs(recurrent("random_uniform")).max() <= 0.05

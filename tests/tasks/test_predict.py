@@ -42,7 +42,9 @@ WHOLE = {
         (FILE, json.dumps(WHOLE[FILE] | {"padding": {}}), "preprocessing.json: padding.edges: Field required"),
     ],
 )
-def test_a_broken_file_of_a_trial_is_named_before_tensorflow_is_imported(home, tmp_path, capsys, monkeypatch, file, content, message):
+def test_a_broken_file_of_a_trial_is_named_before_tensorflow_is_imported(
+    home, tmp_path, capsys, monkeypatch, file, content, message
+):
     monkeypatch.setitem(sys.modules, "keras", None)  # importing it would raise
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     written(tmp_path)
@@ -110,7 +112,9 @@ def test_preprocessing_that_no_trial_has_is_refused_in_one_line(home, tmp_path, 
 
 
 @pytest.mark.parametrize("write", [write for _, write in MODELS], ids=[name for name, _ in MODELS])
-def test_a_model_that_is_damaged_or_could_run_code_is_refused_before_keras_reads_it(home, tmp_path, capsys, monkeypatch, write):
+def test_a_model_that_is_damaged_or_could_run_code_is_refused_before_keras_reads_it(
+    home, tmp_path, capsys, monkeypatch, write
+):
     written(tmp_path)
     write(tmp_path)
 
@@ -129,7 +133,9 @@ def test_a_turned_bit_in_the_weights_is_noticed(home, tmp_path, capsys, monkeypa
     assert "model.keras: model.weights.h5 is damaged" in refused(tmp_path, monkeypatch, capsys)
 
 
-@pytest.mark.parametrize("content", ["[" * faults_data.DEEP, "\0" * 100, '{"cell": "lstm", "of_another_version": 1}', "1" * 10_000])
+@pytest.mark.parametrize(
+    "content", ["[" * faults_data.DEEP, "\0" * 100, '{"cell": "lstm", "of_another_version": 1}', "1" * 10_000]
+)
 def test_settings_that_cannot_be_read_are_named(home, tmp_path, capsys, monkeypatch, content):
     written(tmp_path)
     (tmp_path / MODEL).write_bytes(b"")
@@ -199,7 +205,9 @@ def test_a_store_of_files_that_is_away_or_wants_credentials_is_said_in_one_line(
 def test_a_trained_model_is_loaded_and_one_of_others_is_refused_in_one_line(home, tmp_path, capsys, monkeypatch):
     from src.tasks.sentiment.model import classifier
 
-    settings = Settings(units=2, embedding_dim=2, vocab_size=5, max_length=4, cell="gru", bidirectional=True, initial_state="learned")
+    settings = Settings(
+        units=2, embedding_dim=2, vocab_size=5, max_length=4, cell="gru", bidirectional=True, initial_state="learned"
+    )
     padding = Padding((4,), False, "post")
     files = Artifacts(tmp_path)
     files.write_settings(settings)
@@ -268,4 +276,7 @@ def test_the_name_of_a_study_is_answered_with_the_trials_that_it_has(count, home
         locate.folder_of("mine", uri=None, download_to=tmp_path)
 
     more = "" if count <= 3 else f", … ({count} in all)"
-    assert str(refusal.value) == f"RUN: 'mine' is a study; name one of its finished trials: {', '.join(identities[:3])}{more}"
+    assert (
+        str(refusal.value)
+        == f"RUN: 'mine' is a study; name one of its finished trials: {', '.join(identities[:3])}{more}"
+    )

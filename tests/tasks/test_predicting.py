@@ -43,7 +43,9 @@ def three(ids, training):
 def trained(model=counting, classes=("bad", "good"), *, tokens="word", padding=None, **settings):
     head = "sigmoid" if len(classes) == 2 else "softmax"
     of = Settings.model_validate({"implementation": "eager_loop", "head": head, **settings})
-    return Loaded(of, model, Preprocessing(["good", "film"], list(classes), padding or Padding((4, 8), False, "post"), tokens))
+    return Loaded(
+        of, model, Preprocessing(["good", "film"], list(classes), padding or Padding((4, 8), False, "post"), tokens)
+    )
 
 
 @pytest.fixture
@@ -180,7 +182,11 @@ def test_texts_of_the_command_line_come_before_those_of_the_file(ask, tmp_path):
 
     code, out, _ = ask("good", "", "--file", str(tmp_path / "t.txt"), "--format", "csv")
 
-    assert code == 1 and [row["row"] + row["class"] for row in csv.DictReader(io.StringIO(out))] == ["1good", "2", "3bad"]
+    assert code == 1 and [row["row"] + row["class"] for row in csv.DictReader(io.StringIO(out))] == [
+        "1good",
+        "2",
+        "3bad",
+    ]
 
 
 # Answers
@@ -195,8 +201,18 @@ def test_the_probabilities_of_all_classes_are_given_in_every_format(ask):
     found = json.loads(ask("good", "--format", "jsonl", models=models)[1])
 
     assert {name: float(rows[0][f"probability_{name}"]) for name in expected} == pytest.approx(expected, rel=1e-5)
-    assert rows[0]["class"] == "a" and float(rows[0]["probability"]) == pytest.approx(expected["a"], rel=1e-5) and rows[0]["error"] == ""
-    assert found == {"row": 1, "text": "good", "class": "a", "probabilities": pytest.approx(expected, rel=1e-5), "error": None}
+    assert (
+        rows[0]["class"] == "a"
+        and float(rows[0]["probability"]) == pytest.approx(expected["a"], rel=1e-5)
+        and rows[0]["error"] == ""
+    )
+    assert found == {
+        "row": 1,
+        "text": "good",
+        "class": "a",
+        "probabilities": pytest.approx(expected, rel=1e-5),
+        "error": None,
+    }
     assert ask("good", models=models)[1] == "a\t0.665\tb 0.245, c 0.090\tgood\n"
 
 
@@ -208,22 +224,36 @@ def test_of_many_classes_the_text_format_shows_the_first(ask):
 
     out = ask("good", models={"run": trained(model, names)})[1]
 
-    assert out.split("\t")[2].startswith("c1 ") and out.split("\t")[2].endswith(", … (40 classes)") and "c5 " in out and "c6 " not in out
+    assert (
+        out.split("\t")[2].startswith("c1 ")
+        and out.split("\t")[2].endswith(", … (40 classes)")
+        and "c5 " in out
+        and "c6 " not in out
+    )
 
 
 def test_a_row_without_an_answer_says_why_in_every_format(ask):
     rows = list(csv.DictReader(io.StringIO(ask("?!", "good", "--format", "csv")[1])))
     found = [json.loads(line) for line in ask("?!", "good", "--format", "jsonl")[1].splitlines()]
 
-    assert rows[0] == {"row": "1", "text": "?!", "class": "", "probability": "", "probability_bad": "", "probability_good": ""} | {
-        "error": "it has no words (no letter and no digit)"
-    }
+    assert rows[0] == {
+        "row": "1",
+        "text": "?!",
+        "class": "",
+        "probability": "",
+        "probability_bad": "",
+        "probability_good": "",
+    } | {"error": "it has no words (no letter and no digit)"}
     assert found[0] == {"row": 1, "text": "?!", "class": None, "probabilities": None, "error": rows[0]["error"]}
     assert rows[1]["class"] == found[1]["class"] == "good"
 
 
 def test_options_may_stand_anywhere_among_the_texts(ask):
-    for words in (["--format", "csv", "good", "film"], ["good", "--format", "csv", "film"], ["good", "film", "--format", "csv"]):
+    for words in (
+        ["--format", "csv", "good", "film"],
+        ["good", "--format", "csv", "film"],
+        ["good", "film", "--format", "csv"],
+    ):
         assert ask(*words)[1].count("\n") == 3
 
 
@@ -252,7 +282,9 @@ def test_a_text_with_line_ends_quotes_and_escapes_stays_one_row(ask, format):
         assert len(out.splitlines()) == 2 and "\x1b" not in out and "\u202e" not in out
 
 
-@pytest.mark.parametrize("padding", [Padding((4, 8), False, "post"), Padding((8,), True, "post"), Padding((3, 5), False, "pre")])
+@pytest.mark.parametrize(
+    "padding", [Padding((4, 8), False, "post"), Padding((8,), True, "post"), Padding((3, 5), False, "pre")]
+)
 @given(st.lists(st.lists(st.sampled_from(["good", "film", "other"]), min_size=1, max_size=12), min_size=1, max_size=9))
 def test_a_text_has_the_same_answer_alone_and_among_others(padding, split):
     classifier = predicting.Classifier(trained(padding=padding, max_length=9, batch_size=2))
@@ -271,7 +303,9 @@ def test_a_text_is_padded_to_its_bucket_on_its_side(side):
         seen.extend(ids.tolist())
         return np.zeros((len(ids), 1), np.float32)
 
-    predicting.probabilities(trained(model, padding=Padding((2, 4), False, side)), ["good", "good film", "good good good good film"])
+    predicting.probabilities(
+        trained(model, padding=Padding((2, 4), False, side)), ["good", "good film", "good good good good film"]
+    )
 
     padded = [1, GOOD, 5, 0] if side == "post" else [0, 1, GOOD, 5]
     assert seen == [[1, GOOD], padded, [1, GOOD, GOOD, GOOD, GOOD, 5]]
@@ -285,7 +319,9 @@ def test_texts_of_which_the_model_knows_no_word_are_counted(ask):
 
 
 def test_outputs_that_are_no_numbers_are_refused(ask):
-    code, _, err = ask("good", models={"run": trained(lambda ids, training: np.full((len(ids), 1), np.nan, np.float32))})
+    code, _, err = ask(
+        "good", models={"run": trained(lambda ids, training: np.full((len(ids), 1), np.nan, np.float32))}
+    )
 
     assert code == 2 and "the model's outputs are no numbers" in err
 
@@ -309,12 +345,17 @@ def test_trials_of_other_classes_are_refused(ask):
     code, out, err = ask("good", models={"one": trained(), "two": trained(classes=("neg", "pos"))})
 
     assert code == 2 and out == "" and len(err.splitlines()) == 1
-    assert "one has the classes bad, good and " in err and "two has the classes neg, pos; only trials with the same classes can" in err
+    assert (
+        "one has the classes bad, good and " in err
+        and "two has the classes neg, pos; only trials with the same classes can" in err
+    )
 
 
 def test_one_trial_twice_is_refused(ask, tmp_path):
     code, _, err = ask("good", models={"one": trained(), "one_copy": trained()})
-    assert code == 2 and f"RUN: {tmp_path / 'one'} and {tmp_path / 'one_copy'} are the same trial; name each once" in err
+    assert (
+        code == 2 and f"RUN: {tmp_path / 'one'} and {tmp_path / 'one_copy'} are the same trial; name each once" in err
+    )
 
     assert predicting.main([f"{tmp_path / 'one'},{tmp_path / 'one'}", "good"]) == 2
 
@@ -382,7 +423,11 @@ def test_standard_input_is_a_file_named_by_a_dash(tmp_path):
 
     found = [json.loads(line) for line in done.stdout.decode().splitlines()]
     assert done.returncode == 1, done.stderr
-    assert [one["text"] for one in found[:2]] == ["good", "schön"] and [one["class"] for one in found] == ["good", "bad", None]
+    assert [one["text"] for one in found[:2]] == ["good", "schön"] and [one["class"] for one in found] == [
+        "good",
+        "bad",
+        None,
+    ]
     assert done.stderr.decode() == said
 
 

@@ -24,7 +24,9 @@ def settings(home, tmp_path):
     return checked({"data": {"name": "table", "path": str(tmp_path / "t.jsonl"), "split_column": "s"}})
 
 
-@pytest.mark.parametrize(("vocab_size", "max_length", "unknown"), [(100, None, 1 / 5), (5, None, 3 / 5), (100, 2, 1 / 2), (6, None, 2 / 5)])
+@pytest.mark.parametrize(
+    ("vocab_size", "max_length", "unknown"), [(100, None, 1 / 5), (5, None, 3 / 5), (100, 2, 1 / 2), (6, None, 2 / 5)]
+)
 def test_what_is_unknown_is_what_the_trial_reads_as_unknown(settings, vocab_size, max_length, unknown):
     data = TASK.load(settings)
     used = settings.model_copy(update={"vocab_size": vocab_size, "max_length": max_length})

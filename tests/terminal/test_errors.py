@@ -23,7 +23,9 @@ class InterfaceError(Exception):
     """As SQLAlchemy's."""
 
 
-@pytest.mark.parametrize("preface", ["(raised as a result of ", "BAD_REQUEST: (raised as a result of ", "\n  (raised as a result of "])
+@pytest.mark.parametrize(
+    "preface", ["(raised as a result of ", "BAD_REQUEST: (raised as a result of ", "\n  (raised as a result of "]
+)
 def test_the_cause_of_a_databases_refusal_is_said_directly_or_by_a_server(preface):
     text = f"{preface}Query-invoked autoflush; consider using a session.no_autoflush block)\n{LONG}\n\n[SQL: INSERT INTO runs …]"
 

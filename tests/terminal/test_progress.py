@@ -23,7 +23,9 @@ def evaluation(epoch):
 
 def shown(*, is_terminal):
     text = io.StringIO()
-    with TrialProgress("cell=[b]gru", steps=8, epochs=2, console=Console(file=text, force_terminal=is_terminal, width=200)) as progress:
+    with TrialProgress(
+        "cell=[b]gru", steps=8, epochs=2, console=Console(file=text, force_terminal=is_terminal, width=200)
+    ) as progress:
         for record in (step(1), step(2), step(3, is_first=True), step(4), evaluation(1), step(5, is_first=True)):
             progress.show(record)
     return text.getvalue()
@@ -48,7 +50,10 @@ def test_names_are_no_markup_and_move_no_cursor():
     for is_terminal in (False, True):
         text = io.StringIO()
         with TrialProgress(
-            "path=[/old]x\x1b[31m\n\u202e", steps=8, epochs=2, console=Console(file=text, force_terminal=is_terminal, width=200)
+            "path=[/old]x\x1b[31m\n\u202e",
+            steps=8,
+            epochs=2,
+            console=Console(file=text, force_terminal=is_terminal, width=200),
         ):
             pass
         assert r"path=[/old]x\x1b[31m\n\u202e" in text.getvalue()
@@ -69,7 +74,9 @@ def test_steps_of_an_earlier_process_are_done_and_not_in_the_time_left(monkeypat
 def test_the_bar_fits_the_terminal_and_leaves_out_what_says_least(width):
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, width=width, color_system=None)
-    name = "implementation=packed_loop padding=batch vocab_size=10000 data.path=a_rather_long_name_of_a_file.csv seed=12"
+    name = (
+        "implementation=packed_loop padding=batch vocab_size=10000 data.path=a_rather_long_name_of_a_file.csv seed=12"
+    )
     with TrialProgress(name, steps=12_345, epochs=2, console=console) as progress:
         for record in (step(1), evaluation(1), step(12_344)):
             progress.show(record)
@@ -134,9 +141,15 @@ def test_a_long_name_keeps_its_seed_and_whole_values(width, shown):
 
 
 def test_lines_show_the_loss_and_the_first_metric_by_what_they_mean():
-    metrics = (Metric("ppl", "lower", title="perplexity", digits=1, of="loss", finish="exp"), Metric("loss", "lower", "nats", digits=2))
+    metrics = (
+        Metric("ppl", "lower", title="perplexity", digits=1, of="loss", finish="exp"),
+        Metric("loss", "lower", "nats", digits=2),
+    )
     values = {"loss": 3.14159, "ppl": 23.1406}
-    for is_terminal, parts in ((False, ["val_loss 3.14 nats", "val_perplexity 23.1"]), (True, ["loss 3.14 nats", "perplexity 23.1"])):
+    for is_terminal, parts in (
+        (False, ["val_loss 3.14 nats", "val_perplexity 23.1"]),
+        (True, ["loss 3.14 nats", "perplexity 23.1"]),
+    ):
         text = io.StringIO()
         console = Console(file=text, force_terminal=is_terminal, width=200)
         with TrialProgress("x", steps=8, epochs=2, metrics=metrics, console=console) as progress:

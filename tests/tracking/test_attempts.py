@@ -14,7 +14,14 @@ from src.tracking.journal import FINISHED, Journal
 
 def run(name, *, journal=None, number=None, started=0, status=FINISHED, took=10, **tags):
     of_journal = {} if journal is None else {attempts.JOURNAL: journal, attempts.NUMBER: str(number)}
-    return Run(name, name, status, started, None if took is None else started + took, {"ablation.attempt": name, **of_journal, **tags})
+    return Run(
+        name,
+        name,
+        status,
+        started,
+        None if took is None else started + took,
+        {"ablation.attempt": name, **of_journal, **tags},
+    )
 
 
 def test_the_last_of_a_journal_counts_where_the_clock_went_back():
@@ -49,7 +56,11 @@ def test_a_tag_that_somebody_spoilt_breaks_nothing(number):
 
 runs_of_a_trial = st.lists(
     st.tuples(
-        st.sampled_from([None, "j", "k"]), st.integers(0, 3), st.integers(0, 3), st.sampled_from([FINISHED, "FAILED"]), st.booleans()
+        st.sampled_from([None, "j", "k"]),
+        st.integers(0, 3),
+        st.integers(0, 3),
+        st.sampled_from([FINISHED, "FAILED"]),
+        st.booleans(),
     ),
     min_size=1,
     max_size=6,
@@ -59,7 +70,14 @@ runs_of_a_trial = st.lists(
 @given(runs_of_a_trial, st.randoms())
 def test_every_order_of_the_runs_gives_the_same_one(drawn, random):
     runs = [
-        run(str(n), journal=journal, number=number, started=started, status=status, **({attempts.SUPERSEDED: "true"} if is_old else {}))
+        run(
+            str(n),
+            journal=journal,
+            number=number,
+            started=started,
+            status=status,
+            **({attempts.SUPERSEDED: "true"} if is_old else {}),
+        )
         for n, (journal, number, started, status, is_old) in enumerate(drawn)
     ]
     shuffled = random.sample(runs, len(runs))

@@ -21,7 +21,9 @@ def filled(store):
     def trial(identity, attempt, status="FINISHED", *, metrics=(("test/accuracy", 0.5),), **tags):
         named = {f"ablation.{key}": value for key, value in tags.items()}
         given = {"ablation.kind": "trial", "ablation.identity": identity, "ablation.attempt": attempt, **named}
-        run_id = store.client.create_run(store.experiment_id, tags=given, run_name=f"run {attempt}", start_time=7).info.run_id
+        run_id = store.client.create_run(
+            store.experiment_id, tags=given, run_name=f"run {attempt}", start_time=7
+        ).info.run_id
         for key, value in metrics:
             store.client.log_metric(run_id, key, value, step=1)
         store.client.log_param(run_id, "cell", "gru")

@@ -32,7 +32,9 @@ def trial(study, name, params):
     folder = paths.study_folder(study) / name
     with Journal(folder) as book:
         book.append(Record(START, 0, detail={"attempt": name, "name": f"{name} seed=0", "tags": {}, "params": params}))
-        book.append(end(step=1, status=FINISHED, metrics={"test/accuracy": 0.5 if name == "one" else 0.7, "time/train_s": 3.0}))
+        book.append(
+            end(step=1, status=FINISHED, metrics={"test/accuracy": 0.5 if name == "one" else 0.7, "time/train_s": 3.0})
+        )
     tensorboard_replay.replay(folder)
     return folder
 
@@ -48,7 +50,9 @@ class Page:
 
     @property
     def columns(self):
-        found = get_experiment.Handler(RequestContext(), self.context, "", api_pb2.GetExperimentRequest(hparams_limit=0)).run()
+        found = get_experiment.Handler(
+            RequestContext(), self.context, "", api_pb2.GetExperimentRequest(hparams_limit=0)
+        ).run()
         return {one.name: one for one in found.hparam_infos}
 
     def rows(self, key, **filters):
@@ -76,8 +80,14 @@ def test_every_toggle_is_of_one_type_in_all_trials_and_numbers_have_a_range(page
     columns = page.columns
 
     assert columns["clip_norm"].type == columns["max_length"].type == columns["units"].type == api_pb2.DATA_TYPE_FLOAT64
-    assert (columns["clip_norm"].domain_interval.min_value, columns["clip_norm"].domain_interval.max_value) == (0.5, 2.0)
-    assert (columns["max_length"].domain_interval.min_value, columns["max_length"].domain_interval.max_value) == (90, 200)
+    assert (columns["clip_norm"].domain_interval.min_value, columns["clip_norm"].domain_interval.max_value) == (
+        0.5,
+        2.0,
+    )
+    assert (columns["max_length"].domain_interval.min_value, columns["max_length"].domain_interval.max_value) == (
+        90,
+        200,
+    )
     assert columns["masking"].type == api_pb2.DATA_TYPE_BOOL and columns["cell"].type == api_pb2.DATA_TYPE_STRING
     json_format.MessageToJson(columns["clip_norm"])
 
@@ -96,7 +106,13 @@ def test_trials_of_one_name_in_two_studies_are_not_averaged(page):
 
 @pytest.mark.parametrize(
     ("key", "values"),
-    [("clip_norm", [None, 1, 0.5]), ("forget_bias", [0, None]), ("dropout", [0, 0.5]), ("unknown", [None, "x"]), ("cell", ["lstm", "gru"])],
+    [
+        ("clip_norm", [None, 1, 0.5]),
+        ("forget_bias", [0, None]),
+        ("dropout", [0, 0.5]),
+        ("unknown", [None, "x"]),
+        ("cell", ["lstm", "gru"]),
+    ],
 )
 def test_whole_numbers_fractions_and_null_are_one_type(home, key, values):
     for number, value in enumerate(values):

@@ -11,7 +11,17 @@ import pytest
 from src.paths import REPOSITORY
 from src.spec.record import END, EVALUATION, START, STEP, Record
 from src.tracking import journal
-from src.tracking.journal import FINISHED, KILLED, Journal, JournalError, close_if_dead, end, entries, last_attempt, status
+from src.tracking.journal import (
+    FINISHED,
+    KILLED,
+    Journal,
+    JournalError,
+    close_if_dead,
+    end,
+    entries,
+    last_attempt,
+    status,
+)
 
 
 def step(number):
@@ -59,7 +69,9 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path, monkeypatch):
     with Journal(tmp_path) as book:
         book.append(step(1))
         monkeypatch.setattr(os, "write", lambda file, data: write_really(file, data[:10]))
-        with pytest.raises(JournalError, match=r"journal\.jsonl: No space left on device; what was recorded before is kept"):
+        with pytest.raises(
+            JournalError, match=r"journal\.jsonl: No space left on device; what was recorded before is kept"
+        ):
             book.append(step(2))
         monkeypatch.undo()
         book.append(step(3))
@@ -85,7 +97,16 @@ def test_two_writers_are_refused(tmp_path):
 
 
 def test_only_the_latest_attempt_counts(tmp_path):
-    write(tmp_path, start(), step(1), end(step=1, status=KILLED, error="x"), start(), step(1), step(2), end(step=2, status=FINISHED))
+    write(
+        tmp_path,
+        start(),
+        step(1),
+        end(step=1, status=KILLED, error="x"),
+        start(),
+        step(1),
+        step(2),
+        end(step=2, status=FINISHED),
+    )
 
     assert [entry.record.kind for entry in last_attempt(tmp_path)] == [START, STEP, STEP, END]
     assert status(last_attempt(tmp_path)) == FINISHED

@@ -111,7 +111,14 @@ def test_a_description_that_somebody_has_changed_stays_and_ours_is_renewed(home,
     store = Store(None, "s")
 
     def described(text):
-        store.present({"experiment": {}, "description": text, "tags": {"ablation.varied": "cell"}, "metrics": {"study/trials": 2.0}})
+        store.present(
+            {
+                "experiment": {},
+                "description": text,
+                "tags": {"ablation.varied": "cell"},
+                "metrics": {"study/trials": 2.0},
+            }
+        )
         return store.client.get_run(store.study_run_id).data.tags["mlflow.note.content"]
 
     assert [described("before"), described("after")] == ["before", "after"]

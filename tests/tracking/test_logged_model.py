@@ -38,7 +38,14 @@ from src.tracking.mlflow_replay import Store
 from src.training import model_file
 
 WORDS = ["the", "film", "good", "bad", "very", "long", "plot"]
-TEXTS = ["the film", "good", "a very very very long film the plot bad", "Bad film!", "unknown words alone", "good good good the"]
+TEXTS = [
+    "the film",
+    "good",
+    "a very very very long film the plot bad",
+    "Bad film!",
+    "unknown words alone",
+    "good good good the",
+]
 KNOWN = {
     **{"words": WORDS, "classes": ["bad", "good"], "tokens": "word"},
     **{"max_length": None, "truncation": "pre", "head": "sigmoid", "batch_size": 2},
@@ -53,7 +60,12 @@ def trial(home, blank):
     folder = home / "outputs" / "s" / "cafe"
     folder.mkdir(parents=True)
     Artifacts(folder).write_settings(Settings())
-    known = {"words": WORDS, "classes": ["bad", "good"], "tokens": "word", "padding": {"edges": [4], "to_longest": True, "side": "post"}}
+    known = {
+        "words": WORDS,
+        "classes": ["bad", "good"],
+        "tokens": "word",
+        "padding": {"edges": [4], "to_longest": True, "side": "post"},
+    }
     (folder / preprocessing.FILE).write_text(json.dumps(known), encoding="utf-8")
     (folder / MODEL).write_bytes(b"a model")
     write(folder)
@@ -96,7 +108,9 @@ def test_a_finished_trial_has_a_model_with_flavour_signature_and_example(trial):
     assert [str(column.type) for column in found.signature.inputs] == ["DataType.string"]
     assert found.signature.outputs.input_names() == ["bad", "good"]
     assert found.load_input_example(str(files(model))) is not None
-    assert {metric.key: metric.value for metric in store.client.get_logged_model(model.model_id).metrics} == {"test/accuracy": 0.8}
+    assert {metric.key: metric.value for metric in store.client.get_logged_model(model.model_id).metrics} == {
+        "test/accuracy": 0.8
+    }
 
 
 def test_sent_again_the_model_is_there_once(trial):
@@ -127,7 +141,9 @@ def test_a_server_that_dies_in_the_middle_leaves_a_model_that_the_next_replay_co
 def test_of_a_model_that_was_made_twice_after_a_lost_answer_the_earliest_is_kept(trial, monkeypatch):
     store = Store(None, "s")
     create = store.client.create_logged_model
-    monkeypatch.setattr(store.client, "create_logged_model", lambda *given, **more: (create(*given, **more), create(*given, **more)))
+    monkeypatch.setattr(
+        store.client, "create_logged_model", lambda *given, **more: (create(*given, **more), create(*given, **more))
+    )
 
     store.replay(trial)
 
@@ -148,7 +164,9 @@ def test_a_server_that_knows_no_models_gets_the_rest(trial, monkeypatch):
     assert run.info.status == "FINISHED" and run.data.metrics["test/accuracy"] == 0.8
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"words": [], "classes": [], "padding": null}', '{"words": 3, "classes": 4}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"words": [], "classes": [], "padding": null}', '{"words": 3, "classes": 4}']
+)
 def test_a_trial_whose_model_reads_no_texts_or_whose_files_are_broken_has_none(trial, content):
     (trial / preprocessing.FILE).write_text(content, encoding="utf-8")
 
@@ -167,7 +185,9 @@ def test_a_model_is_registered_once_where_its_user_asks_for_it(trial):
     (version,) = store.client.search_model_versions("name = 'Reviews 1'")
     assert not (Path.cwd() / "mlflow.db").exists()  # MLflow's client, asked without an address, would have made one
     assert (int(version.version), version.source, version.run_id) == (1, model.artifact_location, model.source_run_id)
-    assert json.loads(store.client.get_logged_model(model.model_id).tags["mlflow.modelVersions"]) == [{"name": "Reviews 1", "version": 1}]
+    assert json.loads(store.client.get_logged_model(model.model_id).tags["mlflow.modelVersions"]) == [
+        {"name": "Reviews 1", "version": 1}
+    ]
 
 
 def test_the_models_of_a_moved_home_are_found_there(trial, home, tmp_path, monkeypatch):
@@ -234,7 +254,10 @@ def test_lists_in_a_cell_are_texts_and_what_is_no_text_or_has_no_word_is_named()
     served = Served(Reads(), KNOWN)
 
     assert len(served.predict(pd.DataFrame({"text": [["good", "bad"], "film"]}))) == 3
-    for data, says in ((["good", 3], "input 2 of 2 is no text (got '3')"), (["...", "good", ""], "input 1, 3 of 3 has no word")):
+    for data, says in (
+        (["good", 3], "input 2 of 2 is no text (got '3')"),
+        (["...", "good", ""], "input 1, 3 of 3 has no word"),
+    ):
         with pytest.raises(MlflowException, match="input") as refused:
             served.predict(pd.DataFrame({"text": data}))
         assert says in str(refused.value)
@@ -247,10 +270,18 @@ def test_lists_in_a_cell_are_texts_and_what_is_no_text_or_has_no_word_is_named()
         {"padding_side": "pre", "masking": False},
         {"head": "softmax", "cell": "gru", "bidirectional": True},
         {"tokens": "character", "max_length": 8, "truncation": "post"},
-        {"encoding": "onehot", "readout": "mean_state", "initial_state": "learned", "implementation": "packed_loop", "depth": 2},
+        {
+            "encoding": "onehot",
+            "readout": "mean_state",
+            "initial_state": "learned",
+            "implementation": "packed_loop",
+            "depth": 2,
+        },
     ],
 )
-@pytest.mark.parametrize("padding", [Padding((3, 6), False, "post"), Padding((9,), True, "post"), Padding((1, 2, 3, 4), True, "post")])
+@pytest.mark.parametrize(
+    "padding", [Padding((3, 6), False, "post"), Padding((9,), True, "post"), Padding((1, 2, 3, 4), True, "post")]
+)
 def test_what_is_served_is_what_predicting_says(tmp_path, changes, padding):
     from src.tasks.sentiment import predicting
     from src.tasks.sentiment.model import classifier
@@ -262,7 +293,9 @@ def test_what_is_served_is_what_predicting_says(tmp_path, changes, padding):
     model.set_weights([weight + 0.3 for weight in model.get_weights()])
     Artifacts(tmp_path).write_settings(settings)
     model_file.write(tmp_path, model)
-    preprocessing.write(tmp_path, Preprocessing(list(dict.fromkeys(words)), ["bad", "good"], how, tokens=settings.tokens))
+    preprocessing.write(
+        tmp_path, Preprocessing(list(dict.fromkeys(words)), ["bad", "good"], how, tokens=settings.tokens)
+    )
     known = json.loads(sentiment.TASK.served(tmp_path).files[TEXTS_FILE])
 
     found = Served(model, known).probabilities(TEXTS)
@@ -304,12 +337,16 @@ def test_mlflow_loads_the_model_where_our_package_is_not_and_it_answers_texts(tr
     (model,) = models(store)
     uri = address.format(run=model.source_run_id, model=model.model_id)
 
-    done = subprocess.run([sys.executable, "-c", LOAD, store.uri, uri], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, store.uri, uri], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
 
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [len(answer) for answer in answers] == [2, 1, 2, 1]
-    assert all(set(row) == {"bad", "good"} and abs(sum(row.values()) - 1) < 1e-6 for answer in answers for row in answer)
+    assert all(
+        set(row) == {"bad", "good"} and abs(sum(row.values()) - 1) < 1e-6 for answer in answers for row in answer
+    )
 
 
 @pytest.mark.slow
@@ -317,13 +354,26 @@ def test_mlflow_loads_the_model_where_our_package_is_not_and_it_answers_texts(tr
 def test_mlflow_models_serve_answers_a_raw_text(trained, tmp_path):
     store = replayed(trained)
     (model,) = models(store)
-    words = ["models", "serve", "-m", f"runs:/{model.source_run_id}/model", "--env-manager", "local", "-h", "127.0.0.1", "-p", str(PORT)]
+    words = [
+        "models",
+        "serve",
+        "-m",
+        f"runs:/{model.source_run_id}/model",
+        "--env-manager",
+        "local",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        str(PORT),
+    ]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow starts uvicorn by its name
     known = os.environ | {"MLFLOW_TRACKING_URI": store.uri, "PATH": path}
     server = subprocess.Popen([sys.executable, "-m", "mlflow", *words], cwd=tmp_path, env=known, start_new_session=True)
     try:
         body = json.dumps({"inputs": ["a good film", "bad"]}).encode()
-        asked = urllib.request.Request(f"http://127.0.0.1:{PORT}/invocations", body, {"Content-Type": "application/json"})
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{PORT}/invocations", body, {"Content-Type": "application/json"}
+        )
         for _ in range(240):
             try:
                 with urllib.request.urlopen(asked, timeout=10) as answer:
@@ -332,9 +382,13 @@ def test_mlflow_models_serve_answers_a_raw_text(trained, tmp_path):
             except (urllib.error.URLError, OSError):
                 assert server.poll() is None
                 time.sleep(0.5)
-        assert len(found) == 2 and all(set(row) == {"bad", "good"} and abs(sum(row.values()) - 1) < 1e-6 for row in found)
+        assert len(found) == 2 and all(
+            set(row) == {"bad", "good"} and abs(sum(row.values()) - 1) < 1e-6 for row in found
+        )
 
-        wordless = urllib.request.Request(asked.full_url, json.dumps({"inputs": ["…"]}).encode(), {"Content-Type": "application/json"})
+        wordless = urllib.request.Request(
+            asked.full_url, json.dumps({"inputs": ["…"]}).encode(), {"Content-Type": "application/json"}
+        )
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(wordless, timeout=10)
         assert refused.value.code == 400 and "input 1 of 1 has no word" in refused.value.read().decode()
@@ -358,7 +412,13 @@ def test_a_model_is_shown_with_the_metrics_of_its_task(trial):
     path = trial / "journal.jsonl"
     path.unlink()
     metrics = as_records([Metric("perplexity", "lower"), LOSS])
-    values = {"test/perplexity": 80.0, "test/loss": 4.0, "best/val_perplexity": 70.0, "test/other": 1.0, "model/parameters": 9.0}
+    values = {
+        "test/perplexity": 80.0,
+        "test/loss": 4.0,
+        "best/val_perplexity": 70.0,
+        "test/other": 1.0,
+        "model/parameters": 9.0,
+    }
     tags = {"ablation.kind": "trial", "ablation.identity": "cafe"}
     with Journal(trial) as book:
         book.append(Record(START, 0, detail={"attempt": "one", "name": "x", "tags": tags, METRICS: metrics}))

@@ -22,7 +22,9 @@ def sent(home, blank, tmp_path):
 
 def addresses():
     with sqlite3.connect(paths.home() / "mlflow.db") as database:
-        listed = database.execute("SELECT artifact_location FROM experiments UNION SELECT artifact_uri FROM runs").fetchall()
+        listed = database.execute(
+            "SELECT artifact_location FROM experiments UNION SELECT artifact_uri FROM runs"
+        ).fetchall()
     return {address for (address,) in listed}
 
 
@@ -37,7 +39,10 @@ def test_a_moved_home_has_its_addresses_mended_and_the_old_one_is_said(sent, hom
 
     again = Store(None, "s")
 
-    assert again.moved == f"note: ABLATION_HOME was {home}; MLflow's artifact paths (1 runs) now point to {tmp_path / name}"
+    assert (
+        again.moved
+        == f"note: ABLATION_HOME was {home}; MLflow's artifact paths (1 runs) now point to {tmp_path / name}"
+    )
     assert {file.path for file in again.client.list_artifacts(again.study_run_id)} == {"a.json"}
     assert Store(None, "s").moved is None
 

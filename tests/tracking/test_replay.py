@@ -24,7 +24,14 @@ from src.training.histograms import of_all
 def start(attempt="one"):
     tags = {"ablation.kind": "trial", "ablation.identity": "cafe"}
     return Record(
-        START, 0, detail={"attempt": attempt, "name": "cell=gru seed=0", "tags": tags, "params": {"cell": "gru", "clip_norm": None}}
+        START,
+        0,
+        detail={
+            "attempt": attempt,
+            "name": "cell=gru seed=0",
+            "tags": tags,
+            "params": {"cell": "gru", "clip_norm": None},
+        },
     )
 
 
@@ -38,7 +45,13 @@ def evaluation(number):
 
 
 def finish(number, *artifacts):
-    return end(step=number, status=FINISHED, metrics={"test/accuracy": 0.8}, tags={"ablation.health": "ok"}, artifacts=list(artifacts))
+    return end(
+        step=number,
+        status=FINISHED,
+        metrics={"test/accuracy": 0.8},
+        tags={"ablation.health": "ok"},
+        artifacts=list(artifacts),
+    )
 
 
 @pytest.fixture
@@ -95,10 +108,14 @@ def test_replaying_again_after_a_crash_anywhere_writes_nothing_twice(trial, home
     (run,) = runs(store)
     assert history(store, run, "train/loss") == [(number, 1 / number) for number in range(1, 9)]
     with sqlite3.connect(home / "mlflow.db") as database:
-        assert database.execute("SELECT COUNT(*) FROM metrics WHERE run_uuid = ?", (run.info.run_id,)).fetchone() == (8 * 4 + 1,)
+        assert database.execute("SELECT COUNT(*) FROM metrics WHERE run_uuid = ?", (run.info.run_id,)).fetchone() == (
+            8 * 4 + 1,
+        )
 
 
-def test_what_a_worker_in_another_folder_sent_to_a_database_is_known_to_the_driver(trial, home, blank, tmp_path, monkeypatch):
+def test_what_a_worker_in_another_folder_sent_to_a_database_is_known_to_the_driver(
+    trial, home, blank, tmp_path, monkeypatch
+):
     write(trial, start(), step(1), finish(1))
     Store(f"sqlite:///{blank}", "s").replay(trial)
     monkeypatch.chdir(home)
@@ -127,7 +144,10 @@ def test_a_new_attempt_is_a_new_run_and_the_failed_one_stays(trial):
 
     store.replay(trial)
 
-    assert {(run.info.status, run.data.tags.get("ablation.error")) for run in runs(store)} == {("FAILED", "no memory"), ("FINISHED", None)}
+    assert {(run.info.status, run.data.tags.get("ablation.error")) for run in runs(store)} == {
+        ("FAILED", "no memory"),
+        ("FINISHED", None),
+    }
     assert [(name, found.status) for name, found in store.outcomes(IMPLIED).items()] == [("cafe", "FINISHED")]
 
 
@@ -162,9 +182,9 @@ def at(monkeypatch, seconds):
 def counting(store):
     """Returns attempt → whether it is superseded, of finished trials, and the attempt that counts."""
     finished = [run for run in runs(store) if run.info.status == "FINISHED"]
-    return {run.data.tags["ablation.attempt"]: "ablation.superseded" in run.data.tags for run in finished}, store.outcomes(IMPLIED)[
-        "cafe"
-    ].attempt
+    return {
+        run.data.tags["ablation.attempt"]: "ablation.superseded" in run.data.tags for run in finished
+    }, store.outcomes(IMPLIED)["cafe"].attempt
 
 
 @pytest.mark.parametrize("is_live", [True, False])
@@ -191,7 +211,9 @@ def test_the_latest_of_attempts_that_failed_is_the_journals_last_where_the_clock
     assert store.outcomes(IMPLIED)["cafe"].error == "of two"
 
 
-def test_a_trial_that_an_older_version_sent_is_superseded_by_its_journals_next_attempt_where_the_clock_went_back(trial, monkeypatch):
+def test_a_trial_that_an_older_version_sent_is_superseded_by_its_journals_next_attempt_where_the_clock_went_back(
+    trial, monkeypatch
+):
     store = Store(None, "s")
     at(monkeypatch, 9_000)
     write(trial, start("one"), step(1), finish(1))
@@ -220,7 +242,10 @@ def test_an_attempt_that_is_sent_again_after_a_later_one_changes_nothing(trial):
 def test_two_study_runs_of_one_moment_are_told_by_their_ids_as_the_analysis_tells_them(home, blank):
     first = Store(None, "s")
     begun = first.client.get_run(first.study_run_id).info.start_time
-    ids = [first.client.create_run(first.experiment_id, start_time=begun, tags={"ablation.kind": "study"}).info.run_id for _ in range(5)]
+    ids = [
+        first.client.create_run(first.experiment_id, start_time=begun, tags={"ablation.kind": "study"}).info.run_id
+        for _ in range(5)
+    ]
 
     assert Store(None, "s").study_run_id == min([first.study_run_id, *ids])
     assert connect(None).runs(first.experiment_id)[0].run_id == min([first.study_run_id, *ids])
@@ -251,7 +276,9 @@ def test_a_database_that_was_deleted_gets_everything_again(trial, home):
     Store(None, "s").replay(trial)
     again = Store(f"sqlite:///{home / 'new.db'}", "s")
     state = (trial / "mlflow.json").read_text(encoding="utf-8")
-    (trial / "mlflow.json").write_text(state.replace("mlflow.db", "new.db"), encoding="utf-8")  # the same address, another database
+    (trial / "mlflow.json").write_text(
+        state.replace("mlflow.db", "new.db"), encoding="utf-8"
+    )  # the same address, another database
 
     again.replay(trial)
 
@@ -285,7 +312,9 @@ def test_the_study_run_is_opened_again_not_made_again(home):
 
 def named(name, attempt):
     detail = start(attempt).detail
-    return Record(START, 0, detail={**detail, "name": name, "tags": {**detail["tags"], "ablation.variant": "v" * 9_000}})
+    return Record(
+        START, 0, detail={**detail, "name": name, "tags": {**detail["tags"], "ablation.variant": "v" * 9_000}}
+    )
 
 
 def test_long_names_are_cut_to_what_every_store_takes_and_trials_stay_apart(trial):
@@ -405,11 +434,20 @@ def test_of_two_study_runs_the_earliest_is_the_studys(home, blank):
 
 
 def events(trial):
-    return EventAccumulator(str(trial.parent / "cell=gru seed=0"), size_guidance={"scalars": 0, "histograms": 0}).Reload()
+    return EventAccumulator(
+        str(trial.parent / "cell=gru seed=0"), size_guidance={"scalars": 0, "histograms": 0}
+    ).Reload()
 
 
 def test_tensorboard_gets_scalars_histograms_and_hparams(trial):
-    write(trial, start(), step(1), step(2, is_sent=False), Record(HISTOGRAMS, 2, detail=of_all({"weights": {"k": [1.0, 2.0]}})), finish(2))
+    write(
+        trial,
+        start(),
+        step(1),
+        step(2, is_sent=False),
+        Record(HISTOGRAMS, 2, detail=of_all({"weights": {"k": [1.0, 2.0]}})),
+        finish(2),
+    )
 
     tensorboard_replay.replay(trial)
 
@@ -480,12 +518,16 @@ def test_a_refusal_that_would_come_again_is_not_promised_for_later(trial, caplog
 
     Follower(trial, edited(Settings(), {"study": "s"})).update()
 
-    assert "MLflow rejects this trial (Invalid value for parameter 'name')" in caplog.text and "later" not in caplog.text
+    assert (
+        "MLflow rejects this trial (Invalid value for parameter 'name')" in caplog.text and "later" not in caplog.text
+    )
 
 
 def test_a_locked_database_is_one_warning_and_nothing_is_lost(trial, home, caplog, monkeypatch):
     text = sql.text
-    monkeypatch.setattr(sql, "text", lambda words: text(words.replace("busy_timeout = 20000", "busy_timeout = 500")))  # MLflow's patience
+    monkeypatch.setattr(
+        sql, "text", lambda words: text(words.replace("busy_timeout = 20000", "busy_timeout = 500"))
+    )  # MLflow's patience
     store = Store(None, "s")
     write(trial, start(), step(1))
     follower = Follower(trial, edited(Settings(), {"study": "s"}))
@@ -525,7 +567,10 @@ def test_a_journal_that_shrank_and_grew_again_is_replayed_from_its_beginning(tri
     store.replay(trial)
     tensorboard_replay.replay(trial)
 
-    assert sorted((run.data.tags["ablation.attempt"], run.info.status) for run in runs(store)) == [("one", "KILLED"), ("two", "FINISHED")]
+    assert sorted((run.data.tags["ablation.attempt"], run.info.status) for run in runs(store)) == [
+        ("one", "KILLED"),
+        ("two", "FINISHED"),
+    ]
     (second,) = [run for run in runs(store) if run.info.status == "FINISHED"]
     assert history(store, second, "train/loss") == [(step, 1 / step) for step in range(1, number + 1)]
     assert [event.step for event in events(trial).Scalars("train/loss")] == list(range(1, number + 1))
@@ -586,7 +631,10 @@ def test_a_lost_answer_to_a_creation_leaves_one_run_of_each(trial, losing):
 
     store.replay(trial)
 
-    assert sorted((run.data.tags["ablation.attempt"], run.info.status) for run in runs(store)) == [("one", "FAILED"), ("two", "FINISHED")]
+    assert sorted((run.data.tags["ablation.attempt"], run.info.status) for run in runs(store)) == [
+        ("one", "FAILED"),
+        ("two", "FINISHED"),
+    ]
     assert not any("ablation.superseded" in run.data.tags for run in runs(store))
     assert [run.info.run_id for run in studies(store)] == [store.study_run_id] == [Store(None, "s").study_run_id]
     assert store.deleted_trials() == {} and store.delete_duplicates() == 0
@@ -598,7 +646,9 @@ def ghosts(store, trial):
         tags = {**run.data.tags, "mlflow.parentRunId": run.data.tags["mlflow.parentRunId"]}
         tags.pop("ablation.superseded", None)
         store.client.create_run(store.experiment_id, start_time=run.info.start_time, tags=tags)
-    second = store.client.create_run(store.experiment_id, tags={"ablation.kind": "study", "ablation.study": "s"}).info.run_id
+    second = store.client.create_run(
+        store.experiment_id, tags={"ablation.kind": "study", "ablation.study": "s"}
+    ).info.run_id
     store.client.set_tag(runs(store)[0].info.run_id, "mlflow.parentRunId", second)
 
 
@@ -659,7 +709,9 @@ def test_a_deleted_file_of_which_mlflow_has_a_copy_is_no_loss(trial, caplog):
     (trial / "mlflow.json").unlink()
 
     assert store.replay(trial) == 3 and not caplog.text
-    assert [file.path for run in runs(store) for file in store.client.list_artifacts(run.info.run_id)] == ["settings.json"]
+    assert [file.path for run in runs(store) for file in store.client.list_artifacts(run.info.run_id)] == [
+        "settings.json"
+    ]
 
 
 SAMPLED = Record(SAMPLES, 1, detail={"samples": []})
@@ -674,7 +726,9 @@ SAMPLED = Record(SAMPLES, 1, detail={"samples": []})
         ([step(1)], [start("two"), step(1)], []),  # of noise, which has no samples to tell by
     ],
 )
-def test_a_finished_trial_keeps_its_files_where_a_later_attempt_was_killed_before_it_wrote_any(trial, first, second, expected):
+def test_a_finished_trial_keeps_its_files_where_a_later_attempt_was_killed_before_it_wrote_any(
+    trial, first, second, expected
+):
     (trial / "settings.json").write_text("{}", encoding="utf-8")
     write(trial, start(), *first, finish(1, "settings.json"), *second)
     store = Store(None, "s")

@@ -52,7 +52,9 @@ def sent(folder, *records, times=1):
 
 
 def test_the_norm_of_the_gradient_is_a_metric_of_the_steps_that_are_sent(trial):
-    steps = [Record(STEP, n, {"train/loss": 1.0}, {"is_sent": n % 2 == 0, "gradient_norm": n / 10}) for n in (1, 2, 3, 4)]
+    steps = [
+        Record(STEP, n, {"train/loss": 1.0}, {"is_sent": n % 2 == 0, "gradient_norm": n / 10}) for n in (1, 2, 3, 4)
+    ]
 
     store, run = sent(trial, start(), *steps)
 
@@ -85,17 +87,25 @@ def test_the_best_validation_of_an_older_journal_is_sent_with_it_once(trial):
 
 
 def test_of_a_trial_that_was_sent_before_the_history_says_the_best_validation(trial):
-    store, run = sent(trial, start(), Record(EVALUATION, 1, {"val/accuracy": 0.9}), Record(EVALUATION, 2, {"val/accuracy": 0.7}))
+    store, run = sent(
+        trial, start(), Record(EVALUATION, 1, {"val/accuracy": 0.9}), Record(EVALUATION, 2, {"val/accuracy": 0.7})
+    )
     store.client.set_terminated(run.info.run_id)
 
-    assert store.outcomes(IMPLIED)["cafe"].best_validation is None and store.best_validation(run.info.run_id, IMPLIED[0]) == 0.9
+    assert (
+        store.outcomes(IMPLIED)["cafe"].best_validation is None
+        and store.best_validation(run.info.run_id, IMPLIED[0]) == 0.9
+    )
 
 
 def test_the_data_are_three_datasets_with_rows_and_contexts_however_often_they_are_sent(trial, home):
     store, run = sent(trial, start(data={**DATA, "rows": ROWS}), times=2)
 
     inputs = store.client.get_run(run.info.run_id).inputs.dataset_inputs
-    found = {one.tags[0].value: (one.dataset.name, one.dataset.digest, json.loads(one.dataset.profile)["num_rows"]) for one in inputs}
+    found = {
+        one.tags[0].value: (one.dataset.name, one.dataset.digest, json.loads(one.dataset.profile)["num_rows"])
+        for one in inputs
+    }
     assert found == {
         "training": ("reviews", "5dfbeb7dcafe0123-train", 140),
         "validation": ("reviews", "5dfbeb7dcafe0123-validation", 20),
@@ -139,7 +149,9 @@ def test_the_patch_of_a_later_attempt_is_not_taken_for_that_of_an_earlier_one(tr
 
 
 def test_the_description_of_a_trial_says_what_it_changes_and_what_its_study_asks():
-    settings = edited(Settings(), {"cell": "gru", "study": "s", "plan.question": "Does it pay?", "tracking.note": "by hand"})
+    settings = edited(
+        Settings(), {"cell": "gru", "study": "s", "plan.question": "Does it pay?", "tracking.note": "by hand"}
+    )
 
     lines = descriptions.of_trial(settings).split("\n\n")
 
@@ -183,7 +195,9 @@ def test_the_description_of_a_study_has_a_table_that_fits_a_tag():
     asked = {"question": "q" * 5_000, "claim": None, "design": "grid"}
     rows = [[f"cell=gru units={number}", "3", "0.8000"] for number in range(5_000)]
 
-    text = descriptions.of_study(asked, levels={"cell": ["gru"]}, headings=["variant", "n", "test accuracy"], rows=rows, remarks="")
+    text = descriptions.of_study(
+        asked, levels={"cell": ["gru"]}, headings=["variant", "n", "test accuracy"], rows=rows, remarks=""
+    )
 
     assert len(text.encode()) <= VALUE
     assert "cell=gru units=0" in text and "variants more" in text
@@ -198,7 +212,11 @@ def test_where_lower_is_better_the_best_validation_that_is_sent_is_the_lowest(tr
     store, run = sent(trial, start(**{METRICS: as_records([PERPLEXITY])}), *evaluations, finish())
 
     assert run.data.metrics["best/val_perplexity"] == 40.0
-    assert store.outcomes([PERPLEXITY])["cafe"].best_validation == store.best_validation(run.info.run_id, PERPLEXITY) == 40.0
+    assert (
+        store.outcomes([PERPLEXITY])["cafe"].best_validation
+        == store.best_validation(run.info.run_id, PERPLEXITY)
+        == 40.0
+    )
     assert store.outcomes([*IMPLIED, PERPLEXITY])["cafe"].first_metric == "perplexity"
 
 
@@ -215,5 +233,10 @@ def test_what_describes_the_data_is_their_profile_and_their_columns_the_schema(t
 
     (read,) = store.client.get_run(run.info.run_id).inputs.dataset_inputs
     profile = json.loads(read.dataset.profile)
-    assert (profile["num_rows"], profile["num_classes"], len(profile["classes"]), profile["channels"]) == (3, 200, 100, 3)
+    assert (profile["num_rows"], profile["num_classes"], len(profile["classes"]), profile["channels"]) == (
+        3,
+        200,
+        100,
+        3,
+    )
     assert json.loads(read.dataset.schema) == {"mlflow_colspec": [{"type": "float", "name": "pixels"}]}

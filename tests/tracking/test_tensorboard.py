@@ -24,7 +24,9 @@ from src.training.histograms import of_all
 
 def start(name="cell=gru seed=0", attempt="one"):
     tags = {"ablation.kind": "trial", "ablation.identity": "cafe", "ablation.study": "s"}
-    return Record(START, 0, detail={"attempt": attempt, "name": name, "tags": tags, "params": {"cell": "gru", "clip_norm": None}})
+    return Record(
+        START, 0, detail={"attempt": attempt, "name": name, "tags": tags, "params": {"cell": "gru", "clip_norm": None}}
+    )
 
 
 def step(number):
@@ -33,7 +35,9 @@ def step(number):
 
 
 def finish(status=FINISHED):
-    return end(step=1, status=status, metrics={"test/accuracy": 0.8, "model/parameters": 9.0}, tags={"ablation.health": "ok"})
+    return end(
+        step=1, status=status, metrics={"test/accuracy": 0.8, "model/parameters": 9.0}, tags={"ablation.health": "ok"}
+    )
 
 
 def write(identity, *records, study="s"):
@@ -112,7 +116,9 @@ def old(identity, *records):
     (place / "events.out.tfevents.123.journal").write_bytes(b"old")
     state = replay_state.load(folder / "tensorboard.json")
     del state["run"]
-    replay_state.save(folder / "tensorboard.json", {**state, "form": 2, "file": "cell=gru,seed=0/events.out.tfevents.123.journal"})
+    replay_state.save(
+        folder / "tensorboard.json", {**state, "form": 2, "file": "cell=gru,seed=0/events.out.tfevents.123.journal"}
+    )
     return folder
 
 
@@ -171,7 +177,10 @@ def test_values_of_a_whole_trial_are_a_table_and_no_charts(home):
 
 
 def test_loss_and_accuracy_come_before_all_other_charts(home):
-    records = [step(1), Record(EVALUATION, 1, {"val/loss": 1.0, "val/accuracy": 0.5, "time/epoch_s": 1.0}, {"epoch": 1})]
+    records = [
+        step(1),
+        Record(EVALUATION, 1, {"val/loss": 1.0, "val/accuracy": 0.5, "time/epoch_s": 1.0}, {"epoch": 1}),
+    ]
     arrays = {"weights": {"k": [1.0]}, "gradients": {"k": [1.0]}, "activations": {"k": [1.0]}}
     write("cafe", start(), *records, Record(HISTOGRAMS, 1, detail=of_all(arrays)), finish())
     tags = shown().GetAccumulator("s/cell=gru seed=0").Tags()
@@ -187,7 +196,9 @@ def test_texts_are_shown_as_they_are_with_padding_and_prediction(home):
 
     head, _, read = text("samples").splitlines()
     assert head == "class neg&#124;, predicted pos with probability 0.750: **wrong**"
-    assert read.startswith("> *7 steps of padding, masked* &#60;b&#62;a&#124;b") and read.endswith("&#91;unknown&#93; *… and 3 steps more*")
+    assert read.startswith("> *7 steps of padding, masked* &#60;b&#62;a&#124;b") and read.endswith(
+        "&#91;unknown&#93; *… and 3 steps more*"
+    )
     assert "<b>" not in read and "*c*" not in read
 
 
@@ -199,17 +210,29 @@ def test_the_model_is_a_graph_of_its_layers(home):
     write("cafe", start(), Record(GRAPH, 0, detail={"layers": layers}))
 
     nodes = shown().Graph("s/cell=gru seed=0").node
-    assert [(node.name, node.op, list(node.input)) for node in nodes] == [("ids", "InputLayer", []), ("head", "Dense", ["ids"])]
+    assert [(node.name, node.op, list(node.input)) for node in nodes] == [
+        ("ids", "InputLayer", []),
+        ("head", "Dense", ["ids"]),
+    ]
 
 
 def test_a_journal_line_of_every_kind_can_be_shown_after_a_crash_anywhere(home):
-    records = [start(), step(1), Record(EVALUATION, 1, {"val/accuracy": 0.5}, {"epoch": 1}), Record(SAMPLES, 1, detail={"samples": []})]
+    records = [
+        start(),
+        step(1),
+        Record(EVALUATION, 1, {"val/accuracy": 0.5}, {"epoch": 1}),
+        Record(SAMPLES, 1, detail={"samples": []}),
+    ]
     records += [Record(GRAPH, 1, detail={"layers": []}), Record(HISTOGRAMS, 1, detail={}), finish()]
     whole = None
     for known in range(len(records) + 1):
         folder = paths.study_folder("s") / f"cafe{known}"
         write(folder.name, *records[:known])
-        before = (folder / "tensorboard.json").read_text(encoding="utf-8") if (folder / "tensorboard.json").exists() else "{}"
+        before = (
+            (folder / "tensorboard.json").read_text(encoding="utf-8")
+            if (folder / "tensorboard.json").exists()
+            else "{}"
+        )
         write(folder.name, *records[known:])
         (folder / "tensorboard.json").write_text(before, encoding="utf-8")
         tensorboard_replay.replay(folder)
@@ -219,7 +242,9 @@ def test_a_journal_line_of_every_kind_can_be_shown_after_a_crash_anywhere(home):
 
 
 def test_the_summary_of_a_trial_that_failed_says_why_and_begins_with_the_result_where_there_is_one(home):
-    write("cafe", start(), end(step=3, status=FAILED, error="ValueError: a|b <i>", tags={"ablation.health": "diverged"}))
+    write(
+        "cafe", start(), end(step=3, status=FAILED, error="ValueError: a|b <i>", tags={"ablation.health": "diverged"})
+    )
     assert "| outcome | failed |" in text("summary") and "&#58; a&#124;b &#60;i&#62; |" in text("summary")
 
     metrics = {"time/train_s": 2.0, "test/loss": 1.0, "test/accuracy": 0.8}
@@ -234,9 +259,16 @@ def test_the_charts_are_of_the_loss_and_of_the_metrics_that_the_trial_names(home
     records[0].detail[METRICS] = as_records([perplexity, LOSS])
     write("cafe", *records)
 
-    (content,) = [event.tensor_proto.string_val[0] for event in shown().Tensors("s/cell=gru seed=0", "custom_scalars__config__")]
+    (content,) = [
+        event.tensor_proto.string_val[0] for event in shown().Tensors("s/cell=gru seed=0", "custom_scalars__config__")
+    ]
     charts = layout_pb2.Layout.FromString(content).category[0].chart
-    assert [chart.title for chart in charts] == ["loss", "words per guess", "time per batch (ms)", "norm of the gradient"]
+    assert [chart.title for chart in charts] == [
+        "loss",
+        "words per guess",
+        "time per batch (ms)",
+        "norm of the gradient",
+    ]
     assert list(charts[1].multiline.tag) == ["^train/perplexity$", "^val/perplexity$"]
 
 

@@ -10,7 +10,13 @@ def timing(ms, *, epoch=1, shape=(4, 10), tokens=30, first=False):
     return Timing(epoch, ms, 1.0, (shape,), tokens, int(first))
 
 
-STEPS = [timing(1_000, first=True), timing(10), timing(20), timing(500, first=True, shape=(2, 10), tokens=20), timing(30, epoch=2)]
+STEPS = [
+    timing(1_000, first=True),
+    timing(10),
+    timing(20),
+    timing(500, first=True, shape=(2, 10), tokens=20),
+    timing(30, epoch=2),
+]
 
 
 def test_training_took_what_all_of_its_steps_took_and_steps_that_traced_are_in_no_time_per_batch():

@@ -29,7 +29,9 @@ def early(tmp_path):
         writer.writerow(["text", "label"])
         for row in range(200):
             telling = rng.choice(GOOD if row % 2 else BAD, 3)
-            writer.writerow([" ".join([*telling, *rng.choice(plain, 100 if row == 0 else rng.integers(20, 25))]), "bg"[row % 2]])
+            writer.writerow(
+                [" ".join([*telling, *rng.choice(plain, 100 if row == 0 else rng.integers(20, 25))]), "bg"[row % 2]]
+            )
     return path
 
 
@@ -72,10 +74,15 @@ def test_words_of_validation_that_training_has_not_are_named(home, tmp_path, cap
 
     said = "inputs: 100% of the validation words are outside the vocabulary, against 0% in training"
     assert tags_of(home)["ablation.diagnosis"] == f"{said}; set tokens=character, or train on more texts"
-    assert "warning: 140 of 140 training texts are in Chinese or Japanese, which has no spaces between words" in capsys.readouterr().out
+    assert (
+        "warning: 140 of 140 training texts are in Chinese or Japanese, which has no spaces between words"
+        in capsys.readouterr().out
+    )
 
 
-@pytest.mark.parametrize("healthy", ["readout=mean_state learning_rate=0.02", "readout=max_state cell=gru learning_rate=0.02"])
+@pytest.mark.parametrize(
+    "healthy", ["readout=mean_state learning_rate=0.02", "readout=max_state cell=gru learning_rate=0.02"]
+)
 def test_a_trial_that_learns_is_not_accused(home, early, healthy):
     assert run.main([*SMALL.split(), f"data.path={early}", *healthy.split()]) == 0
 

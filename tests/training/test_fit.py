@@ -81,7 +81,9 @@ def _trained(n, count, **changes):
 
 def measured(accuracy):
     """An evaluation of one example."""
-    return Evaluated({"loss": np.ones(1), "accuracy": np.array([accuracy])}, {"loss": np.ones(1), "accuracy": np.ones(1)})
+    return Evaluated(
+        {"loss": np.ones(1), "accuracy": np.array([accuracy])}, {"loss": np.ones(1), "accuracy": np.ones(1)}
+    )
 
 
 def metrics(records, name):
@@ -127,10 +129,13 @@ def test_one_update_is_that_of_keras_on_the_same_batch():
 def test_clipping_does_not_count_a_repeated_word_twice():
     """An embedding and a one-hot vector times a matrix are one function, so they have one gradient and one norm."""
     (a, _, first, _), (b, _, second, _) = (
-        trained(encoding=encoding, clip_norm=0.01, optimizer="sgd", learning_rate=10.0) for encoding in ("embedding", "onehot_projected")
+        trained(encoding=encoding, clip_norm=0.01, optimizer="sgd", learning_rate=10.0)
+        for encoding in ("embedding", "onehot_projected")
     )
 
-    norms = [[record.detail["gradient_norm"] for record in records if record.kind == "step"] for records in (first, second)]
+    norms = [
+        [record.detail["gradient_norm"] for record in records if record.kind == "step"] for records in (first, second)
+    ]
     np.testing.assert_allclose(*norms, rtol=1e-4)
     for one, other in zip(a.get_weights(), b.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
@@ -149,7 +154,9 @@ def test_running_accuracy_and_loss_are_those_of_the_epoch_so_far():
     validation = metrics(records, "val/loss"), metrics(records, "val/accuracy")
 
     assert [len(fit.timings), len(losses)] == [6, 6]
-    assert losses[2] == pytest.approx(validation[0][0], abs=1e-5)  # nothing is learnt: the epoch's mean is the evaluation
+    assert losses[2] == pytest.approx(
+        validation[0][0], abs=1e-5
+    )  # nothing is learnt: the epoch's mean is the evaluation
     assert accuracies[2] == pytest.approx(validation[1][0], abs=1e-6)
 
 
@@ -157,10 +164,17 @@ def test_evaluation_agrees_with_numpy():
     model, _, _, evaluate = trained()
     split, result = examples(), evaluate()
 
-    chance = 1 / (1 + np.exp(-np.array([model(split.ids[None, a:b])[0, 0] for a, b in zip(split.starts, split.starts[1:], strict=False)])))
+    chance = 1 / (
+        1
+        + np.exp(
+            -np.array([model(split.ids[None, a:b])[0, 0] for a, b in zip(split.starts, split.starts[1:], strict=False)])
+        )
+    )
     np.testing.assert_allclose(result.predictions["probability"][:, 0], chance, atol=1e-5)
     assert result.mean("accuracy") == ((chance > 0.5) == split.labels).mean()
-    assert result.mean("loss") == pytest.approx(-np.log(np.where(split.labels == 1, chance, 1 - chance)).mean(), abs=1e-5)
+    assert result.mean("loss") == pytest.approx(
+        -np.log(np.where(split.labels == 1, chance, 1 - chance)).mean(), abs=1e-5
+    )
 
 
 def test_the_weights_of_the_best_epoch_are_restored_the_earliest_on_ties():
@@ -181,12 +195,15 @@ def test_the_weights_of_the_best_epoch_are_restored_the_earliest_on_ties():
 def test_a_number_that_is_not_finite_stops_training_at_its_step():
     records = []
     settings = edited(
-        Settings(), {**SMALL, "optimizer": "sgd", "learning_rate": 1e3, "cell": "simple_rnn", "readout": "sum_logit", "epochs": 50}
+        Settings(),
+        {**SMALL, "optimizer": "sgd", "learning_rate": 1e3, "cell": "simple_rnn", "readout": "sum_logit", "epochs": 50},
     )
     model = classifier(settings, classes=2)
     model.get_layer("encoding").set_weights([np.full((V, 4), np.nan, np.float32)])
 
-    with pytest.raises(Diverged, match=r"the loss is not finite at step 1; try a smaller learning_rate, or set clip_norm=1") as caught:
+    with pytest.raises(
+        Diverged, match=r"the loss is not finite at step 1; try a smaller learning_rate, or set clip_norm=1"
+    ) as caught:
         for record in train(learner_of(model, phase_of(examples(), settings), settings), lambda: None, Fit()):
             records.append(record)
     assert caught.value.step == len(records) == 1
@@ -212,7 +229,8 @@ def test_histograms_name_every_weight_its_gradient_and_every_layer_and_can_be_le
 
 
 @pytest.mark.parametrize(
-    "changes", [{"initial_state": "learned", "readout": "max_state"}, {"encoding": "onehot", "bidirectional": True, "depth": 2}]
+    "changes",
+    [{"initial_state": "learned", "readout": "max_state"}, {"encoding": "onehot", "bidirectional": True, "depth": 2}],
 )
 def test_histograms_work_for_every_kind_of_layer(changes):
     _, _, records, _ = trained(epochs=1, **changes, **{"tracking.histograms": True})
@@ -248,7 +266,9 @@ def test_a_sigmoid_head_learns_from_every_readout(readout):
 @pytest.mark.parametrize("implementation", ["keras", "graph_loop"])
 def test_xla_gives_the_same_losses_and_compiles_every_shape_in_a_first_step(implementation):
     changes = {"epochs": 1, "implementation": implementation, "is_graph": True}
-    (_, fit, compiled, _), (_, _, plain, _) = (trained(24, jit_compile=is_compiled, **changes) for is_compiled in (True, False))
+    (_, fit, compiled, _), (_, _, plain, _) = (
+        trained(24, jit_compile=is_compiled, **changes) for is_compiled in (True, False)
+    )
 
     np.testing.assert_allclose(metrics(compiled, "train/loss"), metrics(plain, "train/loss"), atol=1e-5)
     assert sum(step.is_first for step in fit.timings) == len({step.shapes for step in fit.timings}) == 2
@@ -262,7 +282,11 @@ def test_max_steps_ends_training_in_the_middle_of_an_epoch_which_is_validated_an
     evaluations = [record for record in cut if record.kind == "evaluation"]
     assert [(record.step, record.detail["epoch"]) for record in evaluations] == [(3, 1), (4, 2)]
     assert ["time/epoch_s" in record.metrics for record in evaluations] == [True, False]
-    (first,) = {record.metrics["time/epoch_s"] for record in whole if record.kind == "evaluation" and record.detail["epoch"] == 1}
+    (first,) = {
+        record.metrics["time/epoch_s"]
+        for record in whole
+        if record.kind == "evaluation" and record.detail["epoch"] == 1
+    }
     assert first == pytest.approx(sum(step.batch_ms for step in fit.timings if step.epoch == 1) / 1_000)
     assert len(cut_fit.validations) == len(fit.validations) == 2
 
@@ -281,8 +305,13 @@ def test_histograms_begin_with_the_weights_before_the_first_step_and_change_noth
 
     assert [record.step for record in found] == [0, 3] and shown[0] == found[0]
     assert {name.split("/")[0] for name in found[0].detail} == {"weights"}
-    untrained = {variable.path: variable.numpy() for variable in classifier(edited(Settings(), SMALL), classes=2).trainable_variables}
+    untrained = {
+        variable.path: variable.numpy()
+        for variable in classifier(edited(Settings(), SMALL), classes=2).trainable_variables
+    }
     assert {name: one["sum"] for name, one in found[0].detail.items()} == {
         f"weights/{path}": pytest.approx(values.astype(float).sum()) for path, values in untrained.items()
     }
-    assert weights_digest(model) == weights_digest(watched) and metrics(records, "train/loss") == metrics(shown, "train/loss")
+    assert weights_digest(model) == weights_digest(watched) and metrics(records, "train/loss") == metrics(
+        shown, "train/loss"
+    )

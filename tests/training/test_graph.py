@@ -31,7 +31,9 @@ def test_every_layer_stands_with_what_it_reads_and_all_parameters_are_counted(ch
 
     names = [one["name"] for one in found]
     assert set(names) >= {layer.name for layer in model.layers} and len(names) == len(set(names))
-    assert all(set(one["inputs"]) <= set(names) and bool(one["inputs"]) == (one["kind"] != "InputLayer") for one in found)
+    assert all(
+        set(one["inputs"]) <= set(names) and bool(one["inputs"]) == (one["kind"] != "InputLayer") for one in found
+    )
     assert sum(one["parameters"] for one in found) == model.count_params()
 
 

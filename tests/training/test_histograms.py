@@ -24,4 +24,7 @@ def test_constant_and_infinite_values_do_not_break_it():
 
 
 def test_every_array_is_named_by_its_group():
-    assert list(of_all({"weights": {"a/b": np.ones(2)}, "gradients": {"a/b": np.ones(2)}})) == ["weights/a/b", "gradients/a/b"]
+    assert list(of_all({"weights": {"a/b": np.ones(2)}, "gradients": {"a/b": np.ones(2)}})) == [
+        "weights/a/b",
+        "gradients/a/b",
+    ]

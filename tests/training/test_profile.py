@@ -27,14 +27,22 @@ def calls(tmp_path, monkeypatch):
     return found
 
 
-@pytest.mark.parametrize(("count", "steps", "expected"), [(3, 30, [11, 12, 13]), (3, 12, [10, 11, 12]), (9, 5, [2, 3, 4, 5]), (1, 2, [2])])
-def test_steps_after_the_first_ten_are_profiled_and_their_times_are_not_of_a_steady_state(tmp_path, calls, count, steps, expected):
+@pytest.mark.parametrize(
+    ("count", "steps", "expected"), [(3, 30, [11, 12, 13]), (3, 12, [10, 11, 12]), (9, 5, [2, 3, 4, 5]), (1, 2, [2])]
+)
+def test_steps_after_the_first_ten_are_profiled_and_their_times_are_not_of_a_steady_state(
+    tmp_path, calls, count, steps, expected
+):
     timings = []
     records = list(profile.profiled(trained(timings, steps), count, tmp_path, of=steps, timings=timings))
 
     assert [number for number, timing in enumerate(timings, 1) if timing.is_profiled] == expected
     assert [record.step for record in records if record.kind == STEP and record.detail["is_first"]] == [1, *expected]
-    assert calls == ["start", "stop"] and (tmp_path / "profile" / "now").is_dir() and not list((tmp_path / "plugins").iterdir())
+    assert (
+        calls == ["start", "stop"]
+        and (tmp_path / "profile" / "now").is_dir()
+        and not list((tmp_path / "plugins").iterdir())
+    )
     assert summary(timings)["data/traces"] == 1
 
 
@@ -71,7 +79,9 @@ GOING_ON = [(10, [12, 13, 14]), (11, [13, 14, 15]), (20, [22, 23, 24]), (27, [29
 
 
 @pytest.mark.parametrize(("done", "expected"), GOING_ON)
-def test_a_trial_that_goes_on_behind_the_steps_that_were_to_be_profiled_profiles_the_next_ones(tmp_path, calls, done, expected):
+def test_a_trial_that_goes_on_behind_the_steps_that_were_to_be_profiled_profiles_the_next_ones(
+    tmp_path, calls, done, expected
+):
     assert going_on(tmp_path, done=done) == expected
 
 

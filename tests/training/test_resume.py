@@ -26,7 +26,12 @@ KINDS = {
     "dropout between two layers": {"dropout": 0.4, "depth": 2},
     "a bidirectional GRU": {"cell": "gru", "bidirectional": True, "optimizer": "rmsprop", "learning_rate": 0.01},
     "accumulated gradients": {"batch_size": 6, "accumulate": 3, "optimizer": "adamw", "dropout": 0.2},
-    "clipped gradients and learned states": {"clip_norm": 0.1, "initial_state": "learned", "optimizer": "sgd", "learning_rate": 0.5},
+    "clipped gradients and learned states": {
+        "clip_norm": 0.1,
+        "initial_state": "learned",
+        "optimizer": "sgd",
+        "learning_rate": 0.5,
+    },
     "validations between epochs": {"evaluate_every": 2, "dropout": 0.2},
     "a loop of ours": {"implementation": "graph_loop", "bptt_steps": 4, "cell": "simple_rnn"},
     "Python's loop": {"implementation": "eager_loop", "cell": "gru", "dropout": 0.2},
@@ -83,7 +88,9 @@ def test_training_goes_on_as_if_it_had_never_stopped(changes, eager):
     count = len(later.records)
     for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy"):
         assert metrics(later.records, name) == metrics(whole.records[-count:], name)
-    assert [(record.kind, record.step) for record in later.records] == [(record.kind, record.step) for record in whole.records[-count:]]
+    assert [(record.kind, record.step) for record in later.records] == [
+        (record.kind, record.step) for record in whole.records[-count:]
+    ]
     assert (later.fit.best_epoch, later.fit.validations) == (whole.fit.best_epoch, whole.fit.validations)
     assert shapes_digest(later.fit.timings) == shapes_digest(whole.fit.timings)
 
@@ -94,7 +101,8 @@ def test_training_goes_on_as_if_it_had_never_stopped(changes, eager):
         {"dropout": 0.3},
         {"batch_size": 3, "retracing": "relaxed"},
         pytest.param(  # whose compiling takes half a minute
-            {"jit_compile": True, "implementation": "graph_loop", "cell": "simple_rnn", "dropout": 0.3}, marks=pytest.mark.slow
+            {"jit_compile": True, "implementation": "graph_loop", "cell": "simple_rnn", "dropout": 0.3},
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -112,7 +120,11 @@ def test_what_was_left_behind_is_read_from_records(eager):
 
     fit = Fit.of_records(as_journalled(whole.records), METRICS[0])
 
-    assert (fit.timings, fit.validations, fit.best_epoch) == (whole.fit.timings, whole.fit.validations, whole.fit.best_epoch)
+    assert (fit.timings, fit.validations, fit.best_epoch) == (
+        whole.fit.timings,
+        whole.fit.validations,
+        whole.fit.best_epoch,
+    )
     assert fit.earlier == len(fit.timings)
     nothing = Fit.of_records([], METRICS[0])
     assert (nothing.timings, nothing.validations, nothing.best_epoch, nothing.earlier) == ([], [], 0, 0)
@@ -134,7 +146,9 @@ def test_a_state_is_for_variables_of_its_own_shapes_and_types():
     given = []
     variables = [SimpleNamespace(shape=(2,), dtype="float32", assign=given.append)]
     for others in ([], [np.zeros(3, np.float32)], [np.zeros(2)], [np.zeros(2, np.float32)] * 2):
-        with pytest.raises(ValueError, match="it holds the variables of another model; rerun=true trains from the beginning"):
+        with pytest.raises(
+            ValueError, match="it holds the variables of another model; rerun=true trains from the beginning"
+        ):
             restore(variables, others)
     assert given == []
 

@@ -34,13 +34,17 @@ print(keras.config.backend(), keras.config.floatx(), keras.config.epsilon(), ker
 """
 
 
-@pytest.mark.parametrize("held", [{"floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first", "backend": "jax"}, None])
+@pytest.mark.parametrize(
+    "held", [{"floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first", "backend": "jax"}, None]
+)
 def test_keras_is_what_every_trial_has_whatever_the_users_file_says(tmp_path, held):
     if held:
         (tmp_path / "keras.json").write_text(json.dumps(held), encoding="utf-8")
     variables = {**os.environ, "KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "jax", "KERAS_NNX_ENABLED": "true"}
 
-    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False
+    )
 
     assert done.stdout.split() == ["tensorflow", "float32", "1e-07", "channels_last", "float32"], done.stderr
 
@@ -50,7 +54,9 @@ def test_a_file_that_keras_cannot_be_imported_with_is_refused(tmp_path, monkeypa
     (tmp_path / "keras.json").write_text(held, encoding="utf-8")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
 
-    with pytest.raises(SettingsError, match=r"keras\.json: got .*, with which Keras cannot be imported; fix or remove the file"):
+    with pytest.raises(
+        SettingsError, match=r"keras\.json: got .*, with which Keras cannot be imported; fix or remove the file"
+    ):
         refuse_broken_file()
 
 
@@ -79,7 +85,9 @@ def test_what_tensorflow_says_before_it_ends_the_process_is_heard(tmp_path, end,
     program = "from src.training.startup import _import_quietly; _import_quietly()"
     variables = {**os.environ, "PYTHONPATH": str(tmp_path)}
 
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False
+    )
 
     assert ("std::bad_alloc" in done.stderr) == is_heard == (done.returncode != 0), done.stderr
     assert done.stderr.count("std::bad_alloc") <= 1
@@ -100,7 +108,9 @@ with logging_to(Path("trial.log")):
 """
     variables = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
+    )
 
     kept = (tmp_path / "trial.log").read_text(encoding="utf-8")
     assert all(text in kept for text in ("tf.function retracing", "a dtype was cast", "odd shapes", "it is broken"))
@@ -116,6 +126,8 @@ logging.getLogger("tensorflow").error("=====\\nObject was never used (type %s):\
 """
     variables = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False
+    )
 
     assert (done.returncode, done.stderr) == (0, "")

@@ -109,7 +109,9 @@ def test_a_trial_that_is_not_better_than_chance_learnt_nothing_and_a_cause_is_na
     end = list(Toy(chance=1.0).records(trial_of(tmp_path, learning_rate=1e-9)))[-1]
 
     assert end.detail["tags"]["ablation.health"] == "no_learning"
-    assert end.detail["tags"]["ablation.diagnosis"].startswith("learning rate too low: training changed the weights by only ")
+    assert end.detail["tags"]["ablation.diagnosis"].startswith(
+        "learning rate too low: training changed the weights by only "
+    )
 
 
 def test_identical_inputs_of_any_kind_are_named():
@@ -142,7 +144,9 @@ def test_a_trial_goes_on_from_what_it_kept(tmp_path):
 
 
 def test_keras_tasks_are_known_without_tensorflow():
-    program = "import sys, src.training.task; print(sorted({'tensorflow', 'keras', 'pandas', 'mlflow'} & set(sys.modules)))"
+    program = (
+        "import sys, src.training.task; print(sorted({'tensorflow', 'keras', 'pandas', 'mlflow'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
 
     assert done.stdout == "[]\n"

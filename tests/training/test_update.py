@@ -80,7 +80,9 @@ def test_the_numbers_of_a_step_are_those_of_numpy_to_the_last_bit(batches):
     rng = generator(0, "numbers of a step")
     learner = SimpleNamespace(quantities=("error",), phase=SimpleNamespace(real_positions=len))
     for weight in (0.0, 1.0, *rng.uniform(0, 200, 100)):
-        table = rng.normal(size=(batches, 6)).astype(np.float32)  # mean loss, its weight, error, its weight, real positions, norm
+        table = rng.normal(size=(batches, 6)).astype(
+            np.float32
+        )  # mean loss, its weight, error, its weight, real positions, norm
         table[:, 1] *= weight
 
         numbers = Numbers(learner, [SimpleNamespace(numpy=row.copy) for row in table])

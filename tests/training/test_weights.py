@@ -66,7 +66,9 @@ def model_of():
 
 def learner_of(phase, metrics=(PERPLEXITY, ERROR), *, histograms=False, **changes):
     changes = {"optimizer": "sgd", "batch_size": 12, "epochs": 1, **changes}
-    return Learner(model_of(), phase, metrics, Settings(task="any", tracking=Tracking(histograms=histograms), **changes))
+    return Learner(
+        model_of(), phase, metrics, Settings(task="any", tracking=Tracking(histograms=histograms), **changes)
+    )
 
 
 def outputs_of(model):
@@ -168,12 +170,18 @@ def test_the_best_epoch_is_best_in_the_direction_of_the_first_metric_the_earlies
 
 
 def test_the_weights_of_the_lowest_perplexity_are_restored():
-    learner, values, kept = learner_of(phase_of(range(12)), epochs=4, learning_rate=0.1), iter([30.0, 20.0, 25.0, 20.0]), []
+    learner, values, kept = (
+        learner_of(phase_of(range(12)), epochs=4, learning_rate=0.1),
+        iter([30.0, 20.0, 25.0, 20.0]),
+        [],
+    )
 
     def evaluate():
         kept.append(learner.model.get_weights())
         value = next(values)
-        return SimpleNamespace(recorded=lambda metrics, prefix: {f"{prefix}loss": math.log(value), f"{prefix}perplexity": value})
+        return SimpleNamespace(
+            recorded=lambda metrics, prefix: {f"{prefix}loss": math.log(value), f"{prefix}perplexity": value}
+        )
 
     fit = Fit()
     list(train(learner, evaluate, fit))
@@ -201,7 +209,10 @@ def test_the_loss_is_recorded_once_where_it_is_a_metric_too():
     learner = learner_of(phase_of(range(12)), metrics=(LOSS,))
     records = list(train(learner, evaluators(learner)["validation"], Fit()))
 
-    assert [set(record.metrics) - {"time/batch_ms", "time/epoch_s"} for record in records] == [{"train/loss"}, {"val/loss"}]
+    assert [set(record.metrics) - {"time/batch_ms", "time/epoch_s"} for record in records] == [
+        {"train/loss"},
+        {"val/loss"},
+    ]
 
 
 @pytest.mark.parametrize(

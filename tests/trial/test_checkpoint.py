@@ -14,7 +14,12 @@ from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
 from src.trial import checkpoint
 from src.trial.checkpoint import NOTHING, Checkpoint, Unusable
 
-VARIABLES = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array([7, 8], np.int32), np.array(3, np.int64), np.zeros((0, 2), np.float32)]
+VARIABLES = [
+    np.arange(6, dtype=np.float32).reshape(2, 3),
+    np.array([7, 8], np.int32),
+    np.array(3, np.int64),
+    np.zeros((0, 2), np.float32),
+]
 BEST = [np.full(4, 0.5, np.float32)]
 
 
@@ -142,7 +147,12 @@ def test_a_file_that_is_none_is_called_damaged(tmp_path, change):
 
 def test_an_archive_of_something_else_is_called_damaged(tmp_path):
     kept = killed(tmp_path)
-    for held in ({"x": np.zeros(3)}, {"about_0": np.array("{}")}, {"about_0": np.array("[1]")}, {"about_0": np.array([{}], object)}):
+    for held in (
+        {"x": np.zeros(3)},
+        {"about_0": np.array("{}")},
+        {"about_0": np.array("[1]")},
+        {"about_0": np.array([{}], object)},
+    ):
         np.savez(tmp_path / checkpoint.FILE, **held)
         with pytest.raises(Unusable, match="it is damaged"):
             kept.earlier()

@@ -58,7 +58,10 @@ CHANGES = {
 
 
 OF_NOISE = {"sequence_length": 7, "num_samples": 700, "threshold": 0.5, "target": "integral"}
-KINDS = [(Settings, CHANGES), (Integration, {key: value for key, value in CHANGES.items() if key in Integration.model_fields} | OF_NOISE)]
+KINDS = [
+    (Settings, CHANGES),
+    (Integration, {key: value for key, value in CHANGES.items() if key in Integration.model_fields} | OF_NOISE),
+]
 
 
 @pytest.mark.parametrize(("kind", "key"), [(kind, key) for kind, changes in KINDS for key in changes])
@@ -155,9 +158,21 @@ def test_settings_of_sentiment_keep_the_identities_that_they_had(changes, golden
         ({"parameters": 5_000, "depth": 2, "bidirectional": True}, "9fd9dbb931a1878b", "054d6c0db496f47a"),
         ({"drop_remainder": True}, "34dfbeab67bd85a9", "ea6c0cb926c3afce"),
         ({"drop_remainder": True, "num_samples": 100}, "af4dbcdd3ed67612", "ac7a6cf3c8c9dfc7"),
-        ({"accumulate": 4, "kernel_initializer": "he_normal", "embedding_dim": 8}, "7a5eb26a4378be32", "86f0dd45ab635221"),
-        ({"cell": "gru", "forget_bias": 0.0, "epochs": 2, "max_steps": 7, "clip_norm": 1.0}, "61d51a5cec6407d5", "ed9cb503df1b1fb1"),
-        ({"jit_compile": True, "evaluate_every": 5, "checkpoint": "none", "study": "x"}, "2677fb6f238de9d7", "d204cc4cbb229882"),
+        (
+            {"accumulate": 4, "kernel_initializer": "he_normal", "embedding_dim": 8},
+            "7a5eb26a4378be32",
+            "86f0dd45ab635221",
+        ),
+        (
+            {"cell": "gru", "forget_bias": 0.0, "epochs": 2, "max_steps": 7, "clip_norm": 1.0},
+            "61d51a5cec6407d5",
+            "ed9cb503df1b1fb1",
+        ),
+        (
+            {"jit_compile": True, "evaluate_every": 5, "checkpoint": "none", "study": "x"},
+            "2677fb6f238de9d7",
+            "d204cc4cbb229882",
+        ),
     ],
 )
 def test_settings_of_integration_keep_the_identities_that_they_had(changes, as_typed, resolved):

@@ -66,7 +66,9 @@ def settings(home, table):
         "epochs": 3,
     }
     data = {"name": "table", "path": str(table)}
-    return edited(Settings(), {"data": data, "tracking": {"name": "offline", "histograms": False}, "study": "killed", **small})
+    return edited(
+        Settings(), {"data": data, "tracking": {"name": "offline", "histograms": False}, "study": "killed", **small}
+    )
 
 
 def run(settings, *, kill_at=None, error=Killed, kind=STEP):
@@ -99,7 +101,9 @@ def result(settings):
     found = outcome.of_journal(folder(settings))
     names = [name for name in found.metrics if not name.startswith(("time/", "memory/")) and name != "data/traces"]
     tags = ("weights", "batches", "health", "best_epoch", "identity")
-    steps = pd.read_parquet(folder(settings) / "steps.parquet").drop(columns=["time/batch_ms", "wait_ms", "is_first", "traces"])
+    steps = pd.read_parquet(folder(settings) / "steps.parquet").drop(
+        columns=["time/batch_ms", "wait_ms", "is_first", "traces"]
+    )
     probabilities = pd.read_parquet(folder(settings) / "test_probabilities.parquet")
     return {
         "metrics": {name: found.metrics[name] for name in names},
@@ -216,7 +220,10 @@ def test_a_damaged_state_is_said_and_training_begins_anew(settings, capsys):
     run(settings)
 
     err = capsys.readouterr().err
-    assert "seed=0: starts from the beginning, because its checkpoint cannot be used: it is damaged" in err and len(err.splitlines()) == 1
+    assert (
+        "seed=0: starts from the beginning, because its checkpoint cannot be used: it is damaged" in err
+        and len(err.splitlines()) == 1
+    )
     assert result(settings) == result(edited(settings, {"study": "whole"}))
     assert "ablation.resumed" not in outcome.of_journal(folder(settings)).tags
 
@@ -277,7 +284,14 @@ def test_an_attempt_that_is_stopped_at_once_has_come_as_far_as_the_one_before(se
 def test_a_process_that_is_killed_in_its_last_epoch_goes_on_from_there(home, tmp_path):
     """With graphs, MLflow, and a signal that no process can catch."""
     table = write_table(tmp_path / "t.csv")
-    words = [*tiny_trial(table), "epochs=4", "batch_size=2", "cell=gru", "dropout=0.3", "evaluate_every=50"]  # 70 steps an epoch
+    words = [
+        *tiny_trial(table),
+        "epochs=4",
+        "batch_size=2",
+        "cell=gru",
+        "dropout=0.3",
+        "evaluate_every=50",
+    ]  # 70 steps an epoch
     environment = {**os.environ, "ABLATION_HOME": str(home)}
     assert subprocess.run(command(*words, "study=whole"), cwd=REPOSITORY, env=environment, check=False).returncode == 0
     process = subprocess.Popen(command(*words), cwd=REPOSITORY, env=environment)

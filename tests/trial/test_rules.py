@@ -19,7 +19,9 @@ from src.trial.rules import without_inert
 
 def texts(*, longest=2_474, classes=2):
     """What a task asks of a corpus that was read."""
-    return SimpleNamespace(longest=longest, classes=[f"class {number}" for number in range(classes)], digest="d", rows={})
+    return SimpleNamespace(
+        longest=longest, classes=[f"class {number}" for number in range(classes)], digest="d", rows={}
+    )
 
 
 def resolved(settings, **of_texts):
@@ -122,8 +124,14 @@ def test_what_has_an_effect_is_left_alone():
 @pytest.mark.parametrize(
     "settings",
     [
-        edited(Settings(), {"padding": "dataset", "encoding": "onehot", "vocab_size": 100, "embedding_dim": 3, "parameters": 5_000}),
-        edited(Integration(), {"target": "integral", "head": "softmax", "implementation": "packed_loop", "parameters": 5_000}),
+        edited(
+            Settings(),
+            {"padding": "dataset", "encoding": "onehot", "vocab_size": 100, "embedding_dim": 3, "parameters": 5_000},
+        ),
+        edited(
+            Integration(),
+            {"target": "integral", "head": "softmax", "implementation": "packed_loop", "parameters": 5_000},
+        ),
     ],
 )
 def test_resolving_twice_changes_nothing_more(settings):
@@ -210,7 +218,9 @@ def test_a_corpus_without_a_path_is_said(home, name):
         prepare(checked({"data": {"name": name}}))
 
 
-@pytest.mark.parametrize(("cell", "depth", "bidirectional"), [("gru", 1, False), ("simple_rnn", 2, True), ("lstm", 2, True)])
+@pytest.mark.parametrize(
+    ("cell", "depth", "bidirectional"), [("gru", 1, False), ("simple_rnn", 2, True), ("lstm", 2, True)]
+)
 def test_units_are_chosen_so_that_no_other_width_comes_nearer_to_the_parameters_asked_for(cell, depth, bidirectional):
     asked = edited(Settings(), {"cell": cell, "depth": depth, "bidirectional": bidirectional, "parameters": 673_089})
     used, changes = resolved(asked)
@@ -231,7 +241,9 @@ def test_short_texts_of_a_users_own_are_not_refused_for_the_length_that_they_mig
 
 
 def test_what_has_no_effect_refuses_nothing(home, table):
-    settings = checked({"data": {"name": "table", "path": str(table)}, "padding": "equal", "implementation": "packed_loop"})
+    settings = checked(
+        {"data": {"name": "table", "path": str(table)}, "padding": "equal", "implementation": "packed_loop"}
+    )
 
     assert prepare(edited(settings, {"jit_compile": True})).settings.implementation == "graph_loop"
 

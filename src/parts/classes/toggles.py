@@ -16,7 +16,9 @@ ACCURACY = Metric("accuracy", "higher", margin=0.01, target=0.8, least=0.0, most
 class Classes(Settings):
     """Settings with the toggle of a classifier's head."""
 
-    head: Literal["sigmoid", "softmax"] = Field("sigmoid", description="sigmoid = one output unit, softmax = one output unit per class")
+    head: Literal["sigmoid", "softmax"] = Field(
+        "sigmoid", description="sigmoid = one output unit, softmax = one output unit per class"
+    )
 
 
 def head_of(settings: Classes, classes: int) -> list[Change]:

@@ -24,12 +24,16 @@ MOST = 0.9  # a share from which on something is said of the whole
 def shown_layers(model: keras.Model) -> list[Any]:
     """Returns the layers of a recurrent model that one looks at: what is read, its states, and what is made of them."""
     shown = ("encoding", "recurrent", "readout", "head")
-    return [layer for layer in model.layers if layer.name.startswith(shown) and not layer.name.endswith("initial_state")]
+    return [
+        layer for layer in model.layers if layer.name.startswith(shown) and not layer.name.endswith("initial_state")
+    ]
 
 
 def saturated_gates(evidence: Evidence, *, is_masked: bool) -> Iterator[str]:
     """Yields the gates that are open or closed at nearly every step."""
-    for gate, share in saturation(evidence.learner.model, evidence.batch[0], evidence.learner.settings, is_masked=is_masked).items():
+    for gate, share in saturation(
+        evidence.learner.model, evidence.batch[0], evidence.learner.settings, is_masked=is_masked
+    ).items():
         if share >= MOST:
             where = f"the {gate} gate is within 0.01 of 0 or 1 in {share:.0%} of the steps"
             yield f"saturated gates: {where}; check forget_bias and learning_rate"
@@ -43,7 +47,9 @@ def gradient_and_units(evidence: Evidence, *, is_masked: bool, is_padded: bool) 
     """
     learner = evidence.learner
     settings: Any = learner.settings
-    reach = gradient_reach(learner.model, evidence.batch, measure=learner.phase.measure, readout=settings.readout, is_masked=is_masked)
+    reach = gradient_reach(
+        learner.model, evidence.batch, measure=learner.phase.measure, readout=settings.readout, is_masked=is_masked
+    )
     if reach is not None and reach < 1e-4:
         ways = shorter_way(settings, is_masked=is_masked, is_padded=is_padded)
         yield f"vanishing gradient: the gradient at the first step is {reach:.2g} times that at the last; {ways}"
@@ -115,7 +121,12 @@ def saturation(model: keras.Model, inputs: Any, settings: Any, *, is_masked: boo
 
 
 def gates(
-    cell: str, weights: Sequence[np.ndarray], *, x: np.ndarray, mask: np.ndarray, states: Sequence[np.ndarray] | None = None
+    cell: str,
+    weights: Sequence[np.ndarray],
+    *,
+    x: np.ndarray,
+    mask: np.ndarray,
+    states: Sequence[np.ndarray] | None = None,
 ) -> list[np.ndarray]:
     """Returns what every gate is at every step, float32[B, T, H] each, as `models.cells` computes it.
 

@@ -32,7 +32,9 @@ INITIALIZERS: dict[str, Callable[[int], Any]] = {
 KERAS_BIASES = (None, 1.0, 0.0)  # of a forget gate, which Keras' LSTM has by a switch; null is 1
 
 
-def model(settings: Recurrent, inputs: Any, x: Any, mask: Any = None, *, outputs: int, pads_in_front: bool = False) -> keras.Model:
+def model(
+    settings: Recurrent, inputs: Any, x: Any, mask: Any = None, *, outputs: int, pads_in_front: bool = False
+) -> keras.Model:
     """Returns the untrained model from inputs to outputs float32[B, K].
 
     Args:
@@ -81,12 +83,16 @@ class _Layers:
     def recurrent(self, x: Any, mask: Any, *, name: str, return_sequences: bool) -> Any:
         """Returns what a recurrent layer, in one direction or both, makes of x float32[B, T, D]."""
         settings = self._settings
-        directions = [self._layer(f"{name}_forward" if settings.bidirectional else name, return_sequences=return_sequences)]
+        directions = [
+            self._layer(f"{name}_forward" if settings.bidirectional else name, return_sequences=return_sequences)
+        ]
         if settings.bidirectional:
             directions.append(self._layer(f"{name}_backward", return_sequences=return_sequences, go_backwards=True))
         options: dict[str, Any] = {}
         if settings.initial_state == "learned":
-            states = LearnedState(settings.units, FACTS[settings.cell].states * len(directions), name=f"{name}_initial_state")(x)
+            states = LearnedState(
+                settings.units, FACTS[settings.cell].states * len(directions), name=f"{name}_initial_state"
+            )(x)
             # Keras drops the mask of a layer that is called with more than one tensor, unless it is handed over.
             options = {"initial_state": states, "mask": mask}
         if len(directions) == 1:
@@ -99,8 +105,12 @@ class _Layers:
         """Returns one direction of a recurrent layer; whoever runs its loop, the weights before training are the same."""
         settings = self._settings
         weights: dict[str, Any] = {
-            "kernel_initializer": INITIALIZERS[settings.kernel_initializer](stream_seed(settings.seed, "weights", name, "kernel")),
-            "recurrent_initializer": INITIALIZERS[settings.recurrent_initializer](stream_seed(settings.seed, "weights", name, "recurrent")),
+            "kernel_initializer": INITIALIZERS[settings.kernel_initializer](
+                stream_seed(settings.seed, "weights", name, "kernel")
+            ),
+            "recurrent_initializer": INITIALIZERS[settings.recurrent_initializer](
+                stream_seed(settings.seed, "weights", name, "recurrent")
+            ),
         }
         if settings.implementation == "keras":
             own: dict[str, Any] = {} if settings.cell == "simple_rnn" else {"use_cudnn": self._use_cudnn}
@@ -135,9 +145,13 @@ def _initialise(model: keras.Model, settings: Recurrent) -> None:
     layers: list[Any] = [layer for layer in model._flatten_layers() if isinstance(layer, tuple(CELLS.values()))]
     for layer in layers:
         if settings.cell == "lstm" and settings.forget_bias not in KERAS_BIASES:
-            layer.cell.bias.assign(ForgetBias(float(settings.forget_bias or 0))(layer.cell.bias.shape, layer.cell.bias.dtype))
+            layer.cell.bias.assign(
+                ForgetBias(float(settings.forget_bias or 0))(layer.cell.bias.shape, layer.cell.bias.dtype)
+            )
         if settings.recurrent_initializer == "identity":
-            layer.cell.recurrent_kernel.assign(GateIdentity()(layer.cell.recurrent_kernel.shape, layer.cell.recurrent_kernel.dtype))
+            layer.cell.recurrent_kernel.assign(
+                GateIdentity()(layer.cell.recurrent_kernel.shape, layer.cell.recurrent_kernel.dtype)
+            )
 
 
 def _pooled_states(how: str) -> Callable[[Any, Callable[[Any], Any]], Any]:

@@ -89,7 +89,9 @@ def memory_refusals(settings: Settings, needed_mb: float, *, keys: tuple[str, ..
     if needed_mb <= memory_mb():
         return []
     what = " ".join(f"{key}={getattr(settings, key)}" for key in keys)
-    return [f"{what} with {steps} steps needs about {needed_mb:,.0f} MB of memory; this machine has {memory_mb():,.0f} MB; {fix}"]
+    return [
+        f"{what} with {steps} steps needs about {needed_mb:,.0f} MB of memory; this machine has {memory_mb():,.0f} MB; {fix}"
+    ]
 
 
 def _directions(settings: Recurrent) -> int:

@@ -21,7 +21,10 @@ NOT_COMPILED = {
 class Recurrent(Settings):
     """Settings with the toggles of recurrent layers."""
 
-    ADDED: ClassVar[Mapping[str, Value]] = {"kernel_initializer": "glorot_uniform", "recurrent_initializer": "orthogonal"}
+    ADDED: ClassVar[Mapping[str, Value]] = {
+        "kernel_initializer": "glorot_uniform",
+        "recurrent_initializer": "orthogonal",
+    }
 
     ALIASES: ClassVar[Mapping[str, str]] = {
         "hidden": "units",
@@ -55,17 +58,21 @@ class Recurrent(Settings):
     )
     initial_state: Literal["zeros", "learned"] = Field("zeros", description="state before the first step")
     implementation: Literal["keras", "cell_loop", "graph_loop", "packed_loop", "eager_loop"] = Field(
-        "keras", description="loop over time: Keras' layer, Keras' RNN with the project's cell, or a loop of the project"
+        "keras",
+        description="loop over time: Keras' layer, Keras' RNN with the project's cell, or a loop of the project",
     )
-    forget_bias: float | None = Field(None, ge=-100, le=100, description="initial bias of the LSTM's forget gate; null = 1")
+    forget_bias: float | None = Field(
+        None, ge=-100, le=100, description="initial bias of the LSTM's forget gate; null = 1"
+    )
     kernel_initializer: Literal["glorot_uniform", "he_normal", "orthogonal", "random_normal", "random_uniform"] = Field(
         "glorot_uniform", description="initial input weights of the recurrent layers (random_*: scale 0.05)"
     )
-    recurrent_initializer: Literal["orthogonal", "glorot_uniform", "identity", "random_normal", "random_uniform"] = Field(
-        "orthogonal", description="initial recurrent weights"
+    recurrent_initializer: Literal["orthogonal", "glorot_uniform", "identity", "random_normal", "random_uniform"] = (
+        Field("orthogonal", description="initial recurrent weights")
     )
     bptt_steps: Count | None = Field(
-        None, description="truncated back-propagation through time: gradients reach only the last n steps; null = all steps"
+        None,
+        description="truncated back-propagation through time: gradients reach only the last n steps; null = all steps",
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout rate of the inputs of every recurrent layer")
 
@@ -77,7 +84,10 @@ INERT: tuple[Inert[Any], ...] = (
 )
 UNPACKED = "packed_loop skips masked steps, and none are masked"
 LINEAR_HEAD = Inert[Any](
-    "readout", "mean_state", lambda s: s.readout == "mean_logit", "the head is linear, so both readouts give the same logit"
+    "readout",
+    "mean_state",
+    lambda s: s.readout == "mean_logit",
+    "the head is linear, so both readouts give the same logit",
 )
 
 
@@ -92,7 +102,9 @@ def refusals(settings: Recurrent) -> list[str]:
     """Returns why these layers cannot run, each with its fix; empty if they can."""
     reasons = []
     if settings.bptt_steps and settings.implementation not in OWN_LOOPS:
-        reasons.append(f"bptt_steps does not work with implementation={settings.implementation}; set implementation=graph_loop")
+        reasons.append(
+            f"bptt_steps does not work with implementation={settings.implementation}; set implementation=graph_loop"
+        )
     if settings.jit_compile and settings.implementation in NOT_COMPILED:
         what = f"jit_compile=true does not work with implementation={settings.implementation}"
         reasons.append(f"{what}, which {NOT_COMPILED[settings.implementation]}; set implementation=graph_loop")

@@ -19,10 +19,16 @@ def read_in(settings: Words) -> tuple[Any, Any, Any]:
 
 
 def _encoding(settings: Words) -> Callable[[Any], Any]:
-    table = keras.initializers.RandomUniform(-0.05, 0.05, seed=stream_seed(settings.seed, "weights", "encoding", "embeddings"))
+    table = keras.initializers.RandomUniform(
+        -0.05, 0.05, seed=stream_seed(settings.seed, "weights", "encoding", "embeddings")
+    )
     if settings.encoding == "embedding":
         lookup: Callable[[Any], Any] = keras.layers.Embedding(
-            settings.vocab_size, settings.embedding_dim, embeddings_initializer=table, mask_zero=settings.masking, name="encoding"
+            settings.vocab_size,
+            settings.embedding_dim,
+            embeddings_initializer=table,
+            mask_zero=settings.masking,
+            name="encoding",
         )
         return lookup
     onehot: Callable[[Any], Any] = OneHot(settings.vocab_size, mask_zero=settings.masking, name="onehot")

@@ -37,7 +37,9 @@ class Preprocessing:
     words: list[str]
     classes: list[str]
     padding: Padding | None
-    tokens: Literal["word", "character", "list", "word_before_marks"] = "word_before_marks"  # of files that do not say: they are older
+    tokens: Literal["word", "character", "list", "word_before_marks"] = (
+        "word_before_marks"  # of files that do not say: they are older
+    )
 
 
 class Loaded(NamedTuple):
@@ -114,7 +116,12 @@ def _refuse_misfit(settings: Any, known: Preprocessing) -> None:
             what = "words: none, or an empty one"
         elif len(known.words) > room:
             what = f"words: {len(known.words):,}, but vocab_size={settings.vocab_size} allows {room:,}"
-        elif not edges or edges[0] < 1 or edges[-1] > LONGEST or any(first >= second for first, second in itertools.pairwise(edges)):
+        elif (
+            not edges
+            or edges[0] < 1
+            or edges[-1] > LONGEST
+            or any(first >= second for first, second in itertools.pairwise(edges))
+        ):
             what = f"padding.edges: allowed are increasing numbers from 1 to {LONGEST:,}, at least one"
     if what is not None:
         raise ValueError(f"{FILE}: {what}")

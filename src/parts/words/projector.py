@@ -27,5 +27,7 @@ def write(folder: Path, table: np.ndarray, words: Sequence[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     np.savetxt(folder / "words.tsv", table[ids], fmt="%.4g", delimiter="\t")
     lines = ["[start]", "[unknown]", *map(one_line, shown)]
-    (folder / "metadata.tsv").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="backslashreplace")
+    (folder / "metadata.tsv").write_text(
+        "".join(f"{line}\n" for line in lines), encoding="utf-8", errors="backslashreplace"
+    )
     (folder / "projector_config.pbtxt").write_text(CONFIG, encoding="utf-8")

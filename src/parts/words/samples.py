@@ -32,7 +32,9 @@ class Reading(NamedTuple):
     gap: str = " "
 
 
-def samples(batches: Callable[[], Iterable[Any]], labels: np.ndarray, probabilities: np.ndarray, how: Reading) -> list[dict[str, Any]]:
+def samples(
+    batches: Callable[[], Iterable[Any]], labels: np.ndarray, probabilities: np.ndarray, how: Reading
+) -> list[dict[str, Any]]:
     """Returns texts from all over the first 10,000 rows of a split, the same ones for every trial that has these data.
 
     Args:

@@ -70,8 +70,13 @@ def summary(settings: Sequence[Words], data: Encoded) -> list[str]:
     """Returns what was read, and what the settings of a study's trials make of it, in a few lines for the terminal."""
     lengths = {name: data.split(name).lengths for name in SPLITS}
     rows = [
-        (f"truncated at max_length={limit}" if way != "remove" else f"longer than max_length={limit}", _shares(lengths, _above(limit)))
-        for limit, way in itertools.islice(dict.fromkeys((each.max_length, each.truncation) for each in settings), SHOWN)
+        (
+            f"truncated at max_length={limit}" if way != "remove" else f"longer than max_length={limit}",
+            _shares(lengths, _above(limit)),
+        )
+        for limit, way in itertools.islice(
+            dict.fromkeys((each.max_length, each.truncation) for each in settings), SHOWN
+        )
         if limit is not None
     ]
     for size, some in itertools.islice(sorted({each.vocab_size: each for each in reversed(settings)}.items()), SHOWN):

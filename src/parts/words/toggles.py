@@ -32,20 +32,30 @@ class Words(Settings):
     }
 
     padding: Literal["dataset", "batch", "equal"] = Field(
-        "batch", description="pad to the longest sequence of the data set or of the batch; equal = only equal lengths share a batch"
+        "batch",
+        description="pad to the longest sequence of the data set or of the batch; equal = only equal lengths share a batch",
     )
-    bucketing: bool = Field(True, description="batch sequences of similar length, padded to the boundary of their bucket")
+    bucketing: bool = Field(
+        True, description="batch sequences of similar length, padded to the boundary of their bucket"
+    )
     padding_side: Literal["post", "pre"] = Field("post", description="side of the sequence that is padded")
     truncation: Literal["pre", "post", "remove"] = Field(
-        "pre", description="side that is cut at max_length; remove = drop long sequences from training (validation and test are cut pre)"
+        "pre",
+        description="side that is cut at max_length; remove = drop long sequences from training (validation and test are cut pre)",
     )
-    max_length: int | None = Field(200, ge=2, le=100_000, description="maximum steps of a sequence, start token included; null = no limit")
-    vocab_size: int = Field(10_000, ge=5, le=10_000_000, description="number of ids: 0 padding, 1 start, 2 unknown, 3 unused, then words")
+    max_length: int | None = Field(
+        200, ge=2, le=100_000, description="maximum steps of a sequence, start token included; null = no limit"
+    )
+    vocab_size: int = Field(
+        10_000, ge=5, le=10_000_000, description="number of ids: 0 padding, 1 start, 2 unknown, 3 unused, then words"
+    )
     tokens: Literal["word", "character"] = Field(
-        "word", description="unit that texts are split into; character suits scripts without spaces between words (Chinese, Thai, …)"
+        "word",
+        description="unit that texts are split into; character suits scripts without spaces between words (Chinese, Thai, …)",
     )
     encoding: Literal["embedding", "onehot", "onehot_projected"] = Field(
-        "embedding", description="input of the first layer: an embedding, a one-hot vector, or a one-hot vector times a matrix"
+        "embedding",
+        description="input of the first layer: an embedding, a one-hot vector, or a one-hot vector times a matrix",
     )
     embedding_dim: Width = Field(64, description="size of a word's embedding, D")
     masking: bool = Field(True, description="skip padded steps: the state is carried over them")
@@ -58,8 +68,15 @@ def is_never_padded(settings: Words) -> bool:
 
 
 INERT: tuple[Inert[Any], ...] = (
-    Inert("bucketing", False, lambda s: s.padding == "dataset", "with padding=dataset every sequence has the same length"),
-    Inert("bucketing", False, lambda s: s.padding == "equal", "with padding=equal only sequences of equal length share a batch"),
+    Inert(
+        "bucketing", False, lambda s: s.padding == "dataset", "with padding=dataset every sequence has the same length"
+    ),
+    Inert(
+        "bucketing",
+        False,
+        lambda s: s.padding == "equal",
+        "with padding=equal only sequences of equal length share a batch",
+    ),
     Inert("padding_side", "post", is_never_padded, "no batch is padded"),
     Inert("masking", False, is_never_padded, "no batch is padded, so a mask has no effect"),
     Inert("truncation", "pre", lambda s: s.max_length is None, "without max_length no sequence is truncated"),
@@ -76,4 +93,8 @@ def truncation_of(settings: Words, longest: int) -> list[Change]:
     """Returns `truncation=pre` where no sequence is long enough to be truncated; no change otherwise."""
     if settings.truncation == "pre" or settings.max_length is None or longest >= settings.max_length:
         return []
-    return [Change("truncation", settings.truncation, "pre", f"the longest sequence has {longest} steps, so none is truncated")]
+    return [
+        Change(
+            "truncation", settings.truncation, "pre", f"the longest sequence has {longest} steps, so none is truncated"
+        )
+    ]

@@ -17,5 +17,7 @@ def classifier(settings: Settings, *, classes: int = 2) -> keras.Model:
     """
     noise = keras.Input((None, 1), name="noise")
     seed = stream_seed(settings.seed, "weights", "encoding", "kernel")
-    read_in = keras.layers.Dense(settings.embedding_dim, kernel_initializer=keras.initializers.GlorotUniform(seed), name="encoding")
+    read_in = keras.layers.Dense(
+        settings.embedding_dim, kernel_initializer=keras.initializers.GlorotUniform(seed), name="encoding"
+    )
     return layers.model(settings, noise, read_in(noise), outputs=outputs_of(settings, classes))

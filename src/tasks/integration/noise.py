@@ -49,7 +49,9 @@ class Noise:
 
 def known(settings: Settings) -> Noise:
     """Returns what is known of the noise before it is drawn."""
-    return Noise(digest(["integration", GENERATOR]), ["not above", "above"], settings.sequence_length, settings.num_samples)
+    return Noise(
+        digest(["integration", GENERATOR]), ["not above", "above"], settings.sequence_length, settings.num_samples
+    )
 
 
 def phase(settings: Settings) -> Phase:
@@ -67,7 +69,10 @@ def phase(settings: Settings) -> Phase:
         training=training,
         batches_per_epoch=settings.num_samples // size if settings.drop_remainder else -(-settings.num_samples // size),
         held_out={name: _held_out(settings, name, size) for name in (VALIDATION, TEST)},
-        signature=(tf.TensorSpec([None, None, 1], tf.float32), tf.TensorSpec([None], tf.float32 if is_sum else tf.int32)),
+        signature=(
+            tf.TensorSpec([None, None, 1], tf.float32),
+            tf.TensorSpec([None], tf.float32 if is_sum else tf.int32),
+        ),
         measure=measures.MEASURES["squared" if is_sum else settings.head],
         predictions=measures.predictions,
         shape=lambda noise: (int(noise.shape[0]), int(noise.shape[1])),
@@ -76,7 +81,9 @@ def phase(settings: Settings) -> Phase:
     )
 
 
-def integration_task(sequence_length: int, num_samples: int, *, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def integration_task(
+    sequence_length: int, num_samples: int, *, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields examples, up to `BLOCK` at a time: one by one they cost 27 times as long, nearly all of it between Python and TensorFlow.
 
     Args:

@@ -17,7 +17,9 @@ class Settings(Classes, Recurrent):
     task: str = "integration"
     sequence_length: int = Field(25, ge=1, le=100_000, description="steps of noise per sequence, T")
     num_samples: int = Field(80_000, ge=1, le=10**9, description="examples per epoch, generated anew for each epoch")
-    threshold: float = Field(0.0, ge=-(10**6), le=10**6, description="the class is 1 if the sum of the noise is above this value")
+    threshold: float = Field(
+        0.0, ge=-(10**6), le=10**6, description="the class is 1 if the sum of the noise is above this value"
+    )
     target: Literal["class", "integral"] = Field(
         "class", description="predict the class, or the sum itself (accuracy is that of the class)"
     )

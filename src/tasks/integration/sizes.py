@@ -19,4 +19,6 @@ def parameters(settings: Settings) -> int:
 def required_mb(settings: Settings) -> float:
     """Returns a rough lower bound of the memory that training takes, in megabytes: of a step, and of the validation split."""
     steps, width = settings.sequence_length, settings.embedding_dim
-    return sizes.required_mb(settings, steps=steps, width=width, parameters=parameters(settings), others=HELD_OUT * steps)
+    return sizes.required_mb(
+        settings, steps=steps, width=width, parameters=parameters(settings), others=HELD_OUT * steps
+    )

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 OWN = ("sequence_length", "num_samples", "threshold", "target")
 # What the identities of this task have had beside its own toggles: those of texts, at their defaults.
 OF_TEXTS = {
-    **{key: Words.model_fields[key].default for key in ("padding", "bucketing", "padding_side", "truncation", "max_length")},
+    **{
+        key: Words.model_fields[key].default
+        for key in ("padding", "bucketing", "padding_side", "truncation", "max_length")
+    },
     **{key: Words.model_fields[key].default for key in ("vocab_size", "encoding", "masking")},
 }
 
@@ -93,7 +96,14 @@ class Integration(KerasTask[Settings, "Noise"]):
         """Returns what MLflow shows of the noise, which it knows by name and hash: of another length or number it is other data."""
         columns = {"input": "float", "class": "string"}
         hashed = digest([data.digest, self.hashed(settings.model_dump())["task"]])
-        return {"name": "noise", "digest": hashed, "source": "drawn", "columns": columns, "classes": data.classes, "rows": data.rows}
+        return {
+            "name": "noise",
+            "digest": hashed,
+            "source": "drawn",
+            "columns": columns,
+            "classes": data.classes,
+            "rows": data.rows,
+        }
 
     def work(self, settings: Settings, data: Noise) -> float:
         """Returns steps × layers × directions."""
@@ -148,7 +158,9 @@ class Integration(KerasTask[Settings, "Noise"]):
 def _refusals(settings: Settings) -> list[str]:
     reasons = []
     if settings.target == "integral" and settings.readout == "mean_probability":
-        reasons.append("readout=mean_probability does not work with target=integral: a sum has no probability; set readout=mean_state")
+        reasons.append(
+            "readout=mean_probability does not work with target=integral: a sum has no probability; set readout=mean_state"
+        )
     if settings.num_samples < settings.batch_size:
         reasons.append(
             f"num_samples={settings.num_samples} is less than one batch of {settings.batch_size}; raise num_samples, or lower batch_size"

@@ -64,7 +64,9 @@ class Classifier:
         """
         if trained.known.padding is None:
             task = trained.settings.task
-            raise SettingsError(f"this model was trained with task={task} and reads no texts; choose one of task=sentiment")
+            raise SettingsError(
+                f"this model was trained with task={task} and reads no texts; choose one of task=sentiment"
+            )
         self.classes = trained.known.classes
         self._trained, self._padding = trained, trained.known.padding
         self._ids = {word: FIRST_WORD + rank for rank, word in enumerate(trained.known.words)}
@@ -99,7 +101,11 @@ class Classifier:
             self._call = self._call or _compiled(self._trained)
             for rows, ids in _batches(sequences, _alone(self._padding, sequences.lengths), settings.batch_size):
                 outputs = np.asarray(self._call(ids))
-                found[rows] = np.hstack([expit(-outputs), expit(outputs)]) if settings.head == "sigmoid" else softmax(outputs, axis=1)
+                found[rows] = (
+                    np.hstack([expit(-outputs), expit(outputs)])
+                    if settings.head == "sigmoid"
+                    else softmax(outputs, axis=1)
+                )
         except Exception as error:  # a model of other inputs or sizes: TensorFlow has a kind of error for each
             why = f"the model cannot read these texts ({first_line(error)})"
             raise SettingsError(f"{why}; are its files those of one trial?") from None
@@ -193,8 +199,12 @@ def _parser() -> argparse.ArgumentParser:
     runs = "a trial's folder, its identity (or the first 4 digits and more), or an MLflow run id; several with commas between"
     parser.add_argument("runs", metavar="RUN[,RUN…]", help=runs)
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="text to classify")
-    parser.add_argument("--file", help="file with one text a line; - reads standard input, and answers each line as it comes")
-    parser.add_argument("--format", choices=list(FORMATS), default="text", help="csv and jsonl give every class's probability in full")
+    parser.add_argument(
+        "--file", help="file with one text a line; - reads standard input, and answers each line as it comes"
+    )
+    parser.add_argument(
+        "--format", choices=list(FORMATS), default="text", help="csv and jsonl give every class's probability in full"
+    )
     parser.add_argument("--uri", help="MLflow store that knows the run id (default: the one at the repository root)")
     return parser
 
@@ -239,7 +249,10 @@ def answer(runs: str, texts: Sequence[str], *, file: str | None, form: str, uri:
     if not count:
         raise SettingsError(f"{file}: no text")
     if unknown:
-        print(f"warning: no word is known to the model in {len(unknown):,} of {count:,} texts: {named(unknown)}", file=sys.stderr)
+        print(
+            f"warning: no word is known to the model in {len(unknown):,} of {count:,} texts: {named(unknown)}",
+            file=sys.stderr,
+        )
     if faults:
         rows = list(faults)
         first = f"row {rows[0]}: {faults[rows[0]]}"
@@ -256,7 +269,9 @@ def _loaded_all(runs: str, *, uri: str | None) -> list[Classifier]:
     """
     names = [runs] if is_finished(runs) else runs.split(",")
     with tempfile.TemporaryDirectory() as here:
-        folders = {name: folder_of(name, uri=uri, download_to=Path(tempfile.mkdtemp(dir=here)), files=FILES) for name in names}
+        folders = {
+            name: folder_of(name, uri=uri, download_to=Path(tempfile.mkdtemp(dir=here)), files=FILES) for name in names
+        }
         _refuse_same(names, folders)
         loaded = {name: _loaded(folder) for name, folder in folders.items()}
     first, *others = loaded

@@ -57,7 +57,9 @@ class Served:
         cells = list(data.iloc[:, 0])
         texts = [text for cell in cells for text in (cell if isinstance(cell, list | tuple | np.ndarray) else [cell])]
         if other := [number for number, text in enumerate(texts, 1) if not isinstance(text, str)]:
-            _refuse(f"input {_listed(other)} of {len(texts)} is no text (got {str(texts[other[0] - 1])[:80]!r}); send texts alone")
+            _refuse(
+                f"input {_listed(other)} of {len(texts)} is no text (got {str(texts[other[0] - 1])[:80]!r}); send texts alone"
+            )
         return pd.DataFrame(self.probabilities(texts), columns=self.classes).astype(float)
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
@@ -68,7 +70,9 @@ class Served:
         """
         words = [tokens.words_of(text, tokens=self._known["tokens"]) for text in texts]
         if empty := [number for number, text in enumerate(words, 1) if not text]:
-            _refuse(f"input {_listed(empty)} of {len(texts)} has no word (no letter and no digit); send the others alone")
+            _refuse(
+                f"input {_listed(empty)} of {len(texts)} has no word (no letter and no digit); send the others alone"
+            )
         sequences = [self._cut(text) for text in words]
         found = np.zeros((len(texts), len(self.classes)), np.float32)
         for rows, width in self._batches([len(sequence) for sequence in sequences]):
@@ -99,13 +103,17 @@ class Served:
             width = length if to_longest or length > edges[-1] else edges[int(np.searchsorted(edges, length))]
             groups.setdefault(width, []).append(row)
         size = self._known["batch_size"]
-        return [(rows[begin : begin + size], width) for width, rows in groups.items() for begin in range(0, len(rows), size)]
+        return [
+            (rows[begin : begin + size], width) for width, rows in groups.items() for begin in range(0, len(rows), size)
+        ]
 
     def _padded(self, sequences: Sequence[np.ndarray], width: int) -> np.ndarray:
         """Returns int32[B, width], the padding at the side where it was in training."""
         ids = np.zeros((len(sequences), width), np.int32)
         for row, sequence in zip(ids, sequences, strict=True):
-            row[slice(width - len(sequence), width) if self._known["side"] == "pre" else slice(len(sequence))] = sequence
+            row[slice(width - len(sequence), width) if self._known["side"] == "pre" else slice(len(sequence))] = (
+                sequence
+            )
         return ids
 
     def _chances(self, logits: np.ndarray) -> np.ndarray:

@@ -34,7 +34,9 @@ def served(folder: Path) -> Served | None:
         loader="tasks.sentiment.served",
         files={MODEL: folder / MODEL, TEXTS: json.dumps(words | padding | of_settings)},
         example={TEXT: [gap.join(words["words"][:EXAMPLE])]},
-        inputs=[{"type": "string", "required": True}],  # without a name, so that a plain text or a list of them is taken, too
+        inputs=[
+            {"type": "string", "required": True}
+        ],  # without a name, so that a plain text or a list of them is taken, too
         outputs=[{"type": "double", "name": name, "required": True} for name in words["classes"]],
         needs=NEEDS,
     )

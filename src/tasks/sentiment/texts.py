@@ -86,7 +86,10 @@ def write_files(trial: Trial[Settings, Encoded], trained: Trained) -> list[str]:
         projector.write(trial.folder / EXTRAS, model.get_layer("encoding").get_weights()[0], known_words)
     how = sequences.padding_of(sequences.lengths_of(settings, data), settings)
     known = Preprocessing(known_words, data.classes, how, tokens=data.contents.tokens)  # type: ignore[arg-type]
-    return [preprocessing.write(trial.folder, known), measures.write_probabilities(trial.folder, trained, data.split(TEST).labels)]
+    return [
+        preprocessing.write(trial.folder, known),
+        measures.write_probabilities(trial.folder, trained, data.split(TEST).labels),
+    ]
 
 
 def _held_out(split: Sequences, how: Padding, settings: Settings) -> Callable[[], Iterable[Any]]:
