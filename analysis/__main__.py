@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
 from src import environment, paths
 from src.terminal.errors import first_line
 from src.terminal.visible import visible
@@ -212,12 +213,12 @@ def figure(
     The usual ones are forest, waterfall, interaction, heatmap, pareto, curves, times and padding.
     """
     with _answered():
-        from analysis import figures, task_figures
+        from analysis import figures
         from analysis.store import StoreError, nearest
 
         loaded = _loaded(study, uri, every=every)
         wanted = set(names or []) - figures.FIGURES.keys()
-        known = [*figures.FIGURES, *(task_figures.places(loaded)[0] if wanted else [])]
+        known = [*figures.FIGURES, *(figures.places_of_task(loaded)[0] if wanted else [])]
         unknown = [name for name in names or [] if name not in known]
         if unknown:
             raise StoreError(f"no figure {unknown[0]!r}; {nearest(unknown[0], known)}")
@@ -255,14 +256,14 @@ def compare(
 ) -> None:
     """Compares two variants of STUDY over seeds and over test examples, and says what each test asks."""
     with _answered():
-        from analysis import example_tables, examples
+        from analysis import examples, tables
         from analysis.findings import metric_of
         from analysis.provenance import different_code
 
         loaded = _loaded(study, uri, every=every)
         compared_by = metric_of(loaded, metric)
         tests = examples.variants(loaded, one, other, metric=compared_by)
-        print(example_tables.comparison(*tests, (one, other), metric=compared_by, first=loaded.metrics[0]))
+        print(tables.comparison(*tests, (one, other), metric=compared_by, first=loaded.metrics[0]))
         if said := different_code(examples.of_two(loaded, one, other)):
             print(said)
 
@@ -291,12 +292,12 @@ def studies(uri: Uri = None) -> None:
 def export(study: Name, every: Every = False, uri: Uri = None, out: Out = None) -> None:
     """Writes the tidy frames of STUDY as CSV and Parquet: one row a variant and seed, and one row a training step."""
     with _answered():
-        from analysis import exported
-        from analysis.markup import csv
+        from analysis import load
+        from analysis.texts import csv
 
         loaded, folder = _loaded(study, uri, every=every), _folder(out, study, every=every)
-        frames = exported.tidy(loaded)
-        for line in exported.lost(loaded):
+        frames = load.tidy(loaded)
+        for line in load.lost_files(loaded):
             print(f"warning: {line}", file=sys.stderr)
         with _whole(folder) as made:
             for name, frame in frames.items():
@@ -385,13 +386,13 @@ def _figures(found: Findings, names: list[str] | None = None) -> tuple[list[Draw
     """
     from rich.progress import track
 
-    from analysis import figures, task_figures
+    from analysis import figures
 
     usual = [name for name in names or figures.FIGURES if name in figures.FIGURES]
     each = figures.draw(found, usual) if usual else iter(())
     is_unseen = not sys.stderr.isatty()
     drawn = list(track(each, total=len(usual), description="figures", transient=True, disable=is_unseen))
-    of_task, notes = ([], []) if names and len(usual) == len(names) else task_figures.draw(found.study, names)
+    of_task, notes = ([], []) if names and len(usual) == len(names) else figures.draw_of_task(found.study, names)
     return [*drawn, *of_task], notes
 
 
@@ -462,7 +463,7 @@ def _shown(found: Findings, kind: str, look: Look) -> Shown:
       StoreError: it has no such column.
     """
     from analysis import tables
-    from analysis.markup import csv
+    from analysis.texts import csv
 
     frame = {"table": found.summary, "factorial": found.factorial, "effects": found.compared}[kind]
     if kind == "table":
@@ -495,10 +496,10 @@ def _write_tables(
       metric: that was asked for, or None.
       asked: a table that was asked for in particular, which is written as it was.
     """
-    from analysis import exported
-    from analysis.markup import csv
+    from analysis import load
+    from analysis.texts import csv
 
-    (folder / "trials.csv").write_text(csv(exported.trials(found.study)), encoding="utf-8")
+    (folder / "trials.csv").write_text(csv(load.trials_of_tables(found.study)), encoding="utf-8")
     names = []
     for kind in ("table", "effects", *(["factorial"] if found.factorial is not None else [])):
         shown = asked if asked is not None and asked.kind == kind else _shown(found, kind, Look())
@@ -521,6 +522,7 @@ def _attach(study: Study, files: list[Path], folder: Path, target: str) -> None:
     """Attaches files of the folder to the study's run; a store that is away is said, and no reason to fail."""
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
+
     from src.tracking import moved
 
     try:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from analysis import measures
 from analysis.factorial import CONDITIONS
 from analysis.findings import Findings
 from analysis.inference import LEVEL, MAX_EXACT, failures_not_excluded
-from analysis.learning import NO_LEARNING
-from analysis.measures import PER_BATCH, PER_EPOCH, STEADY_EPOCH, title
 from analysis.provenance import caution, different_code
-from analysis.verdicts import CANNOT_TELL, CHANGED_NOTHING, HIGHER, INTERACT, LOWER, NO_DIFFERENCE, SHOWN
+from analysis.rows import PER_BATCH, PER_EPOCH, STEADY_EPOCH, is_steps_to, title
+from analysis.verdicts import CANNOT_TELL, CHANGED_NOTHING, HIGHER, INTERACT, LOWER, NO_DIFFERENCE, NO_LEARNING, SHOWN
 
 AT_MOST = 4  # variants that a sentence names
 
@@ -227,7 +225,7 @@ def _ratio(row: dict[Any, Any]) -> str:
 
 def _mean(found: Findings) -> str:
     """The reference's mean; of steps to a target the median."""
-    column = "steps_to" if measures.is_steps_to(found.metric) else "mean"
+    column = "steps_to" if is_steps_to(found.metric) else "mean"
     values = found.summary.loc[found.summary["is_reference"], column]
     mean = float(values.iloc[0]) if len(values) else math.nan
     return f"{mean:,.{found.metric.digits}f}" if math.isfinite(mean) else "unknown"

@@ -8,11 +8,11 @@ from statistics import fmean
 from typing import Any
 
 import pandas as pd
+
+from analysis.rows import FINISHED
 from src.config.settings import label
 from src.spec.metric import Metric
 from src.spec.section import as_typed
-
-from analysis.rows import FINISHED
 
 
 def within_toggle(rows: pd.DataFrame, toggle: str, toggles: Sequence[str]) -> pd.DataFrame:

@@ -1,4 +1,6 @@
-"""What the pairs of one variant say: its change with interval and p value, its troubles, its time; no verdict.
+"""The trials of each variant beside those of its reference with the same seeds, and what these pairs say.
+
+They say a variant's change with interval and p value, its troubles, its time; no verdict.
 
 Steps to a target are known only to within two validations: a target was reached after the validation before and at the
 latest by the one that saw it. There a seed counts as earlier or later only where the two ranges do not overlap, and a
@@ -7,20 +9,83 @@ sign test over seeds decides.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import special, stats
+
+from analysis.inference import RESOLUTION, Interval, interval, scale_of, sign_flip
+from analysis.rows import DROPPED, FINISHED, is_exact, is_of_weights, is_steps_to
+from analysis.verdicts import NO_LEARNING
 from src.spec.metric import Metric
 
-from analysis import measures
-from analysis.inference import RESOLUTION, Interval, interval, scale_of, sign_flip
-from analysis.learning import NO_LEARNING
-from analysis.pairing import Pairs, are_equal
-from analysis.rows import DROPPED, FINISHED
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """The trials of a variant beside those of its reference with the same seeds.
+
+    They are arrays, for a study may have thousands of variants.
+
+    Attributes:
+      ours: column → [pairs], of the variant.
+      theirs: the same of the reference.
+    """
+
+    ours: Mapping[str, np.ndarray]
+    theirs: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        """Returns the number of pairs."""
+        return len(self.ours["seed"])
+
+    @functools.cached_property
+    def is_finished(self) -> np.ndarray:
+        """bool[pairs], whether both trials finished."""
+        return np.asarray((self.ours["status"] == FINISHED) & (self.theirs["status"] == FINISHED), dtype=bool)
+
+    @property
+    def are_unchanged(self) -> bool:
+        """Whether the trained weights are equal in every finished pair, bit for bit, in different trials."""
+        is_other = not are_equal(*self.values("identity", kind=object)).any()
+        return is_other and bool(self.is_finished.any()) and bool(are_equal(*self.values("weights", kind=object)).all())
+
+    def values(self, name: str, *, kind: type = float) -> tuple[np.ndarray, np.ndarray]:
+        """Returns a column of the finished pairs, of the variant and of the reference."""
+        return self.ours[name][self.is_finished].astype(kind), self.theirs[name][self.is_finished].astype(kind)
+
+
+def joined(rows: pd.DataFrame, *names: str) -> Iterator[tuple[str, str, bool, Pairs]]:
+    """Yields for every variant (within, label, is it the reference?) its rows beside the reference's of the same seeds.
+
+    Args:
+      rows: as `effects.paired` takes them.
+      *names: of columns that are wanted beside `seed`, `status` and `identity`.
+    """
+    rows = rows if "within" in rows else rows.assign(within="")
+    variant, wanted = ["within", "label"], list(dict.fromkeys(["status", "identity", *names]))
+    rows = rows[[*variant, "seed", "is_reference", *wanted]]
+    both = rows.merge(rows[rows["is_reference"]], on=["within", "seed"], suffixes=("", "_reference"))
+    ours = {name: both[name].to_numpy() for name in ("seed", *wanted)}
+    theirs = {name: both[f"{name}_reference"].to_numpy() for name in wanted}
+    places = both.groupby(variant, sort=False).indices
+    firsts = rows.drop_duplicates(variant)
+    turn = {within: number for number, within in enumerate(dict.fromkeys(firsts["within"]))}
+    variants = zip(firsts["within"], firsts["label"], firsts["is_reference"], strict=True)
+    for within, name, is_reference in sorted(variants, key=lambda variant: turn[variant[0]]):
+        mine = places.get((within, name), np.array([], dtype=int))
+        sides = ({key: values[mine] for key, values in side.items()} for side in (ours, theirs))
+        yield str(within), str(name), bool(is_reference), Pairs(*sides)
+
+
+def are_equal(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Returns where two arrays of texts have the same one, bool[n]; what is missing equals nothing."""
+    return np.asarray((ours == theirs) & ~pd.isna(ours) & ~pd.isna(theirs), dtype=bool)
+
 
 OUTLIER = 0.05  # p below which one seed differs from the others by more than they allow
 INTERNAL = ["identities", "trained", "bounds", "hidden"]  # columns that a verdict needs, and no reader
@@ -146,18 +211,18 @@ def difference(both: Pairs, metric: Metric, time: str, *, grid: float) -> Differ
     """
     ours, theirs = both.values(metric.name)
     is_whole = np.isfinite(ours) & np.isfinite(theirs)
-    is_steps, is_of_weights = measures.is_steps_to(metric), measures.is_of_weights(metric)
+    is_steps, has_weights = is_steps_to(metric), is_of_weights(metric)
     seeds = both.ours["seed"][both.is_finished][is_whole]
-    idle, reference_idle = _without_learning(both) if is_of_weights else (0, 0)
+    idle, reference_idle = _without_learning(both) if has_weights else (0, 0)
     is_same = are_equal(both.ours["identity"], both.theirs["identity"])
-    is_equal = measures.is_exact(metric) and bool((ours == theirs).all())
+    is_equal = is_exact(metric) and bool((ours == theirs).all())
     return Difference(
         identities=(tuple(both.ours["identity"]), tuple(both.theirs["identity"])),
-        trained=_trained(both) if is_of_weights else None,
+        trained=_trained(both) if has_weights else None,
         idle=idle,
         reference_idle=reference_idle,
         is_same=bool(len(both) and is_same.all()),
-        is_unchanged=both.are_unchanged if is_of_weights else is_equal,
+        is_unchanged=both.are_unchanged if has_weights else is_equal,
         pairs=len(both),
         ours=_troubles(both.ours),
         theirs=_troubles(both.theirs),

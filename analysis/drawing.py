@@ -14,15 +14,15 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from src.spec.metric import Metric
-from src.spec.section import as_typed
 
-from analysis.entries import verdict
 from analysis.groups import front, over_seeds
 from analysis.inference import LEVEL
 from analysis.looks import INK, MAX_VARIANTS, QUIET, Look, estimate, hover, looks, short
-from analysis.measures import STEP_TIME, title
+from analysis.rows import STEP_TIME, title
+from analysis.texts import verdict
 from analysis.verdicts import CHANGED_NOTHING, NO_DIFFERENCE, SHOWN
+from src.spec.metric import Metric
+from src.spec.section import as_typed
 
 DECIDED = (*SHOWN, NO_DIFFERENCE, CHANGED_NOTHING)
 RATIOS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100]

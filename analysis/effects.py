@@ -10,17 +10,12 @@ import math
 from typing import Any
 
 import pandas as pd
-from src.spec.metric import Metric
 
-from analysis import measures
-from analysis.differences import INTERNAL, difference
-from analysis.inference import grid, holm
-from analysis.learning import idle_trials, mostly_idle
-from analysis.measures import PER_BATCH
-from analysis.pairing import joined
-from analysis.power import seeds_needed
-from analysis.rows import FINISHED
-from analysis.verdicts import CANNOT_TELL, verdict
+from analysis.differences import INTERNAL, difference, joined
+from analysis.inference import grid, holm, seeds_needed
+from analysis.rows import FINISHED, PER_BATCH, is_of_weights
+from analysis.verdicts import CANNOT_TELL, idle_trials, mostly_idle, verdict
+from src.spec.metric import Metric
 
 
 def paired(rows: pd.DataFrame, *, metric: Metric, margin: float | None, time: str = PER_BATCH) -> pd.DataFrame:
@@ -64,7 +59,7 @@ def paired(rows: pd.DataFrame, *, metric: Metric, margin: float | None, time: st
         }
         for within, name, is_reference, both in joined(rows, metric.name, *optional)
     )
-    idle = idle_trials(rows) if measures.is_of_weights(metric) and mostly_idle(rows) else ""
+    idle = idle_trials(rows) if is_of_weights(metric) and mostly_idle(rows) else ""
     return _judged(_adjusted(table), sign=metric.sign, margin=margin, idle=idle).drop(columns=INTERNAL)
 
 

@@ -20,8 +20,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import special
-from src.artifacts import EXAMPLES, PROBABILITIES
-from src.spec.metric import Metric
 from statsmodels.stats.contingency_tables import mcnemar
 
 from analysis import effects
@@ -30,6 +28,8 @@ from analysis.inference import RESOLUTION, scale_of
 from analysis.load import Study
 from analysis.rows import DROPPED, FINISHED
 from analysis.store import Store, StoreError, nearest
+from src.artifacts import EXAMPLES, PROBABILITIES
+from src.spec.metric import Metric
 
 WEIGHT = "_weight"  # what the name of a column ends with that has the weights of the quantity before it
 

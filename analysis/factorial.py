@@ -47,14 +47,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from analysis.inference import LEVEL, ROUNDING, Interval, grid, holm, interval, is_equivalent
+from analysis.rows import FINISHED, is_of_weights, is_steps_to
+from analysis.verdicts import CANNOT_TELL, INTERACT, NO_DIFFERENCE, SHOWN, direction, idle_trials, mostly_idle
 from src.spec.metric import Metric
 from src.spec.section import as_typed
-
-from analysis import measures
-from analysis.inference import LEVEL, ROUNDING, Interval, grid, holm, interval, is_equivalent
-from analysis.learning import idle_trials, mostly_idle
-from analysis.rows import FINISHED
-from analysis.verdicts import CANNOT_TELL, INTERACT, NO_DIFFERENCE, SHOWN, direction
 
 Term = tuple[str, ...]
 Columns = dict[Term, np.ndarray]
@@ -113,7 +111,7 @@ def fit(
     found["p_holm"] = holm(found["p"].where((found["aliased"] == "") & found["twin_of"].isna()))
     done = rows.loc[rows["status"] == FINISHED, "identity"]
     found["seeds"], found["n"], found["asked"] = len(y), done.nunique(), rows["identity"].nunique()
-    idle = idle_trials(rows) if measures.is_of_weights(metric) and mostly_idle(rows) else ""
+    idle = idle_trials(rows) if is_of_weights(metric) and mostly_idle(rows) else ""
     has_learnt = not idle or _some_learnt(rows)
     found["verdict"] = [
         _verdict(row, sign=metric.sign, margin=margin, idle=idle, has_learnt=has_learnt)
@@ -223,7 +221,7 @@ def _modelled(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], metric: M
 def _check(done: pd.DataFrame, varied: Mapping[str, Any], metric: Metric) -> None:
     if len(varied) < 2:
         raise NotEnough("fewer than two toggles vary")
-    if measures.is_steps_to(metric):
+    if is_steps_to(metric):
         raise NotEnough(
             "steps to a target are known to within two validations only, so they have no means; "
             "`table --toggle` counts signs"

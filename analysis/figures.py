@@ -1,9 +1,10 @@
-"""The figures of a study: what it varied decides which are drawn. Those of its task are in `task_figures`."""
+"""The figures of a study, usual ones and those of its task: what it varied decides which are drawn."""
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,20 +12,21 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from src.spec.metric import Metric
-from src.spec.section import as_typed
 
-from analysis import drawing, effects, factorial, measures
-from analysis.entries import number_of
+from analysis import drawing, effects, factorial
 from analysis.factorial import CONDITIONS, INTERACTION, MAIN
 from analysis.findings import Findings
 from analysis.groups import differs_too, grouped, looks_of, mean_curves, seeds, whole_seeds, within
 from analysis.inference import interval
 from analysis.load import Study
 from analysis.looks import MAX_VARIANTS, break_labels, style
-from analysis.measures import PADDED, STEP_TIME, title
 from analysis.provenance import caution
-from analysis.rows import DROPPED
+from analysis.rows import DROPPED, PADDED, STEP_TIME, is_steps_to, title
+from analysis.texts import number_of
+from src.spec.metric import Metric
+from src.spec.section import as_typed
+from src.terminal.errors import first_line
+from src.terminal.visible import one_line
 
 HEIGHT = 3.6  # inches, of every figure but the forest, so that they stand side by side
 PADDING_DIFFERS = 0.01  # share of padded steps between two values of a toggle, from which on the figure shows it
@@ -98,7 +100,7 @@ def _waterfall(found: Findings) -> Picture | None:
 
 
 def _metric_by_time(found: Findings) -> Picture | None:
-    is_other = found.metric.ratio or measures.is_steps_to(found.metric)
+    is_other = found.metric.ratio or is_steps_to(found.metric)
     metric = found.study.first if is_other else found.metric
     time, done = found.time, found.study.finished
     if time not in done or metric.name not in done:
@@ -193,10 +195,8 @@ def _heat_map(found: Findings) -> Picture | None:
     rows, left_out = whole_seeds(found.study)
     if len(numeric) != 2 or rows.empty or not np.isfinite(rows[found.metric.name].to_numpy(float)).all():
         return None
-    cells = rows[numeric].drop_duplicates()
-    if not all(
-        cells[key].duplicated().any() for key in numeric
-    ):  # neither rows nor columns have what could be compared
+    places = rows[numeric].drop_duplicates()
+    if not all(places[key].duplicated().any() for key in numeric):  # neither rows nor columns can be compared
         return None
     figure, axes = _figure(5.8)
     drawing.heat_map(axes, rows, numeric[1], numeric[0], metric=found.metric)
@@ -316,3 +316,54 @@ def _is_numeric(values: pd.Series) -> bool:
     return (
         all(isinstance(value, int | float) and not isinstance(value, bool) for value in values) and len(set(values)) > 1
     )
+
+
+def places_of_task(study: Study) -> tuple[Mapping[str, str], list[str]]:
+    """Returns the figures of a study's task, name → `module:function`, and why some or all of them cannot be drawn.
+
+    A plan that names no task, as older versions wrote it, has none.
+    """
+    name = study.plan.get("task")
+    if not name:
+        return {}, []
+    try:
+        registry = importlib.import_module("src.registry")
+        figures = dict(registry.task(name).figures)
+    except Exception as error:  # whatever a third party's package raises when it is imported
+        return {}, [f"the figures of task {one_line(str(name))} are not drawn: {first_line(error)}"]
+    taken = [figure for figure in figures if figure in FIGURES]
+    notes = [f"figure {figure} of task {name} is not drawn, as there is a usual one of that name" for figure in taken]
+    return {figure: place for figure, place in figures.items() if figure not in taken}, notes
+
+
+def draw_of_task(study: Study, names: Sequence[str] | None = None) -> tuple[list[Drawn], list[str]]:
+    """Returns the figures of a study's task, of these names alone if there are any, and a line on each failure."""
+    known, notes = places_of_task(study)
+    drawn = []
+    for name, place in known.items():
+        if names and name not in names:
+            continue
+        try:
+            with style():
+                figure, caption = _picture(_function(place)(study))
+            drawn.append(Drawn(name, one_line(caption), figure))
+        except Exception as error:  # it is another's code, and the report is made without its figure
+            notes.append(f"figure {name} ({place}) failed: {first_line(error)}")
+    return drawn, notes
+
+
+def _function(place: str) -> Callable[[Study], Any]:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+
+
+def _picture(returned: Any) -> tuple[Figure, str]:
+    """Returns a figure and its caption.
+
+    Raises:
+      TypeError: it is something else.
+    """
+    match returned:
+        case (Figure() as figure, str() as caption):
+            return figure, caption
+    raise TypeError(f"it returned {type(returned).__name__}; return a matplotlib Figure and its caption")

@@ -7,18 +7,29 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from src.spec.metric import STEPS_TO, TEST, Metric
 
-from analysis import contrasts, effects, factorial, measures
+from analysis import contrasts, effects, factorial
 from analysis.load import Study
-from analysis.measures import BATCHES, PER_BATCH, PER_EPOCH, STEADY_EPOCH, TRACES
-from analysis.rows import DROPPED, FINISHED
+from analysis.rows import (
+    BATCHES,
+    DROPPED,
+    FINISHED,
+    MEMORY,
+    PADDED,
+    PARAMETERS,
+    PER_BATCH,
+    PER_EPOCH,
+    STEADY_EPOCH,
+    TRACES,
+    TRACING,
+)
 from analysis.store import StoreError, nearest
+from src.spec.metric import STEPS_TO, TEST, Metric
 
 STEPWISE = ("cumulative", "path")
 FACTORIAL = ("grid", "fractional", "random")
 TIMES = (PER_BATCH, PER_EPOCH, STEADY_EPOCH)
-COSTS = (measures.PADDED, measures.PARAMETERS, measures.MEMORY, TRACES, measures.TRACING)
+COSTS = (PADDED, PARAMETERS, MEMORY, TRACES, TRACING)
 USUAL_TRACES = 2  # of the training step: one for whole batches, one for smaller ones
 SHORT = "steps_to"  # the metric that waits for the plan's threshold, as one types it
 

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-from src.spec.metric import Metric
-from src.spec.section import as_typed
 
-from analysis.entries import number_of
 from analysis.factorial import MAIN
 from analysis.findings import Findings
 from analysis.inference import LEVEL, Interval, grid, interval, quantile
 from analysis.load import Study
 from analysis.looks import MAX_VARIANTS, Look, looks
+from analysis.texts import number_of
+from src.spec.metric import Metric
+from src.spec.section import as_typed
 
 
 def grouped(found: Findings, keys: Sequence[str] = ()) -> tuple[pd.DataFrame, str]:

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from analysis import merged, plans
+from analysis import rows as trial_rows
+from analysis.rows import FAILED, FINISHED, PER_EPOCH, STEADY_EPOCH, STEP_TIME
+from analysis.store import Store, StoreError, nearest
 from src.artifacts import SETTINGS, STEPS
 from src.paths import shown
 from src.spec.metric import LOSS, TEST, TRAIN, VAL, Metric, meaning, of_plan, steps_to
+from src.spec.section import as_typed
 from src.spec.settings import Settings
 from src.tracking import attempts
 from src.tracking.attempts import Run
 from src.tracking.deleted import how_to_restore
-
-from analysis import merged, plans
-from analysis import rows as trial_rows
-from analysis.measures import PER_EPOCH, STEADY_EPOCH, STEP_TIME
-from analysis.rows import FAILED, FINISHED
-from analysis.store import Store, StoreError, nearest
 
 KIND, IDENTITY = attempts.KIND, attempts.IDENTITY
 # of a step: is_first: of its shape, it traced; batch: examples; length: steps, padding included; tokens: real steps
@@ -307,3 +307,57 @@ def _serving(trials: list[Run]) -> tuple[dict[str, Run], list[str]]:
             doubt = f"the clocks of the attempts of trial {identity} contradict each other"
             notes.append(f"{doubt}, and nothing else tells which is the latest; run {served[identity].run_id} counts")
     return served, notes
+
+
+def tidy(study: Study) -> dict[str, pd.DataFrame]:
+    """Returns what `export` writes: `trials`, one row a variant and seed with all that is known, and `steps`.
+
+    Settings that do not vary stand in columns of their own name, those that vary as the plan has them.
+    """
+    runs = list(study.rows["run_id"].dropna().unique())
+    settings = pd.DataFrame(
+        [{"run_id": run_id, **settings_of(study.store, run_id)} for run_id in runs],
+        columns=None if runs else ["run_id"],
+    )
+    others = [key for key in settings.columns if key == "run_id" or key not in study.rows.columns]
+    trials = study.rows.assign(normalised=study.rows["normalised"].map("; ".join)).merge(
+        settings[others], on="run_id", how="left"
+    )
+    for key in study.toggles:  # one column, one type: Parquet wants it
+        if len({type(value) for value in trials[key]}) > 1:
+            trials[key] = trials[key].map(as_typed)
+    return {"trials": trials, "steps": study.rows[["label", "seed", "run_id"]].dropna().merge(study.steps, on="run_id")}
+
+
+def trials_of_tables(study: Study) -> pd.DataFrame:
+    """Returns what tables are made of, for a reader who wants to make them again.
+
+    One row a variant and seed: toggles, seed and numbers.
+    """
+    numbers = sorted(name for name in study.rows.columns if "/" in name and name not in study.toggles)
+    known = (
+        "label",
+        "is_reference",
+        *study.toggles,
+        "seed",
+        "identity",
+        "status",
+        "position",
+        "weights",
+        "step_before",
+        "last_step",
+    )
+    return study.rows[[*known, *numbers]].round(dict.fromkeys(numbers, 6))
+
+
+def lost_files(study: Study) -> list[str]:
+    """Returns what to say of trials whose files are gone or damaged, and that `tidy` therefore has less of."""
+    runs = study.finished["run_id"].unique()
+    lost = {
+        f"per-step record that can be read ({STEPS}); their steps are left out": len(runs)
+        - study.steps["run_id"].nunique(),
+        f"settings that can be read ({SETTINGS}); columns that do not vary are empty": sum(
+            not settings_of(study.store, run_id) for run_id in runs
+        ),
+    }
+    return [f"{count} of {len(runs)} finished trials have no {what}" for what, count in lost.items() if count]

@@ -17,10 +17,10 @@ from typing import Any
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.figure import Figure
+
+from analysis.texts import halves
 from src import environment
 from src.terminal.visible import one_line
-
-from analysis.table import halves
 
 MAX_VARIANTS = 10  # that colours, dashes and marks tell apart
 INK = "#1c1e21"

@@ -7,11 +7,11 @@ import json
 from typing import Any
 
 import pydantic
+
+from analysis.store import Store, StoreError
 from src.spec.metric import FINISH, IMPLIED, TEST, Metric, as_records
 from src.spec.settings import Plan
 from src.tracking.moved import local_path
-
-from analysis.store import Store, StoreError
 
 FILE = "plan.json"
 METRICS = pydantic.TypeAdapter(list[Metric])

@@ -11,24 +11,23 @@ from typing import Any, NamedTuple
 import jinja2
 import markupsafe
 import pandas as pd
+
+from analysis import answer, examples, tables
+from analysis.figures import Drawn
+from analysis.findings import Findings
+from analysis.groups import seeds
+from analysis.load import Study
+from analysis.looks import INK, with_titles
+from analysis.provenance import caution, code
+from analysis.rows import DROPPED, FINISHED, MEMORY, NOT_RUN, PER_BATCH, RUNNING, title
+from analysis.table import Table
+from analysis.texts import NOTHING, csv
 from src.artifacts import PATCH
 from src.paths import shown as shown_uri
 from src.spec.metric import best_name
 from src.study.designs import equation
 from src.terminal.visible import visible
 from src.tracking import links
-
-from analysis import answer, example_tables, examples, tables
-from analysis.figures import Drawn
-from analysis.findings import Findings
-from analysis.groups import seeds
-from analysis.load import Study
-from analysis.looks import INK, with_titles
-from analysis.markup import csv
-from analysis.measures import MEMORY, PER_BATCH, title
-from analysis.provenance import caution, code
-from analysis.rows import DROPPED, FINISHED, NOT_RUN, RUNNING
-from analysis.table import NOTHING, Table
 
 PAGE_COLOURS = {INK: "currentColor", "#d9dce1": "var(--line)", "#ffffff": "var(--card)"}
 MAX_DETAILS = 200  # variants whose single trials are listed
@@ -229,9 +228,9 @@ def _over_examples(found: Findings) -> OverExamples | None:
     tests = {name: frame for name, frame in tests.items() if len(frame)}
     if not tests:
         return None
-    table = example_tables.over_examples(tests)
+    table = tables.over_examples(tests)
     shown = Shown(table, table.latex(f"{found.study.name}_examples"), "")
-    if example_tables.are_counted(tests.values()):
+    if tables.are_counted(tests.values()):
         return OverExamples(shown, "is one right more often", "McNemar's exact test")
     return OverExamples(shown, f"is one better, by {found.study.metrics[0].shown}", "A paired t test over the examples")
 

@@ -1,4 +1,4 @@
-"""A study's rows: one a variant and seed of its plan, with what the trial that serves it recorded."""
+"""The rows of a study, one a variant and seed of its plan, and the numbers that the core measures of every trial."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from src.spec.metric import VAL, Metric, steps_to
+
+from src.spec.metric import BEST, STEPS_TO, TEST, TRAIN, VAL, Metric, steps_to
 from src.tracking.attempts import Run
 
-from analysis.measures import PER_EPOCH, STEADY_EPOCH, TRAINING
-
+PER_BATCH, PER_EPOCH, STEADY_EPOCH = "time/batch_ms_median", "time/epoch_s", "time/steady_epoch_s"
+TRAINING, TRACING, TRACES = "time/train_s", "time/trace_s", "data/traces"
+PADDED, BATCHES = "data/padding_fraction", "data/batches_per_epoch"
+PARAMETERS, MEMORY = "model/parameters", "memory/peak_mb"
+STEP_TIME = "time/batch_ms"
 FINISHED, FAILED, RUNNING = "FINISHED", "FAILED", "RUNNING"
 DROPPED, NOT_RUN = "dropped", "not run"
 COPIED = (  # tags that are columns of the same name, without their prefix
@@ -22,6 +26,27 @@ TAGS = {
     **{name: name for name in COPIED},
     "data_hash": "data",
 }  # column → tag, without its prefix; `data` is a toggle, too
+
+
+def is_of_weights(metric: Metric) -> bool:
+    """Returns whether the trained weights decide a metric: equal weights give equal values."""
+    return metric.name.startswith((TEST, VAL, TRAIN, BEST, STEPS_TO))
+
+
+def is_steps_to(metric: Metric) -> bool:
+    """Returns whether a metric counts the steps until validation reached a target, which some trials never do."""
+    return metric.name.startswith(STEPS_TO)
+
+
+def is_exact(metric: Metric) -> bool:
+    """Returns whether chance has no part in a metric, so that equal values are equal."""
+    return metric.name == PARAMETERS
+
+
+def title(metric: Metric) -> str:
+    """Returns a metric's title with its unit; the titles of what the core measures have theirs already."""
+    has_unit = metric.unit and is_of_weights(metric) and not is_steps_to(metric)
+    return f"{metric.shown} ({metric.unit})" if has_unit else metric.shown
 
 
 def of_plan(plan: dict[str, Any], served: dict[str, Run]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+
 from src import environment, paths
 from src.paths import shown
 from src.spec.section import SettingsError

@@ -6,24 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from typing import NamedTuple
 
 import pandas as pd
+
+from analysis.store import StoreError, nearest
+from analysis.texts import NOTHING, Entry, csv, halves, in_latex, in_markdown, signs
 from src.terminal.visible import one_line, visible
 
-from analysis.markup import csv, in_latex, in_markdown, signs
-from analysis.store import StoreError, nearest
-
-NOTHING = "–"
 IN_A_COLUMN = 62  # characters of small print in one column of a paper
 OF_ROW = ("with", "variant", "effect", "comparison")  # columns that say what a row is of
-
-
-class Entry(NamedTuple):
-    """A text, and the number that it is sorted by."""
-
-    text: str
-    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -223,12 +214,3 @@ def of_columns(
 def of_frame(frame: pd.DataFrame) -> Table:
     """Returns a frame of few columns as it is."""
     return of_columns({str(name): [Entry(str(value)) for value in frame[name]] for name in frame.columns}, "")
-
-
-def halves(text: str) -> tuple[str, str]:
-    """Returns a text in two lines, broken at the space nearest to its middle; the second is empty without a space."""
-    spaces = [place for place, sign in enumerate(text) if sign == " "]
-    if not spaces:
-        return text, ""
-    place = min(spaces, key=lambda one: abs(2 * one - len(text)))
-    return text[:place], text[place + 1 :]

@@ -1,26 +1,52 @@
-"""Which columns the tables of a study have: variants, effects, comparisons."""
+"""Which columns the tables of a study have: variants, effects, comparisons, tests over examples."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from src.config.settings import label
-from src.spec.section import as_typed
 
-from analysis import measures
-from analysis.entries import change, failure_bound, number, number_of, p_value, ratio, setting, steps_to, verdict
 from analysis.factorial import few
 from analysis.findings import FACTORIAL, USUAL_TRACES, Findings
-from analysis.learning import MOST, mostly_idle
-from analysis.measures import MEMORY, PADDED, PARAMETERS, PER_BATCH, PER_EPOCH, STEADY_EPOCH, TRACES, TRACING, title
+from analysis.inference import LEVEL
 from analysis.provenance import caution, different_code
-from analysis.table import NOTHING, Entry, Table, column_name, of_columns
-from analysis.verdicts import NO_DIFFERENCE
+from analysis.rows import (
+    MEMORY,
+    PADDED,
+    PARAMETERS,
+    PER_BATCH,
+    PER_EPOCH,
+    STEADY_EPOCH,
+    TRACES,
+    TRACING,
+    is_of_weights,
+    is_steps_to,
+    title,
+)
+from analysis.table import Table, column_name, of_columns
+from analysis.texts import (
+    NOTHING,
+    Entry,
+    change,
+    failure_bound,
+    number,
+    number_of,
+    p_value,
+    ratio,
+    setting,
+    steps_to,
+    verdict,
+)
+from analysis.verdicts import MOST, NO_DIFFERENCE, mostly_idle
+from src.config.settings import label
+from src.spec.metric import Metric
+from src.spec.section import as_typed
+from src.terminal.visible import visible
 
 CONVENIENCE = (
     "settings_added",
@@ -249,10 +275,10 @@ def _best(found: Findings, column: int) -> frozenset[tuple[int, int]]:
     No mean of survivors is the best, and none is where most trials learnt nothing.
     """
     summary, metric = found.summary, found.metric
-    is_chance = measures.is_of_weights(metric) and mostly_idle(found.rows)
+    is_chance = is_of_weights(metric) and mostly_idle(found.rows)
     if len(summary) < 2 or not metric.sign or is_chance:
         return frozenset()
-    values = summary["steps_to"] if measures.is_steps_to(metric) else summary["mean"]
+    values = summary["steps_to"] if is_steps_to(metric) else summary["mean"]
     values = values.where((summary["unfinished"] + summary["missing"] == 0) & np.isfinite(values))
     best = values == metric.best(values)
     has_learnt = (summary["idle"] <= MOST * summary["pairs"]).to_numpy()
@@ -276,3 +302,96 @@ def _differs(summary: pd.DataFrame, cost: str) -> bool:
 
 def _records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
     return frame.to_dict("records")
+
+
+def over_examples(tests: Mapping[str, pd.DataFrame]) -> Table:
+    """Returns one row a variant: how its models differ from the reference's on the test examples, over its seeds.
+
+    Args:
+      tests: variant → what `examples.variants` says of its seeds.
+    """
+    rows = [(name, frame) for name, frame in tests.items() if len(frame)]
+    ours, theirs = (
+        ("only the variant right", "only the reference right")
+        if are_counted(frame for _, frame in rows)
+        else (
+            "examples on which the variant is better",
+            "the reference is better",
+        )
+    )
+    columns = {
+        "variant": [Entry(name) for name, _ in rows],
+        "seeds": [Entry(str(len(frame)), len(frame)) for _, frame in rows],
+        ours: [number(frame["only_ours"].mean(), 0) for _, frame in rows],
+        theirs: [number(frame["only_theirs"].mean(), 0) for _, frame in rows],
+        "test examples": [number(frame["examples"].mean(), 0) for _, frame in rows],
+        "seeds with p < 0.05 for the variant": [_decided(frame, 1) for _, frame in rows],
+        "for the reference": [_decided(frame, -1) for _, frame in rows],
+    }
+    return of_columns(columns, "The two models of a seed on the same test examples: counts are means over seeds")
+
+
+def are_counted(frames: Iterable[pd.DataFrame]) -> bool:
+    """Returns whether all examples are right or wrong, so that McNemar's test was made."""
+    return all(frame["are_counted"].all() for frame in frames)
+
+
+def comparison(
+    over_seeds: pd.Series, over_examples: pd.DataFrame, labels: tuple[str, str], *, metric: Metric, first: Metric
+) -> str:
+    """Returns what `examples.variants` found, in words: each test with the question that it answers.
+
+    Args:
+      over_seeds: of it.
+      over_examples: of it.
+      labels: of the variant that is compared with, and of the one in question.
+      metric: that was compared over seeds.
+      first: that was compared over examples, under its short name.
+    """
+    one, other = labels
+    row = dict(over_seeds)
+    lines = [f"Does {other} differ from {one} over seeds, on this test set? (paired t test)"]
+    p = f"p {p_value(row['p']).text or NOTHING} (one comparison, not adjusted for others)"
+    changed = f"change in {title(metric)} {change(row, metric.digits).text}"
+    lines.append(f"  n = {row['n']}, {changed}, {p}: {verdict(row)}")
+    if row["pairs"] == 1:
+        lines.append("  Single seed: no interval. Another seed may reverse the difference.")
+    if over_examples.empty:
+        question = "For each seed: is one of the two trained models better on these test examples?"
+        return visible(
+            "\n".join([*lines, question, "  no pair of trials has kept what the test said of every example"])
+        )
+    return visible("\n".join([*lines, *_of_seeds(over_examples, one, other, first)]))
+
+
+def _of_seeds(tests: pd.DataFrame, one: str, other: str, metric: Metric) -> list[str]:
+    """Returns the tests over examples in lines: the question, a table of the seeds, and how many speak for which."""
+    is_right = are_counted([tests])
+    better = "right more often" if is_right else f"better, by {metric.shown},"
+    test = "exact McNemar test" if is_right else "paired t test over examples"
+    ours, theirs = (f"only {name} right" if is_right else f"examples where {name} is better" for name in (other, one))
+    columns = {
+        "seed": [Entry(str(seed)) for seed in tests["seed"]],
+        f"{metric.shown} {other}": [number(value, metric.digits + 1) for value in tests["value"]],
+        f"{metric.shown} {one}": [number(value, metric.digits + 1) for value in tests["other_value"]],
+        ours: [number(value, 0) for value in tests["only_ours"]],
+        theirs: [number(value, 0) for value in tests["only_theirs"]],
+        "p": [p_value(value) for value in tests["p"]],
+    }
+    differ = tests[tests["p"] < LEVEL]
+    ahead = int((differ["ahead"] > 0).sum())
+    counts = f"{other} in {ahead}, {one} in {len(differ) - ahead}" if len(differ) else "neither in any"
+    question = f"is one of the two trained models {better} on these test examples?"
+    decided = f"{better[0].upper()}{better[1:].rstrip(',')} at 5 % (not adjusted for the number of seeds)"
+    return [
+        f"For each seed: {question} ({test}; says nothing about other seeds)",
+        "",
+        of_columns(columns, "").markdown(),
+        f"{decided}, of {len(tests)} seeds: {counts}.",
+    ]
+
+
+def _decided(tests: pd.DataFrame, side: int) -> Entry:
+    """Returns in how many seeds one of the two models is better at 5 %: the variant's for 1, the reference's for -1."""
+    count = int(((tests["p"] < LEVEL) & (tests["ahead"] == side)).sum())
+    return Entry(str(count), float(count))

@@ -1,4 +1,4 @@
-"""The verdict on a comparison in a few words, or why there is none."""
+"""The verdict on a comparison in a few words, or why there is none; most trials that learnt nothing allow none."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import math
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from analysis.inference import LEVEL, is_equivalent
-from analysis.learning import MOST
+import pandas as pd
 
+from analysis.inference import LEVEL, is_equivalent
+from analysis.rows import FINISHED
+
+NO_LEARNING = "no_learning"  # what `ablation.health` says of a trial that is no better than chance in validation
+MOST = 0.5  # share of trials above which "most" learnt nothing
 REFERENCE = "reference"
 HELPS, HURTS, HIGHER, LOWER = SHOWN = ("helps", "hurts", "higher", "lower")  # of a change that was shown
 NO_DIFFERENCE, CHANGED_NOTHING, CANNOT_TELL, INTERACT = (
@@ -17,6 +21,27 @@ NO_DIFFERENCE, CHANGED_NOTHING, CANNOT_TELL, INTERACT = (
     "cannot tell",
     "they interact",
 )
+
+
+def mostly_idle(rows: pd.DataFrame) -> bool:
+    """Returns whether most of the finished trials learnt nothing, by their `health`: their differences are chance.
+
+    Args:
+      rows: as `effects.paired` takes them.
+    """
+    return bool(_is_idle(rows).mean() > MOST)
+
+
+def idle_trials(rows: pd.DataFrame) -> str:
+    """Returns how many of the finished trials learnt nothing, in words."""
+    is_idle = _is_idle(rows)
+    return f"{is_idle.sum()} of {len(is_idle)} trials learnt nothing"
+
+
+def _is_idle(rows: pd.DataFrame) -> pd.Series:
+    """Returns for each finished trial whether it learnt nothing; a trial that serves several rows counts once."""
+    done = rows[rows["status"] == FINISHED].drop_duplicates("identity")
+    return done.reindex(columns=["health"])["health"] == NO_LEARNING
 
 
 def verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float | None, idle: str) -> str:

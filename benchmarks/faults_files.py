@@ -102,7 +102,7 @@ def record_check(folder: Path) -> Iterator[Check]:
 @contextlib.contextmanager
 def store_check(folder: Path) -> Iterator[Check]:
     """Yields a check of what the analysis reads: a database and a trial's files are read or refused in a line."""
-    from analysis import exported, load
+    from analysis import load
     from analysis.store import StoreError, connect
 
     path = generated.database(folder)
@@ -121,8 +121,8 @@ def store_check(folder: Path) -> Iterator[Check]:
         faults_data.BYTES[kind](damaged, rng)
         try:
             study = load.study("s", connect(f"sqlite:///{path}"))
-            exported.tidy(study)
-            exported.lost(study)
+            load.tidy(study)
+            load.lost_files(study)
         except StoreError as error:
             return None if len(str(error).splitlines()) == 1 else f"{kind} of {damaged.name}: {error}"
         except Exception as error:

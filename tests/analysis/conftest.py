@@ -32,14 +32,25 @@ def usual(values, seed):
         * (0.8 if values.get("masking") is False else 1.0)
         * (1 + 0.01 * (seed % 4) + 0.002 * (values.get("masking") is False) * (seed % 3))
     )
-    padded = {"data/padding_fraction": 0.05} if values.get("padding") == "batch" or values.get("max_length") == 50 else {}
-    return {"test/accuracy": found, "time/batch_ms_median": time, "validation": [found - 0.1, found, found - 0.01], **padded}
+    padded = (
+        {"data/padding_fraction": 0.05} if values.get("padding") == "batch" or values.get("max_length") == 50 else {}
+    )
+    return {
+        "test/accuracy": found,
+        "time/batch_ms_median": time,
+        "validation": [found - 0.1, found, found - 0.01],
+        **padded,
+    }
 
 
 def troubled(values, seed):
     """Some trials of which fail, diverge, were not run, or are not healthy."""
     if values == {"masking": True, "cell": "gru"} and seed == 2:
-        return {"test/accuracy": math.nan, "status": "FAILED", "tags": {"health": "diverged", "error": "the loss was nan at step 7"}}
+        return {
+            "test/accuracy": math.nan,
+            "status": "FAILED",
+            "tags": {"health": "diverged", "error": "the loss was nan at step 7"},
+        }
     if values == {"masking": False, "cell": "lstm"} and seed == 1:
         return None
     return {**usual(values, seed), "tags": {"workers": "2", "health": "no_learning" if seed in (0, 3) else "ok"}}
@@ -55,14 +66,29 @@ def own(empty, tmp_path):
 def database(empty, tmp_path_factory):
     """A store with a study for every test that only reads."""
     path = Path(shutil.copy(empty, tmp_path_factory.mktemp("store") / "mlflow.db"))
-    generated.study(path, "whole", GRID, usual, seeds=SEEDS, steps=120, examples=200, question="Does <b>it</b> work?", margin=0.005)
+    generated.study(
+        path, "whole", GRID, usual, seeds=SEEDS, steps=120, examples=200, question="Does <b>it</b> work?", margin=0.005
+    )
     generated.study(path, "troubled", GRID, troubled, seeds=SEEDS, steps=3)
     generated.study(path, "one_seed", GRID, usual, seeds=[0], steps=3)
     generated.study(path, "three_seeds", {"cell": ["lstm", "gru"]}, usual, seeds=[0, 1, 2], steps=3)
     generated.study(path, "alone", {}, usual, seeds=[0], steps=3)
-    generated.study(path, "numbers", {"vocab_size": [100, 200], "max_length": [50, 100, 200]}, usual, steps=3, metric="test/accuracy")
     generated.study(
-        path, "steps", {"padding": ["dataset", "batch"], "cell": ["lstm", "gru"]}, usual, design="cumulative", seeds=SEEDS, steps=3
+        path,
+        "numbers",
+        {"vocab_size": [100, 200], "max_length": [50, 100, 200]},
+        usual,
+        steps=3,
+        metric="test/accuracy",
+    )
+    generated.study(
+        path,
+        "steps",
+        {"padding": ["dataset", "batch"], "cell": ["lstm", "gru"]},
+        usual,
+        design="cumulative",
+        seeds=SEEDS,
+        steps=3,
     )
     generated.study(path, "way", GRID, usual, design="path", seeds=SEEDS, steps=3)
     generated.study(path, "left_out", GRID, usual, design="leave_one_out", seeds=SEEDS, steps=3, claim="a | b & c_d")

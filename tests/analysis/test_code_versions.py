@@ -21,7 +21,9 @@ def mixed(path, tags, *, seeds=(0, 1, 2), **asked):
     def outcome(values, seed):
         return {"test/accuracy": 0.8 + 0.01 * ((seed + len(values["cell"])) % 3), "tags": tags(values, seed)}
 
-    generated.study(path, "s", {"cell": ["lstm", "gru"], "masking": [True, False]}, outcome, seeds=seeds, steps=3, **asked)
+    generated.study(
+        path, "s", {"cell": ["lstm", "gru"], "masking": [True, False]}, outcome, seeds=seeds, steps=3, **asked
+    )
     return path
 
 
@@ -38,11 +40,16 @@ def test_the_commits_are_named_with_their_numbers_of_trials(own):
 def test_variants_that_differ_from_their_reference_in_code_are_named(own):
     text = provenance.different_code(find("s", mixed(own, later)).rows)
 
-    assert "may explain the change, in cell=gru masking=true (3 of 3 pairs), cell=gru masking=false (3 of 3 pairs)." in text
+    assert (
+        "may explain the change, in cell=gru masking=true (3 of 3 pairs), cell=gru masking=false (3 of 3 pairs)."
+        in text
+    )
 
 
 def test_seeds_that_were_each_trained_whole_by_one_version_are_said_to_be(own):
-    text = provenance.different_code(find("s", mixed(own, lambda values, seed: {"git_commit": NEW if seed == 2 else OLD})).rows)
+    text = provenance.different_code(
+        find("s", mixed(own, lambda values, seed: {"git_commit": NEW if seed == 2 else OLD})).rows
+    )
 
     assert text == f"{BOTH}: commit aaaaaaaaaa (8 trials), commit bbbbbbbbbb (4 trials). Each pair is of one version."
 
@@ -51,7 +58,10 @@ def test_seeds_that_were_each_trained_whole_by_one_version_are_said_to_be(own):
     ("other", "name"),
     [
         ({"git_commit": OLD, "git_dirty": "true"}, "commit aaaaaaaaaa with uncommitted changes (6 trials)"),
-        ({"git_commit": OLD, "git_dirty": "true", "git_diff": "c" * 16}, "with uncommitted changes (diff cccccccccc) (6 trials)"),
+        (
+            {"git_commit": OLD, "git_dirty": "true", "git_diff": "c" * 16},
+            "with uncommitted changes (diff cccccccccc) (6 trials)",
+        ),
         ({"git_commit": "unknown", "git_dirty": "unknown"}, "an unknown commit (6 trials)"),
         ({"git_commit": None, "git_dirty": None}, "an unknown commit (6 trials)"),
     ],
@@ -64,7 +74,10 @@ def test_uncommitted_changes_and_unknown_commits_are_other_code(own, other, name
 
 def test_two_uncommitted_diffs_of_one_commit_are_two_versions(own):
     diffs = {"lstm": "1" * 16, "gru": "2" * 16}
-    found = find("s", mixed(own, lambda values, seed: {"git_commit": OLD, "git_dirty": "true", "git_diff": diffs[values["cell"]]}))
+    found = find(
+        "s",
+        mixed(own, lambda values, seed: {"git_commit": OLD, "git_dirty": "true", "git_diff": diffs[values["cell"]]}),
+    )
 
     assert "(diff 1111111111) (6 trials), commit aaaaaaaaaa with uncommitted changes (diff 2222222222) (6 trials)" in (
         provenance.different_code(found.rows)
@@ -86,7 +99,11 @@ def test_the_page_and_the_terminal_say_so(own, tmp_path):
     path = mixed(own, later)
     assert any(BOTH in sentence for sentence in answer.sentences(find("s", path)))
     assert BOTH in report.page(find("s", path), [])
-    for command in (["report", "s", "--no-attach"], ["table", "s"], ["compare", "s", "reference", "cell=gru masking=true"]):
+    for command in (
+        ["report", "s", "--no-attach"],
+        ["table", "s"],
+        ["compare", "s", "reference", "cell=gru masking=true"],
+    ):
         out = [] if command[0] == "compare" else ["--out", str(tmp_path)]
         assert BOTH in CliRunner().invoke(app, [*command, "--uri", f"sqlite:///{path}", *out]).output
 
@@ -112,7 +129,10 @@ def test_the_page_says_how_uncommitted_changes_are_applied_again(own):
 
 def test_several_uncommitted_versions_are_listed_and_none_is_applied(own):
     diffs = {"lstm": "1" * 16, "gru": "2" * 16}
-    found = find("s", mixed(own, lambda values, seed: {"git_commit": OLD, "git_dirty": "true", "git_diff": diffs[values["cell"]]}))
+    found = find(
+        "s",
+        mixed(own, lambda values, seed: {"git_commit": OLD, "git_dirty": "true", "git_diff": diffs[values["cell"]]}),
+    )
 
     page = report.page(found, [])
 

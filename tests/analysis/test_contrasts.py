@@ -12,14 +12,29 @@ VALIDATION = meaning("val/accuracy", IMPLIED)
 
 
 def test_a_path_keeps_of_each_round_the_flip_that_validated_best():
-    values = {"reference": (0, 0, 0), "a": (1, 0, 0), "b": (0, 1, 0), "c": (0, 0, 1), "ab": (1, 1, 0), "bc": (0, 1, 1), "abc": (1, 1, 1)}
+    values = {
+        "reference": (0, 0, 0),
+        "a": (1, 0, 0),
+        "b": (0, 1, 0),
+        "c": (0, 0, 1),
+        "ab": (1, 1, 0),
+        "bc": (0, 1, 1),
+        "abc": (1, 1, 1),
+    }
     score = {"reference": 0.5, "a": 0.6, "b": 0.7, "c": 0.65, "ab": 0.7, "bc": 0.9, "abc": 0.8}
     rows = pd.DataFrame(
-        [{"label": name, "x": x, "y": y, "z": z, "val/accuracy": score[name], "status": "FINISHED"} for name, (x, y, z) in values.items()]
+        [
+            {"label": name, "x": x, "y": y, "z": z, "val/accuracy": score[name], "status": "FINISHED"}
+            for name, (x, y, z) in values.items()
+        ]
     )
 
     assert contrasts.chain(rows, "path", ["x", "y", "z"], validation=VALIDATION) == ["reference", "b", "bc", "abc"]
-    assert contrasts.chain(rows[rows["label"] != "abc"], "path", ["x", "y", "z"], validation=VALIDATION) == ["reference", "b", "bc"]
+    assert contrasts.chain(rows[rows["label"] != "abc"], "path", ["x", "y", "z"], validation=VALIDATION) == [
+        "reference",
+        "b",
+        "bc",
+    ]
     rows.loc[rows["label"] == "b", "status"] = "FAILED"  # as the sweep, which does not choose a flip that lacks a seed
     assert contrasts.chain(rows, "path", ["x", "y", "z"], validation=VALIDATION) == ["reference", "c", "bc", "abc"]
 

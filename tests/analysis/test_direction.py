@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from typer.testing import CliRunner
 
-from analysis import answer, effects, example_tables, examples, factorial, figures, findings, load, report, store, tables
+from analysis import answer, effects, examples, factorial, figures, findings, load, report, store, tables
 from analysis.__main__ import app
 from analysis.store import StoreError
 from benchmarks import generated
@@ -93,7 +93,11 @@ def test_the_validation_of_a_trial_is_its_lowest(lower):
 
 def test_the_metric_target_and_margin_of_a_study_are_those_of_its_task(lower):
     found = find("low", lower)
-    assert (found.metric.name, found.margin, found.study.steps_to.name) == ("test/perplexity", 1.0, "steps_to/val_perplexity_100")
+    assert (found.metric.name, found.margin, found.study.steps_to.name) == (
+        "test/perplexity",
+        1.0,
+        "steps_to/val_perplexity_100",
+    )
 
 
 def test_a_target_is_reached_where_validation_is_at_most_as_high(lower):
@@ -152,7 +156,9 @@ def test_the_front_holds_the_lowest_values(lower):
     front = next(line for line in axes.lines if line.get_label() == "Pareto front")
     means = find("low", lower).summary.set_index("label")["mean"]
 
-    assert front.get_ydata().tolist() == pytest.approx([means["masking=false cell=gru"], means["masking=true cell=gru"]])
+    assert front.get_ydata().tolist() == pytest.approx(
+        [means["masking=false cell=gru"], means["masking=true cell=gru"]]
+    )
     assert axes.get_ylabel() == "test perplexity"
 
 
@@ -195,24 +201,35 @@ def test_a_metric_that_a_task_records_beside_is_found_and_its_short_name_is_the_
 
 
 def test_an_unknown_metric_lists_what_there_is(lower):
-    with pytest.raises(StoreError, match=r"no trial of low has the metric 'test/perplexty'; did you mean 'test/perplexity'\? There are "):
+    with pytest.raises(
+        StoreError,
+        match=r"no trial of low has the metric 'test/perplexty'; did you mean 'test/perplexity'\? There are ",
+    ):
         find("low", lower, metric="test/perplexty")
 
 
 def test_without_a_direction_nothing_is_bold_and_no_change_helps(lower):
     found = find("low", lower, metric="test/bleu")
-    assert set(found.compared["verdict"]) == {"reference", "higher", "lower"} and not bold("low", lower, metric="test/bleu")
+    assert set(found.compared["verdict"]) == {"reference", "higher", "lower"} and not bold(
+        "low", lower, metric="test/bleu"
+    )
 
 
 def test_a_first_metric_without_a_direction_counts_no_steps_and_says_why(lower):
     found = find("unsaid", lower)
-    assert not tables.ablation(found).bold and not [name for name in tables.ablation(found).headings if name.startswith("steps to")]
-    with pytest.raises(StoreError, match="unsaid counts no steps to a target, as its validation perplexity has no direction"):
+    assert not tables.ablation(found).bold and not [
+        name for name in tables.ablation(found).headings if name.startswith("steps to")
+    ]
+    with pytest.raises(
+        StoreError, match="unsaid counts no steps to a target, as its validation perplexity has no direction"
+    ):
         find("unsaid", lower, metric="steps_to")
 
 
 def test_the_target_of_another_value_is_answered_with_the_studys(lower):
-    with pytest.raises(StoreError, match="the target of low is a validation perplexity of 100: write --metric steps_to"):
+    with pytest.raises(
+        StoreError, match="the target of low is a validation perplexity of 100: write --metric steps_to"
+    ):
         find("low", lower, metric="steps_to/val_perplexity_50")
 
 
@@ -220,7 +237,11 @@ def test_the_page_names_the_metric_and_no_other(lower):
     found = find("low", lower)
     text = report.page(found, [])
 
-    assert "best validation perplexity" in text and "test perplexity" in text and "steps to 100 validation perplexity" in text
+    assert (
+        "best validation perplexity" in text
+        and "test perplexity" in text
+        and "steps to 100 validation perplexity" in text
+    )
     assert "accuracy" not in re.sub(r"href=\"[^\"]*\"", "", text).lower()
 
 
@@ -228,7 +249,7 @@ def test_two_models_are_compared_over_examples_by_the_first_metrics_quantity(low
     study = load.study("low", store.connect(lower))
     labels = ("masking=true cell=lstm", "masking=true cell=gru")
     tests = examples.variants(study, *labels, metric=study.first)
-    text = example_tables.comparison(*tests, labels, metric=study.first, first=study.metrics[0])
+    text = tables.comparison(*tests, labels, metric=study.first, first=study.metrics[0])
 
     assert tests[1]["value"].tolist() == pytest.approx([perplexity({"cell": "gru"}, seed) for seed in SEEDS])
     assert (tests[1]["ahead"] == 1).all() and (tests[1]["only_ours"] == 200).all()
@@ -256,7 +277,10 @@ NUMBERS = st.floats(-50, 50, allow_nan=False).map(lambda value: round(value, 3))
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), min_size=2, max_size=8), st.sampled_from(["FINISHED", "FAILED"]))
+@given(
+    st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS), min_size=2, max_size=8),
+    st.sampled_from(["FINISHED", "FAILED"]),
+)
 def test_negated_values_of_the_other_direction_have_the_same_verdicts(values, last):
     names = [(masking, cell) for masking in (True, False) for cell in ("lstm", "gru")]
     rows = pd.DataFrame([
@@ -275,7 +299,9 @@ def test_negated_values_of_the_other_direction_have_the_same_verdicts(values, la
     assert list(ours["verdict"]) == list(theirs["verdict"])
     assert ours["seeds_needed"].equals(theirs["seeds_needed"])
     if last == "FINISHED":
-        ours, theirs = (factorial.fit(frame, GRID, metric=metric, margin=1.0) for frame, metric in ((rows, up), (flipped, down)))
+        ours, theirs = (
+            factorial.fit(frame, GRID, metric=metric, margin=1.0) for frame, metric in ((rows, up), (flipped, down))
+        )
         assert list(ours["verdict"]) == list(theirs["verdict"])
 
 
@@ -359,3 +385,9 @@ def test_what_a_later_version_says_of_a_metric_beside_is_passed_over(own):
     generated.study(own, "s", {}, outcome, metrics=LOWER, record={"metrics": later})
 
     assert load.study("s", store.connect(f"sqlite:///{own}")).metrics == (Metric("perplexity", "lower"),)
+
+
+def test_the_page_speaks_of_no_best_validation_of_a_metric_without_a_direction(lower):
+    text = report.page(find("unsaid", lower), [])
+
+    assert "<th>validation perplexity</th>" in text and "best validation perplexity" not in text

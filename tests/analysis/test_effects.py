@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import contrasts, differences, effects, inference, power
+from analysis import contrasts, differences, effects, inference
 from src.spec.metric import IMPLIED, meaning
 from tests.analysis.conftest import ACCURACY
 
@@ -100,7 +100,9 @@ def test_without_a_reference_there_is_nothing_to_compare_with():
 
 @pytest.mark.parametrize("margin", [None, 0.01])
 def test_equal_weights_for_every_seed_changed_nothing_whatever_the_margin(margin):
-    rows = frame(reference=BASE, a=BASE, b=HELPS).assign(weights=[f"w{seed}" for seed in range(8)] * 2 + [f"b{seed}" for seed in range(8)])
+    rows = frame(reference=BASE, a=BASE, b=HELPS).assign(
+        weights=[f"w{seed}" for seed in range(8)] * 2 + [f"b{seed}" for seed in range(8)]
+    )
     found = paired(rows, margin=margin)
 
     assert found["verdict"].tolist() == ["reference", "changed nothing", "helps"]
@@ -108,7 +110,9 @@ def test_equal_weights_for_every_seed_changed_nothing_whatever_the_margin(margin
 
 
 def test_equal_weights_say_nothing_of_times():
-    rows = frame(reference=[10.0, 11.0, 12.0, 13.0], a=[5.0, 5.4, 6.1, 6.6]).rename(columns={"test/accuracy": "time/epoch_s"})
+    rows = frame(reference=[10.0, 11.0, 12.0, 13.0], a=[5.0, 5.4, 6.1, 6.6]).rename(
+        columns={"test/accuracy": "time/epoch_s"}
+    )
     rows = rows.assign(weights=[f"w{seed}" for seed in range(4)] * 2)
 
     assert paired(rows, metric="time/epoch_s", margin=None).loc["a", "verdict"] == "helps"
@@ -133,8 +137,14 @@ def test_values_on_a_fine_grid_that_are_equal_are_within_a_margin():
 
 
 def test_a_number_without_chance_is_equal_where_it_is_equal():
-    rows = frame(reference=[1_000.0] * 3, a=[1_000.0] * 3, b=[900.0] * 3).rename(columns={"test/accuracy": "model/parameters"})
-    assert paired(rows, metric="model/parameters", margin=None)["verdict"].tolist() == ["reference", "changed nothing", "cannot tell"]
+    rows = frame(reference=[1_000.0] * 3, a=[1_000.0] * 3, b=[900.0] * 3).rename(
+        columns={"test/accuracy": "model/parameters"}
+    )
+    assert paired(rows, metric="model/parameters", margin=None)["verdict"].tolist() == [
+        "reference",
+        "changed nothing",
+        "cannot tell",
+    ]
 
 
 @pytest.mark.parametrize("shift", [0.00002, 0.00002 * (1 + 1e-6)])
@@ -187,7 +197,9 @@ def test_without_a_margin_nothing_is_called_no_difference():
     assert found.loc["same", "verdict"] in ("cannot tell", "helps", "hurts")
 
 
-@pytest.mark.parametrize(("metric", "verdict"), [("test/loss", "hurts"), ("time/epoch_s", "hurts"), ("time/tokens_per_s", "helps")])
+@pytest.mark.parametrize(
+    ("metric", "verdict"), [("test/loss", "hurts"), ("time/epoch_s", "hurts"), ("time/tokens_per_s", "helps")]
+)
 def test_what_is_better_depends_on_the_metric(metric, verdict):
     rows = frame(reference=BASE, a=HELPS).rename(columns={"test/accuracy": metric})
     assert paired(rows, metric=metric).loc["a", "verdict"] == verdict
@@ -221,7 +233,9 @@ def test_a_variant_that_is_the_same_trial_is_no_comparison():
 def steps(reference, *, interval=None, before=None, last=1_000.0, **variants):
     """Steps to a target; the validation before is `interval` earlier, or given for each variant."""
     rows = frame(reference=reference, **variants).rename(columns={"test/accuracy": "steps_to/val_accuracy_0.80"})
-    rows["step_before"] = rows["steps_to/val_accuracy_0.80"] - interval if interval else rows["label"].map(before or {}).fillna(0.0)
+    rows["step_before"] = (
+        rows["steps_to/val_accuracy_0.80"] - interval if interval else rows["label"].map(before or {}).fillna(0.0)
+    )
     return rows.assign(last_step=last)
 
 
@@ -354,7 +368,14 @@ def test_two_names_of_the_same_trials_are_one_comparison():
 
 def test_the_same_trials_against_the_same_are_one_comparison_wherever_they_stand():
     once = frame(reference=BASE, a=HELPS)
-    twice = paired(pd.concat([once.assign(within="padding=dataset bucketing=false"), once.assign(within="padding=dataset bucketing=true")]))
+    twice = paired(
+        pd.concat(
+            [
+                once.assign(within="padding=dataset bucketing=false"),
+                once.assign(within="padding=dataset bucketing=true"),
+            ]
+        )
+    )
 
     assert twice["comparisons"].tolist() == [1] * 4
     assert twice["verdict"].iloc[-1] == "the same trials as padding=dataset bucketing=false | a"
@@ -370,7 +391,10 @@ def test_the_seeds_that_are_named_would_tell_in_80_of_100_studies_if_the_spread_
     differences = np.array([0.012, -0.004, 0.009, 0.002, -0.006, 0.011])
     found = paired(frame(reference=BASE[:6], a=BASE[:6] + differences), margin=None).loc["a"]
     rng = np.random.default_rng(0)
-    told = [inference.interval(rng.normal(found["change"], found["spread"], int(found["seeds_needed"]))).p < 0.05 for _ in range(2_000)]
+    told = [
+        inference.interval(rng.normal(found["change"], found["spread"], int(found["seeds_needed"]))).p < 0.05
+        for _ in range(2_000)
+    ]
 
     assert np.mean(told) == pytest.approx(0.8, abs=0.04)
 
@@ -400,7 +424,7 @@ def test_the_least_number_is_found_without_all_being_tried(least, low):
         return numbers >= least
 
     expected = [number for number in range(low, 1_001) if number >= least]
-    np.testing.assert_equal(power.first(holds, low, 1_000), expected[0] if expected else math.nan)
+    np.testing.assert_equal(inference.smallest(holds, low, 1_000), expected[0] if expected else math.nan)
     assert len(tried) <= 66
 
 
@@ -410,7 +434,10 @@ def test_what_is_missing_on_both_sides_is_not_the_same_thing():
         "identity": pd.Series([None, None], dtype=object), "weights": pd.Series([None, None], dtype=object),
     })  # fmt: skip
 
-    assert list(effects.paired(rows, metric=ACCURACY, margin=None)["verdict"]) == ["reference", "single seed: no interval"]
+    assert list(effects.paired(rows, metric=ACCURACY, margin=None)["verdict"]) == [
+        "reference",
+        "single seed: no interval",
+    ]
     assert effects.changed_nothing(rows) == []
 
 
@@ -426,5 +453,7 @@ def test_variants_whose_rows_are_mixed_are_told_apart_and_keep_their_order():
 
     found = effects.paired(rows, metric=ACCURACY, margin=None)
 
-    assert list(zip(found["within"], found["label"], strict=True)) == [(within, label) for within in "21" for label in "acb"]
+    assert list(zip(found["within"], found["label"], strict=True)) == [
+        (within, label) for within in "21" for label in "acb"
+    ]
     np.testing.assert_allclose(found["change"], [0, 0.4, 0.2, 0, 0.2, 0.1], atol=1e-12)

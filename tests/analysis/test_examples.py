@@ -11,7 +11,9 @@ from tests.analysis.conftest import ACCURACY
 
 
 def frame(one, labels):
-    return pd.DataFrame({"row": range(len(labels)), "label": labels, "probability_0": 1 - np.array(one), "probability_1": one})
+    return pd.DataFrame(
+        {"row": range(len(labels)), "label": labels, "probability_0": 1 - np.array(one), "probability_1": one}
+    )
 
 
 def compared(ours, theirs):
@@ -31,7 +33,13 @@ def test_mcnemar_counts_the_examples_that_only_one_of_them_gets_right():
 
 def test_of_three_classes_the_most_probable_counts():
     three = pd.DataFrame(
-        {"row": [0, 1], "label": [2, 0], "probability_0": [0.2, 0.2], "probability_1": [0.3, 0.5], "probability_2": [0.5, 0.3]}
+        {
+            "row": [0, 1],
+            "label": [2, 0],
+            "probability_0": [0.2, 0.2],
+            "probability_1": [0.3, 0.5],
+            "probability_2": [0.5, 0.3],
+        }
     )
     assert compared(three, three)["value"] == 0.5
 
@@ -43,7 +51,9 @@ def test_other_examples_are_refused():
 
 def test_every_seed_that_both_finished_has_its_test(uri):
     study = load.study("whole", store.connect(uri))
-    over_seeds, over_examples = examples.variants(study, "masking=true cell=lstm", "masking=true cell=gru", metric=ACCURACY)
+    over_seeds, over_examples = examples.variants(
+        study, "masking=true cell=lstm", "masking=true cell=gru", metric=ACCURACY
+    )
 
     assert over_seeds["change"] == pytest.approx(0.05, abs=0.001)
     assert over_examples["seed"].tolist() == list(range(8))

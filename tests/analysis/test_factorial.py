@@ -25,7 +25,12 @@ def grid(levels=LEVELS, *, seeds=3, value=lambda row, rng: rng.normal(0.8, 0.02)
     rows = []
     for seed in range(seeds):
         for values in itertools.product(*levels.values()):
-            row = {**dict(zip(levels, values, strict=True)), "seed": seed, "status": "FINISHED", "identity": f"{values} {seed}"}
+            row = {
+                **dict(zip(levels, values, strict=True)),
+                "seed": seed,
+                "status": "FINISHED",
+                "identity": f"{values} {seed}",
+            }
             rows.append({**row, "test/accuracy": value(row, rng)})
     return pd.DataFrame(rows)
 
@@ -55,7 +60,9 @@ def test_estimates_are_those_of_least_squares_and_p_of_a_repeated_measures_analy
 
     [name] = [name for name in model.params.index if name.startswith("C(masking, Sum)")]
     assert abs(found.loc["masking=false", "change"]) == pytest.approx(2 * abs(model.params[name]))
-    assert found.loc["masking=false", "p"] == pytest.approx(repeated.loc["masking", "Pr > F"], abs=1e-12)  # of two levels: F is t squared
+    assert found.loc["masking=false", "p"] == pytest.approx(
+        repeated.loc["masking", "Pr > F"], abs=1e-12
+    )  # of two levels: F is t squared
     by_seed = rows.pivot_table(index="seed", columns="cell", values="test/accuracy")
     paired = stats.ttest_rel(by_seed["gru"], by_seed["lstm"])
     low, high = paired.confidence_interval()
@@ -80,7 +87,11 @@ def test_shares_are_omega_squared_of_a_repeated_measures_analysis():
     total = table["sum_sq"].sum() - table.loc["C(seed)", "sum_sq"]
     found = fit(rows)
 
-    for effect, term in (("cell=gru", "C(cell)"), ("masking=false", "C(masking)"), ("cell=gru × masking=false", "C(cell):C(masking)")):
+    for effect, term in (
+        ("cell=gru", "C(cell)"),
+        ("masking=false", "C(masking)"),
+        ("cell=gru × masking=false", "C(cell):C(masking)"),
+    ):
         df, explained = table.loc[term]
         error = table.loc[f"C(seed):{term}", "sum_sq"] / table.loc[f"C(seed):{term}", "df"]
         assert explained / df / error == pytest.approx(repeated[term.replace("C(", "").replace(")", "")])
@@ -95,7 +106,9 @@ def test_the_share_of_a_toggle_alone_is_the_textbooks_partial_omega_squared():
     explained = 6 * np.sum((y.mean(axis=0) - y.mean()) ** 2)
     error = np.sum((y - y.mean(axis=0) - y.mean(axis=1, keepdims=True) + y.mean()) ** 2) / 15
 
-    assert factorial._omega_squared(y, model) == {"a": pytest.approx((explained - 3 * error) / (explained + 21 * error))}
+    assert factorial._omega_squared(y, model) == {
+        "a": pytest.approx((explained - 3 * error) / (explained + 21 * error))
+    }
 
 
 @pytest.mark.parametrize("missing", [0, 1])
@@ -103,10 +116,15 @@ def test_shares_are_zero_on_average_where_nothing_matters(missing):
     rng = np.random.default_rng(6)
     cells = list(itertools.product("01", "012", "01"))[missing:]
     model = factorial._model(cells, {"a": ["0", "1"], "b": ["0", "1", "2"], "c": ["0", "1"]})
-    found = [factorial._omega_squared(rng.normal(0, 1, (3, 1)) + rng.normal(0, 1, (3, len(cells))), model) for _ in range(2_000)]
+    found = [
+        factorial._omega_squared(rng.normal(0, 1, (3, 1)) + rng.normal(0, 1, (3, len(cells))), model)
+        for _ in range(2_000)
+    ]
     mean = pd.DataFrame(found).mean()
 
-    assert len(mean) == 6 and (mean.abs() < 0.01).all() and abs(mean.sum()) < 0.03  # of eta squared 1 in 3 of what is left for errors
+    assert (
+        len(mean) == 6 and (mean.abs() < 0.01).all() and abs(mean.sum()) < 0.03
+    )  # of eta squared 1 in 3 of what is left for errors
 
 
 def test_shares_are_those_of_the_means_where_there_are_many_seeds():
@@ -114,7 +132,9 @@ def test_shares_are_those_of_the_means_where_there_are_many_seeds():
     rows = grid({"a": [0, 1], "b": [0, 1]}, seeds=400, value=lambda row, _: 0.1 * row["a"] + rng.normal(0, 0.05))
     found = fit(rows, {"a": [0, 1], "b": [0, 1]})["share"]
 
-    assert found["a=1"] == pytest.approx(0.05**2 / (0.05**2 + 0.05**2), abs=0.03)  # of the variance of means and of trials around them
+    assert found["a=1"] == pytest.approx(
+        0.05**2 / (0.05**2 + 0.05**2), abs=0.03
+    )  # of the variance of means and of trials around them
     assert found["b=1"] < 0.01 and found["a=1 × b=1"] < 0.01
 
 
@@ -142,7 +162,14 @@ def test_a_published_experiment_with_all_cells_in_every_subject_comes_out_as_pub
     ]  # fmt: skip
     cells = list(itertools.product([False, True], [0, 4, 8]))
     rows = [
-        {"noise": noise, "angle": angle, "seed": who, "status": "FINISHED", "identity": f"{noise}{angle}{who}", "test/accuracy": time}
+        {
+            "noise": noise,
+            "angle": angle,
+            "seed": who,
+            "status": "FINISHED",
+            "identity": f"{noise}{angle}{who}",
+            "test/accuracy": time,
+        }
         for who, row in enumerate(times)
         for (noise, angle), time in zip(cells, row, strict=True)
     ]
@@ -160,7 +187,9 @@ def test_a_published_factorial_comes_out_as_published():
     difference of differences). Their error is not compared: it is that of runs in no blocks.
     """
     pairs = [(59, 61), (74, 70), (50, 58), (69, 67), (50, 54), (81, 85), (46, 44), (79, 81)]
-    runs = itertools.product(["A", "B"], [20, 40], [160, 180])  # catalyst, concentration, temperature: the last changes fastest
+    runs = itertools.product(
+        ["A", "B"], [20, 40], [160, 180]
+    )  # catalyst, concentration, temperature: the last changes fastest
     rows = [
         {
             "temperature": t,
@@ -178,13 +207,20 @@ def test_a_published_factorial_comes_out_as_published():
 
     main = found.loc[["temperature=180", "concentration=40", "catalyst=B"], "change"].tolist()
     assert main == pytest.approx([23, -5, 1.5])
-    both = found.loc[["temperature=180 × concentration=40", "temperature=180 × catalyst=B", "concentration=40 × catalyst=B"], "change"]
+    both = found.loc[
+        ["temperature=180 × concentration=40", "temperature=180 × catalyst=B", "concentration=40 × catalyst=B"],
+        "change",
+    ]
     assert (both / 2).tolist() == pytest.approx([1.5, 10, 0])
 
 
 def test_an_interaction_is_told_from_parallel_lines():
-    parallel = fit(grid(value=lambda row, rng: 0.8 + 0.05 * (row["cell"] == "gru") - 0.02 * row["masking"] + rng.normal(0, 0.002)))
-    crossed = fit(grid(value=lambda row, rng: 0.8 + 0.05 * (row["cell"] == "gru") * row["masking"] + rng.normal(0, 0.002)))
+    parallel = fit(
+        grid(value=lambda row, rng: 0.8 + 0.05 * (row["cell"] == "gru") - 0.02 * row["masking"] + rng.normal(0, 0.002))
+    )
+    crossed = fit(
+        grid(value=lambda row, rng: 0.8 + 0.05 * (row["cell"] == "gru") * row["masking"] + rng.normal(0, 0.002))
+    )
 
     assert parallel.loc["cell=gru", "verdict"] == "helps" and parallel.loc["masking=false", "verdict"] == "helps"
     assert parallel.loc["cell=gru × masking=false", "verdict"] == "cannot tell"
@@ -197,16 +233,24 @@ def test_effects_that_a_fraction_mixes_are_named_and_get_no_verdict():
     half = rows[(rows["a"] + rows["b"] + rows["c"] + rows["d"]) % 2 == 0]
     found = fit(half, levels)
 
-    assert (found.loc[["a=1", "b=1", "c=1", "d=1"], "aliased"] == "").all()  # resolution IV: main effects are clear of pairs
+    assert (
+        found.loc[["a=1", "b=1", "c=1", "d=1"], "aliased"] == ""
+    ).all()  # resolution IV: main effects are clear of pairs
     assert found.loc["d=1", ["verdict", "condition"]].tolist() == ["helps", "if no three toggles act together"]
-    assert found.loc["a=1 × b=1", ["condition", "three_way"]].tolist() == ["", ""]  # a verdict that does not decide has no condition
+    assert found.loc["a=1 × b=1", ["condition", "three_way"]].tolist() == [
+        "",
+        "",
+    ]  # a verdict that does not decide has no condition
     assert found.loc["a=1 × b=1", "verdict"] == "aliased with c:d"  # which is where the effect comes from
     assert found.loc["c=1 × d=1", "verdict"] == "aliased with a:b" and math.isnan(found.loc["c=1 × d=1", "change"])
 
 
 def test_a_main_effect_that_an_empty_cell_mixes_with_an_interaction_gets_no_verdict():
     levels = {"bucketing": [False, True], "padding": ["dataset", "batch"]}
-    rows = grid(levels, value=lambda row, rng: 0.8 + 0.1 * (row["bucketing"] and row["padding"] == "batch") + rng.normal(0, 0.001))
+    rows = grid(
+        levels,
+        value=lambda row, rng: 0.8 + 0.1 * (row["bucketing"] and row["padding"] == "batch") + rng.normal(0, 0.001),
+    )
     found = fit(rows[~(rows["bucketing"] & (rows["padding"] == "dataset"))], levels)
 
     assert found["verdict"].tolist() == [
@@ -218,7 +262,11 @@ def test_a_main_effect_that_an_empty_cell_mixes_with_an_interaction_gets_no_verd
 
 def test_a_trial_that_serves_two_cells_counts_in_both_means():
     levels = {"bucketing": [False, True], "padding": ["dataset", "batch"]}
-    rows = grid(levels, seeds=4, value=lambda row, rng: 0.8 + 0.1 * (row["bucketing"] and row["padding"] == "batch") + rng.normal(0, 0.01))
+    rows = grid(
+        levels,
+        seeds=4,
+        value=lambda row, rng: 0.8 + 0.1 * (row["bucketing"] and row["padding"] == "batch") + rng.normal(0, 0.01),
+    )
     one, other = (rows["padding"] == "dataset") & ~rows["bucketing"], (rows["padding"] == "dataset") & rows["bucketing"]
     for column in ("identity", "test/accuracy"):
         rows.loc[other, column] = rows.loc[one, column].to_numpy()
@@ -240,7 +288,10 @@ def test_effects_of_two_names_of_one_thing_are_one_for_holm():
     found, expected = fit(rows, levels), fit(rows[~other], alone)
 
     assert found.loc["readout=mean_logit", "verdict"] == "the same trials as readout=mean_state"
-    assert found.loc["readout=mean_logit × masking=false", "verdict"] == "the same trials as readout=mean_state × masking=false"
+    assert (
+        found.loc["readout=mean_logit × masking=false", "verdict"]
+        == "the same trials as readout=mean_state × masking=false"
+    )
     assert found["p_holm"].notna().sum() == len(expected) == 3
     for name in ("readout=mean_state", "readout=mean_state × masking=false"):
         assert found.loc[name, "p"] == pytest.approx(expected.loc[name, "p"])
@@ -260,7 +311,8 @@ def test_a_level_that_is_null_is_a_level():
     rows["max_length"] = pd.Series(values, dtype=object)  # as a study's rows have it: pandas would make nan of None
 
     assert fit(rows, levels).loc["max_length=null", "change"] == pytest.approx(
-        rows.loc[rows["max_length"].isna(), "test/accuracy"].mean() - rows.loc[rows["max_length"] == 200, "test/accuracy"].mean()
+        rows.loc[rows["max_length"].isna(), "test/accuracy"].mean()
+        - rows.loc[rows["max_length"] == 200, "test/accuracy"].mean()
     )
 
 
@@ -269,8 +321,16 @@ def test_a_level_that_is_null_is_a_level():
     [
         (grid(), {"cell": LEVELS["cell"], "masking": [True]}, "fewer than two toggles vary"),
         (grid(seeds=1), LEVELS, "a single seed has no interval; add seeds"),
-        (grid(value=lambda row, rng: math.nan if row["seed"] else 0.8), LEVELS, "12 of 18 trials have no finite test/accuracy"),
-        (grid(seeds=2)[lambda rows: rows["masking"] == (rows["seed"] == 0)], LEVELS, "0 of 2 seeds have all 6 cells, and 2 are needed"),
+        (
+            grid(value=lambda row, rng: math.nan if row["seed"] else 0.8),
+            LEVELS,
+            "12 of 18 trials have no finite test/accuracy",
+        ),
+        (
+            grid(seeds=2)[lambda rows: rows["masking"] == (rows["seed"] == 0)],
+            LEVELS,
+            "0 of 2 seeds have all 6 cells, and 2 are needed",
+        ),
     ],
 )
 def test_what_the_trials_do_not_allow_is_said(rows, levels, message):
@@ -284,7 +344,10 @@ def every(sizes):
 
 def fraction(factors, resolution):
     reference = dict.fromkeys("abcdefg"[:factors], 0)
-    return [tuple(one.values()) for one in designs.fractional(reference, {key: [0, 1] for key in reference}, resolution=resolution)]
+    return [
+        tuple(one.values())
+        for one in designs.fractional(reference, {key: [0, 1] for key in reference}, resolution=resolution)
+    ]
 
 
 def sampled(sizes, count, seed=0):
@@ -356,7 +419,9 @@ def test_the_terms_that_are_called_aliased_are_those_that_move_the_estimate(name
 
 @given(sizes=st.lists(st.integers(2, 3), min_size=2, max_size=4), share=st.floats(0.4, 1), seed=st.integers(0, 1_000))
 @settings(max_examples=60, deadline=None)
-def test_an_effect_without_a_condition_is_the_difference_of_means_over_the_full_grid_whatever_acts_together(sizes, share, seed):
+def test_an_effect_without_a_condition_is_the_difference_of_means_over_the_full_grid_whatever_acts_together(
+    sizes, share, seed
+):
     whole, rng = every(sizes), np.random.default_rng(seed)
     cells = [whole[0], *(cell for cell in whole[1:] if rng.random() < share)]
     values = rng.normal(0, 1, sizes)
@@ -388,14 +453,19 @@ def test_a_fraction_of_high_resolution_depends_on_four_toggles_alone():
     found = changes(sizes, cells, lambda cell: cell[0] + cell[1] * cell[2], spread=1e-4)
 
     assert found.loc["a=1", ["verdict", "condition"]].tolist() == ["helps", "if no four toggles act together"]
-    assert found.loc["b=1 × c=1", ["verdict", "condition"]].tolist() == ["they interact", "if no three toggles act together"]
+    assert found.loc["b=1 × c=1", ["verdict", "condition"]].tolist() == [
+        "they interact",
+        "if no three toggles act together",
+    ]
 
 
 def test_a_full_grid_has_no_condition():
     sizes, cells = DESIGNS["full"]
     found = changes(sizes, cells, lambda cell: float(cell[0]), spread=1e-4)
 
-    assert found.loc["a=1", "verdict"] == "helps" and (found["condition"] == "").all() and (found["three_way"] == "").all()
+    assert (
+        found.loc["a=1", "verdict"] == "helps" and (found["condition"] == "").all() and (found["three_way"] == "").all()
+    )
 
 
 def test_means_of_a_full_grid_are_means_over_all_else():
@@ -437,7 +507,10 @@ def test_many_aliases_are_all_kept_and_few_are_named_in_the_verdict():
     row = found.loc["a=1"]
 
     assert len(row["aliased"].split(", ")) > 4
-    assert row["verdict"] == f"aliased with {', '.join(row['aliased'].split(', ')[:3])} and {len(row['aliased'].split(', ')) - 3} more"
+    assert (
+        row["verdict"]
+        == f"aliased with {', '.join(row['aliased'].split(', ')[:3])} and {len(row['aliased'].split(', ')) - 3} more"
+    )
 
 
 def test_what_two_cells_cannot_say_is_said():
@@ -483,7 +556,9 @@ def test_effects_that_are_zero_in_every_seed_are_no_proof_where_a_metric_is_coar
 
 def test_two_trials_of_one_cell_and_seed_are_refused():
     rows = grid()
-    with pytest.raises(factorial.NotEnough, match="1 cells have two trials of one seed; one of them must be superseded"):
+    with pytest.raises(
+        factorial.NotEnough, match="1 cells have two trials of one seed; one of them must be superseded"
+    ):
         fit(pd.concat([rows, rows.iloc[[0]].assign(identity="other")]))
 
 

@@ -82,7 +82,10 @@ def test_the_forest_has_a_point_a_seed_and_the_interval_of_the_table(uri):
     bars = [list(line.get_xdata()) for line in axes.lines]
 
     assert len(dots) == 3 * len(SEEDS)
-    difference = [accuracy({"masking": False, "cell": "lstm"}, seed) - accuracy({"masking": True, "cell": "lstm"}, seed) for seed in SEEDS]
+    difference = [
+        accuracy({"masking": False, "cell": "lstm"}, seed) - accuracy({"masking": True, "cell": "lstm"}, seed)
+        for seed in SEEDS
+    ]
     np.testing.assert_allclose(dots[len(SEEDS) : 2 * len(SEEDS)], difference)
     assert [row["low"], row["high"]] in bars
 
@@ -97,7 +100,10 @@ def test_curves_have_the_mean_and_students_interval_over_seeds(uri):
     band = by_step.collections[1].get_paths()[0].vertices[:, 1]
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert band.min() == pytest.approx(low - 0.1) and np.isclose(band, high).any()
-    assert [axes.get_xlabel() for axes in drawn("whole", "curves", uri).figure.axes] == ["optimizer steps", "training time (s)"]
+    assert [axes.get_xlabel() for axes in drawn("whole", "curves", uri).figure.axes] == [
+        "optimizer steps",
+        "training time (s)",
+    ]
 
 
 def test_the_front_holds_what_no_other_variant_beats():
@@ -161,7 +167,13 @@ def test_a_cell_that_no_seed_finished_takes_no_seed_out_of_an_interaction(own):
 
 def fraction(own, **changes):
     """Half of a grid, in which three toggles act together, and two others."""
-    levels = {"cell": ["lstm", "gru"], "masking": [True, False], "units": [4, 8], "padding": ["dataset", "batch"], "dropout": [0.0, 0.5]}
+    levels = {
+        "cell": ["lstm", "gru"],
+        "masking": [True, False],
+        "units": [4, 8],
+        "padding": ["dataset", "batch"],
+        "dropout": [0.0, 0.5],
+    }
 
     def outcome(values, seed):
         cell, masking, units = values["cell"] == "gru", values["masking"] is False, values["units"] == 8
@@ -180,7 +192,10 @@ def test_what_depends_on_no_three_toggles_acting_together_says_so(own):
     assert "lines that are not parallel interact, if no three toggles act together." in one.caption
     table = tables.factorial(found)
     rows = {row[0].text: [cell.text for cell in row] for row in table.rows}
-    assert rows["padding=batch × dropout=0.5"][-2:] == ["they interact, if no three toggles act together", "cell:masking:units"]
+    assert rows["padding=batch × dropout=0.5"][-2:] == [
+        "they interact, if no three toggles act together",
+        "cell:masking:units",
+    ]
     assert rows["cell=gru"][-2:] == ["helps, if no four toggles act together", ""]
     assert answer.sentences(found)[0].endswith(": they interact, if no three toggles act together.")
 
@@ -211,7 +226,10 @@ def test_lines_are_parallel_where_a_cell_is_missing_and_nothing_interacts(own):
 def test_groups_that_differ_in_other_toggles_are_said_to():
     rows = pd.DataFrame({"a": [0, 0, 1], "b": [0, 1, 0], "c": [1, 1, 1]})
 
-    assert groups.differs_too(rows, ["a"], ["a", "b", "c"]) == " They differ in b too, as not all combinations were trained."
+    assert (
+        groups.differs_too(rows, ["a"], ["a", "b", "c"])
+        == " They differ in b too, as not all combinations were trained."
+    )
     assert not groups.differs_too(rows.iloc[[0, 2]], ["a"], ["a", "b", "c"])
     assert not groups.differs_too(rows, ["a", "b"], ["a", "b", "c"])
 
@@ -226,7 +244,13 @@ def test_a_waterfall_begins_each_bar_where_the_step_before_ended(uri):
 
 def test_many_variants_are_grouped_by_the_toggle_that_matters_most(own):
     levels = {"units": [1, 2, 3, 4], "cell": ["lstm", "gru", "simple_rnn"]}
-    generated.study(own, "s", levels, lambda values, seed: {"test/accuracy": 0.8 - 0.1 * (values["cell"] == "gru") + 0.001 * seed}, steps=3)
+    generated.study(
+        own,
+        "s",
+        levels,
+        lambda values, seed: {"test/accuracy": 0.8 - 0.1 * (values["cell"] == "gru") + 0.001 * seed},
+        steps=3,
+    )
     study = load.study("s", store.connect(f"sqlite:///{own}"))
     rows, text = groups.grouped(findings.find(study))
 
@@ -245,9 +269,18 @@ def path(own):
     def outcome(values, seed):
         gain = 0.03 * values["bidirectional"] - 0.01 * (values["padding"] == "batch")
         known = usual(values, seed)
-        return {**known, "test/accuracy": known["test/accuracy"] + gain, "validation": [one + gain for one in known["validation"]]}
+        return {
+            **known,
+            "test/accuracy": known["test/accuracy"] + gain,
+            "validation": [one + gain for one in known["validation"]],
+        }
 
-    levels = {"masking": [False, True], "cell": ["lstm", "gru"], "bidirectional": [False, True], "padding": ["dataset", "batch"]}
+    levels = {
+        "masking": [False, True],
+        "cell": ["lstm", "gru"],
+        "bidirectional": [False, True],
+        "padding": ["dataset", "batch"],
+    }
     generated.study(own, "long", levels, outcome, design="path", steps=20)
     return find("long", f"sqlite:///{own}")
 
@@ -276,7 +309,9 @@ def test_a_variant_has_the_same_colour_and_mark_in_every_figure(uri):
         for axes in figures.one(found, name).figure.axes:
             for line in axes.lines:
                 if line.get_label() in set(found.study.rows["label"]):
-                    seen.setdefault(line.get_label(), set()).add((mpl.colors.to_hex(line.get_color()), line.get_marker()))
+                    seen.setdefault(line.get_label(), set()).add(
+                        (mpl.colors.to_hex(line.get_color()), line.get_marker())
+                    )
     for axes in figures.one(found, "forest").figure.axes:
         for line in axes.lines:
             label, _, _ = str(line.get_gid()).removeprefix("hover: ").partition(": ")
@@ -298,7 +333,9 @@ def test_effect_and_cost_stand_side_by_side(uri):
 
 @pytest.mark.parametrize("name", ["whole", "numbers", "steps", "one_seed"])
 def test_figures_have_one_height_but_for_the_forest(name, uri):
-    assert {one.figure.get_figheight() for one in figures.draw(find(name, uri)) if one.name != "forest"} == {figures.HEIGHT}
+    assert {one.figure.get_figheight() for one in figures.draw(find(name, uri)) if one.name != "forest"} == {
+        figures.HEIGHT
+    }
 
 
 def test_captions_of_one_seed_promise_no_interval_and_no_mean(uri):
@@ -312,7 +349,11 @@ def test_captions_say_over_how_many_seeds(uri):
     captions = {one.name: one.caption for one in figures.draw(find("troubled", uri))}
 
     assert "over 7 to 8 seeds" in captions["forest"] and "7 to 8 seeds" in captions["curves"]
-    assert groups.seeds([1]) == "1 seed" and groups.seeds([3, 8, 5]) == "3 to 8 seeds" and groups.seeds([4, 4]) == "4 seeds"
+    assert (
+        groups.seeds([1]) == "1 seed"
+        and groups.seeds([3, 8, 5]) == "3 to 8 seeds"
+        and groups.seeds([4, 4]) == "4 seeds"
+    )
 
 
 def banded(own, validation):
@@ -358,7 +399,10 @@ def test_padding_is_drawn_for_the_toggles_that_change_it_all_else_being_equal(ow
     levels = {"cell": ["lstm", "gru"], "padding": ["batch", "dataset"], "masking": [True, False]}
 
     def outcome(values, seed):
-        return {"test/accuracy": 0.8 + 0.01 * seed, "data/padding_fraction": 0.3 if values["padding"] == "dataset" else 0.1}
+        return {
+            "test/accuracy": 0.8 + 0.01 * seed,
+            "data/padding_fraction": 0.3 if values["padding"] == "dataset" else 0.1,
+        }
 
     generated.study(own, "s", levels, outcome, design="one_at_a_time", steps=3)
     axes = drawn("s", "padding", f"sqlite:///{own}").figure.axes[0]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import answer, findings, load, measures, provenance, store
+from analysis import answer, findings, load, provenance, rows, store
 from analysis.store import StoreError
 from benchmarks import generated
 from tests.analysis.conftest import SEEDS, accuracy
@@ -20,7 +20,9 @@ def find(name, uri, **options):
 def test_effect_interval_p_and_holm_equal_a_separate_computation(uri):
     compared = find("whole", uri).compared.set_index("label")
     values = {
-        f"masking={str(masking).lower()} cell={cell}": np.array([accuracy({"masking": masking, "cell": cell}, seed) for seed in SEEDS])
+        f"masking={str(masking).lower()} cell={cell}": np.array(
+            [accuracy({"masking": masking, "cell": cell}, seed) for seed in SEEDS]
+        )
         for masking in (True, False)
         for cell in ("lstm", "gru")
     }
@@ -41,7 +43,10 @@ def test_costs_are_means_over_the_finished_seeds_and_times_geometric_ones(uri):
     assert found["mean time/batch_ms_median"] == pytest.approx(
         stats.gmean([40 * (1 + 0.01 * (seed % 4) + 0.002 * (seed % 3)) for seed in SEEDS])
     )
-    assert found["time_ratio"] == pytest.approx(0.8, abs=0.002) and found["time_low"] < found["time_ratio"] < found["time_high"]
+    assert (
+        found["time_ratio"] == pytest.approx(0.8, abs=0.002)
+        and found["time_low"] < found["time_ratio"] < found["time_high"]
+    )
     assert found["mean model/parameters"] == 1_000
 
 
@@ -101,7 +106,11 @@ def test_what_was_asked_wrong_is_answered_with_what_there_is(name, options, mess
 
 def test_steps_of_more_batches_are_compared_by_the_epoch(own):
     def outcome(values, seed):
-        return {"test/accuracy": 0.8 + 0.01 * seed, "time/batch_ms_median": 50.0 * values["accumulate"], "time/epoch_s": 2.0}
+        return {
+            "test/accuracy": 0.8 + 0.01 * seed,
+            "time/batch_ms_median": 50.0 * values["accumulate"],
+            "time/epoch_s": 2.0,
+        }
 
     generated.study(own, "s", {"accumulate": [1, 4]}, outcome, seeds=[0, 1, 2])
     found = find("s", f"sqlite:///{own}")
@@ -132,13 +141,19 @@ def test_a_resumed_trial_makes_times_rough_and_changes_not_by_which_they_are_com
     found = find("s", f"sqlite:///{own}")
 
     assert provenance.caution(found.rows) == f"Times are rough: {what} interrupted and resumed in another process."
-    assert found.time == measures.PER_BATCH
+    assert found.time == rows.PER_BATCH
 
 
 @pytest.mark.parametrize(
     ("name", "sentences"),
     [
-        ("whole", ["Against the reference (test accuracy 0.809), masking=true cell=gru (+0.050", "masking × cell: they interact"]),
+        (
+            "whole",
+            [
+                "Against the reference (test accuracy 0.809), masking=true cell=gru (+0.050",
+                "masking × cell: they interact",
+            ],
+        ),
         (
             "whole",
             [
@@ -148,10 +163,16 @@ def test_a_resumed_trial_makes_times_rough_and_changes_not_by_which_they_are_com
         ),
         (
             "whole",
-            ["No difference within ±0.005 (each at 5 %, not adjusted)", "0 of 8 seeds failed, which allows a failure rate of up to 31%"],
+            [
+                "No difference within ±0.005 (each at 5 %, not adjusted)",
+                "0 of 8 seeds failed, which allows a failure rate of up to 31%",
+            ],
         ),
         ("way", ["the first step's gain is optimistic, and those of later steps are pessimistic"]),
-        ("troubled", ["no verdict on masking=true cell=gru and masking=false cell=lstm, where trials are missing or diverged"]),
+        (
+            "troubled",
+            ["no verdict on masking=true cell=gru and masking=false cell=lstm, where trials are missing or diverged"],
+        ),
         ("one_seed", ["Single seed: no interval, and so no verdict", "seed='range(0,8)'` for intervals and verdicts"]),
         ("three_seeds", ["With 3 seeds the exact sign-flip p cannot be below 0.25"]),
         ("alone", ["One variant: test accuracy 0.801. There is nothing to compare it with."]),

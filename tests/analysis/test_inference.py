@@ -19,7 +19,9 @@ def test_the_sign_flip_p_counts_all_signs():
 
 
 def test_the_bound_on_failures_that_nobody_saw_is_the_exact_one():
-    assert inference.failures_not_excluded(8) == pytest.approx(stats.binomtest(0, 8, alternative="less").proportion_ci(0.95).high)
+    assert inference.failures_not_excluded(8) == pytest.approx(
+        stats.binomtest(0, 8, alternative="less").proportion_ci(0.95).high
+    )
     assert f"{inference.failures_not_excluded(8):.0%}" == "31%"
 
 
@@ -33,7 +35,9 @@ def test_a_difference_without_spread_has_the_p_of_its_signs_and_no_interval():
 @pytest.mark.parametrize("pairs", [2, 5, 9])
 def test_the_exact_p_of_signs_is_that_of_scipy(pairs):
     differences = np.random.default_rng(pairs).normal(0.3, 1, pairs)
-    expected = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=True)
+    expected = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=True
+    )
 
     assert inference.sign_flip(differences) == pytest.approx(expected.pvalue)
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from analysis import effects, exported, load, store
+from analysis import effects, load, store
 from analysis.store import StoreError
 from benchmarks import generated
 from src import paths
@@ -34,7 +34,9 @@ def test_rows_are_those_of_the_plan_with_the_trial_that_serves_each(uri):
     assert len(study.rows) == 32 and study.rows["is_reference"].sum() == 8
     assert set(study.rows["status"]) == {"FINISHED"}
     for row in study.rows.to_dict("records"):
-        assert row["test/accuracy"] == pytest.approx(accuracy({"masking": row["masking"], "cell": row["cell"]}, row["seed"]))
+        assert row["test/accuracy"] == pytest.approx(
+            accuracy({"masking": row["masking"], "cell": row["cell"]}, row["seed"])
+        )
 
 
 def test_the_validation_accuracy_is_that_of_the_best_epoch_not_of_the_last(uri):
@@ -57,7 +59,8 @@ def with_epochs(path, **histories):
             for name, values in histories.items():
                 points = [(f"time/{name}", value, False, place, place, run_id) for place, value in enumerate(values)]
                 database.executemany(
-                    "INSERT INTO metrics (key, value, is_nan, timestamp, step, run_uuid) VALUES (?, ?, ?, ?, ?, ?)", points
+                    "INSERT INTO metrics (key, value, is_nan, timestamp, step, run_uuid) VALUES (?, ?, ?, ?, ?, ?)",
+                    points,
                 )
 
 
@@ -80,7 +83,7 @@ def test_what_older_versions_called_an_epochs_time_is_a_steady_epochs(broken):
 
 def test_the_trials_that_a_table_is_made_of_can_be_read_again(uri, tmp_path):
     study = loaded("whole", uri)
-    exported.trials(study).to_csv(tmp_path / "trials.csv", index=False)
+    load.trials_of_tables(study).to_csv(tmp_path / "trials.csv", index=False)
     again = pd.read_csv(tmp_path / "trials.csv")
 
     found = effects.paired(again, metric=ACCURACY, margin=0.005)
@@ -90,10 +93,19 @@ def test_the_trials_that_a_table_is_made_of_can_be_read_again(uri, tmp_path):
 
 
 def test_the_validation_before_the_one_that_reached_the_target_is_known(own):
-    generated.study(own, "s", {}, lambda values, seed: {"test/accuracy": 0.8, "validation": [[0.9, 0.9], [0.5, 0.6, 0.9], [0.1]][seed]})
+    generated.study(
+        own,
+        "s",
+        {},
+        lambda values, seed: {"test/accuracy": 0.8, "validation": [[0.9, 0.9], [0.5, 0.6, 0.9], [0.1]][seed]},
+    )
     rows = loaded("s", f"sqlite:///{own}").rows
 
-    assert rows["step_before"].tolist()[:2] == [0.0, 80.0] and rows["step_before"].isna().tolist() == [False, False, True]
+    assert rows["step_before"].tolist()[:2] == [0.0, 80.0] and rows["step_before"].isna().tolist() == [
+        False,
+        False,
+        True,
+    ]
     assert rows["last_step"].tolist() == [80.0, 120.0, 40.0]
 
 
@@ -112,10 +124,14 @@ def test_steps_are_those_of_the_finished_trials(uri):
 
 def test_a_real_sweep_is_read_and_read_again_after_a_rerun(home, table):
     base = checked({"data": {"name": "table", "path": str(table)}, "max_length": 20, "study": "s"})
-    failing = Launcher(lambda row: FAILED if row.label == "cell=lstm masking=false" and row.seed == 1 else FINISHED, lambda row: 0.5)
+    failing = Launcher(
+        lambda row: FAILED if row.label == "cell=lstm masking=false" and row.seed == 1 else FINISHED, lambda row: 0.5
+    )
     assert run(base, failing, **MANY)[0]
     first = loaded("s", paths.default_tracking_uri())
-    assert first.rows.loc[first.rows["status"] == "FAILED", ["label", "seed"]].to_numpy().tolist() == [["cell=lstm masking=false", 1]]
+    assert first.rows.loc[first.rows["status"] == "FAILED", ["label", "seed"]].to_numpy().tolist() == [
+        ["cell=lstm masking=false", 1]
+    ]
 
     run(base, Launcher(accuracy=lambda row: 0.1), {"rerun": True}, **MANY)
     again = loaded("s", paths.default_tracking_uri())
@@ -125,7 +141,10 @@ def test_a_real_sweep_is_read_and_read_again_after_a_rerun(home, table):
     run(base, Launcher(accuracy=lambda row: 0.2), cell=["gru"], seed=[7])
     other = loaded("s", paths.default_tracking_uri())
     assert other.rows["test/accuracy"].tolist() == [0.2]
-    assert other.of_plans.startswith("12 trials of this study belong to other plans and are not shown") and other.of_plans in other.notes
+    assert (
+        other.of_plans.startswith("12 trials of this study belong to other plans and are not shown")
+        and other.of_plans in other.notes
+    )
     assert loaded("s", paths.default_tracking_uri(), every=True).rows["test/accuracy"].tolist().count(0.1) == 12
 
 
@@ -144,7 +163,9 @@ def test_a_trial_that_is_there_twice_is_said_and_not_averaged(broken):
         }.items():  # fmt: skip
             named = columns.replace(" + 1", "").replace(" / 2", "")
             twin = "SELECT run_uuid FROM params WHERE key = 'cell' AND value = 'gru' LIMIT 1"
-            database.execute(f"INSERT INTO {table} (run_uuid, {named}) SELECT 'twin', {columns} FROM {table} WHERE run_uuid = ({twin})")
+            database.execute(
+                f"INSERT INTO {table} (run_uuid, {named}) SELECT 'twin', {columns} FROM {table} WHERE run_uuid = ({twin})"
+            )
     study = loaded("s", f"sqlite:///{broken}")
 
     [note] = study.notes
@@ -156,7 +177,9 @@ def twice(path, tags, later=0):
     """Adds to the store a second run of a trial, with tags and a start so many milliseconds later; returns the first one's id."""
     client = MlflowClient(f"sqlite:///{path}")
     (run, *_) = client.search_runs([client.get_experiment_by_name("s").experiment_id], "params.cell = 'gru'")
-    made = client.create_run(run.info.experiment_id, start_time=run.info.start_time + later, tags={**run.data.tags, **tags[1]})
+    made = client.create_run(
+        run.info.experiment_id, start_time=run.info.start_time + later, tags={**run.data.tags, **tags[1]}
+    )
     client.set_terminated(made.info.run_id, end_time=run.info.start_time + later + 1)
     for key, value in tags[0].items():
         client.set_tag(run.info.run_id, key, value)
@@ -192,7 +215,9 @@ def plan_of(path):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '[{"rows": []}]', '[{"rows": [{"label": 1}], "levels": {}}]', "[3]"])
 def test_a_plan_that_cannot_be_read_is_said(broken, text):
     plan_of(broken).write_text(text)
-    with pytest.raises(StoreError, match=r"the plan of study 's' .* cannot be read: .*; type the study's command again"):
+    with pytest.raises(
+        StoreError, match=r"the plan of study 's' .* cannot be read: .*; type the study's command again"
+    ):
         loaded("s", f"sqlite:///{broken}")
 
 
@@ -213,13 +238,15 @@ def test_an_old_plan_has_the_defaults_of_what_it_does_not_say(broken):
 
 def test_an_experiment_of_somebody_else_is_said(broken):
     with sqlite3.connect(broken) as database:
-        database.execute("INSERT INTO experiments (experiment_id, name, lifecycle_stage) VALUES (9, 'theirs', 'active')")
+        database.execute(
+            "INSERT INTO experiments (experiment_id, name, lifecycle_stage) VALUES (9, 'theirs', 'active')"
+        )
     with pytest.raises(StoreError, match=r"'theirs' .* was not made by this project"):
         loaded("theirs", f"sqlite:///{broken}")
 
 
 def test_tidy_frames_hold_every_setting_and_every_step(uri):
-    frames = exported.tidy(loaded("whole", uri))
+    frames = load.tidy(loaded("whole", uri))
 
     assert len(frames["trials"]) == 32 and len(frames["steps"]) == 32 * 120
     assert {"masking", "cell", "seed", "test/accuracy", "weights", "status"} <= set(frames["trials"])
@@ -254,7 +281,9 @@ def test_an_experiment_that_was_deleted_is_said_with_the_way_back(place):
     client.delete_experiment(number)
 
     for reader in (store.connect(None), store.ClientStore(paths.default_tracking_uri())):
-        with pytest.raises(StoreError, match=f"study 's' was deleted in MLflow.* mlflow experiments restore --experiment-id {number}"):
+        with pytest.raises(
+            StoreError, match=f"study 's' was deleted in MLflow.* mlflow experiments restore --experiment-id {number}"
+        ):
             load.study("s", reader)
 
 
@@ -263,7 +292,9 @@ def test_a_study_run_that_was_deleted_is_said_with_the_way_back(place):
     MlflowClient(paths.default_tracking_uri()).delete_run(run_id)
 
     for reader in (store.connect(None), store.ClientStore(paths.default_tracking_uri())):
-        with pytest.raises(StoreError, match=f"study run of 's'.* was deleted in MLflow.* mlflow runs restore --run-id {run_id}"):
+        with pytest.raises(
+            StoreError, match=f"study run of 's'.* was deleted in MLflow.* mlflow runs restore --run-id {run_id}"
+        ):
             load.study("s", reader)
 
 
@@ -274,7 +305,9 @@ def test_a_trial_that_was_deleted_is_said_and_counts_as_not_run(place):
     for reader in (store.connect(None), store.ClientStore(paths.default_tracking_uri())):
         study = load.study("s", reader)
         assert "1 not run" in study.counts
-        assert [note for note in study.notes if "1 trials were deleted in MLflow" in note and f"--run-id {run_id}" in note]
+        assert [
+            note for note in study.notes if "1 trials were deleted in MLflow" in note and f"--run-id {run_id}" in note
+        ]
 
 
 @pytest.mark.parametrize("how", [shutil.move, shutil.copytree])
@@ -297,11 +330,18 @@ def test_trials_of_different_environments_are_said(place):
 
     notes = load.study("s", store.connect(None)).notes
 
-    assert [note for note in notes if note.endswith("numbers: keras=tensorflow,float32; or keras=tensorflow,float32 XLA_FLAGS=x")]
+    assert [
+        note
+        for note in notes
+        if note.endswith("numbers: keras=tensorflow,float32; or keras=tensorflow,float32 XLA_FLAGS=x")
+    ]
 
 
 def test_files_that_are_gone_are_said_with_where_they_should_be(place):
     shutil.rmtree(place / "mlartifacts")
 
-    with pytest.raises(StoreError, match=r"the files of study 's' are not at .*, where MLflow has them; if its home was moved, `python -m"):
+    with pytest.raises(
+        StoreError,
+        match=r"the files of study 's' are not at .*, where MLflow has them; if its home was moved, `python -m",
+    ):
         load.study("s", store.connect(None))

@@ -28,7 +28,9 @@ def test_a_report_is_written_printed_and_attached_to_the_studys_run(place):
 
     assert done.exit_code == 0, done.output
     assert done.output.startswith("study s: trials: 12 finished\n")
-    assert "| masking | cell | n | test accuracy |" in done.output and "attached to the study's MLflow run" in done.output
+    assert (
+        "| masking | cell | n | test accuracy |" in done.output and "attached to the study's MLflow run" in done.output
+    )
     assert (place / "reports" / "s" / "report.html").is_file()
     assert len(list((place / "mlartifacts" / "s").glob("*/artifacts/report/report.html"))) == 1
 
@@ -133,9 +135,15 @@ def test_studies_are_listed(place):
         (["table", "s", "--metric", "foo"], "no trial of s has the metric 'foo'; there are "),
         (["figure", "s", "forst"], "no figure 'forst'; did you mean 'forest'?"),
         (["figure", "s", "waterfall"], "s has no data for waterfall"),
-        (["compare", "s", "masking=true cell=lstm", "cell=gru"], "no variant 'cell=gru' in s; there are masking=true cell=lstm,"),
+        (
+            ["compare", "s", "masking=true cell=lstm", "cell=gru"],
+            "no variant 'cell=gru' in s; there are masking=true cell=lstm,",
+        ),
         (["compare", "s", "masking=true cell=lstm", "masking=true cell=lstm"], "cannot be compared with itself"),
-        (["compare", "s", "masking=true cell=lstm", "masking=true cell=gru", "--metric", "foo"], "no trial of s has the metric 'foo'"),
+        (
+            ["compare", "s", "masking=true cell=lstm", "masking=true cell=gru", "--metric", "foo"],
+            "no trial of s has the metric 'foo'",
+        ),
         (["table", "s", "--uri", "foo"], "--uri: 'foo' is no MLflow store"),
         (["table", "s", "--out", "/dev/null/x"], "Not a directory: /dev/null/x"),
     ],
@@ -164,11 +172,15 @@ def test_the_analysis_never_imports_tensorflow():
 def test_trials_without_their_files_have_a_report_all_the_same(home, empty):
     shutil.copy(empty, home / "mlflow.db")
     levels = {"data": ["movie_reviews", "table"], "cell": ["lstm", "gru"]}
-    generated.study(home / "mlflow.db", "bare", levels, lambda values, seed: {"test/accuracy": 0.8 + 0.01 * seed}, seeds=[0, 1, 2])
+    generated.study(
+        home / "mlflow.db", "bare", levels, lambda values, seed: {"test/accuracy": 0.8 + 0.01 * seed}, seeds=[0, 1, 2]
+    )
     done = invoke("report", "bare")
 
     assert done.exit_code == 0, done.output
-    assert "d" * 16 in (home / "reports" / "bare" / "report.html").read_text(encoding="utf-8")  # the data's hash, not the toggle's values
+    assert "d" * 16 in (home / "reports" / "bare" / "report.html").read_text(
+        encoding="utf-8"
+    )  # the data's hash, not the toggle's values
 
 
 def test_broken_files_of_a_trial_cost_its_picture_and_not_the_report(place):
@@ -193,7 +205,9 @@ def test_only_what_was_written_is_attached(place):
     assert "report.html" in attached and "forest.png" in attached and "private.txt" not in attached
 
 
-@pytest.mark.parametrize("words", [["report", "s", "--no-attach"], ["table", "s"], ["figure", "s", "forest"], ["export", "s"]])
+@pytest.mark.parametrize(
+    "words", [["report", "s", "--no-attach"], ["table", "s"], ["figure", "s", "forest"], ["export", "s"]]
+)
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(place, tmp_path, monkeypatch, words):
     out = tmp_path / "out"
     (out / "figures").mkdir(parents=True)

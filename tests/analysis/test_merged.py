@@ -28,7 +28,9 @@ def planned(home, blank):
     """Returns a function that makes a study whose trials several commands asked for: each names the rows it has, and what it varied."""
 
     def make(levels, *plans, seeds=(0, 1, 2), **asked):
-        generated.study(blank, "s", levels, lambda values, seed: {"test/accuracy": 0.7 + 0.01 * seed}, seeds=seeds, **asked)
+        generated.study(
+            blank, "s", levels, lambda values, seed: {"test/accuracy": 0.7 + 0.01 * seed}, seeds=seeds, **asked
+        )
         [path] = home.glob("mlartifacts/s/*/artifacts/plan.json")
         [record] = json.loads(path.read_text())
         path.write_text(json.dumps([_asked(record, keeps, varied) for keeps, varied in plans]))
@@ -57,7 +59,10 @@ def _asked(record, keeps, varied):
 
 
 GRID = {"cell": ["lstm", "gru"], "masking": [True, False]}
-TWO = [(lambda row: row["masking"], ["cell"]), (lambda row: not row["masking"], ["cell"])]  # two commands, each with its own mask
+TWO = [
+    (lambda row: row["masking"], ["cell"]),
+    (lambda row: not row["masking"], ["cell"]),
+]  # two commands, each with its own mask
 
 
 def test_the_latest_plan_says_how_many_trials_it_leaves_out_and_how_to_see_them(planned):
@@ -68,7 +73,11 @@ def test_the_latest_plan_says_how_many_trials_it_leaves_out_and_how_to_see_them(
 
 
 def test_a_single_trial_of_another_plan_is_said_in_the_singular(planned):
-    planned({"cell": ["lstm", "gru"]}, *[(lambda row, cell=cell: row["cell"] == cell, []) for cell in ("lstm", "gru")], seeds=[0])
+    planned(
+        {"cell": ["lstm", "gru"]},
+        *[(lambda row, cell=cell: row["cell"] == cell, []) for cell in ("lstm", "gru")],
+        seeds=[0],
+    )
 
     assert loaded().of_plans.startswith("1 trial of this study belongs to another plan and is not shown")
 
@@ -97,7 +106,9 @@ def test_plans_that_make_a_grid_together_are_compared_as_one(planned):
 
 def test_seeds_that_a_second_command_added_join_the_first(planned):
     rows = planned(
-        GRID, *[(lambda row, add=add: (row["seed"] > 2) == add, ["cell", "masking"]) for add in (False, True)], seeds=range(5)
+        GRID,
+        *[(lambda row, add=add: (row["seed"] > 2) == add, ["cell", "masking"]) for add in (False, True)],
+        seeds=range(5),
     ).rows
 
     assert rows.groupby("label")["seed"].apply(sorted).tolist() == [[0, 1, 2, 3, 4]] * 4
@@ -112,7 +123,10 @@ def test_a_trial_that_two_plans_asked_for_has_one_row(planned):
 
 def test_what_a_plan_did_not_vary_and_normalisation_changed_is_no_difference():
     """Buckets have no effect where everything is padded to the longest: the trial says false, and the plan asked for true."""
-    plans = [plan(entry(f"{n}a", n, role="reference", padding="batch"), entry(f"{n}b", n, padding="dataset"), padding=[]) for n in (0, 1)]
+    plans = [
+        plan(entry(f"{n}a", n, role="reference", padding="batch"), entry(f"{n}b", n, padding="dataset"), padding=[])
+        for n in (0, 1)
+    ]
     trials = {f"{n}{name}": merged.Trial({"bucketing": name == "a"}, "d") for n in (0, 1) for name in "ab"}
     made, _, _ = merged.plan(plans, trials)
 
@@ -137,13 +151,23 @@ def test_files_that_were_moved_are_the_same_data():
 
 
 def test_designs_that_make_no_grid_are_named_by_what_they_change(planned):
-    study = planned(GRID, (lambda row: row["masking"], ["cell"]), (lambda row: True, ["cell", "masking"]), design="one_at_a_time")
+    study = planned(
+        GRID, (lambda row: row["masking"], ["cell"]), (lambda row: True, ["cell", "masking"]), design="one_at_a_time"
+    )
 
     assert sorted(set(study.rows["label"])) == ["cell=gru", "masking=false", "reference"]
 
 
 def entry(identity, seed=0, label="a", role="variant", **values):
-    return {"identity": identity, "seed": seed, "label": label, "role": role, "values": values, "normalised": [], "dropped": None}
+    return {
+        "identity": identity,
+        "seed": seed,
+        "label": label,
+        "role": role,
+        "values": values,
+        "normalised": [],
+        "dropped": None,
+    }
 
 
 def plan(*rows, **levels):
@@ -153,7 +177,10 @@ def plan(*rows, **levels):
 def test_a_trial_of_no_plan_is_named_by_its_settings():
     made, text, _ = merged.plan(
         [plan(entry("1", role="reference", cell="lstm"), cell=["lstm"])],
-        {"1": merged.Trial({"cell": "lstm", "depth": 1}, "d"), "2": merged.Trial({"cell": "gru", "depth": 2, "seed": 5}, "d")},
+        {
+            "1": merged.Trial({"cell": "lstm", "depth": 1}, "d"),
+            "2": merged.Trial({"cell": "gru", "depth": 2, "seed": 5}, "d"),
+        },
     )
 
     assert [(row["label"], row["seed"]) for row in made["rows"]] == [("cell=lstm depth=1", 0), ("cell=gru depth=2", 5)]
@@ -165,7 +192,10 @@ def test_a_trial_of_no_plan_is_named_by_its_settings():
 
 def test_a_setting_that_came_later_had_its_default_before():
     one, other = entry("1", role="reference", cell="lstm"), entry("2", seed=1, cell="lstm")
-    trials = {"1": merged.Trial({"cell": "lstm"}, "d"), "2": merged.Trial({"cell": "lstm", "tokens": "word", "depth": 1}, "d")}
+    trials = {
+        "1": merged.Trial({"cell": "lstm"}, "d"),
+        "2": merged.Trial({"cell": "lstm", "tokens": "word", "depth": 1}, "d"),
+    }
     made, _, _ = merged.plan([plan(one, cell=["lstm"]), plan(other, cell=["lstm"])], trials)
 
     assert made["levels"] == {} and {row["label"] for row in made["rows"]} == {"defaults"}
@@ -188,22 +218,44 @@ def test_trials_of_the_same_settings_and_other_data_are_told_apart_by_the_data()
 
 def test_trials_that_nothing_tells_apart_are_counted_and_the_latest_plans_is_kept():
     trials = {"1": merged.Trial({"cell": "lstm"}, "d"), "2": merged.Trial({"cell": "lstm"}, "d")}
-    made, _, notes = merged.plan([plan(entry("1", cell="lstm")), plan(entry("2", role="reference", cell="lstm"))], trials)
+    made, _, notes = merged.plan(
+        [plan(entry("1", cell="lstm")), plan(entry("2", role="reference", cell="lstm"))], trials
+    )
 
     assert [row["identity"] for row in made["rows"]] == ["2"]
-    assert notes == ["1 trial equals another in settings, seed and data, and is left out: the one of the latest plan counts"]
+    assert notes == [
+        "1 trial equals another in settings, seed and data, and is left out: the one of the latest plan counts"
+    ]
 
 
 def test_params_of_a_trial_that_lost_its_settings_are_values_again():
-    text = {"masking": "true", "bptt_steps": "null", "learning_rate": "0.001", "cell": "lstm", "study": "[1]", "epochs": "2"}
+    text = {
+        "masking": "true",
+        "bptt_steps": "null",
+        "learning_rate": "0.001",
+        "cell": "lstm",
+        "study": "[1]",
+        "epochs": "2",
+    }
 
-    assert merged.typed(text) == {"masking": True, "bptt_steps": None, "learning_rate": 0.001, "cell": "lstm", "study": "[1]", "epochs": 2}
+    assert merged.typed(text) == {
+        "masking": True,
+        "bptt_steps": None,
+        "learning_rate": 0.001,
+        "cell": "lstm",
+        "study": "[1]",
+        "epochs": 2,
+    }
 
 
 def test_a_store_without_settings_files_has_all_trials_too(place):
     [path] = place.glob("mlartifacts/s/*/artifacts/plan.json")
     [record] = json.loads(path.read_text())
-    kept = {**record, "rows": [row for row in record["rows"] if row["values"]["cell"] == "lstm"], "levels": {"masking": [True, False]}}
+    kept = {
+        **record,
+        "rows": [row for row in record["rows"] if row["values"]["cell"] == "lstm"],
+        "levels": {"masking": [True, False]},
+    }
     path.write_text(json.dumps([kept]))
 
     assert "6 trials of this study belong to other plans" in loaded().of_plans
@@ -223,7 +275,9 @@ def halved(place):
     """A study of which the latest plan has half of the trials."""
     [path] = place.glob("mlartifacts/s/*/artifacts/plan.json")
     [record] = json.loads(path.read_text())
-    path.write_text(json.dumps([record, {**record, "rows": [row for row in record["rows"] if row["values"]["masking"]]}]))
+    path.write_text(
+        json.dumps([record, {**record, "rows": [row for row in record["rows"] if row["values"]["masking"]]}])
+    )
     return place
 
 
@@ -231,7 +285,10 @@ def halved(place):
 def test_the_terminal_says_how_to_see_the_other_trials(halved, command):
     shown = invoke(command, "s").output
 
-    assert "note: 6 trials of this study belong to other plans and are not shown; `python -m analysis table s --all`" in shown
+    assert (
+        "note: 6 trials of this study belong to other plans and are not shown; `python -m analysis table s --all`"
+        in shown
+    )
 
 
 def test_a_format_for_programs_says_so_beside_its_output(halved):
@@ -263,16 +320,25 @@ def test_the_page_says_so(halved):
     assert invoke("report", "s", "--no-attach").exit_code == 0
     assert "6 trials of this study belong to other plans" in (halved / "reports" / "s" / "report.html").read_text()
     assert invoke("report", "s", "--all", "--no-attach").exit_code == 0
-    assert "every trial of the study is shown, of 2 plans" in (halved / "reports" / "s" / "all" / "report.html").read_text()
+    assert (
+        "every trial of the study is shown, of 2 plans"
+        in (halved / "reports" / "s" / "all" / "report.html").read_text()
+    )
 
 
-@pytest.mark.parametrize("words", [["figure", "s", "forest"], ["export", "s"], ["compare", "s", "reference", "masking=false cell=lstm"]])
+@pytest.mark.parametrize(
+    "words", [["figure", "s", "forest"], ["export", "s"], ["compare", "s", "reference", "masking=false cell=lstm"]]
+)
 def test_other_commands_take_all_plans_too(halved, words):
     assert invoke(*words, "--all").exit_code == 0
 
 
 def test_generated_studies_of_one_plan_are_the_same_either_way(database):
     for name in ("whole", "troubled"):
-        one, all_of_it = (load.study(name, store.connect(f"sqlite:///{database}"), every=every).rows for every in (False, True))
+        one, all_of_it = (
+            load.study(name, store.connect(f"sqlite:///{database}"), every=every).rows for every in (False, True)
+        )
         done = one[one["status"] != NOT_RUN]
-        assert sorted(zip(done["label"], done["seed"], strict=True)) == sorted(zip(all_of_it["label"], all_of_it["seed"], strict=True))
+        assert sorted(zip(done["label"], done["seed"], strict=True)) == sorted(
+            zip(all_of_it["label"], all_of_it["seed"], strict=True)
+        )

@@ -41,7 +41,9 @@ def test_no_variant_is_the_best_of_those_that_learnt_nothing(own):
 
 
 def test_a_difference_between_two_that_learnt_nothing_is_no_verdict_either(own):
-    assert verdicts(find(own, everywhere, gap=0.1)) == ["no verdict: 8 of 8 seeds learnt nothing, and 8 of the reference's"]
+    assert verdicts(find(own, everywhere, gap=0.1)) == [
+        "no verdict: 8 of 8 seeds learnt nothing, and 8 of the reference's"
+    ]
 
 
 def test_a_variant_that_learns_nothing_where_its_reference_learns_hurts(own):
@@ -53,7 +55,8 @@ def test_a_variant_that_learns_where_its_reference_does_not_helps(own):
 
 
 @pytest.mark.parametrize(
-    ("idle", "expected"), [(4, "no difference"), (5, "no verdict: 5 of 8 seeds learnt nothing, and 5 of the reference's")]
+    ("idle", "expected"),
+    [(4, "no difference"), (5, "no verdict: 5 of 8 seeds learnt nothing, and 5 of the reference's")],
 )
 def test_most_is_more_than_half_of_the_trials(own, idle, expected):
     assert verdicts(find(own, lambda values, seed: seed < idle)) == [expected]

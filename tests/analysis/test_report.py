@@ -47,13 +47,29 @@ def test_the_page_needs_no_other_file_and_no_network(written):
 
 def test_everything_is_written_beside_it(written):
     names = {str(path.relative_to(written)) for path in written.rglob("*") if path.is_file()}
-    assert {"table.csv", "table.md", "table.tex", "factorial.csv", "factorial.md", "factorial.tex", "report.html"} <= names
+    assert {
+        "table.csv",
+        "table.md",
+        "table.tex",
+        "factorial.csv",
+        "factorial.md",
+        "factorial.tex",
+        "report.html",
+    } <= names
     assert {f"figures/forest.{kind}" for kind in ("png", "svg", "pdf")} <= names
 
 
 def test_what_users_wrote_is_shown_and_never_run(own):
     levels = {"data.path": [NASTY, "b"], "cell": ["lstm", "gru"]}
-    generated.study(own, "s", levels, lambda values, seed: {"test/accuracy": 0.5 + 0.01 * seed}, question=NASTY, claim=NASTY, steps=3)
+    generated.study(
+        own,
+        "s",
+        levels,
+        lambda values, seed: {"test/accuracy": 0.5 + 0.01 * seed},
+        question=NASTY,
+        claim=NASTY,
+        steps=3,
+    )
     found = find("s", f"sqlite:///{own}")
     drawn = [(one, own.parent / f"{one.name}.svg") for one in figures.draw(found)]
     for one, where in drawn:
@@ -68,7 +84,10 @@ HOSTILE = "x[v2].csv \x1b[31m \x00 \u202e \ufffe -- > ]]> \"' onerror=alert(1)"
 
 def test_hostile_names_break_no_figure_and_no_page(own):
     def outcome(values, seed):
-        return {"test/accuracy": 0.5 + 0.01 * seed + 0.1 * (values["cell"] == "gru"), "tags": {"health": HOSTILE, "processor": HOSTILE}}
+        return {
+            "test/accuracy": 0.5 + 0.01 * seed + 0.1 * (values["cell"] == "gru"),
+            "tags": {"health": HOSTILE, "processor": HOSTILE},
+        }
 
     levels = {"data.path": [HOSTILE, "b"], "cell": ["lstm", "gru"]}
     generated.study(own, "s", levels, outcome, question=HOSTILE, steps=3)
@@ -116,7 +135,11 @@ def test_provenance_and_commands_are_there(uri):
     text = report.page(found, [])
 
     assert dict(report.provenance(found.study.finished))["threads"] == "2"
-    assert "git checkout " + "0" * 40 in text and "python -m src.run -m study=whole …" in text and "python -m analysis report whole" in text
+    assert (
+        "git checkout " + "0" * 40 in text
+        and "python -m src.run -m study=whole …" in text
+        and "python -m analysis report whole" in text
+    )
 
 
 def test_what_is_measured_of_a_single_trial_is_called_as_in_the_table(uri):
@@ -181,7 +204,11 @@ def test_a_browser_shows_it_whole_and_sorts_its_table(written, tmp_path, width):
     found, console = probed(written, tmp_path, width=width)
 
     assert console == []
-    assert found["up"] == sorted(found["up"]) and found["down"] == sorted(found["up"], reverse=True) and found["sorted"] == "descending"
+    assert (
+        found["up"] == sorted(found["up"])
+        and found["down"] == sorted(found["up"], reverse=True)
+        and found["sorted"] == "descending"
+    )
     assert len(found["images"]) == 5 and all(found["images"])
     assert found["wide"] == 0 and found["caption"] < 0
     assert found["cut"] == 0 or width < 1440
@@ -213,7 +240,9 @@ def test_nothing_is_cut_on_a_telephone(written, tmp_path):
 def test_every_named_study_has_a_report(path, own):
     content = OmegaConf.to_container(OmegaConf.load(path))
     plan = content["plan"]
-    levels = {key: values[:2] for key, values in plan.pop("levels", {}).items()}  # further levels are further rows of the same
+    levels = {
+        key: values[:2] for key, values in plan.pop("levels", {}).items()
+    }  # further levels are further rows of the same
     asked = {key: value for key, value in plan.items() if key != "seeds"}
     for variant in plan.get("variants", []):
         for key, value in variant.items():

@@ -27,7 +27,9 @@ def test_the_interval_covers_the_true_change_in_95_of_100_studies(seeds):
     covered = 0
     for _ in range(SIMULATIONS):
         of_seed = rng.normal(0, 0.02, seeds)  # what a seed does to both variants
-        differences = (0.8 + 0.015 + of_seed + rng.normal(0, 0.01, seeds)) - (0.8 + of_seed + rng.normal(0, 0.01, seeds))
+        differences = (0.8 + 0.015 + of_seed + rng.normal(0, 0.01, seeds)) - (
+            0.8 + of_seed + rng.normal(0, 0.01, seeds)
+        )
         found = inference.interval(differences)
         covered += found.low <= 0.015 <= found.high
 
@@ -38,7 +40,14 @@ def frame(values):
     """The trials of float[variants, seeds], the first variant the reference."""
     common = {"status": "FINISHED"}
     rows = [
-        {"label": str(place), "is_reference": place == 0, "seed": seed, "identity": f"{place} {seed}", "test/accuracy": value, **common}
+        {
+            "label": str(place),
+            "is_reference": place == 0,
+            "seed": seed,
+            "identity": f"{place} {seed}",
+            "test/accuracy": value,
+            **common,
+        }
         for place, row in enumerate(values)
         for seed, value in enumerate(row)
     ]
@@ -53,7 +62,9 @@ def test_holm_errs_in_no_more_than_5_of_100_studies_where_nothing_differs():
         p = pd.Series([inference.interval(row - values[0]).p for row in values[1:]])
         wrong += bool((inference.holm(p) < inference.LEVEL).any())
 
-    assert wrong / 10_000 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 10_000)  # the rate, and two standard errors of the simulation
+    assert wrong / 10_000 <= 0.05 + 2 * np.sqrt(
+        0.05 * 0.95 / 10_000
+    )  # the rate, and two standard errors of the simulation
 
 
 def test_verdicts_are_those_of_the_adjusted_p():
@@ -95,7 +106,9 @@ def test_main_effects_and_interactions_cover_the_truth_too(spread):
                     )
                     rows.append({"seed": seed, "cell": cell, "length": length, "status": "FINISHED", "identity": f"{seed}{cell}{length}",
                                  "test/accuracy": mean + rng.normal(0, 0.01)})  # fmt: skip
-        found = factorial.fit(pd.DataFrame(rows), {"cell": ["lstm", "gru"], "length": [1, 2]}, metric=ACCURACY, margin=None)
+        found = factorial.fit(
+            pd.DataFrame(rows), {"cell": ["lstm", "gru"], "length": [1, 2]}, metric=ACCURACY, margin=None
+        )
         for row in found.to_dict("records"):
             covered[row["effect"]] += row["low"] <= truth[row["effect"]] <= row["high"]
 

@@ -25,7 +25,12 @@ def test_the_fast_path_reads_what_mlflows_client_reads(uri):
     by_id = {run.run_id: run for run in theirs}
     for run in ours:
         other = by_id[run.run_id]
-        assert (run.status, run.started, run.ended, run.params) == (other.status, other.started, other.ended, other.params)
+        assert (run.status, run.started, run.ended, run.params) == (
+            other.status,
+            other.started,
+            other.ended,
+            other.params,
+        )
         assert run.tags == dict(other.tags)
         assert run.metrics == pytest.approx(other.metrics, nan_ok=True)
     pd.testing.assert_frame_equal(fast.history(number, "val/accuracy"), client.history(number, "val/accuracy"))
@@ -44,7 +49,13 @@ def test_reading_writes_nothing(database, uri):
 
 
 def test_not_a_number_and_infinity_come_back_as_they_were(own):
-    generated.study(own, "s", {"cell": ["lstm", "gru"]}, lambda values, seed: {"test/accuracy": math.nan, "test/loss": math.inf}, seeds=[0])
+    generated.study(
+        own,
+        "s",
+        {"cell": ["lstm", "gru"]},
+        lambda values, seed: {"test/accuracy": math.nan, "test/loss": math.inf},
+        seeds=[0],
+    )
     reader = store.connect(f"sqlite:///{own}")
     metrics = reader.runs(reader.experiments()["s"])[-1].metrics
 
@@ -87,7 +98,10 @@ def test_an_address_in_the_environment_is_said_not_to_be_used_without_its_passwo
 
     assert "s" in store.connect(None).experiments()
 
-    assert capsys.readouterr().err == "note: MLFLOW_TRACKING_URI=http://…@host:5000 is not used; --uri names another store\n"
+    assert (
+        capsys.readouterr().err
+        == "note: MLFLOW_TRACKING_URI=http://…@host:5000 is not used; --uri names another store\n"
+    )
 
 
 class Server:
@@ -121,12 +135,16 @@ def served(monkeypatch, tmp_path):
     return make
 
 
-@pytest.mark.parametrize("run_id", ["../../evil", "/tmp/evil", "", ".", "0" * 31, "0" * 33, "0" * 32 + "\n", "A" * 32, "g" * 32, "a/" * 16])
+@pytest.mark.parametrize(
+    "run_id", ["../../evil", "/tmp/evil", "", ".", "0" * 31, "0" * 33, "0" * 32 + "\n", "A" * 32, "g" * 32, "a/" * 16]
+)
 def test_a_run_id_that_is_none_of_mlflows_is_refused_and_becomes_no_path(served, tmp_path, run_id):
     reader = served(run_id=run_id)
 
     for ask in (lambda: reader.runs("1"), lambda: reader.artifact(run_id, "plan.json")):
-        with pytest.raises(StoreError, match=r"http://host:5000 returned the run id .*, but MLflow ids are 32 hexadecimal digits"):
+        with pytest.raises(
+            StoreError, match=r"http://host:5000 returned the run id .*, but MLflow ids are 32 hexadecimal digits"
+        ):
             ask()
     assert [path.name for path in tmp_path.rglob("*")] == ["deep", "copies"]
 
@@ -154,7 +172,9 @@ def test_a_file_that_would_leave_its_folder_is_refused(served, tmp_path, monkeyp
         def download_artifacts(self, name, folder):
             return f"{folder}/../../outside"
 
-    monkeypatch.setattr(artifact_repository_registry, "get_artifact_repository", lambda address, tracking_uri: Repository())
+    monkeypatch.setattr(
+        artifact_repository_registry, "get_artifact_repository", lambda address, tracking_uri: Repository()
+    )
 
     with pytest.raises(StoreError, match=r"the file plan\.json would be at .*outside"):
         served().artifact("0" * 32, "plan.json")

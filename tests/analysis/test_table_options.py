@@ -75,7 +75,10 @@ def test_the_best_mean_stays_bold_where_its_column_goes(asked):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ("verdit", "--columns: no column 'verdit'; did you mean 'verdict'? There are variant, masking, cell, n, test_accuracy, change,"),
+        (
+            "verdit",
+            "--columns: no column 'verdit'; did you mean 'verdict'? There are variant, masking, cell, n, test_accuracy, change,",
+        ),
         ("", "--columns: no column ''; there are variant, masking, cell,"),
         ("cell,cell", "--columns: 'cell' is there twice; name each column once"),
     ],
@@ -120,14 +123,26 @@ def test_what_was_asked_for_is_what_is_written(asked, tmp_path):
 def test_a_table_for_a_paper_names_the_variant_once_and_its_seeds_in_the_caption(uri):
     table = tables.compact(find("left_out", uri))
 
-    assert table.headings == ["variant", "test accuracy", "change [95 %]", "p (Holm)", "verdict", "ratio of ms per batch"]
+    assert table.headings == [
+        "variant",
+        "test accuracy",
+        "change [95 %]",
+        "p (Holm)",
+        "verdict",
+        "ratio of ms per batch",
+    ]
     assert table.caption.endswith("; reference: masking=true cell=lstm, 8 seeds")
 
 
 def test_a_table_for_a_paper_says_its_level_below(uri):
     table = tables.compact(find("whole", uri))
 
-    assert [row[table.headings.index("verdict")].text for row in table.rows] == ["reference", "helps", "hurts", "no difference"]
+    assert [row[table.headings.index("verdict")].text for row in table.rows] == [
+        "reference",
+        "helps",
+        "hurts",
+        "no difference",
+    ]
     assert table.notes == ("No difference: within ±0.005, each at 5 %, not adjusted.",)
 
 
@@ -147,14 +162,22 @@ MEASURED = r"""
 
 @pytest.mark.skipif(PDFLATEX is None and "CI" not in os.environ, reason="no LaTeX on this machine")
 def test_latex_is_hardly_scaled_down_in_a_paper_of_two_columns(uri, own, tmp_path):
-    levels = {"padding": ["batch", "dataset"], "bucketing": [True, False], "cell": ["lstm", "simple_rnn"], "vocab_size": [10_000, 1_000]}
+    levels = {
+        "padding": ["batch", "dataset"],
+        "bucketing": [True, False],
+        "cell": ["lstm", "simple_rnn"],
+        "vocab_size": [10_000, 1_000],
+    }
 
     def outcome(values, seed):
         rnn = values.get("cell") == "simple_rnn"
         return {"test/accuracy": 0.8 - 0.1 * rnn + 0.01 * (seed % 3), "model/parameters": 673_089.0 - 9_000 * rnn}
 
     generated.study(own, "long", levels, outcome, design="leave_one_out", seeds=SEEDS)
-    papers = [tables.compact(find(name, uri)) for name in ("whole", "left_out", "steps", "troubled", "slow_learners", "one_seed")]
+    papers = [
+        tables.compact(find(name, uri))
+        for name in ("whole", "left_out", "steps", "troubled", "slow_learners", "one_seed")
+    ]
     papers.append(tables.compact(find("long", f"sqlite:///{own}")))
     (tmp_path / "paper.tex").write_text(MEASURED % "\n".join(table.latex("x") for table in papers), encoding="utf-8")
     command = [PDFLATEX, "-halt-on-error", "-no-shell-escape", "paper.tex"]
@@ -194,7 +217,12 @@ def test_a_combination_that_was_dropped_or_normalised_is_ruled_out(uri):
     study.rows.loc[(study.rows["masking"] == False) & (study.rows["cell"] == "gru"), "dropped"] = "cannot run"  # noqa: E712
     shown = tables.with_convenience(tables.ablation(findings.find(study)), findings.find(study))
 
-    assert [row[shown.headings.index("combinations ruled out")].text for row in shown.rows] == ["", "1 of 2", "1 of 2", "1 of 1"]
+    assert [row[shown.headings.index("combinations ruled out")].text for row in shown.rows] == [
+        "",
+        "1 of 2",
+        "1 of 2",
+        "1 of 1",
+    ]
 
 
 def test_a_table_that_is_wider_than_the_terminal_names_the_columns_that_fit(asked, uri):

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from analysis import answer, entries, example_tables, examples, findings, load, markup, store, table, tables
-from analysis.table import Entry, Table
+from analysis import answer, examples, findings, load, store, table, tables, texts
+from analysis.table import Table
+from analysis.texts import Entry
 from benchmarks import generated
 from src.paths import REPOSITORY
 from src.spec.metric import IMPLIED
@@ -90,7 +91,7 @@ def test_every_table_says_at_which_level_it_finds_no_difference(own, of):
 
 
 def test_a_missing_number_is_a_dash():
-    assert entries.number(float("nan"), 3).text == "–"
+    assert texts.number(float("nan"), 3).text == "–"
 
 
 @pytest.mark.parametrize(
@@ -102,12 +103,15 @@ def test_a_missing_number_is_a_dash():
     ],
 )
 def test_where_seeds_do_not_tell_the_table_names_a_range_of_how_many_may(few, many, text):
-    assert entries.verdict({"verdict": "cannot tell", "seeds_needed": few, "seeds_needed_high": many}) == text
+    assert texts.verdict({"verdict": "cannot tell", "seeds_needed": few, "seeds_needed_high": many}) == text
 
 
 ODD = Table(
     ["a_b & c", "change [95 %]"],
-    [[Entry("x|y_z #1 {50%} ~ \\end{table}"), Entry("-0.010 [-0.020, +0.001]", -0.01)], [Entry("✓ ✗ – × …"), Entry("–")]],
+    [
+        [Entry("x|y_z #1 {50%} ~ \\end{table}"), Entry("-0.010 [-0.020, +0.001]", -0.01)],
+        [Entry("✓ ✗ – × …"), Entry("–")],
+    ],
     frozenset({(0, 1)}),
     "Study a_b: 100 % of $ & #",
 )
@@ -133,7 +137,9 @@ def test_latex_compiles_in_a_document(tmp_path, uri):
         tables.effects(found).latex("all"),
     ]
     document = (
-        "\\documentclass{article}\n\\usepackage{booktabs,amssymb,graphicx}\n\\begin{document}\n" + "\n".join(parts) + "\\end{document}\n"
+        "\\documentclass{article}\n\\usepackage{booktabs,amssymb,graphicx}\n\\begin{document}\n"
+        + "\n".join(parts)
+        + "\\end{document}\n"
     )
     (tmp_path / "paper.tex").write_text(document, encoding="utf-8")
     done = subprocess.run(
@@ -190,15 +196,21 @@ def test_the_documents_explain_every_column_that_a_table_can_have_and_no_other(o
 
     generated.study(own, "s", {"cell": ["lstm", "gru"], "masking": [True, False]}, everything, seeds=range(8))
     found, of_cell = (find("s", f"sqlite:///{own}", toggle=toggle) for toggle in (None, "cell"))
-    over = examples.variants(find("whole", uri).study, "masking=true cell=lstm", "masking=true cell=gru", metric=ACCURACY)[1]
-    for module in (tables, example_tables):
-        monkeypatch.setattr(module, "of_columns", keeping)
+    over = examples.variants(
+        find("whole", uri).study, "masking=true cell=lstm", "masking=true cell=gru", metric=ACCURACY
+    )[1]
+    monkeypatch.setattr(tables, "of_columns", keeping)
     for one in (found, of_cell):
         tables.ablation(one, every=True)
     tables.factorial(found), tables.effects(found)
-    example_tables.over_examples({"cell=gru": over})
-    page = (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8").split("## Tables")[1].split("## Verdicts")[0]
-    named = {name for cell in re.findall(r"^\| (.+?) \| ", page, flags=re.MULTILINE) for name in cell.split(", ")} - {"column", "---"}
+    tables.over_examples({"cell=gru": over})
+    page = (
+        (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8").split("## Tables")[1].split("## Verdicts")[0]
+    )
+    named = {name for cell in re.findall(r"^\| (.+?) \| ", page, flags=re.MULTILINE) for name in cell.split(", ")} - {
+        "column",
+        "---",
+    }
 
     shown = {re.sub(r" \((rough|median)\)", "", heading) for heading in made}
     shown = {re.sub(r"^(ratio of|steps to|change in) .*", r"\1 …", heading) for heading in shown} - {"masking", "cell"}
@@ -216,13 +228,20 @@ def test_variants_that_trace_more_often_than_usual_are_compared_by_all_that_an_e
     table = tables.ablation(find("s", f"sqlite:///{own}"))
 
     assert column(table, "ratio of s per epoch") == ["1", "9.50"]
-    assert (0, table.headings.index("s per epoch")) in table.bold and column(table, "s per steady epoch") == ["1.60", "1.30"]
+    assert (0, table.headings.index("s per epoch")) in table.bold and column(table, "s per steady epoch") == [
+        "1.60",
+        "1.30",
+    ]
 
 
 def test_a_seed_that_fails_alone_and_the_failures_that_nobody_saw_stand_beside_the_comparison(own):
     def outcome(values, seed):
         has_failed = values["cell"] == "gru" and seed == 4
-        return {"test/accuracy": 0.5 if has_failed else 0.8 + 0.003 * ((seed * 3) % 5) + 0.002 * ((seed * len(values["cell"])) % 3)}
+        return {
+            "test/accuracy": 0.5
+            if has_failed
+            else 0.8 + 0.003 * ((seed * 3) % 5) + 0.002 * ((seed * len(values["cell"])) % 3)
+        }
 
     generated.study(own, "s", {"cell": ["lstm", "gru", "simple_rnn"]}, outcome, seeds=range(8))
     found = find("s", f"sqlite:///{own}")
@@ -235,30 +254,51 @@ def test_a_seed_that_fails_alone_and_the_failures_that_nobody_saw_stand_beside_t
 
 def test_it_is_said_for_which_of_two_models_a_seed_speaks():
     none = {"seeds_needed": math.nan, "seeds_needed_high": math.nan}
-    over_seeds = pd.Series({"pairs": 8, "n": 8, "change": 0.0, "low": -0.1, "high": 0.1, "p": 0.9, "verdict": "cannot tell", **none})
+    over_seeds = pd.Series(
+        {"pairs": 8, "n": 8, "change": 0.0, "low": -0.1, "high": 0.1, "p": 0.9, "verdict": "cannot tell", **none}
+    )
     ours, theirs = [90, 10, 80, 20, 90, 10, 80, 20], [10, 90, 20, 80, 10, 90, 20, 80]
     examples = pd.DataFrame(
-        {"seed": range(8), "value": 0.8, "other_value": 0.8, "only_ours": ours, "only_theirs": theirs, "p": 0.001, "are_counted": True}
+        {
+            "seed": range(8),
+            "value": 0.8,
+            "other_value": 0.8,
+            "only_ours": ours,
+            "only_theirs": theirs,
+            "p": 0.001,
+            "are_counted": True,
+        }
     )
     examples["ahead"] = np.sign(examples["only_ours"] - examples["only_theirs"])
-    text = example_tables.comparison(over_seeds, examples, ("a", "b"), metric=ACCURACY, first=IMPLIED[0])
-    table = example_tables.over_examples({"b": examples.assign(examples=1_000)})
+    text = tables.comparison(over_seeds, examples, ("a", "b"), metric=ACCURACY, first=IMPLIED[0])
+    table = tables.over_examples({"b": examples.assign(examples=1_000)})
 
     assert "of 8 seeds: b in 4, a in 4." in text
     assert [cell.text for cell in table.rows[0]][-2:] == ["4", "4"]
 
 
 def test_a_frame_of_texts_is_shown_as_it_is():
-    assert table.of_frame(pd.DataFrame({"study": ["a"], "trials": [3]})).markdown() == "| study | trials |\n| --- | --- |\n| a | 3 |\n"
+    assert (
+        table.of_frame(pd.DataFrame({"study": ["a"], "trials": [3]})).markdown()
+        == "| study | trials |\n| --- | --- |\n| a | 3 |\n"
+    )
 
 
 def test_a_column_that_is_left_out_takes_no_bold_along():
-    table = Table(["a", "b", "c"], [[Entry("1"), Entry("2"), Entry("3")]], frozenset({(0, 0), (0, 2)}), "").without("a", "nothing")
+    table = Table(["a", "b", "c"], [[Entry("1"), Entry("2"), Entry("3")]], frozenset({(0, 0), (0, 2)}), "").without(
+        "a", "nothing"
+    )
     assert (table.headings, [cell.text for cell in table.rows[0]], table.bold) == (["b", "c"], ["2", "3"], {(0, 1)})
 
 
 def test_a_p_value_beside_the_level_says_on_which_side_it_is():
-    assert [entries.p_value(p).text for p in (0.0496, 0.0504, 0.0489, 0.0511, 0.0004)] == ["0.0496", "0.0504", "0.049", "0.051", "< 0.001"]
+    assert [texts.p_value(p).text for p in (0.0496, 0.0504, 0.0489, 0.0511, 0.0004)] == [
+        "0.0496",
+        "0.0504",
+        "0.049",
+        "0.051",
+        "< 0.001",
+    ]
 
 
 LINKS = [
@@ -285,14 +325,18 @@ def test_nothing_in_a_cell_is_markup(written):
 
 @pytest.mark.parametrize("address", ["http://a.b", "https://a.b", "ftp://a.b", "www.a.b", "WWW.a.b", "mailto:a"])
 def test_a_bare_address_is_broken_for_github(address):
-    assert not re.search(r"(?<!\\)://|www\.|mailto:", Table(["x"], [[Entry(address)]], frozenset(), "").markdown(), re.IGNORECASE)
+    assert not re.search(
+        r"(?<!\\)://|www\.|mailto:", Table(["x"], [[Entry(address)]], frozenset(), "").markdown(), re.IGNORECASE
+    )
 
 
-@pytest.mark.parametrize("written", ["=1+1", "+ cell=gru", "-x", "@SUM(A1)", "\t=1", "\r=1", "＝1", '=cmd|"/c x"!A1', "-1+2"])
+@pytest.mark.parametrize(
+    "written", ["=1+1", "+ cell=gru", "-x", "@SUM(A1)", "\t=1", "\r=1", "＝1", '=cmd|"/c x"!A1', "-1+2"]
+)
 def test_no_text_in_a_csv_is_a_formula(written):
     frame = pd.DataFrame({written: [written, "plain"], "value": [-0.5, 1.0]})
 
-    found = pd.read_csv(io.StringIO(markup.csv(frame), newline=""), lineterminator="\n")
+    found = pd.read_csv(io.StringIO(texts.csv(frame), newline=""), lineterminator="\n")
 
     assert found.columns[0] == f"'{written}" and found.iloc[0, 0] == f"'{written}" and found.iloc[1, 0] == "plain"
     assert found["value"].tolist() == [-0.5, 1.0]
@@ -300,10 +344,14 @@ def test_no_text_in_a_csv_is_a_formula(written):
 
 def test_numbers_in_a_csv_stay_numbers():
     frame = pd.DataFrame(
-        {"mixed": [-1, "-1", "+2.5", "-1e-3", None, True], "number": [-1.5] * 6, "time": pd.to_datetime(["2026-01-01"] * 6)}
+        {
+            "mixed": [-1, "-1", "+2.5", "-1e-3", None, True],
+            "number": [-1.5] * 6,
+            "time": pd.to_datetime(["2026-01-01"] * 6),
+        }
     )
 
-    assert markup.csv(frame) == frame.to_csv(index=False)
+    assert texts.csv(frame) == frame.to_csv(index=False)
 
 
 def test_captions_and_labels_are_text_to_latex():

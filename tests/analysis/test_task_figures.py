@@ -11,7 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
-from analysis import load, store, task_figures
+from analysis import figures, load, store
 from analysis.__main__ import app
 from benchmarks import generated
 from tests.analysis.conftest import GRID, usual
@@ -46,7 +46,9 @@ def unwritable(study):
 def uri(own, monkeypatch):
     generated.study(own, "s", GRID, usual, steps=3, record={"task": "drawn"})
     generated.study(own, "old", GRID, usual, steps=3)
-    figures = {name: f"{__name__}:{name}" for name in ("samples", "broken", "other", "unwritable", "missing")} | {"forest": "nobody:forest"}
+    figures = {name: f"{__name__}:{name}" for name in ("samples", "broken", "other", "unwritable", "missing")} | {
+        "forest": "nobody:forest"
+    }
 
     def task(name):
         if name != "drawn":
@@ -79,7 +81,11 @@ def test_the_report_has_a_tasks_figures_and_says_in_a_line_each_which_failed(uri
 
 def test_a_tasks_figure_is_drawn_by_its_name_and_in_the_style_of_all(uri, tmp_path):
     code, output = run("figures", "s", "samples", "--uri", uri, "--out", tmp_path / "out")
-    assert code == 0 and {path.name for path in Path(tmp_path / "out").iterdir()} == {"samples.png", "samples.svg", "samples.pdf"}
+    assert code == 0 and {path.name for path in Path(tmp_path / "out").iterdir()} == {
+        "samples.png",
+        "samples.svg",
+        "samples.pdf",
+    }
     assert output.splitlines()[1].startswith("samples: test accuracy by seed")
 
 
@@ -93,8 +99,10 @@ def test_a_task_that_is_not_installed_is_said_in_one_line(uri, tmp_path, own):
     code, output = run("report", "gone", "--uri", uri, "--out", tmp_path, "--no-attach")
 
     assert code == 0
-    assert "note: the figures of task theirs.module:TASK are not drawn: no task theirs.module:TASK" in output.splitlines()
+    assert (
+        "note: the figures of task theirs.module:TASK are not drawn: no task theirs.module:TASK" in output.splitlines()
+    )
 
 
 def test_a_plan_that_names_no_task_asks_for_none(uri):
-    assert task_figures.draw(load.study("old", store.connect(uri))) == ([], [])
+    assert figures.draw_of_task(load.study("old", store.connect(uri))) == ([], [])

@@ -147,7 +147,8 @@ def test_a_state_is_for_variables_of_its_own_shapes_and_types():
     variables = [SimpleNamespace(shape=(2,), dtype="float32", assign=given.append)]
     for others in ([], [np.zeros(3, np.float32)], [np.zeros(2)], [np.zeros(2, np.float32)] * 2):
         with pytest.raises(
-            ValueError, match="it holds the variables of another model; rerun=true trains from the beginning"
+            ValueError,
+            match="the checkpoint holds the variables of another model; rerun=true trains from the beginning",
         ):
             restore(variables, others)
     assert given == []
