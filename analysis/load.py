@@ -303,7 +303,7 @@ def _serving(trials: list[Run]) -> tuple[dict[str, Run], list[str]]:
             same = len({run.tags.get("ablation.weights") for run in left}) == 1
             weights = "the same weights" if same else "different weights"
             notes.append(f"trial {identity} finished {len(left)} times, with {weights}; only the latest counts")
-        if left and attempts.is_told_by_wrong_clocks(finished):
+        if left and attempts.depends_on_wrong_clocks(finished):
             doubt = f"the clocks of the attempts of trial {identity} contradict each other"
             notes.append(f"{doubt}, and nothing else tells which is the latest; run {served[identity].run_id} counts")
     return served, notes

@@ -25,7 +25,7 @@ from src.terminal.errors import first_line
 from src.tracking import download
 from src.tracking.attempts import Run
 from src.tracking.database import Database
-from src.tracking.moved import came_along, local_path
+from src.tracking.moved import path_in_home, local_path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -129,7 +129,7 @@ class SqliteStore:
         folder = local_path(self.address(run_id))
         if folder is None:
             return ClientStore(self.uri).artifact(run_id, name)
-        beside = came_along(folder, self.path.parent)  # the database may have been moved or copied with its files
+        beside = path_in_home(folder, self.path.parent)  # the database may have been moved or copied with its files
         found = (one / name for one in (beside, folder) if one is not None and (one / name).is_file())
         return next(found, None)
 
@@ -191,7 +191,7 @@ class ClientStore:
             )
         for run in found:
             _checked_id(run.info.run_id, self.uri)
-        return [_with_infinity(Run.of_client(run)) for run in found]
+        return [_with_infinity(Run.from_client(run)) for run in found]
 
     def history(self, experiment_id: str, metric: str) -> pd.DataFrame:
         """See `Store`."""

@@ -1,4 +1,4 @@
-"""From toggles to tracked trials."""
+"""Trains, records and compares trials of toggles."""
 
 from src import environment
 

@@ -1,4 +1,4 @@
-"""The files that a trial leaves in its folder, and that MLflow gets copies of."""
+"""The files in a trial's folder; MLflow gets copies of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SETTINGS, MODEL, STEPS, PATCH = "settings.json", "model.keras", "steps.parquet", "uncommitted.patch"
-# what the test says of every example, of any task and of classifiers
+# Predictions for each test example: of any task, and of classifiers.
 EXAMPLES, PROBABILITIES = "test_examples.parquet", "test_probabilities.parquet"
 
 
@@ -25,18 +25,18 @@ class Artifacts:
     """The files of one trial."""
 
     def __init__(self, folder: Path) -> None:
-        """Takes the trial's folder, or one with copies of its files."""
+        """Accepts the trial's folder, or a folder with copies of its files."""
         self.folder = folder
 
     def write_settings(self, settings: Settings) -> None:
-        """Writes the resolved and normalised settings; a password in the address of the tracking store is left out, for MLflow shows it."""
+        """Writes the resolved settings; omits the password of the tracking store, because MLflow shows the file."""
         uri = settings.tracking.uri and paths.shown(settings.tracking.uri)
         settings = settings.model_copy(update={"tracking": settings.tracking.model_copy(update={"uri": uri})})
         with replaced(self.folder / SETTINGS) as path:
             path.write_text(settings.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     def write_patch(self, patch: str | None) -> None:
-        """Writes what the code has that its commit has not; None where there is nothing."""
+        """Writes the uncommitted changes of the code; removes the file for None."""
         if patch is None:
             (self.folder / PATCH).unlink(missing_ok=True)
             return
@@ -44,17 +44,17 @@ class Artifacts:
             path.write_bytes(patch.encode(errors="surrogateescape"))
 
     def write_steps(self, steps: Sequence[dict[str, Any]]) -> None:
-        """Writes one row a step: its metrics and what else is known of it."""
+        """Writes one row per step, with its metrics and details."""
         import pandas as pd
 
         with replaced(self.folder / STEPS) as path:
             pd.DataFrame(list(steps)).to_parquet(path, index=False)
 
     def write_examples(self, columns: Mapping[str, np.ndarray]) -> None:
-        """Writes one row a test example, in the order of the split.
+        """Writes one row per test example, in the order of the split.
 
         Args:
-          columns: name → [N].
+          columns: name → array [N], N examples.
         """
         import pandas as pd
 
@@ -66,7 +66,7 @@ class Artifacts:
 
         Raises:
           OSError: the file is missing.
-          ValueError: it holds something else.
+          ValueError: the file has no valid settings.
         """
         try:
             return checked(json.loads((self.folder / SETTINGS).read_text(encoding="utf-8")))

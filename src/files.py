@@ -1,4 +1,4 @@
-"""Files that are replaced whole or not at all, and that have reached the disk; hashes of files and of plain values."""
+"""Atomic replacement of files, flushing to disk, and hashes of files and of plain values."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 
 
 def beside(path: Path) -> Path:
-    """Returns where a file is written before it takes its place."""
+    """Returns the temporary path at which the new content of a file is written."""
     return path.with_name(f"new-{path.name}")
 
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """Gives a path beside the file; what is there after the block replaces the file. An error leaves the old file."""
+    """Yields a temporary path; after the block, its file replaces the old one. An error leaves the old file."""
     new = beside(path)
     try:
         yield new
@@ -29,7 +29,7 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Has a file or a folder reach the disk; not every file system can be asked that for a folder."""
+    """Flushes a file or a folder to disk; some file systems do not support this for folders."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -41,12 +41,12 @@ def sync(path: Path) -> None:
 
 
 def digest_of(path: Path) -> str:
-    """Returns 32 hexadecimal digits of a file's bytes."""
+    """Returns the hash of a file's bytes, 32 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def digest(value: Any) -> str:
-    """Returns 16 hexadecimal digits of a plain value's canonical JSON."""
+    """Returns the hash of a plain value's canonical JSON, 16 hexadecimal digits."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""Where things lie: everything that a run writes is below one folder."""
+"""Folders and addresses of stores; every file that a run writes is below one folder."""
 
 import importlib.util
 import os
@@ -11,9 +11,9 @@ from src.spec.section import SettingsError
 REPOSITORY = Path(__file__).resolve().parent.parent
 USER = re.compile(
     r"(?<=://)(?<!sqlite://)(?:[^\s/?]*:[^\s?]*|[^\s/?]*)@"
-)  # up to the last @: passwords are typed with @ and / in them
+)  # up to the last @, because passwords may contain @ and /
 SECRET = re.compile(r"([?&][^=&\s]*(?:password|passwd|pwd|secret|token)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
-DRIVERS = {  # database → its Python modules, SQLAlchemy's own choice first, and what to install where there is none
+DRIVERS = {  # database → its Python drivers, SQLAlchemy's default first, and the package to install
     "postgresql": (("psycopg", "psycopg2", "pg8000"), "psycopg2-binary"),
     "mysql": (("MySQLdb", "pymysql"), "pymysql"),
     "mssql": (("pyodbc", "pymssql"), "pyodbc"),
@@ -26,32 +26,32 @@ def home() -> Path:
 
 
 def outputs() -> Path:
-    """Returns the folder with one sub-folder a study; `tensorboard --logdir` takes it as it is."""
+    """Returns the folder with one sub-folder per study, which is also the argument of `tensorboard --logdir`."""
     return home() / "outputs"
 
 
 def study_folder(study: str) -> Path:
-    """Returns the folder of one study, with one sub-folder a trial, named by the trial's identity."""
+    """Returns the folder of one study, with one sub-folder per trial, named by the trial's identity."""
     return outputs() / study
 
 
 def cache() -> Path:
-    """Returns the folder of encoded corpora. The dot keeps it apart from studies, whose names have none."""
+    """Returns the folder of encoded corpora. Its name has a dot, which names of studies cannot have."""
     return outputs() / ".cache"
 
 
 def default_tracking_uri() -> str:
-    """Returns the MLflow store that plain `mlflow ui` shows when it is started in `home()`."""
+    """Returns the MLflow store that `mlflow ui` shows by default in the folder `home()`."""
     return sqlite_address(home() / "mlflow.db")
 
 
 def sqlite_address(path: Path) -> str:
-    """Returns the address of a SQLite file; it is quoted where the path would mean another file otherwise.
+    """Returns the address of a SQLite file, percent-encoded if the plain path would be decoded to another file.
 
-    The slashes are quoted as well then: MLflow makes the folders of an address as it is, and finds that / is there.
+    The slashes are encoded too: MLflow creates the folders of the encoded path, and without slashes that is only `/`.
 
     Args:
-      path: absolute.
+      path: absolute path of the file.
     """
     if not re.search(r"\?|%[0-9a-f]{2}", str(path), re.IGNORECASE):
         return f"sqlite:///{path}"
@@ -59,14 +59,14 @@ def sqlite_address(path: Path) -> str:
 
 
 def artifacts() -> Path:
-    """Returns the folder of MLflow's copies of the trials' files, where MLflow itself does not decide."""
+    """Returns the folder of MLflow's copies of the trials' files, for stores that do not choose a folder themselves."""
     return home() / "mlartifacts"
 
 
 def tracking_uri(given: str | None) -> str:
-    """Returns the address of a store: the default one for None, and a database's with a Python driver that is installed.
+    """Returns the address of a store: the default for None; for a database, with an installed Python driver.
 
-    SQLAlchemy takes one driver a database by default, and raises where another is installed.
+    By default SQLAlchemy tries one driver per database, and raises an error if only another one is installed.
 
     Raises:
       SettingsError: no driver of the database is installed.
@@ -77,16 +77,16 @@ def tracking_uri(given: str | None) -> str:
     if not is_address or database not in DRIVERS:
         return given
     drivers, package = DRIVERS[database]
-    found = next((driver for driver in drivers if importlib.util.find_spec(driver)), None)
-    if found is None:
+    driver = next((driver for driver in drivers if importlib.util.find_spec(driver)), None)
+    if driver is None:
         raise SettingsError(
             f"tracking.uri: got {shown(given)}, but no Python driver for it is installed; run pip install {package}"
         )
-    return f"{database}+{found.lower()}://{rest}"
+    return f"{database}+{driver.lower()}://{rest}"
 
 
 def absolute(uri: str) -> str:
-    """Returns an address that means the same store in every folder: a SQLite file's relative path is one of the current folder."""
+    """Returns an address that is valid in every folder: makes the relative path of a SQLite file absolute."""
     scheme, _, path = uri.partition(":///")
     if scheme.partition("+")[0] != "sqlite" or not path or path.startswith(("/", ":memory:", "file:")):
         return uri
@@ -96,20 +96,20 @@ def absolute(uri: str) -> str:
 
 
 def is_database(uri: str) -> bool:
-    """Returns whether an address is that of a database, and not of a tracking server."""
+    """Returns whether an address names a database, and not a tracking server."""
     return uri.split(":", maxsplit=1)[0].split("+", maxsplit=1)[0] in ("sqlite", *DRIVERS)
 
 
 def shown(uri: str) -> str:
-    """Returns a store's address, or a text that holds one, without the name and the password that may be in it."""
+    """Returns an address, or a text that contains one, with the user name and the password replaced by `…`."""
     return SECRET.sub(r"\1…", USER.sub("…@", uri))
 
 
 def has_secret(uri: str | None) -> bool:
-    """Returns whether a password may be in an address."""
+    """Returns whether an address may contain a password."""
     return uri is not None and shown(uri) != uri
 
 
 def is_without_password(uri: str) -> bool:
-    """Returns whether an address is only what `shown` has left of one."""
+    """Returns whether `shown` has removed a password from an address."""
     return "…" in uri

@@ -1,4 +1,7 @@
-"""Classifies texts with trained trials: `python -m src.predict RUN "a film I would see again"`, short for `src.use RUN predict TEXT`."""
+"""Classifies texts with trained models: `python -m src.predict RUN "a film I would see again"`.
+
+This is short for `python -m src.use RUN predict TEXT`.
+"""
 
 import sys
 

@@ -1,6 +1,6 @@
-"""The tasks by name: built-in ones, those of installed packages (entry points `ablation.tasks`), and `module:NAME` of a file on the path.
+"""The tasks by name: built-in tasks, tasks of installed packages (entry points `ablation.tasks`), and `module:NAME`.
 
-A task is imported when somebody asks for it. One of another package that cannot be used is left out, with a line that says why.
+A task is imported on first use. An unusable task of another package is omitted, and a warning gives the reason.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _allowed: set[str] = set()
 
 
 class Unusable(SettingsError):
-    """A task that cannot be used. The text says whose it is, why, and the fix."""
+    """Raised for a task that cannot be used. The message names the task, the reason and the fix."""
 
 
 class Origin(NamedTuple):
@@ -42,7 +42,7 @@ class Origin(NamedTuple):
 
     Attributes:
       place: `module:NAME`.
-      package: that installed it, with its version; None for a built-in task and for one on the path.
+      package: the package that installed it, with its version; None for a built-in task and for `module:NAME`.
     """
 
     place: str
@@ -50,46 +50,46 @@ class Origin(NamedTuple):
 
 
 def named(words: Sequence[str]) -> list[str]:
-    """Returns the names of tasks in the words of a command line, as in `task=a,b`.
+    """Returns the tasks that a command line names, as in `task=a,b`; allows the import of each `module:NAME`.
 
-    A task at `module:NAME` may be imported then. What a file names is never imported.
+    Names in a file never allow an import.
     """
-    typed = [
+    names = [
         name.strip("'\" ")
         for word in words
         if word.startswith("task=")
         for name in word.removeprefix("task=").split(",")
     ]
-    for place in filter(is_place, typed):
+    for place in filter(is_place, names):
         allow(place)
-    return typed
+    return names
 
 
 def allow(place: str) -> None:
-    """Lets the task at a place be imported, because the command line names it. What a file names is never imported."""
+    """Allows the import of the task at `module:NAME`, which must come from the command line and not from a file."""
     _allowed.add(place)
 
 
 def is_importable(name: str) -> bool:
-    """Returns whether a task may be imported: every registered one, and one at a place only if the command line names it."""
+    """Returns whether a task may be imported: it is registered, or the command line names its `module:NAME`."""
     return not is_place(name) or name in _allowed
 
 
 def is_place(name: str) -> bool:
-    """Returns whether a task's name is a place, `module:NAME`."""
+    """Returns whether a task's name has the form `module:NAME`."""
     return PLACE.fullmatch(name) is not None
 
 
 def task(name: str) -> AnyTask:
-    """Returns a task by its name, or by its place `module:NAME` if the command line names it.
+    """Returns a task by its name, or by its `module:NAME` if the command line names it.
 
     Raises:
-      SettingsError: there is none, or it cannot be used.
+      SettingsError: no such task, or it cannot be used.
     """
     if is_place(name):
         if not is_importable(name):
             raise SettingsError(
-                f"task: {echoed(name)} is imported only where the command line names it; add task={echoed(name)}"
+                f"task: {echoed(name)} is imported only if the command line names it; add task={echoed(name)}"
             )
         return _loaded(name, None)
     if name not in origins():
@@ -102,26 +102,27 @@ def task(name: str) -> AnyTask:
 
 @functools.cache
 def origins() -> Mapping[str, Origin]:
-    """Returns the registered tasks: name → where it comes from. A name of a built-in task stays its own."""
-    known = {name: Origin(place, None) for name, place in BUILT_IN.items()}
+    """Returns the registered tasks, name → origin. A package cannot replace a built-in task."""
+    origins = {name: Origin(place, None) for name, place in BUILT_IN.items()}
     for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
         distribution = point.dist
         package = f"{distribution.name} {distribution.version}" if distribution else point.value.partition(":")[0]
-        if point.name in known:
-            of_whom = "a built-in task" if point.name in BUILT_IN else f"a task of {known[point.name].package}"
+        if point.name in origins:
+            owner = "a built-in task" if point.name in BUILT_IN else f"a task of {origins[point.name].package}"
             _warn(
-                f"task {echoed(point.name)!r} of {package} is ignored, because {of_whom} has this name; rename its entry point"
+                f"task {echoed(point.name)!r} of {package} is ignored, because {owner} has this name; "
+                "rename its entry point"
             )
         elif not NAME.fullmatch(point.name):
             _warn(f"task {echoed(point.name)!r} of {package} is ignored; a name is a-z, 0-9 and _, up to 50 characters")
         else:
-            known[point.name] = Origin(point.value, package)
-    return MappingProxyType(known)
+            origins[point.name] = Origin(point.value, package)
+    return MappingProxyType(origins)
 
 
 @functools.cache
 def usable() -> Mapping[str, AnyTask]:
-    """Returns every registered task that can be used, by name; a line on standard error says why another one cannot."""
+    """Returns the usable registered tasks by name; a line on standard error gives the reason for each unusable one."""
     tasks = {}
     for name, origin in origins().items():
         try:
@@ -133,17 +134,17 @@ def usable() -> Mapping[str, AnyTask]:
     return MappingProxyType(tasks)
 
 
-def known() -> list[AnyTask]:
-    """Returns every task whose keys may be typed: the registered ones, and those at a place that the command line names."""
+def available() -> list[AnyTask]:
+    """Returns every task that a command can use: the registered ones, and each `module:NAME` on the command line."""
     tasks = list(usable().values())
     for place in sorted(_allowed):
-        with contextlib.suppress(Unusable):  # which the command that named it has said
+        with contextlib.suppress(Unusable):  # the command itself reports the error
             tasks.append(_loaded(place, None))
     return tasks
 
 
 def version(name: str) -> str | None:
-    """Returns the package and version that a task comes from, for a trial's record; None for a built-in task."""
+    """Returns a task's package and version, or its `module:NAME`, for a trial's record; None for a built-in task."""
     if is_place(name):
         return name
     origin = origins().get(name)
@@ -155,55 +156,55 @@ def _loaded(place: str, name: str | None) -> AnyTask:
     """Returns the task at `module:NAME`, checked against the contract.
 
     Args:
-      place: of the task.
-      name: that it is registered under; None for one that is not registered.
+      place: `module:NAME`.
+      name: its registered name; None if it is not registered.
     """
     module, _, attribute = place.partition(":")
-    called = f"task {name}" if name else f"task={place}"
+    shown = f"task {name}" if name else f"task={place}"
     try:
-        found = getattr(importlib.import_module(module), attribute)
-        if isinstance(found, type) and issubclass(found, Task):
-            found = found()
-    except (Exception, SystemExit) as error:  # whatever the import of somebody's module raises
+        candidate = getattr(importlib.import_module(module), attribute)
+        if isinstance(candidate, type) and issubclass(candidate, Task):
+            candidate = candidate()
+    except (Exception, SystemExit) as error:  # the import of a foreign module may raise anything
         raise Unusable(
-            f"{called} cannot be imported from {place} ({type(error).__name__}: {echoed(first_line(error))})"
+            f"{shown} cannot be imported from {place} ({type(error).__name__}: {echoed(first_line(error))})"
         ) from None
-    if not isinstance(found, Task):
+    if not isinstance(candidate, Task):
         raise Unusable(
-            f"{called}: {place} is a {type(found).__name__}, not a spec.task.Task; make it an instance of a subclass"
+            f"{shown}: {place} is a {type(candidate).__name__}, not a spec.task.Task; make it an instance of a subclass"
         )
     if place in BUILT_IN.values():  # tests check these
-        return found
+        return candidate
     try:
-        reason = next(faults(found, name, place=place), None)
-    except Exception as error:  # it is made of other things than the contract says
+        reason = next(faults(candidate, name, place=place), None)
+    except Exception as error:  # an attribute has a wrong type
         reason = f"{type(error).__name__}: {echoed(first_line(error))}"
     if reason:
-        raise Unusable(f"{called} ({place}) cannot be used: {reason}")
-    return found
+        raise Unusable(f"{shown} ({place}) cannot be used: {reason}")
+    return candidate
 
 
-def faults(found: AnyTask, name: str | None, *, place: str) -> Iterator[str]:
-    """Yields why a task cannot be registered, each with its fix.
+def faults(candidate: AnyTask, name: str | None, *, place: str) -> Iterator[str]:
+    """Yields each reason why a task cannot be registered, with its fix.
 
     Args:
-      found: the task.
-      name: that it is registered under; None for one that is not registered.
-      place: `module:NAME` that it was imported from.
+      candidate: the task.
+      name: its registered name; None if it is not registered.
+      place: the `module:NAME` from which it was imported.
     """
-    if name is not None and found.name != name:
-        yield f"its name is {found.name!r}, but it is registered as {name!r}; use one name"
-    registered = origins().get(found.name)
+    if name is not None and candidate.name != name:
+        yield f"its name is {candidate.name!r}, but it is registered as {name!r}; use one name"
+    registered = origins().get(candidate.name)
     if name is None and registered is not None and registered.place != place:
-        whose = "a built-in task" if found.name in BUILT_IN else f"a task of {registered.package}"
-        yield f"{found.name!r} is the name of {whose}; choose another name"
-    if not NAME.fullmatch(found.name):
-        yield f"its name is {found.name!r}; allowed: a-z, 0-9 and _, up to 50 characters"
-    yield from contract.faults(found)
-    ours = {corpus: options for built_in in BUILT_IN for corpus, options in task(built_in).settings.corpora().items()}
-    for corpus, options in found.settings.corpora().items():
-        if ours.get(corpus, options) is not options:
-            yield f"its corpus {corpus!r} has the name of another one; rename it"
+        owner = "a built-in task" if candidate.name in BUILT_IN else f"a task of {registered.package}"
+        yield f"{candidate.name!r} is the name of {owner}; choose another name"
+    if not NAME.fullmatch(candidate.name):
+        yield f"its name is {candidate.name!r}; allowed: a-z, 0-9 and _, up to 50 characters"
+    yield from contract.faults(candidate)
+    built_in = {corpus: options for name in BUILT_IN for corpus, options in task(name).settings.corpora().items()}
+    for corpus, options in candidate.settings.corpora().items():
+        if built_in.get(corpus, options) is not options:
+            yield f"its corpus {corpus!r} has the same name as a built-in corpus; rename it"
 
 
 def _warn(text: str) -> None:

@@ -1,6 +1,6 @@
-"""Shows how far studies are, from a second terminal: `python -m src.status STUDY`.
+"""Shows the progress of studies, from a second terminal: `python -m src.status STUDY`.
 
-It reads what the trials' journals and the studies' plans say, and writes nothing.
+It reads the journals of trials and the plans of studies, and writes nothing.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from src.tracking.journal import FAILED, FINISHED
 from src.tracking.outcome import Outcome
 
 PLAN = "plan.json"
-SAMPLE = 50  # finished trials whose duration is looked up
-SHOWN = 10  # trials of a kind that are listed
+SAMPLE = 50  # finished trials in the estimate of the time left
+SHOWN = 10  # listed trials per state
 STARTING = (
-    "no trial is under way: its workers start (each imports TensorFlow first, about 10 s), or go on to the next trials"
+    "no trial is under way: its workers are starting (each imports TensorFlow first, about 10 s) or between two trials"
 )
 DONE, RUNNING, FAILED_, STOPPED, WAITING, BROKEN = "done", "running", "failed", "stopped", "not begun", "unreadable"
 KINDS = (DONE, RUNNING, FAILED_, STOPPED, WAITING, BROKEN)
@@ -48,14 +48,14 @@ class Trial:
 
     Attributes:
       identity: name of its folder.
-      name: its variant and seed, as in the plan; the identity where no plan has it.
+      name: its variant and seed, as in the plan; the identity without a plan.
       state: one of `KINDS`.
-      is_planned: whether the study's latest plan has it.
+      is_planned: whether it is in the study's latest plan.
       error: why it failed or cannot be read, or None.
-      step: optimizer steps done, of one that runs.
+      step: optimizer steps done, if it runs.
       first_metric: name of the first metric of its task.
       best_validation: best validation value of that metric so far, or None.
-      tested: its test value; None before the trial's end.
+      tested: test value of that metric; None before the trial's end.
     """
 
     identity: str
@@ -69,23 +69,23 @@ class Trial:
     tested: float | None = None
 
     def as_record(self) -> dict[str, Any]:
-        """Returns the trial as plain values; the test value is called after its metric."""
+        """Returns the trial as plain values; the key of the test value contains the metric's name."""
         values = asdict(self)
         return values | {f"test_{self.first_metric}": values.pop("tested")}
 
 
 @dataclass(frozen=True)
 class Status:
-    """How far a study is.
+    """The progress of a study.
 
     Attributes:
       study: its name.
-      design: of the latest plan, or None without a plan.
+      design: design of the latest plan, or None without a plan.
       first: first metric of the study's task, which chooses the best trial.
-      trials: of the plan, in its order, then others.
-      seconds_left: for what the plan still has, at the pace so far; None where nothing tells it.
-      note: what is odd about the folder, or None.
-      is_swept: whether a sweep of it runs, be it that no trial has begun yet.
+      trials: the trials of the plan in its order, then the others.
+      seconds_left: estimated time for the remaining trials of the plan; None if it cannot be estimated.
+      note: a problem with the plan's file, or None.
+      is_swept: whether a sweep of the study runs, even if no trial has begun yet.
     """
 
     study: str
@@ -97,7 +97,7 @@ class Status:
     is_swept: bool = False
 
     def count(self, state: str) -> int:
-        """Returns how many trials of the latest plan, or of the study where it has none, are in a state."""
+        """Returns the number of trials in a state, of the latest plan or, without a plan, of the study."""
         return sum(trial.state == state for trial in self.counted)
 
     @property
@@ -107,14 +107,14 @@ class Status:
 
     @property
     def best(self) -> Trial | None:
-        """The trial of best validation, or None before the first."""
+        """The trial with the best validation value; None before the first evaluation."""
         return self.first.best_of(
             {trial: trial.best_validation for trial in self.counted if trial.first_metric == self.first.name}
         )
 
     @property
     def is_running(self) -> bool:
-        """Whether a trial of the study or a sweep of it runs."""
+        """Whether a trial or a sweep of the study runs."""
         return self.is_swept or any(trial.state == RUNNING for trial in self.trials)
 
     def as_record(self) -> dict[str, Any]:
@@ -133,30 +133,30 @@ class Status:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, or 2 for a study that does not exist."""
     parser = argparse.ArgumentParser(
-        prog="python -m src.status", description="Shows how far studies are. Reads only; safe while trials run."
+        prog="python -m src.status", description="Shows the progress of studies. Reads only; safe while trials run."
     )
     parser.add_argument(
         "study",
         metavar="STUDY",
         nargs="?",
-        help="name of a study (default: those that run in full, the others in brief)",
+        help="name of a study (default: all studies; those that run in full, the others in brief)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
     parser.add_argument(
         "--watch", metavar="SECONDS", nargs="?", type=_seconds, const=5.0, help="repeat every n seconds (default: 5)"
     )
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     console = Console(highlight=False)
     try:
         while True:
-            _show(console, given.study, is_json=given.json, is_repeated=given.watch is not None)
-            if given.watch is None:
+            _show(console, options.study, is_json=options.json, is_repeated=options.watch is not None)
+            if options.watch is None:
                 return 0
-            time.sleep(given.watch)
+            time.sleep(options.watch)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -172,7 +172,7 @@ def studies() -> list[str]:
 
 
 def of(study: str) -> Status:
-    """Returns how far a study is.
+    """Returns the progress of a study.
 
     Args:
       study: its name.
@@ -180,10 +180,10 @@ def of(study: str) -> Status:
     Raises:
       SettingsError: there is no such study.
     """
-    known = studies()
-    if study not in known:
-        near = nearest(study, known)
-        rest = f"did you mean {near}?" if near else f"studies: {', '.join(known) or 'none yet'}"
+    existing = studies()
+    if study not in existing:
+        near = nearest(study, existing)
+        rest = f"did you mean {near}?" if near else f"studies: {', '.join(existing) or 'none yet'}"
         raise SettingsError(f"no study {one_line(study)!r} in {paths.outputs()}; {rest}")
     folder = paths.study_folder(study)
     planned = _planned(folder / PLAN)
@@ -196,7 +196,7 @@ def of(study: str) -> Status:
 
 
 class _Planned(NamedTuple):
-    """What a study's latest plan says: its design, identity → name, the first metric, and what is wrong with the file."""
+    """The latest plan of a study: its design, identity → name, its first metric, and a problem with its file."""
 
     design: str | None = None
     names: Mapping[str, str] = MappingProxyType({})
@@ -221,7 +221,7 @@ def _planned(path: Path) -> _Planned:
 
 
 def _first_metric(folder: Path, outcomes: Mapping[str, Outcome]) -> Metric:
-    """Returns the first metric of a study without a plan, as one of its journals says."""
+    """Returns the first metric of a study without a plan, from one of its journals."""
     for name in outcomes:
         try:
             begun = journal.last_attempt(folder / name, kinds=(START,))
@@ -263,7 +263,7 @@ def _step(folder: Path) -> int:
 
 
 def _left(folder: Path, trials: Sequence[Trial]) -> float | None:
-    """Returns seconds until the plan is trained: what its trials took so far, for those that are missing, by how many run at a time."""
+    """Returns the seconds until the plan is trained: mean duration × remaining trials / trials that run at a time."""
     planned = [trial for trial in trials if trial.is_planned]
     running = [trial for trial in planned if trial.state == RUNNING]
     missing = sum(trial.state in (WAITING, STOPPED) for trial in planned)
@@ -277,7 +277,7 @@ def _left(folder: Path, trials: Sequence[Trial]) -> float | None:
 
 
 def _seconds_of(folder: Path) -> float | None:
-    """Returns how long a trial's latest attempt took, until now if it has no end; None if its journal does not say."""
+    """Returns the duration of a trial's latest attempt, up to now if it has not ended; None without a start."""
     try:
         lines = journal.last_attempt(folder, kinds=(START, EVALUATION, END))
     except OSError:
@@ -304,7 +304,7 @@ def _show(console: Console, study: str | None, *, is_json: bool, is_repeated: bo
 
 
 def _lines(statuses: Sequence[Status], *, width: int | None, is_named: bool) -> Iterator[str]:
-    """Yields the lines of studies: in full for one that was asked for or that runs, one line for others."""
+    """Yields the lines of studies: in full if a study is named or runs, one line for each other study."""
     if not statuses:
         yield f"no studies in {paths.outputs()}"
     whole = [status for status in statuses if is_named or status.is_running]
@@ -319,11 +319,13 @@ def _lines(statuses: Sequence[Status], *, width: int | None, is_named: bool) -> 
 
 
 def _in_full(status: Status, width: int | None) -> Iterator[str]:
-    yield f"study {status.study}{f', design {status.design}' if status.design else ''}{f' ({status.note})' if status.note else ''}"
+    design = f", design {status.design}" if status.design else ""
+    yield f"study {status.study}{design}{f' ({status.note})' if status.note else ''}"
     yield f"  {_summary(status)}"
     if status.seconds_left is not None:
+        unit = "h:mm:ss" if status.seconds_left >= 3_600 else "m:ss"
         more = ", then the next round" if status.design == "path" else ""
-        yield f"  time left: about {clock(status.seconds_left)} ({'h:mm:ss' if status.seconds_left >= 3_600 else 'm:ss'}){more}"
+        yield f"  time left: about {clock(status.seconds_left)} ({unit}){more}"
     first = status.first
     if best := status.best:
         tested = (
@@ -335,14 +337,14 @@ def _in_full(status: Status, width: int | None) -> Iterator[str]:
     if status.is_swept and not any(trial.state == RUNNING for trial in status.trials):
         yield f"  the sweep is running; {STARTING}"
     for state in (RUNNING, FAILED_, BROKEN):
-        mine = [trial for trial in status.trials if trial.state == state]
-        for trial in mine[:SHOWN]:
+        trials = [trial for trial in status.trials if trial.state == state]
+        for trial in trials[:SHOWN]:
             yield _row(state, trial, _detail(trial, first), width)
-        if len(mine) > SHOWN:
-            yield f"  {state}: … and {len(mine) - SHOWN:,} more"
-    others = len(status.trials) - len(status.counted)
-    if others:
-        yield f"  {counted(others, 'more trial')} of earlier plans"
+        if len(trials) > SHOWN:
+            yield f"  {state}: … and {len(trials) - SHOWN:,} more"
+    earlier = len(status.trials) - len(status.counted)
+    if earlier:
+        yield f"  {counted(earlier, 'more trial')} of earlier plans"
 
 
 def _detail(trial: Trial, first: Metric) -> str:
@@ -353,12 +355,12 @@ def _detail(trial: Trial, first: Metric) -> str:
 
 
 def _validated(trial: Trial, first: Metric) -> str:
-    mine = first if trial.first_metric == first.name else Metric(trial.first_metric, None)
-    return f"{meaning(f'{VAL}{mine.name}', [mine]).title} {trial.best_validation:.{mine.digits}f}"
+    own = first if trial.first_metric == first.name else Metric(trial.first_metric, None)
+    return f"{meaning(f'{VAL}{own.name}', [own]).title} {trial.best_validation:.{own.digits}f}"
 
 
 def _row(title: str, trial: Trial, text: str, width: int | None) -> str:
-    """Returns a line about a trial; its name takes what room the rest leaves, and at least a third."""
+    """Returns a line about a trial; its name gets the remaining width, at least a third."""
     begin, name = f"  {title}: ", one_line(trial.name)
     room = len(name) if width is None else max(width // 3, width - len(begin) - len(text) - 2)
     return f"{begin}{fitted(name, room)}: {text}"
@@ -371,7 +373,7 @@ def _summary(status: Status) -> str:
 
 
 def _seconds(text: str) -> float:
-    """Returns a number of seconds from a tenth to a day, for argparse."""
+    """Returns a number of seconds between 0.1 and one day, for argparse."""
     seconds = float(text)
     if not 0.1 <= seconds <= 86_400:
         raise argparse.ArgumentTypeError(f"got {text}; allowed: 0.1 to 86400 seconds")

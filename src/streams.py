@@ -1,7 +1,7 @@
-"""Separate random streams of one trial, so that changing one toggle does not shift the draws of another.
+"""Separate random streams of one trial, so that a change of one toggle does not shift the draws of another.
 
-A stream is named by what it is for: ("weights", layer, role), ("order", epoch), ("dropout", layer). Equal seed and name give
-equal draws, in whatever order the streams are opened.
+The name of a stream is its purpose: ("weights", layer, role), ("order", epoch), ("dropout", layer). Equal seeds and
+names give equal draws, independently of the order in which streams are opened.
 """
 
 from __future__ import annotations
@@ -21,6 +21,6 @@ def stream_seed(seed: int, *name: str | int) -> int:
 
 def generator(seed: int, *name: str | int) -> np.random.Generator:
     """Returns a NumPy generator for a named stream."""
-    import numpy as np  # late: help and refusals need none
+    import numpy as np  # late: help and errors do not need it
 
     return np.random.default_rng(stream_seed(seed, *name))

@@ -1,6 +1,6 @@
-"""Sends the records that MLflow and TensorBoard lack from the journals: `python -m src.sync`.
+"""Sends missing records from the journals to MLflow and TensorBoard: `python -m src.sync`.
 
-For trials that ran offline, while a server was away, or whose process was killed.
+Use it after trials ran offline, a server could not be reached, or a process was killed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from src.artifacts import SETTINGS
 from src.spec.record import ADDRESS, END, START, Record
 from src.spec.section import SettingsError
 from src.study import plan, presented
-from src.terminal.errors import comes_again, first_line
+from src.terminal.errors import first_line, is_permanent
 from src.terminal.visible import counted
 from src.tracking import journal, tensorboard_replay
 from src.tracking.deleted import how_to_restore
@@ -35,15 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("studies", metavar="STUDY", nargs="*", help="studies to send (default: all in outputs/)")
     parser.add_argument("--uri", help="MLflow tracking URI (default: the one recorded with each trial)")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        there = _studies()
-        for study in given.studies:
-            if study not in there:
+        existing = _studies()
+        for study in options.studies:
+            if study not in existing:
                 raise SettingsError(
-                    f"no study {study!r} in {paths.outputs()}; studies: {', '.join(there) or 'none yet'}"
+                    f"no study {study!r} in {paths.outputs()}; studies: {', '.join(existing) or 'none yet'}"
                 )
-        return max([_sync(study, given.uri) for study in given.studies or there], default=0)
+        return max([_sync(study, options.uri) for study in options.studies or existing], default=0)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -54,20 +54,24 @@ def _studies() -> list[str]:
 
 
 def _sync(study: str, uri: str | None) -> int:
-    """Sends one study, each trial to the store that it was meant for if no other is given; returns 0, or 1 if some could not be sent.
+    """Sends one study; returns 0, or 1 if something could not be sent.
 
-    What somebody deleted in MLflow stays so: it is said, with the command that restores it.
+    Runs that a user deleted in MLflow stay deleted; a line gives the command that restores them.
+
+    Args:
+      study: its name.
+      uri: the MLflow store; None for the store that each trial recorded.
     """
     closed, sent, deleted, failures = 0, Counter[Store](), set[str](), _Failures()
-    stores: dict[str | None, Store | Exception] = {}  # each is asked once: one that is away holds a while
+    stores: dict[str | None, Store | Exception] = {}  # one connection per store: an unreachable one takes long to fail
     for trial in journal.folders(paths.study_folder(study)):
         try:
             closed += journal.close_if_dead(trial)
-            begun = journal.last_attempt(trial, kinds=(START,))
+            starts = journal.last_attempt(trial, kinds=(START,))
             _replay_to_tensorboard(trial)
-            if not begun:
+            if not starts:
                 continue
-            address = uri or _uri(trial, begun[-1].record)
+            address = uri or _uri(trial, starts[-1].record)
             store = _connected(stores, address, study)
             sent[store] += _sent(store, trial, stores, address)
         except Deleted as error:
@@ -92,7 +96,7 @@ def _sync(study: str, uri: str | None) -> int:
             store.end_study_if_running(_status(study))
             for line in _remarks(store):
                 print(f"{study}: {line}")
-        except Exception as error:  # the server may have gone since
+        except Exception as error:  # the server may have stopped since
             failures.add(f"the run of study {study}", error)
     if closed:
         print(f"{study}: {counted(closed, 'trial')} marked KILLED because the process is gone")
@@ -102,48 +106,49 @@ def _sync(study: str, uri: str | None) -> int:
 
 
 class _Failures:
-    """What could not be sent, by reason."""
+    """The trials and study runs that could not be sent, grouped by reason."""
 
     def __init__(self) -> None:
-        self._of_reason: dict[tuple[str, str], list[str]] = {}
+        self._names: dict[tuple[str, str], list[str]] = {}
 
     def add(self, name: str, error: Exception) -> None:
-        """Keeps the name of what could not be sent, and why."""
-        is_lasting = comes_again(error) or isinstance(error, SettingsError | journal.JournalError)
-        what = f"{'is rejected' if is_lasting else 'cannot be sent now'} ({first_line(error)})"
-        again = "nothing is lost; fix that and try again" if is_lasting else "nothing is lost; try again later"
-        self._of_reason.setdefault((what, again), []).append(name)
+        """Adds the name of a trial or a study run with the reason."""
+        is_rejected = is_permanent(error) or isinstance(error, SettingsError | journal.JournalError)
+        reason = f"{'is rejected' if is_rejected else 'cannot be sent now'} ({first_line(error)})"
+        fix = "nothing is lost; fix that and try again" if is_rejected else "nothing is lost; try again later"
+        self._names.setdefault((reason, fix), []).append(name)
 
     def lines(self) -> list[str]:
-        """Returns a line a reason, with the names of all that it keeps from being sent."""
-        return [
-            f"error: {first} {what}{f'; so are {len(rest)} more: ' if rest else ''}{', '.join(Path(name).name for name in rest)}; {again}"
-            for (what, again), (first, *rest) in self._of_reason.items()
-        ]
+        """Returns one line per reason, with the names of the trials and study runs."""
+        lines = []
+        for (reason, fix), (first, *rest) in self._names.items():
+            more = f"; so are {len(rest)} more: {', '.join(Path(name).name for name in rest)}" if rest else ""
+            lines.append(f"error: {first} {reason}{more}; {fix}")
+        return lines
 
 
 def _replay_to_tensorboard(trial: Path) -> None:
-    """Brings the trial's event file up to date; what keeps it from that keeps nothing from MLflow."""
+    """Updates the trial's event file; an error does not stop the replay to MLflow."""
     try:
         tensorboard_replay.replay(trial)
-    except journal.JournalError:  # MLflow's replay reads the same lines, and says so
+    except journal.JournalError:  # the replay to MLflow reads the same lines and reports the error
         pass
     except Exception as error:
         print(f"warning: {trial}: TensorBoard files cannot be written ({first_line(error)})", file=sys.stderr)
 
 
 def _sent(store: Store, trial: Path, stores: dict[str | None, Store | Exception], uri: str | None) -> int:
-    """Returns how many records of a trial were sent; a store that went away meanwhile is not asked for the next one."""
+    """Returns the number of records of a trial that were sent; does not try a store again that stopped answering."""
     try:
         return store.replay(trial)
     except Exception as error:
-        if not comes_again(error) and not isinstance(error, journal.JournalError) and not store.answers():
+        if not is_permanent(error) and not isinstance(error, journal.JournalError) and not store.answers():
             stores[uri] = error
         raise
 
 
 def _connected(stores: dict[str | None, Store | Exception], uri: str | None, study: str) -> Store:
-    """Returns the store at an address, and remembers it or why there is none."""
+    """Returns the store at an address, and caches it or the error of its connection."""
     if uri not in stores:
         try:
             stores[uri] = store = Store(uri, study)
@@ -151,31 +156,30 @@ def _connected(stores: dict[str | None, Store | Exception], uri: str | None, stu
                 print(f"{study}: {counted(count, 'duplicate run')} deleted in MLflow (a server response had been lost)")
         except Exception as error:  # MLflow's stores raise what their drivers raise
             stores[uri] = error
-    found = stores[uri]
-    if isinstance(found, Exception):
-        raise found
-    return found
+    result = stores[uri]
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def _remarks(store: Store) -> list[str]:
-    """Returns what else there is to say of a study's store, a line each."""
+    """Returns remarks on a study's store, one line each."""
     lines = [store.moved] if store.moved else []
     unused = environment.unused_address()
     if unused and unused != store.uri:
         lines.append(f"note: MLFLOW_TRACKING_URI={paths.shown(unused)} is ignored; --uri sets another store")
     deleted = store.deleted_trials()
     for run_id, name in itertools.islice(deleted.items(), MAX_LINES):
-        lines.append(
-            f"{name!r} was deleted in MLflow and stays deleted; to restore it, run: {how_to_restore(store.uri, run_id=run_id)}"
-        )
+        fix = how_to_restore(store.uri, run_id=run_id)
+        lines.append(f"{name!r} was deleted in MLflow and stays deleted; to restore it, run: {fix}")
     return lines if len(deleted) <= MAX_LINES else [*lines, f"… and {len(deleted) - MAX_LINES} more deleted"]
 
 
 def _plan_file(study: str) -> Path | None:
-    """Returns the file with the study's plans, or None where it has none.
+    """Returns the file with the study's plans, or None without a file.
 
     Raises:
-      SettingsError: the file holds something else.
+      SettingsError: the file contains no valid plan.
     """
     path = paths.study_folder(study) / "plan.json"
     if not path.is_file():
@@ -190,33 +194,33 @@ def _plan_file(study: str) -> Path | None:
 
 
 def _status(study: str) -> str:
-    """Returns what the study run is to say: RUNNING while a trial is written, FINISHED if all trials are."""
+    """Returns the status of the study run: RUNNING while a trial runs, FINISHED if all trials finished, else FAILED."""
     folders = journal.folders(paths.study_folder(study))
     if any(journal.is_being_written(trial) for trial in folders):
         return "RUNNING"
     try:
         ended = {journal.status(journal.last_attempt(trial, kinds=(START, END))) for trial in folders}
-    except journal.JournalError:  # it was said already
+    except journal.JournalError:  # already reported
         return journal.FAILED
     return journal.FINISHED if ended == {journal.FINISHED} else journal.FAILED
 
 
 def _uri(trial: Path, start: Record) -> str | None:
-    """Returns the store that the trial was meant for, as its latest attempt says; older ones say so in a file that was written later.
+    """Returns the MLflow store of the trial's latest attempt; older versions recorded it in the settings file.
 
     Raises:
-      SettingsError: neither says it.
+      SettingsError: neither of them names a store.
     """
     if ADDRESS in start.detail:
         address = start.detail[ADDRESS]
         return str(address) if address else None
     try:
-        found = json.loads((trial / SETTINGS).read_text(encoding="utf-8"))["tracking"]["uri"]
+        uri = json.loads((trial / SETTINGS).read_text(encoding="utf-8"))["tracking"]["uri"]
     except (OSError, ValueError, KeyError, TypeError):
         raise SettingsError(f"neither its journal nor {SETTINGS} names its MLflow store; set it with --uri") from None
-    if not isinstance(found, str | None) or (found is not None and paths.is_without_password(found)):
+    if not isinstance(uri, str | None) or (uri is not None and paths.is_without_password(uri)):
         raise SettingsError(f"{SETTINGS} has no complete address of its MLflow store; set it with --uri")
-    return found
+    return uri
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Uses a trained model: `python -m src.use RUN COMMAND …`, with the commands of the model's task; `python -m src.use RUN` lists them."""
+"""Uses a trained model with the commands of its task: `python -m src.use RUN COMMAND …`.
+
+`python -m src.use RUN` lists the commands.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,14 @@ from src.trial import locate
 USAGE = """\
 usage: python -m src.use [--uri URI] [--task module:NAME] RUN [COMMAND …]
 
-RUN is a trial's folder, its identity (or the first 4 digits and more), or an
-MLflow run id; --uri names the MLflow store that knows the id, and --task the
-task of a trial that was trained with task=module:NAME.
+RUN is a trial's folder, its identity (or at least its first 4 digits), or an
+MLflow run id. --uri names the MLflow store of that run, --task the task of a
+trial that was trained with task=module:NAME.
 `python -m src.use RUN` lists the commands, `python -m src.use RUN COMMAND --help` explains one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns what the command returns, 2 for what was typed wrong, 130 if stopped."""
+    """Runs the command line; returns the command's exit code, 2 for an invalid command, 130 if stopped."""
     environment.draw_to_files()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -43,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             registry.allow(options["task"])
         with tempfile.TemporaryDirectory() as here:
             return _use(words[0], words[1:], options, download_to=Path(here))
-    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _options(words: list[str]) -> dict[str, str]:
-    """Takes the options before RUN off a command line and returns them."""
+    """Removes the options before RUN from a command line and returns them."""
     options: dict[str, str] = {}
     while words and words[0].startswith("--") and words[0] != "--help":
         name, has_value, value = words.pop(0).removeprefix("--").partition("=")
@@ -73,8 +76,8 @@ def _use(run: str, words: list[str], options: dict[str, str], *, download_to: Pa
         print(_listed(run, task))
         return 0
     if words[0] not in task.commands:
-        known = ", ".join(task.commands) or "none"
-        raise SettingsError(f"task={task.name} has no command {echoed(words[0])!r}; it has: {known}")
+        names = ", ".join(task.commands) or "none"
+        raise SettingsError(f"task={task.name} has no command {echoed(words[0])!r}; allowed: {names}")
     command = task.commands[words[0]]
     if folder == download_to:
         locate.folder_of(run, uri=options.get("uri"), download_to=download_to, files=command.files)
@@ -82,12 +85,12 @@ def _use(run: str, words: list[str], options: dict[str, str], *, download_to: Pa
 
 
 def _task_of(folder: Path, place: str | None) -> Task[Any, Any]:
-    """Returns the task that a trial was trained with, as its settings say; nothing that they name is imported unless it was typed."""
+    """Returns the task in a trial's settings; imports a `module:NAME` only if the command line names it."""
     try:
         settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         name = settings["task"] if isinstance(settings["task"], str) else settings["task"]["name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingsError(f"{folder / SETTINGS}: no settings of a trial ({first_line(error)})") from None
+        raise SettingsError(f"{folder / SETTINGS}: not the settings of a trial ({first_line(error)})") from None
     if registry.is_place(str(name)) and place != name:
         raise SettingsError(
             f"the trial was trained with task={echoed(name)}; add --task {echoed(name)} before RUN to import it"
@@ -109,7 +112,7 @@ def _listed(run: str, task: Task[Any, Any]) -> str:
 
 
 def _called(command: Command, words: Sequence[str], folder: Path) -> int:
-    """Runs a command with its words, as typer reads them; returns 0, or what its function returns."""
+    """Runs a command with the arguments that typer parses; returns the function's result if it is an int, else 0."""
     import typer
 
     module, _, name = command.function.partition(":")
@@ -118,7 +121,7 @@ def _called(command: Command, words: Sequence[str], folder: Path) -> int:
     app.command(words[0])(_bound(getattr(importlib.import_module(module), name), folder, returned))
     try:
         app(list(words[1:]), prog_name=f"python -m src.use RUN {words[0]}")
-    except SystemExit as end:  # typer's: after the command, its help, or a line on what was typed wrong
+    except SystemExit as end:  # typer exits after the command, its help, or an error
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         return code or (returned[0] if returned and isinstance(returned[0], int) else 0)
     except ValueError as error:
@@ -127,22 +130,23 @@ def _called(command: Command, words: Sequence[str], folder: Path) -> int:
 
 
 def _bound(function: Callable[..., Any], folder: Path, returned: list[Any]) -> Callable[..., None]:
-    """Returns a function without its first parameter, which is the folder; typer reads the rest of its signature.
+    """Returns a function with its first parameter bound to the folder; typer reads the other parameters.
 
     Args:
-      function: of the command.
-      folder: of the trial.
-      returned: gets what the function returns.
+      function: the function of the command.
+      folder: the folder of the trial.
+      returned: receives the result of the function.
     """
     hints = typing.get_type_hints(function, include_extras=True)
-    others = list(inspect.signature(function).parameters.values())[1:]
+    options = list(inspect.signature(function).parameters.values())[1:]
 
-    def call(**options: Any) -> None:
-        returned.append(function(folder, **options))
+    def call(**values: Any) -> None:
+        returned.append(function(folder, **values))
 
     call.__doc__ = function.__doc__
-    call.__annotations__ = {each.name: hints[each.name] for each in others}
-    call.__signature__ = inspect.Signature([each.replace(annotation=hints[each.name]) for each in others])  # type: ignore[attr-defined]
+    call.__annotations__ = {option.name: hints[option.name] for option in options}
+    parameters = [option.replace(annotation=hints[option.name]) for option in options]
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return call
 
 

@@ -17,7 +17,7 @@ def small_disk():
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_half_a_file_leaves_its_room_to_the_journal_and_the_file_of_before_in_its_place(tmp_path, small_disk):
+def test_an_incomplete_file_frees_its_space_and_leaves_the_old_file(tmp_path, small_disk):
     files = Artifacts(tmp_path)
     files.write_patch("of before")
 

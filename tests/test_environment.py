@@ -27,7 +27,7 @@ def python(program, **variables):
     return done.stdout.strip()
 
 
-def test_what_the_product_needs_is_set_whatever_was_there():
+def test_required_variables_override_the_users_values():
     variables = {
         "KERAS_BACKEND": "jax",
         "TF_USE_LEGACY_KERAS": "1",
@@ -41,7 +41,7 @@ def test_what_the_product_needs_is_set_whatever_was_there():
 
 
 @pytest.mark.parametrize(
-    ("given", "left"),
+    ("backend", "expected"),
     [
         ("module://matplotlib_inline.backend_inline", "agg"),
         ("module://not_installed.backend_inline", "agg"),
@@ -53,12 +53,12 @@ def test_what_the_product_needs_is_set_whatever_was_there():
         ("TkAgg", "TkAgg"),
     ],
 )
-def test_a_backend_of_matplotlibs_that_needs_a_kernel_is_taken_away(given, left):
-    variables = {"MPLBACKEND": given}
+def test_a_matplotlib_backend_that_needs_a_kernel_is_replaced(backend, expected):
+    variables = {"MPLBACKEND": backend}
 
     environment.prepare(variables)
 
-    assert variables["MPLBACKEND"] == left
+    assert variables["MPLBACKEND"] == expected
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,13 @@ def test_a_backend_of_matplotlibs_that_needs_a_kernel_is_taken_away(given, left)
         ({}, None),
     ],
 )
-def test_what_a_cell_of_a_notebook_starts_prints_plain_lines(variables, compatible):
+def test_a_command_in_a_notebook_cell_prints_plain_lines(variables, compatible):
     environment.prepare(variables)
 
     assert variables.get("TTY_COMPATIBLE") == compatible
 
 
-def test_in_a_kernel_nothing_of_its_own_is_changed(monkeypatch):
+def test_the_kernel_process_keeps_its_own_variables(monkeypatch):
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
     variables = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "JPY_PARENT_PID": "1"}
 
@@ -90,8 +90,8 @@ def test_in_a_kernel_nothing_of_its_own_is_changed(monkeypatch):
     }
 
 
-def test_a_command_that_a_notebook_starts_has_no_terminal_whatever_the_kernel_says():
-    """A kernel exports FORCE_COLOR=1, which rich takes for a terminal."""
+def test_a_command_in_a_notebook_has_no_terminal_despite_the_kernels_variables():
+    """A kernel exports FORCE_COLOR=1, which rich interprets as a terminal."""
     program = "import src; from rich.console import Console; print(Console().is_terminal)"
 
     assert python(program, FORCE_COLOR="1", MPLBACKEND="module://matplotlib_inline.backend_inline") == "False"
@@ -99,7 +99,7 @@ def test_a_command_that_a_notebook_starts_has_no_terminal_whatever_the_kernel_sa
 
 @pytest.mark.parametrize("module", ["src.run", "src.sync", "src.predict"])
 @pytest.mark.parametrize("backend", ["nonsense", "widget", "module://not_installed.x", "TkAgg"])
-def test_every_command_draws_to_files_whatever_backend_the_environment_names(module, backend, monkeypatch):
+def test_every_command_draws_to_files_for_any_backend_in_the_environment(module, backend, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", backend)
 
     with contextlib.suppress(SystemExit):
@@ -108,14 +108,14 @@ def test_every_command_draws_to_files_whatever_backend_the_environment_names(mod
     assert os.environ["MPLBACKEND"] == "agg"
 
 
-def test_every_process_of_ours_has_what_is_needed():
+def test_the_import_of_src_sets_the_required_variables():
     program = "import os, src; print(os.environ['KERAS_BACKEND'], os.environ['MPLBACKEND'])"
 
     assert python(program, KERAS_BACKEND="torch", MPLBACKEND="module://not_installed.x") == "tensorflow agg"
 
 
 @pytest.mark.parametrize("backend", ["module://not_installed.x", "nonsense", "TkAgg"])
-def test_figures_are_drawn_whatever_backend_the_environment_names(backend):
+def test_figures_are_drawn_for_any_backend_in_the_environment(backend):
     assert (
         python(
             "import analysis.__main__, matplotlib.pyplot as p; p.figure(); print(p.get_backend())", MPLBACKEND=backend
@@ -124,7 +124,7 @@ def test_figures_are_drawn_whatever_backend_the_environment_names(backend):
     )
 
 
-def test_the_tag_says_what_may_change_numbers_and_nothing_else():
+def test_the_tag_contains_only_variables_that_may_change_numbers():
     noise = [
         "TF_VAR_password",
         "TF_CLI_ARGS",
@@ -134,22 +134,22 @@ def test_the_tag_says_what_may_change_numbers_and_nothing_else():
         "HOME",
         "CUDA_VERSION",
     ]
-    telling = {
+    relevant = {
         "XLA_FLAGS": "a=b",
         "TF_DETERMINISTIC_OPS": "1",
         "TF_ENABLE_ONEDNN_OPTS": "0",
         "CUDA_VISIBLE_DEVICES": "",
     }
-    telling |= {
+    relevant |= {
         "TF_XLA_FLAGS": "--tf_xla_auto_jit=2",
         "NVIDIA_TF32_OVERRIDE": "0",
         "ONEDNN_MAX_CPU_ISA": "AVX2",
         "MKL_CBWR": "COMPATIBLE",
     }
 
-    said = environment.understood({**dict.fromkeys(noise, "secret"), **telling})
+    tag = environment.understood({**dict.fromkeys(noise, "secret"), **relevant})
 
-    assert said == " ".join(["keras=tensorflow,float32", *(f"{name}={telling[name]}" for name in sorted(telling))])
+    assert tag == " ".join(["keras=tensorflow,float32", *(f"{name}={relevant[name]}" for name in sorted(relevant))])
 
 
 def test_every_trial_has_the_tag(monkeypatch):
@@ -158,7 +158,7 @@ def test_every_trial_has_the_tag(monkeypatch):
     assert "XLA_FLAGS=--xla_cpu_enable_fast_math=true" in provenance.tags.__wrapped__()["ablation.environment"]
 
 
-def test_the_commit_is_of_this_repository_whatever_git_is_told(monkeypatch, tmp_path):
+def test_the_commit_is_of_this_repository_despite_git_variables(monkeypatch, tmp_path):
     here = provenance.tags.__wrapped__()["ablation.git_commit"]
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
@@ -167,7 +167,7 @@ def test_the_commit_is_of_this_repository_whatever_git_is_told(monkeypatch, tmp_
     assert provenance.tags.__wrapped__()["ablation.git_commit"] == here
 
 
-def test_records_go_where_they_should_whatever_mlflow_is_told(home, blank, monkeypatch):
+def test_records_go_to_the_configured_store_despite_mlflow_variables(home, blank, monkeypatch):
     other = Store(None, "other")
     for name, value in (
         ("MLFLOW_RUN_ID", other.study_run_id),

@@ -5,7 +5,7 @@ import pytest
 from src.files import replaced
 
 
-def test_a_block_that_ends_replaces_the_file_and_leaves_nothing_else(tmp_path):
+def test_a_finished_block_replaces_the_file_and_leaves_no_other_file(tmp_path):
     (tmp_path / "a.json").write_text("old", encoding="utf-8")
 
     with replaced(tmp_path / "a.json") as beside:
@@ -16,7 +16,7 @@ def test_a_block_that_ends_replaces_the_file_and_leaves_nothing_else(tmp_path):
     assert (tmp_path / "a.json").read_text(encoding="utf-8") == "new"
 
 
-def test_a_block_that_fails_leaves_the_file_as_it_was_and_nothing_else(tmp_path):
+def test_a_failed_block_leaves_the_old_file_and_no_other_file(tmp_path):
     (tmp_path / "a.json").write_text("old", encoding="utf-8")
 
     with pytest.raises(OSError, match="full"), replaced(tmp_path / "a.json") as beside:

@@ -40,15 +40,15 @@ def configured(values):
         ({"_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"}, 1),
     ],
 )
-def test_how_many_trials_run_side_by_side_is_known(values, workers):
+def test_the_number_of_parallel_trials_follows_from_the_launcher(values, workers):
     assert launchers.workers(configured(values)) == workers
 
 
-def test_joblib_hands_out_one_trial_at_a_time_and_keeps_the_rest():
+def test_joblib_dispatches_one_trial_per_worker_and_no_more():
     assert (configured(JOBLIB).batch_size, configured(JOBLIB).pre_dispatch) == (1, "n_jobs")
 
 
-def test_ray_takes_a_core_a_trial_and_what_the_user_set_stays():
+def test_ray_uses_one_core_per_trial_and_keeps_the_users_options():
     remote = configured({**RAY, "ray": {"init": {"address": "auto"}, "remote": {"num_gpus": 1, "max_calls": 1}}}).ray
 
     assert (remote.remote.num_cpus, remote.remote.num_gpus, remote.remote.max_calls, remote.remote.max_retries) == (
@@ -71,14 +71,15 @@ def train(numbers, seconds):
     time.sleep(seconds)
 
 jobs = [joblib.delayed(train)(numpy.zeros(1_000_000), float(seconds)) for seconds in sys.argv[1:]]
-joblib.Parallel(n_jobs=2, backend="loky", batch_size=1, pre_dispatch="n_jobs", **launchers.of_workers(os.getpid()))(jobs)
+options = {"batch_size": 1, "pre_dispatch": "n_jobs", **launchers.of_workers(os.getpid())}
+joblib.Parallel(n_jobs=2, backend="loky", **options)(jobs)
 open("done", "w").close()
 time.sleep(60)
 """
 
 
 def left_behind(pid):
-    """Names in shared memory of a process that uses joblib."""
+    """Returns the names that a process with joblib has in shared memory."""
     return [
         name
         for name in os.listdir("/dev/shm")
@@ -86,12 +87,12 @@ def left_behind(pid):
     ]
 
 
-@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="where shared memory is no folder")
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="shared memory is not a folder here")
 @pytest.mark.parametrize(
     ("seconds", "moment"),
     [(["60"], "one worker never had a trial"), (["60", "60"], "both have one"), (["0", "0"], "all trials are over")],
 )
-def test_nothing_of_a_killed_sweep_stays_whatever_its_workers_were_doing(tmp_path, seconds, moment):
+def test_a_killed_sweep_leaves_no_processes_and_no_shared_memory(tmp_path, seconds, moment):
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, *seconds], cwd=tmp_path, env=environment)
     end = time.monotonic() + 60
@@ -101,7 +102,7 @@ def test_nothing_of_a_killed_sweep_stays_whatever_its_workers_were_doing(tmp_pat
         assert time.monotonic() < end and driver.poll() is None
         time.sleep(0.1)
     others = psutil.Process(driver.pid).children(recursive=True)
-    assert len(others) >= 3 and left_behind(driver.pid)  # two workers, and loky's tracker
+    assert len(others) >= 3 and left_behind(driver.pid)  # two workers and loky's tracker
 
     driver.kill()
     driver.wait()

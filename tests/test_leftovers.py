@@ -14,7 +14,7 @@ from src import paths
 
 @pytest.fixture
 def place(home, tmp_path, monkeypatch):
-    """Stands for shared memory."""
+    """A folder in place of shared memory."""
     folder = tmp_path / "shm"
     folder.mkdir()
     monkeypatch.setattr(leftovers, "PLACES", (str(folder),))
@@ -23,7 +23,7 @@ def place(home, tmp_path, monkeypatch):
 
 @pytest.fixture
 def dead():
-    """The id of a process that is no more."""
+    """The id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
@@ -43,7 +43,7 @@ def note(pid, host=None):
     )
 
 
-def test_what_a_sweep_left_that_is_no_more_is_removed_and_forgotten(place, dead):
+def test_the_files_and_the_note_of_an_ended_sweep_are_removed(place, dead):
     left_by(dead, place)
     note(dead)
 
@@ -55,12 +55,12 @@ def test_what_a_sweep_left_that_is_no_more_is_removed_and_forgotten(place, dead)
     assert list((paths.outputs() / ".sweeps").iterdir()) == []
 
 
-@pytest.mark.parametrize("whose", ["nobody of ours", "another machine's", "a living process's", "a longer number's"])
-def test_what_may_belong_to_somebody_else_stays(place, dead, whose):
-    pid = {"a living process's": os.getppid(), "a longer number's": int(f"{dead}0")}.get(whose, dead)
+@pytest.mark.parametrize("owner", ["a process without a note", "another machine", "a living process", "a longer id"])
+def test_files_of_other_processes_stay(place, dead, owner):
+    pid = {"a living process": os.getppid(), "a longer id": int(f"{dead}0")}.get(owner, dead)
     left_by(pid, place)
-    if whose != "nobody of ours":
-        note(dead if whose == "a longer number's" else pid, host="elsewhere" if whose == "another machine's" else None)
+    if owner != "a process without a note":
+        note(dead if owner == "a longer id" else pid, host="elsewhere" if owner == "another machine" else None)
 
     leftovers.begin()
 
@@ -68,14 +68,14 @@ def test_what_may_belong_to_somebody_else_stays(place, dead, whose):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x", "host": "a"}'])
-def test_a_note_that_cannot_be_read_stops_nothing(place, text):
+def test_an_unreadable_note_is_ignored(place, text):
     (paths.outputs() / ".sweeps").mkdir(parents=True)
     (paths.outputs() / ".sweeps" / "1.json").write_text(text, encoding="utf-8")
 
     leftovers.begin()
 
 
-def test_a_home_that_cannot_be_written_stops_nothing(place, home):
+def test_a_home_without_write_permission_does_not_stop_a_sweep(place, home):
     home.mkdir(parents=True, exist_ok=True)
     paths.outputs().write_text("a file where the folder should be", encoding="utf-8")
 

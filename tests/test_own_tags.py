@@ -22,7 +22,7 @@ from src.trial.identity import identity
         ("tracking.note=12", 'tracking.note="12"'),
     ],
 )
-def test_tags_and_notes_are_texts_whatever_they_look_like_and_their_names_are_free(typed, read):
+def test_tags_and_notes_are_text_and_tags_may_have_any_name(typed, read):
     assert with_quotes([typed]) == [read]
 
 
@@ -41,14 +41,14 @@ def test_tags_and_notes_are_texts_whatever_they_look_like_and_their_names_are_fr
         ({"note": "x" * 2_001}, "allowed: text of at most 2,000 characters or null"),
     ],
 )
-def test_what_no_store_would_take_is_refused_with_what_is_allowed(values, says):
+def test_tags_that_stores_refuse_are_refused_with_the_allowed_form(values, says):
     with pytest.raises(SettingsError) as refused:
         checked({"tracking": values})
 
     assert says in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_tags_and_notes_leave_a_trial_the_same():
+def test_tags_and_notes_do_not_change_the_identity_of_a_trial():
     given = checked(
         {"tracking": {"tags": {"owner": "ada"}, "note": "again", "register": "reviews", "system_metrics": True}}
     )

@@ -11,7 +11,7 @@ from src.tracking import database
 
 @pytest.fixture
 def installed(monkeypatch):
-    """The Python drivers that are installed."""
+    """The installed Python drivers."""
     names = set()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in names else None)
     return names
@@ -30,13 +30,13 @@ def installed(monkeypatch):
         (set(), "nonsense", "nonsense"),
     ],
 )
-def test_a_database_is_reached_by_the_driver_that_is_installed(installed, drivers, given, used):
+def test_a_database_is_reached_with_an_installed_driver(installed, drivers, given, used):
     installed |= drivers
 
     assert paths.tracking_uri(given) == used
 
 
-def test_a_database_without_a_driver_is_refused_with_what_to_install_and_without_its_password(installed):
+def test_a_database_without_a_driver_is_refused_with_the_package_to_install_and_no_password(installed):
     with pytest.raises(SettingsError) as caught:
         paths.tracking_uri("postgresql://me:secret@host/db")
 
@@ -66,17 +66,20 @@ def test_an_address_is_shown_without_its_password(address, text):
 @pytest.mark.parametrize(
     ("given", "scheme", "rest"),
     [
-        ("sqlite:///x.db", "sqlite", "x.db"), ("sqlite:///a/x.db", "sqlite", "a/x.db"), ("sqlite:///../x.db", "sqlite", "../x.db"),
-        ("sqlite+pysqlite:///x.db", "sqlite+pysqlite", "x.db"), ("sqlite:///x.db?timeout=5", "sqlite", "x.db?timeout=5"),
+        ("sqlite:///x.db", "sqlite", "x.db"),
+        ("sqlite:///a/x.db", "sqlite", "a/x.db"),
+        ("sqlite:///../x.db", "sqlite", "../x.db"),
+        ("sqlite+pysqlite:///x.db", "sqlite+pysqlite", "x.db"),
+        ("sqlite:///x.db?timeout=5", "sqlite", "x.db?timeout=5"),
     ],
-)  # fmt: skip
-def test_a_relative_database_is_the_same_in_every_folder(given, scheme, rest, tmp_path, monkeypatch):
+)
+def test_a_relative_database_has_an_absolute_address(given, scheme, rest, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert paths.absolute(given) == f"{scheme}:///{tmp_path}/{rest}" == paths.absolute(paths.absolute(given))
 
 
 @pytest.mark.parametrize("name", ["what?", "100%25", "a b"])
-def test_a_relative_database_in_a_folder_of_any_name_is_the_same_file(name, tmp_path, monkeypatch):
+def test_the_absolute_address_of_a_relative_database_works_with_special_characters(name, tmp_path, monkeypatch):
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / name)
     address = paths.absolute("sqlite:///x.db")
@@ -87,9 +90,9 @@ def test_a_relative_database_in_a_folder_of_any_name_is_the_same_file(name, tmp_
 @pytest.mark.parametrize(
     "given", ["sqlite:////x.db", "sqlite:///:memory:", "sqlite://", "http://h:5000", "postgresql://h/d"]
 )
-def test_an_absolute_address_stays(given):
+def test_an_absolute_address_stays_unchanged(given):
     assert paths.absolute(given) == given
 
 
-def test_no_address_is_the_database_of_this_home(home):
+def test_the_default_store_is_the_database_in_the_home(home):
     assert paths.tracking_uri(None) == f"sqlite:///{home}/mlflow.db"

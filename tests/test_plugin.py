@@ -1,4 +1,4 @@
-"""A task of another package, installed: trained, swept, resumed, reported, compared and used, without a line of ours for it."""
+"""An installed task of another package: trained, swept, resumed, reported, compared and used without changes to src."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def best() -> str:
     return prepare(checked(settings)).identity
 
 
-def test_the_package_has_eighty_lines_at_most():
+def test_the_package_has_at_most_eighty_lines():
     lines = (PLUGIN / "ablation_prices.py").read_text(encoding="utf-8").splitlines()
 
     assert len(lines) <= 80 and max(map(len, lines)) <= 120
@@ -80,7 +80,7 @@ def test_finished_trials_are_not_trained_again(trained, capsys):
     assert "2 variants × 3 seeds = 6 trials, 6 already done" in capsys.readouterr().out
 
 
-def test_the_best_epoch_is_that_of_the_lowest_error(trained):
+def test_the_best_epoch_has_the_lowest_error(trained):
     journal = paths.study_folder("prices") / best() / "journal.jsonl"
     records = list(map(json.loads, journal.read_text(encoding="utf-8").splitlines()))
 
@@ -91,7 +91,7 @@ def test_the_best_epoch_is_that_of_the_lowest_error(trained):
     assert "data/padding_fraction" not in end["metrics"]
 
 
-def test_the_table_says_that_a_lower_error_helps(trained):
+def test_the_table_counts_a_lower_error_as_an_improvement(trained):
     shown = CliRunner().invoke(app, ["table", "prices"])
 
     assert shown.exit_code == 0, shown.output
@@ -112,13 +112,13 @@ def test_two_variants_are_compared_over_examples(trained):
     assert "Better, by rmse at 5 %" in made.output and "district=true in 3, district=false in 0" in made.output
 
 
-def test_the_command_of_the_task_uses_a_trained_model(trained, capsys):
+def test_the_tasks_command_uses_a_trained_model(trained, capsys):
     assert use.main([best(), "quote", "120", "--district", "2"]) == 0
 
     assert capsys.readouterr().out.endswith(" k€\n")
 
 
-def test_the_same_file_works_by_its_place(trained, capsys):
+def test_the_same_file_works_as_module_and_name(trained, capsys):
     words = ["task=ablation_prices:TASK", *WORDS[:-1], "study=by_place", "plan_only=true"]
 
     assert run.main(["-m", *words]) == 0

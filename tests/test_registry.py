@@ -1,4 +1,4 @@
-"""Tasks of other packages: how they are found, and how one that cannot be used is answered."""
+"""Tasks of other packages: how they are found, and the errors for those that cannot be used."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Mine("""
 
 @pytest.fixture(autouse=True)
 def fresh(home):
-    """Forgets what tests register."""
+    """Removes what tests register."""
 
     def forget():
         registry.origins.cache_clear()
@@ -84,7 +84,7 @@ def fresh(home):
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """Writes a module where Python finds it; returns what tells whether it was imported."""
+    """Writes an importable module; returns the path of a file that its import creates."""
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
@@ -122,7 +122,7 @@ def typed(capsys, *words):
 
 @pytest.mark.parametrize("name", registry.BUILT_IN)
 def test_built_in_tasks_keep_the_contract(name):
-    assert list(registry.faults(registry.task(name), name)) == []
+    assert list(registry.faults(registry.task(name), name, place=registry.BUILT_IN[name])) == []
 
 
 def test_an_installed_task_is_listed_explained_and_planned(installed, capsys):
@@ -148,7 +148,7 @@ def test_an_installed_task_is_listed_explained_and_planned(installed, capsys):
         (["task=tny"], "task: got 'tny'; allowed: sentiment, integration, tiny. Did you mean task=tiny?"),
     ],
 )
-def test_a_wrong_key_of_an_installed_task_is_answered_as_one_of_ours(installed, capsys, words, message):
+def test_a_wrong_key_of_an_installed_task_gets_the_same_errors_as_a_built_in_key(installed, capsys, words, message):
     installed()
 
     code, _, err = typed(capsys, *words, "plan_only=true")
@@ -201,30 +201,30 @@ REPLACED = [
     (
         "width: int = Field(3,",
         "hydra: int = Field(3,",
-        "its toggle 'hydra' has a name that the command line needs; rename it",
+        "its toggle 'hydra' has a name that the command line reserves; rename it",
     ),
     (
         "width: int = Field(3, ge=1,",
         "width: list[int] = Field([],",
-        "its toggle 'width' is no plain value; use bool, int, float, str",
+        "its toggle 'width' is not a plain value; use bool, int, float, str",
     ),
-    ("width: int = Field(3, ge=1,", "width: Path = Field(Path(),", "its toggle 'width' is no plain value"),
-    ("width: int = Field(3,", "data: int = Field(3,", "its key 'data' takes no corpora; make it a Section with a name"),
+    ("width: int = Field(3, ge=1,", "width: Path = Field(Path(),", "its toggle 'width' is not a plain value"),
+    ("width: int = Field(3,", "data: int = Field(3,", "the type of its key 'data' is not a corpus; use a Section"),
     (
         "width: int = Field(3,",
         "data: Section = Section()\n    width: int = Field(3,",
-        "its key 'data' takes no corpora",
+        "the type of its key 'data' is not a corpus",
     ),
     (
         '"a task of four numbers", Mine',
         '"a task of four numbers", Mine()',
-        "its settings are no subclass of spec.settings.Settings",
+        "its settings are not a subclass of spec.settings.Settings",
     ),
-    ("(Settings):\n", "(Section):\n", "its settings are no subclass of spec.settings.Settings"),
+    ("(Settings):\n", "(Section):\n", "its settings are not a subclass of spec.settings.Settings"),
     (
         "width: int = Field(3,",
         "data: Pixels = Pixels()\n    width: int = Field(3,",
-        "its corpus 'table' has the name of another one; rename it",
+        "its corpus 'table' has the same name as a built-in corpus; rename it",
     ),
 ]
 
@@ -237,9 +237,7 @@ def broken(old, new):
 @pytest.mark.parametrize(
     ("old", "new", "message"), [*(("", *each) for each in BROKEN), *REPLACED], ids=lambda value: str(value)[:40]
 )
-def test_a_package_with_a_task_that_cannot_be_used_is_named_in_one_line_and_the_others_work(
-    installed, capsys, old, new, message
-):
+def test_one_line_names_a_task_that_cannot_be_used_and_other_tasks_work(installed, capsys, old, new, message):
     installed(broken(old, new))
 
     code, out, err = typed(capsys, "--help")
@@ -253,7 +251,7 @@ def test_a_package_with_a_task_that_cannot_be_used_is_named_in_one_line_and_the_
 @pytest.mark.parametrize(
     "words", [["task=tiny", "plan_only=true"], ["--help", "task=tiny"], ["-m", "task=integration,tiny", "seed=1"]]
 )
-def test_a_task_that_cannot_be_used_is_an_error_where_it_is_asked_for(installed, capsys, words):
+def test_a_task_that_cannot_be_used_is_an_error_if_the_command_names_it(installed, capsys, words):
     installed(broken("", "import nowhere"))
 
     code, out, err = typed(capsys, *words)
@@ -265,13 +263,13 @@ def test_a_task_that_cannot_be_used_is_an_error_where_it_is_asked_for(installed,
 
 
 @pytest.mark.parametrize("name", registry.BUILT_IN)
-def test_the_name_of_a_built_in_task_stays_its_own(installed, capsys, name):
+def test_a_package_cannot_replace_a_built_in_task(installed, capsys, name):
     imported = installed(name=name)
 
     code, _, err = typed(capsys, "--help", f"task={name}")
 
-    told = f"warning: task '{name}' of plug 1.0 is ignored, because a built-in task has this name; rename its entry point\n"
-    assert (code, err) == (0, told) and not imported.exists()
+    warning = f"task '{name}' of plug 1.0 is ignored, because a built-in task has this name; rename its entry point"
+    assert (code, err) == (0, f"warning: {warning}\n") and not imported.exists()
 
 
 def test_the_first_of_two_packages_keeps_the_name_of_a_task(installed, capsys):
@@ -289,7 +287,7 @@ def test_a_name_that_cannot_be_typed_is_ignored(installed, capsys):
     assert "task 'My Task' of plug 1.0 is ignored; a name is a-z, 0-9 and _" in typed(capsys, "--help")[2]
 
 
-def test_an_installed_task_may_bring_a_corpus_of_its_own(installed, capsys):
+def test_an_installed_task_may_define_a_corpus(installed, capsys):
     text = MODULE.replace("class Mine(", ANOTHER.replace("NAME", "pixels"))
     installed(text.replace("    width", "    data: Pixels = Field(Pixels(), description='corpus')\n    width"))
 
@@ -306,7 +304,7 @@ def test_an_installed_task_may_bring_a_corpus_of_its_own(installed, capsys):
 @pytest.mark.parametrize(
     "words", [["task=plug:TASK"], ["task='plug:TASK'"], ["task=plug:Tiny"], ["-m", "task=integration,plug:TASK"]]
 )
-def test_a_task_of_a_file_on_the_path_is_used_where_the_command_line_names_it(module, capsys, words):
+def test_a_task_in_a_module_is_used_if_the_command_line_names_it(module, capsys, words):
     imported = module()
 
     code, out, err = typed(capsys, *words, "plan_only=true")
@@ -318,7 +316,7 @@ def test_a_task_of_a_file_on_the_path_is_used_where_the_command_line_names_it(mo
     )
 
 
-def test_the_toggles_of_a_task_of_a_file_are_swept_and_explained(module, capsys):
+def test_the_toggles_of_a_task_in_a_module_are_swept_and_explained(module, capsys):
     module()
 
     code, out, err = typed(capsys, "-m", "task=plug:TASK", "width=1,2", "plan_only=true")
@@ -328,7 +326,7 @@ def test_the_toggles_of_a_task_of_a_file_are_swept_and_explained(module, capsys)
     assert "task=tiny has no masking" in typed(capsys, "task=plug:TASK", "masking=true", "plan_only=true")[2]
 
 
-def test_of_several_tasks_those_without_a_key_are_left_out_with_the_reason(module, capsys):
+def test_a_study_of_several_tasks_drops_the_tasks_without_a_key_and_gives_the_reason(module, capsys):
     module()
 
     for words in (["width=2"], ["width=1,2"]):
@@ -358,7 +356,7 @@ def test_of_several_tasks_those_without_a_key_are_left_out_with_the_reason(modul
         (["task=plug.py:TASK"], "task=plug.py:TASK cannot be imported"),
     ],
 )
-def test_a_place_where_no_task_is_is_answered_in_a_line(module, capsys, words, message):
+def test_a_module_name_without_a_task_is_refused_in_one_line(module, capsys, words, message):
     module()
 
     code, out, err = typed(capsys, *words, "plan_only=true")
@@ -366,7 +364,7 @@ def test_a_place_where_no_task_is_is_answered_in_a_line(module, capsys, words, m
     assert (code, out) == (2, "") and message in err and len(err.splitlines()) == 1
 
 
-def test_a_task_of_a_file_cannot_take_the_name_of_a_registered_one(module, capsys):
+def test_a_task_in_a_module_cannot_have_the_name_of_a_registered_task(module, capsys):
     module(MODULE.replace('"tiny"', '"sentiment"'))
 
     code, _, err = typed(capsys, "task=plug:TASK", "plan_only=true")
@@ -387,7 +385,7 @@ def test_a_task_of_a_file_cannot_take_the_name_of_a_registered_one(module, capsy
     ],
 )
 @pytest.mark.parametrize("words", [[], ["--cfg", "job"]])
-def test_a_study_file_imports_no_module(module, tmp_path, monkeypatch, capsys, text, words):
+def test_a_study_file_does_not_import_a_module(module, tmp_path, monkeypatch, capsys, text, words):
     imported = module()
     (tmp_path / "mine.yaml").write_text(f"study: mine\n{text}\n", encoding="utf-8")
     monkeypatch.setattr(run, "EXPERIMENTS", tmp_path)
@@ -399,11 +397,11 @@ def test_a_study_file_imports_no_module(module, tmp_path, monkeypatch, capsys, t
     )
 
 
-def test_settings_that_name_a_place_import_no_module(module):
+def test_settings_that_name_a_module_do_not_import_it(module):
     imported = module()
 
     with pytest.raises(
-        SettingsError, match="plug:TASK is imported only where the command line names it; add task=plug:TASK"
+        SettingsError, match="plug:TASK is imported only if the command line names it; add task=plug:TASK"
     ):
         checked({"task": "plug:TASK"})
     assert not imported.exists()
@@ -433,6 +431,6 @@ def test_one_task_has_one_identity_however_it_is_registered(installed):
     installed()
     registry.named(["task=plug:TASK"])
 
-    assert registry.task("tiny").name == "tiny"
-    with pytest.raises(SettingsError, match="'tiny' is the name of a task of plug"):
-        prepare(checked({"task": "plug:TASK"}))
+    registered, by_place = (prepare(checked({"task": name})) for name in ("tiny", "plug:TASK"))
+
+    assert registered.identity == by_place.identity

@@ -1,4 +1,4 @@
-"""The whole way, through the command line that a user types."""
+"""End-to-end tests through the command line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from src.tracking.mlflow_replay import Store
 from src.trial.prepare import prepare
 from tests.conftest import tiny_trial, write_table
 
-pytestmark = [pytest.mark.training, pytest.mark.usefixtures("blank")]  # MLflow takes seconds to make one
+pytestmark = [pytest.mark.training, pytest.mark.usefixtures("blank")]  # MLflow takes seconds to create a database
 
 METRICS = {
     "train/loss",
@@ -55,13 +55,8 @@ METRICS = {
     "memory/peak_mb",
 }
 FILES = {SETTINGS, MODEL, STEPS, PROBABILITIES, preprocessing.FILE}
-TAGS = {
-    f"ablation.{name}"
-    for name in "kind study variant identity data weights batches kernel workers health git_commit git_dirty position record".split()
-}
-
-
-FILES = {"settings.json", "model.keras", "preprocessing.json", "steps.parquet", "test_probabilities.parquet"}
+NAMES = "kind study variant identity data weights batches kernel workers health git_commit git_dirty position record"
+TAGS = {f"ablation.{name}" for name in NAMES.split()}
 
 
 def trials(study="adhoc", uri=None):
@@ -76,7 +71,7 @@ def command(*overrides):
     return [sys.executable, "-m", "src.run", *overrides]
 
 
-def test_four_trials_from_the_command_line_are_recorded_as_the_contract_says(home, tiny):
+def test_four_trials_from_the_command_line_are_recorded_according_to_the_contract(home, tiny):
     (home / "mlflow.db").unlink()
     tuned = ["epochs=3", "learning_rate=0.05", "evaluate_every=10"]
     done = subprocess.run(
@@ -124,7 +119,7 @@ def test_four_trials_from_the_command_line_are_recorded_as_the_contract_says(hom
         ] == ["model"]
         assert one.data.tags["mlflow.parentRunId"] == study.info.run_id
         files = {file.path for file in client.list_artifacts(one.info.run_id)}
-        assert files - {PATCH} == FILES  # there is a patch where the code has changes that are not committed
+        assert files - {PATCH} == FILES  # the patch exists if the code has uncommitted changes
         steps = [metric.step for metric in client.get_metric_history(one.info.run_id, "train/loss")]
         assert steps == list(range(1, len(steps) + 1))
         folder = home / "outputs" / "adhoc" / one.data.tags["ablation.identity"]
@@ -142,7 +137,7 @@ def test_four_trials_from_the_command_line_are_recorded_as_the_contract_says(hom
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, empty):
-    """A home with one finished trial in it, made once."""
+    """A home with one finished trial, created once."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "home").mkdir()
     shutil.copy(empty, folder / "home" / "mlflow.db")
@@ -154,7 +149,7 @@ def trained(tmp_path_factory, empty):
 
 @pytest.fixture
 def finished(trained, home, capsys):
-    """A finished trial: its MLflow run and folder, in a home of its own."""
+    """A finished trial, its MLflow run and folder, in a separate home."""
     shutil.copytree(trained, home, dirs_exist_ok=True)
     _, (one,) = trials()
     return one, home / "outputs" / "adhoc" / one.data.tags["ablation.identity"]
@@ -164,7 +159,7 @@ def numbers(one):
     return {key: value for key, value in one.data.metrics.items() if not key.startswith(("time/", "memory/"))}
 
 
-def test_the_same_seed_gives_the_same_metrics_twice_bit_for_bit_and_another_seed_others(finished, tiny, capsys):
+def test_equal_seeds_give_bitwise_equal_metrics_and_another_seed_different_ones(finished, tiny, capsys):
     run.main([*tiny, "rerun=true"])
     run.main([*tiny, "seed=1"])
 
@@ -179,7 +174,7 @@ def test_the_same_seed_gives_the_same_metrics_twice_bit_for_bit_and_another_seed
     assert first.data.tags["ablation.superseded"] == "true" and "ablation.superseded" not in again.data.tags
 
 
-def test_what_is_finished_is_not_trained_again(finished, tiny, capsys):
+def test_a_finished_trial_is_not_trained_again(finished, tiny, capsys):
     assert run.main([*tiny]) == 0
 
     out = capsys.readouterr().out
@@ -226,12 +221,12 @@ def test_predict_takes_a_folder_an_identity_or_a_run_id_and_a_file(finished, tmp
         (["abcdef", "--file", "gone.txt"], "gone.txt: No such file"),
     ],
 )
-def test_predict_says_what_is_wrong(home, capsys, arguments, message):
+def test_predict_reports_invalid_arguments(home, capsys, arguments, message):
     assert predicting.main(arguments) == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_text_without_words_has_an_error_of_its_own(finished, capsys):
+def test_a_text_without_words_gets_its_own_error(finished, capsys):
     assert predicting.main([finished[1].name, "fine", "?!", "good"]) == 1
 
     said = capsys.readouterr()
@@ -253,7 +248,7 @@ def test_several_seeds_are_averaged(finished, tiny, capsys):
     assert said.err == "each probability is the mean of 2 trials\n"
 
 
-def test_a_text_gets_the_same_answer_alone_and_among_others(home, tiny, tmp_path, capsys):
+def test_the_prediction_for_a_text_does_not_depend_on_the_other_texts(home, tiny, tmp_path, capsys):
     """Without a mask, padding is part of what a model reads."""
     assert run.main([*tiny, "masking=false", "padding=batch", "max_length=null"]) == 0
     folder = str(next(home.glob("outputs/adhoc/*/model.keras")).parent)
@@ -270,7 +265,7 @@ def test_a_text_gets_the_same_answer_alone_and_among_others(home, tiny, tmp_path
     assert together == "".join(alone)
 
 
-def test_three_classes_of_a_users_own_table_train_with_nothing_but_a_path(home, tmp_path, capsys):
+def test_a_users_table_with_three_classes_trains_with_only_a_path(home, tmp_path, capsys):
     path = write_table(tmp_path / "mine.csv", rows=600, classes=3)
 
     assert (
@@ -287,11 +282,13 @@ def test_three_classes_of_a_users_own_table_train_with_nothing_but_a_path(home, 
 def test_truncation_that_removes_everything_is_refused_before_training(home, tiny, table, capsys):
     assert run.main([*tiny, "truncation=remove", "max_length=2"]) == 2
 
-    message = f"{table}: truncation=remove with max_length=2 leaves no training example of class 'bad' or 'good'; the shortest text has"
-    assert message in capsys.readouterr().err
+    message = (
+        "truncation=remove with max_length=2 leaves no training example of class 'bad' or 'good'; the shortest text"
+    )
+    assert f"{table}: {message}" in capsys.readouterr().err
 
 
-def test_a_diverging_trial_is_failed_with_its_step_and_does_not_stop_the_others(home, tiny, capsys):
+def test_a_diverging_trial_fails_with_its_step_and_does_not_stop_the_others(home, tiny, capsys):
     assert run.main(["-m", *tiny, "optimizer=adamw", "learning_rate=1000,0.001", "batch_size=4", "epochs=4"]) == 1
 
     out = capsys.readouterr().out
@@ -305,12 +302,11 @@ def test_a_diverging_trial_is_failed_with_its_step_and_does_not_stop_the_others(
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_trial_is_killed_and_loses_nothing(home, tiny, capsys, monkeypatch, request, sent):
+def test_a_stopped_trial_gets_status_killed_and_keeps_its_records(home, tiny, capsys, monkeypatch, request, sent):
     from src.tracking.follow import Follower
 
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell that runs us in the background has it ignored
+    # A shell ignores SIGINT for commands in the background.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     update, calls = Follower.update, []
 
@@ -335,11 +331,11 @@ def test_a_stopped_trial_is_killed_and_loses_nothing(home, tiny, capsys, monkeyp
     ]
     assert len(steps) >= 7 and steps == list(range(1, len(steps) + 1))
 
-    assert [run.main(tiny) for _ in range(2)] == [0, 0]  # typed again, it is trained, and then no more
+    assert [run.main(tiny) for _ in range(2)] == [0, 0]  # the second command trains it, the third does not
     assert sorted(one.info.status for one in trials()[1]) == ["FINISHED", "KILLED"]
 
 
-def test_a_trial_whose_process_is_killed_loses_nothing(home, tiny):
+def test_a_trial_whose_process_is_killed_keeps_its_records(home, tiny):
     process = subprocess.Popen(
         command(*tiny, "epochs=2000"), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -362,7 +358,7 @@ def test_a_trial_whose_process_is_killed_loses_nothing(home, tiny):
     assert len(recorded) >= steps and recorded == list(range(1, len(recorded) + 1))
 
 
-def test_predict_finds_a_runs_files_in_a_home_that_was_moved(finished, home, tmp_path, monkeypatch, capsys):
+def test_predict_finds_the_files_of_a_run_in_a_moved_home(finished, home, tmp_path, monkeypatch, capsys):
     shutil.move(home, tmp_path / "there")
     shutil.rmtree(tmp_path / "there" / "outputs")
     monkeypatch.setenv("ABLATION_HOME", str(tmp_path / "there"))
@@ -370,14 +366,14 @@ def test_predict_finds_a_runs_files_in_a_home_that_was_moved(finished, home, tmp
     assert predicting.main([finished[0].info.run_id, "the film was wonderful"]) == 0
 
 
-def test_a_rerun_that_was_offline_supersedes_the_old_trial_when_it_is_sent(finished, tiny, capsys):
+def test_an_offline_rerun_supersedes_the_old_trial_after_sync(finished, tiny, capsys):
     assert run.main([*tiny, "tracking=offline", "rerun=true"]) == 0
     assert sync.main([]) == 0
 
     assert [one.data.tags.get("ablation.superseded") for one in trials()[1]] == ["true", None]
 
 
-def test_a_store_that_fails_after_the_start_does_not_cost_the_table(home, tiny, capsys, monkeypatch):
+def test_the_table_is_printed_even_if_the_store_fails_after_the_start(home, tiny, capsys, monkeypatch):
     def away(*_, **__):
         raise OSError("the server is gone")
 
@@ -388,14 +384,14 @@ def test_a_store_that_fails_after_the_start_does_not_cost_the_table(home, tiny, 
     assert "test accuracy" in capsys.readouterr().out
 
 
-def test_predict_says_when_a_run_has_no_model(finished, capsys):
+def test_predict_reports_a_run_without_a_model(finished, capsys):
     one = finished[0]
 
     assert predicting.main([one.data.tags["mlflow.parentRunId"], "x"]) == 2
     assert "holds no whole trained model" in capsys.readouterr().err
 
 
-def test_offline_trials_are_sent_later_once(home, tiny, capsys):
+def test_sync_sends_offline_trials_once(home, tiny, capsys):
     (home / "mlflow.db").unlink()
 
     assert run.main([*tiny, "tracking=offline"]) == 0
@@ -410,7 +406,7 @@ def test_offline_trials_are_sent_later_once(home, tiny, capsys):
     assert "adhoc: 0 records sent to sqlite" in capsys.readouterr().out
 
 
-def test_a_server_that_is_away_does_not_stop_a_study(home, tiny, capsys, monkeypatch):
+def test_an_unreachable_server_does_not_stop_a_study(home, tiny, capsys, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
     assert run.main([*tiny, "tracking.uri=http://127.0.0.1:9"]) == 0
@@ -426,14 +422,12 @@ def test_a_server_that_is_away_does_not_stop_a_study(home, tiny, capsys, monkeyp
     assert trials()[1][0].info.status == "FINISHED"
 
 
-def test_sync_names_the_studies_there_are(finished, capsys):
+def test_sync_refuses_an_unknown_study(finished, capsys):
     assert sync.main(["nonsense"]) == 2
     assert "no study 'nonsense'" in capsys.readouterr().err
 
 
-def test_a_trial_that_another_process_trains_is_waited_for_and_then_trained_if_that_one_did_not_finish(
-    finished, tiny, capsys
-):
+def test_a_study_waits_for_a_trial_of_another_process_and_then_trains_it_if_it_did_not_finish(finished, tiny, capsys):
     program = "import sys, time; from pathlib import Path; from src.tracking.journal import Journal\n"
     program += "with Journal(Path(sys.argv[1])): print('held', flush=True); time.sleep(6)"
     other = subprocess.Popen([sys.executable, "-c", program, str(finished[1])], cwd=REPOSITORY, stdout=subprocess.PIPE)
@@ -450,9 +444,7 @@ def test_a_trial_that_another_process_trains_is_waited_for_and_then_trained_if_t
     assert [one.info.status for one in trials()[1]] == ["FINISHED"]
 
 
-def test_tracking_can_take_every_nth_step_and_nothing_is_written_where_the_command_was_typed(
-    home, tiny, tmp_path, capsys
-):
+def test_tracking_can_log_every_nth_step_and_writes_nothing_to_the_current_folder(home, tiny, tmp_path, capsys):
     before = set(tmp_path.iterdir())
 
     assert run.main([*tiny, "tracking.every_n_batches=4"]) == 0
@@ -463,7 +455,7 @@ def test_tracking_can_take_every_nth_step_and_nothing_is_written_where_the_comma
     assert steps == [4, 8, 12]
 
 
-def test_whoever_runs_the_loop_trains_to_the_same_result_and_leaves_the_same_record(home, tiny, capsys):
+def test_every_implementation_of_the_loop_gives_the_same_results_and_records(home, tiny, capsys):
     loops = ["keras", "cell_loop", "graph_loop", "packed_loop", "eager_loop"]
     assert run.main(["-m", *tiny, "epochs=1", f"implementation={','.join(loops)}"]) == 0
 

@@ -51,7 +51,7 @@ def write_plan(study, names):
 
 @pytest.fixture
 def running(home):
-    """A study `s` of six trials, each in another state, of which one runs; and a trial of an earlier plan."""
+    """A study `s` of six trials in different states, one of them running, and a trial of an earlier plan."""
     trial("s", "a", FINISHED, accuracy=0.8)
     trial("s", "b", FAILED, error="ValueError: no memory")
     trial("s", "c", KILLED, accuracy=0.7)
@@ -72,7 +72,7 @@ def lines(*arguments, width=200, is_terminal=False):
     return text.getvalue().splitlines()
 
 
-def test_a_study_that_runs_is_shown_in_full(running):
+def test_a_running_study_is_shown_in_full(running):
     assert lines("s") == [
         "study s, design grid",
         "  6 trials: 1 done, 1 running, 1 failed, 2 stopped, 1 not begun",
@@ -84,22 +84,22 @@ def test_a_study_that_runs_is_shown_in_full(running):
     ]
 
 
-def test_what_runs_comes_in_full_and_other_studies_in_a_line(running):
+def test_running_studies_are_shown_in_full_and_others_in_one_line(running):
     trial("other", "a", FINISHED, accuracy=0.8)
     write_plan("other", "ab")
 
-    found = lines()
-    assert found[0] == "study s, design grid" and found[-1] == "other  2 trials: 1 done, 1 not begun"
+    shown = lines()
+    assert shown[0] == "study s, design grid" and shown[-1] == "other  2 trials: 1 done, 1 not begun"
 
 
-def test_the_time_left_is_that_of_the_finished_trials_for_all_that_are_missing(running, monkeypatch):
-    took = {"a": 100.0, "e": 30.0}
-    monkeypatch.setattr(status, "_seconds_of", lambda folder: took[folder.name])
+def test_the_time_left_is_the_mean_duration_of_finished_trials_times_the_remaining_trials(running, monkeypatch):
+    durations = {"a": 100.0, "e": 30.0}
+    monkeypatch.setattr(status, "_seconds_of", lambda folder: durations[folder.name])
 
     assert status.of("s").seconds_left == 3 * 100 + 70  # two stopped, one not begun, and the rest of the one that runs
 
 
-def test_looking_on_writes_nothing_and_disturbs_no_trial(running):
+def test_status_writes_nothing_and_does_not_disturb_trials(running):
     def tree():
         return sorted((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in running.rglob("*"))
 
@@ -109,36 +109,36 @@ def test_looking_on_writes_nothing_and_disturbs_no_trial(running):
     assert tree() == before
 
 
-STARTS = "  the sweep is running; no trial is under way: its workers start (each imports TensorFlow first, about 10 s)"
+STARTS = "  the sweep is running; no trial is under way: its workers are starting (each imports TensorFlow first, "
 
 
 @pytest.fixture
 def stopped(home):
-    """A study `s` of two trials of which one was stopped, and a study `other` that is done; nothing runs."""
+    """A study `s` of two trials, one of them stopped, and a finished study `other`; nothing runs."""
     trial("s", "a", KILLED, accuracy=0.8)
     write_plan("s", "ab")
     trial("other", "a", FINISHED, accuracy=0.8)
     return paths.study_folder("s")
 
 
-def test_a_sweep_whose_workers_start_is_said_to_run(stopped):
+def test_a_sweep_with_starting_workers_is_shown_as_running(stopped):
     assert lines()[0] == "nothing is running"
 
     with held(stopped):
-        found, record = lines(), status.of("s").as_record()
-        assert found[:2] == ["study s, design grid", "  2 trials: 1 stopped, 1 not begun"]
-        assert found[-2].startswith(STARTS) and found[-1].startswith("other")
+        shown, record = lines(), status.of("s").as_record()
+        assert shown[:2] == ["study s, design grid", "  2 trials: 1 stopped, 1 not begun"]
+        assert shown[-2].startswith(STARTS) and shown[-1].startswith("other")
         assert record["sweep_is_running"] and not status.of("other").is_running
 
     assert lines()[0] == "nothing is running" and not status.of("s").as_record()["sweep_is_running"]
 
 
-def test_a_sweep_whose_trials_run_is_shown_by_its_trials(running):
+def test_a_sweep_with_running_trials_shows_the_trials(running):
     with held(paths.study_folder("s")):
-        assert not any("workers start" in line for line in lines("s"))
+        assert not any("workers are starting" in line for line in lines("s"))
 
 
-def test_two_sweeps_of_a_study_run_until_both_have_ended(stopped):
+def test_a_study_with_two_sweeps_runs_until_both_have_ended(stopped):
     with held(stopped):
         with held(stopped):
             pass
@@ -146,7 +146,7 @@ def test_two_sweeps_of_a_study_run_until_both_have_ended(stopped):
     assert not status.of("s").is_running
 
 
-def test_a_sweep_that_was_killed_does_not_run_whatever_it_left_behind(stopped):
+def test_a_killed_sweep_does_not_count_as_running(stopped):
     program = "import sys, time; from pathlib import Path; from src.study.running import held\n"
     program += "with held(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
     sweep = subprocess.Popen([sys.executable, "-c", program, str(stopped)], cwd=REPOSITORY, stdout=subprocess.PIPE)
@@ -157,20 +157,20 @@ def test_a_sweep_that_was_killed_does_not_run_whatever_it_left_behind(stopped):
     assert not status.of("s").is_running and (stopped / "sweep.lock").is_file()
 
 
-def test_looking_on_changes_nothing_of_a_sweep_that_starts(stopped):
+def test_status_does_not_affect_a_starting_sweep(stopped):
     with held(stopped):
-        test_looking_on_writes_nothing_and_disturbs_no_trial(paths.home())
+        test_status_writes_nothing_and_does_not_disturb_trials(paths.home())
         assert status.of("s").is_running
 
 
-def test_a_sweep_in_a_folder_that_may_not_be_written_runs_all_the_same(tmp_path):
+def test_a_sweep_runs_in_a_folder_without_write_permission(tmp_path):
     (tmp_path / "file").touch()
 
     with held(tmp_path / "file"):
         assert not is_held(tmp_path / "file")
 
 
-def test_whoever_writes_is_seen_without_a_lock_of_ones_own(home):
+def test_a_writer_of_a_journal_is_detected_without_taking_a_lock(home):
     folder = paths.study_folder("s") / "a"
     assert not journal.has_writer(folder)
     with Journal(folder):
@@ -190,7 +190,7 @@ DIRTY = {
 
 
 @pytest.mark.parametrize("held", [None, "{", "[]", "[1]", '[{"rows": [1], "commands": [1]}]', '[{"rows": 3}]'])
-def test_a_dirty_folder_is_shown_as_far_as_it_can_be_read(home, held):
+def test_a_folder_with_foreign_files_is_shown_as_far_as_it_is_readable(home, held):
     trial("s", "a", FINISHED, accuracy=0.8)
     for name, text in DIRTY.items():
         path = paths.outputs() / name
@@ -204,20 +204,20 @@ def test_a_dirty_folder_is_shown_as_far_as_it_can_be_read(home, held):
     assert [line.split()[0] for line in lines() if not line.startswith(" ")] == ["nothing", "s"]
 
 
-def test_json_has_what_the_lines_say(running, capsys):
+def test_json_contains_the_same_facts_as_the_lines(running, capsys):
     assert status.main(["s", "--json"]) == 0
 
-    found = json.loads(capsys.readouterr().out)
-    counts = {key: found[key] for key in ("trials", "done", "running", "failed", "stopped", "not_begun", "unreadable")}
+    record = json.loads(capsys.readouterr().out)
+    counts = {key: record[key] for key in ("trials", "done", "running", "failed", "stopped", "not_begun", "unreadable")}
     assert counts == {"trials": 6, "done": 1, "running": 1, "failed": 1, "stopped": 2, "not_begun": 1, "unreadable": 0}
-    assert (found["best"]["name"], found["running_trials"][0]["step"]) == ("cell=lstm seed=2", 7)
+    assert (record["best"]["name"], record["running_trials"][0]["step"]) == ("cell=lstm seed=2", 7)
     assert status.main(["--json"]) == 0 and json.loads(capsys.readouterr().out)[0]["study"] == "s"
 
 
 @pytest.mark.parametrize(
     ("typed", "rest"), [("masking_by_cel", "did you mean masking_by_cell?"), ("zzz", "studies: masking_by_cell")]
 )
-def test_an_unknown_study_is_answered_in_a_line_with_the_nearest_name(home, capsys, typed, rest):
+def test_an_unknown_study_is_an_error_in_one_line_with_the_nearest_name(home, capsys, typed, rest):
     trial("masking_by_cell", "a")
 
     assert status.main([typed]) == 2
@@ -225,12 +225,12 @@ def test_an_unknown_study_is_answered_in_a_line_with_the_nearest_name(home, caps
 
 
 @pytest.mark.parametrize("typed", ["../s", "s/a", ".cache", "", "x\x1b[31m"])
-def test_only_the_name_of_a_study_is_taken(running, capsys, typed):
+def test_only_the_name_of_a_study_is_accepted(running, capsys, typed):
     assert status.main([typed]) == (2 if typed else 0)
     assert "\x1b" not in capsys.readouterr().err
 
 
-def test_it_repeats_until_ctrl_c(running, monkeypatch):
+def test_watch_repeats_until_ctrl_c(running, monkeypatch):
     waited = []
 
     def sleep(seconds):
@@ -251,12 +251,12 @@ def test_every_line_fits_the_terminal(home, width):
         rows = [{"identity": name, "label": label, "seed": 3} for name in "ab"]
         record = {"design": "grid", "rows": rows, "commands": [{}]}
         (paths.study_folder("s") / "plan.json").write_text(json.dumps([record]), encoding="utf-8")
-        found = lines("s", width=width, is_terminal=True)
+        shown = lines("s", width=width, is_terminal=True)
 
-    assert max(map(len, found)) <= width and any("… seed=3: step 7" in line for line in found)
+    assert max(map(len, shown)) <= width and any("… seed=3: step 7" in line for line in shown)
 
 
-def test_there_may_be_no_study_at_all(home):
+def test_status_without_any_study_says_that_there_are_none(home):
     assert lines() == [f"no studies in {paths.outputs()}"]
 
 
@@ -271,7 +271,7 @@ def test_neither_tensorflow_nor_mlflow_is_imported(running):
     assert (done.returncode, done.stderr) == (0, "") and "1 running" in done.stdout
 
 
-def test_a_reader_that_has_seen_enough_ends_the_command_without_a_traceback(running):
+def test_a_closed_pipe_ends_the_command_without_a_traceback(running):
     reads, writes = os.pipe()
     os.close(reads)
 
@@ -295,7 +295,7 @@ def validated(name, value, ended=None):
 
 
 @pytest.mark.parametrize("has_plan", [True, False])
-def test_where_lower_is_better_the_lowest_is_the_best(home, has_plan):
+def test_the_best_trial_has_the_lowest_value_if_lower_is_better(home, has_plan):
     validated("a", 80.0, FINISHED)
     validated("b", 40.0, FINISHED)
     validated("c", None, FINISHED)
@@ -309,7 +309,7 @@ def test_where_lower_is_better_the_lowest_is_the_best(home, has_plan):
     assert f"  best: {best}: validation perplexity 40.0, test perplexity 41.3" in lines("s")
 
 
-def test_scripts_get_the_test_value_under_the_name_of_its_metric(home, capsys):
+def test_json_names_the_test_value_after_its_metric(home, capsys):
     validated("a", 40.0, FINISHED)
 
     assert status.main(["s", "--json"]) == 0

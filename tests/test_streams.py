@@ -5,7 +5,7 @@ import numpy as np
 from src.streams import generator, stream_seed
 
 
-def test_equal_names_draw_equally_and_others_differ():
+def test_equal_names_give_equal_draws_and_different_names_different_draws():
     assert generator(0, "order", 1).integers(1 << 30) == generator(0, "order", 1).integers(1 << 30)
     seeds = {
         stream_seed(seed, *name)
@@ -15,5 +15,5 @@ def test_equal_names_draw_equally_and_others_differ():
     assert len(seeds) == 80
 
 
-def test_seeds_fit_what_keras_takes():
+def test_seeds_are_in_the_range_that_keras_accepts():
     assert all(0 <= stream_seed(seed, "x") < 2**31 for seed in np.random.default_rng(0).integers(0, 2**32, 1_000))

@@ -11,7 +11,7 @@ from src.config.settings import from_hydra
 
 
 class Elsewhere:
-    """A launcher whose workers are in another folder than the one where the command was typed; it trains nothing."""
+    """A launcher that trains nothing, with workers in another folder than the command's."""
 
     def __init__(self, folder, monkeypatch):
         self.folder, self.monkeypatch, self.seen = folder, monkeypatch, []
@@ -37,18 +37,18 @@ def elsewhere(tmp_path, monkeypatch):
     return launcher
 
 
-@pytest.mark.parametrize("typed", ["sqlite:///mine.db", "sqlite:////{folder}/mine.db"])
-def test_workers_in_other_folders_get_the_database_that_was_typed(elsewhere, home, empty, tmp_path, tiny, typed):
+@pytest.mark.parametrize("address", ["sqlite:///mine.db", "sqlite:////{folder}/mine.db"])
+def test_workers_in_other_folders_get_the_same_database(elsewhere, home, empty, tmp_path, tiny, address):
     shutil.copy(empty, tmp_path / "mine.db")
-    uri = typed.format(folder=str(tmp_path).lstrip("/"))
+    uri = address.format(folder=str(tmp_path).lstrip("/"))
 
     assert run.main(["-m", *tiny, f"tracking.uri={uri}", "seed=0,1", "study=s"]) == 1
 
-    assert {one.tracking.uri for one in elsewhere.seen} == {f"sqlite:///{tmp_path}/mine.db"}
+    assert {settings.tracking.uri for settings in elsewhere.seen} == {f"sqlite:///{tmp_path}/mine.db"}
     assert len(elsewhere.seen) == 2 and list(elsewhere.folder.iterdir()) == []
 
 
-def test_workers_get_an_address_that_no_folder_changes_as_it_was_typed(elsewhere, home, tmp_path, tiny):
+def test_workers_get_an_absolute_address_unchanged(elsewhere, home, tmp_path, tiny):
     assert run.main(["-m", *tiny, "tracking=offline", "seed=0,1", "study=s"]) == 1
 
-    assert {one.tracking.uri for one in elsewhere.seen} == {None} and len(elsewhere.seen) == 2
+    assert {settings.tracking.uri for settings in elsewhere.seen} == {None} and len(elsewhere.seen) == 2

@@ -17,7 +17,7 @@ PLAN = [{"rows": [{"label": "defaults"}], "commands": [{"command": "x", "time": 
 
 @pytest.fixture
 def attached(home, monkeypatch):
-    """What is attached to the study run of a study with one offline trial."""
+    """The files attached to the run of a study with one offline trial."""
     names = []
 
     class Store:
@@ -56,7 +56,7 @@ def test_a_plan_is_attached_to_its_study(attached, capsys):
 
 
 @pytest.mark.parametrize("content", ["{", "", "null", "[1]", "[{}]", '[{"rows": 1, "commands": []}]', "\udcff"])
-def test_a_broken_plan_is_named_and_not_attached(attached, capsys, content):
+def test_a_broken_plan_is_reported_and_not_attached(attached, capsys, content):
     path = paths.study_folder("s") / "plan.json"
     path.write_bytes(content.encode(errors="surrogateescape"))
 
@@ -68,7 +68,7 @@ def test_a_broken_plan_is_named_and_not_attached(attached, capsys, content):
 
 
 def offline(study, name, **detail):
-    """A trial's journal that nobody has sent."""
+    """Writes the journal of a trial that was not sent."""
     with Journal(paths.study_folder(study) / name) as book:
         tags = {"ablation.kind": "trial", "ablation.identity": name}
         book.append(
@@ -83,73 +83,73 @@ def offline(study, name, **detail):
 
 
 @pytest.fixture
-def asked(home, monkeypatch):
-    """The address and the name of the study of every store that is asked for, and what becomes of the records; no server is needed."""
-    found = SimpleNamespace(stores=[], sent=[], answers=True, fails=lambda place, folder: None)
+def fake(home, monkeypatch):
+    """Fake stores: records their addresses, studies and records, without a server."""
+    fake = SimpleNamespace(stores=[], sent=[], answers=True, fails=lambda place, folder: None)
 
     class Store:
         def __init__(self, uri, study):
-            found.fails("connect", study)
-            found.stores.append((uri, study))
+            fake.fails("connect", study)
+            fake.stores.append((uri, study))
             self.uri, self.moved = str(uri), None
 
         def replay(self, folder):
-            found.fails("replay", folder.name)
-            found.sent.append(folder.name)
+            fake.fails("replay", folder.name)
+            fake.sent.append(folder.name)
             return 2
 
         def attach(self, file, *, tags):
-            found.fails("attach", file)
+            fake.fails("attach", file)
 
         def end_study_if_running(self, status):
-            found.fails("end", status)
+            fake.fails("end", status)
 
         def answers(self):
-            return found.answers
+            return fake.answers
 
         def delete_duplicates(self):
             return 0
 
         def deleted_trials(self):
-            found.fails("deleted", None)
+            fake.fails("deleted", None)
             return {}
 
     monkeypatch.setattr(sync, "Store", Store)
-    return found
+    return fake
 
 
-def test_a_trial_goes_to_the_store_that_its_latest_attempt_names(asked):
+def test_a_trial_is_sent_to_the_store_of_its_latest_attempt(fake):
     offline("s", "cafe", tracking_uri="http://first")
     folder = offline("s", "cafe", tracking_uri="http://me:secret@latest")
     (folder / "settings.json").write_text(json.dumps({"tracking": {"uri": "http://other"}}), encoding="utf-8")
 
     assert sync.main([]) == 0
-    assert asked.stores == [("http://me:secret@latest", "s")]
+    assert fake.stores == [("http://me:secret@latest", "s")]
 
 
 @pytest.mark.parametrize("uri", ["http://there", None])
-def test_a_journal_of_before_goes_to_the_store_of_its_settings(asked, uri):
+def test_an_older_journal_is_sent_to_the_store_in_its_settings(fake, uri):
     (offline("s", "cafe") / "settings.json").write_text(json.dumps({"tracking": {"uri": uri}}), encoding="utf-8")
 
     assert sync.main([]) == 0
-    assert asked.stores == [(uri, "s")]
+    assert fake.stores == [(uri, "s")]
 
 
 @pytest.mark.parametrize(
     "content",
     [None, "[]", '{"tracking": 3}', "{", '{"tracking": {"uri": 3}}', '{"tracking": {"uri": "http://…@host"}}'],
 )
-def test_a_trial_of_which_nobody_knows_the_store_is_sent_nowhere_without_one(asked, capsys, content):
+def test_a_trial_without_a_recorded_store_is_sent_only_with_uri(fake, capsys, content):
     folder = offline("s", "cafe")
     if content:
         (folder / "settings.json").write_text(content, encoding="utf-8")
 
     assert sync.main([]) == 1
-    assert not asked.sent and "set it with --uri" in capsys.readouterr().err
-    assert sync.main(["--uri", "http://here"]) == 0 and asked.sent == ["cafe"]
+    assert not fake.sent and "set it with --uri" in capsys.readouterr().err
+    assert sync.main(["--uri", "http://here"]) == 0 and fake.sent == ["cafe"]
 
 
-def test_a_server_that_dies_between_two_trials_is_one_line_and_the_next_study_is_sent(asked, capsys):
+def test_a_server_that_stops_between_trials_gives_one_line_and_the_next_study_is_sent(fake, capsys):
     for study, name in (("s", "a"), ("s", "b"), ("s", "c"), ("t", "d")):
         offline(study, name, tracking_uri=None)
     (paths.study_folder("s") / "plan.json").write_text(json.dumps(PLAN), encoding="utf-8")
@@ -157,34 +157,31 @@ def test_a_server_that_dies_between_two_trials_is_one_line_and_the_next_study_is
 
     def fails(place, what):
         tried.append((place, what))
-        if asked.sent == ["a"] and (place, what) != ("connect", "t") and what != "d":
+        if fake.sent == ["a"] and (place, what) != ("connect", "t") and what != "d":
             raise MlflowException("connection refused", TEMPORARILY_UNAVAILABLE)
 
-    asked.fails, asked.answers = fails, False
+    fake.fails, fake.answers = fails, False
 
     assert sync.main([]) == 1
 
     out, err = capsys.readouterr()
-    assert asked.sent == ["a", "d"] and ("replay", "c") not in tried
+    assert fake.sent == ["a", "d"] and ("replay", "c") not in tried
     assert "s: 2 records sent to None" in out and "t: 2 records sent to None" in out
     (line,) = err.splitlines()
-    assert (
-        "cannot be sent now (connection refused); so are 2 more: c, the run of study s; nothing is lost; try again later"
-        in line
-    )
+    assert "cannot be sent now (connection refused); so are 2 more: c, the run of study s; nothing is lost" in line
 
 
 @pytest.mark.parametrize("place", ["attach", "end", "deleted"])
-def test_a_server_that_dies_at_the_end_of_a_study_fails_that_study_alone(asked, capsys, place):
+def test_a_server_that_stops_at_the_end_of_a_study_fails_only_that_study(fake, capsys, place):
     for study in ("s", "t"):
         offline(study, "cafe", tracking_uri=None)
     (paths.study_folder("s") / "plan.json").write_text(json.dumps(PLAN), encoding="utf-8")
 
     def fails(where, what):
-        if where == place and len(asked.stores) == 1:
+        if where == place and len(fake.stores) == 1:
             raise MlflowException("connection reset", TEMPORARILY_UNAVAILABLE)
 
-    asked.fails = fails
+    fake.fails = fails
 
     assert sync.main([]) == 1
     out, err = capsys.readouterr()
@@ -192,24 +189,24 @@ def test_a_server_that_dies_at_the_end_of_a_study_fails_that_study_alone(asked, 
     assert "t: 2 records sent" in out
 
 
-def test_a_trial_that_cannot_be_sent_keeps_no_other_from_being_sent(asked, capsys):
+def test_a_trial_that_cannot_be_sent_does_not_stop_the_others(fake, capsys):
     for name in "abc":
         offline("s", name, tracking_uri=None)
     (paths.study_folder("s") / "b" / "journal.jsonl").write_bytes(b"no record\n")
 
     assert sync.main([]) == 1
-    assert asked.sent == ["a", "c"]
+    assert fake.sent == ["a", "c"]
     assert "invalid line" in capsys.readouterr().err
 
 
-def test_a_study_that_is_not_there_is_said_before_any_is_sent(asked, capsys):
+def test_an_unknown_study_is_an_error_before_any_study_is_sent(fake, capsys):
     offline("s", "cafe", tracking_uri=None)
 
     assert sync.main(["s", "typo"]) == 2
-    assert not asked.sent and "no study 'typo'" in capsys.readouterr().err
+    assert not fake.sent and "no study 'typo'" in capsys.readouterr().err
 
 
-def test_runs_that_were_made_twice_are_repaired(sent, capsys):
+def test_duplicate_runs_are_deleted(sent, capsys):
     (run_id,) = runs(sent)
     sent.client.create_run(sent.experiment_id, tags=sent.client.get_run(run_id).data.tags)
     sent.client.create_run(sent.experiment_id, tags={"ablation.kind": "study"})
@@ -221,7 +218,7 @@ def test_runs_that_were_made_twice_are_repaired(sent, capsys):
 
 @pytest.fixture
 def sent(home, blank):
-    """A study that was sent to MLflow, and its store."""
+    """The store of a study that was sent to MLflow."""
     with Journal(paths.study_folder("s") / "cafe") as book:
         tags = {"ablation.kind": "trial", "ablation.identity": "cafe"}
         detail = {"attempt": "a", "name": "cell=gru seed=0", "tags": tags, "params": {}, "tracking_uri": None}
@@ -235,22 +232,20 @@ def runs(store, view=1):
     return [run.info.run_id for run in store._search("tags.`ablation.kind` = 'trial'", view=view)]
 
 
-def test_what_was_deleted_in_mlflow_stays_so_and_the_way_back_is_said(sent, capsys):
+def test_a_deleted_run_stays_deleted_and_the_output_says_how_to_restore_it(sent, capsys):
     (run_id,) = runs(sent)
     sent.client.delete_run(run_id)
 
     for _ in range(2):
         assert sync.main([]) == 0
         out = capsys.readouterr().out
-        assert (
-            f"'cell=gru seed=0' was deleted in MLflow and stays deleted; to restore it, run: MLFLOW_TRACKING_URI={sent.uri} mlflow runs"
-            in out
-        )
+        assert "'cell=gru seed=0' was deleted in MLflow and stays deleted; to restore it, run: " in out
+        assert f"run: MLFLOW_TRACKING_URI={sent.uri} mlflow runs" in out
     assert runs(sent) == [] and runs(sent, view=3) == [run_id]
 
 
 @pytest.mark.parametrize("what", ["experiment", "study run"])
-def test_a_study_that_was_deleted_in_mlflow_stays_so_and_the_way_back_is_said(sent, capsys, what):
+def test_a_deleted_study_stays_deleted_and_the_output_says_how_to_restore_it(sent, capsys, what):
     if what == "experiment":
         sent.client.delete_experiment(sent.experiment_id)
     else:
@@ -264,7 +259,7 @@ def test_a_study_that_was_deleted_in_mlflow_stays_so_and_the_way_back_is_said(se
     assert len(sent.client.search_runs([sent.experiment_id], "", run_view_type=3)) == 2
 
 
-def test_a_moved_homes_addresses_are_mended_and_it_is_said(sent, home, tmp_path, monkeypatch, capsys):
+def test_the_addresses_of_a_moved_home_are_updated_with_a_note(sent, home, tmp_path, monkeypatch, capsys):
     (home / "mlartifacts" / "s").mkdir(parents=True)
     home.rename(tmp_path / "there")
     monkeypatch.setenv("ABLATION_HOME", str(tmp_path / "there"))
@@ -278,7 +273,7 @@ def test_a_moved_homes_addresses_are_mended_and_it_is_said(sent, home, tmp_path,
     assert runs(Store(None, "s")) == runs(sent)
 
 
-def test_a_record_that_is_refused_is_not_promised_for_later(sent, capsys, monkeypatch):
+def test_a_rejected_record_is_not_announced_for_later(sent, capsys, monkeypatch):
     def refused(*_):
         raise MlflowException("value too long", BAD_REQUEST)
 

@@ -1,1 +1,1 @@
-"""The study sweeper, where Hydra looks for sweepers."""
+"""The study sweeper, in the package in which Hydra looks for sweepers."""

@@ -1,4 +1,4 @@
-"""What a sweep of trials wants of Hydra's launchers, beyond their own defaults."""
+"""Options that a sweep sets in Hydra's launchers in place of their defaults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from src.spec.section import SettingsError, as_typed
 
 JOBLIB: dict[str, Any] = {
     "batch_size": 1,  # a worker takes the next trial when it is free
-    "pre_dispatch": "n_jobs",  # what waits stays with the driver, and ends with it
+    "pre_dispatch": "n_jobs",  # waiting trials stay in the sweep's process, and end with it
 }
 RAY: dict[str, Any] = {
     "ray": {
@@ -20,23 +20,23 @@ RAY: dict[str, Any] = {
             "include_dashboard": False,
             "log_to_driver": False,
             "configure_logging": False,
-            "object_store_memory": None,  # the launcher sets it otherwise, which Ray refuses where a cluster runs already
+            "object_store_memory": None,  # Ray refuses the launcher's default if a cluster already runs
         },
         "remote": {
             "num_cpus": 1,
             "num_gpus": 0,
             "max_calls": 0,  # a worker process stays for many trials: TensorFlow is imported once
-            "max_retries": 0,  # the sweep itself decides what is tried again
+            "max_retries": 0,  # the sweep itself decides about retries
         },
     }
 }
 
 
 def configured(launcher: Any) -> DictConfig:
-    """Returns a launcher's configuration with what a sweep wants; what the user set for Ray stays.
+    """Returns a launcher's configuration with the sweep's options; the user's options of Ray take precedence.
 
     Raises:
-      SettingsError: it is no launcher, or has nobody to train.
+      SettingsError: it is not a launcher, or has no workers.
     """
     if not isinstance(launcher, DictConfig) or "_target_" not in launcher:
         name = launcher if launcher in LAUNCHERS else "basic"
@@ -51,26 +51,26 @@ def configured(launcher: Any) -> DictConfig:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         merged = OmegaConf.merge(RAY, OmegaConf.to_container(launcher))
         _refuse_no_cores("hydra.launcher.ray.remote.num_cpus", merged.ray.remote.num_cpus)
-        if merged.ray.init.get("num_cpus") is not None:  # null: Ray counts them
+        if merged.ray.init.get("num_cpus") is not None:  # null: Ray counts the cores
             _refuse_no_cores("hydra.launcher.ray.init.num_cpus", merged.ray.init.num_cpus)
         return merged  # type: ignore[return-value]
     return launcher
 
 
 def of_workers(parent: int) -> dict[str, Any]:
-    """Returns what joblib takes so that its workers end with the process that sweeps, those without a trial among them."""
+    """Returns arguments for joblib that end its workers with the sweep's process, including idle workers."""
     from src.study.job import end_with
 
     return {"initializer": end_with, "initargs": (parent,)}
 
 
 def is_joblib(launcher: DictConfig) -> bool:
-    """Returns whether trials run in child processes of this one."""
+    """Returns whether trials run in joblib's child processes."""
     return "JoblibLauncher" in launcher._target_
 
 
 def workers(launcher: DictConfig) -> int:
-    """Returns how many trials a configured launcher runs side by side on one machine."""
+    """Returns the number of trials that a configured launcher runs in parallel on one machine."""
     if is_joblib(launcher):
         from joblib import effective_n_jobs
 
@@ -78,7 +78,7 @@ def workers(launcher: DictConfig) -> int:
     if "RayLauncher" in launcher._target_:
         cores = launcher.ray.init.get("num_cpus") or os.cpu_count() or 1
         return max(1, int(cores // launcher.ray.remote.num_cpus))
-    return 1  # Slurm gives every trial its own cores
+    return 1  # Slurm gives each trial its own cores
 
 
 def _refuse_no_cores(key: str, got: Any) -> None:

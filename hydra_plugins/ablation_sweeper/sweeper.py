@@ -1,4 +1,4 @@
-"""Hydra's way to a study: the adapter from its sweeper interface to `src.study`."""
+"""The adapter from Hydra's sweeper interface to `src.study`."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ ConfigStore.instance().store(
 
 
 class StudySweeper(Sweeper):
-    """Turns `a=1,2 b=x,y` or a study file into a study, and has Hydra's launcher train it."""
+    """Plans a study from `a=1,2 b=x,y` or a study file, and trains it with Hydra's launcher."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Takes what Hydra has composed so far."""
+        """Keeps Hydra's context and configuration for the sweep."""
         self._context, self._task_function, self._config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> None:
         """Plans and runs the study that the overrides describe.
 
         Raises:
-          SettingsError: an override or a value that cannot be used.
+          SettingsError: an invalid override or value.
           TrialsFailed: a trial failed.
         """
         from src.study import plan, sweep
@@ -65,28 +65,28 @@ class StudySweeper(Sweeper):
         for override in parser.parse_overrides(arguments):
             key = override.get_key_element()
             if not key.startswith(f"++{TAGS}"):
-                key = key.removeprefix("++")  # of `command_line.for_several`
-            typed = echoed(str(override.input_line))
+                key = key.removeprefix("++")  # `command_line.for_several` adds it
+            shown = echoed(str(override.input_line))
             if key in GROUPS and "schema_" in str(override.input_line):
-                raise SettingsError(f"{typed}: allowed: {', '.join(choices(key))}")
+                raise SettingsError(f"{shown}: allowed: {', '.join(choices(key))}")
             fixed.pop(key, None)
             swept.pop(key, None)
             if override.is_sweep_override():
                 swept[key] = _values(override, parser)
                 if not swept[key]:
-                    raise SettingsError(f"{typed}: the list is empty; write {key}=a,b or {key}='range(0,8)'")
+                    raise SettingsError(f"{shown}: the list is empty; write {key}=a,b or {key}='range(0,8)'")
                 if any(isinstance(value, list | dict) for value in swept[key]):
-                    raise SettingsError(f"{typed}: only plain values can be swept, as in {key}=a,b")
+                    raise SettingsError(f"{shown}: only plain values can be swept, as in {key}=a,b")
             else:
                 fixed[key] = str(override.input_line)
         study = plan.study(fixed, swept, compose=self._compose)
         with open_dict(self._config):
             self._config.hydra.launcher = launchers.configured(self._config.hydra.launcher)
-        how = self._config.hydra.launcher
-        parent = os.getpid() if launchers.is_joblib(how) else 0
-        # joblib replaces a worker whose memory has grown, between two trials, and warns as if something were lost.
+        launcher = self._config.hydra.launcher
+        parent = os.getpid() if launchers.is_joblib(launcher) else 0
+        # Between two trials, joblib replaces a worker whose memory has grown; its warning suggests a lost trial.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor", UserWarning)
-        self._sweep = Sweep(launchers.workers(how), name=uuid.uuid4().hex, parent=parent)
+        self._sweep = Sweep(launchers.workers(launcher), name=uuid.uuid4().hex, parent=parent)
         if not parent or study.settings.plan_only:
             sweep.run(study, launch=self._launch, sweep=self._sweep)
             return
@@ -100,7 +100,7 @@ class StudySweeper(Sweeper):
         """Returns the settings that overrides compose.
 
         Raises:
-          SettingsError: a key that their task does not have, or a value that it does not take.
+          SettingsError: a key that their task lacks, or an invalid value.
         """
         check_choices(overrides)
         try:
@@ -108,15 +108,15 @@ class StudySweeper(Sweeper):
         except Exception as error:
             if not command_line.is_from_composing(error):
                 raise
-            chosen = [
+            tasks = [
                 override.removeprefix("task=").strip("'") for override in overrides if override.startswith("task=")
             ]
-            raise command_line.explained(error, registry.task([registry.DEFAULT, *chosen][-1]).settings) from None
+            raise command_line.explained(error, registry.task([registry.DEFAULT, *tasks][-1]).settings) from None
 
     def _launch(self, rows: Sequence[Row]) -> dict[str, str]:
-        """Has the launcher train one trial a row; returns identity → error of those that never began.
+        """Trains one trial per row with the launcher; returns identity → error of trials that never began.
 
-        What became of those that began, their journals say.
+        The journals have the outcomes of the trials that began.
         """
         from src.study.job import CHANGES, ENDED, POSITION, VARIANT
         from src.study.plan import quoted
@@ -124,39 +124,37 @@ class StudySweeper(Sweeper):
         trials = [(row, row.trial) for row in rows if row.trial]
         folder = str(paths.study_folder(trials[0][1].settings.study))
         with open_dict(self._config):
-            self._config.hydra.sweep.dir = folder  # for the launcher; every job composes its own
+            self._config.hydra.sweep.dir = folder  # for the launcher; each job composes its own configuration
         launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=self._context, task_function=self._task_function, config=self._config
         )
         if self._sweep.parent:
             launcher.joblib.update(launchers.of_workers(self._sweep.parent))
-        known = self._sweep.as_environment()
+        variables = self._sweep.as_environment()
         shared = [
             f"hydra.sweep.dir={quoted(folder)}",
-            *(f"+hydra.job.env_set.{name}={quoted(value)}" for name, value in known.items()),
+            *(f"+hydra.job.env_set.{name}={quoted(value)}" for name, value in variables.items()),
         ]
         uri = trials[0][1].settings.tracking.uri
-        if uri and paths.absolute(uri) != uri:
-            shared.append(
-                f"tracking.uri={quoted(paths.absolute(uri))}"
-            )  # as it was typed here; workers may be in other folders
+        if uri and paths.absolute(uri) != uri:  # workers may run in other folders
+            shared.append(f"tracking.uri={quoted(paths.absolute(uri))}")
         overrides = [
             [
                 *row.overrides,
                 *shared,
                 f"+hydra.job.env_set.{POSITION}='{row.position}'",
-                f"+hydra.job.env_set.{VARIANT}='{urllib.parse.quote(row.called)}'",  # a $ in it would be an interpolation
+                f"+hydra.job.env_set.{VARIANT}='{urllib.parse.quote(row.called)}'",  # quoted: a $ would interpolate
                 *([] if row.changes is None else [f"+hydra.job.env_set.{CHANGES}='{urllib.parse.quote(row.changes)}'"]),
                 f"+hydra.job.env_set.{ENDED}={quoted(row.ended)}",
                 f"hydra.sweep.subdir={trial.identity}",
             ]
             for row, trial in trials
         ]
-        returned = launcher.launch(overrides, initial_job_idx=0)
+        jobs = launcher.launch(overrides, initial_job_idx=0)
         return {
-            trial.identity: first_line(one._return_value)
-            for (_, trial), one in zip(trials, returned, strict=True)
-            if one.status == JobStatus.FAILED
+            trial.identity: first_line(job._return_value)
+            for (_, trial), job in zip(trials, jobs, strict=True)
+            if job.status == JobStatus.FAILED
         }
 
 
@@ -165,40 +163,40 @@ def _values(override: Override, parser: OverridesParser) -> list[Any]:
     texts = _texts(override)
     if not override.is_range_sweep():
         return [parser.parse_override(text).value() for text in texts]
-    return list(override.sweep_iterator())  # numbers already: to parse a hundred thousand of them takes minutes
+    return list(override.sweep_iterator())  # already numbers: parsing a hundred thousand texts takes minutes
 
 
 def _texts(override: Override) -> list[str]:
     from src.study.designs import MAX_TRIALS
 
-    key, typed = override.get_key_element(), echoed(str(override.input_line))
+    key, shown = override.get_key_element(), echoed(str(override.input_line))
     if key.lstrip("+") == "experiments":
-        raise SettingsError(f"{typed}: {ONE_STUDY_FILE}")
+        raise SettingsError(f"{shown}: {ONE_STUDY_FILE}")
     if key.lstrip("+").startswith("plan."):
-        raise SettingsError(f"{typed}: write the list in brackets: {key}=[…]")
+        raise SettingsError(f"{shown}: write the list in brackets: {key}=[…]")
     if key.startswith(f"++{TAGS}"):
         name = key.removeprefix("++")
         raise SettingsError(
-            f"{typed.removeprefix('++')}: a tag is one text; quote it where it holds a comma: '{name}=\"…\"'"
+            f"{shown.removeprefix('++')}: a tag is one text; quote it if it contains a comma: '{name}=\"…\"'"
         )
     if key.split(".")[0] in Settings.NOT_TOGGLES:
         raise SettingsError(
-            f"{typed}: {key} is not a toggle and has one value for all trials; `python -m src.run --help` lists the toggles"
+            f"{shown}: {key} is not a toggle and has one value for all trials; "
+            "`python -m src.run --help` lists the toggles"
         )
     if not override.is_discrete_sweep() or (override.value_type == ValueType.GLOB_CHOICE_SWEEP and key not in GROUPS):
-        raise SettingsError(f"{typed}: only lists of values can be swept, as in {key}=a,b or {key}='range(0,8)'")
+        raise SettingsError(f"{shown}: only lists of values can be swept, as in {key}=a,b or {key}='range(0,8)'")
     if isinstance(override._value, RangeSweep) and _length(override._value) > MAX_TRIALS:
-        raise SettingsError(f"{typed}: the list is too long; allowed: up to {MAX_TRIALS:,} values")
-    values = (
-        text for text in override.sweep_string_iterator() if not (key in GROUPS and text.startswith("schema_"))
-    )  # types, no choices
+        raise SettingsError(f"{shown}: the list is too long; allowed: up to {MAX_TRIALS:,} values")
+    # Schemas are types, and not choices of a group.
+    values = (text for text in override.sweep_string_iterator() if not (key in GROUPS and text.startswith("schema_")))
     texts = [f"{key}={text}" for text in itertools.islice(values, MAX_TRIALS + 1)]
     if len(texts) > MAX_TRIALS:
-        raise SettingsError(f"{typed}: the list is too long; allowed: up to {MAX_TRIALS:,} values")
+        raise SettingsError(f"{shown}: the list is too long; allowed: up to {MAX_TRIALS:,} values")
     return texts
 
 
 def _length(swept: RangeSweep) -> float:
-    """Returns how many values a range has; one whose step is 0 raises where Hydra goes through it."""
+    """Returns the number of values in a range, or 0 for a step of 0, which Hydra refuses later."""
     begin, end, step = (float(value or 0) for value in (swept.start, swept.stop, swept.step))
     return (end - begin) / step if step else 0

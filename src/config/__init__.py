@@ -1,1 +1,1 @@
-"""From what was typed to settings: command lines, study files, and the answers to what cannot be used."""
+"""From user input to settings: command lines, study files, and error messages."""

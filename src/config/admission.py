@@ -1,7 +1,7 @@
-"""What a command line and a study file may ask of Hydra: values, the launcher and its options, and no more than can be read at once.
+"""What a command line and a study file may set in Hydra: values, the launcher and its options, within size limits.
 
-Hydra makes objects of whatever is below `hydra` and has a `_target_`, before a trial is planned. So nothing there is taken but the
-launcher; a study file, which others may have written, sets only those of the launcher's options that run no commands.
+Hydra instantiates everything below `hydra` that has a `_target_` before a trial is planned. Therefore only the launcher
+can be set there. A study file, whose author may be a stranger, can set only launcher options that run no commands.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from src.spec.section import SettingsError
 from src.terminal.errors import nearest
 from src.terminal.visible import echoed, is_hidden
 
-MAX_CHARACTERS = 10_000  # of a word, and of a text in a study file
+MAX_CHARACTERS = 10_000  # of an argument, and of a text in a study file
 MAX_DEPTH = 20
 MAX_WORDS = 1_000
-LAUNCHERS = ("basic", "joblib", "ray", "submitit_local", "submitit_slurm")  # ray_aws runs commands of its configuration
-OPTIONS = {  # of launchers, in a study file: none of them names a command, an address or a folder
+LAUNCHERS = ("basic", "joblib", "ray", "submitit_local", "submitit_slurm")  # ray_aws runs commands from its config
+OPTIONS = {  # launcher options that a study file may set: none of them is a command, an address or a folder
     *("n_jobs", "timeout", "verbose"),
     *("ray.init.num_cpus", "ray.init.num_gpus", "ray.remote.num_cpus", "ray.remote.num_gpus", "ray.remote.max_calls"),
     *(
@@ -41,8 +41,8 @@ OPTIONS = {  # of launchers, in a study file: none of them names a command, an a
     ),
     *("cpus_per_gpu", "gpus_per_task", "mem_per_gpu", "mem_per_cpu", "account", "signal_delay_s", "array_parallelism"),
 }
-CALLING = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}  # Hydra's words for making objects
-NAME = re.compile(r"[\w-]{1,100}")  # Hydra looks for files of such names
+CALLING = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}  # Hydra's keys for instantiation
+NAME = re.compile(r"[\w-]{1,100}")  # Hydra looks for files with these names
 MAX_KEY = 200  # characters
 KEY = re.compile(r"[\w-]+(?:[./][\w-]+)*")
 IN_A_FILE = re.compile(rf"override\s+/({'|'.join(GROUPS)}|hydra/launcher)")
@@ -53,10 +53,10 @@ DEFAULTS_ALONE = "allowed: `- override /hydra/launcher: joblib`, and the same fo
 
 
 def check_words(words: Sequence[str]) -> None:
-    """Takes what a command line sets, before Hydra reads it.
+    """Checks the arguments of a command line before Hydra reads them.
 
     Raises:
-      SettingsError: a word that is too long or too deep to be read, that sets what runs code, or that names a file as a choice.
+      SettingsError: an argument is too long or nested too deeply, sets a key that runs code, or has a path as a choice.
     """
     if len(words) > MAX_WORDS:
         raise SettingsError(
@@ -69,7 +69,7 @@ def check_words(words: Sequence[str]) -> None:
             raise SettingsError(f"{echoed(word)}: more than {MAX_DEPTH} nested brackets; write a simpler value")
         try:
             override = parser.parse_override(word)
-        except HydraException:  # Hydra says so itself
+        except HydraException:  # Hydra reports it later
             continue
         except RecursionError:
             raise SettingsError(f"{echoed(word)}: too long to be parsed; use a study file instead") from None
@@ -77,33 +77,33 @@ def check_words(words: Sequence[str]) -> None:
 
 
 def check_choices(overrides: Sequence[str]) -> None:
-    """Takes the overrides of one variant.
+    """Checks the overrides of one variant.
 
     Raises:
-      SettingsError: the choice of a group is a path, which Hydra would read, or longer than the names of files are.
+      SettingsError: the choice of a group is a path, which Hydra would read, or longer than a file name can be.
     """
     for override in overrides:
-        group, _, typed = override.partition("=")
-        choice = typed.strip("'\"")
+        group, _, value = override.partition("=")
+        choice = value.strip("'\"")
         if group in GROUPS and (set(choice) & set("/\\") or len(choice) > MAX_KEY):
             raise SettingsError(wrong_choice(group, choice, choices(group)))
 
 
-def wrong_choice(group: str, choice: str, known: Sequence[str]) -> str:
-    """Returns the error for a choice that a config group has not, with the nearest one, or how a file of one's own is read."""
-    text = f"{group}: got {echoed(choice)!r}; allowed: {', '.join(known)}"
-    if near := nearest(echoed(choice), known):
+def wrong_choice(group: str, choice: str, options: Sequence[str]) -> str:
+    """Returns the error for an unknown choice of a config group, with the nearest option or how to read a file."""
+    text = f"{group}: got {echoed(choice)!r}; allowed: {', '.join(options)}"
+    if near := nearest(echoed(choice), options):
         return f"{text}. Did you mean {group}={near}?"
     return f"{text}. For a file of your own, write data=table data.path=FILE" if group == "data" else text
 
 
-def check_file(held: Any) -> None:
-    """Takes the plain values of a study file, before Hydra reads them.
+def check_file(content: Any) -> None:
+    """Checks the plain values of a study file before Hydra reads them.
 
     Raises:
-      SettingsError: a value that is computed, a text that is too long, or a setting of Hydra's beside the launcher's options.
+      SettingsError: an interpolation, a text that is too long, or a Hydra setting other than the launcher's options.
     """
-    for place, value in _leaves(held, ""):
+    for place, value in _leaves(content, ""):
         parts = place.split(".")
         for text in (*parts, value):
             if isinstance(text, str):
@@ -115,13 +115,15 @@ def check_file(held: Any) -> None:
         if parts[0] == "hydra":
             _check_option(place, value)
         _check_task(place, value)
-    if isinstance(held, dict) and (group := next((name for name in GROUPS if isinstance(held.get(name), str)), None)):
-        choice = echoed(str(held[group]))
+    if not isinstance(content, dict):
+        return
+    if group := next((name for name in GROUPS if isinstance(content.get(name), str)), None):
+        choice = echoed(str(content[group]))
         raise SettingsError(
             f"{group}: got {choice}; a study file chooses it by `defaults: [override /{group}: {choice}]`"
         )
-    if isinstance(held, dict) and "defaults" in held:
-        _check_defaults(held["defaults"])
+    if "defaults" in content:
+        _check_defaults(content["defaults"])
 
 
 def _check_text(text: str, shown: str) -> None:
@@ -129,7 +131,7 @@ def _check_text(text: str, shown: str) -> None:
         raise SettingsError(f"{shown}: interpolation is not allowed; write the value itself instead of ${{…}}")
     if len(text) > MAX_CHARACTERS:
         raise SettingsError(f"{shown}: {len(text):,} characters; allowed: up to {MAX_CHARACTERS:,}. Shorten it")
-    if any(sign not in "\n\t" and is_hidden(sign) for sign in text):
+    if any(character not in "\n\t" and is_hidden(character) for character in text):
         raise SettingsError(
             f"{shown}: control characters and bytes that are not UTF-8 are not allowed; remove them, or rename the file"
         )
@@ -181,28 +183,30 @@ def _check_hydra(shown: str, key: str, values: Sequence[str]) -> None:
 
 
 def _check_option(place: str, value: Any) -> None:
-    """Takes one value below `hydra` of a study file."""
+    """Checks one value below `hydra` in a study file."""
     _, _, option = place.removeprefix("hydra").partition("launcher.")
     if not place.startswith("hydra.launcher.") or option not in OPTIONS:
         raise SettingsError(
-            f"{echoed(place)}: a study file may select a launcher (`defaults: [override /hydra/launcher: joblib]`) and set only n_jobs "
-            "and a trial's resources, such as mem_gb, below hydra.launcher; set the rest on the command line"
+            f"{echoed(place)}: a study file may select a launcher (`defaults: [override /hydra/launcher: joblib]`) "
+            "and set only n_jobs and a trial's resources, such as mem_gb, below hydra.launcher; "
+            "set the rest on the command line"
         )
     if isinstance(value, str) and not re.fullmatch(r"[\w.:,@%+-]*", value):
         raise SettingsError(
-            f"{place}: got {echoed(value)!r}; allowed in a study file: a number, or a name of letters, digits and .:,@%+-_"
+            f"{place}: got {echoed(value)!r}; "
+            "allowed in a study file: a number, or a name of letters, digits and .:,@%+-_"
         )
 
 
 def _check_task(place: str, value: Any) -> None:
-    """Takes one value of a study file, and refuses a task that is not registered: to import it would run what is in its module."""
+    """Checks one value of a study file: its task must be registered, because an import runs the code of the module."""
     key = re.sub(r"^plan\.(levels|reference|variants)\.", "", place)
     if key.startswith("task."):
         raise SettingsError(f"{echoed(place)}: {without_prefix(key)}")
     if key == "task" and isinstance(value, str) and registry.is_place(value):
-        known = ", ".join(choices("task"))
+        names = ", ".join(choices("task"))
         raise SettingsError(
-            f"{echoed(place)}: got {echoed(value)}; a study file names a registered task; allowed: {known}"
+            f"{echoed(place)}: got {echoed(value)}; a study file names a registered task; allowed: {names}"
         )
 
 
@@ -211,25 +215,26 @@ def _check_defaults(defaults: Any) -> None:
         if entry == "_self_":
             continue
         key, choice = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else (None, None)
-        found = IN_A_FILE.fullmatch(key) if isinstance(key, str) else None
-        if not found:
+        match = IN_A_FILE.fullmatch(key) if isinstance(key, str) else None
+        if not match:
             raise SettingsError(f"defaults: got {echoed(str(entry))}; {DEFAULTS_ALONE}")
-        known = choices(found[1]) if found[1] in GROUPS else LAUNCHERS
-        if choice not in known:
-            raise SettingsError(f"defaults: got {echoed(str(choice))!r} for /{found[1]}; allowed: {', '.join(known)}")
+        group = match[1]
+        options = choices(group) if group in GROUPS else LAUNCHERS
+        if choice not in options:
+            raise SettingsError(f"defaults: got {echoed(str(choice))!r} for /{group}; allowed: {', '.join(options)}")
 
 
 def _depth(word: str) -> int:
-    """Returns how many brackets are open at most, quotes or not: the parser's time grows with their square."""
-    depth = most = 0
-    for sign in word:
-        depth += (sign in "[{(") - (sign in "]})" and depth > 0)
-        most = max(most, depth)
-    return most
+    """Returns the maximal nesting of brackets, quoted ones included: the parser's time grows with its square."""
+    depth = deepest = 0
+    for character in word:
+        depth += (character in "[{(") - (character in "]})" and depth > 0)
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Yields the texts in a parsed value, keys of mappings among them."""
+    """Yields the texts in a parsed value, including the keys of mappings."""
     if isinstance(value, QuotedString):
         yield value.text
     elif isinstance(value, str):
@@ -244,7 +249,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """Yields what a value holds, each with its dotted place; of empty mappings and lists the place alone."""
+    """Yields the dotted place and the value of each leaf; an empty mapping or list counts as a leaf."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from _leaves(inner, f"{place}.{key}".lstrip("."))

@@ -1,4 +1,4 @@
-"""What the command line says without training: its help, and one or two lines for whatever was typed wrong."""
+"""The command line's help, and its errors of one or two lines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ABOUT = """\
 Trains one trial per combination of settings, each logged to MLflow and
 TensorBoard.
 """
-EXAMPLES = {  # of every task
+EXAMPLES = {  # for every task
     "": "one trial, the defaults",
     "-m seed='range(0,8)' learning_rate=0.001,0.01": "2 variants × 8 seeds",
     "-m +experiments=smoke": "a file of experiments/",
@@ -35,16 +35,16 @@ END = """\
 key=a,b and key='range(0,8)' are lists; all combinations are trained.
 --cfg job prints the composed configuration (with --resolve; with --package KEY
 only a part of it), --info what Hydra read, --hydra-help Hydra's own flags."""
-COLUMN = 33  # where the meaning of a key begins
+COLUMN = 33  # where the description of a key begins
 ONE_STUDY_FILE = "only one study file per command; write +experiments=NAME, and run the others with their own commands"
 
 
 def help_text(task: str = registry.DEFAULT, *, width: int | None = None) -> str:
-    """Returns what `--help` prints: examples, then every key of a task with its default, meaning and allowed values.
+    """Returns the text of `--help`: examples, then each key of a task with default, description and allowed values.
 
     Args:
       task: name of the task.
-      width: characters of a line; None breaks none, for programs that search it.
+      width: characters per line; None wraps no lines, for programs that search the text.
 
     Raises:
       SettingsError: there is no such task.
@@ -62,7 +62,7 @@ def help_text(task: str = registry.DEFAULT, *, width: int | None = None) -> str:
         ABOUT,
         *(f"{command:<{column}}{about}" for command, about in zip(commands, examples.values(), strict=True)),
     ]
-    lines.append(f"{'  python -m src.status':<{column}}how far studies are")
+    lines.append(f"{'  python -m src.status':<{column}}progress of studies")
     lines += ["", "Tasks (--help task=NAME lists the settings of one):"]
     lines += [line for name, each in registry.usable().items() for line in _entry(f"task={name}", each.about, width)]
     core = [name for name in Settings.model_fields if name not in ("task", "plan", "tracking")]
@@ -78,7 +78,7 @@ def help_text(task: str = registry.DEFAULT, *, width: int | None = None) -> str:
 
 
 def _rows(kind: type[Settings], names: Sequence[str], width: int | None) -> list[str]:
-    """Returns the lines of a task's settings."""
+    """Returns the help lines of a task's settings."""
     return [
         line
         for name in names
@@ -87,7 +87,7 @@ def _rows(kind: type[Settings], names: Sequence[str], width: int | None) -> list
 
 
 def _rows_of(options: type[Section], section: str, width: int | None) -> list[str]:
-    """Returns the lines of the keys below a section."""
+    """Returns the help lines of the keys in a section."""
     lines = []
     for name, field in options.model_fields.items():
         lines += _row(f"{section}.{name}", as_typed(field.default), field.description, width) if name != "name" else []
@@ -95,13 +95,13 @@ def _rows_of(options: type[Section], section: str, width: int | None) -> list[st
 
 
 def for_several(words: Sequence[str], tasks: Sequence[str]) -> list[str]:
-    """Returns a command line that compares tasks in a form that Hydra composes without a task.
+    """Returns the arguments of a command that compares tasks, in a form that Hydra composes with the default task.
 
-    It composes what has one value before the sweep, with the default task, and would refuse a key that only another task has.
+    Before the sweep, Hydra composes the keys with a single value, and would refuse a key that the default task lacks.
 
     Args:
-      words: as typed.
-      tasks: that they name.
+      words: the user's arguments.
+      tasks: the tasks that they name.
     """
     if len(tasks) < 2:
         return list(words)
@@ -111,12 +111,12 @@ def for_several(words: Sequence[str], tasks: Sequence[str]) -> list[str]:
 
 
 def with_quotes(words: Sequence[str]) -> list[str]:
-    """Returns a command line with its names and texts quoted where Hydra's grammar has another idea of them.
+    """Returns a command line with quotes around texts that Hydra's grammar would convert to another type.
 
-    `study=2024_01` is 202401 to it, and data.path=1e3,true a number and a truth value.
+    Hydra reads `study=2024_01` as 202401, and data.path=1e3,true as a number and a boolean.
 
     Raises:
-      SettingsError: a text of which nobody can tell whether it is null.
+      SettingsError: a text that may also mean null.
     """
     parser = OverridesParser.create()
     return [_with_quotes(word, parser) for word in words]
@@ -124,33 +124,33 @@ def with_quotes(words: Sequence[str]) -> list[str]:
 
 def _with_quotes(word: str, parser: OverridesParser) -> str:
     if re.match(rf"{re.escape(TAGS)}[\w.-]+=", word):
-        word = f"++{word}"  # their names are the user's
-    found = re.fullmatch(r"(\+{0,2}([\w.-]+)=)(.*)", word, re.DOTALL)
-    if not found or not (takes_text(found[2]) or found[2] == "experiments"):
+        word = f"++{word}"  # the user chooses the names of tags
+    match = re.fullmatch(r"(\+{0,2}([\w.-]+)=)(.*)", word, re.DOTALL)
+    if not match or not (takes_text(match[2]) or match[2] == "experiments"):
         return word
-    begin, key, typed = found.groups()
+    begin, key, value = match.groups()
     try:
         override = parser.parse_override(word)
-    except HydraException:  # Hydra says so itself
+    except HydraException:  # Hydra reports it later
         return word
-    if override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and not re.search(r"[\[\]{}()'\"\\]", typed):
+    if override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and not re.search(r"[\[\]{}()'\"\\]", value):
         return begin + ",".join(
-            _as_text(key, one.strip(), parser.parse_override(f"{key}={one}").value()) for one in typed.split(",")
+            _as_text(key, text.strip(), parser.parse_override(f"{key}={text}").value()) for text in value.split(",")
         )
     if override.value_type == ValueType.ELEMENT:
-        return begin + _as_text(key, typed.strip(), override.value())
+        return begin + _as_text(key, value.strip(), override.value())
     return word
 
 
-def _as_text(key: str, typed: str, read: Any) -> str:
-    """Returns a text as typed, in quotes where Hydra reads something else."""
-    if read is None and typed != "null":
-        raise SettingsError(f"{key}: got {typed}; write null for no value, or '{key}=\"{typed}\"' for the text")
-    return f'"{typed}"' if isinstance(read, bool | int | float) else typed
+def _as_text(key: str, text: str, parsed: Any) -> str:
+    """Returns a text unchanged, or in quotes if Hydra parses it as another type."""
+    if parsed is None and text != "null":
+        raise SettingsError(f"{key}: got {text}; write null for no value, or '{key}=\"{text}\"' for the text")
+    return f'"{text}"' if isinstance(parsed, bool | int | float) else text
 
 
 def is_from_composing(error: Exception) -> bool:
-    """Returns whether Hydra or OmegaConf raised this, and not a trial."""
+    """Returns whether Hydra or OmegaConf raised the error, and not a trial."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
@@ -158,11 +158,11 @@ def is_from_composing(error: Exception) -> bool:
 
 
 def explained(error: Exception, kind: Kind | None = None) -> SettingsError:
-    """Returns what Hydra could not compose as an error of one line or two: what was got, what is allowed, and the fix.
+    """Returns Hydra's error in one or two lines: the value, the allowed values and the fix.
 
     Args:
-      error: Hydra's.
-      kind: the settings of the task that was asked for.
+      error: Hydra's error.
+      kind: the settings class of the command's task.
     """
     unknown = re.search(r"(?:Could not override|Key|Could not delete from config\.) '([^']+)'", str(error))
     if unknown and not isinstance(error, MissingConfigException | OverrideParseException):
@@ -178,26 +178,32 @@ def _explained(error: Exception, kind: Kind | None) -> str:
         )
     if isinstance(error, MissingConfigException) and group:
         choice = echoed(choice)
-        known = (
+        options = (
             choices(group, kind)
             if group in GROUPS
             else list(LAUNCHERS if group == "hydra/launcher" else error.options or [])
         )
         if group == "experiments":
-            near = nearest(choice, known)
-            fix = f"did you mean +experiments={near}?" if near else f"experiments/ has {', '.join(known)}"
+            near = nearest(choice, options)
+            fix = f"did you mean +experiments={near}?" if near else f"experiments/ has {', '.join(options)}"
             return f"+experiments: there is no study file {choice!r}; {fix}"
-        return wrong_choice(group, choice, known)
+        return wrong_choice(group, choice, options)
     if isinstance(error, OverrideParseException):
-        typed = repr(echoed(str(error.override)))
-        key, _, value = str(error.override).partition("=")
-        if re.fullmatch(r"\w+", key) and not value and (REPOSITORY / "experiments" / f"{key}.yaml").is_file():
-            return f"{typed} is a study file; write +experiments={key}"
-        if takes_text(key) and value and not set(value) & {"'", '"'}:
-            return f"{typed} cannot be parsed; put text into two pairs of quotes: '{key}=\"{echoed(value)}\"'"
-        how = "write no spaces around = or after commas, and put special characters into two pairs of quotes: 'data.path=\"a b.csv\"'"
-        return f"{typed} cannot be parsed as KEY=VALUE; {how}"
+        return _unparsed(str(error.override))
     return _in_our_words(error)
+
+
+def _unparsed(override: str) -> str:
+    shown = repr(echoed(override))
+    key, _, value = override.partition("=")
+    if re.fullmatch(r"\w+", key) and not value and (REPOSITORY / "experiments" / f"{key}.yaml").is_file():
+        return f"{shown} is a study file; write +experiments={key}"
+    if takes_text(key) and value and not set(value) & {"'", '"'}:
+        return f"{shown} cannot be parsed; put text into two pairs of quotes: '{key}=\"{echoed(value)}\"'"
+    return (
+        f"{shown} cannot be parsed as KEY=VALUE; write no spaces around = or after commas, "
+        "and put special characters into two pairs of quotes: 'data.path=\"a b.csv\"'"
+    )
 
 
 def _unknown(key: str, kind: Kind | None) -> SettingsError:
@@ -207,7 +213,8 @@ def _unknown(key: str, kind: Kind | None) -> SettingsError:
         return SettingsError("hydra.launcher.n_jobs needs the joblib launcher; add hydra/launcher=joblib")
     if key.startswith("hydra."):
         return SettingsError(
-            f"the launcher has no key {echoed(key)!r}; `python -m src.run --cfg hydra` lists its keys, +{key}=… adds one"
+            f"the launcher has no key {echoed(key)!r}; "
+            f"`python -m src.run --cfg hydra` lists its keys, +{key}=… adds one"
         )
     return unknown_key(key, kind)
 
@@ -225,8 +232,8 @@ def _in_our_words(error: Exception) -> str:
     if match := re.search(r"Ambiguous value for argument '([^=]+)", text):
         return f"{echoed(match[1])}: --cfg and --info show one trial; give {echoed(match[1])} one value"
     if text.startswith("Error merging override") and error.__cause__ is not None:
-        typed = echoed(text.removeprefix("Error merging override "))
-        return f"{typed}: {first_line(error.__cause__)}; `python -m src.run --help` lists what is allowed"
+        shown = echoed(text.removeprefix("Error merging override "))
+        return f"{shown}: {first_line(error.__cause__)}; `python -m src.run --help` lists what is allowed"
     return first_line(error)
 
 
@@ -236,9 +243,9 @@ def _row(
     return _entry(f"{key}={default}", f"{description or ''} [{allowed(key, kind)}]".lstrip(), width)
 
 
-def _entry(what: str, text: str, width: int | None) -> list[str]:
-    """Returns a key or a name with its meaning beside it, in lines of at most `width` characters."""
-    begin = f"  {what:<{COLUMN - 3}} "
+def _entry(name: str, text: str, width: int | None) -> list[str]:
+    """Returns a key or a name with its description beside it, in lines of at most `width` characters."""
+    begin = f"  {name:<{COLUMN - 3}} "
     if width is None:
         return [begin + text]
     lines = textwrap.wrap(text, max(20, width - COLUMN), break_long_words=False, break_on_hyphens=False)

@@ -1,4 +1,4 @@
-"""How a wrong key or value is answered: what was got, what is allowed, and the fix."""
+"""Error messages for wrong keys and values: the value, the allowed values and the fix."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from src.terminal.errors import nearest, plain_name
 from src.terminal.values import choices_of, has_text, in_words, nearest_choice, nearest_number, plain_types
 from src.terminal.visible import echoed
 
-GROUPS = ("task", "data", "tracking")  # keys whose value is chosen by name
+GROUPS = ("task", "data", "tracking")  # Hydra's config groups
 TRACKING = ("mlflow", "offline")
 SECTIONS: dict[str, type[Section]] = {"plan": Plan, "tracking": Tracking}
-Kind = type[Settings]  # the settings of the task that the command is about; None for the default task's
+Kind = type[Settings]  # the settings class of the command's task; None for the default task
 LISTED = "`python -m src.run --help` lists all keys"
 
 
 def choices(group: str, kind: Kind | None = None) -> list[str]:
-    """Returns what a config group may be set to, for the settings of one task or, without one, for any task."""
+    """Returns the choices of a config group, of one task or, without `kind`, of all tasks."""
     if group == "task":
         return list(registry.usable())
     if group == "tracking":
         return list(TRACKING)
-    kinds = [kind] if kind else [task.settings for task in registry.known()]
+    kinds = [kind] if kind else [task.settings for task in registry.available()]
     return list(dict.fromkeys(name for each in kinds for name in each.corpora()))
 
 
 def allowed(key: str, kind: Kind | None = None) -> str:
-    """Returns in words what a key (dotted) may be set to: `true or false`, `an integer from 1 to 64`."""
+    """Returns the allowed values of a dotted key in words: `true or false`, `an integer from 1 to 64`."""
     if key in GROUPS:
         return "one of " + ", ".join(choices(key, kind))
     field = _field(key, kind)
@@ -39,7 +39,7 @@ def allowed(key: str, kind: Kind | None = None) -> str:
 
 
 def takes_text(key: str) -> bool:
-    """Returns whether a key (dotted) of any task takes a name or a text, perhaps null beside it."""
+    """Returns whether a dotted key of any task takes text, or text or null."""
     if key in GROUPS:
         return False
     field = _field(key)
@@ -47,8 +47,8 @@ def takes_text(key: str) -> bool:
 
 
 def type_of(key: str) -> type | None:
-    """Returns what the values of a toggle (dotted) are, null aside: bool, float (also of whole numbers) or str; None if it is no key."""
-    field = _field(key.removeprefix("task."))  # as older trials have it
+    """Returns the type of a dotted toggle besides null: bool, float (also integers) or str; None for another key."""
+    field = _field(key.removeprefix("task."))  # older trials have this prefix
     if field is None:
         return None
     types = {str} if key in GROUPS else plain_types(field.annotation)
@@ -56,7 +56,7 @@ def type_of(key: str) -> type | None:
 
 
 def unknown_key(key: str, kind: Kind | None = None) -> UnknownKey:
-    """Returns the error for a key that a task does not have, with what works in its place, or the nearest key that it has."""
+    """Returns the error for a key that a task lacks, with what to write instead, or with the nearest key."""
     key = echoed(key)
     kind = kind or registry.task(registry.DEFAULT).settings
     if key in GROUPS and (key != "data" or kind.corpora()):
@@ -70,7 +70,7 @@ def unknown_key(key: str, kind: Kind | None = None) -> UnknownKey:
 
 
 def without_prefix(key: str) -> str:
-    """Returns what to write in place of `task.X`, as versions before had it."""
+    """Returns what to write in place of `task.X`, the form of earlier versions."""
     name = echoed(key.removeprefix("task."))
     return (
         f"the toggles of a task have no prefix; write {name}"
@@ -80,12 +80,12 @@ def without_prefix(key: str) -> str:
 
 
 def name_of(kind: Kind) -> str:
-    """Returns the name of the task that settings are of."""
+    """Returns the name of the task to which a settings class belongs."""
     return str(kind.model_fields["task"].default)
 
 
 def of_validation(detail: Any, kind: Kind) -> str:
-    """Returns one of pydantic's errors about settings in a line: what was got, what is allowed, the fix."""
+    """Returns one of pydantic's errors in one line: the value, the allowed values and the fix."""
     path = [str(part) for part in detail["loc"]]
     if not path:
         return f"settings: got {echoed(repr(detail['input']))}; allowed: keys with values"
@@ -97,8 +97,10 @@ def of_validation(detail: Any, kind: Kind) -> str:
         path = path[:2]
     key = ".".join(path)
     if path[:2] == ["tracking", "tags"] and (path[-1] == "[key]" or isinstance(detail["input"], dict)):
-        taken = "the name of a tag is up to 200 letters, digits, spaces, ., _, / and -, and begins with neither mlflow. nor ablation."
-        return f"{echoed(key.removesuffix('.[key]'))}: {taken}; try {TAGS}owner=ada"
+        return (
+            f"{echoed(key.removesuffix('.[key]'))}: the name of a tag is up to 200 letters, digits, spaces, "
+            f"., _, / and -, and begins with neither mlflow. nor ablation.; try {TAGS}owner=ada"
+        )
     if detail["type"] == "extra_forbidden":
         return str(unknown_key(key, kind))
     if is_choice(detail) or key in GROUPS:
@@ -108,7 +110,7 @@ def of_validation(detail: Any, kind: Kind) -> str:
 
 
 def is_choice(detail: Any) -> bool:
-    """Returns whether one of pydantic's errors is about the choice of a group, which the errors about the keys of another choice follow."""
+    """Returns whether one of pydantic's errors is about the choice of a group; errors about its keys follow from it."""
     group, *rest = detail["loc"] or ("",)
     return group in GROUPS and (detail["type"].startswith("union_tag") or rest == ["name"])
 
@@ -119,16 +121,16 @@ def _wrong_value(key: str, got: Any, kind: Kind, *, is_no_text: bool) -> str:
         keys = ", ".join(SECTIONS[key].model_fields)
         return f"{key}: got {shown}; set its keys one by one, as in plan.design=grid (keys: {keys})"
     if is_no_text and got is not None:
-        typed = echoed(as_typed(got))
-        return f"{key}: got {typed}, which is not text; put it in quotes: '{key}=\"{typed}\"'"
+        text = echoed(as_typed(got))
+        return f"{key}: got {text}, which is not text; put it in quotes: '{key}=\"{text}\"'"
     if isinstance(got, list) and got and all(isinstance(value, Value) for value in got):
-        each = echoed(",".join(map(as_typed, got)))
-        return f"{echoed(key)}: got the list {shown}; allowed: {allowed(key, kind)}. To train each value, write {echoed(key)}={each}"
+        fix = f"To train each value, write {echoed(key)}={echoed(','.join(map(as_typed, got)))}"
+        return f"{echoed(key)}: got the list {shown}; allowed: {allowed(key, kind)}. {fix}"
     return f"{echoed(key)}: got {shown}; allowed: {allowed(key, kind)}{_suggestion(key, got, kind)}"
 
 
 def example(key: str, kind: Kind | None = None) -> str:
-    """Returns a value that a key (dotted) may be set to: its default."""
+    """Returns an example value of a dotted key: its default."""
     if key in GROUPS:
         return choices(key, kind)[0]
     field = _field(key, kind)
@@ -138,7 +140,7 @@ def example(key: str, kind: Kind | None = None) -> str:
 
 
 def _suggestion(key: str, got: Any, kind: Kind) -> str:
-    """Returns the allowed value that is nearest to what was got, or an example where none is near and none was listed."""
+    """Returns the allowed value that is nearest to the given one, or an example if none is near and none is listed."""
     field = _field(key, kind)
     if field is None:
         return ""
@@ -150,8 +152,8 @@ def _suggestion(key: str, got: Any, kind: Kind) -> str:
 
 
 def _elsewhere(head: str, kind: Kind) -> str:
-    """Returns which other tasks have a top-level key that this one has not; empty if it has it, or none has."""
-    having = [task.name for task in registry.known() if head in task.settings.model_fields]
+    """Returns a text with the other tasks that have a top-level key which this task lacks; empty if there are none."""
+    having = [task.name for task in registry.available() if head in task.settings.model_fields]
     if head in kind.model_fields or not having:
         return ""
     listed = " and ".join(f"task={name}" for name in having)
@@ -159,7 +161,7 @@ def _elsewhere(head: str, kind: Kind) -> str:
 
 
 def _misplaced(key: str, kind: Kind) -> str:
-    """Returns what works in place of a key that exists elsewhere, or that something else took away; empty if there is none such."""
+    """Returns the fix for a key that exists elsewhere or that another override removed; empty for other keys."""
     section, _, name = key.partition(".")
     if section == "plan" and name.split(".")[0] in ("levels", "reference"):
         added = key if name.count(".") else f"{key}.TOGGLE"
@@ -167,33 +169,34 @@ def _misplaced(key: str, kind: Kind) -> str:
     corpora = kind.corpora() if section == "data" else {}
     having = [choice for choice, options in corpora.items() if name in options.model_fields]
     if having and len(having) < len(corpora):
-        return f"only {section}={' or '.join(having)} has it; write both for all trials, as in {section}={having[-1]} {key}=…"
+        owners = f"{section}={' or '.join(having)}"
+        return f"only {owners} has it; write both for all trials, as in {section}={having[-1]} {key}=…"
     if having or key in dotted_keys(kind):
         return "an override with ~ removed it; leave that out"
     return ""
 
 
 def _nearest(key: str, kind: Kind) -> str:
-    """Returns which key was meant, by what other programs call it, or by its letters; or where the keys are listed."""
-    known = sorted(dotted_keys(kind))
+    """Returns the key that the user probably meant, by its alias or its spelling, or where the keys are listed."""
+    keys = sorted(dotted_keys(kind))
     section, _, name = key.rpartition(".")
-    top = [each for each in known if "." not in each]
-    inside = [each for each in known if section and each.startswith(f"{section}.")]
+    top = [each for each in keys if "." not in each]
+    inside = [each for each in keys if section and each.startswith(f"{section}.")]
     if inside:
         names = [each.removeprefix(f"{section}.") for each in inside]
         near = nearest(name, names)
         return f"did you mean {section}.{near}?" if near else f"{section} has the keys {', '.join(names)}"
     meant = kind.aliases().get(plain_name(name))
-    for task in registry.known() if not meant else ():
+    for task in registry.available() if not meant else ():
         if (other := task.settings.aliases().get(plain_name(name))) and (elsewhere := _elsewhere(other, kind)):
             return elsewhere
-    by_last = [each for each in known if plain_name(each.rpartition(".")[2]) == plain_name(name)]
-    near = meant or min(by_last, key=len, default=None) or nearest(name, top) or nearest(key, known)
+    by_last = [each for each in keys if plain_name(each.rpartition(".")[2]) == plain_name(name)]
+    near = meant or min(by_last, key=len, default=None) or nearest(name, top) or nearest(key, keys)
     return f"did you mean {near}?" if near else LISTED
 
 
 def dotted_keys(kind: Kind) -> set[str]:
-    """Returns every key of a task's settings, with the options of all of its corpora: `depth`, `plan.metric`, `data.limit`."""
+    """Returns every key of a task, including the options of all its corpora: `depth`, `plan.metric`, `data.limit`."""
     keys = {name for name in kind.model_fields if name not in SECTIONS} | {"tracking"}
     keys |= {f"{section}.{name}" for section, options in SECTIONS.items() for name in options.model_fields}
     keys |= {f"data.{name}" for options in kind.corpora().values() for name in options.model_fields}
@@ -201,11 +204,11 @@ def dotted_keys(kind: Kind) -> set[str]:
 
 
 def _field(key: str, kind: Kind | None = None) -> FieldInfo | None:
-    """Returns the field of a key (dotted): of the given settings, or else of the first task that has it; None if there is none."""
+    """Returns the field of a dotted key, of `kind` or else of the first task that has it; None for an unknown key."""
     head, _, rest = key.partition(".")
     if rest and head in SECTIONS:
         return SECTIONS[head].model_fields.get(rest)
-    kinds = [*([kind] if kind else []), *(task.settings for task in registry.known())]
+    kinds = [*([kind] if kind else []), *(task.settings for task in registry.available())]
     if not rest:
         return next((each.model_fields[head] for each in kinds if head in each.model_fields), None)
     options = [each for settings in kinds if head == "data" for each in settings.corpora().values()]

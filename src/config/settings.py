@@ -1,6 +1,6 @@
-"""From untyped configuration to the typed settings of a task: the only step there is.
+"""The only conversion from untyped configuration to the typed settings of a task.
 
-Defaults live in the settings' classes and nowhere else: this module hands them to Hydra, so that the files in `conf/` hold deltas only.
+Defaults live only in the settings classes. This module gives them to Hydra: the files in `conf/` hold only deltas.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ S = TypeVar("S", bound=Settings)
 
 
 def core_schema() -> dict[str, Any]:
-    """Returns the defaults of the core's keys that are no config group, for Hydra's ConfigStore."""
+    """Returns the defaults of the core's keys other than config groups, for Hydra's ConfigStore."""
     return {name: value for name, value in _defaults(Settings).items() if name not in explain.GROUPS}
 
 
 def task_schema(name: str) -> dict[str, Any]:
-    """Returns the defaults of a task's own keys with its default corpus, for the choice `task=name` of Hydra's ConfigStore."""
+    """Returns the defaults of a task's own keys and its default corpus, for `task=name` in Hydra's ConfigStore."""
     kind = registry.task(name).settings
     core = core_schema()
     values = {key: value for key, value in _defaults(kind).items() if key not in explain.GROUPS}
@@ -39,27 +39,27 @@ def task_schema(name: str) -> dict[str, Any]:
 
 
 def corpus_schemas() -> dict[str, dict[str, Any]]:
-    """Returns the defaults of every corpus that some task reads, name → options, for Hydra's ConfigStore."""
-    kinds = [task.settings for task in registry.known()]
+    """Returns the defaults of the corpora of all tasks, name → options, for Hydra's ConfigStore."""
+    kinds = [task.settings for task in registry.available()]
     return {name: {**_defaults(options), "name": name} for kind in kinds for name, options in kind.corpora().items()}
 
 
 def tracking_schemas() -> dict[str, dict[str, Any]]:
-    """Returns the defaults of each way to track, for Hydra's ConfigStore."""
+    """Returns the defaults of each choice of `tracking`, for Hydra's ConfigStore."""
     return {name: {**_defaults(Tracking), "name": name} for name in explain.TRACKING}
 
 
 def _defaults(kind: type[Section]) -> dict[str, Any]:
-    """Returns the plain default of every key; no object is made, as what checks the values of a class takes a while to build."""
+    """Returns the plain default of every key, without building the slow validators of the classes."""
     values = {name: field.get_default(call_default_factory=True) for name, field in kind.model_fields.items()}
     return {name: _defaults(type(value)) if isinstance(value, Section) else value for name, value in values.items()}
 
 
 def from_hydra(cfg: DictConfig) -> Settings:
-    """Returns the composed configuration as checked settings of its task.
+    """Returns the composed configuration as validated settings of its task.
 
     Raises:
-      SettingsError: an unknown or removed key, a wrong type, or an impossible value.
+      SettingsError: an unknown or removed key, a wrong type, or an invalid value.
     """
     ours = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     try:
@@ -83,14 +83,14 @@ def from_hydra(cfg: DictConfig) -> Settings:
 
 
 def checked(values: Mapping[str, Any]) -> Settings:
-    """Returns the settings of a task, made of plain values; keys that are left out keep their default.
+    """Returns validated settings of a task from plain values; missing keys get their defaults.
 
     Raises:
-      SettingsError: no such task, an unknown key, a wrong type, or an impossible value.
+      SettingsError: no such task, an unknown key, a wrong type, or an invalid value.
     """
     if not isinstance(values, Mapping):
         raise SettingsError(f"settings: got {echoed(repr(values))}; allowed: keys with values")
-    values = _as_of_today(values)
+    values = _migrated(values)
     name = values.get("task", registry.DEFAULT)
     if not isinstance(name, str):
         raise SettingsError(f"task: got {name!r}; allowed: {explain.allowed('task')}")
@@ -106,14 +106,14 @@ def checked(values: Mapping[str, Any]) -> Settings:
 
 
 def edited(settings: S, changes: Mapping[str, Any]) -> S:
-    """Returns the settings with some keys changed, checked anew.
+    """Returns validated settings with some keys changed.
 
     Args:
-      settings: where to start from.
+      settings: the original settings.
       changes: dotted key (`depth`, `data.limit`) → plain value.
 
     Raises:
-      SettingsError: an unknown key, a wrong type, or an impossible value.
+      SettingsError: an unknown key, a wrong type, or an invalid value.
     """
     values = settings.model_dump()
     for key, value in changes.items():
@@ -130,9 +130,9 @@ def edited(settings: S, changes: Mapping[str, Any]) -> S:
 
 
 def differences(settings: Settings) -> dict[str, Any]:
-    """Returns the toggles (dotted key → value), the seed left out, that are not at the default of their task.
+    """Returns the toggles, except the seed, that differ from their task's default: dotted key → value.
 
-    The options of a corpus are compared with the defaults of that corpus.
+    The defaults of a corpus' options are those of that corpus.
     """
     kind = type(settings)
     corpus = {"data": type(settings.data)()} if kind.corpora() else {}  # type: ignore[attr-defined]
@@ -145,18 +145,18 @@ def differences(settings: Settings) -> dict[str, Any]:
 
 
 def label(values: Mapping[str, Any]) -> str:
-    """Returns toggles as one types them: `depth=2 dropout=0.5`."""
+    """Returns toggles in the form of the command line: `depth=2 dropout=0.5`."""
     return " ".join(f"{key}={as_typed(value)}" for key, value in values.items())
 
 
 def described(changes: Mapping[str, Any]) -> str:
-    """Returns `differences` as a name: of paths the last part alone, `defaults` where there are none."""
+    """Returns `differences` as a name, with the last part of each path; `defaults` without differences."""
     short = {key: Path(value).name if key.endswith("path") and value else value for key, value in changes.items()}
     return label(short) or "defaults"
 
 
-def _as_of_today(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns plain settings in today's layout; a version before held a task's own toggles in a section `task`."""
+def _migrated(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns plain settings in the current layout; earlier versions had the task's toggles in a section `task`."""
     task = values.get("task")
     if not isinstance(task, dict):
         return dict(values)

@@ -1,4 +1,4 @@
-"""A study file as it is written: YAML turns names such as 2024_01, 1e3, on or 1:30 into numbers and truth values, and this does not."""
+"""Reads study files without YAML's conversion of names such as 2024_01, 1e3, on or 1:30 to numbers and booleans."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from src.terminal.visible import echoed
 
 TEXT, NULL, MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "null", "merge"))
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
-OF_TOGGLES = ("plan.levels", "plan.reference", "plan.variants")  # whose keys are toggles
-MAX_NODES = 5_000  # keys and values, those that aliases repeat counted again
+OF_TOGGLES = ("plan.levels", "plan.reference", "plan.variants")  # sections whose keys are toggles
+MAX_NODES = 5_000  # keys and values, counted at each alias
 MAX_BYTES = 1_000_000
-UNUSUAL = re.compile(r"[-+]?0[0-9_]+|.*:.*")  # what YAML reads in base 8 or 60
+UNUSUAL = re.compile(r"[-+]?0[0-9_]+|.*:.*")  # YAML reads these in base 8 or 60
 
 
 def load(path: Path) -> DictConfig | ListConfig:
-    """Returns what a file holds, with names and texts as they are written.
+    """Returns the content of a file, with names and texts exactly as written.
 
     Raises:
-      SettingsError: a name that YAML reads as nothing, a number that it reads as another, more than a study file can be, or what
-        `admission.check_file` refuses.
+      SettingsError: a name that YAML reads as null, a number that it reads as another one, a file that is too large, or
+        a value that `admission.check_file` refuses.
       OSError, UnicodeDecodeError, yaml.YAMLError: the file cannot be read.
     """
     if path.stat().st_size > MAX_BYTES:
@@ -35,7 +35,7 @@ def load(path: Path) -> DictConfig | ListConfig:
             f"the file has {path.stat().st_size:,} bytes; allowed: up to {MAX_BYTES:,}. Use fewer levels or variants"
         )
     text = path.read_text(encoding="utf-8")
-    _refuse_much(text)
+    _check_size(text)
     loader = get_yaml_loader()(text)
     try:
         node = loader.get_single_node()
@@ -45,14 +45,14 @@ def load(path: Path) -> DictConfig | ListConfig:
         _as_written(node, "", loader)
         plain = loader.construct_document(node)
         check_file(plain)
-        held: DictConfig | ListConfig = OmegaConf.create(plain)
-        return held
+        content: DictConfig | ListConfig = OmegaConf.create(plain)
+        return content
     finally:
         loader.dispose()
 
 
-def _refuse_much(text: str) -> None:
-    """Refuses what is too long or too deep, before anything recursive reads it; the parser's time grows with the square of the depth."""
+def _check_size(text: str) -> None:
+    """Refuses a text that is too long or too deep before recursive code reads it: parsing is quadratic in the depth."""
     loader = get_yaml_loader()(text)
     depth = count = 0
     try:
@@ -65,28 +65,28 @@ def _refuse_much(text: str) -> None:
         loader.dispose()
 
 
-def _measured(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
-    """Returns how many nodes there are from this one on, and how deep they lie, with aliases followed.
+def _measured(node: yaml.Node, sizes: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    """Returns the number of nodes in a tree and its depth, with aliases followed.
 
     Args:
-      node: where to begin.
-      known: id of a node → what was returned for it; None while it is measured.
+      node: root of the tree.
+      sizes: id of a node → its result; None while it is measured.
     """
-    if id(node) in known:
-        found = known[id(node)]
-        if found is None:
+    if id(node) in sizes:
+        size = sizes[id(node)]
+        if size is None:
             raise SettingsError("a YAML alias contains itself; remove it")
-        return found
-    known[id(node)] = None
+        return size
+    sizes[id(node)] = None
     below: list[yaml.Node] = []
     if isinstance(node, yaml.MappingNode):
         below = [part for pair in node.value for part in pair]
     elif isinstance(node, yaml.SequenceNode):
         below = node.value
-    inner = [_measured(part, known) for part in below]
+    inner = [_measured(part, sizes) for part in below]
     count, depth = 1 + sum(size for size, _ in inner), (1 + max(height for _, height in inner)) if inner else 0
     _refuse_size(count, depth)
-    known[id(node)] = count, depth
+    sizes[id(node)] = count, depth
     return count, depth
 
 
@@ -100,12 +100,12 @@ def _refuse_size(count: int, depth: int) -> None:
 
 
 def _as_written(node: yaml.Node, key: str, loader: yaml.SafeLoader) -> None:
-    """Makes texts of the plain words below a node that stand where a text is wanted.
+    """Tags the unquoted values of text keys below a node as text.
 
     Args:
-      node: to be constructed.
-      key: its place, dotted; of the values of toggles in a plan the toggle.
-      loader: that constructs it.
+      node: the node, before construction.
+      key: its dotted place; for the values of a toggle in a plan, the toggle.
+      loader: the loader that constructs it.
     """
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
@@ -125,5 +125,6 @@ def _as_written(node: yaml.Node, key: str, loader: yaml.SafeLoader) -> None:
         read = echoed(str(loader.construct_object(node)))
         got = echoed(node.value)
         raise SettingsError(
-            f"{echoed(key)}: got {got}, which YAML reads as {read}; write {read}, or the number without a leading 0 or :"
+            f"{echoed(key)}: got {got}, which YAML reads as {read}; "
+            f"write {read}, or the number without a leading 0 or :"
         )

@@ -1,4 +1,4 @@
-"""Sequences to batches: who shares a batch, and how far each one is padded."""
+"""Sequences to batches: which sequences share a batch, and to which length each batch is padded."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Padding:
     """How batches are formed.
 
     Attributes:
-      edges: padded length of each bucket, increasing; a sequence goes to the first that holds it. With one edge
-        all share batches; with one for every length, and `to_longest`, none is padded.
+      edges: padded length of each bucket, increasing; a sequence goes to the first bucket that is long enough. With
+        one edge, all sequences share batches. With one edge for every length and `to_longest`, no sequence is padded.
       to_longest: pad a batch to its own longest sequence instead of to its bucket's edge.
       side: where the padding goes.
     """
@@ -32,8 +32,8 @@ class Padding:
     side: Literal["post", "pre"]
 
     def up_to(self, longest: int) -> Padding:
-        """Returns the same padding with room for sequences of `longest` steps, at least the last edge."""
-        if self.to_longest and len(self.edges) > 1:  # every length has a bucket of its own, and none is ever padded
+        """Returns the same padding with the last edge raised to `longest`, which is at least that edge."""
+        if self.to_longest and len(self.edges) > 1:  # each length has its own bucket: no sequence is padded
             return replace(self, edges=tuple(range(1, longest + 1)))
         return replace(self, edges=(*self.edges[:-1], longest))
 
@@ -46,14 +46,15 @@ def padding(
     side: Literal["post", "pre"],
     longest: int,
 ) -> Padding:
-    """Returns how a trial forms its batches.
+    """Returns scheme a trial forms its batches.
 
     Args:
       lengths: int[N] steps of the training sequences, which choose the edges.
-      mode: pad to the data set's longest or the batch's longest, or let only equal lengths share a batch.
-      bucketing: with "batch", put similar lengths together.
+      mode: "dataset" pads to the longest sequence of the data set, "batch" to that of the batch; "equal" batches
+        only sequences of equal length.
+      bucketing: with "batch", group sequences of similar length.
       side: where the padding goes.
-      longest: steps of the longest sequence of any split; the last edge.
+      longest: steps of the longest sequence of all splits; the last edge.
     """
     if mode == "equal":
         return Padding(tuple(range(1, longest + 1)), True, side)
@@ -63,17 +64,17 @@ def padding(
 
 
 def bucket_edges(lengths: np.ndarray, *, buckets: int = MAX_BUCKETS) -> tuple[int, ...]:
-    """Returns the padded lengths of at most `buckets` buckets for which the padding in all is least.
+    """Returns the padded lengths of at most `buckets` buckets that minimise the total padding.
 
-    Exact, by dynamic programming over the distinct lengths (thinned to 400 quantiles where there are more):
+    Exact dynamic programming over the distinct lengths (over 400 quantiles if there are more):
 
         cost[k][j] = min_i cost[k - 1][i] + length[j] * (count[j] - count[i])
 
-    with count[j] the number of sequences not longer than length[j].
+    where count[j] is the number of sequences with at most length[j] steps.
 
     Args:
       lengths: int[N] steps of the training sequences, N at least 1.
-      buckets: how many edges at most.
+      buckets: maximum number of edges.
 
     Returns:
       Increasing edges; the last is the longest length.
@@ -97,21 +98,21 @@ def bucket_edges(lengths: np.ndarray, *, buckets: int = MAX_BUCKETS) -> tuple[in
     return (*(int(distinct[end]),), *reversed(edges))
 
 
-def batch_count(lengths: np.ndarray, how: Padding, batch_size: int, *, drop_remainder: bool = False) -> int:
-    """Returns how many batches an epoch over sequences of these lengths has."""
-    _, counts = np.unique(np.searchsorted(how.edges, lengths), return_counts=True)
+def batch_count(lengths: np.ndarray, scheme: Padding, batch_size: int, *, drop_remainder: bool = False) -> int:
+    """Returns the number of batches in an epoch over sequences of these lengths."""
+    _, counts = np.unique(np.searchsorted(scheme.edges, lengths), return_counts=True)
     return int((counts // batch_size if drop_remainder else -(-counts // batch_size)).sum())
 
 
 def batches(
-    sequences: Sequences, how: Padding, batch_size: int, *, drop_remainder: bool = False
+    sequences: Sequences, scheme: Padding, batch_size: int, *, drop_remainder: bool = False
 ) -> Callable[[np.ndarray], Iterator[Any]]:
     """Returns a function from an order (int64[M] rows) to the batches of these rows.
 
-    A batch is (ids int32[B, T], labels int32[B], rows int64[B]); the last batches of a bucket may be smaller, or are left out with
-    `drop_remainder`. Equal orders give equal batches, whatever the number of threads. The pipeline is built once, as that takes a
-    quarter of a second. AutoGraph converts none of its functions: it would write each
-    to a temporary file, which a killed process leaves behind.
+    A batch is (ids int32[B, T], labels int32[B], rows int64[B]). The last batch of a bucket may be smaller;
+    `drop_remainder` drops it then. Equal orders give equal batches, for any number of threads. The pipeline is built
+    only once because that takes 0.25 s. AutoGraph does not convert its functions: it would write each to a temporary
+    file, which a killed process leaves behind.
     """
     import tensorflow as tf
 
@@ -122,40 +123,40 @@ def batches(
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def example(row: Any) -> Any:
         sequence = ids[starts[row] : starts[row + 1]]
-        return tf.reverse(sequence, [0]) if how.side == "pre" else sequence, labels[row], row
+        return tf.reverse(sequence, [0]) if scheme.side == "pre" else sequence, labels[row], row
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-    def turned(ids: Any, labels: Any, rows: Any) -> Any:
-        return tf.reverse(ids, [1]), labels, rows  # padding at the end of the reversed is padding at the beginning
+    def reversed_ids(ids: Any, labels: Any, rows: Any) -> Any:
+        return tf.reverse(ids, [1]), labels, rows  # moves the padding from the end to the beginning
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def ordered(_: Any) -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices(current.read_value())
 
     dataset = tf.data.Dataset.from_tensors(0).flat_map(ordered).map(example)
-    dataset = _padded(dataset, how, batch_size=batch_size, drop_remainder=drop_remainder)
-    if how.side == "pre":
-        dataset = dataset.map(turned)
+    dataset = _padded(dataset, scheme, batch_size=batch_size, drop_remainder=drop_remainder)
+    if scheme.side == "pre":
+        dataset = dataset.map(reversed_ids)
     dataset = dataset.prefetch(2).with_options(pipeline_options())
 
-    def of(order: np.ndarray) -> Iterator[Any]:
+    def batches_in(order: np.ndarray) -> Iterator[Any]:
         current.assign(order)
         yield from dataset
 
-    return of
+    return batches_in
 
 
-def _padded(dataset: tf.data.Dataset, how: Padding, *, batch_size: int, drop_remainder: bool) -> tf.data.Dataset:
-    if len(how.edges) == 1:
-        length = None if how.to_longest else how.edges[0]
+def _padded(dataset: tf.data.Dataset, scheme: Padding, *, batch_size: int, drop_remainder: bool) -> tf.data.Dataset:
+    if len(scheme.edges) == 1:
+        length = None if scheme.to_longest else scheme.edges[0]
         return dataset.padded_batch(batch_size, padded_shapes=([length], [], []), drop_remainder=drop_remainder)
-    # The operation wants the first length that is too long for a bucket, and one batch size more than boundaries.
+    # A boundary is the first length that is too long for its bucket; there is one more batch size than boundaries.
     return dataset.bucket_by_sequence_length(
         element_length_func=lambda ids, labels, rows: _length(ids),
-        bucket_boundaries=[edge + 1 for edge in how.edges],
-        bucket_batch_sizes=[batch_size] * (len(how.edges) + 1),
+        bucket_boundaries=[edge + 1 for edge in scheme.edges],
+        bucket_batch_sizes=[batch_size] * (len(scheme.edges) + 1),
         padded_shapes=([None], [], []),
-        pad_to_bucket_boundary=not how.to_longest,
+        pad_to_bucket_boundary=not scheme.to_longest,
         drop_remainder=drop_remainder,
     )
 
@@ -167,9 +168,9 @@ def _length(ids: Any) -> Any:
 
 
 def pipeline_options() -> tf.data.Options:
-    """Returns how a `tf.data` pipeline runs here: in one order, and on one thread, as the cores belong to the model.
+    """Returns the options of every `tf.data` pipeline: a fixed order, and one thread, as the model needs the cores.
 
-    Nothing is tuned while it runs, as nothing is left to be tuned; setting that up would only delay the start of every epoch.
+    Autotuning is off: nothing is left to tune, and its set-up would delay the start of every epoch.
     """
     import tensorflow as tf
 

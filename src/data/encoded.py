@@ -1,8 +1,8 @@
-"""Encoded corpora on disk: tokenised once, memory-mapped by every trial and worker after.
+"""Encoded corpora on disk: tokenised once, then memory-mapped by every trial and worker.
 
-The folder's name is a hash of everything the content depends on: the bytes of the corpus' files, the options of the corpus, what a text
-is divided into, and the versions of the rules. Ids are ranks in the whole training vocabulary, so one folder serves every `vocab_size`,
-`max_length` and truncation.
+The folder's name is a hash of everything that its content depends on: the bytes of the corpus' files, the options of
+the corpus, the tokenisation, and the versions of the rules. Ids are ranks in the whole training vocabulary, so one
+folder serves every `vocab_size`, `max_length` and truncation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from src import paths
 from src.data import sealed
-from src.data.contents import Contents, of
+from src.data.contents import Contents, describe
 from src.data.options import Texts
 from src.data.splits import SPLITS, SPLITTING, TRAIN, first_of_each_class
 from src.data.tokens import FIRST_WORD, TOKENISER, encode, vocabulary, words_of
@@ -30,20 +30,18 @@ from src.files import digest, digest_of
 from src.terminal.progress import waiting
 from src.terminal.visible import one_line
 
-SETTLED_NS = 2_000_000_000  # a file that was changed longer ago has another time if it changes again, even on FAT
+SETTLED_NS = 2_000_000_000  # after that, a further change gives a file another time, even on FAT
 _log = logging.getLogger(__name__)
-_refused: dict[
-    tuple[Path, str | None], str
-] = {}  # place of an encoded corpus, path of the data → why it cannot be made
+_refused: dict[tuple[Path, str | None], str] = {}  # (folder of an encoded corpus, path of the data) → error
 
 
 class _Changed(Exception):
-    """The files are others than those that were asked for."""
+    """The files changed while they were read."""
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """N sequences of ids in one row.
+    """N sequences of ids in one flat array.
 
     Attributes:
       ids: int32[total].
@@ -68,9 +66,9 @@ class Encoded:
     Attributes:
       digest: hash of the content, the tag `ablation.data`.
       classes: name of each class.
-      folder: where it lies.
-      origin: what the user calls it.
-      contents: what was found in it.
+      folder: folder with its files.
+      origin: name and path of the corpus, as in the settings.
+      contents: counts for the plan and the record.
     """
 
     digest: str
@@ -80,40 +78,40 @@ class Encoded:
     contents: Contents
 
     def split(self, name: str) -> Sequences:
-        """Returns one split, memory-mapped; nothing is read before it is used."""
+        """Returns one split, memory-mapped: ids are read when they are used."""
         arrays = (np.load(self.folder / f"{name}.{part}.npy", mmap_mode="r") for part in ("ids", "starts", "labels"))
         return Sequences(*arrays)
 
     @functools.cached_property
     def longest(self) -> int:
-        """Steps of the longest sequence of any split."""
+        """Steps of the longest sequence of all splits."""
         return max(int(self.split(name).lengths.max()) for name in SPLITS)
 
     @functools.cached_property
     def examples(self) -> int:
-        """Sequences of the training split."""
+        """Number of sequences in the training split."""
         return len(self.split(TRAIN).labels)
 
     @property
     def rows(self) -> dict[str, int]:
-        """Split → its examples."""
+        """Split → number of its examples."""
         return {name: sum(counts) for name, counts in self.contents.counts.items()}
 
     def words(self, vocab_size: int) -> list[str]:
         """Returns the words with an id below `vocab_size`; the word at position r has id r + 4."""
-        every = json.loads((self.folder / "words.json").read_text(encoding="utf-8"))
-        return list(every[: max(0, vocab_size - FIRST_WORD)])
+        words = json.loads((self.folder / "words.json").read_text(encoding="utf-8"))
+        return list(words[: max(0, vocab_size - FIRST_WORD)])
 
 
 def load(options: Texts, *, tokens: str = "word") -> Encoded:
-    """Returns the encoded corpus, from the cache where it is there and whole; one line in the log says why a cache is made anew.
+    """Returns the encoded corpus, from the cache if possible. If the cache is damaged, the log says why it is rebuilt.
 
     Args:
-      options: which corpus.
-      tokens: what a text is divided into, a key of `tokens.DIVISIONS`.
+      options: the corpus and its options.
+      tokens: how texts are tokenised, a key of `tokens.DIVISIONS`.
 
     Raises:
-      DataError: the corpus' files are missing, broken or too large for the memory, or a split or a class is.
+      DataError: the corpus' files are missing, damaged or too large for the memory, or a split lacks a class.
     """
     from src.data.corpora import CORPORA  # scikit-learn and SciPy take half a second
     from src.data.files import DataError
@@ -121,43 +119,45 @@ def load(options: Texts, *, tokens: str = "word") -> Encoded:
     origin = options.name if not getattr(options, "path", None) else f"{options.name} {options.path}"  # type: ignore[union-attr]
     try:
         files = CORPORA[options.name].files(options)
-        content = _content(files)
-        key = digest({"options": _plain(options, files), "versions": _versions(options, tokens)})
+        content = _content_hash(files)
+        key = digest({"options": _content_options(options, files), "versions": _versions(options, tokens)})
         key = hashlib.blake2b(f"{key} {content}".encode(), digest_size=8).hexdigest()
         folder = paths.cache() / key
         about = _cached(folder)
         if about is None:
             paths.cache().mkdir(parents=True, exist_ok=True)
-            lock = FileLock(paths.cache() / f"{key}.lock")  # one worker encodes, the others wait and then find it
+            lock = FileLock(paths.cache() / f"{key}.lock")  # one worker encodes; the others wait and use its result
             with lock, waiting(f"reading data {one_line(origin)}"):
-                about = _cached(folder, origin=origin) or _made(options, folder, tokens=tokens, content=content)
+                about = _cached(folder, origin=origin) or _encode_corpus(
+                    options, folder, tokens=tokens, content=content
+                )
     except MemoryError:
         raise DataError(f"{origin}: not enough memory; reduce the data, or use a larger machine") from None
     return Encoded(key, about["classes"], folder, origin, Contents(**about["contents"]))
 
 
 def _cached(folder: Path, *, origin: str | None = None) -> dict[str, Any] | None:
-    """Returns classes and contents of an encoded corpus, or None where there is none that is whole; with an origin, says why."""
+    """Returns classes and contents of an encoded corpus; None if missing or damaged. An origin logs the damage."""
     try:
-        about = sealed.opened(folder)
+        about = sealed.verified(folder)
         Contents(**about["contents"])
         return about
     except FileNotFoundError:
         return None
     except (KeyError, TypeError):
-        why = f"{sealed.RECORD} is of another version"
+        cause = f"{sealed.RECORD} is of another version"
     except sealed.Broken as error:
-        why = str(error)
+        cause = str(error)
     if origin is not None:
-        _log.warning("data %s: the encoded copy %s is rebuilt because %s", origin, folder, why)
+        _log.warning("data %s: the encoded copy %s is rebuilt because %s", origin, folder, cause)
     return None
 
 
-def _made(options: Texts, folder: Path, *, tokens: str, content: str) -> dict[str, Any]:
+def _encode_corpus(options: Texts, folder: Path, *, tokens: str, content: str) -> dict[str, Any]:
     """Encodes a corpus; returns its classes and contents.
 
     Raises:
-      DataError: the corpus cannot be used, its files were changed meanwhile, or the disk does not keep what is written.
+      DataError: the corpus cannot be used, its files change meanwhile, or the disk loses what is written.
     """
     from src.data.corpora import CORPORA
     from src.data.files import DataError
@@ -165,21 +165,20 @@ def _made(options: Texts, folder: Path, *, tokens: str, content: str) -> dict[st
     def write(parts: Path) -> dict[str, Any]:
         about = _write(options, parts, tokens=tokens)
         files = CORPORA[options.name].files(options)
-        if _content(files) != content:
-            raise _Changed(
-                f"{files[0] if len(files) == 1 else files[0].parent}: the file changed while it was read; run the command again"
-            )
+        if _content_hash(files) != content:
+            path = files[0] if len(files) == 1 else files[0].parent
+            raise _Changed(f"{path}: the file changed while it was read; run the command again")
         return about
 
-    place = (folder, getattr(options, "path", None))
-    if place in _refused:  # a plan asks once a trial
-        raise DataError(_refused[place])
+    key = (folder, getattr(options, "path", None))
+    if key in _refused:  # a plan loads the data once per trial
+        raise DataError(_refused[key])
     try:
         sealed.publish(folder, write)
     except _Changed as error:
         raise DataError(str(error)) from None
     except DataError as error:
-        _refused[place] = str(error)
+        _refused[key] = str(error)
         raise
     about = _cached(folder)
     if about is None:
@@ -187,10 +186,10 @@ def _made(options: Texts, folder: Path, *, tokens: str, content: str) -> dict[st
     return about
 
 
-def _plain(options: Texts, files: list[Path]) -> dict[str, Any]:
-    """Returns the options that the content depends on beside the files' bytes.
+def _content_options(options: Texts, files: list[Path]) -> dict[str, Any]:
+    """Returns the options that the content depends on, in addition to the files' bytes.
 
-    Options that came later are left out where they change nothing: old digests stay.
+    Options of later versions are omitted if they have no effect: so digests of earlier versions stay valid.
     """
     plain = options.model_dump(exclude={"path", "validation_path", "test_path", "delimiter"})
     if options.name == "table":
@@ -206,19 +205,15 @@ def _plain(options: Texts, files: list[Path]) -> dict[str, Any]:
 
 def _versions(options: Texts, tokens: str) -> list[int | str]:
     """Returns the versions of all rules that the content depends on."""
-    if (
-        options.name == "movie_reviews"
-    ):  # today's rules give the same words and splits there as these did, and old trials stay
+    if options.name == "movie_reviews":  # the current rules give the same words and splits: earlier trials stay valid
         versions: list[int | str] = ["1", "2"]
     else:
         versions = [TOKENISER, SPLITTING]
     if options.name == "table":
         from src.data.tables import READING
 
-        versions += [
-            READING,
-            *(importlib.metadata.version(name) for name in ("scikit-learn", "scipy")),
-        ]  # which draw its splits
+        draws = [importlib.metadata.version(name) for name in ("scikit-learn", "scipy")]  # they draw the splits
+        versions += [READING, *draws]
     return versions if tokens == "word" else [*versions, tokens, TOKENISER]
 
 
@@ -228,7 +223,7 @@ def _write(options: Texts, parts: Path, *, tokens: str) -> dict[str, Any]:
     from src.data.files import DataError
 
     corpus = CORPORA[options.name].read(options)
-    examples, divided = {}, {}
+    examples, tokenised = {}, {}
     for name in SPLITS:
         origin = getattr(options, f"{name}_path", None) or getattr(options, "path", None) or options.name
         texts, labels = corpus.splits[name]
@@ -236,45 +231,46 @@ def _write(options: Texts, parts: Path, *, tokens: str) -> dict[str, Any]:
             raise DataError(f"{origin}: the {name} split is empty")
         rows = first_of_each_class(labels, options.limit or len(labels))
         examples[name] = Examples([texts[i] for i in rows], labels[rows])
-        divided[name] = [words_of(text, tokens=tokens) for text in examples[name].texts]
+        tokenised[name] = [words_of(text, tokens=tokens) for text in examples[name].texts]
         missing = set(range(len(corpus.classes))) - set(labels.tolist())
         if missing:
-            what = f"no {'training' if name == TRAIN else name} example of class {corpus.classes[min(missing)]!r}"
+            absent = f"no {'training' if name == TRAIN else name} example of class {corpus.classes[min(missing)]!r}"
             raise DataError(
-                f"{origin}: {what}; each split needs each class: move rows of it there, or remove the class"
+                f"{origin}: {absent}; every split needs every class: move rows of the class there, or remove the class"
             )
     if tokens != "word" and any(isinstance(part.texts[0], list) for part in examples.values()):
         raise DataError(f"{origin}: contains lists of words, which tokens={tokens} cannot split; set tokens=word")
-    every = vocabulary(divided[TRAIN])
-    if not every:
+    words = vocabulary(tokenised[TRAIN])
+    if not words:
         raise DataError(f"{origin}: no training text contains a word (a letter or a digit); check the text column")
-    ids = {word: FIRST_WORD + rank for rank, word in enumerate(every)}
+    ids = {word: FIRST_WORD + rank for rank, word in enumerate(words)}
 
-    for name, split in divided.items():
+    for name, split in tokenised.items():
         flat, starts = encode(split, ids)
         for part, array in (("ids", flat), ("starts", starts), ("labels", examples[name].labels.astype(np.int32))):
             np.save(parts / f"{name}.{part}.npy", array)
-    (parts / "words.json").write_text(json.dumps(every), encoding="utf-8")
-    contents = of(examples, divided, vocabulary=ids, classes=corpus.classes, tokens=tokens, dropped=corpus.dropped)
+    (parts / "words.json").write_text(json.dumps(words), encoding="utf-8")
+    contents = describe(
+        examples, tokenised, vocabulary=ids, classes=corpus.classes, tokens=tokens, dropped=corpus.dropped
+    )
     return {"classes": corpus.classes, "contents": asdict(contents)}
 
 
-def _content(files: list[Path]) -> str:
-    """Returns a hash of the files' bytes, remembered by what the system says of them.
+def _content_hash(files: list[Path]) -> str:
+    """Returns a hash of the files' bytes, cached by the inode, size and times of each file.
 
-    Times of change alone would miss a file that another of the same size has replaced with its time (`cp -p`), which no inode does.
-    What was changed a moment ago is not remembered: it might change again within one tick of the clock.
+    Modification times alone would miss a replacement of the same size and time (`cp -p`); the inode shows it. The
+    hash of a file that has just changed is not cached: the file might change again within one tick of the clock.
     """
     from src.data.files import DataError
 
     try:
         stats = [path.stat() for path in files]
-        known = [[stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for stat in stats]
-        note = (
-            paths.cache() / f"{digest([[str(path), *stat] for path, stat in zip(files, known, strict=True)])}.content"
-        )
-        if remembered := sealed.read_note(note):
-            return remembered
+        states = [[stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for stat in stats]
+        key = digest([[str(path), *state] for path, state in zip(files, states, strict=True)])
+        note = paths.cache() / f"{key}.content"
+        if cached := sealed.read_note(note):
+            return cached
         total = hashlib.blake2b(digest_size=16)
         for path in files:
             total.update(bytes.fromhex(digest_of(path)))

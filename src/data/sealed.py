@@ -1,7 +1,7 @@
-"""Folders of files that are written once, whole, and that say whether they still are what was written.
+"""Folders that are written once, completely, and verified when they are read.
 
-A power cut leaves files of the right size full of zeros, and a bad disk turns bits: sizes and headers do not tell. So the record of a
-folder, `meta.json`, holds a digest of every file and one of itself.
+A power cut can leave files of the right size full of zeros, and a faulty disk can flip bits. Sizes and headers do not
+show this. So the record of a folder, `meta.json`, holds a digest of every file and one of itself.
 """
 
 from __future__ import annotations
@@ -17,34 +17,32 @@ from typing import Any
 from src.files import digest, digest_of, sync
 
 RECORD = "meta.json"
-_found_whole: dict[
-    Path, list[list[int]]
-] = {}  # folder → what the system says of its files, when this process last read all of them
+_verified: dict[Path, list[list[int]]] = {}  # folder → the files' state when this process last verified all of them
 
 
 class Broken(Exception):
-    """A sealed folder is not what was written. The text says which file, and how."""
+    """A sealed folder differs from what was written. The text names the file and the damage."""
 
 
 def publish(folder: Path, write: Callable[[Path], dict[str, Any]]) -> None:
-    """Writes a folder beside its place and moves it there, once all of it has reached the disk; what was there before is deleted.
+    """Writes a temporary folder, syncs it to the disk, and renames it to `folder`, which it replaces.
 
-    Whoever calls holds a lock on the place: what processes that were killed have left beside it is deleted, too.
+    The caller holds a lock on `folder`: this also deletes temporary folders that killed processes left.
 
     Args:
-      folder: its place.
-      write: writes the files into the folder that it is given, and returns what they are about.
+      folder: the path of the finished folder.
+      write: writes the files into the folder that it gets, and returns their description for the record.
     """
-    for left in folder.parent.glob(f"writing-{folder.name}-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in folder.parent.glob(f"writing-{folder.name}-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
     parts = Path(tempfile.mkdtemp(prefix=f"writing-{folder.name}-", dir=folder.parent))
     try:
-        about = write(parts)
-        record = {**about, "digests": {path.name: digest_of(path) for path in sorted(parts.iterdir())}}
+        description = write(parts)
+        record = {**description, "digests": {path.name: digest_of(path) for path in sorted(parts.iterdir())}}
         (parts / RECORD).write_text(json.dumps({**record, "digest": digest(record)}), encoding="utf-8")
         for path in (*parts.iterdir(), parts):
             sync(path)
-        if os.path.lexists(folder):  # whoever has the old files mapped keeps them
+        if os.path.lexists(folder):  # processes that have mapped the old files keep them
             old = Path(tempfile.mkdtemp(prefix=f"writing-{folder.name}-", dir=folder.parent))
             folder.rename(old / folder.name)
             parts.rename(folder)
@@ -56,36 +54,31 @@ def publish(folder: Path, write: Callable[[Path], dict[str, Any]]) -> None:
         shutil.rmtree(parts, ignore_errors=True)
 
 
-def opened(folder: Path) -> dict[str, Any]:
-    """Returns what a folder is about, with all of its files read and found to be what was written.
+def verified(folder: Path) -> dict[str, Any]:
+    """Returns the record of a folder, after it has verified the digest of each file.
 
-    A process reads them once, and again if the system says that one was changed.
+    A process verifies a folder once, and again after a file's inode, size or times have changed.
 
     Raises:
       FileNotFoundError: there is no such folder.
-      Broken: it is not what was written, or of another version.
+      Broken: it differs from what was written, or is of another version.
     """
     if not os.path.lexists(folder):
         raise FileNotFoundError(folder)
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if not isinstance(record, dict) or not isinstance(record.get("digests"), dict):
-            raise Broken(
-                f"{RECORD} is of an earlier version"
-                if isinstance(record, dict) and "sizes" in record
-                else f"{RECORD} is damaged"
-            )
+            is_earlier = isinstance(record, dict) and "sizes" in record
+            raise Broken(f"{RECORD} is {'of an earlier version' if is_earlier else 'damaged'}")
         if record.pop("digest", None) != digest(record):
             raise Broken(f"{RECORD} is damaged")
-        stats = [folder / name for name in (RECORD, *record["digests"])]
-        now = [
-            [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for stat in (path.stat() for path in stats)
-        ]
-        if _found_whole.get(folder) != now:
+        stats = [(folder / name).stat() for name in (RECORD, *record["digests"])]
+        state = [[stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for stat in stats]
+        if _verified.get(folder) != state:
             for name, written in record["digests"].items():
                 if digest_of(folder / name) != written:
                     raise Broken(f"{name} is damaged")
-            _found_whole[folder] = now
+            _verified[folder] = state
     except OSError as error:
         raise Broken(f"{Path(error.filename or RECORD).name} cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError):
@@ -94,7 +87,7 @@ def opened(folder: Path) -> dict[str, Any]:
 
 
 def write_note(path: Path, text: str) -> None:
-    """Writes a word of ASCII with a digest of it, whole, or not at all where the disk refuses it."""
+    """Writes an ASCII word and its digest atomically; writes nothing if the disk refuses."""
     try:
         handle, name = tempfile.mkstemp(prefix="writing-", dir=path.parent)
     except OSError:
@@ -110,7 +103,7 @@ def write_note(path: Path, text: str) -> None:
 
 
 def read_note(path: Path) -> str | None:
-    """Returns the word of a note; None where there is none that is whole."""
+    """Returns the word of a note; None if the note is missing or damaged."""
     try:
         text, written = path.read_text(encoding="ascii").split(" ")
     except (OSError, ValueError):

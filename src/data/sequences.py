@@ -1,4 +1,4 @@
-"""From a whole encoded split to what a trial sees of it: fewer words, shorter sequences."""
+"""The part of an encoded split that a trial reads: a smaller vocabulary, shorter sequences."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from src.data.tokens import UNKNOWN
 
 
 def limit_vocabulary(split: Sequences, vocab_size: int) -> Sequences:
-    """Returns the split with every id from `vocab_size` on replaced by the unknown word."""
+    """Returns the split with every id of `vocab_size` or more replaced by that of the unknown word."""
     return Sequences(np.where(split.ids < vocab_size, split.ids, np.int32(UNKNOWN)), split.starts, split.labels)
 
 
 def truncate(split: Sequences, max_length: int | None, side: Literal["pre", "post"]) -> Sequences:
-    """Returns the split with at most `max_length` steps a sequence. The start id stays, whichever end is cut.
+    """Returns the split with at most `max_length` steps a sequence. Both sides keep the start id.
 
     Args:
       split: N sequences.
-      max_length: T, from 2 on; None cuts nothing.
+      max_length: T, at least 2; None cuts nothing.
       side: "pre" cuts the beginning and keeps the last T - 1 words, "post" keeps the first T - 1.
     """
     if max_length is None or split.lengths.max(initial=0) <= max_length:

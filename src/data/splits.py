@@ -1,4 +1,4 @@
-"""Which example trains, validates or tests: fixed by the data alone, never by a trial's seed."""
+"""Divides examples into training, validation and test. The data alone decide; a trial's seed never does."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ import numpy as np
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
-SHARES = (0.7, 0.1, 0.2)  # of each class in a draw
+SHARES = (0.7, 0.1, 0.2)  # share of each class in each split of a draw
 SPLITTING = "3"  # part of the cache's key: raise it when a split changes
 
 
 def by_position(labels: np.ndarray, sizes: tuple[int, int, int]) -> dict[str, np.ndarray]:
     """Returns the rows of each split, cut by position within each class.
 
-    Neighbours in the file review the same film: cut by position, about 1 % of the held-out reviews share a film with training;
-    drawn at random, nearly all do.
+    Neighbours in the file review the same film. Cut by position, about 1 % of the held-out reviews share a film with
+    training; in a random split, nearly all would.
 
     Args:
       labels: int[N] class of each row, in file order.
-      sizes: rows of each class that train, validate and test, in this order.
+      sizes: number of rows of each class for training, validation and test.
 
     Returns:
       Split name → int64 rows in file order.
 
     Raises:
-      ValueError: a class has fewer rows than the sizes ask for.
+      ValueError: a class has fewer rows than the sum of the sizes.
     """
     parts: dict[str, list[np.ndarray]] = {name: [] for name in SPLITS}
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         if len(rows) < sum(sizes):
-            raise ValueError(f"class {label} has {len(rows)} rows, {sum(sizes)} are needed")
+            raise ValueError(f"class {label} has {len(rows)} rows, {sum(sizes)} are required")
         for name, part in zip(SPLITS, np.split(rows[: sum(sizes)], np.cumsum(sizes)[:2]), strict=True):
             parts[name].append(part)
     return {name: np.sort(np.concatenate(part)) for name, part in parts.items()}
 
 
 def last_tenth(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the rows that train and those that validate: the last tenth of each class, by position.
+    """Returns the training rows and the validation rows: the last tenth of each class, by position, validates.
 
     Args:
-      labels: int[N] class of each row, in the corpus' own order.
+      labels: int[N] class of each row, in the order of the corpus.
 
     Returns:
       Two int64 arrays of rows, in order.
@@ -61,38 +61,38 @@ def drawn(
     same: Sequence[str] = (),
     classes: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
-    """Returns a fixed stratified draw: as nearly as it goes 7 tenths of each class train, 1 validates, 2 test.
+    """Returns a fixed stratified draw: of each class about 70 % train, 10 % validate and 20 % test.
 
-    Groups are never divided, and rows that are the same stay together. Where equal rows tie groups to each other so that no draw is
-    left, the groups alone decide.
+    The rows of a group stay together, and so do equal rows. If equal rows connect so many groups that no draw is
+    possible, only groups stay together.
 
     Args:
       labels: int[N] class of each row.
-      groups: group of each row, or None where there are none.
-      same: what rows have in common that must not be on both sides, such as their words; empty where nothing is compared.
+      groups: group of each row, or None without groups.
+      same: key of each row, such as its words: rows with equal keys stay together. Empty: no rows count as equal.
       classes: name of each class, for errors.
 
     Returns:
-      Split name → int64 rows in file order. Each split has each class.
+      Split name → int64 rows in file order. Every split has every class.
 
     Raises:
-      ValueError: no rows, fewer than ten of the rarest class, fewer than ten groups, or no draw gives each split each class.
+      ValueError: there are no rows, fewer than ten rows of a class, or fewer than ten groups; or no draw gives every
+        split every class.
     """
     from sklearn.model_selection import StratifiedKFold
 
     names = classes or [str(label) for label in range(labels.max(initial=0) + 1)]
     if groups is not None and len(np.unique(groups)) < 10:
-        raise ValueError(f"{len(np.unique(groups))} groups, at least 10 are needed to draw splits")
+        raise ValueError(f"{len(np.unique(groups))} groups, at least 10 are required to draw splits")
     if not len(labels):
-        raise ValueError("no rows, at least 10 of each class are needed to draw splits")
+        raise ValueError("no rows, at least 10 of each class are required to draw splits")
     if np.bincount(labels).min() < 10:
         rarest = int(np.bincount(labels).argmin())
-        raise ValueError(
-            f"the rarest class has {np.bincount(labels)[rarest]} rows ({names[rarest]!r}), at least 10 are needed to draw splits"
-        )
+        few = f"the rarest class has {np.bincount(labels)[rarest]} rows ({names[rarest]!r})"
+        raise ValueError(f"{few}, at least 10 are required to draw splits")
     if groups is not None and len(same):
         try:
-            return drawn(labels, _tied(_numbered(groups), _numbered(same)), classes=classes)
+            return drawn(labels, _connected(_numbered(groups), _numbered(same)), classes=classes)
         except ValueError:
             same = ()
     units = _numbered(groups if groups is not None else same or range(len(labels)))
@@ -104,21 +104,21 @@ def drawn(
     return {name: np.sort(np.concatenate(part)) for name, part in joined.items()}
 
 
-def _tied(groups: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """Returns int[N], one number for all groups that equal rows tie to each other.
+def _connected(groups: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """Returns int[N], the connected component of each row, where equal rows connect their groups.
 
     Raises:
-      ValueError: that is more than a split has room for.
+      ValueError: a component is too large for a split.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     size = int(groups.max() + same.max() + 2)
-    ties = coo_array((np.ones(len(groups)), (groups, groups.max() + 1 + same)), (size, size))
-    tied = connected_components(ties, directed=False)[1][groups]
-    if np.bincount(tied).max() > max(SHARES[0] * len(groups), np.bincount(groups).max()):
-        raise ValueError("equal rows tie most groups together")
-    return np.asarray(tied)
+    edges = coo_array((np.ones(len(groups)), (groups, groups.max() + 1 + same)), (size, size))
+    components = connected_components(edges, directed=False)[1][groups]
+    if np.bincount(components).max() > max(SHARES[0] * len(groups), np.bincount(groups).max()):
+        raise ValueError("equal rows connect most groups")
+    return np.asarray(components)
 
 
 def _numbered(values: Iterable[object]) -> np.ndarray:
@@ -127,7 +127,7 @@ def _numbered(values: Iterable[object]) -> np.ndarray:
 
 
 def _drawn_whole(labels: np.ndarray, units: np.ndarray, *, unit: str, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Returns a draw of whole units: greedily, and by an exact search where that leaves a split without a class."""
+    """Returns a draw of whole units: greedy, then by an exact search if a split lacks a class."""
     _, units = np.unique(units, return_inverse=True)
     counts = np.zeros((units.max() + 1, len(names)), np.int64)  # [unit, class] rows
     np.add.at(counts, (units, labels), 1)
@@ -135,7 +135,7 @@ def _drawn_whole(labels: np.ndarray, units: np.ndarray, *, unit: str, names: Seq
     if holders.min() < len(SPLITS):
         rarest = int(holders.argmin())
         few = f"class {names[rarest]!r} has {holders[rarest]} {unit} in {counts[:, rarest].sum()} rows"
-        raise ValueError(f"{few}, and {TRAIN}, {VALIDATION} and {TEST} need one each")
+        raise ValueError(f"{few}, but {TRAIN}, {VALIDATION} and {TEST} need one each")
     place = _greedy(counts)
     if gaps := _missing(counts, place):
         rare = np.asarray((counts[:, sorted({label for _, label in gaps})] > 0).any(axis=1))
@@ -143,37 +143,36 @@ def _drawn_whole(labels: np.ndarray, units: np.ndarray, *, unit: str, names: Seq
         placed = _exact(counts, place, free=np.ones(len(counts), bool)) if placed is None else placed
         if placed is None:
             split, label = gaps[0]
-            raise ValueError(f"no draw that keeps the {unit} whole gives {SPLITS[split]} the class {names[label]!r}")
+            raise ValueError(f"no draw of whole {unit} puts the class {names[label]!r} into {SPLITS[split]}")
         place = placed
     return {name: np.flatnonzero(place[units] == number) for number, name in enumerate(SPLITS)}
 
 
 def _missing(counts: np.ndarray, place: np.ndarray) -> list[tuple[int, int]]:
     """Returns the pairs (split, class) without a row."""
-    held = np.stack([counts[place == split].sum(axis=0) for split in range(len(SPLITS))])
-    return [(int(split), int(label)) for split, label in np.argwhere(held == 0)]
+    rows = np.stack([counts[place == split].sum(axis=0) for split in range(len(SPLITS))])
+    return [(int(split), int(label)) for split, label in np.argwhere(rows == 0)]
 
 
 def _greedy(counts: np.ndarray) -> np.ndarray:
-    """Returns int[U], the split of each unit: the largest first, each to where the classes' shares come nearest to what they should be.
+    """Returns int[U], the split of each unit.
 
-    Units of one row come last, many at once: they fill up what each class still lacks, drawn at random with a fixed seed.
+    The largest units come first; each goes to the split where it brings the classes' shares nearest to `SHARES`. Units
+    of one row come last and together: a random draw with a fixed seed fills the rest of each class.
 
     Args:
       counts: int[U, K] rows of each unit and class.
     """
     totals = counts.sum(axis=0)
     place = np.zeros(len(counts), np.int64)
-    held = np.zeros((len(SPLITS), len(totals)))  # share of each class
+    held = np.zeros((len(SPLITS), len(totals)))  # [split, class] share so far
     wanted = np.array(SHARES)[:, None]
     sizes = counts.sum(axis=1)
     large = np.flatnonzero(sizes > 1)
     for unit in large[np.argsort(-(counts[large] / totals).max(axis=1), kind="stable")]:
         share = counts[unit] / totals
-        gain = (((held + share - wanted) ** 2 - (held - wanted) ** 2) / wanted).sum(
-            axis=1
-        )  # all splits fill up at one pace
-        place[unit] = int(gain.argmin())
+        increase = ((held + share - wanted) ** 2 - (held - wanted) ** 2) / wanted  # fills all splits at an equal pace
+        place[unit] = int(increase.sum(axis=1).argmin())
         held[place[unit]] += share
     rng = np.random.default_rng(0)
     for label, total in enumerate(totals):
@@ -190,14 +189,14 @@ def _greedy(counts: np.ndarray) -> np.ndarray:
 
 
 def _exact(counts: np.ndarray, place: np.ndarray, *, free: np.ndarray) -> np.ndarray | None:
-    """Returns int[U], the split of each unit, so that each split has each class and the shares are near those wanted; None if none does.
+    """Returns int[U], the split of each unit, such that every split has every class; None if no such draw exists.
 
-    A linear program in whole numbers: x[u, s] = 1 where unit u is in split s; what is least is the sum of |share - wanted| over splits
+    An integer linear program: x[u, s] = 1 if unit u is in split s. It minimises the sum of |share - wanted| over splits
     and classes.
 
     Args:
       counts: int[U, K] rows of each unit and class.
-      place: int[U], the split of each unit so far.
+      place: int[U], the current split of each unit.
       free: bool[U], the units that may move.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
@@ -206,14 +205,12 @@ def _exact(counts: np.ndarray, place: np.ndarray, *, free: np.ndarray) -> np.nda
     splits, shares, moving = len(SPLITS), counts / counts.sum(axis=0), counts[free]
     units, size, classes = len(moving), len(moving) * splits, counts.shape[1]
     stays = [~free & (place == split) for split in range(splits)]
-    wanted = (
-        np.array(SHARES) - np.stack([shares[part].sum(axis=0) for part in stays], axis=1)
-    ).ravel()  # [class and split]
+    fixed = np.stack([shares[part].sum(axis=0) for part in stays], axis=1)
+    wanted = (np.array(SHARES) - fixed).ravel()  # [class and split]
     needed = 1 - np.stack([(counts[part] > 0).any(axis=0) for part in stays], axis=1).ravel()
     once = kron(eye_array(units), np.ones((1, splits)))  # [unit, unit and split]
-    held, has = (
-        kron(of.T, eye_array(splits)) for of in (shares[free], (moving > 0) * 1.0)
-    )  # [class and split, unit and split]
+    held = kron(shares[free].T, eye_array(splits))  # [class and split, unit and split]
+    has = kron((moving > 0).T * 1.0, eye_array(splits))  # the same
     away = eye_array(classes * splits)
     limits = [
         LinearConstraint(block_array([[once, coo_array((units, classes * splits))]]), 1, 1),
@@ -222,34 +219,37 @@ def _exact(counts: np.ndarray, place: np.ndarray, *, free: np.ndarray) -> np.nda
         LinearConstraint(block_array([[held, away]]), wanted, np.inf),
     ]
     is_whole = np.concatenate([np.ones(size), np.zeros(classes * splits)])
-    options = {"mip_rel_gap": 0.02, "node_limit": 2_000}  # nodes and no seconds: the same draw on every machine
+    options = {
+        "mip_rel_gap": 0.02,
+        "node_limit": 2_000,
+    }  # a limit of nodes, not seconds: the same draw on every machine
     bounds = Bounds(0, np.concatenate([np.ones(size), np.full(classes * splits, np.inf)]))
-    found = milp(1 - is_whole, integrality=is_whole, bounds=bounds, constraints=limits, options=options)
-    if found.x is None:
+    solution = milp(1 - is_whole, integrality=is_whole, bounds=bounds, constraints=limits, options=options)
+    if solution.x is None:
         return None
     placed = place.copy()
-    placed[free] = found.x[:size].reshape(units, splits).argmax(axis=1)
+    placed[free] = solution.x[:size].reshape(units, splits).argmax(axis=1)
     return placed
 
 
 def first_of_each_class(labels: np.ndarray, limit: int) -> np.ndarray:
-    """Returns the first rows of each class, `limit` in all, the classes in the proportions of the whole.
+    """Returns the first rows of each class, `limit` in all, in the proportions of all rows.
 
     Args:
       labels: int[N] class of each row.
-      limit: how many rows; all of them if there are fewer.
+      limit: number of rows; all rows if there are fewer.
 
     Returns:
-      int64 rows in order, at least one of each class that occurs (more than `limit` rows only where there are more classes).
+      int64 rows in order, at least one of each class. There are more than `limit` rows only if there are more classes.
     """
     if limit >= len(labels):
         return np.arange(len(labels))
     classes, counts = np.unique(labels, return_counts=True)
     exact = counts * limit / len(labels)
     shares = np.maximum(np.floor(exact), 1).astype(int)
-    while shares.sum() < limit:  # the rest to the largest remainders
+    while shares.sum() < limit:  # the largest remainders get the rest
         shares[np.argmax(exact - shares)] += 1
-    while shares.sum() > limit and shares.max() > 1:  # what rare classes got beyond their part comes from the others
+    while shares.sum() > limit and shares.max() > 1:  # frequent classes give up what rare ones got in excess
         shares[np.argmax(shares - exact - (shares == 1) * len(labels))] -= 1
     rows = [np.flatnonzero(labels == label)[:share] for label, share in zip(classes, shares, strict=True)]
     return np.sort(np.concatenate(rows))

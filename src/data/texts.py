@@ -1,4 +1,4 @@
-"""Texts that come a line at a time, of a file or a pipe: each is given as soon as it is there, and few are held."""
+"""Texts from a file or a pipe, one per line, yielded as soon as they arrive; few are in memory at a time."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from src.data.files import MOST, DataError, encoding_of
+from src.data.files import MAX_CHARACTERS, DataError, encoding_of
 
-SIZE = 1 << 20  # bytes of a file that are read at once; a pipe gives what it has
+SIZE = 1 << 20  # bytes per read of a file; a pipe gives what it has
 STANDARD_INPUT = "-"
 
 
 class Line(NamedTuple):
-    """A text, and why it can be none: None where it can."""
+    """A text, and why it cannot be used; None if it can."""
 
     text: str
     fault: str | None = None
 
 
 def opened(name: str) -> io.RawIOBase:
-    """Returns a file's bytes, or those of standard input for `-`, which are there as they come.
+    """Returns an unbuffered stream of a file's bytes, or of standard input for `-`.
 
     Raises:
       DataError: there is no such file.
@@ -37,17 +37,17 @@ def opened(name: str) -> io.RawIOBase:
 
 
 def lines(stream: io.RawIOBase, name: str) -> Iterator[list[Line]]:
-    """Yields the lines that each read has completed, in order; the first is given before the second is there.
+    """Yields the lines that each read has completed, in order, without waiting for the next read.
 
-    A line ends with a line feed, and a carriage return before it is no part of it. Bytes are UTF-8, or what a byte-order
-    mark says.
+    A line ends with a line feed; a carriage return before it is removed. The encoding is UTF-8, or the one of the
+    byte-order mark.
 
     Args:
-      stream: as `opened` gives it.
-      name: of the file, for errors.
+      stream: from `opened`.
+      name: the file's name, for errors.
 
     Raises:
-      DataError: the file cannot be read, or is no text at all.
+      DataError: the file cannot be read, or is not text.
     """
     try:
         start = b""
@@ -62,23 +62,24 @@ def lines(stream: io.RawIOBase, name: str) -> Iterator[list[Line]]:
             *whole, pending = (pending + decoder.decode(start)).split("\n")
             if whole:
                 yield [checked(line.removesuffix("\r")) for line in whole]
-            pending = pending[: MOST + 1]  # of a line that is too long, enough to know it
+            pending = pending[: MAX_CHARACTERS + 1]  # enough to recognise a line that is too long
             start = stream.read(SIZE) or b""
         if pending := pending + decoder.decode(b"", final=True):
             yield [checked(pending.removesuffix("\r"))]
     except OSError as error:
         raise DataError(f"{name}: {error.strerror}") from None
     except UnicodeDecodeError:
-        what = f"its byte-order mark says {encoding.upper()}, but it is not"
-        raise DataError(f"{name}: {what}; convert the file to UTF-8") from None
+        fault = f"its byte-order mark is that of {encoding.upper()}, but its bytes are not"
+        raise DataError(f"{name}: {fault}; convert the file to UTF-8") from None
 
 
 def checked(text: str) -> Line:
-    """Returns a text with what keeps it from being one."""
-    if len(text) > MOST:
-        return Line(text[:MOST], f"it has more than {MOST:,} characters; divide it")
+    """Returns a text, with the fault that makes it unusable."""
+    if len(text) > MAX_CHARACTERS:
+        return Line(text[:MAX_CHARACTERS], f"it has more than {MAX_CHARACTERS:,} characters; split it")
     if "\0" in text:
-        return Line(text, "it holds a zero byte, as UTF-16 without a byte-order mark does; convert the file to UTF-8")
-    if not text.isascii() and (found := next((sign for sign in text if "\udc80" <= sign <= "\udcff"), None)):
-        return Line(text, f"byte {ord(found) - 0xDC00:#04x} is not UTF-8; convert the file to UTF-8")
+        fault = "it contains a zero byte, as UTF-16 without a byte-order mark does"
+        return Line(text, f"{fault}; convert the file to UTF-8")
+    if not text.isascii() and (escape := next((sign for sign in text if "\udc80" <= sign <= "\udcff"), None)):
+        return Line(text, f"byte {ord(escape) - 0xDC00:#04x} is not UTF-8; convert the file to UTF-8")
     return Line(text) if text.strip() else Line(text, "it is blank")

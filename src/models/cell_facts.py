@@ -1,4 +1,7 @@
-"""What each recurrent cell is made of, in Keras' layout. Without an import, because sizes are known before TensorFlow is there."""
+"""Gates, states and biases of each recurrent cell, in Keras' layout.
+
+This module imports nothing heavy, because sizes are computed before TensorFlow is imported.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ class Facts(NamedTuple):
     """A cell in numbers.
 
     Attributes:
-      gates: names in the order of the weights' columns; G is their number.
-      states: that it carries from step to step.
-      biases: numbers for each unit and gate.
+      gates: their names, in the order of the weights' columns; G is their number.
+      states: how many states it carries from step to step.
+      biases: bias parameters per unit and gate.
     """
 
     gates: tuple[str, ...]
@@ -24,4 +27,7 @@ FACTS = {
     "gru": Facts(("update", "reset", "cell"), 1, 2),  # an input and a recurrent bias (reset_after)
     "lstm": Facts(("input", "forget", "cell", "output"), 2, 1),
 }
-GATED = ("gru", "lstm")  # cells with gates that open and close; the gate called cell is none of these
+GATED = (
+    "gru",
+    "lstm",
+)  # cells with gates between 0 and 1; the entry "cell" in `gates` is a candidate state, not a gate

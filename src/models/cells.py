@@ -1,9 +1,11 @@
-"""Recurrent cells from matrix products: one step each, whoever runs the loop.
+"""Recurrent cells, written as matrix products. A cell computes one step; a loop or a Keras layer calls it.
 
-Letters: B sequences in a batch, D width of the input, H width of a state, G gates. Weights have Keras' layout, so that those of a
-Keras layer fit: `kernel` float32[D, G H], `recurrent_kernel` float32[H, G H], `bias`. A step is taken in two parts: `project`, which
-knows no state and can be done for all steps at once, and `step`. Terms of one shape are summed by `tf.add_n`, which broadcasts
-nothing: the gradient of `+` compares both shapes anew in every step, which costs as much as the sum.
+Letters: B sequences in a batch, D width of the input, H width of a state, G gates.
+
+Weights have Keras' layout and can be exchanged with a Keras layer: `kernel` float32[D, G H], `recurrent_kernel`
+float32[H, G H], `bias`. A step has two parts: `project`, which does not depend on the state and can process all steps
+at once, and `step`. `tf.add_n` sums terms of equal shape, because it does not broadcast: the gradient of `+` compares
+both shapes again in every step, which costs as much as the sum itself.
 """
 
 from __future__ import annotations
@@ -19,34 +21,34 @@ from .cell_facts import FACTS, Facts
 
 @keras.saving.register_keras_serializable("ablation")
 class ForgetBias(keras.initializers.Initializer):
-    """The bias of an LSTM before training: zero, but for the forget gate.
+    """Initial bias of an LSTM: zero except for the forget gate.
 
-    One keeps the memory open at first (Jozefowicz, Zaremba and Sutskever, "An Empirical Exploration of Recurrent Network
-    Architectures", ICML 2015); zero is what an LSTM has without it.
+    A value of 1 keeps the memory open at the start of training (Jozefowicz, Zaremba and Sutskever, "An Empirical
+    Exploration of Recurrent Network Architectures", ICML 2015). With 0, all gates start with the same bias.
     """
 
     def __init__(self, value: float) -> None:
-        """Takes the forget gate's bias."""
+        """Creates the initializer; `value` is the forget gate's bias."""
         self.value = value
 
     def __call__(self, shape: Any, dtype: Any = None, **_: Any) -> Any:
-        """Returns float32[4 H], the gates in the order i, f, g, o."""
+        """Returns float32[4 H], with the gates in the order i, f, g, o."""
         (width,) = shape
         gates = [ops.zeros((width // 4,), dtype)] * 4
         gates[1] = ops.full((width // 4,), self.value, dtype)
         return ops.concatenate(gates)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns what recreates the initializer."""
+        """Returns the configuration that recreates the initializer."""
         return {"value": self.value}
 
 
 @keras.saving.register_keras_serializable("ablation")
 class GateIdentity(keras.initializers.Initializer):
-    """Every gate's state-to-state matrix is the identity before training.
+    """Initializes the recurrent matrix of every gate to the identity.
 
-    For a simple recurrent cell that is the start of Le, Jaitly and Hinton ("A Simple Way to Initialize Recurrent Networks of Rectified
-    Linear Units", 2015), whose cells are rectified where ours have tanh.
+    For a simple recurrent cell this is the initialization of Le, Jaitly and Hinton ("A Simple Way to Initialize
+    Recurrent Networks of Rectified Linear Units", 2015), except that their cells use ReLU and ours use tanh.
     """
 
     def __call__(self, shape: Any, dtype: Any = None, **_: Any) -> Any:
@@ -56,7 +58,7 @@ class GateIdentity(keras.initializers.Initializer):
 
 
 class Cell(keras.layers.Layer):
-    """What the cells have in common: weights, zero states, and a step made of its two parts, as `keras.layers.RNN` calls it."""
+    """Base class of the cells: weights, zero states, and the interface that `keras.layers.RNN` calls."""
 
     facts: ClassVar[Facts]
 
@@ -79,12 +81,12 @@ class Cell(keras.layers.Layer):
 
     @property
     def state_size(self) -> Any:
-        """Width of each state."""
+        """The width of each state."""
         return [self.units] * self.facts.states if self.facts.states > 1 else self.units
 
     @property
     def output_size(self) -> int:
-        """H."""
+        """The width of the output, H."""
         return self.units
 
     def build(self, shape: Any) -> None:
@@ -97,7 +99,7 @@ class Cell(keras.layers.Layer):
         self.bias = self.add_weight(shape=self.bias_shape(), initializer=self.initializers["bias"], name="bias")
 
     def bias_shape(self) -> tuple[int, ...]:
-        """Shape of the bias: one number a unit and gate."""
+        """Returns the shape of the bias: one number per unit and gate."""
         return (len(self.facts.gates) * self.units,)
 
     def zero_states(self, batch: Any) -> list[Any]:
@@ -105,29 +107,37 @@ class Cell(keras.layers.Layer):
         return [ops.zeros((batch, self.units), self.compute_dtype) for _ in range(self.facts.states)]
 
     def get_initial_state(self, batch_size: Any = None) -> Any:
-        """Returns the zero states as `keras.layers.RNN` asks for them."""
+        """Returns the zero states; `keras.layers.RNN` calls this."""
         return self.zero_states(batch_size)
 
     def call(self, x: Any, states: Any, training: bool | None = None) -> tuple[Any, list[Any]]:
-        """Returns the output float32[B, H] of one step on float32[B, D], and the new states."""
+        """Computes one step on x float32[B, D]; returns the output float32[B, H] and the new states."""
         return self.step(self.project(x), list(states) if isinstance(states, list | tuple) else [states])
 
     def project(self, x: Any) -> Any:
-        """Returns what a step takes of its input, float32[..., G H] from float32[..., D]."""
+        """Returns the projection of the input, float32[..., G H] from float32[..., D]."""
         raise NotImplementedError
 
     def gates(self, z: Any, states: list[Any]) -> list[Any]:
-        """Returns what each gate is, float32[B, H] in the order of `facts.gates`, from z float32[B, G H] and the states before."""
+        """Returns the value of each gate, float32[B, H] in the order of `facts.gates`.
+
+        Args:
+          z: float32[B, G H], the projected input.
+          states: of the previous step, float32[B, H] each.
+        """
         raise NotImplementedError
 
     def step(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-        """Returns the output float32[B, H] and the new states from z float32[B, G H] and the states before."""
+        """Returns the output float32[B, H] and the new states; arguments as in `gates`."""
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        """Returns what recreates the cell."""
-        made = {f"{name}_initializer": keras.initializers.serialize(one) for name, one in self.initializers.items()}
-        return {**super().get_config(), "units": self.units, **made}
+        """Returns the configuration that recreates the cell."""
+        initializers = {
+            f"{name}_initializer": keras.initializers.serialize(initializer)
+            for name, initializer in self.initializers.items()
+        }
+        return {**super().get_config(), "units": self.units, **initializers}
 
 
 @keras.saving.register_keras_serializable("ablation")
@@ -162,14 +172,14 @@ class GRUCell(Cell):
         g_t = tanh(x_t W_h + b_h + r_t * (h_{t-1} U_h + c_h))
         h_t = z_t * h_{t-1} + (1 - z_t) * g_t
 
-    As Keras and cuDNN have it, not the paper: the reset gate acts after the product with U_h, and the recurrent side has a bias c of
-    its own.
+    As in Keras and cuDNN, and unlike the paper, the reset gate acts after the product with U_h, and the recurrent
+    product has its own bias c.
     """
 
     facts = FACTS["gru"]
 
     def bias_shape(self) -> tuple[int, ...]:
-        """[2, 3 H]: the input's bias b and the recurrent bias c."""
+        """Returns [2, 3 H]: the input's bias b and the recurrent bias c."""
         return (2, 3 * self.units)
 
     def project(self, x: Any) -> Any:
@@ -193,13 +203,13 @@ class GRUCell(Cell):
 
 @keras.saving.register_keras_serializable("ablation")
 class LSTMCell(Cell):
-    r"""Long short-term memory (Hochreiter and Schmidhuber, Neural Computation 9(8), 1997), with the forget gate of Gers et al. (2000).
+    r"""Long short-term memory (Hochreiter and Schmidhuber, Neural Computation 9(8), 1997).
 
     i_t, f_t, o_t = sigmoid(x_t W + b + h_{t-1} U), each with its own columns
     c_t = f_t * c_{t-1} + i_t * tanh(x_t W_g + b_g + h_{t-1} U_g)
     h_t = o_t * tanh(c_t)
 
-    Gates stand in Keras' order i, f, g, o.
+    Includes the forget gate of Gers et al. (2000). The gates are in Keras' order i, f, g, o.
     """
 
     facts = FACTS["lstm"]

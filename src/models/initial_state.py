@@ -1,4 +1,4 @@
-"""A learned state before the first step."""
+"""A learned initial state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("ablation")
 class LearnedState(keras.layers.Layer):
-    """Trainable states, zero before training, the same for every sequence of a batch.
+    """Trainable initial states. They start at zero and are the same for every sequence of a batch.
 
     Call: any tensor [B, ...] → list of `count` tensors float32[B, H].
     """
@@ -20,7 +20,7 @@ class LearnedState(keras.layers.Layer):
 
         Args:
           units: H, the width of a state.
-          count: how many states the recurrent layer takes (an LSTM has two, and a second direction doubles them).
+          count: number of states that the recurrent layer takes (two for an LSTM; a second direction doubles it).
         """
         super().__init__(**kwargs)
         self.units = units
@@ -37,7 +37,7 @@ class LearnedState(keras.layers.Layer):
         return [ops.broadcast_to(state, (ops.shape(x)[0], self.units)) for state in self.states]
 
     def compute_mask(self, x: Any, previous_mask: Any = None) -> list[None]:
-        """Returns no mask for any of the states: they have no steps."""
+        """Returns None for every state: states have no steps to mask."""
         return [None] * self.count
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> list[tuple[int | None, int]]:
@@ -45,5 +45,5 @@ class LearnedState(keras.layers.Layer):
         return [(shape[0], self.units)] * self.count
 
     def get_config(self) -> dict[str, Any]:
-        """Returns what recreates the layer."""
+        """Returns the configuration that recreates the layer."""
         return {**super().get_config(), "units": self.units, "count": self.count}

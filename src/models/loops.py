@@ -1,9 +1,13 @@
-"""Who runs the loop over time around a cell of our own: loops written out, where Keras' layers hide theirs.
+"""Explicit loops over time that run the cells of `src.models.cells`.
 
-Letters: B sequences, T steps, D width of the input, H width of a state. Every loop takes x float32[B, T, D], a mask bool[B, T] or
-None, and the states before the first step, and returns the outputs float32[B, T, H], or the last one float32[B, H]. With m_t the mask,
+Letters: B sequences, T steps, D width of the input, H width of a state.
 
-    state_t = m_t * new_state_t + (1 - m_t) * state_{t-1},   and a step's output is its first state, masked or not.
+Every loop takes x float32[B, T, D], a mask bool[B, T] or None, and the initial states. It returns all outputs
+float32[B, T, H], or the last output float32[B, H]. With the mask m_t,
+
+    state_t = m_t * new_state_t + (1 - m_t) * state_{t-1}
+
+The output of a step is its first state, at masked steps too.
 """
 
 from __future__ import annotations
@@ -20,48 +24,51 @@ Loop = Callable[..., Any]
 def graph_loop(
     cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bool = True, bptt_steps: int | None = None
 ) -> Any:
-    """Runs `tf.while_loop` over a `TensorArray`: one graph for every length, no step in Python.
+    """Runs `tf.while_loop` over a `TensorArray`. One graph serves every length, and no step runs in Python.
 
     Args:
-      cell: of `src.models.cells`.
+      cell: a cell of `src.models.cells`.
       x: float32[B, T, D].
-      mask: bool[B, T], or None where all steps count.
-      states: float32[B, H] each, before the first step.
-      sequences: return all outputs, not the last one.
-      bptt_steps: a sequence is cut into pieces of so many real steps, counted from its end, and no gradient passes from one to the
-        one before; None for no cut.
+      mask: bool[B, T], or None if all steps are real.
+      states: initial states, float32[B, H] each.
+      sequences: whether to return all outputs instead of the last one.
+      bptt_steps: length of the segments, in real steps counted from the end of a sequence. No gradient passes from a
+        segment to the one before it. None disables truncation.
     """
     steps = tf.shape(x)[1]
     z = cell.project(x)
-    # An array, for the gradient of z[t] would be as large as z itself in every step.
+    # A TensorArray, because the gradient of z[t] would be as large as z itself in every step.
     inputs = tf.TensorArray(z.dtype, steps).unstack(tf.transpose(z, [1, 0, 2]))
     real = None if mask is None else tf.transpose(mask)[:, :, None]
-    left: Any = None if bptt_steps is None else _left(mask, steps)
-    # Where nobody wants them all there is no array: XLA has no gradient of one that is never written.
-    kept = [tf.TensorArray(z.dtype, steps, element_shape=states[0].shape)] if sequences else []
+    remaining: Any = None if bptt_steps is None else _remaining_steps(mask, steps)
+    # There is no array unless all outputs are returned: XLA has no gradient of an array that is never written.
+    arrays = [tf.TensorArray(z.dtype, steps, element_shape=states[0].shape)] if sequences else []
 
-    def body(t: Any, states: list[Any], kept: list[Any]) -> Any:
-        states = list(states) if bptt_steps is None else _cut(states, left[t], bptt_steps)
+    def body(t: Any, states: list[Any], arrays: list[Any]) -> Any:
+        states = list(states) if bptt_steps is None else _truncated(states, remaining[t], bptt_steps)
         _, new = cell.step(inputs.read(t), states)
         if real is not None:
-            new = _carried(tf.cast(real[t], z.dtype), new, states)
-        return t + 1, new, [outputs.write(t, new[0]) for outputs in kept]
+            new = _masked(tf.cast(real[t], z.dtype), new, states)
+        return t + 1, new, [outputs.write(t, new[0]) for outputs in arrays]
 
-    begin = (tf.constant(0), list(states), kept)
-    _, (last, *_), kept = tf.while_loop(lambda t, *_: t < steps, body, begin, maximum_iterations=steps)
-    return tf.transpose(kept[0].stack(), [1, 0, 2]) if sequences else last
+    begin = (tf.constant(0), list(states), arrays)
+    _, (last, *_), arrays = tf.while_loop(lambda t, *_: t < steps, body, begin, maximum_iterations=steps)
+    return tf.transpose(arrays[0].stack(), [1, 0, 2]) if sequences else last
 
 
 def eager_loop(
     cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bool = True, bptt_steps: int | None = None
 ) -> Any:
-    """Runs a Python loop over a list: every step is a handful of calls from Python, and nothing is compiled. Arguments as `graph_loop`."""
-    left: Any = None if bptt_steps is None else _left(mask, x.shape[1])
+    """Runs a Python loop over the steps. Python calls every operation, and nothing is compiled.
+
+    The arguments are those of `graph_loop`.
+    """
+    remaining: Any = None if bptt_steps is None else _remaining_steps(mask, x.shape[1])
     outputs = []
     for t, z in enumerate(tf.unstack(cell.project(x), axis=1)):
-        states = list(states) if bptt_steps is None else _cut(states, left[t], bptt_steps)
+        states = list(states) if bptt_steps is None else _truncated(states, remaining[t], bptt_steps)
         _, new = cell.step(z, states)
-        states = new if mask is None else _carried(tf.cast(mask[:, t], z.dtype)[:, None], new, states)
+        states = new if mask is None else _masked(tf.cast(mask[:, t], z.dtype)[:, None], new, states)
         outputs.append(states[0])
     return tf.stack(outputs, axis=1) if sequences else states[0]
 
@@ -69,24 +76,24 @@ def eager_loop(
 def packed_loop(
     cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bool = True, bptt_steps: int | None = None
 ) -> Any:
-    """Computes only steps that are real: sequences sorted by length, the batch shrinks as they end. Arguments as `graph_loop`.
+    """Computes only the real steps. The batch is sorted by length and shrinks as sequences end.
 
-    The idea is that of packed sequences in PyTorch. Step t has the n_t sequences that are longer than t, and the rows of all steps
-    lie one after the other in one matrix of sum_t n_t rows: as many as there are real steps. Masked steps repeat the state before
-    them, at whichever end they are.
+    The idea is that of packed sequences in PyTorch. Step t has one row for each of the n_t sequences that are longer
+    than t. The rows of all steps form one matrix of sum_t n_t rows, one row per real step. A masked step repeats the
+    state of the step before it, whichever side the padding is on. The arguments are those of `graph_loop`.
     """
     batch, steps = tf.shape(x)[0], tf.shape(x)[1]
     mask = tf.ones([batch, steps], tf.bool) if mask is None else mask
     lengths = tf.math.count_nonzero(mask, axis=1, dtype=tf.int32)
     order = tf.argsort(lengths, direction="DESCENDING", stable=True)
-    ordered, longest = tf.gather(lengths, order), tf.reduce_max(lengths)
-    running = tf.cast(tf.range(longest)[:, None] < ordered, tf.int32)  # [T', B]
+    sorted_lengths, longest = tf.gather(lengths, order), tf.reduce_max(lengths)
+    running = tf.cast(tf.range(longest)[:, None] < sorted_lengths, tf.int32)  # [T', B]
     counts = tf.reduce_sum(running, axis=1)
     offsets = tf.cumsum(counts, exclusive=True)
-    rows = tf.where(running > 0)  # (step among the real ones, place in the order), time first
-    place = tf.gather(order, rows[:, 1])
-    at = tf.gather_nd(_real_steps(mask), tf.stack([place, tf.cast(rows[:, 0], tf.int32)], axis=1))
-    z = cell.project(tf.gather_nd(x, tf.stack([place, at], axis=1)))
+    rows = tf.where(running > 0)  # (index among the real steps, index in the sorted batch), time first
+    sequence = tf.gather(order, rows[:, 1])
+    position = tf.gather_nd(_real_steps(mask), tf.stack([sequence, tf.cast(rows[:, 0], tf.int32)], axis=1))
+    z = cell.project(tf.gather_nd(x, tf.stack([sequence, position], axis=1)))
     inputs = tf.TensorArray(
         z.dtype, longest, element_shape=tf.TensorShape([None, z.shape[1]]), infer_shape=False
     ).split(z, counts)
@@ -98,7 +105,7 @@ def packed_loop(
         n = tf.shape(read)[0]
         states = [state[:n] for state in states]
         if bptt_steps is not None:
-            states = _cut(states, ordered[:n, None] - t, bptt_steps)
+            states = _truncated(states, sorted_lengths[:n, None] - t, bptt_steps)
         output, states = cell.step(read, states)
         return t + 1, states, outputs.write(t, output)
 
@@ -112,33 +119,36 @@ def packed_loop(
     inverse = tf.argsort(order, stable=True)
     if not sequences:
         return tf.gather(packed, tf.gather(offsets, lengths - 1) + inverse)
-    done = tf.cumsum(tf.cast(mask, tf.int32), axis=1)  # real steps up to and with this one
+    done = tf.cumsum(tf.cast(mask, tf.int32), axis=1)  # number of real steps up to and including this one
     step = tf.maximum(done - 1, 0)
-    every = tf.gather(packed, tf.gather(offsets, step) + inverse[:, None])
-    return tf.where(done[:, :, None] > 0, every, states[0][:, None])
+    unpacked = tf.gather(packed, tf.gather(offsets, step) + inverse[:, None])
+    return tf.where(done[:, :, None] > 0, unpacked, states[0][:, None])
 
 
 def _real_steps(mask: Any) -> Any:
-    """Returns int32[B, T]: the places of each sequence's real steps in order, those of the others after them."""
+    """Returns int32[B, T]: for each sequence the indices of its real steps in order, then those of its masked steps."""
     return tf.argsort(tf.cast(tf.logical_not(mask), tf.int32), axis=1, stable=True)
 
 
-def _carried(real: Any, new: list[Any], old: list[Any]) -> list[Any]:
-    """Returns the states, each m * new + (1 - m) * old."""
+def _masked(real: Any, new: list[Any], old: list[Any]) -> list[Any]:
+    """Returns the states after a masked step: m * new + (1 - m) * old for each."""
     return [tf.add_n([real * after, (1 - real) * before]) for after, before in zip(new, old, strict=True)]
 
 
-def _left(mask: Any, steps: Any) -> Any:
-    """Returns int32[T, B, 1], or [T, 1, 1] without a mask: how many real steps a sequence still has at each, that one included."""
+def _remaining_steps(mask: Any, steps: Any) -> Any:
+    """Returns how many real steps remain from each step on, this step included; 0 at masked steps.
+
+    The shape is int32[T, B, 1], or [T, 1, 1] without a mask.
+    """
     if mask is None:
         return tf.range(steps, 0, -1)[:, None, None]
     real = tf.transpose(tf.cast(mask, tf.int32))[:, :, None]
     return tf.cumsum(real, axis=0, reverse=True) * real
 
 
-def _cut(states: list[Any], left: Any, bptt_steps: int) -> list[Any]:
-    """Returns the states, without their past where a multiple of `bptt_steps` real steps is left; 0 stands for a step that is not real."""
-    passes = tf.cast((left % bptt_steps != 0) | (left == 0), states[0].dtype)
+def _truncated(states: list[Any], remaining: Any, bptt_steps: int) -> list[Any]:
+    """Returns the states; stops their gradient where a positive multiple of `bptt_steps` real steps remains."""
+    passes = tf.cast((remaining % bptt_steps != 0) | (remaining == 0), states[0].dtype)
     return [passes * state + (1 - passes) * tf.stop_gradient(state) for state in states]
 
 
@@ -147,10 +157,10 @@ LOOPS: dict[str, Loop] = {"graph_loop": graph_loop, "eager_loop": eager_loop, "p
 
 @keras.saving.register_keras_serializable("ablation")
 class Recurrent(keras.layers.Layer):
-    """A cell of our own and the loop that runs it, one direction.
+    """A recurrent layer of one direction: a cell of `src.models.cells` and the loop that runs it.
 
-    Call: float32[B, T, D], mask bool[B, T] or None → float32[B, H], or float32[B, T, H] with `return_sequences`. Backwards, the
-    sequence is read from its end, and the outputs stand at the steps that they were made of.
+    Call: float32[B, T, D], mask bool[B, T] or None → float32[B, H], or float32[B, T, H] with `return_sequences`. With
+    `go_backwards` the layer reads the sequence from its end, but returns the outputs in the order of the input.
     """
 
     def __init__(
@@ -180,7 +190,7 @@ class Recurrent(keras.layers.Layer):
             self.cell.build(shape)
 
     def call(self, x: Any, mask: Any = None, initial_state: Any = None) -> Any:
-        """Returns the last output, or all of them."""
+        """Returns the last output, or all outputs with `return_sequences`."""
         states = self.cell.zero_states(tf.shape(x)[0]) if initial_state is None else list(initial_state)
         if self.go_backwards:
             x, mask = tf.reverse(x, [1]), None if mask is None else tf.reverse(mask, [1])
@@ -190,15 +200,15 @@ class Recurrent(keras.layers.Layer):
         return tf.reverse(outputs, [1]) if self.go_backwards and self.return_sequences else outputs
 
     def compute_mask(self, x: Any, previous_mask: Any = None) -> Any:
-        """Returns the mask, where there still are steps."""
+        """Returns the mask if the layer returns all steps, else None."""
         return previous_mask if self.return_sequences else None
 
     def compute_output_shape(self, shape: Any, *_: Any, **__: Any) -> tuple[int | None, ...]:
-        """Returns [B, H] or [B, T, H]; Python's loop could not be traced to find out."""
+        """Returns [B, H] or [B, T, H]; Keras could not infer it, because `eager_loop` cannot be traced."""
         return (shape[0], shape[1], self.cell.units) if self.return_sequences else (shape[0], self.cell.units)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns what recreates the layer."""
+        """Returns the configuration that recreates the layer."""
         names = ("loop", "return_sequences", "go_backwards", "bptt_steps")
         return {
             **super().get_config(),

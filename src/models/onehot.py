@@ -9,12 +9,12 @@ import keras
 
 @keras.saving.register_keras_serializable("ablation")
 class OneHot(keras.layers.Layer):
-    """Replaces every id by its one-hot vector, and says which steps are padding.
+    """Replaces every id by its one-hot vector, and creates the mask of the padding.
 
         y[b, t, i] = 1 if ids[b, t] == i else 0
 
-    Keras' `CategoryEncoding` breaks on sequences of unknown length and drops the mask, so this is a layer of our own. Times a
-    matrix [V, D] it is the embedding lookup of that matrix.
+    Keras' `CategoryEncoding` fails on sequences of unknown length and drops the mask. Multiplied by a matrix [V, D],
+    the output equals the embedding lookup in that matrix.
 
     Call: int32[B, T] → float32[B, T, V], mask bool[B, T].
     """
@@ -24,7 +24,7 @@ class OneHot(keras.layers.Layer):
 
         Args:
           size: V, the number of ids.
-          mask_zero: whether id 0 is padding that later layers skip.
+          mask_zero: whether later layers skip id 0 as padding.
         """
         super().__init__(**kwargs)
         self.size = size
@@ -35,7 +35,7 @@ class OneHot(keras.layers.Layer):
         return keras.ops.one_hot(ids, self.size)
 
     def compute_mask(self, ids: Any, previous_mask: Any = None) -> Any:
-        """Returns bool[B, T], true at real steps; None where padding is not masked."""
+        """Returns bool[B, T], true at real steps; None if padding is not masked."""
         return keras.ops.not_equal(ids, 0) if self.mask_zero else None
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -43,5 +43,5 @@ class OneHot(keras.layers.Layer):
         return (*shape, self.size)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns what recreates the layer."""
+        """Returns the configuration that recreates the layer."""
         return {**super().get_config(), "size": self.size, "mask_zero": self.mask_zero}

@@ -1,4 +1,4 @@
-"""From the states at every step to one logit vector, beyond the last state."""
+"""Readouts that use all steps: pooling of states or logits over time."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("ablation")
 class PoolSteps(keras.layers.Layer):
-    r"""Joins the steps of a sequence into one vector.
+    r"""Pools the steps of a sequence into one vector.
 
-    With m_t = 1 at real steps (everywhere, if there is no mask):
+    With m_t = 1 at real steps (at all steps if there is no mask):
 
         mean:  y = sum_t m_t x_t / sum_t m_t
         sum:   y = sum_t m_t x_t
         max:   y = max over t with m_t = 1 of x_t
-        mean_probability: y = g^-1(mean_t g(x_t)), with g the sigmoid for one unit and the softmax for several, and g^-1 the
-               log-odds or the logarithm: a logit whose probability is the mean of the steps' probabilities.
+        mean_probability:  y = g^-1(mean_t g(x_t))
+
+    For one unit, g is the sigmoid and g^-1 the log-odds; for several units, g is the softmax and g^-1 the logarithm.
+    The result is a logit whose probability is the mean of the steps' probabilities.
 
     Call: float32[B, T, F], mask bool[B, T] or None → float32[B, F].
     """
@@ -35,11 +37,11 @@ class PoolSteps(keras.layers.Layer):
         return HOW[self.how](x, weights)
 
     def compute_mask(self, x: Any, previous_mask: Any = None) -> None:
-        """Returns None: there are no steps left to mask."""
+        """Returns None: the output has no steps to mask."""
         return
 
     def get_config(self) -> dict[str, Any]:
-        """Returns what recreates the layer."""
+        """Returns the configuration that recreates the layer."""
         return {**super().get_config(), "how": self.how}
 
 

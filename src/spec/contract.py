@@ -1,4 +1,4 @@
-"""What a task must be like so that the core can use it, beyond what its types say."""
+"""Checks that a task keeps the contract where its types cannot express it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ RESERVED = ("hydra", "experiments", "defaults")  # keys of the command line and 
 
 
 def faults(task: Task[Any, Any]) -> Iterator[str]:
-    """Yields what a task has that the contract forbids, each with its fix.
+    """Yields each violation of the contract, with its fix.
 
     Raises:
-      Exception: whatever follows where it is made of other things than its types say, or where its settings refuse their own defaults.
+      Exception: an attribute of the task has a wrong type, or its settings reject their own defaults.
     """
     yield from _of_metrics(task.metrics)
     if not (isinstance(task.settings, type) and issubclass(task.settings, Settings)):
-        yield "its settings are no subclass of spec.settings.Settings"
+        yield "its settings are not a subclass of spec.settings.Settings"
         return
     yield from _of_settings(task.settings, task.name)
     yield from _of_corpora(task.settings)
@@ -34,7 +34,7 @@ def faults(task: Task[Any, Any]) -> Iterator[str]:
 
 
 def is_plain(kind: Any) -> bool:
-    """Returns whether an annotation takes truth values, numbers, texts and None alone."""
+    """Returns whether an annotation allows only booleans, numbers, text and None."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
         return is_plain(args[0])
@@ -69,17 +69,17 @@ def _of_settings(kind: type[Settings], name: str) -> Iterator[str]:
         if core is not None and key != "task" and field.annotation != core.annotation:
             yield f"its toggle {key!r} shadows the core's; rename it"
         elif key in RESERVED:
-            yield f"its toggle {key!r} has a name that the command line needs; rename it"
+            yield f"its toggle {key!r} has a name that the command line reserves; rename it"
         elif field.default is PydanticUndefined and field.default_factory is None:
             yield f"its toggle {key!r} has no default; give it one"
         elif core is None and key != "data" and not is_plain(field.annotation):
-            yield f"its toggle {key!r} is no plain value; use bool, int, float, str or Literal, perhaps with None"
+            yield f"its toggle {key!r} is not a plain value; use bool, int, float, str or Literal, optionally with None"
 
 
 def _of_corpora(kind: type[Settings]) -> Iterator[str]:
     if "data" not in kind.model_fields:
         return
-    read = kind.model_fields["data"].annotation
-    for each in typing.get_args(read) or (read,):
-        if not (isinstance(each, type) and issubclass(each, Section) and "name" in each.model_fields):
-            yield "its key 'data' takes no corpora; make it a Section with a name, or a union of several"
+    annotation = kind.model_fields["data"].annotation
+    for options in typing.get_args(annotation) or (annotation,):
+        if not (isinstance(options, type) and issubclass(options, Section) and "name" in options.model_fields):
+            yield "the type of its key 'data' is not a corpus; use a Section with a field `name`, or a union of them"

@@ -1,4 +1,4 @@
-"""What a number means: its direction, unit, title and digits. It travels with the record, so that no reader has to know the name."""
+"""The meaning of a metric: direction, unit, title and digits. Records contain it: readers need no list of names."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ FINISH: dict[str, Callable[[float], float]] = {
     "mean": float,
     "exp": math.exp,
     "sqrt": math.sqrt,
-}  # what becomes of a weighted mean
+}  # functions that are applied to a weighted mean
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A quantity that a task measures on each split: `perplexity` is recorded as train/perplexity, val/perplexity, test/perplexity.
+    """A quantity that a task measures on each split.
+
+    `perplexity` is recorded as train/perplexity, val/perplexity and test/perplexity.
 
     Attributes:
       name: letters, digits and underscores.
-      direction: `higher` or `lower` is better; None where nobody can say.
+      direction: `higher` or `lower` is better; None if neither is.
       unit: shown after its values.
-      title: what readers see; the name with spaces if left out.
+      title: the name in tables and figures; by default `name` with spaces.
       digits: decimals that are shown.
-      margin: the largest difference that does not matter, the default of `plan.margin`; None if there is no such default.
-      target: value to reach, the default of `plan.threshold`; None if there is no such default.
-      of: the quantity that it is made from: a task measures its sum and its weight on every batch. The metric's own name if left out.
-      finish: what becomes of sum / weight, a key of `FINISH`; perplexity is `exp` of the loss.
+      margin: the largest irrelevant difference, the default of `plan.margin`; None for no default.
+      target: value to reach, the default of `plan.threshold`; None for no default.
+      of: the quantity from which the metric is computed; by default `name`. Tasks measure its sum and weight.
+      finish: function of sum / weight, a key of `FINISH`; perplexity is `exp` of the loss.
       ratio: whether values are compared as ratios, as times are.
-      least: smallest value that it can have, where intervals end in figures; None if there is none.
-      most: greatest value, likewise.
+      least: smallest possible value, at which figures clip intervals; None if unbounded.
+      most: largest possible value, likewise.
     """
 
     name: str
@@ -52,7 +54,7 @@ class Metric:
 
     @property
     def sign(self) -> int:
-        """1 where higher values are better, -1 where lower ones are, 0 where nobody can say."""
+        """1 if higher values are better, -1 if lower values are, 0 without a direction."""
         return {"higher": 1, "lower": -1, None: 0}[self.direction]
 
     @property
@@ -62,37 +64,37 @@ class Metric:
 
     @property
     def source(self) -> str:
-        """The quantity whose sum and weight it is made from."""
+        """The quantity from whose sum and weight the metric is computed."""
         return self.of or self.name
 
     def value(self, mean: float) -> float:
-        """Returns the metric from the weighted mean of its quantity; infinity where that is too large for a number."""
+        """Returns the metric from the weighted mean of its quantity; infinity if it overflows."""
         try:
             return FINISH[self.finish](mean)
         except OverflowError:
             return math.inf
 
     def best(self, values: Iterable[float]) -> float | None:
-        """Returns the best of some values, None of none; values that are not numbers are never the best.
+        """Returns the best value, ignoring NaN; None if there is none.
 
         Raises:
           ValueError: the metric has no direction.
         """
         if not self.sign:
             raise ValueError(f"{self.name} has no direction, so none of its values is the best")
-        known = [value for value in values if not math.isnan(value)]
-        return (max if self.sign > 0 else min)(known, default=None)
+        numbers = [value for value in values if not math.isnan(value)]
+        return (max if self.sign > 0 else min)(numbers, default=None)
 
     def best_of(self, values: Mapping[Key, float | None]) -> Key | None:
-        """Returns the key of the best value, of equal ones the first; None if no value is a number, or the metric has no direction."""
-        chosen: Key | None = None
+        """Returns the first key with the best value; None without a number or without a direction."""
+        best: Key | None = None
         for key, value in values.items() if self.sign else ():
-            if value is not None and self.is_better(value, None if chosen is None else values[chosen]):
-                chosen = key
-        return chosen
+            if value is not None and self.is_better(value, None if best is None else values[best]):
+                best = key
+        return best
 
     def is_better(self, value: float, than: float | None) -> bool:
-        """Returns whether a value is better than another one; every number is better than None and than what is not a number."""
+        """Returns whether a value is better than another; every number is better than None and NaN."""
         if math.isnan(value):
             return False
         return than is None or math.isnan(than) or self.sign * (value - than) > 0
@@ -103,10 +105,10 @@ class Metric:
 
 
 LOSS = Metric("loss", "lower")
-# What a plan or a trial implies that records no meaning: a version before wrote it.
+# The metrics of plans and trials by earlier versions, which recorded none.
 IMPLIED = (Metric("accuracy", "higher", margin=0.01, target=0.8, least=0.0, most=1.0), LOSS)
 
-# What the core measures of every trial, by its full name.
+# What the core measures for every trial, by full name.
 MEASURED = (
     Metric("time/batch_ms_median", "lower", "ms", "ms per batch", 1, ratio=True),
     Metric("time/batch_ms_p10", "lower", "ms", "ms per batch (p10)", 1, ratio=True),
@@ -126,11 +128,11 @@ _BY_NAME = {metric.name: metric for metric in MEASURED}
 
 
 def meaning(name: str, metrics: Sequence[Metric]) -> Metric:
-    """Returns what a recorded metric means, under its full name.
+    """Returns the meaning of a recorded metric; its `name` is the full name.
 
     Args:
-      name: as it is recorded: `test/accuracy`, `best/val_accuracy`, `steps_to/val_accuracy_0.80`, `time/epoch_s`.
-      metrics: of the task.
+      name: full name: `test/accuracy`, `best/val_accuracy`, `steps_to/val_accuracy_0.80`, `time/epoch_s`.
+      metrics: the metrics of the task.
     """
     if name in _BY_NAME:
         return _BY_NAME[name]
@@ -146,9 +148,9 @@ def meaning(name: str, metrics: Sequence[Metric]) -> Metric:
 
 
 def best_name(metric: Metric) -> str:
-    """Returns the name under which the best validation of a trial is recorded: `best/val_accuracy`.
+    """Returns the name of a trial's best validation value: `best/val_accuracy`.
 
-    MLflow sorts by the last value of a metric, and val/accuracy is a curve.
+    MLflow sorts by the last value of a metric, and the last value of the curve val/accuracy may not be the best.
     """
     return f"{BEST}val_{metric.name}"
 
@@ -157,21 +159,21 @@ BEST_VALIDATION = "best/val_accuracy"
 
 
 def steps_to(metric: Metric, target: float) -> str:
-    """Returns the name of the metric that says when validation reached a target, as steps_to/val_perplexity_100.
+    """Returns the name of the number of steps until validation reaches a target: `steps_to/val_perplexity_100`.
 
-    Targets up to 1 have two decimals or more, as in `steps_to/val_accuracy_0.80`: so they have been called from the beginning.
+    Targets up to 1 have at least two decimals, as in `steps_to/val_accuracy_0.80`, so that old names stay valid.
     """
     shown = max(f"{target:.2f}", f"{target:g}", key=len) if abs(target) <= 1 else f"{target:g}"
     return f"{STEPS_TO}val_{metric.name}_{shown}"
 
 
 def as_records(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
-    """Returns metrics as plain values, for plans and journals."""
+    """Returns metrics as plain values for plans and journals."""
     return [asdict(metric) for metric in metrics]
 
 
 def of_records(values: Any) -> tuple[Metric, ...]:
-    """Returns the metrics that `as_records` wrote; those of the time before it where there are none, or something else."""
+    """Returns the metrics that `as_records` wrote; `IMPLIED` if the values are missing or invalid."""
     if not isinstance(values, Sequence) or isinstance(values, str) or not values:
         return IMPLIED
     known = {field.name for field in fields(Metric)}
@@ -184,5 +186,5 @@ def of_records(values: Any) -> tuple[Metric, ...]:
 
 
 def of_plan(plan: Mapping[str, Any]) -> tuple[Metric, ...]:
-    """Returns the metrics that a record of a plan names, in their order: the first chooses the epoch and is the study's default."""
+    """Returns the metrics of a recorded plan, in order: the first chooses the best epoch and is the study's default."""
     return of_records(plan.get("metrics"))

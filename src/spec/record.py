@@ -1,4 +1,4 @@
-"""What training says while it goes on: plain records, named as the contract names their metrics."""
+"""The events of a training run as plain records, with the metric names of the contract."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, SAMPLES, END = (
 )
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"  # how an attempt ended
 GRADIENT_NORM = "train/gradient_norm"
-ADDRESS = "tracking_uri"  # part of a start's detail: the store that the trial is meant for, null for the default one
-EXTRAS = "tensorboard"  # folder within a trial's: files that TensorBoard shows and that are no events
-METRICS = "metrics"  # part of a start's detail: what the task's metrics mean, as `metric.as_records` writes them
+ADDRESS = "tracking_uri"  # key of a start's detail: the trial's MLflow store, null for the default store
+EXTRAS = "tensorboard"  # folder in a trial's folder: files for TensorBoard that are not event files
+METRICS = "metrics"  # key of a start's detail: the task's metrics, as `metric.as_records` writes them
 
 
 @dataclass(frozen=True)
 class Record:
-    """One thing that happened.
+    """One event of a trial.
 
     Attributes:
       kind: `start`, `graph`, `step`, `evaluation`, `histograms`, `system`, `samples` or `end`.
-      step: optimizer steps done by then.
-      metrics: name → value; step of a metric = optimizer step.
-      detail: what else the kind carries, plain values only.
+      step: optimizer steps done so far.
+      metrics: name → value; the step of a metric is the optimizer step.
+      detail: other plain values, which depend on the kind.
     """
 
     kind: str
@@ -47,7 +47,7 @@ def end(
     Args:
       step: optimizer steps done.
       status: FINISHED, FAILED or KILLED.
-      error: one line that says why, unless it finished.
+      error: one line with the cause, unless it finished.
       metrics: of the whole trial.
       **detail: `tags` and `artifacts` (names of files in the trial's folder).
     """

@@ -1,4 +1,4 @@
-"""Toggles that have no effect in a combination, and what was changed for it."""
+"""Toggles that have no effect in a combination, and the changes to settings that follow."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ S_contra = TypeVar("S_contra", bound=Settings, contravariant=True)
 
 
 class Inert(NamedTuple, Generic[S_contra]):
-    """A toggle that has no effect on the result under a condition: it is set to one value there, so that equal trials are one trial.
+    """A toggle that has no effect on the result under a condition.
+
+    Where the condition holds, the toggle gets one fixed value, so that equal trials have one identity.
 
     Attributes:
-      key: of the toggle.
-      value: that it is set to.
+      key: the toggle.
+      value: its fixed value.
       applies: whether the condition holds.
       reason: why it has no effect, for the user.
     """
@@ -28,12 +30,12 @@ class Inert(NamedTuple, Generic[S_contra]):
 
 
 class Change(NamedTuple):
-    """One toggle that was set to another value than the user's.
+    """A toggle whose value differs from the user's.
 
     Attributes:
-      key: of the toggle.
+      key: the toggle.
       got: the user's value.
-      used: the value in its place.
+      used: the value that is used instead.
       reason: why, for the user.
     """
 

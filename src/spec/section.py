@@ -1,4 +1,4 @@
-"""Ground for all settings: types with ranges, frozen sections without unknown keys, and the error for what cannot be used."""
+"""Base of all settings: types with ranges, frozen sections without unknown keys, and the error for invalid settings."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ WORDS_OF = {
     STUDY_NAME: "text of a-z, 0-9, _ and - that does not begin with -",
     MODEL_NAME: "text of letters, digits, spaces, ., _ and -",
 }
-TAGS = "tracking.tags."  # before the names of a user's own tags
+TAGS = "tracking.tags."  # prefix of the user's own tags
 
 
-def _users(name: str) -> str:
+def _not_reserved(name: str) -> str:
     if name.split(".", maxsplit=1)[0] in ("mlflow", "ablation"):
         raise ValueError
     return name
 
 
-TagName = Annotated[str, Field(pattern=r"^[\w./ -]{1,200}$"), pydantic.AfterValidator(_users)]
+TagName = Annotated[str, Field(pattern=r"^[\w./ -]{1,200}$"), pydantic.AfterValidator(_not_reserved)]
 
 
 class SettingsError(ValueError):
-    """Raised for an invalid setting. The text says what was got, what is allowed and the fix."""
+    """Raised for an invalid setting. The message names the value, the allowed values and the fix."""
 
 
 class UnknownKey(SettingsError):
@@ -37,11 +37,11 @@ class UnknownKey(SettingsError):
 
 
 class Section(pydantic.BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True):
-    """Part of the settings: frozen, without unknown keys, without silent conversions of type."""
+    """Part of the settings: frozen; rejects unknown keys; converts no types silently."""
 
 
 def as_typed(value: Any) -> str:
-    """Returns a plain value as it is written on Hydra's command line."""
+    """Returns a plain value as Hydra's command line writes it."""
     return (
         {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
     )

@@ -1,4 +1,4 @@
-"""What every trial has, whatever its task: the core's toggles, tracking, and what a study asks for."""
+"""The settings of every task: the core's toggles, tracking, and the plan of a study."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from src.spec.section import MODEL_NAME, STUDY_NAME, Count, Section, Seed, TagNa
 with warnings.catch_warnings():
     warnings.filterwarnings(
         "ignore", "Field name", UserWarning
-    )  # `register`: every class has one, for abstract classes
+    )  # the field `register` shadows a method of abstract classes
 
     class Tracking(Section):
-        """Who is told about a trial. The journal in the trial's folder is written always."""
+        """Where a trial is logged. The journal in the trial's folder is always written."""
 
         name: Literal["mlflow", "offline"] = "mlflow"
         uri: str | None = Field(None, description="MLflow tracking URI; null = a SQLite file at the repository root")
@@ -45,7 +45,7 @@ with warnings.catch_warnings():
 
 
 class Plan(Section):
-    """What a study asks for beside its toggles."""
+    """The design, levels, seeds and comparison of a study."""
 
     question: str | None = Field(None, description="question that the study answers")
     claim: str | None = Field(None, description="published claim about the answer, and its source")
@@ -66,8 +66,8 @@ class Plan(Section):
         None,
         pattern=r"^[\w/.-]+$",
         max_length=100,
-        description="metric by which variants are compared, such as test/loss, time/epoch_s or steps_to; null = the task's first metric on "
-        "the test split (design=path always selects by its validation value)",
+        description="metric by which variants are compared, such as test/loss, time/epoch_s or steps_to; "
+        "null = the task's first metric on the test split (design=path always selects by its validation value)",
     )
     margin: float | None = Field(
         None, gt=0, description="largest irrelevant difference in the metric; null = the metric's own, if any"
@@ -85,12 +85,12 @@ class Plan(Section):
 
 
 class Settings(Section):
-    """Everything that decides the result of one trial, and how it is recorded; a task adds its own toggles in a subclass.
+    """Everything that determines the result of one trial and how it is recorded; a task adds toggles in a subclass.
 
     Attributes:
-      ADDED: toggles that came later, with the value that every trial had before: at it they are left out of the identity, so that old
-        identities stay. A subclass adds its own.
-      ALIASES: what other programs call a key, in small letters without underscores → its name here. A subclass adds its own.
+      ADDED: toggles that a later version added, with the value that earlier trials had. At this value the identity
+        omits them, so that old identities stay valid. A subclass adds its own.
+      ALIASES: name of a key in other programs, lower case without underscores → name here. A subclass adds its own.
     """
 
     ADDED: ClassVar[Mapping[str, Value]] = {"accumulate": 1, "drop_remainder": False, "retracing": "signature"}
@@ -149,7 +149,8 @@ class Settings(Section):
     jit_compile: bool = Field(False, description="compile the training step with XLA (once per input shape)")
     retracing: Literal["signature", "relaxed", "per_shape"] = Field(
         "signature",
-        description="when tf.function retraces: signature = never, relaxed = until shapes generalise, per_shape = always",
+        description="when tf.function retraces: "
+        "signature = never, relaxed = until shapes generalise, per_shape = always",
     )
     seed: Seed = Field(0, description="seed of initial weights, data order and dropout, in separate random streams")
 
@@ -167,7 +168,7 @@ class Settings(Section):
         description="name of the study, of its MLflow experiment and of its folder in outputs/",
     )
     tracking: Tracking = Field(Tracking.model_construct(), description="where trials are logged (config group)")
-    # Constructed and not called: a call builds what checks values, which help and many an error do without.
+    # `model_construct` does not build the validator, which help and most errors do not need.
     plan: Plan = Field(Plan.model_construct(), description="design, levels and seeds of the study")
     rerun: bool = Field(False, description="retrain finished trials; they replace the earlier ones")
     retry_failed: bool = Field(False, description="retrain failed trials")
@@ -176,7 +177,7 @@ class Settings(Section):
 
     @classmethod
     def toggles(cls) -> tuple[str, ...]:
-        """Returns the keys that a study may vary: the task and its data, the task's own, those of every task."""
+        """Returns the keys that a study may vary: the task, its data, the task's own toggles, then the core's."""
         own = [name for name in cls.model_fields if name not in Settings.model_fields and name != "data"]
         keys = ["task", *(["data"] if "data" in cls.model_fields else []), *own]
         keys += [name for name in Settings.model_fields if name not in (*cls.NOT_TOGGLES, "task")]
@@ -184,7 +185,7 @@ class Settings(Section):
 
     @classmethod
     def corpora(cls) -> dict[str, type[Section]]:
-        """Returns the corpora that the task reads, name → options; empty for a task without the key `data`."""
+        """Returns the corpora of the task, name → options; empty for a task without the key `data`."""
         if "data" not in cls.model_fields:
             return {}
         kind = cls.model_fields["data"].annotation
@@ -192,12 +193,12 @@ class Settings(Section):
 
     @classmethod
     def added(cls) -> dict[str, Value]:
-        """Returns `ADDED` of this class and of all that it is made of."""
+        """Returns `ADDED` of this class and its base classes."""
         return cls._joined("ADDED")
 
     @classmethod
     def aliases(cls) -> dict[str, str]:
-        """Returns `ALIASES` of this class and of all that it is made of, without keys that it does not have."""
+        """Returns `ALIASES` of this class and its base classes, without aliases of keys that this class lacks."""
         return {
             name: key
             for name, key in cls._joined("ALIASES").items()

@@ -1,4 +1,4 @@
-"""What a task is: everything that the core asks of it."""
+"""The interface between the core and a task."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from src.spec.settings import Settings
 
 
 class Data(Protocol):
-    """What a trial learns from, as far as the core looks at it."""
+    """The part of a task's data that the core reads."""
 
     @property
     def digest(self) -> str:
@@ -23,7 +23,7 @@ class Data(Protocol):
 
     @property
     def rows(self) -> Mapping[str, int]:
-        """Split → its examples; of `train`, those of an epoch."""
+        """Split → number of examples; for `train`, examples per epoch."""
 
 
 S = TypeVar("S", bound=Settings)
@@ -31,14 +31,15 @@ D = TypeVar("D", bound=Data)
 
 
 class Command(NamedTuple):
-    """What one does with a trained model: `python -m src.use RUN NAME …`.
+    """A command on a trained model: `python -m src.use RUN NAME …`.
 
     Attributes:
-      function: `module:function`, imported when the command is typed. Its first parameter, `folder`, is that of the trial; typer makes
-        arguments and options of the others (https://typer.tiangolo.com). A ValueError that it raises is printed as one line.
+      function: `module:function`, imported when the command is used. Its first parameter, `folder`, is the trial's
+        folder; typer (https://typer.tiangolo.com) turns the others into arguments and options. A ValueError is printed
+        as one line.
       about: one line for the help.
-      files: names of the trial's files that it reads, beside the settings; for trials whose files a server has.
-      example: arguments that one can try, for the last lines of a study; empty for none.
+      files: the trial's files that the command reads beside the settings; they are downloaded if a server stores them.
+      example: arguments of an example, shown at the end of a study; empty for none.
       module: `python -m MODULE RUN …` is the same command; empty if there is no such module.
     """
 
@@ -50,16 +51,16 @@ class Command(NamedTuple):
 
 
 class Served(NamedTuple):
-    """How MLflow serves a trained model: what the task alone knows of it.
+    """The task's part of how MLflow serves a trained model.
 
     Attributes:
-      code: path in the package that is stored with the model → file. The package is all that is there of our code, so a file imports
-        the others relatively.
-      loader: module of that package, with dots, which has the function `_load_pyfunc(folder)` that MLflow calls.
+      code: path in the package that MLflow stores with the model → file. The server has no other code of ours, so the
+        files import each other relatively.
+      loader: dotted module of that package with the function `_load_pyfunc(folder)`, which MLflow calls.
       files: name in the folder that `_load_pyfunc` gets → a file to copy, or a text.
-      example: column → values, of an input of one row or more.
-      inputs: of MLflow's signature, a mapping for each column: `{"type": "string", "required": True}`.
-      outputs: the same, of what is predicted.
+      example: column → values of an example input with at least one row.
+      inputs: columns of MLflow's input signature, a mapping each: `{"type": "string", "required": True}`.
+      outputs: columns of the output signature, likewise.
       needs: packages that the code imports.
     """
 
@@ -73,44 +74,45 @@ class Served(NamedTuple):
 
 
 class Earlier(Protocol):
-    """What a process that was killed left of a trial, for another one to go on from the end of an epoch."""
+    """The state that a killed process saved at the end of an epoch, from which the trial resumes."""
 
     @property
     def records(self) -> Sequence[Record]:
-        """What was recorded until then; the core repeats it, the task does not."""
+        """The records up to this state; the core repeats them, the task does not."""
 
     @property
     def epochs(self) -> Sequence[int]:
-        """After each of these a process went on from another's state; the last one is that epoch."""
+        """The epochs after which the trial was resumed; the last one is the epoch of this state."""
 
     @property
     def variables(self) -> Sequence[Any]:
-        """What was given to `Trial.keep` as `variables`."""
+        """The argument `variables` of `Trial.keep`."""
 
     @property
     def best(self) -> Sequence[Any]:
-        """What was given to `Trial.keep` as `best`."""
+        """The argument `best` of `Trial.keep`."""
 
     @property
     def peak_mb(self) -> float:
-        """Of memory, megabytes."""
+        """Peak memory, in MB."""
 
 
 @dataclass(frozen=True)
 class Trial(Generic[S, D]):
-    """What a task gets to run a trial.
+    """The input of `Task.records`.
 
     Attributes:
-      settings: resolved.
-      data: what `Task.load` returned.
-      folder: for the trial's files; it is there.
-      name: what the trial is called.
+      settings: the resolved settings.
+      data: the return value of `Task.load`.
+      folder: the existing folder for the trial's files.
+      name: the trial's name.
       is_alone: whether no other trial of the study runs at the same time.
-      attempt: id of this attempt at it.
-      identity: of the trial.
-      earlier: what the trial goes on from; None where it begins.
-      keep: `keep(epoch, variables=…, best=…, peak_mb=…)` writes the state after an epoch whose evaluation was yielded: arrays, always
-        in the same order, and the weights of the best epoch, empty if that is this one. None where no state is to be kept.
+      attempt: id of this attempt.
+      identity: the trial's identity.
+      earlier: the state from which the trial resumes; None if it starts from the beginning.
+      keep: `keep(epoch, variables=…, best=…, peak_mb=…)` saves the state after the evaluation of an epoch was yielded:
+        `variables` are arrays in a fixed order, `best` the weights of the best epoch, empty if this epoch is the best.
+        None if no state is saved.
     """
 
     settings: S
@@ -125,18 +127,21 @@ class Trial(Generic[S, D]):
 
 
 class Task(abc.ABC, Generic[S, D]):
-    """What is learnt: its toggles, rules, data, metrics and records. Subclasses are final; one instance of each is registered.
+    """A learning problem: its toggles, rules, data, metrics and records.
+
+    Subclasses are final, and one instance of each is registered.
 
     Attributes:
       name: as in `task=name`.
       about: one line for the help.
-      examples: words of a command line → what they do, for the help.
-      settings: the core's settings with the task's own toggles; a field `data`, if there is one, is a union of the options of the corpora
-        that the task reads, told apart by their `name`.
-      metrics: the first one chooses the best epoch and the path of `design=path`, and is the study's default on the test split.
+      examples: arguments of a command line → what they do, for the help.
+      settings: subclass of the core's settings with the task's own toggles. An optional field `data` is a union of the
+        options of the task's corpora, with `name` as the discriminator.
+      metrics: the first metric chooses the best epoch and the path of `design=path`; studies compare its test value by
+        default.
       inert: toggles without effect in a combination, applied in this order.
-      commands: what one does with a trained model.
-      figures: name → `module:function`, of figures that a report of this task has beside the usual ones.
+      commands: commands on a trained model.
+      figures: name → `module:function`: figures of this task, which its report shows beside the usual ones.
     """
 
     name: ClassVar[str]
@@ -150,18 +155,18 @@ class Task(abc.ABC, Generic[S, D]):
 
     @abc.abstractmethod
     def load(self, settings: S) -> D:
-        """Returns the data; TensorFlow is not imported.
+        """Returns the data, without importing TensorFlow.
 
         Raises:
-          SettingsError: the data cannot be used.
+          SettingsError: the data are invalid.
         """
 
     def source(self, settings: S) -> Hashable:
-        """Returns what `load` depends on: trials of a study with equal sources share their data. By default all toggles."""
+        """Returns what `load` depends on, by default all toggles. Trials of a study with equal sources share data."""
         return settings.model_dump_json(include={key for key in settings.toggles() if key != "seed"})
 
     def resolve(self, settings: S, data: D) -> tuple[S, list[Change]]:
-        """Returns the settings that these data make of them (`inert` was applied), and what was changed."""
+        """Returns the settings resolved with the data, and the changes; `inert` was applied before."""
         return settings, []
 
     def refusals(self, settings: S, data: D) -> list[str]:
@@ -170,36 +175,36 @@ class Task(abc.ABC, Generic[S, D]):
 
     @abc.abstractmethod
     def records(self, trial: Trial[S, D]) -> Iterator[Record]:
-        """Trains and tests. Yields what happens, the last with the final metrics, tags and names of files (`record.end` has its form).
+        """Trains and tests. Yields records; the last has the final metrics, tags and file names (see `record.end`).
 
-        A first record of kind `start` may say tags of the task's own (`detail["tags"]`), which become the trial's. Nothing is recorded
-        yet; files are written before the `end` that names them. The core adds to the end what it can tell of any trial: `measures`, the
-        best validation, and when it reached its threshold.
+        The first record may be of kind `start`; its `detail["tags"]` become tags of the trial. The journal is still
+        empty then. The task writes its files before it yields the `end` that names them. The core adds to the end
+        `measures`, the best validation value, and the steps until the threshold.
         """
 
     def hashed(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Returns the plain settings as the identity takes them in; a task of before this method keeps its old layout by it."""
+        """Returns the plain settings that the identity hashes; an older layout keeps the identities of old trials."""
         return values
 
     def measures(self, settings: S, data: D) -> dict[str, float]:
-        """Returns what is to be known of the data beside the result, as metrics `data/…`."""
+        """Returns properties of the data, as metrics `data/…`."""
         return {}
 
     def summary(self, settings: Sequence[S], data: D) -> list[str]:
-        """Returns what was read, and what the settings of a study's trials make of it, in a few lines for the terminal."""
+        """Returns a few lines for the terminal: what was read, and how the settings of a study's trials change it."""
         return []
 
     def dataset(self, settings: S, data: D) -> dict[str, Any]:
-        """Returns what MLflow shows of the data: `name`, `digest`, `source`, `rows`, and what else describes them.
+        """Returns what MLflow shows about the data: `name`, `digest`, `source`, `rows`, and other properties.
 
-        `columns` (name → MLflow's type, such as `string` or `float`) becomes the schema; of a list the length is shown, too.
+        `columns` (name → MLflow's type, such as `string` or `float`) becomes the schema. Lists also show their length.
         """
         return {"name": self.name, "digest": data.digest, "source": self.name, "rows": dict(data.rows)}
 
     def served(self, folder: Path) -> Served | None:
-        """Returns how MLflow serves the model that a trial has left in its folder; None if it does not."""
+        """Returns how MLflow serves the model in a trial's folder; None if it does not."""
         return None
 
     def work(self, settings: S, data: D) -> float:
-        """Returns a figure that grows as the time of a batch does, to estimate how long a study takes."""
+        """Returns a number proportional to the time per batch, for the estimate of a study's duration."""
         return 1.0

@@ -1,7 +1,7 @@
 """How variants are derived: pure functions from a reference and the levels of its toggles to a list of variants.
 
-A variant is a mapping of every varied toggle to its value. The reference is always among the variants, and always first. A
-new design is one function and one line in `DESIGNS`.
+A variant maps every varied toggle to a value. The reference is always the first variant. A new design is one function
+and one line in `DESIGNS`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Rounds = Generator[list[Variant], Mapping[int, float], None]
 
 MAX_TRIALS = 100_000
 MAX_FACTORS = 15
-MAX_NAMED = 2  # interactions of three toggles that a line names
+MAX_NAMED = 2  # three-way interactions that `equation` names
 
 
 class DesignError(ValueError):
@@ -39,14 +39,14 @@ def grid(reference: Variant, levels: Levels) -> list[Variant]:
         raise DesignError(
             f"the grid has {count:,} variants; allowed: up to {MAX_TRIALS:,}. Set plan.design=random plan.sample=50"
         )
-    first = [
+    reference_first = [
         [reference[key], *(value for value in values if value != reference[key])] for key, values in levels.items()
     ]
-    return [dict(zip(levels, combination, strict=True)) for combination in itertools.product(*first)]
+    return [dict(zip(levels, combination, strict=True)) for combination in itertools.product(*reference_first)]
 
 
 def one_at_a_time(reference: Variant, levels: Levels) -> list[Variant]:
-    """Returns the reference, and for every other level of every toggle the reference with that level.
+    """Returns the reference, and one variant per other level of each toggle, which changes that toggle alone.
 
     Source: Daniel, "One-at-a-Time Plans", Journal of the American Statistical Association 68(342), 1973.
     """
@@ -56,81 +56,82 @@ def one_at_a_time(reference: Variant, levels: Levels) -> list[Variant]:
 
 
 def leave_one_out(reference: Variant, levels: Levels) -> list[Variant]:
-    """Returns the full model, and the full model without each one of its parts.
+    """Returns the full model, and for each part the full model without it.
 
-    Source: Newell, "A Tutorial on Speech Understanding Systems", in Reddy (ed.), Speech Recognition, Academic Press 1975, who
-    took the word ablation for it; the seeds' "remove them one at a time".
+    Source: Newell, "A Tutorial on Speech Understanding Systems", in Reddy (ed.), Speech Recognition, Academic Press
+    1975, who called this ablation; the seeds' "remove them one at a time".
 
     Args:
       reference: the full model.
-      levels: for each part two values: that of the full model, and the one that takes the part away.
+      levels: for each part two values: the full model's, and the one that removes the part.
 
     Raises:
       DesignError: a toggle has not exactly two values.
     """
-    _other(reference, levels)
+    _alternatives(reference, levels)
     return one_at_a_time(reference, levels)
 
 
 def add_one_in(reference: Variant, levels: Levels) -> list[Variant]:
-    """Returns the bare model, and the bare model with each one of the improvements: `leave_one_out` seen from the other end.
+    """Returns the bare model, and for each improvement the bare model with it; the converse of `leave_one_out`.
 
-    Source: as `leave_one_out`; compared with it by Fawcett and Hoos, "Analysing differences between algorithm configurations
-    through ablation", Journal of Heuristics 22(4), 2016.
+    Source: as `leave_one_out`; compared with it by Fawcett and Hoos, "Analysing differences between algorithm
+    configurations through ablation", Journal of Heuristics 22(4), 2016.
 
     Args:
       reference: the bare model.
-      levels: for each improvement two values: that of the bare model, and the improved one.
+      levels: for each improvement two values: the bare model's, and the improved one.
 
     Raises:
       DesignError: a toggle has not exactly two values.
     """
-    _other(reference, levels)
+    _alternatives(reference, levels)
     return one_at_a_time(reference, levels)
 
 
 def cumulative(reference: Variant, levels: Levels) -> list[Variant]:
-    """Returns the bare model, then with the first improvement, then with the first two, and so on in the order of the levels.
+    """Returns the bare model, and one variant per improvement, each with one improvement more than the variant before.
 
-    What a step gains depends on the steps before it: another order gives other gains. `path` chooses the order by results.
+    The improvements are added in the order of the levels. The gain of a step depends on the steps before it, so another
+    order gives other gains. `path` chooses the order by results.
     Source: the seeds' "adding them one by one".
 
     Raises:
       DesignError: a toggle has not exactly two values.
     """
-    other = _other(reference, levels)
+    improved = _alternatives(reference, levels)
     keys = list(levels)
-    return [{**reference, **{key: other[key] for key in keys[:count]}} for count in range(len(keys) + 1)]
+    return [{**reference, **{key: improved[key] for key in keys[:count]}} for count in range(len(keys) + 1)]
 
 
 def fractional(reference: Variant, levels: Levels, *, resolution: int = 4) -> list[Variant]:
-    """Returns a two-level fractional factorial of at least the wanted resolution, the full factorial where nothing less has it.
+    """Returns a two-level fractional factorial of at least the given resolution.
 
-    Resolution III separates main effects from each other, IV also from two-way interactions, V two-way interactions from each
-    other too (Box and Hunter, "The 2^(k-p) Fractional Factorial Designs", Technometrics 3(3), 1961). Generators are taken in
-    the order of their length, each kept if the resolution holds; the matrix is pyDOE3's.
+    Where no fraction has that resolution, it is the full factorial. Resolution III separates main effects from each
+    other, IV also from two-way interactions, and V also separates two-way interactions from each other (Box and Hunter,
+    "The 2^(k-p) Fractional Factorial Designs", Technometrics 3(3), 1961). The search tries generators in the order of
+    their length and keeps each one with which the resolution holds. pyDOE3 makes the matrix.
 
     Raises:
       DesignError: a toggle has not exactly two values, or there are more than 15 toggles.
     """
-    other = _other(reference, levels)
+    alternatives = _alternatives(reference, levels)
     if not levels:
         return [dict(reference)]
     signs = _fraction(len(levels), resolution)
-    ordered = signs[
-        np.lexsort(-signs.T[::-1])
-    ]  # the row of pluses is in every principal fraction: the reference, first
+    # Every principal fraction contains the row of plus signs, which is the reference; it comes first.
+    ordered = signs[np.lexsort(-signs.T[::-1])]
     return [
-        {key: reference[key] if sign > 0 else other[key] for key, sign in zip(levels, row, strict=True)}
+        {key: reference[key] if sign > 0 else alternatives[key] for key, sign in zip(levels, row, strict=True)}
         for row in ordered
     ] or [dict(reference)]
 
 
 def aliases(keys: Sequence[str], *, resolution: int = 4) -> list[list[str]]:
-    """Returns which effects a `fractional` design cannot tell apart: `[["a:b", "c:d"], ["a", "b:c:d"], …]`.
+    """Returns the groups of aliased effects of a `fractional` design: `[["a:b", "c:d"], ["a", "b:c:d"], …]`.
 
-    Main effects and two-way interactions, with each other and with interactions of three toggles; those of three with each other are left
-    out, for nobody estimates them. The effects of a group stand in the order of their size.
+    Each group contains a main effect or a two-way interaction. Groups of three-way interactions alone are left out,
+    because nobody estimates them. A group lists main effects first, then two-way and three-way interactions.
 
     Args:
       keys: toggles, in the order of the levels.
@@ -146,11 +147,13 @@ def aliases(keys: Sequence[str], *, resolution: int = 4) -> list[list[str]]:
 
 
 def equation(group: Sequence[str]) -> str:
-    """Returns a group of `aliases` in a line: `d = a:b:c = a:e:f and 26 more of three`; all effects but interactions of three are named."""
-    few = [name for name in group if name.count(":") < 2]
-    most = len(few) + MAX_NAMED
-    named = group if len(group) <= most + 1 else group[:most]
-    rest = f" and {len(group) - most} more of three" if len(named) < len(group) else ""
+    """Returns a group of `aliases` in one line: `d = a:b:c = a:e:f and 26 more three-way interactions`.
+
+    It names every main effect and two-way interaction, and the first three-way interactions.
+    """
+    limit = sum(name.count(":") < 2 for name in group) + MAX_NAMED
+    named = group if len(group) <= limit + 1 else group[:limit]
+    rest = f" and {len(group) - limit} more three-way interactions" if len(named) < len(group) else ""
     return " = ".join(named) + rest
 
 
@@ -160,76 +163,76 @@ def random(reference: Variant, levels: Levels, *, sample: int = 20, seed: int = 
     Source: Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 13, 2012.
 
     Args:
-      reference: kept whatever is drawn.
-      levels: of each toggle; the grid is never written out.
-      sample: variants in all; the whole grid if it has no more.
-      seed: of the draw.
+      reference: always the first variant.
+      levels: the values of each toggle; the grid itself is never built in memory.
+      sample: number of variants, the reference included; the result is the whole grid if the grid has no more.
+      seed: seed of the draw.
     """
     sizes = [len(values) for values in levels.values()]
     count = math.prod(sizes)
-    home = {key: list(values).index(reference[key]) for key, values in levels.items()}
-    skipped = sum(place * math.prod(sizes[position + 1 :]) for position, place in enumerate(home.values()))
+    reference_digits = [list(values).index(reference[key]) for key, values in levels.items()]
+    reference_index = sum(digit * math.prod(sizes[position + 1 :]) for position, digit in enumerate(reference_digits))
     drawn = _distinct(count - 1, min(sample, count) - 1, np.random.default_rng(seed))
     variants = [dict(reference)]
-    for index in (number + (number >= skipped) for number in drawn):
+    for index in (number + (number >= reference_index) for number in drawn):
         variant = {}
         for key, values in reversed(list(levels.items())):
-            index, place = divmod(index, len(values))  # noqa: PLW2901  the digits of a number of mixed base
-            variant[key] = values[place]
+            index, digit = divmod(index, len(values))  # noqa: PLW2901  the digits of a mixed-radix number
+            variant[key] = values[digit]
         variants.append({key: variant[key] for key in levels})
     return variants
 
 
 def listed(reference: Variant, levels: Levels, *, variants: Sequence[Variant] = ()) -> list[Variant]:
-    """Returns the reference, and the variants that were written down, each once.
+    """Returns the reference and the listed variants, without duplicates.
 
-    For alternatives that differ in several toggles at a time, none of which is half of another. Source: the comparison of several
-    treatments with one control of Dunnett, "A Multiple Comparison Procedure for Comparing Several Treatments with a Control",
-    Journal of the American Statistical Association 50(272), 1955.
+    It is for alternatives that differ from the reference in several toggles at once. Source: comparing several
+    treatments with one control, Dunnett, "A Multiple Comparison Procedure for Comparing Several Treatments with a
+    Control", Journal of the American Statistical Association 50(272), 1955.
 
     Args:
-      reference: what they are compared with.
-      levels: of each toggle that a variant names.
-      variants: each what it changes of the reference.
+      reference: the variant that the others are compared with.
+      levels: the values of each toggle that a variant names.
+      variants: for each variant the toggles that it changes, with their values.
     """
-    whole = [dict(reference)]
+    unique = [dict(reference)]
     for changes in variants:
         variant = {**reference, **changes}
-        if variant not in whole:
-            whole.append(variant)
-    return whole
+        if variant not in unique:
+            unique.append(variant)
+    return unique
 
 
 def path(reference: Variant, levels: Levels) -> Rounds:
-    """Yields rounds of variants on the way from the reference to the target, and is sent the score of each.
+    """Yields rounds of variants from the reference to the target; the caller sends the scores of each round.
 
-    In each round every toggle that still differs from the target is flipped alone; the flip of highest score is kept (the first
-    of the list on ties) and the next round starts from there. The order of the flips says what mattered most, given what came
-    before. Source: Fawcett and Hoos, "Analysing differences between algorithm configurations through ablation", Journal of
-    Heuristics 22(4), 2016. Theirs stops a poor flip early by racing; here every flip is trained with every seed, so that each
-    has an interval.
+    A round has one candidate per toggle that still differs from the target: it flips that toggle alone. The candidate
+    with the highest score is kept (on ties the first of the list), and the next round starts from it. The order of the
+    flips shows which change gains most after the earlier ones. Source: Fawcett and Hoos, "Analysing differences between
+    algorithm configurations through ablation", Journal of Heuristics 22(4), 2016. Their method stops poor candidates
+    early by racing; here every candidate is trained with every seed, so that each has an interval.
 
     Args:
-      reference: where the path begins.
-      levels: for each toggle two values: that of the reference, and the target's.
+      reference: the start of the path.
+      levels: for each toggle two values: the reference's, and the target's.
 
     Yields:
-      The reference; then the candidates of each round. Send it position in the list → score, higher is better; a candidate
-      without a score is not chosen, and the path ends where none has one.
+      The reference; then the candidates of each round. Send a mapping of position in the list → score; higher is
+      better. A candidate without a score is not chosen; the path ends if no candidate has a score.
 
     Raises:
       DesignError: a toggle has not exactly two values.
     """
-    other = _other(reference, levels)
-    here, left = dict(reference), list(levels)
-    yield [here]
-    while left:
-        scores = yield [{**here, key: other[key]} for key in left]
+    target = _alternatives(reference, levels)
+    current, remaining = dict(reference), list(levels)
+    yield [current]
+    while remaining:
+        scores = yield [{**current, key: target[key]} for key in remaining]
         if not scores:
             return
         best = max(sorted(scores), key=lambda position: scores[position])
-        key = left.pop(best)
-        here = {**here, key: other[key]}
+        key = remaining.pop(best)
+        current = {**current, key: target[key]}
 
 
 DESIGNS: dict[str, Callable[..., list[Variant]]] = {
@@ -245,25 +248,24 @@ DESIGNS: dict[str, Callable[..., list[Variant]]] = {
 
 
 def rounds(design: str, reference: Variant, levels: Levels, **options: Any) -> Rounds:
-    """Yields the variants of a design: all of them at once, but for `path`, which asks for scores between its rounds."""
+    """Yields the variants of a design: all in one round, except `path`, which needs scores between its rounds."""
     if design == "path":
         yield from path(reference, levels)
     else:
         yield DESIGNS[design](reference, levels, **options)
 
 
-def _other(reference: Variant, levels: Levels) -> Variant:
-    """Returns for each toggle the value that is not the reference's."""
+def _alternatives(reference: Variant, levels: Levels) -> Variant:
+    """Returns for each toggle the value that differs from the reference's; checks that there are two values."""
     for key, values in levels.items():
         if len(values) != 2 or values[0] == values[1]:
-            raise DesignError(
-                f"{key} has {len(values)} values, {list(values)}; this design needs two, the reference value and one other"
-            )
+            fix = "this design needs two: the reference value and one other"
+            raise DesignError(f"{key} has {len(values)} values, {list(values)}; {fix}")
     return {key: next(value for value in values if value != reference[key]) for key, values in levels.items()}
 
 
 def _fraction(factors: int, resolution: int) -> np.ndarray:
-    """Returns float64[runs, factors] of -1 and 1, the smallest that this greedy search finds."""
+    """Returns float64[runs, factors] of -1 and 1: the smallest fraction that this greedy search finds."""
     import pyDOE3
 
     if factors > MAX_FACTORS:
@@ -288,24 +290,24 @@ def _fraction(factors: int, resolution: int) -> np.ndarray:
 
 
 def _shortest(generators: list[tuple[int, ...]], base: int) -> int:
-    """Returns the length of the shortest word of the defining relation that these generators span: the resolution."""
+    """Returns the resolution: the length of the shortest word in the defining relation of these generators."""
     words = [frozenset(word) | {base + number} for number, word in enumerate(generators)]
     spanned: set[frozenset[int]] = {frozenset()}
     for word in words:
-        spanned |= {known ^ word for known in spanned}
+        spanned |= {product ^ word for product in spanned}
     return min(len(word) for word in spanned if word)
 
 
 def _distinct(population: int, count: int, rng: np.random.Generator) -> list[int]:
-    """Returns `count` different numbers below `population`, in the order of their draw, without listing the population."""
+    """Returns `count` different numbers below `population`, in the order of their draw."""
     drawn: dict[int, None] = {}
     while len(drawn) < count:
-        drawn.setdefault(_below(population, rng), None)
+        drawn.setdefault(_random_below(population, rng), None)
     return list(drawn)
 
 
-def _below(population: int, rng: np.random.Generator) -> int:
-    if population <= 2**63:  # as far as NumPy counts
+def _random_below(population: int, rng: np.random.Generator) -> int:
+    if population <= 2**63:  # the range of NumPy's integers
         return int(rng.integers(population))
-    spare = 8  # bytes more than needed: no number is likelier than another by more than one part in 2**64
+    spare = 8  # extra bytes, so that the bias of the remainder stays below one part in 2**64
     return int.from_bytes(rng.bytes(population.bit_length() // 8 + 1 + spare), "little") % population

@@ -1,4 +1,4 @@
-"""How long a study will take, from what trials like its own took before."""
+"""Estimates how long a study will take from recorded times of similar trials."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ START_S = 5.0  # tracing, artifacts, trackers
 
 
 def seconds(rows: Sequence[Row], studies: Sequence[Path]) -> float | None:
-    """Returns what training the rows one after the other will take, in seconds; None if nothing was recorded yet.
+    """Returns the expected seconds to train the rows one after the other; None if there are no recorded times.
 
-    A trial's steps are expected to take the time per batch of the recorded trial of its task that differs in the fewest toggles, scaled
-    by what the task says of the work of each; validation, test and start-up are added. It is a rough figure, and is shown as one.
+    The time per batch of a trial is taken from the recorded trial of its task that differs in the fewest toggles,
+    scaled by the work per batch as the task computes it. Validation, test and start-up are added. It is a rough figure.
 
     Args:
-      rows: one a trial.
-      studies: folders of studies, the most alike first.
+      rows: one row per trial.
+      studies: folders of studies, the most similar first.
     """
     recorded = _recorded(studies) if rows else []
     if not recorded:
@@ -38,14 +38,14 @@ def seconds(rows: Sequence[Row], studies: Sequence[Path]) -> float | None:
 
 def _expected(trial: Prepared, recorded: list[tuple[Settings, float]]) -> float:
     settings = trial.settings
-    nearest, batch_ms = min(recorded, key=lambda known: _distance(known[0], settings))
+    nearest, batch_ms = min(recorded, key=lambda candidate: _distance(candidate[0], settings))
     steps = settings.epochs * math.ceil(trial.data.rows["train"] / (settings.batch_size * settings.accumulate))
     steps = min(steps, settings.max_steps or steps)
     return START_S + steps * batch_ms / 1_000 * _scale(trial, nearest) * (1 + EVALUATION_SHARE)
 
 
 def _scale(trial: Prepared, nearest: Settings) -> float:
-    """Returns how many times the work of a recorded trial's batch that of a trial is; 1 where another task does not tell."""
+    """Returns the work of a trial's batch divided by that of a recorded trial's; 1 if their tasks differ."""
     settings = trial.settings
     if not _is_same_task(nearest, settings):
         return 1.0
@@ -62,20 +62,21 @@ def _recorded(studies: Sequence[Path]) -> list[tuple[Settings, float]]:
         try:
             last = journal.last(folder)
             batch_ms = last.metrics.get("time/batch_ms_median", 0.0) if last else 0.0
-            if not 0 < batch_ms < math.inf:  # not over yet, or no time that could be
+            if not 0 < batch_ms < math.inf:  # not ended yet, or an impossible time
                 continue
             settings = checked(json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
-        except (OSError, ValueError):  # of another version, or gone: one estimate less
+        except (OSError, ValueError):  # written by another version, or removed
             continue
         recorded.append((settings, batch_ms))
     return recorded
 
 
-def _distance(known: Settings, ours: Settings) -> tuple[bool, int]:
-    """Returns whether the task is another one, and how many toggles differ."""
-    toggles = [key for key in ours.toggles() if key != "seed"]
-    return not _is_same_task(known, ours), sum(getattr(known, key, None) != getattr(ours, key) for key in toggles)
+def _distance(recorded: Settings, planned: Settings) -> tuple[bool, int]:
+    """Returns whether the tasks differ, and how many toggles differ."""
+    toggles = [key for key in planned.toggles() if key != "seed"]
+    differing = sum(getattr(recorded, key, None) != getattr(planned, key) for key in toggles)
+    return not _is_same_task(recorded, planned), differing
 
 
-def _is_same_task(known: Settings, ours: Settings) -> bool:
-    return known.task == ours.task
+def _is_same_task(recorded: Settings, planned: Settings) -> bool:
+    return recorded.task == planned.task

@@ -1,4 +1,4 @@
-"""One job of a sweep: a trial, in whatever process Hydra's launcher gives it."""
+"""One job of a sweep: it trains one trial in a process of Hydra's launcher."""
 
 from __future__ import annotations
 
@@ -24,24 +24,23 @@ from src.trial import run as trial
 from src.trial.signals import Stopped
 
 STOP = "stop"
-POSITION = "ABLATION_POSITION"  # environment variable: where the job's trial stands in the order of its plan
-VARIANT = (
-    "ABLATION_VARIANT"  # environment variable: what the plan calls the job's trial, without its seed; percent-encoded
-)
-CHANGES = "ABLATION_CHANGES"  # environment variable: what the job's trial changes of the reference of its plan; percent-encoded
-ENDED = "ABLATION_ENDED"  # environment variable: the attempt of the job's trial that had ended when it was planned; empty for none
+# Environment variables of a job; VARIANT and CHANGES are percent-encoded.
+POSITION = "ABLATION_POSITION"  # position of the trial in the order of its plan
+VARIANT = "ABLATION_VARIANT"  # name of the trial in the plan, without its seed
+CHANGES = "ABLATION_CHANGES"  # how the trial differs from the reference of its plan
+ENDED = "ABLATION_ENDED"  # the attempt of the trial that had ended when the plan was made; empty for none
 SKIPPED = "SKIPPED"
 
 _training = threading.Lock()
 
 
 class Sweep(NamedTuple):
-    """What a job knows of its sweep; it travels in `hydra.job.env_set`, which every launcher carries to its workers.
+    """What a job knows about its sweep. Every launcher passes it to its workers in `hydra.job.env_set`.
 
     Attributes:
-      workers: trials that run side by side on one machine.
-      name: of this sweep and no other; drawn by chance, for clocks go back.
-      parent: process id of the sweep whose children the workers are, and with which they end; 0 if they are not.
+      workers: number of trials that run at the same time on one machine.
+      name: unique name of the sweep; random, because clocks can go back.
+      parent: process id of the sweep if the workers are its children and end with it; otherwise 0.
     """
 
     workers: int
@@ -49,7 +48,7 @@ class Sweep(NamedTuple):
     parent: int
 
     def as_environment(self) -> dict[str, str]:
-        """Returns the sweep as environment variables; side by side, each TensorFlow gets one thread."""
+        """Returns the sweep as environment variables; with several workers, each TensorFlow gets one thread."""
         threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"} if self.workers > 1 else {}
         return {f"ABLATION_{name.upper()}": str(value) for name, value in self._asdict().items()} | threads
 
@@ -59,30 +58,31 @@ class Sweep(NamedTuple):
         return cls(int(values["ABLATION_WORKERS"]), values["ABLATION_NAME"], int(values["ABLATION_PARENT"]))
 
     def stop_file(self, study: Path) -> Path:
-        """Returns the file in a study's folder that keeps this sweep, and no other, from beginning further trials."""
+        """Returns the file in a study's folder that stops this sweep alone from starting further trials."""
         return study / f"{STOP}.{self.name}"
 
     def why_stopped(self, study: Path) -> str | None:
-        """Returns why no further trial may begin, or None; a file `stop` that a user made stops every sweep of the study."""
+        """Returns why no further trial may start, or None; a user's file `stop` stops every sweep of the study."""
         if (study / STOP).exists():
             return f"the file {study / STOP} exists; remove it"
         own = self.stop_file(study)
-        return (
-            (own.read_text(encoding="utf-8") or FULL) if own.exists() else None
-        )  # a full disk takes a file without its text
+        if not own.exists():
+            return None
+        return own.read_text(encoding="utf-8") or FULL  # on a full disk the file is created without its text
 
 
 def run(cfg: DictConfig) -> str:
-    """Trains the trial of a composed configuration; returns what became of it, or SKIPPED where the study has been stopped.
+    """Trains the trial of a composed configuration; returns its status, or SKIPPED if the study was stopped.
 
     Raises:
-      KeyboardInterrupt: the sweep itself is to end. A worker alone that is told to stop (SIGTERM) returns KILLED: the sweep goes on.
+      KeyboardInterrupt: the sweep itself was stopped. If SIGTERM stops a worker alone, the result is KILLED and the
+        sweep continues.
     """
     if HydraConfig.initialized():
-        registry.named(HydraConfig.get().overrides.task)  # in a worker's process, which has another command line
+        registry.named(HydraConfig.get().overrides.task)  # a worker's process has another command line
     settings, sweep = from_hydra(cfg), Sweep.of_environment(os.environ)
     study = paths.study_folder(settings.study)
-    is_child = sweep.parent not in (0, os.getpid())  # with one worker, joblib stays in the process that sweeps
+    is_child = sweep.parent not in (0, os.getpid())  # with one worker, joblib trains in the process of the sweep
     if is_child:
         end_with(sweep.parent)
     if sweep.why_stopped(study):
@@ -100,13 +100,13 @@ def run(cfg: DictConfig) -> str:
         raise
     if status == FAILED and settings.fail_fast:
         _stop(sweep, study, "a trial failed and fail_fast=true")
-    if status == KILLED:  # the next ones would train for hours, and then have no room for their files either
+    if status == KILLED:  # the disk is full: later trials would train for hours and could not write their files
         _stop(sweep, study, FULL)
     return status
 
 
 def _place(sweep: Sweep) -> trial.Place:
-    """Returns where the job's trial stands in its study, as the environment says."""
+    """Returns the place of the job's trial in its study, read from the environment."""
     position = int(os.environ[POSITION]) if POSITION in os.environ else None
     variant, changes = (
         urllib.parse.unquote(os.environ[name]) if name in os.environ else None for name in (VARIANT, CHANGES)
@@ -121,10 +121,10 @@ def _stop(sweep: Sweep, study: Path, why: str) -> None:
 
 @cache
 def end_with(parent: int) -> None:
-    """Ends this worker when the process that sweeps is gone, after the record of a trial that is under way: nobody would know of either.
+    """Ends this worker when the process of the sweep has ended; a trial that runs is stopped and recorded first.
 
-    joblib's workers begin with it: without it those that never had a trial would stay for ever, with semaphores and folders in shared
-    memory. What is left behind there is removed by loky's tracker process, as soon as the last worker is gone.
+    joblib's workers call it when they start. Otherwise workers without a trial would never end and would keep
+    semaphores and folders in shared memory. loky's tracker process removes those once the last worker has ended.
     """
 
     def watch() -> None:
@@ -133,7 +133,7 @@ def end_with(parent: int) -> None:
         is_idle = _training.acquire(blocking=False)
         while not is_idle:
             os.kill(os.getpid(), signal.SIGTERM)
-            is_idle = _training.acquire(timeout=30)  # in which a trial writes its end
+            is_idle = _training.acquire(timeout=30)  # time for a trial to write its end
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="parent watch").start()

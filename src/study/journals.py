@@ -1,4 +1,4 @@
-"""What the journals of a study say. Those alone are read that have changed: a study may have 20,000 of them."""
+"""Reads the journals of a study. Only changed journals are read again, because a study may have 20,000 of them."""
 
 from __future__ import annotations
 
@@ -14,121 +14,115 @@ from src.terminal.errors import first_line
 from src.tracking import journal, outcome, replay_state
 from src.tracking.outcome import Outcome
 
-FILE = ".journals.json"  # in the study's folder: what was read so far, and may be deleted at any time
-SENT = "mlflow.json"  # in a trial's folder, written by each replay that sends something
+FILE = ".journals.json"  # cache in the study's folder; it may be deleted at any time
+SENT = "mlflow.json"  # in a trial's folder; every replay that sends something writes it
 
-Stamp = list[int]  # of a file: its size, when it was changed, and its number; journals only grow
+Stamp = list[int]  # size, times of change and inode number of a file
 
 
 class Journals:
     """The journals in the folder of a study."""
 
     def __init__(self, study: Path) -> None:
-        """Takes the study's folder, which need not be there yet."""
+        """Takes the study's folder, which may not exist yet."""
         self._study = study
-        self._known: dict[str, dict[str, Any]] = {}
-        self._is_new = False  # whether more is known than was saved
+        self._cached: dict[str, dict[str, Any]] = {}
+        self._has_changed = False  # since the cache was saved
         try:
             saved = json.loads((study / FILE).read_text(encoding="utf-8"))
-            if saved["fields"] == _fields():  # of a version that knows the same of an outcome
-                self._known = saved["trials"]
-        except (
-            OSError,
-            ValueError,
-            LookupError,
-            TypeError,
-        ):  # there is none, or it is broken: the journals have it all
-            pass
+            if saved["fields"] == _fields():  # otherwise a version with other outcomes wrote it
+                self._cached = saved["trials"]
+        except (OSError, ValueError, LookupError, TypeError):
+            pass  # missing or broken: the journals contain everything
         self._outcomes: dict[str, tuple[Stamp, Outcome | None]] = {}
 
     def outcomes(self, *, unreadable: dict[str, str] | None = None) -> dict[str, Outcome]:
-        """Returns identity → what the trial's journal says of its latest attempt.
+        """Returns identity → outcome of the trial's latest attempt, from its journal.
 
         Args:
-          unreadable: takes identity → why of the journals that are broken; without it the first of them raises.
+          unreadable: receives identity → error for each broken journal; without it the first broken journal raises.
 
         Raises:
           JournalError: a journal is broken.
         """
-        found = {}
+        outcomes = {}
         for name, stamp in self._stamps().items():
             try:
-                found[name] = self._outcome(name, stamp)
+                outcomes[name] = self._outcome(name, stamp)
             except (OSError, ValueError, LookupError, TypeError) as error:
                 if unreadable is None:
                     raise
                 unreadable[name] = first_line(error)
-        return {name: one for name, one in found.items() if one is not None}
+        return {name: outcome for name, outcome in outcomes.items() if outcome is not None}
 
     def close_dead(self) -> None:
-        """Ends as KILLED what has no end and whose process is gone, as `journal.close_if_dead`."""
-        for name, found in self.outcomes().items():
-            if found.status is None:
+        """Marks attempts without an end as KILLED if their process has ended; see `journal.close_if_dead`."""
+        for name, latest in self.outcomes().items():
+            if latest.status is None:
                 journal.close_if_dead(self._study / name)
 
     def replay(self, store: str, send: Callable[[Path], object]) -> dict[str, Exception]:
-        """Sends the journals to a store, but for those of which it has had all; returns identity → why one could not be sent.
+        """Sends to a store the journals that it does not have completely; returns identity → error for those that fail.
 
         Args:
-          store: what tells the store from others, and from another one at the same address.
-          send: sends what a trial's journal has and the store has not.
+          store: unique name of the store; a new store at the same address has another name.
+          send: sends the records of a trial's journal that the store does not have.
         """
-        refused = {}
+        errors: dict[str, Exception] = {}
         for name, stamp in self._stamps().items():
-            folder, known = self._study / name, self._entry(name)
-            if known.get("sent") == [store, stamp, _stamp(folder / SENT)]:
+            folder, entry = self._study / name, self._entry(name)
+            if entry.get("sent") == [store, stamp, _stamp(folder / SENT)]:
                 continue
             try:
                 send(folder)
-            except Exception as error:  # one trial's record must not keep the others from the store
-                refused[name] = error
+            except Exception as error:  # an error of one trial must not stop the others
+                errors[name] = error
                 continue
-            if not any(
-                state.get("deleted") for state in replay_state.load(folder / SENT).values()
-            ):  # may be restored at any time
-                known["sent"] = [store, stamp, _stamp(folder / SENT)]
-                self._is_new = True
-        return refused
+            states = replay_state.load(folder / SENT).values()
+            if not any(state.get("deleted") for state in states):  # a deleted run may be restored at any time
+                entry["sent"] = [store, stamp, _stamp(folder / SENT)]
+                self._has_changed = True
+        return errors
 
     def save(self) -> None:
-        """Remembers for the next command what was read and sent."""
-        if not self._is_new:
+        """Saves for the next command what was read and sent."""
+        if not self._has_changed:
             return
-        trials = {name: self._known[name] for name in self._stamps() if name in self._known}
+        trials = {name: self._cached[name] for name in self._stamps() if name in self._cached}
         try:
             with replaced(self._study / FILE) as beside:
                 beside.write_text(json.dumps({"fields": _fields(), "trials": trials}), encoding="utf-8")
-        except OSError:  # a full disk, or a folder that may not be written: they are read again next time
+        except OSError:  # full disk or read-only folder: the next command reads the journals again
             pass
-        self._is_new = False
+        self._has_changed = False
 
     def _stamps(self) -> dict[str, Stamp]:
-        """Returns identity → the stamp of its journal, by name."""
+        """Returns identity → stamp of the trial's journal, sorted by identity."""
         if not self._study.is_dir():
             return {}
         with os.scandir(self._study) as entries:
-            found = (
+            stamps = (
                 (entry.name, _stamp(os.path.join(entry.path, journal.FILE))) for entry in entries if entry.is_dir()
             )
-            return dict(sorted((name, stamp) for name, stamp in found if stamp is not None))
+            return dict(sorted((name, stamp) for name, stamp in stamps if stamp is not None))
 
     def _outcome(self, name: str, stamp: Stamp) -> Outcome | None:
         if name in self._outcomes and self._outcomes[name][0] == stamp:
             return self._outcomes[name][1]
-        known = self._entry(name)
-        if known.get("read") == stamp:
-            found = Outcome(**known["outcome"]) if known["outcome"] else None
+        entry = self._entry(name)
+        if entry.get("read") == stamp:
+            latest = Outcome(**entry["outcome"]) if entry["outcome"] else None
         else:
             folder = self._study / name
-            journal.last(folder)  # raises where it is no record
-            found = outcome.of_journal(folder)
-            known.update(read=stamp, outcome=asdict(found) if found else None)
-            self._is_new = True
-        self._outcomes[name] = stamp, found
-        return found
+            journal.last(folder)  # raises if the last line is not a record
+            latest = outcome.of_journal(folder)
+            entry.update(read=stamp, outcome=asdict(latest) if latest else None)
+            self._has_changed = True
+        self._outcomes[name] = stamp, latest
+        return latest
 
     def _entry(self, name: str) -> dict[str, Any]:
-        return self._known.setdefault(name, {})
+        return self._cached.setdefault(name, {})
 
 
 def _fields() -> list[str]:
@@ -137,7 +131,7 @@ def _fields() -> list[str]:
 
 def _stamp(path: Path | str) -> Stamp | None:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]

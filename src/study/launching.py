@@ -1,4 +1,4 @@
-"""Has a launcher train trials, whatever happens to its workers, and leaves it to the journals to say what became of them."""
+"""Trains trials with a launcher, even if workers die; the journals say how each trial ended."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Say = Callable[[str], None]
 
 MAX_STALLS = 2
 POLL_S = 1.0
-ROOM = 1 << 18  # bytes that a study's folder must take for its trials to go on
-GRACE_S = 10.0  # in which launchers kill what a dead worker leaves behind
+ROOM = 1 << 18  # bytes that a study's folder must have free for trials to continue
+GRACE_S = 10.0  # time for launchers to kill the processes that a dead worker leaves behind
 
 _log = logging.getLogger(__name__)
 
@@ -29,20 +29,20 @@ _log = logging.getLogger(__name__)
 def train(rows: Sequence[Row], *, launch: Launch, say: Say) -> dict[str, str]:
     """Trains one trial per row; returns once every trial that could start has ended.
 
-    When a worker dies (out of memory, killed), launchers give up on all that they run. The trials that were under way are then
-    tried again, one after the other and alone, so that a trial which kills its worker takes no other with it; what had not begun
-    is launched again. A trial that another process trains is waited for. One that found the disk full is left to the next command.
+    When a worker dies (out of memory, killed), launchers abandon all of their trials. The interrupted trials are then
+    retried, each alone, so that a trial which kills its worker interrupts no other. Trials that had not started are
+    launched again. If another process trains a trial, this waits for it. One that found the disk full is not retried.
 
     Args:
-      rows: of different identities.
-      launch: has a launcher train rows, and returns when all are over: identity → error of those that could not even begin.
-      say: tells the user.
+      rows: rows with different identities.
+      launch: trains rows until all have ended; returns identity → error of those that could not start.
+      say: prints a message for the user.
 
     Returns:
-      Identity → error of the trials that could not begin.
+      Identity → error of the trials that could not start.
 
     Raises:
-      LaunchFailed: the launcher raises, and launching again does not help; or there is no room for what trials write.
+      LaunchFailed: the launcher raises repeatedly, or there is no room for the files of trials.
     """
     left, stalls, refused = list(rows), 0, dict[str, str]()
     while left:
@@ -52,17 +52,17 @@ def train(rows: Sequence[Row], *, launch: Launch, say: Say) -> dict[str, str]:
             journal.wait_for_writers([_folder(row) for row in left], seconds=GRACE_S)
         busy = [row for row in left if journal.is_being_written(_folder(row))]
         begun = [row for row in left if row not in busy and outcome.attempt(_folder(row)) != before[row]]
-        died = [row for row in begun if _status(row) in (None, KILLED) and not _found_no_room(row)]
+        died = [row for row in begun if _status(row) in (None, KILLED) and not _found_disk_full(row)]
         if error is not None or died or len(begun) + len(busy) < len(left):
             _refuse_full(_folder(left[0]).parent)
         if error is None and not died:
-            left = _waited_for(busy, say)
+            left = _wait_for(busy, say)
             continue
         if not begun:
             stalls += 1
             if stalls > MAX_STALLS and error is not None:
                 raise LaunchFailed(
-                    f"the workers stop before they begin a trial ({type(error).__name__}: {first_line(error)})"
+                    f"the workers stop before they start a trial ({type(error).__name__}: {first_line(error)})"
                 ) from error
         left = [row for row in left if row not in begun] if error is not None else busy
         say(_news(error, died, left))
@@ -84,7 +84,7 @@ def _launched(launch: Launch, rows: Sequence[Row], refused: dict[str, str]) -> E
 
 
 def _refuse_full(folder: Path) -> None:
-    """Raises `LaunchFailed` if nothing can be written in a study's folder: then no worker died, and none gets further."""
+    """Raises `LaunchFailed` if a study's folder cannot be written: then the disk, not a worker, is the cause."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -96,13 +96,15 @@ def _refuse_full(folder: Path) -> None:
 def _news(error: Exception | None, died: Sequence[Row], left: Sequence[Row]) -> str:
     why = f" ({type(error).__name__}: {first_line(error)})" if error else ""
     if not died:
-        return f"warning: the workers stopped{why}; {counted(len(left), 'trial')} {'is' if len(left) == 1 else 'are'} launched again"
+        verb = "is" if len(left) == 1 else "are"
+        return f"warning: the workers stopped{why}; {counted(len(left), 'trial')} {verb} launched again"
     names = "".join(f"\n  retrying alone: {row.name}" for row in died)
-    return f"warning: a worker died{why}; retrying {counted(len(died), 'interrupted trial')}, then the {len(left):,} others{names}"
+    retried = counted(len(died), "interrupted trial")
+    return f"warning: a worker died{why}; retrying {retried}, then the {len(left):,} others{names}"
 
 
-def _waited_for(busy: Sequence[Row], say: Say) -> list[Row]:
-    """Waits for trials that another process is training; returns those that it left unfinished."""
+def _wait_for(busy: Sequence[Row], say: Say) -> list[Row]:
+    """Waits for trials that another process is training; returns those that did not finish there."""
     if busy:
         say(f"waiting for {counted(len(busy), 'trial')} that another process is training")
     for row in busy:
@@ -113,13 +115,13 @@ def _waited_for(busy: Sequence[Row], say: Say) -> list[Row]:
 
 
 def _status(row: Row) -> str | None:
-    found = outcome.of_journal(_folder(row))
-    return found.status if found else None
+    latest = outcome.of_journal(_folder(row))
+    return latest.status if latest else None
 
 
-def _found_no_room(row: Row) -> bool:
-    found = outcome.of_journal(_folder(row))
-    return found is not None and (found.error or "").startswith(FULL)
+def _found_disk_full(row: Row) -> bool:
+    latest = outcome.of_journal(_folder(row))
+    return latest is not None and (latest.error or "").startswith(FULL)
 
 
 def _folder(row: Row) -> Path:

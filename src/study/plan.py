@@ -1,4 +1,4 @@
-"""What a study will train: one row a variant and seed, each with the trial that serves it or the reason why none does."""
+"""The plan of a study: one row per variant and seed, with its trial or the reason why it has none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from src.trial.prepare import Prepared, prepare
 
 Compose = Callable[[list[str]], Settings]
 MAX_SEED = 2**32 - 1
-STEPS = STEPS_TO.rstrip("/")  # as one types the metric whose name says what is to be reached
+STEPS = STEPS_TO.rstrip("/")  # short form on the command line of the metric `steps_to/…`
 PLAIN_WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][\w./:-]*", re.IGNORECASE)
 
 
@@ -38,18 +38,18 @@ class Row:
     """One cell of the design with one seed.
 
     Attributes:
-      label: the varied toggles with their values, as one types them; `defaults` where nothing is varied.
+      label: the varied toggles with their values, as on the command line; `defaults` if the study varies nothing.
       values: the same as plain values.
-      seed: of the trial.
-      position: in which the plan trains it, from 1 on.
-      is_reference: the others are compared with it.
-      overrides: what Hydra composes the trial from.
-      trial: what is trained, or None where the cell was dropped.
-      dropped: why, or None.
-      ended: the attempt of the trial that had finished or failed when it was decided to train it; empty for none.
-      called: what the trial is called without its seed, of at most so many bytes as every store takes: the label of the first variant
-        that it serves, of paths the last part alone; empty where nothing but the seed varies.
-      changes: what that variant changes of the reference, empty for the reference; None where the study varies no toggle.
+      seed: seed of the trial.
+      position: position in the order of training, from 1.
+      is_reference: whether the variant is the reference.
+      overrides: the overrides from which Hydra composes the trial.
+      trial: the trial to train, or None if the cell was dropped.
+      dropped: why the cell was dropped, or None.
+      ended: the attempt of the trial that had finished or failed when the plan was made; empty for none.
+      called: name of the trial without its seed, short enough for every store: the label of the first variant with this
+        trial, with the last part of paths alone; empty if only the seed varies.
+      changes: how that variant differs from the reference, empty for the reference; None if the study varies no toggle.
     """
 
     label: str
@@ -66,21 +66,21 @@ class Row:
 
     @property
     def name(self) -> str:
-        """What its trial is called, in the terminal, in MLflow and in TensorBoard: `cell=gru seed=1`."""
+        """Name of its trial on the terminal, in MLflow and in TensorBoard: `cell=gru seed=1`."""
         return f"{self.called} seed={self.seed}".lstrip()
 
 
 @dataclass
 class Study:
-    """A question: its design with reference, levels and seeds, on settings that all of its trials share.
+    """A study: its design with reference, levels and seeds, and the settings that all of its trials share.
 
     Attributes:
-      settings: what every trial has, whatever the variant and seed.
-      fixed: the overrides that these were composed from.
-      reference: every varied toggle → the reference's value.
-      levels: every varied toggle → its values, the reference's among them.
-      seeds: every variant is trained with each.
-      compose: overrides → settings; asked once for every choice of config groups, all else is an edit of checked settings.
+      settings: the settings that all trials share.
+      fixed: the overrides from which these were composed.
+      reference: varied toggle → the reference's value.
+      levels: varied toggle → its values, the reference's included.
+      seeds: the seeds with which every variant is trained.
+      compose: overrides → settings; called once per choice of config groups. All other variants edit checked settings.
     """
 
     settings: Settings
@@ -94,12 +94,12 @@ class Study:
 
     @property
     def plan(self) -> Plan:
-        """What the study asks for beside its toggles."""
+        """The settings `plan.*`."""
         return self.settings.plan
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
-        """The metrics of the study's task; if it varies the task, those of the reference's, then what the others have beside them."""
+        """The metrics of the study's task; if it varies the task, the metrics of the reference's task come first."""
         tasks = self.levels.get("task", [self.settings.task])
         ordered = [self.reference.get("task", self.settings.task), *tasks]
         every = [each for task in ordered for each in registry.task(task).metrics]
@@ -109,16 +109,16 @@ class Study:
 
     @property
     def metric(self) -> str:
-        """The full name of the metric by which variants are compared, `steps_to` in short."""
+        """The full name of the metric by which variants are compared, or `steps_to`."""
         return self.plan.metric or f"{TEST}{self.metrics[0].name}"
 
     @property
     def threshold(self) -> float | None:
-        """The validation value to reach, for `steps_to`; None where neither the plan nor the metric has one."""
+        """The validation value to reach, for `steps_to`; None if neither the plan nor the metric has one."""
         return self.metrics[0].target if self.plan.threshold is None else self.plan.threshold
 
     def rounds(self) -> Rounds:
-        """Yields variants as `designs.rounds` does, and wants what it wants."""
+        """Yields rounds of variants, and receives scores, as `designs.rounds` does."""
         try:
             yield from designs.rounds(self.plan.design, self.reference, self.levels, **self._options())
         except DesignError as error:
@@ -127,30 +127,31 @@ class Study:
     def rows(self, variants: Sequence[Variant], *, after: int = 0) -> list[Row]:
         """Returns a row for every variant and seed, seed by seed, the variants in the order of the design.
 
-        They are trained in the order of their positions: all variants of one seed together, so that what ends early leaves whole pairs,
-        and within a seed in an order drawn from the seed, so that a machine which grows slower favours no variant.
+        Positions give the order of training: all variants of one seed together, so that a study that ends early has
+        complete pairs. Within a seed the order is random (drawn from the seed), so that a machine that slows down
+        favours no variant.
 
         Args:
-          variants: of one round of the design.
-          after: positions that earlier rounds have taken.
+          variants: the variants of one round of the design.
+          after: number of positions that earlier rounds use.
 
         Raises:
-          SettingsError: a value that no combination allows, or more than 100,000 trials.
+          SettingsError: a value is invalid in every combination, or there are more than 100,000 trials.
         """
         count = len(variants) * len(self.seeds)
         if count > designs.MAX_TRIALS:
             many = f"{len(variants):,} variants with {len(self.seeds):,} seeds make {count:,} trials"
             raise SettingsError(f"{many}; allowed: up to {designs.MAX_TRIALS:,}. Use fewer seeds or levels")
-        checked = self._checked(variants)  # all of them before any data are read: answers come at once
+        checked = self._checked(variants)  # before data are read, so that errors appear at once
         seeds = [edited(self.settings, {"seed": seed}).seed for seed in self.seeds]
         firsts = [self._row(variant, seeds[0], settings) for variant, settings in zip(variants, checked, strict=True)]
-        served: dict[str, Row] = {}
+        served: dict[str, Row] = {}  # identity → the first row with this trial
         for first in firsts:
             served.setdefault(first.trial.identity if first.trial else "", first)
-        same = [served[first.trial.identity if first.trial else ""] for first in firsts]
+        namesakes = [served[first.trial.identity if first.trial else ""] for first in firsts]
         firsts = [
-            replace(first, called=one.called, changes=one.changes) if first.trial else first
-            for first, one in zip(firsts, same, strict=True)
+            replace(first, called=namesake.called, changes=namesake.changes) if first.trial else first
+            for first, namesake in zip(firsts, namesakes, strict=True)
         ]
         rows = []
         for number, seed in enumerate(seeds):
@@ -160,7 +161,7 @@ class Study:
         return rows
 
     def aliases(self) -> list[list[str]]:
-        """Returns which effects the design cannot tell apart, as `designs.aliases`."""
+        """Returns the groups of aliased effects of the design; see `designs.aliases`."""
         return designs.aliases(list(self.levels), **self._options()) if self.plan.design == "fractional" else []
 
     def _options(self) -> dict[str, Any]:
@@ -175,7 +176,7 @@ class Study:
         """Returns the settings of each variant, or the error for a key that its task or corpus does not have.
 
         Raises:
-          SettingsError: a value that no combination allows, or a key that no variant has.
+          SettingsError: a value is invalid in every combination, or no variant has a key.
         """
         checked = [self._settings_or_error(variant) for variant in variants]
         errors = [error for error in checked if isinstance(error, UnknownKey)]
@@ -205,7 +206,7 @@ class Study:
             return error
 
     def _row(self, variant: Variant, seed: int, settings: Settings | UnknownKey) -> Row:
-        """Returns the row of a variant with its first seed, without a position."""
+        """Returns the row of a variant with its first seed; its position is not set yet."""
         trial, dropped = None, None
         try:
             if isinstance(settings, UnknownKey):
@@ -221,29 +222,28 @@ class Study:
         return Row(name, variant, seed, 0, is_reference, overrides, trial, dropped, called=called, changes=changes)
 
     def _prepared(self, settings: Settings) -> Prepared:
-        """Returns the trial of these settings; what its task has loaded for another one is shared."""
+        """Returns the trial of these settings; trials with the same data share the loaded data."""
         source = settings.task, registry.task(settings.task).source(settings)
         trial = prepare(settings, data=self._data.get(source))
         self._data[source] = trial.data
         return trial
 
     def name(self, variant: Variant) -> str:
-        """Returns a variant's label: its toggles, or what it changes of the reference; a cumulative step is what it adds.
+        """Returns a variant's label: its toggles, or its changes against the reference, or what a cumulative step adds.
 
-        Where the study varies nothing, that is what its settings change of the defaults.
+        If the study varies nothing, the label is the difference of its settings from the defaults.
         """
         return self._label(variant, variant) if self.levels else described(differences(self.settings))
 
     def _called(self, variant: Variant) -> str:
-        """Returns how the name of a variant's trial begins: as its label, of paths the last part alone where it tells them apart."""
+        """Returns the name of a variant's trial without seed: its label, with unique last parts of paths."""
         if not self.levels:
             return self.name(variant) if len(self.seeds) == 1 else ""
-        return self._label(
-            variant, {key: value if self._is_ambiguous(key) else _last_part(value) for key, value in variant.items()}
-        )
+        shown = {key: value if self._is_shown_whole(key) else _last_part(value) for key, value in variant.items()}
+        return self._label(variant, shown)
 
     def _label(self, variant: Variant, shown: Variant) -> str:
-        """Returns a variant's label with its values as they are shown."""
+        """Returns a variant's label with the values in `shown`."""
         if self.plan.design in ("grid", "fractional", "random"):
             return label(shown)
         changed = self._changed(variant, shown)
@@ -252,17 +252,17 @@ class Study:
         return label(changed) or "reference"
 
     def _changed(self, variant: Variant, shown: Variant) -> Variant:
-        """Returns what a variant changes of the reference, with the values as they are shown."""
+        """Returns how a variant differs from the reference, with the values in `shown`."""
         return {key: shown[key] for key, value in variant.items() if value != self.reference[key]}
 
-    def _is_ambiguous(self, key: str) -> bool:
-        """Returns whether a toggle takes no paths, or paths whose last parts are not all different."""
+    def _is_shown_whole(self, key: str) -> bool:
+        """Returns whether a toggle is not a path, or its paths do not all have different last parts."""
         values = self.levels[key]
         return not key.endswith("path") or len(set(map(_last_part, values))) < len(values)
 
     @property
     def fixed_settings(self) -> Variant:
-        """What every trial has that is not at its default, the varied toggles left out."""
+        """The settings of all trials that differ from the defaults, without the varied toggles."""
         return {key: value for key, value in differences(self.settings).items() if key not in self.levels}
 
 
@@ -271,7 +271,7 @@ def _last_part(value: Any) -> Any:
 
 
 def _at(row: Row, seed: int, *, position: int) -> Row:
-    """Returns a variant's row with another seed, on which neither its data depend nor whether and as what it runs."""
+    """Returns a variant's row with another seed; data, normalisation and errors do not depend on the seed."""
     overrides = [*row.overrides[:-1], f"seed={seed}"]
     return replace(
         row, seed=seed, position=position, overrides=overrides, trial=row.trial and row.trial.with_seed(seed)
@@ -281,44 +281,42 @@ def _at(row: Row, seed: int, *, position: int) -> Row:
 def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compose: Compose) -> Study:
     """Returns the study that a command line describes, with or without a study file.
 
-    A list on the command line replaces the levels that the file gives a toggle; a single value takes the toggle out of the
-    comparison, for all trials.
+    A list on the command line replaces the levels of a toggle in the file. A single value applies to all trials, and
+    the toggle is no longer varied.
 
     Args:
-      fixed: key → override, of what was typed with one value.
-      swept: key → values, of what was typed as a list.
+      fixed: key → override, for keys with a single value.
+      swept: key → values, for keys with a list.
       compose: overrides → settings.
 
     Raises:
-      SettingsError: a key or value that no trial can have, or levels that do not fit the design.
+      SettingsError: a key or value is invalid, or the levels do not fit the design.
     """
     settings = _common(fixed, swept, compose)
-    asked = settings.plan
-    toggles = _toggles(settings, {**asked.levels, **swept}.get("task", []))
-    for key in (*asked.levels, *(key for changes in asked.variants for key in changes)):
+    plan = settings.plan
+    toggles = _toggles(settings, {**plan.levels, **swept}.get("task", []))
+    for key in (*plan.levels, *(key for changes in plan.variants for key in changes)):
         _check_toggle(key, toggles, settings)
-    if asked.design == "listed" or asked.variants:
-        asked = _with_levels(settings, fixed, {**asked.levels, **swept})
-    for key, values in asked.levels.items():
+    if plan.design == "listed" or plan.variants:
+        plan = _with_levels(settings, fixed, {**plan.levels, **swept})
+    for key, values in plan.levels.items():
         if not values:
             raise SettingsError(f"plan.levels: {key} has no values; write {key}: [VALUE, …], or remove {key}")
-    for key, typed in {**asked.levels, **swept}.items():
+    for key, typed in {**plan.levels, **swept}.items():
         _refuse_mixed(key, typed)
     levels = {
-        key: _distinct(values)
-        for key, values in {**asked.levels, **swept}.items()
-        if key not in fixed and key != "seed"
+        key: _distinct(values) for key, values in {**plan.levels, **swept}.items() if key not in fixed and key != "seed"
     }
-    seeds = swept.get("seed") or ([] if "seed" in fixed else asked.seeds) or [settings.seed]
+    seeds = swept.get("seed") or ([] if "seed" in fixed else plan.seeds) or [settings.seed]
     reference = {key: values[0] for key, values in levels.items()}
-    for key, value in asked.reference.items():
-        known = [*asked.levels.get(key, []), *swept.get(key, [])]
-        if value not in known:
-            listed = label({key: ",".join(map(as_typed, known))}) if known else "no levels"
+    for key, value in plan.reference.items():
+        allowed_values = [*plan.levels.get(key, []), *swept.get(key, [])]
+        if value not in allowed_values:
+            listed = label({key: ",".join(map(as_typed, allowed_values))}) if allowed_values else "no levels"
             raise SettingsError(
                 f"plan.reference: {key}={as_typed(value)} is not among plan.levels ({listed}); add it there"
             )
-        if value in levels.get(key, []):  # otherwise the command line took it away
+        if value in levels.get(key, []):  # otherwise the command line removed it
             reference[key] = value
     planned = Study(settings, list(fixed.values()), reference, levels, _distinct(seeds), compose)
     _check_metric(planned)
@@ -326,12 +324,12 @@ def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compo
 
 
 def _common(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], compose: Compose) -> Settings:
-    """Returns the settings that a study has beside what it varies; of several tasks, those of the first that takes what all are given."""
+    """Returns the settings that all trials share; if the task varies, of the first task that accepts the fixed keys."""
     if "task" not in swept:
         return compose(list(fixed.values()))
     errors = []
     for task in swept["task"]:
-        registry.task(str(task))  # one that there is not is an error, and no cell that is left out
+        registry.task(str(task))  # an unknown task is an error, not a dropped cell
     for task in swept["task"]:
         try:
             return compose([*fixed.values(), override("task", task)])
@@ -340,30 +338,31 @@ def _common(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], compos
     raise errors[0]
 
 
-def _with_levels(settings: Settings, fixed: Mapping[str, str], given: Mapping[str, Sequence[Any]]) -> Plan:
-    """Returns what a study of listed variants asks for, with the levels that its variants name, the settings' own value first."""
-    asked = settings.plan
-    if asked.design != "listed" or not asked.variants:
+def _with_levels(settings: Settings, fixed: Mapping[str, str], varied: Mapping[str, Sequence[Any]]) -> Plan:
+    """Returns the plan of listed variants with the levels that they name; the value in the settings comes first."""
+    plan = settings.plan
+    if plan.design != "listed" or not plan.variants:
         raise SettingsError(
-            f"plan.design={asked.design}: plan.variants and plan.design=listed need each other; set both or neither"
+            f"plan.design={plan.design}: plan.variants and plan.design=listed need each other; set both or neither"
         )
-    if varied := [key for key in given if key != "seed"]:
+    if with_levels := [key for key in varied if key != "seed"]:
+        key = with_levels[0]
         raise SettingsError(
-            f"plan.design=listed: {varied[0]} also has levels; move its values to plan.variants, or set plan.design=grid"
+            f"plan.design=listed: {key} also has levels; move its values to plan.variants, or set plan.design=grid"
         )
-    if named := [key for key in fixed if any(key in changes for changes in asked.variants)]:
+    if named := [key for key in fixed if any(key in changes for changes in plan.variants)]:
+        key = named[0]
         raise SettingsError(
-            f"plan.design=listed: {fixed[named[0]]} applies to all trials, but plan.variants change {named[0]}; remove it"
+            f"plan.design=listed: {fixed[key]} applies to all trials, but plan.variants change {key}; remove it"
         )
-    if asked.reference:
-        raise SettingsError(
-            f"plan.design=listed: the settings are the reference; replace plan.reference by {label(asked.reference)} outside of plan"
-        )
+    if plan.reference:
+        fix = f"replace plan.reference by {label(plan.reference)} outside of plan"
+        raise SettingsError(f"plan.design=listed: the settings are the reference; {fix}")
     levels: dict[str, list[Any]] = {}
-    for changes in asked.variants:
+    for changes in plan.variants:
         for key, value in changes.items():
             levels.setdefault(key, [_current(settings, key)]).append(value)
-    return asked.model_copy(update={"levels": levels})
+    return plan.model_copy(update={"levels": levels})
 
 
 def _current(settings: Settings, key: str) -> Any:
@@ -377,20 +376,20 @@ def _current(settings: Settings, key: str) -> Any:
 
 
 def override(key: str, value: Any) -> str:
-    """Returns a key with its plain value as Hydra's grammar wants it: `cell=gru`, `data.path='a b.csv'`."""
+    """Returns a key with its plain value in Hydra's grammar: `cell=gru`, `data.path='a b.csv'`."""
     if not isinstance(value, str) or PLAIN_WORD.fullmatch(value):
         return f"{key}={as_typed(value)}"
     return f"{key}={quoted(value)}"
 
 
 def quoted(text: str) -> str:
-    """Returns a text between quotes as Hydra's grammar wants it: a backslash counts as one, unless a quote follows."""
-    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text)
+    """Returns a quoted text in Hydra's grammar: only backslashes before a quote are escaped."""
+    escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), text)
     return f"'{escaped}'"
 
 
 def as_record(planned: Study, rows: Sequence[Row], *, command: str, time: str) -> dict[str, Any]:
-    """Returns a plan as plain values, for the study run."""
+    """Returns a plan as plain values, for the study's run in MLflow."""
     return {
         **planned.plan.model_dump(),
         "task": planned.settings.task,
@@ -420,10 +419,10 @@ def as_record(planned: Study, rows: Sequence[Row], *, command: str, time: str) -
 
 
 def from_text(text: str) -> list[dict[str, Any]]:
-    """Returns the records of plans that a study's file holds, the earliest first.
+    """Returns the records of plans in a study's file, the earliest first.
 
     Raises:
-      ValueError: it holds something else.
+      ValueError: the file contains something else.
     """
     records = json.loads(text)
     if isinstance(records, list) and all(isinstance(record, dict) and _is_record(record) for record in records):
@@ -432,34 +431,28 @@ def from_text(text: str) -> list[dict[str, Any]]:
 
 
 def is_continued_by(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Returns whether two records of plans are of one and the same plan, typed again or gone on with."""
+    """Returns whether two records belong to the same plan, which was repeated or continued."""
     count = min(len(old["rows"]), len(new["rows"]))
-    made = (
-        "rows",
-        "commands",
-        "aliases",
-        "fixed",
-        "metrics",
-        "task",
-    )  # what follows from the rest, and was listed in less detail once
-    rest = [{key: value for key, value in _whole(record).items() if key not in made} for record in (old, new)]
+    # These follow from the other keys, and earlier versions recorded them in less detail.
+    derived = ("rows", "commands", "aliases", "fixed", "metrics", "task")
+    rest = [{key: value for key, value in _completed(record).items() if key not in derived} for record in (old, new)]
     rows = [[_planned(row) for row in record["rows"][:count]] for record in (old, new)]
     return rest[0] == rest[1] and rows[0] == rows[1]
 
 
-def _whole(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a record with what an earlier version left out, as that version meant it."""
-    whole = {**Plan().model_dump(), **record}
+def _completed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a record with the keys that an earlier version did not record, at the values that it used."""
+    completed = {**Plan().model_dump(), **record}
     first, *_ = metric.of_plan(record)
-    whole["metric"] = whole["metric"] or f"{TEST}{first.name}"
-    whole["threshold"] = first.target if whole["threshold"] is None else whole["threshold"]
-    return whole
+    completed["metric"] = completed["metric"] or f"{TEST}{first.name}"
+    completed["threshold"] = first.target if completed["threshold"] is None else completed["threshold"]
+    return completed
 
 
 def _planned(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what a row of a record plans, without its position and without the sentences: other versions word these differently."""
-    said = ("position", "normalised", "dropped")
-    return {key: value for key, value in row.items() if key not in said} | {
+    """Returns a row without its position and its messages, which other versions word differently."""
+    ignored = ("position", "normalised", "dropped")
+    return {key: value for key, value in row.items() if key not in ignored} | {
         "is_dropped": row.get("dropped") is not None
     }
 
@@ -469,7 +462,7 @@ def _is_record(values: Mapping[str, Any]) -> bool:
 
 
 def _toggles(settings: Settings, tasks: Sequence[str]) -> tuple[str, ...]:
-    """Returns the toggles of a study's task, or of all tasks that it varies."""
+    """Returns the toggles of a study's task, or of all its tasks if it varies the task."""
     every = [settings.toggles(), *(registry.task(task).settings.toggles() for task in tasks)]
     return tuple(dict.fromkeys(key for toggles in every for key in toggles))
 
@@ -484,8 +477,8 @@ def _check_toggle(key: str, toggles: Sequence[str], settings: Settings) -> None:
 
 
 def _check_metric(planned: Study) -> None:
-    """Refuses a metric that no trial of the study has, and a threshold that no value can reach."""
-    asked, first = planned.plan, planned.metrics[0]
+    """Raises `SettingsError` for a metric that no trial of the study has, or a threshold that no value can reach."""
+    plan, first = planned.plan, planned.metrics[0]
     splits = [f"{split}{each.name}" for split in (TEST, VAL, TRAIN) for each in planned.metrics]
     names = [*splits, metric.best_name(first), STEPS, *(each.name for each in MEASURED)]
     if planned.metric not in names:
@@ -493,25 +486,26 @@ def _check_metric(planned: Study) -> None:
         near = f"{TEST}{planned.metric}" if is_bare else nearest(planned.metric, names)
         hint = f". Did you mean {near}?" if near else ""
         raise SettingsError(f"plan.metric: got {echoed(planned.metric)}; allowed: {', '.join(names)}{hint}")
-    is_asked = planned.metric == STEPS or asked.threshold is not None
-    key = (
-        f"plan.metric={STEPS}" if planned.metric == STEPS else f"plan.threshold={asked.threshold:g}" if is_asked else ""
-    )
-    if is_asked and not first.sign:
+    has_threshold = planned.metric == STEPS or plan.threshold is not None
+    if planned.metric == STEPS:
+        key = f"plan.metric={STEPS}"
+    else:
+        key = f"plan.threshold={plan.threshold:g}" if plan.threshold is not None else ""
+    if has_threshold and not first.sign:
         why = f"{first.name} has no direction, so no value of it is reached"
         raise SettingsError(f"{key}: {why}; remove it, and set plan.metric={TEST}{first.name}")
     if planned.metric == STEPS and planned.threshold is None:
         raise SettingsError(
             f"{key} needs a validation value of {first.name} to reach, and there is none; add plan.threshold=VALUE"
         )
-    if asked.design == "path" and not first.sign:
+    if plan.design == "path" and not first.sign:
         raise SettingsError(
             f"plan.design=path: {first.name} has no direction, so no variant is the best; set plan.design=one_at_a_time"
         )
 
 
 def _refuse_mixed(key: str, values: Sequence[Any]) -> None:
-    """Refuses truth values among numbers: to Python true and 1 are one value, and no toggle takes both."""
+    """Raises `SettingsError` for booleans among numbers: in Python true equals 1, and no toggle takes both."""
     if len({isinstance(value, bool) for value in values if isinstance(value, int | float)}) == 2:
         raise SettingsError(f"{key}: got {','.join(map(as_typed, values))}; allowed: {allowed(key)}")
 

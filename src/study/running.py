@@ -1,4 +1,4 @@
-"""Which studies a sweep runs now. The operating system drops its lock with the process, so that a dead sweep is never taken for one."""
+"""Which studies a sweep runs now. The operating system releases the lock of a process that ends, however it ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows: there nobody learns it
+except ImportError:  # Windows: running sweeps are not detected there
     fcntl = None  # type: ignore[assignment]
 
 FILE = "sweep.lock"  # in the study's folder; sweeps of one study share it
@@ -16,11 +16,9 @@ FILE = "sweep.lock"  # in the study's folder; sweeps of one study share it
 
 @contextmanager
 def held(study: Path) -> Iterator[None]:
-    """Says for the time of the block that a sweep of a study runs, which is in this folder."""
+    """Marks the study in this folder as running while the block runs."""
     with ExitStack() as stack:
-        with suppress(
-            OSError
-        ):  # a full disk, a folder that may not be written, no locks: the sweep says so where it matters
+        with suppress(OSError):  # full disk, read-only folder or no locks: the sweep reports it where it matters
             study.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context((study / FILE).open("ab"))
             if fcntl is not None:
@@ -29,14 +27,14 @@ def held(study: Path) -> Iterator[None]:
 
 
 def is_held(study: Path) -> bool:
-    """Returns whether a sweep of a study runs; nothing is written."""
+    """Returns whether a sweep of a study runs; writes nothing."""
     if fcntl is None:
         return False
     try:
-        with (study / FILE).open("r+b") as file:  # over a network one must be able to write what one wants for oneself
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # dropped when the file is closed
+        with (study / FILE).open("r+b") as file:  # NFS gives an exclusive lock only on a file open for writing
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the file is closed
     except BlockingIOError:
         return True
-    except OSError:  # there is none yet, or it may not be written
+    except OSError:  # the file does not exist yet, or is read-only
         return False
     return False

@@ -1,4 +1,4 @@
-"""Runs a study: plan, what is done already, the rest, a table, and what to type next."""
+"""Runs a study: prints the plan, trains the unfinished trials, and prints a table and the next commands."""
 
 from __future__ import annotations
 
@@ -40,29 +40,29 @@ from src.training import startup
 from src.trial.signals import terminable
 
 PLAN, SUMMARY = "plan.json", "summary.json"
-MAX_INDENTED = 1_000_000  # characters of a file that people may read; of 20,000 rows the indents alone take seconds
+MAX_INDENTED = 1_000_000  # characters; longer files are not indented, because indenting 20,000 rows takes seconds
 
 
 def run(study: Study, *, launch: launching.Launch, sweep: Sweep, console: Console | None = None) -> None:
-    """Trains what a study asks for and is not done yet, and shows the outcome of every variant.
+    """Trains the trials of a study that are not finished, and shows the outcome of every variant.
 
     Args:
-      study: the question.
-      launch: has a launcher train rows.
-      sweep: what its jobs know of this sweep.
+      study: the study.
+      launch: trains rows with a launcher.
+      sweep: what the jobs know about this sweep.
       console: where to print.
 
     Raises:
-      SettingsError: no row can run, MLflow's database cannot be where it should, or a file `stop` is there.
+      SettingsError: no row can run, MLflow's database cannot be used, or a file `stop` exists.
       TrialsFailed: a trial failed or was not trained; the table says which, and why.
-      KeyboardInterrupt: stopped; what was recorded until then is kept.
+      KeyboardInterrupt: the user stopped the command; all records are kept.
     """
-    with _without_searches():
+    with _without_garbage_collection():
         _Command(study, launch, sweep, console or table.console()).run()
 
 
 class _Command:
-    """One command: what it knows of its study, and where it says so."""
+    """One run of the command: its study, the outcomes so far, and the console."""
 
     def __init__(self, study: Study, launch: launching.Launch, sweep: Sweep, console: Console) -> None:
         self._study, self._launch, self._sweep, self._console = study, launch, sweep, console
@@ -71,17 +71,17 @@ class _Command:
         self._planned = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         self._journals = Journals(self._folder)
         self._tracker = Tracker(study.settings, self._journals, self._say)
-        self._known: dict[str, Outcome] | None = None
+        self._latest: dict[str, Outcome] | None = None
         self._local: dict[str, Outcome] = {}
         self._rows: list[Row] = []
         self._begin = time.monotonic()
         self._trained: set[str] = set()
         self._refused: dict[str, str] = {}
-        self._cut: set[str] = set()
+        self._incomplete: set[str] = set()
         self._histories: dict[str, float | None] = {}
 
     def run(self) -> None:
-        """Does what the module's `run` says."""
+        """See the module's `run`."""
         rounds = self._study.rounds()
         rows = self._study.rows(next(rounds))
         if not any(row.trial for row in rows):
@@ -98,8 +98,8 @@ class _Command:
                 self._tracker.connect()
                 with running.held(self._folder):
                     is_whole = self._all_rounds(rounds, rows)
-                known = self._outcomes()
-                unfinished = self._unfinished(known)
+                latest = self._outcomes()
+                unfinished = self._unfinished(latest)
                 status = FINISHED if is_whole and not unfinished else FAILED
             except KeyboardInterrupt:
                 self._say("\nStopped. All records are kept; run the same command again to continue.")
@@ -108,20 +108,20 @@ class _Command:
                 self._close(status)
                 if status == KILLED:
                     self._say_what_mlflow_lacks()
-        self._show(known, unfinished)
+        self._show(latest, unfinished)
         if status != FINISHED or self._tracker.is_refused:
             raise TrialsFailed
 
     def _all_rounds(self, rounds: Rounds, rows: list[Row]) -> bool:
-        """Trains round after round, of which most designs have one; returns whether the design came to its end."""
+        """Trains the rounds of the design (most have one); returns whether all rounds were trained."""
         while True:
             self._rows += rows
-            known = self._outcomes()
-            self._say(self._plan_text(rows, known))
+            latest = self._outcomes()
+            self._say(self._plan_text(rows, latest))
             self._write_plan()
-            todo = self._to_do(rows, known)
-            if todo:  # `_show` presents the study anyway
-                self._present(known)
+            todo = self._to_do(rows, latest)
+            if todo:  # otherwise `_show` presents the study soon
+                self._present(latest)
             is_stopped = self._train(todo)
             try:
                 sign = self._study.metrics[0].sign
@@ -133,41 +133,41 @@ class _Command:
             rows = self._study.rows(variants, after=len(self._rows))
 
     def _train(self, rows: list[Row]) -> bool:
-        """Trains rows; returns whether the study was stopped early, by its budget, by `fail_fast` or by hand."""
+        """Trains rows; returns whether the study stopped early: by its budget, by `fail_fast` or by the user."""
         if not rows:
             return False
-        if (self._folder / STOP).exists():  # its user made it, and only its user removes it
+        if (self._folder / STOP).exists():  # the user created it, and only the user removes it
             raise SettingsError(
-                f"{self._folder / STOP}: no trial of this study begins while this file exists; remove it"
+                f"{self._folder / STOP}: no trial of this study starts while this file exists; remove it"
             )
         self._trained |= {_identity(row) for row in rows}
         budget = self._study.plan.budget_minutes
         stop = self._sweep.stop_file(self._folder)
-        left = None if budget is None else Budget(budget * 60 - (time.monotonic() - self._begin), stop)
+        remaining = None if budget is None else Budget(budget * 60 - (time.monotonic() - self._begin), stop)
         if self._sweep.workers > 1:
             self._say(
                 f"starting {min(self._sweep.workers, len(rows))} workers; each imports TensorFlow first (about 10 s)"
             )
         metrics, workers = self._study.metrics, self._sweep.workers
-        with StudyProgress(rows, metrics=metrics, workers=workers, budget=left, console=self._console):
-            gc.freeze()  # nor does what is known of 20,000 trials become garbage while some are trained
+        with StudyProgress(rows, metrics=metrics, workers=workers, budget=remaining, console=self._console):
+            gc.freeze()  # the data about 20,000 trials do not become garbage during training
             gc.enable()
             self._refused |= launching.train(rows, launch=self._launch, say=self._say)
             gc.disable()
         if why := self._sweep.why_stopped(self._folder):
             self._say(f"stopped early: {why}; run the same command again to continue")
-        self._known = None
+        self._latest = None
         self._tracker.replay()
         return why is not None
 
-    def _to_do(self, rows: Sequence[Row], known: Mapping[str, Outcome]) -> list[Row]:
-        """Returns one row for each identity that is to be trained now, in the order of the plan's positions, with what had ended so far."""
+    def _to_do(self, rows: Sequence[Row], latest: Mapping[str, Outcome]) -> list[Row]:
+        """Returns one row per identity to train, in the order of their positions, with the attempt that had ended."""
         wanted: dict[str, Row] = {}
         ended = {name: outcome.attempt for name, outcome in self._local.items() if outcome.status in (FINISHED, FAILED)}
         for row in sorted(rows, key=lambda row: row.position):
             if row.trial is None or row.trial.identity in self._trained:
                 continue
-            status = _status(known, row)
+            status = _status(latest, row)
             if (
                 self._settings.rerun
                 or status not in (FINISHED, FAILED)
@@ -178,17 +178,17 @@ class _Command:
         return list(wanted.values())
 
     def _scores(self, rows: Sequence[Row]) -> dict[int, float]:
-        """Returns the mean best validation value of the variants of a round; of those only of which every seed finished."""
-        known = self._outcomes()
+        """Returns the mean best validation value of each variant of a round that has all seeds finished."""
+        latest = self._outcomes()
         variants: dict[str, list[float | None]] = {}
         for row in rows:
-            variants.setdefault(row.label, []).append(self._best_validation(known, row))
+            variants.setdefault(row.label, []).append(self._best_validation(latest, row))
         means = {place: _mean(values) for place, values in enumerate(variants.values())}
         return {place: mean for place, mean in means.items() if mean is not None}
 
-    def _best_validation(self, known: Mapping[str, Outcome], row: Row) -> float | None:
-        """Returns the best value of the study's first metric; None if the trial has not finished, or its task has another one."""
-        outcome, first = known.get(_identity(row)) if row.trial else None, self._study.metrics[0]
+    def _best_validation(self, latest: Mapping[str, Outcome], row: Row) -> float | None:
+        """Returns the best validation value of the study's first metric; None if the trial does not have it."""
+        outcome, first = latest.get(_identity(row)) if row.trial else None, self._study.metrics[0]
         if outcome is None or outcome.status != FINISHED or outcome.first_metric != first.name:
             return None
         if outcome.best_validation is None and outcome.run_id is not None:
@@ -199,51 +199,49 @@ class _Command:
             return self._histories[run_id]
         return outcome.best_validation
 
-    def _unfinished(self, known: Mapping[str, Outcome]) -> list[Row]:
-        """Returns one row for each trial without a finished attempt, or whose attempt of just now did not finish."""
+    def _unfinished(self, latest: Mapping[str, Outcome]) -> list[Row]:
+        """Returns one row per trial without a finished attempt, or whose attempt in this command did not finish."""
         local = self._local
-        just_now = {name for name in self._trained if name in local and local[name].status != FINISHED}
-        return [row for row in self._one_each() if _status(known, row) != FINISHED or _identity(row) in just_now]
+        retrained = {name for name in self._trained if name in local and local[name].status != FINISHED}
+        return [row for row in self._trials() if _status(latest, row) != FINISHED or _identity(row) in retrained]
 
-    def _one_each(self) -> list[Row]:
-        """Returns one row for each identity of the study."""
+    def _trials(self) -> list[Row]:
+        """Returns one row per identity of the study."""
         return list({_identity(row): row for row in reversed(self._rows) if row.trial}.values())[::-1]
 
     def _outcomes(self) -> dict[str, Outcome]:
-        """Returns identity → outcome. MLflow decides what is done; the journals here know more of it, and all where there is none.
+        """Returns identity → outcome. MLflow decides which trials are done; the local journals give details.
 
-        Both are asked again once something was trained: of 20,000 trials they speak for a second.
+        Without MLflow the journals decide. The result is cached until trials are trained, because reading 20,000 trials
+        takes a second.
         """
-        if self._known is None:
+        if self._latest is None:
             self._local = self._journals.outcomes()
-            here = {name: outcome.attempt for name, outcome in self._local.items()}
+            attempts = {name: outcome.attempt for name, outcome in self._local.items()}
             metrics = self._study.metrics
-            stored = self._tracker.ask(lambda store: store.outcomes(metrics, known=here), otherwise=None)
-            self._known = self._local if stored is None else self._joined(stored)
-        return self._known
+            stored = self._tracker.ask(lambda store: store.outcomes(metrics, known=attempts), otherwise=None)
+            self._latest = self._local if stored is None else self._joined(stored)
+        return self._latest
 
     def _joined(self, stored: Mapping[str, Outcome]) -> dict[str, Outcome]:
         local = self._local
         same = {name for name, theirs in stored.items() if name in local and local[name].attempt == theirs.attempt}
-        self._say_what_was_cut(
+        self._warn_of_incomplete(
             {name for name in same if stored[name].status == FINISHED and local[name].status != FINISHED}
         )
         return {**stored, **{name: local[name] for name in same | self._tracker.unsent.keys() if name in local}}
 
-    def _say_what_was_cut(self, names: set[str]) -> None:
-        """Says once why a trial that MLflow has finished is trained again: its files here may be as broken as its journal."""
-        new = sorted(names - self._cut)
-        self._cut |= names
+    def _warn_of_incomplete(self, names: set[str]) -> None:
+        """Says once why trials that are finished in MLflow are retrained: their local files may be broken, too."""
+        new = sorted(names - self._incomplete)
+        self._incomplete |= names
         if new:
-            what = f"{counted(len(new), 'trial')}: FINISHED in MLflow, but the journals here are incomplete (power loss or full disk?)"
-            self._say(
-                f"warning: {what}; those that belong to this study are retrained: {', '.join(new[: table.MAX_LINES])}"
-            )
+            cause = "FINISHED in MLflow, but the journals here are incomplete (power loss or full disk?)"
+            retrained = f"those that belong to this study are retrained: {', '.join(new[: table.MAX_LINES])}"
+            self._say(f"warning: {counted(len(new), 'trial')}: {cause}; {retrained}")
 
     def _close(self, status: str) -> None:
-        if (
-            status == KILLED
-        ):  # workers that were told to stop write their ends, and launchers kill those that do not listen
+        if status == KILLED:  # workers record the end of their trials; launchers kill those that do not stop
             journal.wait_for_writers([self._folder / name for name in self._trained], seconds=launching.GRACE_S)
         self._sweep.stop_file(self._folder).unlink(missing_ok=True)
         if self._trained or self._tracker.unsent:
@@ -252,19 +250,18 @@ class _Command:
         self._journals.save()
         self._tracker.close(status)
 
-    def _plan_text(self, rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
-        todo = self._to_do(rows, known)
+    def _plan_text(self, rows: Sequence[Row], latest: Mapping[str, Outcome]) -> str:
+        todo = self._to_do(rows, latest)
         others = sorted(
             (folder for folder in paths.outputs().glob("*/") if folder != self._folder), key=lambda folder: folder.name
         )
         seconds = estimate.seconds(todo, [self._folder, *others])
-        return table.plan_text(self._study, rows, known, todo=todo, seconds=seconds, workers=self._sweep.workers)
+        return table.plan_text(self._study, rows, latest, todo=todo, seconds=seconds, workers=self._sweep.workers)
 
     def _write_plan(self) -> None:
-        """Adds this plan to the study's file, which the study run holds a copy of; the same plan again adds its time alone."""
-        typed = [
-            paths.shown(word.removeprefix("++")) for word in sys.argv[1:]
-        ]  # which our reading puts before names of a user's own
+        """Adds this plan to the study's file and run; for a repeated plan it adds only the command and its time."""
+        # `src.run` itself adds "++" to some of the words.
+        typed = [paths.shown(word.removeprefix("++")) for word in sys.argv[1:]]
         command = shlex.join(["python", "-m", "src.run", *typed])
         record = plan.as_record(self._study, self._rows, command=command, time=self._planned)
         path = self._folder / PLAN
@@ -286,14 +283,14 @@ class _Command:
         tags["ablation.fixed"] = label(self._study.fixed_settings) or "defaults"
         self._tracker.ask(lambda store: store.attach(path, tags=tags), otherwise=None)
 
-    def _present(self, known: Mapping[str, Outcome], remarks: Sequence[str] = ()) -> None:
-        """Says on the study's page in MLflow what it asks and has found; a file keeps it for `src.sync`."""
-        page = presented.page(self._study, self._rows, known, scores=self._scores(self._rows), remarks=remarks)
+    def _present(self, latest: Mapping[str, Outcome], remarks: Sequence[str] = ()) -> None:
+        """Updates the study's page in MLflow, and saves it in a file for `src.sync`."""
+        page = presented.page(self._study, self._rows, latest, scores=self._scores(self._rows), remarks=remarks)
         _write(self._folder / presented.FILE, page)
         self._tracker.ask(lambda store: store.present(page), otherwise=None)
 
     def _earlier_plans(self, path: Path) -> list[Any]:
-        """Returns the study's plans so far; a file that is none is kept beside, and the plans begin anew."""
+        """Returns the study's earlier plans; renames a file that is not a plan, and starts a new one."""
         if not path.is_file():
             return []
         try:
@@ -305,17 +302,17 @@ class _Command:
         self._say(f"warning: {path} is not a valid plan; it was renamed to {broken.name}, and a new one is written")
         return []
 
-    def _show(self, known: Mapping[str, Outcome], unfinished: Sequence[Row]) -> None:
-        unchanged = table.changed_nothing(self._study, self._rows, known)
-        why = self._refused | _errors(unfinished, self._journals.outcomes() if self._trained else known)
+    def _show(self, latest: Mapping[str, Outcome], unfinished: Sequence[Row]) -> None:
+        unchanged = table.changed_nothing(self._study, self._rows, latest)
+        why = self._refused | _errors(unfinished, self._journals.outcomes() if self._trained else latest)
         why |= {
             _identity(row): "not started: the study stopped before this trial"
             for row in unfinished
             if _identity(row) not in why
         }
         summary = {
-            "trials": len(self._one_each()),
-            "finished": len(self._one_each()) - len(unfinished),
+            "trials": len(self._trials()),
+            "finished": len(self._trials()) - len(unfinished),
             "unfinished": {row.name: why[_identity(row)] for row in unfinished},
             "dropped": {row.label: row.dropped for row in self._rows if row.dropped},
             "changed_nothing": unchanged,
@@ -324,20 +321,20 @@ class _Command:
         tags = {"ablation.changed_nothing": ", ".join(unchanged) or "none", "ablation.unfinished": str(len(unfinished))}
         self._tracker.ask(lambda store: store.attach(self._folder / SUMMARY, tags=tags), otherwise=None)
         self._present(
-            known, [*table.unchanged_text(unchanged).splitlines(), *table.failures(unfinished, why).splitlines()[:1]]
+            latest, [*table.unchanged_text(unchanged).splitlines(), *table.failures(unfinished, why).splitlines()[:1]]
         )
         first = self._study.metrics[0]
-        self._console.print(table.outcomes(self._rows, known, first=first, width=self._console.width))
+        self._console.print(table.outcomes(self._rows, latest, first=first, width=self._console.width))
         remarks = (
             table.unchanged_text(unchanged),
-            table.diagnoses(self._one_each(), known),
+            table.diagnoses(self._trials(), latest),
             table.failures(unfinished, why),
         )
         for text in filter(None, remarks):
             self._say(text)
-        best = {_identity(row): self._best_validation(known, row) for row in self._one_each()}
+        best = {_identity(row): self._best_validation(latest, row) for row in self._trials()}
         self._say_what_mlflow_lacks()
-        steps = table.next_steps(self._one_each(), first.best_of(best), link=self._tracker.link)
+        steps = table.next_steps(self._trials(), first.best_of(best), link=self._tracker.link)
         self._console.print(visible(steps), markup=False, highlight=False, soft_wrap=True)
 
     def _say_what_mlflow_lacks(self) -> None:
@@ -349,10 +346,10 @@ class _Command:
 
 
 @contextmanager
-def _without_searches() -> Iterator[None]:
-    """Has Python search for no garbage: what is read of thousands of trials is none, and to search it takes a third of the time.
+def _without_garbage_collection() -> Iterator[None]:
+    """Turns garbage collection off: it would search the data of thousands of trials, in a third of the command's time.
 
-    Nor does it search the modules of MLflow and others when the process ends, which takes half a second.
+    At exit it would also search the modules of MLflow and other packages, which takes half a second.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -364,9 +361,9 @@ def _without_searches() -> Iterator[None]:
             gc.enable()
 
 
-def _errors(rows: Sequence[Row], known: Mapping[str, Outcome]) -> dict[str, str]:
-    """Returns identity → the error of the latest attempt, where there was one."""
-    outcomes = {_identity(row): known[_identity(row)] for row in rows if _identity(row) in known}
+def _errors(rows: Sequence[Row], latest: Mapping[str, Outcome]) -> dict[str, str]:
+    """Returns identity → the error of the latest attempt, for the trials that have one."""
+    outcomes = {_identity(row): latest[_identity(row)] for row in rows if _identity(row) in latest}
     return {name: outcome.error or "the process ended without an error message" for name, outcome in outcomes.items()}
 
 
@@ -375,15 +372,15 @@ def _identity(row: Row) -> str:
     return row.trial.identity
 
 
-def _status(known: Mapping[str, Outcome], row: Row) -> str | None:
-    outcome = known.get(_identity(row))
+def _status(latest: Mapping[str, Outcome], row: Row) -> str | None:
+    outcome = latest.get(_identity(row))
     return outcome.status if outcome else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
     """Returns the mean; None if a value is missing or the mean is not a number."""
-    known = [value for value in values if value is not None]
-    mean = statistics.fmean(known) if len(known) == len(values) else math.nan
+    present = [value for value in values if value is not None]
+    mean = statistics.fmean(present) if len(present) == len(values) else math.nan
     return None if math.isnan(mean) else mean
 
 

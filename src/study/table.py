@@ -1,4 +1,4 @@
-"""What a study looks like on the terminal: its plan, its outcomes, its failures, and what to type next."""
+"""Texts of a study for the terminal: its plan, its outcomes, its failures, and the next commands."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from src.trial.prepare import Prepared
 
 MAX_LINES = 20
 BATCH_MS, PADDING = meaning("time/batch_ms_median", ()), meaning("data/padding_fraction", ())
-LESS_IMPORTANT = (PADDING.title, "range", BATCH_MS.title)  # in the order in which they are left out of a narrow table
-MAX_SETS = 4  # data sets that are described
+LESS_IMPORTANT = (PADDING.title, "range", BATCH_MS.title)  # columns that a narrow table omits, in this order
+MAX_SETS = 4  # data sets that the plan describes
 
 
 def console() -> Console:
-    """Returns where tables go: as wide as the terminal, and wide enough for a file."""
+    """Returns the console for tables: as wide as the terminal, or 160 characters for a file."""
     shown = Console()
     return shown if shown.is_terminal else Console(width=160)
 
@@ -40,27 +40,27 @@ def console() -> Console:
 def plan_text(
     study: Study,
     rows: Sequence[Row],
-    known: Mapping[str, Outcome],
+    latest: Mapping[str, Outcome],
     *,
     todo: Sequence[Row],
     seconds: float | None,
     workers: int,
 ) -> str:
-    """Returns the plan: how many trials, what is done, how long the rest will take, what was dropped or normalised and why.
+    """Returns the plan: numbers of trials, the expected time, and what was dropped or normalised, with reasons.
 
     Args:
-      study: the question.
-      rows: of this round.
-      known: identity → outcome.
+      study: the study.
+      rows: the rows of this round.
+      latest: identity → outcome of the trial's latest attempt.
       todo: the rows that will be trained.
-      seconds: what they take one after the other, or None if nobody knows.
-      workers: trials that run side by side.
+      seconds: expected time to train them one after the other, or None if unknown.
+      workers: number of trials that run at the same time.
     """
     trials = {row.trial.identity for row in rows if row.trial}
     design = study.plan.design
     is_first_of_path = design == "path" and all(row.is_reference for row in rows)
-    done = [known[name] for name in trials if name in known and known[name].status == FINISHED]
-    failed = sum(name in known and known[name].status == FAILED for name in trials)
+    done = [latest[name] for name in trials if name in latest and latest[name].status == FINISHED]
+    failed = sum(name in latest and latest[name].status == FAILED for name in trials)
     lines = [f"study {study.settings.study}: {_size(rows)}{f', {len(done):,} already done' if done else ''}"]
     if study.plan.question:
         lines.append(f"  question: {one_line(study.plan.question.strip())}")
@@ -76,14 +76,14 @@ def plan_text(
     if todo:
         lines.append(f"  to train: {counted(len(todo), 'trial')}, {_duration(seconds, workers)}")
     if design != "path" or is_first_of_path:  # later rounds of a path read the same
-        lines += _read(rows)
+        lines += _data_sets(rows)
     if is_first_of_path:
         most = 1 + len(study.levels) * (len(study.levels) + 1) // 2
         lines.append(
             f"  later rounds depend on the results of earlier ones: at most {most * len(study.seeds):,} trials in total"
         )
     if study.settings.plan_only:
-        lines += ["  variants:", *_listed(rows, todo, known)]
+        lines += ["  variants:", *_listed(rows, todo, latest)]
     changes = [f"  dropped: {one_line(row.label)}: {row.dropped}" for row in rows if row.dropped]
     changes += [
         f"  normalised: {one_line(row.label)}: {change}" for row in rows if row.trial for change in row.trial.changes
@@ -100,7 +100,7 @@ def plan_text(
 
 
 def _size(rows: Sequence[Row]) -> str:
-    """Returns how many trials there are and why so many: `4 variants × 3 seeds = 12 trials`."""
+    """Returns the number of trials and how it results: `4 variants × 3 seeds = 12 trials`."""
     variants = {row.label: row.trial is not None for row in rows}
     trials = len({row.trial.identity for row in rows if row.trial})
     seeds = len(rows) // len(variants)
@@ -111,14 +111,13 @@ def _size(rows: Sequence[Row]) -> str:
         return f"{product} = {counted(trials, 'trial')}"
     dropped = sum(not can_run for can_run in variants.values())
     same = len(variants) - dropped - trials // seeds
-    less = [f"{dropped:,} cannot run"] * (dropped > 0) + [
-        f"{same:,} {'equals another' if same == 1 else 'equal others'}"
-    ] * (same > 0)
-    return f"{product}, of which {' and '.join(less)}: {counted(trials, 'trial')}"
+    without_trial = [f"{dropped:,} cannot run"] * (dropped > 0)
+    without_trial += [f"{same:,} {'equals another' if same == 1 else 'equal others'}"] * (same > 0)
+    return f"{product}, of which {' and '.join(without_trial)}: {counted(trials, 'trial')}"
 
 
 def _where_listed(study: Study) -> str:
-    """Returns where the whole plan is, or will be: with plan_only nothing is written."""
+    """Returns where the whole plan is, or will be: plan_only=true writes nothing."""
     path = paths.study_folder(study.settings.study) / "plan.json"
     return (
         f"listed in {path} once the command runs without plan_only"
@@ -127,8 +126,8 @@ def _where_listed(study: Study) -> str:
     )
 
 
-def _read(rows: Sequence[Row]) -> list[str]:
-    """Returns what each of the data sets holds that the rows' trials read."""
+def _data_sets(rows: Sequence[Row]) -> list[str]:
+    """Returns a description of each data set that the rows' trials read."""
     readers: dict[str, list[Prepared]] = {}
     for row in rows:
         if row.trial:
@@ -139,8 +138,8 @@ def _read(rows: Sequence[Row]) -> list[str]:
     return lines if len(readers) <= MAX_SETS else [*lines, f"  … and {len(readers) - MAX_SETS:,} more data sets"]
 
 
-def _listed(rows: Sequence[Row], todo: Sequence[Row], known: Mapping[str, Outcome]) -> list[str]:
-    """Returns one line a variant: how many of its trials would be trained, are done, and failed."""
+def _listed(rows: Sequence[Row], todo: Sequence[Row], latest: Mapping[str, Outcome]) -> list[str]:
+    """Returns one line per variant: how many of its trials are to train, done, and failed."""
     wanted = {row.trial.identity for row in todo if row.trial}
     trials: dict[str, set[str]] = {}
     for row in rows:
@@ -148,7 +147,7 @@ def _listed(rows: Sequence[Row], todo: Sequence[Row], known: Mapping[str, Outcom
     lines = []
     for label, mine in itertools.islice(trials.items(), MAX_LINES):
         rest = mine - wanted
-        failed = sum(name in known and known[name].status == FAILED for name in rest)
+        failed = sum(name in latest and latest[name].status == FAILED for name in rest)
         counts = ((len(mine & wanted), "to train"), (len(rest) - failed, "already done"), (failed, "failed before"))
         lines.append(
             f"    {one_line(label)}: {', '.join(f'{count:,} {what}' for count, what in counts if count) or 'dropped'}"
@@ -156,14 +155,14 @@ def _listed(rows: Sequence[Row], todo: Sequence[Row], known: Mapping[str, Outcom
     return lines if len(trials) <= MAX_LINES else [*lines, f"    … and {len(trials) - MAX_LINES:,} more variants"]
 
 
-def outcomes(rows: Sequence[Row], known: Mapping[str, Outcome], *, first: Metric, width: int = 160) -> Table:
-    """Returns one line a variant: n seeds, mean and range of the first metric on the test split, ms per batch, padded steps, health.
+def outcomes(rows: Sequence[Row], latest: Mapping[str, Outcome], *, first: Metric, width: int = 160) -> Table:
+    """Returns one row per variant: number of seeds, mean and range of the first test metric, time, padding and health.
 
     Args:
-      rows: of the whole study.
-      known: identity → outcome.
-      first: first metric of the study's task.
-      width: characters that the table may take: where they are few, columns are left out and names are broken into lines.
+      rows: the rows of the whole study.
+      latest: identity → outcome of the trial's latest attempt.
+      first: the first metric of the study's task.
+      width: characters per line; a narrow table omits columns and wraps names.
     """
     variants: dict[str, list[Row]] = {}
     for row in rows:
@@ -171,12 +170,12 @@ def outcomes(rows: Sequence[Row], known: Mapping[str, Outcome], *, first: Metric
     lines = []
     for name, of_name in variants.items():
         title = f"{name} (reference)" if of_name[0].is_reference and len(variants) > 1 and name != "reference" else name
-        lines.append({"variant": one_line(title), **_numbers(of_name, known, first)})
+        lines.append({"variant": one_line(title), **_numbers(of_name, latest, first)})
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for heading in _fitting(lines, width):
         is_text = heading in ("variant", "health")
         shown.add_column(heading, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
-    for line in lines:  # no markup: a file may be called x[v2].csv
+    for line in lines:  # `Text` has no markup: a file may be called x[v2].csv
         is_dropped = line["health"] == "dropped"
         shown.add_row(
             *(Text(line[str(column.header)]) for column in shown.columns), style="dim" if is_dropped else None
@@ -184,13 +183,13 @@ def outcomes(rows: Sequence[Row], known: Mapping[str, Outcome], *, first: Metric
     return shown
 
 
-def _numbers(rows: Sequence[Row], known: Mapping[str, Outcome], first: Metric) -> dict[str, str]:
-    """Returns heading → text of a variant's rows."""
+def _numbers(rows: Sequence[Row], latest: Mapping[str, Outcome], first: Metric) -> dict[str, str]:
+    """Returns heading → text for a variant."""
     name = f"{TEST}{first.name}"
     headings = ("n", meaning(name, [first]).title, "range", BATCH_MS.title, PADDING.title, "health")
     if all(row.trial is None for row in rows):
         return {**dict.fromkeys(headings, "–"), "health": "dropped"}
-    of_rows = [known.get(row.trial.identity) if row.trial else None for row in rows]
+    of_rows = [latest.get(row.trial.identity) if row.trial else None for row in rows]
     ended = [outcome for outcome in of_rows if outcome and outcome.status == FINISHED]
     tested = _values(ended, name)
     padding = _values(ended, PADDING.name)
@@ -210,40 +209,37 @@ def _values(outcomes: Sequence[Outcome], name: str) -> list[float]:
 
 
 def _fitting(lines: Sequence[Mapping[str, str]], width: int) -> list[str]:
-    """Returns the headings for which there is room, of the variants' names at least a third of the width."""
+    """Returns the headings that fit; names of variants and health take at most a third of the width each."""
     wide = {heading: max(len(heading), *(len(line[heading]) for line in lines)) for heading in lines[0]}
     wide |= {heading: min(wide[heading], width // 3) for heading in ("variant", "health")}
-    left = [heading for heading in wide if any(line[heading] for line in lines)]
+    kept = [heading for heading in wide if any(line[heading] for line in lines)]
     for heading in LESS_IMPORTANT:
-        if heading in left and sum(wide[name] + 2 for name in left) > width + 2:
-            left.remove(heading)
-    return left
+        if heading in kept and sum(wide[name] + 2 for name in kept) > width + 2:
+            kept.remove(heading)
+    return kept
 
 
-def changed_nothing(study: Study, rows: Sequence[Row], known: Mapping[str, Outcome]) -> list[str]:
-    """Returns the variants whose trained weights equal those they are compared with, bit for bit and seed for seed.
+def changed_nothing(study: Study, rows: Sequence[Row], latest: Mapping[str, Outcome]) -> list[str]:
+    """Returns the variants whose trained weights equal those of their baseline in every bit, for every seed.
 
-    That is the reference; in a cumulative design it is the step before. Variants that were normalised to the same trial are left
-    out: the plan says so already.
+    The baseline is the reference, or in a cumulative design the previous step. Variants that were normalised to the
+    same trial are left out, because the plan names them already.
     """
     names = list(dict.fromkeys(row.label for row in rows))
-    before = (
-        dict(zip(names[1:], names, strict=False))
-        if study.plan.design == "cumulative"
-        else dict.fromkeys(names[1:], names[0])
-    )
+    is_cumulative = study.plan.design == "cumulative"
+    baselines = dict(zip(names[1:], names, strict=False)) if is_cumulative else dict.fromkeys(names[1:], names[0])
     trials = {(row.label, row.seed): row.trial.identity for row in rows if row.trial}
     same: dict[str, list[bool]] = {}
     for (name, seed), identity in trials.items():
-        other = trials.get((before.get(name, name), seed), identity)
-        ours, theirs = known.get(identity), known.get(other)
-        if other != identity and ours and theirs and ours.status == theirs.status == FINISHED:
-            same.setdefault(name, []).append(ours.tags["ablation.weights"] == theirs.tags["ablation.weights"])
+        compared = trials.get((baselines.get(name, name), seed), identity)
+        variant, baseline = latest.get(identity), latest.get(compared)
+        if compared != identity and variant and baseline and variant.status == baseline.status == FINISHED:
+            same.setdefault(name, []).append(variant.tags["ablation.weights"] == baseline.tags["ablation.weights"])
     return [name for name, values in same.items() if all(values)]
 
 
 def unchanged_text(names: Sequence[str]) -> str:
-    """Returns which variants changed nothing; empty if there is none."""
+    """Returns one line per variant that changed nothing; empty if there is none."""
     return "\n".join(
         f"changed nothing: {one_line(name)}: the trained weights are identical without it, for every seed"
         for name in names
@@ -251,7 +247,7 @@ def unchanged_text(names: Sequence[str]) -> str:
 
 
 def failures(unfinished: Sequence[Row], why: Mapping[str, str]) -> str:
-    """Returns one line an unfinished trial: its variant, the first line of its error (by identity), and where its log is."""
+    """Returns the unfinished trials, each with the first line of its error (by identity) and the path of its log."""
     if not unfinished:
         return ""
     lines = [f"{counted(len(unfinished), 'trial')} did not finish:"]
@@ -261,16 +257,16 @@ def failures(unfinished: Sequence[Row], why: Mapping[str, str]) -> str:
         log = row.trial.folder / "trial.log"
         lines += [f"    log: {log}"] if log.is_file() else []
     lines.append(
-        "The same command trains those that were stopped or never began; with retry_failed=true it retrains failed ones too."
+        "The same command trains trials that were stopped or not started, and with retry_failed=true those that failed."
     )
     return "\n".join(lines)
 
 
-def diagnoses(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
-    """Returns the causes for which trials learnt nothing, as far as the numbers tell; below each, the variants that it holds for."""
+def diagnoses(rows: Sequence[Row], latest: Mapping[str, Outcome]) -> str:
+    """Returns the likely causes why trials learnt nothing; below each cause, the variants that it explains."""
     causes: dict[str, dict[str, list[str]]] = {}
     for row in rows:
-        outcome = known.get(row.trial.identity) if row.trial else None
+        outcome = latest.get(row.trial.identity) if row.trial else None
         if outcome and "ablation.diagnosis" in outcome.tags:
             causes.setdefault(outcome.tags["ablation.diagnosis"], {}).setdefault(row.label, []).append(str(row.seed))
     lines = []
@@ -282,17 +278,17 @@ def diagnoses(rows: Sequence[Row], known: Mapping[str, Outcome]) -> str:
 
 
 def next_steps(rows: Sequence[Row], best: str | None, *, link: str | None = None) -> str:
-    """Returns the commands that lead on from here.
+    """Returns the commands that a user may type next.
 
     Args:
-      rows: one for each trial.
-      best: identity of the trial of best validation, with which a trained model's commands are shown; None before there is one.
-      link: to the study's runs in MLflow's pages; None where there is none.
+      rows: one row per trial.
+      best: identity of the trial with the best validation value, for commands that use a trained model; None if none.
+      link: address of the study's runs in MLflow's web pages; None if there is none.
     """
     trials = {row.trial.identity: row.trial for row in rows if row.trial}
     settings = next(iter(trials.values())).settings
-    outputs, here = paths.outputs(), Path.cwd()
-    folder = str(outputs.relative_to(here)) if outputs.is_relative_to(here) else str(outputs)
+    outputs, current = paths.outputs(), Path.cwd()
+    folder = str(outputs.relative_to(current)) if outputs.is_relative_to(current) else str(outputs)
     steps = [
         *_browsing(settings.tracking, link),
         ("curves", f"tensorboard --logdir {shlex.quote(folder)}"),
@@ -303,7 +299,7 @@ def next_steps(rows: Sequence[Row], best: str | None, *, link: str | None = None
 
 
 def _using(trial: Prepared) -> list[tuple[str, str]]:
-    """Returns the commands that one can try with a trained model."""
+    """Returns the commands of the task that use a trained model."""
     place = f"--task {trial.settings.task} " if registry.is_place(trial.settings.task) else ""
     steps = []
     for name, command in trial.task.commands.items():
@@ -313,7 +309,7 @@ def _using(trial: Prepared) -> list[tuple[str, str]]:
 
 
 def _browsing(tracking: Tracking, link: str | None) -> list[tuple[str, str]]:
-    """Returns how the runs are looked at; of a database's address the name and the password stay out of terminals and logs."""
+    """Returns the commands that show the runs in MLflow, without user name and password of a database."""
     if tracking.name == "offline":
         return [("runs", "python -m src.sync    # sends the records to MLflow")]
     if tracking.uri is None:
@@ -331,18 +327,18 @@ def _browsing(tracking: Tracking, link: str | None) -> list[tuple[str, str]]:
 
 
 def _other_code(done: Sequence[Outcome]) -> list[str]:
-    """Returns which finished trials used other code or environment variables than trials would now, or may have."""
+    """Returns how many finished trials used, or may have used, other code or other environment variables than now."""
     now = _code(provenance.tags())
-    others = Counter(_code(outcome.tags) for outcome in done if _code(outcome.tags) != now)
-    lines = [_finished(sum(others.values()), f"used other code ({', '.join(others)})")] if others else []
+    other_code = Counter(_code(outcome.tags) for outcome in done if _code(outcome.tags) != now)
+    lines = [_finished(other_code.total(), f"used other code ({', '.join(other_code)})")] if other_code else []
     unsure = sum(_code(outcome.tags) == now for outcome in done) if "uncommitted" in now else 0
     lines += [_finished(unsure, f"may have used other code ({now}, as now)")] if unsure else []
-    here = environment.understood()
-    theirs = [outcome.tags.get("ablation.environment", here) for outcome in done]
-    elsewhere = Counter(environment for environment in theirs if environment != here)
+    current = environment.understood()
+    recorded = [outcome.tags.get("ablation.environment", current) for outcome in done]
+    differing = Counter(variables for variables in recorded if variables != current)
     return lines + [
-        _finished(count, f"used other environment variables ({there}; now {here})")
-        for there, count in elsewhere.items()
+        _finished(count, f"used other environment variables ({variables}; now {current})")
+        for variables, count in differing.items()
     ]
 
 
@@ -360,8 +356,9 @@ def _code(tags: Mapping[str, str]) -> str:
 def _duration(seconds: float | None, workers: int) -> str:
     if seconds is None:
         return "duration unknown (no recorded trial to estimate it from)"
-    took = seconds / workers
-    return f"about {clock(took)} ({'h:mm:ss' if took >= 3_600 else 'm:ss'}){f' on {workers} workers' if workers > 1 else ''}"
+    elapsed = seconds / workers
+    unit, where = "h:mm:ss" if elapsed >= 3_600 else "m:ss", f" on {workers} workers" if workers > 1 else ""
+    return f"about {clock(elapsed)} ({unit}){where}"
 
 
 def _health(outcomes: Sequence[Outcome | None]) -> str:

@@ -1,4 +1,4 @@
-"""MLflow as a study knows it: asked where it answers, and done without where it does not. The journals are what counts."""
+"""The MLflow store of a study. A study also runs without it, because the journals contain every record."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from src import environment, paths
 from src.spec.section import SettingsError
 from src.spec.settings import Settings
 from src.study.journals import Journals
-from src.terminal.errors import comes_again, first_line
+from src.terminal.errors import first_line, is_permanent
 from src.terminal.progress import waiting
 from src.terminal.visible import counted
 from src.tracking.deleted import how_to_restore
@@ -19,7 +19,7 @@ Answer = TypeVar("Answer")
 
 
 class Tracker:
-    """The MLflow store of one study, and what of its journals the store has.
+    """The MLflow store of one study, and which records it does not have.
 
     Attributes:
       unsent: identity → why the store could not take the trial's record.
@@ -27,7 +27,7 @@ class Tracker:
     """
 
     def __init__(self, settings: Settings, journals: Journals, say: Callable[[str], None]) -> None:
-        """Takes the study's settings and journals, and how to tell the user; connects to nothing yet."""
+        """Takes the study's settings and journals, and a function that prints a message; does not connect yet."""
         self._settings, self._journals, self._say = settings, journals, say
         self._store: Store | None = None
         self._unanswered: str | None = None
@@ -36,12 +36,12 @@ class Tracker:
 
     @property
     def link(self) -> str | None:
-        """Address of the study's runs in MLflow's pages; None without a store."""
+        """Address of the study's runs in MLflow's web pages; None without a store."""
         return self._store.link if self._store else None
 
     @property
     def lacks(self) -> str:
-        """What the store does not have, why, and how it gets there; empty where it has all."""
+        """What the store does not have, why, and how to send it; empty if it has every record."""
         if self.unsent:
             what = f"MLflow {'rejects' if self.is_refused else 'cannot receive'} {counted(len(self.unsent), 'trial')}"
             fix = (
@@ -51,18 +51,19 @@ class Tracker:
             )
             return f"warning: {what} ({next(iter(self.unsent.values()))}); {fix}"
         if self._unanswered:
-            return f"warning: MLflow did not answer every call ({self._unanswered}); `python -m src.sync` sends what it lacks"
+            fix = "`python -m src.sync` sends what it lacks"
+            return f"warning: MLflow did not answer every call ({self._unanswered}); {fix}"
         return ""
 
     def look(self) -> None:
-        """Connects and creates nothing: a store that is there is asked, for what was deleted in it is not done."""
+        """Connects to an existing store without creating one; a trial that was deleted there is not done."""
         uri = self._settings.tracking.uri
         is_there = uri is not None or (paths.home() / "mlflow.db").is_file()
         if self._settings.tracking.name == "offline" or not is_there:
             return
         try:
             self._store = Store(uri, self._settings.study, is_new=False)
-            self._say_what_is_odd(self._store)
+            self._say_notes(self._store)
         except Deleted as error:
             self._say(f"{error} (or run this command without plan_only)")
         except LookupError:
@@ -71,7 +72,7 @@ class Tracker:
             self._say(f"MLflow could not be read ({first_line(error)}); the journals are used instead")
 
     def connect(self) -> None:
-        """Makes the database, the experiment and the study run before any trial, and sends what earlier processes left behind.
+        """Creates the database, the experiment and the study's run, and sends what earlier processes did not send.
 
         Raises:
           SettingsError: the store cannot be used, now or later.
@@ -83,11 +84,11 @@ class Tracker:
             with waiting("opening the MLflow store"):
                 self._store = Store(self._settings.tracking.uri, self._settings.study, restores=True)
                 self._store.open_study()
-            self._say_what_is_odd(self._store)
+            self._say_notes(self._store)
         except SettingsError:
             raise
-        except Exception as error:  # a server that is away must not stop a study: the journals have it all
-            if comes_again(error):
+        except Exception as error:  # an unreachable server must not stop a study: the journals keep every record
+            if is_permanent(error):
                 where = paths.shown(self._settings.tracking.uri or paths.default_tracking_uri())
                 why = f"{where} cannot be used ({first_line(error)})"
                 raise SettingsError(
@@ -99,14 +100,14 @@ class Tracker:
         self.replay()
 
     def replay(self) -> None:
-        """Sends what the journals have and the store has not."""
+        """Sends the records of the journals that the store does not have."""
         store = self._store
         errors = {} if store is None else self._journals.replay(f"{store.uri} {store.study_run_id}", store.replay)
         self.unsent = {name: first_line(error) for name, error in errors.items()}
-        self.is_refused = any(map(comes_again, errors.values()))
+        self.is_refused = any(map(is_permanent, errors.values()))
 
     def ask(self, question: Callable[[Store], Answer], *, otherwise: Answer) -> Answer:
-        """Returns what the store answers; something else where there is none, or it cannot answer: `lacks` says so once."""
+        """Returns the store's answer; `otherwise` without a store or on an error, which `lacks` then reports."""
         if self._store is None:
             return otherwise
         try:
@@ -116,11 +117,11 @@ class Tracker:
             return otherwise
 
     def close(self, status: str) -> None:
-        """Ends the study run."""
+        """Ends the study's run."""
         self.ask(lambda store: store.close_study(status), otherwise=None)
 
-    def _say_what_is_odd(self, store: Store) -> None:
-        """Says what was deleted in MLflow, what has moved, and which address is not used."""
+    def _say_notes(self, store: Store) -> None:
+        """Says what was deleted or moved in MLflow, and which address is ignored."""
         unused = environment.unused_address()
         if unused and self._settings.tracking.uri is None:
             self._say(f"note: MLFLOW_TRACKING_URI={paths.shown(unused)} is ignored (tracking.uri sets another store)")
@@ -134,8 +135,7 @@ class Tracker:
             self._say("To start from scratch, choose another name (study=NAME) or set rerun=true.")
         deleted = store.deleted_trials()
         if deleted:
-            how = how_to_restore(store.uri, run_id=next(iter(deleted)))
-            self._say(
-                f"warning: {counted(len(deleted), 'trial')} of this study: deleted in MLflow; those in this plan are retrained."
-            )
-            self._say(f"To restore {next(iter(deleted.values()))!r} instead, stop this command and run: {how}")
+            command = how_to_restore(store.uri, run_id=next(iter(deleted)))
+            count = counted(len(deleted), "trial")
+            self._say(f"warning: {count} of this study: deleted in MLflow; those in this plan are retrained.")
+            self._say(f"To restore {next(iter(deleted.values()))!r} instead, stop this command and run: {command}")

@@ -1,4 +1,4 @@
-"""What a study looks like while it runs: how many trials are done, running, failed, the time left, the best so far."""
+"""The progress of a running study: trials done, running and failed, the time left, and the best trial so far."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from src.tracking.outcome import Outcome, best_validated
 
 EVERY_S = 1.0
 SAY_EVERY_S = 60.0
-NAME = 20  # characters that a trial's name has at least, and in a line of its own if need be
+NAME = 20  # minimum characters for a trial's name; with less room the name goes to the next line
 
 
 class Budget(NamedTuple):
-    """How long trials may begin.
+    """The time during which trials may start.
 
     Attributes:
-      seconds: from now on.
-      stop: file that is written when they are over; no trial begins then.
+      seconds: the time that remains.
+      stop: the file that is written when the time is over; no trial starts after that.
     """
 
     seconds: float
@@ -37,12 +37,12 @@ class Budget(NamedTuple):
 
 
 class StudyProgress:
-    """Watches the journals of the trials that are to be trained, in a thread. Use it in a `with` block."""
+    """Watches the journals of trials while a launcher trains them, in a thread. Use it in a `with` block."""
 
     def __init__(
         self, rows: Sequence[Row], *, metrics: Sequence[Metric], workers: int, budget: Budget | None, console: Console
     ) -> None:
-        """Takes one row a trial, the metrics of the study's task, how many trials run side by side, and when the last one may begin."""
+        """Takes one row per trial, the metrics of the task, the number of workers, the budget and the console."""
         self._first_metric, self._metrics = metrics[0], {metric.name: metric for metric in metrics}
         self._folders = {row.trial.folder: one_line(row.name) for row in rows if row.trial}
         self._old = {folder: outcome.attempt(folder) for folder in self._folders}
@@ -50,17 +50,17 @@ class StudyProgress:
         self._over: dict[Path, Outcome] = {}
         self._is_over = threading.Event()
         self._begin = self._said = time.monotonic()
-        self._first = list(self._folders)[: 2 * workers if workers > 1 else 0]  # of which one is begun before any other
+        self._first = list(self._folders)[: 2 * workers if workers > 1 else 0]  # one of these starts before all others
         self._sizes = {folder: _size(folder) for folder in self._first}
         self._thread = threading.Thread(target=self._watch, daemon=True, name="study progress")
 
     def __enter__(self) -> Self:
-        """Begins to watch."""
+        """Starts to watch."""
         self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Says how it ended."""
+        """Stops to watch, and prints the last changes."""
         self._is_over.set()
         self._thread.join()
         self._look()
@@ -74,7 +74,7 @@ class StudyProgress:
                 and not self._budget.stop.exists()
             ):
                 self._budget.stop.write_text("plan.budget_minutes is used up", encoding="utf-8")
-                self._say("plan.budget_minutes is used up: no further trial begins")
+                self._say("plan.budget_minutes is used up: no further trial starts")
 
     def _look(self) -> None:
         ended = []
@@ -83,9 +83,8 @@ class StudyProgress:
             self._say("the first trials are training")
         for folder in self._folders.keys() - self._over.keys():
             latest = _ended(folder)
-            if (
-                latest and latest.attempt != self._old[folder] and latest.status in (FINISHED, FAILED)
-            ):  # what was killed is tried again
+            is_new = latest is not None and latest.attempt != self._old[folder]
+            if latest and is_new and latest.status in (FINISHED, FAILED):  # killed trials are retried
                 self._over[folder] = latest
                 ended.append(folder)
         for folder in ended if len(self._folders) > 1 else []:
@@ -105,9 +104,9 @@ class StudyProgress:
         return f"{meaning(name, [metric]).title} {'unknown' if tested is None else f'{tested:.{metric.digits + 1}f}'}"
 
     def line(self) -> tuple[str, str, str]:
-        """Returns where the study is: `study: 3/12 done, 2 running, 4:10 left, best validation accuracy 0.861: cell=gru seed=1`.
+        """Returns the progress in three parts, of which the second is the name of the best trial.
 
-        The name of the best trial is the second of its parts.
+        `study: 3/12 done, 2 running, 4:10 left, best validation accuracy 0.861: cell=gru seed=1`
         """
         statuses = [ended.status for ended in self._over.values()]
         done, failed = statuses.count(FINISHED), statuses.count(FAILED)
@@ -127,15 +126,15 @@ class StudyProgress:
         return f"{text}, best {title} {self._over[best].best_validation:.{metric.digits}f}: ", self._folders[best], ""
 
     def _say(self, before: str, name: str = "", after: str = "") -> None:
-        """Prints a line; on a terminal a trial's name takes what room the rest leaves."""
+        """Prints a line; on a terminal a trial's name is shortened to the room that is left."""
         self._said = time.monotonic()
         room = self._console.width - len(before) - len(after)
-        room = self._console.width - len(after) - 4 if room < NAME else room  # it begins a line of its own
+        room = self._console.width - len(after) - 4 if room < NAME else room  # the name goes to a new line
         say(self._console, f"{before}{fitted(name, room) if self._console.is_terminal else name}{after}")
 
 
 def _ended(folder: Path) -> Outcome | None:
-    """Returns what became of a trial that is over; None for one that is not, or whose journal cannot be read: the sweep says so."""
+    """Returns the outcome of a trial; None before its end, or if its journal is unreadable: the sweep reports it."""
     try:
         last = journal.last(folder) if (folder / journal.FILE).is_file() else None
         return outcome.of_journal(folder) if last and last.kind == END else None
@@ -144,7 +143,7 @@ def _ended(folder: Path) -> Outcome | None:
 
 
 def _size(folder: Path) -> int:
-    """Returns the bytes of a trial's journal, 0 where there is none."""
+    """Returns the size of a trial's journal in bytes, 0 if there is none."""
     try:
         return (folder / journal.FILE).stat().st_size
     except OSError:

@@ -1,1 +1,1 @@
-"""What people see: texts that are safe to print, errors in one line, progress."""
+"""Output for people: text that is safe to print, errors in one line, progress."""

@@ -1,4 +1,4 @@
-"""How an error is said in one line, what was meant, whether it will come again, and whether it is the disk's."""
+"""Errors in one line, the nearest option to a typing error, and whether an error is permanent or a full disk."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from src.terminal.visible import shortened
 
-PREFACE = re.compile(r"(?:[A-Z_]+: )?\(raised as a result of ")  # SQLAlchemy's, and a tracking server's code before it
-# What MLflow answers to a request that it would refuse again, for want of a right, a driver or room for a value.
+PREFACE = re.compile(r"(?:[A-Z_]+: )?\(raised as a result of ")  # SQLAlchemy's, after a tracking server's error code
+# MLflow's error codes for requests that it would refuse again: a missing permission, a missing driver, a long value.
 REFUSED = {
     "BAD_REQUEST",
     "CUSTOMER_UNAUTHORIZED",
@@ -34,27 +34,31 @@ LOST = (
     "TimeoutError",
 )  # SQLAlchemy's
 NO_ENTRY = re.compile(
-    r"authentication failed|no password supplied|(?:role|database) \"[^\"]*\" does not exist|Access denied|Unknown database"
+    r"authentication failed|no password supplied|(?:role|database) \"[^\"]*\" does not exist"
+    r"|Access denied|Unknown database"
 )
 
 FULL = "the disk is full"
-INSIDE, FEW = 3, 3  # letters from which on a part of a name is a hint; names that may hold it
+INSIDE, FEW = 3, 3  # letters that a part of a name needs to be a hint; names that may contain it
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def first_line(error: BaseException, *, limit: int = 300) -> str:
-    """Returns the first line of an error's text that says something, or its kind if it has no text.
+    """Returns the first informative line of an error's text, or the name of its class if it has no text.
 
-    A line that ends with a colon is taken with the next one. A line that is too long loses its middle: causes stand at the end.
+    A line that ends with a colon is joined with the next one. A long line loses its middle: the end has the cause.
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not PREFACE.match(line.strip())]
     lines = lines or [type(error).__name__]
-    said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
-    return shortened(said, limit)
+    line = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return shortened(line, limit)
 
 
-def comes_again(error: BaseException) -> bool:
-    """Returns whether a store that raised this would raise it again: it refuses what it got, as against a server that is away."""
+def is_permanent(error: BaseException) -> bool:
+    """Returns whether an MLflow store would raise this error again: it refused the request, or lacks a driver.
+
+    A server that cannot be reached is not a permanent error.
+    """
     code, cause = getattr(error, "error_code", None), error.__cause__
     if isinstance(error, ImportError) or NO_ENTRY.search(str(error)):
         return True
@@ -64,32 +68,32 @@ def comes_again(error: BaseException) -> bool:
 
 
 def is_full(error: BaseException) -> bool:
-    """Returns whether an error, or one that led to it, says that a disk has no room, or that its user may have no more of it.
+    """Returns whether an error or one of its causes reports a full disk or an exceeded quota.
 
-    Libraries that write by code of their own, as TensorFlow does, raise errors that have the text of the system's, and no number.
+    Libraries with their own file access, such as TensorFlow, raise errors with the system's text but no errno.
     """
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
         chain.append(cause)
     return any(
-        getattr(one, "errno", None) in NO_ROOM or any(os.strerror(number) in str(one) for number in NO_ROOM)
-        for one in chain
+        getattr(link, "errno", None) in NO_ROOM or any(os.strerror(number) in str(link) for number in NO_ROOM)
+        for link in chain
     )
 
 
 def nearest(typed: str, options: Sequence[str]) -> str | None:
-    """Returns the option that somebody may have meant: equal but for case and underscores, those that contain it, or the most alike."""
+    """Returns the probably intended option: equal up to case, _ and -; those that contain it; or the closest."""
     plain = {plain_name(option): option for option in reversed(options)}
-    wanted = plain_name(typed)
-    if wanted in plain:
-        return plain[wanted]
-    inside = [option for option in options if len(wanted) >= INSIDE and wanted in plain_name(option)]
+    name = plain_name(typed)
+    if name in plain:
+        return plain[name]
+    inside = [option for option in options if len(name) >= INSIDE and name in plain_name(option)]
     if 0 < len(inside) <= FEW:
         return " or ".join(inside)
-    near = difflib.get_close_matches(wanted, plain, n=1)
+    near = difflib.get_close_matches(name, plain, n=1)
     return plain[near[0]] if near else None
 
 
 def plain_name(name: str) -> str:
-    """Returns a name in small letters, without underscores and hyphens."""
+    """Returns a name in lower case, without underscores and hyphens."""
     return name.casefold().replace("_", "").replace("-", "")

@@ -1,4 +1,4 @@
-"""How a trial looks while one waits: a bar where there is a terminal, plain lines where there is none."""
+"""Progress of a trial: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from src.spec.record import EVALUATION, STEP, Record
 from src.terminal.visible import one_line, visible
 
 LINE_EVERY_S = 30.0
-BAR = 10  # characters that the bar has at least
+BAR = 10  # minimal width of the bar
 
 
 class TrialProgress:
@@ -35,14 +35,14 @@ class TrialProgress:
         done: int = 0,
         console: Console | None = None,
     ) -> None:
-        """Takes what to show.
+        """Prepares the display.
 
         Args:
-          title: shown above.
-          steps: how many optimizer steps there will be.
-          epochs: how many epochs there will be.
-          metrics: of the task; the first one is shown beside the loss.
-          is_alone: whether no other trial shows itself.
+          title: shown above the bar.
+          steps: total number of optimizer steps.
+          epochs: total number of epochs.
+          metrics: the task's metrics; the first one is shown beside the loss.
+          is_alone: whether no other trial shows its progress.
           done: steps that an earlier process took.
           console: where to print.
         """
@@ -51,7 +51,7 @@ class TrialProgress:
         self._metric, self._loss = metrics[0], next((metric for metric in metrics if metric.name == LOSS.name), LOSS)
         self._bar: Progress | None = None
         self._task = TaskID(0)
-        self._begin = self._said = time.monotonic()
+        self._begin = self._last_line = time.monotonic()
         self._validation = ""
         self._batch_ms = 0.0
         self._done = done
@@ -73,35 +73,33 @@ class TrialProgress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Leaves the last state of the bar on the screen."""
+        """Stops the bar; its last state stays on the screen."""
         if self._bar is not None:
             self._bar.stop()
 
     def show(self, record: Record) -> None:
-        """Takes one record of the trial."""
+        """Shows one record of the trial."""
         if record.kind == EVALUATION:
             self._validation = _shown(self._metric, record, VAL)
             if record.detail["epoch"] is not None and self._bar is None:
                 seconds = record.metrics.get("time/epoch_s")
-                took = (
-                    [] if seconds is None else [f"{seconds:.1f} s"]
-                )  # of an epoch that was not trained whole in one go
-                values = dict.fromkeys(
-                    (_shown(self._loss, record, VAL), self._validation)
-                )  # once if the loss is the metric
-                self._say(f"  epoch {record.detail['epoch']}/{self._epochs}: {'  '.join([*values, *took])}")
+                # An epoch that was interrupted and resumed has no duration.
+                duration = [] if seconds is None else [f"{seconds:.1f} s"]
+                # `dict.fromkeys` shows the loss once if it is the first metric.
+                values = dict.fromkeys((_shown(self._loss, record, VAL), self._validation))
+                self._say(f"  epoch {record.detail['epoch']}/{self._epochs}: {'  '.join([*values, *duration])}")
         if record.kind != STEP:
             return
         if self._bar is not None:
             self._bar.update(
                 self._task, completed=record.step, description=self._line(record, width=self._console.width - BAR)
             )
-        elif time.monotonic() - self._said > LINE_EVERY_S:
+        elif time.monotonic() - self._last_line > LINE_EVERY_S:
             self._say(f"  step {self._line(record)}")
 
     def _line(self, record: Record, *, width: int | None = None) -> str:
-        """Returns where the trial is, in at most so many characters: what says least is left out first."""
-        if not record.detail["is_first"] or not self._batch_ms:  # a step that traces says nothing about the others
+        """Returns the state of the trial in fewer than `width` characters; omits the least informative parts first."""
+        if not record.detail["is_first"] or not self._batch_ms:  # the time of a step that traces is not typical
             self._batch_ms = record.metrics["time/batch_ms"]
         left = (time.monotonic() - self._begin) / (record.step - self._done) * (self._steps - record.step)
         parts = {
@@ -120,18 +118,18 @@ class TrialProgress:
         return line
 
     def _say(self, text: str) -> None:
-        self._said = time.monotonic()
+        self._last_line = time.monotonic()
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _shown(metric: Metric, record: Record, prefix: str) -> str:
-    """Returns a metric as readers see it: `title 0.750` in training, `val_title 0.750` of validation."""
+    """Returns a metric as readers see it: `title 0.750` in training, `val_title 0.750` in validation."""
     value = f"{record.metrics[f'{prefix}{metric.name}']:.{metric.digits}f}{f' {metric.unit}' if metric.unit else ''}"
     return f"{'val_' if prefix == VAL else ''}{metric.shown} {value}"
 
 
 def say(console: Console, text: str) -> None:
-    """Prints a text; on a terminal long lines are broken between words and indented, but paths stay whole."""
+    """Prints a text; a terminal wraps long lines between words with an indent, and paths stay whole."""
     lines = visible(text).split("\n")
     if console.is_terminal:
         lines = [part for line in lines for part in _broken(line, console.width)]
@@ -139,7 +137,7 @@ def say(console: Console, text: str) -> None:
 
 
 def fitted(title: str, width: int) -> str:
-    """Returns a trial's name in at most so many characters: its seed stays, and its first toggles, whole."""
+    """Returns a trial's name in at most `width` characters: it keeps the seed and the first toggles that fit."""
     if len(title) <= width:
         return title
     rest, _, seed = title.rpartition(" seed=")
@@ -152,8 +150,8 @@ def fitted(title: str, width: int) -> str:
 
 @contextmanager
 def waiting(text: str, *, is_alone: bool = True) -> Iterator[None]:
-    """Shows a text while the block runs: on a terminal, and only where no other process shows its own."""
-    # A notebook is no terminal, whatever it says.
+    """Shows a text on a terminal while the block runs, unless other trials run."""
+    # A notebook is not a terminal, even if its environment claims so.
     if not is_alone or not Console().is_terminal or os.environ.get("TERM") == "dumb":
         yield
         return
@@ -176,6 +174,6 @@ def _broken(line: str, width: int) -> list[str]:
 
 
 def clock(seconds: float) -> str:
-    """Returns a duration as one reads it: `4:10`, `1:04:10`."""
+    """Returns a duration as `4:10` or `1:04:10`."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

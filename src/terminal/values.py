@@ -1,4 +1,4 @@
-"""Types of settings in words: what a value may be, and which allowed value is nearest to another one."""
+"""Types of settings in words, and the allowed value that is nearest to an invalid one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ TRUTHS = dict.fromkeys(("yes", "y", "on", "t", "1"), "true") | dict.fromkeys(("n
 
 
 def in_words(field: FieldInfo) -> str:
-    """Returns what a field may be set to: `true or false`, `an integer from 1 to 64`."""
+    """Returns the allowed values of a field in words: `true or false`, `an integer from 1 to 64`."""
     return _words(field.annotation, list(field.metadata))
 
 
 def plain_types(kind: Any) -> set[type]:
-    """Returns the plain types that an annotation is made of."""
+    """Returns the plain types in an annotation."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return set(map(type, args))
@@ -33,20 +33,20 @@ def plain_types(kind: Any) -> set[type]:
 
 
 def has_text(kind: Any) -> bool:
-    """Returns whether an annotation takes any text."""
+    """Returns whether an annotation allows free text."""
     parts = typing.get_args(kind) if typing.get_origin(kind) in (Annotated, typing.Union, types.UnionType) else ()
     return kind is str or any(map(has_text, parts))
 
 
 def nearest_choice(got: str, choices: Sequence[str]) -> str | None:
-    """Returns the choice that was meant, of a truth value also as other programs write it."""
+    """Returns the choice that the user probably meant; `yes`, `on` and the like mean true."""
     if set(choices) == {"true", "false"} and got.casefold() in TRUTHS:
         return TRUTHS[got.casefold()]
     return nearest(echoed(got), choices)
 
 
 def nearest_number(got: Any, field: FieldInfo) -> str | None:
-    """Returns the number within a field's closed bounds that is nearest to what was got; None if it has none, or that is no number."""
+    """Returns the nearest number within a field's closed bounds; None if there is none or `got` is not a number."""
     kinds = plain_types(field.annotation) & {int, float}
     try:
         number = float(got)
@@ -64,7 +64,7 @@ def nearest_number(got: Any, field: FieldInfo) -> str | None:
 
 
 def _limits(annotation: Any, metadata: list[Any]) -> list[Any]:
-    """Returns the bounds of an annotation, those of its parts among them."""
+    """Returns the bounds of an annotation, including those of its parts."""
     if typing.get_origin(annotation) is Annotated:
         kind, *extras = typing.get_args(annotation)
         inner = [part for extra in extras for part in (extra.metadata if isinstance(extra, FieldInfo) else [extra])]
@@ -74,7 +74,7 @@ def _limits(annotation: Any, metadata: list[Any]) -> list[Any]:
 
 
 def choices_of(field: FieldInfo | None) -> list[str]:
-    """Returns the values of a field that has a list of them; none for a field of numbers or texts."""
+    """Returns the choices of a boolean or Literal field; an empty list for numbers and text."""
     if field is not None and field.annotation is bool:
         return ["true", "false"]
     if field is None or typing.get_origin(field.annotation) is not Literal:

@@ -1,39 +1,39 @@
-"""Texts that users and files wrote, as they are shown: nothing in them moves a cursor, colours a terminal or forges a line."""
+"""Safe output of text from users and files: it cannot move the cursor, colour the terminal or forge a line."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, halves of pairs, and the separators of lines and paragraphs
+HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, surrogates, line and paragraph separators
 TURNING = set(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-)  # what changes the direction of a text
-_MEANT = re.compile(r"[!-+\-:-<>-@\[-`{-~]|\.(?!\d)|(?<!\d)\.|^=+")  # signs of Markdown and HTML
+)  # characters that change the direction of text
+_MARKUP = re.compile(r"[!-+\-:-<>-@\[-`{-~]|\.(?!\d)|(?<!\d)\.|^=+")  # characters of Markdown and HTML
 _FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf")
 ECHOED = 200  # characters of a value that an error repeats
 
 
 def visible(text: str) -> str:
-    r"""Returns a text with its control characters spelt out, as in `\x1b`; line ends and tabs stay."""
+    r"""Returns a text with escaped control characters, as in `\x1b`; line breaks and tabs stay."""
     if text.isprintable():
         return text
-    return "".join(_spelt(sign) if sign not in "\n\t" and is_hidden(sign) else sign for sign in text)
+    return "".join(_escaped(sign) if sign not in "\n\t" and is_hidden(sign) else sign for sign in text)
 
 
 def one_line(text: str) -> str:
-    r"""Returns a text with its control characters spelt out, line ends and tabs too."""
+    r"""Returns a text with escaped control characters, including line breaks and tabs."""
     return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def in_markdown(text: str) -> str:
-    """Returns a text as Markdown and HTML show it as it is, in one line: every sign that may mean something is written as its number."""
-    return _MEANT.sub(lambda found: "".join(f"&#{ord(sign)};" for sign in found[0]), one_line(text))
+    """Returns a text in one line, escaped for Markdown and HTML by numeric character references."""
+    return _MARKUP.sub(lambda match: "".join(f"&#{ord(sign)};" for sign in match[0]), one_line(text))
 
 
 def shortened(text: str, limit: int = ECHOED) -> str:
-    """Returns a text of at most `limit` characters, its middle left out where it is longer: causes stand at the end."""
+    """Returns a text of at most `limit` characters; a longer one loses its middle, because the end has the cause."""
     if len(text) <= limit:
         return text
     half = (limit - 1) // 2
@@ -41,20 +41,20 @@ def shortened(text: str, limit: int = ECHOED) -> str:
 
 
 def echoed(text: str) -> str:
-    """Returns what somebody wrote as an error repeats it: in one line, and cut where it is long."""
+    """Returns a user's text for an error message: in one line, and shortened."""
     return shortened(one_line(shortened(text, 4 * ECHOED)))
 
 
 def no_formula(text: str) -> str:
-    """Returns a text that a spreadsheet shows and never computes: what begins like a formula gets an apostrophe before it.
+    """Returns a text that a spreadsheet does not evaluate: an apostrophe precedes what looks like a formula.
 
-    Numbers stay as they are.
+    Numbers stay unchanged.
     """
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def is_hidden(sign: str) -> bool:
-    """Returns whether a character acts on what is around it instead of being shown."""
+    """Returns whether a character is invisible and affects the text around it."""
     return sign in TURNING or unicodedata.category(sign) in HIDDEN
 
 
@@ -63,5 +63,5 @@ def counted(count: int, word: str) -> str:
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
-def _spelt(sign: str) -> str:
+def _escaped(sign: str) -> str:
     return sign.encode("unicode_escape").decode("ascii")

@@ -1,1 +1,1 @@
-"""What a trial did: the journal is the only writer, MLflow and TensorBoard replay it."""
+"""Records of a trial: the journal stores them first, and MLflow and TensorBoard replay the journal."""

@@ -1,7 +1,8 @@
-"""MLflow's runs as this project reads them, and which of the attempts of a trial counts.
+"""MLflow runs as this project reads them, and which attempt of a trial counts.
 
-Attempts of one journal have the journal's order, which the replay records as tags: clocks go back, and then the attempt that began last
-has an earlier start. Attempts of several journals, of homes that share a store, have nothing in common but clocks.
+The replay records the order of the attempts in a journal as tags. Start times alone do not suffice: when a clock is set
+back, the last attempt may have the earliest start. Attempts from several journals (several homes that share a store)
+can only be ordered by their clocks.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     import mlflow.entities
 
 KIND, IDENTITY, ATTEMPT = "ablation.kind", "ablation.identity", "ablation.attempt"
-JOURNAL = "ablation.journal"  # tag: the first attempt of the run's journal, by which the journal is told from others
-NUMBER = "ablation.attempt_number"  # tag: how many attempts the journal has before this one
-SUPERSEDED = "ablation.superseded"  # tag of a finished run that no longer counts, as another attempt finished after it
-PLACING = (KIND, IDENTITY, ATTEMPT, JOURNAL, NUMBER, SUPERSEDED)  # tags that tell which attempt of which trial counts
+JOURNAL = "ablation.journal"  # tag: the first attempt in the run's journal; it identifies the journal
+NUMBER = "ablation.attempt_number"  # tag: the number of earlier attempts in the journal
+SUPERSEDED = "ablation.superseded"  # tag of a finished run that no longer counts because a later attempt finished
+PLACE_TAGS = (KIND, IDENTITY, ATTEMPT, JOURNAL, NUMBER, SUPERSEDED)  # tags that decide which attempt of a trial counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,14 @@ class Run:
     """One MLflow run.
 
     Attributes:
-      run_id: its id.
-      name: what it is called.
+      run_id: the run's id.
+      name: the run's name.
       status: FINISHED, FAILED, KILLED, RUNNING or SCHEDULED.
       started: milliseconds since 1970, by the clock of the machine that trained.
-      ended: the same, or None while it runs.
-      tags: as stored.
-      params: as stored, texts.
-      metrics: the last value of each, as stored: infinity is the largest number.
+      ended: milliseconds since 1970, by the same clock; None while the run is active.
+      tags: tags as stored.
+      params: params as stored, which are texts.
+      metrics: last value of each metric as stored; the store replaces infinity by the largest float.
     """
 
     run_id: str
@@ -51,8 +52,8 @@ class Run:
     metrics: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of_client(cls, run: mlflow.entities.Run) -> Run:
-        """Returns what MLflow's client returned."""
+    def from_client(cls, run: mlflow.entities.Run) -> Run:
+        """Converts a run that MLflow's client returned."""
         info, data = run.info, run.data
         return cls(
             run_id=info.run_id,
@@ -67,65 +68,67 @@ class Run:
 
 
 def of_identities(runs: Iterable[Run]) -> dict[str, list[Run]]:
-    """Returns identity → the attempts of the trial, of runs of any kind."""
-    found: dict[str, list[Run]] = {}
+    """Returns identity → the attempts of that trial; runs that are not trials are left out."""
+    attempts: dict[str, list[Run]] = {}
     for run in runs:
         if run.tags.get(KIND) == "trial" and IDENTITY in run.tags:
-            found.setdefault(run.tags[IDENTITY], []).append(run)
-    return found
+            attempts.setdefault(run.tags[IDENTITY], []).append(run)
+    return attempts
 
 
 def counting(attempts: Sequence[Run]) -> Run | None:
-    """Returns the attempt of a trial that counts: the finished one, or else the latest; None if all are superseded."""
-    left = [run for run in attempts if run.tags.get(SUPERSEDED) != "true"]
-    finished = [run for run in left if run.status == FINISHED]
-    return latest(finished or left) if left else None
+    """Returns the attempt that counts: the latest finished one, or else the latest; None if all are superseded."""
+    candidates = [run for run in attempts if run.tags.get(SUPERSEDED) != "true"]
+    finished = [run for run in candidates if run.status == FINISHED]
+    return latest(finished or candidates) if candidates else None
 
 
-def of_journal(folder: Path) -> dict[str, dict[str, str]]:
-    """Returns attempt → the tags of a run that place it among the attempts of its journal, in the journal's order."""
+def places_in_journal(folder: Path) -> dict[str, dict[str, str]]:
+    """Returns attempt → the tags that hold its place in the journal, in the journal's order."""
     starts = [str(entry.record.detail["attempt"]) for entry in journal.entries(folder, kinds=(START,))]
     return {
         attempt: {ATTEMPT: attempt, JOURNAL: starts[0], NUMBER: str(number)} for number, attempt in enumerate(starts)
     }
 
 
-def placed(runs: Sequence[Run], folder: Path) -> list[Run]:
-    """Returns runs with the places of those that are in a journal: of what an older version sent the journal alone has them."""
-    known = of_journal(folder)
-    return [replace(run, tags={**run.tags, **known.get(run.tags.get(ATTEMPT, ""), {})}) for run in runs]
+def with_places(runs: Sequence[Run], folder: Path) -> list[Run]:
+    """Returns the runs with the tags of their places in a journal; older versions did not send these tags."""
+    places = places_in_journal(folder)
+    return [replace(run, tags={**run.tags, **places.get(run.tags.get(ATTEMPT, ""), {})}) for run in runs]
 
 
 def latest(attempts: Sequence[Run]) -> Run:
     """Returns the attempt of a trial that began last.
 
-    Of the attempts of one journal it is the journal's last, whatever clocks said. Of several journals it is the one whose last attempt has
-    the latest start. What is equal even so is told by the run's id, so that every reader chooses the same.
+    Within a journal, the order of the journal decides and clocks do not count. Among several journals, the last attempt
+    with the latest start is chosen. The run's id breaks ties, so that every reader chooses the same run.
     """
-    return max((max(of_one, key=_place) for of_one in _of_journals(attempts)), key=_by_clock)
+    return max((max(runs, key=_place) for runs in _by_journal(attempts)), key=_by_clock)
 
 
-def is_told_by_wrong_clocks(attempts: Sequence[Run]) -> bool:
-    """Returns whether clocks alone tell which attempt is the latest, and one of them is seen to be wrong.
+def depends_on_wrong_clocks(attempts: Sequence[Run]) -> bool:
+    """Returns whether only clocks decide which attempt is the latest, and at least one clock is wrong.
 
-    An attempt ends before it began, or began before one that its journal has before it.
+    A clock is wrong if an attempt ends before its start, or starts before an earlier attempt in its journal.
     """
-    journals = [sorted(of_one, key=_place) for of_one in _of_journals(attempts)]
-    is_backward = any(run.ended is not None and run.ended < run.started for run in attempts)
-    is_other = any(one.started > other.started for of_one in journals for one, other in itertools.pairwise(of_one))
-    return len(journals) > 1 and (is_backward or is_other)
+    journals = [sorted(runs, key=_place) for runs in _by_journal(attempts)]
+    ends_early = any(run.ended is not None and run.ended < run.started for run in attempts)
+    starts_early = any(
+        earlier.started > later.started for runs in journals for earlier, later in itertools.pairwise(runs)
+    )
+    return len(journals) > 1 and (ends_early or starts_early)
 
 
-def _of_journals(attempts: Sequence[Run]) -> list[list[Run]]:
-    """Returns the attempts, journal by journal; one whose journal is not known, as older versions recorded it, stands alone."""
-    found: dict[str, list[Run]] = {}
+def _by_journal(attempts: Sequence[Run]) -> list[list[Run]]:
+    """Returns the attempts grouped by journal; an attempt without that tag, from an older version, is its own group."""
+    journals: dict[str, list[Run]] = {}
     for run in attempts:
-        found.setdefault(run.tags.get(JOURNAL) or run.run_id, []).append(run)
-    return list(found.values())
+        journals.setdefault(run.tags.get(JOURNAL) or run.run_id, []).append(run)
+    return list(journals.values())
 
 
 def _place(run: Run) -> tuple[int, int, str]:
-    """Returns the place of an attempt in its journal."""
+    """Returns the sort key of an attempt within its journal."""
     number = run.tags.get(NUMBER, "")
     return (int(number) if number.isdecimal() and len(number) < 10 else 0, *_by_clock(run))
 

@@ -1,4 +1,4 @@
-"""What a trial read, as MLflow's datasets: one for each split, with its rows, its context and the hash of the whole."""
+"""A trial's data as MLflow datasets: one per split, with its rows, its context and the hash of all the data."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 
 CONTEXTS = {"train": "training", "validation": "validation", "test": "test"}
 NAME, SOURCE = 400, 2_000  # bytes
-SHOWN = 100  # of a list
-OWN = ("name", "digest", "source", "rows", "columns")  # parts that are no profile
+MAX_LISTED = 100  # values of a list in the profile
+NOT_PROFILE = ("name", "digest", "source", "rows", "columns")  # parts of the data that MLflow stores elsewhere
 
 
 def inputs(data: Mapping[str, Any]) -> list[DatasetInput]:
-    """Returns the datasets of a trial's `start`: the same ones of the same data, so that sent twice they are there once.
+    """Returns the datasets of a trial's `start`; equal data give equal datasets, which MLflow stores once.
 
     Args:
-      data: `name`, `digest`, `source`, `rows` (split → examples), perhaps `columns` (name → MLflow's type), and what else describes them.
+      data: `name`, `digest`, `source`, `rows` (split → examples), optional `columns` (name → MLflow's type), and any
+        other descriptions.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -42,9 +43,13 @@ def inputs(data: Mapping[str, Any]) -> list[DatasetInput]:
 
 
 def _profile(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what else describes the data; of a list its length and its first values."""
+    """Returns the other descriptions of the data; for a list, its length and its first values."""
     profile: dict[str, Any] = {}
     for name, value in data.items():
-        if name not in OWN:
-            profile |= {f"num_{name}": len(value), name: value[:SHOWN]} if isinstance(value, list) else {name: value}
+        if name in NOT_PROFILE:
+            continue
+        if isinstance(value, list):
+            profile |= {f"num_{name}": len(value), name: value[:MAX_LISTED]}
+        else:
+            profile[name] = value
     return profile

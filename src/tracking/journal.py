@@ -1,15 +1,15 @@
 r"""The journal of a trial: one JSON object a line, appended and never changed.
 
-A line counts once its newline is there; a torn one, from a crash in the middle of writing, is cut off when the journal is
-opened again. A trial that is tried again appends to the same journal: every attempt begins with a `start` and, unless its
-process was killed, ends with an `end`. An attempt that goes on from another's checkpoint repeats that one's records behind
-its own `start`, with the times that they had: each attempt is a whole record. The writer holds a lock that the operating system
-drops with the process, so whoever can take the lock knows that nobody is writing.
+A line is complete once its newline is written. A crash during a write leaves an incomplete line, which is cut off when
+the journal is opened again. A repeated trial appends to the same journal: every attempt begins with a `start` and,
+unless its process was killed, ends with an `end`. An attempt that resumes from the checkpoint of another one repeats
+the other's records after its own `start`, with their original times, so each attempt is a complete record. The
+operating system releases the writer's lock when its process ends; if the lock is free, nobody is writing.
 
-Every line ends with a checksum of what stands before it, so that a flipped digit is seen; lines of older journals have none. Whoever
-remembers how far a journal was read keeps a `mark` of that place: a journal that lost its end in a power cut, and grew again, is another.
-The `start` holds the address of the tracking store as it was typed, with the password that may be in it, for `src.sync`: a journal with
-one is readable by its owner alone, and no journal is attached to MLflow.
+Every line ends with a checksum of the rest of the line, which reveals a damaged digit; lines of older journals have
+none. A reader that remembers how far it read keeps a `mark` of that place: a power cut may remove the end of a journal,
+and new lines may follow. The `start` holds the address of the tracking store as the user typed it, for `src.sync`. The
+address may contain a password: then only the owner can read the journal. No journal is attached to MLflow.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from filelock import FileLock, Timeout
 
 from src.files import digest
 from src.spec.record import END, EVALUATION, GRAPH, HISTOGRAMS, SAMPLES, START, STEP, SYSTEM, Record
-from src.spec.record import FAILED as FAILED  # noqa: PLC0414  for those who read journals
-from src.spec.record import FINISHED as FINISHED  # noqa: PLC0414  for those who read journals
-from src.spec.record import KILLED as KILLED  # noqa: PLC0414  for those who read journals
-from src.spec.record import end as end  # noqa: PLC0414  for those who read journals
+from src.spec.record import FAILED as FAILED  # noqa: PLC0414  for readers of journals
+from src.spec.record import FINISHED as FINISHED  # noqa: PLC0414  for readers of journals
+from src.spec.record import KILLED as KILLED  # noqa: PLC0414  for readers of journals
+from src.spec.record import end as end  # noqa: PLC0414  for readers of journals
 
 FILE, LOCK = "journal.jsonl", "journal.lock"
-TAIL = 16_384  # bytes in which the last line of a journal is, but for histograms
-MARK = 4_096  # bytes before a place that tell it from others
+TAIL_BYTES = 16_384  # the end of a journal that holds its last line, unless that is a line of histograms
+MARK_BYTES = 4_096  # bytes before a place that its mark is computed from
 KINDS = (START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, SAMPLES, END)
 CHECKSUM = re.compile(rb',"checksum":"([0-9a-f]{8})"}$')
 ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Entry(NamedTuple):
-    """One line: the record, when it was written (milliseconds since 1970), and the byte after it."""
+    """One line: the record, its time in milliseconds since 1970, and the offset of the byte after the line."""
 
     record: Record
     time_ms: int
@@ -49,7 +49,7 @@ class Entry(NamedTuple):
 
 
 class JournalError(OSError):
-    """The journal cannot be written; what it held before is intact."""
+    """The journal cannot be read or written; its earlier lines are intact."""
 
 
 class JournalBusy(JournalError):
@@ -60,7 +60,7 @@ class Journal:
     """An open journal, to append to. Use it in a `with` block."""
 
     def __init__(self, folder: Path) -> None:
-        """Opens the journal of a trial's folder, which is created if need be.
+        """Opens the journal in a trial's folder; creates both if they are missing.
 
         Raises:
           JournalBusy: another process is writing it.
@@ -69,28 +69,28 @@ class Journal:
         self.path = folder / FILE
         self._lock = _lock(folder)
         try:
-            self._lock.acquire(timeout=0.5)  # somebody may just be asking whether it is held
+            self._lock.acquire(timeout=0.5)  # `is_being_written` takes the lock for a moment
         except Timeout:
             raise JournalBusy(f"{folder}: another process is training this trial; wait for it, or stop it") from None
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            os.ftruncate(self._file, _whole(self.path))
+            os.ftruncate(self._file, _size_of_whole_lines(self.path))
         except OSError as error:
             self._lock.release()
             raise JournalError(f"{self.path}: {error.strerror}; nothing was recorded") from error
 
     def append(self, record: Record, *, time_ms: int | None = None) -> None:
-        """Writes one record; it survives the process from here on, and the machine from the next `sync` on.
+        """Writes one record. From now on it survives the process; from the next `sync` on it survives the machine.
 
         Args:
-          record: what happened.
-          time_ms: when, in milliseconds since 1970; now if left out.
+          record: the record to write.
+          time_ms: time of the record, in milliseconds since 1970; the current time by default.
 
         Raises:
-          JournalError: nothing or half of it could be written, as on a full disk; the half is taken back.
+          JournalError: the record could not be written completely, as on a full disk; a written part is removed.
         """
-        happened = round(time.time() * 1_000) if time_ms is None else time_ms
-        line = {"kind": record.kind, "time_ms": happened, "step": record.step}
+        recorded_at = round(time.time() * 1_000) if time_ms is None else time_ms
+        line = {"kind": record.kind, "time_ms": recorded_at, "step": record.step}
         line |= {"metrics": record.metrics, "detail": record.detail}
         data = _with_checksum(ENCODER.encode(line).encode())
         written = 0
@@ -103,7 +103,7 @@ class Journal:
             raise JournalError(f"{self.path}: {error.strerror}; what was recorded before is kept") from error
 
     def sync(self) -> None:
-        """Brings what was appended to the disk itself."""
+        """Flushes the appended records to the disk."""
         os.fsync(self._file)
 
     def __enter__(self) -> Self:
@@ -111,18 +111,18 @@ class Journal:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Closes the file and lets go of the lock."""
+        """Closes the file and releases the lock."""
         os.close(self._file)
         self._lock.release()
 
 
 def folders(study: Path) -> list[Path]:
-    """Returns the folders of a study's trials that have a journal, by name."""
+    """Returns the folders of a study's trials that have a journal, sorted by name."""
     return sorted(path.parent for path in study.glob(f"*/{FILE}"))
 
 
 def is_being_written(folder: Path) -> bool:
-    """Returns whether a process holds the journal."""
+    """Returns whether a process holds the journal's lock."""
     if not (folder / FILE).is_file():
         return False
     try:
@@ -133,60 +133,63 @@ def is_being_written(folder: Path) -> bool:
 
 
 def has_writer(folder: Path) -> bool:
-    """Returns what `is_being_written` does, and neither makes nor writes a file: for whoever only looks on."""
+    """Returns the same as `is_being_written`, but creates and writes no file: for readers without write access."""
     try:
         import fcntl
-    except ImportError:  # Windows: the lock is asked for as by a writer
+    except ImportError:  # Windows has no such lock
         return is_being_written(folder)
     try:
         with (folder / LOCK).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # dropped when the file is closed
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # closing the file releases it
     except BlockingIOError:
         return True
-    except OSError:  # there is no lock yet, or it may not be read
+    except OSError:  # there is no lock file yet, or reading it is not permitted
         return False
     return False
 
 
 def wait_for_writers(folders: Iterable[Path], *, seconds: float) -> None:
-    """Waits until no process holds any of these journals, but no longer than so many seconds."""
-    end = time.monotonic() + seconds
+    """Waits until no process holds any of these journals, for at most `seconds` in all."""
+    deadline = time.monotonic() + seconds
     for folder in folders:
-        while is_being_written(folder) and time.monotonic() < end:
+        while is_being_written(folder) and time.monotonic() < deadline:
             time.sleep(0.1)
 
 
 def mark(folder: Path, offset: int) -> str:
-    """Returns what a later reader knows the place in a journal by, where the next line will begin."""
+    """Returns a hash of the bytes before an offset, by which a later reader recognises the place."""
     with (folder / FILE).open("rb") as file:
-        file.seek(max(0, offset - MARK))
-        return digest(file.read(min(offset, MARK)).decode(errors="backslashreplace"))
+        file.seek(max(0, offset - MARK_BYTES))
+        return digest(file.read(min(offset, MARK_BYTES)).decode(errors="backslashreplace"))
 
 
-def is_same(folder: Path, offset: int, known: str | None) -> bool:
-    """Returns whether a line begins at this byte, and what stands before it is what it was when its `mark` was taken.
+def is_unchanged(folder: Path, offset: int, expected: str | None) -> bool:
+    """Returns whether a line begins at this byte, and the bytes before it still have the `expected` mark.
 
-    A journal is shorter, or other, where the machine went down before the disk had it all, and an attempt after it went on.
+    A journal can change when the machine fails before the disk has all of it, and a later attempt appends new lines.
+
+    Args:
+      folder: of the trial.
+      offset: byte at which the reader stopped.
+      expected: the `mark` of that place; None if the reader kept none, as in older versions.
     """
     if offset == 0:
         return True
     with (folder / FILE).open("rb") as file:
         file.seek(offset - 1)
-        return file.read(1) == b"\n" and known in (
-            None,
-            mark(folder, offset),
-        )  # what was remembered long ago has no mark
+        return file.read(1) == b"\n" and expected in (None, mark(folder, offset))
 
 
 def entries(folder: Path, *, offset: int = 0, kinds: Sequence[str] | None = None) -> Iterator[Entry]:
-    """Yields the whole lines of a journal from a byte on; none if there is no journal.
+    """Yields the complete lines of a journal from an offset on; none if there is no journal.
 
     Args:
       folder: of the trial.
-      offset: where to begin.
-      kinds: of records; all if left out. Others are skipped without being read: most lines are steps.
+      offset: byte at which to begin.
+      kinds: kinds of records to yield; all by default. Lines of other kinds are not parsed, which saves time: most are
+        steps.
     """
-    others = () if kinds is None else tuple(f'{{"kind":"{kind}",'.encode() for kind in KINDS if kind not in kinds)
+    skipped = () if kinds is None else tuple(f'{{"kind":"{kind}",'.encode() for kind in KINDS if kind not in kinds)
     path = folder / FILE
     if not path.is_file():
         return
@@ -196,7 +199,7 @@ def entries(folder: Path, *, offset: int = 0, kinds: Sequence[str] | None = None
             if not line.endswith(b"\n"):
                 return
             offset += len(line)
-            if line.startswith(others):
+            if line.startswith(skipped):
                 continue
             values = _values(line, path)
             if kinds is not None and values["kind"] not in kinds:
@@ -205,10 +208,10 @@ def entries(folder: Path, *, offset: int = 0, kinds: Sequence[str] | None = None
 
 
 def last(folder: Path) -> Record | None:
-    """Returns the last whole line of a journal without reading the others; None if there is none."""
+    """Returns the last complete line of a journal without reading the whole file; None if there is none."""
     path = folder / FILE
     with path.open("rb") as file:
-        size, length = path.stat().st_size, TAIL
+        size, length = path.stat().st_size, TAIL_BYTES
         while True:
             file.seek(max(0, size - length))
             lines = file.read(length).split(b"\n")[:-1]
@@ -220,7 +223,7 @@ def last(folder: Path) -> Record | None:
 
 
 def last_attempt(folder: Path, *, kinds: Sequence[str] | None = None) -> list[Entry]:
-    """Returns the lines of the latest attempt, from its `start` on; empty if there is none. `kinds` as in `entries`."""
+    """Returns the lines of the latest attempt, with its `start`; empty if there is none. `kinds` is as in `entries`."""
     lines: list[Entry] = []
     for entry in entries(folder, kinds=kinds):
         if entry.record.kind == START:
@@ -237,9 +240,9 @@ def status(attempt: list[Entry]) -> str | None:
 
 
 def close_if_dead(folder: Path) -> bool:
-    """Ends the latest attempt as KILLED if it has no end and nobody writes any more; returns whether it did."""
-    ended = last(folder) if (folder / FILE).is_file() else None
-    if ended is None or ended.kind == END:
+    """Ends the latest attempt as KILLED if it has no end and no process writes it; returns whether it did."""
+    last_record = last(folder) if (folder / FILE).is_file() else None
+    if last_record is None or last_record.kind == END:
         return False
     try:
         with Journal(folder) as journal:
@@ -254,14 +257,14 @@ def close_if_dead(folder: Path) -> bool:
 
 
 def is_sent(entry: Entry) -> bool:
-    """Returns whether trackers get this record: of the steps only every n-th, as its detail says; everything else always."""
+    """Returns whether trackers get this record: every n-th step, as its detail says, and all records of other kinds."""
     return entry.record.kind != STEP or bool(entry.record.detail["is_sent"])
 
 
 def _values(line: bytes, path: Path) -> dict[str, Any]:
     try:
         values = json.loads(line)
-        if isinstance(values, dict) and _is_record(values) and _is_as_written(line, values):
+        if isinstance(values, dict) and _is_record(values) and _has_valid_checksum(line, values):
             return values
     except ValueError:
         pass
@@ -269,21 +272,21 @@ def _values(line: bytes, path: Path) -> dict[str, Any]:
 
 
 def _with_checksum(data: bytes) -> bytes:
-    """Returns the line of a JSON object, with the checksum of what stands before it as its last part."""
-    begin = data.removesuffix(b"}")
-    return begin + f',"checksum":"{zlib.crc32(begin):08x}"}}\n'.encode()
+    """Returns a JSON object as a line, with the checksum of all other parts as its last part."""
+    parts = data.removesuffix(b"}")
+    return parts + f',"checksum":"{zlib.crc32(parts):08x}"}}\n'.encode()
 
 
-def _is_as_written(line: bytes, values: dict[str, Any]) -> bool:
-    """Returns whether the checksum of a line is right; an older line has none, and nothing else beside the parts of a record."""
-    found = CHECKSUM.search(line)
-    if found is None:
+def _has_valid_checksum(line: bytes, values: dict[str, Any]) -> bool:
+    """Returns whether a line's checksum is right; an older line has none, and must have exactly a record's parts."""
+    checksum = CHECKSUM.search(line)
+    if checksum is None:
         return values.keys() == {"kind", "time_ms", "step", "metrics", "detail"}
-    return zlib.crc32(line[: found.start()]) == int(found[1], 16)
+    return zlib.crc32(line[: checksum.start()]) == int(checksum[1], 16)
 
 
 def _is_record(values: dict[str, Any]) -> bool:
-    """Returns whether every part of a record is there and of its type."""
+    """Returns whether every part of a record is present and has its type."""
     metrics, detail = values.get("metrics"), values.get("detail")
     return (
         all(isinstance(values.get(key), int) for key in ("time_ms", "step"))
@@ -302,7 +305,7 @@ def _lock(folder: Path) -> FileLock:
     return FileLock(folder / LOCK)
 
 
-def _whole(path: Path) -> int:
-    """Returns the size up to and with the last newline."""
+def _size_of_whole_lines(path: Path) -> int:
+    """Returns the size of a file up to and including its last newline."""
     data = path.read_bytes()
     return data.rfind(b"\n") + 1

@@ -1,9 +1,10 @@
-"""From journals to MLflow.
+"""Replays journals to MLflow.
 
-A journal is replayed from the byte where the last replay stopped. What is sent twice, because a process died between sending
-and remembering, is the same to the last digit and time, and MLflow keeps one of it: a run is found again by its attempt's id,
-params and tags are overwritten with themselves, and a metric's key, step, time and value make it unique. MLflow's client sends what a
-server has not answered again: of the runs that were made twice one is kept, and the others are deleted with a tag that says so.
+A replay starts at the byte where the last one stopped. If a process dies after sending and before saving that position,
+the next replay sends the same records again, and MLflow keeps one of each: a search by the attempt's id finds the run,
+params and tags are overwritten with equal values, and key, step, time and value identify a metric. MLflow's client
+repeats a request that the server did not answer, which may create a run twice: one is kept, and the others are deleted
+with a tag that names the kept one.
 """
 
 from __future__ import annotations
@@ -32,70 +33,69 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
 ACTIVE, DELETED, ALL = 1, 2, 3  # `mlflow.entities.ViewType`, whose import takes seconds
-DUPLICATE = "ablation.duplicate_of"  # tag of a run that was made twice: the run that was kept
+DUPLICATE = "ablation.duplicate_of"  # tag of a run that was created twice: the id of the kept run
 PARENT = "mlflow.parentRunId"
-TRIES = 2  # to reach a database server: MLflow would try ten times, for two minutes
+TRIES = 2  # attempts to reach a database server; MLflow's default is ten, which take two minutes
 
 
 class Deleted(LookupError):
-    """Somebody deleted it in MLflow; the text says what, and the command that restores it."""
+    """The study was deleted in MLflow; the text gives the command that restores it."""
 
 
 class Store:
     """An MLflow tracking store and the experiment of one study in it.
 
     Attributes:
-      is_restored: whether the study had been deleted, and was restored here.
-      moved: what to say of files that have moved with the home, and whose addresses were mended here; None where there are none.
+      is_restored: whether the study had been deleted, and this object restored it.
+      moved: a note for the user if this object corrected the addresses of moved files; otherwise None.
     """
 
     def __init__(self, uri: str | None, study: str, *, is_new: bool = True, restores: bool = False) -> None:
-        """Connects, and creates what is missing: the database, the experiment, the study run.
+        """Connects, and creates the database, the experiment and the study run if they are missing.
 
         Args:
           uri: MLflow tracking URI; None for SQLite in `paths.home()`.
           study: name of the study.
-          is_new: whether to create an experiment or a study run that is missing.
-          restores: whether to restore them where they were deleted.
+          is_new: whether to create a missing experiment or study run.
+          restores: whether to restore a deleted experiment or study run.
 
         Raises:
-          Deleted: the experiment or the study run was deleted, and is not to be restored.
-          LookupError: there is no such experiment or study run, and none is to be created.
-          SettingsError: no database can be where it should be, or no driver for it is installed.
+          Deleted: the experiment or the study run was deleted, and `restores` is false.
+          LookupError: there is no such experiment or study run, and `is_new` is false.
+          SettingsError: the database cannot be created or opened, or its driver is not installed.
           mlflow.exceptions.MlflowException: the store cannot be reached or used.
         """
-        self.uri = paths.absolute(
-            paths.tracking_uri(uri)
-        )  # under which a journal remembers what it sent, wherever it was sent from
+        # The state of a replay is saved under this address, so it must not depend on the current folder.
+        self.uri = paths.absolute(paths.tracking_uri(uri))
         self.study = study
         from mlflow.store.db import utils as databases
         from mlflow.tracking import MlflowClient  # takes seconds
 
         if not self.uri.startswith("sqlite:"):
             databases.MAX_RETRY_COUNT = TRIES
-        logging.getLogger("mlflow.store").setLevel(
-            logging.CRITICAL
-        )  # its migrations' notices; its errors reach us as exceptions
+        # Hides notices of migrations; errors still arrive as exceptions.
+        logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)
         self.is_restored, self.moved = False, None
         with storage.creation_lock():
             storage.refuse_unusable(self.uri)
             storage.create_whole(self.uri)
             self.client = MlflowClient(self.uri)
-            found = self.client.get_experiment_by_name(study)
-            if found is not None and moved.has_moved(self.uri, found.artifact_location):
+            experiment = self.client.get_experiment_by_name(study)
+            if experiment is not None and moved.has_moved(self.uri, experiment.artifact_location):
                 self.moved = moved.mend(self.uri)
-            self.experiment_id = self._experiment(found, is_new=is_new, restores=restores)
-            self.study_run_id = self._study_run(is_new=is_new, restores=restores)
+            self.experiment_id = self._find_or_create_experiment(experiment, is_new=is_new, restores=restores)
+            self.study_run_id = self._find_or_create_study_run(is_new=is_new, restores=restores)
 
     def outcomes(self, metrics: Sequence[Metric], *, known: Mapping[str, str] | None = None) -> dict[str, Outcome]:
-        """Returns identity → what became of the trial: its finished attempt that counts, or else the latest.
+        """Returns identity → outcome of the trial's attempt that counts: the latest finished one, or else the latest.
 
         Older trials have no best validation value; `best_validation` computes it.
 
         Args:
-          metrics: of the study; a trial's first metric is the one whose best validation value it has recorded, or else the first of these.
-          known: identity → an attempt of which the caller has all but the status here. If no other attempts count, they may be
-            returned without their metrics and with few tags: of 20,000 trials those take most of the time.
+          metrics: of the study. The first metric of a trial is the one whose best validation value it recorded, or else
+            the first of these.
+          known: identity → attempt whose metrics and tags the caller already has. If exactly these attempts count, the
+            outcomes may lack metrics and most tags: for 20,000 trials, reading those takes most of the time.
         """
         if known and database.can_read(self.uri):
             brief = _outcomes(self._trials(is_brief=True), metrics)
@@ -104,7 +104,7 @@ class Store:
         return _outcomes(self._trials(), metrics)
 
     def best_validation(self, run_id: str, first: Metric) -> float | None:
-        """Returns the best validation value of a trial that has recorded the curve of this metric alone."""
+        """Returns the best validation value of a trial that recorded only the values of this metric over time."""
         history = self.client.get_metric_history(run_id, f"{VAL}{first.name}")
         return first.best(point.value for point in history) if first.sign else None
 
@@ -114,10 +114,11 @@ class Store:
         return links.study_link(links.pages_of(self.uri), self.experiment_id)
 
     def present(self, page: Mapping[str, Any]) -> None:
-        """Sets what MLflow's pages show of the study; a description that somebody has changed there stays.
+        """Sets what MLflow's pages show of the study; keeps a description that a user edited there.
 
         Args:
-          page: `experiment` (its tags, which say how the runs are shown), and of the study run `description`, `tags` and `metrics`.
+          page: `experiment` (tags of the experiment, which control how its runs are shown), and `description`, `tags`
+            and `metrics` of the study run.
         """
         from mlflow.entities import Metric as Value
         from mlflow.entities import RunTag
@@ -136,32 +137,32 @@ class Store:
         )
 
     def open_study(self) -> None:
-        """Marks the study run as running, again if it ended before."""
+        """Marks the study run as running, even if it had ended."""
         self.client.update_run(self.study_run_id, status="RUNNING")
 
     def attach(self, file: Path, *, tags: dict[str, str]) -> None:
-        """Attaches a file to the study run, with tags that say what it holds."""
+        """Attaches a file to the study run, and sets tags that describe it."""
         self.client.log_artifact(self.study_run_id, str(file))
         for key, value in tags.items():
             self.client.set_tag(self.study_run_id, key, fitting(value, VALUE))
 
     def close_study(self, status: str) -> None:
-        """Ends the study run; the next run of the study opens it again."""
+        """Ends the study run; the next run of the study reopens it."""
         self.client.set_terminated(self.study_run_id, status=status)
 
     def end_study_if_running(self, status: str) -> None:
-        """Ends the study run where the process that opened it did not: what a sweep has said of it stays."""
+        """Ends a study run that is still running; keeps the status that a sweep has set."""
         if self.client.get_run(self.study_run_id).info.status == "RUNNING":
             self.close_study(status)
 
     def deleted_trials(self) -> dict[str, str]:
-        """Returns run id → name of the study's trials that somebody deleted; they stay so, whatever their journals hold."""
+        """Returns run id → name of the study's trials that a user deleted."""
         return {run.run_id: run.name for run in self._trials(deleted=True, is_brief=True) if DUPLICATE not in run.tags}
 
     def delete_duplicates(self) -> int:
-        """Deletes the runs that were made twice, of the study and of its trials; returns how many those were.
+        """Deletes duplicate runs of the study and of its trials; returns how many it deleted.
 
-        A server had made them, and its answer was lost. What they alone have is sent again by the next `replay`.
+        A server created them, but its answer was lost. The next `replay` sends again what only the duplicates had.
         """
         count = 0
         studies = self._search("tags.`ablation.kind` = 'study'")
@@ -173,28 +174,28 @@ class Store:
                         self.client.set_tag(child.run_id, PARENT, self.study_run_id)
                 self._delete_duplicate(run.info.run_id, self.study_run_id)
                 count += 1
-        of_attempts: dict[str, list[str]] = {}
+        by_attempt: dict[str, list[str]] = {}
         for trial in trials:
-            of_attempts.setdefault(trial.tags.get(attempts.ATTEMPT, trial.run_id), []).append(trial.run_id)
-        for same in of_attempts.values():
-            if len(same) > 1:
-                self._one_of([self.client.get_run(run_id) for run_id in same])
-                count += len(same) - 1
+            by_attempt.setdefault(trial.tags.get(attempts.ATTEMPT, trial.run_id), []).append(trial.run_id)
+        for run_ids in by_attempt.values():
+            if len(run_ids) > 1:
+                self._keep_one([self.client.get_run(run_id) for run_id in run_ids])
+                count += len(run_ids) - 1
         return count
 
     def answers(self) -> bool:
-        """Returns whether the store can be asked now."""
+        """Returns whether the store responds now."""
         try:
             self.client.get_run(self.study_run_id)
-        except Exception:  # MLflow's stores raise what their drivers raise
+        except Exception:  # MLflow's stores pass on the exceptions of their drivers
             return False
         return True
 
     def replay(self, folder: Path) -> int:
-        """Sends what a trial's journal has and the store has not; returns how many records that were.
+        """Sends the records of a trial's journal that the store lacks; returns their number.
 
-        An attempt whose run was deleted is left out, and sent whole once somebody restores the run. What MLflow has finished stays so,
-        whatever a journal says that lost its end.
+        An attempt whose run was deleted is left out; if a user restores the run, the next replay sends the whole
+        attempt. A run that is finished in MLflow stays finished, even if the journal lost its end.
         """
         if not (folder / journal.FILE).is_file():
             return 0
@@ -202,18 +203,18 @@ class Store:
             path = folder / "mlflow.json"
             states = replay_state.load(path)
             begin = {"offset": 0, "run_id": None}
-            # A database that was deleted and made anew has another study run, and gets everything again.
-            old = states.pop(f"{self.uri} {self.study_run_id}", dict(begin))  # which had the password, once
+            # A database that was deleted and created again has another study run, so all records are sent again.
+            old = states.pop(f"{self.uri} {self.study_run_id}", dict(begin))  # older versions kept the password here
             state = states.setdefault(f"{paths.shown(self.uri)} {self.study_run_id}", old)
-            is_other = not journal.is_same(folder, state["offset"], state.get("mark"))
-            if is_other or any(self._is_active(run_id) for run_id in state.get("deleted", [])):
+            is_changed = not journal.is_unchanged(folder, state["offset"], state.get("mark"))
+            if is_changed or any(self._is_active(run_id) for run_id in state.get("deleted", [])):
                 state.update(begin, deleted=[])
             elif state["run_id"] is not None and self._is_duplicate(state["run_id"]):
                 state.update(begin)
             sent = 0
             for group in _grouped(journal.entries(folder, offset=state["offset"])):
                 if group[0].record.kind == START:
-                    state["run_id"] = self._run(group[0], folder)
+                    state["run_id"] = self._run_of_attempt(group[0], folder)
                 if state["run_id"] is not None and not self._is_active(state["run_id"]):
                     state["deleted"] = [*state.get("deleted", []), state["run_id"]]
                     state["run_id"] = None
@@ -227,68 +228,62 @@ class Store:
                 replay_state.save(path, states)
             return sent
 
-    def _experiment(self, found: Experiment | None, *, is_new: bool, restores: bool) -> str:
-        if found is None:
+    def _find_or_create_experiment(self, experiment: Experiment | None, *, is_new: bool, restores: bool) -> str:
+        if experiment is None:
             if not is_new:
                 raise LookupError(f"it has no study {self.study!r} yet")
             return self._new_experiment()
-        if found.lifecycle_stage == "deleted":
+        if experiment.lifecycle_stage == "deleted":
             if not restores:
-                how = how_to_restore(self.uri, experiment_id=found.experiment_id)
-                raise Deleted(f"study {self.study} was deleted in MLflow; to restore it with all trials, run: {how}")
-            self.client.restore_experiment(found.experiment_id)
+                command = how_to_restore(self.uri, experiment_id=experiment.experiment_id)
+                raise Deleted(
+                    f"study {self.study} was deleted in MLflow; to restore it with all trials, run: {command}"
+                )
+            self.client.restore_experiment(experiment.experiment_id)
             self.is_restored = True
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
     def _new_experiment(self) -> str:
-        """Creates the experiment; where it was created and the answer was lost, the client's second try finds it."""
+        """Creates the experiment, or returns the one that a lost request has created."""
         from mlflow.exceptions import MlflowException
 
+        location = storage.artifact_location(self.uri, self.study)
         try:
-            return str(
-                self.client.create_experiment(
-                    self.study, artifact_location=storage.artifact_location(self.uri, self.study)
-                )
-            )
+            return str(self.client.create_experiment(self.study, artifact_location=location))
         except MlflowException as error:
-            found = (
-                self.client.get_experiment_by_name(self.study)
-                if error.error_code == "RESOURCE_ALREADY_EXISTS"
-                else None
-            )
-            if found is None or found.lifecycle_stage == "deleted":
+            exists = error.error_code == "RESOURCE_ALREADY_EXISTS"
+            experiment = self.client.get_experiment_by_name(self.study) if exists else None
+            if experiment is None or experiment.lifecycle_stage == "deleted":
                 raise
-            return str(found.experiment_id)
+            return str(experiment.experiment_id)
 
-    def _study_run(self, *, is_new: bool, restores: bool) -> str:
-        which = "tags.`ablation.kind` = 'study'"
-        runs = self._search(which)
-        if not runs and (deleted := self._search(which, view=DELETED)):
+    def _find_or_create_study_run(self, *, is_new: bool, restores: bool) -> str:
+        query = "tags.`ablation.kind` = 'study'"
+        runs = self._search(query)
+        if not runs and (deleted := self._search(query, view=DELETED)):
             if not restores:
-                how = how_to_restore(self.uri, run_id=deleted[-1].info.run_id)
-                raise Deleted(f"the study run of {self.study} was deleted in MLflow; to restore it, run: {how}")
+                command = how_to_restore(self.uri, run_id=deleted[-1].info.run_id)
+                raise Deleted(f"the study run of {self.study} was deleted in MLflow; to restore it, run: {command}")
             self.client.restore_run(deleted[-1].info.run_id)
             self.is_restored = True
             runs = deleted
-        if runs:
-            return str(
-                min(runs, key=lambda run: (run.info.start_time, run.info.run_id)).info.run_id
-            )  # should there be two
+        if runs:  # usually one; duplicates are possible
+            return str(min(runs, key=lambda run: (run.info.start_time, run.info.run_id)).info.run_id)
         if not is_new:
             raise LookupError(f"it has no study {self.study!r} yet")
         tags = {"ablation.kind": "study", "ablation.study": self.study, "ablation.attempt": uuid.uuid4().hex}
         return self._new_run(tags, run_name=f"study {self.study}")
 
     def _new_run(self, tags: dict[str, str], **options: Any) -> str:
-        """Creates a run with the tag of an attempt, and deletes it again as often as it was created beside."""
-        made = self.client.create_run(self.experiment_id, tags=tags, **options)
+        """Creates a run with the tag of an attempt; if the client created duplicates, deletes all but one."""
+        created = self.client.create_run(self.experiment_id, tags=tags, **options)
         runs = self._search(f"tags.`ablation.attempt` = '{tags['ablation.attempt']}'")
-        return self._one_of(runs or [made])
+        return self._keep_one(runs or [created])
 
-    def _one_of(self, runs: list[Run]) -> str:
-        """Returns the run of an attempt that counts, and deletes the others: the finished one, then the one with most numbers."""
-        kept, *others = sorted(runs, key=_place_among_duplicates)
-        for run in others:
+    def _keep_one(self, runs: list[Run]) -> str:
+        """Returns the id of an attempt's best run by `_place_among_duplicates`, and deletes the others."""
+        kept, *duplicates = sorted(runs, key=_place_among_duplicates)
+        for run in duplicates:
             self._delete_duplicate(run.info.run_id, kept.info.run_id)
         return str(kept.info.run_id)
 
@@ -297,43 +292,43 @@ class Store:
         self.client.delete_run(run_id)
 
     def _is_duplicate(self, run_id: str) -> bool:
-        """Returns whether a run was deleted because there was another of the same attempt."""
-        run = self._found(run_id)
+        """Returns whether a run was deleted as a duplicate."""
+        run = self._run_if_exists(run_id)
         return run is not None and run.info.lifecycle_stage == "deleted" and DUPLICATE in run.data.tags
 
     def _trials(self, *, deleted: bool = False, is_brief: bool = False) -> list[attempts.Run]:
-        """Returns the runs of the study's trials, without their params: from a database at once, page by page from a server.
+        """Returns the runs of the study's trials; those from a database lack params, a server sends everything.
 
         Args:
-          deleted: whether to return what somebody deleted, and nothing else.
-          is_brief: whether the tags suffice that tell which run is which; a server sends everything all the same.
+          deleted: whether to return only deleted runs.
+          is_brief: whether to read only the tags that identify runs; a server ignores this.
         """
         if database.can_read(self.uri):
             parts = (database.TAGS,) if is_brief else (database.TAGS, database.METRICS)
-            only = (*attempts.PLACING, DUPLICATE, PARENT) if is_brief else None
-            found = database.Database(self.uri).runs(self.experiment_id, deleted=deleted, parts=parts, only=only)
-            return [run for run in found if run.tags.get(attempts.KIND) == "trial"]
+            only = (*attempts.PLACE_TAGS, DUPLICATE, PARENT) if is_brief else None
+            runs = database.Database(self.uri).runs(self.experiment_id, deleted=deleted, parts=parts, only=only)
+            return [run for run in runs if run.tags.get(attempts.KIND) == "trial"]
         view = DELETED if deleted else ACTIVE
-        return [attempts.Run.of_client(run) for run in self._search("tags.`ablation.kind` = 'trial'", view=view)]
+        return [attempts.Run.from_client(run) for run in self._search("tags.`ablation.kind` = 'trial'", view=view)]
 
-    def _search(self, text: str, *, view: int = ACTIVE) -> list[Any]:
-        found, token = [], None
+    def _search(self, query: str, *, view: int = ACTIVE) -> list[Any]:
+        runs, token = [], None
         while True:
             page = self.client.search_runs(
-                [self.experiment_id], text, run_view_type=view, max_results=1_000, page_token=token
+                [self.experiment_id], query, run_view_type=view, max_results=1_000, page_token=token
             )
-            found += page
+            runs += page
             token = page.token
             if not token:
-                return found
+                return runs
 
     def _is_active(self, run_id: str) -> bool:
-        """Returns whether a run is there, and was not deleted."""
-        run = self._found(run_id)
+        """Returns whether a run exists and is not deleted."""
+        run = self._run_if_exists(run_id)
         return run is not None and run.info.lifecycle_stage == "active"
 
-    def _found(self, run_id: str) -> Run | None:
-        """Returns a run, deleted or not; None where it was deleted for good, by `mlflow gc`."""
+    def _run_if_exists(self, run_id: str) -> Run | None:
+        """Returns a run, deleted or not; None if `mlflow gc` removed it."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -343,26 +338,26 @@ class Store:
                 return None
             raise
 
-    def _run(self, start: Entry, folder: Path) -> str:
-        """Returns the run of an attempt: the one it made before its process died, deleted or not, or a new one."""
+    def _run_of_attempt(self, start: Entry, folder: Path) -> str:
+        """Returns the run of an attempt: an existing one, deleted or not, or a new one."""
         detail = start.record.detail
         runs = self._search(f"tags.`ablation.attempt` = '{detail['attempt']}'", view=ALL)
         if active := [run for run in runs if run.info.lifecycle_stage == "active"]:
-            return self._one_of(active)
+            return self._keep_one(active)
         if runs:
             return str(min(runs, key=lambda run: DUPLICATE in run.data.tags).info.run_id)
         tags = {key: fitting(value, VALUE) for key, value in detail["tags"].items()}
-        tags |= {PARENT: self.study_run_id, **attempts.of_journal(folder)[detail["attempt"]]}
+        tags |= {PARENT: self.study_run_id, **attempts.places_in_journal(folder)[detail["attempt"]]}
         return self._new_run(tags, start_time=start.time_ms, run_name=fitting(detail["name"], NAME))
 
     def _supersede_others(self, run_id: str, folder: Path) -> None:
-        """Marks all finished attempts of this trial but the latest: they stay, and no longer count.
+        """Marks all finished attempts of this trial but the latest as superseded: they stay, but do not count.
 
-        The latest is that of `attempts.latest`; what was trained offline may arrive here after it.
+        `attempts.latest` defines the latest; a trial that ran offline may be sent after later ones.
         """
         identity = self.client.get_run(run_id).data.tags[attempts.IDENTITY]
-        found = self._search(f"tags.`{attempts.IDENTITY}` = '{identity}' AND attributes.status = 'FINISHED'")
-        finished = attempts.placed([attempts.Run.of_client(run) for run in found], folder)
+        runs = self._search(f"tags.`{attempts.IDENTITY}` = '{identity}' AND attributes.status = 'FINISHED'")
+        finished = attempts.with_places([attempts.Run.from_client(run) for run in runs], folder)
         kept = attempts.counting(finished)
         for run in finished:
             if run is not kept and run.tags.get(attempts.SUPERSEDED) != "true":
@@ -371,18 +366,18 @@ class Store:
     def _send(self, run_id: str, group: list[Entry], folder: Path) -> None:
         sending.records(self.client, run_id, group)
         if group[0].record.kind == START:
-            sending.what_it_read(self.client, run_id, group[0].record, folder)
+            sending.data_and_patch(self.client, run_id, group[0].record, folder)
         if group[-1].record.kind == END:
             self._send_end(run_id, group[-1], folder)
 
     def _send_end(self, run_id: str, end: Entry, folder: Path) -> None:
         detail = end.record.detail
         if detail["status"] != FINISHED and self.client.get_run(run_id).info.status == FINISHED:
-            return  # the journal lost the end that MLflow has, with the files and numbers of the whole trial
+            return  # the journal lost its end, but MLflow has it, with the trial's files and metrics
         if detail["error"]:
             self.client.set_tag(run_id, "ablation.error", fitting(detail["error"], VALUE))
-        are_its_files = _are_its_files(folder, end)
-        if are_its_files:
+        has_its_files = _has_its_files(folder, end)
+        if has_its_files:
             sending.files(self.client, run_id, folder, detail["artifacts"])
         self.client.set_terminated(run_id, status=detail["status"], end_time=end.time_ms)
         if detail["status"] == FINISHED:
@@ -391,14 +386,15 @@ class Store:
             metrics = metric.of_records(_start(folder, end).detail.get(METRICS))
             if attempt[-1].offset == end.offset:
                 sending.best_validation(self.client, run_id, attempt, metrics[0])
-            if are_its_files:
+            if has_its_files:
                 sending.model(self.client, run_id, end, folder, metrics=metrics)
 
 
-def _are_its_files(folder: Path, end: Entry) -> bool:
-    """Returns whether the files in a trial's folder are those of the attempt with this end, and no later attempt has replaced them.
+def _has_its_files(folder: Path, end: Entry) -> bool:
+    """Returns whether the files in a trial's folder belong to the attempt with this end, not to a later one.
 
-    An attempt that records samples writes its files after them, so one that was killed before them has replaced none.
+    An attempt records its samples before it writes its files. A later attempt without samples thus has replaced no
+    file.
     """
     entries = list(journal.entries(folder, kinds=(START, SAMPLES, END)))
     later = [entry.record.kind for entry in entries if entry.offset > end.offset]
@@ -413,8 +409,8 @@ def _start(folder: Path, end: Entry) -> Record:
 
 
 def _outcomes(runs: list[attempts.Run], metrics: Sequence[Metric]) -> dict[str, Outcome]:
-    """Returns identity → the attempt of the trial that counts."""
-    counting = {identity: attempts.counting(of_one) for identity, of_one in attempts.of_identities(runs).items()}
+    """Returns identity → outcome of the trial's attempt that counts."""
+    counting = {identity: attempts.counting(tries) for identity, tries in attempts.of_identities(runs).items()}
     return {identity: _outcome(run, metrics) for identity, run in counting.items() if run is not None}
 
 
@@ -433,7 +429,7 @@ def _outcome(run: attempts.Run, metrics: Sequence[Metric]) -> Outcome:
 
 
 def _place_among_duplicates(run: Run) -> tuple[bool, bool, int, int, str]:
-    """Returns a run's place among those of one attempt: what is whole comes first, and then the earliest."""
+    """Returns the sort key of a duplicate: finished runs first, then those with most metrics, then the earliest."""
     is_superseded = run.data.tags.get(attempts.SUPERSEDED) == "true"
     return (
         run.info.status != FINISHED,
@@ -445,7 +441,7 @@ def _place_among_duplicates(run: Run) -> tuple[bool, bool, int, int, str]:
 
 
 def _grouped(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
-    """Yields the entries in groups of at most 500; a start begins a group and an end ends one."""
+    """Yields the entries in groups of at most 500; each `start` begins a group, and each `end` ends one."""
     group: list[Entry] = []
     for entry in entries:
         if group and (entry.record.kind == START or len(group) == 500):

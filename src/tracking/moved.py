@@ -1,4 +1,4 @@
-"""MLflow stores where each run's files are by absolute address: what a home that was moved or copied has to have mended."""
+"""Corrects MLflow's absolute artifact addresses after a home was moved or copied."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
 
 
 def local_path(address: str | None) -> Path | None:
-    """Returns the path that an artifact address means on this machine; None if it means none."""
+    """Returns the path of an artifact address on this machine; None if the address is remote or empty."""
     split = urllib.parse.urlsplit(address or "")
     if split.scheme == "file":
         return Path(urllib.parse.unquote(split.path))
     return Path(address) if address and not split.scheme else None
 
 
-def came_along(folder: Path, home: Path) -> Path | None:
-    """Returns where the folder of a run's files would be in a home; None if it is of another kind."""
+def path_in_home(folder: Path, home: Path) -> Path | None:
+    """Returns the path of a run's folder of files, moved to another home; None if `folder` is not such a folder."""
     *_, kind, study, run, last = ("", "", "", *folder.parts)
     return home / kind / study / run / last if kind == paths.artifacts().name else None
 
 
 def has_moved(uri: str, location: str | None) -> bool:
-    """Returns whether a study's files are said to be in another home, and the address is wrong, or the other home's.
+    """Returns whether the address of a study's files names another home and must be replaced by this one's.
 
-    A database that lies in this home came along with the files, unless these are still at the old place and nowhere else. Another
-    database may be that of several homes: of one that was copied the first goes on with its own files.
+    A database in this home was moved or copied with the files, unless the files exist only at the old place. Several
+    homes may share any other database: if one of them is a copy, the database keeps the addresses of the original.
 
     Args:
       uri: of the store.
-      location: the address of a study's files.
+      location: address of a study's files, as MLflow has it.
     """
     old = local_path(location)
     if old is None or _old_home(old) in (None, paths.home()):
@@ -44,19 +44,19 @@ def has_moved(uri: str, location: str | None) -> bool:
 
 
 def mend_if_moved(uri: str, address: str) -> str | None:
-    """Mends all addresses of a database where that of one run has moved; returns what to say, or None."""
+    """Corrects all addresses in a database if this run's files have moved; returns a note for the user, or None."""
     folder = local_path(address)
     return mend(uri) if folder is not None and has_moved(uri, str(folder.parent.parent)) else None
 
 
 def mend(uri: str) -> str | None:
-    """Replaces the addresses of the studies that have moved with the home, and of their runs, in one transaction.
+    """Replaces the addresses of moved studies and of their runs and models, in one transaction.
 
     Args:
-      uri: of the store; a tracking server minds its own addresses.
+      uri: of the store; nothing is done for a tracking server, which manages its own addresses.
 
     Returns:
-      What to say, with the old homes; None where nothing was to be mended.
+      A note for the user with the old homes; None if all addresses were right.
     """
     if not paths.is_database(uri):
         return None
@@ -89,12 +89,12 @@ def mend(uri: str) -> str | None:
         engine.dispose()
     if not homes:
         return None
-    was = ", ".join(sorted(homes))
-    return f"note: ABLATION_HOME was {was}; MLflow's artifact paths ({count:,} runs) now point to {paths.home()}"
+    old_homes = ", ".join(sorted(homes))
+    return f"note: ABLATION_HOME was {old_homes}; MLflow's artifact paths ({count:,} runs) now point to {paths.home()}"
 
 
 def _mend_models(database: Connection, old: str, new: str) -> None:
-    """Replaces the addresses of the models of a study, and of those of them that are registered."""
+    """Replaces the addresses of a study's models, including registered ones."""
     import sqlalchemy as sa
 
     for table, column in (
@@ -109,5 +109,5 @@ def _mend_models(database: Connection, old: str, new: str) -> None:
 
 
 def _old_home(path: Path) -> Path | None:
-    """Returns the home of a study's folder of files; None if the folder is of another kind."""
+    """Returns the home of a study's folder of files; None if `path` is not such a folder."""
     return path.parent.parent if path.parent.name == paths.artifacts().name else None

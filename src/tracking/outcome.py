@@ -1,4 +1,4 @@
-"""What became of a trial, whoever tells it: its journal, or MLflow."""
+"""Outcomes of trials, read from their journals or from MLflow."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Outcome:
     """The latest attempt of one trial.
 
     Attributes:
-      attempt: its id.
+      attempt: the attempt's id.
       status: FINISHED, FAILED or KILLED; None while it runs, or if its process died.
-      error: one line that says why, unless it finished.
-      metrics: of the whole trial, empty before its end.
-      tags: of its start and end.
-      first_metric: name of the task's first metric, which chooses the best validation.
+      error: the reason in one line, unless it finished.
+      metrics: metrics of the whole trial; empty before its end.
+      tags: tags of its start and its end.
+      first_metric: name of the task's first metric, by which the best validation is chosen.
       best_validation: best validation value of that metric so far; None before the first.
-      run_id: of MLflow; None for what a journal says.
+      run_id: id of the MLflow run; None if a journal is the source.
     """
 
     attempt: str
@@ -48,7 +48,7 @@ def attempt(folder: Path) -> str | None:
 
 
 def of_journal(folder: Path) -> Outcome | None:
-    """Returns what the journal in a trial's folder says; None if it has no attempt.
+    """Returns the outcome in a trial's journal; None if the journal has no attempt.
 
     Raises:
       JournalError: the journal is broken.
@@ -63,16 +63,18 @@ def of_journal(folder: Path) -> Outcome | None:
 
 
 def best_validated(outcomes: Mapping[Key, Outcome], first: Metric) -> Key | None:
-    """Returns the finished trial of best validation, of equal ones the first; None before one has been validated.
+    """Returns the finished trial with the best validation value, the first on ties; None if no trial has one.
 
     Args:
-      outcomes: trial → what became of it.
-      first: first metric of the study's task; trials of a task with another one are not compared.
+      outcomes: trial → outcome.
+      first: first metric of the study's task; trials with another first metric are not compared.
     """
-    finished = {
-        trial: each for trial, each in outcomes.items() if each.status == FINISHED and each.first_metric == first.name
+    validations = {
+        trial: outcome.best_validation
+        for trial, outcome in outcomes.items()
+        if outcome.status == FINISHED and outcome.first_metric == first.name
     }
-    return first.best_of({trial: outcome.best_validation for trial, outcome in finished.items()})
+    return first.best_of(validations)
 
 
 def _of_attempt(lines: list[journal.Entry]) -> Outcome:

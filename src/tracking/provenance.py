@@ -1,4 +1,4 @@
-"""Where a result came from: code, versions, processor, threads."""
+"""The provenance of a result: code, versions, processor, threads."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from src import environment
 from src.files import digest
 from src.paths import REPOSITORY
 
-CODE = ("src", "conf", "hydra_plugins", "requirements.lock")  # a user's own files beside it change no result
-OTHER_REPOSITORY = {  # that these variables name, as in a hook of git's
+CODE = ("src", "conf", "hydra_plugins", "requirements.lock")  # other files in the repository change no result
+GIT_VARIABLES = {  # these make git use another repository, for example inside a git hook
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
@@ -25,13 +25,13 @@ OTHER_REPOSITORY = {  # that these variables name, as in a hook of git's
     "GIT_NAMESPACE",
     "GIT_PREFIX",
 }
-LONGEST = 1_000_000  # characters of a patch that is kept
+LONGEST = 1_000_000  # characters of a stored patch
 PACKAGES = ("tensorflow", "keras", "numpy", "hydra-core", "mlflow")
 
 
 @functools.cache
 def tags() -> dict[str, str]:
-    """Returns the tags that say where a trial ran, and on which version of the code."""
+    """Returns the tags with the machine and the versions of code and packages that a trial ran with."""
     commit = _git("rev-parse", "HEAD")
     versions = [f"{package} {importlib.metadata.version(package)}" for package in PACKAGES]
     return {
@@ -52,21 +52,24 @@ def tags() -> dict[str, str]:
 
 @functools.cache
 def uncommitted() -> str | None:
-    """Returns what the code has that its commit has not, as a patch for `git apply`; None where there is nothing, or no git.
+    """Returns the uncommitted changes of the code as a patch for `git apply`; None without changes or without git.
 
-    A file that git does not know is named with a hash of what it holds. What is longer than a megabyte is cut, and says so.
+    The patch lists untracked files with a hash of their content. A patch above `LONGEST` characters is cut, with a note
+    at its end.
     """
-    found = _git("diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", "--binary", "--", *CODE, strips=False)
+    changes = _git(
+        "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", "--binary", "--", *CODE, strips=False
+    )
     names = _git("ls-files", "--others", "--exclude-standard", "-z", "--", *CODE)
-    if found is None or not (found or names):
+    if changes is None or not (changes or names):
         return None
-    unknown = "".join(
+    untracked = "".join(
         f"not in git: {name} ({_hash(REPOSITORY / name)})\n" for name in (names or "").split("\0") if name
     )
-    patch = unknown + found
+    patch = untracked + changes
     if len(patch) <= LONGEST:
         return patch
-    return f"{patch[:LONGEST]}\n[cut: the whole has {len(patch):,} characters and the hash {digest(patch)}]\n"
+    return f"{patch[:LONGEST]}\n[cut: the whole patch has {len(patch):,} characters and the hash {digest(patch)}]\n"
 
 
 def _hash(path: Path) -> str:
@@ -78,13 +81,13 @@ def _hash(path: Path) -> str:
 
 
 def _git(*words: str, strips: bool = True) -> str | None:
-    ours = {name: value for name, value in os.environ.items() if name not in OTHER_REPOSITORY}
+    environ = {name: value for name, value in os.environ.items() if name not in GIT_VARIABLES}
     command = ["git", "-C", str(REPOSITORY), *words]
     try:
-        done = subprocess.run(command, env=ours, capture_output=True, timeout=10, check=True)
+        process = subprocess.run(command, env=environ, capture_output=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    text = done.stdout.decode(errors="surrogateescape")
+    text = process.stdout.decode(errors="surrogateescape")
     return text.strip() if strips else text
 
 

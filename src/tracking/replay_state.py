@@ -10,7 +10,7 @@ from src.files import replaced
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Returns what was saved; empty if there is nothing, or nothing that can be read."""
+    """Returns the saved state; empty if the file is missing or unreadable."""
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -19,6 +19,6 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Replaces what was saved, whole or not at all."""
+    """Replaces the saved state atomically."""
     with replaced(path) as beside:
         beside.write_text(json.dumps(state), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Where an MLflow store keeps what it stores: a database that is made whole or not at all, and the folder of a study's files."""
+"""Prepares an MLflow store: creates its SQLite database atomically, and chooses the folder of a study's files."""
 
 from __future__ import annotations
 
@@ -16,41 +16,42 @@ from src.terminal.errors import first_line
 from src.tracking.database import sqlite_file
 from src.tracking.stored import ADDRESS
 
-LONGEST = 500  # bytes of the path of a SQLite database: SQLite takes 512, with `-journal`; the database is made beside its place
+LONGEST = 500  # bytes of a SQLite database's path: SQLite allows 512, with the prefix and suffix of temporary files
 
 
 def artifact_location(uri: str, study: str) -> str | None:
-    """Returns where a new study's files go; None where a tracking server decides.
+    """Returns the folder for a new study's files, as an address; None if a tracking server decides.
 
     Raises:
-      SettingsError: the address is longer than the database has room for.
+      SettingsError: the address is too long for the database.
     """
     if not paths.is_database(uri):
         return None
     folder = paths.artifacts() / study
     if uri.startswith("sqlite:"):
         return folder.as_uri()
-    room = ADDRESS - len(f"/{'0' * 32}/artifacts")  # which each run adds
-    if len(folder.as_uri()) > room:
+    limit = ADDRESS - len(f"/{'0' * 32}/artifacts")  # each run adds these characters
+    if len(folder.as_uri()) > limit:
         folder = paths.artifacts() / digest(study)
-    if len(folder.as_uri()) > room:
-        over = len(folder.as_uri()) - room
+    if len(folder.as_uri()) > limit:
+        excess = len(folder.as_uri()) - limit
         raise SettingsError(
-            f"ABLATION_HOME: {paths.home()} is {over} characters too long for this database; set another, or tracking=offline"
+            f"ABLATION_HOME: {paths.home()} is {excess} characters too long for this database; "
+            "set another, or tracking=offline"
         )
     return folder.as_uri()
 
 
 def _beside(path: Path) -> Path:
-    """Returns where a database is made, before it is moved to its place."""
+    """Returns the path at which a database is created before it is moved to `path`."""
     return path.with_name(f"new-{path.name}")
 
 
 def refuse_unusable(uri: str) -> None:
-    """Refuses a file that SQLite cannot open or write; MLflow would try for minutes, in every trial.
+    """Checks that SQLite can open and write the database; MLflow would retry for minutes, in every trial.
 
     Raises:
-      SettingsError: which file, and why.
+      SettingsError: it cannot; the text gives the file and the reason.
     """
     path = sqlite_file(uri)
     if path is None:
@@ -66,20 +67,23 @@ def refuse_unusable(uri: str) -> None:
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        tried = path if path.exists() else path.with_name(f"try-{path.name}")
-        with contextlib.closing(sqlite3.connect(tried, timeout=0, isolation_level=None)) as database:
+        probe = path if path.exists() else path.with_name(f"try-{path.name}")
+        with contextlib.closing(sqlite3.connect(probe, timeout=0, isolation_level=None)) as database:
             database.execute("BEGIN IMMEDIATE")
-        if tried != path:
-            tried.unlink(missing_ok=True)
+        if probe != path:
+            probe.unlink(missing_ok=True)
     except (sqlite3.Error, OSError) as error:
-        if "locked" not in str(error):  # somebody is writing it, and so can we
+        if "locked" not in str(error):  # another process is writing it, so it is writable
             raise SettingsError(
                 f"{path}: MLflow's database cannot be used ({first_line(error)}); fix that, {fix}"
             ) from None
 
 
 def create_whole(uri: str) -> None:
-    """Makes a missing SQLite database beside its place and moves it there: a process killed in its migrations would leave a ruin."""
+    """Creates a missing SQLite database under another name, then renames it.
+
+    Otherwise, a process that is killed during the migrations would leave a broken database.
+    """
     path = sqlite_file(uri)
     if path is None or path.exists():
         return
@@ -88,13 +92,12 @@ def create_whole(uri: str) -> None:
     beside = _beside(path)
     for old in (beside, beside.with_name(f"{beside.name}-journal")):
         old.unlink(missing_ok=True)
-    MlflowClient(paths.sqlite_address(beside.absolute())).search_experiments(
-        max_results=1
-    )  # the first question creates the tables
+    client = MlflowClient(paths.sqlite_address(beside.absolute()))
+    client.search_experiments(max_results=1)  # the first query creates the tables
     os.replace(beside, path)
 
 
 def creation_lock() -> FileLock:
-    """Two processes that create one SQLite database at once destroy it: the migrations race."""
+    """Returns the lock to hold while creating a SQLite database: concurrent migrations would destroy it."""
     paths.outputs().mkdir(parents=True, exist_ok=True)
     return FileLock(paths.outputs() / ".mlflow.lock")

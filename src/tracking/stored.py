@@ -1,7 +1,7 @@
-"""What every MLflow store takes, whatever database is behind it.
+"""Texts that every MLflow store accepts, with any database.
 
-SQLite takes anything. PostgreSQL and MySQL have columns of so many characters, SQL Server of so many bytes; no other than SQLite takes a
-zero byte, and none a character that UTF-8 has no bytes for, as in the name of a file that is not UTF-8.
+PostgreSQL and MySQL limit the characters of a column, SQL Server limits its bytes, and SQLite limits neither. Only
+SQLite accepts a zero byte. No database accepts a character that UTF-8 cannot encode; the name of a file may have one.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ ADDRESS = 200  # characters of the address of a run's files
 
 
 def fitting(text: str, limit: int, *, gap: str = "…") -> str:
-    """Returns a text of at most so many bytes of UTF-8, different for different texts.
+    """Returns a text of at most `limit` bytes of UTF-8, different for different texts.
 
-    What is too long loses its middle, in place of which stands a hash of the whole: of a trial's name its seed stays, which is at the end.
+    If a text is too long, a hash of it replaces its middle. A trial's name thus keeps the seed at its end.
 
     Args:
-      text: to be stored.
-      limit: bytes, 64 or more.
+      text: the text to store.
+      limit: maximum number of bytes, 64 or more.
       gap: stands on both sides of the hash.
     """
     safe = text.replace("\0", "\\x00").encode(errors="backslashreplace")

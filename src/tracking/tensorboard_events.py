@@ -1,7 +1,8 @@
-"""What TensorBoard is shown of a trial: each record of a journal as events, without TensorFlow.
+"""Converts the records of a journal to TensorBoard events, without TensorFlow.
 
-TensorBoard's first page opens the first two groups of charts, by name: they are named so that `train` and `val` come first, then the time,
-then the distributions. What has one value a trial is no chart: it stands in the HParams table and in a text.
+TensorBoard's first page sorts groups of charts by name and opens the first two. The names here put `train` and `val`
+first, then the times, then the distributions. A number with one value per trial is not a chart: it is in the HParams
+table and in a text.
 """
 
 from __future__ import annotations
@@ -20,16 +21,13 @@ from src.terminal.visible import in_markdown
 from src.tracking import journal
 from src.tracking.journal import Entry
 
-GROUPS = {
-    "time/": "wall_time/",
-    "activations/": "values/",
-    "gradients/": "weights_gradients/",
-}  # as recorded → as shown, after `val`
-CHARTS = {  # of the page with custom scalars, after those of the task's metrics: title → names of the curves
+# Recorded prefix → shown prefix, which sorts after `val`.
+GROUPS = {"time/": "wall_time/", "activations/": "values/", "gradients/": "weights_gradients/"}
+CHARTS = {  # custom scalars after those of the task's metrics: title → names of the curves
     "time per batch (ms)": ["wall_time/batch_ms"],
     "norm of the gradient": [GRADIENT_NORM],
 }
-FIRST = " "  # before a name: HParams shows five columns, by name
+PREFIX = " "  # before a name: HParams sorts columns by name and shows the first five
 
 
 def of_entry(entry: Entry, start: Entry) -> Iterator[Any]:
@@ -37,7 +35,7 @@ def of_entry(entry: Entry, start: Entry) -> Iterator[Any]:
 
     Args:
       entry: the line.
-      start: with which its attempt began; what is asked of an end alone.
+      start: the start of its attempt; used only for an end.
     """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -89,7 +87,7 @@ def _text(tag: str, markdown: str) -> Any:
 
 
 def _layout(metrics: Sequence[Metric]) -> Any:
-    """The charts of the custom scalars: the loss, the task's other metrics, and what the core measures."""
+    """Returns the charts of the custom scalars: the loss, the task's other metrics, the time and the gradient norm."""
     from tensorboard.plugins.custom_scalar import layout_pb2, metadata
 
     shown = [LOSS, *(each for each in metrics if each.name != LOSS.name)]
@@ -114,7 +112,7 @@ def _tensor(tag: str, content: bytes, *, plugin: str) -> Any:
 
 
 def _graph(layers: list[dict[str, Any]]) -> bytes:
-    """The model as a graph of its layers, each with its class, the shape of its output and the number of its parameters."""
+    """Returns the model as a graph of layers, each with its class, output shape and number of parameters."""
     from tensorboard.compat.proto.attr_value_pb2 import AttrValue
     from tensorboard.compat.proto.graph_pb2 import GraphDef
     from tensorboard.compat.proto.node_def_pb2 import NodeDef
@@ -132,7 +130,7 @@ def _graph(layers: list[dict[str, Any]]) -> bytes:
 
 
 def _samples(samples: list[dict[str, Any]]) -> str:
-    """Examples of which the record has no text of the task's own: their values, each below the one before."""
+    """Returns examples as a list of their values; used if the task has not written its own text."""
     return "\n\n".join(
         "  \n".join(f"{in_markdown(key)}: {in_markdown(_plain(value))}" for key, value in sample.items())
         for sample in samples
@@ -144,19 +142,19 @@ def _plain(value: Any) -> str:
 
 
 def _summary(start: Entry, end: Entry) -> str:
-    """What the trial was and what became of it, each setting and each number of the whole trial."""
-    begun, ended = start.record.detail, end.record.detail
-    tags = {**begun["tags"], **ended["tags"]}
+    """Returns a text with the trial's name, its metrics, its outcome and its settings."""
+    started, ended = start.record.detail, end.record.detail
+    tags = {**started["tags"], **ended["tags"]}
     words = ("health", "diagnosis", "best_epoch", "study", "identity", "git_commit")
-    known = {"outcome": ended["status"].lower(), "error": ended["error"]} | {
+    facts = {"outcome": ended["status"].lower(), "error": ended["error"]} | {
         name: tags.get(f"ablation.{name}") for name in words
     }
-    head = {name.replace("_", " "): value for name, value in known.items() if value}
+    head = {name.replace("_", " "): value for name, value in facts.items() if value}
     order = sorted(end.record.metrics, key=lambda name: (not name.startswith(TEST), name))
     numbers = {name: f"{end.record.metrics[name]:.6g}" for name in order}
-    settings = {key: as_typed(value) for key, value in begun["params"].items()}
+    settings = {key: as_typed(value) for key, value in started["params"].items()}
     tables = [_table("result", numbers), _table("trial", head), _table("setting", settings)]
-    return "\n\n".join([f"**{in_markdown(begun['name'])}**", *filter(None, tables)])
+    return "\n\n".join([f"**{in_markdown(started['name'])}**", *filter(None, tables)])
 
 
 def _table(title: str, values: Mapping[str, str]) -> str:
@@ -165,17 +163,15 @@ def _table(title: str, values: Mapping[str, str]) -> str:
 
 
 def _hparams(start: Entry, end: Entry) -> Iterator[Any]:
-    """Yields what makes a row of TensorBoard's HParams page: the toggles with the result, and how the trial ended.
+    """Yields a row of TensorBoard's HParams page: the toggles, the results and the outcome.
 
-    TensorBoard would take results from charts alone, and each trial would be a chart of one dot; they stand beside the toggles instead.
-    A page that is open knows the first of these values for good, so they come with the end.
+    TensorBoard takes metrics only from charts, and a result would be a chart with one point per trial. Results are
+    therefore stored as hyperparameters. An open page never updates these values, so they are written at the end.
     """
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     detail = end.record.detail
-    info = plugin_data_pb2.SessionStartInfo(
-        start_time_secs=start.time_ms / 1e3
-    )  # a group of its own, called as its folder
+    info = plugin_data_pb2.SessionStartInfo(start_time_secs=start.time_ms / 1e3)
     for key, value in (start.record.detail["params"] | _results(end.record.metrics)).items():
         _set(info.hparams, key, value)
     outcome = api_pb2.STATUS_SUCCESS if detail["status"] == journal.FINISHED else api_pb2.STATUS_FAILURE
@@ -192,24 +188,24 @@ def _session(tag: str, data: Any) -> Any:
 
 
 def _results(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Returns the results that stand beside the toggles; the test metrics other than the loss come before all of them."""
+    """Returns the results for the HParams page; a prefix puts test metrics other than the loss in the first columns."""
     tested_loss = f"{TEST}{LOSS.name}"
     last = {name: metrics[name] for name in (tested_loss, "time/batch_ms_median") if name in metrics}
     return {
-        f"{FIRST}{name}": value for name, value in metrics.items() if name.startswith(TEST) and name != tested_loss
+        f"{PREFIX}{name}": value for name, value in metrics.items() if name.startswith(TEST) and name != tested_loss
     } | last
 
 
 def _set(hparams: Any, key: str, value: Any) -> None:
-    """Sets one toggle, of the type that it has in every trial: a column of two types would have none of its filters work.
+    """Sets one toggle, with the same type in every trial: the filters of a column with two types do not work.
 
-    A number that is null is left out: TensorBoard shows it as missing, keeps the range of the others for its filter, and asks there
-    whether to include what is missing. A text of a number would turn the column into one of texts, whose filter hides all numbers.
+    A number that is null is left out: TensorBoard shows it as missing, and its filter has an option to include missing
+    values. As a text, it would turn the column into one of texts, whose filter hides all numbers.
     """
     kind = type_of(key) or (type(value) if isinstance(value, bool | int | float) else str)
     if kind is str:
         hparams[key].string_value = as_typed(value)
     elif kind is bool and value is not None:
         hparams[key].bool_value = bool(value)
-    elif isinstance(value, int | float) and math.isfinite(value):  # the server answers in JSON, which has no others
+    elif isinstance(value, int | float) and math.isfinite(value):  # the server's JSON cannot hold other numbers
         hparams[key].number_value = value

@@ -1,8 +1,9 @@
-"""From a trial's journal to TensorBoard's event file, without TensorFlow.
+"""Replays a trial's journal to a TensorBoard event file, without TensorFlow.
 
-The file lies in a folder of the study that is called as the trial, `outputs/s/cell=gru seed=1`: TensorBoard names runs by their folders.
-It is made from the journal alone. After every replay its size is remembered beside the journal's byte; what a process wrote and did
-not live to remember is cut off by the next replay, so nothing is there twice. A folder that somebody deleted is made anew.
+The file is in a folder of the study that has the trial's name, as in `outputs/s/cell=gru seed=1`, because TensorBoard
+names runs by their folders. The journal is the only source of the file. After every replay, the size of the file is
+saved with the position in the journal. If a process dies before it saves them, the next replay cuts the file back to
+the saved size, so no event occurs twice. A deleted folder is created again.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from src.tracking import journal, replay_state, tensorboard_events
 from src.tracking.journal import Entry
 from src.tracking.stored import fitting
 
-FORM = 3  # of event files; those of another are made anew, from the journal
-LONGEST = 120  # bytes of a folder's name, to which an identity may be added; some file systems take 143
-EVENTS = "events.out.tfevents."  # by which TensorBoard knows them
-UNSAFE = re.compile(r'[/\\:*?"<>|]+')  # what no file system, or not every one, takes in a name
+FORMAT = 3  # version of our event files; files of other versions are written again, from the journal
+LONGEST = 120  # bytes of a folder's name, before an identity that may follow; some file systems allow 143
+EVENTS = "events.out.tfevents."  # prefix by which TensorBoard finds event files
+UNSAFE = re.compile(r'[/\\:*?"<>|]+')  # characters that some file systems reject in names
 
 
 def replay(folder: Path) -> None:
-    """Appends to the event file what a trial's journal has and the file has not.
+    """Appends the records of a trial's journal that its event file lacks.
 
-    A new attempt begins a new file; the earlier attempt's is removed, its record stays in the journal.
+    A new attempt begins a new file and removes that of the earlier attempt, whose records stay in the journal.
     """
     if not (folder / journal.FILE).is_file():
         return
@@ -38,89 +39,90 @@ def replay(folder: Path) -> None:
         state_path = folder / "tensorboard.json"
         state = {"offset": 0, "run": None, "file": None, "size": 0, "form": None, **replay_state.load(state_path)}
         path = _path(folder, state)
-        is_other = not journal.is_same(folder, state["offset"], state.get("mark"))
-        if path is None or is_other or state["form"] != FORM or not path.is_file():
-            state |= {"offset": 0, "form": FORM}
-        found = list(journal.entries(folder, offset=state["offset"]))
-        starts = [i for i, entry in enumerate(found) if entry.record.kind == START]
+        is_changed = not journal.is_unchanged(folder, state["offset"], state.get("mark"))
+        if path is None or is_changed or state["form"] != FORMAT or not path.is_file():
+            state |= {"offset": 0, "form": FORMAT}
+        entries = list(journal.entries(folder, offset=state["offset"]))
+        starts = [i for i, entry in enumerate(entries) if entry.record.kind == START]
         if starts:  # only the latest attempt is shown
-            found = found[starts[-1] :]
+            entries = entries[starts[-1] :]
             _remove(folder, path)
-            path = _claimed(folder, found[0])
+            path = _new_event_file(folder, entries[0])
             state |= {"run": path.parent.name, "file": path.name, "size": 0}
-        if not found or path is None:
+        if not entries or path is None:
             return
-        begun = found[:1] if starts or found[-1].record.kind != END else journal.last_attempt(folder, kinds=(START,))
-        state |= {"size": _write(path, found, begun[0], size=state["size"]), "offset": found[-1].offset}
-        if found[-1].record.kind == END:
+        is_end_alone = not starts and entries[-1].record.kind == END
+        start = journal.last_attempt(folder, kinds=(START,))[0] if is_end_alone else entries[0]
+        state |= {"size": _write(path, entries, start, size=state["size"]), "offset": entries[-1].offset}
+        if entries[-1].record.kind == END:
             _copy(folder / EXTRAS, path.parent)
         state["mark"] = journal.mark(folder, state["offset"])
         replay_state.save(state_path, state)
 
 
 def _path(folder: Path, state: dict[str, Any]) -> Path | None:
-    """Returns where the event file is, as far as it is known; an older one lies in the trial's folder."""
+    """Returns the path of the event file, None if there is none; older versions wrote it into the trial's folder."""
     if not state["file"]:
         return None
-    return (
-        folder.parent / Path(state["run"]).name / Path(state["file"]).name if state["run"] else folder / state["file"]
-    )
+    if not state["run"]:
+        return folder / str(state["file"])
+    return folder.parent / Path(state["run"]).name / Path(state["file"]).name
 
 
 def _remove(folder: Path, path: Path | None) -> None:
-    """Removes a trial's event file with what lies beside it, and those that older versions wrote into the trial's folder."""
+    """Removes the folder of a trial's event file, and those that older versions wrote into the trial's folder."""
     for old in (path, *folder.glob(f"*/{EVENTS}*.journal")):
-        is_ours = old is not None and (old.parent.parent == folder or _owners(old.parent) == {folder.name})
-        if (
-            old is not None and is_ours and not (old.parent / journal.FILE).exists()
-        ):  # the folder of a trial, whatever its name is
+        if old is None or (old.parent / journal.FILE).exists():  # never remove a trial's own folder
+            continue
+        if old.parent.parent == folder or _owners(old.parent) == {folder.name}:
             shutil.rmtree(old.parent, ignore_errors=True)
 
 
-def _claimed(folder: Path, start: Entry) -> Path:
-    """Returns the new event file of an attempt, in a folder that is the trial's alone.
+def _new_event_file(folder: Path, start: Entry) -> Path:
+    """Creates the event file of an attempt, in a folder that only this trial uses, and returns its path.
 
-    The folder is called as the trial. Where another trial has that name, as with other settings that are fixed in their plans, the first
-    digits of the identity follow. The file's name says whose it is, and no other attempt has it.
+    The folder has the trial's name. If another trial has the same name (as with different fixed settings in their
+    plans), the first digits of the identity follow. The name of the file holds the trial's identity and the attempt, so
+    it is unique.
     """
     name, identity = folder_name(start.record.detail["name"]), folder.name
     time = f"{start.time_ms // 1_000}.{start.time_ms % 1_000:03}"
     with FileLock(folder.parent / ".tensorboard.lock"):
         for run in (name, f"{name} {identity[:6]}", f"{name} {identity}"):
-            place = folder.parent / run
-            if _owners(place) <= {identity} and not (place / journal.FILE).exists():
+            destination = folder.parent / run
+            if _owners(destination) <= {identity} and not (destination / journal.FILE).exists():
                 break
-        for old in place.glob(f"{EVENTS}*.{identity}.*"):
+        for old in destination.glob(f"{EVENTS}*.{identity}.*"):
             old.unlink()
-        place.mkdir(parents=True, exist_ok=True)
-        path = place / f"{EVENTS}{time}.{identity}.{start.record.detail['attempt'][:8]}"
+        destination.mkdir(parents=True, exist_ok=True)
+        path = destination / f"{EVENTS}{time}.{identity}.{start.record.detail['attempt'][:8]}"
         path.touch()
         return path
 
 
-def _owners(place: Path) -> set[str]:
-    """Returns whose event files are in a folder: the identities of trials, and an empty one for what others wrote."""
-    names = [path.name.removeprefix(EVENTS).split(".") for path in place.glob(f"{EVENTS}*")]
+def _owners(folder: Path) -> set[str]:
+    """Returns the identities of the trials whose event files are in a folder, and "" for files that others wrote."""
+    names = [path.name.removeprefix(EVENTS).split(".") for path in folder.glob(f"{EVENTS}*")]
     return {parts[2] if len(parts) == 4 else "" for parts in names}
 
 
 def folder_name(name: str) -> str:
-    """Returns a trial's name as every file system takes it for a folder's, different for different names that are too long."""
-    safe = UNSAFE.sub("_", "".join("_" if is_hidden(sign) else sign for sign in name)).strip(". ")
+    """Returns a folder name for a trial's name that every file system accepts; long names stay different."""
+    safe = UNSAFE.sub("_", "".join("_" if is_hidden(character) else character for character in name)).strip(". ")
     return fitting(safe, LONGEST, gap="_") or "_"
 
 
-def _copy(extras: Path, place: Path) -> None:
-    """Copies what a trial wrote for TensorBoard beside its journal: the projector's files, a profile."""
+def _copy(extras: Path, destination: Path) -> None:
+    """Copies the other files that a trial wrote for TensorBoard: those of the projector, and a profile."""
     for path in extras.glob("*.*"):
         if not path.name.startswith(EVENTS):
-            shutil.copyfile(path, place / path.name)
+            shutil.copyfile(path, destination / path.name)
     if (extras / "profile").is_dir():
-        shutil.copytree(extras / "profile", place / "plugins" / "profile", dirs_exist_ok=True)
+        shutil.copytree(extras / "profile", destination / "plugins" / "profile", dirs_exist_ok=True)
 
 
-def _write(path: Path, found: list[Entry], start: Entry, *, size: int) -> int:
-    """Appends events behind the byte `size`; returns the new size."""
+def _write(path: Path, entries: list[Entry], start: Entry, *, size: int) -> int:
+    """Cuts the file to `size` bytes, appends the events of the entries, and returns the new size."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -128,8 +130,8 @@ def _write(path: Path, found: list[Entry], start: Entry, *, size: int) -> int:
         os.truncate(path, size)
         writer = RecordWriter(file)
         if size == 0:
-            writer.write(Event(wall_time=found[0].time_ms / 1e3, file_version="brain.Event:2").SerializeToString())
-        for entry in found:
+            writer.write(Event(wall_time=entries[0].time_ms / 1e3, file_version="brain.Event:2").SerializeToString())
+        for entry in entries:
             for event in tensorboard_events.of_entry(entry, start):
                 writer.write(event.SerializeToString())
         file.flush()

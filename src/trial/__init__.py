@@ -1,1 +1,1 @@
-"""One trial: what decides that it can run, what it is called by, and what it leaves behind."""
+"""One trial: whether it can run, its identity, its training, and the files that it leaves."""

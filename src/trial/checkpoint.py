@@ -1,12 +1,11 @@
-"""What a killed trial goes on from: all that its next step depends on, as it was at the end of its last whole epoch.
+"""The checkpoint of a trial: everything that its next step depends on, at the end of its last complete epoch.
 
-The file holds what the journal does not: the variables of the model, the states of its random streams among them, those
-of the optimizer, and the weights of the best epoch. Nothing else lasts from one epoch to the next: the order of the
-data and noise are drawn by epoch, and gradients are added up within one. The records until then are read from the
-journal.
+The file contains what the journal does not: the variables of the model, including the states of its random generators,
+the variables of the optimizer, and the weights of the best epoch. No other state crosses an epoch: the order of the
+data and noise are drawn per epoch, and gradients are accumulated within one. The earlier records come from the journal.
 
-A trial that went on is one that was never killed, to the last bit. So a state is gone on from only if it is whole and
-of the same trial, code, packages, processor and environment.
+A resumed trial has the same result as an uninterrupted one, bit for bit. So a trial resumes only from a complete
+checkpoint of the same trial, code, packages, processor and environment.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ from src.tracking import journal, provenance
 from src.tracking.journal import FAILED, FINISHED, Entry, JournalError
 
 FILE, FORM = "checkpoint.npz", "1"
-# What must be as it was when a state was written, and what to say where it is not.
+# What must equal the values at the time of the checkpoint, and the message if it does not.
 ORIGIN = {
-    "form": "it is of another version",
-    "identity": "it is of another trial",
+    "form": "another version of this program wrote it",
+    "identity": "it belongs to another trial",
     "code": "the code in src/ has changed since",
     "versions": "it was written with other versions of packages",
     "processor": "it was written on another processor",
@@ -45,18 +44,18 @@ _log = logging.getLogger(__name__)
 
 
 class Unusable(Exception):
-    """A state cannot be gone on from. The text says why."""
+    """A trial cannot resume from a checkpoint. The text says why."""
 
 
 class Earlier(NamedTuple):
-    """What was done of a trial before this process.
+    """What earlier processes did of a trial.
 
     Attributes:
-      entries: the journal's lines of it, from behind the `start` to the evaluation that ends its last whole epoch.
-      epochs: after each of these a process went on from another's state; the last one is that epoch.
-      variables: of the model and of the optimizer, as `Checkpoint.write` got them.
-      best: weights of the best epoch; empty if that is the last one.
-      peak_mb: of memory.
+      entries: lines of the journal, from after the `start` to the evaluation at the end of the last complete epoch.
+      epochs: the epochs after which a process resumed the trial; the last one is that epoch.
+      variables: variables of the model and the optimizer, as `Checkpoint.write` got them.
+      best: weights of the best epoch; empty if that is the last epoch.
+      peak_mb: peak of memory, in MB.
     """
 
     entries: list[Entry]
@@ -67,7 +66,7 @@ class Earlier(NamedTuple):
 
     @property
     def records(self) -> list[Record]:
-        """What was recorded of it."""
+        """The records of the entries."""
         return [entry.record for entry in self.entries]
 
 
@@ -75,10 +74,10 @@ NOTHING = Earlier([], [], [], [], 0.0)
 
 
 class Checkpoint:
-    """The state of one trial in its folder. Whoever reads or writes it holds the trial's journal."""
+    """The checkpoint of one trial, in its folder. The caller must hold the trial's journal."""
 
     def __init__(self, folder: Path, identity: str) -> None:
-        """Takes the trial's folder, and its identity."""
+        """Takes the trial's folder and identity."""
         self._folder, self._identity = folder, identity
         self._path = folder / FILE
         self._has_warned = False
@@ -92,14 +91,14 @@ class Checkpoint:
         best: Iterable[np.ndarray],
         peak_mb: float,
     ) -> None:
-        """Replaces the state, whole or not at all. Where the disk refuses it, that is said once, and the trial goes on.
+        """Replaces the checkpoint atomically. If the disk is full, it warns once and training continues.
 
         Args:
           attempt: id of the attempt whose journal has the records.
-          epoch: after which this is the state, counted from 1; its evaluation is in the journal, on the disk.
-          variables: of the model and of the optimizer, always in the same order.
-          best: weights of the best epoch; empty if that is this one.
-          peak_mb: of memory, until now.
+          epoch: number of the epoch that has ended, from 1; its evaluation is already in the journal on disk.
+          variables: variables of the model and the optimizer, always in the same order.
+          best: weights of the best epoch; empty if that is this epoch.
+          peak_mb: peak of memory until now, in MB.
         """
         about = {**self._origin(), "attempt": attempt, "epoch": epoch, "peak_mb": peak_mb}
         try:
@@ -109,16 +108,16 @@ class Checkpoint:
                 os.fsync(file.fileno())
             files.sync(self._folder)
         except OSError as error:
-            text = "%s: the checkpoint after epoch %d cannot be written (%s); training goes on without it"
+            text = "%s: the checkpoint after epoch %d cannot be written (%s); training continues without it"
             level = logging.DEBUG if self._has_warned else logging.WARNING
             _log.log(level, text, self._folder, epoch, error.strerror or first_line(error))
             self._has_warned = True
 
     def earlier(self) -> Earlier:
-        """Returns what to go on from; `NOTHING` where the latest attempt left no state, or came to an end of its own.
+        """Returns what the trial resumes from; `NOTHING` without a checkpoint or after a finished or failed attempt.
 
         Raises:
-          Unusable: there is a state, which cannot be gone on from.
+          Unusable: the trial cannot resume from its checkpoint.
         """
         if not self._path.is_file():
             return NOTHING
@@ -127,9 +126,9 @@ class Checkpoint:
                 return NOTHING
             about, held = _read(self._path)
             now = self._origin()
-            for name, what in ORIGIN.items():
+            for name, message in ORIGIN.items():
                 if about[name] != now[name]:
-                    raise Unusable(what)
+                    raise Unusable(message)
             start, *entries = _entries(self._folder, about["attempt"], about["epoch"])
         except JournalError as error:
             raise Unusable(first_line(error)) from None
@@ -137,18 +136,18 @@ class Checkpoint:
         return Earlier(entries, epochs, _group(held, "variable"), _group(held, "best"), about["peak_mb"])
 
     def remove(self) -> None:
-        """Removes the state, of a trial that is over or begins anew."""
+        """Removes the checkpoint of a trial that has ended or starts from the beginning."""
         for path in (self._path, files.beside(self._path)):
             path.unlink(missing_ok=True)
 
     def _origin(self) -> dict[str, str]:
         tags = provenance.tags()
-        known = {name: tags[f"ablation.{name}"] for name in ("versions", "processor", "environment")}
-        return {"form": FORM, "identity": self._identity, "code": _code(), "devices": _devices(), **known}
+        recorded = {name: tags[f"ablation.{name}"] for name in ("versions", "processor", "environment")}
+        return {"form": FORM, "identity": self._identity, "code": _code(), "devices": _devices(), **recorded}
 
 
 def _write(file: Any, about: dict[str, Any], variables: Iterable[Any], best: Iterable[np.ndarray]) -> None:
-    """Writes what `numpy.load` reads, one array at a time: together they may be as large as the memory that is left."""
+    """Writes a file for `numpy.load`, one array at a time: all arrays together may exceed the free memory."""
     with zipfile.ZipFile(file, "w") as archive:
         parts = [("about", [np.array(json.dumps(about))]), ("variable", variables), ("best", best)]
         for name, values in parts:
@@ -158,20 +157,20 @@ def _write(file: Any, about: dict[str, Any], variables: Iterable[Any], best: Ite
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Returns what a state is about, and its arrays; the archive has a checksum of each, which is read with it."""
+    """Returns the description of a checkpoint and its arrays; reading checks the checksum of each array."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             held = {name: archive[name] for name in archive.files}
         about = json.loads(str(held["about_0"]))
         if {*ORIGIN, "attempt", "epoch", "peak_mb"} <= about.keys():
             return about, held
-    except Exception as error:  # what zipfile and NumPy raise of broken bytes has no common name
+    except Exception as error:  # zipfile and NumPy raise many kinds of errors for broken bytes
         raise Unusable(f"it is damaged ({first_line(error)})") from None
     raise Unusable("it is damaged")
 
 
 def _group(held: dict[str, np.ndarray], name: str) -> list[np.ndarray]:
-    """Returns the arrays of a name, in order."""
+    """Returns the arrays whose names start with `name`, in order."""
     return [held[f"{name}_{place}"] for place in range(sum(key.startswith(f"{name}_") for key in held))]
 
 
@@ -179,7 +178,7 @@ def _entries(folder: Path, attempt: str, epoch: int) -> Iterator[Entry]:
     """Yields the lines of an attempt until the end of an epoch.
 
     Raises:
-      Unusable: they are not all there.
+      Unusable: lines are missing.
     """
     is_mine, steps = False, 0
     for entry in journal.entries(folder):
@@ -192,7 +191,7 @@ def _entries(folder: Path, attempt: str, epoch: int) -> Iterator[Entry]:
         steps += record.kind == STEP
         if record.kind == EVALUATION and record.detail["epoch"] == epoch and steps == record.step:
             return
-    raise Unusable(f"{journal.FILE} has lost the records until then")
+    raise Unusable(f"{journal.FILE} has lost records before it")
 
 
 @functools.cache

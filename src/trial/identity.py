@@ -1,4 +1,4 @@
-"""The identity of a trial: a hash of everything that decides its result."""
+"""The identity of a trial: a hash of everything that determines its result."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from src.files import digest
 from src.spec.settings import Settings
 from src.spec.task import Task
 
-# What names, records or selects a trial without changing its result. The data enter by the hash of their content.
+# Keys that name, record or select a trial and do not change its result. The data count by the hash of their content.
 NOT_IN_IDENTITY = frozenset(
     {"study", "tracking", "plan", "rerun", "retry_failed", "fail_fast", "plan_only", "checkpoint", "data"}
 )
 
 
 def identity(settings: Settings, task: Task[Any, Any], *, data_digest: str) -> str:
-    """Returns 16 hexadecimal digits that two trials share exactly if their resolved settings and their data are equal.
+    """Returns 16 hexadecimal digits; two trials have the same if and only if resolved settings and data are equal.
 
     Args:
-      settings: resolved settings, all of them: an edited default must not change what old results mean. Keys at null are left out, and
-        toggles that came later at the value that every trial had before (`Settings.added`): old identities stay.
-      task: whose settings they are.
+      settings: all resolved settings, because an edited default must not change the meaning of old results. Keys that
+        are null are left out, and so are toggles that were added later, at the value that all earlier trials had
+        (`Settings.added`): old identities stay.
+      task: the task of these settings.
       data_digest: hash of the data.
     """
     added = settings.added()

@@ -1,4 +1,4 @@
-"""A trial's files by whatever one calls it: its folder, its identity or the beginning of it, or its MLflow run id."""
+"""Finds a trial's files by its folder, its identity or the first digits of it, or its MLflow run id."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from src.tracking import download, moved
 
 
 def is_finished(folder: str | Path) -> bool:
-    """Returns whether a folder is that of a finished trial; False for a name that is too long, where `Path.is_file` raises."""
+    """Returns whether a folder belongs to a finished trial; False for a name that is too long for a path."""
     return os.path.isfile(Path(folder) / MODEL) and os.path.isfile(Path(folder) / SETTINGS)
 
 
 def _trials_of(study: str) -> list[str]:
-    """Returns the identities of a study's finished trials; none if no study is called like this."""
+    """Returns the identities of a study's finished trials; empty if there is no such study."""
     if not re.fullmatch(r"\w[\w.-]{0,99}", study):
         return []
     return sorted(path.parent.name for path in paths.study_folder(study).glob(f"*/{MODEL}"))
 
 
 def folder_of(run: str, *, uri: str | None, download_to: Path, files: Sequence[str] = (MODEL,)) -> Path:
-    """Returns the folder with a trial's files: by path, by identity (or its beginning), or by MLflow run id.
+    """Returns the folder with a trial's files, found by path, by identity (or its first digits), or by MLflow run id.
 
     Args:
-      run: what the user calls the trial.
-      uri: of the MLflow store that knows the run id; None for the default one.
-      download_to: folder for copies of the files, where a server has them.
-      files: names of the files that are needed beside the settings.
+      run: path, identity or run id of the trial.
+      uri: address of the MLflow store with the run; None for the default store.
+      download_to: folder for copies of the files if a server stores them.
+      files: names of the required files, besides the settings.
 
     Raises:
-      SettingsError: no finished trial is called like this, or several are.
+      SettingsError: no finished trial matches, or several do.
     """
     if is_finished(run):
         return Path(run)
@@ -51,17 +51,16 @@ def folder_of(run: str, *, uri: str | None, download_to: Path, files: Sequence[s
             )
         allowed = "a trial's folder, its identity (16 digits or the first 4 and more), or an MLflow run id"
         raise SettingsError(f"RUN: got {got!r}; allowed: {allowed}")
-    found = [path.parent for path in paths.outputs().glob(f"*/{run}*/{MODEL}")]
-    if len({path.name for path in found}) > 1:
-        raise SettingsError(
-            f"RUN: {run!r} is the beginning of {', '.join(sorted(path.name for path in found))}; give more of it"
-        )
-    if found:
-        return found[0]
-    nothing = SettingsError(f"RUN: no finished trial {run!r} in {paths.outputs()} or MLflow")
-    if uri is None and not (paths.home() / "mlflow.db").is_file():  # asking would make one
-        raise nothing
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # of a server that is away
+    matches = [path.parent for path in paths.outputs().glob(f"*/{run}*/{MODEL}")]
+    if len({path.name for path in matches}) > 1:
+        names = ", ".join(sorted(path.name for path in matches))
+        raise SettingsError(f"RUN: {run!r} matches several trials: {names}; type more digits")
+    if matches:
+        return matches[0]
+    not_found = SettingsError(f"RUN: no finished trial {run!r} in {paths.outputs()} or MLflow")
+    if uri is None and not (paths.home() / "mlflow.db").is_file():  # connecting would create one
+        raise not_found
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # for an unreachable server
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     address = paths.tracking_uri(uri)
     from mlflow.tracking import MlflowClient
@@ -79,5 +78,5 @@ def folder_of(run: str, *, uri: str | None, download_to: Path, files: Sequence[s
         return download_to
     except download.Refused as error:
         raise SettingsError(str(error)) from None
-    except Exception as error:  # each cloud's client has errors of its own: no credentials, no package, nobody there
-        raise SettingsError(f"{nothing} ({first_line(error).replace(address, paths.shown(address))})") from None
+    except Exception as error:  # every cloud's client raises its own errors
+        raise SettingsError(f"{not_found} ({first_line(error).replace(address, paths.shown(address))})") from None

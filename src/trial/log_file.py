@@ -9,15 +9,15 @@ from pathlib import Path
 
 
 class _LogFile(logging.FileHandler):
-    """A log that is not worth a word where it cannot be written: the journal says when the disk is full."""
+    """A log file that ignores errors of writing: the journal reports a full disk."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  the standard library's name
-        """Says nothing; the standard library would print a traceback for every line."""
+        """Does nothing; the standard library would print a traceback for every line."""
 
 
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """Sends everything that is logged to a file, and warnings to the terminal, too."""
+    """Writes all log messages to a file, and warnings also to the terminal."""
     root = logging.getLogger("src")
     file, terminal = _LogFile(path, encoding="utf-8"), logging.StreamHandler()
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -30,5 +30,5 @@ def logging_to(path: Path) -> Iterator[None]:
     finally:
         for handler in (file, terminal):
             root.removeHandler(handler)
-            with suppress(OSError):  # what is still to be written has no room
+            with suppress(OSError):  # a full disk has no room for buffered lines
                 handler.close()

@@ -1,4 +1,4 @@
-"""From checked settings to a trial that can be trained: data → resolved settings → refusals → identity. TensorFlow is not imported."""
+"""Prepares a trial from checked settings, without TensorFlow: data → resolved settings → refusals → identity."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Prepared:
     """A trial that can be trained.
 
     Attributes:
-      settings: resolved: no toggle is set that has no effect.
-      task: what is learnt.
-      data: what it is learnt from.
-      identity: what decides "already done".
-      changes: the toggles that were changed, with reasons.
+      settings: resolved settings: toggles without effect have one fixed value.
+      task: the task.
+      data: the task's data.
+      identity: identity of the trial; it decides whether the trial is already done.
+      changes: toggles that were normalised, with reasons.
     """
 
     settings: Settings
@@ -35,26 +35,24 @@ class Prepared:
 
     @property
     def folder(self) -> Path:
-        """Where the trial's record lies."""
+        """The folder with the trial's files."""
         return paths.study_folder(self.settings.study) / self.identity
 
     def with_seed(self, seed: int) -> Prepared:
-        """Returns the trial with another seed, which was checked; `prepare` would return the same, and takes longer."""
+        """Returns the trial with another, checked seed; `prepare` would return the same and take longer."""
         settings = self.settings.model_copy(update={"seed": seed})
-        object.__setattr__(
-            settings, "__pydantic_fields_set__", self.settings.model_fields_set
-        )  # 100,000 sets of keys would take 400 MB
-        return Prepared(
-            settings, self.task, self.data, identity(settings, self.task, data_digest=self.data.digest), self.changes
-        )
+        # The trials share one set of keys: 100,000 sets would take 400 MB.
+        object.__setattr__(settings, "__pydantic_fields_set__", self.settings.model_fields_set)
+        digits = identity(settings, self.task, data_digest=self.data.digest)
+        return Prepared(settings, self.task, self.data, digits, self.changes)
 
 
 def prepare(settings: Settings, *, data: Data | None = None) -> Prepared:
-    """Returns the trial that these settings mean.
+    """Returns the trial of these settings.
 
     Args:
       settings: checked settings.
-      data: what the task's `load` returned for them, where it was loaded already.
+      data: the result of the task's `load` for these settings, if it was loaded already.
 
     Raises:
       SettingsError: the combination cannot run, or the data cannot be used.

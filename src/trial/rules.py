@@ -1,4 +1,4 @@
-"""The engine of inert toggles: two names of one trial get the same settings, and what was changed is said with its reason."""
+"""Normalises toggles without effect, so that equal trials have equal settings, and gives the reason of each change."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ OF_EVERY_TASK: tuple[Inert[Settings], ...] = (
 
 
 def without_inert(settings: S, rules: Iterable[Inert[Any]]) -> tuple[S, list[Change]]:
-    """Returns the settings with every toggle that has no effect set to one value, and what was changed.
+    """Returns the settings with every toggle without effect at one fixed value, and the changes.
 
     Args:
       settings: checked settings.
-      rules: applied one after the other: what one has changed, the next finds.
+      rules: rules that are applied in this order; each gets the settings that the earlier ones changed.
     """
     changes = []
     for rule in rules:
@@ -30,7 +30,7 @@ def without_inert(settings: S, rules: Iterable[Inert[Any]]) -> tuple[S, list[Cha
 
 
 def refusals(settings: Settings) -> list[str]:
-    """Returns why these settings cannot run, whatever their task, each with its fix; empty if they can."""
+    """Returns why these settings cannot run with any task, each reason with its fix; empty if they can."""
     if settings.tracking.name == "offline" and settings.tracking.uri:
         return ["tracking=offline uses no tracking store, but tracking.uri is set; remove one of the two"]
     return []

@@ -1,4 +1,4 @@
-"""One trial, from settings to result: train, validate, test once, and leave a complete record whatever happens."""
+"""Runs one trial from settings to result: trains, validates, tests once, and always leaves a complete record."""
 
 from __future__ import annotations
 
@@ -45,24 +45,24 @@ from src.trial.prepare import Prepared, prepare
 from src.trial.signals import Stopped, terminable
 
 BUSY = "BUSY"
-RECORD = "2"  # raise it when a recorded name changes its meaning: 2 counts steps that traced in time/epoch_s and time/train_s
+# Increase it when a recorded name changes its meaning. Since 2, time/epoch_s and time/train_s include tracing steps.
+RECORD = "2"
 
 _log = logging.getLogger(__name__)
 
 
 class NotBegun(RuntimeError):
-    """A trial failed before there was anything to record. The text says why."""
+    """A trial failed before its record began. The text says why."""
 
 
 class Place(NamedTuple):
-    """Where a trial stands among the others of its study; what its times were measured beside.
+    """The place of a trial in its study, and how many trials run at the same time, which its times depend on.
 
     Attributes:
-      workers: trials that run side by side.
-      position: in the order in which the study trains, from 1 on; None where no study does.
-      variant: what its study calls it, by the toggles that the study varies; empty where nothing but the seed varies,
-        None where no study names it.
-      changes: what it changes of its study's reference, as one types it; empty for the reference, None where there is none.
+      workers: number of trials that run at the same time.
+      position: position in the study's order of training, from 1; None without a study.
+      variant: name of the variant in the study; empty if only the seed varies, None without a study.
+      changes: how it differs from the study's reference, as on the command line; empty for the reference, None without.
     """
 
     workers: int
@@ -75,22 +75,21 @@ ALONE = Place(workers=1)
 
 
 def run(settings: Settings, *, place: Place = ALONE, ended_before: str | None = None) -> str:
-    """Trains one trial; its record is in the journal, in MLflow and in TensorBoard.
+    """Trains one trial; records it in the journal, in MLflow and in TensorBoard.
 
     Args:
       settings: checked settings.
-      place: among the other trials of its study, for the record.
-      ended_before: the attempt that had ended when the trial was planned, empty for none. If another one has ended by
-        now, another process has trained the trial since, and it is not trained again. None: whatever has ended, it is
-        trained.
+      place: place of the trial in its study, for the record.
+      ended_before: the attempt that had ended when the plan was made, empty for none. If another attempt has ended
+        since, another process has trained the trial, and this does not train it again. With None it always trains.
 
     Returns:
-      FINISHED, FAILED, KILLED where the disk was full, or BUSY where another process is training it.
+      FINISHED, FAILED, KILLED if the disk is full, or BUSY if another process is training the trial.
 
     Raises:
       SettingsError: the combination cannot run.
-      NotBegun: it failed before its record began.
-      KeyboardInterrupt: the trial was stopped, and recorded as KILLED.
+      NotBegun: the trial failed before its record began.
+      KeyboardInterrupt: the trial was stopped and recorded as KILLED.
     """
     prepared = prepare(settings)
     prepared.folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +101,7 @@ def run(settings: Settings, *, place: Place = ALONE, ended_before: str | None = 
                 if ended is not None:
                     return ended
                 if paths.has_secret(prepared.settings.tracking.uri):
-                    book.path.chmod(0o600)  # the address is in its first line
+                    book.path.chmod(0o600)  # its first line contains the address
                 return _attempt(prepared, book, follower, place=place)
         except JournalBusy as error:
             _log.warning("%s", error)
@@ -112,30 +111,28 @@ def run(settings: Settings, *, place: Place = ALONE, ended_before: str | None = 
             is_recorded = False
             return FAILED
         finally:
-            if is_recorded:  # otherwise trackers have no room either, and nothing new to get
+            if is_recorded:  # otherwise there is nothing new to send, and probably no room
                 follower.update(is_last=True)
 
 
 def _ended_since(before: str, folder: Path) -> str | None:
-    """Returns FINISHED or FAILED if an attempt other than that of before has come to that end; what was killed may be tried again."""
+    """Returns FINISHED or FAILED if an attempt other than `before` ended so; killed attempts may be retried."""
     attempt = last_attempt(folder)
     ended = status(attempt)
     return ended if ended in (FINISHED, FAILED) and attempt[0].record.detail["attempt"] != before else None
 
 
 def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Place) -> str:
-    """Writes the journal from its start to its end, whatever happens between."""
+    """Writes the journal from its start to its end, also after errors."""
     from src.training.health import DIVERGED, Diverged
 
     step, is_open, has_begun = 0, False, False
     kept = Checkpoint(prepared.folder, prepared.identity)
 
     def close(record: Record) -> None:
-        if (
-            is_open
-        ):  # an end without its start would be taken for the end of the attempt before, and a second one for the end
+        if is_open:  # an end without a start would end the previous attempt, and a second end would replace the first
             book.append(record)
-            if record.detail["status"] == FAILED:  # it would fail again
+            if record.detail["status"] == FAILED:  # a resumed trial would fail again
                 kept.remove()
 
     try:
@@ -148,7 +145,7 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Pl
                 book.append(entry.record, time_ms=entry.time_ms)
                 step = entry.record.step
             if record.kind in (START, EVALUATION, END) or follower.is_due:
-                book.sync()  # before it is sent: trackers must never know more than the disk
+                book.sync()  # before it is sent, so that trackers never have more than the disk
                 if record.kind != END:
                     follower.update()
     except KeyboardInterrupt as error:
@@ -161,36 +158,36 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Pl
         close(end(step=error.step, status=FAILED, error=str(error), tags={"ablation.health": DIVERGED}))
         return FAILED
     except JournalError:
-        raise  # `run` says so; there is no place for an end
-    except Exception as error:  # one trial's failure is a record, and never stops the others
-        became, what = FAILED, f"{type(error).__name__}: {first_line(error)}"
-        if is_full(error):  # not the trial's fault: with some room it goes on without being asked to
-            became, what = KILLED, f"{FULL} ({what}); free some space, then run the same command again"
+        raise  # `run` reports it; an end cannot be written
+    except Exception as error:  # a failure is recorded and does not stop other trials
+        status, message = FAILED, f"{type(error).__name__}: {first_line(error)}"
+        if is_full(error):  # not the trial's fault: the next command resumes it
+            status, message = KILLED, f"{FULL} ({message}); free some space, then run the same command again"
         _log.debug("in full:", exc_info=True)
-        close(end(step=step, status=became, error=what))
-        _log.error("%s: %s (see %s)", _name(prepared.settings, place), what, prepared.folder / "trial.log")
-        if not has_begun:  # no journal says it, so whoever launched the trial must
-            raise NotBegun(f"failed before the first step: {what}; see the log") from error
-        return became
+        close(end(step=step, status=status, error=message))
+        _log.error("%s: %s (see %s)", _name(prepared.settings, place), message, prepared.folder / "trial.log")
+        if not has_begun:  # the journal does not contain the error, so the launcher must report it
+            raise NotBegun(f"failed before the first step: {message}; see the log") from error
+        return status
     kept.remove()
     return FINISHED
 
 
 def _earlier(prepared: Prepared, kept: Checkpoint, place: Place) -> Earlier:
-    """Returns what a trial that was killed goes on from, and says so; what it does not go on from is removed."""
-    settings, found = prepared.settings, NOTHING
+    """Returns what a killed trial resumes from, and logs it; removes a checkpoint that cannot be used."""
+    settings, earlier = prepared.settings, NOTHING
     try:
         if not settings.rerun and settings.checkpoint == "epoch":
-            found = kept.earlier()
+            earlier = kept.earlier()
     except Unusable as error:
         _log.warning(
             "%s: starts from the beginning, because its checkpoint cannot be used: %s", _name(settings, place), error
         )
-    if found is NOTHING:
+    if earlier is NOTHING:
         kept.remove()
     else:
-        _log.warning("%s: goes on after epoch %d of %d", _name(settings, place), found.epochs[-1], settings.epochs)
-    return found
+        _log.warning("%s: resumes after epoch %d of %d", _name(settings, place), earlier.epochs[-1], settings.epochs)
+    return earlier
 
 
 def records(
@@ -200,21 +197,21 @@ def records(
     kept: Checkpoint | None = None,
     earlier: Earlier = NOTHING,
 ) -> Iterator[Record]:
-    """Trains and tests; yields the whole record. Nothing is recorded yet, but files are written before the `end` that names them.
+    """Trains and tests; yields all records and writes the files that `end` names, but not the journal.
 
     Args:
-      prepared: what `prepare` returned.
-      place: among the other trials of its study, for the record.
-      kept: where to keep the state after each epoch, if `checkpoint=epoch`; nowhere if left out.
-      earlier: what to go on from. Its records are not yielded again; they belong behind the `start`.
+      prepared: the result of `prepare`.
+      place: place of the trial in its study, for the record.
+      kept: the checkpoint to write after each epoch if `checkpoint=epoch`; None for no checkpoint.
+      earlier: what to resume from. Its records are not yielded again; the caller writes them after the `start`.
     """
     settings, folder, task = prepared.settings, prepared.folder, prepared.task
     folder.mkdir(parents=True, exist_ok=True)
     files, start = Artifacts(folder), _start(prepared, task.metrics, place, earlier.epochs)
     stream = task.records(_trial(prepared, start, place, kept=kept, earlier=earlier))
-    first = next(stream)  # what fails until here fails before there is anything to record, or to replace
+    first = next(stream)  # an error before this line leaves no record and replaces nothing
     if earlier is NOTHING:
-        shutil.rmtree(folder / EXTRAS, ignore_errors=True)  # of an attempt before
+        shutil.rmtree(folder / EXTRAS, ignore_errors=True)  # from an earlier attempt
     files.write_patch(provenance.uncommitted())
     if first.kind == START:
         start.detail["tags"] |= first.detail["tags"]
@@ -240,7 +237,7 @@ def records(
 def _trial(
     prepared: Prepared, start: Record, place: Place, *, kept: Checkpoint | None, earlier: Earlier
 ) -> Trial[Any, Any]:
-    """Returns what the task gets."""
+    """Returns the trial for the task's `records`."""
     attempt, is_kept = start.detail["attempt"], kept is not None and prepared.settings.checkpoint == "epoch"
     return Trial(
         settings=prepared.settings,
@@ -259,22 +256,22 @@ def _validated(metric: Metric, validations: Sequence[Record], settings: Settings
     """Returns the best validation of a trial, and the optimizer step at which it first reached its threshold.
 
     Args:
-      metric: the task's first one; without a direction, no value is the best.
+      metric: the task's first metric; without a direction there is no best value.
       validations: evaluations in order.
-      settings: with `plan.threshold`, null for the metric's own target.
+      settings: settings with `plan.threshold`; null means the metric's target.
     """
     if not metric.sign:
         return {}
     values = [(record.step, record.metrics[f"{VAL}{metric.name}"]) for record in validations]
     best, threshold = metric.best(value for _, value in values), settings.plan.threshold
-    found = {} if best is None else {best_name(metric): best}
+    best_value = {} if best is None else {best_name(metric): best}
     target = metric.target if threshold is None else threshold
     reached = [] if target is None else [step for step, value in values if metric.reaches(value, target)]
-    return found | ({steps_to(metric, target): float(reached[0])} if reached and target is not None else {})
+    return best_value | ({steps_to(metric, target): float(reached[0])} if reached and target is not None else {})
 
 
 def _start(prepared: Prepared, metrics: Sequence[Metric], place: Place, resumed: list[int]) -> Record:
-    """Returns an attempt's first record; after each of the epochs `resumed`, another process went on."""
+    """Returns an attempt's first record; `resumed` lists the epochs after which a process resumed the trial."""
     settings = prepared.settings
     tags = {
         "ablation.kind": "trial",
@@ -311,7 +308,7 @@ def _after(epochs: list[int], of: int) -> str:
 
 
 def _params(prepared: Prepared) -> dict[str, Any]:
-    """Returns every toggle by its key; of a config group the choice's name, and the options of the data that are not at their default."""
+    """Returns key → value: every toggle, with the choice of a config group, and the non-default options of the data."""
     settings, values = prepared.settings, prepared.settings.model_dump()
     flat = {key: values[key]["name"] if isinstance(values[key], dict) else values[key] for key in settings.toggles()}
     of_data = {key: value for key, value in differences(settings).items() if key.startswith("data.")}
@@ -319,10 +316,10 @@ def _params(prepared: Prepared) -> dict[str, Any]:
 
 
 def _name(settings: Settings, place: Place) -> str:
-    """Returns what a trial is called wherever people look for it: its study's name of the variant, and the seed."""
+    """Returns a trial's name on the terminal and in trackers: the study's name of the variant, and the seed."""
     return f"{_variant(settings, place)} seed={settings.seed}".lstrip()
 
 
 def _variant(settings: Settings, place: Place) -> str:
-    """Returns what its study calls the variant, or without a study its differences from the defaults."""
+    """Returns the study's name of the variant, or without a study its differences from the defaults."""
     return described(differences(settings)) if place.variant is None else place.variant

@@ -1,4 +1,4 @@
-"""What happens to a trial when somebody asks its process to end."""
+"""Stops a trial cleanly when its process gets SIGTERM."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 
 
 class Stopped(KeyboardInterrupt):
-    """Somebody asked the process to end (SIGTERM)."""
+    """The process got SIGTERM."""
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Turns SIGTERM into `Stopped` while the block runs, so that what runs ends with a record."""
+    """Turns SIGTERM into `Stopped` while the block runs, so that the trial records its end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

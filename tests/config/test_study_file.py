@@ -23,7 +23,7 @@ def nested(key, value):
 
 
 @pytest.mark.parametrize("key", TEXTS)
-def test_a_text_is_read_as_it_is_written(tmp_path, key):
+def test_text_is_read_as_written(tmp_path, key):
     for written in ODD:
         found = read(tmp_path, nested(key, written))
         section, _, name = key.partition(".")
@@ -33,7 +33,7 @@ def test_a_text_is_read_as_it_is_written(tmp_path, key):
 @pytest.mark.parametrize(
     "place", ["levels: {data.path: [ODD, b]}", "reference: {data.path: ODD}", "variants: [{data.path: ODD}]"]
 )
-def test_the_texts_of_a_plan_are_read_as_they_are_written(tmp_path, place):
+def test_text_in_a_plan_is_read_as_written(tmp_path, place):
     for written in ODD:
         plan = read(tmp_path, f"plan:\n  {place.replace('ODD', written)}\n").plan
         (found,) = [
@@ -44,7 +44,7 @@ def test_the_texts_of_a_plan_are_read_as_they_are_written(tmp_path, place):
 
 
 @pytest.mark.parametrize("written", ["~", "Null", "NULL"])
-def test_what_may_be_null_or_a_text_is_refused_with_both_ways(tmp_path, written):
+def test_a_value_that_may_be_null_or_text_is_refused_with_both_spellings(tmp_path, written):
     with pytest.raises(
         SettingsError,
         match=rf'data\.path: got {written}; write null for no value, or "{written}" in quotes for the text',
@@ -52,7 +52,7 @@ def test_what_may_be_null_or_a_text_is_refused_with_both_ways(tmp_path, written)
         read(tmp_path, f"data: {{path: {written}}}")
 
 
-def test_null_is_null_and_quotes_make_a_text(tmp_path):
+def test_null_is_null_and_quotes_make_text(tmp_path):
     assert dict(
         read(tmp_path, 'data: {path: null, test_path: "null", text_column: "~", label_column: \'1\'}').data
     ) == {
@@ -63,10 +63,11 @@ def test_null_is_null_and_quotes_make_a_text(tmp_path):
     }
 
 
-def test_numbers_and_truth_values_stay_what_they_are(tmp_path):
+def test_numbers_and_booleans_keep_their_type(tmp_path):
     found = read(
         tmp_path,
-        "units: 0x10\nmasking: on\nlearning_rate: 1e-3\nplan: {seeds: [0, 1, 1_0], levels: {units: [8, null], cell: [gru]}}",
+        "units: 0x10\nmasking: on\nlearning_rate: 1e-3\n"
+        "plan: {seeds: [0, 1, 1_0], levels: {units: [8, null], cell: [gru]}}",
     )
 
     assert (found.units, found.masking, found.learning_rate, found.plan.seeds) == (16, True, 1e-3, [0, 1, 10])
@@ -74,7 +75,7 @@ def test_numbers_and_truth_values_stay_what_they_are(tmp_path):
 
 
 @pytest.mark.parametrize(("written", "is_read_as"), [("010", 8), ("1:30", 90), ("-017", -15), ("1:30.5", 90.5)])
-def test_a_number_that_yaml_reads_as_another_is_refused(tmp_path, written, is_read_as):
+def test_a_number_that_yaml_reads_as_another_one_is_refused(tmp_path, written, is_read_as):
     with pytest.raises(
         SettingsError, match=rf"units: got {written}, which YAML reads as {is_read_as}; write {is_read_as}"
     ):
@@ -112,7 +113,7 @@ MERGED = "\n".join(["x0: &x0 {a: 1}", *(f"x{k}: &x{k} {{<<: [*x{k - 1}, *x{k - 1
         ('data: {path: "\\0"}', r"data.path: \x00: control characters"),
     ],
 )
-def test_more_than_a_study_file_can_be_is_refused_soon(tmp_path, text, message):
+def test_a_study_file_that_is_too_large_is_refused_quickly(tmp_path, text, message):
     begin = time.process_time()
 
     with pytest.raises(SettingsError) as caught:
@@ -211,14 +212,14 @@ def test_more_than_a_study_file_can_be_is_refused_soon(tmp_path, text, message):
         ),
     ],
 )
-def test_a_study_file_sets_no_more_of_hydra_than_the_launcher(tmp_path, text, message):
+def test_a_study_file_sets_nothing_in_hydra_but_the_launcher(tmp_path, text, message):
     with pytest.raises(SettingsError) as caught:
         read(tmp_path, text)
 
     assert message in str(caught.value) and len(str(caught.value).splitlines()) == 1
 
 
-def test_a_study_file_may_choose_the_launcher_and_how_much_a_trial_gets(tmp_path):
+def test_a_study_file_may_choose_the_launcher_and_the_resources_of_a_trial(tmp_path):
     found = read(
         tmp_path,
         "defaults: [{override /hydra/launcher: ray}, {override /task: integration}, _self_]\n"

@@ -1,4 +1,4 @@
-"""Rows that cannot be used: all are counted, the first are named, and rows without a text may be left out."""
+"""Unusable rows: errors count all of them and name the first; `data.drop_empty` drops rows without a text."""
 
 from __future__ import annotations
 
@@ -36,55 +36,57 @@ def rows(count=60, names=("pos", "neg")):
     return [(f"text number {row}", names[row % len(names)]) for row in range(count)]
 
 
-def write(path, of, *, sign=",", header=("text", "label")):
-    path.write_text("".join(f"{sign.join(row)}\n" for row in (header, *of)), encoding="utf-8")
+def write(path, table_rows, *, sign=",", header=("text", "label")):
+    path.write_text("".join(f"{sign.join(row)}\n" for row in (header, *table_rows)), encoding="utf-8")
     return path
 
 
-def everything(path, **more):
+def read_all(path, **more):
     read = corpus(path, **more)
     return sorted(
         (text, read.classes[label]) for part in read.splits.values() for text, label in zip(*part, strict=True)
     )
 
 
-# All of them are counted
+# Errors count all rows
 
 
-def test_all_rows_with_a_comma_too_many_are_counted_and_the_first_named(tmp_path):
-    of = [(f"text, number {row}" if row % 3 == 2 else f"text number {row}", "pos") for row in range(60)]
+def test_an_error_counts_all_rows_with_an_extra_comma_and_names_the_first(tmp_path):
+    table_rows = [(f"text, number {row}" if row % 3 == 2 else f"text number {row}", "pos") for row in range(60)]
 
-    assert refusal(write(tmp_path / "t.csv", of)) == (
-        f"{tmp_path / 't.csv'}: 20 rows have 3 fields, the header has 2 (text, label): rows 3, 6, 9, 12, 15 and 15 more. "
-        "Put a text that holds commas or line breaks between quotes"
+    assert refusal(write(tmp_path / "t.csv", table_rows)) == (
+        f"{tmp_path / 't.csv'}: 20 rows have 3 fields, the header has 2 (text, label): "
+        "rows 3, 6, 9, 12, 15 and 15 more. "
+        "Put quotes around texts that contain commas or line breaks"
     )
 
 
-def test_rows_that_are_longer_than_the_header_by_different_numbers_are_one_fault(tmp_path):
-    of = [(f"text{', and' * (row % 4)}", "pos") for row in range(12)]
+def test_rows_with_different_numbers_of_extra_fields_are_one_fault(tmp_path):
+    table_rows = [(f"text{', and' * (row % 4)}", "pos") for row in range(12)]
 
     assert ": 9 rows have 3 to 5 fields, the header has 2 (text, label): rows 2, 3, 4, 6, 7 and 4 more. " in refusal(
-        write(tmp_path / "t.csv", of)
+        write(tmp_path / "t.csv", table_rows)
     )
 
 
-def test_commas_at_the_end_of_some_rows_are_named_for_what_they_are(tmp_path):
-    of = [(text, f"{label},") if row > 57 else (text, label) for row, (text, label) in enumerate(rows())]
+def test_an_error_recognises_commas_at_the_end_of_rows(tmp_path):
+    table_rows = [(text, f"{label},") if row > 57 else (text, label) for row, (text, label) in enumerate(rows())]
 
     assert (
-        "2 rows have 3 fields, the header has 2 (text, label): rows 59, 60. Leave out the comma at their end"
-        in refusal(write(tmp_path / "t.csv", of))
+        "2 rows have 3 fields, the header has 2 (text, label): rows 59, 60. Remove the comma at their end"
+        in refusal(write(tmp_path / "t.csv", table_rows))
     )
 
 
-def test_rows_with_another_fault_are_counted_beside_the_first(tmp_path):
-    of = rows()
-    of[2], of[5], of[6] = ("a fine, warm day", "pos"), ("", "pos"), ("text", " ")
-    of[20:22] = [("only a text",), ("only a text",)]
+def test_an_error_also_counts_rows_with_other_faults(tmp_path):
+    table_rows = rows()
+    table_rows[2], table_rows[5], table_rows[6] = ("a fine, warm day", "pos"), ("", "pos"), ("text", " ")
+    table_rows[20:22] = [("only a text",), ("only a text",)]
 
-    assert refusal(write(tmp_path / "t.csv", of)) == (
-        f"{tmp_path / 't.csv'}, row 3: it has 3 fields, the header has 2 (text, label). Put a text that holds commas or line breaks "
-        "between quotes. 4 more rows cannot be used: rows 6, 7, 21, 22 (row 6: the column 'text' is empty)"
+    assert refusal(write(tmp_path / "t.csv", table_rows)) == (
+        f"{tmp_path / 't.csv'}, row 3: it has 3 fields, the header has 2 (text, label). "
+        "Put quotes around texts that contain commas or line breaks. "
+        "4 more rows cannot be used: rows 6, 7, 21, 22 (row 6: the column 'text' is empty)"
     )
 
 
@@ -94,7 +96,7 @@ def test_rows_with_another_fault_are_counted_beside_the_first(tmp_path):
         (['{"text": "a"', "x", '{"text": "a", "label": "b"}'], ": 2 rows are not JSON: rows 1, 2"),
         (
             ["[1]", '"a"', '{"text": "a", "label": "b"}'],
-            ": 2 rows are no JSON objects; every row must be one: rows 1, 2",
+            ": 2 rows are not JSON objects; every row must be one: rows 1, 2",
         ),
         (
             ['{"text": 1, "label": "b"}', '{"text": 2, "label": "b"}'],
@@ -120,30 +122,30 @@ def test_rows_with_another_fault_are_counted_beside_the_first(tmp_path):
         ),
     ],
 )
-def test_all_bad_rows_of_jsonl_are_counted(tmp_path, lines, message):
+def test_an_error_counts_all_bad_rows_of_jsonl(tmp_path, lines, message):
     (tmp_path / "t.jsonl").write_text("\n".join(lines), encoding="utf-8")
 
     assert f"{tmp_path / 't.jsonl'}{message}" in refusal(tmp_path / "t.jsonl")
 
 
-def test_all_empty_texts_of_parquet_are_counted(tmp_path):
+def test_an_error_counts_all_empty_texts_of_parquet(tmp_path):
     pd.DataFrame({"text": ["a", None, " ", ""] * 5, "label": list("ab") * 10}).to_parquet(tmp_path / "t.parquet")
 
     assert "15 rows are empty in the column 'text': rows 2, 3, 4, 6, 7 and 10 more. " in refusal(tmp_path / "t.parquet")
 
 
-def test_all_rows_of_an_unknown_split_are_counted(tmp_path):
-    of = [(*row, "dev" if number % 2 else "train") for number, row in enumerate(rows(8))]
+def test_an_error_counts_all_rows_of_an_unknown_split(tmp_path):
+    table_rows = [(*row, "dev" if number % 2 else "train") for number, row in enumerate(rows(8))]
 
-    found = refusal(write(tmp_path / "t.csv", of, header=("text", "label", "s")), split_column="s")
+    error = refusal(write(tmp_path / "t.csv", table_rows, header=("text", "label", "s")), split_column="s")
 
     assert (
-        "4 rows have another value than train, validation, test in the column 's', such as 'dev': rows 2, 4, 6, 8"
-        in found
+        "4 rows have a value other than train, validation, test in the column 's', such as 'dev': rows 2, 4, 6, 8"
+        in error
     )
 
 
-def test_a_million_bad_rows_are_refused_soon(tmp_path):
+def test_hundreds_of_thousands_of_bad_rows_are_refused(tmp_path):
     (tmp_path / "t.csv").write_text("text,label\n" + "a,b,c\n" * 300_000, encoding="utf-8")
 
     assert "300,000 rows have 3 fields" in refusal(tmp_path / "t.csv")
@@ -160,19 +162,19 @@ def with_gaps():
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])
-def test_rows_without_a_text_are_refused_and_left_out_where_that_is_asked_for(tmp_path, name):
+def test_rows_without_a_text_are_refused_and_drop_empty_drops_them(tmp_path, name):
     frame = pd.DataFrame(with_gaps(), columns=["text", "label"])
     if name != "t.csv":
         frame.loc[frame["text"] == "", "text"] = None
     write_frame(frame, tmp_path / name)
 
-    found = refusal(tmp_path / name)
+    error = refusal(tmp_path / name)
 
     assert (
-        "20 rows are empty in the column 'text': rows 4, 8, 12, 16, 20 and 15 more. Set data.drop_empty=true to leave them out"
-        in found
+        "20 rows are empty in the column 'text': rows 4, 8, 12, 16, 20 and 15 more. "
+        "Set data.drop_empty=true to drop them" in error
     )
-    assert everything(tmp_path / name, drop_empty=True) == sorted(row for row in with_gaps() if row[0].strip())
+    assert read_all(tmp_path / name, drop_empty=True) == sorted(row for row in with_gaps() if row[0].strip())
 
 
 def write_frame(frame, path):
@@ -183,11 +185,11 @@ def write_frame(frame, path):
     }[path.suffix]()
 
 
-def test_empty_lists_of_words_are_left_out_and_empty_words_are_not(tmp_path):
+def test_drop_empty_drops_empty_lists_of_words_and_refuses_empty_words(tmp_path):
     frame = pd.DataFrame({"text": [[] if row % 5 == 4 else [f"w{row}"] for row in range(50)], "label": list("ab") * 25})
     frame.to_parquet(tmp_path / "t.parquet")
 
-    assert len(everything(tmp_path / "t.parquet", drop_empty=True)) == 40
+    assert len(read_all(tmp_path / "t.parquet", drop_empty=True)) == 40
     frame["text"] = [[""], *frame["text"][1:]]
     frame.to_parquet(tmp_path / "t.parquet")
     assert "row 1: the column 'text' holds a list with an empty word" in refusal(
@@ -195,46 +197,46 @@ def test_empty_lists_of_words_are_left_out_and_empty_words_are_not(tmp_path):
     )
 
 
-def test_what_a_row_without_a_text_has_beside_it_is_not_looked_at(tmp_path):
-    of = [*rows(), ("", ""), (" ", "another")]
+def test_other_columns_of_dropped_rows_are_ignored(tmp_path):
+    table_rows = [*rows(), ("", ""), (" ", "another")]
 
-    assert everything(write(tmp_path / "t.csv", of), drop_empty=True) == sorted(rows())
+    assert read_all(write(tmp_path / "t.csv", table_rows), drop_empty=True) == sorted(rows())
 
 
-def test_a_row_is_named_by_its_number_in_the_file_whatever_was_left_out_before(tmp_path):
-    of = [("", "pos"), *rows(), ("text", "pos ")]
+def test_dropped_rows_do_not_change_the_numbers_of_later_rows(tmp_path):
+    table_rows = [("", "pos"), *rows(), ("text", "pos ")]
 
     assert f"row 62: class 'pos ' and class 'pos' ({tmp_path / 't.csv'}, row 2)" in refusal(
-        write(tmp_path / "t.csv", of), drop_empty=True
+        write(tmp_path / "t.csv", table_rows), drop_empty=True
     )
     assert "row 62: the column 'label' is empty" in refusal(
-        write(tmp_path / "t.csv", [*of[:-1], ("text", "")]), drop_empty=True
+        write(tmp_path / "t.csv", [*table_rows[:-1], ("text", "")]), drop_empty=True
     )
 
 
-def test_a_file_without_a_single_text_says_so(tmp_path):
-    found = refusal(write(tmp_path / "t.csv", [("", "a"), ("", "b")]), drop_empty=True)
+def test_a_file_without_any_text_is_refused(tmp_path):
+    error = refusal(write(tmp_path / "t.csv", [("", "a"), ("", "b")]), drop_empty=True)
 
     assert (
-        f"{tmp_path / 't.csv'}: none of its 2 rows has a text in the column 'text'; set data.text_column=NAME" in found
+        f"{tmp_path / 't.csv'}: none of its 2 rows has a text in the column 'text'; set data.text_column=NAME" in error
     )
 
 
-def test_what_is_left_out_is_counted_in_the_plan_and_part_of_the_datas_digest(home, tmp_path):
+def test_the_plan_counts_dropped_rows_and_drop_empty_changes_the_digest(home, tmp_path):
     path = write(tmp_path / "t.csv", [*with_gaps(), *(("", "a"),) * 1_000])
     whole = write(tmp_path / "whole.csv", [row for row in with_gaps() if row[0].strip()])
 
     data = encoded.load(Table(path=str(path), drop_empty=True))
 
-    assert "  1,020 rows without a text are left out (data.drop_empty=true)" in summary(data)
-    assert "  no row is without a text (data.drop_empty=true)" in summary(
+    assert "  1,020 rows without a text are dropped (data.drop_empty=true)" in summary(data)
+    assert "  every row has a text (data.drop_empty=true)" in summary(
         encoded.load(Table(path=str(whole), drop_empty=True))
     )
     assert not [line for line in summary(encoded.load(Table(path=str(whole)))) if "drop_empty" in line]
     assert encoded.load(Table(path=str(whole))).digest != encoded.load(Table(path=str(whole), drop_empty=True)).digest
 
 
-def test_three_files_may_all_have_gaps(home, tmp_path):
+def test_all_three_files_may_have_rows_without_a_text(home, tmp_path):
     paths = [
         write(
             tmp_path / f"{name}.csv", [(f"{text} {name}" if text.strip() else "", label) for text, label in with_gaps()]
@@ -246,7 +248,7 @@ def test_three_files_may_all_have_gaps(home, tmp_path):
         Table(path=str(paths[0]), validation_path=str(paths[1]), test_path=str(paths[2]), drop_empty=True)
     )
 
-    assert "  60 rows without a text are left out (data.drop_empty=true)" in summary(data)
+    assert "  60 rows without a text are dropped (data.drop_empty=true)" in summary(data)
     assert [len(data.split(name).labels) for name in SPLITS] == [60, 60, 60]
 
 
@@ -254,26 +256,26 @@ def test_three_files_may_all_have_gaps(home, tmp_path):
 
 
 @pytest.mark.parametrize(("sign", "name"), [("\t", "tab"), (";", "semicolon"), ("|", "pipe"), (",", "comma")])
-def test_a_table_is_read_with_the_delimiter_that_is_named(tmp_path, sign, name):
+def test_a_table_is_read_with_the_chosen_delimiter(tmp_path, sign, name):
     path = tmp_path / "t.csv"
-    of = [(f'{text}, and; \t "{label}" | so on', label) for text, label in rows()]
-    pd.DataFrame(of, columns=["text", "label"]).to_csv(path, index=False, sep=sign)
+    table_rows = [(f'{text}, and; \t "{label}" | so on', label) for text, label in rows()]
+    pd.DataFrame(table_rows, columns=["text", "label"]).to_csv(path, index=False, sep=sign)
 
-    assert everything(path, delimiter=name) == sorted(of)
-    assert everything(path, delimiter=sign) == sorted(of)
+    assert read_all(path, delimiter=name) == sorted(table_rows)
+    assert read_all(path, delimiter=sign) == sorted(table_rows)
 
 
 def test_tabs_are_read_in_a_file_that_ends_in_tsv(tmp_path):
     for name in ("t.tsv", "T.TSV"):
-        assert everything(write(tmp_path / name, rows(), sign="\t")) == sorted(rows())
+        assert read_all(write(tmp_path / name, rows(), sign="\t")) == sorted(rows())
 
 
-def test_a_quote_that_swallows_rows_is_refused_whatever_the_delimiter(tmp_path):
-    of = rows()
-    of[2], of[5] = (f'"{of[2][0]}', "pos"), ('he said yes"', "pos")
+def test_a_quote_that_swallows_rows_is_refused_with_any_delimiter(tmp_path):
+    table_rows = rows()
+    table_rows[2], table_rows[5] = (f'"{table_rows[2][0]}', "pos"), ('he said yes"', "pos")
 
-    assert "row 3: the column 'text' holds 4 lines, and some look like rows" in refusal(
-        write(tmp_path / "t.tsv", of, sign="\t")
+    assert "row 3: the column 'text' holds 4 lines, and some look like separate rows" in refusal(
+        write(tmp_path / "t.tsv", table_rows, sign="\t")
     )
 
 
@@ -290,7 +292,7 @@ def test_a_quote_that_swallows_rows_is_refused_whatever_the_delimiter(tmp_path):
             "t.csv",
             "^",
             None,
-            "Set data.delimiter to what separates its columns (comma, tab, semicolon or pipe), or data.text_column=NAME",
+            "Set data.delimiter to its delimiter (comma, tab, semicolon, pipe), or data.text_column=NAME",
         ),
     ],
 )
@@ -298,40 +300,40 @@ def test_a_wrong_delimiter_is_recognised_by_the_header(tmp_path, name, sign, giv
     assert refusal(write(tmp_path / name, rows(), sign=sign), delimiter=given).endswith(fix)
 
 
-def test_a_wrong_delimiter_is_recognised_where_other_columns_hold_commas(tmp_path):
-    of = [(*row, "a, b") for row in rows()]
+def test_a_wrong_delimiter_is_recognised_if_other_columns_contain_commas(tmp_path):
+    table_rows = [(*row, "a, b") for row in rows()]
 
-    found = refusal(write(tmp_path / "t.csv", of, sign=";", header=("text", "label", "source, date")))
+    error = refusal(write(tmp_path / "t.csv", table_rows, sign=";", header=("text", "label", "source, date")))
 
-    assert "Its header is separated by semicolons; set data.delimiter=semicolon" in found
+    assert "Its header is separated by semicolons; set data.delimiter=semicolon" in error
 
 
-def test_a_wrong_delimiter_is_recognised_where_names_are_in_quotes(tmp_path):
+def test_a_wrong_delimiter_is_recognised_if_names_are_in_quotes(tmp_path):
     pd.DataFrame(rows(), columns=["text", "label"]).to_csv(
         tmp_path / "t.csv", index=False, sep=";", quoting=csv.QUOTE_ALL
     )
 
     assert refusal(tmp_path / "t.csv").endswith("Its header is separated by semicolons; set data.delimiter=semicolon")
-    assert everything(tmp_path / "t.csv", delimiter="semicolon") == sorted(rows())
+    assert read_all(tmp_path / "t.csv", delimiter="semicolon") == sorted(rows())
 
 
-def test_a_missing_column_is_no_wrong_delimiter(tmp_path):
-    found = refusal(write(tmp_path / "t.csv", rows(), header=("text; or so", "label")))
+def test_a_missing_column_is_not_reported_as_a_wrong_delimiter(tmp_path):
+    error = refusal(write(tmp_path / "t.csv", rows(), header=("text; or so", "label")))
 
-    assert found.endswith("no column 'text'; it has text; or so, label. Set data.text_column=NAME")
+    assert error.endswith("no column 'text'; it has text; or so, label. Set data.text_column=NAME")
 
 
-def test_rows_that_another_delimiter_separates_are_recognised(tmp_path):
-    of = [(f"{text};{label}",) for text, label in rows()]
+def test_rows_with_another_delimiter_than_the_header_are_recognised(tmp_path):
+    table_rows = [(f"{text};{label}",) for text, label in rows()]
 
     message = "60 rows have 1 field, the header has 2 (text, label): rows 1, 2, 3, 4, 5 and 55 more. "
-    message += "Semicolons separate their fields, and commas the header's; write them alike"
+    message += "Semicolons separate their fields, and commas those of the header; use one delimiter"
 
-    assert refusal(write(tmp_path / "t.csv", of)).endswith(message)
+    assert refusal(write(tmp_path / "t.csv", table_rows)).endswith(message)
 
 
 @pytest.mark.parametrize("name", ["t.jsonl", "t.parquet"])
-def test_a_delimiter_of_a_file_that_has_none_is_refused(tmp_path, name):
+def test_a_delimiter_is_refused_for_formats_without_one(tmp_path, name):
     write_frame(pd.DataFrame(rows(), columns=["text", "label"]), tmp_path / name)
 
     assert refusal(tmp_path / name, delimiter="tab").endswith(
@@ -340,7 +342,7 @@ def test_a_delimiter_of_a_file_that_has_none_is_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize("got", ["", "::", "space", ",,"])
-def test_other_delimiters_are_refused_with_those_that_are_allowed(got):
+def test_the_error_about_another_delimiter_lists_the_allowed_ones(got):
     with pytest.raises(SettingsError, match="allowed: one of comma, tab, semicolon, pipe or null"):
         edited(Settings(data=Table(path="t.csv")), {"data.delimiter": got})
 
@@ -348,23 +350,23 @@ def test_other_delimiters_are_refused_with_those_that_are_allowed(got):
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b"\x1f\x8b\x08\0\0", "it is compressed (gzip); unpack it, with `gunzip` or another program"),
+        (b"\x1f\x8b\x08\0\0", "it is compressed (gzip); unpack it with `gunzip` or another program"),
         (
             b"PK\x03\x04\x14\0",
             "it is a zip archive, as Excel's .xlsx files are; unpack it, or save the sheet as CSV UTF-8",
         ),
         (b"PAR1\x15\x04", "it is Parquet; give it a name that ends in .parquet"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "it is a file of an old Excel; save the sheet as CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "it is an old Excel file (.xls); save the sheet as CSV UTF-8"),
     ],
 )
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl"])
-def test_a_file_of_another_format_is_named(tmp_path, name, content, what):
+def test_an_error_names_the_format_of_a_file_with_a_wrong_ending(tmp_path, name, content, what):
     (tmp_path / name).write_bytes(content)
 
     assert refusal(tmp_path / name) == f"{tmp_path / name}: {what}"
 
 
-def test_a_compressed_table_is_named_by_its_ending(tmp_path):
+def test_an_error_names_the_ending_of_a_compressed_table(tmp_path):
     (tmp_path / "t.csv.gz").write_bytes(b"\x1f\x8b\x08\0\0")
 
     assert "a table ends in .csv, .tsv, .jsonl, .parquet; got '.gz'. Unpack it first" in refusal(tmp_path / "t.csv.gz")
@@ -373,7 +375,7 @@ def test_a_compressed_table_is_named_by_its_ending(tmp_path):
 # Identities
 
 
-def test_a_table_keeps_the_digest_that_it_had_before_these_options_came(home, tmp_path, monkeypatch):
+def test_the_defaults_of_later_options_keep_the_digest_of_a_table(home, tmp_path, monkeypatch):
     monkeypatch.setattr(encoded, "_versions", lambda *_: ["1"])
     path = tmp_path / "t.csv"
     path.write_text("text,label\n" + "".join(f"text {row},{'ab'[row % 2]}\n" for row in range(40)), encoding="utf-8")
@@ -382,10 +384,10 @@ def test_a_table_keeps_the_digest_that_it_had_before_these_options_came(home, tm
     assert encoded.load(Table(path=str(path), delimiter="comma")).digest == "97e174d6ff967d59"
 
 
-def test_a_delimiter_by_name_and_by_ending_is_one_digest_and_another_delimiter_another(home, tmp_path):
-    of = [(f"{text};x", label) for text, label in rows()]
-    by_ending = encoded.load(Table(path=str(write(tmp_path / "t.tsv", of, sign="\t"))))
-    by_name = encoded.load(Table(path=str(write(tmp_path / "t.csv", of, sign="\t")), delimiter="tab"))
+def test_equal_delimiters_give_equal_digests_and_another_delimiter_gives_another(home, tmp_path):
+    table_rows = [(f"{text};x", label) for text, label in rows()]
+    by_ending = encoded.load(Table(path=str(write(tmp_path / "t.tsv", table_rows, sign="\t"))))
+    by_name = encoded.load(Table(path=str(write(tmp_path / "t.csv", table_rows, sign="\t")), delimiter="tab"))
     both = write(tmp_path / "both.csv", rows(), sign=",", header=("text", "label"))
 
     assert by_ending.digest == by_name.digest
@@ -404,23 +406,23 @@ def test_a_delimiter_by_name_and_by_ending_is_one_digest_and_another_delimiter_a
         lambda row: -row / 8,
     ],
 )
-def test_numbers_on_a_scale_are_refused_as_classes_with_the_fix(tmp_path, value):
-    of = [(f"text {row}", str(value(row % 70))) for row in range(700)]
+def test_numbers_on_a_scale_are_refused_as_classes_and_the_error_says_the_fix(tmp_path, value):
+    table_rows = [(f"text {row}", str(value(row % 70))) for row in range(700)]
 
-    found = refusal(write(tmp_path / "t.csv", of, sign="|"), delimiter="pipe")
+    error = refusal(write(tmp_path / "t.csv", table_rows, sign="|"), delimiter="pipe")
 
-    assert "the column 'label' holds numbers on a scale, 70 different ones in 700 rows (" in found
-    assert "Classes are needed: divide the numbers into ranges, such as low and high, in a column of its own" in found
-    assert "write a letter before each number if it is a class" in found
+    assert "the column 'label' holds numbers on a scale, 70 different numbers in 700 rows (" in error
+    assert "Classes are needed: write ranges of the numbers, such as low and high, to a new column" in error
+    assert "write a letter before each number if it is a class" in error
 
 
-def test_a_number_for_each_row_is_no_class(tmp_path):
+def test_a_different_number_in_each_row_is_refused_as_classes(tmp_path):
     for name in ("t.csv", "t.jsonl", "t.parquet"):
         write_frame(
             pd.DataFrame([(f"t {row}", row / 8) for row in range(12)], columns=["text", "label"]), tmp_path / name
         )
 
-        assert "holds numbers on a scale, 12 different ones in 12 rows (0.0, 0.125, 0.25, …)" in refusal(
+        assert "holds numbers on a scale, 12 different numbers in 12 rows (0.0, 0.125, 0.25, …)" in refusal(
             tmp_path / name
         )
 
@@ -428,27 +430,30 @@ def test_a_number_for_each_row_is_no_class(tmp_path):
 @pytest.mark.parametrize(
     "names", [[str(n / 2) for n in range(11)], [str(n) for n in range(60)], [f"v{n / 8}" for n in range(60)]]
 )
-def test_ratings_whole_numbers_and_names_are_classes(tmp_path, names):
+def test_ratings_integers_and_names_are_accepted_as_classes(tmp_path, names):
     assert corpus(write(tmp_path / "t.csv", rows(len(names) * 12, names))).classes == sorted(names)
 
 
 @pytest.mark.parametrize("label", [lambda row: f"id{row}", str])
-def test_a_column_that_differs_in_every_row_is_no_column_of_classes(tmp_path, label):
-    of = [(f"text {row}", label(row)) for row in range(100)]
+def test_a_column_that_differs_in_every_row_is_refused_as_classes(tmp_path, label):
+    table_rows = [(f"text {row}", label(row)) for row in range(100)]
 
-    assert (
-        "the column 'label' holds 100 different values in 100 rows; is it the column of the classes? Set data.label_column=NAME"
-        in refusal(write(tmp_path / "t.csv", of))
-    )
+    error = refusal(write(tmp_path / "t.csv", table_rows))
+
+    assert "the column 'label' holds 100 different values in 100 rows; does it hold the classes?" in error
+    assert error.endswith("Set data.label_column=NAME")
 
 
-def test_all_pairs_of_classes_that_look_alike_are_counted(tmp_path):
-    of = [*rows(), ("a", "pos "), ("b", " pos"), ("c", "neg "), ("d", "neg ")]
+def test_an_error_counts_all_classes_that_look_alike(tmp_path):
+    table_rows = [*rows(), ("a", "pos "), ("b", " pos"), ("c", "neg "), ("d", "neg ")]
 
-    found = refusal(write(tmp_path / "t.csv", of))
+    error = refusal(write(tmp_path / "t.csv", table_rows))
 
-    assert "row 61: class 'pos ' and class 'pos'" in found
-    assert found.endswith("write them alike. In all, 4 rows have such a name: rows 61, 62, 63, 64")
+    assert "row 61: class 'pos ' and class 'pos'" in error
+    assert error.endswith("use one spelling. In all, 4 rows have such a name: rows 61, 62, 63, 64")
+
+
+OR_SPACE = "differ only in upper and lower case, white space or the form of their letters"
 
 
 @pytest.mark.parametrize(
@@ -457,20 +462,20 @@ def test_all_pairs_of_classes_that_look_alike_are_counted(tmp_path):
         (["pos", "Pos", "neg"], "the classes 'Pos' and 'pos' differ only in upper and lower case"),
         (
             ["pos ", "Pos", "neg"],
-            "the classes 'Pos' and 'pos ' differ only in upper and lower case, white space or the form of their letters",
+            f"the classes 'Pos' and 'pos ' {OR_SPACE}",
         ),
         (
             ["pos", "\uff30os", "neg"],
-            "the classes 'pos' and '\uff30os' differ only in upper and lower case, white space or the form of their letters",
+            f"the classes 'pos' and '\uff30os' {OR_SPACE}",
         ),
         (["1", "1.0", "2"], "the classes '1' and '1.0' are the same number"),
         (["01", "1", "2"], "the classes '01' and '1' are the same number"),
-        (["pos", "nan", "neg"], "the class 'nan' is what programs write for a missing value"),
-        (["pos", "None", "neg"], "the class 'None' is what programs write for a missing value"),
-        (["0.5", "1.5", "2.5"], "the classes are numbers with decimals, and their order is not used"),
+        (["pos", "nan", "neg"], "the class 'nan' looks like a missing value"),
+        (["pos", "None", "neg"], "the class 'None' looks like a missing value"),
+        (["0.5", "1.5", "2.5"], "the classes are numbers with decimals; training does not use their order"),
     ],
 )
-def test_names_of_classes_that_may_be_a_mistake_are_named_in_the_plan(home, tmp_path, names, warning):
+def test_the_plan_warns_about_class_names_that_may_be_a_mistake(home, tmp_path, names, warning):
     data = encoded.load(Table(path=str(write(tmp_path / "t.csv", rows(40 * len(names), names)))))
 
     assert [line for line in summary(data) if warning in line], summary(data)
@@ -492,7 +497,7 @@ def test_names_of_classes_that_may_be_a_mistake_are_named_in_the_plan(home, tmp_
         ["1e-999999999", "1e999999999", "x"],
     ],
 )
-def test_usual_names_of_classes_need_no_warning(home, tmp_path, names):
+def test_usual_class_names_give_no_warning(home, tmp_path, names):
     data = encoded.load(Table(path=str(write(tmp_path / "t.csv", rows(40 * len(names), names)))))
 
     assert not [line for line in summary(data) if "warning" in line and "class" in line]
@@ -507,12 +512,12 @@ def test_the_options_are_set_on_the_command_line(home, tmp_path, capsys):
 
     for given in ("semicolon", '";"'):
         assert run.main([*words, f"data.delimiter={given}", "data.drop_empty=true"]) == 0
-        assert "1 row without a text is left out (data.drop_empty=true)" in capsys.readouterr().out
+        assert "1 row without a text is dropped (data.drop_empty=true)" in capsys.readouterr().out
     assert run.main([*words, "data.delimiter=semicolon"]) == 2
-    assert "Set data.drop_empty=true to leave it out" in capsys.readouterr().err
+    assert "Set data.drop_empty=true to drop it" in capsys.readouterr().err
 
 
-def test_a_broken_json_line_says_where(tmp_path):
+def test_the_error_about_a_broken_json_line_names_the_position(tmp_path):
     (tmp_path / "t.jsonl").write_text(json.dumps({"text": "a", "label": "b"}) + "\nnonsense\n", encoding="utf-8")
 
     assert "t.jsonl, row 2: not JSON (Expecting value: line 1 column 1 (char 0))" in refusal(tmp_path / "t.jsonl")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from src.data.batching import MAX_BUCKETS, Padding, batch_count, batches, bucket_edges, padding
 from src.data.encoded import Sequences
 
-lengths_of_some = st.lists(st.integers(1, 30), min_size=1, max_size=60).map(np.array)
+many_lengths = st.lists(st.integers(1, 30), min_size=1, max_size=60).map(np.array)
 
 
 def sequences(lengths):
@@ -25,17 +25,17 @@ def padded_steps(lengths, edges):
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=25).map(np.array), st.integers(1, 4))
-def test_bucket_edges_waste_no_more_than_any_other_choice(lengths, buckets):
+def test_no_choice_of_bucket_edges_needs_less_padding(lengths, buckets):
     edges = bucket_edges(lengths, buckets=buckets)
 
     distinct = sorted(set(lengths.tolist()))
-    others = itertools.combinations(distinct[:-1], min(buckets, len(distinct)) - 1)
-    best = min(padded_steps(lengths, (*chosen, distinct[-1])) for chosen in others)
+    choices = itertools.combinations(distinct[:-1], min(buckets, len(distinct)) - 1)
+    best = min(padded_steps(lengths, (*chosen, distinct[-1])) for chosen in choices)
     assert padded_steps(lengths, edges) == best
     assert len(edges) <= buckets and list(edges) == sorted(set(edges)) and edges[-1] == distinct[-1]
 
 
-def test_thousands_of_distinct_lengths_still_get_ten_buckets():
+def test_thousands_of_distinct_lengths_give_ten_buckets():
     lengths = np.random.default_rng(0).integers(10, 3_000, 5_000)
 
     edges = bucket_edges(lengths)
@@ -48,21 +48,21 @@ MODES = [("dataset", False), ("batch", False), ("batch", True), ("equal", False)
 
 @pytest.mark.parametrize(("mode", "bucketing"), MODES)
 @pytest.mark.parametrize("side", ["post", "pre"])
-@given(lengths=lengths_of_some, batch_size=st.integers(1, 9), seed=st.integers(0, 99))
+@given(lengths=many_lengths, batch_size=st.integers(1, 9), seed=st.integers(0, 99))
 @settings(max_examples=6)
-def test_every_example_is_in_exactly_one_batch_whole_and_padded_on_its_side(
+def test_every_example_is_whole_in_exactly_one_batch_and_padded_on_the_chosen_side(
     mode, bucketing, side, lengths, batch_size, seed
 ):
     split = sequences(lengths)
-    how = padding(lengths, mode=mode, bucketing=bucketing, side=side, longest=int(lengths.max()))
+    scheme = padding(lengths, mode=mode, bucketing=bucketing, side=side, longest=int(lengths.max()))
     order = np.random.default_rng(seed).permutation(len(lengths))
 
-    made = [tuple(part.numpy() for part in batch) for batch in batches(split, how, batch_size)(order)]
+    all_batches = [tuple(part.numpy() for part in batch) for batch in batches(split, scheme, batch_size)(order)]
 
-    rows = np.concatenate([rows for _, _, rows in made])
+    rows = np.concatenate([rows for _, _, rows in all_batches])
     assert sorted(rows) == list(range(len(lengths)))
-    assert len(made) == batch_count(lengths, how, batch_size)
-    for ids, labels, rows in made:
+    assert len(all_batches) == batch_count(lengths, scheme, batch_size)
+    for ids, labels, rows in all_batches:
         assert len(rows) <= batch_size
         for sequence, label, row in zip(ids, labels, rows, strict=True):
             real = split.ids[split.starts[row] : split.starts[row + 1]]
@@ -71,15 +71,15 @@ def test_every_example_is_in_exactly_one_batch_whole_and_padded_on_its_side(
             assert label == split.labels[row]
 
 
-@given(lengths=lengths_of_some)
+@given(lengths=many_lengths)
 @settings(max_examples=6)
-def test_each_mode_pads_as_far_as_it_says(lengths):
+def test_each_mode_pads_to_its_length(lengths):
     split, longest = sequences(lengths), int(lengths.max())
 
     def shapes(mode, bucketing):
-        how = padding(lengths, mode=mode, bucketing=bucketing, side="post", longest=longest)
+        scheme = padding(lengths, mode=mode, bucketing=bucketing, side="post", longest=longest)
         return [
-            (ids.shape[1], lengths[rows.numpy()]) for ids, _, rows in batches(split, how, 4)(np.arange(len(lengths)))
+            (ids.shape[1], lengths[rows.numpy()]) for ids, _, rows in batches(split, scheme, 4)(np.arange(len(lengths)))
         ]
 
     assert all(steps == longest for steps, _ in shapes("dataset", False))
@@ -90,26 +90,26 @@ def test_each_mode_pads_as_far_as_it_says(lengths):
 
 
 def test_a_longer_sequence_of_another_split_fits_the_last_bucket():
-    how = padding(np.array([3, 5, 9]), mode="batch", bucketing=True, side="post", longest=12)
+    scheme = padding(np.array([3, 5, 9]), mode="batch", bucketing=True, side="post", longest=12)
 
-    assert how == Padding((3, 5, 12), False, "post")
+    assert scheme == Padding((3, 5, 12), False, "post")
 
 
-def test_longer_texts_than_in_training_share_no_batch_with_other_lengths_where_none_did_before():
-    how = padding(np.array([2, 3]), mode="equal", bucketing=False, side="post", longest=3).up_to(6)
+def test_with_padding_equal_longer_texts_than_in_training_are_not_padded():
+    scheme = padding(np.array([2, 3]), mode="equal", bucketing=False, side="post", longest=3).up_to(6)
     split = sequences(np.array([3, 4, 6]))  # a model without a mask must not see a padded step
 
-    assert [ids.shape for ids, _, _ in batches(split, how, 2)(np.arange(3))] == [(1, 3), (1, 4), (1, 6)]
+    assert [ids.shape for ids, _, _ in batches(split, scheme, 2)(np.arange(3))] == [(1, 3), (1, 4), (1, 6)]
 
 
-def test_equal_orders_give_equal_batches_and_another_order_others():
+def test_equal_orders_give_equal_batches_and_another_order_gives_others():
     split = sequences(np.random.default_rng(0).integers(1, 20, 50))
-    how = padding(split.lengths, mode="batch", bucketing=True, side="post", longest=20)
-    of = batches(split, how, 8)
+    scheme = padding(split.lengths, mode="batch", bucketing=True, side="post", longest=20)
+    batches_in = batches(split, scheme, 8)
     order = np.random.default_rng(1).permutation(50)
 
     def rows(order):
-        return [rows.numpy().tolist() for _, _, rows in of(order)]
+        return [rows.numpy().tolist() for _, _, rows in batches_in(order)]
 
     assert rows(order) == rows(order)
     assert rows(order) != rows(order[::-1].copy())
@@ -117,10 +117,10 @@ def test_equal_orders_give_equal_batches_and_another_order_others():
 
 @pytest.mark.parametrize("edges", [(6,), (3, 6)])
 @pytest.mark.parametrize("side", ["pre", "post"])
-def test_no_temporary_file_is_written_that_a_killed_process_would_leave(tmp_path, monkeypatch, edges, side):
+def test_a_pipeline_writes_no_temporary_file(tmp_path, monkeypatch, edges, side):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
-    some = sequences(np.array([2, 5, 6]))
-    list(batches(some, Padding(edges, False, side), 2)(np.arange(3)))
+    split = sequences(np.array([2, 5, 6]))
+    list(batches(split, Padding(edges, False, side), 2)(np.arange(3)))
 
     assert list(tmp_path.iterdir()) == []

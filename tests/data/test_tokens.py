@@ -39,7 +39,7 @@ def test_words_are_lower_case_runs_of_letters_and_digits(text, expected):
 
 
 @given(st.text())
-def test_words_of_joined_words_are_the_same_words(text):
+def test_joined_words_are_tokenised_to_the_same_words(text):
     once = words(text)
 
     assert words(" ".join(once)) == once
@@ -49,7 +49,7 @@ def test_the_vocabulary_is_ordered_by_frequency_then_alphabet():
     assert vocabulary([["b", "d", "a", "c"], ["c", "d"], ["c"]]) == ["c", "d", "a", "b"]
 
 
-def test_texts_become_ids_behind_a_start_id():
+def test_texts_become_ids_after_a_start_id():
     ids, starts = encode([["b", "zzz"], ["a"]], {"a": FIRST_WORD, "b": FIRST_WORD + 1})
 
     np.testing.assert_array_equal(ids, [START, 5, UNKNOWN, START, 4])
@@ -78,13 +78,13 @@ def test_a_word_is_letters_and_digits_of_any_script_with_their_marks(text, expec
 
 
 @given(st.text())
-def test_texts_that_unicode_calls_equal_have_equal_words(text):
+def test_texts_of_equal_normal_forms_have_equal_words(text):
     assert words(unicodedata.normalize("NFD", text)) == words(unicodedata.normalize("NFC", text)) == words(text)
 
 
 @given(st.text(st.characters(max_codepoint=0x24F)))
 def test_texts_without_marks_have_the_words_of_version_1(text):
-    """The embedded reviews keep their key in the cache, and with it the identity of all their trials."""
+    """So the embedded reviews keep their cache key, and their trials keep their identities."""
     plain = text.replace("\u00ad", "").replace("İ", "")  # a soft hyphen, and a letter whose lower case has a mark
 
     assert words(plain) == words_before_marks(plain)
@@ -93,7 +93,9 @@ def test_texts_without_marks_have_the_words_of_version_1(text):
 def test_the_embedded_reviews_have_the_words_of_version_1():
     (path,) = CORPORA["movie_reviews"].files(MovieReviews())
     content = path.read_text(encoding="utf-8")
-    special = [line for line in content.splitlines() if not line.isascii()]  # of the others, both take the same way
+    special = [
+        line for line in content.splitlines() if not line.isascii()
+    ]  # for ASCII lines both functions are the same
 
     assert len(special) > 2_000
     assert [words(line) for line in special] == [words_before_marks(line) for line in special]
@@ -109,7 +111,7 @@ def test_the_embedded_reviews_have_the_words_of_version_1():
         ("?!", []),
     ],
 )
-def test_characters_are_those_of_the_words_with_their_marks(text, expected):
+def test_characters_come_from_words_and_keep_their_marks(text, expected):
     assert characters(text) == expected
 
 
@@ -125,5 +127,5 @@ def test_characters_are_those_of_the_words_with_their_marks(text, expected):
         ("फिल्म", None),
     ],
 )
-def test_scripts_without_spaces_are_known(word, script):
+def test_scripts_without_spaces_are_recognised(word, script):
     assert unspaced(word) == script

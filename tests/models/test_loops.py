@@ -1,4 +1,4 @@
-"""Cells and loops of our own against Keras' layers: outputs and gradients."""
+"""The project's cells and loops have the outputs and gradients of Keras' layers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MASKS["holes"][:, 2] = True  # no sequence is empty
 
 
 def twins(cell, loop, **options):
-    """A layer of Keras' and one of ours with the same weights."""
+    """Returns a Keras layer and one of ours with the same weights."""
     theirs = KERAS[cell](H, **options)
     ours = Recurrent(CELLS[cell](H), loop=loop, **options)
     theirs.build((B, T, D))
@@ -36,7 +36,7 @@ def twins(cell, loop, **options):
 
 
 def results(layer, mask, *, weighting):
-    """Output, and the gradients of a weighted sum of it by input and weights."""
+    """Returns the output, and the gradients of its weighted sum with respect to input and weights."""
     x = tf.Variable(X)
     with tf.GradientTape() as tape:
         output = layer(x, mask=None if mask is None else tf.constant(mask))
@@ -60,13 +60,13 @@ def test_outputs_and_gradients_equal_those_of_keras(cell, loop, mask, sequences,
     output, gradients = results(ours, MASKS[mask], weighting=weighting)
 
     if sequences and backwards:
-        expected = expected[:, ::-1]  # Keras leaves them in the order of reading
+        expected = expected[:, ::-1]  # Keras returns them in the order in which it read the steps
     np.testing.assert_allclose(output, expected, atol=1e-5)
     for ours_, theirs_ in zip(gradients, expected_gradients, strict=True):
         np.testing.assert_allclose(ours_, theirs_, atol=1e-5)
 
 
-def test_a_packed_loop_computes_as_many_rows_as_there_are_real_steps():
+def test_a_packed_loop_computes_one_row_per_real_step():
     counted = []
 
     class Counting(CELLS["lstm"]):
@@ -84,7 +84,7 @@ def test_a_packed_loop_computes_as_many_rows_as_there_are_real_steps():
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("mask", MASKS)
-def test_truncated_back_propagation_changes_no_output_and_reaches_that_many_real_steps_back(loop, mask):
+def test_truncated_back_propagation_keeps_the_outputs_and_reaches_exactly_that_many_real_steps_back(loop, mask):
     whole, cut = Recurrent(CELLS["gru"](H), loop=loop), Recurrent(CELLS["gru"](H), loop=loop, bptt_steps=2)
     for layer in (whole, cut):
         layer.build((B, T, D))
@@ -102,6 +102,6 @@ def test_truncated_back_propagation_changes_no_output_and_reaches_that_many_real
 
 
 @pytest.mark.parametrize("value", [0.0, 2.0])
-def test_the_forget_gates_bias_is_what_was_asked_for(value):
+def test_only_the_forget_gate_starts_with_the_forget_bias(value):
     bias = np.asarray(ForgetBias(value)((4 * H,)))
     assert bias.reshape(4, H)[:, 0].tolist() == [0, value, 0, 0]

@@ -1,4 +1,4 @@
-"""Which layers pass a mask on, and which ones' result depends on it: found by calling them, and written down in docs/masks.md."""
+"""Calls every layer and compares with docs/masks.md: does it pass its mask on, and does its result depend on it?"""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ OF_TWO = {
 
 
 def behaviour(name):
-    """Returns what becomes of the mask, and whether the output depends on it."""
+    """Returns whether the layer passes the mask on, and whether the output depends on it."""
     masked = layers.Embedding(
         9, 4, mask_zero=True, embeddings_initializer=keras.initializers.RandomNormal(1.0, seed=0)
     )(IDS)
@@ -73,11 +73,11 @@ def behaviour(name):
         layer = LAYERS[name]()
         call = lambda x: layer(x, **options)  # noqa: E731
     call(plain)
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with_mask, without = call(masked), call(plain)
     is_carried = getattr(with_mask, "_keras_mask", None) is not None
-    is_warned = any("destroy the mask" in str(one.message) for one in said)
+    is_warned = any("destroy the mask" in str(warning.message) for warning in caught)
     is_used = not np.allclose(with_mask, without, atol=1e-6)
     return (
         "carried" if is_carried else "dropped, with a warning" if is_warned else "dropped",
@@ -86,12 +86,12 @@ def behaviour(name):
 
 
 def row(name):
-    what, _, remark = name.partition(" (")
+    layer, _, remark = name.partition(" (")
     fate, use = behaviour(name)
-    return f"| `{what}`{f' ({remark}' if remark else ''} | {fate} | {use} |"
+    return f"| `{layer}`{f' ({remark}' if remark else ''} | {fate} | {use} |"
 
 
-def test_the_page_says_what_the_layers_do():
+def test_the_table_in_the_docs_matches_the_behaviour_of_the_layers():
     page = PAGE.read_text(encoding="utf-8")
     rows = [row(name) for name in (*LAYERS, *OF_TWO)]
 
@@ -99,7 +99,7 @@ def test_the_page_says_what_the_layers_do():
     assert written == rows, "what docs/masks.md should say:\n" + "\n".join(rows)
 
 
-def test_keras_drops_the_mask_of_a_layer_that_is_given_a_second_tensor():
+def test_keras_drops_the_mask_of_a_layer_that_is_called_with_a_second_tensor():
     x = layers.Embedding(9, 4, mask_zero=True)(IDS)
     layer = layers.GRU(3)
     states = keras.ops.zeros((2, 3))
@@ -109,7 +109,7 @@ def test_keras_drops_the_mask_of_a_layer_that_is_given_a_second_tensor():
     np.testing.assert_allclose(handed, layer(x), atol=1e-6)
 
 
-def test_keras_recurrent_layers_take_no_ragged_tensors():
+def test_keras_recurrent_layers_do_not_accept_ragged_tensors():
     import tensorflow as tf
 
     ragged = tf.ragged.constant([[[1.0, 2.0]], [[1.0, 2.0], [3.0, 4.0]]], ragged_rank=1)

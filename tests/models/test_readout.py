@@ -20,15 +20,15 @@ def softmax(x):
 
 @pytest.mark.parametrize(("how", "plain"), [("mean", np.mean), ("sum", np.sum), ("max", np.max)])
 @pytest.mark.parametrize("masked", [True, False])
-def test_steps_are_joined_as_numpy_does_over_the_real_ones(how, plain, masked):
-    joined = PoolSteps(how)(X, mask=MASK if masked else None)
+def test_pooling_equals_numpys_over_the_real_steps(how, plain, masked):
+    pooled = PoolSteps(how)(X, mask=MASK if masked else None)
 
     expected = [plain(x[: n if masked else None], axis=0) for x, n in zip(X, LENGTHS, strict=True)]
-    np.testing.assert_allclose(joined, expected, atol=1e-6)
+    np.testing.assert_allclose(pooled, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("masked", [True, False])
-def test_a_mean_probability_is_the_probability_of_the_joined_logit(masked):
+def test_the_pooled_logit_has_the_mean_probability_of_the_steps(masked):
     mask = MASK if masked else None
     several, one = PoolSteps("mean_probability")(X, mask=mask), PoolSteps("mean_probability")(X[..., :1], mask=mask)
 
@@ -38,5 +38,5 @@ def test_a_mean_probability_is_the_probability_of_the_joined_logit(masked):
         np.testing.assert_allclose(sigmoid(np.asarray(one[i])), sigmoid(steps[:, :1]).mean(0), atol=1e-5)
 
 
-def test_certain_steps_do_not_become_infinite():
+def test_extreme_logits_give_a_finite_mean_probability():
     assert np.isfinite(PoolSteps("mean_probability")(np.full((1, 3, 1), 1e4, np.float32))).all()

@@ -11,13 +11,13 @@ EVEN, SKEWED = np.array([0, 1] * 500), np.array([0] * 900 + [1] * 100)
 
 
 @pytest.mark.parametrize(("labels", "largest"), [(EVEN, 0.5), (SKEWED, 0.9)])
-def test_chance_is_the_share_of_the_largest_class_and_two_standard_errors(labels, largest):
+def test_chance_is_the_share_of_the_largest_class_plus_two_standard_errors(labels, largest):
     assert classes.chance(labels) == largest + 2 * math.sqrt(largest * (1 - largest) / 1_000)
 
 
 @pytest.mark.training
 @pytest.mark.parametrize(("loss", "width"), [("sigmoid", 1), ("softmax", 3), ("squared", 1)])
-def test_each_loss_is_that_of_numpy_and_each_example_counts_once(loss, width):
+def test_each_loss_equals_numpys_and_each_example_has_weight_1(loss, width):
     import tensorflow as tf
 
     rng = np.random.default_rng(0)
@@ -27,18 +27,18 @@ def test_each_loss_is_that_of_numpy_and_each_example_counts_once(loss, width):
         if loss == "squared"
         else rng.integers(0, max(2, width), 20).astype(np.int32)
     )
-    found = classes.MEASURES[loss](tf.constant(outputs), tf.constant(targets))
-    one = 1 / (1 + np.exp(-outputs[:, 0]))
+    measured = classes.MEASURES[loss](tf.constant(outputs), tf.constant(targets))
+    chance = 1 / (1 + np.exp(-outputs[:, 0]))
     shares = np.exp(outputs) / np.exp(outputs).sum(1, keepdims=True)
     expected = {
-        "sigmoid": lambda: (-np.log(np.where(targets == 1, one, 1 - one)), (one > 0.5) == targets),
+        "sigmoid": lambda: (-np.log(np.where(targets == 1, chance, 1 - chance)), (chance > 0.5) == targets),
         "softmax": lambda: (-np.log(shares[np.arange(20), targets]), shares.argmax(1) == targets),
         "squared": lambda: ((outputs[:, 0] - targets) ** 2, (outputs[:, 0] > 0) == (targets > 0)),
     }[loss]()
 
-    np.testing.assert_allclose(found["loss"][0], expected[0], rtol=1e-4)
-    np.testing.assert_array_equal(found["accuracy"][0], expected[1])
-    assert all((weights.numpy() == 1).all() for _, weights in found.values())
+    np.testing.assert_allclose(measured["loss"][0], expected[0], rtol=1e-4)
+    np.testing.assert_array_equal(measured["accuracy"][0], expected[1])
+    assert all((weights.numpy() == 1).all() for _, weights in measured.values())
     np.testing.assert_allclose(
-        classes.predictions(tf.constant(outputs))["probability"], shares if width > 1 else one[:, None], atol=1e-6
+        classes.predictions(tf.constant(outputs))["probability"], shares if width > 1 else chance[:, None], atol=1e-6
     )

@@ -9,7 +9,7 @@ from src.tracking import tensorboard_replay
 from src.tracking.journal import FINISHED, Journal, end
 
 
-def test_each_word_stands_in_the_line_of_its_vector(tmp_path):
+def test_each_word_is_on_the_line_of_its_vector(tmp_path):
     table = np.arange(14, dtype=np.float32).reshape(7, 2)
 
     projector.write(tmp_path / "new", table, ["film", "a\tb\n"])
@@ -31,7 +31,7 @@ def test_only_the_most_frequent_words_are_shown(tmp_path, monkeypatch):
     assert (tmp_path / "metadata.tsv").read_text(encoding="utf-8").split() == ["[start]", "[unknown]", "film"]
 
 
-def test_what_lies_beside_the_journal_for_tensorboard_stands_in_the_run_once_the_trial_is_over(home):
+def test_the_replay_of_a_finished_trial_copies_the_extra_tensorboard_files_into_its_run(home):
     folder = paths.study_folder("s") / "cafe"
     projector.write(folder / "tensorboard", np.zeros((9, 2), np.float32), ["film"])
     (folder / "tensorboard" / "events.out.tfevents.1.profile-empty").touch()

@@ -22,13 +22,14 @@ pytestmark = pytest.mark.training
 
 
 def reach_of(model, batch, settings):
-    how = {"readout": settings.readout, "is_masked": settings.masking}
-    return recurrent_diagnosis.gradient_reach(model, batch, measure=measure_sigmoid, **how)
+    return recurrent_diagnosis.gradient_reach(
+        model, batch, measure=measure_sigmoid, readout=settings.readout, is_masked=settings.masking
+    )
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize(("implementation", "initial_state"), [("keras", "zeros"), ("graph_loop", "learned")])
-def test_gates_in_numpy_lead_to_the_states_of_the_layer(cell, implementation, initial_state):
+def test_states_computed_from_the_gates_equal_those_of_the_layer(cell, implementation, initial_state):
     changes = {"cell": cell, "implementation": implementation, "initial_state": initial_state}
     settings = edited(Settings(), {**changes, "units": 3, "vocab_size": 9, "embedding_dim": 4})
     model = classifier(settings, classes=2)
@@ -55,7 +56,7 @@ def test_gates_in_numpy_lead_to_the_states_of_the_layer(cell, implementation, in
     np.testing.assert_allclose(h, expected, atol=1e-5)
 
 
-def test_the_reach_of_a_gradient_is_that_of_a_linear_recurrence():
+def test_the_gradient_reach_of_a_linear_recurrence_is_its_factor_to_the_number_of_steps():
     """With h_t = tanh(x_t w + a h_{t-1}) near zero, dL/dx_t shrinks by a at every step back."""
     settings = edited(Settings(), {"cell": "simple_rnn", "units": 1, "vocab_size": 9, "embedding_dim": 1})
     model = classifier(settings, classes=2)
@@ -66,7 +67,7 @@ def test_the_reach_of_a_gradient_is_that_of_a_linear_recurrence():
         assert reach_of(model, (ids, labels), settings) == pytest.approx(a**4, rel=1e-2)
 
 
-def test_padding_is_a_step_to_go_back_without_a_mask_alone():
+def test_padded_steps_shrink_the_gradient_only_without_a_mask():
     short = tf.constant([[1, 5, 6, 0, 0, 0]], tf.int32), tf.constant([1], tf.int32)
     reach = {}
     for masking in (True, False):
@@ -81,7 +82,7 @@ def test_padding_is_a_step_to_go_back_without_a_mask_alone():
     assert reach[False] == pytest.approx(0.1**5, rel=1e-2)
 
 
-def test_states_that_never_differ_are_dead():
+def test_units_with_equal_states_in_all_sequences_are_dead():
     settings = edited(Settings(), {"cell": "gru", "units": 2, "vocab_size": 9, "embedding_dim": 3})
     model = classifier(settings, classes=2)
     ids = tf.constant([[1, 5, 6], [1, 7, 8], [1, 4, 4]], tf.int32)
@@ -89,10 +90,12 @@ def test_states_that_never_differ_are_dead():
     assert recurrent_diagnosis.dead_share(model, ids, settings) == 0
     model.get_layer("encoding").set_weights([np.zeros((9, 3), np.float32)])
     assert recurrent_diagnosis.dead_share(model, ids, settings) == 1
-    assert recurrent_diagnosis.dead_share(model, ids[:1], settings) == 0  # one sequence has nothing to differ from
+    assert (
+        recurrent_diagnosis.dead_share(model, ids[:1], settings) == 0
+    )  # a single sequence has no other one to differ from
 
 
-def test_a_maximum_over_steps_is_never_taken_for_an_explosion():
+def test_a_readout_of_the_maximum_is_never_reported_as_an_exploding_gradient():
     """Most sequences have no unit with its maximum at the last step, and no gradient there."""
     settings = edited(
         Settings(), {"units": 2, "vocab_size": 9, "embedding_dim": 3, "readout": "max_state", "masking": False}
@@ -103,30 +106,28 @@ def test_a_maximum_over_steps_is_never_taken_for_an_explosion():
     assert 0 <= reach_of(classifier(settings, classes=2), batch, settings) <= 1
 
 
-def test_gradients_that_were_cut_on_purpose_are_said_to_be():
+def test_a_vanishing_gradient_suggests_only_settings_that_are_not_in_use():
     settings = edited(
         Settings(), {"units": 2, "vocab_size": 9, "embedding_dim": 3, "implementation": "graph_loop", "bptt_steps": 2}
     )
 
-    assert "try bptt_steps=null" in recurrent_diagnosis.shorter_way(settings, is_masked=True, is_padded=True)
-    ways = {
-        padded: recurrent_diagnosis.shorter_way(settings, is_masked=False, is_padded=padded) for padded in (True, False)
+    assert "try bptt_steps=null" in recurrent_diagnosis.shorter_path(settings, is_masked=True, is_padded=True)
+    fixes = {
+        padded: recurrent_diagnosis.shorter_path(settings, is_masked=False, is_padded=padded)
+        for padded in (True, False)
     }
-    assert (
-        "masking=true" in ways[True] and "masking" not in ways[False]
-    )  # where nothing is padded there is nothing to mask
-    uncut = edited(settings, {"bptt_steps": None})
-    assert (
-        recurrent_diagnosis.shorter_way(uncut, is_masked=True, is_padded=True)
-        == "try readout=mean_state, shorter sequences"
-    )
+    assert "masking=true" in fixes[True] and "masking" not in fixes[False]  # without padding there is nothing to mask
+    all_steps = edited(settings, {"bptt_steps": None})
+    suggested = recurrent_diagnosis.shorter_path(all_steps, is_masked=True, is_padded=True)
+    assert suggested == "try readout=mean_state, shorter sequences"
 
 
 @pytest.mark.parametrize("changes", [
     {"encoding": "onehot"}, {"encoding": "onehot_projected"}, {"bidirectional": True},
     {"bidirectional": True, "implementation": "graph_loop"},
-    {"depth": 2, "readout": "max_state"}, {"implementation": "packed_loop"}, {"implementation": "eager_loop"}, {"initial_state": "learned"},
-    {"task": "integration"}, {"task": "integration", "target": "integral"}, {"head": "softmax"},
+    {"depth": 2, "readout": "max_state"}, {"implementation": "packed_loop"}, {"implementation": "eager_loop"},
+    {"initial_state": "learned"}, {"task": "integration"}, {"task": "integration", "target": "integral"},
+    {"head": "softmax"},
 ])  # fmt: skip
 def test_every_kind_of_model_can_be_diagnosed(changes):
     small = {"units": 4, "embedding_dim": 4} | ({} if "task" in changes else {"vocab_size": 9})

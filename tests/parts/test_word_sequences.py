@@ -11,14 +11,14 @@ from tests.conftest import write_table
 @pytest.mark.parametrize(
     "changes", [{}, {"max_length": 5}, {"max_length": 5, "truncation": "remove"}, {"max_length": None}]
 )
-def test_the_lengths_of_texts_are_known_without_the_texts(home, tmp_path, changes):
+def test_lengths_computed_without_the_texts_equal_those_of_the_limited_splits(home, tmp_path, changes):
     write_table(tmp_path / "t.csv")
     settings = checked({"data": {"name": "table", "path": str(tmp_path / "t.csv")}, **changes})
     data = TASK.load(settings)
 
     lengths = sequences.lengths_of(settings, data)
 
-    cut = sequences.all_cut(settings, data)
+    limited = sequences.limited_splits(settings, data)
     assert {name: steps.tolist() for name, steps in lengths.items()} == {
-        name: split.lengths.tolist() for name, split in cut.items()
+        name: split.lengths.tolist() for name, split in limited.items()
     }

@@ -174,7 +174,7 @@ def test_a_long_group_of_aliases_is_a_line_that_names_the_small_ones_and_counts_
     assert designs.equation(["a", "b:c", "a:b:c", "a:b:d", "a:b:e"]) == "a = b:c = a:b:c = a:b:d = a:b:e"
     assert (
         designs.equation(["a", "b:c", "a:b:c", "a:b:d", "a:b:e", "a:b:f"])
-        == "a = b:c = a:b:c = a:b:d and 2 more of three"
+        == "a = b:c = a:b:c = a:b:d and 2 more three-way interactions"
     )
     groups = designs.aliases(list("abcdefghijklmno"), resolution=4)
     assert max(len(group) for group in groups) > 20 and all(len(designs.equation(group)) < 80 for group in groups)

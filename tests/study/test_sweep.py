@@ -409,7 +409,7 @@ def test_a_file_named_stop_ends_a_study_gently_and_stays_until_its_user_removes_
 
     stop = paths.study_folder("s") / STOP
     assert failed and launcher.attempts == 1 and f"stopped early: the file {stop} exists; remove it" in text
-    with pytest.raises(SettingsError, match=r"stop: no trial of this study begins while this file exists; remove it"):
+    with pytest.raises(SettingsError, match=r"stop: no trial of this study starts while this file exists; remove it"):
         run(base, Launcher(lambda row: pytest.fail("launched")))
     assert stop.exists()
     stop.unlink()
@@ -577,7 +577,7 @@ def test_when_the_budget_is_over_no_further_trial_begins_and_the_rest_is_named(b
     failed, text = run(base, launcher, {"plan.budget_minutes": 1 / 60})
 
     assert failed and 1 <= launcher.attempts < 4
-    assert "plan.budget_minutes is used up: no further trial begins" in text
+    assert "plan.budget_minutes is used up: no further trial starts" in text
     assert "stopped early: plan.budget_minutes is used up" in text
 
 

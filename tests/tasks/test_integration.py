@@ -20,8 +20,8 @@ def settings(**changes):
     return edited(Settings(), {"num_samples": 200, **SMALL, **changes})
 
 
-def drawn(asked, epoch=1):
-    phase = TASK.phase(asked, TASK.load(asked))
+def drawn(used, epoch=1):
+    phase = TASK.phase(used, TASK.load(used))
     return [[part.numpy() for part in batch] for batch in phase.training(epoch)], phase
 
 
@@ -36,7 +36,7 @@ def test_an_example_is_noise_and_its_sum():
     assert abs(noise.mean()) < 0.02 and abs(noise.std() - 1) < 0.02
 
 
-def test_the_class_says_whether_the_sum_is_above_the_threshold():
+def test_the_class_is_1_if_the_sum_is_above_the_threshold():
     batches, phase = drawn(settings(threshold=2.0))
 
     for noise, labels, _ in batches:
@@ -46,7 +46,7 @@ def test_the_class_says_whether_the_sum_is_above_the_threshold():
     assert phase.measure is classes.measure_sigmoid
 
 
-def test_the_integral_is_how_far_the_sum_is_above_the_threshold():
+def test_the_integral_is_the_sum_minus_the_threshold():
     batches, phase = drawn(settings(threshold=2.0, target="integral"))
 
     for noise, targets, _ in batches:
@@ -54,18 +54,18 @@ def test_the_integral_is_how_far_the_sum_is_above_the_threshold():
     assert phase.measure is classes.measure_squared
 
 
-def test_every_epoch_and_seed_draws_anew_and_the_same_again():
-    first, again, next_epoch, other_seed = (
+def test_noise_depends_on_epoch_and_seed_alone():
+    first, repeated, next_epoch, other_seed = (
         drawn(edited(settings(), {"seed": seed}), epoch)[0][0][0] for seed, epoch in ((0, 1), (0, 1), (0, 2), (1, 1))
     )
 
-    np.testing.assert_array_equal(first, again)
-    for one, other in itertools.combinations((first, next_epoch, other_seed), 2):
-        assert not np.isin(one, other).any()
+    np.testing.assert_array_equal(first, repeated)
+    for noise, other_noise in itertools.combinations((first, next_epoch, other_seed), 2):
+        assert not np.isin(noise, other_noise).any()
 
 
-def test_validation_and_test_are_the_same_for_all_seeds_and_nothing_of_training():
-    (_, phase), (_, other) = drawn(settings()), drawn(edited(settings(), {"seed": 1}))
+def test_validation_and_test_are_distinct_and_the_same_for_all_seeds():
+    (_, phase), (_, of_other_seed) = drawn(settings()), drawn(edited(settings(), {"seed": 1}))
 
     seen = {}
     for name in ("validation", "test"):
@@ -73,7 +73,7 @@ def test_validation_and_test_are_the_same_for_all_seeds_and_nothing_of_training(
         assert noise.shape == (10_000, 25, 1)
         np.testing.assert_array_equal(rows, np.arange(10_000))
         np.testing.assert_array_equal(targets, noise_module.labels(settings(), name))
-        np.testing.assert_array_equal(next(iter(other.held_out[name]()))[0], noise[:64])
+        np.testing.assert_array_equal(next(iter(of_other_seed.held_out[name]()))[0], noise[:64])
         seen[name] = noise
     assert len(np.unique(np.concatenate([*seen.values()])[:, :3, 0], axis=0)) == 20_000
     assert 0.48 < noise_module.labels(settings(), "test").mean() < 0.52
@@ -85,7 +85,7 @@ def test_a_smaller_last_batch_can_be_left_out():
     assert [len(labels) for _, labels, _ in batches] == [64] * 3 and phase.batches_per_epoch == 3
 
 
-def test_noise_has_no_padding_and_long_noise_is_drawn_in_smaller_blocks():
+def test_long_noise_is_drawn_in_smaller_blocks_and_noise_has_no_padding():
     blocks = integration_task(400_000, 3, rng=np.random.default_rng(0))
 
     assert [len(noise) for noise, _ in blocks] == [2, 1]
@@ -101,28 +101,27 @@ def test_noise_has_no_padding_and_long_noise_is_drawn_in_smaller_blocks():
     ],
 )
 def test_noise_that_cannot_be_trained_on_is_refused(changes, message):
-    asked = settings(**changes)
+    used = settings(**changes)
 
-    assert message in TASK.refusals(asked, TASK.load(asked))[0]
+    assert message in TASK.refusals(used, TASK.load(used))[0]
     assert TASK.refusals(settings(), TASK.load(settings())) == []
 
 
 @pytest.mark.training
 @pytest.mark.parametrize("target", ["class", "integral"])
-def test_the_task_is_learnt_whatever_the_target(target):
-
+def test_the_task_is_learnt_with_both_targets(target):
     from src.training.evaluation import evaluators
     from src.training.fit import Fit, train
     from src.training.phase import Learner
     from src.training.startup import fresh_session
 
-    asked = edited(
+    used = edited(
         settings(sequence_length=5, num_samples=6_400, target=target),
         {"epochs": 1, "learning_rate": 0.02, "units": 16, "tracking.histograms": False, "implementation": "graph_loop"},
     )
     fresh_session(0)
-    phase, model = TASK.phase(asked, TASK.load(asked)), TASK.model(asked, TASK.load(asked))
-    learner = Learner(model, phase, TASK.metrics, asked)
+    phase, model = TASK.phase(used, TASK.load(used)), TASK.model(used, TASK.load(used))
+    learner = Learner(model, phase, TASK.metrics, used)
     measure = evaluators(learner)
 
     records = list(train(learner, measure["validation"], Fit()))
@@ -136,7 +135,7 @@ def test_the_task_is_learnt_whatever_the_target(target):
         assert result.mean("loss") == pytest.approx(np.mean((outputs - noise.sum((1, 2))) ** 2), rel=1e-3)
 
 
-def test_noise_of_another_number_is_other_data_to_mlflow_and_has_its_own_rows():
+def test_another_number_of_examples_is_another_dataset_in_mlflow():
     trials = [prepare(checked({"task": "integration", "num_samples": number})) for number in (200, 300)]
     few, many = (TASK.dataset(trial.settings, trial.data) for trial in trials)
 
@@ -144,7 +143,7 @@ def test_noise_of_another_number_is_other_data_to_mlflow_and_has_its_own_rows():
     assert few["digest"] != many["digest"]
 
 
-def test_mlflow_knows_the_noise_by_the_digest_that_it_has_had():
-    asked = checked({"task": "integration", "num_samples": 200})
+def test_the_digest_of_the_noise_in_mlflow_never_changes():
+    used = checked({"task": "integration", "num_samples": 200})
 
-    assert TASK.dataset(asked, TASK.load(asked))["digest"] == "beeebb17fd124bad"
+    assert TASK.dataset(used, TASK.load(used))["digest"] == "beeebb17fd124bad"

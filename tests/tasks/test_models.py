@@ -65,7 +65,7 @@ STEPS = {"simple_rnn": (simple_rnn_step, 1), "gru": (gru_step, 1), "lstm": (lstm
 @pytest.mark.parametrize("cell", STEPS)
 @pytest.mark.parametrize("masking", [True, False])
 @pytest.mark.parametrize("side", ["post", "pre"])
-def test_a_masked_layer_carries_its_old_state_over_padding(cell, masking, side):
+def test_a_masked_layer_keeps_its_state_at_padded_steps(cell, masking, side):
     """new_state = mask * new_state + (1 - mask) * old_state, in plain NumPy."""
     ids = IDS if side == "post" else np.array([np.roll(row, T - n) for row, n in zip(IDS, LENGTHS, strict=True)])
     model = randomised(build(cell=cell, masking=masking, padding_side=side))
@@ -93,21 +93,21 @@ def test_padding_never_changes_a_masked_result(cell, bidirectional, depth, initi
 
 
 @pytest.mark.parametrize("encoding", ["onehot", "onehot_projected"])
-def test_padding_never_changes_a_masked_result_whatever_the_encoding(encoding):
+def test_padding_never_changes_a_masked_result_of_any_encoding(encoding):
     model = randomised(build(encoding=encoding))
 
     np.testing.assert_allclose(model(np.pad(IDS[:1, :3], ((0, 0), (2, 6)))), model(IDS[:1, :3]), atol=1e-5)
 
 
 @pytest.mark.parametrize("readout", ["last", "mean_state", "sum_logit", "mean_probability", "max_state"])
-def test_padding_never_changes_a_masked_result_whatever_the_readout(readout):
+def test_padding_never_changes_a_masked_result_of_any_readout(readout):
     model = randomised(build(readout=readout))
     bare = IDS[:1, :3]
 
     np.testing.assert_allclose(model(np.pad(bare, ((0, 0), (0, 6)))), model(bare), atol=1e-5)
 
 
-def test_padding_does_change_an_unmasked_result():
+def test_padding_changes_an_unmasked_result():
     model = randomised(build(masking=False))
 
     assert np.abs(model(np.pad(IDS[1:2], ((0, 0), (0, 5)))) - model(IDS[1:2])).max() > 1e-3
@@ -121,12 +121,12 @@ def test_a_onehot_layer_times_a_matrix_is_the_embedding_lookup():
     np.testing.assert_array_equal(product, matrix[IDS])
 
 
-def test_a_onehot_layer_says_which_steps_are_padding():
+def test_the_mask_of_a_onehot_layer_excludes_padding():
     assert OneHot(V).compute_mask(IDS) is None
     np.testing.assert_array_equal(OneHot(V, mask_zero=True).compute_mask(IDS), IDS != 0)
 
 
-def test_projected_onehot_and_embedding_are_the_same_function_from_the_start():
+def test_projected_onehot_and_embedding_start_as_the_same_function():
     embedding, projected = build(encoding="embedding"), build(encoding="onehot_projected")
 
     assert embedding.count_params() == projected.count_params()
@@ -134,14 +134,14 @@ def test_projected_onehot_and_embedding_are_the_same_function_from_the_start():
 
 
 def test_layers_that_two_variants_share_start_with_equal_weights():
-    one, other = build(depth=1), build(depth=2, head="softmax", dropout=0.5)
+    first, second = build(depth=1), build(depth=2, head="softmax", dropout=0.5)
 
     for name in ("encoding", "recurrent_1"):
-        for a, b in zip(one.get_layer(name).get_weights(), other.get_layer(name).get_weights(), strict=True):
+        for a, b in zip(first.get_layer(name).get_weights(), second.get_layer(name).get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
-def test_another_seed_gives_other_weights_and_the_same_seed_the_same():
+def test_initial_weights_depend_on_the_seed_alone():
     a, b, c = (build(seed=seed).get_weights() for seed in (0, 0, 1))
 
     assert all((x == y).all() for x, y in zip(a, b, strict=True))
@@ -171,7 +171,7 @@ def test_the_number_of_parameters_is_known_before_tensorflow(cell, bidirectional
     assert sizes.parameters(settings, classes=3) == classifier(settings, classes=3).count_params()
 
 
-def test_dropout_acts_in_training_only():
+def test_dropout_acts_only_in_training():
     model = randomised(build(dropout=0.5))
 
     assert np.abs(model(IDS, training=True) - model(IDS, training=False)).max() > 1e-3
@@ -190,11 +190,11 @@ def test_dropout_acts_in_training_only():
         ({"jit_compile": True}, 0, "xla"),
     ],
 )
-def test_what_runs_the_recurrence_is_decided_here(changes, gpus, expected):
+def test_the_kernel_depends_on_settings_and_gpus(changes, gpus, expected):
     assert TASK.kernel(edited(Settings(), changes), gpus=gpus) == expected
 
 
-def test_cudnn_is_never_asked_for_a_mask_it_cannot_take():
+def test_cudnn_is_not_used_with_a_mask_that_it_does_not_support():
     assert build(padding_side="pre").get_layer("recurrent_1").use_cudnn is False
     assert build(padding_side="post").get_layer("recurrent_1").use_cudnn == "auto"
 
@@ -228,17 +228,17 @@ OURS = ["cell_loop", "graph_loop", "packed_loop", "eager_loop"]
     ],
     ids=str,
 )
-def test_whoever_runs_the_loop_the_model_is_the_same(implementation, cell, masking, changes):
+def test_every_implementation_computes_the_same_model(implementation, cell, masking, changes):
     options = {"cell": cell, "masking": masking, **changes}
     theirs, ours = build(**options), build(**options, implementation=implementation)
 
     for before, after in zip(theirs.get_weights(), ours.get_weights(), strict=True):
-        np.testing.assert_array_equal(before, after)  # the same weights before training
+        np.testing.assert_array_equal(before, after)  # the initial weights
     np.testing.assert_allclose(randomised(ours)(IDS), randomised(theirs)(IDS), atol=1e-5)
 
 
 @pytest.mark.parametrize("implementation", OURS)
-def test_a_saved_model_of_ours_is_reloaded(implementation, tmp_path):
+def test_a_saved_model_with_our_layers_reloads(implementation, tmp_path):
     model = randomised(build(implementation=implementation, bidirectional=True, cell="gru"))
     model.save(tmp_path / "model.keras")
 
@@ -247,14 +247,14 @@ def test_a_saved_model_of_ours_is_reloaded(implementation, tmp_path):
 
 @pytest.mark.parametrize("cell", STEPS)
 @pytest.mark.parametrize("initial_state", ["zeros", "learned"])
-def test_the_parameters_of_the_integration_model_are_known_too(cell, initial_state):
+def test_the_number_of_parameters_of_the_integration_model_is_known_before_tensorflow(cell, initial_state):
     settings = edited(Noise(), {"embedding_dim": D, "units": H, "cell": cell, "initial_state": initial_state})
 
     assert sizes_of_noise.parameters(settings) == of_noise.classifier(settings).count_params()
 
 
 @pytest.mark.parametrize("implementation", ["keras", *OURS])
-def test_whoever_runs_the_loop_the_integration_model_is_the_same(implementation):
+def test_every_implementation_computes_the_same_integration_model(implementation):
     settings = edited(Noise(), {"embedding_dim": D, "units": H, "implementation": implementation})
     x = np.random.default_rng(0).normal(size=(B, T, 1)).astype(np.float32)
     model = randomised(of_noise.classifier(settings))
@@ -287,9 +287,9 @@ def test_gradients_of_padded_steps_are_exactly_zero_with_a_mask(readout, impleme
 @pytest.mark.parametrize("head", ["sigmoid", "softmax"])
 @pytest.mark.parametrize("masking", [True, False])
 def test_the_mean_of_logits_is_the_logit_of_the_mean_state(head, masking):
-    """The head is linear, so the two are one function, and a rule makes one trial of them."""
+    """The head is linear, so both readouts are the same function, and a rule merges them into one trial."""
     of_logits, of_states = (
-        randomised(build(readout=how, head=head, masking=masking)) for how in ("mean_logit", "mean_state")
+        randomised(build(readout=readout, head=head, masking=masking)) for readout in ("mean_logit", "mean_state")
     )
 
     np.testing.assert_allclose(of_logits(IDS), of_states(IDS), atol=1e-5)
@@ -305,7 +305,7 @@ SPREADS = {
 
 @pytest.mark.parametrize(("name", "spread"), SPREADS.items())
 @pytest.mark.parametrize("implementation", ["keras", "graph_loop"])
-def test_weights_from_the_input_are_drawn_as_was_asked(name, spread, implementation):
+def test_input_weights_have_the_spread_of_their_initializer(name, spread, implementation):
     drawn = [
         build(kernel_initializer=name, seed=s, implementation=implementation).get_layer("recurrent_1").get_weights()[0]
         for s in range(9)
@@ -316,7 +316,7 @@ def test_weights_from_the_input_are_drawn_as_was_asked(name, spread, implementat
 
 
 @pytest.mark.parametrize("implementation", ["keras", "graph_loop"])
-def test_weights_from_state_to_state_are_what_was_asked(implementation):
+def test_recurrent_weights_have_the_form_of_their_initializer(implementation):
     def recurrent(name, cell="lstm"):
         return (
             build(recurrent_initializer=name, cell=cell, implementation=implementation)

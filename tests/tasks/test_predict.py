@@ -74,9 +74,9 @@ def test_a_text_is_divided_as_in_training(tokens, text, ids):
         seen.append(inputs.tolist())
         return np.zeros((len(inputs), 1), np.float32)
 
-    known = ["good", "फिल्म", "a", "b", " ", "फ"]
-    reading = Preprocessing(known, ["x", "y"], Padding((4,), True, "post"), tokens)
-    trained = Loaded(Settings(implementation="eager_loop"), model, reading)
+    words = ["good", "फिल्म", "a", "b", " ", "फ"]
+    of_trial = Preprocessing(words, ["x", "y"], Padding((4,), True, "post"), tokens)
+    trained = Loaded(Settings(implementation="eager_loop"), model, of_trial)
 
     predicting.probabilities(trained, [text])
 
@@ -84,7 +84,7 @@ def test_a_text_is_divided_as_in_training(tokens, text, ids):
 
 
 def refused(folder, monkeypatch, capsys, *more):
-    """Returns the one line that `predict` says of a trial, which it must say soon and without TensorFlow."""
+    """Returns the error of `predict`; it must be one line, and come quickly and without TensorFlow."""
     monkeypatch.setitem(sys.modules, "keras", None)  # importing it would raise
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     begin = time.process_time()
@@ -103,7 +103,7 @@ def written(folder):
 
 
 @pytest.mark.parametrize("spoil", [spoil for _, spoil in ODD_FILES], ids=[name for name, _ in ODD_FILES])
-def test_preprocessing_that_no_trial_has_is_refused_in_one_line(home, tmp_path, capsys, monkeypatch, spoil):
+def test_preprocessing_that_does_not_fit_the_trial_is_refused_in_one_line(home, tmp_path, capsys, monkeypatch, spoil):
     written(tmp_path)
     (tmp_path / MODEL).write_bytes(b"")
     spoil(tmp_path)
@@ -122,7 +122,7 @@ def test_a_model_that_is_damaged_or_could_run_code_is_refused_before_keras_reads
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_turned_bit_in_the_weights_is_noticed(home, tmp_path, capsys, monkeypatch):
+def test_a_changed_byte_in_the_weights_is_reported_as_damage(home, tmp_path, capsys, monkeypatch):
     written(tmp_path)
     with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
         archive.writestr("config.json", json.dumps({"module": "keras", "class_name": "Sequential", "config": {}}))
@@ -172,7 +172,7 @@ def test_a_name_that_is_too_long_for_a_file_is_refused(home, tmp_path, capsys, m
         RuntimeError("first line\nsecond line"),
     ],
 )
-def test_a_store_of_files_that_is_away_or_wants_credentials_is_said_in_one_line(home, capsys, monkeypatch, error):
+def test_an_artifact_store_that_cannot_be_read_gives_an_error_of_one_line(home, capsys, monkeypatch, error):
     class Client:
         def __init__(self, uri):
             pass
@@ -202,7 +202,7 @@ def test_a_store_of_files_that_is_away_or_wants_credentials_is_said_in_one_line(
 
 
 @pytest.mark.training
-def test_a_trained_model_is_loaded_and_one_of_others_is_refused_in_one_line(home, tmp_path, capsys, monkeypatch):
+def test_a_trained_model_is_loaded_and_a_foreign_one_is_refused_in_one_line(home, tmp_path, capsys, monkeypatch):
     from src.tasks.sentiment.model import classifier
 
     settings = Settings(
@@ -226,15 +226,15 @@ def test_a_trained_model_is_loaded_and_one_of_others_is_refused_in_one_line(home
         assert err.startswith("error: ") and "model.keras: " in err and len(err.splitlines()) == 1, name
     (tmp_path / "model.keras").write_bytes(whole)
     files.write_settings(settings.model_copy(update={"vocab_size": 50}))
-    known = Preprocessing([f"word {number}" for number in range(40)], ["a", "b"], padding)
-    preprocessing.write(tmp_path, known)
+    larger = Preprocessing([f"word {number}" for number in range(40)], ["a", "b"], padding)
+    preprocessing.write(tmp_path, larger)
 
     assert predicting.main([str(tmp_path), "good"]) == 2
     assert "model.keras: 5 ids, but vocab_size=50; the files belong to different trials" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("address", ["file:///etc", "/etc", "runs:/x"])
-def test_a_server_whose_files_are_on_this_machine_is_refused(home, capsys, monkeypatch, address):
+def test_a_server_that_names_local_files_is_refused(home, capsys, monkeypatch, address):
     run = SimpleNamespace(info=SimpleNamespace(artifact_uri=address))
     monkeypatch.setattr("mlflow.tracking.MlflowClient", lambda uri: SimpleNamespace(get_run=lambda run_id: run))
 
@@ -244,8 +244,8 @@ def test_a_server_whose_files_are_on_this_machine_is_refused(home, capsys, monke
     assert err.startswith("error: http://host:5000 says that the files of run") and len(err.splitlines()) == 1
 
 
-def test_only_the_files_that_predicting_needs_are_asked_for(home, tmp_path, monkeypatch):
-    asked = []
+def test_only_the_files_that_predicting_needs_are_downloaded(home, tmp_path, monkeypatch):
+    downloaded = []
 
     class Files:
         def __init__(self, uri, run_id, address):
@@ -255,18 +255,18 @@ def test_only_the_files_that_predicting_needs_are_asked_for(home, tmp_path, monk
             return {"settings.json", "preprocessing.json", "model.keras", "steps.parquet"}
 
         def download(self, name, folder):
-            asked.append(name)
+            downloaded.append(name)
 
     run = SimpleNamespace(info=SimpleNamespace(artifact_uri="s3://bucket/x"))
     monkeypatch.setattr("mlflow.tracking.MlflowClient", lambda uri: SimpleNamespace(get_run=lambda run_id: run))
     monkeypatch.setattr(locate.download, "Files", Files)
 
     assert locate.folder_of("0" * 32, uri="http://host:5000", download_to=tmp_path, files=predicting.FILES) == tmp_path
-    assert asked == ["settings.json", "preprocessing.json", "model.keras"]
+    assert downloaded == ["settings.json", "preprocessing.json", "model.keras"]
 
 
 @pytest.mark.parametrize("count", [1, 3, 5])
-def test_the_name_of_a_study_is_answered_with_the_trials_that_it_has(count, home, tmp_path):
+def test_the_name_of_a_study_is_refused_with_a_list_of_its_trials(count, home, tmp_path):
     identities = [f"{number:016x}" for number in range(count)]
     for identity in identities:
         (home / "outputs" / "mine" / identity).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What `src.predict` answers, with models that are functions: TensorFlow is not imported."""
+"""The answers of `src.predict`. The models are functions, so TensorFlow is not imported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from src.artifacts import MODEL, SETTINGS
 from src.data import texts
 from src.data.batching import Padding
-from src.data.files import MOST, DataError
+from src.data.files import MAX_CHARACTERS, DataError
 from src.data.texts import Line
 from src.parts.words.preprocessing import FILE, Loaded, Preprocessing
 from src.paths import REPOSITORY
@@ -31,7 +31,7 @@ GOOD = 4  # the id of the word `good`
 
 
 def counting(ids, training):
-    """A model that says how often a text has the word `good`, minus one for other words; padding counts a tenth."""
+    """A model that adds 1 for each `good`, and subtracts 1 for any other word and 0.1 for a padded step."""
     return ((ids == GOOD) * 2.0 - (ids > 1) - (ids == 0) * 0.1).sum(axis=1, keepdims=True).astype(np.float32)
 
 
@@ -42,18 +42,17 @@ def three(ids, training):
 
 def trained(model=counting, classes=("bad", "good"), *, tokens="word", padding=None, **settings):
     head = "sigmoid" if len(classes) == 2 else "softmax"
-    of = Settings.model_validate({"implementation": "eager_loop", "head": head, **settings})
-    return Loaded(
-        of, model, Preprocessing(["good", "film"], list(classes), padding or Padding((4, 8), False, "post"), tokens)
-    )
+    of_trial = Settings.model_validate({"implementation": "eager_loop", "head": head, **settings})
+    padding = padding or Padding((4, 8), False, "post")
+    return Loaded(of_trial, model, Preprocessing(["good", "film"], list(classes), padding, tokens))
 
 
 @pytest.fixture
 def ask(home, tmp_path, monkeypatch, capsys):
-    """Returns a function that has models answer, and gives exit code, output and errors."""
+    """Returns a function that lets models answer, and returns exit code, output and errors."""
     monkeypatch.setitem(sys.modules, "tensorflow", None)  # importing it would raise
 
-    def asked(*arguments, models=None):
+    def call(*arguments, models=None):
         models = models or {"run": trained()}
         for name in models:
             folder = tmp_path / name
@@ -63,10 +62,10 @@ def ask(home, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(predicting, "_loaded", lambda folder: models[folder.name])
         names = ",".join(str(tmp_path / name) for name in models)
         code = predicting.main([names, *arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
-    return asked
+    return call
 
 
 def chance(*outputs):
@@ -76,7 +75,7 @@ def chance(*outputs):
 # Rows
 
 
-def test_every_line_of_a_file_has_its_row_blank_ones_too(ask, tmp_path):
+def test_every_line_of_a_file_has_a_row_even_if_it_is_blank(ask, tmp_path):
     (tmp_path / "t.txt").write_text("good\n\nfilm\n \n?!\ngood film\n\n", encoding="utf-8")
 
     code, out, err = ask("--file", str(tmp_path / "t.txt"))
@@ -87,33 +86,33 @@ def test_every_line_of_a_file_has_its_row_blank_ones_too(ask, tmp_path):
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\n\r\0", codec="utf-8")), max_size=20), st.integers(1, 7))
-def test_lines_are_those_of_the_file_whatever_the_size_of_the_reads(tmp_path_factory, given, size):
-    content = "".join(f"{line}\n" for line in given).encode()
+def test_lines_do_not_depend_on_the_size_of_the_reads(tmp_path_factory, written, size):
+    content = "".join(f"{line}\n" for line in written).encode()
     stream = io.BytesIO(content)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(texts, "SIZE", size)
-        found = [line for batch in texts.lines(stream, "t") for line in batch]
+        read = [line for batch in texts.lines(stream, "t") for line in batch]
 
-    given = [given[0].removeprefix("\ufeff"), *given[1:]] if given else []  # the mark of the file
-    assert [line.text for line in found] == given
-    assert [line.fault for line in found] == [None if line.strip() else "it is blank" for line in given]
+    written = [written[0].removeprefix("\ufeff"), *written[1:]] if written else []  # the byte-order mark of the file
+    assert [line.text for line in read] == written
+    assert [line.fault for line in read] == [None if line.strip() else "it is blank" for line in written]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("end", ["", "\r\n"])
 @pytest.mark.parametrize("size", [1, 3, 1000])
-def test_a_file_of_texts_is_read_whatever_its_bytes_and_ends_of_lines(tmp_path, encoding, end, size, monkeypatch):
+def test_a_file_of_texts_may_have_any_unicode_encoding_and_line_ends(tmp_path, encoding, end, size, monkeypatch):
     monkeypatch.setattr(texts, "SIZE", size)
     (tmp_path / "t.txt").write_bytes(f"schön\r\n\r\ngut \u2028 so{end}".encode(encoding))
 
     with texts.opened(str(tmp_path / "t.txt")) as stream:
-        found = [line for batch in texts.lines(stream, "t.txt") for line in batch]
+        read = [line for batch in texts.lines(stream, "t.txt") for line in batch]
 
-    assert found == [Line("schön"), Line("", "it is blank"), Line("gut \u2028 so")]
+    assert read == [Line("schön"), Line("", "it is blank"), Line("gut \u2028 so")]
 
 
-def test_bytes_that_are_no_text_are_a_fault_of_their_own_line(ask, tmp_path):
+def test_invalid_bytes_are_a_fault_of_their_line_alone(ask, tmp_path):
     (tmp_path / "t.txt").write_bytes(b"good\nsch\xf6n\ngo\0od\nfilm")
 
     code, out, _ = ask("--file", str(tmp_path / "t.txt"))
@@ -121,18 +120,18 @@ def test_bytes_that_are_no_text_are_a_fault_of_their_own_line(ask, tmp_path):
     lines = out.splitlines()
     assert code == 1 and len(lines) == 4
     assert lines[1].startswith("na\tna\tbyte 0xf6 is not UTF-8; convert the file to UTF-8\t")
-    assert lines[2].startswith("na\tna\tit holds a zero byte, as UTF-16 without")
+    assert lines[2].startswith("na\tna\tit contains a zero byte, as UTF-16 without")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\xff\xfea\0\n", "its byte-order mark says UTF-16, but it is not"),
+        (b"\xff\xfea\0\n", "its byte-order mark is that of UTF-16, but its bytes are not"),
         (b"\x1f\x8b\x08\0\0\0", "it is compressed (gzip)"),
         (b"PK\x03\x04\0\0", "it is a zip archive"),
     ],
 )
-def test_a_file_that_is_no_text_at_all_is_refused(ask, tmp_path, content, message):
+def test_a_file_that_is_not_text_is_refused(ask, tmp_path, content, message):
     (tmp_path / "t.txt").write_bytes(content)
 
     code, out, err = ask("--file", str(tmp_path / "t.txt"))
@@ -140,7 +139,7 @@ def test_a_file_that_is_no_text_at_all_is_refused(ask, tmp_path, content, messag
     assert code == 2 and out == "" and f"error: {tmp_path / 't.txt'}: {message}" in err and len(err.splitlines()) == 1
 
 
-def test_a_line_as_long_as_a_library_is_a_fault_of_its_own_and_is_not_held(ask, tmp_path):
+def test_a_line_of_100_megabytes_is_a_fault_and_is_not_kept_in_memory(ask, tmp_path):
     with (tmp_path / "t.txt").open("w", encoding="utf-8") as file:
         file.write("good\n")
         file.writelines("word " * 200_000 for _ in range(100))  # 100 MB
@@ -149,14 +148,14 @@ def test_a_line_as_long_as_a_library_is_a_fault_of_its_own_and_is_not_held(ask, 
 
     code, out, err = ask("--file", str(tmp_path / "t.txt"), "--format", "jsonl")
 
-    held = tracemalloc.get_traced_memory()[1]
+    peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     (tmp_path / "t.txt").unlink()
     assert code == 1 and [json.loads(line)["class"] for line in out.splitlines()] == ["good", None, "good"]
-    assert f"row 2: it has more than {MOST:,} characters; divide it" in err and held < 90_000_000
+    assert f"row 2: it has more than {MAX_CHARACTERS:,} characters; split it" in err and peak < 90_000_000
 
 
-def test_of_a_large_file_only_a_part_is_held(ask, tmp_path):
+def test_a_large_file_is_read_in_parts(ask, tmp_path):
     (tmp_path / "t.txt").write_text("a good film\n" * 300_000, encoding="utf-8")
     tracemalloc.start()
 
@@ -169,7 +168,7 @@ def test_of_a_large_file_only_a_part_is_held(ask, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [[], ["--file", "empty.txt"]])
-def test_no_text_at_all_is_a_usage_error(ask, tmp_path, arguments):
+def test_a_call_without_any_text_is_a_usage_error(ask, tmp_path, arguments):
     (tmp_path / "empty.txt").touch()
 
     code, _, err = ask(*arguments)
@@ -198,7 +197,7 @@ def test_the_probabilities_of_all_classes_are_given_in_every_format(ask):
     models = {"run": trained(three, ("a", "b", "c"))}
 
     rows = list(csv.DictReader(io.StringIO(ask("good", "--format", "csv", models=models)[1])))
-    found = json.loads(ask("good", "--format", "jsonl", models=models)[1])
+    as_json = json.loads(ask("good", "--format", "jsonl", models=models)[1])
 
     assert {name: float(rows[0][f"probability_{name}"]) for name in expected} == pytest.approx(expected, rel=1e-5)
     assert (
@@ -206,7 +205,7 @@ def test_the_probabilities_of_all_classes_are_given_in_every_format(ask):
         and float(rows[0]["probability"]) == pytest.approx(expected["a"], rel=1e-5)
         and rows[0]["error"] == ""
     )
-    assert found == {
+    assert as_json == {
         "row": 1,
         "text": "good",
         "class": "a",
@@ -216,7 +215,7 @@ def test_the_probabilities_of_all_classes_are_given_in_every_format(ask):
     assert ask("good", models=models)[1] == "a\t0.665\tb 0.245, c 0.090\tgood\n"
 
 
-def test_of_many_classes_the_text_format_shows_the_first(ask):
+def test_the_text_format_shows_only_the_most_likely_of_many_classes(ask):
     names = tuple(f"c{number}" for number in range(40))
 
     def model(ids, training):
@@ -232,9 +231,9 @@ def test_of_many_classes_the_text_format_shows_the_first(ask):
     )
 
 
-def test_a_row_without_an_answer_says_why_in_every_format(ask):
+def test_a_row_without_an_answer_gives_the_reason_in_every_format(ask):
     rows = list(csv.DictReader(io.StringIO(ask("?!", "good", "--format", "csv")[1])))
-    found = [json.loads(line) for line in ask("?!", "good", "--format", "jsonl")[1].splitlines()]
+    as_json = [json.loads(line) for line in ask("?!", "good", "--format", "jsonl")[1].splitlines()]
 
     assert rows[0] == {
         "row": "1",
@@ -244,11 +243,11 @@ def test_a_row_without_an_answer_says_why_in_every_format(ask):
         "probability_bad": "",
         "probability_good": "",
     } | {"error": "it has no words (no letter and no digit)"}
-    assert found[0] == {"row": 1, "text": "?!", "class": None, "probabilities": None, "error": rows[0]["error"]}
-    assert rows[1]["class"] == found[1]["class"] == "good"
+    assert as_json[0] == {"row": 1, "text": "?!", "class": None, "probabilities": None, "error": rows[0]["error"]}
+    assert rows[1]["class"] == as_json[1]["class"] == "good"
 
 
-def test_options_may_stand_anywhere_among_the_texts(ask):
+def test_options_may_come_anywhere_among_the_texts(ask):
     for words in (
         ["--format", "csv", "good", "film"],
         ["good", "--format", "csv", "film"],
@@ -257,7 +256,7 @@ def test_options_may_stand_anywhere_among_the_texts(ask):
         assert ask(*words)[1].count("\n") == 3
 
 
-def test_cells_are_no_formulas(ask):
+def test_a_spreadsheet_reads_no_cell_as_a_formula(ask):
     cells = ["=1+1 good", "@good", "+good", "\tgood", "-5 good", "good"]
 
     out = ask("--format", "csv", "--", *cells, models={"run": trained(classes=("=a", "b"))})[1]
@@ -268,7 +267,7 @@ def test_cells_are_no_formulas(ask):
 
 
 @pytest.mark.parametrize("format", ["text", "csv", "jsonl"])
-def test_a_text_with_line_ends_quotes_and_escapes_stays_one_row(ask, format):
+def test_a_text_with_line_ends_quotes_and_escapes_remains_one_row(ask, format):
     text = 'good\n"film"\t\x1b[31m,\r\u2028 \u202e'
 
     code, out, _ = ask(text, "good", "--format", format)
@@ -286,17 +285,17 @@ def test_a_text_with_line_ends_quotes_and_escapes_stays_one_row(ask, format):
     "padding", [Padding((4, 8), False, "post"), Padding((8,), True, "post"), Padding((3, 5), False, "pre")]
 )
 @given(st.lists(st.lists(st.sampled_from(["good", "film", "other"]), min_size=1, max_size=12), min_size=1, max_size=9))
-def test_a_text_has_the_same_answer_alone_and_among_others(padding, split):
+def test_the_answer_to_a_text_does_not_depend_on_the_other_texts(padding, split):
     classifier = predicting.Classifier(trained(padding=padding, max_length=9, batch_size=2))
-    given = [" ".join(words) for words in split]
+    several = [" ".join(words) for words in split]
 
-    together = classifier.probabilities(given)
+    together = classifier.probabilities(several)
 
-    np.testing.assert_array_equal(together, np.concatenate([classifier.probabilities([text]) for text in given]))
+    np.testing.assert_array_equal(together, np.concatenate([classifier.probabilities([text]) for text in several]))
 
 
 @pytest.mark.parametrize("side", ["post", "pre"])
-def test_a_text_is_padded_to_its_bucket_on_its_side(side):
+def test_a_text_is_padded_to_its_bucket_on_the_side_of_training(side):
     seen = []
 
     def model(ids, training):
@@ -311,37 +310,37 @@ def test_a_text_is_padded_to_its_bucket_on_its_side(side):
     assert seen == [[1, GOOD], padded, [1, GOOD, GOOD, GOOD, GOOD, 5]]
 
 
-def test_texts_of_which_the_model_knows_no_word_are_counted(ask):
+def test_a_warning_counts_the_texts_without_a_known_word(ask):
     code, out, err = ask("good plot", "a plot", "?!", "很好看的电影")
 
     assert code == 1 and len(out.splitlines()) == 4
-    assert err.splitlines()[0] == "warning: no word is known to the model in 2 of 4 texts: rows 2, 4"
+    assert err.splitlines()[0] == "warning: the model knows no word in 2 of 4 texts: rows 2, 4"
 
 
-def test_outputs_that_are_no_numbers_are_refused(ask):
+def test_outputs_that_are_not_finite_are_refused(ask):
     code, _, err = ask(
         "good", models={"run": trained(lambda ids, training: np.full((len(ids), 1), np.nan, np.float32))}
     )
 
-    assert code == 2 and "the model's outputs are no numbers" in err
+    assert code == 2 and "the model's outputs are not finite numbers" in err
 
 
 # Several trials
 
 
-def other(ids, training):
+def tripled(ids, training):
     return 3 * counting(ids, training)
 
 
 def test_several_trials_answer_with_the_mean_of_their_probabilities(ask):
-    code, out, err = ask("good good film", "--format", "jsonl", models={"one": trained(), "two": trained(other)})
+    code, out, err = ask("good good film", "--format", "jsonl", models={"one": trained(), "two": trained(tripled)})
 
     assert code == 0 and err == "each probability is the mean of 2 trials\n"
-    first, second = chance(*(model(np.array([[1, GOOD, GOOD, 5]]), False)[0, 0] for model in (counting, other)))
+    first, second = chance(*(model(np.array([[1, GOOD, GOOD, 5]]), False)[0, 0] for model in (counting, tripled)))
     assert json.loads(out)["probabilities"]["good"] == pytest.approx((first + second) / 2, rel=1e-5)
 
 
-def test_trials_of_other_classes_are_refused(ask):
+def test_trials_with_different_classes_are_refused(ask):
     code, out, err = ask("good", models={"one": trained(), "two": trained(classes=("neg", "pos"))})
 
     assert code == 2 and out == "" and len(err.splitlines()) == 1
@@ -351,7 +350,7 @@ def test_trials_of_other_classes_are_refused(ask):
     )
 
 
-def test_one_trial_twice_is_refused(ask, tmp_path):
+def test_a_trial_that_is_named_twice_is_refused(ask, tmp_path):
     code, _, err = ask("good", models={"one": trained(), "one_copy": trained()})
     assert (
         code == 2 and f"RUN: {tmp_path / 'one'} and {tmp_path / 'one_copy'} are the same trial; name each once" in err
@@ -360,8 +359,8 @@ def test_one_trial_twice_is_refused(ask, tmp_path):
     assert predicting.main([f"{tmp_path / 'one'},{tmp_path / 'one'}", "good"]) == 2
 
 
-def test_a_text_that_one_of_several_cannot_read_has_no_answer(ask):
-    code, out, _ = ask("?!", "good", models={"one": trained(tokens="list"), "two": trained(other)})
+def test_a_text_has_no_answer_if_one_of_several_trials_cannot_read_it(ask):
+    code, out, _ = ask("?!", "good", models={"one": trained(tokens="list"), "two": trained(tripled)})
 
     assert code == 1 and [line.split("\t")[0] for line in out.splitlines()] == ["na", "good"]
 
@@ -373,7 +372,7 @@ def test_a_folder_with_a_comma_in_its_name_is_one_trial(ask):
 # Standard input
 
 
-def test_a_line_is_answered_before_the_next_one_comes(home, tmp_path, monkeypatch):
+def test_a_line_is_answered_before_the_next_line_arrives(home, tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "in")
     os.mkfifo(tmp_path / "out")
     (tmp_path / "run").mkdir()
@@ -389,10 +388,10 @@ def test_a_line_is_answered_before_the_next_one_comes(home, tmp_path, monkeypatc
 
     thread = threading.Thread(target=answer)
     thread.start()
-    with (tmp_path / "out").open(encoding="utf-8") as out, (tmp_path / "in").open("w", encoding="utf-8") as asked:
+    with (tmp_path / "out").open(encoding="utf-8") as out, (tmp_path / "in").open("w", encoding="utf-8") as input_:
         for line, label in (("good", "good"), ("film", "bad"), ("", "na"), ("good", "good")):
-            asked.write(f"{line}\n")
-            asked.flush()
+            input_.write(f"{line}\n")
+            input_.flush()
             assert out.readline().split("\t")[0] == label
     thread.join(timeout=30)
     assert codes == [1]
@@ -415,23 +414,20 @@ def program(tmp_path, *arguments, **more):
     return subprocess.run(words, cwd=REPOSITORY, capture_output=True, check=False, **more)
 
 
-def test_standard_input_is_a_file_named_by_a_dash(tmp_path):
-    said = "warning: no word is known to the model in 1 of 3 texts: row 2\n"
-    said += "error: 1 of 3 texts has no answer: row 3: byte 0xff is not UTF-8; convert the file to UTF-8\n"
+def test_a_dash_as_the_file_means_standard_input(tmp_path):
+    expected = "warning: the model knows no word in 1 of 3 texts: row 2\n"
+    expected += "error: 1 of 3 texts has no answer: row 3: byte 0xff is not UTF-8; convert the file to UTF-8\n"
 
     done = program(tmp_path, "--file", "-", "--format", "jsonl", input="\ufeffgood\r\nschön\n".encode() + b"\xff\n")
 
-    found = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    rows = [json.loads(line) for line in done.stdout.decode().splitlines()]
     assert done.returncode == 1, done.stderr
-    assert [one["text"] for one in found[:2]] == ["good", "schön"] and [one["class"] for one in found] == [
-        "good",
-        "bad",
-        None,
-    ]
-    assert done.stderr.decode() == said
+    assert [row["text"] for row in rows[:2]] == ["good", "schön"]
+    assert [row["class"] for row in rows] == ["good", "bad", None]
+    assert done.stderr.decode() == expected
 
 
-def test_whoever_has_read_enough_is_no_error(tmp_path):
+def test_a_reader_that_stops_early_causes_no_error(tmp_path):
     (tmp_path / "t.txt").write_text("good\n" * 50_000, encoding="utf-8")
     for name in FILES:
         (tmp_path / name).touch()

@@ -27,22 +27,24 @@ def settings(home, tmp_path):
 @pytest.mark.parametrize(
     ("vocab_size", "max_length", "unknown"), [(100, None, 1 / 5), (5, None, 3 / 5), (100, 2, 1 / 2), (6, None, 2 / 5)]
 )
-def test_what_is_unknown_is_what_the_trial_reads_as_unknown(settings, vocab_size, max_length, unknown):
+def test_the_unknown_fraction_counts_the_words_that_the_trial_reads_as_unknown(
+    settings, vocab_size, max_length, unknown
+):
     data = TASK.load(settings)
     used = settings.model_copy(update={"vocab_size": vocab_size, "max_length": max_length})
 
     assert TASK.measures(used, data)["data/unknown_fraction"] == pytest.approx(unknown)
 
 
-def test_what_leaks_is_a_share_of_the_split(settings):
-    found = TASK.measures(settings, TASK.load(settings))
+def test_the_leaked_texts_are_a_share_of_their_split(settings):
+    measures = TASK.measures(settings, TASK.load(settings))
 
-    assert found["data/leaked_test"] == 2 / 4 and found["data/leaked_validation"] == 1 / 2
+    assert measures["data/leaked_test"] == 2 / 4 and measures["data/leaked_validation"] == 1 / 2
 
 
 def test_words_and_characters_are_two_levels_of_one_study(settings):
-    asked = study({}, {"tokens": ["word", "character"]}, compose=lambda _: settings)
-    by_word, by_character = (row.trial for row in asked.rows(next(asked.rounds())))
+    of_tokens = study({}, {"tokens": ["word", "character"]}, compose=lambda _: settings)
+    by_word, by_character = (row.trial for row in of_tokens.rows(next(of_tokens.rounds())))
 
     assert by_word.identity != by_character.identity and by_word.data.digest != by_character.data.digest
     assert (by_word.data.contents.tokens, by_character.data.contents.tokens) == ("word", "character")
@@ -50,7 +52,7 @@ def test_words_and_characters_are_two_levels_of_one_study(settings):
     assert not np.isin(UNKNOWN, by_character.data.split("train").ids)
 
 
-def test_a_model_of_lists_divides_as_lists_are_divided(home, tmp_path):
+def test_a_corpus_of_lists_is_recorded_as_divided_into_lists(home, tmp_path):
     rows = [{"text": ["a", str(row)], "label": row % 2} for row in range(40)]
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     settings = checked({"data": {"name": "table", "path": str(tmp_path / "t.jsonl")}})

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from src.terminal.errors import comes_again, first_line
+from src.terminal.errors import first_line, is_permanent
 
 LONG = "(psycopg2.errors.StringDataRightTruncation) value too long for type character varying(250)"
 
 
 class Answer(Exception):
-    """As MLflow's: a text and a code."""
+    """Like MLflow's exception: a text and an error code."""
 
     def __init__(self, text="", code="INTERNAL_ERROR"):
         super().__init__(text)
@@ -16,35 +16,35 @@ class Answer(Exception):
 
 
 class DataError(Exception):
-    """As SQLAlchemy's."""
+    """Like SQLAlchemy's exception."""
 
 
 class InterfaceError(Exception):
-    """As SQLAlchemy's."""
+    """Like SQLAlchemy's exception."""
 
 
 @pytest.mark.parametrize(
     "preface", ["(raised as a result of ", "BAD_REQUEST: (raised as a result of ", "\n  (raised as a result of "]
 )
-def test_the_cause_of_a_databases_refusal_is_said_directly_or_by_a_server(preface):
-    text = f"{preface}Query-invoked autoflush; consider using a session.no_autoflush block)\n{LONG}\n\n[SQL: INSERT INTO runs …]"
+def test_the_cause_of_a_database_error_is_shown_with_and_without_a_server(preface):
+    hint = "Query-invoked autoflush; consider using a session.no_autoflush block)"
 
-    assert first_line(Answer(text)) == LONG
+    assert first_line(Answer(f"{preface}{hint}\n{LONG}\n\n[SQL: INSERT INTO runs …]")) == LONG
 
 
-def test_a_line_that_announces_another_is_said_with_it():
+def test_a_line_that_ends_with_a_colon_is_joined_with_the_next_line():
     assert first_line(ValueError("it cannot be opened:\n  no such file\nmore")) == "it cannot be opened: no such file"
 
 
 def test_a_long_line_keeps_its_end_where_the_cause_is():
     text = "API request to http://server failed " + "x" * 500 + " (Caused by: Connection refused)"
 
-    said = first_line(OSError(text))
+    line = first_line(OSError(text))
 
-    assert len(said) <= 300 and said.startswith("API request") and said.endswith("Connection refused)")
+    assert len(line) <= 300 and line.startswith("API request") and line.endswith("Connection refused)")
 
 
-def test_an_error_without_text_is_its_kind():
+def test_an_error_without_text_is_shown_as_its_class():
     assert first_line(KeyError()) == "KeyError" and first_line(OSError("\n \n")) == "OSError"
 
 
@@ -67,8 +67,8 @@ def raised(error, cause=None):
         raised(Answer('FATAL:  database "x" does not exist', "TEMPORARILY_UNAVAILABLE")),
     ],
 )
-def test_what_a_store_refuses_comes_again(error):
-    assert comes_again(error)
+def test_a_request_that_a_store_refuses_is_a_permanent_error(error):
+    assert is_permanent(error)
 
 
 @pytest.mark.parametrize(
@@ -82,5 +82,5 @@ def test_what_a_store_refuses_comes_again(error):
         TimeoutError(),
     ],
 )
-def test_a_server_that_is_away_may_come_back(error):
-    assert not comes_again(error)
+def test_a_server_that_cannot_be_reached_is_a_temporary_error(error):
+    assert not is_permanent(error)

@@ -31,14 +31,14 @@ def shown(*, is_terminal):
     return text.getvalue()
 
 
-def test_without_a_terminal_there_are_plain_lines_an_epoch():
+def test_without_a_terminal_progress_is_one_plain_line_per_epoch():
     assert shown(is_terminal=False).splitlines() == [
         "cell=[b]gru: 8 steps",
         "  epoch 1/2: val_loss 0.400  val_accuracy 0.800  1.5 s",
     ]
 
 
-def test_with_a_terminal_a_bar_has_loss_accuracy_time_per_batch_and_time_left():
+def test_on_a_terminal_the_bar_shows_loss_accuracy_time_per_batch_and_time_left():
     last = shown(is_terminal=True)
 
     for part in ("5/8", "loss 0.500", "accuracy 0.750", "val_accuracy 0.800", "40 ms/batch", "left"):
@@ -46,7 +46,7 @@ def test_with_a_terminal_a_bar_has_loss_accuracy_time_per_batch_and_time_left():
     assert "900 ms/batch" not in last
 
 
-def test_names_are_no_markup_and_move_no_cursor():
+def test_names_are_not_markup_and_move_no_cursor():
     for is_terminal in (False, True):
         text = io.StringIO()
         with TrialProgress(
@@ -59,7 +59,7 @@ def test_names_are_no_markup_and_move_no_cursor():
         assert r"path=[/old]x\x1b[31m\n\u202e" in text.getvalue()
 
 
-def test_steps_of_an_earlier_process_are_done_and_not_in_the_time_left(monkeypatch):
+def test_steps_of_an_earlier_process_count_as_done_and_do_not_affect_the_time_left(monkeypatch):
     now, text = [0.0], io.StringIO()
     monkeypatch.setattr("src.terminal.progress.time.monotonic", lambda: now[0])
     console = Console(file=text, force_terminal=False, width=200)
@@ -71,7 +71,7 @@ def test_steps_of_an_earlier_process_are_done_and_not_in_the_time_left(monkeypat
 
 
 @pytest.mark.parametrize("width", [80, 60, 40])
-def test_the_bar_fits_the_terminal_and_leaves_out_what_says_least(width):
+def test_the_bar_fits_the_terminal_and_omits_the_least_informative_parts(width):
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, width=width, color_system=None)
     name = (
@@ -88,7 +88,7 @@ def test_the_bar_fits_the_terminal_and_leaves_out_what_says_least(width):
     assert [part in last for part in ("val_accuracy", "loss", "ms/batch")] == [width > 40, width > 60, width > 60]
 
 
-def test_an_epoch_without_a_time_has_no_note():
+def test_an_epoch_without_a_duration_is_shown_without_it():
     text = io.StringIO()
     with TrialProgress("x", steps=8, epochs=2, console=Console(file=text, width=200)) as progress:
         progress.show(Record(EVALUATION, 4, {"val/loss": 0.4, "val/accuracy": 0.8}, {"epoch": 1}))
@@ -103,7 +103,7 @@ class Stream(io.StringIO):
 
 
 @pytest.mark.parametrize(("is_terminal", "is_alone"), [(True, True), (True, False), (False, True)])
-def test_while_one_waits_the_terminal_says_for_what_and_is_clean_afterwards(monkeypatch, is_terminal, is_alone):
+def test_the_waiting_text_is_shown_on_a_terminal_and_removed_afterwards(monkeypatch, is_terminal, is_alone):
     monkeypatch.setattr(sys, "stdout", stream := Stream(is_terminal=is_terminal))
     monkeypatch.setenv("TERM", "xterm")
     with pytest.raises(ValueError, match="x"), waiting("importing", is_alone=is_alone):
@@ -114,7 +114,7 @@ def test_while_one_waits_the_terminal_says_for_what_and_is_clean_afterwards(monk
     assert stream.getvalue() == during + ("\r\x1b[2K" if during else "")
 
 
-def test_long_lines_are_broken_between_words_on_a_terminal_alone():
+def test_long_lines_are_wrapped_between_words_only_on_a_terminal():
     line = "  warning: " + "some words and " * 10 + "/a/path/that/" + "stays/whole/" * 8
     for is_terminal in (True, False):
         text = io.StringIO()
@@ -135,12 +135,12 @@ def test_long_lines_are_broken_between_words_on_a_terminal_alone():
     ],
 )
 def test_a_long_name_keeps_its_seed_and_whole_values(width, shown):
-    found = fitted("cell=gru learning_rate=1000 data.path=a.csv seed=12", width)
+    name = fitted("cell=gru learning_rate=1000 data.path=a.csv seed=12", width)
 
-    assert found == shown and len(found) <= width
+    assert name == shown and len(name) <= width
 
 
-def test_lines_show_the_loss_and_the_first_metric_by_what_they_mean():
+def test_lines_show_the_loss_and_the_first_metric_with_title_unit_and_digits():
     metrics = (
         Metric("ppl", "lower", title="perplexity", digits=1, of="loss", finish="exp"),
         Metric("loss", "lower", "nats", digits=2),

@@ -21,21 +21,21 @@ from src.terminal.visible import echoed, in_markdown, one_line, visible
         ("naïve – ✓ می\u200cخواهم 👩\u200d🔬 \u00a0", "naïve – ✓ می\u200cخواهم 👩\u200d🔬 \u00a0"),
     ],
 )
-def test_what_acts_on_a_terminal_is_spelt_out_and_letters_of_all_scripts_stay(text, shown):
+def test_control_characters_are_escaped_and_letters_of_all_scripts_stay(text, shown):
     assert visible(text) == shown
 
 
-def test_one_line_is_one_line():
+def test_line_breaks_of_every_kind_become_one_line():
     assert one_line("a\nb\tc\x0bd\x85e\u2029f") == r"a\nb\tc\x0bd\x85e\u2029f"
 
 
-def test_a_long_text_is_echoed_with_its_begin_and_its_end():
+def test_a_long_text_is_echoed_with_its_beginning_and_its_end():
     assert echoed("a" * 100_000 + "\x1b" * 300 + "z").startswith("aaa") and echoed("a" * 100_000 + "z").endswith("z")
     assert max(len(echoed(sign * 100_000)) for sign in "a\x1b\ud800") <= 200
 
 
 @given(st.text(max_size=40))
-def test_no_sign_of_a_text_means_anything_in_markdown(text):
+def test_no_character_of_an_escaped_text_is_markup_in_markdown(text):
     shown = in_markdown(text)
 
     assert not set(shown) & set("*_`|<>[]()\\\n\t\"'!~+-:") and html.unescape(shown) == one_line(text)

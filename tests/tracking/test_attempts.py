@@ -99,11 +99,11 @@ def test_clocks_are_doubted_only_where_nothing_else_tells_and_they_contradict_so
     back = [run("a", journal="j", number=0, started=9_000), run("b", journal="j", number=1, started=500)]
     ends_early, fine = run("c", journal="k", took=-5), run("d", journal="l", started=1)
 
-    assert not attempts.is_told_by_wrong_clocks(back)  # the journal tells
-    assert not attempts.is_told_by_wrong_clocks([fine, run("e", journal="m", started=2)])
-    assert not attempts.is_told_by_wrong_clocks([fine, run("e", journal="m", took=None)])
-    assert attempts.is_told_by_wrong_clocks([*back, fine])
-    assert attempts.is_told_by_wrong_clocks([ends_early, fine])
+    assert not attempts.depends_on_wrong_clocks(back)  # the journal tells
+    assert not attempts.depends_on_wrong_clocks([fine, run("e", journal="m", started=2)])
+    assert not attempts.depends_on_wrong_clocks([fine, run("e", journal="m", took=None)])
+    assert attempts.depends_on_wrong_clocks([*back, fine])
+    assert attempts.depends_on_wrong_clocks([ends_early, fine])
 
 
 def test_a_journal_numbers_its_attempts_and_has_the_name_of_its_first(tmp_path):
@@ -111,7 +111,7 @@ def test_a_journal_numbers_its_attempts_and_has_the_name_of_its_first(tmp_path):
         for attempt, kind in itertools.product(["one", "two", "three"], [START, STEP]):
             book.append(Record(kind, 0, detail={"attempt": attempt, "is_sent": True}))
 
-    assert [(tags[attempts.JOURNAL], tags[attempts.NUMBER]) for tags in attempts.of_journal(tmp_path).values()] == [
+    assert [(tags[attempts.JOURNAL], tags[attempts.NUMBER]) for tags in attempts.places_in_journal(tmp_path).values()] == [
         ("one", "0"), ("one", "1"), ("one", "2"),
     ]  # fmt: skip
 
@@ -122,4 +122,4 @@ def test_runs_that_an_older_version_sent_have_their_place_from_the_journal(tmp_p
             book.append(Record(START, 0, detail={"attempt": attempt}))
     old, new, foreign = run("one", started=9_000), run("two", journal="one", number=1, started=5), run("x", started=1)
 
-    assert attempts.latest(attempts.placed([old, new, foreign], tmp_path)).run_id == "two"
+    assert attempts.latest(attempts.with_places([old, new, foreign], tmp_path)).run_id == "two"

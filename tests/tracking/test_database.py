@@ -73,7 +73,7 @@ def test_sql_and_mlflows_client_tell_the_same_of_trials(store, monkeypatch):
 
 def test_sql_and_mlflows_client_tell_the_same_of_every_run(store):
     ours = Database(store.uri).runs(store.experiment_id)
-    theirs = {run.run_id: run for run in map(Run.of_client, store._search(""))}
+    theirs = {run.run_id: run for run in map(Run.from_client, store._search(""))}
 
     assert len(ours) == len(theirs) == 12
     for run in ours:
@@ -120,20 +120,20 @@ def test_a_server_is_asked_once_whatever_the_caller_knows(store, monkeypatch):
 
 
 def test_the_database_is_only_read(store, home):
-    with pytest.raises(SQLAlchemyError, match="readonly"), Database(store.uri)._asked() as ask:
-        ask.exec_driver_sql("DELETE FROM runs")
+    with pytest.raises(SQLAlchemyError, match="readonly"), Database(store.uri)._transaction() as connection:
+        connection.exec_driver_sql("DELETE FROM runs")
     with pytest.raises(SQLAlchemyError, match="unable to open"):
         Database(f"sqlite:///{home / 'other.db'}").experiments()
     assert not (home / "other.db").exists()
 
 
 def test_one_question_sees_one_moment(store, home):
-    with Database(store.uri)._asked() as ask:
-        before = ask.exec_driver_sql("SELECT COUNT(*) FROM runs").scalar()
+    with Database(store.uri)._transaction() as connection:
+        before = connection.exec_driver_sql("SELECT COUNT(*) FROM runs").scalar()
         writer = sqlite3.connect(home / "mlflow.db", timeout=0, isolation_level=None)
         with contextlib.closing(writer), pytest.raises(sqlite3.OperationalError, match="locked"):
             writer.execute("DELETE FROM runs")
-        assert ask.exec_driver_sql("SELECT COUNT(*) FROM runs").scalar() == before
+        assert connection.exec_driver_sql("SELECT COUNT(*) FROM runs").scalar() == before
 
 
 @pytest.mark.parametrize(

@@ -171,8 +171,8 @@ def test_a_place_is_known_again_while_the_journal_grows(tmp_path):
         offset = len(raw(tmp_path))
         known = journal.mark(tmp_path, offset)
         write(tmp_path, step(9))
-        assert journal.is_same(tmp_path, offset, known)
-    assert journal.is_same(tmp_path, 0, None)
+        assert journal.is_unchanged(tmp_path, offset, known)
+    assert journal.is_unchanged(tmp_path, 0, None)
 
 
 @pytest.mark.parametrize("damage", ["cut", "zeros", "other lines"])
@@ -183,19 +183,19 @@ def test_a_place_in_a_journal_that_shrank_and_grew_again_is_another(tmp_path, da
     half = whole[: whole.index(b"\n", len(whole) // 2) + 1]
     left = {"cut": half, "zeros": half + bytes(len(whole) - len(half)), "other lines": half[:-40]}[damage]
     (tmp_path / journal.FILE).write_bytes(left)
-    assert not journal.is_same(tmp_path, len(whole), known)
+    assert not journal.is_unchanged(tmp_path, len(whole), known)
 
     while len(raw(tmp_path)) < 2 * len(whole):
         write(tmp_path, step(5))
 
-    assert not journal.is_same(tmp_path, len(whole), known)
+    assert not journal.is_unchanged(tmp_path, len(whole), known)
 
 
 def test_a_place_that_was_remembered_without_a_mark_must_begin_a_line(tmp_path):
     write(tmp_path, start(), step(1))
 
-    assert journal.is_same(tmp_path, len(raw(tmp_path)), None)
-    assert not journal.is_same(tmp_path, len(raw(tmp_path)) - 3, None)
+    assert journal.is_unchanged(tmp_path, len(raw(tmp_path)), None)
+    assert not journal.is_unchanged(tmp_path, len(raw(tmp_path)) - 3, None)
 
 
 def test_what_is_repeated_has_the_time_that_it_had(tmp_path):

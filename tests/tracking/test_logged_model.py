@@ -255,7 +255,7 @@ def test_lists_in_a_cell_are_texts_and_what_is_no_text_or_has_no_word_is_named()
 
     assert len(served.predict(pd.DataFrame({"text": [["good", "bad"], "film"]}))) == 3
     for data, says in (
-        (["good", 3], "input 2 of 2 is no text (got '3')"),
+        (["good", 3], "input 2 of 2 is not a text (got '3')"),
         (["...", "good", ""], "input 1, 3 of 3 has no word"),
     ):
         with pytest.raises(MlflowException, match="input") as refused:

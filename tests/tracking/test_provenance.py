@@ -23,7 +23,7 @@ def tree(tmp_path, monkeypatch):
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-q", "-m", "first")
     monkeypatch.setattr(provenance, "REPOSITORY", tmp_path)
-    for name in provenance.OTHER_REPOSITORY:
+    for name in provenance.GIT_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -87,7 +87,7 @@ def test_a_long_patch_is_cut_says_so_and_is_told_from_another_with_the_same_begi
         patches.append(uncommitted())
 
     assert patches[0] != patches[1]
-    assert all(len(patch) < 1_000_200 and "[cut: the whole has" in patch.splitlines()[-1] for patch in patches)
+    assert all(len(patch) < 1_000_200 and "[cut: the whole patch has" in patch.splitlines()[-1] for patch in patches)
 
 
 def test_where_there_is_no_git_there_is_no_patch(tmp_path, monkeypatch):

@@ -539,7 +539,7 @@ def test_a_locked_database_is_one_warning_and_nothing_is_lost(trial, home, caplo
 
     follower.update(is_last=True)
 
-    assert "database is locked. All records are kept in the journal" in caplog.text
+    assert "database is locked. The journal keeps all records" in caplog.text
     assert history(store, runs(store)[0], "train/loss") == [(1, 1.0), (2, 0.5)]
 
 

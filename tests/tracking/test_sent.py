@@ -166,7 +166,7 @@ def test_the_description_of_a_trial_says_what_it_changes_and_what_its_study_asks
     ("changes", "said"),
     [
         ("masking=false", "changes **masking&#61;false** of the reference."),
-        ("", "the reference, with which the others are compared."),
+        ("", "the reference, to which others are compared."),
     ],
 )
 def test_a_trial_of_a_study_with_a_reference_is_compared_with_it_and_not_with_the_defaults(changes, said):
@@ -200,7 +200,7 @@ def test_the_description_of_a_study_has_a_table_that_fits_a_tag():
     )
 
     assert len(text.encode()) <= VALUE
-    assert "cell=gru units=0" in text and "variants more" in text
+    assert "cell=gru units=0" in text and "more variants" in text
 
 
 PERPLEXITY = Metric("perplexity", "lower", digits=1)

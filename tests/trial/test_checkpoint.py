@@ -161,7 +161,7 @@ def test_an_archive_of_something_else_is_called_damaged(tmp_path):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda patch: patch.setattr(checkpoint, "FORM", "0"), "of another version"),
+        (lambda patch: patch.setattr(checkpoint, "FORM", "0"), "another version of this program wrote it"),
         (lambda patch: patch.setattr(checkpoint, "_code", lambda: "other"), r"the code in src/ has changed since"),
         (lambda patch: patch.setattr(checkpoint, "_devices", lambda: "['GPU']"), "with other devices"),
         (lambda patch: with_tag(patch, "ablation.versions"), "with other versions of packages"),
@@ -180,7 +180,7 @@ def test_a_state_from_elsewhere_is_not_gone_on_from(tmp_path, monkeypatch, chang
 def test_a_state_of_another_trial_is_not_gone_on_from(tmp_path):
     killed(tmp_path)
 
-    with pytest.raises(Unusable, match="it is of another trial"):
+    with pytest.raises(Unusable, match="it belongs to another trial"):
         Checkpoint(tmp_path, "beef").earlier()
 
 
@@ -190,7 +190,7 @@ def test_a_state_whose_records_are_lost_is_not_gone_on_from(tmp_path, lines):
     path = tmp_path / journal.FILE
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:lines]))
 
-    with pytest.raises(Unusable, match=r"journal\.jsonl has lost the records until then"):
+    with pytest.raises(Unusable, match=r"journal\.jsonl has lost records before it"):
         kept.earlier()
 
 

@@ -190,7 +190,7 @@ def test_a_trial_that_is_killed_in_its_test_trains_no_step_again(settings, caplo
     assert run(settings, kill_at=1) == FINISHED
 
     assert pd.read_parquet(probabilities).equals(expected)
-    assert "goes on after epoch 3 of 3" in caplog.text
+    assert "resumes after epoch 3 of 3" in caplog.text
 
 
 @pytest.mark.parametrize("error", [Killed, KeyboardInterrupt, Stopped])
@@ -199,7 +199,7 @@ def test_the_terminal_says_after_which_epoch_a_trial_goes_on(settings, error, ca
     capsys.readouterr()
     run(settings)
 
-    assert capsys.readouterr().err.rstrip().endswith("seed=0: goes on after epoch 1 of 3")
+    assert capsys.readouterr().err.rstrip().endswith("seed=0: resumes after epoch 1 of 3")
 
 
 def test_a_trial_that_nobody_killed_says_nothing_of_that_and_leaves_no_state(settings, capsys):
@@ -308,7 +308,7 @@ def test_a_process_that_is_killed_in_its_last_epoch_goes_on_from_there(home, tmp
     done = subprocess.run(command(*words), cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
-    assert "goes on after epoch 3 of 4" in done.stderr
+    assert "resumes after epoch 3 of 4" in done.stderr
     whole, killed = (outcome.of_journal(journal.folders(home / "outputs" / study)[0]) for study in ("whole", "adhoc"))
     assert killed.tags["ablation.weights"] == whole.tags["ablation.weights"]
     assert {name: killed.metrics[name] for name in ("test/loss", "test/accuracy")}.items() <= whole.metrics.items()

@@ -1,1 +1,1 @@
-"""Tasks that tell classes apart: their toggle, and what is measured of them."""
+"""Classification tasks: their toggle and their measures."""

@@ -1,6 +1,6 @@
-"""What is measured of classifiers: losses, accuracy, probabilities, and what a constant guess reaches.
+"""Measures of classifiers: losses, accuracy, probabilities, and the accuracy of a constant guess.
 
-Letters: B examples, K outputs. TensorFlow is imported by the functions that compute, when training calls them.
+Letters: B examples, K outputs. The functions import TensorFlow when training calls them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from src.parts.classes.toggles import ACCURACY
 from src.training.phase import LOSS
 from src.training.task import Trained
 
-PROBABILITY = "probability"  # what is kept of each example
+PROBABILITY = "probability"  # name of the predictions that are stored for each example
 
 
 def chance(labels: np.ndarray) -> float:
-    """Returns the accuracy that a constant guess may reach: the share p of the largest class, and two standard errors.
+    """Returns the accuracy that a constant guess may reach: the share p of the largest class plus two standard errors.
 
     p + 2 sqrt(p (1 - p) / N)
 
     Args:
-      labels: int[N] of the split that it is measured on, classes counted from 0.
+      labels: int[N], the labels of the evaluated split; classes are counted from 0.
     """
     largest = float(np.bincount(labels).max() / len(labels))
     return largest + 2 * math.sqrt(largest * (1 - largest) / len(labels))
@@ -37,24 +37,24 @@ def measure_sigmoid(logits: Any, classes: Any) -> Mapping[str, tuple[Any, Any]]:
     """Returns cross-entropy and accuracy of logits float32[B, 1] of class 1, for classes int32[B] of 0 and 1."""
     import tensorflow as tf
 
-    lost = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(classes, tf.float32), logits[:, 0])
-    return _measured(lost, tf.equal(tf.cast(logits[:, 0] > 0.0, tf.int32), classes))
+    loss = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(classes, tf.float32), logits[:, 0])
+    return _measured(loss, tf.equal(tf.cast(logits[:, 0] > 0.0, tf.int32), classes))
 
 
 def measure_softmax(logits: Any, classes: Any) -> Mapping[str, tuple[Any, Any]]:
     """Returns cross-entropy and accuracy of logits float32[B, K], for classes int32[B]."""
     import tensorflow as tf
 
-    lost = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
-    return _measured(lost, tf.equal(tf.argmax(logits, -1, tf.int32), classes))
+    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
+    return _measured(loss, tf.equal(tf.argmax(logits, -1, tf.int32), classes))
 
 
 def measure_squared(outputs: Any, values: Any) -> Mapping[str, tuple[Any, Any]]:
-    """Returns squared error, and whether the sign is right, of outputs float32[B, 1] for values float32[B]."""
+    """Returns squared error, and whether the sign is correct, of outputs float32[B, 1] for values float32[B]."""
     import tensorflow as tf
 
-    right = tf.equal(tf.cast(outputs[:, 0] > 0.0, tf.int32), tf.cast(values > 0, tf.int32))
-    return _measured(tf.square(outputs[:, 0] - values), right)
+    correct = tf.equal(tf.cast(outputs[:, 0] > 0.0, tf.int32), tf.cast(values > 0, tf.int32))
+    return _measured(tf.square(outputs[:, 0] - values), correct)
 
 
 MEASURES: dict[str, Callable[[Any, Any], Mapping[str, tuple[Any, Any]]]] = {
@@ -67,8 +67,8 @@ MEASURES: dict[str, Callable[[Any, Any], Mapping[str, tuple[Any, Any]]]] = {
 def predictions(outputs: Any) -> Mapping[str, Any]:
     """Returns the probability of every class, float32[B, K].
 
-    One output is the logit of class 1. A value that was learnt with squared error has no probability: sigmoid(output)
-    is on the side of 1/2 of its class.
+    A single output is the logit of class 1. A model trained with squared error has no probabilities; sigmoid(output)
+    then only shows the predicted class, being above 1/2 for class 1.
     """
     import tensorflow as tf
 
@@ -76,12 +76,15 @@ def predictions(outputs: Any) -> Mapping[str, Any]:
 
 
 def write_probabilities(folder: Path, trained: Trained, labels: np.ndarray) -> str:
-    """Writes a row for each test example, in order: its class, and every class' probability; returns the file's name.
+    """Writes one row per test example, in order, with its class and the probability of every class.
 
     Args:
-      folder: of the trial.
-      trained: model, tested; the one probability of a sigmoid head is that of class 1.
-      labels: int32[N] of the test split.
+      folder: folder of the trial.
+      trained: the trained model; the single probability of a sigmoid head is that of class 1.
+      labels: int32[N], the labels of the test split.
+
+    Returns:
+      The name of the file.
     """
     import pandas as pd
 
@@ -94,9 +97,9 @@ def write_probabilities(folder: Path, trained: Trained, labels: np.ndarray) -> s
     return PROBABILITIES
 
 
-def _measured(lost: Any, right: Any) -> Mapping[str, tuple[Any, Any]]:
-    """Returns both quantities, in which every example has the weight 1."""
+def _measured(loss: Any, correct: Any) -> Mapping[str, tuple[Any, Any]]:
+    """Returns both quantities, with weight 1 for every example."""
     import tensorflow as tf
 
-    ones = tf.ones_like(lost)
-    return {LOSS: (lost, ones), ACCURACY.name: (right, ones)}
+    ones = tf.ones_like(loss)
+    return {LOSS: (loss, ones), ACCURACY.name: (correct, ones)}

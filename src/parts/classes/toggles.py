@@ -1,4 +1,4 @@
-"""The toggle of tasks that tell classes apart, and their first metric."""
+"""The toggle of classification tasks, and their first metric."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ACCURACY = Metric("accuracy", "higher", margin=0.01, target=0.8, least=0.0, most
 
 
 class Classes(Settings):
-    """Settings with the toggle of a classifier's head."""
+    """Settings that include the toggle of a classifier's head."""
 
     head: Literal["sigmoid", "softmax"] = Field(
         "sigmoid", description="sigmoid = one output unit, softmax = one output unit per class"
@@ -22,12 +22,12 @@ class Classes(Settings):
 
 
 def head_of(settings: Classes, classes: int) -> list[Change]:
-    """Returns `head=softmax` where one output unit cannot tell the classes apart; no change otherwise."""
+    """Returns `head=softmax` if there are more than two classes; no change otherwise."""
     if classes <= 2 or settings.head == "softmax":
         return []
     return [Change("head", "sigmoid", "softmax", f"the data have {classes} classes")]
 
 
 def outputs_of(settings: Classes, classes: int) -> int:
-    """Returns the units of the head."""
+    """Returns the number of units of the head."""
     return classes if settings.head == "softmax" else 1

@@ -1,1 +1,1 @@
-"""Recurrent layers: their toggles, sizes, layers, and why one of them may have learnt nothing."""
+"""Recurrent layers: their toggles, their sizes, the Keras layers, and the diagnosis of models that did not learn."""

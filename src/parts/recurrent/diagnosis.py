@@ -1,6 +1,6 @@
-"""Why a recurrent model has learnt nothing: saturated gates, gradients that vanish or explode, dead units.
+"""Finds why a recurrent model did not learn: saturated gates, vanishing or exploding gradients, dead units.
 
-Letters: B sequences, T steps, D width of what the first layer reads, H width of a state.
+Letters: B sequences, T steps, D input width of the first recurrent layer, H width of a state.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from src.models.loops import LOOPS
 from src.training.diagnosis import Evidence
 from src.training.phase import LOSS
 
-MOST = 0.9  # a share from which on something is said of the whole
+MOST = 0.9  # least share of steps or units that is reported
 
 
 def shown_layers(model: keras.Model) -> list[Any]:
-    """Returns the layers of a recurrent model that one looks at: what is read, its states, and what is made of them."""
+    """Returns the layers whose activations are shown: encoding, recurrent layers, readout and head."""
     shown = ("encoding", "recurrent", "readout", "head")
     return [
         layer for layer in model.layers if layer.name.startswith(shown) and not layer.name.endswith("initial_state")
@@ -30,20 +30,20 @@ def shown_layers(model: keras.Model) -> list[Any]:
 
 
 def saturated_gates(evidence: Evidence, *, is_masked: bool) -> Iterator[str]:
-    """Yields the gates that are open or closed at nearly every step."""
+    """Yields a cause for each gate that is close to 0 or 1 at nearly every step."""
     for gate, share in saturation(
         evidence.learner.model, evidence.batch[0], evidence.learner.settings, is_masked=is_masked
     ).items():
         if share >= MOST:
-            where = f"the {gate} gate is within 0.01 of 0 or 1 in {share:.0%} of the steps"
-            yield f"saturated gates: {where}; check forget_bias and learning_rate"
+            finding = f"the {gate} gate is within 0.01 of 0 or 1 in {share:.0%} of the steps"
+            yield f"saturated gates: {finding}; check forget_bias and learning_rate"
 
 
 def gradient_and_units(evidence: Evidence, *, is_masked: bool, is_padded: bool) -> Iterator[str]:
-    """Yields that the gradient vanishes or explodes on its way to the first step, and that units are dead.
+    """Yields a cause if the gradient vanishes or explodes on its way to the first step, or if units are dead.
 
-    To be asked after the number of steps: an untrained gated cell forgets half of its state at every step, and its
-    gradient vanishes, too.
+    Call it after `too_few_steps`: an untrained gated cell forgets half of its state at every step, so its gradient
+    vanishes too.
     """
     learner = evidence.learner
     settings: Any = learner.settings
@@ -51,36 +51,37 @@ def gradient_and_units(evidence: Evidence, *, is_masked: bool, is_padded: bool) 
         learner.model, evidence.batch, measure=learner.phase.measure, readout=settings.readout, is_masked=is_masked
     )
     if reach is not None and reach < 1e-4:
-        ways = shorter_way(settings, is_masked=is_masked, is_padded=is_padded)
-        yield f"vanishing gradient: the gradient at the first step is {reach:.2g} times that at the last; {ways}"
+        fix = shorter_path(settings, is_masked=is_masked, is_padded=is_padded)
+        yield f"vanishing gradient: the gradient at the first step is {reach:.2g} times that at the last; {fix}"
     if reach is not None and reach > 1e3:
-        what = f"the gradient at the first step is {reach:.2g} times that at the last"
-        yield f"exploding gradient: {what}; set clip_norm=1"
+        finding = f"the gradient at the first step is {reach:.2g} times that at the last"
+        yield f"exploding gradient: {finding}; set clip_norm=1"
     dead = dead_share(learner.model, evidence.batch[0], settings)
     if dead >= MOST:
         yield f"dead units: {dead:.0%} of the units have the same state for every sequence; lower learning_rate"
 
 
-def shorter_way(settings: Any, *, is_masked: bool, is_padded: bool) -> str:
-    """Returns what would bring the gradient nearer to the first step and is not set yet."""
-    ways = {
+def shorter_path(settings: Any, *, is_masked: bool, is_padded: bool) -> str:
+    """Returns the settings that would shorten the path of the gradient to the first step and are not in use."""
+    is_in_use = {
         "bptt_steps=null": settings.bptt_steps is None,
         "masking=true": is_masked or not is_padded,
         "readout=mean_state": settings.readout != "last",
         "cell=lstm": settings.cell == "lstm",
         "shorter sequences": False,
     }
-    return "try " + ", ".join(way for way, is_set in ways.items() if not is_set)
+    return "try " + ", ".join(setting for setting, is_set in is_in_use.items() if not is_set)
 
 
 def gradient_reach(
     model: keras.Model, batch: tuple[Any, Any], *, measure: Callable[[Any, Any], Any], readout: str, is_masked: bool
 ) -> float | None:
-    """Returns how much of the gradient arrives at the first step, the batch's median.
+    """Returns how much of the gradient reaches the first step: the median ratio over the batch.
 
-    Measured at what the first layer reads, dL/dx_t, which every state's gradient passes through: its norm at the first
-    step by that at the last one read or, where a readout takes from all steps, by the largest of any step. None for
-    one-hot input, which has no such gradient, and where it is zero everywhere.
+    The gradient is that of the loss with respect to the input of the first recurrent layer, dL/dx_t. The ratio is its
+    norm at the first step, divided by its norm at the last step that the model reads or, if the readout uses all
+    steps, by the largest norm of any step. None for one-hot input, which has no such gradient, and if the gradient is
+    zero everywhere.
     """
     inputs, targets = batch
     has_words, encoding = inputs.dtype == tf.int32, _encoding(model)
@@ -97,17 +98,17 @@ def gradient_reach(
     rows, first = np.arange(len(norms)), real.argmax(axis=1)
     last = norms.shape[1] - 1 - real[:, ::-1].argmax(axis=1) if is_masked else np.full(len(norms), norms.shape[1] - 1)
     most = norms[rows, last] if readout == "last" else norms.max(axis=1)
-    known = norms.max(axis=1) > 0
-    reached = norms[rows, first] / np.maximum(most, np.finfo(np.float32).tiny)
-    return float(np.median(reached[known])) if known.any() else None
+    has_gradient = norms.max(axis=1) > 0
+    ratios = norms[rows, first] / np.maximum(most, np.finfo(np.float32).tiny)
+    return float(np.median(ratios[has_gradient])) if has_gradient.any() else None
 
 
 def saturation(model: keras.Model, inputs: Any, settings: Any, *, is_masked: bool) -> dict[str, float]:
-    """Returns the share of values below 0.01 or above 0.99, over real steps, of each gate of the first layer."""
+    """Returns for each gate of the first layer the share of its values below 0.01 or above 0.99, over real steps."""
     if settings.cell not in GATED:
         return {}
-    has_two = settings.bidirectional and settings.implementation in LOOPS
-    layer = model.get_layer("recurrent_1_forward" if has_two else "recurrent_1")
+    has_two_layers = settings.bidirectional and settings.implementation in LOOPS
+    layer = model.get_layer("recurrent_1_forward" if has_two_layers else "recurrent_1")
     weights = (layer.forward_layer if isinstance(layer, keras.layers.Bidirectional) else layer).get_weights()
     x = _output(model, _encoding(model).name, inputs)
     real = inputs.numpy() > 0 if inputs.dtype == tf.int32 else np.ones(x.shape[:2], bool)
@@ -128,30 +129,33 @@ def gates(
     mask: np.ndarray,
     states: Sequence[np.ndarray] | None = None,
 ) -> list[np.ndarray]:
-    """Returns what every gate is at every step, float32[B, T, H] each, as `models.cells` computes it.
+    """Returns the value of every gate at every step, float32[B, T, H] each, as `models.cells` computes it.
 
     Args:
       cell: `lstm` or `gru`.
       weights: kernel, recurrent kernel and bias in Keras' layout.
       x: float32[B, T, D].
-      mask: bool[B, T]; states are carried over what is False.
-      states: float32[H] each, before the first step; None for zeros.
+      mask: bool[B, T]; where it is False, the state stays the same.
+      states: initial states, float32[H] each; None for zeros.
     """
     layer = CELLS[cell](weights[1].shape[0])
     layer.build((None, x.shape[-1]))
     layer.set_weights(weights[:3])
-    now = layer.zero_states(len(x)) if states is None else [tf.tile(state[None], (len(x), 1)) for state in states]
-    every = []
+    current = layer.zero_states(len(x)) if states is None else [tf.tile(state[None], (len(x), 1)) for state in states]
+    by_step = []
     for t in range(x.shape[1]):
         z = layer.project(x[:, t])
-        every.append([np.array(gate) for gate in layer.gates(z, now)])
-        _, after = layer.step(z, now)
-        now = [tf.where(mask[:, t, None], new, old) for new, old in zip(after, now, strict=True)]
-    return [np.stack(values, axis=1) for values in zip(*every, strict=True)]
+        by_step.append([np.array(gate) for gate in layer.gates(z, current)])
+        _, after = layer.step(z, current)
+        current = [tf.where(mask[:, t, None], new, old) for new, old in zip(after, current, strict=True)]
+    return [np.stack(values, axis=1) for values in zip(*by_step, strict=True)]
 
 
 def dead_share(model: keras.Model, inputs: Any, settings: Any) -> float:
-    """Returns the share of the last layer's units that are equal in all sequences, to 1e-6; 0 of one sequence."""
+    """Returns the share of the last layer's units that have the same value (to 1e-6) in all sequences.
+
+    The share is 0 for a batch of one sequence.
+    """
     if len(inputs) < 2:
         return 0.0
     states = _output(model, f"recurrent_{settings.depth}", inputs)
@@ -159,12 +163,12 @@ def dead_share(model: keras.Model, inputs: Any, settings: Any) -> float:
 
 
 def _encoding(model: keras.Model) -> Any:
-    """Returns the layer that makes what the first recurrent layer reads: `encoding`, or else `onehot`."""
+    """Returns the layer whose output the first recurrent layer reads: `encoding` if it exists, else `onehot`."""
     layers = {layer.name: layer for layer in model.layers}
     return layers.get("encoding", layers.get("onehot"))
 
 
 def _output(model: keras.Model, name: str, inputs: Any) -> np.ndarray:
-    """Returns what a layer makes of a batch, as NumPy has it."""
-    made: Any = keras.Model(model.inputs, model.get_layer(name).output)(inputs)
-    return np.array(made)
+    """Returns the output of a layer for a batch, as a NumPy array."""
+    output: Any = keras.Model(model.inputs, model.get_layer(name).output)(inputs)
+    return np.array(output)

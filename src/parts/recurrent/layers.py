@@ -1,6 +1,7 @@
-"""Settings to recurrent layers, and to a model with a readout and a linear head.
+"""Builds recurrent layers from settings, and a model with a readout and a linear head.
 
-Every initial weight is drawn from a stream of its own layer's name, so a layer that two variants share starts equal in both.
+The random stream of an initial weight depends on the name of its layer. A layer that two variants share therefore
+starts with equal weights in both.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ INITIALIZERS: dict[str, Callable[[int], Any]] = {
     "orthogonal": lambda seed: keras.initializers.Orthogonal(seed=seed),
     "random_normal": lambda seed: keras.initializers.RandomNormal(stddev=0.05, seed=seed),
     "random_uniform": lambda seed: keras.initializers.RandomUniform(-0.05, 0.05, seed=seed),
-    "identity": lambda seed: GateIdentity(),  # Keras' layers get it from `_initialise`
+    "identity": lambda seed: GateIdentity(),  # for Keras' layers, `_initialise` sets it
 }
-KERAS_BIASES = (None, 1.0, 0.0)  # of a forget gate, which Keras' LSTM has by a switch; null is 1
+KERAS_BIASES = (None, 1.0, 0.0)  # forget biases that Keras' LSTM offers as an option; null is 1
 
 
 def model(
@@ -38,12 +39,12 @@ def model(
     """Returns the untrained model from inputs to outputs float32[B, K].
 
     Args:
-      settings: of the trial.
-      inputs: the model's.
-      x: float32[B, T, D], what the first layer reads of them.
+      settings: settings of the trial.
+      inputs: inputs of the model.
+      x: float32[B, T, D], the input of the first recurrent layer.
       mask: bool[B, T], or None.
-      outputs: K, units of the linear head.
-      pads_in_front: whether masked steps stand before the real ones.
+      outputs: K, number of units of the linear head.
+      pads_in_front: whether masked steps come before the real ones.
     """
     layers = _Layers(settings, _use_cudnn(settings, pads_in_front=pads_in_front))
     for layer in range(1, settings.depth + 1):
@@ -54,9 +55,9 @@ def model(
         x = layers.recurrent(x, mask, name=f"recurrent_{layer}", return_sequences=has_steps)
     seed = stream_seed(settings.seed, "weights", "head", "kernel")
     head = keras.layers.Dense(outputs, kernel_initializer=keras.initializers.GlorotUniform(seed), name="head")
-    built = keras.Model(inputs, READOUTS[settings.readout](x, head), name="classifier")
-    _initialise(built, settings)
-    return built
+    network = keras.Model(inputs, READOUTS[settings.readout](x, head), name="classifier")
+    _initialise(network, settings)
+    return network
 
 
 def kernel(settings: Recurrent, *, gpus: int, pads_in_front: bool = False) -> str:
@@ -69,19 +70,19 @@ def kernel(settings: Recurrent, *, gpus: int, pads_in_front: bool = False) -> st
 
 
 def _use_cudnn(settings: Recurrent, *, pads_in_front: bool) -> bool | str:
-    """CuDNN takes masks only where the padding is at the end, and XLA does not take cuDNN: decided here, never by Keras."""
-    fits = settings.cell != "simple_rnn" and not pads_in_front and not settings.jit_compile
-    return "auto" if fits else False
+    """Decides whether Keras may use cuDNN, which needs padding at the end and does not work with XLA."""
+    is_possible = settings.cell != "simple_rnn" and not pads_in_front and not settings.jit_compile
+    return "auto" if is_possible else False
 
 
 class _Layers:
-    """Makes the recurrent layers of one model."""
+    """Creates the recurrent layers of one model."""
 
     def __init__(self, settings: Recurrent, use_cudnn: bool | str) -> None:
         self._settings, self._use_cudnn = settings, use_cudnn
 
     def recurrent(self, x: Any, mask: Any, *, name: str, return_sequences: bool) -> Any:
-        """Returns what a recurrent layer, in one direction or both, makes of x float32[B, T, D]."""
+        """Applies a recurrent layer, in one direction or both, to x float32[B, T, D]; returns its output."""
         settings = self._settings
         directions = [
             self._layer(f"{name}_forward" if settings.bidirectional else name, return_sequences=return_sequences)
@@ -93,7 +94,7 @@ class _Layers:
             states = LearnedState(
                 settings.units, FACTS[settings.cell].states * len(directions), name=f"{name}_initial_state"
             )(x)
-            # Keras drops the mask of a layer that is called with more than one tensor, unless it is handed over.
+            # Keras drops the mask of a layer that is called with more than one tensor, unless the call passes the mask.
             options = {"initial_state": states, "mask": mask}
         if len(directions) == 1:
             return directions[0](x, **options)
@@ -102,7 +103,7 @@ class _Layers:
         return _both(directions, x, name=name, **options)
 
     def _layer(self, name: str, **options: Any) -> keras.layers.Layer:
-        """Returns one direction of a recurrent layer; whoever runs its loop, the weights before training are the same."""
+        """Returns one direction of a recurrent layer; its initial weights do not depend on `implementation`."""
         settings = self._settings
         weights: dict[str, Any] = {
             "kernel_initializer": INITIALIZERS[settings.kernel_initializer](
@@ -113,12 +114,12 @@ class _Layers:
             ),
         }
         if settings.implementation == "keras":
-            own: dict[str, Any] = {} if settings.cell == "simple_rnn" else {"use_cudnn": self._use_cudnn}
+            of_cell: dict[str, Any] = {} if settings.cell == "simple_rnn" else {"use_cudnn": self._use_cudnn}
             if settings.cell == "lstm":
-                own["unit_forget_bias"] = settings.forget_bias in (None, 1.0)
+                of_cell["unit_forget_bias"] = settings.forget_bias in (None, 1.0)
             if settings.recurrent_initializer == "identity":
-                weights["recurrent_initializer"] = "zeros"  # until `_initialise`
-            return CELLS[settings.cell](settings.units, name=name, **weights, **own, **options)
+                weights["recurrent_initializer"] = "zeros"  # `_initialise` replaces them
+            return CELLS[settings.cell](settings.units, name=name, **weights, **of_cell, **options)
         if settings.cell == "lstm":
             weights["bias_initializer"] = ForgetBias(1.0 if settings.forget_bias is None else settings.forget_bias)
         cell = OUR_CELLS[settings.cell](settings.units, name=f"{name}_cell", **weights)
@@ -128,7 +129,7 @@ class _Layers:
 
 
 def _both(directions: list[Any], x: Any, *, name: str, initial_state: Any = None, mask: Any = None) -> Any:
-    """Returns the outputs of two layers of ours side by side, as `keras.layers.Bidirectional` does."""
+    """Returns the concatenated outputs of two of our layers, as `keras.layers.Bidirectional` does for Keras' layers."""
     count = len(initial_state) // 2 if initial_state is not None else 0
     outputs = []
     for place, layer in enumerate(directions):
@@ -138,9 +139,10 @@ def _both(directions: list[Any], x: Any, *, name: str, initial_state: Any = None
 
 
 def _initialise(model: keras.Model, settings: Recurrent) -> None:
-    """Gives Keras' own layers the initial weights that no initializer of Keras' makes.
+    """Sets initial weights of Keras' own layers for which Keras has no initializer.
 
-    An initializer of ours in their place would be in the model's file, which could then be read with our package alone.
+    With an initializer of ours, the model file would contain its name, and Keras could not load the file without this
+    package.
     """
     layers: list[Any] = [layer for layer in model._flatten_layers() if isinstance(layer, tuple(CELLS.values()))]
     for layer in layers:
@@ -162,7 +164,7 @@ def _pooled_logits(how: str) -> Callable[[Any, Callable[[Any], Any]], Any]:
     return lambda states, head: PoolSteps(how, name="readout")(head(states))
 
 
-# states (last [B, F], all others [B, T, F]) and the head → logits [B, K]
+# (states, head) → logits [B, K]; states are [B, F] for `last`, else [B, T, F]
 READOUTS: dict[str, Callable[[Any, Callable[[Any], Any]], Any]] = {
     "last": lambda state, head: head(state),
     "mean_state": _pooled_states("mean"),

@@ -1,4 +1,7 @@
-"""How large recurrent models are, known before TensorFlow is imported. Letters: B examples, T steps, D width of the input, H units."""
+"""Sizes of recurrent models, computed without TensorFlow.
+
+Letters: B examples, T steps, D width of the input, H units.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ TENSORFLOW_MB = 750
 
 
 def parameters(settings: Recurrent, *, width: int) -> int:
-    """Returns the trainable numbers of the recurrent layers, in Keras' layout.
+    """Returns the number of trainable parameters of the recurrent layers, in Keras' layout.
 
     Args:
-      settings: of the trial.
-      width: D, of what the first layer reads.
+      settings: settings of the trial.
+      width: D, the input width of the first recurrent layer.
     """
     total, directions, cell = 0, _directions(settings), FACTS[settings.cell]
     for _ in range(settings.depth):
@@ -31,67 +34,69 @@ def parameters(settings: Recurrent, *, width: int) -> int:
 
 
 def output_width(settings: Recurrent) -> int:
-    """Returns the size of what the last layer makes of a step."""
+    """Returns the output width of the last recurrent layer."""
     return _directions(settings) * settings.units
 
 
 def required_mb(settings: Recurrent, *, steps: int, width: int, parameters: int, others: int = 0) -> float:
-    """Returns a rough lower bound of the memory that one training step takes, in megabytes.
+    """Returns a rough lower bound of the memory that one training step needs, in megabytes.
 
-    Counted, in 4-byte numbers: the parameters with gradient and two moments; what the first layer reads and its gradient; the states and
-    gates that back-propagation through time keeps. Measured for one-hot input of 10,000 x 200 x 64: 1.9 GB, of which 0.7 GB are
-    TensorFlow itself.
+    The bound counts 4-byte numbers: the parameters with their gradient and two moments, the input of the first layer
+    and its gradient, and the states and gates that back-propagation through time stores. One-hot input of
+    10,000 x 200 x 64 was measured at 1.9 GB, including 0.7 GB for TensorFlow itself.
 
     Args:
-      settings: of the trial.
-      steps: T, of the longest sequence.
-      width: D, of what the first layer reads.
-      parameters: of the whole model.
-      others: numbers that are held besides.
+      settings: settings of the trial.
+      steps: T of the longest sequence.
+      width: D, the input width of the first recurrent layer.
+      parameters: number of parameters of the whole model.
+      others: further numbers in memory.
     """
     rows = settings.batch_size * steps
-    kept = rows * settings.units * (len(FACTS[settings.cell].gates) + 2) * _directions(settings) * settings.depth
-    return (4 * parameters + 2 * rows * width + kept + others) * 4 / 2**20 + TENSORFLOW_MB
+    stored = rows * settings.units * (len(FACTS[settings.cell].gates) + 2) * _directions(settings) * settings.depth
+    return (4 * parameters + 2 * rows * width + stored + others) * 4 / 2**20 + TENSORFLOW_MB
 
 
 def units_for(settings: Recurrent, count: Callable[[int], int]) -> Change:
-    """Returns the units with which the model comes nearest to `settings.parameters`, which is a way to choose them.
+    """Returns the number of units for which the size of the model is closest to `settings.parameters`.
 
     Args:
-      settings: with `parameters`.
-      count: units → parameters of the whole model; it grows with them.
+      settings: settings that set `parameters`.
+      count: units → parameters of the whole model; an increasing function.
     """
-    wanted = settings.parameters or 0
-    above = bisect.bisect_left(range(1, MAX_UNITS), wanted, key=count) + 1
-    units = min((width for width in (above - 1, above) if width), key=lambda width: abs(count(width) - wanted))
-    reason = f"the model then has {count(units):,} parameters, which is closest to parameters={wanted}"
+    target = settings.parameters or 0
+    above = bisect.bisect_left(range(1, MAX_UNITS), target, key=count) + 1
+    units = min((width for width in (above - 1, above) if width), key=lambda width: abs(count(width) - target))
+    reason = f"the model then has {count(units):,} parameters, which is closest to parameters={target}"
     return Change("units", settings.units, units, reason)
 
 
 @functools.cache
 def memory_mb() -> float:
-    """Returns the memory of this machine, in megabytes. What is free at the moment would make a study's cells depend on what else runs."""
+    """Returns the total memory of this machine, in megabytes.
+
+    It is not the free memory, because a study's refusals must not depend on other processes.
+    """
     import psutil
 
     return float(psutil.virtual_memory().total / 2**20)
 
 
 def memory_refusals(settings: Settings, needed_mb: float, *, keys: tuple[str, ...], steps: int, fix: str) -> list[str]:
-    """Returns the refusal of a model that needs more memory than this machine has; none if it has enough.
+    """Returns a refusal if a model needs more memory than this machine has; an empty list otherwise.
 
     Args:
-      settings: of the trial.
-      needed_mb: as `required_mb`.
-      keys: toggles that make it large.
+      settings: settings of the trial.
+      needed_mb: memory that the model needs, from `required_mb`.
+      keys: the toggles that increase it most; the refusal shows their values.
       steps: T.
-      fix: what to set instead.
+      fix: which settings to change.
     """
     if needed_mb <= memory_mb():
         return []
-    what = " ".join(f"{key}={getattr(settings, key)}" for key in keys)
-    return [
-        f"{what} with {steps} steps needs about {needed_mb:,.0f} MB of memory; this machine has {memory_mb():,.0f} MB; {fix}"
-    ]
+    values = " ".join(f"{key}={getattr(settings, key)}" for key in keys)
+    needed = f"{values} with {steps} steps needs about {needed_mb:,.0f} MB of memory"
+    return [f"{needed}; this machine has {memory_mb():,.0f} MB; {fix}"]
 
 
 def _directions(settings: Recurrent) -> int:

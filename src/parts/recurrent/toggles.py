@@ -1,4 +1,4 @@
-"""The toggles of tasks with recurrent layers, where these have no effect, and what cannot run."""
+"""The toggles of tasks with recurrent layers, when they have no effect, and which combinations cannot run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOT_COMPILED = {
 
 
 class Recurrent(Settings):
-    """Settings with the toggles of recurrent layers."""
+    """Settings that include the toggles of recurrent layers."""
 
     ADDED: ClassVar[Mapping[str, Value]] = {
         "kernel_initializer": "glorot_uniform",
@@ -92,7 +92,7 @@ LINEAR_HEAD = Inert[Any](
 
 
 def bptt_of(settings: Recurrent, longest: int) -> list[Change]:
-    """Returns `bptt_steps=null` where no sequence is longer; no change otherwise."""
+    """Returns `bptt_steps=null` if no sequence is longer than `bptt_steps`; no change otherwise."""
     if settings.bptt_steps is None or settings.bptt_steps < longest:
         return []
     return [Change("bptt_steps", settings.bptt_steps, None, "no sequence is longer, so no gradient is truncated")]
@@ -106,6 +106,6 @@ def refusals(settings: Recurrent) -> list[str]:
             f"bptt_steps does not work with implementation={settings.implementation}; set implementation=graph_loop"
         )
     if settings.jit_compile and settings.implementation in NOT_COMPILED:
-        what = f"jit_compile=true does not work with implementation={settings.implementation}"
-        reasons.append(f"{what}, which {NOT_COMPILED[settings.implementation]}; set implementation=graph_loop")
+        conflict = f"jit_compile=true does not work with implementation={settings.implementation}"
+        reasons.append(f"{conflict}, which {NOT_COMPILED[settings.implementation]}; set implementation=graph_loop")
     return reasons

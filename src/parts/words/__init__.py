@@ -1,1 +1,1 @@
-"""Texts as sequences of ids: how they are cut, padded and batched, and what a model reads of them."""
+"""Texts as sequences of ids: truncation, padding, batching, and the encoding that a model reads."""

@@ -1,4 +1,4 @@
-"""From ids to what the first layer reads."""
+"""From ids to the input of the first recurrent layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from src.streams import stream_seed
 
 
 def read_in(settings: Words) -> tuple[Any, Any, Any]:
-    """Returns ids int32[B, T], what the first layer reads of them, float32[B, T, D], and their mask bool[B, T] or None."""
+    """Returns the input ids int32[B, T], their encoding float32[B, T, D], and their mask bool[B, T] or None."""
     ids = keras.Input((None,), dtype="int32", name="ids")
     return ids, _encoding(settings)(ids), keras.ops.not_equal(ids, 0) if settings.masking else None
 
@@ -34,6 +34,6 @@ def _encoding(settings: Words) -> Callable[[Any], Any]:
     onehot: Callable[[Any], Any] = OneHot(settings.vocab_size, mask_zero=settings.masking, name="onehot")
     if settings.encoding == "onehot":
         return onehot
-    # The same matrix from the same stream as the embedding's: the two encodings are one function.
+    # The matrix is drawn from the stream of the embedding, so both encodings start as the same function.
     matrix = keras.layers.Dense(settings.embedding_dim, use_bias=False, kernel_initializer=table, name="encoding")
     return lambda ids: matrix(onehot(ids))

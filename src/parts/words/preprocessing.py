@@ -1,4 +1,4 @@
-"""What stands between a text and a model's input, and between its output and a class; kept in a file beside the model."""
+"""The preprocessing file of a model: how a text becomes ids, and which class belongs to which output."""
 
 from __future__ import annotations
 
@@ -20,74 +20,74 @@ if TYPE_CHECKING:
     import keras
 
 FILE = "preprocessing.json"
-LONGEST = 1_000_000  # steps, as `max_length` allows
+LONGEST = 1_000_000  # largest number of steps that a file may name
 
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """What turns a text into ids, and an output into a class.
+    """Turns a text into ids, and an output into a class.
 
     Attributes:
-      words: the first has the id `tokens.FIRST_WORD`; none for a model that reads no text.
+      words: the vocabulary; the first word has the id `tokens.FIRST_WORD`. Empty for a model that does not read text.
       classes: name of each class.
-      padding: how ids become batches; None for a model that reads no text.
-      tokens: what texts are divided into, a key of `tokens.DIVISIONS`.
+      padding: how ids become batches; None for a model that does not read text.
+      tokens: how texts are divided, a key of `tokens.DIVISIONS`.
     """
 
     words: list[str]
     classes: list[str]
     padding: Padding | None
     tokens: Literal["word", "character", "list", "word_before_marks"] = (
-        "word_before_marks"  # of files that do not say: they are older
+        "word_before_marks"  # the division of old files, which do not contain this key
     )
 
 
 class Loaded(NamedTuple):
-    """A trained classifier with everything between a text and its class.
+    """A trained classifier with its preprocessing.
 
     Attributes:
-      settings: of the trial.
+      settings: settings of the trial.
       model: ids int32[B, T] → logits float32[B, K].
-      known: words, classes and padding.
+      preprocessing: words, classes and padding.
     """
 
     settings: Any
     model: keras.Model
-    known: Preprocessing
+    preprocessing: Preprocessing
 
 
-def write(folder: Path, known: Preprocessing) -> str:
-    """Writes what turns a text into the model's input, and its output into a class; returns the file's name."""
+def write(folder: Path, preprocessing: Preprocessing) -> str:
+    """Writes the preprocessing of a trial's model; returns the name of the file."""
     with replaced(folder / FILE) as path:
-        path.write_text(json.dumps(dataclasses.asdict(known)), encoding="utf-8")
+        path.write_text(json.dumps(dataclasses.asdict(preprocessing)), encoding="utf-8")
     return FILE
 
 
 def load(folder: Path) -> Loaded:
-    """Returns the trained classifier of a trial's folder; nothing in its files is executed.
+    """Returns the trained classifier of a trial's folder, without executing any code from its files.
 
     Raises:
       OSError: a file is missing.
-      ValueError: a file holds something else, or the files are of different trials.
+      ValueError: the content of a file is invalid, or the files belong to different trials.
     """
     settings: Any = Artifacts(folder).settings()
-    known = _read(folder / FILE)
-    _refuse_misfit(settings, known)
+    preprocessing = _read(folder / FILE)
+    _refuse_misfit(settings, preprocessing)
     for part in filter(_reads_ids, model_file.objects(folder)):
         size = part["config"].get("input_dim", part["config"].get("size"))
         if size != settings.vocab_size:
-            what = f"{str(size)[:40]} ids, but vocab_size={settings.vocab_size}"
-            raise ValueError(f"{MODEL}: {what}; the files belong to different trials")
+            mismatch = f"{str(size)[:40]} ids, but vocab_size={settings.vocab_size}"
+            raise ValueError(f"{MODEL}: {mismatch}; the files belong to different trials")
     from src.training.startup import import_tensorflow
 
     import_tensorflow()
-    from src.models import initial_state, loops, onehot, readout  # noqa: F401  the layers of our own, by name
+    from src.models import initial_state, loops, onehot, readout  # noqa: F401  registers the project's layers
 
     model = model_file.load(folder)
-    outputs, wanted = model.output_shape[-1], 1 if settings.head == "sigmoid" else len(known.classes)
-    if outputs != wanted:
-        raise ValueError(f"{MODEL}: {outputs} outputs instead of {wanted}; the files belong to different trials")
-    return Loaded(settings, model, known)
+    outputs, expected = model.output_shape[-1], 1 if settings.head == "sigmoid" else len(preprocessing.classes)
+    if outputs != expected:
+        raise ValueError(f"{MODEL}: {outputs} outputs instead of {expected}; the files belong to different trials")
+    return Loaded(settings, model, preprocessing)
 
 
 def _read(path: Path) -> Preprocessing:
@@ -99,34 +99,35 @@ def _read(path: Path) -> Preprocessing:
         raise ValueError(f"{FILE}: {f'{key}: ' if key else ''}{first['msg']}") from None
 
 
-def _refuse_misfit(settings: Any, known: Preprocessing) -> None:
-    """Refuses what no trial with these settings has between a text and a class; a model would take it and be wrong.
+def _refuse_misfit(settings: Any, preprocessing: Preprocessing) -> None:
+    """Checks that the preprocessing can belong to a trial with these settings; otherwise predictions would be wrong.
 
     Raises:
-      ValueError: see above.
+      ValueError: it cannot.
     """
-    what = None
-    if len(known.classes) < 2 or (settings.head == "sigmoid" and len(known.classes) > 2):
-        what = f"classes: {len(known.classes)}, with head={settings.head}"
-    elif len(set(known.classes)) < len(known.classes) or len(set(known.words)) < len(known.words):
-        what = "a class or a word occurs twice"
-    elif known.padding is not None:
-        edges, room = known.padding.edges, max(0, settings.vocab_size - FIRST_WORD)
-        if not known.words or not all(known.words):
-            what = "words: none, or an empty one"
-        elif len(known.words) > room:
-            what = f"words: {len(known.words):,}, but vocab_size={settings.vocab_size} allows {room:,}"
+    problem = None
+    words, classes = preprocessing.words, preprocessing.classes
+    if len(classes) < 2 or (settings.head == "sigmoid" and len(classes) > 2):
+        problem = f"classes: {len(classes)}, with head={settings.head}"
+    elif len(set(classes)) < len(classes) or len(set(words)) < len(words):
+        problem = "a class or a word occurs twice"
+    elif preprocessing.padding is not None:
+        edges, room = preprocessing.padding.edges, max(0, settings.vocab_size - FIRST_WORD)
+        if not words or not all(words):
+            problem = "words: none, or an empty one"
+        elif len(words) > room:
+            problem = f"words: {len(words):,}, but vocab_size={settings.vocab_size} allows {room:,}"
         elif (
             not edges
             or edges[0] < 1
             or edges[-1] > LONGEST
             or any(first >= second for first, second in itertools.pairwise(edges))
         ):
-            what = f"padding.edges: allowed are increasing numbers from 1 to {LONGEST:,}, at least one"
-    if what is not None:
-        raise ValueError(f"{FILE}: {what}")
+            problem = f"padding.edges: allowed are increasing numbers from 1 to {LONGEST:,}, at least one"
+    if problem is not None:
+        raise ValueError(f"{FILE}: {problem}")
 
 
 def _reads_ids(part: dict[str, Any]) -> bool:
-    """Returns whether an object of a configuration is a layer that has a weight or a place for each id."""
+    """Returns whether an object of a model's configuration is a layer that reads ids."""
     return part["class_name"] in ("Embedding", "OneHot") and isinstance(part.get("config"), dict)

@@ -1,4 +1,4 @@
-"""The files of TensorBoard's projector: the vector of each word, and the words."""
+"""The files of TensorBoard's projector: the words and their vectors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from src.data.tokens import FIRST_WORD, START, UNKNOWN
 from src.terminal.visible import one_line
 
-MOST = 10_000  # words, the most frequent ones; the page draws each
+MOST = 10_000  # number of words, the most frequent first; TensorBoard draws every one
 CONFIG = 'embeddings {\n  tensor_name: "words"\n  tensor_path: "words.tsv"\n  metadata_path: "metadata.tsv"\n}\n'
 
 
@@ -18,9 +18,9 @@ def write(folder: Path, table: np.ndarray, words: Sequence[str]) -> None:
     """Writes the rows of a trained embedding that belong to words.
 
     Args:
-      folder: where to; created if need be.
-      table: float32[V, D], the row of each id.
-      words: those with ids of their own; the first has the id `FIRST_WORD`.
+      folder: folder for the files; it is created if it does not exist.
+      table: float32[V, D], one row per id.
+      words: the words of the vocabulary; the first has the id `FIRST_WORD`.
     """
     shown = words[:MOST]
     ids = [START, UNKNOWN, *range(FIRST_WORD, FIRST_WORD + len(shown))]

@@ -1,4 +1,4 @@
-"""Some texts of a split as a model reads them, with what it predicts: for a look, not for numbers."""
+"""Sample texts of a split as the model reads them, with its predictions: an illustration, not a statistic."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from src.data.tokens import FIRST_WORD, START, UNKNOWN
 from src.terminal.visible import in_markdown
 
 COUNT = 5  # texts
-LENGTH = 60  # steps of each
-FROM = 10_000  # rows, the first ones of a split; to find one, the batches before it are made
+LENGTH = 60  # largest number of steps that are shown of a text
+FIRST_ROWS = 10_000  # rows of a split to choose from, because all batches before a chosen row are computed
 SPECIAL = {START: "[start]", UNKNOWN: "[unknown]"}
 
 
@@ -20,10 +20,10 @@ class Reading(NamedTuple):
     """How a model reads texts.
 
     Attributes:
-      words: the first has the id `FIRST_WORD`.
+      words: the vocabulary; the first word has the id `FIRST_WORD`.
       classes: name of each class.
-      is_masked: whether states are carried over padding.
-      gap: stands between two words.
+      is_masked: whether the model skips padding.
+      gap: separator between two words.
     """
 
     words: Sequence[str]
@@ -33,52 +33,53 @@ class Reading(NamedTuple):
 
 
 def samples(
-    batches: Callable[[], Iterable[Any]], labels: np.ndarray, probabilities: np.ndarray, how: Reading
+    batches: Callable[[], Iterable[Any]], labels: np.ndarray, probabilities: np.ndarray, reading: Reading
 ) -> list[dict[str, Any]]:
-    """Returns texts from all over the first 10,000 rows of a split, the same ones for every trial that has these data.
+    """Returns texts spread over the first 10,000 rows of a split; all trials with the same data have the same texts.
 
     Args:
-      batches: of the split, (ids int32[B, T], anything, rows int64[B]); id 0 is padding.
+      batches: returns the batches of the split, (ids int32[B, T], anything, rows int64[B]); id 0 is padding.
       labels: int32[N] in the order of the split's rows.
-      probabilities: float32[N, K] in the same order; one column is of class 1.
-      how: the model reads.
+      probabilities: float32[N, K] in the same order; a single column is that of class 1.
+      reading: how the model reads the texts.
 
     Returns:
-      For each: `text`, at most `LENGTH` steps of it, and how many `more` there are; the steps of `padding` in its batch, their `side`,
-      whether it `is_masked`; its `class`, the `prediction` and that prediction's `probability`.
+      One dictionary per text: `text` (at most `LENGTH` steps) and the number of `more` steps; the number of `padding`
+      steps in its batch, their `side`, and whether padding `is_masked`; its `class`, the `prediction`, and the
+      `probability` of the prediction.
     """
-    count = min(FROM, len(labels))
-    wanted = np.unique(np.linspace(0, count - 1, min(COUNT, count)).round().astype(int)).tolist()
-    read = _rows(batches, wanted)
-    return [_sample(read[row], int(labels[row]), probabilities[row], how) for row in wanted if row in read]
+    count = min(FIRST_ROWS, len(labels))
+    chosen = np.unique(np.linspace(0, count - 1, min(COUNT, count)).round().astype(int)).tolist()
+    ids = _rows(batches, chosen)
+    return [_sample(ids[row], int(labels[row]), probabilities[row], reading) for row in chosen if row in ids]
 
 
-def _rows(batches: Callable[[], Iterable[Any]], wanted: Sequence[int]) -> Mapping[int, np.ndarray]:
-    """Returns row → ids int32[T], as they stand in their batches."""
-    found: dict[int, np.ndarray] = {}
+def _rows(batches: Callable[[], Iterable[Any]], chosen: Sequence[int]) -> Mapping[int, np.ndarray]:
+    """Returns row → ids int32[T], padded as in their batches."""
+    ids_of: dict[int, np.ndarray] = {}
     seen = 0
     for inputs, _, rows in batches():
         seen += len(rows)
         for place, row in enumerate(np.asarray(rows)):
-            if int(row) in wanted:
-                found[int(row)] = np.asarray(inputs[place])
-        if len(found) == len(wanted) or seen > 2 * FROM:
+            if int(row) in chosen:
+                ids_of[int(row)] = np.asarray(inputs[place])
+        if len(ids_of) == len(chosen) or seen > 2 * FIRST_ROWS:
             break
-    return found
+    return ids_of
 
 
-def _sample(ids: np.ndarray, label: int, probabilities: np.ndarray, how: Reading) -> dict[str, Any]:
+def _sample(ids: np.ndarray, label: int, probabilities: np.ndarray, reading: Reading) -> dict[str, Any]:
     real = ids[ids != 0]
     shares = np.array([1 - probabilities[0], probabilities[0]]) if len(probabilities) == 1 else probabilities
     best = int(shares.argmax())
     return {
-        "text": how.gap.join(_word(one, how.words) for one in real[:LENGTH].tolist()),
+        "text": reading.gap.join(_word(number, reading.words) for number in real[:LENGTH].tolist()),
         "more": max(0, len(real) - LENGTH),
         "padding": len(ids) - len(real),
         "side": "pre" if len(ids) and ids[0] == 0 else "post",
-        "is_masked": how.is_masked,
-        "class": how.classes[label],
-        "prediction": how.classes[best],
+        "is_masked": reading.is_masked,
+        "class": reading.classes[label],
+        "prediction": reading.classes[best],
         "probability": float(shares[best]),
     }
 
@@ -88,9 +89,9 @@ def _word(number: int, words: Sequence[str]) -> str:
 
 
 def markdown(samples: Sequence[Mapping[str, Any]]) -> str:
-    """Returns what TensorBoard shows of samples: texts as the model reads them, each below what it predicts.
+    """Returns the samples as Markdown for TensorBoard: each prediction, followed by the text as the model reads it.
 
-    It is no table, whose narrow columns would break the words.
+    It is not a table, because TensorBoard's narrow columns would break the words.
     """
     return "\n\n".join(f"{_prediction(sample)}\n\n> {_as_read(sample)}" for sample in samples)
 
@@ -103,6 +104,6 @@ def _prediction(sample: Mapping[str, Any]) -> str:
 
 def _as_read(sample: Mapping[str, Any]) -> str:
     text, more = in_markdown(sample["text"]), f"*… and {sample['more']} steps more*" if sample["more"] else ""
-    how = "masked" if sample["is_masked"] else "read like words"
-    padding = f"*{sample['padding']} steps of padding, {how}*" if sample["padding"] else ""
+    treatment = "masked" if sample["is_masked"] else "read like words"
+    padding = f"*{sample['padding']} steps of padding, {treatment}*" if sample["padding"] else ""
     return " ".join(filter(None, [padding, text, more] if sample["side"] == "pre" else [text, more, padding]))

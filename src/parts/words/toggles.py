@@ -1,4 +1,4 @@
-"""The toggles of tasks that read texts, and where these have no effect."""
+"""The toggles of tasks that read texts, and when they have no effect."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from src.spec.settings import Settings
 
 
 class Words(Settings):
-    """Settings with the toggles of texts."""
+    """Settings that include the toggles of texts."""
 
     ADDED: ClassVar[Mapping[str, Value]] = {"tokens": "word"}
 
@@ -33,7 +33,7 @@ class Words(Settings):
 
     padding: Literal["dataset", "batch", "equal"] = Field(
         "batch",
-        description="pad to the longest sequence of the data set or of the batch; equal = only equal lengths share a batch",
+        description="pad to the longest sequence of the data set or batch; equal = only equal lengths share a batch",
     )
     bucketing: bool = Field(
         True, description="batch sequences of similar length, padded to the boundary of their bucket"
@@ -41,7 +41,7 @@ class Words(Settings):
     padding_side: Literal["post", "pre"] = Field("post", description="side of the sequence that is padded")
     truncation: Literal["pre", "post", "remove"] = Field(
         "pre",
-        description="side that is cut at max_length; remove = drop long sequences from training (validation and test are cut pre)",
+        description="side that is cut at max_length; remove = drop long training sequences (others are cut pre)",
     )
     max_length: int | None = Field(
         200, ge=2, le=100_000, description="maximum steps of a sequence, start token included; null = no limit"
@@ -51,20 +51,20 @@ class Words(Settings):
     )
     tokens: Literal["word", "character"] = Field(
         "word",
-        description="unit that texts are split into; character suits scripts without spaces between words (Chinese, Thai, …)",
+        description="unit that texts are split into; character suits scripts without spaces (Chinese, Thai, …)",
     )
     encoding: Literal["embedding", "onehot", "onehot_projected"] = Field(
         "embedding",
         description="input of the first layer: an embedding, a one-hot vector, or a one-hot vector times a matrix",
     )
     embedding_dim: Width = Field(64, description="size of a word's embedding, D")
-    masking: bool = Field(True, description="skip padded steps: the state is carried over them")
+    masking: bool = Field(True, description="skip padded steps: the state stays the same")
 
 
 def is_never_padded(settings: Words) -> bool:
-    """Returns whether every batch holds sequences of one length."""
-    is_alone = settings.padding == "batch" and not settings.bucketing and settings.batch_size == 1
-    return settings.padding == "equal" or is_alone
+    """Returns whether all sequences of a batch always have the same length."""
+    has_single_examples = settings.padding == "batch" and not settings.bucketing and settings.batch_size == 1
+    return settings.padding == "equal" or has_single_examples
 
 
 INERT: tuple[Inert[Any], ...] = (
@@ -85,12 +85,12 @@ INERT: tuple[Inert[Any], ...] = (
 
 
 def longest_allowed(settings: Words, longest: int) -> int:
-    """Returns the steps of the longest sequence that a model sees, of the longest in the data."""
+    """Returns the steps of the longest sequence that a model reads, given `longest`, the longest of the data."""
     return min(longest, settings.max_length or longest)
 
 
 def truncation_of(settings: Words, longest: int) -> list[Change]:
-    """Returns `truncation=pre` where no sequence is long enough to be truncated; no change otherwise."""
+    """Returns `truncation=pre` if no sequence is long enough to be truncated; no change otherwise."""
     if settings.truncation == "pre" or settings.max_length is None or longest >= settings.max_length:
         return []
     return [

@@ -1,1 +1,1 @@
-"""Integration: whether the sum of white noise is above a threshold, drawn while it trains."""
+"""Integration: is the sum of white noise above a threshold? The noise is drawn during training."""

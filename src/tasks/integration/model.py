@@ -1,4 +1,4 @@
-"""Settings to an untrained classifier of noise."""
+"""Builds the untrained noise classifier from settings."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from src.tasks.integration.settings import Settings
 
 
 def classifier(settings: Settings, *, classes: int = 2) -> keras.Model:
-    """Returns a model from noise float32[B, T, 1], all of whose steps are real, to outputs float32[B, K].
+    """Returns a model from noise float32[B, T, 1], which has no padding, to outputs float32[B, K].
 
-    K is 1 for `head=sigmoid` (the logit of class 1, or with `target=integral` the value itself) and `classes` for `head=softmax`.
+    K is `classes` for `head=softmax` and 1 for `head=sigmoid`: the logit of class 1, or the predicted value with
+    `target=integral`.
     """
     noise = keras.Input((None, 1), name="noise")
     seed = stream_seed(settings.seed, "weights", "encoding", "kernel")

@@ -1,4 +1,7 @@
-"""White noise as data: nothing is read, and examples are drawn while a model trains. Letters: T steps of noise, B examples in a batch."""
+"""White noise as data. It is not read from files; the examples are drawn during training.
+
+Letters: T steps of noise, B examples in a batch.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +23,20 @@ from src.training.phase import Phase
 if TYPE_CHECKING:
     import tensorflow as tf
 
-GENERATOR = 1  # version of what is drawn
-BLOCK = 1_000  # examples that are drawn at once, fewer where they have more than
+GENERATOR = 1  # version of the generator
+BLOCK = 1_000  # examples that are drawn at once; fewer if together they have more steps than
 MAX_DRAWN = 1_000_000  # steps
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What stands in a corpus' place: nothing is read.
+    """The description of the noise, which takes the place of a corpus.
 
     Attributes:
-      digest: of how examples are drawn.
+      digest: hash of the generator and its version.
       classes: name of each class.
       longest: T.
-      examples: of an epoch.
+      examples: training examples per epoch.
     """
 
     digest: str
@@ -43,19 +46,22 @@ class Noise:
 
     @property
     def rows(self) -> dict[str, int]:
-        """Split → its examples; of training, those of an epoch."""
+        """Split → number of examples; for training, per epoch."""
         return {TRAIN: self.examples, VALIDATION: HELD_OUT, TEST: HELD_OUT}
 
 
-def known(settings: Settings) -> Noise:
-    """Returns what is known of the noise before it is drawn."""
+def description(settings: Settings) -> Noise:
+    """Returns the description of the noise, which is drawn later."""
     return Noise(
         digest(["integration", GENERATOR]), ["not above", "above"], settings.sequence_length, settings.num_samples
     )
 
 
 def phase(settings: Settings) -> Phase:
-    """Returns what is drawn: anew for every epoch and seed in training, the same for all trials in validation and test."""
+    """Returns the splits and their batches.
+
+    Training noise is new in every epoch and for every seed. Validation and test noise are the same for all trials.
+    """
     import tensorflow as tf
 
     size = settings.batch_size
@@ -84,12 +90,14 @@ def phase(settings: Settings) -> Phase:
 def integration_task(
     sequence_length: int, num_samples: int, *, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields examples, up to `BLOCK` at a time: one by one they cost 27 times as long, nearly all of it between Python and TensorFlow.
+    """Yields examples in blocks of at most `BLOCK`.
+
+    One by one they would take 27 times as long, mostly for the transfer from Python to TensorFlow.
 
     Args:
       sequence_length: T.
-      num_samples: how many.
-      rng: what they are drawn from; the same numbers come in the same order whatever the size of a block.
+      num_samples: number of examples.
+      rng: the generator; the numbers and their order do not depend on the size of the blocks.
 
     Yields:
       float32[N, T, 1] of white noise (normal, mean 0, variance 1), and the sums float32[N, 1].
@@ -103,11 +111,11 @@ def integration_task(
 def _batches(settings: Settings, count: int, *, seed: int, size: int, drop_remainder: bool = False) -> tf.data.Dataset:
     """Returns batches (noise float32[B, T, 1], targets [B], rows int64[B]).
 
-    A target is the class (int32), or with `target=integral` how far the sum lies above the threshold (float32).
+    A target is the class (int32) or, with `target=integral`, the sum minus the threshold (float32).
     """
     import tensorflow as tf
 
-    def drawn() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return integration_task(settings.sequence_length, count, rng=np.random.default_rng(seed))
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
@@ -117,14 +125,14 @@ def _batches(settings: Settings, count: int, *, seed: int, size: int, drop_remai
         return noise, above if settings.target == "integral" else tf.cast(above > 0, tf.int32), row
 
     signature = (tf.TensorSpec((None, settings.sequence_length, 1), tf.float32), tf.TensorSpec((None, 1), tf.float32))
-    dataset = tf.data.Dataset.from_generator(drawn, output_signature=signature).unbatch().enumerate().map(example)
+    dataset = tf.data.Dataset.from_generator(blocks, output_signature=signature).unbatch().enumerate().map(example)
     return dataset.batch(size, drop_remainder=drop_remainder).prefetch(2).with_options(pipeline_options())
 
 
 def _held_out(settings: Settings, name: str, size: int) -> Callable[[], tf.data.Dataset]:
-    """Returns a split that is the same for every seed; validation is drawn once, and read from memory after."""
+    """Returns a split that is the same for every seed. Validation is drawn once and then cached in memory."""
     dataset = _batches(settings, HELD_OUT, seed=stream_seed(0, "noise", name), size=size)
-    if name == VALIDATION:  # test is read once
+    if name == VALIDATION:  # the test split is read only once
         dataset = dataset.cache()
     return lambda: dataset
 

@@ -1,4 +1,4 @@
-"""The settings of integration. Its old layout, which identities keep, held the toggles of texts at their defaults."""
+"""The settings of integration. Identities use the original layout, which included the toggles of texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from src.spec.section import Width
 
 
 class Settings(Classes, Recurrent):
-    """Whether the sum of white noise is above a threshold; drawn while it trains, with nothing to read or to pad."""
+    """Whether the sum of white noise is above a threshold. The noise is drawn during training and needs no padding."""
 
     task: str = "integration"
     sequence_length: int = Field(25, ge=1, le=100_000, description="steps of noise per sequence, T")

@@ -1,7 +1,7 @@
-"""Integration as a task: white noise with a known answer.
+"""The task `integration`: white noise with a known answer.
 
-As many examples as one likes: what a recurrent network cannot learn here, it cannot learn for want of memory or of gradient, not of
-data. Letters: T steps of noise, B examples in a batch.
+The number of examples is unlimited. If a recurrent network does not learn this task, the cause is its memory or its
+gradient, not a lack of data. Letters: T steps of noise, B examples in a batch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from src.training.phase import Phase
 
 OWN = ("sequence_length", "num_samples", "threshold", "target")
-# What the identities of this task have had beside its own toggles: those of texts, at their defaults.
+# The original layout of the settings, on which identities are based, also had the toggles of texts, at their defaults.
 OF_TEXTS = {
     **{
         key: Words.model_fields[key].default
@@ -65,13 +65,13 @@ class Integration(KerasTask[Settings, "Noise"]):
     )
 
     def load(self, settings: Settings) -> Noise:
-        """Returns what is known of the noise before it is drawn."""
+        """Returns the description of the noise, which is drawn later."""
         from src.tasks.integration import noise
 
-        return noise.known(settings)
+        return noise.description(settings)
 
     def source(self, settings: Settings) -> Hashable:
-        """Returns length and number of the sequences."""
+        """Returns the length and the number of the sequences."""
         return settings.sequence_length, settings.num_samples
 
     def resolve(self, settings: Settings, data: Noise) -> tuple[Settings, list[Change]]:
@@ -84,21 +84,21 @@ class Integration(KerasTask[Settings, "Noise"]):
         return used.model_copy(update={"units": units.used, "parameters": None}), [*changes, units]
 
     def refusals(self, settings: Settings, data: Noise) -> list[str]:
-        """Returns why this noise cannot be learnt with these settings."""
+        """Returns the reasons why the settings do not work with this noise."""
         return [*recurrent.refusals(settings), *_refusals(settings)]
 
     def hashed(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Returns the plain settings in the layout that their identities have had from the beginning."""
-        others = {key: value for key, value in values.items() if key not in OWN}
-        return {**OF_TEXTS, **others, "task": {"name": self.name, **{key: values[key] for key in OWN}}}
+        """Returns the settings in the original layout, on which identities are based."""
+        shared = {key: value for key, value in values.items() if key not in OWN}
+        return {**OF_TEXTS, **shared, "task": {"name": self.name, **{key: values[key] for key in OWN}}}
 
     def dataset(self, settings: Settings, data: Noise) -> dict[str, Any]:
-        """Returns what MLflow shows of the noise, which it knows by name and hash: of another length or number it is other data."""
+        """Returns the description of the noise for MLflow. The digest differs for another length or number."""
         columns = {"input": "float", "class": "string"}
-        hashed = digest([data.digest, self.hashed(settings.model_dump())["task"]])
+        of_settings = digest([data.digest, self.hashed(settings.model_dump())["task"]])
         return {
             "name": "noise",
-            "digest": hashed,
+            "digest": of_settings,
             "source": "drawn",
             "columns": columns,
             "classes": data.classes,
@@ -110,7 +110,7 @@ class Integration(KerasTask[Settings, "Noise"]):
         return float(settings.sequence_length * settings.depth * (2 if settings.bidirectional else 1))
 
     def phase(self, settings: Settings, data: Noise) -> Phase:
-        """Returns what is drawn."""
+        """Returns the splits and their batches."""
         from src.tasks.integration import noise
 
         return noise.phase(settings)
@@ -122,7 +122,7 @@ class Integration(KerasTask[Settings, "Noise"]):
         return classifier(settings, classes=len(data.classes))
 
     def kernel(self, settings: Settings, *, gpus: int) -> str:
-        """Returns what runs the recurrence."""
+        """Returns the kernel that runs the recurrence."""
         from src.parts.recurrent import layers
 
         return layers.kernel(settings, gpus=gpus)
@@ -134,7 +134,7 @@ class Integration(KerasTask[Settings, "Noise"]):
         return shown_layers(model)
 
     def causes(self, evidence: Evidence) -> Iterator[str]:
-        """Yields why the model may have learnt nothing."""
+        """Yields possible causes why the model did not learn."""
         from src.parts.recurrent import diagnosis as recurrence
         from src.training import diagnosis
 
@@ -145,31 +145,34 @@ class Integration(KerasTask[Settings, "Noise"]):
         yield from recurrence.gradient_and_units(evidence, is_masked=False, is_padded=False)
 
     def write_files(self, trial: Trial[Settings, Noise], trained: Trained) -> list[str]:
-        """Writes the names of the classes, and what the test says of every example."""
+        """Writes the names of the classes and the test probabilities; returns the names of the files."""
         from src.parts.classes import measures
         from src.parts.words import preprocessing
         from src.tasks.integration import noise
 
-        known = preprocessing.Preprocessing([], trial.data.classes, None, tokens="word")
+        classes = preprocessing.Preprocessing([], trial.data.classes, None, tokens="word")
         labels = noise.labels(trial.settings, "test")
-        return [preprocessing.write(trial.folder, known), measures.write_probabilities(trial.folder, trained, labels)]
+        return [preprocessing.write(trial.folder, classes), measures.write_probabilities(trial.folder, trained, labels)]
 
 
 def _refusals(settings: Settings) -> list[str]:
     reasons = []
     if settings.target == "integral" and settings.readout == "mean_probability":
         reasons.append(
-            "readout=mean_probability does not work with target=integral: a sum has no probability; set readout=mean_state"
+            "readout=mean_probability does not work with target=integral: a sum has no probability; "
+            "set readout=mean_state"
         )
     if settings.num_samples < settings.batch_size:
         reasons.append(
-            f"num_samples={settings.num_samples} is less than one batch of {settings.batch_size}; raise num_samples, or lower batch_size"
+            f"num_samples={settings.num_samples} is less than one batch of {settings.batch_size}; "
+            "raise num_samples, or lower batch_size"
         )
     spread = math.sqrt(settings.sequence_length)
     if abs(settings.threshold) > 3 * spread:
         reasons.append(
-            f"threshold={settings.threshold:g}: sums of {settings.sequence_length} steps have a standard deviation of {spread:.3g}, and "
-            f"almost all would be in one class; set a threshold from {-3 * spread:.3g} to {3 * spread:.3g}"
+            f"threshold={settings.threshold:g}: sums of {settings.sequence_length} steps have a standard deviation of "
+            f"{spread:.3g}, and almost all would be in one class; "
+            f"set a threshold from {-3 * spread:.3g} to {3 * spread:.3g}"
         )
     return [*reasons, *_memory(settings)]
 

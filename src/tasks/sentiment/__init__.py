@@ -1,1 +1,1 @@
-"""Sentiment: one label for a text, from an encoded corpus and a recurrent classifier."""
+"""Sentiment: a recurrent classifier assigns one label to each text of a corpus."""

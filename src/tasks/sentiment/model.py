@@ -1,4 +1,4 @@
-"""Settings to an untrained classifier of texts."""
+"""Builds the untrained text classifier from settings."""
 
 from __future__ import annotations
 

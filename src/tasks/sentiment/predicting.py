@@ -1,6 +1,7 @@
-"""Classifies texts with trained trials: `python -m src.predict RUN "a film I would see again"`, or `python -m src.use RUN predict TEXT`.
+"""Classifies texts with trained trials.
 
-Each text has a row of its own in the answer, in order, also one that cannot be answered.
+The command is `python -m src.predict RUN TEXT`, or `python -m src.use RUN predict TEXT`. The output has one row per
+text, in order. A text that cannot be classified has its row too.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from src import environment
 from src.artifacts import MODEL
 from src.data.batching import Padding
 from src.data.encoded import Sequences
-from src.data.faults import named
+from src.data.faults import row_numbers
 from src.data.sequences import truncate
 from src.data.texts import STANDARD_INPUT, Line, checked, lines, opened
 from src.data.tokens import FIRST_WORD, PADDING, encode, words_of
@@ -42,109 +43,117 @@ SHOWN = 6  # classes whose probabilities the text format shows
 
 
 class Answer(NamedTuple):
-    """What is known of one text: float64[K] probabilities, or why there are none."""
+    """The answer to one text: float64[K] probabilities, or the reason why there are none."""
 
     row: int
     text: str
-    chances: np.ndarray | None
+    probabilities: np.ndarray | None
     fault: str | None
 
 
 class Classifier:
-    """A trained trial that stays loaded and reads texts as its own test split was read.
+    """A loaded trial that reads texts in the same way as it read its test split.
 
-    The answer to a text does not depend on the texts that come with it: each is padded as in a batch of its own.
+    The answer to a text does not depend on the other texts: each is padded as if it were alone in its batch.
     """
 
     def __init__(self, trained: Loaded) -> None:
-        """Takes a trial as it was loaded.
+        """Creates the classifier.
 
         Raises:
-          SettingsError: the model reads no texts.
+          SettingsError: the model does not accept text.
         """
-        if trained.known.padding is None:
+        if trained.preprocessing.padding is None:
             task = trained.settings.task
             raise SettingsError(
-                f"this model was trained with task={task} and reads no texts; choose one of task=sentiment"
+                f"this model was trained with task={task} and does not accept text; choose a trial of task=sentiment"
             )
-        self.classes = trained.known.classes
-        self._trained, self._padding = trained, trained.known.padding
-        self._ids = {word: FIRST_WORD + rank for rank, word in enumerate(trained.known.words)}
+        self.classes = trained.preprocessing.classes
+        self._trained, self._padding = trained, trained.preprocessing.padding
+        self._ids = {word: FIRST_WORD + rank for rank, word in enumerate(trained.preprocessing.words)}
         self._call: Callable[[np.ndarray], Any] | None = None
 
     def fault_of(self, text: str) -> str | None:
-        """Returns why a text cannot be classified, or None."""
-        if words_of(text, tokens=self._trained.known.tokens):
+        """Returns the reason why a text cannot be classified, or None if it can."""
+        if words_of(text, tokens=self._trained.preprocessing.tokens):
             return None
-        return "it has no words" + ("" if self._trained.known.tokens == "list" else " (no letter and no digit)")
+        return "it has no words" + ("" if self._trained.preprocessing.tokens == "list" else " (no letter and no digit)")
 
-    def knows(self, text: str) -> bool:
-        """Returns whether the model has a word of a text; all texts of one length without any get one answer."""
-        return not self._ids.keys().isdisjoint(words_of(text, tokens=self._trained.known.tokens))
+    def knows_word_of(self, text: str) -> bool:
+        """Returns whether the vocabulary has a word of the text; if not, the answer depends only on its length."""
+        return not self._ids.keys().isdisjoint(words_of(text, tokens=self._trained.preprocessing.tokens))
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """Returns float32[N, K], the probability of every class for N texts that have words.
+        """Returns float32[N, K], the probability of every class for N texts.
 
         Raises:
-          SettingsError: a text has no words, or the model does not fit its other files.
+          SettingsError: a text has no words, or the model does not match its other files.
         """
         from scipy.special import expit, softmax
 
-        split = [words_of(text, tokens=self._trained.known.tokens) for text in texts]
-        if not all(split):
-            raise SettingsError(f"text {[bool(one) for one in split].index(False) + 1} has no words")
+        divided = [words_of(text, tokens=self._trained.preprocessing.tokens) for text in texts]
+        if not all(divided):
+            raise SettingsError(f"text {[bool(words) for words in divided].index(False) + 1} has no words")
         settings = self._trained.settings
-        sequences = Sequences(*encode(split, self._ids), np.zeros(len(split), np.int32))
+        sequences = Sequences(*encode(divided, self._ids), np.zeros(len(divided), np.int32))
         sequences = truncate(sequences, settings.max_length, "post" if settings.truncation == "post" else "pre")
-        found = np.zeros((len(split), len(self.classes)), np.float32)
+        padding = _independent(self._padding, sequences.lengths)
+        result = np.zeros((len(divided), len(self.classes)), np.float32)
         try:
             self._call = self._call or _compiled(self._trained)
-            for rows, ids in _batches(sequences, _alone(self._padding, sequences.lengths), settings.batch_size):
+            for rows, ids in _batches(sequences, padding, settings.batch_size):
                 outputs = np.asarray(self._call(ids))
-                found[rows] = (
+                result[rows] = (
                     np.hstack([expit(-outputs), expit(outputs)])
                     if settings.head == "sigmoid"
                     else softmax(outputs, axis=1)
                 )
-        except Exception as error:  # a model of other inputs or sizes: TensorFlow has a kind of error for each
-            why = f"the model cannot read these texts ({first_line(error)})"
-            raise SettingsError(f"{why}; are its files those of one trial?") from None
-        if not np.isfinite(found).all():
-            raise SettingsError("the model's outputs are no numbers; its weights are not those of a finished trial")
-        return found
+        except Exception as error:  # for a model with wrong inputs or sizes, TensorFlow raises many kinds of errors
+            reason = f"the model cannot read these texts ({first_line(error)})"
+            raise SettingsError(f"{reason}; check that its files belong to one trial") from None
+        if not np.isfinite(result).all():
+            raise SettingsError(
+                "the model's outputs are not finite numbers; its weights are not those of a finished trial"
+            )
+        return result
 
 
 def probabilities(trained: Loaded, texts: Sequence[str]) -> np.ndarray:
-    """Returns float32[N, K], the probability of every class for N texts, each padded as in a batch of its own.
+    """Returns float32[N, K], the probability of every class for N texts, each padded as if it were alone in its batch.
 
     Raises:
-      SettingsError: a text has no words, or the model reads none, or does not fit its other files.
+      SettingsError: a text has no words, or the model does not accept text or does not match its other files.
     """
     return Classifier(trained).probabilities(texts)
 
 
-def answers(classifiers: Sequence[Classifier], given: Sequence[Line], *, before: int = 0) -> list[Answer]:
+def answers(classifiers: Sequence[Classifier], batch: Sequence[Line], *, before: int = 0) -> list[Answer]:
     """Returns an answer for each text, in order: the mean of the classifiers' probabilities.
 
     Args:
-      classifiers: one or several with the same classes.
-      given: the texts.
-      before: how many texts were answered before; rows are counted from 1.
+      classifiers: one or more, with the same classes.
+      batch: the texts.
+      before: number of texts in earlier batches; rows are counted from 1.
 
     Raises:
-      SettingsError: a model does not fit its other files.
+      SettingsError: a model does not match its other files.
     """
-    faults = [fault or next(filter(None, (one.fault_of(text) for one in classifiers)), None) for text, fault in given]
-    known = [text for (text, _), fault in zip(given, faults, strict=True) if fault is None]
-    means = iter(np.mean([one.probabilities(known) for one in classifiers], axis=0, dtype=np.float64) if known else ())
+
+    def fault_of(text: str) -> str | None:
+        return next(filter(None, (classifier.fault_of(text) for classifier in classifiers)), None)
+
+    faults = [fault or fault_of(text) for text, fault in batch]
+    readable = [text for (text, _), fault in zip(batch, faults, strict=True) if fault is None]
+    of_each = [classifier.probabilities(readable) for classifier in classifiers] if readable else []
+    means = iter(np.mean(of_each, axis=0, dtype=np.float64) if readable else ())
     return [
         Answer(row, text, next(means) if fault is None else None, fault)
-        for row, ((text, _), fault) in enumerate(zip(given, faults, strict=True), before + 1)
+        for row, ((text, _), fault) in enumerate(zip(batch, faults, strict=True), before + 1)
     ]
 
 
 def _compiled(trained: Loaded) -> Callable[[np.ndarray], Any]:
-    """Returns a function from int32[B, T] ids to float32[B, 1 or K] outputs, as a graph where the model can be one."""
+    """Returns a function from ids int32[B, T] to outputs float32[B, 1 or K]; it is a graph if the model allows one."""
 
     def call(ids: Any) -> Any:
         return trained.model(ids, training=False)
@@ -156,33 +165,34 @@ def _compiled(trained: Loaded) -> Callable[[np.ndarray], Any]:
     return tf.function(call, autograph=False, input_signature=[tf.TensorSpec([None, None], tf.int32)])  # type: ignore[no-any-return]
 
 
-def _alone(how: Padding, lengths: np.ndarray) -> Padding:
-    """Returns a padding for texts of these lengths that pads each as if no other came with it."""
-    if how.to_longest:
-        return dataclasses.replace(how, edges=tuple(np.unique(lengths).tolist()))
-    return dataclasses.replace(how, edges=(*how.edges, *np.unique(lengths[lengths > how.edges[-1]]).tolist()))
+def _independent(padding: Padding, lengths: np.ndarray) -> Padding:
+    """Returns a padding that pads each text of these lengths as if it were alone in its batch."""
+    if padding.to_longest:
+        return dataclasses.replace(padding, edges=tuple(np.unique(lengths).tolist()))
+    longer = np.unique(lengths[lengths > padding.edges[-1]]).tolist()
+    return dataclasses.replace(padding, edges=(*padding.edges, *longer))
 
 
-def _batches(sequences: Sequences, how: Padding, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields rows int64[B] and ids int32[B, T], T the edge of the bucket that they are in."""
-    bucket = np.searchsorted(how.edges, sequences.lengths)
+def _batches(sequences: Sequences, padding: Padding, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields rows int64[B] and ids int32[B, T], where T is the edge of their bucket."""
+    bucket = np.searchsorted(padding.edges, sequences.lengths)
     for number in np.unique(bucket):
         rows = np.flatnonzero(bucket == number)
         for part in np.split(rows, range(size, len(rows), size)):
-            ids = np.full((len(part), how.edges[number]), PADDING, np.int32)
+            ids = np.full((len(part), padding.edges[number]), PADDING, np.int32)
             for place, row in enumerate(part):
                 sequence = sequences.ids[sequences.starts[row] : sequences.starts[row + 1]]
-                ids[place, slice(len(sequence)) if how.side == "post" else slice(-len(sequence), None)] = sequence
+                ids[place, slice(len(sequence)) if padding.side == "post" else slice(-len(sequence), None)] = sequence
             yield part, ids
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns 0 if every text is answered, 1 if some are not, 2 for what was typed wrong."""
+    """Runs the command line; returns 0 if every text is answered, 1 if some are not, 2 for a usage error."""
     environment.draw_to_files()
-    given = _parser().parse_intermixed_args(arguments)  # options may stand before, between and after the texts
+    options = _parser().parse_intermixed_args(arguments)  # options may come before, between and after the texts
     try:
-        return answer(given.runs, given.texts, file=given.file, form=given.format, uri=given.uri)
-    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+        return answer(options.runs, options.texts, file=options.file, output_format=options.format, uri=options.uri)
+    except BrokenPipeError:  # the reader stopped early, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return 130
@@ -193,14 +203,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    about = "Classifies texts with a trained trial, or with several whose probabilities are averaged."
-    ends = "ends with 0 if every text is answered, with 1 if some are not, and with 2 for what was typed wrong"
-    parser = argparse.ArgumentParser(prog="python -m src.predict", description=about, epilog=ends)
-    runs = "a trial's folder, its identity (or the first 4 digits and more), or an MLflow run id; several with commas between"
+    about = "Classifies texts with a trained trial, or with the mean probabilities of several trials."
+    exit_codes = "exit code: 0 if every text is answered, 1 if some are not, 2 for a usage error"
+    parser = argparse.ArgumentParser(prog="python -m src.predict", description=about, epilog=exit_codes)
+    runs = (
+        "a trial's folder, its identity (at least its first 4 digits), or an MLflow run id; separate several by commas"
+    )
     parser.add_argument("runs", metavar="RUN[,RUN…]", help=runs)
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="text to classify")
     parser.add_argument(
-        "--file", help="file with one text a line; - reads standard input, and answers each line as it comes"
+        "--file", help="file with one text per line; - reads standard input and answers each line immediately"
     )
     parser.add_argument(
         "--format", choices=list(FORMATS), default="text", help="csv and jsonl give every class's probability in full"
@@ -209,15 +221,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def answer(runs: str, texts: Sequence[str], *, file: str | None, form: str, uri: str | None = None) -> int:
-    """Prints an answer for each text as soon as it is known.
+def answer(runs: str, texts: Sequence[str], *, file: str | None, output_format: str, uri: str | None = None) -> int:
+    """Prints an answer for each text as soon as it is available.
 
     Args:
-      runs: what the user calls the trial, or several with commas between.
-      texts: to classify.
-      file: with one more text a line; `-` is standard input, None is no file.
-      form: key of `FORMATS`.
-      uri: of the MLflow store that knows the trials; None for the default one.
+      runs: a trial's folder, identity or MLflow run id; several are separated by commas.
+      texts: the texts to classify.
+      file: a file with one more text per line; `-` is standard input, None is no file.
+      output_format: a key of `FORMATS`.
+      uri: the MLflow store that has the trials; None for the default one.
 
     Returns:
       0, or 1 if some texts have no answer.
@@ -226,59 +238,62 @@ def answer(runs: str, texts: Sequence[str], *, file: str | None, form: str, uri:
       SettingsError: there is no text, or a trial cannot be loaded.
     """
     if not texts and file is None:
-        raise SettingsError("no text; give one in quotes, or --file FILE with one text a line (- reads standard input)")
+        raise SettingsError(
+            "no text; give one in quotes, or --file FILE with one text per line (- reads standard input)"
+        )
     for out in (sys.stdout, sys.stderr):
         if isinstance(out, io.TextIOWrapper):
-            out.reconfigure(errors="replace")  # a text may hold what the terminal cannot show
+            out.reconfigure(errors="replace")  # a text may contain characters that the terminal cannot show
     with contextlib.ExitStack() as files:
         batches = [[checked(text) for text in texts]] if texts else []
-        stream = None if file is None else files.enter_context(opened(file))  # before the model: it takes long
+        stream = None if file is None else files.enter_context(opened(file))  # first, because loading the model is slow
         classifiers = _loaded_all(runs, uri=uri)
         if file == STANDARD_INPUT and sys.stdin.isatty():
-            print("type one text a line; Ctrl-D ends", file=sys.stderr)
-        head, line_of = FORMATS[form]
+            print("type one text per line; Ctrl-D ends", file=sys.stderr)
+        head, line_of = FORMATS[output_format]
         print(end=head(classifiers[0].classes), flush=True)
         count, faults, unknown = 0, dict[int, str](), list[int]()
         for batch in itertools.chain(batches, lines(stream, str(file)) if stream is not None else ()):
-            found = answers(classifiers, batch, before=count)
-            print(end="".join(line_of(each, classifiers[0].classes) for each in found), flush=True)
-            count += len(found)
-            faults |= {each.row: each.fault for each in found if each.fault is not None}
-            answered = (each for each in found if each.fault is None)
-            unknown += [each.row for each in answered if not any(known.knows(each.text) for known in classifiers)]
+            of_batch = answers(classifiers, batch, before=count)
+            print(end="".join(line_of(each, classifiers[0].classes) for each in of_batch), flush=True)
+            count += len(of_batch)
+            faults |= {each.row: each.fault for each in of_batch if each.fault is not None}
+            answered = (each for each in of_batch if each.fault is None)
+            unknown += [each.row for each in answered if not any(one.knows_word_of(each.text) for one in classifiers)]
     if not count:
         raise SettingsError(f"{file}: no text")
     if unknown:
         print(
-            f"warning: no word is known to the model in {len(unknown):,} of {count:,} texts: {named(unknown)}",
+            f"warning: the model knows no word in {len(unknown):,} of {count:,} texts: {row_numbers(unknown)}",
             file=sys.stderr,
         )
     if faults:
         rows = list(faults)
         first = f"row {rows[0]}: {faults[rows[0]]}"
-        several = f"{len(rows):,} of {count:,} texts have no answer: {named(rows)} ({first})"
+        several = f"{len(rows):,} of {count:,} texts have no answer: {row_numbers(rows)} ({first})"
         print(f"error: {several if len(rows) > 1 else f'1 of {count:,} texts has no answer: {first}'}", file=sys.stderr)
     return int(bool(faults))
 
 
 def _loaded_all(runs: str, *, uri: str | None) -> list[Classifier]:
-    """Returns the classifiers of all trials that are named, and says how many where they are several.
+    """Returns the classifiers of all named trials; prints their number if there are several.
 
     Raises:
-      SettingsError: one cannot be loaded, two are the same, or their classes differ.
+      SettingsError: a trial cannot be loaded, two names mean the same trial, or the classes differ.
     """
     names = [runs] if is_finished(runs) else runs.split(",")
-    with tempfile.TemporaryDirectory() as here:
+    with tempfile.TemporaryDirectory() as downloads:
         folders = {
-            name: folder_of(name, uri=uri, download_to=Path(tempfile.mkdtemp(dir=here)), files=FILES) for name in names
+            name: folder_of(name, uri=uri, download_to=Path(tempfile.mkdtemp(dir=downloads)), files=FILES)
+            for name in names
         }
         _refuse_same(names, folders)
         loaded = {name: _loaded(folder) for name, folder in folders.items()}
     first, *others = loaded
     for name in others:
-        if loaded[name].known.classes != loaded[first].known.classes:
-            of_both = [f"{one} has the classes {_listed(loaded[one].known.classes)}" for one in (first, name)]
-            raise SettingsError(f"RUN: {' and '.join(of_both)}; only trials with the same classes can be averaged")
+        if loaded[name].preprocessing.classes != loaded[first].preprocessing.classes:
+            both = [f"{run} has the classes {_listed(loaded[run].preprocessing.classes)}" for run in (first, name)]
+            raise SettingsError(f"RUN: {' and '.join(both)}; only trials with the same classes can be averaged")
     classifiers = [Classifier(trained) for trained in loaded.values()]
     if others:
         print(f"each probability is the mean of {len(loaded)} trials", file=sys.stderr)
@@ -286,23 +301,23 @@ def _loaded_all(runs: str, *, uri: str | None) -> list[Classifier]:
 
 
 def _refuse_same(names: Sequence[str], folders: Mapping[str, Path]) -> None:
-    """Refuses a trial that is named twice, which would count double; one model is one file, wherever it lies."""
-    seen: dict[str, str] = {}
+    """Refuses a trial that is named twice, because it would count double. Equal model files mean the same trial."""
+    name_of: dict[str, str] = {}
     for name in names if len(names) > 1 else ():
         model = folders[name] / MODEL
-        other = seen.get(digest_of(model)) if model.is_file() else None
-        if other is not None:
-            raise SettingsError(f"RUN: {other} and {name} are the same trial; name each once")
+        earlier = name_of.get(digest_of(model)) if model.is_file() else None
+        if earlier is not None:
+            raise SettingsError(f"RUN: {earlier} and {name} are the same trial; name each once")
         if model.is_file():
-            seen[digest_of(model)] = name
+            name_of[digest_of(model)] = name
 
 
 def _loaded(folder: Path) -> Loaded:
     try:
         return preprocessing.load(folder)
     except (OSError, ValueError, KeyError) as error:
-        why = f"{first_line(error)}); the trial is unfinished, damaged or of another version"
-        raise SettingsError(f"{folder}: holds no whole trained model ({why}") from None
+        reason = f"{first_line(error)}); the trial is unfinished, damaged or of another version"
+        raise SettingsError(f"{folder}: holds no whole trained model ({reason}") from None
 
 
 def _listed(classes: Sequence[str]) -> str:
@@ -310,21 +325,23 @@ def _listed(classes: Sequence[str]) -> str:
 
 
 def _as_text(answer: Answer, classes: Sequence[str]) -> str:
-    """Returns a line for a reader: the class, its probability, those of the others, and the text."""
-    if answer.chances is None:
+    """Returns a line of text: the most likely class and its probability, the other classes, and the text."""
+    probabilities = answer.probabilities
+    if probabilities is None:
         return f"na\tna\t{answer.fault}\t{one_line(answer.text)}\n"
-    first, *others = np.argsort(-answer.chances, kind="stable")
-    shown = ", ".join(f"{one_line(classes[place])} {answer.chances[place]:.3f}" for place in others[: SHOWN - 1])
+    first, *others = np.argsort(-probabilities, kind="stable")
+    shown = ", ".join(f"{one_line(classes[place])} {probabilities[place]:.3f}" for place in others[: SHOWN - 1])
     more = f", … ({len(classes):,} classes)" if len(classes) > SHOWN else ""
-    return f"{one_line(classes[first])}\t{answer.chances[first]:.3f}\t{shown}{more}\t{one_line(answer.text)}\n"
+    return f"{one_line(classes[first])}\t{probabilities[first]:.3f}\t{shown}{more}\t{one_line(answer.text)}\n"
 
 
 def _as_csv(answer: Answer, classes: Sequence[str]) -> str:
-    if answer.chances is None:
-        known: list[Any] = ["", "", *("" for _ in classes)]
+    probabilities = answer.probabilities
+    if probabilities is None:
+        cells: list[Any] = ["", "", *("" for _ in classes)]
     else:
-        known = [classes[int(answer.chances.argmax())], *map(_digits, (answer.chances.max(), *answer.chances))]
-    return _csv_line([answer.row, _shown(answer.text), *known, answer.fault or ""])
+        cells = [classes[int(probabilities.argmax())], *map(_rounded, (probabilities.max(), *probabilities))]
+    return _csv_line([answer.row, _shown(answer.text), *cells, answer.fault or ""])
 
 
 def _csv_head(classes: Sequence[str]) -> str:
@@ -340,20 +357,20 @@ def _csv_line(cells: Sequence[Any]) -> str:
 
 def _as_json(answer: Answer, classes: Sequence[str]) -> str:
     row = {"row": answer.row, "text": answer.text, "class": None, "probabilities": None, "error": answer.fault}
-    if answer.chances is not None:
-        row["class"] = classes[int(answer.chances.argmax())]
-        row["probabilities"] = dict(zip(classes, map(_digits, answer.chances), strict=True))
-    return json.dumps(row, ensure_ascii=sys.stdout.isatty()) + "\n"  # a terminal would act on what is no letter
+    if answer.probabilities is not None:
+        row["class"] = classes[int(answer.probabilities.argmax())]
+        row["probabilities"] = dict(zip(classes, map(_rounded, answer.probabilities), strict=True))
+    return json.dumps(row, ensure_ascii=sys.stdout.isatty()) + "\n"  # a terminal would interpret control characters
 
 
 def _shown(text: str) -> str:
-    """Returns a text as it is, but on a terminal, which would act on control characters."""
+    """Returns a text unchanged, except on a terminal, which would interpret control characters."""
     return visible(text) if sys.stdout.isatty() else text
 
 
-def _digits(chance: float) -> float:
-    """Returns a probability with the six digits that a model's 32 bits have."""
-    return float(f"{chance:.6g}")
+def _rounded(probability: float) -> float:
+    """Returns a probability rounded to six digits, the precision of float32."""
+    return float(f"{probability:.6g}")
 
 
 FORMATS: dict[str, tuple[Callable[[Sequence[str]], str], Callable[[Answer, Sequence[str]], str]]] = {

@@ -1,4 +1,4 @@
-"""What MLflow needs of a trained classifier of texts, from the files that a trial has left."""
+"""Describes to MLflow how to serve a trained text classifier, from the files of a trial."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from src.spec.task import Served
 from src.tasks.sentiment.served import TEXT, TEXTS
 
 SRC = Path(__file__).parents[2]
-LAYERS = ("cell_facts", "cells", "initial_state", "loops", "onehot", "readout")  # modules with layers of our own
+LAYERS = ("cell_facts", "cells", "initial_state", "loops", "onehot", "readout")  # modules with the project's layers
 CODE = ("tasks/sentiment/served.py", "data/tokens.py", *(f"models/{name}.py" for name in LAYERS))
 NEEDS = ("mlflow", "tensorflow", "keras", "numpy", "pandas")
-EXAMPLE = 8  # words
-OLD = "word_before_marks"  # division of models whose files name none
+EXAMPLE = 8  # words of the input example
+OLD = "word_before_marks"  # division of old models, whose files do not name one
 
 
 def served(folder: Path) -> Served | None:
     """Returns how MLflow serves the model of a trial's folder; None if files are missing or broken."""
     try:
-        settings, about = _read(folder / SETTINGS), _read(folder / PREPROCESSING)
+        settings, preprocessing = _read(folder / SETTINGS), _read(folder / PREPROCESSING)
         of_settings = {key: settings[key] for key in ("max_length", "truncation", "head", "batch_size")}
-        padding = {key: about["padding"][key] for key in ("edges", "to_longest", "side")}
-        words = {"words": list(about["words"]), "classes": list(about["classes"]), "tokens": about.get("tokens", OLD)}
+        padding = {key: preprocessing["padding"][key] for key in ("edges", "to_longest", "side")}
+        words: dict[str, Any] = {key: list(preprocessing[key]) for key in ("words", "classes")}
+        words["tokens"] = preprocessing.get("tokens", OLD)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     gap = "" if words["tokens"] == "character" else " "
@@ -34,9 +35,8 @@ def served(folder: Path) -> Served | None:
         loader="tasks.sentiment.served",
         files={MODEL: folder / MODEL, TEXTS: json.dumps(words | padding | of_settings)},
         example={TEXT: [gap.join(words["words"][:EXAMPLE])]},
-        inputs=[
-            {"type": "string", "required": True}
-        ],  # without a name, so that a plain text or a list of them is taken, too
+        # The input has no name, so that MLflow also accepts a plain text or a list of texts.
+        inputs=[{"type": "string", "required": True}],
         outputs=[{"type": "double", "name": name, "required": True} for name in words["classes"]],
         needs=NEEDS,
     )

@@ -18,5 +18,5 @@ class Settings(Classes, Recurrent, Words):
 
 
 def pads_in_front(settings: Settings) -> bool:
-    """Returns whether masked steps stand before the words."""
+    """Returns whether masked steps come before the words."""
     return settings.masking and settings.padding_side == "pre"

@@ -1,4 +1,4 @@
-"""Sentiment as a task."""
+"""The task `sentiment`."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         return encoded.load(settings.data, tokens=settings.tokens)
 
     def source(self, settings: Settings) -> Hashable:
-        """Returns the corpus and what its texts are split into."""
+        """Returns the corpus and the unit that its texts are split into."""
         return settings.data, settings.tokens
 
     def resolve(self, settings: Settings, data: Encoded) -> tuple[Settings, list[Change]]:
@@ -89,7 +89,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         return used.model_copy(update={"units": units.used, "parameters": None}), [*changes, units]
 
     def refusals(self, settings: Settings, data: Encoded) -> list[str]:
-        """Returns why these texts cannot be learnt with these settings."""
+        """Returns the reasons why the settings do not work with these texts."""
         from src.tasks.sentiment import texts
 
         return [*recurrent.refusals(settings), *self._memory(settings, data), *texts.left_out(settings, data)]
@@ -104,7 +104,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         return memory_refusals(settings, needed, keys=keys, steps=steps, fix=fix)
 
     def hashed(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Returns the plain settings in the layout that their identities have had from the beginning."""
+        """Returns the settings in the original layout, on which identities are based."""
         return {**values, "task": {"name": self.name}}
 
     def measures(self, settings: Settings, data: Encoded) -> dict[str, float]:
@@ -114,13 +114,13 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         return sequences.measures(settings, data)
 
     def summary(self, settings: Sequence[Settings], data: Encoded) -> list[str]:
-        """Returns what was read."""
+        """Returns a few lines about the data that were read."""
         from src.parts.words import sequences
 
         return sequences.summary(settings, data)
 
     def dataset(self, settings: Settings, data: Encoded) -> dict[str, Any]:
-        """Returns what MLflow shows of the corpus."""
+        """Returns the description of the corpus for MLflow."""
         path = getattr(settings.data, "path", None)
         name = Path(path).name if path else settings.data.name
         return {
@@ -144,7 +144,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         return texts.phase(settings, data)
 
     def served(self, folder: Path) -> Served | None:
-        """Returns how MLflow serves the classifier: raw texts in, probabilities out."""
+        """Returns how MLflow serves the classifier, which takes raw texts and returns probabilities."""
         from src.tasks.sentiment import serving
 
         return serving.served(folder)
@@ -156,7 +156,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         return classifier(settings, classes=len(data.classes))
 
     def kernel(self, settings: Settings, *, gpus: int) -> str:
-        """Returns what runs the recurrence."""
+        """Returns the kernel that runs the recurrence."""
         from src.parts.recurrent import layers
 
         return layers.kernel(settings, gpus=gpus, pads_in_front=pads_in_front(settings))
@@ -168,7 +168,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         return shown_layers(model)
 
     def causes(self, evidence: Evidence) -> Iterator[str]:
-        """Yields why the model may have learnt nothing: what may be wrong with any model, with its words, and with its recurrence."""
+        """Yields possible causes why the model did not learn: general causes, unknown words, recurrence."""
         from src.parts.recurrent import diagnosis as recurrence
         from src.parts.words.diagnosis import unknown_words
         from src.training import diagnosis
@@ -189,7 +189,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         return texts.samples_of(trial, trained)
 
     def write_files(self, trial: Trial[Settings, Encoded], trained: Trained) -> list[str]:
-        """Writes what turns a text into the model's input, what the test says of every example, and the projector if asked for."""
+        """Writes the preprocessing, the test probabilities and, if enabled, the projector; returns the file names."""
         from src.tasks.sentiment import texts
 
         return texts.write_files(trial, trained)
