@@ -25,7 +25,7 @@ from src.terminal.errors import first_line
 from src.tracking import download
 from src.tracking.attempts import Run
 from src.tracking.database import Database
-from src.tracking.moved import path_in_home, local_path
+from src.tracking.moved import local_path, path_in_home
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")

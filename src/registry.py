@@ -25,6 +25,7 @@ ENTRY_POINTS = "ablation.tasks"
 BUILT_IN = {
     "sentiment": "src.tasks.sentiment.task:TASK",
     "integration": "src.tasks.integration.task:TASK",
+    "images": "src.tasks.images.task:TASK",
 }
 DEFAULT = "sentiment"
 PLACE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")  # module:NAME

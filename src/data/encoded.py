@@ -119,7 +119,7 @@ def load(options: Texts, *, tokens: str = "word") -> Encoded:
     origin = options.name if not getattr(options, "path", None) else f"{options.name} {options.path}"  # type: ignore[union-attr]
     try:
         files = CORPORA[options.name].files(options)
-        content = _content_hash(files)
+        content = content_hash(files)
         key = digest({"options": _content_options(options, files), "versions": _versions(options, tokens)})
         key = hashlib.blake2b(f"{key} {content}".encode(), digest_size=8).hexdigest()
         folder = paths.cache() / key
@@ -165,7 +165,7 @@ def _encode_corpus(options: Texts, folder: Path, *, tokens: str, content: str) -
     def write(parts: Path) -> dict[str, Any]:
         about = _write(options, parts, tokens=tokens)
         files = CORPORA[options.name].files(options)
-        if _content_hash(files) != content:
+        if content_hash(files) != content:
             path = files[0] if len(files) == 1 else files[0].parent
             raise _Changed(f"{path}: the file changed while it was read; run the command again")
         return about
@@ -256,7 +256,7 @@ def _write(options: Texts, parts: Path, *, tokens: str) -> dict[str, Any]:
     return {"classes": corpus.classes, "contents": asdict(contents)}
 
 
-def _content_hash(files: list[Path]) -> str:
+def content_hash(files: list[Path]) -> str:
     """Returns a hash of the files' bytes, cached by the inode, size and times of each file.
 
     Modification times alone would miss a replacement of the same size and time (`cp -p`); the inode shows it. The

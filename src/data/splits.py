@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def drawn(
     labels: np.ndarray,
     groups: Sequence[str] | np.ndarray | None = None,
     *,
-    same: Sequence[str] = (),
+    same: Sequence[Hashable] = (),
     classes: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
     """Returns a fixed stratified draw: of each class about 70 % train, 10 % validate and 20 % test.

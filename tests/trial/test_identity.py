@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from src import registry
 from src.config.settings import edited
+from src.spec.settings import Settings as Core
 from src.tasks.integration.settings import Settings as Integration
 from src.tasks.sentiment.settings import Settings
 from src.trial.identity import NOT_IN_IDENTITY, digest
@@ -58,15 +59,39 @@ CHANGES = {
 
 
 OF_NOISE = {"sequence_length": 7, "num_samples": 700, "threshold": 0.5, "target": "integral"}
+OF_PICTURES = {
+    **{
+        "normalise": "standard",
+        "augment": "flip",
+        "network": "cnn",
+        "width": 7,
+        "depth": 3,
+        "activation": "tanh",
+        "initializer": "he",
+    },
+    **{
+        "batch_norm": True,
+        "dropout": 0.5,
+        "kernel_size": 5,
+        "pooling": "stride",
+        "growth_rate": 7,
+        "blocks": 2,
+        "bottleneck": False,
+    },
+    **{"compression": 1.0, "parameters": 7, "head": "sigmoid"},
+}
+OF_EVERY_TASK = {key: value for key, value in CHANGES.items() if key in Core.model_fields}
 KINDS = [
     (Settings, CHANGES),
     (Integration, {key: value for key, value in CHANGES.items() if key in Integration.model_fields} | OF_NOISE),
+    (Images, OF_EVERY_TASK | OF_PICTURES),
 ]
 
 
-@pytest.mark.parametrize(("kind", "key"), [(kind, key) for kind, changes in KINDS for key in changes])
-def test_every_key_that_decides_the_result_changes_the_identity(kind, key):
-    value = {**CHANGES, **OF_NOISE}[key]
+@pytest.mark.parametrize(
+    ("kind", "key", "value"), [(kind, *change) for kind, changes in KINDS for change in changes.items()]
+)
+def test_every_key_that_decides_the_result_changes_the_identity(kind, key, value):
     assert identity(edited(kind(), {key: value}), data_digest="d") != identity(kind(), data_digest="d")
 
 

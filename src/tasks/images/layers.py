@@ -1,0 +1,58 @@
+"""Layers of networks of pictures: every initial weight is drawn from a stream of its own layer's name, and so is every dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from src.streams import stream_seed
+from src.tasks.images.settings import Settings, has_batch_norm
+
+INITIALIZERS: dict[str, Callable[[int], Any]] = {
+    "zeros": lambda seed: keras.initializers.Zeros(),
+    "uniform": lambda seed: keras.initializers.RandomUniform(-0.1, 0.1, seed=seed),
+    "glorot": keras.initializers.GlorotUniform,  # Glorot and Bengio, AISTATS 2010: uniform, variance 2 / (inputs + outputs)
+    "he": keras.initializers.HeNormal,  # He et al., ICCV 2015: truncated normal, variance 2 / inputs
+}
+POOLINGS = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
+
+
+def dense(settings: Settings, units: int, *, name: str, has_bias: bool = True) -> keras.layers.Layer:
+    """Returns a layer of units without activation."""
+    return keras.layers.Dense(units, use_bias=has_bias, kernel_initializer=_kernel(settings, name), name=name)
+
+
+def convolution(
+    settings: Settings, filters: int, size: int, *, name: str, stride: int = 1, has_bias: bool = False
+) -> keras.layers.Layer:
+    """Returns a convolution without activation that pads with zeros, so that its output is as large as its input by `stride`."""
+    how: dict[str, Any] = {"strides": stride, "padding": "same", "use_bias": has_bias}
+    return keras.layers.Conv2D(filters, size, kernel_initializer=_kernel(settings, name), name=name, **how)
+
+
+def normalised(settings: Settings, x: Any, *, name: str) -> Any:
+    """Returns x after batch normalisation, where the network has it.
+
+    Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015; momentum 0.9 of the moving statistics, as in DenseNet's code. Keras' own
+    0.99 takes several hundred steps to forget its first values, more than an epoch of 3,500 pictures has.
+    """
+    return keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x) if has_batch_norm(settings) else x
+
+
+def activated(settings: Settings, x: Any, *, name: str) -> Any:
+    """Returns x after the activation."""
+    return keras.layers.Activation(settings.activation, name=f"{name}_activation")(x)
+
+
+def dropped(settings: Settings, x: Any, *, name: str) -> Any:
+    """Returns x after dropout, where there is some."""
+    if not settings.dropout:
+        return x
+    name = f"{name}_dropout"
+    return keras.layers.Dropout(settings.dropout, seed=stream_seed(settings.seed, "dropout", name), name=name)(x)
+
+
+def _kernel(settings: Settings, name: str) -> Any:
+    return INITIALIZERS[settings.initializer](stream_seed(settings.seed, "weights", name, "kernel"))

@@ -1,0 +1,63 @@
+"""Settings to an untrained classifier of pictures. Letters: B pictures of H x W pixels and C channels, K outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from src.tasks.images.densenet import densenet
+from src.tasks.images.layers import POOLINGS, activated, convolution, dense, dropped, normalised
+from src.tasks.images.settings import Settings, has_batch_norm, pooling_of
+
+
+def classifier(settings: Settings, *, shape: tuple[int, int, int], outputs: int) -> keras.Model:
+    """Returns a model from pictures float32[B, H, W, C] to logits float32[B, K]."""
+    pictures = keras.Input(shape, name="pictures")
+    features = NETWORKS[settings.network](settings, pictures)
+    return keras.Model(pictures, dense(settings, outputs, name="head")(features), name="classifier")
+
+
+def linear(settings: Settings, pictures: Any) -> Any:
+    """Returns the pixels as they are, float32[B, HWC]: with the head, softmax regression (logit = x W + b)."""
+    return keras.layers.Flatten(name="flatten")(pictures)
+
+
+def mlp(settings: Settings, pictures: Any) -> Any:
+    """Returns the last hidden layer of a multilayer perceptron, float32[B, width].
+
+        h_0 = x;  h_l = dropout(f(norm(h_{l-1} W_l + b_l)))
+
+    Source: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", Nature 323, 1986. With batch
+    normalisation there is no b_l, as its own shift has the same effect (Ioffe and Szegedy, 2015, section 3.2).
+    """
+    x = keras.layers.Flatten(name="flatten")(pictures)
+    for layer in range(1, settings.depth + 1):
+        name = f"hidden_{layer}"
+        x = dense(settings, settings.width, name=name, has_bias=not has_batch_norm(settings))(x)
+        x = dropped(settings, activated(settings, normalised(settings, x, name=name), name=name), name=name)
+    return x
+
+
+def cnn(settings: Settings, pictures: Any) -> Any:
+    """Returns the last feature map of a convolutional network, in one row.
+
+        h_0 = x;  h_l = pool(dropout(f(norm(h_{l-1} * W_l + b_l))))
+
+    Source: LeCun et al., "Gradient-based learning applied to document recognition", Proceedings of the IEEE 86(11), 1998. Ours, not
+    theirs: convolutions pad with zeros, all layers have the same number of filters, and the head reads the last map without a hidden
+    layer between. `pooling=stride` lets the convolution itself take every second position (Springenberg et al., arXiv:1412.6806).
+    """
+    pooling, x = pooling_of(settings), pictures
+    for layer in range(1, settings.depth + 1):
+        name = f"convolution_{layer}"
+        stride, has_bias = 2 if pooling == "stride" else 1, not has_batch_norm(settings)
+        x = convolution(settings, settings.width, settings.kernel_size, name=name, stride=stride, has_bias=has_bias)(x)
+        x = dropped(settings, activated(settings, normalised(settings, x, name=name), name=name), name=name)
+        if pooling in POOLINGS:
+            x = POOLINGS[pooling](2, name=f"pooling_{layer}")(x)
+    return keras.layers.Flatten(name="flatten")(x)
+
+
+NETWORKS: dict[str, Callable[[Settings, Any], Any]] = {"linear": linear, "mlp": mlp, "cnn": cnn, "densenet": densenet}

@@ -1,0 +1,71 @@
+"""How a trained model reads a picture: written beside the model, so that pictures of others are read in the same way."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from src.data.picture_batches import Scaling
+from src.data.picture_files import CHANNELS, Mode
+from src.files import replaced
+
+FILE = "pictures.json"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What turns a picture into the model's input, and its output into classes.
+
+    Attributes:
+      classes: name of each class.
+      shape: (H, W, C).
+      factor: of each channel.
+      offset: of each channel.
+    """
+
+    classes: list[str]
+    shape: list[int]
+    factor: list[float]
+    offset: list[float]
+
+    @property
+    def mode(self) -> Mode:
+        """Grey or rgb, by the channels."""
+        return next(mode for mode, channels in CHANNELS.items() if channels == self.shape[2])
+
+    @property
+    def scale(self) -> Scaling:
+        """What the model reads of a pixel."""
+        return Scaling(np.array(self.factor, np.float32), np.array(self.offset, np.float32))
+
+
+def write(folder: Path, reading: Reading) -> str:
+    """Writes how pictures are read; returns the file's name."""
+    with replaced(folder / FILE) as path:
+        path.write_text(json.dumps(asdict(reading), indent=2) + "\n", encoding="utf-8")
+    return FILE
+
+
+def load(folder: Path) -> Reading:
+    """Returns how pictures are read.
+
+    Raises:
+      ValueError: the file is missing, or holds something else.
+    """
+    try:
+        reading = Reading(**json.loads((folder / FILE).read_text(encoding="utf-8")))
+        is_whole = (
+            len(reading.factor) == len(reading.offset) == reading.shape[2] in CHANNELS.values()
+            and len(reading.shape) == 3
+        )
+        if not is_whole or len(reading.classes) < 2 or not all(isinstance(name, str) for name in reading.classes):
+            raise ValueError("its parts do not fit each other")
+        reading.scale  # noqa: B018  # numbers, or an error
+    except OSError as error:
+        raise ValueError(f"{folder / FILE}: cannot be read ({error.strerror}); has the trial finished?") from None
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise ValueError(f"{folder / FILE}: it does not say how a model reads pictures ({error})") from None
+    return reading

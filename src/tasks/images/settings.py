@@ -1,0 +1,100 @@
+"""The settings of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from src.data.picture_options import Digits, Pictures
+from src.parts.classes.toggles import Classes
+from src.spec.section import Width
+
+
+class Settings(Classes):
+    """One class for a picture."""
+
+    ALIASES: ClassVar[Mapping[str, str]] = {
+        "model": "network",
+        "architecture": "network",
+        "arch": "network",
+        "units": "width",
+        "hidden": "width",
+        "hiddenunits": "width",
+        "filters": "width",
+        "channels": "width",
+        "layers": "depth",
+        "numlayers": "depth",
+        "nlayers": "depth",
+        "dropoutrate": "dropout",
+        "batchnorm": "batch_norm",
+        "filtersize": "kernel_size",
+        "kernel": "kernel_size",
+        "kernelinitializer": "initializer",
+        "init": "initializer",
+        "growth": "growth_rate",
+        "augmentation": "augment",
+        "normalisation": "normalise",
+        "normalization": "normalise",
+        "normalize": "normalise",
+    }
+
+    task: str = "images"
+    data: Pictures = Field(Digits.model_construct(), discriminator="name", description="pictures (config group)")
+    head: Literal["sigmoid", "softmax"] = Field(
+        "softmax", description="sigmoid = one output unit, softmax = one output unit per class"
+    )
+    normalise: Literal["none", "unit", "standard"] = Field(
+        "unit",
+        description="range of a pixel: none = 0 to 255, unit = 0 to 1, standard = mean 0 and variance 1 of each channel in training",
+    )
+    augment: Literal["none", "shift", "flip"] = Field(
+        "none",
+        description="change of training pictures, drawn for each epoch: shift = up to 2 pixels, flip = mirror half of them",
+    )
+    network: Literal["linear", "mlp", "cnn", "densenet"] = Field("mlp", description="kind of network")
+    width: Width = Field(128, description="units of each layer of an MLP, filters of each layer of a CNN")
+    depth: int = Field(
+        2, ge=1, le=64, description="hidden layers of an MLP, convolutions of a CNN, layers of each block of a DenseNet"
+    )
+    activation: Literal["relu", "elu", "gelu", "tanh", "sigmoid", "linear"] = Field(
+        "relu", description="activation of hidden layers"
+    )
+    initializer: Literal["zeros", "uniform", "glorot", "he"] = Field(
+        "glorot",
+        description="initial weights of all layers: zeros, uniform from -0.1 to 0.1, Glorot uniform, or He normal",
+    )
+    batch_norm: bool | None = Field(
+        None, description="batch normalisation before activations; null = in a DenseNet only"
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout rate after each hidden layer")
+    kernel_size: int = Field(3, ge=1, le=1_024, description="height and width of the kernels of convolutions")
+    pooling: Literal["max", "average", "stride", "none"] | None = Field(
+        None,
+        description="what halves a picture after each convolution of a CNN and each block of a DenseNet (stride = strides of 2 in "
+        "place of pooling); null = max in a CNN, average in a DenseNet",
+    )
+    growth_rate: int = Field(12, ge=1, le=1_024, description="filters that each layer of a DenseNet adds, k")
+    blocks: int = Field(3, ge=1, le=16, description="dense blocks of a DenseNet")
+    bottleneck: bool = Field(True, description="convolution of size 1 to 4k channels before each layer of a DenseNet")
+    compression: float = Field(
+        0.5, gt=0, le=1, description="share of the channels that a DenseNet keeps between two blocks"
+    )
+    epochs: int = Field(20, ge=1, le=10_000, description="passes over the training split")
+    parameters: int | None = Field(
+        None,
+        ge=1,
+        le=10**12,
+        description="choose width (DenseNet: growth_rate) so that about this many numbers are trained; null = use width",
+    )
+
+
+def has_batch_norm(settings: Settings) -> bool:
+    """Returns whether the network has batch normalisation."""
+    return settings.network == "densenet" if settings.batch_norm is None else settings.batch_norm
+
+
+def pooling_of(settings: Settings) -> str:
+    """Returns what halves a picture in the network."""
+    return settings.pooling or ("average" if settings.network == "densenet" else "max")

@@ -1,0 +1,208 @@
+"""Images as a task."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+from src.parts.classes.toggles import ACCURACY, head_of, outputs_of
+from src.spec.metric import LOSS
+from src.spec.rules import Change
+from src.spec.task import Command, Trial
+from src.tasks.images import sizes, toggles
+from src.tasks.images.settings import Settings
+from src.training.task import KerasTask, Trained
+
+if TYPE_CHECKING:
+    import keras
+
+    from src.data.pictures import Stored
+    from src.training.phase import Phase
+
+NAMES = 6  # classes that the plan shows
+
+
+@final
+class Images(KerasTask[Settings, "Stored"]):
+    """One class for a picture."""
+
+    name = "images"
+    about = "one class for a picture"
+    examples: ClassVar = {
+        "task=images": "a multilayer perceptron on 5,000 digits",
+        "-m task=images network=mlp,cnn,densenet": "three kinds of network",
+        "task=images data=folder data.path=FOLDER": "your own pictures",
+    }
+    settings = Settings
+    metrics = (dataclasses.replace(ACCURACY, target=0.9), LOSS)
+    inert = toggles.INERT
+    commands: ClassVar = {
+        "predict": Command(
+            "src.tasks.images.commands:predict",
+            "classifies pictures",
+            files=("pictures.json", "model.keras"),
+            example="picture.png",
+        )
+    }
+    figures: ClassVar = {
+        "confusion": "src.tasks.images.figures:confusion",
+        "misclassified": "src.tasks.images.figures:misclassified",
+    }
+
+    def load(self, settings: Settings) -> Stored:
+        """Returns the stored pictures."""
+        from src.data import pictures
+
+        return pictures.load(settings.data)
+
+    def source(self, settings: Settings) -> Hashable:
+        """Returns the collection."""
+        return settings.data
+
+    def resolve(self, settings: Settings, data: Stored) -> tuple[Settings, list[Change]]:
+        """Returns the settings that fit these pictures and classes."""
+        changes = head_of(settings, len(data.classes))
+        if settings.drop_remainder and data.rows["train"] % settings.batch_size == 0:
+            changes.append(Change("drop_remainder", True, False, "every batch is full"))
+        used = settings.model_copy(update={change.key: change.used for change in changes})
+        if used.parameters is None or _unreachable(used, data):
+            return used, changes
+        shape, outputs = data.shape, outputs_of(used, len(data.classes))
+        value, key = sizes.nearest(used, shape=shape, outputs=outputs), sizes.chosen(used)
+        count = sizes.trained_at(used, value, shape=shape, outputs=outputs)
+        reason = f"then {count:,} numbers are trained, which is closest to parameters={used.parameters}"
+        changes.append(Change(key, getattr(used, key), value, reason))
+        return used.model_copy(update={key: value, "parameters": None}), changes
+
+    def refusals(self, settings: Settings, data: Stored) -> list[str]:
+        """Returns why these pictures cannot be learnt with these settings."""
+        reasons = [*toggles.refusals(settings, shape=data.shape), *_unreachable(settings, data)]
+        train = data.rows["train"]
+        if settings.drop_remainder and train < settings.batch_size:
+            what = f"drop_remainder=true leaves no batch of {settings.batch_size}: there are {train} training pictures"
+            reasons.append(f"{what}; lower batch_size, or set drop_remainder=false")
+        return [*reasons, *(_memory(settings, data) if not reasons else [])]
+
+    def measures(self, settings: Settings, data: Stored) -> dict[str, float]:
+        """Returns the share of test pictures that are equal to one of training or validation."""
+        return {"data/leaked_fraction": data.shared["test"] / data.rows["test"]}
+
+    def summary(self, settings: Sequence[Settings], data: Stored) -> list[str]:
+        """Returns what was read."""
+        return _summary(data)
+
+    def dataset(self, settings: Settings, data: Stored) -> dict[str, Any]:
+        """Returns what MLflow shows of the pictures."""
+        path = getattr(settings.data, "path", None)
+        return {
+            "name": Path(path).name if path else settings.data.name,
+            "digest": data.digest,
+            "source": path or settings.data.name,
+            "columns": {"input": "binary", "class": "string"},
+            "classes": data.classes,
+            "rows": data.rows,
+        }
+
+    def work(self, settings: Settings, data: Stored) -> float:
+        """Returns the multiplications of a batch, in millions."""
+        counted = sizes.size(settings, shape=data.shape, outputs=outputs_of(settings, len(data.classes)))
+        return settings.batch_size * counted.products / 1e6
+
+    def phase(self, settings: Settings, data: Stored) -> Phase:
+        """Returns the splits and their batches."""
+        from src.tasks.images import learning
+
+        return learning.phase(settings, data)
+
+    def model(self, settings: Settings, data: Stored) -> keras.Model:
+        """Returns the untrained classifier."""
+        from src.tasks.images.networks import classifier
+
+        return classifier(settings, shape=data.shape, outputs=outputs_of(settings, len(data.classes)))
+
+    def layers(self, model: keras.Model) -> list[Any]:
+        """Returns the layers whose activations TensorBoard shows: what comes out of an activation, and the head."""
+        import keras
+
+        return [layer for layer in model.layers if isinstance(layer, keras.layers.Activation) or layer.name == "head"]
+
+    def samples(self, trial: Trial[Settings, Stored], trained: Trained) -> list[dict[str, Any]]:
+        """Returns the worst-classified pictures of validation and test."""
+        from src.parts.classes.measures import PROBABILITY
+        from src.tasks.images import worst
+
+        found = []
+        for name, evaluated in (("validation", trained.validation), ("test", trained.test)):
+            found += worst.samples(trial.data, name, worst.of_every_class(evaluated.predictions[PROBABILITY]))
+        return [{"samples": found, "markdown": worst.markdown(found)}]
+
+    def write_files(self, trial: Trial[Settings, Stored], trained: Trained) -> list[str]:
+        """Writes how a picture is read, what the test says of every one, and the worst of them with their pixels."""
+        from src.parts.classes import measures
+        from src.tasks.images import learning, reading, worst
+
+        data, split = trial.data, trial.data.split("test")
+        scale = learning.scaling_of(trial.settings, data)
+        known = reading.Reading(data.classes, [*data.shape], scale.factor.tolist(), scale.offset.tolist())
+        probabilities = worst.of_every_class(trained.test.predictions[measures.PROBABILITY])
+        return [
+            reading.write(trial.folder, known),
+            measures.write_probabilities(trial.folder, trained, split.labels),
+            worst.write(trial.folder, split, probabilities, data.classes),
+        ]
+
+
+def _unreachable(settings: Settings, data: Stored) -> list[str]:
+    """Returns why `parameters` cannot be reached; empty if it can, or is not set."""
+    if settings.parameters is None:
+        return []
+    key, outputs = sizes.chosen(settings), outputs_of(settings, len(data.classes))
+    least, most = (
+        sizes.trained_at(settings, at, shape=data.shape, outputs=outputs) for at in (1, sizes.MOST_WIDE[key])
+    )
+    if least <= settings.parameters <= most:
+        return []
+    what = f"parameters={settings.parameters:,} cannot be reached: with {key} from 1 to {sizes.MOST_WIDE[key]:,}, network={settings.network}"
+    return [f"{what} has {least:,} to {most:,}; set parameters to one of these"]
+
+
+def _memory(settings: Settings, data: Stored) -> list[str]:
+    from src.parts.recurrent.sizes import memory_mb
+
+    needed = sizes.required_mb(settings, shape=data.shape, outputs=outputs_of(settings, len(data.classes)))
+    if needed <= memory_mb():
+        return []
+    keys = {"linear": (), "densenet": ("growth_rate", "depth", "blocks")}.get(settings.network, ("width", "depth"))
+    what = " ".join(f"{key}={getattr(settings, key)}" for key in ("network", *keys, "batch_size"))
+    pixels = " x ".join(map(str, data.shape))
+    machine = f"this machine has {memory_mb():,.0f} MB"
+    fix = f"set a smaller {' or '.join(('batch_size', *keys[:1]))}"
+    return [f"{what} with pictures of {pixels} needs about {needed:,.0f} MB of memory; {machine}; {fix}"]
+
+
+def _summary(data: Stored) -> list[str]:
+    from src.data.classes import name_warnings
+
+    height, width, channels = data.shape
+    kind = "grey" if channels == 1 else "colour"
+    lines = [f"data {data.origin}: {len(data.classes)} classes, {kind} pictures of {height} x {width}"]
+    lines.append(f"{'':<40}{'train':>14}{'validation':>11}{'test':>11}")
+
+    def row(name: str, counts: Sequence[int | str]) -> str:
+        texts = [f"{one:,}" if isinstance(one, int) else one for one in counts]
+        return f"  {name:<38}{texts[0]:>14}{texts[1]:>11}{texts[2]:>11}"
+
+    lines.append(row("pictures", list(data.rows.values())))
+    largest = sorted(range(len(data.classes)), key=lambda one: -data.counts["train"][one])
+    few = largest if len(largest) <= NAMES else [*largest[:3], *largest[-3:]]
+    if len({*data.counts["train"]}) > 1 or len(data.classes) <= NAMES:
+        lines += [row(f"  {data.classes[one]}", [counts[one] for counts in data.counts.values()]) for one in few]
+    else:
+        lines.append(row("  of each class", [counts[0] for counts in data.counts.values()]))
+    lines.append(row("equal to one of an earlier split", ["", data.shared["validation"], data.shared["test"]]))
+    return [*lines, *(f"warning: {warning}" for warning in name_warnings(data.classes))]
+
+
+TASK = Images()

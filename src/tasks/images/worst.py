@@ -1,0 +1,108 @@
+"""The pictures that a trained model classifies worst: the least probability of their own class. N pictures, K classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src.data.pictures import Split, Stored
+from src.files import replaced
+from src.terminal.visible import in_markdown
+
+FILE = "worst_test.parquet"
+KEPT = 24  # pictures in the file
+SHOWN = 8  # pictures of each split that TensorBoard shows
+
+
+def of_every_class(probabilities: np.ndarray) -> np.ndarray:
+    """Returns float[N, K], where one column is that of class 1 of two."""
+    return np.hstack([1 - probabilities, probabilities]) if probabilities.shape[1] == 1 else probabilities
+
+
+def worst(probabilities: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """Returns int64 rows, the worst first; rows of equal probability stay in order.
+
+    Args:
+      probabilities: float[N, K].
+      labels: int[N].
+      count: how many, fewer where there are fewer.
+    """
+    of_own = probabilities[np.arange(len(labels)), labels]
+    return np.argsort(of_own, kind="stable")[:count]
+
+
+def samples(data: Stored, name: str, probabilities: np.ndarray) -> list[dict[str, Any]]:
+    """Returns the worst pictures of a split: `split`, `row`, `picture` (its name), `class`, `prediction`, and two probabilities.
+
+    Args:
+      data: that the split is of.
+      name: of the split.
+      probabilities: float[N, K].
+    """
+    split, names = data.split(name), data.names()
+    found = []
+    for row in worst(probabilities, split.labels, SHOWN).tolist():
+        label, best = int(split.labels[row]), int(probabilities[row].argmax())
+        found.append(
+            {
+                "split": name,
+                "row": row,
+                "picture": names[split.rows[row]] if names else f"row {split.rows[row] + 1:,} of the data",
+                "class": data.classes[label],
+                "prediction": data.classes[best],
+                "probability": float(probabilities[row, best]),
+                "probability_of_class": float(probabilities[row, label]),
+            }
+        )
+    return found
+
+
+def markdown(samples: Sequence[Mapping[str, Any]]) -> str:
+    """Returns what TensorBoard shows of samples: a table for each split, the worst first."""
+    parts = []
+    for split in dict.fromkeys(sample["split"] for sample in samples):
+        lines = [
+            f"Worst-classified pictures of the {split} split",
+            "",
+            "| picture | class | its probability | prediction | its probability |",
+        ]
+        lines.append("| --- | --- | --- | --- | --- |")
+        for one in (sample for sample in samples if sample["split"] == split):
+            mark = "" if one["prediction"] == one["class"] else " (**wrong**)"
+            cells = [in_markdown(one["picture"]), in_markdown(one["class"]), f"{one['probability_of_class']:.3f}"]
+            cells += [f"{in_markdown(one['prediction'])}{mark}", f"{one['probability']:.3f}"]
+            lines.append(f"| {' | '.join(cells)} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def write(folder: Path, split: Split, probabilities: np.ndarray, classes: Sequence[str]) -> str:
+    """Writes the worst pictures of the test split with their pixels, for figures; returns the file's name.
+
+    Args:
+      folder: of the trial.
+      split: of test.
+      probabilities: float[N, K].
+      classes: name of each class.
+    """
+    import pandas as pd
+
+    rows = worst(probabilities, split.labels, KEPT)
+    labels, best = split.labels[rows], probabilities[rows].argmax(axis=1)
+    frame = pd.DataFrame(
+        {
+            "row": rows,
+            "class": [classes[label] for label in labels],
+            "prediction": [classes[label] for label in best],
+            "probability": probabilities[rows, best],
+            "is_wrong": labels != best,
+            "pixels": [np.ascontiguousarray(split.pictures[row]).tobytes() for row in rows],
+            **dict(zip(("height", "width", "channels"), split.pictures.shape[1:], strict=True)),
+        }
+    )
+    with replaced(folder / FILE) as path:
+        frame.to_parquet(path, index=False)
+    return FILE
