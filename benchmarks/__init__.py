@@ -1,1 +1,1 @@
-"""Speed and memory of a trial, as ratios measured side by side: these say what a change costs, tests do not."""
+"""Speed and memory, measured as ratios side by side. Tests do not measure what a change costs; these benchmarks do."""

@@ -1,6 +1,6 @@
 """Prints the speed and memory figures of the project: `python -m benchmarks [NAME ...]`, about ten minutes in all.
 
-Machines are noisy: what is compared runs in turn (A B A B …) in one go, and medians are shown.
+Machines are noisy. Each comparison therefore alternates the two sides (A B A B …) in one process and reports medians.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PAIRS = 4
 
 
 def answers() -> list[str]:
-    """Seconds until `--help` and a wrong value are answered."""
+    """Returns the seconds that `--help`, a wrong value and a wrong key take."""
     rows = []
     for name, words in {"--help": ["--help"], "cell=foo": ["cell=foo"], "maskin=true": ["maskin=true"]}.items():
         seconds = []
@@ -39,7 +39,7 @@ def answers() -> list[str]:
 
 
 def recording() -> list[str]:
-    """Time of a trial that is recorded in journal, TensorBoard and MLflow against one that is not, in turn."""
+    """Compares a trial that is recorded in the journal, TensorBoard and MLflow with one that is not, alternately."""
     from src.spec.record import END
     from src.trial import run as trial
 
@@ -56,33 +56,37 @@ def recording() -> list[str]:
         trial.run(settings)
         return time.perf_counter() - begin
 
-    plain(), recorded()  # imports, the database, the cache
+    plain(), recorded()  # the first runs also import, create the database and fill the cache
     pairs = [(recorded(), plain()) for _ in range(PAIRS)]
     ratio = statistics.median(with_ / without for with_, without in pairs)
-    shares = _recording_shares(settings)
+    share = _recording_share(settings)
     return [
-        f"a whole recorded trial takes {ratio:.3f} of the time of an unrecorded one (median of {PAIRS} pairs of about {pairs[0][1]:.0f} s)",
-        f"recording a step takes {shares:.2%} of the time of a batch (target: under 1 %)",
+        f"a whole recorded trial takes {ratio:.3f} of the time of an unrecorded one "
+        f"(median of {PAIRS} pairs of about {pairs[0][1]:.0f} s)",
+        f"recording a step takes {share:.2%} of the time of a batch (target: under 1 %)",
     ]
 
 
-def _recording_shares(settings: Settings) -> float:
-    """Share of the time of steps that passes between them: records, progress, the journal, and the trackers whenever they are due."""
+def _recording_share(settings: Settings) -> float:
+    """Returns the time between steps, divided by the time of the steps.
+
+    Between steps are the records, the progress, the journal, and the trackers when they are due.
+    """
     from src.spec.record import STEP
     from src.tracking.follow import Follower
     from src.tracking.journal import Journal
     from src.trial import run as trial
 
     prepared = prepare(edited(settings, {"seed": 99}))
-    outside = inside = came = 0.0
+    outside = inside = arrived = 0.0
     kind = ""
     with Journal(prepared.folder) as book:
         follower = Follower(prepared.folder, prepared.settings)
         for record in trial.records(prepared):
-            before, came = came, time.perf_counter()
+            before, arrived = arrived, time.perf_counter()
             if record.kind == kind == STEP:
-                took = record.metrics["time/batch_ms"] / 1e3
-                outside, inside = outside + came - before - took, inside + took
+                step_s = record.metrics["time/batch_ms"] / 1e3
+                outside, inside = outside + arrived - before - step_s, inside + step_s
             kind = record.kind
             book.append(record)
             if kind != STEP or follower.is_due:
@@ -92,7 +96,7 @@ def _recording_shares(settings: Settings) -> float:
 
 
 def start() -> list[str]:
-    """Seconds from the start of a second trial with the same data to the end of its first step, and its input waits."""
+    """Returns the seconds from the start of a second trial on the same data to its first step, and its input waits."""
     import pandas as pd
 
     from src.spec.record import STEP
@@ -112,26 +116,28 @@ def start() -> list[str]:
     steps = pd.read_parquet(prepare(settings).folder / "steps.parquet")
     wait = steps["wait_ms"].sum() / steps["time/batch_ms"].sum()
     return [
-        f"the first step of a further trial on all reviews is done {statistics.median(seconds):.1f} s after its start, tracing included "
-        "(target: begun within 3 s)",
+        f"a further trial on all reviews ends its first step {statistics.median(seconds):.1f} s after its start, "
+        "tracing included (target: the step starts within 3 s)",
         f"waiting for input is {wait:.1%} of the time of a batch (target: under 5 %)",
     ]
 
 
 def memory() -> list[str]:
-    """Peak memory of a default trial in a process of its own."""
+    """Returns the peak memory of a default trial in a new process."""
     program = (
         "from src.config.settings import edited; from src.tasks.sentiment.settings import Settings\n"
         "from src.tracking import journal; from src.trial import run as trial; from src.trial.prepare import prepare\n"
         "settings = edited(Settings(), {'epochs': 1, 'study': 'memory'}); trial.run(settings)\n"
         "print(journal.last_attempt(prepare(settings).folder)[-1].record.metrics['memory/peak_mb'])"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    return [f"a default trial peaks at {float(done.stdout.splitlines()[-1]):,.0f} MB (target: under 2,048 MB)"]
+    process = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    return [f"a default trial peaks at {float(process.stdout.splitlines()[-1]):,.0f} MB (target: under 2,048 MB)"]
 
 
 def bucketing() -> list[str]:
-    """Time per epoch with buckets against padding to the data set's longest, at 500 steps, in turn."""
+    """Compares the time per epoch with buckets and with padding to the longest of the data set, at 500 steps."""
     from src.spec.record import EVALUATION
     from src.trial import run as trial
 
@@ -140,9 +146,8 @@ def bucketing() -> list[str]:
         records = trial.records(prepare(settings))
         return next(record.metrics["time/steady_epoch_s"] for record in records if record.kind == EVALUATION)
 
-    pairs = [
-        (epoch_s(), epoch_s(padding="dataset")) for _ in range(2)
-    ]  # all reviews: few reviews would leave many small batches
+    # On all reviews: with few reviews, many buckets would have small batches.
+    pairs = [(epoch_s(), epoch_s(padding="dataset")) for _ in range(2)]
     ratio = statistics.median(bucketed / padded for bucketed, padded in pairs)
     return [
         f"bucketing takes {ratio:.2f} of the time per epoch of padding=dataset at max_length=500 (target: at most 0.55)"
@@ -150,7 +155,7 @@ def bucketing() -> list[str]:
 
 
 def loops() -> list[str]:
-    """Time per batch of our loops against each other and against Keras' layer, in turn."""
+    """Compares the time per batch of our two loops and of Keras' layer."""
     from src.spec.record import END
     from src.trial import run as trial
 
@@ -159,20 +164,21 @@ def loops() -> list[str]:
         records = trial.records(prepare(settings))
         return next(record.metrics["time/batch_ms_median"] for record in records if record.kind == END)
 
-    def ratio(one: dict[str, Any], other: dict[str, Any]) -> float:
-        return statistics.median(batch_ms(**one) / batch_ms(**other) for _ in range(PAIRS))
+    def ratio(numerator: dict[str, Any], denominator: dict[str, Any]) -> float:
+        return statistics.median(batch_ms(**numerator) / batch_ms(**denominator) for _ in range(PAIRS))
 
     graph = ratio({"implementation": "graph_loop"}, {"implementation": "keras"})
     long = {"max_length": 500, "bucketing": False}
     packed = ratio({**long, "implementation": "graph_loop"}, {**long, "implementation": "packed_loop"})
     return [
         f"graph_loop takes {graph:.2f} of the time per batch of keras on the default classifier (target: at most 1.3)",
-        f"packed_loop is {packed:.2f} times as fast as graph_loop without buckets at max_length=500 (target: at least 1.3)",
+        f"packed_loop is {packed:.2f} times as fast as graph_loop without buckets at max_length=500 "
+        "(target: at least 1.3)",
     ]
 
 
 def ragged() -> list[str]:
-    """Forward and backward pass of an LSTM over 64 sequences: a ragged tensor, sequence by sequence, against padding and a mask."""
+    """Compares a ragged tensor with padding and a mask: forward and backward pass of an LSTM over 64 sequences."""
     import numpy as np
     import tensorflow as tf
 
@@ -187,12 +193,12 @@ def ragged() -> list[str]:
     cell = LSTMCell(units)
     cell.build((None, 64))
 
-    def of_one(row: Any) -> Any:
+    def last_of_sequence(row: Any) -> Any:
         return graph_loop(cell, row[None], None, cell.zero_states(1), sequences=False)[0]
 
     def last(is_ragged: bool) -> Any:
         if is_ragged:
-            return tf.map_fn(of_one, x, fn_output_signature=tf.TensorSpec([units]), parallel_iterations=2)
+            return tf.map_fn(last_of_sequence, x, fn_output_signature=tf.TensorSpec([units]), parallel_iterations=2)
         return graph_loop(cell, padded, mask, cell.zero_states(64), sequences=False)
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
@@ -206,16 +212,17 @@ def ragged() -> list[str]:
         step(is_ragged)[0].numpy()
         return time.perf_counter() - begin
 
-    for one, other in zip(step(True), step(False), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+    for ragged_gradient, padded_gradient in zip(step(True), step(False), strict=True):
+        np.testing.assert_allclose(ragged_gradient, padded_gradient, rtol=1e-3, atol=1e-3)
     ratios = [seconds(True) / seconds(False) for _ in range(3 * PAIRS)]
     return [
-        f"a ragged tensor takes {statistics.median(ratios):.1f} times as long as padding with a mask (64 sequences of 20 to 200 steps)"
+        f"a ragged tensor takes {statistics.median(ratios):.1f} times as long as padding with a mask "
+        "(64 sequences of 20 to 200 steps)"
     ]
 
 
 def drawing() -> list[str]:
-    """Share of a training step of the integration task that is spent waiting for noise."""
+    """Returns the share of a training step of the integration task that it waits for noise."""
     import pandas as pd
 
     from src.config.settings import checked
@@ -223,28 +230,29 @@ def drawing() -> list[str]:
     from src.trial import run as trial
 
     settings = checked({"task": "integration", "num_samples": 20_000, "epochs": 1, "tracking": {"histograms": False}})
-    steps = [{**one.metrics, **one.detail} for one in trial.records(prepare(settings)) if one.kind == STEP]
+    records = trial.records(prepare(settings))
+    steps = [{**record.metrics, **record.detail} for record in records if record.kind == STEP]
     frame = pd.DataFrame(steps)[lambda rows: ~rows["is_first"].astype(bool)]
     share = frame["wait_ms"].sum() / frame["time/batch_ms"].sum()
     return [f"{share:.1%} of a step of the integration task is waiting for noise (target: at most 10 %)"]
 
 
 def planning() -> list[str]:
-    """Seconds to plan 10,000 cells, from the command to its end."""
+    """Returns the seconds of a command that plans 10,000 cells."""
     words = ["-m", "plan_only=true", "units=range(1,101)", "embedding_dim=range(1,101)"]
     seconds = []
     for _ in range(3):
         begin = time.perf_counter()
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "src.run", *words], cwd=REPOSITORY, capture_output=True, text=True, check=True
         )
-        assert "= 10,000 trials" in done.stdout
+        assert "= 10,000 trials" in process.stdout
         seconds.append(time.perf_counter() - begin)
     return [f"10,000 cells are planned in {statistics.median(seconds):.1f} s (target: under 10 s)"]
 
 
 def workers() -> list[str]:
-    """Trials per hour of two workers against one, and what a sweep adds between two trials; by the clock of their journals."""
+    """Compares the trials per hour of two workers and of one, and times the gap between trials, from their journals."""
     rates: dict[int, list[float]] = {}
     for turn in range(2):
         for count in (1, 2):
@@ -253,16 +261,17 @@ def workers() -> list[str]:
                 len(records) / (max(end for _, end in records) - min(begin for begin, _ in records))
             )
     ratio = statistics.median(two / one for one, two in zip(rates[1], rates[2], strict=True))
-    alone = sorted(_swept(1, study="between", seeds=range(6), limit=64))
-    gaps = [after[0] - before[1] for before, after in itertools.pairwise(alone)]
+    times = sorted(_swept(1, study="between", seeds=range(6), limit=64))
+    gaps = [after[0] - before[1] for before, after in itertools.pairwise(times)]
     return [
-        f"two workers train {ratio:.2f} times the trials per hour of one (median of 2 pairs of 6 trials; target: at least 1.5)",
-        f"from the end of a trial to the start of the next {statistics.median(gaps):.2f} s pass (target: under 0.5 s)",
+        f"two workers train {ratio:.2f} times as many trials per hour as one "
+        "(median of 2 pairs of 6 trials; target: at least 1.5)",
+        f"the next trial starts {statistics.median(gaps):.2f} s after the end of a trial (target: under 0.5 s)",
     ]
 
 
 def _swept(count: int, *, study: str, seeds: range, limit: int = 3_200) -> list[tuple[float, float]]:
-    """Runs a sweep; returns start and end of every trial in seconds."""
+    """Runs a sweep and returns the start and the end of every trial, in seconds since 1970."""
     from src import paths
     from src.tracking import journal
 
@@ -274,7 +283,7 @@ def _swept(count: int, *, study: str, seeds: range, limit: int = 3_200) -> list[
         "tracking.histograms=false",
     ]
     launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={count}"]
-    one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}  # as each of several workers has
+    one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}  # as each worker of several has
     environment = {**os.environ, **one_thread}
     command = [sys.executable, "-m", "src.run", "-m", *words, *launcher]
     subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, check=True)
@@ -287,7 +296,7 @@ def _swept(count: int, *, study: str, seeds: range, limit: int = 3_200) -> list[
 
 
 def analysis() -> list[str]:
-    """Seconds to load 10,000 trials, and to report on 1,000 trials of 500 steps, from stores made for it."""
+    """Returns the seconds to load 10,000 trials, and to report 1,000 trials of 500 steps, from generated stores."""
     import shutil
 
     from benchmarks import generated
@@ -319,12 +328,13 @@ def analysis() -> list[str]:
     shutil.rmtree(path.parent)
     return [
         f"10,000 trials are loaded in {statistics.median(seconds):.1f} s (target: under 10 s)",
-        f"1,000 trials of 500 steps are reported in {reported:.0f} s with at most {megabytes:,.0f} MB (target: under 60 s and 1,536 MB)",
+        f"1,000 trials of 500 steps are reported in {reported:.0f} s with at most {megabytes:,.0f} MB "
+        "(target: under 60 s and 1,536 MB)",
     ]
 
 
 def _python(*words: str) -> list[str]:
-    """Runs Python in the repository and returns the lines it prints."""
+    """Runs Python in the repository and returns the lines of its output."""
     return subprocess.run(
         [sys.executable, *words], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout.splitlines()
@@ -347,7 +357,7 @@ BENCHMARKS: dict[str, Callable[[], list[str]]] = {
 
 
 def main(names: list[str]) -> int:
-    """Runs the benchmarks, all of them by default, in a home of their own; `faults MINUTES` is a campaign apart."""
+    """Runs the named benchmarks, by default all, in a temporary home; `faults MINUTES` runs the campaign of faults."""
     if names[:1] == ["faults"]:
         is_wrong = False
         for count in faults.campaign(float(names[1]) if len(names) > 1 else 30.0):

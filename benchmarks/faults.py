@@ -1,9 +1,9 @@
-"""A campaign of faults: `python -m benchmarks faults MINUTES` prints a table, one line a kind of fault.
+"""A campaign of faults: `python -m benchmarks faults MINUTES` prints one line per kind of fault.
 
-Odd command lines, study files, tables, files of ours and models come first, drawn by seed: none may end in a traceback or have anything
-read that is not true. What they leave of the time, half of it and more, goes to sweeps: their processes are killed, their disk is full,
-their tracking server is away or loses answers, and at their end they must equal an undisturbed one. After each kind nothing may be left
-behind: no process, nothing in shared memory, no temporary file.
+First come odd command lines, study files, tables, project files and models, drawn from a seed: none may cause a
+traceback or wrong data. The remaining time, half of it or more, goes to sweeps: the campaign kills their processes,
+fills their disk, and stops their tracking server or loses its answers. At the end, each sweep must equal an undisturbed
+one. After each kind of fault, no process, no shared memory and no temporary file may remain.
 """
 
 from __future__ import annotations
@@ -36,57 +36,55 @@ from src.training import model_file
 
 Item = TypeVar("Item")
 
-MARK = (
-    "ABLATION_CAMPAIGN"  # environment variable by which the campaign's processes are known, whoever their parents are
+MARK = "ABLATION_CAMPAIGN"  # environment variable that identifies the campaign's processes, even without their parents
+MAX_KILLS = 6  # of one sweep; after that it runs undisturbed
+SWEEP_S = 240.0  # time limit of a sweep of four trials
+LEFT_S = 30.0  # time limit for processes to end
+TOGGLES = (
+    "masking=true,false cell=simple_rnn seed=0,1 units=4 embedding_dim=4 batch_size=8 epochs=60 "
+    "tracking.histograms=false"
 )
-MAX_KILLS = 6  # of one sweep, before it is left alone
-SWEEP_S = 240.0  # in which a sweep of four trials must end
-LEFT_S = 30.0  # in which processes must be gone
-TOGGLES = "masking=true,false cell=simple_rnn seed=0,1 units=4 embedding_dim=4 batch_size=8 epochs=60 tracking.histograms=false"
 TWO_WORKERS = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-FREE = (
-    20_000,
-    4_000_000,
-)  # bytes on a disk that is nearly full: between less than a database takes and more than a sweep does
+FREE = (20_000, 4_000_000)  # bytes of a nearly full disk: from too few for the database to more than a sweep needs
 
 
 @dataclass
 class Count:
-    """One row of the table: how many were tried, and what was wrong with those that were.
+    """The result for one kind of fault.
 
     Attributes:
-      what: is tried.
-      wanted: how many are to be tried; None for as many as there is time for.
-      tried: how many were.
-      wrong: what was wrong, a text each.
-      notes: what else there is to say, such as how often a process was killed.
+      description: what the campaign tries.
+      wanted: number of attempts to make; None for as many as the time allows.
+      tried: number of attempts made.
+      wrong: failures, one text each.
+      notes: additional facts, such as the number of kills.
     """
 
-    what: str
+    description: str
     wanted: int | None = None
     tried: int = 0
     wrong: list[str] = field(default_factory=list)
     notes: str = ""
 
     def __str__(self) -> str:
-        shown = "".join(f"\n    {text}" for text in self.wrong[:5])
-        of = "" if self.wanted is None else f" of {self.wanted:,}"
+        examples = "".join(f"\n    {text}" for text in self.wrong[:5])
+        total = "" if self.wanted is None else f" of {self.wanted:,}"
         notes = f" ({self.notes})" if self.notes else ""
-        return f"{self.what}: {self.tried:,}{of} tried, {len(self.wrong)} wrong{notes}{shown}"
+        return f"{self.description}: {self.tried:,}{total} tried, {len(self.wrong)} wrong{notes}{examples}"
 
 
 class Campaign(NamedTuple):
-    """What all kinds of faults share.
+    """Data that all kinds of faults share.
 
     Attributes:
-      folder: for their files.
-      drawn: draws them.
-      words: of a sweep of four trials.
-      expected: identity → hash of the weights, of that sweep undisturbed.
+      folder: folder for their files.
+      rng: random generator of the faults.
+      words: command line of a sweep of four trials.
+      expected: identity → hash of the weights after an undisturbed sweep.
     """
 
     folder: Path
-    drawn: random.Random
+    rng: random.Random
     words: list[str]
     expected: dict[str, str | None]
 
@@ -95,7 +93,7 @@ Kind = Callable[[float, Campaign], Count]
 
 
 def campaign(minutes: float, *, seed: int = 0) -> Iterator[Count]:
-    """Runs every kind of fault; one that is done early leaves its time to the next ones."""
+    """Runs every kind of fault; a kind that ends early leaves its time to the next ones."""
     end = time.monotonic() + 60 * minutes
     with tempfile.TemporaryDirectory(prefix="ablation-faults-") as folder, _marked(Path(folder)):
         words = ["-m", "data=table", f"data.path={faults_data.whole_table(Path(folder) / 't.csv')}", *TOGGLES.split()]
@@ -113,86 +111,85 @@ def campaign(minutes: float, *, seed: int = 0) -> Iterator[Count]:
 
 
 def kills(seconds: float, shared: Campaign) -> Count:
-    """Kills a process of a sweep, starts it again, and so on; at its end its trials must equal an undisturbed sweep's."""
+    """Kills processes of sweeps and restarts them; at the end, the trials must equal those of an undisturbed sweep."""
     count, total, end = Count("sweeps whose processes were killed"), 0, time.monotonic() + seconds
     while time.monotonic() < end:
         with _home(shared.folder) as home:
-            found, killed = _killed([*shared.words, *TWO_WORKERS], home, shared.drawn)
+            weights, killed = _killed([*shared.words, *TWO_WORKERS], home, shared.rng)
             count.tried, total = count.tried + 1, total + killed
-            if found != shared.expected:
-                count.wrong.append(f"after {killed} kills: {found} and not {shared.expected}")
+            if weights != shared.expected:
+                count.wrong.append(f"after {killed} kills: {weights} instead of {shared.expected}")
     count.notes = f"{total} kills"
     return count
 
 
 def full_disks(seconds: float, shared: Campaign) -> Count:
-    """Sweeps on a disk with too little room: it is said in some lines, and with room the sweep goes on and equals an undisturbed one."""
-    count, filled, end = Count("sweeps on a disk that is full"), 0, time.monotonic() + seconds
+    """Runs sweeps on a nearly full disk: the error must be short, and a second run must equal an undisturbed sweep."""
+    count, filled, end = Count("sweeps on a full disk"), 0, time.monotonic() + seconds
     if not faults_disk.is_possible():
-        count.notes = "none: this system has no unshare, or lets nobody use it"
+        count.notes = "none: this system has no unshare, or does not allow its use"
         return count
     while time.monotonic() < end:
-        free = shared.drawn.randint(*FREE)
+        free = shared.rng.randint(*FREE)
         with _home(shared.folder) as home:
-            found = faults_disk.asked(
-                home, free, [*shared.words, *shared.drawn.choice(([], TWO_WORKERS))], seconds=SWEEP_S
-            )
+            words = [*shared.words, *shared.rng.choice(([], TWO_WORKERS))]
+            result = faults_disk.result(home, free, words, seconds=SWEEP_S)
         count.tried += 1
-        full, again = found["full"], found["again"]
+        full, again = result["full"], result["again"]
         filled += full["code"] != 0
-        if "Traceback" in full["said"] or len(full["said"].splitlines()) > faults_disk.MAX_LINES:
-            count.wrong.append(f"with {free:,} bytes: {len(full['said'].splitlines())} lines: {full['said'][-400:]}")
-        if again["code"] != 0 or found["weights"] != shared.expected:
-            count.wrong.append(
-                f"with {free:,} bytes, and then with room: {again['code']}, {found['weights']}: {again['said'][-400:]}"
-            )
-    count.notes = f"{filled} of them could not end before there was room"
+        lines = len(full["output"].splitlines())
+        if "Traceback" in full["output"] or lines > faults_disk.MAX_LINES:
+            count.wrong.append(f"with {free:,} bytes: {lines} lines: {full['output'][-400:]}")
+        if again["code"] != 0 or result["weights"] != shared.expected:
+            text = f"{again['code']}, {result['weights']}: {again['output'][-400:]}"
+            count.wrong.append(f"with {free:,} bytes, and then with enough space: {text}")
+    count.notes = f"{filled} of them did not finish before space was freed"
     return count
 
 
 def bad_networks(seconds: float, shared: Campaign) -> Count:
-    """Sweeps whose tracking server loses answers, is late, in error, away or killed: at the end it has every step once."""
+    """Runs sweeps whose tracking server loses answers or is killed; at the end it must have every step once."""
     count, end = Count("sweeps whose tracking server failed"), time.monotonic() + seconds
     restarts = 0
-    with _home(shared.folder) as place, faults_server.behind_a_bad_network(place, shared.drawn) as (server, network):
+    with _home(shared.folder) as place, faults_server.behind_a_bad_network(place, shared.rng) as (server, network):
         while time.monotonic() < end:
             with _home(shared.folder) as home:
                 network.is_bad = True
                 study = f"s{count.tried}"
                 words = [*shared.words, f"study={study}", f"tracking.uri={network.uri}", *TWO_WORKERS]
                 sweep = _started("src.run", words, home)
-                if shared.drawn.random() < 0.5:
+                if shared.rng.random() < 0.5:
                     with contextlib.suppress(subprocess.TimeoutExpired):
-                        sweep.wait(shared.drawn.uniform(5, 40))
+                        sweep.wait(shared.rng.uniform(5, 40))
                     server.restart()
                     restarts += 1
                 wrong = [] if _ends(sweep) else ["the sweep failed"]
                 network.is_bad = False
-                wrong += [] if _ends(_started("src.sync", [], home)) else ["not all could be sent"]
+                wrong += [] if _ends(_started("src.sync", [], home)) else ["src.sync could not send everything"]
                 wrong += faults_server.differences(server.database, home / "outputs" / study)
                 if faults_disk.weights(home, study) != shared.expected:
-                    wrong.append("its numbers are others")
+                    wrong.append("its weights differ")
                 count.tried += 1
                 count.wrong += [f"{study}: {text}" for text in wrong]
-    happened = ", ".join(f"{number} {what}" for what, number in sorted(network.happened.items()))
-    count.notes = f"of the requests {happened}; the server was killed {restarts} times"
+    happened = ", ".join(f"{number} {fault}" for fault, number in sorted(network.happened.items()))
+    count.notes = f"faults of requests: {happened}; the server was killed {restarts} times"
     return count
 
 
 def overrides(seconds: float, shared: Campaign) -> Count:
-    """Types odd command lines."""
-    lines = list(faults_overrides.overrides(2_000, shared.drawn.randrange(2**31)))
+    """Tries odd command lines."""
+    lines = list(faults_overrides.overrides(2_000, shared.rng.randrange(2**31)))
     return _tried("odd command lines", lines, faults_overrides.fault, seconds)
 
 
 def study_files(seconds: float, shared: Campaign) -> Count:
-    """Reads odd study files."""
-    texts = list(faults_overrides.study_files(400, shared.drawn.randrange(2**31)))
+    """Tries odd study files."""
+    texts = list(faults_overrides.study_files(400, shared.rng.randrange(2**31)))
     return _tried("odd study files", texts, lambda text: faults_overrides.fault([], text), seconds)
 
 
 def tables(seconds: float, shared: Campaign) -> Count:
-    """Reads damaged and odd tables: each can be read or is refused in a line."""
+    """Reads damaged and odd tables: each must be readable or refused in one line."""
 
     def wrong(write: Callable[[Path], Path]) -> str | None:
         with tempfile.TemporaryDirectory() as folder:
@@ -205,30 +202,30 @@ def tables(seconds: float, shared: Campaign) -> Count:
         return None
 
     odd = list(faults_data.odd_tables())
-    damaged = list(faults_data.damaged_tables(shared.drawn.randrange(2**31), 300 - len(odd)))
+    damaged = list(faults_data.damaged_tables(shared.rng.randrange(2**31), 300 - len(odd)))
     return _tried("damaged and odd data files", [write for _, write in (*odd, *damaged)], wrong, seconds)
 
 
 def files(seconds: float, shared: Campaign) -> Count:
-    """Damages caches, journals, what is remembered of them, databases and trials' files; see `faults_files`."""
+    """Damages caches, journals, saved states, databases and files of trials; see `faults_files`."""
     with contextlib.ExitStack() as stack:
         home = stack.enter_context(_home(shared.folder))
         stack.enter_context(_set("ABLATION_HOME", str(home)))
         (home / "stores").mkdir()
         table = str(faults_data.whole_table(home / "t.csv"))
-        of_cache, caches = faults_files.cache_check(home, lambda: content(table))
-        of_records = stack.enter_context(faults_files.record_check(home))
-        of_stores = stack.enter_context(faults_files.store_check(home / "stores"))
-        items = [(of_cache, number) for number in range(caches)]
-        items += [(of_records, number) for number in range(110)] + [
-            (of_stores, number) for number in range(310 - 110 - caches)
+        check_cache, caches = faults_files.cache_check(home, lambda: content(table))
+        check_records = stack.enter_context(faults_files.record_check(home))
+        check_store = stack.enter_context(faults_files.store_check(home / "stores"))
+        items = [(check_cache, number) for number in range(caches)]
+        items += [(check_records, number) for number in range(110)] + [
+            (check_store, number) for number in range(310 - 110 - caches)
         ]
-        shared.drawn.shuffle(items)
-        return _tried("damaged files of ours", items, lambda item: item[0](item[1]), seconds)
+        shared.rng.shuffle(items)
+        return _tried("damaged project files", items, lambda item: item[0](item[1]), seconds)
 
 
 def models(seconds: float, shared: Campaign) -> Count:
-    """Loads damaged and crafted models: each is refused in a line, and nothing in it runs."""
+    """Loads damaged and crafted models: each must be refused, and none may run code."""
 
     def wrong(write: Callable[[Path], object]) -> str | None:
         with tempfile.TemporaryDirectory() as folder:
@@ -241,32 +238,34 @@ def models(seconds: float, shared: Campaign) -> Count:
     return _tried("crafted models", [write for _, write in faults_data.odd_models()], wrong, seconds)
 
 
-SHARES: dict[Kind, float] = {  # of the time at most; files come first, as their checks fork, which processes with threads should not do
-    files: 0.1, overrides: 0.25, study_files: 0.05, tables: 0.05, models: 0.03, full_disks: 0.13, bad_networks: 0.14, kills: 0.25,
+# Largest share of the time. Files come first: their checks fork, which is not safe once the process has threads.
+SHARES: dict[Kind, float] = {
+    files: 0.1, overrides: 0.25, study_files: 0.05, tables: 0.05, models: 0.03,
+    full_disks: 0.13, bad_networks: 0.14, kills: 0.25,
 }  # fmt: skip
 
 
 def content(path: str) -> str:
     """Returns a hash of everything that a trial reads of a table, from the cache."""
-    read = encoded.load(Table(path=path), tokens="word")
-    parts = [read.split(name) for name in ("train", "validation", "test")]
+    corpus = encoded.load(Table(path=path), tokens="word")
+    parts = [corpus.split(name) for name in ("train", "validation", "test")]
     numbers = [[part.ids.tolist(), part.starts.tolist(), part.labels.tolist()] for part in parts]
-    return f"{read.digest} {digest([numbers, read.words(10**6), read.classes])}"
+    return f"{corpus.digest} {digest([numbers, corpus.words(10**6), corpus.classes])}"
 
 
-def _tried(what: str, items: list[Item], wrong: Callable[[Item], str | None], seconds: float) -> Count:
-    """Tries one item after the other until the time is over; an exception that comes through is wrong, too."""
-    count, end = Count(what, len(items)), time.monotonic() + seconds
+def _tried(description: str, items: list[Item], wrong: Callable[[Item], str | None], seconds: float) -> Count:
+    """Tries the items in order until the time is over; an uncaught exception also counts as wrong."""
+    count, end = Count(description, len(items)), time.monotonic() + seconds
     for item in items:
         if time.monotonic() > end:
             break
         count.tried += 1
         try:
-            said = wrong(item)
-        except Exception as error:  # a traceback, for a user
-            said = f"{type(error).__name__}: {error}"
-        if said:
-            count.wrong.append(f"{str(item)[:100]}: {said[:600]}")
+            failure = wrong(item)
+        except Exception as error:  # a user would see a traceback
+            failure = f"{type(error).__name__}: {error}"
+        if failure:
+            count.wrong.append(f"{str(item)[:100]}: {failure[:600]}")
     return count
 
 
@@ -278,7 +277,7 @@ def _started(program: str, words: list[str], home: Path) -> subprocess.Popen[byt
 
 
 def _ends(process: subprocess.Popen[bytes]) -> bool:
-    """Returns whether a process ends in time, and well."""
+    """Returns whether a process ends in time with exit code 0; kills it otherwise."""
     try:
         return process.wait(SWEEP_S) == 0
     except subprocess.TimeoutExpired:
@@ -288,26 +287,26 @@ def _ends(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _swept(words: list[str], home: Path) -> dict[str, str | None]:
-    """Runs a sweep that nobody disturbs; returns identity → hash of the weights."""
+    """Runs an undisturbed sweep; returns identity → hash of the weights."""
     _ends(_started("src.run", words, home))
     return faults_disk.weights(home)
 
 
-def _killed(words: list[str], home: Path, drawn: random.Random) -> tuple[dict[str, str | None], int]:
-    """Runs a sweep to its end, after up to so many kills; returns identity → hash of the weights, and the number of kills."""
+def _killed(words: list[str], home: Path, rng: random.Random) -> tuple[dict[str, str | None], int]:
+    """Runs a sweep to its end with up to `MAX_KILLS` kills; returns identity → hash of the weights, and the kills."""
     killed = 0
     for attempt in range(MAX_KILLS + 1):
         sweep = _started("src.run", words, home)
-        kill_at = time.monotonic() + drawn.uniform(3, 20) if attempt < MAX_KILLS else float("inf")
+        kill_at = time.monotonic() + rng.uniform(3, 20) if attempt < MAX_KILLS else float("inf")
         end = time.monotonic() + SWEEP_S
         while sweep.poll() is None and time.monotonic() < end:
             if time.monotonic() > kill_at:
                 with contextlib.suppress(psutil.Error):
-                    me = psutil.Process(sweep.pid)
-                    victim = drawn.choice([me, *me.children(recursive=True)])
+                    parent = psutil.Process(sweep.pid)
+                    victim = rng.choice([parent, *parent.children(recursive=True)])
                     victim.kill()
                     killed += 1
-                    kill_at = float("inf") if victim == me else time.monotonic() + drawn.uniform(3, 20)
+                    kill_at = float("inf") if victim == parent else time.monotonic() + rng.uniform(3, 20)
             time.sleep(0.2)
         if sweep.poll() == 0:
             break
@@ -317,53 +316,49 @@ def _killed(words: list[str], home: Path, drawn: random.Random) -> tuple[dict[st
 
 
 def _left_behind(folder: Path, before: set[str]) -> list[str]:
-    """Returns what a kind of fault has left: processes, what is in shared memory, temporary files."""
+    """Returns what a kind of fault left behind: processes, shared memory and temporary files."""
     end = time.monotonic() + LEFT_S
-    while (left := _processes()) and time.monotonic() < end:
+    while (processes := _processes()) and time.monotonic() < end:
         time.sleep(0.5)
-    found = [f"left behind: process {one.pid} ({' '.join(one.cmdline())[:100]})" for one in left]
-    for one in left:
-        one.kill()
-    found += [f"left in shared memory: {name}" for name in sorted(_shared() - before) if not _is_of_somebody(name)]
-    files = sorted((folder / "tmp").iterdir())
-    for path in files:  # said once
-        found.append(f"left behind: temporary file {path.name}")
-        path.rename(folder / f"left-{uuid.uuid4().hex}")
-    return found
+    left = [f"left behind: process {process.pid} ({' '.join(process.cmdline())[:100]})" for process in processes]
+    for process in processes:
+        process.kill()
+    left += [f"left in shared memory: {name}" for name in sorted(_shared() - before) if not _has_owner(name)]
+    for path in sorted((folder / "tmp").iterdir()):
+        left.append(f"left behind: temporary file {path.name}")
+        path.rename(folder / f"left-{uuid.uuid4().hex}")  # so that it is reported only once
+    return left
 
 
 def _processes() -> list[psutil.Process]:
-    """Returns the campaign's processes but for this one."""
-    found = []
-    for one in psutil.process_iter():
+    """Returns the campaign's processes except this one."""
+    processes = []
+    for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if (
-                one.pid != os.getpid()
-                and one.environ().get(MARK) == os.environ[MARK]
-                and one.status() != psutil.STATUS_ZOMBIE
-            ):
-                found.append(one)
-    return found
+            is_ours = process.environ().get(MARK) == os.environ[MARK]
+            if is_ours and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                processes.append(process)
+    return processes
 
 
 def _shared() -> set[str]:
-    """Returns what joblib and its like have in shared memory."""
+    """Returns the names of the entries in shared memory, where joblib keeps arrays."""
     folder = Path("/dev/shm")
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
-def _is_of_somebody(name: str) -> bool:
-    """Returns whether the name of what is in shared memory has the id of a process that lives, as that of another user's sweep."""
+def _has_owner(name: str) -> bool:
+    """Returns whether the name of an entry holds the id of a live process, such as another user's sweep."""
     return any(psutil.pid_exists(int(number)) for number in re.findall(r"\d{2,7}", name))
 
 
 @contextlib.contextmanager
 def _marked(folder: Path) -> Iterator[None]:
-    """Marks this process and its children, and gives them a folder of temporary files of their own."""
+    """Marks this process and its children, and gives them their own folder for temporary files."""
     (folder / "tmp").mkdir()
     before = tempfile.tempdir
     with _set(MARK, uuid.uuid4().hex), _set("TMPDIR", str(folder / "tmp")):
-        tempfile.tempdir = None  # it is found anew
+        tempfile.tempdir = None  # `tempfile` then reads TMPDIR again
         try:
             yield
         finally:
@@ -372,7 +367,7 @@ def _marked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _home(folder: Path) -> Iterator[Path]:
-    """Yields a new folder, which is gone afterwards."""
+    """Yields a new folder and removes it afterwards."""
     home = folder / uuid.uuid4().hex
     home.mkdir()
     try:

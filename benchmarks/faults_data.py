@@ -1,6 +1,7 @@
-"""Damaged caches, odd data files and odd trials, drawn from seeds: what a power cut, a bad disk or another program leaves.
+"""Damaged caches, odd data files and odd trials, as a power cut, a bad disk or another program leaves them.
 
-Each generator yields pairs of a name and a function of a folder. Equal seeds give equal faults; nothing here imports TensorFlow.
+Each generator draws from a seed, and yields pairs of a name and a function of a folder. Equal seeds give equal faults.
+This module does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import numpy as np
 
 Fault = tuple[str, Callable[[Path], Any]]
 Odd = tuple[str, Callable[[Path], Path]]
-LONG = "n" * 300  # longer than file systems take
+LONG = "n" * 300  # longer than file systems allow
 DEEP = 60_000
 HUGE = 100_000_000
 
 
 def damaged_caches(seed: int, count: int) -> Iterator[Fault]:
-    """Yields functions that damage the folder of an encoded corpus; every one changes what is in it."""
+    """Yields functions that damage the folder of an encoded corpus; each changes its content."""
     rng = np.random.default_rng(seed)
     for number in range(count):
         kind = list(BYTES)[number % len(BYTES)]
@@ -49,7 +50,7 @@ def damaged_notes(seed: int, count: int) -> Iterator[Fault]:
 
 
 def damaged_tables(seed: int, count: int) -> Iterator[Odd]:
-    """Yields functions that write a small table of 40 rows, with damaged bytes, and return its path; some can still be read."""
+    """Yields functions that write a table of 40 rows with damaged bytes and return its path; some remain readable."""
     rng = np.random.default_rng(seed)
     for number in range(count):
         kind = list(BYTES)[number % len(BYTES)]
@@ -65,7 +66,7 @@ def damaged_tables(seed: int, count: int) -> Iterator[Odd]:
 
 
 def whole_table(path: Path) -> Path:
-    """Writes a table of 40 rows and two classes that can be read, in the format of the path's ending."""
+    """Writes a valid table of 40 rows and two classes, in the format of the path's suffix."""
     texts, labels = [f"text number {row}, {row % 7} words" for row in range(40)], ["bad", "good"] * 20
     if path.suffix == ".csv":
         lines = ["text,label", *(f'"{text}",{label}' for text, label in zip(texts, labels, strict=True))]
@@ -84,16 +85,15 @@ def whole_table(path: Path) -> Path:
 
 
 def odd_tables() -> Iterator[Odd]:
-    """Yields functions that write a table which no one can use, and return its path: too long, too deep, too wide, no file at all."""
+    """Yields functions that write an unusable table and return its path: too long, too deep, too wide, or no file."""
     nests = {"lists": ("[", "]"), "objects": ('{"a":', "}"), "open lists": ("[", ""), "open objects": ('{"a":', "")}
     for name, (left, right) in nests.items():
         value = left * DEEP + "1" + right * DEEP
-        for key in ("text", "other"):
-            line = (
-                f'{{"text": "a", "label": "b", "{key}": {value}}}'
-                if key == "other"
-                else f'{{"label": "b", "text": {value}}}'
-            )
+        lines = {
+            "text": f'{{"label": "b", "text": {value}}}',
+            "other": f'{{"text": "a", "label": "b", "other": {value}}}',
+        }
+        for key, line in lines.items():
             yield f"jsonl {name} in {key}", lambda folder, line=line: _write(folder / "t.jsonl", line)  # type: ignore[misc]
         yield f"jsonl {name} alone", lambda folder, value=value: _write(folder / "t.jsonl", value)  # type: ignore[misc]
     many = ",".join(f'"k{number}": 1' for number in range(DEEP))
@@ -136,18 +136,20 @@ def huge_tables() -> Iterator[Odd]:
 
 
 def odd_archives() -> Iterator[Fault]:
-    """Yields functions that spoil a folder with Keras' `imdb.npz` and `imdb_word_index.json` beyond use."""
+    """Yields functions that make a folder with Keras' `imdb.npz` and `imdb_word_index.json` unusable."""
     index = {
         "a list": "[1]", "a text": '"a"', "null": "null", "deep": "[" * DEEP, "deep values": '{"a":' * DEEP,
-        "cut": '{"the": 1', "empty": "", "no ranks": '{"the": "one"}', "half ranks": '{"the": 1.5}', "true ranks": '{"the": true}',
-        "no number": '{"the": null}', "infinite": '{"the": Infinity}', "negative": '{"the": -1}', "zero": '{"the": 0}',
+        "cut": '{"the": 1', "empty": "", "no ranks": '{"the": "one"}', "half ranks": '{"the": 1.5}',
+        "true ranks": '{"the": true}', "no number": '{"the": null}', "infinite": '{"the": Infinity}',
+        "negative": '{"the": -1}', "zero": '{"the": 0}',
         "one rank twice": '{"the": 1, "and": 1}', "no UTF-8": "\udcff",
     }  # fmt: skip
     for name, text in index.items():
         yield f"index {name}", lambda folder, text=text: _write(folder / "imdb_word_index.json", text)  # type: ignore[misc]
     labels: dict[str, Any] = {
-        "texts": ["neg", "pos"] * 10, "none": [None] * 20, "lists": [[0, 1]] * 20, "dates": [np.datetime64("2020-01-01")] * 20,
-        "nan": [float("nan")] * 20, "structured": np.zeros(20, [("a", "i4"), ("b", "i4")]), "one": 1, "complex": [1j] * 20,
+        "texts": ["neg", "pos"] * 10, "none": [None] * 20, "lists": [[0, 1]] * 20,
+        "dates": [np.datetime64("2020-01-01")] * 20, "nan": [float("nan")] * 20,
+        "structured": np.zeros(20, [("a", "i4"), ("b", "i4")]), "one": 1, "complex": [1j] * 20,
     }  # fmt: skip
     for name, values in labels.items():
         yield f"labels {name}", lambda folder, values=values: _archive(folder, y_train=np.array(values))  # type: ignore[misc]
@@ -164,17 +166,19 @@ def odd_archives() -> Iterator[Fault]:
 
 
 def odd_preprocessing() -> Iterator[Fault]:
-    """Yields functions that spoil the `preprocessing.json` of a trial with two classes, beyond use."""
+    """Yields functions that make the `preprocessing.json` of a trial with two classes unusable."""
     changes: dict[str, dict[str, Any]] = {
         "no words": {"words": []}, "a word twice": {"words": ["a", "a"]}, "words are numbers": {"words": [1, 2]},
         "an empty word": {"words": ["a", ""]}, "too many words": {"words": [f"w{number}" for number in range(20_000)]},
         "no classes": {"classes": []}, "one class": {"classes": ["a"]}, "a class twice": {"classes": ["a", "a"]},
         "more classes than a sigmoid has": {"classes": ["a", "b", "c"]},
-        "no edges": {"edges": []}, "edges that are texts": {"edges": ["four"]}, "edges that are null": {"edges": [None]},
-        "half edges": {"edges": [1.5]}, "infinite edges": {"edges": [float("inf")]}, "edges are a number": {"edges": 4},
-        "a negative edge": {"edges": [-4]}, "an edge at zero": {"edges": [0, 4]}, "edges that fall": {"edges": [4, 2]},
-        "equal edges": {"edges": [4, 4]}, "a huge edge": {"edges": [10**9]}, "an edge beyond all numbers": {"edges": [10**30]},
-        "an unknown side": {"side": "middle"}, "unknown tokens": {"tokens": "syllable"}, "longest is no truth value": {"to_longest": 7},
+        "no edges": {"edges": []}, "edges that are texts": {"edges": ["four"]},
+        "edges that are null": {"edges": [None]},
+        "half edges": {"edges": [1.5]}, "infinite edges": {"edges": [float("inf")]},
+        "edges are a number": {"edges": 4}, "a negative edge": {"edges": [-4]}, "an edge at zero": {"edges": [0, 4]},
+        "decreasing edges": {"edges": [4, 2]}, "equal edges": {"edges": [4, 4]}, "a huge edge": {"edges": [10**9]},
+        "an edge beyond all numbers": {"edges": [10**30]}, "an unknown side": {"side": "middle"},
+        "unknown tokens": {"tokens": "syllable"}, "longest is not a boolean": {"to_longest": 7},
     }  # fmt: skip
     for name, change in changes.items():
         yield name, lambda folder, change=change: _edit_preprocessing(folder / "preprocessing.json", change)  # type: ignore[misc]
@@ -183,19 +187,25 @@ def odd_preprocessing() -> Iterator[Fault]:
 
 
 def odd_models() -> Iterator[Fault]:
-    """Yields functions that write a `model.keras` that must not, or cannot, be loaded; `ran` in the folder says that code was run."""
+    """Yields functions that write a `model.keras` that must not or cannot be loaded; its code would create `ran`."""
     layer = {"module": "keras.layers", "class_name": "Lambda", "config": {"name": "l"}, "registered_name": None}
     code = {"class_name": "__lambda__", "config": {"value": "4wAAAA=="}}
     configs: dict[str, Any] = {
         "a Lambda layer": _functional(layer),
         "a Lambda layer with code": _functional({**layer, "config": {"function": code}}),
         "a saved function": _functional({**layer, "class_name": "TFSMLayer", "config": {"filepath": "/nowhere"}}),
-        "a pickled module": _functional({**layer, "class_name": "TorchModuleWrapper", "config": {"module": "gASVAAAA"}}),
-        "a module of others": _functional({"module": "os", "class_name": "system", "config": "touch ran", "registered_name": "system"}),
-        "a module that runs when it is imported": _functional({"module": "antigravity", "class_name": "fly", "config": {}}),
-        "a function of Keras' that writes": _functional({"module": "keras.utils", "class_name": "get_file", "config": {"origin": "x"}}),
-        "a name that is no text": _functional({**layer, "class_name": 7}),
-        "a module that is no text": _functional({**layer, "module": ["os"]}),
+        "a pickled module": _functional(
+            {**layer, "class_name": "TorchModuleWrapper", "config": {"module": "gASVAAAA"}}
+        ),
+        "another module": _functional(
+            {"module": "os", "class_name": "system", "config": "touch ran", "registered_name": "system"}
+        ),
+        "a module that runs code on import": _functional({"module": "antigravity", "class_name": "fly", "config": {}}),
+        "a Keras function that writes": _functional(
+            {"module": "keras.utils", "class_name": "get_file", "config": {"origin": "x"}}
+        ),
+        "a name that is not a text": _functional({**layer, "class_name": 7}),
+        "a module that is not a text": _functional({**layer, "module": ["os"]}),
         "a list": [], "null": None, "no class": {"module": "keras", "config": {}},
     }  # fmt: skip
     for name, config in configs.items():
@@ -209,7 +219,7 @@ def odd_models() -> Iterator[Fault]:
 
 
 def models_of_others() -> Iterator[Fault]:
-    """Yields functions that write a `model.keras` without code, which only Keras can find to be of no use."""
+    """Yields functions that write a `model.keras` without code that only Keras can recognise as unusable."""
     layer = {
         "module": "keras.layers",
         "class_name": "Dense",
@@ -217,24 +227,25 @@ def models_of_others() -> Iterator[Fault]:
         "registered_name": None,
     }
     configs: dict[str, Any] = {
-        "a layer that is not there": _functional({**layer, "class_name": "NoSuchLayer"}),
+        "a layer that does not exist": _functional({**layer, "class_name": "NoSuchLayer"}),
         "a layer without its sizes": _functional({**layer, "config": {}}),
         "a layer with a negative size": _functional({**layer, "config": {"units": -1}}),
-        "weights that are none": _functional(layer),
+        "missing weights": _functional(layer),
         "no layers": {"module": "keras", "class_name": "Sequential", "config": {}},
-        "an object that is no model": layer,
+        "an object that is not a model": layer,
     }  # fmt: skip
     for name, config in configs.items():
         yield name, lambda folder, config=config: _model(folder / "model.keras", json.dumps(config))  # type: ignore[misc]
 
 
 _ODD_JSON = {
-    "empty": "", "a list": "[]", "null": "null", "a number": "7", "no keys": "{}", "zeros": "\0" * 100, "cut": '{"classes": [',
-    "deep": "[" * DEEP, "not UTF-8": "\udcff\udcfe", "a long number": "1" * 10_000,
+    "empty": "", "a list": "[]", "null": "null", "a number": "7", "no keys": "{}", "zeros": "\0" * 100,
+    "cut": '{"classes": [', "deep": "[" * DEEP, "not UTF-8": "\udcff\udcfe", "a long number": "1" * 10_000,
 }  # fmt: skip
 _ODD_RECORDS: dict[str, dict[str, Any]] = {
-    "has other classes": {"classes": ["good", "bad"]}, "has no classes": {"classes": None}, "has no digests": {"digests": {}},
-    "has digests that are a list": {"digests": []}, "names a file outside": {"digests": {"../../x": "0"}},
+    "has other classes": {"classes": ["good", "bad"]}, "has no classes": {"classes": None},
+    "has no digests": {"digests": {}}, "has digests that are a list": {"digests": []},
+    "names a file outside": {"digests": {"../../x": "0"}},
     "has no digest": {"digest": None},
     "has other contents": {"contents": {}}, "has contents that are a number": {"contents": 1},
 }  # fmt: skip
@@ -281,7 +292,8 @@ def _to_folder(path: Path, rng: np.random.Generator) -> None:
 
 
 BYTES: dict[str, Callable[[Path, np.random.Generator], None]] = {
-    "flip": _flip, "zeros": _zeros, "cut": _cut, "longer": _longer, "noise": _noise, "gone": _gone, "folder": _to_folder,
+    "flip": _flip, "zeros": _zeros, "cut": _cut, "longer": _longer, "noise": _noise, "gone": _gone,
+    "folder": _to_folder,
 }  # fmt: skip
 
 
@@ -306,15 +318,15 @@ def _edit(path: Path, change: dict[str, Any]) -> None:
 
 def _edit_preprocessing(path: Path, change: dict[str, Any]) -> None:
     values = json.loads(path.read_text(encoding="utf-8"))
-    of_padding = {key: value for key, value in change.items() if key in values["padding"]}
-    rest = {key: value for key, value in change.items() if key not in of_padding}
-    _write(path, json.dumps(values | rest | {"padding": values["padding"] | of_padding}))
+    padding = {key: value for key, value in change.items() if key in values["padding"]}
+    rest = {key: value for key, value in change.items() if key not in padding}
+    _write(path, json.dumps(values | rest | {"padding": values["padding"] | padding}))
 
 
-def _swap(one: Path, other: Path) -> None:
-    first, second = one.read_bytes(), other.read_bytes()
-    one.write_bytes(second)
-    other.write_bytes(first)
+def _swap(first: Path, second: Path) -> None:
+    first_content, second_content = first.read_bytes(), second.read_bytes()
+    first.write_bytes(second_content)
+    second.write_bytes(first_content)
 
 
 def _become_file(folder: Path) -> None:
@@ -343,7 +355,7 @@ def _parquet(folder: Path, columns: dict[str, list[Any]], *, cast: bool = False)
     import pyarrow.parquet as pq
 
     arrays = {name: pa.array(values) for name, values in columns.items()}
-    if cast:  # bytes become texts unseen
+    if cast:  # bytes become texts without a check of their encoding
         arrays = {
             name: array.view(pa.string()) if array.type == pa.binary() else array for name, array in arrays.items()
         }

@@ -1,6 +1,6 @@
-"""Files of ours that are damaged: each is repaired, trained again with its reason, or refused in a line, and nothing wrong is read.
+"""Damaged project files: each must be repaired, retrained with a reason, or refused in one line, and none may mislead.
 
-A check takes a number, by which its damage is drawn, and returns what is wrong or None.
+A check takes a number that selects the damage, and returns the failure or None.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ from src.tracking.journal import FINISHED, Journal, JournalError
 from src.tracking.mlflow_replay import Store
 
 Check = Callable[[int], "str | None"]
-HANGS_S = 60  # in which a child must answer
+HANGS_S = 60  # time limit for a child's answer
 TRIAL = "cafe"
 
 
 def forked(ask: Callable[[], str]) -> str:
-    """Returns what a new process answers that has imported what this one has: it knows nothing of what was read before."""
+    """Returns the answer of a forked process, which has the imports of this one but no caches of earlier calls."""
     reads, writes = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reads)
-        with open(os.devnull, "w") as nowhere:  # it may warn
+        with open(os.devnull, "w") as nowhere:  # hides warnings
             os.dup2(nowhere.fileno(), 1)
             os.dup2(nowhere.fileno(), 2)
         try:
-            said = ask()
+            answer = ask()
         except BaseException as error:
-            said = f"{type(error).__name__}: {error}"
-        os.write(writes, said.encode(errors="replace")[:4_000])
+            answer = f"{type(error).__name__}: {error}"
+        os.write(writes, answer.encode(errors="replace")[:4_000])
         os._exit(0)
     os.close(writes)
     with open(reads, "rb") as answers:
         if not select.select([answers], [], [], HANGS_S)[0]:
             os.kill(child, signal.SIGKILL)
-        said = answers.read().decode()
+        answer = answers.read().decode()
     os.waitpid(child, 0)
-    return said
+    return answer
 
 
 def cache_check(home: Path, content: Callable[[], str]) -> tuple[Check, int]:
-    """Returns a check of the cache of an encoded corpus, and how many there are: what is read is what was encoded first."""
+    """Returns a check that reading a damaged cache gives the original content, and the number of damages."""
     whole = forked(content)
     damages = list(faults_data.damaged_caches(1, 90))
 
@@ -72,14 +72,14 @@ def cache_check(home: Path, content: Callable[[], str]) -> tuple[Check, int]:
 
 @contextlib.contextmanager
 def record_check(folder: Path) -> Iterator[Check]:
-    """Yields a check of what a trial has recorded: its journal, what is remembered of it, and what was sent where."""
+    """Yields a check of a trial's records: its journal, and the saved states of replays and of its study."""
     trial = folder / "outputs" / "s" / TRIAL
     _write_trial(trial)
     shutil.copy(generated.database(folder), folder / "whole.db")
     store = Store(None, "s")
     _bring_up_to_date(trial, store)
     whole = shutil.copytree(trial.parent, folder / "whole")
-    known = _known(trial, store)
+    expected = _records(trial, store)
 
     def check(number: int) -> str | None:
         shutil.rmtree(trial.parent)
@@ -87,13 +87,13 @@ def record_check(folder: Path) -> Iterator[Check]:
         name = _damaged(trial.parent, number)
         try:
             _bring_up_to_date(trial, store)
-            got = _known(trial, store)
+            got = _records(trial, store)
         except JournalError as error:
             return None if len(str(error).splitlines()) == 1 else f"{name}: {error}"
         if got["status"] not in (FINISHED, None, "KILLED"):
             return f"{name}: the trial is {got['status']}"
-        if got["status"] == FINISHED and got != known:
-            return f"{name}: {[key for key in known if got[key] != known[key]]} changed"
+        if got["status"] == FINISHED and got != expected:
+            return f"{name}: {[key for key in expected if got[key] != expected[key]]} changed"
         return None
 
     yield check
@@ -101,7 +101,7 @@ def record_check(folder: Path) -> Iterator[Check]:
 
 @contextlib.contextmanager
 def store_check(folder: Path) -> Iterator[Check]:
-    """Yields a check of what the analysis reads: a database and a trial's files are read or refused in a line."""
+    """Yields a check of the analysis: it must read a damaged database or trial file, or refuse it in one line."""
     from analysis import load
     from analysis.store import StoreError, connect
 
@@ -114,9 +114,9 @@ def store_check(folder: Path) -> Iterator[Check]:
         shutil.rmtree(folder)
         shutil.copytree(whole, folder)
         rng = np.random.default_rng(number)
-        files = sorted(one for one in folder.rglob("*") if one.is_file())
-        of_trials = [one for one in files if one != path]
-        damaged = path if number % 3 == 0 else of_trials[int(rng.integers(len(of_trials)))]
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        trial_files = [file for file in files if file != path]
+        damaged = path if number % 3 == 0 else trial_files[int(rng.integers(len(trial_files)))]
         kind = list(faults_data.BYTES)[number % len(faults_data.BYTES)]
         faults_data.BYTES[kind](damaged, rng)
         try:
@@ -143,11 +143,8 @@ def _write_trial(folder: Path) -> None:
     with Journal(folder) as book:
         book.append(Record(START, 0, detail=detail))
         for step in range(1, 41):
-            book.append(
-                Record(
-                    STEP, step, {"train/loss": 1 / step, "time/batch_ms": 3.0}, {"is_sent": True, "gradient_norm": 1.0}
-                )
-            )
+            metrics = {"train/loss": 1 / step, "time/batch_ms": 3.0}
+            book.append(Record(STEP, step, metrics, {"is_sent": True, "gradient_norm": 1.0}))
         book.append(Record(EVALUATION, 40, {"val/accuracy": 0.75, "val/loss": 0.4}, {"epoch": 1}))
         end = journal.end(step=40, status=FINISHED, metrics={"test/accuracy": 0.8}, tags={"ablation.weights": "w"})
         book.append(end)
@@ -155,8 +152,8 @@ def _write_trial(folder: Path) -> None:
 
 
 def _bring_up_to_date(trial: Path, store: Store) -> None:
-    """Does what the next command of a study does."""
-    with contextlib.suppress(OSError, ValueError):  # a plan that is none is kept beside, and the plans begin anew
+    """Does what the next command of a study does with its records."""
+    with contextlib.suppress(OSError, ValueError):  # a command renames a broken plan and begins a new one
         plan.from_text((trial.parent / "plan.json").read_text(encoding="utf-8", errors="strict"))
     journals = Journals(trial.parent)
     journals.close_dead()
@@ -167,34 +164,31 @@ def _bring_up_to_date(trial: Path, store: Store) -> None:
     journals.save()
 
 
-def _known(trial: Path, store: Store) -> dict[str, Any]:
-    """Returns what there is to know of the trial, everywhere."""
-    found = Journals(trial.parent).outcomes().get(TRIAL)
+def _records(trial: Path, store: Store) -> dict[str, Any]:
+    """Returns the trial's records in the journal, in MLflow and in the event file."""
+    outcome = Journals(trial.parent).outcomes().get(TRIAL)
     stored = store.outcomes(IMPLIED).get(TRIAL)
     points = store.client.get_metric_history(stored.run_id, "train/loss") if stored and stored.run_id else []
     events = [path.read_bytes() for path in sorted(trial.glob("*/events*"))]
     return {
-        "status": found.status if found else None,
-        "of the journal": None if found is None else (found.attempt, found.metrics, found.tags, found.best_validation),
-        "of MLflow": None if stored is None else (stored.attempt, stored.status, stored.metrics),
+        "status": outcome.status if outcome else None,
+        "the journal": (
+            None if outcome is None else (outcome.attempt, outcome.metrics, outcome.tags, outcome.best_validation)
+        ),
+        "MLflow": None if stored is None else (stored.attempt, stored.status, stored.metrics),
         "the steps in MLflow": [(point.step, point.value) for point in points],
         "the event file": events,
     }
 
 
 def _damaged(study: Path, number: int) -> str:
-    """Damages one of a study's files; returns what was done."""
+    """Damages one of a study's files; returns a description of the damage."""
     rng = np.random.default_rng(number)
-    names = [
-        journal.FILE,
-        "mlflow.json",
-        "tensorboard.json",
-        FILE,
-        "plan.json",
-    ]  # TensorBoard minds its event files by itself
+    # Event files are left out, because TensorBoard itself checks them.
+    names = [journal.FILE, "mlflow.json", "tensorboard.json", FILE, "plan.json"]
     name = names[number % len(names)]
     kind = list(faults_data.BYTES)[int(rng.integers(len(faults_data.BYTES)))]
-    if kind == "folder":  # the disk does not do that, and only a user does
+    if kind == "folder":  # a disk never does this
         kind = "noise"
     path = study / TRIAL / name
     faults_data.BYTES[kind](path if path.exists() else study / name, rng)

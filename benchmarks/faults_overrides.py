@@ -1,9 +1,9 @@
-"""Odd command lines and odd study files by the thousand: each is planned or refused in a line, soon, and makes nothing.
+"""Thousands of odd command lines and study files: each must be planned or refused quickly, and write nothing.
 
     python -m benchmarks.faults_overrides           # all of them, in some minutes
     python -m benchmarks.faults_overrides 100 7     # a hundred of each, with seed 7
 
-Tests take a few of them. Nothing is trained: every command has `plan_only=true`.
+Tests try a few of them. No command trains: each has `plan_only=true`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,10 @@ from src.tasks.integration.settings import Settings as Integration
 from src.tasks.sentiment.settings import Settings as Sentiment
 
 TOGGLES = tuple(dict.fromkeys((*Sentiment.toggles(), *Integration.toggles())))
-NAME = "odd"  # of the study files
-MAX_SECONDS = (
-    10.0  # of one command, on a machine that does other things; what is too much to read is refused in less than two
-)
+NAME = "odd"  # name of the study files
+MAX_SECONDS = 10.0  # of one command on a busy machine; inputs that are too large are refused in less than two
 MAX_ECHO = 2_500  # characters of an error
-QUICK = ["task=integration"]  # which reads no data
+QUICK = ["task=integration"]  # a task that reads no data
 SECTIONS = (
     "plan",
     "tracking",
@@ -75,17 +73,18 @@ FLAGS = (
 )
 HYDRAS = (
     "hydra.callbacks={x:{_target_:pandas.read_pickle,filepath_or_buffer:x}}", "+hydra.callbacks.x._target_=os.system",
-    "hydra={callbacks:{}}",
-    "++hydra.sweep.dir=/tmp/x", "hydra.output_subdir=x", "hydra.searchpath=[file:///tmp]", "hydra/job_logging=default", "~hydra.launcher",
-    "hydra/hydra_logging=colorlog", "hydra.launcher._target_=os.system", "data@hydra.callbacks=table", "hydra/launcher=ray_aws",
+    "hydra={callbacks:{}}", "++hydra.sweep.dir=/tmp/x", "hydra.output_subdir=x", "hydra.searchpath=[file:///tmp]",
+    "hydra/job_logging=default", "~hydra.launcher", "hydra/hydra_logging=colorlog",
+    "hydra.launcher._target_=os.system", "data@hydra.callbacks=table", "hydra/launcher=ray_aws",
     "hydra/launcher=../x", "data=../../../tmp/x", "+experiments=../../x", "+experiments@hydra=x",
     "hydra.job_logging.handlers.x.()=os.system",
-    "hydra.verbose=true", "hydra.job.env_set.PATH=x", "hydra.job.env_copy=[HOME]", "~hydra", "+hydra/callbacks=x", "hydra.mode=RUN",
+    "hydra.verbose=true", "hydra.job.env_set.PATH=x", "hydra.job.env_copy=[HOME]", "~hydra", "+hydra/callbacks=x",
+    "hydra.mode=RUN",
 )  # fmt: skip
 WORDS = (
-    "", "null", "true", "1", "-1", "1e400", "nan", "inf", "0x1f", "1_0", "lstm", "gru", "lstm,gru", "[]", "{}", "[1,[2,[3]]]", "{a:1}",
-    "range(0,3)", "range(0,150000)", "range(0,3,0)", "range(1000000000000,shuffle=true)", "interval(0,1)", "glob(*)", "choice(a,b)",
-    "shuffle(1,2)", "sort(3,1)", "int(x)", "json_str(x)",
+    "", "null", "true", "1", "-1", "1e400", "nan", "inf", "0x1f", "1_0", "lstm", "gru", "lstm,gru", "[]", "{}",
+    "[1,[2,[3]]]", "{a:1}", "range(0,3)", "range(0,150000)", "range(0,3,0)", "range(1000000000000,shuffle=true)",
+    "interval(0,1)", "glob(*)", "choice(a,b)", "shuffle(1,2)", "sort(3,1)", "int(x)", "json_str(x)",
     "${oc.env:HOME}", "${oc.create:{a:1}}", "${hydra:runtime.cwd}", "'${x}'", "\\${x}",
     "=1+1", "@x", "a b", "'a", '"', "\\",
     "\x1b[31m", "\u202eabc", "é", "\ud800", "../../x", "/dev/null", "x" * 300, "x" * 100_000,
@@ -106,7 +105,7 @@ TEXTS = (
 
 
 def overrides(count: int, seed: int = 0) -> Iterator[list[str]]:
-    """Yields command lines of one word to three."""
+    """Yields command lines of one to three words."""
     draw = random.Random(seed)
     for _ in range(count):
         yield [_word(draw) for _ in range(draw.choice((1, 1, 2, 3)))]
@@ -121,46 +120,46 @@ def study_files(count: int, seed: int = 0) -> Iterator[str]:
 
 
 def fault(words: list[str], text: str | None = None) -> str | None:
-    """Returns what is wrong with the answer to a command line, or None.
+    """Runs a command line and returns what is wrong with its answer, or None.
 
     Args:
-      words: of the command line.
-      text: of a study file that it asks for, or None.
+      words: words of the command line.
+      text: content of a study file that the command line names, or None.
     """
-    said, begin = _Said(), time.monotonic()
-    asked = [*QUICK, *words, "plan_only=true"]
+    output, begin = _Output(), time.monotonic()
+    command = [*QUICK, *words, "plan_only=true"]
     try:
-        code: object = _run_with_file(asked, text, said) if text is not None else said.run(asked)
-    except SystemExit as error:  # argparse's own
+        code: object = _run_with_file(command, text, output) if text is not None else output.run(command)
+    except SystemExit as error:  # from argparse
         code = error.code
     except Exception as error:
         return f"{type(error).__name__}: {str(error)[:200]}"
-    took = time.monotonic() - begin
-    lines = said.err.splitlines()
-    if took > MAX_SECONDS:
-        return f"the answer took {took:.1f} s"
+    seconds = time.monotonic() - begin
+    lines = output.err.splitlines()
+    if seconds > MAX_SECONDS:
+        return f"the answer seconds {seconds:.1f} s"
     if code == 0 and _is_forbidden(words, text or ""):
-        return "planned, and would have run code, or read or written where no study does"
+        return "planned, although it would run code, or read or write outside a study"
     if code == 0:
-        return f"planned, and said on stderr: {said.err[:200]}" if lines else None
-    if code not in (1, 2) or not 0 < len(lines) <= run.MAX_LINES or "Traceback" in said.err:
-        return f"exit code {code} with {len(lines)} lines: {said.err[:200]}"
-    if len(said.err) > MAX_ECHO or not all(
-        sign.isprintable() or sign in "\n\t" for sign in said.err.replace("\u202f", " ")
-    ):
-        return f"the error echoes too much: {said.err[:200]!r}"
+        return f"planned, with output on stderr: {output.err[:200]}" if lines else None
+    if code not in (1, 2) or not 0 < len(lines) <= run.MAX_LINES or "Traceback" in output.err:
+        return f"exit code {code} with {len(lines)} lines: {output.err[:200]}"
+    characters = output.err.replace("\u202f", " ")
+    is_printable = all(character.isprintable() or character in "\n\t" for character in characters)
+    if len(output.err) > MAX_ECHO or not is_printable:
+        return f"the error echoes too much: {output.err[:200]!r}"
     return None
 
 
 def _is_forbidden(words: list[str], text: str) -> bool:
-    """Returns whether a command must be refused, whatever else is in it."""
-    return any(word in HYDRAS or word in FLAGS for word in words) or any(
-        re.search(r"\b_target_|\$\{", part) for part in (*words, text)
-    )  # a study may be called null_target_
+    """Returns whether a command must be refused in any case."""
+    if any(word in HYDRAS or word in FLAGS for word in words):
+        return True
+    return any(re.search(r"\b_target_|\$\{", part) for part in (*words, text))  # but a study may be named null_target_
 
 
-class _Said:
-    """What a command said on its two streams."""
+class _Output:
+    """Runs a command and keeps its output on stdout and stderr."""
 
     def run(self, words: list[str]) -> int:
         out, err = io.StringIO(), io.StringIO()
@@ -173,18 +172,18 @@ class _Said:
             self.out, self.err = out.getvalue(), err.getvalue()
 
 
-def _run_with_file(words: list[str], text: str, said: _Said) -> int:
-    """Runs a command with the study file in a folder of its own in place of the repository's."""
-    known = ConfigStore.instance().repo.get("experiments")
+def _run_with_file(words: list[str], text: str, output: _Output) -> int:
+    """Runs a command with this study file in a temporary folder that replaces the repository's folder."""
+    stored = ConfigStore.instance().repo.get("experiments")
     before = run.EXPERIMENTS
     with tempfile.TemporaryDirectory() as folder:
         run.EXPERIMENTS = Path(folder)
         (Path(folder) / f"{NAME}.yaml").write_text(text, encoding="utf-8", errors="surrogatepass")
         try:
-            return said.run([f"+experiments={NAME}", *words])
+            return output.run([f"+experiments={NAME}", *words])
         finally:
             run.EXPERIMENTS = before
-            (known or ConfigStore.instance().repo.get("experiments", {})).pop(f"{NAME}.yaml", None)
+            (stored or ConfigStore.instance().repo.get("experiments", {})).pop(f"{NAME}.yaml", None)
 
 
 def _word(draw: random.Random) -> str:
@@ -197,11 +196,10 @@ def _word(draw: random.Random) -> str:
     key = draw.choice(
         (draw.choice(TOGGLES), draw.choice(GROUPS), f"{section}.{draw.choice(NAMES)}", section, "study", "plan.seeds")
     )
-    value = (
-        draw.choice(WORDS)
-        if draw.random() < 0.8
-        else draw.choice(WORDS)[:50] + draw.choice(("", ",", ":", "]")) + draw.choice(WORDS)[:50]
-    )
+    if draw.random() < 0.8:
+        value = draw.choice(WORDS)
+    else:
+        value = draw.choice(WORDS)[:50] + draw.choice(("", ",", ":", "]")) + draw.choice(WORDS)[:50]
     return draw.choice(("", "", "", "+", "++", "~")) + key + draw.choice(("=", "=", "=", "@x=", "")) + value
 
 
@@ -209,9 +207,8 @@ def _plain(draw: random.Random) -> str:
     lines = [f"study: {draw.choice((NAME, NAME, NAME, draw.choice(TEXTS)))}"]
     for key in draw.sample(TOGGLES, 3):
         lines.append(f"{key}: {draw.choice(TEXTS)}")
-    lines.append(
-        f"plan: {{levels: {{{draw.choice(TOGGLES)}: [{draw.choice(TEXTS)}, {draw.choice(TEXTS)}]}}, seeds: {draw.choice(TEXTS)}}}"
-    )
+    levels = f"{{{draw.choice(TOGGLES)}: [{draw.choice(TEXTS)}, {draw.choice(TEXTS)}]}}"
+    lines.append(f"plan: {{levels: {levels}, seeds: {draw.choice(TEXTS)}}}")
     return "\n".join(lines)
 
 
@@ -226,7 +223,8 @@ def _defaults(draw: random.Random) -> str:
         "optional x",
     )
     entry = draw.choice(keys) + draw.choice(("", ": table", ": joblib", ": ../../x", ": [a, b]", ": null", ": {a: b}"))
-    return f"# @package hydra.callbacks\nstudy: {NAME}\ndefaults:\n  - {entry}\n  - {draw.choice(('_self_', NAME, 'null', entry))}\n"
+    second = draw.choice(("_self_", NAME, "null", entry))
+    return f"# @package hydra.callbacks\nstudy: {NAME}\ndefaults:\n  - {entry}\n  - {second}\n"
 
 
 def _hydra(draw: random.Random) -> str:
@@ -281,19 +279,19 @@ def _noise(draw: random.Random) -> str:
 
 
 def main() -> int:
-    """Tries all of them; prints those that were not answered well."""
+    """Tries all of them, and prints those with a wrong answer."""
     count, seed = (int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0) if len(sys.argv) > 1 else (0, 0)
-    found = 0
+    failures = 0
     for words in overrides(count or 2_000, seed):
         if wrong := fault(words):
-            found += 1
+            failures += 1
             print(f"{[word[:80] for word in words]}: {wrong}", flush=True)
     for text in study_files(count or 400, seed):
         if wrong := fault([], text):
-            found += 1
+            failures += 1
             print(f"{text[:200]!r}: {wrong}", flush=True)
-    print(f"{found} were not answered as they should be")
-    return int(found > 0)
+    print(f"{failures} wrong answers")
+    return int(failures > 0)
 
 
 if __name__ == "__main__":

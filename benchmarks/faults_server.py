@@ -1,4 +1,4 @@
-"""A tracking server behind a bad network: answers that are lost, late, cut or errors, and a server that is away for a while."""
+"""A tracking server behind a bad network: answers are lost, late, cut or errors, and the server is away for a while."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from src.tracking.database import Database
 
 FAULTS = ("refused", "lost", "error", "error after it was done", "late", "cut", "away")
 SHARE = 0.15  # of requests that go wrong
-START_S = 180.0  # in which a server must answer
+START_S = 180.0  # time limit for the start of a server
 HOPS = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 
 
@@ -34,34 +34,34 @@ class Network(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, drawn: random.Random) -> None:
-        """Takes the server's port; listens on one of its own."""
+    def __init__(self, port: int, rng: random.Random) -> None:
+        """Takes the server's port; listens on another, free one."""
         super().__init__(("127.0.0.1", 0), _Request)
-        self.server_there, self.is_bad, self.happened = port, True, Counter[str]()
-        self._drawn, self._away_until = drawn, 0.0
+        self.backend_port, self.is_bad, self.happened = port, True, Counter[str]()
+        self._rng, self._away_until = rng, 0.0
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
     def uri(self) -> str:
-        """The address that stands for the server's."""
+        """The address to use instead of the server's."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def fault(self) -> str | None:
-        """Returns what goes wrong with the next request."""
+        """Returns the fault of the next request, or None."""
         if not self.is_bad:
             return None
         if time.monotonic() < self._away_until:
             return "refused"
-        if self._drawn.random() > SHARE:
+        if self._rng.random() > SHARE:
             return None
-        found = self._drawn.choice(FAULTS)
-        self.happened[found] += 1
-        if found == "away":
-            self._away_until = time.monotonic() + self._drawn.uniform(1, 15)
-        return found
+        fault = self._rng.choice(FAULTS)
+        self.happened[fault] += 1
+        if fault == "away":
+            self._away_until = time.monotonic() + self._rng.uniform(1, 15)
+        return fault
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Says nothing: a client may have gone."""
+        """Ignores the error: a client may have disconnected."""
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -78,11 +78,11 @@ class _Request(BaseHTTPRequestHandler):
         if fault == "late":
             time.sleep(random.uniform(0.5, 8.0))  # the client waits for 5 s
         try:
-            there = http.client.HTTPConnection("127.0.0.1", self.server.server_there, timeout=60)
+            connection = http.client.HTTPConnection("127.0.0.1", self.server.backend_port, timeout=60)
             headers = {key: value for key, value in self.headers.items() if key.lower() not in HOPS}
-            there.request(self.command, self.path, body, headers)
-            got = there.getresponse()
-            content = got.read()
+            connection.request(self.command, self.path, body, headers)
+            response = connection.getresponse()
+            content = response.read()
         except OSError:  # the server was killed
             return
         if fault == "lost":
@@ -90,7 +90,7 @@ class _Request(BaseHTTPRequestHandler):
         if fault == "error after it was done":
             self._answer(500, {}, b"no")
             return
-        self._answer(got.status, dict(got.getheaders()), content, is_cut=fault == "cut")
+        self._answer(response.status, dict(response.getheaders()), content, is_cut=fault == "cut")
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _pass_on  # noqa: N815  the standard library's names
 
@@ -115,27 +115,27 @@ class _Request(BaseHTTPRequestHandler):
             self.wfile.write(content[: len(content) // 2] if is_cut else content)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 class Server:
-    """MLflow's tracking server in a folder, on a port of its own."""
+    """An MLflow tracking server with its data in a folder, on a free port."""
 
     def __init__(self, folder: Path) -> None:
-        """Starts it."""
+        """Starts the server."""
         self.folder, self.database = folder, folder / "server.db"
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = int(found.getsockname()[1])
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
         self._process = self._started()
 
     def restart(self) -> None:
-        """Kills it, as a crash does, and starts it again."""
+        """Kills the server, as a crash would, and starts it again."""
         self._end(signal.SIGKILL)
         self._process = self._started()
 
     def stop(self) -> None:
-        """Ends it."""
+        """Stops the server."""
         self._end(signal.SIGTERM)
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -169,11 +169,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def behind_a_bad_network(folder: Path, drawn: random.Random) -> Iterator[tuple[Server, Network]]:
-    """Yields a server and the network in front of it."""
+def behind_a_bad_network(folder: Path, rng: random.Random) -> Iterator[tuple[Server, Network]]:
+    """Yields a server and the bad network in front of it."""
     server = Server(folder)
     try:
-        network = Network(server.port, drawn)
+        network = Network(server.port, rng)
         try:
             yield server, network
         finally:
@@ -184,35 +184,32 @@ def behind_a_bad_network(folder: Path, drawn: random.Random) -> Iterator[tuple[S
 
 
 def differences(database: Path, study: Path) -> list[str]:
-    """Returns what of a study's journals a server has not, or not once."""
+    """Returns the records of a study's journals that a server lacks or has more than once, as texts."""
     store = Database(f"sqlite:///{database}")
     runs = store.runs(store.experiments()[study.name])
-    found = [
-        f"{len(studies)} study runs"
-        for studies in [[run for run in runs if run.tags.get(attempts.KIND) == "study"]]
-        if len(studies) != 1
-    ]
+    studies = [run for run in runs if run.tags.get(attempts.KIND) == "study"]
+    texts = [f"{len(studies)} study runs"] if len(studies) != 1 else []
     points = store.points(store.experiments()[study.name], "train/loss")
-    of_attempts: dict[str, list[Run]] = {}
+    by_attempt: dict[str, list[Run]] = {}
     for run in runs:
-        of_attempts.setdefault(run.tags.get(attempts.ATTEMPT, ""), []).append(run)
+        by_attempt.setdefault(run.tags.get(attempts.ATTEMPT, ""), []).append(run)
     for folder in journal.folders(study):
         for attempt, steps in _steps(folder).items():
-            mine = of_attempts.get(attempt, [])
-            sent = sorted(step for run_id, step, _ in points if run_id in {run.run_id for run in mine})
-            if len(mine) != 1 or mine[0].status != journal.FINISHED:
-                found.append(f"attempt {attempt} has {[run.status for run in mine]}")
+            attempt_runs = by_attempt.get(attempt, [])
+            sent = sorted(step for run_id, step, _ in points if run_id in {run.run_id for run in attempt_runs})
+            if len(attempt_runs) != 1 or attempt_runs[0].status != journal.FINISHED:
+                texts.append(f"attempt {attempt} has {[run.status for run in attempt_runs]}")
             elif sent != steps:
-                found.append(f"attempt {attempt} has {len(sent)} steps of {len(steps)}")
-    return found
+                texts.append(f"attempt {attempt} has {len(sent)} steps of {len(steps)}")
+    return texts
 
 
 def _steps(folder: Path) -> dict[str, list[int]]:
-    """Returns attempt → the steps that a journal has of it."""
-    found: dict[str, list[int]] = {}
+    """Returns attempt → the steps of it in a journal that trackers get."""
+    by_attempt: dict[str, list[int]] = {}
     for entry in journal.entries(folder, kinds=(START, STEP)):
         if entry.record.kind == START:
-            steps = found.setdefault(str(entry.record.detail["attempt"]), [])
+            steps = by_attempt.setdefault(str(entry.record.detail["attempt"]), [])
         elif journal.is_sent(entry):
             steps.append(entry.record.step)
-    return found
+    return by_attempt

@@ -1,6 +1,6 @@
-"""A tracked study without any training: what the analysis reads, with numbers that a function gives.
+"""A tracked study without training, for tests and benchmarks of the analysis; a function gives its numbers.
 
-Tests and benchmarks use it. Ten thousand trials through MLflow's client would take an hour, so its tables are written directly.
+MLflow's client would take an hour for ten thousand trials, so this module writes MLflow's tables directly.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ from src.trial.run import RECORD
 Outcome = Callable[[dict[str, Any], int], "dict[str, Any] | None"]
 BEGIN_MS = 1_790_000_000_000
 TAGS = {
-    "health": "ok", "workers": "1", "threads": "2", "processor": "a processor, 2 cores", "versions": "python 3.11", "kernel": "while_loop",
-    "git_commit": "0" * 40, "git_dirty": "false", "data": "d" * 16, "best_epoch": "1 of 3", "record": RECORD,
+    "health": "ok", "workers": "1", "threads": "2", "processor": "a processor, 2 cores", "versions": "python 3.11",
+    "kernel": "while_loop", "git_commit": "0" * 40, "git_dirty": "false", "data": "d" * 16, "best_epoch": "1 of 3",
+    "record": RECORD,
 }  # fmt: skip
 
 
 def database(folder: Path) -> Path:
-    """Returns the path of a new and empty MLflow database in a folder."""
+    """Creates an empty MLflow database in a folder and returns its path."""
     from mlflow.tracking import MlflowClient
 
     path = folder / "mlflow.db"
@@ -54,47 +55,47 @@ def study(  # noqa: PLR0913
     examples: int = 0,
     metrics: Sequence[Metric] = IMPLIED,
     record: Mapping[str, Any] | None = None,
-    **asked: Any,
+    **plan_options: Any,
 ) -> None:
     """Writes a study with its plan and its trials.
 
     Args:
-      path: of the database.
-      name: of the study.
-      levels: toggle → values, the reference's first.
-      outcome: (toggles, seed) → metrics, and under `status`, `tags` and `validation` (the first metric after each epoch) what is not as
-        usual; None for a trial that was not run.
-      seeds: of every variant.
+      path: path of the database.
+      name: name of the study.
+      levels: toggle → values, the reference first.
+      outcome: (toggles, seed) → metrics, with optional `status`, `tags` and `validation` (the first metric after each
+        epoch) that differ from the defaults; None for a trial that was not run.
+      seeds: seeds of every variant.
       steps: rows of each trial's per-step record; 0 for no record.
-      examples: rows of what its test says of every example; 0 for none.
-      metrics: of the task, the first one first.
-      record: what the plan's record has beside and instead, unchecked.
-      **asked: what the plan has beside (`design`, `metric`, `margin`, `question`, …).
+      examples: rows of each trial's test results per example; 0 for none.
+      metrics: metrics of the task, the main one first.
+      record: additional or replaced parts of the plan's record, unchecked.
+      **plan_options: other settings of the plan (`design`, `metric`, `margin`, `question`, …).
     """
-    settings = edited(checked({"study": name}), {f"plan.{key}": value for key, value in asked.items()})
+    settings = edited(checked({"study": name}), {f"plan.{key}": value for key, value in plan_options.items()})
     plan = Study(
         settings, [], {key: values[0] for key, values in levels.items()}, dict(levels), list(seeds), lambda _: settings
     )
     rows = _rows(plan, outcome, metrics[0])
     home = path.parent / "mlartifacts" / name
     with sqlite3.connect(path) as connection:
-        found = connection.execute("SELECT max(experiment_id) FROM experiments").fetchone()
-        experiment = int(found[0]) + 1
+        (largest,) = connection.execute("SELECT max(experiment_id) FROM experiments").fetchone()
+        experiment = int(largest) + 1
+        columns = "experiment_id, name, artifact_location, lifecycle_stage"
         connection.execute(
-            "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage) VALUES (?, ?, ?, 'active')",
-            (experiment, name, home.as_uri()),
+            f"INSERT INTO experiments ({columns}) VALUES (?, ?, ?, 'active')", (experiment, name, home.as_uri())
         )
         run = _insert(
             connection, experiment, home, status="FINISHED", tags={"ablation.kind": "study", "ablation.study": name}
         )
         command = f"python -m src.run -m study={name} …"
-        written = plans.as_record(plan, rows, command=command, time="2026-11-22T00:00:00+00:00")
+        plan_record = plans.as_record(plan, rows, command=command, time="2026-11-22T00:00:00+00:00")
         if metrics != IMPLIED:
             target = {"metric": f"{TEST}{metrics[0].name}", "threshold": metrics[0].target}
-            written |= {"metrics": as_records(metrics), **target}
-        written |= record or {}
+            plan_record |= {"metrics": as_records(metrics), **target}
+        plan_record |= record or {}
         (home / run / "artifacts").mkdir(parents=True)
-        (home / run / "artifacts" / "plan.json").write_text(json.dumps([written]), encoding="utf-8")
+        (home / run / "artifacts" / "plan.json").write_text(json.dumps([plan_record]), encoding="utf-8")
         for number, row in enumerate({row.trial.identity: row for row in rows if row.trial}.values()):
             result = outcome(row.values, row.seed)
             if result is not None:
@@ -104,7 +105,7 @@ def study(  # noqa: PLR0913
 
 
 def _rows(plan: Study, outcome: Outcome, metric: Metric) -> list[Row]:
-    """Returns the plan's rows; the rounds of a path are scored by the best validation of their outcomes."""
+    """Returns the plan's rows; a path scores the variants of a round by their best validation values."""
     rounds, rows = plan.rounds(), []
     variants = next(rounds)
     while True:
@@ -125,15 +126,12 @@ def _row(plan: Study, variant: dict[str, Any], seed: int) -> Row:
 
 
 def _score(plan: Study, outcome: Outcome, variant: dict[str, Any], metric: Metric) -> float | None:
-    """Returns the mean best validation of a variant, the higher the better; None if a seed did not finish."""
+    """Returns the mean best validation value of a variant, signed so that higher is better; None without all seeds."""
     results = [outcome(variant, seed) for seed in plan.seeds]
-    best = [
-        metric.best(result.get("validation", []))
-        for result in results
-        if result and "status" not in result and metric.sign
-    ]
-    known = [value for value in best if value is not None]
-    return metric.sign * statistics.fmean(known) if len(known) == len(results) else None
+    finished = [result for result in results if result and "status" not in result and metric.sign]
+    best = [metric.best(result.get("validation", [])) for result in finished]
+    values = [value for value in best if value is not None]
+    return metric.sign * statistics.fmean(values) if len(values) == len(results) else None
 
 
 def _trial(
@@ -145,22 +143,26 @@ def _trial(
     metrics: Sequence[Metric],
     **sizes: int,
 ) -> None:
-    """Writes one trial: its run with last values, the history of its validation, and its files."""
+    """Writes one trial: its run with the last values, its validation curve, and its files."""
     assert row.trial is not None
     result, first = dict(result), metrics[0]
     validation = result.pop("validation", [0.7, 0.8, 0.8])
-    given = {
+    standard = {
         "identity": row.trial.identity,
         "kind": "trial",
         "attempt": uuid.uuid4().hex,
         "weights": f"{row.label} {row.seed}",
         **TAGS,
     }
-    tags = {f"ablation.{key}": value for key, value in {**given, **result.pop("tags", {})}.items() if value is not None}
+    tags = {
+        f"ablation.{key}": value for key, value in {**standard, **result.pop("tags", {})}.items() if value is not None
+    }
     status = result.pop("status", "FINISHED")
-    recorded = {"time/batch_ms_median": 50.0, "time/epoch_s": 2.0, "time/steady_epoch_s": 2.0,
-                "time/trace_s": 3.0, "data/traces": 2.0, "data/padding_fraction": 0.1, "data/batches_per_epoch": 40.0,
-                "model/parameters": 1_000.0, "memory/peak_mb": 900.0, f"{VAL}{first.name}": validation[-1], **result}  # fmt: skip
+    recorded = {
+        "time/batch_ms_median": 50.0, "time/epoch_s": 2.0, "time/steady_epoch_s": 2.0, "time/trace_s": 3.0,
+        "data/traces": 2.0, "data/padding_fraction": 0.1, "data/batches_per_epoch": 40.0, "model/parameters": 1_000.0,
+        "memory/peak_mb": 900.0, f"{VAL}{first.name}": validation[-1], **result,
+    }  # fmt: skip
     begin, params = BEGIN_MS + 60_000 * sizes["number"], {"seed": row.seed, **row.values}  # noqa: PD011
     run = _insert(connection, experiment, home, status=status, tags=tags, params=params, begin=begin)
     last = [(key, *_stored(value), begin, 0, run) for key, value in recorded.items()]
@@ -204,20 +206,13 @@ def _insert(
     begin: int = BEGIN_MS,
 ) -> str:
     run = uuid.uuid4().hex
-    columns = "run_uuid, name, source_type, user_id, lifecycle_stage, status, start_time, end_time, artifact_uri, experiment_id"
-    values = (
-        run,
-        run,
-        "LOCAL",
-        "nobody",
-        "active",
-        status,
-        begin,
-        begin + 50_000,
-        (home / run / "artifacts").as_uri(),
-        experiment,
-    )
-    connection.execute(f"INSERT INTO runs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    row = {
+        "run_uuid": run, "name": run, "source_type": "LOCAL", "user_id": "nobody", "lifecycle_stage": "active",
+        "status": status, "start_time": begin, "end_time": begin + 50_000,
+        "artifact_uri": (home / run / "artifacts").as_uri(), "experiment_id": experiment,
+    }  # fmt: skip
+    marks = ", ".join("?" * len(row))
+    connection.execute(f"INSERT INTO runs ({', '.join(row)}) VALUES ({marks})", list(row.values()))
     connection.executemany(
         "INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)", [(*pair, run) for pair in tags.items()]
     )
@@ -227,7 +222,7 @@ def _insert(
 
 
 def _stored(value: float) -> tuple[float, bool]:
-    """A value and whether it is nan, as MLflow writes them: nan as 0, infinities as the largest number."""
+    """Returns a value and whether it is nan, as MLflow stores them: 0 for nan, the largest float for infinity."""
     largest = float(np.finfo(np.float64).max)
     return (0.0, True) if np.isnan(value) else (float(np.clip(value, -largest, largest)), False)
 
@@ -235,27 +230,28 @@ def _stored(value: float) -> tuple[float, bool]:
 def _steps(count: int, metrics: Sequence[Metric], *, seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     step = np.arange(1, count + 1)
+    curves = {f"{TRAIN}{metric.name}": (metric.sign > 0) - (0.6 * metric.sign) / np.sqrt(step) for metric in metrics}
     return pd.DataFrame({
-        "step": step, **{f"{TRAIN}{metric.name}": (metric.sign > 0) - (0.6 * metric.sign) / np.sqrt(step) for metric in metrics},
-        "time/batch_ms": rng.lognormal(4, 0.2, count),
-        "epoch": 1 + (step - 1) // 40, "wait_ms": 0.5, "batch": 64, "length": 200, "tokens": rng.integers(9_000, 12_800, count),
+        "step": step, **curves, "time/batch_ms": rng.lognormal(4, 0.2, count), "epoch": 1 + (step - 1) // 40,
+        "wait_ms": 0.5, "batch": 64, "length": 200, "tokens": rng.integers(9_000, 12_800, count),
         "is_first": step == 1, "gradient_norm": 0.1, "is_sent": True,
     })  # fmt: skip
 
 
 def _probabilities(count: int, *, accuracy: float, seed: int) -> pd.DataFrame:
-    """Test examples of which a share is classified rightly: of two trials of one seed the same ones, as far as that goes."""
+    """Returns probabilities of test examples with a given accuracy; trials of equal seed share their right examples."""
     labels = np.arange(count) % 2
     is_right = np.random.default_rng(seed).permutation(count) < round(accuracy * count)
-    one = np.where(is_right == (labels == 1), 0.9, 0.1)
-    return pd.DataFrame({"row": np.arange(count), "label": labels, "probability_0": 1 - one, "probability_1": one})
+    positive = np.where(is_right == (labels == 1), 0.9, 0.1)
+    columns = {"row": np.arange(count), "label": labels, "probability_0": 1 - positive, "probability_1": positive}
+    return pd.DataFrame(columns)
 
 
 def _measured(count: int, metric: Metric, value: float, *, seed: int) -> pd.DataFrame:
-    """Test examples of different weights, over which the metric has a value: of two trials of one seed the same ones."""
+    """Returns weighted results of test examples with a given value of the metric; equal seeds give equal weights."""
     rng = np.random.default_rng(seed)
     mean = float({"mean": np.positive, "exp": np.log, "sqrt": np.square}[metric.finish](value))
     weights = rng.integers(5, 20, count).astype(float)
-    around = rng.normal(0, 0.1, count)
-    values = weights * (mean + around - np.average(around, weights=weights))
+    deviations = rng.normal(0, 0.1, count)
+    values = weights * (mean + deviations - np.average(deviations, weights=weights))
     return pd.DataFrame({"row": np.arange(count), metric.source: values, f"{metric.source}_weight": weights})

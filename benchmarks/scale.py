@@ -1,4 +1,4 @@
-"""How long large studies keep their user waiting where nothing is to be trained: a plan, a resume, a table."""
+"""Waiting times of large studies without training: a plan, a resume, a table."""
 
 from __future__ import annotations
 
@@ -33,16 +33,17 @@ from rich.console import Console
 from benchmarks import scale
 from src.study import sweep
 from src.study.job import Sweep
-said = io.StringIO()
-sweep.run(scale.resumed({tracking}), launch=lambda rows: 1 / 0, sweep=Sweep(1, "a", 0), console=Console(file=said, width=160))
-if "20,000 already done" not in said.getvalue() or "warning" in said.getvalue():
-    raise SystemExit(said.getvalue()[:1_000])
+output = io.StringIO()
+console = Console(file=output, width=160)
+sweep.run(scale.resumed({tracking}), launch=lambda rows: 1 / 0, sweep=Sweep(1, "a", 0), console=console)
+if "20,000 already done" not in output.getvalue() or "warning" in output.getvalue():
+    raise SystemExit(output.getvalue()[:1_000])
 """
 
 
 def figures() -> list[str]:
-    """Seconds and megabytes of planning 100,000 trials, of going on with 20,000 that are done, and of a table of 20,000."""
-    _measured(["-m", "src.run", "plan_only=true"])  # reads the data, once and for all
+    """Measures planning 100,000 trials, resuming a study of 20,000 finished trials, and a table of 20,000 trials."""
+    _measured(["-m", "src.run", "plan_only=true"])  # fills the cache of the data
     planned = _measured(["-m", "src.run", *PLANNED])
     _write_journals()
     offline, local = RESUME.format(tracking="{'name': 'offline'}"), RESUME.format(tracking="{}")
@@ -53,33 +54,34 @@ def figures() -> list[str]:
     table = _measured(["-m", "analysis", "table", "many", "--uri", f"sqlite:///{path}"])
     return [
         f"100,000 trials are planned in {planned} (target: under 10 s and 500 MB)",
-        f"20,000 trials that are done are found to be so in {again} (target: under 5 s and 500 MB)",
-        f"the first time, with all of their journals to be read, in {first}",
-        f"the same with MLflow, whose database has them, too, takes {stored} (target: under 5 s and 500 MB)",
-        f"and the first time, when it is asked of each whether it has all, {first_stored}",
+        f"resuming a study of 20,000 finished trials, without MLflow, takes {again} (target: under 5 s and 500 MB)",
+        f"the first time, when it reads all journals, it takes {first}",
+        f"the same with MLflow takes {stored} (target: under 5 s and 500 MB)",
+        f"the first time, when it checks each trial in MLflow, it takes {first_stored}",
         f"20,000 trials are compared in {table} (target: under 20 s)",
     ]
 
 
 class _Measured(NamedTuple):
-    """What a process took: seconds, seconds of processor time, megabytes at most."""
+    """Seconds, seconds of processor time and peak memory in MB of a process."""
 
     seconds: float
-    busy: float
+    cpu_seconds: float
     megabytes: float
 
     def __str__(self) -> str:
-        return f"{self.seconds:.1f} s ({self.busy:.1f} s of processor time) with {self.megabytes:,.0f} MB"
+        return f"{self.seconds:.1f} s ({self.cpu_seconds:.1f} s of processor time) with {self.megabytes:,.0f} MB"
 
 
 def _measured(words: list[str]) -> _Measured:
-    """Runs Python in the repository."""
+    """Runs Python in the repository and measures it."""
     program = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
-    program += "used = resource.getrusage(resource.RUSAGE_CHILDREN); print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)"
+    program += "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
+    program += "print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)"
     begin = time.perf_counter()
     command = [sys.executable, "-c", program, sys.executable, *words]
-    done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
-    return _Measured(time.perf_counter() - begin, *map(float, done.stdout.split()))
+    process = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
+    return _Measured(time.perf_counter() - begin, *map(float, process.stdout.split()))
 
 
 def resumed(tracking: dict[str, Any]) -> Study:
@@ -95,7 +97,7 @@ def resumed(tracking: dict[str, Any]) -> Study:
 
 
 def _write_journals() -> None:
-    """Writes journals of 40 steps for all trials of the study that is gone on with."""
+    """Writes journals of 40 steps for all trials of the resumed study."""
     study = resumed({})
     trials = [row.trial for row in study.rows(next(study.rounds())) if row.trial]
     first = _journal(trials[0].folder, trials[0].identity).splitlines(keepends=True)
@@ -106,12 +108,12 @@ def _write_journals() -> None:
 
 
 def _renamed(line: bytes, old: bytes, new: bytes) -> bytes:
-    """Returns a line of a journal for another identity, with the checksum that goes with it."""
+    """Returns a line of a journal with another identity and a new checksum."""
     return journal._with_checksum(journal.CHECKSUM.sub(b"}", line.rstrip()).replace(old, new)) if old in line else line
 
 
 def _write_runs() -> None:
-    """Writes MLflow's database of the same trials, and for each what is remembered of having sent it."""
+    """Writes the same trials to an MLflow database, and for each trial the state of a complete replay."""
     study = resumed({})
     rows = {(row.label, row.seed): row for row in study.rows(next(study.rounds()))}
     path = generated.database(paths.home())
@@ -119,12 +121,8 @@ def _write_runs() -> None:
     def outcome(values: dict[str, Any], seed: int) -> dict[str, Any]:
         trial = rows[study.name(values), seed].trial
         assert trial is not None
-        tags = {
-            "identity": trial.identity,
-            "attempt": trial.identity * 2,
-            "variant": study.name(values),
-            "study": STUDY,
-        }
+        tags = {"identity": trial.identity, "attempt": trial.identity * 2}
+        tags |= {"variant": study.name(values), "study": STUDY}
         return {"test/accuracy": 0.8, "test/loss": 0.4, "tags": tags}
 
     generated.study(path, STUDY, study.levels, outcome, seeds=study.seeds)
@@ -141,24 +139,15 @@ def _journal(folder: Path, identity: str) -> bytes:
     """Writes the journal of a finished trial; returns it."""
     tags = {"ablation.kind": "trial", "ablation.identity": identity}
     with Journal(folder) as book:
-        book.append(
-            Record(
-                START,
-                0,
-                detail={"attempt": identity * 2, "name": identity, "tags": tags, "params": {}, "process": "a 1"},
-            )
-        )
+        detail = {"attempt": identity * 2, "name": identity, "tags": tags, "params": {}, "process": "a 1"}
+        book.append(Record(START, 0, detail=detail))
+        running = {"train/loss": 0.5, "train/accuracy": 0.8, "time/batch_ms": 10.0}
         for step in range(1, 41):
-            book.append(
-                Record(STEP, step, {"train/loss": 0.5, "train/accuracy": 0.8, "time/batch_ms": 10.0}, {"is_sent": True})
-            )
+            book.append(Record(STEP, step, running, {"is_sent": True}))
         book.append(Record(EVALUATION, 40, {"val/accuracy": 0.8, "val/loss": 0.4}, {"epoch": 1}))
         metrics = {"test/accuracy": 0.8, "test/loss": 0.4, "time/batch_ms_median": 10.0, "data/padding_fraction": 0.1}
-        book.append(
-            journal.end(
-                step=40, status=FINISHED, metrics=metrics, tags={"ablation.weights": identity, "ablation.health": "ok"}
-            )
-        )
+        tags = {"ablation.weights": identity, "ablation.health": "ok"}
+        book.append(journal.end(step=40, status=FINISHED, metrics=metrics, tags=tags))
     return (folder / journal.FILE).read_bytes()
 
 
@@ -168,9 +157,9 @@ def _database() -> Path:
     path = generated.database(paths.home() / "compared")
 
     def outcome(values: dict[str, Any], seed: int) -> dict[str, Any]:
-        drawn = (values["units"] * 7_919 + values["depth"] * 31 + seed * 104_729) % 1_000 / 1e5
+        noise = (values["units"] * 7_919 + values["depth"] * 31 + seed * 104_729) % 1_000 / 1e5
         return {
-            "test/accuracy": 0.8 + 0.001 * (values["units"] % 37) + drawn,
+            "test/accuracy": 0.8 + 0.001 * (values["units"] % 37) + noise,
             "validation": [0.6 + 0.01 * n for n in range(12)],
         }
 

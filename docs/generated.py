@@ -1,9 +1,9 @@
-"""Writes what the documents show of the program: docs/toggles.md, and the tables of finished studies. `make docs` runs it.
+"""Writes the generated parts of the documents: docs/toggles.md, and the tables of studies. `make docs` runs it.
 
     python -m docs.generated
 
-A document shows a study's table between the comments `<!-- table: PATH -->` and `<!-- end of table -->`. The path is relative to the
-document.
+A document shows a study's table between the comments `<!-- table: PATH -->` and `<!-- end of table -->`. The path is
+relative to the document.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ INTRODUCTION = """\
 Write `key=value` on the command line. `key=a,b` and `key='range(0,8)'` make a study of several values.
 `python -m src.run --help task=NAME` prints the keys of one task.
 
-A *toggle* decides the result of a trial. A study may change every toggle, except the seed, which every variant is trained with. A task
-has its own toggles beside those of every task.
+A *toggle* affects the result of a trial. A study may vary every toggle except the seed: every variant is trained with
+the same seeds. A task has its own toggles in addition to those of every task.
 """
 
 
@@ -42,7 +42,7 @@ def documents() -> list[Path]:
 
 
 def toggles() -> str:
-    """Returns docs/toggles.md: every key of the built-in tasks with its default, the values that it takes, and its meaning."""
+    """Returns docs/toggles.md: every key of the built-in tasks with its default, its allowed values and its meaning."""
     tasks = [registry.task(name) for name in registry.BUILT_IN]
     parts = [INTRODUCTION, _section("Toggles of every task", _rows(Settings, Settings.toggles()))]
     for task in tasks:
@@ -51,8 +51,8 @@ def toggles() -> str:
     for name, options in {name: options for task in tasks for name, options in task.settings.corpora().items()}.items():
         own = [option for option in options.model_fields if option != "name"]
         parts.append(_section(f"Options of data={name}", _rows(options, own, "data"), str(options.__doc__)))
-    others = [name for name in Settings.NOT_TOGGLES if name not in ("tracking", "plan")]
-    parts.append(_section("Settings of a command", _rows(Settings, others)))
+    of_command = [name for name in Settings.NOT_TOGGLES if name not in ("tracking", "plan")]
+    parts.append(_section("Settings of a command", _rows(Settings, of_command)))
     tracking = [name for name in Tracking.model_fields if name != "name"]
     parts.append(_section("Tracking", [*_rows(Settings, ["tracking"]), *_rows(Tracking, tracking, "tracking")]))
     parts.append(
@@ -66,14 +66,14 @@ def toggles() -> str:
 
 
 def with_tables(document: str, folder: Path) -> str:
-    """Returns a document with the tables that it shows as they are now.
+    """Returns a document with its tables updated from their files.
 
     Args:
-      document: its text.
-      folder: where it lies.
+      document: text of the document.
+      folder: folder of the document.
     """
     return TABLE.sub(
-        lambda found: f"{found[1]}\n{(folder / found[2]).read_text(encoding='utf-8')}\n{found[3]}", document
+        lambda match: f"{match[1]}\n{(folder / match[2]).read_text(encoding='utf-8')}\n{match[3]}", document
     )
 
 
@@ -90,7 +90,7 @@ def _section(heading: str, rows: Iterable[str], introduction: str = "") -> str:
 
 
 def _rows(kind: type[Section], names: Iterable[str], section: str = "") -> list[str]:
-    """Returns one row a key."""
+    """Returns one row per key."""
     of_task = kind if issubclass(kind, Settings) and kind is not Settings else None
     rows = []
     for name in names:

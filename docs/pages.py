@@ -1,7 +1,7 @@
-"""Makes the repository's own documents pages of the site, under the addresses that they have in the repository.
+"""Adds the repository's documents to the site, at the same relative addresses as in the repository.
 
-MkDocs calls it while it builds (`hooks` in mkdocs.yml). So one link works in the repository and on the site, also between documents outside
-docs/.
+MkDocs calls this module during the build (`hooks` in mkdocs.yml). So the same link works in the repository and on the
+site, also between documents outside docs/.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ PAGES = (
     "experiments/README.md",
     "experiments/results/*/*.md",
     "experiments/results/*/*.png",
+    "tests/plugin/ablation_prices.py",  # the example of docs/tasks.md
 )
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Returns the theme's files, and the documents with their pictures in place of what MkDocs found in docs/."""
+    """Returns the theme's files, and the documents with their pictures instead of the files in docs/."""
     root = Path(config.config_file_path).parent
-    found = [path.relative_to(root).as_posix() for pattern in PAGES for path in sorted(root.glob(pattern))]
+    names = [path.relative_to(root).as_posix() for pattern in PAGES for path in sorted(root.glob(pattern))]
     theme = [file for file in files if file.src_dir != config.docs_dir]
-    return Files([*theme, *(File(name, str(root), config.site_dir, config.use_directory_urls) for name in found)])
+    return Files([*theme, *(File(name, str(root), config.site_dir, config.use_directory_urls) for name in names)])

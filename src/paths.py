@@ -63,7 +63,7 @@ def artifacts() -> Path:
     return home() / "mlartifacts"
 
 
-def tracking_uri(given: str | None) -> str:
+def tracking_uri(uri: str | None) -> str:
     """Returns the address of a store: the default for None; for a database, with an installed Python driver.
 
     By default SQLAlchemy tries one driver per database, and raises an error if only another one is installed.
@@ -71,16 +71,16 @@ def tracking_uri(given: str | None) -> str:
     Raises:
       SettingsError: no driver of the database is installed.
     """
-    if given is None:
+    if uri is None:
         return default_tracking_uri()
-    database, is_address, rest = given.partition("://")
+    database, is_address, rest = uri.partition("://")
     if not is_address or database not in DRIVERS:
-        return given
+        return uri
     drivers, package = DRIVERS[database]
     driver = next((driver for driver in drivers if importlib.util.find_spec(driver)), None)
     if driver is None:
         raise SettingsError(
-            f"tracking.uri: got {shown(given)}, but no Python driver for it is installed; run pip install {package}"
+            f"tracking.uri: got {shown(uri)}, but no Python driver for it is installed; run pip install {package}"
         )
     return f"{database}+{driver.lower()}://{rest}"
 

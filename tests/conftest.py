@@ -27,18 +27,18 @@ PLAIN = ["the", "film", "was", "and", "actor", "plot", "scene", "music", "ending
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts what trains before what does not: no worker should begin a long file when the others are done."""
+    """Moves tests that train to the front: no worker should start a long test when the others have finished."""
     items.sort(key=lambda item: item.get_closest_marker("training") is None)
 
 
 def pytest_collection_finish() -> None:
-    """Spares what was imported from every later search for garbage."""
+    """Excludes imported objects from later garbage collections."""
     gc.freeze()
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty place for outputs and the MLflow database."""
+    """Returns an empty folder for outputs and the MLflow database."""
     monkeypatch.setenv("ABLATION_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "home").mkdir()
@@ -47,20 +47,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory):
-    """A database without studies: MLflow takes seconds to make one, a copy takes none."""
+    """Returns a database without studies: MLflow needs seconds to create one, tests copy it."""
     return generated.database(tmp_path_factory.mktemp("empty"))
 
 
 @pytest.fixture
 def blank(home: Path, empty: Path) -> Path:
-    """A home with a database in it, empty."""
+    """Returns an empty database in a new home."""
     shutil.copy(empty, home / "mlflow.db")
     return home / "mlflow.db"
 
 
 @pytest.fixture
 def place(home: Path, blank: Path) -> Path:
-    """A home with a database and a small study `s` in it, which nobody trained."""
+    """Returns a home with a database of a small generated study `s`."""
 
     def outcome(values: dict[str, Any], seed: int) -> dict[str, Any]:
         return {"test/accuracy": 0.8 + 0.01 * seed + (0.05 + 0.001 * seed) * (values["cell"] == "gru")}
@@ -71,38 +71,36 @@ def place(home: Path, blank: Path) -> Path:
 
 
 def review(words: list[str], rng: np.random.Generator, *, length: int) -> str:
-    """A text that a small network learns to classify: some telling words among plain ones."""
+    """Returns a text that a small network learns to classify: informative words among neutral ones."""
     return " ".join([*rng.choice(PLAIN, length), *rng.choice(words, 3)])
 
 
 def write_table(path: Path, *, rows: int = 200, classes: int = 2, seed: int = 0) -> Path:
     rng = np.random.default_rng(seed)
-    telling = {"bad": BAD, "good": GOOD, "plain": ["ordinary", "average", "usual"]}
+    words_of = {"bad": BAD, "good": GOOD, "plain": ["ordinary", "average", "usual"]}
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])
-        for label, _ in zip(itertools.cycle(list(telling)[:classes]), range(rows), strict=False):
-            writer.writerow([review(telling[label], rng, length=int(rng.integers(2, 25))), label])
+        for label, _ in zip(itertools.cycle(list(words_of)[:classes]), range(rows), strict=False):
+            writer.writerow([review(words_of[label], rng, length=int(rng.integers(2, 25))), label])
     return path
 
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """A CSV of 200 short texts in two classes that are easy to tell apart."""
+    """Returns a CSV of 200 short texts in two classes that are easy to separate."""
     return write_table(tmp_path / "table.csv")
 
 
 @pytest.fixture
 def tiny(table: Path) -> list[str]:
-    """Overrides of a trial that trains in a few seconds."""
+    """Returns overrides of a trial that trains in a few seconds."""
     return tiny_trial(table)
 
 
 def tiny_trial(table: Path) -> list[str]:
     words = "data=table max_length=20 vocab_size=40 units=4 embedding_dim=4 tracking.histograms=false epochs=2"
-    words += (
-        " bucketing=false batch_size=20"  # which divides the 140 training texts: a smaller batch is a graph of its own
-    )
+    words += " bucketing=false batch_size=20"  # 20 divides the 140 training texts: a smaller batch needs a second graph
     return [*words.split(), f"data.path={table}"]
 
 

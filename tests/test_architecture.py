@@ -1,4 +1,4 @@
-"""What no room of the core may know: a task, or what only some tasks have."""
+"""The core depends on no task, nor on features that only some tasks have."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CORE = (
     "analysis",
 )
 OF_TASKS = ("accuracy", "vocab", "vocab_size", "cell", "masking", *registry.BUILT_IN)
-# `spec.metric.IMPLIED` says what the records of old versions mean, which name no metric.
+# `spec.metric.IMPLIED` is the metric of records of earlier versions, which name no metric.
 EXCEPT = {("src/spec/metric.py", "accuracy")}
 
 
@@ -39,14 +39,14 @@ def files() -> list[Path]:
 
 
 def documented(tree: ast.Module) -> set[int]:
-    """Lines of docstrings."""
+    """Returns the lines of docstrings."""
     kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     texts = [node.body[0] for node in ast.walk(tree) if isinstance(node, kinds) and ast.get_docstring(node) is not None]
     return {line for text in texts for line in range(text.lineno, (text.end_lineno or text.lineno) + 1)}
 
 
 def words_of(path: Path) -> set[tuple[str, int]]:
-    """Words in the names and strings of a file, with their lines; comments and docstrings left out."""
+    """Returns the words in names and strings of a file with their lines, without comments and docstrings."""
     skipped = documented(ast.parse(path.read_text(encoding="utf-8")))
     kinds = {tokenize.NAME, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
     with path.open("rb") as file:
@@ -57,7 +57,7 @@ def words_of(path: Path) -> set[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_the_core_names_no_task_and_nothing_that_only_some_tasks_have(path):
+def test_the_core_names_no_task_and_no_feature_of_only_some_tasks(path):
     name = str(path.relative_to(REPOSITORY))
 
     named = sorted((line, word) for word, line in words_of(path) if word in OF_TASKS and (name, word) not in EXCEPT)
@@ -65,14 +65,14 @@ def test_the_core_names_no_task_and_nothing_that_only_some_tasks_have(path):
     assert not named, f"{name}: {named}"
 
 
-def test_the_search_finds_names_and_strings_and_leaves_out_docstrings_and_comments(tmp_path):
+def test_the_search_covers_names_and_strings_but_not_docstrings_and_comments(tmp_path):
     (tmp_path / "x.py").write_text('"""cell"""\ncell = 1  # masking\nx = "test/accuracy"\n', encoding="utf-8")
 
     assert {word for word in words_of(tmp_path / "x.py") if word[0] in OF_TASKS} == {("cell", 2), ("accuracy", 3)}
 
 
-def test_no_room_imports_what_it_must_not():
-    checked = subprocess.run(
+def test_all_imports_between_packages_are_allowed():
+    result = subprocess.run(
         [str(Path(sys.executable).with_name("lint-imports"))],
         cwd=REPOSITORY,
         capture_output=True,
@@ -80,4 +80,4 @@ def test_no_room_imports_what_it_must_not():
         check=False,
     )
 
-    assert checked.returncode == 0, checked.stdout
+    assert result.returncode == 0, result.stdout

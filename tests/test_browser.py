@@ -1,4 +1,4 @@
-"""What a user sees in MLflow and TensorBoard, in a real browser."""
+"""The pages of MLflow and TensorBoard in a real browser."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, empty):
-    folder = tmp_path_factory.mktemp("browsed")
+    folder = tmp_path_factory.mktemp("home")
     shutil.copy(empty, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ABLATION_HOME", str(folder))
@@ -36,7 +36,7 @@ def home(tmp_path_factory, empty):
 
 @contextlib.contextmanager
 def serving(command, *, cwd):
-    """Runs a server on a free local port until its first answer, and ends it afterwards."""
+    """Starts a server on a free local port, waits for its first response, and stops it at the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -62,7 +62,7 @@ def serving(command, *, cwd):
 
 
 def page(address, folder, *, text):
-    """The page's document after its scripts have run, once it holds a text."""
+    """Returns the document of a page after its scripts have run; repeats until it contains the text."""
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     flags += " --disable-component-update --disable-sync"
     command = [
@@ -73,11 +73,11 @@ def page(address, folder, *, text):
         "--dump-dom",
         address,
     ]
-    for _ in range(4):  # on a busy machine the first may be over before the server has answered
-        found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-        if text in found:
+    for _ in range(4):  # on a busy machine, the first attempt may end before the server responds
+        document = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        if text in document:
             break
-    return found
+    return document
 
 
 def test_mlflow_shows_the_study_run(home, tmp_path):

@@ -1,4 +1,4 @@
-"""The documents lead where they say, and their site loads nothing from elsewhere."""
+"""The links of the documents work, and their site loads nothing from other servers."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ FENCED = re.compile(r"```.*?```|`[^`\n]*`|<!--.*?-->", re.DOTALL)
 
 
 def links(page: Path) -> list[str]:
-    """Returns the targets of the links and pictures of a page that lead into the repository."""
-    found = re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", page.read_text(encoding="utf-8")))
-    return [target for target in found if not re.match(r"[a-z]+:", target)]
+    """Returns the targets of a page's links and pictures that are in the repository."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", page.read_text(encoding="utf-8")))
+    return [target for target in targets if not re.match(r"[a-z]+:", target)]
 
 
 def anchors(page: Path) -> set[str]:
-    """Returns the anchors of a page's headings, as GitHub makes them."""
+    """Returns the anchors of a page's headings by GitHub's rules."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    names: dict[str, int] = {}
-    made = set()
+    counts: dict[str, int] = {}
+    found = set()
     for heading in re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE):
         name = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-        count = names[name] = names.get(name, -1) + 1
-        made.add(f"{name}-{count}" if count else name)
-    return made
+        count = counts[name] = counts.get(name, -1) + 1
+        found.add(f"{name}-{count}" if count else name)
+    return found
 
 
 def name_of(page: Path) -> str:
@@ -43,7 +43,7 @@ def name_of(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", generated.documents(), ids=name_of)
-def test_links_lead_to_files_and_headings(page):
+def test_links_of_the_documents_lead_to_files_and_headings(page):
     for link in links(page):
         file, _, anchor = link.partition("#")
         target = (page.parent / file).resolve() if file else page
@@ -52,14 +52,14 @@ def test_links_lead_to_files_and_headings(page):
         assert not anchor or anchor in anchors(target), f"{link}: {name_of(target)} has {sorted(anchors(target))}"
 
 
-def test_the_readme_leads_to_every_document():
+def test_the_readme_links_to_every_document():
     readme = REPOSITORY / "README.md"
     reached = {(readme.parent / link.partition("#")[0]).resolve() for link in links(readme)} | {readme}
 
     assert set(generated.documents()) <= reached
 
 
-def test_every_picture_is_shown_and_small():
+def test_a_document_shows_every_picture_and_pictures_are_small():
     shown = {(page.parent / link).resolve() for page in generated.documents() for link in links(page)}
     pictures = sorted((REPOSITORY / "docs" / "images").iterdir())
 
@@ -80,7 +80,7 @@ def test_the_page_of_toggles_has_every_key_of_the_help(task):
     assert [key for key in keys if f"| `{key}` |" not in page] == []
 
 
-def test_the_page_of_toggles_gives_each_task_its_own_alone():
+def test_the_page_of_toggles_lists_each_toggle_under_its_own_task_only():
     sections = dict(part.partition("\n")[::2] for part in generated.toggles().split("\n## "))
     sentiment, integration, every = (
         sections[f"Toggles of {name}"] for name in ("task=sentiment", "task=integration", "every task")
@@ -119,7 +119,7 @@ def test_the_site_has_every_document(site):
     assert [str(address) for address in addresses if not (site / address).is_file()] == []
 
 
-def test_the_site_loads_nothing_from_elsewhere(site):
+def test_the_site_loads_nothing_from_other_servers(site):
     in_pages = r"""<(?:script|img|link|iframe|source)\b[^>]*?\b(?:src|href)=["']?((?:https?:)?//[^"'\s>]+)"""
     in_styles = r"""(?:url\(|@import )["']?((?:https?:)?//[^)\s]+)"""
 
@@ -132,7 +132,7 @@ def test_the_site_loads_nothing_from_elsewhere(site):
 def test_links_of_the_site_lead_to_files_and_headings(site):
     ids = {path: set(re.findall(r'\bid="([^"]+)"', path.read_text(encoding="utf-8"))) for path in site.rglob("*.html")}
     for page in ids:
-        if page.name == "404.html":  # whose links begin at the root of a server
+        if page.name == "404.html":  # its links begin at the root of the server
             continue
         for link in re.findall(r'\b(?:href|src)="([^"]+)"', page.read_text(encoding="utf-8")):
             file, _, anchor = html.unescape(link).partition("#")
@@ -145,8 +145,8 @@ def test_links_of_the_site_lead_to_files_and_headings(site):
             assert not anchor or anchor in ids[target] or anchor.startswith("__"), (page.name, link)
 
 
-def test_every_list_and_table_of_the_site_is_one(site):
-    """Where no empty line stands before it, GitHub shows a list and the site a paragraph with dashes in it."""
+def test_the_site_shows_every_list_and_table_as_such(site):
+    """Without an empty line before a list, GitHub shows a list, but the site a paragraph with dashes."""
     for page in site.rglob("*.html"):
         text = re.sub(r"<pre.*?</pre>|<script.*?</script>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
 

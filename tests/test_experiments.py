@@ -1,4 +1,4 @@
-"""The named studies: each composes, plans, and compares what it names."""
+"""The named studies: each composes, can be planned, and varies only what it names."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ ABOUT_TIME = ["loops", "onehot", "padding_by_length", "retracing", "variable_len
 
 @pytest.fixture(scope="module")
 def encoded(tmp_path_factory):
-    """One cache for all studies, which are planned with the same few reviews: encoding all of them takes seconds."""
+    """One cache for all studies, because encoding the reviews takes seconds."""
     return tmp_path_factory.mktemp("encoded")
 
 
 @pytest.fixture
 def composed(home, encoded, monkeypatch):
-    """From the name of a study to the study."""
+    """A function from a study's name to the study."""
     monkeypatch.setattr(paths, "cache", lambda: encoded)
     run.register_schema()
     run.register_experiments(NAMES)
@@ -48,15 +48,15 @@ def composed(home, encoded, monkeypatch):
 
 
 def flattened(settings):
-    """Every key with its value; those of a group with a dot, as one types them."""
+    """Returns key → value; keys of a group have a dot, as on the command line."""
     sections = {key: value if isinstance(value, dict) else {"": value} for key, value in settings.model_dump().items()}
     return {f"{key}.{name}".rstrip("."): value for key, section in sections.items() for name, value in section.items()}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_study_plans_and_its_variants_differ_in_the_keys_that_they_name_alone(composed, name):
+def test_the_variants_of_every_study_differ_only_in_the_keys_that_they_name(composed, name):
     study, _ = composed(name)
-    study.seeds = study.seeds[:2]  # the others differ in their number
+    study.seeds = study.seeds[:2]  # all further seeds have the same rows
     rows = study.rows(next(study.rounds()))
     flat = [flattened(row.trial.settings) for row in rows]
     reference = flat[0]
@@ -74,7 +74,7 @@ def test_a_study_plans_and_its_variants_differ_in_the_keys_that_they_name_alone(
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_a_study_says_what_it_asks_and_what_it_costs(composed, path):
+def test_every_study_has_a_question_and_an_expected_time(composed, path):
     text = path.read_text(encoding="utf-8")
     study, config = composed(path.stem)
     header = " ".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("#"))
@@ -86,7 +86,7 @@ def test_a_study_says_what_it_asks_and_what_it_costs(composed, path):
     assert ("JoblibLauncher" in config.hydra.launcher._target_) == (path.stem not in ABOUT_TIME)
 
 
-def test_all_studies_but_the_flagship_fit_into_two_sittings_of_little_more_than_two_hours():
+def test_all_studies_but_leave_one_out_fit_into_two_sessions_of_130_minutes():
     minutes = {
         path.stem: int(re.search(r"Expected:\s+(?:#\s+)?(?:under )?(\d+)", path.read_text(encoding="utf-8"))[1])
         for path in FILES
@@ -121,11 +121,11 @@ def test_every_study_is_in_the_index():
         ("epochs: 1\n", "study is None, but must be the name of the file"),
     ],
 )
-def test_a_broken_study_file_is_named(tmp_path, text, message):
+def test_the_error_for_a_broken_study_file_names_it(tmp_path, text, message):
     (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError, match=rf"mine\.yaml: {message}"):
         run.register_experiments(["mine"], tmp_path)
-    run.register_experiments(["another"], tmp_path)  # which is none of its business
+    run.register_experiments(["another"], tmp_path)  # which does not read mine.yaml
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_broken_study_file_is_named(tmp_path, text, message):
         ("plan: {levels: {cell: [lstm, foo]}}\n", [], "error: experiments/mine.yaml: cell: got 'foo'"),
     ],
 )
-def test_an_error_names_the_study_file_that_it_came_from(
+def test_an_error_names_the_study_file_that_caused_it(
     home, tmp_path, monkeypatch, capsys, request, text, typed, message
 ):
     (tmp_path / "mine.yaml").write_text(f"study: mine\n{text}", encoding="utf-8")
@@ -148,7 +148,7 @@ def test_an_error_names_the_study_file_that_it_came_from(
     assert capsys.readouterr().err.startswith(message)
 
 
-def test_a_study_file_that_is_no_text_is_named_too(home, tmp_path, monkeypatch, capsys):
+def test_the_error_for_a_binary_study_file_names_it(home, tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.yaml").write_bytes(b"study: mine\nunits: \xff\xfe\n")
     monkeypatch.setattr(run, "EXPERIMENTS", tmp_path)
 

@@ -1,4 +1,4 @@
-"""What a notebook's cells show: commands that they start, and functions that they call."""
+"""The output of notebook cells that run our commands or call our functions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.conftest import tiny_trial, write_table
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    pytest.mark.filterwarnings("default"),  # of Jupyter's own packages
+    pytest.mark.filterwarnings("default"),  # warnings from Jupyter's packages
 ]
 
 CELLS = {
@@ -25,7 +25,7 @@ CELLS = {
     "workers": "run.main(['-m', 'hydra/launcher=joblib', 'hydra.launcher.n_jobs=2', *words.split(), 'seed=3,4'])",
     "analyse": "from analysis import figures, findings, load, store\n"
     "found = findings.find(load.study('adhoc', store.connect(None)))\n"
-    "[one.name for one in figures.draw(found)]",
+    "[figure.name for figure in figures.draw(found)]",
     "table": "from analysis.__main__ import app\napp(['table', 'adhoc'], standalone_mode=False)",
     "plot": "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\nplt.get_backend()",
     "loop": "import asyncio\nawait asyncio.sleep(0)\nasyncio.get_running_loop().is_running()",
@@ -33,8 +33,8 @@ CELLS = {
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
-    """Name of a cell → what it shows, of a notebook that was run once."""
+def outputs(tmp_path_factory):
+    """Runs a notebook once; returns name of a cell → its output."""
     import nbclient
     import nbformat
 
@@ -55,56 +55,56 @@ def shown(tmp_path_factory):
 
 
 def _text(cell):
-    """Everything that a cell shows, as text."""
-    found = []
+    """Returns the whole output of a cell as text."""
+    texts = []
     for output in cell.outputs:
         data = output.get("data", {})
-        found += [output.get("text", ""), *output.get("traceback", []), data.get("text/plain", ""), *data.keys()]
-    return "\n".join(found)
+        texts += [output.get("text", ""), *output.get("traceback", []), data.get("text/plain", ""), *data.keys()]
+    return "\n".join(texts)
 
 
-def test_the_kernel_exports_what_breaks_others(shown):
-    assert "module://matplotlib_inline.backend_inline" in shown["start"]
+def test_the_kernel_exports_its_matplotlib_backend(outputs):
+    assert "module://matplotlib_inline.backend_inline" in outputs["start"]
 
 
-def test_a_command_that_a_cell_starts_trains(shown):
-    assert "ended with 0" in shown["train"] and "Traceback" not in shown["train"], shown["train"]
-    assert len(re.findall("finished .* test accuracy", shown["train"])) == 2
+def test_a_command_in_a_cell_trains(outputs):
+    assert "ended with 0" in outputs["train"] and "Traceback" not in outputs["train"], outputs["train"]
+    assert len(re.findall("finished .* test accuracy", outputs["train"])) == 2
 
 
-def test_its_progress_is_plain_lines(shown):
-    epochs = [line for line in shown["train"].splitlines() if re.match(r"  epoch \d/2: .*val_accuracy", line)]
+def test_the_progress_of_a_command_in_a_cell_is_plain_lines(outputs):
+    epochs = [line for line in outputs["train"].splitlines() if re.match(r"  epoch \d/2: .*val_accuracy", line)]
 
-    assert len(epochs) == 4 and "\x1b" not in shown["train"] and "\r" not in shown["train"].replace("\r\n", "\n")
-
-
-def test_a_command_that_a_cell_starts_draws(shown):
-    assert "ended with 0" in shown["figure"] and "curves" in shown["figure"] and "\x1b" not in shown["figure"], shown[
-        "figure"
-    ]
+    assert len(epochs) == 4 and "\x1b" not in outputs["train"] and "\r" not in outputs["train"].replace("\r\n", "\n")
 
 
-def test_an_error_is_one_line_in_a_cell(shown):
-    assert "error: cell: got 'foo'; allowed: one of" in shown["wrong"] and "ended with 2" in shown["wrong"]
-    assert len(shown["wrong"].strip().splitlines()) <= 4
+def test_a_command_in_a_cell_draws_figures(outputs):
+    assert "ended with 0" in outputs["figure"] and "curves" in outputs["figure"] and "\x1b" not in outputs["figure"], (
+        outputs["figure"]
+    )
+
+
+def test_an_error_of_a_command_in_a_cell_is_one_line(outputs):
+    assert "error: cell: got 'foo'; allowed: one of" in outputs["wrong"] and "ended with 2" in outputs["wrong"]
+    assert len(outputs["wrong"].strip().splitlines()) <= 4
 
 
 @pytest.mark.parametrize("name", ["call", "again", "workers"])
-def test_training_may_be_called_in_a_cell(shown, name):
-    assert "Error" not in shown[name] and re.search(r"^0$", shown[name], re.MULTILINE), shown[name]
+def test_a_cell_may_call_the_training(outputs, name):
+    assert "Error" not in outputs[name] and re.search(r"^0$", outputs[name], re.MULTILINE), outputs[name]
 
 
-def test_what_was_trained_is_not_trained_again_in_the_next_cell(shown):
-    assert "seed=2: " in shown["call"] and "epoch 1/2" in shown["call"] and "epoch 1/2" not in shown["again"]
+def test_the_next_cell_does_not_train_finished_trials_again(outputs):
+    assert "seed=2: " in outputs["call"] and "epoch 1/2" in outputs["call"] and "epoch 1/2" not in outputs["again"]
 
 
-def test_the_analysis_may_be_called_in_a_cell(shown):
-    assert "curves" in shown["analyse"] and "| variant |" in shown["table"], (shown["analyse"], shown["table"])
+def test_a_cell_may_call_the_analysis(outputs):
+    assert "curves" in outputs["analyse"] and "| variant |" in outputs["table"], (outputs["analyse"], outputs["table"])
 
 
-def test_a_notebooks_own_plots_are_shown_after_all_this(shown):
-    assert "module://matplotlib_inline.backend_inline" in shown["plot"] and "image/png" in shown["plot"]
+def test_a_notebook_still_shows_its_own_plots(outputs):
+    assert "module://matplotlib_inline.backend_inline" in outputs["plot"] and "image/png" in outputs["plot"]
 
 
-def test_the_kernels_event_loop_runs_on(shown):
-    assert "True" in shown["loop"]
+def test_the_event_loop_of_the_kernel_still_runs(outputs):
+    assert "True" in outputs["loop"]

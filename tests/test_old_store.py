@@ -1,4 +1,4 @@
-"""What was trained by an older version stays done, and says the same: `tests/stores/README.md` names the version."""
+"""Trials of an older version stay finished, with equal results; `tests/stores/README.md` names the version."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from src.artifacts import Artifacts
 from src.trial.prepare import prepare
 
 STORES = Path(__file__).parent / "stores"
-COMMANDS = {  # as one types them today: the toggles of a task had the prefix `task.` then
+COMMANDS = {  # in today's form; in the older version, a task's toggles had the prefix `task.`
     words.split("study=")[1].split()[0]: shlex.split(words.replace(" task.", " "))[1:]
     for words in (STORES / "README.md").read_text(encoding="utf-8").splitlines()
     if words.strip().startswith("python -m src.run")
@@ -27,7 +27,7 @@ COMMANDS = {  # as one types them today: the toggles of a task had the prefix `t
 
 @pytest.fixture
 def old(home: Path) -> Path:
-    """A home that an older version left, at another place than it was."""
+    """A home that an older version wrote in another folder."""
     with tarfile.open(STORES / "2026_11.tar.xz") as archive:
         archive.extractall(home, filter="data")
     return home
@@ -51,16 +51,16 @@ def test_the_command_of_an_old_study_trains_nothing(old: Path, study: str) -> No
 
 
 @pytest.mark.parametrize("study", COMMANDS)
-def test_the_numbers_of_an_old_study_stay_what_they_were(old: Path, study: str) -> None:
+def test_the_numbers_of_an_old_study_do_not_change(old: Path, study: str) -> None:
     with (STORES / f"{study}.csv").open(encoding="utf-8", newline="") as file:
         wanted = list(csv.DictReader(file))
 
-    found = findings.find(load.study(study, store.connect(None))).summary
+    summary = findings.find(load.study(study, store.connect(None))).summary
 
-    assert list(found["label"]) == [row["label"] for row in wanted]
+    assert list(summary["label"]) == [row["label"] for row in wanted]
     for name in wanted[0].keys() - {"label"}:
         numbers = [float(row[name]) if row[name] else float("nan") for row in wanted]
-        assert list(found[name].astype(float)) == pytest.approx(numbers, rel=1e-9, nan_ok=True), name
+        assert list(summary[name].astype(float)) == pytest.approx(numbers, rel=1e-9, nan_ok=True), name
 
 
 def test_the_settings_of_an_old_trial_are_those_of_its_task_today(old: Path) -> None:
@@ -72,7 +72,7 @@ def test_the_settings_of_an_old_trial_are_those_of_its_task_today(old: Path) -> 
 
 
 def with_old_key(home: Path, study: str) -> None:
-    """Makes a study's plan one that varied a toggle of its task, by the name of that time."""
+    """Adds a varied toggle of the task to a study's plan, under its old name."""
     path = home / "outputs" / study / "plan.json"
     (plan,) = json.loads(path.read_text(encoding="utf-8"))
     plan["levels"]["task.sequence_length"] = [10]
@@ -83,7 +83,7 @@ def with_old_key(home: Path, study: str) -> None:
     path.write_text(json.dumps([plan]), encoding="utf-8")
 
 
-def test_a_study_whose_old_plan_names_the_toggles_of_its_task_goes_on_and_is_read_in_the_names_of_today(
+def test_a_study_with_old_names_of_toggles_resumes_and_is_read_with_the_current_names(
     old: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with_old_key(old, "old_integration")
@@ -92,6 +92,6 @@ def test_a_study_whose_old_plan_names_the_toggles_of_its_task_goes_on_and_is_rea
     assert run.main([*words, "sequence_length=10"]) == 0
 
     assert "4 trials, 4 already done" in capsys.readouterr().out
-    of_all = load.study("old_integration", store.connect(None), every=True)
-    assert all("task." not in label for label in findings.find(of_all).summary["label"])
-    assert list(of_all.rows["status"]) == ["FINISHED"] * 4
+    whole_study = load.study("old_integration", store.connect(None), every=True)
+    assert all("task." not in label for label in findings.find(whole_study).summary["label"])
+    assert list(whole_study.rows["status"]) == ["FINISHED"] * 4

@@ -24,17 +24,17 @@ WORDS = ["district=false,true", "seed=0,1,2", "houses=128", "epochs=30", "learni
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory) -> Path:
-    """The folder into which the package is installed."""
+    """Returns the folder into which the package is installed."""
     copy, target = tmp_path_factory.mktemp("plugin") / "plugin", tmp_path_factory.mktemp("installed")
     shutil.copytree(PLUGIN, copy)
-    how = ["--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--quiet"]
-    subprocess.run([sys.executable, "-m", "pip", "install", *how, "--target", str(target), str(copy)], check=True)
+    options = ["--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(copy)], check=True)
     return target
 
 
 @pytest.fixture(scope="module")
 def trained(package, empty, tmp_path_factory):
-    """A study of the installed task, trained; its home."""
+    """Trains a study of the installed task; yields its home."""
     home = tmp_path_factory.mktemp("home")
     shutil.copy(empty, home / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
@@ -48,14 +48,14 @@ def trained(package, empty, tmp_path_factory):
 
 
 def forget() -> None:
-    """Has the registry look for tasks anew."""
+    """Makes the registry search for tasks again."""
     importlib.invalidate_caches()
     for function in (registry.origins, registry.usable, registry._loaded):
         function.cache_clear()
 
 
 def best() -> str:
-    """The identity of the trial that is known to be good."""
+    """Returns the identity of a trial with a good result."""
     settings = {"task": "prices", "district": True, "houses": 128, "epochs": 30, "learning_rate": 2.0}
     return prepare(checked(settings)).identity
 
@@ -92,24 +92,24 @@ def test_the_best_epoch_has_the_lowest_error(trained):
 
 
 def test_the_table_counts_a_lower_error_as_an_improvement(trained):
-    shown = CliRunner().invoke(app, ["table", "prices"])
+    result = CliRunner().invoke(app, ["table", "prices"])
 
-    assert shown.exit_code == 0, shown.output
-    assert "test rmse" in shown.output and "| helps " in shown.output and "accuracy" not in shown.output
+    assert result.exit_code == 0, result.output
+    assert "test rmse" in result.output and "| helps " in result.output and "accuracy" not in result.output
 
 
 def test_the_report_shows_the_figure_of_the_task(trained):
-    made = CliRunner().invoke(app, ["report", "prices"])
+    result = CliRunner().invoke(app, ["report", "prices"])
 
-    assert made.exit_code == 0, made.output
+    assert result.exit_code == 0, result.output
     assert "Mean error of each variant." in (trained / "reports" / "prices" / "report.html").read_text(encoding="utf-8")
 
 
 def test_two_variants_are_compared_over_examples(trained):
-    made = CliRunner().invoke(app, ["compare", "prices", "district=false", "district=true"])
+    result = CliRunner().invoke(app, ["compare", "prices", "district=false", "district=true"])
 
-    assert made.exit_code == 0, made.output
-    assert "Better, by rmse at 5 %" in made.output and "district=true in 3, district=false in 0" in made.output
+    assert result.exit_code == 0, result.output
+    assert "Better, by rmse at 5 %" in result.output and "district=true in 3, district=false in 0" in result.output
 
 
 def test_the_tasks_command_uses_a_trained_model(trained, capsys):

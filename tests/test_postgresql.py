@@ -1,4 +1,4 @@
-"""The whole way on PostgreSQL, whose columns are as long as they are: SQLite takes anything, and hides what other stores refuse."""
+"""Studies on PostgreSQL, whose columns have a limited length: SQLite accepts everything, so it hides such errors."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ USER = "postgres" if os.getuid() == 0 else None  # PostgreSQL refuses to run as 
 
 @pytest.fixture(scope="module")
 def server():
-    """The address of an empty database, without the database's name, of a server that this module alone has."""
+    """The address of a new PostgreSQL server with an empty database, without the name of the database."""
     assert PROGRAMS is not None, "CI needs Debian's package postgresql"
     folder = tempfile.mkdtemp(prefix="ablation-postgresql-")
     if USER:
         os.chown(folder, pwd.getpwnam(USER).pw_uid, -1)
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = str(found.getsockname()[1])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
 
-    def do(program, *words):
+    def execute(program, *words):
         subprocess.run([PROGRAMS / program, *words], user=USER, cwd="/", check=True, stdout=subprocess.DEVNULL)
 
     options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder} -c fsync=off"
     try:
-        do("initdb", "-D", folder, "-A", "trust", "-U", "tester", "-E", "UTF8", "--locale=C")
-        do("pg_ctl", "-D", folder, "-l", f"{folder}/log", "-o", options, "-w", "start")
+        execute("initdb", "-D", folder, "-A", "trust", "-U", "tester", "-E", "UTF8", "--locale=C")
+        execute("pg_ctl", "-D", folder, "-l", f"{folder}/log", "-o", options, "-w", "start")
         try:
-            do("createdb", "-h", "127.0.0.1", "-p", port, "-U", "tester", "mlflow")
+            execute("createdb", "-h", "127.0.0.1", "-p", port, "-U", "tester", "mlflow")
             yield f"postgresql://tester@127.0.0.1:{port}"
         finally:
-            do("pg_ctl", "-D", folder, "-m", "immediate", "-w", "stop")
+            execute("pg_ctl", "-D", folder, "-m", "immediate", "-w", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -84,7 +84,7 @@ def runs(uri, study, kind="trial"):
     return client, client.search_runs([client.get_experiment_by_name(study).experiment_id], having, order_by=by_start)
 
 
-def test_a_study_with_long_names_goes_the_whole_way_on_postgresql(server, home, tmp_path):
+def test_a_study_with_long_names_runs_and_is_reported_on_postgresql(server, home, tmp_path):
     uri, study = f"{server}/mlflow", "a_long_name_" * 8  # 96 characters
     column = "label_" + "x" * 400
     table = write_table(tmp_path / "table.csv")
@@ -121,7 +121,7 @@ def test_a_study_with_long_names_goes_the_whole_way_on_postgresql(server, home, 
     assert not (REPOSITORY / "mlruns").exists()
 
 
-def test_trials_are_read_from_postgresql_by_sql_as_by_mlflows_client(server, home, monkeypatch):
+def test_sql_and_mlflows_client_return_equal_outcomes_on_postgresql(server, home, monkeypatch):
     store = filled(Store(f"{server}/mlflow", "read"))
     fast, deleted = store.outcomes(IMPLIED), store.deleted_trials()
     monkeypatch.setattr(database, "can_read", lambda uri: False)
@@ -133,7 +133,7 @@ def test_trials_are_read_from_postgresql_by_sql_as_by_mlflows_client(server, hom
     assert fast == theirs and deleted == store.deleted_trials() != {}
 
 
-def test_what_was_trained_offline_is_sent_to_postgresql_and_what_was_deleted_there_stays_so(server, home, tmp_path):
+def test_offline_trials_are_sent_to_postgresql_and_deleted_ones_stay_deleted(server, home, tmp_path):
     uri, words = (
         f"{server}/mlflow",
         [*tiny_trial(write_table(tmp_path / "table.csv")), "study=later", "tracking=offline", "epochs=1"],
@@ -151,7 +151,7 @@ def test_what_was_trained_offline_is_sent_to_postgresql_and_what_was_deleted_the
     assert code == 0 and f"mlflow runs restore --run-id {one.info.run_id}" in out and not runs(uri, "later")[1], out
 
 
-def test_a_home_that_was_moved_has_its_addresses_mended_in_postgresql(server, home, tmp_path, monkeypatch):
+def test_the_addresses_of_a_moved_home_are_corrected_in_postgresql(server, home, tmp_path, monkeypatch):
     store = Store(f"{server}/mlflow", "moving")
     (tmp_path / "file.json").write_text("{}", encoding="utf-8")
     store.attach(tmp_path / "file.json", tags={})
@@ -165,7 +165,7 @@ def test_a_home_that_was_moved_has_its_addresses_mended_in_postgresql(server, ho
     assert [file.path for file in again.client.list_artifacts(again.study_run_id)] == ["file.json"]
 
 
-def test_a_home_too_deep_for_the_database_is_said_before_anything_is_trained(server, home, tmp_path, monkeypatch):
+def test_a_home_whose_path_is_too_long_is_an_error_before_training(server, home, tmp_path, monkeypatch):
     deep = tmp_path / ("d" * 150)
     code, out = run(*command("data.limit=4", f"tracking.uri={server}/mlflow", "study=deep"), home=deep)
 

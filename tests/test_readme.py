@@ -1,4 +1,4 @@
-"""What the README and the other documents show is what the commands do."""
+"""The commands and numbers in the README and the other documents are correct."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ LINES = list(
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("python -m src.run") and "--" not in line])
-def test_every_study_of_the_documents_can_be_planned(line, home, capsys, tmp_path):
+def test_every_study_in_the_documents_can_be_planned(line, home, capsys, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "tests" / "plugin"))  # the module of docs/tasks.md
     (tmp_path / "mine.csv").write_text(
         "text,label\n" + "".join(f"a{i} b,x\nc d{i},y\n" for i in range(20)), encoding="utf-8"
     )
@@ -44,48 +45,48 @@ def test_every_study_of_the_documents_can_be_planned(line, home, capsys, tmp_pat
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("make ")])
-def test_every_make_target_of_the_documents_exists(line):
+def test_every_make_target_in_the_documents_exists(line):
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 
     assert all(f"\n{target}:" in makefile for target in line.split()[1:] if "=" not in target)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_tables_are_those_that_a_command_wrote(name):
+def test_tables_in_the_documents_are_up_to_date(name):
     text = DOCUMENTS[name]
 
     assert generated.with_tables(text, (REPOSITORY / name).parent) == text, "run `make docs`"
 
 
-def test_the_first_tables_that_a_reader_sees_are_made_by_commands():
+def test_commands_write_the_tables_of_getting_started_and_of_the_studies():
     assert len(generated.TABLE.findall(DOCUMENTS["docs/getting-started.md"])) == 2
     assert len(generated.TABLE.findall(DOCUMENTS["experiments/README.md"])) > 0
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("python -m analysis")])
-def test_every_command_of_the_analysis_is_understood(line, place):
+def test_every_analysis_command_in_the_documents_is_valid(line, place):
     words = shlex.split(line)[3:]
     study = next((word for word in words[1:2] if not word.startswith("-")), None)
-    done = CliRunner().invoke(app, words)
+    result = CliRunner().invoke(app, words)
 
-    assert done.exit_code == (0 if study is None else 2), done.output
-    assert study is None or f"no study '{study}'" in done.stderr
+    assert result.exit_code == (0 if study is None else 2), result.output
+    assert study is None or f"no study '{study}'" in result.stderr
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("python -m src.predict")])
-def test_every_prediction_of_the_documents_is_understood(line, home, capsys, tmp_path, monkeypatch):
+def test_every_prediction_command_in_the_documents_is_valid(line, home, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "reviews.txt").write_text("a film\n", encoding="utf-8")
 
-    with open("reviews.txt", encoding="utf-8") as given:
-        monkeypatch.setattr("sys.stdin", given)
+    with open("reviews.txt", encoding="utf-8") as file:
+        monkeypatch.setattr("sys.stdin", file)
 
         assert predict.main(shlex.split(line)[3:]) == 2
-    assert "RUN: got 'RUN" in capsys.readouterr().err  # the one word that stands for something
+    assert "RUN: got 'RUN" in capsys.readouterr().err  # the one placeholder
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("python -m src.status")])
-def test_every_question_for_the_status_is_understood(line, home, capsys):
+def test_every_status_command_in_the_documents_is_valid(line, home, capsys):
     words = shlex.split(line)[3:]
     names_a_study = bool(words) and not words[0].startswith("-")
 
@@ -94,18 +95,18 @@ def test_every_question_for_the_status_is_understood(line, home, capsys):
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_no_place_of_a_document_waits_for_its_text(name):
+def test_documents_contain_no_other_comments_than_those_of_tables(name):
     comments = re.findall(r"<!--(.*?)-->", re.sub(r"`[^`\n]*`", "", DOCUMENTS[name]), re.DOTALL)
 
     assert [text for text in comments if not text.startswith((" table: ", " end of table ", " Made from "))] == []
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_the_answers_quote_numbers_that_a_command_wrote(name):
+def test_numbers_quoted_in_the_documents_are_in_tables_of_results(name):
     for section in re.split(r"^## ", DOCUMENTS[name], flags=re.MULTILINE):
-        of = re.findall(r"\(`(\w+)`\)", section.splitlines()[0]) or ["*"]  # what is said of all studies may quote any
+        studies = re.findall(r"\(`(\w+)`\)", section.splitlines()[0]) or ["*"]  # without one, any study may be quoted
         written = "".join(
-            path.read_text(encoding="utf-8") for study in of for path in sorted(RESULTS.glob(f"{study}/*.md"))
+            path.read_text(encoding="utf-8") for study in studies for path in sorted(RESULTS.glob(f"{study}/*.md"))
         )
         assert [number for number in _intervals(section) if number.replace("−", "-") not in written] == []
 

@@ -115,7 +115,7 @@ def installed(module):
 
 
 def typed(capsys, *words):
-    """Exit code, standard output and standard error of a command."""
+    """Returns exit code, standard output and standard error of a command."""
     code = run.main(list(words))
     return code, *capsys.readouterr()
 
@@ -143,9 +143,9 @@ def test_an_installed_task_is_listed_explained_and_planned(installed, capsys):
         (["task=tiny", "masking=true"], "task=tiny has no masking; task=sentiment has it"),
         (["task=tiny", "width=0"], "width: got 0; allowed: an integer from 1"),
         (["task=tiny", "widht=1"], "unknown key 'widht'; did you mean width?"),
-        (["task=tiny", "data=table"], "task=tiny has no data; task=sentiment has it"),
-        (["width=2"], "task=sentiment has no width; task=tiny has it"),
-        (["task=tny"], "task: got 'tny'; allowed: sentiment, integration, tiny. Did you mean task=tiny?"),
+        (["task=tiny", "data=table"], "task=tiny has no data; task=sentiment and task=images have it"),
+        (["width=2"], "task=sentiment has no width; task=images and task=tiny have it"),
+        (["task=tny"], "task: got 'tny'; allowed: sentiment, integration, images, tiny. Did you mean task=tiny?"),
     ],
 )
 def test_a_wrong_key_of_an_installed_task_gets_the_same_errors_as_a_built_in_key(installed, capsys, words, message):
@@ -336,7 +336,7 @@ def test_a_study_of_several_tasks_drops_the_tasks_without_a_key_and_gives_the_re
         assert (
             out.count("  dropped: ")
             == len(words[0].split(","))
-            == out.count(": task=integration has no width; task=tiny has it")
+            == out.count(": task=integration has no width; task=images and task=tiny have it")
         )
 
 

@@ -11,7 +11,7 @@ from src.config.settings import from_hydra
 
 
 class Elsewhere:
-    """A launcher that trains nothing, with workers in another folder than the command's."""
+    """A launcher whose workers run in another folder than the command; it trains nothing."""
 
     def __init__(self, folder, monkeypatch):
         self.folder, self.monkeypatch, self.seen = folder, monkeypatch, []

@@ -1,4 +1,4 @@
-"""Sweeps on several worker processes: the same numbers, and nothing lost when they are killed."""
+"""Sweeps on several worker processes: equal results, and no loss when workers are killed."""
 
 from __future__ import annotations
 
@@ -24,20 +24,16 @@ from tests.conftest import tiny_trial, write_table
 from tests.test_launchers import left_behind
 from tests.test_run import command, trials
 
-# The tests that compare with the undisturbed sweep come first: two processes begin with two tests each, and one of them trains it.
+# Tests that need the uninterrupted sweep come first: pytest's processes take two tests each, so only one trains it.
 pytestmark = [pytest.mark.training, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("blank")]
 
-WIDE = [
-    "units=64",
-    "embedding_dim=64",
-    "batch_size=70",
-    "epochs=3",
-]  # wide enough for TensorFlow to divide the work among threads
+# Wide enough for TensorFlow to use several threads.
+WIDE = ["units=64", "embedding_dim=64", "batch_size=70", "epochs=3"]
 TWO = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 
 
 def start(home, *overrides):
-    """Starts a sweep in a process of its own; what it prints goes to a file beside its home."""
+    """Starts a sweep in a new process; its output goes to a file beside its home."""
     with home.with_suffix(".log").open("w") as log:
         environment = {**os.environ, "ABLATION_HOME": str(home)}
         return subprocess.Popen(command(*overrides), cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
@@ -45,7 +41,7 @@ def start(home, *overrides):
 
 @pytest.fixture(autouse=True)
 def no_sweep_outlives_its_test():
-    """Kills what a test that failed has left training."""
+    """Kills sweeps that a failed test has left running."""
     yield
     for child in psutil.Process().children():
         if "src.run" in command_of(child):
@@ -58,23 +54,23 @@ def finish(process, home):
 
 
 def results(home, study="adhoc"):
-    """Identity → what decides, of every trial's last attempt: metrics without times, and the hash of the weights.
+    """Returns identity → status, hash of the weights and metrics without times, of every trial's last attempt.
 
-    Where a killed trial went on, two processes have traced.
+    It leaves out the numbers of traces, because two processes trace a resumed trial.
     """
-    found = {folder.name: outcome.of_journal(folder) for folder in journal.folders(home / "outputs" / study)}
+    outcomes = {folder.name: outcome.of_journal(folder) for folder in journal.folders(home / "outputs" / study)}
     return {
         name: (
-            one.status,
-            one.tags.get("ablation.weights"),
+            latest.status,
+            latest.tags.get("ablation.weights"),
             {
                 key: value
-                for key, value in one.metrics.items()
+                for key, value in latest.metrics.items()
                 if not key.startswith(("time/", "memory/", "data/traces"))
             },
         )
-        for name, one in found.items()
-        if one is not None
+        for name, latest in outcomes.items()
+        if latest is not None
     }
 
 
@@ -88,7 +84,7 @@ def sweep(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(sweep, tmp_path_factory):
-    """The results of that sweep in one process that nobody disturbs."""
+    """The results of that sweep in one uninterrupted process."""
     home = tmp_path_factory.mktemp("alone") / "home"
     code, out = finish(start(home, *sweep), home)
     assert code == 0, out
@@ -96,17 +92,19 @@ def undisturbed(sweep, tmp_path_factory):
 
 
 def running(home, study="adhoc"):
-    """Process ids of the trials that are under way, with the steps they have done."""
-    found = {}
+    """Returns process id → number of journal lines, of the trials that run now."""
+    lines = {}
     for folder in journal.folders(home / "outputs" / study):
         attempt = journal.last_attempt(folder)
         if attempt and journal.status(attempt) is None and journal.is_being_written(folder):
-            found[int(attempt[0].record.detail["process"].split()[1])] = len(attempt)
-    return found
+            lines[int(attempt[0].record.detail["process"].split()[1])] = len(attempt)
+    return lines
 
 
-def test_chaos_on_two_workers_ends_as_an_undisturbed_sweep_of_one_does_bit_for_bit(sweep, undisturbed, home):
-    """Kills the driver or a worker at random moments and types the same command again; `CHAOS_KILLS=10` for the long form."""
+def test_two_workers_that_are_killed_at_random_have_the_results_of_one_uninterrupted_worker_bit_for_bit(
+    sweep, undisturbed, home
+):
+    """Kills the driver or a worker at random moments and repeats the command; `CHAOS_KILLS=10` is the long version."""
     rng, process, hits = random.Random(os.environ.get("CHAOS_SEED", "1")), None, 0
     while hits < int(os.environ.get("CHAOS_KILLS", "3")):
         if process is None or process.poll() is not None:
@@ -131,13 +129,13 @@ def test_chaos_on_two_workers_ends_as_an_undisturbed_sweep_of_one_does_bit_for_b
     assert code == 0, out
     assert results(home) == undisturbed
     client, runs = trials()
-    finished = [one.data.tags["ablation.identity"] for one in runs if one.info.status == "FINISHED"]
-    assert {one.data.tags["ablation.workers"] for one in runs} == {"2"} and {
-        one.data.tags["ablation.threads"] for one in runs
+    finished = [run.data.tags["ablation.identity"] for run in runs if run.info.status == "FINISHED"]
+    assert {run.data.tags["ablation.workers"] for run in runs} == {"2"} and {
+        run.data.tags["ablation.threads"] for run in runs
     } == {"1"}
-    assert sorted(finished) == sorted(results(home)) and not [one for one in runs if one.info.status == "RUNNING"]
-    for one in runs:
-        steps = [point.step for point in client.get_metric_history(one.info.run_id, "train/loss")]
+    assert sorted(finished) == sorted(results(home)) and not [run for run in runs if run.info.status == "RUNNING"]
+    for run in runs:
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")]
         assert len(steps) == len(set(steps))
     code, out = finish(start(home, *sweep, *TWO), home)
     assert code == 0 and "12 trials, 12 already done" in out and len(trials()[1]) == len(runs)
@@ -150,7 +148,8 @@ import json, subprocess, sys
 from ray.cluster_utils import Cluster
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
 cluster.add_node(num_cpus=1)
-done = subprocess.run(json.loads(sys.argv[1]) + [f"hydra.launcher.ray.init.address={cluster.address!r}"], stderr=subprocess.STDOUT)
+words = json.loads(sys.argv[1]) + [f"hydra.launcher.ray.init.address={cluster.address!r}"]
+done = subprocess.run(words, stderr=subprocess.STDOUT)
 cluster.shutdown()
 sys.exit(done.returncode)
 """
@@ -177,17 +176,17 @@ def test_a_killed_worker_is_noticed_and_its_trials_are_trained_again(sweep, home
     assert code == 0, out
     assert "a worker died" in out and "retrying alone: " in out
     assert {status for status, *_ in results(home).values()} == {FINISHED} and len(results(home)) == 2
-    statuses = [one.info.status for one in trials()[1]]
+    statuses = [run.info.status for run in trials()[1]]
     assert statuses.count("FINISHED") == 2 and set(statuses) == {"FINISHED", "KILLED"}
 
 
-def test_workers_end_with_the_process_that_sweeps(sweep, home):
+def test_workers_end_with_the_process_of_the_sweep(sweep, home):
     process = start(home, *sweep, *TWO, "masking=true", "seed=0,1", "epochs=5000")
     end = time.monotonic() + 120
-    while len(begun := running(home)) < 2:
+    while len(started := running(home)) < 2:
         assert time.monotonic() < end and process.poll() is None
         time.sleep(0.2)
-    workers = [psutil.Process(pid) for pid in begun]
+    workers = [psutil.Process(pid) for pid in started]
     process.kill()
     process.wait()
 
@@ -201,31 +200,31 @@ def test_workers_end_with_the_process_that_sweeps(sweep, home):
 
 
 def command_of(process):
-    """What a process was started with; empty for one that has ended since it was listed."""
+    """Returns the command line of a process; empty if it has ended."""
     try:
         return " ".join(process.cmdline())
     except psutil.NoSuchProcess:
         return ""
 
 
-@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="where shared memory is no folder")
-@pytest.mark.parametrize("moment", ["before a trial begins", "while two train"])
-def test_nothing_of_a_killed_sweep_stays(sweep, home, moment):
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="shared memory is not a folder here")
+@pytest.mark.parametrize("moment", ["before a trial starts", "while two trials train"])
+def test_a_killed_sweep_leaves_no_process_and_no_shared_memory(sweep, home, moment):
     process = start(home, *sweep, *TWO, "masking=true", "seed=0,1", "epochs=5000")
-    end, count = time.monotonic() + 240, 2 if moment == "while two train" else 0
-    others = []
-    while len(running(home)) < count or len([one for one in others if "loky" in command_of(one)]) < 3:
+    end, count = time.monotonic() + 240, 2 if moment == "while two trials train" else 0
+    children = []
+    while len(running(home)) < count or len([child for child in children if "loky" in command_of(child)]) < 3:
         assert time.monotonic() < end and process.poll() is None
-        others = psutil.Process(process.pid).children(recursive=True)
+        children = psutil.Process(process.pid).children(recursive=True)
         time.sleep(0.1)
     process.kill()
     process.wait()
 
-    assert psutil.wait_procs(others, timeout=60)[1] == []
+    assert psutil.wait_procs(children, timeout=60)[1] == []
     assert left_behind(process.pid) == []
 
 
-def test_names_that_look_like_numbers_reach_the_workers_as_they_were_typed(home, tmp_path):
+def test_names_that_look_like_numbers_reach_the_workers_as_text(home, tmp_path):
     (tmp_path / "2024_01").mkdir()
     table = write_table(tmp_path / "2024_01" / "007.csv")
     table.write_text(table.read_text(encoding="utf-8").replace("text,label", "1_1,1e3"), encoding="utf-8")
@@ -239,9 +238,9 @@ def test_names_that_look_like_numbers_reach_the_workers_as_they_were_typed(home,
 
 
 def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 @pytest.fixture
@@ -286,10 +285,10 @@ def test_four_workers_write_to_one_tracking_server(sweep, home, server):
 
     assert code == 0, out
     client, runs = trials(uri=server)
-    assert [one.info.status for one in runs] == ["FINISHED"] * 4
-    assert len({one.data.tags["ablation.identity"] for one in runs}) == 4
+    assert [run.info.status for run in runs] == ["FINISHED"] * 4
+    assert len({run.data.tags["ablation.identity"] for run in runs}) == 4
     study = MlflowClient(server).search_runs([runs[0].info.experiment_id], "tags.`ablation.kind` = 'study'")
-    assert len(study) == 1 and {one.data.tags["mlflow.parentRunId"] for one in runs} == {study[0].info.run_id}
-    for one in runs:
-        steps = [point.step for point in client.get_metric_history(one.info.run_id, "train/loss")]
+    assert len(study) == 1 and {run.data.tags["mlflow.parentRunId"] for run in runs} == {study[0].info.run_id}
+    for run in runs:
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")]
         assert steps == list(range(1, len(steps) + 1))

@@ -190,7 +190,7 @@ def _explained(error: Exception, kind: Kind | None) -> str:
         return wrong_choice(group, choice, options)
     if isinstance(error, OverrideParseException):
         return _unparsed(str(error.override))
-    return _in_our_words(error)
+    return _reworded(error)
 
 
 def _unparsed(override: str) -> str:
@@ -219,7 +219,7 @@ def _unknown(key: str, kind: Kind | None) -> SettingsError:
     return unknown_key(key, kind)
 
 
-def _in_our_words(error: Exception) -> str:
+def _reworded(error: Exception) -> str:
     text = str(error)
     if text.startswith("Config group override"):
         return f"{', '.join(GROUPS)} are chosen by name, as in data={choices('data')[0]}; {text}"

@@ -47,7 +47,7 @@ def takes_text(key: str) -> bool:
 
 
 def type_of(key: str) -> type | None:
-    """Returns the type of a dotted toggle besides null: bool, float (also integers) or str; None for another key."""
+    """Returns the type of a dotted toggle's values except null: bool, float (also integers) or str; None if unknown."""
     field = _field(key.removeprefix("task."))  # older trials have this prefix
     if field is None:
         return None
@@ -64,9 +64,9 @@ def unknown_key(key: str, kind: Kind | None = None) -> UnknownKey:
     head = key.partition(".")[0]
     if head == "task":
         return UnknownKey(f"unknown key {key!r}; {without_prefix(key)}")
-    if elsewhere := _elsewhere(head, kind):
-        return UnknownKey(elsewhere)
-    return UnknownKey(f"unknown key {key!r}; {_misplaced(key, kind) or _nearest(key, kind)}")
+    if others := _other_tasks(head, kind):
+        return UnknownKey(others)
+    return UnknownKey(f"unknown key {key!r}; {_key_fix(key, kind) or _nearest(key, kind)}")
 
 
 def without_prefix(key: str) -> str:
@@ -84,7 +84,7 @@ def name_of(kind: Kind) -> str:
     return str(kind.model_fields["task"].default)
 
 
-def of_validation(detail: Any, kind: Kind) -> str:
+def validation_error(detail: Any, kind: Kind) -> str:
     """Returns one of pydantic's errors in one line: the value, the allowed values and the fix."""
     path = [str(part) for part in detail["loc"]]
     if not path:
@@ -151,7 +151,7 @@ def _suggestion(key: str, got: Any, kind: Kind) -> str:
     return "" if options else f". For example {key}={example(key, kind)}"
 
 
-def _elsewhere(head: str, kind: Kind) -> str:
+def _other_tasks(head: str, kind: Kind) -> str:
     """Returns a text with the other tasks that have a top-level key which this task lacks; empty if there are none."""
     having = [task.name for task in registry.available() if head in task.settings.model_fields]
     if head in kind.model_fields or not having:
@@ -160,7 +160,7 @@ def _elsewhere(head: str, kind: Kind) -> str:
     return f"task={name_of(kind)} has no {head}; {listed} {'has' if len(having) == 1 else 'have'} it"
 
 
-def _misplaced(key: str, kind: Kind) -> str:
+def _key_fix(key: str, kind: Kind) -> str:
     """Returns the fix for a key that exists elsewhere or that another override removed; empty for other keys."""
     section, _, name = key.partition(".")
     if section == "plan" and name.split(".")[0] in ("levels", "reference"):
@@ -188,8 +188,8 @@ def _nearest(key: str, kind: Kind) -> str:
         return f"did you mean {section}.{near}?" if near else f"{section} has the keys {', '.join(names)}"
     meant = kind.aliases().get(plain_name(name))
     for task in registry.available() if not meant else ():
-        if (other := task.settings.aliases().get(plain_name(name))) and (elsewhere := _elsewhere(other, kind)):
-            return elsewhere
+        if (alias := task.settings.aliases().get(plain_name(name))) and (others := _other_tasks(alias, kind)):
+            return others
     by_last = [each for each in keys if plain_name(each.rpartition(".")[2]) == plain_name(name)]
     near = meant or min(by_last, key=len, default=None) or nearest(name, top) or nearest(key, keys)
     return f"did you mean {near}?" if near else LISTED

@@ -101,7 +101,7 @@ def checked(values: Mapping[str, Any]) -> Settings:
     except pydantic.ValidationError as error:
         details = [detail for detail in error.errors() if explain.is_choice(detail)] or error.errors()
         wrong = [detail for detail in details if detail["type"] != "extra_forbidden"]
-        text = "\n".join(dict.fromkeys(explain.of_validation(detail, kind) for detail in details[:2]))
+        text = "\n".join(dict.fromkeys(explain.validation_error(detail, kind) for detail in details[:2]))
         raise (SettingsError if wrong else UnknownKey)(text) from None
 
 

@@ -1,1 +1,1 @@
-"""Text to batches: corpus → words → encoded splits (cached) → cut sequences → tf.data batches."""
+"""From texts to batches: corpus → words → encoded splits (cached) → truncated sequences → tf.data batches."""

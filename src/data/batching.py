@@ -24,7 +24,7 @@ class Padding:
       edges: padded length of each bucket, increasing; a sequence goes to the first bucket that is long enough. With
         one edge, all sequences share batches. With one edge for every length and `to_longest`, no sequence is padded.
       to_longest: pad a batch to its own longest sequence instead of to its bucket's edge.
-      side: where the padding goes.
+      side: "post" pads at the end, "pre" at the beginning.
     """
 
     edges: tuple[int, ...]
@@ -46,14 +46,14 @@ def padding(
     side: Literal["post", "pre"],
     longest: int,
 ) -> Padding:
-    """Returns scheme a trial forms its batches.
+    """Returns the padding of a trial's batches.
 
     Args:
       lengths: int[N] steps of the training sequences, which choose the edges.
       mode: "dataset" pads to the longest sequence of the data set, "batch" to that of the batch; "equal" batches
         only sequences of equal length.
       bucketing: with "batch", group sequences of similar length.
-      side: where the padding goes.
+      side: "post" pads at the end, "pre" at the beginning.
       longest: steps of the longest sequence of all splits; the last edge.
     """
     if mode == "equal":

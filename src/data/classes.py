@@ -16,7 +16,7 @@ from src.data.faults import row_numbers
 from src.data.files import DataError
 
 MAX_RATINGS = 30  # distinct numbers with decimals that may be ratings; more of them are a scale
-MAX_UNIQUE = 20  # distinct names; a column with more of them, most of which occur once, holds no classes
+MAX_UNIQUE = 20  # a column with more distinct names that mostly occur once holds no classes
 LONGEST_NUMBER = 50  # characters
 MISSING = {"nan", "NaN", "None", "null", "NULL", "NA", "<NA>", "N/A", "#N/A", "NaT"}
 _NUMBER = re.compile(r"[-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?", re.ASCII)
@@ -48,7 +48,7 @@ def refuse_alike(names: Iterator[tuple[Path, int, str]]) -> None:
 
 
 def refuse_scale(path: Path, column: str, names: Sequence[str]) -> None:
-    """Refuses numbers on a scale, and names most of which occur once: neither are classes.
+    """Refuses numbers on a scale, and names that mostly occur once: neither are classes.
 
     Args:
       path: the file, for the error.
@@ -107,7 +107,7 @@ def _folded(name: str) -> str:
 
 
 def _number(name: str) -> decimal.Decimal | None:
-    """Returns a name as a number, or None if it is none; the decimal sign may be a comma."""
+    """Returns a name as a number, or None if it is not a number; the decimal sign may be a comma."""
     is_number = len(name) <= LONGEST_NUMBER and _NUMBER.fullmatch(name)
     return decimal.Decimal(name.replace(",", ".")) if is_number else None
 

@@ -32,9 +32,9 @@ class Contents:
       counts: split → number of examples of each class.
       vocabulary: number of distinct words in training.
       unknown: share of the words of validation, from 0 to 1, that do not occur in training.
-      leaked: split → number of examples whose words are those of an example of an earlier split.
-      leaked_exactly: split → number of examples whose characters are those of an example of an earlier split.
-      repeated: split → number of examples whose words are those of an earlier example of the same split.
+      leaked: split → number of examples with the words of an example of an earlier split.
+      leaked_exactly: split → number of examples with the characters of an example of an earlier split.
+      repeated: split → number of examples with the words of an earlier example of the same split.
       contradicting: number of texts, distinct by their words, that have more than one class.
       wordless: split → number of examples without a word.
       unspaced: script without spaces between words → number of training texts with at least half of their words in it.
@@ -54,14 +54,14 @@ class Contents:
     dropped: int | None = None
 
     def leaked_share(self, split: str) -> float:
-        """Returns the share of a split's examples, from 0 to 1, whose words also are an example of an earlier split."""
+        """Returns the share of a split's examples, from 0 to 1, with the words of an example of an earlier split."""
         return self.leaked[split] / sum(self.counts[split])
 
     def lines(self, origin: str, classes: Sequence[str], more: Sequence[tuple[str, Sequence[str]]] = ()) -> list[str]:
         """Returns the contents as lines: a table with one column per split, then the warnings.
 
         Args:
-          origin: what the user calls the corpus.
+          origin: name and path of the corpus.
           classes: name of each class.
           more: further rows of the table: a title, and one cell per split.
         """

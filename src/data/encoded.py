@@ -157,7 +157,7 @@ def _encode_corpus(options: Texts, folder: Path, *, tokens: str, content: str) -
     """Encodes a corpus; returns its classes and contents.
 
     Raises:
-      DataError: the corpus cannot be used, its files change meanwhile, or the disk loses what is written.
+      DataError: the corpus cannot be used, its files change during the reading, or the disk loses what is written.
     """
     from src.data.corpora import CORPORA
     from src.data.files import DataError
@@ -259,7 +259,7 @@ def _write(options: Texts, parts: Path, *, tokens: str) -> dict[str, Any]:
 def content_hash(files: list[Path]) -> str:
     """Returns a hash of the files' bytes, cached by the inode, size and times of each file.
 
-    Modification times alone would miss a replacement of the same size and time (`cp -p`); the inode shows it. The
+    Modification times would miss a replacement of the same size and time (`cp -p`); the inode shows it. The
     hash of a file that has just changed is not cached: the file might change again within one tick of the clock.
     """
     from src.data.files import DataError

@@ -22,7 +22,7 @@ class Unusable(ValueError):
           single: describes the fault of this row.
           several: describes the fault of several rows; equal for all rows with this fault.
           example: value of this row, shown after `several`.
-          fix: what to do; `{it}` and `{its}` become `them` and `their` where several rows have the fault.
+          fix: what to do; `{it}` and `{its}` become `them` and `their` if several rows have the fault.
         """
         super().__init__(single)
         self.single, self.several, self.example, self.fix = single, several, example, fix

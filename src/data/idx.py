@@ -1,4 +1,4 @@
-"""Idx files, as MNIST's: a header that says type and sizes, then unsigned bytes; plain or gzip.
+"""Idx files, the format of MNIST: a header with type and sizes, then unsigned bytes; plain or gzip.
 
 Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits", 1998, section "File formats".
 """
@@ -16,17 +16,17 @@ import numpy as np
 
 from src.data.files import DataError, existing
 
-UNSIGNED_BYTES = 8  # the type of elements that MNIST's files have
+UNSIGNED_BYTES = 8  # type of the elements in MNIST's files
 GZIP = b"\x1f\x8b"
 CHUNK = 2**20
 AGAIN = "fetch it again"
 
 
 def read(path: Path, *, dimensions: int) -> np.ndarray:
-    """Returns the array of an idx file, uint8 with as many dimensions: 3 of pictures, 1 of labels.
+    """Returns the array of an idx file, uint8 with 3 dimensions for pictures and 1 for labels.
 
     Raises:
-      DataError: the file is missing, broken or cut short, or holds something else.
+      DataError: the file is missing, damaged or truncated, or has other contents.
     """
     try:
         with existing(path).open("rb") as file:
@@ -53,7 +53,7 @@ def _array(path: Path, file: BinaryIO, *, dimensions: int) -> np.ndarray:
 
 
 def _sizes(path: Path, file: BinaryIO, *, dimensions: int) -> tuple[int, ...]:
-    """Returns the sizes that the header names."""
+    """Returns the sizes in the header."""
     start = file.read(4)
     if len(start) < 4 or start[:3] != bytes([0, 0, UNSIGNED_BYTES]):
         begins = f"begins with {start.hex(' ')}" if start else "is empty"

@@ -45,7 +45,7 @@ class KerasImdb(Section):
 
 
 class Table(Section):
-    """The user's own CSV, TSV, JSONL or Parquet: one row an example, any number of classes."""
+    """The user's own CSV, TSV, JSONL or Parquet: one example per row, any number of classes."""
 
     name: Literal["table"] = "table"
     path: str | None = Field(

@@ -1,4 +1,4 @@
-"""Pictures as batches: values in a range, shifted or mirrored copies, and who shares a batch. B pictures, H x W pixels, C channels."""
+"""Batches of pictures: scaled pixels, shifted or mirrored copies. B pictures, H x W pixels, C channels."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 from src.data.pictures import Split
 
-FARTHEST = 2  # pixels that `shift` moves a picture by, at most
+FARTHEST = 2  # maximum shift in pixels
 Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Scaling(NamedTuple):
-    """What a model reads of a pixel: factor * value + offset, each float32[C].
+    """The scaling of pixels to the input of a model: factor * value + offset, each float32[C].
 
     Attributes:
       factor: of each channel.
@@ -30,25 +30,26 @@ class Scaling(NamedTuple):
 
 
 def scaling(how: Literal["none", "unit", "standard"], mean: Sequence[float], deviation: Sequence[float]) -> Scaling:
-    """Returns how pixels are read.
+    """Returns the scaling of pixels.
 
     Args:
       how: none = 0 to 255, unit = 0 to 1, standard = mean 0 and variance 1 of each channel.
       mean: of each channel of the training split.
-      deviation: the same; a channel in which all pixels are equal is only moved.
+      deviation: standard deviation of the same; a channel with equal pixels gets only the offset.
     """
     if how != "standard":
         each = np.ones(len(mean), np.float32)
         return Scaling(each if how == "none" else each / 255, 0 * each)
-    divisor = np.array([one or 1.0 for one in deviation])
+    divisor = np.array([value or 1.0 for value in deviation])
     return Scaling((1 / divisor).astype(np.float32), (-np.array(mean) / divisor).astype(np.float32))
 
 
 def shifts(rng: np.random.Generator, count: int) -> Change:
-    """Returns what moves pictures by up to `FARTHEST` pixels in each direction, drawn for each row of a split; black comes in.
+    """Returns a function that shifts pictures by up to `FARTHEST` pixels in each direction, drawn for each row.
 
-    Source: Huang et al., "Densely Connected Convolutional Networks", CVPR 2017, section 4.1, after Lin et al., 2014. Theirs are 4 pixels
-    of 32; ours are 2, as digits of 28 pixels end 4 pixels from the edge.
+    The free edge becomes black. Source: Huang et al., "Densely Connected Convolutional Networks", CVPR 2017, section
+    4.1, after Lin et al., 2014. They shift 32 pixels by up to 4; we use 2, as digits of 28 pixels end 4 pixels from
+    the edge.
     """
     by = rng.integers(-FARTHEST, FARTHEST + 1, (count, 2))
 
@@ -64,7 +65,7 @@ def shifts(rng: np.random.Generator, count: int) -> Change:
 
 
 def flips(rng: np.random.Generator, count: int) -> Change:
-    """Returns what mirrors half of the pictures, left to right, drawn for each row of a split."""
+    """Returns a function that mirrors half of the pictures left to right, drawn for each row of a split."""
     is_mirrored = rng.random(count) < 0.5
 
     def flipped(pictures: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -87,15 +88,15 @@ def batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yields float32[B, H, W, C], labels int32[B] and rows int64[B].
 
-    A batch takes a few tens of microseconds where pictures are small: less than a `tf.data` pipeline takes to hand one over.
+    A batch of small pictures takes a few tens of microseconds, less than the overhead of a `tf.data` pipeline.
 
     Args:
-      split: where the pictures are.
+      split: the pictures.
       order: int64[N] rows.
-      scale: of pixels.
-      size: B of all but the last batch.
-      drop_remainder: leave the last batch out if it is smaller.
-      change: of the pixels, by rows.
+      scale: scaling of the pixels.
+      size: B; the last batch may be smaller.
+      drop_remainder: drop the last batch if it is smaller.
+      change: function of pictures and rows, applied before the scaling.
     """
     for begin in range(0, len(order), size):
         rows = order[begin : begin + size]
@@ -106,5 +107,5 @@ def batches(
 
 
 def batch_count(count: int, size: int, *, drop_remainder: bool = False) -> int:
-    """Returns the batches of so many pictures."""
+    """Returns the number of batches of `count` pictures."""
     return count // size if drop_remainder else -(-count // size)

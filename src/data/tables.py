@@ -32,7 +32,7 @@ from src.terminal.errors import first_line
 Text = str | list[str]
 Parsed = tuple[list[int], dict[str, list[Any]]]  # row numbers, and the values of each wanted column
 Value = TypeVar("Value")
-READING = "1"  # part of the cache's key: raise it when tables are read differently
+READING = "1"  # part of the cache key: increment it when tables are read differently
 
 _NAMES = {bool: "true or false", dict: "an object", list: "a list", bytes: "bytes", type(None): "nothing"}
 
@@ -163,17 +163,17 @@ def _csv(path: Path, wanted: Mapping[str, str], faults: Faults, *, sign: str) ->
     header = [name.strip() for name in next(table)]
     places = {name: _place(path, header, name=name, column=column.strip()) for name, column in wanted.items()}
     rows: dict[int, list[str]] = {}
-    slipped: dict[int, list[str]] = {}
+    misaligned: dict[int, list[str]] = {}
     for number, row in enumerate(table, 1):
         if len(row) != len(header):
-            slipped[number] = row
+            misaligned[number] = row
         elif [field.strip() for field in row] == header:
             faults.add(number, Unusable("it repeats the header; remove it", "repeat the header; remove them"))
         else:
             rows[number] = row
-    _add_slipped(slipped, header, faults, sign=sign)
+    _add_misaligned(misaligned, header, faults, sign=sign)
     _add_unnamed(header, rows, faults)
-    if not slipped:  # such a row may be the cause of a wrong quote
+    if not misaligned:  # such a row may be the cause of a wrong quote
         _add_swallowed(header, rows, faults, label=places["label"], sign=sign)
     return list(rows), {name: [row[place] for row in rows.values()] for name, place in places.items()}
 
@@ -233,20 +233,20 @@ def _listed(names: Sequence[str]) -> str:
     return shown if len(names) <= 10 else f"{shown}, … ({len(names):,} in all)"
 
 
-def _add_slipped(rows: Mapping[int, Sequence[str]], header: Sequence[str], faults: Faults, *, sign: str) -> None:
+def _add_misaligned(rows: Mapping[int, Sequence[str]], header: Sequence[str], faults: Faults, *, sign: str) -> None:
     """Counts rows with more fields than the header as one fault, and rows with fewer as another."""
     for is_more in (True, False):
         faulty = {number: row for number, row in rows.items() if (len(row) > len(header)) == is_more}
         least, most = (extreme(map(len, faulty.values()), default=0) for extreme in (min, max))
         expected = f"the header has {len(header)} ({_listed(header)})"
         several = f"have {least if least == most else f'{least} to {most}'} field{'s' * (most != 1)}, {expected}"
-        fix = _fix_of_slipped(list(faulty.values()), header, sign=sign)
+        fix = _fix_of_misaligned(list(faulty.values()), header, sign=sign)
         for number, row in faulty.items():
             single = f"it has {len(row)} field{'s' * (len(row) != 1)}, {expected}"
             faults.add(number, Unusable(single, several, fix=fix))
 
 
-def _fix_of_slipped(rows: Sequence[Sequence[str]], header: Sequence[str], *, sign: str) -> str:
+def _fix_of_misaligned(rows: Sequence[Sequence[str]], header: Sequence[str], *, sign: str) -> str:
     """Returns the fix for rows that all have more fields than the header, or all fewer."""
     name = next(name for name, character in DELIMITERS.items() if character == sign)
     if all(len(row) == len(header) + 1 and not row[-1] for row in rows):

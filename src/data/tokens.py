@@ -13,7 +13,7 @@ import numpy as np
 
 PADDING, START, UNKNOWN, FIRST_WORD = 0, 1, 2, 4  # 3 is unused, as in keras.datasets.imdb
 
-TOKENISER = "2"  # part of the cache's key: raise it when `words` or `characters` changes
+TOKENISER = "2"  # part of the cache key: increment it when `words` or `characters` changes
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _UNSPACED = {  # scripts without spaces between words, by Unicode blocks
@@ -52,7 +52,7 @@ def characters(text: str) -> list[str]:
 
 
 def words_before_marks(text: str) -> list[str]:
-    """Returns the words by version 1 of the rules, where a combining mark ends a word: for models trained with it."""
+    """Returns the words by version 1 of the rules (a combining mark ends a word): for models trained with it."""
     return [word.replace("’", "'") for word in _WORD.findall(_BREAK.sub(" ", text).lower())]
 
 
@@ -102,7 +102,7 @@ def encode(texts: Sequence[Sequence[str]], ids: dict[str, int]) -> tuple[np.ndar
       ids: word → id; other words become `UNKNOWN`.
 
     Returns:
-      int32[total] ids and int64[N + 1] starts, the last of which is `total`.
+      int32[total] ids and int64[N + 1] starts; the last start is `total`.
     """
     starts = np.zeros(len(texts) + 1, np.int64)
     np.cumsum([len(text) + 1 for text in texts], out=starts[1:])

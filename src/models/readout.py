@@ -26,7 +26,7 @@ class PoolSteps(keras.layers.Layer):
     """
 
     def __init__(self, how: str, **kwargs: Any) -> None:
-        """Creates the layer; `how` is a key of `HOW`."""
+        """Creates the layer; `how` is a key of `POOLINGS`."""
         super().__init__(**kwargs)
         self.how = how
         self.supports_masking = True
@@ -34,7 +34,7 @@ class PoolSteps(keras.layers.Layer):
     def call(self, x: Any, mask: Any = None) -> Any:
         """Returns float32[B, F]."""
         weights = ops.ones_like(x[..., :1]) if mask is None else ops.expand_dims(ops.cast(mask, x.dtype), -1)
-        return HOW[self.how](x, weights)
+        return POOLINGS[self.how](x, weights)
 
     def compute_mask(self, x: Any, previous_mask: Any = None) -> None:
         """Returns None: the output has no steps to mask."""
@@ -65,4 +65,4 @@ def _mean_probability(x: Any, weights: Any) -> Any:
     return ops.log(ops.maximum(_mean(ops.softmax(x), weights), smallest))
 
 
-HOW = {"mean": _mean, "sum": _sum, "max": _max, "mean_probability": _mean_probability}
+POOLINGS = {"mean": _mean, "sum": _sum, "max": _max, "mean_probability": _mean_probability}

@@ -24,12 +24,12 @@ def faults(task: Task[Any, Any]) -> Iterator[str]:
     Raises:
       Exception: an attribute of the task has a wrong type, or its settings reject their own defaults.
     """
-    yield from _of_metrics(task.metrics)
+    yield from _metric_faults(task.metrics)
     if not (isinstance(task.settings, type) and issubclass(task.settings, Settings)):
         yield "its settings are not a subclass of spec.settings.Settings"
         return
-    yield from _of_settings(task.settings, task.name)
-    yield from _of_corpora(task.settings)
+    yield from _settings_faults(task.settings, task.name)
+    yield from _corpus_faults(task.settings)
     task.settings(task=task.name)
 
 
@@ -43,7 +43,7 @@ def is_plain(kind: Any) -> bool:
     return origin is Literal or kind in (bool, int, float, str, types.NoneType)
 
 
-def _of_metrics(metrics: Sequence[Metric]) -> Iterator[str]:
+def _metric_faults(metrics: Sequence[Metric]) -> Iterator[str]:
     names = [metric.name for metric in metrics]
     if not names:
         yield "it has no metric; give at least one, the first chooses the best epoch"
@@ -58,7 +58,7 @@ def _of_metrics(metrics: Sequence[Metric]) -> Iterator[str]:
             yield f"its metric {metric.name!r} has finish={metric.finish!r}; allowed: {', '.join(FINISH)}"
 
 
-def _of_settings(kind: type[Settings], name: str) -> Iterator[str]:
+def _settings_faults(kind: type[Settings], name: str) -> Iterator[str]:
     default = kind.model_fields["task"].default
     if default is PydanticUndefined:
         yield f"its settings give task no default; write task: str = {name!r}"
@@ -76,7 +76,7 @@ def _of_settings(kind: type[Settings], name: str) -> Iterator[str]:
             yield f"its toggle {key!r} is not a plain value; use bool, int, float, str or Literal, optionally with None"
 
 
-def _of_corpora(kind: type[Settings]) -> Iterator[str]:
+def _corpus_faults(kind: type[Settings]) -> Iterator[str]:
     if "data" not in kind.model_fields:
         return
     annotation = kind.model_fields["data"].annotation

@@ -44,40 +44,42 @@ def train(rows: Sequence[Row], *, launch: Launch, say: Say) -> dict[str, str]:
     Raises:
       LaunchFailed: the launcher raises repeatedly, or there is no room for the files of trials.
     """
-    left, stalls, refused = list(rows), 0, dict[str, str]()
-    while left:
-        before = {row: outcome.attempt(_folder(row)) for row in left}
-        error = _launched(launch, left, refused)
+    remaining, stalls, errors = list(rows), 0, dict[str, str]()
+    while remaining:
+        earlier_attempts = {row: outcome.attempt(_folder(row)) for row in remaining}
+        error = _launch(launch, remaining, errors)
         if error is not None:
-            journal.wait_for_writers([_folder(row) for row in left], seconds=GRACE_S)
-        busy = [row for row in left if journal.is_being_written(_folder(row))]
-        begun = [row for row in left if row not in busy and outcome.attempt(_folder(row)) != before[row]]
-        died = [row for row in begun if _status(row) in (None, KILLED) and not _found_disk_full(row)]
-        if error is not None or died or len(begun) + len(busy) < len(left):
-            _refuse_full(_folder(left[0]).parent)
+            journal.wait_for_writers([_folder(row) for row in remaining], seconds=GRACE_S)
+        busy = [row for row in remaining if journal.is_being_written(_folder(row))]
+        started = [
+            row for row in remaining if row not in busy and outcome.attempt(_folder(row)) != earlier_attempts[row]
+        ]
+        died = [row for row in started if _status(row) in (None, KILLED) and not _found_disk_full(row)]
+        if error is not None or died or len(started) + len(busy) < len(remaining):
+            _refuse_full(_folder(remaining[0]).parent)
         if error is None and not died:
-            left = _wait_for(busy, say)
+            remaining = _wait_for(busy, say)
             continue
-        if not begun:
+        if not started:
             stalls += 1
             if stalls > MAX_STALLS and error is not None:
                 raise LaunchFailed(
                     f"the workers stop before they start a trial ({type(error).__name__}: {first_line(error)})"
                 ) from error
-        left = [row for row in left if row not in begun] if error is not None else busy
-        say(_news(error, died, left))
+        remaining = [row for row in remaining if row not in started] if error is not None else busy
+        say(_warning(error, died, remaining))
         for row in died:
             journal.close_if_dead(_folder(row))
-            if again := _launched(launch, [row], refused):
-                _log.debug("%s died again", row.label, exc_info=again)
+            if second_error := _launch(launch, [row], errors):
+                _log.debug("%s died again", row.label, exc_info=second_error)
             journal.wait_for_writers([_folder(row)], seconds=GRACE_S)
             journal.close_if_dead(_folder(row))
-    return refused
+    return errors
 
 
-def _launched(launch: Launch, rows: Sequence[Row], refused: dict[str, str]) -> Exception | None:
+def _launch(launch: Launch, rows: Sequence[Row], errors: dict[str, str]) -> Exception | None:
     try:
-        refused |= launch(rows)
+        errors |= launch(rows)
     except Exception as error:  # launchers raise what their libraries raise
         return error
     return None
@@ -93,14 +95,14 @@ def _refuse_full(folder: Path) -> None:
         raise LaunchFailed(f"{folder}: {error.strerror or first_line(error)}; no trial can be recorded") from None
 
 
-def _news(error: Exception | None, died: Sequence[Row], left: Sequence[Row]) -> str:
+def _warning(error: Exception | None, died: Sequence[Row], remaining: Sequence[Row]) -> str:
     why = f" ({type(error).__name__}: {first_line(error)})" if error else ""
     if not died:
-        verb = "is" if len(left) == 1 else "are"
-        return f"warning: the workers stopped{why}; {counted(len(left), 'trial')} {verb} launched again"
+        verb = "is" if len(remaining) == 1 else "are"
+        return f"warning: the workers stopped{why}; {counted(len(remaining), 'trial')} {verb} launched again"
     names = "".join(f"\n  retrying alone: {row.name}" for row in died)
     retried = counted(len(died), "interrupted trial")
-    return f"warning: a worker died{why}; retrying {retried}, then the {len(left):,} others{names}"
+    return f"warning: a worker died{why}; retrying {retried}, then the {len(remaining):,} others{names}"
 
 
 def _wait_for(busy: Sequence[Row], say: Say) -> list[Row]:

@@ -76,7 +76,7 @@ class _Command:
         self._rows: list[Row] = []
         self._begin = time.monotonic()
         self._trained: set[str] = set()
-        self._refused: dict[str, str] = {}
+        self._start_errors: dict[str, str] = {}
         self._incomplete: set[str] = set()
         self._histories: dict[str, float | None] = {}
 
@@ -152,7 +152,7 @@ class _Command:
         with StudyProgress(rows, metrics=metrics, workers=workers, budget=remaining, console=self._console):
             gc.freeze()  # the data about 20,000 trials do not become garbage during training
             gc.enable()
-            self._refused |= launching.train(rows, launch=self._launch, say=self._say)
+            self._start_errors |= launching.train(rows, launch=self._launch, say=self._say)
             gc.disable()
         if why := self._sweep.why_stopped(self._folder):
             self._say(f"stopped early: {why}; run the same command again to continue")
@@ -304,7 +304,7 @@ class _Command:
 
     def _show(self, latest: Mapping[str, Outcome], unfinished: Sequence[Row]) -> None:
         unchanged = table.changed_nothing(self._study, self._rows, latest)
-        why = self._refused | _errors(unfinished, self._journals.outcomes() if self._trained else latest)
+        why = self._start_errors | _errors(unfinished, self._journals.outcomes() if self._trained else latest)
         why |= {
             _identity(row): "not started: the study stopped before this trial"
             for row in unfinished

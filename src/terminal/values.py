@@ -46,7 +46,7 @@ def nearest_choice(got: str, choices: Sequence[str]) -> str | None:
 
 
 def nearest_number(got: Any, field: FieldInfo) -> str | None:
-    """Returns the nearest number within a field's closed bounds; None if there is none or `got` is not a number."""
+    """Returns the number within a field's bounds nearest to `got`; None at an open bound or for a non-number."""
     kinds = plain_types(field.annotation) & {int, float}
     try:
         number = float(got)

@@ -1,4 +1,4 @@
-r"""The journal of a trial: one JSON object a line, appended and never changed.
+r"""The journal of a trial: one JSON object per line, appended and never changed.
 
 A line is complete once its newline is written. A crash during a write leaves an incomplete line, which is cut off when
 the journal is opened again. A repeated trial appends to the same journal: every attempt begins with a `start` and,
@@ -49,7 +49,7 @@ class Entry(NamedTuple):
 
 
 class JournalError(OSError):
-    """The journal cannot be read or written; its earlier lines are intact."""
+    """The journal cannot be written, or has an invalid line; its earlier lines are intact."""
 
 
 class JournalBusy(JournalError):

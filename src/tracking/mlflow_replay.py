@@ -244,7 +244,7 @@ class Store:
         return str(experiment.experiment_id)
 
     def _new_experiment(self) -> str:
-        """Creates the experiment, or returns the one that a lost request has created."""
+        """Creates the experiment, or returns the one that a request with a lost answer has created."""
         from mlflow.exceptions import MlflowException
 
         location = storage.artifact_location(self.uri, self.study)

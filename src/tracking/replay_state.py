@@ -1,4 +1,4 @@
-"""How far a journal has been replayed, beside the journal itself."""
+"""Stores how far a journal has been replayed, in a file next to the journal."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ def replay(folder: Path) -> None:
             state |= {"run": path.parent.name, "file": path.name, "size": 0}
         if not entries or path is None:
             return
-        is_end_alone = not starts and entries[-1].record.kind == END
-        start = journal.last_attempt(folder, kinds=(START,))[0] if is_end_alone else entries[0]
+        needs_start = not starts and entries[-1].record.kind == END
+        start = journal.last_attempt(folder, kinds=(START,))[0] if needs_start else entries[0]
         state |= {"size": _write(path, entries, start, size=state["size"]), "offset": entries[-1].offset}
         if entries[-1].record.kind == END:
             _copy(folder / EXTRAS, path.parent)

@@ -1,1 +1,1 @@
-"""Model and batches to a stream of records. Nothing here knows a tracker, or what a task learns."""
+"""Trains a model on batches and yields records. This room does not depend on a tracker or on a particular task."""

@@ -1,4 +1,4 @@
-"""Time per batch and peak memory, from the steps of a trial."""
+"""Times per batch and per epoch, and peak memory."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Timing:
-    """One optimizer step on a clock.
+    """The times of one optimizer step.
 
     Attributes:
       epoch: counted from 1.
-      batch_ms: milliseconds from asking for the first batch to the end of the step, input wait included.
-      wait_ms: milliseconds of that spent waiting for input.
-      shapes: (B, T) of its batches, several where gradients are accumulated.
-      tokens: real positions in them; `positions` - tokens are padding.
-      traces: how often it traced, or met a new shape under XLA, which compiles each shape.
-      is_profiled: whether the profiler watched it.
+      batch_ms: milliseconds from the request for the first batch to the end of the step, including input wait.
+      wait_ms: input wait in milliseconds, a part of `batch_ms`.
+      shapes: (B, T) of each batch; several if gradients are accumulated.
+      tokens: real positions in the batches; `positions` - tokens are padding.
+      traces: number of traces; under XLA, which compiles each shape, at least the number of new shapes.
+      is_profiled: whether the profiler recorded the step.
     """
 
     epoch: int
@@ -35,31 +35,31 @@ class Timing:
 
     @property
     def is_first(self) -> bool:
-        """Whether tracing, compiling or the profiler is in its time."""
+        """Whether its time includes tracing, compilation or profiling."""
         return self.traces > 0 or self.is_profiled
 
     @property
     def examples(self) -> int:
-        """Examples in its batches."""
+        """Number of examples in its batches."""
         return sum(rows for rows, _ in self.shapes)
 
     @property
     def positions(self) -> int:
-        """Positions in its batches, real ones and padding."""
+        """Number of positions in its batches, including padding."""
         return sum(rows * steps for rows, steps in self.shapes)
 
 
 def summary(timings: Sequence[Timing], *, has_padding: bool = True) -> dict[str, float]:
-    """Returns what the steps of a trial say of its times and its padding.
+    """Returns the metrics of a trial's times and padding.
 
-    `time/train_s` is what training took, with every step and its wait for input; `time/trace_s` is the part of it that
-    went to steps which traced or compiled. The times per batch and the tokens per second are of the other steps alone:
-    a steady state. Where every step traced, they are left out. Without a batch of sequences there are no tokens, and
-    without padding no `data/padding_fraction`.
+    `time/train_s` is the time of all steps, including their input wait. `time/trace_s` is the part of it that belongs
+    to steps with tracing, compilation or profiling. Times per batch and tokens per second are computed from the other
+    steps, the steady state; they are left out if there is no such step. Tokens per second are also left out if no
+    batch contains sequences, and `data/padding_fraction` is left out without padding.
 
     Args:
       timings: all steps, at least one.
-      has_padding: whether batches may hold padding.
+      has_padding: whether batches may contain padding.
     """
     times = np.array([timing.batch_ms for timing in timings])
     tokens = np.array([timing.tokens for timing in timings])
@@ -84,40 +84,40 @@ def summary(timings: Sequence[Timing], *, has_padding: bool = True) -> dict[str,
 
 
 def epoch_times(timings: Sequence[Timing], epoch: int) -> dict[str, float]:
-    """Returns what an epoch's training took, and what it takes once nothing is traced any more.
+    """Returns the training time of an epoch, and its estimate for the steady state.
 
     Args:
       timings: steps of a trial.
-      epoch: counted from 1; at least one of the steps is of it.
+      epoch: counted from 1; it has at least one step.
 
     Returns:
-      `time/epoch_s`, seconds of all its steps with their waits for input; `time/steady_epoch_s`, the same where each
-      step that traced or compiled counts as the mean of those that did not. The second is left out where every step
-      traced.
+      `time/epoch_s`, the seconds of all its steps, including their input wait. `time/steady_epoch_s`, the same with
+      the mean time of the steady steps in place of the time of each step with tracing, compilation or profiling; it
+      is left out if there is no steady step.
     """
-    mine = [timing for timing in timings if timing.epoch == epoch]
-    steady = [timing.batch_ms for timing in mine if not timing.is_first]
-    times = {"time/epoch_s": sum(timing.batch_ms for timing in mine) / 1_000}
-    return times | ({"time/steady_epoch_s": sum(steady) / len(steady) * len(mine) / 1_000} if steady else {})
+    of_epoch = [timing for timing in timings if timing.epoch == epoch]
+    steady = [timing.batch_ms for timing in of_epoch if not timing.is_first]
+    times = {"time/epoch_s": sum(timing.batch_ms for timing in of_epoch) / 1_000}
+    return times | ({"time/steady_epoch_s": sum(steady) / len(steady) * len(of_epoch) / 1_000} if steady else {})
 
 
 def shapes_digest(timings: Sequence[Timing]) -> str:
-    """Returns a hash of the batches' shapes in order, the tag `ablation.batches`."""
+    """Returns a hash of the shapes of all batches in order, the tag `ablation.batches`."""
     return hashlib.blake2b(
         str([shape for timing in timings for shape in timing.shapes]).encode(), digest_size=8
     ).hexdigest()
 
 
 def reset_peak_memory() -> None:
-    """Resets the peak of this process, so that a worker's trial does not inherit its predecessor's (Linux only)."""
+    """Resets the peak memory of this process, so that it does not include a worker's earlier trials (Linux only)."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
-        pass  # elsewhere the peak is that of the whole process so far
+        pass  # on other systems the peak is that of the whole process
 
 
 def peak_memory_mb() -> float:
-    """Returns the largest resident size since `reset_peak_memory`, in megabytes."""
+    """Returns the peak resident set size since `reset_peak_memory`, in megabytes."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return int(status.split("VmHWM:")[1].split()[0]) / 1024

@@ -1,4 +1,4 @@
-"""What a model makes of a split that it does not learn from."""
+"""Evaluates a model on a held-out split."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from src.training.phase import LOSS, Learner
 
 
 class Evaluated:
-    """A model on one split, example by example in the order of the split's rows.
+    """The results of a model on one split, per example in the order of the split's rows.
 
     Attributes:
-      values: quantity → float32[N], or bool[N] where examples are counted.
+      values: quantity → float32[N], or bool[N] for a quantity that counts examples.
       weights: quantity → float32[N].
       predictions: name → [N, ...].
     """
@@ -28,11 +28,11 @@ class Evaluated:
         weights: Mapping[str, np.ndarray],
         predictions: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Takes the result for every example."""
+        """Copies the mappings."""
         self.values, self.weights, self.predictions = dict(values), dict(weights), dict(predictions or {})
 
     def recorded(self, metrics: Sequence[Metric], *, prefix: str) -> dict[str, float]:
-        """Returns the loss and the metrics of a task under their full names."""
+        """Returns the loss and the metrics of a task, with the prefix in front of their names."""
         of_task = {f"{prefix}{metric.name}": metric.value(self.mean(metric.source)) for metric in metrics}
         return {f"{prefix}{LOSS}": self.mean(LOSS), **of_task}
 
@@ -42,19 +42,19 @@ class Evaluated:
 
 
 def mean(values: np.ndarray, weights: np.ndarray) -> float:
-    """Returns sum(values) / sum(weights): in the precision of the values, or an exact fraction of counts.
+    """Returns sum(values) / sum(weights), in the precision of the values, or as an exact fraction for counts.
 
-    NaN where there is no weight.
+    The result is NaN if the sum of the weights is zero.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = values.sum() / weights.sum(dtype=np.float64)
-    return float(values.dtype.type(found) if np.issubdtype(values.dtype, np.floating) else found)
+        ratio = values.sum() / weights.sum(dtype=np.float64)
+    return float(values.dtype.type(ratio) if np.issubdtype(values.dtype, np.floating) else ratio)
 
 
 def evaluators(learner: Learner) -> dict[str, Callable[[], Evaluated]]:
-    """Returns for each held-out split a function that measures the model on it as it is then.
+    """Returns for each held-out split a function that evaluates the model with its current weights.
 
-    A split is batched and padded as in training: for a model without mask, padding is part of what it reads.
+    The split is batched and padded as in training, because a model without a mask also reads the padding.
     """
     phase = learner.phase
 
@@ -64,8 +64,8 @@ def evaluators(learner: Learner) -> dict[str, Callable[[], Evaluated]]:
         return dict(phase.predictions(outputs)), measured
 
     if not phase.is_eager:
-        how: dict[str, Any] = {"jit_compile": learner.settings.jit_compile, "autograph": False}
-        predict = tf.function(predict, input_signature=list(phase.signature), **how)
+        options: dict[str, Any] = {"jit_compile": learner.settings.jit_compile, "autograph": False}
+        predict = tf.function(predict, input_signature=list(phase.signature), **options)
     return {name: functools.partial(_evaluated, predict, batches) for name, batches in phase.held_out.items()}
 
 
@@ -77,8 +77,8 @@ def _evaluated(predict: Callable[[Any, Any], Any], batches: Callable[[], Iterabl
     assert rows, "no split is empty"
     order = np.argsort(np.concatenate(rows), kind="stable")
     if not np.array_equal(np.concatenate(rows)[order], np.arange(len(order))):
-        what = "the rows of a held-out split must be 0, 1, 2, …, each once"
-        raise ValueError(f"{what}; the task's batches repeat or leave out some")
+        rule = "the rows of a held-out split must be 0, 1, 2, …, each once"
+        raise ValueError(f"{rule}; the task's batches repeat or omit some rows")
     predictions, measured = tf.nest.map_structure(lambda *arrays: np.concatenate(arrays)[order], *parts)
     values, weights = ({name: pair[place] for name, pair in measured.items()} for place in (0, 1))
     return Evaluated(values, weights, predictions)

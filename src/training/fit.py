@@ -1,4 +1,4 @@
-"""Training as a generator of records: the reader decides what to do with them, outside the timed region."""
+"""Training as a generator of records. The consumer handles them outside the timed region."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from src.training.update import Numbers, Update, updater
 
 @dataclass
 class Fit:
-    """What training leaves behind, filled while its records are read.
+    """The results of training, updated while its records are consumed.
 
     Attributes:
-      timings: one a step.
-      validations: value of the task's first metric on the validation split at the end of each epoch.
+      timings: one per step.
+      validations: validation value of the task's first metric after each epoch.
       traces: how often the training step was traced.
-      best_epoch: the epoch of the best of them, the earliest on ties, counted from 1.
-      best_weights: the weights after it.
-      best: what the model made of the validation split then; None if another process trained that epoch.
-      earlier: steps that another process took, whose graphs this one has not.
-      peak_mb: of that process' memory.
+      best_epoch: the epoch with the best validation value, the earliest on ties, counted from 1.
+      best_weights: the weights after the best epoch.
+      best: the evaluation of the validation split after the best epoch; None if another process trained that epoch.
+      earlier: number of steps of earlier processes; this process has no graphs of them.
+      peak_mb: peak memory of the earlier processes, in megabytes.
     """
 
     timings: list[Timing] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Fit:
 
     @classmethod
     def of_records(cls, records: Iterable[Record], metric: Metric) -> Fit:
-        """Returns what training had left behind, but weights, after these records; the last one ends an epoch."""
+        """Returns the results, without weights, of the training with these records; the last record ends an epoch."""
         fit = cls()
         for record in records:
             if record.kind == STEP:
@@ -62,12 +62,15 @@ class Fit:
         return fit
 
     def count_trace(self) -> None:
-        """Counts one."""
+        """Increments `traces`."""
         self.traces += 1
 
 
 def best_epoch(values: Sequence[float], metric: Metric) -> int:
-    """Returns the epoch of the best value, from 1 on: the earliest on ties, 1 where none is a number; 0 of none."""
+    """Returns the epoch of the best value, counted from 1.
+
+    It is the earliest on ties, 1 if all values are NaN, and 0 if there are no values.
+    """
     best = 0
     for epoch, value in enumerate(values, 1):
         if not best or metric.is_better(value, values[best - 1]):
@@ -83,27 +86,29 @@ def train(
     optimizer: keras.optimizers.Optimizer | None = None,
     layers: Sequence[Any] = (),
 ) -> Iterator[Record]:
-    """Trains the model, validates it, and says so; the model ends with the weights of the best epoch.
+    """Trains and validates the model, and yields its records. At the end the model has the weights of its best epoch.
 
-    A step's time runs from asking for its first batch until its result is back. What the reader does between two
-    records is in no step's time.
+    The time of a step runs from the request for its first batch until its result is available. It does not include
+    what the consumer does between two records.
 
     Args:
       learner: model, phase, metrics and settings.
-      evaluate: measures the model on the validation split.
-      fit: filled while training goes on. With `Fit.of_records`, training goes on after the epochs that are in it: the
-        caller has given the variables of the model and of the optimizer the values that they had then.
-      optimizer: as `update.new_optimizer` returns it; a new one if left out.
-      layers: whose activations the histograms show.
+      evaluate: evaluates the model on the validation split.
+      fit: updated during training. A `fit` of `Fit.of_records` resumes training after its epochs; the caller has
+        already restored the variables of the model and of the optimizer.
+      optimizer: from `update.new_optimizer`; None creates a new one.
+      layers: the layers whose activations the histograms show.
 
     Yields:
-      `step` after every optimizer step; `evaluation` every `evaluate_every` steps and at the end of an epoch (with the
-      epoch in its detail and `clock.epoch_times` among its metrics), also of one that `max_steps` cuts short (which has
-      no such times); `histograms` of the weights before the first step, and of everything at the end of an epoch,
-      before its evaluation, which is the epoch's last record.
+      `step` after every optimizer step.
+      `evaluation` every `evaluate_every` steps and at the end of every epoch. At the end of an epoch, its detail has
+        the epoch and its metrics include `clock.epoch_times`. An epoch that `max_steps` ends early is evaluated too,
+        without these times.
+      `histograms` of the weights before the first step, and of weights, gradients and activations at the end of every
+        epoch. The evaluation comes after them and is the last record of the epoch.
 
     Raises:
-      Diverged: the loss or the gradient is not finite, after the record of that step.
+      Diverged: the loss or the gradient is not finite; raised after the record of that step.
     """
     model, settings, metrics = learner.model, learner.settings, learner.metrics
     update = updater(learner, on_trace=fit.count_trace, optimizer=optimizer)
@@ -114,21 +119,21 @@ def train(
         epoch = len(fit.validations) + 1
         step = yield from _epoch(_steps(update, learner, fit, epoch=epoch), evaluate, learner=learner, last=last)
         result = evaluate()
-        found = result.recorded(metrics, prefix=VAL)
-        fit.validations.append(found[f"{VAL}{metrics[0].name}"])
+        recorded = result.recorded(metrics, prefix=VAL)
+        fit.validations.append(recorded[f"{VAL}{metrics[0].name}"])
         if best_epoch(fit.validations, metrics[0]) == epoch:
             fit.best_epoch, fit.best_weights, fit.best = epoch, model.get_weights(), result
         times = epoch_times(fit.timings, epoch) if step.in_epoch == last else {}
         if settings.tracking.histograms:
             yield Record(HISTOGRAMS, step.number, detail=of_all(_distributions(model, step, layers)))
         number = step.number
-        del step  # its gradients are as large as the model, and the next epoch has its own
-        yield _evaluation_record(number, found, epoch=epoch, times=times)
+        del step  # frees its gradients, which are as large as the model
+        yield _evaluation_record(number, recorded, epoch=epoch, times=times)
     model.set_weights(fit.best_weights)
 
 
 def steps_per_epoch(phase: Phase, settings: Settings) -> int:
-    """Returns the optimizer steps of an epoch: its batches, `accumulate` of them a step."""
+    """Returns the number of optimizer steps of an epoch, each of which has `accumulate` batches."""
     return math.ceil(phase.batches_per_epoch / settings.accumulate)
 
 
@@ -138,10 +143,10 @@ class _Step(NamedTuple):
     Attributes:
       number: counted from 1 over all epochs.
       in_epoch: counted from 1 in its epoch.
-      timing: how long it took, and on what.
-      numbers: what was measured of it.
-      inputs: of its last batch.
-      gradients: one for each trainable variable.
+      timing: its time, shapes and traces.
+      numbers: its loss, quantities and gradient norm.
+      inputs: inputs of its last batch.
+      gradients: one per trainable variable.
     """
 
     number: int
@@ -155,10 +160,10 @@ class _Step(NamedTuple):
 def _epoch(
     steps: Iterator[_Step], evaluate: Callable[[], Evaluated], *, learner: Learner, last: int
 ) -> Generator[Record, None, _Step]:
-    """Yields the records of an epoch's steps, with the means of the epoch so far, and of the validations between them.
+    """Yields the records of an epoch's steps, with running means, and of the evaluations between them.
 
     Returns:
-      The last step: the epoch's, or that of `max_steps`.
+      The last step: that of the epoch, or the one at which `max_steps` ends training.
     """
     settings, totals = learner.settings, dict.fromkeys((LOSS, *learner.quantities), (0.0, 0.0))
     for step in steps:
@@ -178,7 +183,7 @@ def _epoch(
 
 
 def _running(totals: Mapping[str, tuple[float, float]], metrics: Sequence[Metric]) -> dict[str, float]:
-    """Returns the loss and the task's metrics of all examples so far; NaN where they have no weight."""
+    """Returns the loss and the task's metrics over all examples so far; NaN if their weight is zero."""
     means = {name: total / weight if weight else math.nan for name, (total, weight) in totals.items()}
     return {
         f"{TRAIN}{LOSS}": means[LOSS],
@@ -187,42 +192,42 @@ def _running(totals: Mapping[str, tuple[float, float]], metrics: Sequence[Metric
 
 
 def _steps(update: Update, learner: Learner, fit: Fit, *, epoch: int) -> Iterator[_Step]:
-    """Takes the optimizer steps of an epoch and measures each; what happens between two of them is in nobody's time."""
+    """Takes the optimizer steps of an epoch and times each; no step's time includes what the consumer does."""
     phase, settings = learner.phase, learner.settings
-    known = {shape for timing in fit.timings[fit.earlier :] for shape in timing.shapes}
+    seen = {shape for timing in fit.timings[fit.earlier :] for shape in timing.shapes}
     shapes, parts, waited, in_epoch = [], [], 0.0, 0
-    begin = asked = time.perf_counter()  # setting up the pipeline belongs to the first batch's wait
+    begin = requested = time.perf_counter()  # the input wait of the first batch includes the set-up of the pipeline
     traces = fit.traces
     for number, (inputs, targets, _) in enumerate(phase.training(epoch), 1):
-        waited += time.perf_counter() - asked
+        waited += time.perf_counter() - requested
         is_whole = number % settings.accumulate == 0 or number == phase.batches_per_epoch
         part, gradients = update(inputs, targets, is_whole)
         shapes.append(phase.shape(inputs))
         parts.append(part)
         if not is_whole:
-            asked = time.perf_counter()
+            requested = time.perf_counter()
             continue
         numbers = Numbers(learner, parts)
         end = time.perf_counter()
 
         in_epoch += 1
-        traced = max(fit.traces - traces, len({*shapes} - known) if settings.jit_compile else 0)
+        traced = max(fit.traces - traces, len({*shapes} - seen) if settings.jit_compile else 0)
         real = (
             sum(examples * steps for examples, steps in shapes)
             if numbers.real_positions is None
             else numbers.real_positions
         )
         timing = Timing(epoch, (end - begin) * 1e3, waited * 1e3, tuple(shapes), real, traced)
-        known.update(shapes)
+        seen.update(shapes)
         fit.timings.append(timing)
         yield _Step(len(fit.timings), in_epoch, timing, numbers, inputs, gradients)
         shapes, parts, waited = [], [], 0.0
-        begin = asked = time.perf_counter()
+        begin = requested = time.perf_counter()
         traces = fit.traces
 
 
 def weights_digest(model: keras.Model) -> str:
-    """Returns a hash of all weights, the tag `ablation.weights`: equal exactly if every bit is."""
+    """Returns a hash of all weights, the tag `ablation.weights`; it is equal only if every bit is equal."""
     total = hashlib.blake2b(digest_size=8)
     for weight in model.get_weights():
         total.update(np.ascontiguousarray(weight).tobytes())
@@ -255,9 +260,9 @@ def _timing(record: Record) -> Timing:
 
 
 def _evaluation_record(
-    step: int, found: Mapping[str, float], *, epoch: int | None = None, times: Mapping[str, float] | None = None
+    step: int, metrics: Mapping[str, float], *, epoch: int | None = None, times: Mapping[str, float] | None = None
 ) -> Record:
-    return Record(EVALUATION, step, {**found, **(times or {})}, {"epoch": epoch})
+    return Record(EVALUATION, step, {**metrics, **(times or {})}, {"epoch": epoch})
 
 
 def _weights(model: keras.Model) -> dict[str, np.ndarray]:
@@ -265,34 +270,33 @@ def _weights(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def _distributions(model: keras.Model, step: _Step, layers: Sequence[Any]) -> dict[str, dict[str, np.ndarray]]:
-    """The weights, the gradients of the epoch's last step, and what layers make of that step's last batch."""
+    """Returns the weights, the gradients of a step, and the layers' outputs for the last batch of that step."""
     outputs = keras.Model(model.input, {layer.name: layer.output for layer in layers})(step.inputs) if layers else {}
+    gradients = zip(model.trainable_variables, step.gradients, strict=True)
     return {
         "weights": _weights(model),
-        "gradients": {
-            one.path: gradient.numpy() for one, gradient in zip(model.trainable_variables, step.gradients, strict=True)
-        },
+        "gradients": {variable.path: gradient.numpy() for variable, gradient in gradients},
         "activations": _arrays(outputs),
     }
 
 
 def _arrays(outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Returns each output of each layer; the second one of `attention` is `attention_2`."""
-    found = {}
+    """Returns every output of every layer by name; the second output of `attention` is `attention_2`."""
+    arrays = {}
     for name, output in outputs.items():
         for place, part in enumerate(tf.nest.flatten(output), 1):
-            found[name if place == 1 else f"{name}_{place}"] = np.asarray(part)
-    return found
+            arrays[name if place == 1 else f"{name}_{place}"] = np.asarray(part)
+    return arrays
 
 
 def restore(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
-    """Gives variables the values that they had.
+    """Assigns the values of a checkpoint to the variables.
 
     Raises:
-      ValueError: they are others than those that were written.
+      ValueError: the number, a shape or a type differs.
     """
-    ours = [(tuple(variable.shape), str(variable.dtype)) for variable in variables]
-    if ours != [(value.shape, value.dtype.name) for value in values]:
+    expected = [(tuple(variable.shape), str(variable.dtype)) for variable in variables]
+    if expected != [(value.shape, value.dtype.name) for value in values]:
         raise ValueError("the checkpoint holds the variables of another model; rerun=true trains from the beginning")
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

@@ -1,4 +1,4 @@
-"""A model as its layers and what each of them reads."""
+"""The graph of a model: its layers and their inputs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ if TYPE_CHECKING:
 
 
 def layers(model: keras.Model) -> list[dict[str, Any]]:
-    """Returns for each layer `name`, `kind` (class), names of the `inputs`, `shape` of the output, and `parameters`.
+    """Returns for each layer its `name`, `kind` (class), `inputs` (names), `shape` (of its output) and `parameters`.
 
-    What makes a mask is among them where a layer takes it.
+    The operation that computes a mask is included if a layer reads the mask. In a shape, B is the batch size and T
+    the number of steps.
 
     Args:
-      model: built by Keras' functional interface. B stands for the size of a batch, T for its steps.
+      model: a model of Keras' functional interface.
     """
     import keras
 
@@ -36,11 +37,11 @@ def layers(model: keras.Model) -> list[dict[str, Any]]:
 
 
 def _sources(part: Any) -> list[str]:
-    """Returns the layers whose outputs are arguments, wherever they stand in a configuration."""
+    """Returns the layers whose outputs appear anywhere in the arguments of a configuration."""
     if isinstance(part, dict):
         history = part.get("keras_history")
         return [str(history[0])] if history else _sources(list(part.values()))
-    return [name for one in part for name in _sources(one)] if isinstance(part, list | tuple) else []
+    return [name for item in part for name in _sources(item)] if isinstance(part, list | tuple) else []
 
 
 def _shape(operation: Any) -> str:

@@ -1,4 +1,4 @@
-"""Whether a trial's result means anything."""
+"""The health of a trial: did it learn, diverge or retrace?"""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ OK, DIVERGED, NO_LEARNING, RETRACING = "ok", "diverged", "no_learning", "retraci
 
 
 class Diverged(ArithmeticError):
-    """Training met a number that is not finite.
+    """The loss or the gradient of training is not finite.
 
     Attributes:
-      step: the optimizer step at which it did.
+      step: the optimizer step at which this happened.
     """
 
     def __init__(self, step: int, what: str) -> None:
-        """Says at which step, and what was not finite."""
+        """Creates the error; `what` is "the loss" or "the gradient"."""
         super().__init__(f"{what} is not finite at step {step}; try a smaller learning_rate, or set clip_norm=1")
         self.step = step
 
 
 def judge(metric: Metric, values: Sequence[float], *, chance: float | None, traces: int, expected: int = 2) -> str:
-    """Returns the tag `ablation.health` of a trial that came to its end.
+    """Returns the tag `ablation.health` of a finished trial.
 
     Args:
-      metric: the task's first one.
+      metric: the task's first metric.
       values: its validation value after each epoch, at least one.
-      chance: value that a constant guess may reach by chance; None where nobody knows it.
+      chance: value that a constant guess may reach by chance; None if unknown.
       traces: how often the training step was traced or, under XLA, compiled.
-      expected: how often that is in order: once for whole batches and once for smaller ones, of every shape under XLA.
+      expected: the normal number of traces: one for full batches and one for smaller ones; under XLA, as many for each
+        shape.
 
     Returns:
       `no_learning`: the best value is not better than chance; `retracing`: more traces than expected; `ok` otherwise.

@@ -1,4 +1,4 @@
-"""A trial's model as a file: written whole, and read so that nothing in it is executed."""
+"""The model file of a trial. It is written atomically, and reading it executes no code from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from src.terminal.errors import first_line
 if TYPE_CHECKING:
     import keras
 
-LARGEST = 10_000_000  # bytes of a model's configuration; ours have some thousand
+LARGEST = 10_000_000  # bytes of a model's configuration; ours have a few thousand
 RUN_CODE = {
     "Lambda",
     "TFSMLayer",
@@ -25,8 +25,8 @@ RUN_CODE = {
     "JaxLayer",
     "FlaxLayer",
     "__lambda__",
-}  # what Keras has for code of others
-OURS = "ablation>"  # before the names of our own layers
+}  # Keras' classes that contain or load other code
+OURS = "ablation>"  # prefix of the registered names of the project's layers
 OF_MODELS = {
     "",
     "activations",
@@ -37,43 +37,44 @@ OF_MODELS = {
     "models",
     "ops",
     "regularizers",
-}  # of Keras
+}  # Keras' modules whose objects make up models
 
 
 def write(folder: Path, model: keras.Model) -> str:
-    """Writes the model without optimizer state; returns the file's name."""
+    """Writes the model without optimizer state; returns the name of the file."""
     with replaced(folder / MODEL) as path, _without_leftovers():
         model.save(path)
     return MODEL
 
 
 def load(folder: Path) -> keras.Model:
-    """Returns the trained model of a trial's folder. Layers of a task's own are to be imported before.
+    """Returns the trained model of a trial's folder. The caller has imported the task's own layers.
 
     Raises:
       OSError: the file is missing.
-      ValueError: it holds something else, is damaged, or could run code.
+      ValueError: the file is not a model, is damaged, or could run code.
     """
     objects(folder)
-    from src.training.startup import import_tensorflow  # once it is known that there is something to load
+    from src.training.startup import import_tensorflow  # only after the check that there is a model to load
 
     import_tensorflow()
     import keras
 
     try:
         return keras.models.load_model(folder / MODEL, compile=False, safe_mode=True)
-    except Exception as error:  # layers, HDF5 and TensorFlow raise what they like of a file that is none of ours
+    except Exception as error:  # for a foreign file, layers, HDF5 and TensorFlow raise errors of many types
         raise ValueError(f"{MODEL}: {first_line(error)}") from None
 
 
 def objects(folder: Path) -> list[dict[str, Any]]:
-    """Returns what a model's file names by class; refuses one that is damaged or could run code, before Keras reads it.
+    """Returns the objects of a model file's configuration that name a class. Checks the file before Keras reads it.
 
-    Keras refuses code, too (`safe_mode`), but does not say so in a line, and reads weights without their check sums.
+    Keras also refuses code (`safe_mode`), but its error is longer than one line, and it does not verify the checksums
+    of the weights.
 
     Raises:
-      OSError: there is no such file.
-      ValueError: see above.
+      OSError: the file is missing.
+      ValueError: the file is damaged, is not a model, or could run code.
     """
     try:
         with zipfile.ZipFile(folder / MODEL) as archive:
@@ -97,14 +98,14 @@ def objects(folder: Path) -> list[dict[str, Any]]:
                 )
     except OSError:
         raise
-    except Exception as error:  # what zipfile raises of broken bytes has no common name
-        what = "its configuration is nested too deeply" if isinstance(error, RecursionError) else first_line(error)
-        raise ValueError(f"{MODEL}: {what}") from None
+    except Exception as error:  # zipfile's errors for broken bytes have no common base class
+        reason = "its configuration is nested too deeply" if isinstance(error, RecursionError) else first_line(error)
+        raise ValueError(f"{MODEL}: {reason}") from None
     return objects
 
 
 def _is_of_models(module: Any) -> bool:
-    """Returns whether a module is one of Keras' that make up models, or none is named."""
+    """Returns whether a module is one of Keras' modules in `OF_MODELS`, or is not named."""
     if module is None or module == "builtins":
         return True
     first, *rest = str(module).removeprefix("keras.src").removeprefix("keras").split(".")
@@ -118,20 +119,20 @@ def _is_of_models(module: Any) -> bool:
 
 def _named(config: Any) -> list[dict[str, Any]]:
     """Returns all objects of a configuration that name a class."""
-    found, left = [], [config]
-    while left:
-        one = left.pop()
-        if isinstance(one, dict):
-            found += [one] if "class_name" in one else []
-            left += one.values()
-        elif isinstance(one, list):
-            left += one
-    return found
+    named, to_visit = [], [config]
+    while to_visit:
+        part = to_visit.pop()
+        if isinstance(part, dict):
+            named += [part] if "class_name" in part else []
+            to_visit += part.values()
+        elif isinstance(part, list):
+            to_visit += part
+    return named
 
 
 @contextmanager
 def _without_leftovers() -> Iterator[None]:
-    """Removes the temporary files of the block: Keras leaves a folder behind where the disk is full while it writes a model."""
+    """Removes the temporary files of the block, because Keras leaves a folder behind if the disk is full."""
     before = tempfile.tempdir
     with tempfile.TemporaryDirectory() as folder:
         tempfile.tempdir = folder

@@ -1,7 +1,7 @@
-"""What a Keras task hands to training: batches, and what is measured of a model's outputs.
+"""The interface between a Keras task and training: batches, and measures of a model's outputs.
 
-A batch is a triple (inputs, targets, rows). Inputs and targets are any nests of tensors [B, ...]; rows int64[B] numbers
-the examples within their split.
+A batch is a triple (inputs, targets, rows). Inputs and targets are nests of tensors [B, ...]; rows int64[B] are the
+numbers of the examples within their split.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 LOSS = "loss"  # the quantity that training minimises
 
-# Values and weights [B] each, whose quantity is sum(values) / sum(weights). Values are float32, or bool where examples
-# are counted: float32 is summed and divided in float32, a count is divided as an exact fraction.
+# Values and weights, [B] each; the quantity is sum(values) / sum(weights). Values are float32, or bool to count
+# examples. float32 is summed and divided in float32; a count is divided as an exact fraction.
 Measured = tuple[Any, Any]
 
 
@@ -31,26 +31,26 @@ def nothing(outputs: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Phase:
-    """One training with its validation and its test.
+    """The data of one training with its validation and test.
 
     Attributes:
-      training: epoch, from 1 → its batches, in an order or a draw of its own. They depend on the settings and the epoch
-        alone.
-      batches_per_epoch: of training.
-      held_out: the splits `validation` and `test` → their batches; their rows are 0, 1, 2, … in any order, each once.
-      signature: inputs and targets as nests of `tf.TensorSpec`, with None for whatever differs between batches (B
-        always).
-      measure: outputs of the model, targets → quantity (`loss`, and the sources of the task's metrics) → `Measured` of
-        each example.
-      predictions: outputs → name → [B, ...], what is kept of each example of a held-out split; all but B is the same in
-        every batch.
-      shape: inputs → (examples, positions of each): B and T of a batch of sequences, padding included; T is 1 where
-        there are none.
-      real_positions: inputs → float32 scalar, how many positions of a batch are no padding; None where nothing is
+      training: epoch (counted from 1) → its batches. They depend only on the settings and the epoch, and their order
+        or their examples differ between epochs.
+      batches_per_epoch: number of training batches of an epoch.
+      held_out: split (`validation`, `test`) → its batches; their rows are 0, 1, 2, … in any order, each once.
+      signature: inputs and targets as nests of `tf.TensorSpec`, with None for dimensions that differ between batches
+        (always for B).
+      measure: (outputs of the model, targets) → quantity (`loss`, and the sources of the task's metrics) → `Measured`
+        of each example.
+      predictions: outputs → name → [B, ...], stored for each example of a held-out split. All dimensions but B are the
+        same in every batch.
+      shape: inputs → (examples, positions of each): B and T of a batch of sequences, including padding; T is 1 for
+        other data.
+      real_positions: inputs → float32 scalar, the number of positions of a batch without padding; None if nothing is
         padded.
-      shapes: how many different shapes full batches may have.
-      is_eager: run the training step without a graph.
-      chance: value of the task's first metric that a constant guess may reach by chance; None where nobody knows it.
+      shapes: number of different shapes that full batches may have.
+      is_eager: whether to run the training step without a graph.
+      chance: value of the task's first metric that a constant guess may reach by chance; None if unknown.
     """
 
     training: Callable[[int], Iterable[Any]]
@@ -68,13 +68,13 @@ class Phase:
 
 @dataclass(frozen=True)
 class Learner:
-    """A model with what it learns from and how.
+    """A model together with its data, metrics and settings.
 
     Attributes:
-      model: inputs → outputs, made by Keras' functional interface.
-      phase: its batches, its loss and what is measured.
-      metrics: of the task; the first one chooses the best epoch.
-      settings: of the trial.
+      model: inputs → outputs, a model of Keras' functional interface.
+      phase: its batches, its loss and its measures.
+      metrics: metrics of the task; the first one chooses the best epoch.
+      settings: settings of the trial.
     """
 
     model: keras.Model
@@ -84,21 +84,22 @@ class Learner:
 
     @cached_property
     def quantities(self) -> tuple[str, ...]:
-        """What is measured beside the loss, each once."""
+        """The names of the measured quantities other than the loss, each once."""
         return tuple(dict.fromkeys(metric.source for metric in self.metrics if metric.source != LOSS))
 
     def measure(self, outputs: Any, targets: Any) -> dict[str, Measured]:
         """Returns the loss and the quantities of a batch.
 
         Raises:
-          ValueError: the phase measures something else.
+          ValueError: a quantity is missing or has a wrong shape.
         """
         measured = self.phase.measure(outputs, targets)
-        wanted = (LOSS, *self.quantities)
-        if missing := [name for name in wanted if name not in measured]:
-            raise ValueError(f"the task measures {', '.join(measured)}, but its metrics need {', '.join(missing)}, too")
-        for name in wanted:
+        needed = (LOSS, *self.quantities)
+        if missing := [name for name in needed if name not in measured]:
+            names = ", ".join(missing)
+            raise ValueError(f"the task measures {', '.join(measured)}, but its metrics also need {names}")
+        for name in needed:
             if (ranks := [part.shape.rank for part in measured[name]]) != [1, 1]:
-                what = f"values and weights of {name} must be one number an example, [B]; they have {ranks} dimensions"
-                raise ValueError(f"{what}; sum over the others")
-        return {name: measured[name] for name in wanted}
+                rule = f"values and weights of {name} must have one number per example, [B]"
+                raise ValueError(f"{rule}; they have {ranks} dimensions; sum over the other dimensions")
+        return {name: measured[name] for name in needed}

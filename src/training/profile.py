@@ -1,4 +1,4 @@
-"""A profile of some optimizer steps, for TensorBoard's profile page."""
+"""Profiles a few optimizer steps for TensorBoard's profile page."""
 
 from __future__ import annotations
 
@@ -14,30 +14,29 @@ import tensorflow as tf
 from src.spec.record import STEP, Record
 from src.training.clock import Timing
 
-BEFORE = 10  # steps, in which graphs are traced and caches filled
+BEFORE = 10  # steps before the profile, which trace graphs and fill caches
 
 
 def profiled(
     records: Iterator[Record], count: int | None, folder: Path, *, of: int, timings: list[Timing]
 ) -> Iterator[Record]:
-    """Yields the records of training, and profiles the steps after the first ten, or the last ones of a short trial.
+    """Yields the records of training, and profiles the steps after the first ten, or the last steps of a short trial.
 
-    A profiled step takes longer: its record and its time say that it is none of a steady state. A trial that goes on
-    where some of these steps are done, and no process has finished the profile, profiles those that come next; its
-    first step is left out, because it traces.
+    A profiled step takes longer, so its record and its timing mark it as not steady. If a trial resumes after some of
+    these steps and the profile is not finished, it profiles the next steps, except its first one, which traces.
 
     Args:
-      records: of training.
-      count: how many steps to profile; None for none.
-      folder: where the profile is written, as `profile`.
-      of: how many steps the trial has.
-      timings: one a step, as training fills them; it has those that another process took.
+      records: records of training.
+      count: number of steps to profile; None disables profiling.
+      folder: parent folder of the profile, whose name is `profile`.
+      of: number of steps of the trial.
+      timings: one per step, updated by training; it includes the steps of earlier processes.
     """
     if count is None:
         yield from records
         return
     first, done = min(BEFORE, max(1, of - count)) + 1, len(timings)
-    if done and done >= first + count - 1 and (folder / "profile").is_dir():  # a process before has profiled them
+    if done and done >= first + count - 1 and (folder / "profile").is_dir():  # an earlier process has profiled them
         yield from records
         return
     if done and done >= first - 1:
@@ -49,7 +48,7 @@ def profiled(
                 timings[-1] = dataclasses.replace(timings[-1], is_profiled=True)
                 record.detail["is_first"] = True
             if record.kind == STEP and record.step == first - 1:
-                for old in ("plugins", "profile"):  # of a process that was killed after its last checkpoint
+                for old in ("plugins", "profile"):  # left by a process that was killed after its last checkpoint
                     shutil.rmtree(folder / old, ignore_errors=True)
                 tf.profiler.experimental.start(str(folder))
                 is_open = True
@@ -63,12 +62,15 @@ def profiled(
 
 
 def _next(records: Iterator[Record], *, step: int | None) -> Record | None:
-    """Returns the next record, or None; what made it is a step of the profile where it has a number."""
+    """Returns the next record, or None at the end; if `step` is given, the profile shows the work as that step."""
     with contextlib.nullcontext() if step is None else tf.profiler.experimental.Trace("train", step_num=step, _r=1):
         return next(records, None)
 
 
 def _stop(folder: Path) -> None:
-    """Writes the profile where TensorBoard does not look: it is shown once, under the trial's name."""
+    """Stops the profiler and moves its files to a folder that TensorBoard does not read.
+
+    The replay copies them to the trial's run, so that TensorBoard shows them only once.
+    """
     tf.profiler.experimental.stop()
     os.replace(folder / "plugins" / "profile", folder / "profile")

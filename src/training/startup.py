@@ -1,4 +1,4 @@
-"""TensorFlow's start: late, quiet, and the same for every trial."""
+"""Imports TensorFlow late and without its notices, and configures Keras the same way for every trial."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from src import environment
 from src.spec.section import SettingsError
 from src.terminal.progress import waiting
 
-KERAS_TAKES: dict[str, Callable[[Any], bool]] = {
+KERAS_ACCEPTS: dict[str, Callable[[Any], bool]] = {
     "floatx": lambda value: value in ("float16", "float32", "float64"),
     "epsilon": lambda value: isinstance(value, float),
     "image_data_format": lambda value: value in ("channels_last", "channels_first"),
 }
-# Says what was kept from the terminal, if the process that keeps it ends without a word to this one, as by abort()
-# within TensorFlow.
-WITNESS = "import os, sys; os.read(0, 1) or os.write(2, os.pread(int(sys.argv[1]), 1 << 20, 0))"
+# The program of a watching process. It prints the withheld notices if this process ends without a message to it, for
+# example because TensorFlow calls abort().
+WATCHER = "import os, sys; os.read(0, 1) or os.write(2, os.pread(int(sys.argv[1]), 1 << 20, 0))"
 WITHOUT_GPU = ("failed call to cuInit", "oneDNN supports DT_BOOL only")
 _log = logging.getLogger(__name__)
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow and wakes its devices without the notices it prints then.
+    """Imports TensorFlow and initialises its devices without printing its notices.
 
-    Warnings among them are printed, an error shows them all. What TensorFlow and Keras warn of later stays in the
+    It prints the warnings among them, and all of them after an error. Later warnings of TensorFlow and Keras go to the
     trial's log.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
@@ -43,46 +43,44 @@ def import_tensorflow() -> None:
             _import_quietly()
         _keep_in_log()
         _set_keras()
-        # What was imported is no garbage: Keras looks for some before every trial, and this saves a third of a second.
+        # Keras collects garbage before every trial. Excluding the imported objects saves a third of a second.
         gc.freeze()
     _set_keras()
 
 
 def refuse_broken_file() -> None:
-    """Refuses a `keras.json` that Keras cannot be imported with, whose own words are a bare AssertionError.
+    """Refuses a `keras.json` that breaks the import of Keras, because Keras raises an AssertionError without text.
 
     Raises:
-      SettingsError: the file holds what Keras does not take.
+      SettingsError: the file contains a value that Keras does not accept.
     """
     path = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # Keras does without
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # Keras ignores such a file
         return
-    for key, is_good in KERAS_TAKES.items():
-        if not isinstance(held, dict) or (key in held and not is_good(held[key])):
-            got = held.get(key) if isinstance(held, dict) else held
+    for key, is_valid in KERAS_ACCEPTS.items():
+        if not isinstance(content, dict) or (key in content and not is_valid(content[key])):
+            got = content.get(key) if isinstance(content, dict) else content
             raise SettingsError(
                 f"{path}: got {key}={got!r}, with which Keras cannot be imported; fix or remove the file"
             )
 
 
 class _InLog(logging.Handler):
-    """Keeps what others log in the trial's log; of that only errors reach the terminal."""
+    """Passes log records of other packages to the trial's log; the terminal shows only errors among them."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Passes a record on under our own name, one level below what the terminal shows."""
-        said = record.getMessage()
-        # Ctrl-C while TensorFlow traces a graph leaves parts of it unused, and it calls that an error after we said
-        # that we stopped.
-        level = (
-            logging.WARNING if record.levelno >= logging.ERROR and "Object was never used" not in said else logging.INFO
-        )
-        _log.log(level, "%s: %s: %s", record.name, record.levelname.lower(), said)
+        """Logs a record under this module's name, at a level that the terminal shows only for errors."""
+        message = record.getMessage()
+        # After Ctrl-C during tracing, TensorFlow reports the unused parts of the graph as errors.
+        is_error = record.levelno >= logging.ERROR and "Object was never used" not in message
+        level = logging.WARNING if is_error else logging.INFO
+        _log.log(level, "%s: %s: %s", record.name, record.levelname.lower(), message)
 
 
 def _keep_in_log() -> None:
-    """Sends warnings of TensorFlow, Keras and Python (retracing, types, …) to the trial's log, not to the terminal."""
+    """Sends warnings of TensorFlow, Keras and Python to the trial's log instead of the terminal."""
     logging.captureWarnings(True)
     for name in ("tensorflow", "absl", "py.warnings"):
         logger = logging.getLogger(name)
@@ -91,49 +89,49 @@ def _keep_in_log() -> None:
 
 def _import_quietly() -> None:
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as notices, _heard_if_killed(notices.fileno()):
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as notices, _printed_if_killed(notices.fileno()):
         os.dup2(notices.fileno(), 2)
         try:
             import tensorflow as tf
 
-            tf.transpose(tf.zeros([1, 1], tf.bool)).numpy()  # the devices, and a notice about masks
+            tf.transpose(tf.zeros([1, 1], tf.bool)).numpy()  # initialises the devices, and causes a notice about masks
         except BaseException:
             notices.seek(0)
-            os.write(kept, notices.read())
+            os.write(terminal, notices.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(terminal, 2)
+            os.close(terminal)
         notices.seek(0)
-        said = notices.read().decode(errors="replace")
-        _log.debug("TensorFlow's notices: %s", said)
-        sys.stderr.write("".join(warnings_in(said)))
+        text = notices.read().decode(errors="replace")
+        _log.debug("TensorFlow's notices: %s", text)
+        sys.stderr.write("".join(warnings_in(text)))
 
 
 @contextmanager
-def _heard_if_killed(notices: int) -> Iterator[None]:
-    """Has another process show what is in a file, should this one die within the block."""
+def _printed_if_killed(notices: int) -> Iterator[None]:
+    """Starts a process that prints the content of a file if this process dies within the block."""
     try:
-        witness = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", WITNESS, str(notices)],
+        watcher = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", WATCHER, str(notices)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             pass_fds=[notices],
-            start_new_session=True,  # Ctrl-C is not for it
+            start_new_session=True,  # it does not receive Ctrl-C
         )
-    except OSError:  # no room for another process: then without
+    except OSError:  # the process cannot start; continue without it
         yield
         return
     try:
         yield
     finally:
-        with suppress(OSError):  # it may be dead itself
-            witness.communicate(b"1")
+        with suppress(OSError):  # it may have ended already
+            watcher.communicate(b"1")
 
 
 def _set_keras() -> None:
-    """Sets Keras to what every trial has, whatever the user's `keras.json` says.
+    """Configures Keras the same way for every trial, independently of the user's `keras.json`.
 
     Raises:
       RuntimeError: Keras was imported with another backend.
@@ -150,17 +148,17 @@ def _set_keras() -> None:
 
 
 def warnings_in(notices: str) -> list[str]:
-    """Returns the lines of TensorFlow's start-up that warn, but for those of every machine without a GPU."""
+    """Returns the warnings among TensorFlow's notices, without those of every machine that has no GPU."""
     lines = notices.splitlines(keepends=True)
     return [
         line
         for line in lines
-        if line[:1] in "WE" and line[1:5].isdigit() and not any(known in line for known in WITHOUT_GPU)
+        if line[:1] in "WE" and line[1:5].isdigit() and not any(notice in line for notice in WITHOUT_GPU)
     ]
 
 
 def fresh_session(seed: int) -> None:
-    """Forgets the trials before this one, and sets the global generators that no named stream uses."""
+    """Clears Keras' state of earlier trials, and seeds the global generators, which no named stream uses."""
     import keras
 
     keras.backend.clear_session()

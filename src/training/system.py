@@ -1,4 +1,4 @@
-"""What the machine does while a trial runs: processor and memory, where somebody asks for it."""
+"""System metrics of a trial: processor and memory usage, if enabled."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ MEGABYTE = 1e6
 
 
 class SystemMetrics:
-    """Measures the machine now and then, between two steps, in nobody's time.
+    """Measures the machine between two steps, outside their times.
 
-    MLflow shows what begins with `system/` on a page of its own.
+    MLflow shows metrics that begin with `system/` on a separate page.
     """
 
     def __init__(self) -> None:
-        """Begins: the share of the processor is that since the measurement before."""
+        """Starts measuring; processor usage is the mean since the previous measurement."""
         self._process, self._last = psutil.Process(), float("-inf")
         psutil.cpu_percent()
         self._process.cpu_percent()
 
     @property
     def is_due(self) -> bool:
-        """Whether the last measurement is long enough ago."""
+        """Whether the last measurement is at least `EVERY_S` seconds ago."""
         return time.monotonic() - self._last >= EVERY_S
 
     def measured(self) -> dict[str, float]:
-        """Returns percent of all cores, and of one by this process; megabytes of the machine, and of this process."""
+        """Returns processor usage in percent (machine: of all cores; process: of one core) and memory in megabytes."""
         self._last = time.monotonic()
         memory = psutil.virtual_memory()
         return {

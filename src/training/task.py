@@ -1,4 +1,4 @@
-"""A task with a Keras model: from settings and data to the records of a trial. Trials import TensorFlow."""
+"""A task with a Keras model: from settings and data to the records of a trial. Only trials import TensorFlow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from src.training.fit import Fit
     from src.training.phase import Learner, Phase
 
-VALIDATION_SPLIT, TEST_SPLIT = "validation", "test"  # of a phase
+VALIDATION_SPLIT, TEST_SPLIT = "validation", "test"  # keys of `Phase.held_out`
 _log = logging.getLogger(__name__)
 S = TypeVar("S", bound=Settings)
 D = TypeVar("D", bound=Data)
@@ -34,12 +34,12 @@ D = TypeVar("D", bound=Data)
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model with what it makes of the held-out splits.
+    """A trained model with its evaluations.
 
     Attributes:
       learner: the model, with the weights of its best epoch, and its phase.
-      fit: what training left behind.
-      evaluate: split → what measures the model on it.
+      fit: the results of training.
+      evaluate: split → function that evaluates the model on it.
     """
 
     learner: Learner
@@ -48,31 +48,31 @@ class Trained:
 
     @cached_property
     def validation(self) -> Evaluated:
-        """The validation split, example by example."""
+        """The results on the validation split, per example."""
         return self.fit.best or self.evaluate[VALIDATION_SPLIT]()
 
     @cached_property
     def test(self) -> Evaluated:
-        """The test split, example by example; it is read once."""
+        """The results on the test split, per example; the split is read only once."""
         return self.evaluate[TEST_SPLIT]()
 
 
 class KerasTask(Task[S, D], Generic[S, D]):
     """A task that trains a Keras model.
 
-    A subclass says what the model is and what it learns from, and overrides what it has of its own.
+    A subclass defines the model and its data, and overrides the methods whose defaults do not fit.
     """
 
     @abc.abstractmethod
     def model(self, settings: S, data: D) -> keras.Model:
-        """Returns the untrained model, made by Keras' functional interface."""
+        """Returns the untrained model, built with Keras' functional interface."""
 
     @abc.abstractmethod
     def phase(self, settings: S, data: D) -> Phase:
-        """Returns batches, loss and what is measured, for settings without `refusals`."""
+        """Returns the batches, the loss and the measures, for settings without `refusals`."""
 
     def kernel(self, settings: S, *, gpus: int) -> str:
-        """Returns what runs the model, the tag `ablation.kernel`: `xla`, `graph` or a name of the task's own."""
+        """Returns the kernel that runs the model, the tag `ablation.kernel`: `xla`, `graph`, or a task's own name."""
         return "xla" if settings.jit_compile else "graph"
 
     def layers(self, model: keras.Model) -> Sequence[Any]:
@@ -82,20 +82,20 @@ class KerasTask(Task[S, D], Generic[S, D]):
         return [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
 
     def causes(self, evidence: Evidence) -> Iterator[str]:
-        """Yields why a model may have learnt nothing, the likeliest cause first; the first one is recorded."""
+        """Yields possible causes why a model did not learn, the likeliest first; the first one is recorded."""
         from src.training import diagnosis
 
         return diagnosis.causes(evidence)
 
     def samples(self, trial: Trial[S, D], trained: Trained) -> Sequence[Mapping[str, Any]]:
-        """Returns the details of `samples` records: examples with what the model makes of them. None by default."""
+        """Returns the details of `samples` records: examples with predictions. By default there are none."""
         return ()
 
     def write_files(self, trial: Trial[S, D], trained: Trained) -> Sequence[str]:
-        """Writes what the trial leaves beside its model and its steps, and returns the names of the files.
+        """Writes the files of the trial other than its model and its steps; returns their names.
 
-        By default what the test says of every example: the value and the weight of each quantity, and the predictions
-        that are numbers.
+        By default this is a table with one row per test example: value and weight of each quantity, and predictions
+        that are single numbers.
         """
         from src.artifacts import EXAMPLES
 
@@ -106,7 +106,7 @@ class KerasTask(Task[S, D], Generic[S, D]):
         return [EXAMPLES]
 
     def records(self, trial: Trial[S, D]) -> Iterator[Record]:
-        """Trains the model, tests it with the weights of its best epoch, and writes its files; yields what happens."""
+        """Trains the model, tests it with the weights of its best epoch, and writes its files; yields the records."""
         from src.training.startup import import_tensorflow
 
         import_tensorflow()
@@ -144,10 +144,10 @@ class KerasTask(Task[S, D], Generic[S, D]):
         """Yields the records of training, and shows them on the terminal.
 
         Args:
-          trial: whose they are.
-          trained: filled by it.
-          optimizer: of the model.
-          steps: those of an earlier process; the new ones are added.
+          trial: the trial.
+          trained: its `fit` is updated during training.
+          optimizer: optimizer of the model.
+          steps: step records of earlier processes; the new ones are appended.
         """
         from src.training.fit import steps_per_epoch, train
         from src.training.profile import profiled
@@ -202,19 +202,19 @@ class KerasTask(Task[S, D], Generic[S, D]):
         return end(step=len(steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=list(names))
 
     def _cause(self, trial: Trial[S, D], learner: Learner, steps: Sequence[Record]) -> str | None:
-        """Returns why a trial has learnt nothing, as far as its numbers tell."""
+        """Returns the likeliest cause why a trial did not learn, or None if no cause is found."""
         from src.training.diagnosis import Evidence
 
         try:
             untrained = self.model(trial.settings, trial.data)
             return next(iter(self.causes(Evidence(learner, untrained, _by_epoch(steps)))), None)
-        except Exception:  # whatever is odd about this model: its trial came to its end, and that is what counts
-            _log.warning("it learnt nothing, and the search for a cause failed", exc_info=True)
+        except Exception:  # an error in the diagnosis must not fail a finished trial
+            _log.warning("the trial learnt nothing, and the search for a cause failed", exc_info=True)
             return None
 
 
 def _restored(trial: Trial[Any, Any], learner: Learner, optimizer: keras.optimizers.Optimizer) -> Fit:
-    """Returns what training has left behind so far; the model and the optimizer get the values that they had then."""
+    """Returns the results of training so far, and restores the variables of the model and the optimizer."""
     from src.training.fit import Fit, restore
 
     earlier = trial.earlier
@@ -229,7 +229,7 @@ def _restored(trial: Trial[Any, Any], learner: Learner, optimizer: keras.optimiz
 def _keeping(
     records: Iterator[Record], keep: Callable[..., None], fit: Fit, *, variables: Sequence[Any]
 ) -> Iterator[Record]:
-    """Yields the records of training; keeps what the next epoch depends on once an epoch is recorded."""
+    """Yields the records of training, and saves a checkpoint after the last record of each epoch."""
     from src.training import clock
 
     for record in records:
@@ -241,15 +241,15 @@ def _keeping(
 
 
 def _expected_traces(trial: Trial[Any, Any], phase: Phase) -> int:
-    """Returns how often a training step may be traced or compiled; each process has its own graphs."""
-    if trial.settings.retracing != "signature":  # tracing anew is what was asked for
+    """Returns how often the training step may be traced or compiled; each process has its own graphs."""
+    if trial.settings.retracing != "signature":  # the user asked for retracing
         return sys.maxsize
     processes = 1 + (len(trial.earlier.epochs) if trial.earlier else 0)
     return processes * (2 * phase.shapes if trial.settings.jit_compile else 2)
 
 
 def _row(step: Record) -> dict[str, Any]:
-    """Returns the row of a step in the per-step record."""
+    """Returns the row of a step in the file of steps."""
     return {
         "step": step.step,
         **step.metrics,
@@ -258,12 +258,12 @@ def _row(step: Record) -> dict[str, Any]:
 
 
 def _by_epoch(steps: Sequence[Record]) -> list[list[float]]:
-    """Returns the running mean of the loss after every step, a list an epoch."""
+    """Returns for each epoch the running mean of the loss after every step."""
     groups = itertools.groupby(steps, key=lambda step: step.detail["epoch"])
     return [[step.metrics["train/loss"] for step in group] for _, group in groups]
 
 
 def _profile_tag(fit: Fit) -> dict[str, str]:
-    """Returns which steps were profiled, and are therefore in no time per batch; nothing where none was."""
-    watched = [step for step, timing in enumerate(fit.timings, 1) if timing.is_profiled]
-    return {"ablation.profiled": f"steps {watched[0]} to {watched[-1]}"} if watched else {}
+    """Returns the tag with the profiled steps, which times per batch leave out; empty if no step was profiled."""
+    profiled = [step for step, timing in enumerate(fit.timings, 1) if timing.is_profiled]
+    return {"ablation.profiled": f"steps {profiled[0]} to {profiled[-1]}"} if profiled else {}

@@ -1,4 +1,4 @@
-"""Optimizer steps: the gradient of one batch, or of several added up, and what it does to the weights."""
+"""Optimizer steps: the gradient of one batch, or accumulated over several, and the update of the weights."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Gradients = Callable[[Any, Any], tuple[list[Any], list[Any]]]
 
 
 def new_optimizer(model: keras.Model, settings: Settings) -> keras.optimizers.Optimizer:
-    """Returns the optimizer of a model's weights, with all of its variables."""
+    """Returns an optimizer for a model's weights, with all of its variables created."""
     optimizer = OPTIMIZERS[settings.optimizer](settings.learning_rate, global_clipnorm=settings.clip_norm)
     optimizer.build(model.trainable_variables)
-    # One device has nothing to add up, and the sum that Keras takes all the same goes through a custom gradient, of
-    # which TensorFlow keeps a registration, and with it this graph, for as long as the process lives: some megabytes a
-    # trial (tensorflow issues 92094, 97697).
+    # Keras sums the gradients over devices, even on one device, through a custom gradient. TensorFlow registers it, and
+    # with it this graph, until the process ends, which would leak several megabytes per trial (tensorflow issues
+    # 92094, 97697).
     optimizer._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables
     return optimizer
 
@@ -37,19 +37,18 @@ def new_optimizer(model: keras.Model, settings: Settings) -> keras.optimizers.Op
 def updater(
     learner: Learner, *, on_trace: Callable[[], None], optimizer: keras.optimizers.Optimizer | None = None
 ) -> Update:
-    """Returns a function that takes a batch and changes the weights.
+    """Returns a function that processes a batch and updates the weights.
 
     Args:
-      learner: model, phase and settings: optimizer, learning rate, clipping, `accumulate`, and how the step is
-        compiled.
-      on_trace: called whenever Python is traced into a graph.
-      optimizer: of the model's weights, as `new_optimizer` returns it; a new one if left out.
+      learner: model, phase and settings (optimizer, learning rate, clipping, `accumulate`, compilation).
+      on_trace: called whenever the step is traced.
+      optimizer: from `new_optimizer`; None creates a new one.
 
     Returns:
-      (inputs, targets, is_whole) → (the numbers of the batch, float32[N] as `Numbers` reads them; the gradients). Until
-      `is_whole`, gradients are added up, each by the weight of its batch's loss, and norm and gradients stay out (0 and
-      []). A step of several batches is that of one batch which holds all of their examples, as far as the model treats
-      each example by itself.
+      (inputs, targets, is_whole) → (the numbers of the batch, float32[N], the input of `Numbers`; the gradients). While
+      `is_whole` is false, the function accumulates gradients, weighted by the weight of the batch's loss; the norm is
+      then 0 and the gradients are []. A step of several batches equals a step of one batch with all their examples, if
+      the model processes each example independently of the others.
     """
     model, phase, settings = learner.model, learner.phase, learner.settings
     applied = optimizer or new_optimizer(model, settings)
@@ -58,9 +57,9 @@ def updater(
         with tf.GradientTape() as tape:
             measured = learner.measure(model(inputs, training=True), targets)
             value, weight = _sums(measured[LOSS])
-            value = tf.math.divide_no_nan(value, weight)  # a batch without weight says nothing, and changes nothing
-        # Dense: as slices, a word that occurs twice would be two rows, for the norm, for clipping and for Adam's
-        # squares, and an embedding would not train as the one-hot vector times a matrix that it is.
+            value = tf.math.divide_no_nan(value, weight)  # a batch without weight changes nothing
+        # Gradients are made dense. As slices, a word that occurs twice would count as two rows in the norm, in clipping
+        # and in Adam's squares, and an embedding would train differently from a one-hot vector times a matrix.
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(value, model.trainable_variables)]
         numbers = [value, weight, *(number for name in learner.quantities for number in _sums(measured[name]))]
         real = [] if phase.real_positions is None else [tf.cast(phase.real_positions(inputs), tf.float32)]
@@ -78,20 +77,20 @@ def updater(
 
 
 class Numbers:
-    """What an update says of the batches of one optimizer step.
+    """The results of one optimizer step over all of its batches.
 
     Attributes:
-      loss: mean over all of them, by weight.
-      sums: quantity → its sum and its weight, over all of them.
-      real_positions: of all of them; None where nothing is padded.
-      norm: of the gradient, before it is clipped.
+      loss: weighted mean of the loss.
+      sums: quantity → its sum and its weight.
+      real_positions: number of positions without padding; None if nothing is padded.
+      norm: norm of the gradient before clipping.
     """
 
     def __init__(self, learner: Learner, parts: Sequence[Any]) -> None:
-        """Takes what the update returned for each batch; waits for the step to end."""
-        lost, sums, self.norm = _over_batches([part.numpy() for part in parts])
+        """Reads the numbers that the update returned for each batch; waits for the end of the step."""
+        weighted_loss, sums, self.norm = _over_batches([part.numpy() for part in parts])
         total = sums[1]
-        self.loss = lost / total if total else 0.0
+        self.loss = weighted_loss / total if total else 0.0
         self.sums = {LOSS: (self.loss * total, total)}
         for place, name in enumerate(learner.quantities, 1):
             self.sums[name] = (sums[2 * place], sums[2 * place + 1])
@@ -99,13 +98,14 @@ class Numbers:
 
 
 def _over_batches(values: Sequence[np.ndarray]) -> tuple[float, list[float], float]:
-    """Returns the sum of a step's losses by their weights, the sum of each of its numbers, and the last of the last batch.
+    """Returns the weighted sum of the losses, the sum of each number, and the last number of the last batch.
 
-    Most steps have one batch. Between two steps little is in the processor's caches, and NumPy's functions take twenty times as long as
-    they do in a loop, so that such a step does without them; its numbers are the same to the last bit.
+    Most steps have one batch. Between two steps the processor's caches are cold, and NumPy's functions take twenty
+    times as long as in a loop. A step of one batch therefore does not use them; its numbers are the same to the last
+    bit.
 
     Args:
-      values: float32[N] of each batch, of which the first two are its mean loss and the weight of that.
+      values: float32[N] of each batch; the first two numbers are its mean loss and the weight of that loss.
     """
     if len(values) == 1:
         numbers = values[0].tolist()
@@ -139,14 +139,14 @@ def _accumulating(
     compiled: Callable[..., Any],
     whole: dict[str, Any] | None,
 ) -> Update:
-    """Returns an update that adds gradients up, each by the weight of its loss, and takes a step with their mean.
+    """Returns an update that accumulates gradients, weighted by the weight of the loss, and applies their mean.
 
     Args:
-      variables: that the gradients are of.
+      variables: the trainable variables.
       gradients_of: (inputs, targets) → numbers (the second one is the weight) and gradients of the mean loss.
-      apply: changes the weights by gradients, and returns their norm.
-      compiled: makes a graph of what takes a batch.
-      whole: how the step itself is compiled; None if it is not.
+      apply: updates the weights with gradients, and returns the norm of the gradients.
+      compiled: compiles the function that processes a batch.
+      whole: options of `tf.function` for the final step; None runs it without a graph.
     """
     sums, total_weight = [tf.Variable(tf.zeros_like(variable)) for variable in variables], tf.Variable(0.0)
 
@@ -181,7 +181,7 @@ def batch_size(batch: Any) -> int:
 
 
 def _compiler(learner: Learner, *, on_trace: Callable[[], None]) -> Callable[..., Any]:
-    """Returns what makes a graph of a function of (inputs, targets), as the phase and `retracing` want it."""
+    """Returns a function that compiles a function of (inputs, targets), according to the phase and `retracing`."""
     settings, signature = learner.settings, learner.phase.signature
 
     def compiled(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -189,25 +189,25 @@ def _compiler(learner: Learner, *, on_trace: Callable[[], None]) -> Callable[...
             return function
 
         def traced(inputs: Any, targets: Any) -> Any:
-            on_trace()  # Python runs only while the function is traced
+            on_trace()  # Python code runs only while TensorFlow traces the function
             return function(inputs, targets)
 
-        how: dict[str, Any] = {"jit_compile": settings.jit_compile, "autograph": False}
+        options: dict[str, Any] = {"jit_compile": settings.jit_compile, "autograph": False}
         if settings.retracing != "signature":
             graph: Callable[[Any, Any], Any] = tf.function(
-                traced, reduce_retracing=settings.retracing == "relaxed", **how
+                traced, reduce_retracing=settings.retracing == "relaxed", **options
             )
             return graph
-        # Two graphs for any number of lengths: with its batch size known, a step takes about a quarter less time.
-        full = tf.function(traced, input_signature=_with_batch_size(signature, settings.batch_size), **how)
-        smaller = tf.function(traced, input_signature=list(signature), **how)
+        # Two graphs serve any number of lengths. With a known batch size, a step takes about a quarter less time.
+        full = tf.function(traced, input_signature=_with_batch_size(signature, settings.batch_size), **options)
+        smaller = tf.function(traced, input_signature=list(signature), **options)
         return lambda inputs, targets: (full if batch_size(inputs) == settings.batch_size else smaller)(inputs, targets)
 
     return compiled
 
 
 def _with_batch_size(signature: tuple[Any, Any], size: int) -> list[Any]:
-    """Returns the signature of batches of exactly so many examples."""
+    """Returns the signature of batches with exactly `size` examples."""
     return [
         tf.nest.map_structure(lambda spec: tf.TensorSpec([size, *spec.shape[1:]], spec.dtype), part)
         for part in signature

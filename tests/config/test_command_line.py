@@ -17,6 +17,7 @@ from src import run
 from src.config import admission, command_line, explain
 from src.config.explain import GROUPS
 from src.paths import REPOSITORY
+from src.tasks.images.settings import Settings as Images
 from src.tasks.integration.settings import Settings as Integration
 from src.tasks.sentiment.settings import Settings
 from tests.config.test_settings import TEXTS
@@ -35,7 +36,7 @@ KEYS = [
 
 
 def outcome(capsys, *overrides):
-    """Exit code, standard output and standard error of the command line, planning only."""
+    """Returns exit code, standard output and standard error of a command that only plans."""
     code = run.main([*overrides, "plan_only=true"])
     return code, *capsys.readouterr()
 
@@ -61,8 +62,10 @@ def test_help_of_a_task_has_its_own_keys_and_those_of_every_task(capsys, words):
 
 
 def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
-    assert run.main(["--help", "task=images"]) == 2
-    error = "task: got 'images'; allowed: sentiment, integration. For a task of your own, write task=module:NAME"
+    assert run.main(["--help", "task=pictures"]) == 2
+    error = (
+        "task: got 'pictures'; allowed: sentiment, integration, images. For a task of your own, write task=module:NAME"
+    )
     assert capsys.readouterr().err == f"error: {error}\n"
 
 
@@ -126,16 +129,19 @@ def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
             ["task=integration", "+plan.levels.masking=[true,false]"],
             "task=integration has no masking; task=sentiment has it",
         ),
-        (["task=integration", "data.limit=9"], "task=integration has no data; task=sentiment has it"),
-        (["task=integration", "data=table"], "task=integration has no data; task=sentiment has it"),
-        (["task=integration", "data=table", "data.path=x.csv"], "task=integration has no data; task=sentiment has it"),
+        (["task=integration", "data.limit=9"], "task=integration has no data; task=sentiment and task=images have it"),
+        (["task=integration", "data=table"], "task=integration has no data; task=sentiment and task=images have it"),
+        (
+            ["task=integration", "data=table", "data.path=x.csv"],
+            "task=integration has no data; task=sentiment and task=images have it",
+        ),
         (
             ["task=integration", "vocab=3"],
             "unknown key 'vocab'; task=integration has no vocab_size; task=sentiment has it",
         ),
         (
             ["task=integration", "dataset=x"],
-            "unknown key 'dataset'; task=integration has no data; task=sentiment has it",
+            "unknown key 'dataset'; task=integration has no data; task=sentiment and task=images have it",
         ),
         (["+data=table"], "data has one value; write data=NAME without a +, or data=a,b for a study of several"),
         (["+task=integration"], "task has one value; write task=NAME without a +"),
@@ -154,7 +160,7 @@ def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
         (["task=image"], "task: got 'image'; allowed: sentiment, integration"),
         (["task=integraton"], "Did you mean task=integration?"),
         (["task=a.b"], "task: got 'a.b'; allowed: sentiment, integration"),
-        (["-m", "task=sentiment,images"], "task: got 'images'; allowed: sentiment, integration"),
+        (["-m", "task=sentiment,pictures"], "task: got 'pictures'; allowed: sentiment, integration"),
         (
             ["~plan.seeds"],
             "~plan.seeds removes a key that every trial needs; leave it out, or write plan.seeds=[] instead",
@@ -299,7 +305,7 @@ def test_hydra_flags_that_bypass_the_plan_are_refused(home, capsys, override):
 
 @pytest.fixture
 def pickled(home):
-    """A pickle that leaves a file behind when it is read, and that file."""
+    """A pickle that creates a file when it is loaded, and that file."""
     (home / "x.pkl").write_bytes(pickle.dumps(Touch(home / "read")))
     return home / "x.pkl", home / "read"
 
@@ -671,10 +677,11 @@ def test_any_sweep_is_planned_or_gives_a_clear_error(home, capsys, tiny, levels)
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in explain.choices(group)])
 def test_every_file_of_every_group_composes(home, capsys, group, name):
-    has_path = group == "data" and name != "movie_reviews"
+    has_path = group == "data" and name not in ("movie_reviews", "digits")
     few = [] if name == "integration" else ["data.limit=4"]
+    task = ["task=images"] if name in Images.corpora() else []
 
-    code, _, err = outcome(capsys, f"{group}={name}", *(["data.path=nowhere"] if has_path else few))
+    code, _, err = outcome(capsys, *task, f"{group}={name}", *(["data.path=nowhere"] if has_path else few))
 
     assert (code, "nowhere" in err) == ((2, True) if has_path else (0, False)), err
 
@@ -682,7 +689,7 @@ def test_every_file_of_every_group_composes(home, capsys, group, name):
 def test_a_glob_selects_only_the_public_choices_of_a_group(home, capsys):
     code, out, _ = outcome(capsys, "-m", "task=glob(*)")
 
-    assert code == 0 and "study adhoc: 2 variants × 1 seed = 2 trials" in out
+    assert code == 0 and "study adhoc: 3 variants × 1 seed = 3 trials" in out
 
 
 @pytest.mark.parametrize("order", ["sentiment,integration", "integration,sentiment"])

@@ -68,8 +68,8 @@ def test_settings_are_immutable():
         ({"plan": {"threshold": "high"}}, "plan.threshold: got 'high'; allowed: a number or null"),
         ({"task": 3}, "task: got 3; allowed: one of sentiment, integration"),
         (
-            {"task": "images"},
-            "task: got 'images'; allowed: sentiment, integration. For a task of your own, write task=module:NAME",
+            {"task": "pictures"},
+            "task: got 'pictures'; allowed: sentiment, integration, images. For a task of your own, write task=module:",
         ),
         ({"sequence_length": 3}, "task=sentiment has no sequence_length; task=integration has it"),
     ],
@@ -212,7 +212,7 @@ def test_schemas_hold_every_default(kind):
 
 
 def test_a_task_without_data_refuses_a_corpus():
-    with pytest.raises(SettingsError, match="task=integration has no data; task=sentiment has it"):
+    with pytest.raises(SettingsError, match="task=integration has no data; task=sentiment and task=images have it"):
         checked({"task": "integration", "data": {"name": "movie_reviews"}})
 
 

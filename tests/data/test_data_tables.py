@@ -430,8 +430,8 @@ def test_two_splits_with_the_same_rows_are_refused(tmp_path, other, split):
     frame.sample(frac=1, random_state=0).to_csv(tmp_path / "shuffled.csv", index=False)
     frame.to_json(tmp_path / "as.jsonl", orient="records", lines=True)
     frame.to_parquet(tmp_path / "as.parquet")
-    write(tmp_path / "own.csv", lines([(f"{text} of its own", label) for text, label in rows()]))
-    paths = {"validation_path": str(tmp_path / "own.csv"), "test_path": str(tmp_path / "own.csv")} | {
+    write(tmp_path / "different.csv", lines([(f"different {text}", label) for text, label in rows()]))
+    paths = {"validation_path": str(tmp_path / "different.csv"), "test_path": str(tmp_path / "different.csv")} | {
         f"{split}_path": str(tmp_path / other)
     }
 
@@ -442,9 +442,11 @@ def test_two_splits_with_the_same_rows_are_refused(tmp_path, other, split):
 
 def test_one_file_for_validation_and_test_is_refused(tmp_path):
     write(tmp_path / "t.csv", lines())
-    write(tmp_path / "own.csv", lines([(f"{text} of its own", label) for text, label in rows()]))
+    write(tmp_path / "different.csv", lines([(f"different {text}", label) for text, label in rows()]))
 
-    error = refusal(tmp_path / "t.csv", validation_path=str(tmp_path / "own.csv"), test_path=str(tmp_path / "own.csv"))
+    error = refusal(
+        tmp_path / "t.csv", validation_path=str(tmp_path / "different.csv"), test_path=str(tmp_path / "different.csv")
+    )
 
     assert "validation and test need different texts" in error
 

@@ -26,7 +26,7 @@ def test_every_picture_of_the_order_is_in_one_batch(drop, sizes):
     assert pixels.dtype == np.float32
 
 
-def test_pixels_are_scaled_as_asked():
+def test_each_scaling_gives_its_range_of_pixels():
     mean, deviation = PICTURES.mean((0, 1, 2)), PICTURES.std((0, 1, 2))
 
     unit, standard = (scaling(how, mean, deviation)(PICTURES) for how in ("unit", "standard"))

@@ -44,7 +44,7 @@ def write_folder(folder, *, each=20, classes=("cat", "dog"), size=(8, 8), mode="
     return folder
 
 
-def told(options):
+def refusal(options):
     with pytest.raises(DataError) as error:
         pictures.load(options)
     assert "\n" not in str(error.value)
@@ -58,7 +58,7 @@ def digits(tmp_path_factory):
         yield pictures.load(Digits())
 
 
-def test_the_digits_are_split_evenly_and_always_alike(digits):
+def test_the_digits_are_split_evenly_and_always_equally(digits):
     assert digits.counts == {"train": [350] * 10, "validation": [50] * 10, "test": [100] * 10}
     rows = {name: digits.split(name).rows for name in SPLIT_NAMES}
     assert sorted(np.concatenate([*rows.values()])) == list(range(5_000))
@@ -87,7 +87,7 @@ def test_mean_and_deviation_are_those_of_the_training_pixels(digits):
     np.testing.assert_allclose([digits.mean[0], digits.deviation[0]], [train.mean(), train.std()], rtol=1e-9)
 
 
-def test_a_stored_collection_is_found_again_and_a_damaged_one_is_made_anew(home, tmp_path):
+def test_a_stored_collection_is_used_again_and_a_damaged_one_is_rebuilt(home, tmp_path):
     options = Mnist(path=str(write_idx(tmp_path / "idx")))
     first = pictures.load(options)
     file = first.folder / "test.labels.npy"
@@ -99,7 +99,7 @@ def test_a_stored_collection_is_found_again_and_a_damaged_one_is_made_anew(home,
     assert again == first and file.read_bytes() == before
 
 
-def test_other_bytes_or_options_are_another_collection(home, tmp_path):
+def test_other_bytes_or_options_change_the_digest(home, tmp_path):
     folder = write_idx(tmp_path / "idx")
     one = pictures.load(Mnist(path=str(folder)))
     limited = pictures.load(Mnist(path=str(folder), limit=20))
@@ -113,7 +113,7 @@ def test_other_bytes_or_options_are_another_collection(home, tmp_path):
 
 
 @pytest.mark.parametrize("end", ["", ".gz"])
-def test_idx_files_give_the_official_test_half_and_the_last_tenth_of_training_for_validation(home, tmp_path, end):
+def test_idx_files_keep_the_official_test_split_and_the_last_tenth_of_training_validates(home, tmp_path, end):
     found = pictures.load(Mnist(path=str(write_idx(tmp_path / "idx", train=200, end=end))))
 
     assert found.rows == {"train": 180, "validation": 20, "test": 20} and found.shape == (6, 5, 1)
@@ -123,15 +123,15 @@ def test_idx_files_give_the_official_test_half_and_the_last_tenth_of_training_fo
         np.testing.assert_array_equal(part.pictures[:, 0, 0, 0] // 10, part.labels)
 
 
-def test_fashion_mnist_is_looked_for_where_debian_puts_it(home, tmp_path, monkeypatch):
+def test_fashion_mnist_is_found_in_the_folder_of_the_debian_package(home, tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, "DEBIAN", str(tmp_path / "nowhere"))
-    assert "install Debian's package dataset-fashion-mnist" in told(FashionMnist())
+    assert "install Debian's package dataset-fashion-mnist" in refusal(FashionMnist())
 
     monkeypatch.setattr(pictures, "DEBIAN", str(write_idx(tmp_path / "idx", end=".gz")))
     assert pictures.load(FashionMnist()).classes[9] == "ankle boot"
 
 
-def test_pictures_that_are_in_two_splits_are_counted(home, tmp_path):
+def test_pictures_in_two_splits_are_counted(home, tmp_path):
     # a row's pixels repeat after 100 rows, so the last tenth of 200 and the 20 of test are all in training
     found = pictures.load(Mnist(path=str(write_idx(tmp_path / "idx", train=200))))
 
@@ -156,7 +156,7 @@ def test_pictures_that_are_in_two_splits_are_counted(home, tmp_path):
     ],
 )
 def test_labels_out_of_range_and_classes_without_pictures_are_refused(home, tmp_path, halves, text):
-    assert text in told(Mnist(path=str(write_idx(tmp_path / "idx", labels=halves))))
+    assert text in refusal(Mnist(path=str(write_idx(tmp_path / "idx", labels=halves))))
 
 
 def test_idx_files_that_do_not_fit_each_other_are_refused(home, tmp_path):
@@ -164,19 +164,19 @@ def test_idx_files_that_do_not_fit_each_other_are_refused(home, tmp_path):
     labels = folder / "train-labels-idx1-ubyte"
     labels.write_bytes(idx_bytes(np.zeros(99)))
     assert (
-        told(Mnist(path=str(folder)))
+        refusal(Mnist(path=str(folder)))
         == f"{labels}: it has 99 labels, and train-images-idx3-ubyte 100 pictures; fetch both again"
     )
 
     write_idx(folder)
     (folder / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(np.zeros((20, 7, 5))))
-    assert "its pictures have 7 x 5 pixels, those of train-images-idx3-ubyte have 6 x 5" in told(
+    assert "its pictures have 7 x 5 pixels, those of train-images-idx3-ubyte have 6 x 5" in refusal(
         Mnist(path=str(folder))
     )
 
     (folder / "t10k-images-idx3-ubyte").unlink()
-    assert "there is no t10k-images-idx3-ubyte and no t10k-images-idx3-ubyte.gz" in told(Mnist(path=str(folder)))
-    assert "no such folder" in told(Mnist(path=str(folder / "x"))) and "data.path=FOLDER" in told(Mnist())
+    assert "there is no t10k-images-idx3-ubyte and no t10k-images-idx3-ubyte.gz" in refusal(Mnist(path=str(folder)))
+    assert "no such folder" in refusal(Mnist(path=str(folder / "x"))) and "data.path=FOLDER" in refusal(Mnist())
 
 
 def test_a_folder_of_pictures_is_read_with_a_class_for_each_folder(home, tmp_path):
@@ -192,7 +192,7 @@ def test_a_folder_of_pictures_is_read_with_a_class_for_each_folder(home, tmp_pat
             np.testing.assert_array_equal(picture, np.asarray(image.resize((4, 4), Image.Resampling.BILINEAR)))
 
 
-def test_renamed_folders_are_other_data(home, tmp_path):
+def test_renamed_folders_change_the_digest(home, tmp_path):
     folder = write_folder(tmp_path / "pets")
     one = pictures.load(Folder(path=str(folder)))
     (folder / "cat").rename(folder / "bat")
@@ -258,22 +258,24 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_folder_that_cannot_be_used_is_refused_with_file_and_fix(home, tmp_path, case):
+def test_the_error_about_an_unusable_folder_gives_file_and_fix(home, tmp_path, case):
     folder = write_folder(tmp_path / "pets", each=12)
     spoil, text = BROKEN[case]
     spoil(folder)
 
-    assert text in told(Folder(path=str(folder)))
+    assert text in refusal(Folder(path=str(folder)))
 
 
-def test_one_class_none_or_too_few_pictures_are_refused(home, tmp_path):
-    one = write_folder(tmp_path / "one", classes=("cat",))
-    assert "it contains only one folder, cat; at least two are needed" in told(Folder(path=str(one)))
+def test_too_few_classes_or_pictures_are_refused(home, tmp_path):
+    single = write_folder(tmp_path / "one", classes=("cat",))
+    assert "it contains only one folder, cat; at least two are needed" in refusal(Folder(path=str(single)))
     (tmp_path / "none").mkdir()
-    assert "it contains no folders; at least two are needed" in told(Folder(path=str(tmp_path / "none")))
+    assert "it contains no folders; at least two are needed" in refusal(Folder(path=str(tmp_path / "none")))
     few = write_folder(tmp_path / "few", each=9)
-    assert "the rarest class has 9 rows ('cat'), at least 10 are needed" in told(Folder(path=str(few)))
-    assert "data=folder needs a path" in told(Folder()) and "no such folder" in told(Folder(path=str(tmp_path / "x")))
+    assert "the rarest class has 9 rows ('cat'), at least 10 are required" in refusal(Folder(path=str(few)))
+    assert "data=folder needs a path" in refusal(Folder()) and "no such folder" in refusal(
+        Folder(path=str(tmp_path / "x"))
+    )
 
 
 def test_a_mode_converts_pictures_of_different_modes(home, tmp_path):
@@ -286,7 +288,7 @@ def test_a_mode_converts_pictures_of_different_modes(home, tmp_path):
     assert grey.shape == (28, 28, 1) and colour.shape == (28, 28, 3)
 
 
-def test_a_photograph_is_turned_as_its_camera_was_held(tmp_path):
+def test_a_photograph_is_rotated_by_its_exif_orientation(tmp_path):
     pixels = np.zeros((8, 16, 3), np.uint8)
     pixels[:, 8:] = 255
     exif = Image.Exif()

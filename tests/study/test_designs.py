@@ -52,13 +52,13 @@ def test_the_last_key_changes_fastest():
     assert found == [{"a": 1, "b": 3}, {"a": 1, "b": 4}, {"a": 2, "b": 3}, {"a": 2, "b": 4}]
 
 
-def test_a_grid_too_large_to_plan_is_refused_with_a_way_out():
+def test_a_grid_too_large_to_plan_is_refused_with_a_fix():
     with pytest.raises(DesignError, match=r"1,048,576 variants.*plan\.design=random"):
         designs.grid(dict.fromkeys(range(20), 0), {key: [0, 1] for key in range(20)})
 
 
 @given(studies())
-def test_one_at_a_time_takes_every_other_level_alone(study):
+def test_one_at_a_time_changes_one_toggle_per_variant_and_uses_every_level(study):
     reference, levels = study
     variants = designs.one_at_a_time(reference, levels)
 
@@ -77,7 +77,7 @@ def test_each_part_is_flipped_once_and_alone(design, study):
 
 
 @given(studies(pairs))
-def test_leave_one_out_and_add_one_in_are_each_others_mirror(study):
+def test_add_one_in_is_leave_one_out_with_swapped_levels(study):
     reference, levels = study
     full = {key: next(value for value in values if value != reference[key]) for key, values in levels.items()}
 
@@ -110,7 +110,7 @@ def signs_of(reference, variants):
 
 @pytest.mark.parametrize("factors", range(1, 9))
 @pytest.mark.parametrize("resolution", [3, 4, 5])
-def test_a_fraction_has_the_resolution_that_was_asked_for(factors, resolution):
+def test_a_fraction_has_at_least_the_given_resolution(factors, resolution):
     reference = dict.fromkeys("abcdefgh"[:factors], 0)
     signs = signs_of(
         reference, designs.fractional(reference, {key: [0, 1] for key in reference}, resolution=resolution)
@@ -125,7 +125,7 @@ def test_a_fraction_has_the_resolution_that_was_asked_for(factors, resolution):
 @pytest.mark.parametrize(
     ("factors", "resolution", "runs"), [(3, 3, 4), (7, 3, 8), (4, 4, 8), (8, 4, 16), (5, 5, 16), (6, 5, 32)]
 )
-def test_fractions_are_as_small_as_the_textbooks(factors, resolution, runs):
+def test_fractions_have_as_few_runs_as_in_textbooks(factors, resolution, runs):
     """Box, Hunter and Hunter, "Statistics for Experimenters", Wiley 2005, table 6.22."""
     reference = dict.fromkeys("abcdefgh"[:factors], 0)
 
@@ -142,11 +142,11 @@ def test_aliases_are_the_effects_with_equal_contrasts():
     ]
     assert designs.aliases(["a", "b", "c"], resolution=3) == [["a", "b:c"], ["b", "a:c"], ["c", "a:b"]]
     assert ["a:b", "c:d:e"] in designs.aliases(["a", "b", "c", "d", "e"], resolution=5)
-    assert designs.aliases(["a", "b", "c"], resolution=4) == []  # nothing less than the full factorial has it
+    assert designs.aliases(["a", "b", "c"], resolution=4) == []  # only the full factorial has it
 
 
 @pytest.mark.parametrize(("factors", "resolution"), [(4, 4), (5, 5), (5, 3), (6, 4), (7, 3), (8, 4), (15, 4)])
-def test_aliases_are_all_the_effects_that_move_an_estimate(factors, resolution):
+def test_aliases_are_all_the_effects_that_change_an_estimate(factors, resolution):
     keys = list("abcdefghijklmno"[:factors])
     signs = signs_of(
         dict.fromkeys(keys, 0),
@@ -164,11 +164,11 @@ def test_aliases_are_all_the_effects_that_move_an_estimate(factors, resolution):
         mine = {other for group in groups if name in group for other in group if other != name}
         if name.count(":") < 2:
             assert mine == moved
-        else:  # interactions of three are listed where they move something smaller
+        else:  # three-way interactions are listed if they are aliased with a lower order
             assert bool(mine) == any(other.count(":") < 2 for other in moved)
 
 
-def test_a_long_group_of_aliases_is_a_line_that_names_the_small_ones_and_counts_the_others():
+def test_a_long_group_of_aliases_is_one_line_that_names_low_order_effects_and_counts_the_rest():
     assert designs.equation(["d", "a:b:c"]) == "d = a:b:c"
     assert designs.equation(["a:b", "c:d", "e:f", "g:h"]) == "a:b = c:d = e:f = g:h"
     assert designs.equation(["a", "b:c", "a:b:c", "a:b:d", "a:b:e"]) == "a = b:c = a:b:c = a:b:d = a:b:e"
@@ -187,7 +187,7 @@ def test_too_many_factors_are_refused():
 
 
 @given(studies(), st.integers(2, 30), st.integers(0, 5))
-def test_a_random_sample_is_of_the_grid_without_repetition_and_as_large_as_asked(study, sample, seed):
+def test_a_random_sample_has_the_given_size_and_no_duplicates_and_comes_from_the_grid(study, sample, seed):
     reference, levels = study
     found = designs.random(reference, levels, sample=sample, seed=seed)
 
@@ -198,14 +198,14 @@ def test_a_random_sample_is_of_the_grid_without_repetition_and_as_large_as_asked
     assert found == designs.random(reference, levels, sample=sample, seed=seed)
 
 
-def test_another_seed_samples_others():
+def test_another_seed_draws_another_sample():
     levels = {"a": list(range(50)), "b": list(range(50))}
     reference = {"a": 7, "b": 7}
 
     assert designs.random(reference, levels, seed=0) != designs.random(reference, levels, seed=1)
 
 
-def test_a_random_sample_of_a_grid_without_end_is_drawn_from_all_of_it():
+def test_a_random_sample_of_a_huge_grid_covers_the_whole_grid():
     levels = {f"key{number}": list(range(1_000)) for number in range(8)}  # 10**24 cells
     reference = dict.fromkeys(levels, 0)
 
@@ -222,7 +222,7 @@ def test_a_random_sample_of_a_grid_without_end_is_drawn_from_all_of_it():
 
 
 def walk(levels, gains):
-    """The path for a score that is the sum of what each flipped toggle gains."""
+    """Returns the path for a score that is the sum of the gains of the flipped toggles."""
     reference = {key: values[0] for key, values in levels.items()}
     rounds, seen = designs.path(reference, levels), []
     variants = next(rounds)
@@ -251,7 +251,7 @@ def test_a_path_flips_what_gains_most_first_and_ends_at_the_target(values):
         assert all(changed(reference, variant) >= set(order[: depth - 1]) for variant in variants)
 
 
-def test_a_path_never_takes_a_flip_without_a_score_and_ends_where_none_has_one():
+def test_a_path_never_keeps_a_flip_without_a_score_and_ends_if_no_flip_has_one():
     rounds = designs.path({"a": 0, "b": 0}, {"a": [0, 1], "b": [0, 1]})
     next(rounds)
     assert rounds.send({0: 0.5}) == [{"a": 1, "b": 0}, {"a": 0, "b": 1}]

@@ -24,31 +24,31 @@ from src.trial import run as trial
 from src.trial.log_file import logging_to
 from src.trial.prepare import prepare
 
-START_OF_ONE = Record(START, 0, detail={"attempt": "a", "tags": {}})
+START_RECORD = Record(START, 0, detail={"attempt": "a", "tags": {}})
 
 
 @pytest.fixture
-def one(home, monkeypatch):
-    """A job whose trial only notes that it was run."""
-    settings, ran = edited(Settings(), {"study": "s"}), []
+def calls(home, monkeypatch):
+    """A job whose trial only records its call; the list of calls."""
+    settings, calls = edited(Settings(), {"study": "s"}), []
     paths.study_folder("s").mkdir(parents=True)
     for name, value in job.Sweep(workers=2, name="a", parent=0).as_environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(job, "from_hydra", lambda cfg: settings if not cfg else edited(settings, cfg))
-    monkeypatch.setattr(trial, "run", lambda settings, **known: ran.append(known) or FAILED)
-    return ran
+    monkeypatch.setattr(trial, "run", lambda settings, **arguments: calls.append(arguments) or FAILED)
+    return calls
 
 
-def test_a_job_knows_its_sweep_and_its_place_in_it_from_the_environment(one, monkeypatch):
+def test_a_job_reads_its_sweep_and_its_position_from_the_environment(calls, monkeypatch):
     monkeypatch.setenv(job.POSITION, "5")
     monkeypatch.setenv(job.ENDED, "an attempt")
 
     assert job.run({}) == FAILED
-    assert one == [{"place": trial.Place(workers=2, position=5), "ended_before": "an attempt"}]
+    assert calls == [{"place": trial.Place(workers=2, position=5), "ended_before": "an attempt"}]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_sweep_travels_in_the_environment_and_back(workers):
+def test_a_sweep_survives_the_round_trip_through_the_environment(workers):
     sweep = job.Sweep(workers=workers, name="0e12", parent=99)
     environment = sweep.as_environment()
 
@@ -56,23 +56,23 @@ def test_a_sweep_travels_in_the_environment_and_back(workers):
     assert environment.get("TF_NUM_INTRAOP_THREADS") == (None if workers == 1 else "1")
 
 
-def test_a_stopped_study_begins_no_trial(one):
+def test_a_stopped_study_starts_no_trial(calls):
     (paths.study_folder("s") / job.STOP).write_text("enough", encoding="utf-8")
 
     assert job.run({}) == job.SKIPPED
-    assert one == []
+    assert calls == []
 
 
-def test_a_failure_stops_the_study_only_where_that_was_asked_for(one):
+def test_a_failure_stops_the_study_only_with_fail_fast(calls):
     job.run({})
     assert job.run({}) == FAILED
 
     assert job.run({"fail_fast": True}) == FAILED
     assert job.run({}) == job.SKIPPED
-    assert job.Sweep(1, name="b", parent=0).why_stopped(paths.study_folder("s")) is None  # another sweep goes on
+    assert job.Sweep(1, name="b", parent=0).why_stopped(paths.study_folder("s")) is None  # another sweep continues
 
 
-def test_a_worker_that_is_told_to_stop_does_not_end_the_sweep_but_the_sweep_itself_does(one, monkeypatch):
+def test_a_stopped_worker_does_not_end_the_sweep_but_a_stopped_sweep_ends(calls, monkeypatch):
     def stopped(*_, **__):
         raise trial.Stopped
 
@@ -84,10 +84,10 @@ def test_a_worker_that_is_told_to_stop_does_not_end_the_sweep_but_the_sweep_itse
     assert job.run({}) == "KILLED"
 
 
-def test_a_stop_after_the_end_was_recorded_leaves_the_trial_finished(home, tmp_path, monkeypatch):
+def test_a_trial_stays_finished_if_it_is_stopped_after_its_end_was_recorded(home, tmp_path, monkeypatch):
     prepared = SimpleNamespace(settings=Settings(), folder=tmp_path, identity="cafe")
     monkeypatch.setattr(startup, "import_tensorflow", lambda: None)
-    monkeypatch.setattr(trial, "records", lambda *_, **__: iter([START_OF_ONE, end(step=0, status=FINISHED)]))
+    monkeypatch.setattr(trial, "records", lambda *_, **__: iter([START_RECORD, end(step=0, status=FINISHED)]))
 
     def sync(book):
         if journal.status(journal.last_attempt(tmp_path)) == FINISHED:
@@ -100,7 +100,7 @@ def test_a_stop_after_the_end_was_recorded_leaves_the_trial_finished(home, tmp_p
     assert journal.status(journal.last_attempt(tmp_path)) == FINISHED
 
 
-def test_a_trial_that_fails_before_its_record_begins_says_why_to_its_launcher(home, monkeypatch):
+def test_a_trial_that_fails_before_its_record_begins_raises_the_reason_to_its_launcher(home, monkeypatch):
     def broken():
         raise ImportError("libcudart.so: no such file")
 
@@ -116,11 +116,11 @@ def test_a_trial_that_fails_before_its_record_begins_says_why_to_its_launcher(ho
     assert not journal.last_attempt(folder) and "Traceback" in (folder / "trial.log").read_text(encoding="utf-8")
 
 
-def test_an_error_after_the_end_is_not_one_before_the_first_step(home, tmp_path, monkeypatch):
+def test_an_error_after_the_end_is_not_reported_as_one_before_the_first_step(home, tmp_path, monkeypatch):
     prepared = SimpleNamespace(settings=Settings(), folder=tmp_path, identity="cafe")
 
     def records(*_, **__):
-        yield from (START_OF_ONE, end(step=0, status=FINISHED))
+        yield from (START_RECORD, end(step=0, status=FINISHED))
         raise ValueError("late")
 
     monkeypatch.setattr(startup, "import_tensorflow", lambda: None)
@@ -134,7 +134,7 @@ def test_an_error_after_the_end_is_not_one_before_the_first_step(home, tmp_path,
 
 
 def caused(by):
-    """An error that a library raises because of another one."""
+    """Returns an error that another error has caused."""
     error = ValueError("the file cannot be closed")
     error.__cause__ = by
     return error
@@ -142,11 +142,11 @@ def caused(by):
 
 @pytest.fixture
 def raising(home, tmp_path, monkeypatch):
-    """Has a trial raise an error behind its start; returns what becomes of it, and the end that its journal has."""
+    """Makes a trial raise an error after its start; returns its status, and the end in its journal."""
 
     def attempt(error):
         def records(*_, **__):
-            yield START_OF_ONE
+            yield START_RECORD
             (tmp_path / checkpoint.FILE).touch()
             raise error
 
@@ -167,11 +167,11 @@ def raising(home, tmp_path, monkeypatch):
     [
         OSError(errno.ENOSPC, "No space left on device", "model.keras"),
         OSError(errno.EDQUOT, "Disk quota exceeded"),
-        RuntimeError("ResourceExhaustedError: events.v2; No space left on device"),  # as TensorFlow says it
+        RuntimeError("ResourceExhaustedError: events.v2; No space left on device"),  # TensorFlow's message
         caused(OSError(errno.ENOSPC, "No space left on device")),
     ],
 )
-def test_a_trial_that_finds_the_disk_full_is_killed_and_its_error_says_what_to_do(raising, error):
+def test_a_trial_that_finds_the_disk_full_is_killed_and_its_error_gives_the_fix(raising, error):
     status, ended = raising(error)
 
     assert (status, ended["status"]) == ("KILLED", "KILLED")
@@ -188,7 +188,7 @@ def test_a_trial_that_fails_for_another_reason_is_failed(raising, error):
     assert (status, ended["status"]) == (FAILED, FAILED) and "full" not in ended["error"]
 
 
-def test_an_error_that_is_its_own_cause_is_told_too(raising):
+def test_an_error_that_is_its_own_cause_is_recorded(raising):
     error = ValueError("odd")
     error.__cause__ = error
 
@@ -196,14 +196,14 @@ def test_an_error_that_is_its_own_cause_is_told_too(raising):
 
 
 @pytest.mark.parametrize(("number", "is_kept"), [(errno.ENOSPC, True), (errno.EIO, False)])
-def test_what_a_trial_goes_on_from_is_kept_where_it_found_the_disk_full(raising, tmp_path, number, is_kept):
+def test_the_checkpoint_is_kept_if_the_disk_is_full_and_removed_after_another_error(raising, tmp_path, number, is_kept):
     raising(OSError(number, os.strerror(number)))
 
     assert (tmp_path / checkpoint.FILE).exists() == is_kept
 
 
 @pytest.mark.parametrize("has_room_for_text", [True, False])
-def test_a_full_disk_stops_the_study_before_further_trials_train_in_vain(one, monkeypatch, has_room_for_text):
+def test_a_full_disk_stops_the_study_before_further_trials_start(calls, monkeypatch, has_room_for_text):
     monkeypatch.setattr(trial, "run", lambda *_, **__: "KILLED")
     if not has_room_for_text:
 
@@ -219,7 +219,7 @@ def test_a_full_disk_stops_the_study_before_further_trials_train_in_vain(one, mo
 
 
 @pytest.mark.parametrize("fail_fast", [True, False])
-def test_a_trial_that_could_not_begin_stops_the_study_only_where_that_was_asked_for(one, monkeypatch, fail_fast):
+def test_a_trial_that_cannot_start_stops_the_study_only_with_fail_fast(calls, monkeypatch, fail_fast):
     def broken(*_, **__):
         raise trial.NotBegun("failed before the first step")
 
@@ -255,7 +255,7 @@ subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[2]], env=os.environ 
 
 
 @pytest.mark.parametrize("doing", ["busy", "idle"])
-def test_a_worker_ends_with_the_sweep_after_the_record_of_its_trial(one, tmp_path, doing):
+def test_a_worker_ends_with_the_sweep_after_it_recorded_its_trial(calls, tmp_path, doing):
     environment = {**os.environ, "PYTHONPATH": str(paths.REPOSITORY)}
     sweeper = subprocess.Popen([sys.executable, "-c", SWEEPER, WORKER, doing], cwd=tmp_path, env=environment)
     end = time.monotonic() + 30
@@ -281,21 +281,21 @@ def ended(folder, status, attempt="a"):
     ("status", "before", "expected"),
     [(FINISHED, "", FINISHED), (FINISHED, "a", None), (FAILED, "b", FAILED), ("KILLED", "", None)],
 )
-def test_a_trial_that_ended_since_the_plan_was_made_is_not_trained_again(tmp_path, status, before, expected):
+def test_a_trial_that_has_ended_since_planning_is_not_trained_again(tmp_path, status, before, expected):
     ended(tmp_path, status)
     assert trial._ended_since(before, tmp_path) == expected
 
 
-def test_which_trial_ended_first_is_told_by_its_attempts_whatever_the_clocks_say(tmp_path, monkeypatch):
-    ended(tmp_path, FINISHED, "of before")
-    monkeypatch.setattr(time, "time", lambda: 0.0)  # a clock that went back, or of a node that lags
-    ended(tmp_path, FINISHED, "of since")
+def test_attempts_and_not_clocks_decide_whether_a_trial_has_ended_since_planning(tmp_path, monkeypatch):
+    ended(tmp_path, FINISHED, "earlier")
+    monkeypatch.setattr(time, "time", lambda: 0.0)  # a clock that went back, or a node whose clock lags
+    ended(tmp_path, FINISHED, "later")
 
-    assert trial._ended_since("of before", tmp_path) == FINISHED
-    assert trial._ended_since("of since", tmp_path) is None
+    assert trial._ended_since("earlier", tmp_path) == FINISHED
+    assert trial._ended_since("later", tmp_path) is None
 
 
-def test_the_last_line_is_found_behind_long_ones(tmp_path):
+def test_the_last_line_is_found_after_long_lines(tmp_path):
     with Journal(tmp_path) as book:
         assert journal.last(tmp_path) is None
         for length in (10, 100_000, 1_000_000):
@@ -317,7 +317,7 @@ def test_the_last_line_is_found_behind_long_ones(tmp_path):
         b'{"kind":"step","time_ms":1,"step":null,"metrics":{},"detail":{}}\n',
     ],
 )
-def test_a_line_that_is_no_record_is_named_with_its_file(tmp_path, line):
+def test_the_error_for_an_invalid_line_names_its_file(tmp_path, line):
     ended(tmp_path, FINISHED)
     with (tmp_path / journal.FILE).open("ab") as file:
         file.write(line)
@@ -328,23 +328,23 @@ def test_a_line_that_is_no_record_is_named_with_its_file(tmp_path, line):
 
 
 @pytest.mark.parametrize(("kind", "missing"), [("start", "attempt"), ("end", "status")])
-def test_an_attempt_that_nobody_can_tell_the_outcome_of_is_named(tmp_path, kind, missing):
+def test_the_error_for_an_incomplete_record_names_file_and_missing_key(tmp_path, kind, missing):
     with Journal(tmp_path) as book:
         if kind == "end":
-            book.append(START_OF_ONE)
+            book.append(START_RECORD)
         book.append(Record(kind, 0))
 
     with pytest.raises(journal.JournalError, match=rf"journal\.jsonl: a record has no '{missing}'"):
         outcome.of_journal(tmp_path)
 
 
-def test_kinds_that_are_not_asked_for_are_skipped(tmp_path):
+def test_only_records_of_the_given_kinds_are_read(tmp_path):
     ended(tmp_path, FINISHED)
     assert [entry.record.kind for entry in journal.entries(tmp_path, kinds=("end",))] == ["end"]
     assert journal.last_attempt(tmp_path, kinds=("start",))[0].record.kind == "start"
 
 
-def test_a_log_on_a_full_disk_says_nothing(capfd):
+def test_a_log_on_a_full_disk_prints_no_errors(capfd):
     with logging_to(Path("/dev/full")):
         for _ in range(100):
             trial._log.info("a line")
@@ -366,7 +366,7 @@ def test_a_trial_on_a_full_disk_fails_with_one_line(home, monkeypatch, capfd, is
         sent.append(record)
 
     def records(*_, **__):
-        yield START_OF_ONE
+        yield START_RECORD
         is_full.append(True)
         raise no_space
 

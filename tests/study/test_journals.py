@@ -21,33 +21,33 @@ def attempt(folder, name, *, ends=True):
 
 
 def outcomes(study):
-    """What a command reads, which remembers it for the next."""
-    known = Journals(study)
-    found = known.outcomes()
-    known.save()
-    return found
+    """Returns the outcomes that a command reads; saves the cache for the next command."""
+    journals_of_study = Journals(study)
+    read = journals_of_study.outcomes()
+    journals_of_study.save()
+    return read
 
 
 def replay(study, store, send):
-    known = Journals(study)
-    refused = known.replay(store, send)
-    known.save()
-    return refused
+    journals_of_study = Journals(study)
+    errors = journals_of_study.replay(store, send)
+    journals_of_study.save()
+    return errors
 
 
 @pytest.fixture
 def read(monkeypatch):
-    """The trials whose journals were read."""
+    """The names of the trials whose journals were read."""
     names, really = [], outcome.of_journal
     monkeypatch.setattr(outcome, "of_journal", lambda folder: names.append(folder.name) or really(folder))
     return names
 
 
-def test_a_study_without_a_folder_has_no_outcomes_and_gets_none(tmp_path):
+def test_a_study_without_a_folder_has_no_outcomes_and_no_folder_is_created(tmp_path):
     assert outcomes(tmp_path / "none") == {} and not (tmp_path / "none").exists()
 
 
-def test_outcomes_are_what_the_journals_say_when_they_are_read_and_when_they_are_remembered(tmp_path):
+def test_outcomes_from_journals_and_from_the_cache_are_equal(tmp_path):
     attempt(tmp_path / "a", "1")
     attempt(tmp_path / "b", "2", ends=False)
     expected = {name: repr(outcome.of_journal(tmp_path / name)) for name in "ab"}
@@ -69,7 +69,7 @@ def test_a_journal_is_read_again_only_after_a_change(tmp_path, read):
     assert read == ["a", "b", "c", "b"]
 
 
-def test_a_journal_that_was_replaced_by_one_of_the_same_size_and_time_is_read_again(tmp_path):
+def test_a_journal_that_was_replaced_by_a_file_of_equal_size_and_time_is_read_again(tmp_path):
     for name in "ab":
         attempt(tmp_path / name, name)
     known = Journals(tmp_path)
@@ -93,7 +93,7 @@ def test_a_trial_whose_folder_was_removed_is_forgotten(tmp_path):
     assert known.outcomes() == {} == outcomes(tmp_path)
 
 
-def test_nothing_is_written_by_reading_alone(tmp_path):
+def test_reading_writes_nothing(tmp_path):
     attempt(tmp_path / "a", "1")
     Journals(tmp_path).outcomes()
 
@@ -101,7 +101,7 @@ def test_nothing_is_written_by_reading_alone(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"fields": null, "trials": 1}', "\x00"])
-def test_memory_that_is_broken_or_of_another_version_is_not_used(tmp_path, text, read):
+def test_a_cache_that_is_broken_or_from_another_version_is_ignored(tmp_path, text, read):
     attempt(tmp_path / "a", "1")
     outcomes(tmp_path)
     (tmp_path / journals.FILE).write_text(text, encoding="utf-8")
@@ -110,7 +110,7 @@ def test_memory_that_is_broken_or_of_another_version_is_not_used(tmp_path, text,
     assert read == ["a", "a"]
 
 
-def test_a_broken_journal_is_named_each_time_anew(tmp_path):
+def test_every_read_reports_a_broken_journal(tmp_path):
     attempt(tmp_path / "a", "1")
     with (tmp_path / "a" / journal.FILE).open("ab") as file:
         file.write(b"garbage\n")
@@ -120,7 +120,7 @@ def test_a_broken_journal_is_named_each_time_anew(tmp_path):
             outcomes(tmp_path)
 
 
-def test_what_has_no_end_is_closed_once_nobody_writes_it(tmp_path):
+def test_an_attempt_without_an_end_is_closed_once_its_process_has_ended(tmp_path):
     attempt(tmp_path / "dead", "1", ends=False)
     attempt(tmp_path / "alive", "1", ends=False)
     known = Journals(tmp_path)
@@ -132,7 +132,7 @@ def test_what_has_no_end_is_closed_once_nobody_writes_it(tmp_path):
 
 
 def sender(*, fails=(), deleted=()):
-    """Notes what it sends, as the store does beside the journal."""
+    """Records what it sends in a file next to the journal, as the store does."""
     sent = []
 
     def send(folder):
@@ -146,7 +146,7 @@ def sender(*, fails=(), deleted=()):
     return sent, send
 
 
-def test_what_a_store_has_had_is_not_sent_again_until_it_grows_or_another_store_asks(tmp_path):
+def test_a_journal_is_sent_again_only_after_it_grew_or_to_another_store(tmp_path):
     sent, send = sender()
     for name in "ab":
         attempt(tmp_path / name, "1")
@@ -160,7 +160,7 @@ def test_what_a_store_has_had_is_not_sent_again_until_it_grows_or_another_store_
 
 
 @pytest.mark.parametrize("what", ["could not be sent", "was deleted in the store", "has lost its notes"])
-def test_a_trial_that_may_still_have_to_be_sent_is_tried_again(tmp_path, what):
+def test_a_trial_that_the_store_may_lack_is_sent_again(tmp_path, what):
     sent, send = sender(
         fails="a" if what == "could not be sent" else "", deleted="a" if what == "was deleted in the store" else ""
     )

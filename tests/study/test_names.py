@@ -1,4 +1,4 @@
-"""A trial is called by what varies in its study, and by the same name everywhere."""
+"""The name of a trial has the toggles that its study varies, and is the same everywhere."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def study(base, *, plan_keys=None, **swept):
     return plan.study({"fixed": "fixed=1"}, swept, compose=lambda overrides: asked)
 
 
-def rows(base, **asked):
-    found = study(base, **asked)
-    return found.rows(next(found.rounds()))
+def rows(base, **options):
+    planned = study(base, **options)
+    return planned.rows(next(planned.rounds()))
 
 
-def names(base, **asked):
-    return [row.name for row in rows(base, **asked)]
+def names(base, **options):
+    return [row.name for row in rows(base, **options)]
 
 
 def test_a_trial_is_named_by_what_its_study_varies_and_by_no_fixed_setting(base):
@@ -42,7 +42,7 @@ def test_a_trial_is_named_by_what_its_study_varies_and_by_no_fixed_setting(base)
     ]
 
 
-def test_where_only_the_seed_varies_the_seed_is_the_name(base):
+def test_if_only_the_seed_varies_the_name_is_the_seed(base):
     assert names(base, seed=[3, 4]) == ["seed=3", "seed=4"]
 
 
@@ -61,9 +61,7 @@ def test_a_single_trial_is_named_by_its_differences_from_the_defaults(base):
         ("cumulative", {"reference seed=0", "+ cell=gru seed=0", "+ masking=false seed=0"}),
     ],
 )
-def test_a_design_that_changes_a_reference_names_the_reference_so_and_the_others_by_their_change(
-    base, design, expected
-):
+def test_a_design_with_a_reference_names_it_reference_and_the_other_variants_by_their_changes(base, design, expected):
     levels = {"cell": ["lstm", "gru"], "masking": [True, False]}
     if design == "cumulative":
         levels = {key: list(reversed(values)) for key, values in levels.items()}
@@ -81,7 +79,7 @@ def test_variants_that_are_one_trial_have_one_name_with_every_seed(base):
     assert {row.label for row in gru} == {"cell=gru forget_bias=0.0", "cell=gru forget_bias=2.0"}
 
 
-def test_of_paths_the_last_part_is_named_where_it_tells_them_apart(base, table):
+def test_a_name_has_the_last_part_of_a_path_if_that_is_unique(base, table):
     other, same = table.with_name("other.csv"), table.parent / "below" / "table.csv"
     same.parent.mkdir()
     write_table(other, seed=1)
@@ -100,11 +98,11 @@ def test_a_long_name_fits_and_ends_with_its_seed(base):
     called = [found._row(variant, 0, base).called for variant in next(found.rounds())]
 
     assert len(set(called)) == 2
-    assert all(len(f"{one} seed={2**32 - 1}".encode()) <= NAME for one in called)
+    assert all(len(f"{name} seed={2**32 - 1}".encode()) <= NAME for name in called)
 
 
 @pytest.mark.parametrize("variant", ["cell=gru data.path=a${b}'c\".csv", "", "é 100% √"])
-def test_a_job_knows_what_its_study_calls_its_trial(monkeypatch, variant):
+def test_a_job_gets_the_name_of_its_trial_from_the_study(monkeypatch, variant):
     sweep = job.Sweep(workers=2, name="a", parent=0)
     monkeypatch.delenv(job.VARIANT, raising=False)
     assert job._place(sweep).variant is None
@@ -131,12 +129,12 @@ def test_a_job_knows_what_its_study_calls_its_trial(monkeypatch, variant):
     ],
     ids=["grid", "cumulative", "a trial of two variants", "no toggle"],
 )
-def test_a_row_says_what_its_trial_changes_of_the_reference(base, asked, changes):
+def test_a_row_has_the_changes_of_its_trial_against_the_reference(base, asked, changes):
     assert [row.changes for row in rows(base, **asked)] == changes
 
 
 @pytest.mark.parametrize("changes", ["data.path=a${b}'c\".csv", "", None])
-def test_a_trial_describes_itself_by_what_its_job_knows_that_it_changes(monkeypatch, changes):
+def test_a_job_reads_the_changes_of_its_trial_from_the_environment(monkeypatch, changes):
     monkeypatch.delenv(job.CHANGES, raising=False)
     if changes is not None:
         monkeypatch.setenv(job.CHANGES, urllib.parse.quote(changes))
@@ -148,13 +146,13 @@ def record(asked):
     return plan.as_record(asked, asked.rows(next(asked.rounds())), command="x", time="now")
 
 
-def test_what_all_trials_share_stands_once_in_the_plan(base):
+def test_the_plan_records_shared_settings_once(base):
     asked = study(base, cell=["lstm", "gru"], max_length=[20, 10])
 
     assert record(asked)["fixed"] == {"data": "table", "data.path": base.data.path, "epochs": 1}
 
 
-def test_a_plan_that_was_recorded_without_what_is_fixed_is_gone_on_with(base):
+def test_a_plan_that_was_recorded_without_fixed_settings_is_continued(base):
     new = record(study(base, cell=["lstm", "gru"]))
     old = {key: value for key, value in new.items() if key != "fixed"}
 

@@ -31,99 +31,101 @@ def study(base, fixed=(), plan_keys=None, **swept):
     return plan.study(dict(fixed) or {"fixed": "fixed=1"}, swept, compose=compose), composed
 
 
-def rows(base, **asked):
-    found, _ = study(base, **asked)
-    return found.rows(next(found.rounds()))
+def rows(base, **options):
+    planned, _ = study(base, **options)
+    return planned.rows(next(planned.rounds()))
 
 
 def test_every_cell_is_a_row_and_hydra_composes_once(base):
-    asked, composed = study(base, masking=[True, False], cell=["lstm", "gru"])
-    found = asked.rows(next(asked.rounds()))
+    planned, composed = study(base, masking=[True, False], cell=["lstm", "gru"])
+    planned_rows = planned.rows(next(planned.rounds()))
 
-    assert [row.label for row in found] == [
+    assert [row.label for row in planned_rows] == [
         "masking=true cell=lstm",
         "masking=true cell=gru",
         "masking=false cell=lstm",
         "masking=false cell=gru",
     ]
-    assert [row.is_reference for row in found] == [True, False, False, False]
-    assert found[3].overrides == ["fixed=1", "masking=false", "cell=gru", "seed=0"]
+    assert [row.is_reference for row in planned_rows] == [True, False, False, False]
+    assert planned_rows[3].overrides == ["fixed=1", "masking=false", "cell=gru", "seed=0"]
     assert composed == [["fixed=1"]]
 
 
 def test_hydra_composes_once_for_every_choice_of_a_group(base):
-    asked, composed = study(base, data=["table", "movie_reviews"], cell=["lstm", "gru", "simple_rnn"])
-    variants = next(asked.rounds())
-    rows_of = [asked._settings(variant) for variant in variants]
+    planned, composed = study(base, data=["table", "movie_reviews"], cell=["lstm", "gru", "simple_rnn"])
+    variants = next(planned.rounds())
+    rows_of = [planned._settings(variant) for variant in variants]
 
     assert composed == [["fixed=1"], ["fixed=1", "data=table"], ["fixed=1", "data=movie_reviews"]]
     assert [settings.cell for settings in rows_of] == ["lstm", "gru", "simple_rnn"] * 2
 
 
-def test_a_variant_differs_from_the_reference_in_the_keys_it_names_only(base):
-    found = rows(base, cell=["lstm", "gru"], depth=[1, 2])
-    reference = found[0].trial.settings.model_dump()
+def test_a_variant_differs_from_the_reference_only_in_the_keys_that_it_names(base):
+    planned_rows = rows(base, cell=["lstm", "gru"], depth=[1, 2])
+    reference = planned_rows[0].trial.settings.model_dump()
 
-    for row in found[1:]:
+    for row in planned_rows[1:]:
         changed = {key for key, value in row.trial.settings.model_dump().items() if reference[key] != value}
         assert changed <= {"cell", "depth"}
 
 
 def test_all_variants_of_a_seed_come_before_the_next_seed(base):
-    found = rows(base, cell=["lstm", "gru"], seed=[3, 4])
+    planned_rows = rows(base, cell=["lstm", "gru"], seed=[3, 4])
 
-    assert [(row.seed, row.values["cell"], row.is_reference) for row in found] == [
+    assert [(row.seed, row.values["cell"], row.is_reference) for row in planned_rows] == [
         (3, "lstm", True),
         (3, "gru", False),
         (4, "lstm", True),
         (4, "gru", False),
     ]
-    assert [row.trial.settings.seed for row in found] == [3, 3, 4, 4]
+    assert [row.trial.settings.seed for row in planned_rows] == [3, 3, 4, 4]
 
 
-def test_within_a_seed_variants_are_trained_in_an_order_that_the_seed_draws(base):
+def test_within_a_seed_variants_are_trained_in_a_random_order_drawn_from_the_seed(base):
     cells, seeds = ["lstm", "gru", "simple_rnn"], list(range(40))
-    found = rows(base, cell=cells, seed=seeds)
+    planned_rows = rows(base, cell=cells, seed=seeds)
     again = rows(base, cell=cells, seed=seeds)
     orders = [
-        [row.values["cell"] for row in sorted(found, key=lambda row: row.position) if row.seed == seed]
+        [row.values["cell"] for row in sorted(planned_rows, key=lambda row: row.position) if row.seed == seed]
         for seed in seeds
     ]
 
-    assert [row.position for row in found] == [row.position for row in again]
-    assert sorted(row.position for row in found) == list(range(1, 121))
-    assert [row.seed for row in sorted(found, key=lambda row: row.position)] == [seed for seed in seeds for _ in cells]
+    assert [row.position for row in planned_rows] == [row.position for row in again]
+    assert sorted(row.position for row in planned_rows) == list(range(1, 121))
+    assert [row.seed for row in sorted(planned_rows, key=lambda row: row.position)] == [
+        seed for seed in seeds for _ in cells
+    ]
     assert {tuple(order) for order in orders} == set(itertools.permutations(cells))
     firsts = [order[0] for order in orders]
-    assert all(5 <= firsts.count(cell) <= 22 for cell in cells)  # of 40; 13 are expected
+    assert all(5 <= firsts.count(cell) <= 22 for cell in cells)  # of 40 seeds; the expected number is 13
 
 
-def test_seeds_that_are_added_leave_the_order_of_the_others(base):
+def test_added_seeds_do_not_change_the_order_of_earlier_seeds(base):
     fewer, more = (rows(base, cell=["lstm", "gru"], seed=list(range(count))) for count in (5, 8))
 
     assert [row.position for row in more[:10]] == [row.position for row in fewer]
 
 
-def test_two_names_of_one_trial_are_one_identity_with_the_reason(base):
-    found = rows(base, padding=["dataset"], bucketing=[False, True])
+def test_variants_with_equal_resolved_settings_share_an_identity_and_the_plan_has_the_reason(base):
+    planned_rows = rows(base, padding=["dataset"], bucketing=[False, True])
 
-    assert found[0].trial.identity == found[1].trial.identity
-    assert [str(change) for change in found[1].trial.changes] == [
+    assert planned_rows[0].trial.identity == planned_rows[1].trial.identity
+    assert [str(change) for change in planned_rows[1].trial.changes] == [
         "bucketing=false is used: with padding=dataset every sequence has the same length"
     ]
 
 
 def test_a_cell_that_cannot_run_is_kept_with_its_reason(base, monkeypatch):
     monkeypatch.setattr(sizes, "memory_mb", lambda: 4_096)
-    found = rows(base, encoding=["embedding", "onehot"], vocab_size=[100, 1_000_000])
+    planned_rows = rows(base, encoding=["embedding", "onehot"], vocab_size=[100, 1_000_000])
 
-    assert [row.trial is None for row in found] == [False, False, False, True]
-    assert "this machine has 4,096 MB" in found[3].dropped
+    assert [row.trial is None for row in planned_rows] == [False, False, False, True]
+    assert "this machine has 4,096 MB" in planned_rows[3].dropped
 
 
-def test_the_trial_of_every_seed_is_what_its_settings_alone_would_be_prepared_as(base):
+def test_the_trial_of_every_seed_equals_the_one_prepared_from_its_settings(base):
     data = ["table", "movie_reviews"]
-    found = rows(
+    planned_rows = rows(
         base,
         data=data,
         padding=["dataset", "batch"],
@@ -132,8 +134,8 @@ def test_the_trial_of_every_seed_is_what_its_settings_alone_would_be_prepared_as
         seed=[3, 0, 2**32 - 1],
     )
 
-    assert {row.trial.settings.seed for row in found} == {3, 0, 2**32 - 1} and len(found) == 48
-    for row in found:
+    assert {row.trial.settings.seed for row in planned_rows} == {3, 0, 2**32 - 1} and len(planned_rows) == 48
+    for row in planned_rows:
         alone = prepare(
             edited(base, {**row.values, "data": {"name": "table", "path": base.data.path}, "seed": row.seed})
         )
@@ -146,12 +148,12 @@ def test_the_trial_of_every_seed_is_what_its_settings_alone_would_be_prepared_as
 
 
 @pytest.mark.parametrize("seeds", [[-1], [0, "x"], [0, 1.5]])
-def test_a_seed_that_cannot_be_is_an_error(base, seeds):
+def test_an_invalid_seed_is_an_error(base, seeds):
     with pytest.raises(SettingsError, match="seed: got"):
         rows(base, cell=["lstm", "gru"], seed=seeds)
 
 
-def test_an_impossible_value_is_an_error_not_a_dropped_cell(base):
+def test_an_invalid_value_is_an_error_and_not_a_dropped_cell(base):
     with pytest.raises(SettingsError, match="cell: got 'foo'"):
         rows(base, cell=["lstm", "foo"])
 
@@ -166,9 +168,9 @@ FILE = {"design": "leave_one_out", "levels": {"cell": ["lstm", "gru"], "masking"
 
 
 def test_a_study_file_gives_design_levels_and_seeds(base):
-    found = rows(base, plan_keys=FILE)
+    planned_rows = rows(base, plan_keys=FILE)
 
-    assert [(row.label, row.seed) for row in found] == [
+    assert [(row.label, row.seed) for row in planned_rows] == [
         (label, seed) for seed in (0, 1) for label in ("reference", "cell=gru", "masking=false")
     ]
 
@@ -179,22 +181,22 @@ LISTED = {
 }
 
 
-def test_listed_variants_change_what_they_name_of_the_settings(base):
-    found = rows(base, plan_keys=LISTED)
+def test_listed_variants_change_only_the_settings_that_they_name(base):
+    planned_rows = rows(base, plan_keys=LISTED)
 
-    assert [row.label for row in found] == [
+    assert [row.label for row in planned_rows] == [
         "reference",
         "batch_size=1 accumulate=64",
         "padding=equal",
         "padding=equal cell=gru",
     ]
-    assert [(row.trial.settings.batch_size, row.trial.settings.accumulate) for row in found] == [
+    assert [(row.trial.settings.batch_size, row.trial.settings.accumulate) for row in planned_rows] == [
         (64, 1),
         (1, 64),
         (64, 1),
         (64, 1),
     ]
-    assert [row.trial.settings.cell for row in found] == ["lstm"] * 3 + ["gru"]
+    assert [row.trial.settings.cell for row in planned_rows] == ["lstm"] * 3 + ["gru"]
 
 
 def test_a_toggle_of_listed_variants_cannot_be_fixed(base):
@@ -204,7 +206,7 @@ def test_a_toggle_of_listed_variants_cannot_be_fixed(base):
         rows(base, plan_keys=LISTED, fixed={"batch_size": "batch_size=64"})
 
 
-def test_an_old_plan_without_a_key_of_today_is_gone_on_with(base):
+def test_an_old_plan_without_a_newer_key_is_continued(base):
     study_of, _ = study(base, plan_keys=FILE)
     record = plan.as_record(study_of, study_of.rows(next(study_of.rounds())), command="c", time="t")
     old = {key: value for key, value in record.items() if key != "variants"}
@@ -216,7 +218,7 @@ def test_an_old_plan_without_a_key_of_today_is_gone_on_with(base):
 
 
 @pytest.mark.parametrize(
-    ("asked", "swept", "message"),
+    ("plan_keys", "swept", "message"),
     [
         ({"design": "listed"}, {}, "plan.design=listed: plan.variants and plan.design=listed need each other"),
         ({**LISTED, "design": "grid"}, {}, "plan.design=grid: plan.variants and plan.design=listed need each other"),
@@ -232,35 +234,37 @@ def test_an_old_plan_without_a_key_of_today_is_gone_on_with(base):
         ({**LISTED, "variants": [{"cell": "foo"}]}, {}, "cell: got 'foo'; allowed: one of simple_rnn, gru, lstm"),
     ],
 )
-def test_a_list_of_variants_that_cannot_be_used_is_refused(base, asked, swept, message):
+def test_an_invalid_list_of_variants_is_refused(base, plan_keys, swept, message):
     with pytest.raises(SettingsError, match=message):
-        rows(base, plan_keys=asked, **swept)
+        rows(base, plan_keys=plan_keys, **swept)
 
 
 def test_a_list_on_the_command_line_replaces_the_levels_of_the_file(base):
-    found = rows(base, plan_keys={**FILE, "design": "one_at_a_time"}, cell=["gru", "lstm", "simple_rnn"], seed=[7])
+    planned_rows = rows(
+        base, plan_keys={**FILE, "design": "one_at_a_time"}, cell=["gru", "lstm", "simple_rnn"], seed=[7]
+    )
 
-    assert [row.label for row in found] == ["reference", "cell=lstm", "cell=simple_rnn", "masking=false"]
-    assert found[0].values == {"cell": "gru", "masking": True} and found[0].seed == 7
-
-
-def test_a_single_value_on_the_command_line_takes_the_toggle_out_of_the_comparison(base):
-    found = rows(base, plan_keys=FILE, fixed={"cell": "cell=gru", "seed": "seed=0"})
-
-    assert [row.label for row in found] == ["reference", "masking=false"]
+    assert [row.label for row in planned_rows] == ["reference", "cell=lstm", "cell=simple_rnn", "masking=false"]
+    assert planned_rows[0].values == {"cell": "gru", "masking": True} and planned_rows[0].seed == 7
 
 
-def test_the_reference_may_be_another_than_the_first_level(base):
-    found = rows(base, plan_keys={**FILE, "reference": {"masking": False}})
+def test_a_toggle_with_a_single_value_on_the_command_line_is_no_longer_varied(base):
+    planned_rows = rows(base, plan_keys=FILE, fixed={"cell": "cell=gru", "seed": "seed=0"})
 
-    assert [row.label for row in found[:3]] == ["reference", "cell=gru", "masking=true"]
-    assert found[0].trial.settings.masking is False
+    assert [row.label for row in planned_rows] == ["reference", "masking=false"]
+
+
+def test_the_reference_may_differ_from_the_first_level(base):
+    planned_rows = rows(base, plan_keys={**FILE, "reference": {"masking": False}})
+
+    assert [row.label for row in planned_rows[:3]] == ["reference", "cell=gru", "masking=true"]
+    assert planned_rows[0].trial.settings.masking is False
 
 
 def test_a_reference_may_come_with_the_list_on_the_command_line(base):
-    found = rows(base, plan_keys={"reference": {"cell": "gru"}}, cell=["lstm", "gru"])
+    planned_rows = rows(base, plan_keys={"reference": {"cell": "gru"}}, cell=["lstm", "gru"])
 
-    assert [(row.label, row.is_reference) for row in found] == [("cell=gru", True), ("cell=lstm", False)]
+    assert [(row.label, row.is_reference) for row in planned_rows] == [("cell=gru", True), ("cell=lstm", False)]
 
 
 @pytest.mark.parametrize(
@@ -283,7 +287,7 @@ def test_a_reference_may_come_with_the_list_on_the_command_line(base):
         ({"levels": {"cell": []}}, "plan.levels: cell has no values"),
     ],
 )
-def test_a_study_file_that_makes_no_sense_is_refused(base, keys, message):
+def test_an_invalid_study_file_is_refused(base, keys, message):
     with pytest.raises(SettingsError, match=message):
         rows(base, plan_keys={**FILE, **keys})
 
@@ -303,7 +307,7 @@ def test_a_study_file_that_makes_no_sense_is_refused(base, keys, message):
         ),
     ],
 )
-def test_labels_say_what_a_variant_is_against_the_reference(base, design, labels):
+def test_labels_have_the_changes_against_the_reference(base, design, labels):
     assert [row.label for row in rows(base, plan_keys={**FILE, "design": design, "seeds": [0]})] == labels
 
 
@@ -323,18 +327,18 @@ def test_labels_say_what_a_variant_is_against_the_reference(base, design, labels
         ("q\\'uote", r"k='q\\\'uote'"),
     ],
 )
-def test_values_are_written_so_that_hydra_reads_them_back(value, text):
+def test_hydra_reads_written_values_back(value, text):
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     assert plan.override("k", value) == text
     assert OverridesParser.create().parse_override(text).value() == value
 
 
-def test_a_plan_is_kept_as_plain_values(base):
-    asked, _ = study(base, padding=["dataset"], bucketing=[False, True])
-    found = asked.rows(next(asked.rounds()))
+def test_a_plan_is_recorded_as_plain_values(base):
+    planned, _ = study(base, padding=["dataset"], bucketing=[False, True])
+    planned_rows = planned.rows(next(planned.rounds()))
 
-    record = plan.as_record(asked, found, command="x", time="now")
+    record = plan.as_record(planned, planned_rows, command="x", time="now")
 
     assert [row["role"] for row in record["rows"]] == ["reference", "variant"]
     assert sorted(row["position"] for row in record["rows"]) == [1, 2]
@@ -343,10 +347,10 @@ def test_a_plan_is_kept_as_plain_values(base):
     assert record["reference"] == {"padding": "dataset", "bucketing": False}
 
 
-def test_a_plan_goes_on_where_only_rows_were_added(base):
-    asked, _ = study(base, cell=["lstm", "gru"])
-    found = asked.rows(next(asked.rounds()))
-    whole, part = (plan.as_record(asked, some, command="x", time="now") for some in (found, found[:1]))
+def test_a_plan_with_added_rows_continues_the_old_plan(base):
+    planned, _ = study(base, cell=["lstm", "gru"])
+    planned_rows = planned.rows(next(planned.rounds()))
+    whole, part = (plan.as_record(planned, some, command="x", time="now") for some in (planned_rows, planned_rows[:1]))
     other, _ = study(base, cell=["lstm", "simple_rnn"])
 
     assert plan.is_continued_by(part, whole) and plan.is_continued_by(whole, part)
@@ -355,16 +359,16 @@ def test_a_plan_goes_on_where_only_rows_were_added(base):
     )
 
 
-def test_a_fraction_that_was_planned_when_fewer_aliases_were_listed_is_gone_on_with(base):
+def test_a_fraction_whose_old_plan_listed_fewer_aliases_is_continued(base):
     swept = {"cell": ["lstm", "gru"], "masking": [True, False], "units": [4, 8], "embedding_dim": [4, 8]}
-    asked, _ = study(base, plan_keys={"design": "fractional"}, **swept)
-    record = plan.as_record(asked, asked.rows(next(asked.rounds())), command="x", time="now")
+    planned, _ = study(base, plan_keys={"design": "fractional"}, **swept)
+    record = plan.as_record(planned, planned.rows(next(planned.rounds())), command="x", time="now")
 
     assert ["embedding_dim", "cell:masking:units"] in record["aliases"]
     assert plan.is_continued_by({**record, "aliases": [["cell:masking", "units:embedding_dim"]]}, record)
 
 
-def test_what_a_fraction_of_many_toggles_mixes_is_kept_whole_and_shown_in_short(base):
+def test_the_plan_records_all_aliases_of_a_large_fraction_and_prints_some(base):
     from src.study import table
 
     numbers = {
@@ -381,28 +385,28 @@ def test_what_a_fraction_of_many_toggles_mixes_is_kept_whole_and_shown_in_short(
         "epochs": [1, 2],
         "truncation": ["pre", "post"],
     }
-    asked, _ = study(base, plan_keys={"design": "fractional"}, cell=["lstm", "gru"], masking=[True, False], **numbers)
-    found = asked.rows(next(asked.rounds()))
+    planned, _ = study(base, plan_keys={"design": "fractional"}, cell=["lstm", "gru"], masking=[True, False], **numbers)
+    planned_rows = planned.rows(next(planned.rounds()))
     shown = [
         line
-        for line in table.plan_text(asked, found, {}, todo=(), seconds=None, workers=1).splitlines()
+        for line in table.plan_text(planned, planned_rows, {}, todo=(), seconds=None, workers=1).splitlines()
         if line.startswith("  aliased")
     ]
 
-    assert len(asked.aliases()) > len(shown) == table.MAX_LINES and max(map(len, shown)) < 250
+    assert len(planned.aliases()) > len(shown) == table.MAX_LINES and max(map(len, shown)) < 250
     assert (
-        sum(map(len, asked.aliases())) > 200
-        and plan.as_record(asked, found, command="x", time="now")["aliases"] == asked.aliases()
+        sum(map(len, planned.aliases())) > 200
+        and plan.as_record(planned, planned_rows, command="x", time="now")["aliases"] == planned.aliases()
     )
 
 
 def test_the_limit_of_a_plan_counts_every_seed_of_every_variant(base):
-    asked, _ = study(base, cell=["lstm", "gru"], units=[4, 8], seed=list(range(25_001)))
+    planned, _ = study(base, cell=["lstm", "gru"], units=[4, 8], seed=list(range(25_001)))
 
     with pytest.raises(
         SettingsError, match=r"4 variants with 25,001 seeds make 100,004 trials; allowed: up to 100,000\. Use fewer"
     ):
-        asked.rows(next(asked.rounds()))
+        planned.rows(next(planned.rounds()))
 
 
 def test_ten_thousand_cells_compose_once_and_read_the_data_once(base, monkeypatch):
@@ -412,15 +416,15 @@ def test_ten_thousand_cells_compose_once_and_read_the_data_once(base, monkeypatc
     monkeypatch.setattr(
         encoded, "load", lambda options, load=encoded.load, **more: read.append(options) or load(options, **more)
     )
-    asked, composed = study(base, units=list(range(1, 101)), embedding_dim=list(range(1, 101)))
+    planned, composed = study(base, units=list(range(1, 101)), embedding_dim=list(range(1, 101)))
 
-    assert len(asked.rows(next(asked.rounds()))) == 10_000
+    assert len(planned.rows(next(planned.rounds()))) == 10_000
     assert len(composed) == len(read) == 1
 
 
-def test_a_plan_whose_reasons_another_version_words_otherwise_is_gone_on_with(base):
-    asked, _ = study(base, padding=["dataset", "batch"], encoding=["embedding", "onehot"], vocab_size=[50, 9_000_000])
-    record = plan.as_record(asked, asked.rows(next(asked.rounds())), command="x", time="now")
+def test_a_plan_with_reasons_in_the_words_of_another_version_is_continued(base):
+    planned, _ = study(base, padding=["dataset", "batch"], encoding=["embedding", "onehot"], vocab_size=[50, 9_000_000])
+    record = plan.as_record(planned, planned.rows(next(planned.rounds())), command="x", time="now")
     assert any(row["normalised"] for row in record["rows"]) and any(row["dropped"] for row in record["rows"])
 
     worded = [{**row, "normalised": ["else"], "dropped": row["dropped"] and "else"} for row in record["rows"]]
@@ -439,14 +443,14 @@ METRICS_OF = {
 
 @pytest.fixture
 def measuring(monkeypatch):
-    """Lets the task of a study have other metrics."""
+    """Gives the task of a study other metrics."""
     of_task = registry.task
 
     def given(metrics):
         def task(name):
-            found = copy.copy(of_task(name))
-            found.metrics = metrics
-            return found
+            planned_rows = copy.copy(of_task(name))
+            planned_rows.metrics = metrics
+            return planned_rows
 
         monkeypatch.setattr(registry, "task", task)
 
@@ -454,11 +458,11 @@ def measuring(monkeypatch):
 
 
 def recorded(base, **keys):
-    asked, _ = study(base, plan_keys=keys, cell=["lstm", "gru"])
-    return plan.as_record(asked, asked.rows(next(asked.rounds())), command="x", time="now")
+    planned, _ = study(base, plan_keys=keys, cell=["lstm", "gru"])
+    return plan.as_record(planned, planned.rows(next(planned.rounds())), command="x", time="now")
 
 
-def test_a_plan_says_what_its_metrics_mean_and_what_it_compares(base, measuring):
+def test_a_plan_records_the_meaning_of_its_metrics_and_the_compared_metric(base, measuring):
     assert (recorded(base)["metric"], recorded(base)["threshold"]) == ("test/accuracy", 0.8)
     assert of_plan(recorded(base)) == IMPLIED
 
@@ -471,7 +475,7 @@ def test_a_plan_says_what_its_metrics_mean_and_what_it_compares(base, measuring)
     assert recorded(base)["threshold"] is None
 
 
-def test_a_plan_of_a_version_that_recorded_no_metrics_is_gone_on_with(base):
+def test_a_plan_of_a_version_that_recorded_no_metrics_is_continued(base):
     new = recorded(base)
     for gone in (["metrics"], ["metrics", "metric"], ["metrics", "threshold"]):
         old = {key: value for key, value in new.items() if key not in gone}
@@ -516,14 +520,14 @@ def test_variants_are_compared_by_any_metric_that_their_trials_have(base, measur
         ),
     ],
 )
-def test_a_metric_or_threshold_that_no_trial_can_have_is_refused(base, measuring, metrics, keys, message):
+def test_an_invalid_metric_or_threshold_is_refused(base, measuring, metrics, keys, message):
     measuring(METRICS_OF[metrics])
 
     with pytest.raises(SettingsError, match=message):
         recorded(base, **keys)
 
 
-def test_a_toggle_that_only_some_corpora_have_drops_the_cells_of_the_others(home, table):
+def test_a_toggle_that_a_corpus_does_not_have_drops_the_cells_of_that_corpus(home, table):
     def compose(overrides):
         data = (
             {"name": "movie_reviews", "limit": 20}
@@ -532,18 +536,18 @@ def test_a_toggle_that_only_some_corpora_have_drops_the_cells_of_the_others(home
         )
         return checked({"data": data, "max_length": 20})
 
-    asked = plan.study({}, {"data": ["table", "movie_reviews"], "data.drop_empty": [True, False]}, compose=compose)
-    found = asked.rows(next(asked.rounds()))
+    planned = plan.study({}, {"data": ["table", "movie_reviews"], "data.drop_empty": [True, False]}, compose=compose)
+    planned_rows = planned.rows(next(planned.rounds()))
 
-    assert [row.trial is None for row in found] == [False, False, True, True]
-    assert "unknown key 'data.drop_empty'" in found[2].dropped
+    assert [row.trial is None for row in planned_rows] == [False, False, True, True]
+    assert "unknown key 'data.drop_empty'" in planned_rows[2].dropped
 
 
-def test_a_study_of_several_tasks_has_the_metrics_of_all_the_references_first(base, monkeypatch):
+def test_a_study_of_several_tasks_has_the_metrics_of_all_tasks_and_the_references_first(base, monkeypatch):
     of_task = {"a": (Metric("x", "lower"), LOSS), "b": (Metric("x", "higher"), Metric("y", "higher"))}
     monkeypatch.setattr(registry, "task", lambda name: SimpleNamespace(metrics=of_task[name]))
 
-    asked = plan.Study(base, [], {"task": "b"}, {"task": ["a", "b"]}, [0], lambda _: base)
+    planned = plan.Study(base, [], {"task": "b"}, {"task": ["a", "b"]}, [0], lambda _: base)
 
-    assert asked.metrics == (Metric("x", "higher"), Metric("y", "higher"), LOSS)
-    assert asked.metrics is asked.metrics  # put together once: reports of thousands of rows ask for them
+    assert planned.metrics == (Metric("x", "higher"), Metric("y", "higher"), LOSS)
+    assert planned.metrics is planned.metrics  # cached: reports of thousands of rows use them

@@ -47,7 +47,7 @@ WHOLE = {
 }
 
 
-def test_the_page_says_question_toggles_and_table_and_how_many_are_finished():
+def test_the_page_has_question_toggles_table_and_the_number_of_finished_trials():
     found = page(WHOLE, {0: 0.7, 1: 0.6}, remarks=["changed nothing: x"])
 
     assert "**Does &#91;masking&#93;&#40;http&#58;//x&#41; pay&#63;**" in found["description"]
@@ -61,7 +61,7 @@ def test_the_page_says_question_toggles_and_table_and_how_many_are_finished():
     assert links.VIEW_TAG in found["experiment"]
 
 
-def test_the_best_variant_is_that_of_highest_validation_and_not_of_highest_test_accuracy():
+def test_the_best_variant_has_the_highest_validation_and_not_the_highest_test_accuracy():
     found = page(WHOLE, {0: 0.7, 1: 0.6})
 
     assert found["tags"]["ablation.best_variant"] == "masking=true"
@@ -69,11 +69,11 @@ def test_the_best_variant_is_that_of_highest_validation_and_not_of_highest_test_
     assert found["metrics"]["study/best_test_accuracy"] == pytest.approx(0.85)
 
 
-def test_of_variants_that_tie_the_first_is_the_best():
+def test_on_ties_the_first_variant_is_the_best():
     assert page(WHOLE, {0: 0.7, 1: 0.7})["tags"]["ablation.best_variant"] == "masking=true"
 
 
-def test_before_a_variant_is_whole_there_is_no_table_and_no_best():
+def test_there_is_no_table_and_no_best_variant_before_all_seeds_of_a_variant_finished():
     found = page({"masking=true 0": ended(0.0, FAILED)}, {})
 
     assert found["tags"]["ablation.best_variant"] == "none yet" and "|" not in found["description"]
@@ -81,13 +81,13 @@ def test_before_a_variant_is_whole_there_is_no_table_and_no_best():
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"experiment": 3, "description": "", "tags": {}, "metrics": {}}'])
-def test_a_file_that_is_no_page_is_left_alone(tmp_path, content):
+def test_a_file_that_is_not_a_page_is_ignored(tmp_path, content):
     (tmp_path / presented.FILE).write_text(content, encoding="utf-8")
 
     assert presented.read(tmp_path) is None
 
 
-def test_what_was_written_is_read_again(tmp_path):
+def test_a_written_page_is_read_back(tmp_path):
     assert presented.read(tmp_path) is None
     found = page(WHOLE, {0: 0.7})
 
@@ -96,7 +96,7 @@ def test_what_was_written_is_read_again(tmp_path):
     assert presented.read(tmp_path) == found
 
 
-def test_where_lower_is_better_the_best_variant_is_that_of_lowest_validation(monkeypatch):
+def test_if_lower_is_better_the_best_variant_has_the_lowest_validation_value(monkeypatch):
     task = copy.copy(registry.task("sentiment"))
     task.metrics = (Metric("perplexity", "lower", digits=1),)
     monkeypatch.setattr(registry, "task", lambda name: task)

@@ -32,14 +32,14 @@ from src.tracking import database, journal, provenance
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
 from src.tracking.mlflow_replay import Deleted, Store
 
-TIE = {  # right answers of 2,500, by seed; added one by one, the second mean is the larger by its last bit
+TIE = {  # correct answers of 2,500, by seed; summed in order, the second mean is larger in its last bit
     "a": [1953, 1924, 2024, 1907, 2128, 2113, 1999, 2010],
     "b": [2055, 2095, 2096, 1900, 2078, 2014, 1968, 1852],
 }
 
 
 class Launcher:
-    """Writes what a trial would have; `outcome` says for each row how it ends."""
+    """Writes the journals of trials without training; `outcome` gives the end of each row."""
 
     def __init__(self, outcome=lambda row: FINISHED, accuracy=lambda row: 0.8, error="no memory"):
         self.outcome, self.accuracy, self.error, self.launched, self.attempts = outcome, accuracy, error, [], 0
@@ -109,7 +109,7 @@ def run(base, launcher, changes=None, **swept):
     return failed, console.export_text()
 
 
-def test_what_is_finished_is_not_launched_again(base):
+def test_finished_trials_are_not_launched_again(base):
     first, again = Launcher(), Launcher()
 
     assert run(base, first)[0] is False
@@ -119,7 +119,7 @@ def test_what_is_finished_is_not_launched_again(base):
     assert "4 trials, 4 already done" in text
 
 
-def test_trials_are_launched_in_the_order_that_the_plan_keeps(base):
+def test_trials_are_launched_in_the_order_of_the_plan(base):
     launcher = Launcher()
     run(base, launcher, cell=["lstm", "gru", "simple_rnn"], seed=list(range(6)))
 
@@ -138,7 +138,7 @@ def test_rerun_launches_everything_once(base):
     assert "rerun=true retrains the finished trials" in text
 
 
-def test_a_job_is_told_which_attempt_had_ended_when_its_trial_was_planned(base):
+def test_a_job_gets_the_attempt_that_had_ended_when_its_trial_was_planned(base):
     first, again = Launcher(lambda row: {0: FINISHED, 1: FAILED, 2: KILLED}[row.seed]), Launcher()
     known = set()
     run(base, first, cell=["lstm"], seed=[0, 1, 2])
@@ -156,7 +156,7 @@ def test_a_job_is_told_which_attempt_had_ended_when_its_trial_was_planned(base):
 
 
 @pytest.mark.parametrize("is_on", [True, False])
-def test_python_searches_for_garbage_while_trials_are_trained_and_afterwards_as_before(base, is_on):
+def test_garbage_collection_is_on_while_trials_are_trained_and_restored_afterwards(base, is_on):
     searched = set()
     launcher = Launcher(lambda row: searched.add(gc.isenabled()) or FINISHED)
     try:
@@ -167,16 +167,16 @@ def test_python_searches_for_garbage_while_trials_are_trained_and_afterwards_as_
         gc.enable()
 
 
-def test_the_end_of_the_process_searches_for_no_garbage_in_what_a_study_leaves(base):
+def test_garbage_collection_at_exit_skips_the_objects_of_a_study(base):
     run(base, Launcher())
     gc.unfreeze()
 
-    run(base, Launcher())  # nothing is left to train
+    run(base, Launcher())  # trains nothing
 
     assert gc.get_freeze_count() > 0
 
 
-def test_a_study_is_known_to_run_from_the_start_of_its_workers_to_its_end(base):
+def test_a_study_is_marked_as_running_from_the_start_of_its_workers_to_its_end(base):
     seen = []
     launcher = Launcher(lambda row: seen.append(running.is_held(paths.study_folder("s"))) or FINISHED)
 
@@ -185,7 +185,7 @@ def test_a_study_is_known_to_run_from_the_start_of_its_workers_to_its_end(base):
     assert set(seen) == {True} and not running.is_held(paths.study_folder("s"))
 
 
-def test_new_seeds_alone_are_launched(base):
+def test_only_new_seeds_are_launched(base):
     run(base, Launcher())
     again = Launcher()
     run(base, again, cell=["lstm", "gru"], seed=[0, 1, 2])
@@ -193,7 +193,7 @@ def test_new_seeds_alone_are_launched(base):
     assert [sorted(launched) for launched in again.launched] == [["cell=gru 2", "cell=lstm 2"]]
 
 
-def test_a_failure_is_shown_stops_nothing_and_is_tried_again_only_when_asked(base):
+def test_a_failure_is_shown_stops_no_other_trial_and_is_retried_only_with_retry_failed(base):
     launcher = Launcher(lambda row: FAILED if row.values["cell"] == "gru" and row.seed == 0 else FINISHED)
     failed, text = run(base, launcher)
 
@@ -206,7 +206,7 @@ def test_a_failure_is_shown_stops_nothing_and_is_tried_again_only_when_asked(bas
     assert not failed and asked.launched == [["cell=gru 0"]]
 
 
-def test_fail_fast_begins_nothing_more(base):
+def test_fail_fast_starts_no_further_trial(base):
     launcher = Launcher(lambda row: FAILED if row.values["cell"] == "gru" else FINISHED)
     failed, text = run(base, launcher, {"fail_fast": True})
 
@@ -216,7 +216,7 @@ def test_fail_fast_begins_nothing_more(base):
     assert run(base, Launcher(), {"retry_failed": True})[0] is False
 
 
-def test_what_a_dead_worker_took_with_it_is_tried_again_alone_and_the_rest_goes_on(base):
+def test_trials_that_a_dead_worker_interrupted_are_retried_alone_and_the_rest_continues(base):
     deaths = []
 
     def once(row):
@@ -245,7 +245,7 @@ def test_what_a_dead_worker_took_with_it_is_tried_again_alone_and_the_rest_goes_
     assert "retrying alone: cell=gru seed=0" in text
 
 
-def test_a_trial_that_kills_its_worker_twice_is_given_up_and_the_others_finish(base):
+def test_a_trial_that_kills_its_worker_twice_is_not_retried_and_the_others_finish(base):
     launcher = Launcher(lambda row: "died" if row.values["cell"] == "gru" and row.seed == 0 else FINISHED)
     failed, text = run(base, launcher)
 
@@ -255,13 +255,13 @@ def test_a_trial_that_kills_its_worker_twice_is_given_up_and_the_others_finish(b
     assert sorted(statuses) == [FINISHED] * 3 + [KILLED]
 
 
-def test_workers_that_die_before_they_begin_do_not_loop_for_ever(base):
+def test_workers_that_die_before_they_start_are_not_relaunched_for_ever(base):
     with pytest.raises(LaunchFailed, match="RuntimeError: a worker died before it began"):
         run(base, Launcher(lambda row: "unseen"))
 
 
 @pytest.mark.parametrize("how", ["no end", "raises", "no start"])
-def test_a_full_disk_is_said_and_no_worker_is_blamed_for_it(base, monkeypatch, how):
+def test_a_full_disk_is_reported_and_not_a_dead_worker(base, monkeypatch, how):
     launcher = Launcher(lambda row: "died" if how == "raises" else FINISHED)
     append = Journal.append
 
@@ -282,7 +282,7 @@ def test_a_full_disk_is_said_and_no_worker_is_blamed_for_it(base, monkeypatch, h
     assert "worker" not in "".join(said).replace("workers", "") and len(launcher.launched) == 1
 
 
-def test_a_trial_that_found_the_disk_full_is_left_to_the_next_command_which_trains_it_without_being_asked_to(base):
+def test_the_next_command_trains_a_trial_that_found_the_disk_full(base):
     full = Launcher(
         lambda row: KILLED if row.values["cell"] == "gru" else FINISHED,
         error="the disk is full (OSError: …); free some space",
@@ -299,7 +299,7 @@ def test_a_trial_that_found_the_disk_full_is_left_to_the_next_command_which_trai
     assert not failed and again.launched == [["cell=gru 0", "cell=gru 1"]]
 
 
-def test_a_study_that_ends_for_want_of_room_leaves_no_file_that_says_stop(base, monkeypatch):
+def test_a_study_that_a_full_disk_ended_leaves_no_stop_file(base, monkeypatch):
     class Stopping(Launcher):
         def __call__(self, rows):
             self.sweep.stop_file(paths.study_folder("s")).touch()
@@ -315,7 +315,7 @@ def test_a_study_that_ends_for_want_of_room_leaves_no_file_that_says_stop(base, 
     assert not list(paths.study_folder("s").glob("stop*"))
 
 
-def test_a_rerun_that_fails_is_named_and_the_earlier_result_still_counts(home, table):
+def test_a_failed_rerun_is_reported_and_the_earlier_result_still_counts(home, table):
     base = checked({"data": {"name": "table", "path": str(table)}, "max_length": 20, "study": "s"})
     run(base, Launcher())
     failed, text = run(base, Launcher(lambda row: FAILED if row.values["cell"] == "gru" else FINISHED), {"rerun": True})
@@ -325,7 +325,7 @@ def test_a_rerun_that_fails_is_named_and_the_earlier_result_still_counts(home, t
     assert run(base, Launcher(lambda row: pytest.fail("launched")))[0] is False
 
 
-def test_of_flips_that_tie_a_path_keeps_the_first(base):
+def test_on_ties_a_path_keeps_the_first_flip(base):
     def accuracy(row):
         flips = [
             name
@@ -349,15 +349,16 @@ import sys, time
 from pathlib import Path
 from src.tracking.journal import FINISHED, Journal, end
 from src.spec.record import START, Record
+TAGS = {"ablation.weights": "w", "ablation.health": "ok"}
 with Journal(Path(sys.argv[1])) as book:
-    book.append(Record(START, 0, detail={"attempt": "elsewhere", "tags": {"ablation.weights": "w", "ablation.health": "ok"}}))
+    book.append(Record(START, 0, detail={"attempt": "elsewhere", "tags": TAGS}))
     print("begun", flush=True)
     time.sleep(4)
-    book.append(end(step=1, status=FINISHED, metrics={"test/accuracy": 0.9}, tags={"ablation.weights": "w", "ablation.health": "ok"}))
+    book.append(end(step=1, status=FINISHED, metrics={"test/accuracy": 0.9}, tags=TAGS))
 """
 
 
-def test_a_trial_that_another_sweep_is_training_is_waited_for_and_not_taken_for_dead(base):
+def test_a_sweep_waits_for_a_trial_that_another_sweep_is_training(base):
     others = []
 
     class Racing(Launcher):
@@ -378,7 +379,7 @@ def test_a_trial_that_another_sweep_is_training_is_waited_for_and_not_taken_for_
     assert "waiting for 1 trial that another process is training" in text and "died" not in text
 
 
-def test_a_worker_that_was_told_to_stop_is_like_one_that_died(base):
+def test_a_stopped_worker_is_treated_like_a_dead_worker(base):
     told = []
     launcher = Launcher(lambda row: told.append(row) or KILLED if row.seed == 1 and not told else FINISHED)
     failed, _ = run(base, launcher)
@@ -386,7 +387,7 @@ def test_a_worker_that_was_told_to_stop_is_like_one_that_died(base):
     assert not failed and launcher.launched[1:] == [[f"{told[0].label} 1"]]
 
 
-def test_a_job_that_cannot_even_begin_says_why(base):
+def test_the_table_has_the_error_of_a_job_that_cannot_start(base):
     class Refusing(Launcher):
         def __call__(self, rows):
             super().__call__([row for row in rows if row.seed == 0])
@@ -397,7 +398,7 @@ def test_a_job_that_cannot_even_begin_says_why(base):
     assert failed and "cell=gru seed=1: data.path: no such file on this node" in text
 
 
-def test_a_file_named_stop_ends_a_study_gently_and_stays_until_its_user_removes_it(base):
+def test_a_file_named_stop_ends_a_study_after_its_running_trials_until_the_user_removes_it(base):
     class Stopped(Launcher):
         def __call__(self, rows):
             super().__call__(rows[:1])
@@ -419,14 +420,14 @@ def test_a_file_named_stop_ends_a_study_gently_and_stays_until_its_user_removes_
     assert not failed and "stopped early" not in text  # nothing was left to train
 
 
-def test_a_step_that_bites_nothing_is_found_in_a_cumulative_design(base):
+def test_a_step_that_changes_nothing_is_reported_in_a_cumulative_design(base):
     changes = {"plan.design": "cumulative", "plan.levels": {"units": [4, 8], "masking": [False, True]}}
     _, text = run(base, Launcher(), changes, seed=[0, 1])
 
     assert "changed nothing: + masking=true" in text and "changed nothing: + units=8" not in text
 
 
-def test_a_path_that_was_cut_short_is_not_finished_and_keeps_its_rows_when_it_is_typed_again(base):
+def test_an_interrupted_path_is_not_finished_and_keeps_its_rows_when_it_is_repeated(base):
     changes = {"plan.design": "path", "plan.levels": {"cell": ["lstm", "gru"], "depth": [1, 2]}}
 
     class Stopped(Launcher):
@@ -443,7 +444,7 @@ def test_a_path_that_was_cut_short_is_not_finished_and_keeps_its_rows_when_it_is
     assert len(record["rows"]) == 4 and len(record["commands"]) <= 3
 
 
-def test_a_killed_trial_is_launched_again_without_asking(base):
+def test_a_killed_trial_is_launched_again_without_retry_failed(base):
     run(base, Launcher(lambda row: KILLED if row.seed == 1 else FINISHED))
     again = Launcher()
     run(base, again)
@@ -451,7 +452,7 @@ def test_a_killed_trial_is_launched_again_without_asking(base):
     assert [sorted(names) for names in again.launched] == [["cell=gru 1", "cell=lstm 1"]]
 
 
-def test_a_path_goes_where_validation_gains_most(base):
+def test_a_path_keeps_the_flip_with_the_largest_gain_on_validation(base):
     gains = {"cell": 0.02, "masking": 0.05, "depth": -0.1}
     off = {"cell": "lstm", "masking": True, "depth": 1}
 
@@ -479,7 +480,7 @@ def test_a_path_goes_where_validation_gains_most(base):
     assert again.launched == []
 
 
-def test_a_path_does_not_take_a_flip_of_which_a_seed_failed(base):
+def test_a_path_does_not_keep_a_flip_with_a_failed_seed(base):
     changes = {
         "plan.design": "path",
         "plan.levels": {"cell": ["lstm", "gru"], "depth": [1, 2], "masking": [True, False]},
@@ -494,7 +495,7 @@ def test_a_path_does_not_take_a_flip_of_which_a_seed_failed(base):
     assert sorted(launcher.launched[2]) == sorted(taken)
 
 
-def test_a_stopped_path_does_not_go_on_to_its_next_round(base):
+def test_a_stopped_path_starts_no_further_round(base):
     changes = {"plan.design": "path", "plan.levels": {"depth": [1, 2], "cell": ["lstm", "gru"]}, "fail_fast": True}
     launcher = Launcher(lambda row: FAILED if row.values["cell"] == "gru" else FINISHED)
     failed, _ = run(base, launcher, changes, seed=[0])
@@ -502,7 +503,7 @@ def test_a_stopped_path_does_not_go_on_to_its_next_round(base):
     assert failed and len(launcher.launched) == 2
 
 
-def test_variants_that_changed_nothing_are_found_out(base):
+def test_variants_that_changed_nothing_are_reported(base):
     _, text = run(base, Launcher(), cell=["lstm", "gru"], seed=[0, 1])
     assert "changed nothing: cell=gru: the trained weights are identical without it, for every seed" in text
 
@@ -512,7 +513,7 @@ def test_variants_that_changed_nothing_are_found_out(base):
     assert summary == {"trials": 4, "finished": 4, "unfinished": {}, "dropped": {}, "changed_nothing": []}
 
 
-def test_identical_settings_of_two_rows_are_one_trial_that_serves_both(base):
+def test_rows_with_identical_settings_share_one_trial(base):
     launcher = Launcher()
     _, text = run(base, launcher, padding=["dataset", "batch"], bucketing=[False, True])
 
@@ -520,7 +521,7 @@ def test_identical_settings_of_two_rows_are_one_trial_that_serves_both(base):
     assert "study s: 4 variants × 1 seed, of which 1 equals another: 3 trials" in text
 
 
-def test_the_same_plan_typed_again_is_kept_once_with_both_times(base):
+def test_a_repeated_plan_is_recorded_once_with_both_times(base):
     run(base, Launcher())
     run(base, Launcher())
     run(base, Launcher(), depth=[1, 2])
@@ -532,7 +533,7 @@ def test_the_same_plan_typed_again_is_kept_once_with_both_times(base):
 @pytest.mark.parametrize(
     "content", ["{", "", "null", "[1]", "[{}]", '[{"rows": 1, "commands": [{}]}]', '[{"rows": [{}], "commands": []}]']
 )
-def test_a_plan_that_cannot_be_read_is_kept_and_begun_anew(base, content):
+def test_an_unreadable_plan_is_renamed_and_a_new_one_is_written(base, content):
     run(base, Launcher())
     path = paths.study_folder("s") / "plan.json"
     path.write_text(content, encoding="utf-8")
@@ -544,7 +545,7 @@ def test_a_plan_that_cannot_be_read_is_kept_and_begun_anew(base, content):
     assert len(json.loads(path.read_text(encoding="utf-8"))) == 1
 
 
-def test_trials_of_other_code_are_named_in_the_plan(base, monkeypatch):
+def test_the_plan_reports_trials_of_other_code(base, monkeypatch):
     run(base, Launcher())
     monkeypatch.setattr(provenance, "tags", lambda: {"ablation.git_commit": "f" * 40, "ablation.git_dirty": "false"})
     _, text = run(base, Launcher())
@@ -552,7 +553,7 @@ def test_trials_of_other_code_are_named_in_the_plan(base, monkeypatch):
     assert "4 finished trials used other code (commit " in text and "); rerun=true retrains them" in text
 
 
-def test_trials_of_another_environment_are_named_in_the_plan(base, monkeypatch):
+def test_the_plan_reports_trials_of_another_environment(base, monkeypatch):
     run(base, Launcher())
     known = provenance.tags()["ablation.environment"]
     monkeypatch.setattr(environment, "understood", lambda: "XLA_FLAGS=x")
@@ -565,7 +566,7 @@ def test_trials_of_another_environment_are_named_in_the_plan(base, monkeypatch):
     )
 
 
-def test_when_the_budget_is_over_no_further_trial_begins_and_the_rest_is_named(base):
+def test_after_the_budget_no_further_trial_starts_and_the_rest_is_listed(base):
     class Slow(Launcher):
         def __call__(self, rows):
             for row in rows:
@@ -586,7 +587,7 @@ def test_a_study_in_which_nothing_can_run_is_an_error(base):
         run(base, Launcher(), {"truncation": "remove", "max_length": 2})
 
 
-def test_a_folder_in_the_place_of_the_database_is_refused_before_any_trial(base, home):
+def test_a_folder_at_the_path_of_the_database_is_refused_before_any_trial(base, home):
     (home / "mlflow.db").mkdir()
 
     with pytest.raises(
@@ -607,7 +608,7 @@ def test_a_home_whose_database_sqlite_cannot_open_is_refused_before_any_trial(ba
         run(base, Launcher(lambda row: pytest.fail("launched")), {"tracking.name": "mlflow"})
 
 
-def test_a_file_that_is_no_database_is_refused_before_any_trial(base, home):
+def test_a_file_that_is_not_a_database_is_refused_before_any_trial(base, home):
     (home / "mlflow.db").write_text("not a database at all, only text of some length" * 100, encoding="utf-8")
 
     with pytest.raises(
@@ -618,13 +619,13 @@ def test_a_file_that_is_no_database_is_refused_before_any_trial(base, home):
 
 @pytest.fixture
 def tracked(base, blank):
-    """The same study, recorded in MLflow, trained once; its settings and its store."""
+    """A study that was trained once and recorded in MLflow: its settings and its store."""
     settings = edited(base, {"tracking.name": "mlflow"})
     assert run(settings, Launcher())[0] is False
     return settings, Store(None, "s")
 
 
-def test_a_trial_that_was_deleted_in_mlflow_is_trained_again_and_the_plan_says_why(tracked):
+def test_a_trial_that_was_deleted_in_mlflow_is_trained_again_with_the_reason(tracked):
     settings, store = tracked
     (run_id,) = [
         one.info.run_id for one in store._search("tags.`ablation.kind` = 'trial'") if one.info.run_name == "cell=gru"
@@ -639,7 +640,7 @@ def test_a_trial_that_was_deleted_in_mlflow_is_trained_again_and_the_plan_says_w
         assert f"mlflow runs restore --run-id {run_id}" in text and "to train: 1" in text
 
 
-def test_a_trial_that_mlflow_has_finished_and_whose_journal_was_cut_is_trained_again_and_it_is_said_why(tracked):
+def test_a_trial_finished_in_mlflow_with_an_incomplete_journal_is_trained_again_with_the_reason(tracked):
     settings, _ = tracked
     folder = journal.folders(paths.study_folder("s"))[0]
     lines = (folder / journal.FILE).read_bytes().splitlines(keepends=True)
@@ -657,9 +658,7 @@ def test_a_trial_that_mlflow_has_finished_and_whose_journal_was_cut_is_trained_a
 
 
 @pytest.mark.parametrize("are_here", [True, False])
-def test_mlflow_is_asked_for_the_numbers_of_finished_trials_only_where_their_journals_are_elsewhere(
-    tracked, monkeypatch, are_here
-):
+def test_metrics_of_finished_trials_are_read_from_mlflow_only_without_local_journals(tracked, monkeypatch, are_here):
     settings, _ = tracked
     if not are_here:
         shutil.rmtree(paths.study_folder("s"))
@@ -677,7 +676,7 @@ def test_mlflow_is_asked_for_the_numbers_of_finished_trials_only_where_their_jou
     assert (database.METRICS in asked) is not are_here
 
 
-def test_the_page_of_a_study_is_written_once_where_nothing_is_left_to_train(tracked, monkeypatch):
+def test_the_page_of_a_study_is_written_once_if_nothing_is_left_to_train(tracked, monkeypatch):
     settings, _ = tracked
     pages, present = [], Store.present
     monkeypatch.setattr(Store, "present", lambda self, page: pages.append(page) or present(self, page))
@@ -687,7 +686,7 @@ def test_the_page_of_a_study_is_written_once_where_nothing_is_left_to_train(trac
     assert len(pages) == 1 and pages[0]["tags"]["ablation.finished"] == "4 of 4"
 
 
-def test_no_file_that_mlflow_gets_holds_a_password(base, monkeypatch):
+def test_no_file_in_mlflow_contains_a_password(base, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["run", "tracking.uri=postgresql://me:secret@host/db"])
     run(base, Launcher())
     Artifacts(paths.study_folder("s")).write_settings(edited(base, {"tracking.uri": "postgresql://me:secret@host/db"}))
@@ -698,7 +697,7 @@ def test_no_file_that_mlflow_gets_holds_a_password(base, monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["experiment", "study run"])
-def test_a_study_that_was_deleted_in_mlflow_comes_back_with_its_command_and_not_with_its_plan(tracked, what):
+def test_the_command_restores_a_study_that_was_deleted_in_mlflow_and_plan_only_does_not(tracked, what):
     settings, store = tracked
     delete = {"experiment": store.client.delete_experiment, "study run": store.client.delete_run}[what]
     delete(store.experiment_id if what == "experiment" else store.study_run_id)
@@ -720,19 +719,19 @@ def refuse(monkeypatch, error):
     monkeypatch.setattr(Store, "replay", refused)
 
 
-def test_a_record_that_mlflow_refuses_makes_the_command_fail_and_is_not_promised_for_later(base, blank, monkeypatch):
+def test_a_record_that_mlflow_rejects_makes_the_command_fail_without_a_promise_to_send_it_later(
+    base, blank, monkeypatch
+):
     refuse(monkeypatch, MlflowException("value too long for type character varying(250)", BAD_REQUEST))
 
     failed, text = run(edited(base, {"tracking.name": "mlflow"}), Launcher())
 
     assert failed and "later" not in text
-    assert (
-        "MLflow rejects 4 trials (value too long for type character varying(250)); fix that, then run `python -m src.sync`"
-        in text
-    )
+    cause = "value too long for type character varying(250)"
+    assert f"MLflow rejects 4 trials ({cause}); fix that, then run `python -m src.sync`" in text
 
 
-def test_a_store_that_is_away_fails_no_command(base, blank, monkeypatch):
+def test_an_unreachable_store_does_not_make_the_command_fail(base, blank, monkeypatch):
     refuse(monkeypatch, MlflowException("connection refused", TEMPORARILY_UNAVAILABLE))
 
     failed, text = run(edited(base, {"tracking.name": "mlflow"}), Launcher())
@@ -743,7 +742,7 @@ def test_a_store_that_is_away_fails_no_command(base, blank, monkeypatch):
     )
 
 
-def test_a_store_that_goes_away_while_trials_run_is_said_once_with_what_it_lacks(base, blank, monkeypatch):
+def test_a_store_that_fails_while_trials_run_is_reported_once_with_what_it_lacks(base, blank, monkeypatch):
     def goes_away(row):
         refuse(monkeypatch, error := MlflowException("connection refused", TEMPORARILY_UNAVAILABLE))
         for name in ("outcomes", "present", "attach", "close_study", "best_validation"):
@@ -759,7 +758,7 @@ def test_a_store_that_goes_away_while_trials_run_is_said_once_with_what_it_lacks
     )
 
 
-def test_a_store_that_has_all_trials_and_not_the_page_is_said_once(base, blank, monkeypatch):
+def test_a_store_that_lacks_only_the_page_is_reported_once(base, blank, monkeypatch):
     def refused(*_, **__):
         raise MlflowException("connection refused", TEMPORARILY_UNAVAILABLE)
 
@@ -774,7 +773,7 @@ def test_a_store_that_has_all_trials_and_not_the_page_is_said_once(base, blank, 
     )
 
 
-def test_a_plan_alone_says_once_that_the_store_does_not_answer(base, blank, monkeypatch):
+def test_plan_only_reports_once_that_the_store_does_not_answer(base, blank, monkeypatch):
     def refused(*_, **__):
         raise MlflowException("connection refused", TEMPORARILY_UNAVAILABLE)
 
@@ -791,14 +790,14 @@ def test_a_plan_alone_says_once_that_the_store_does_not_answer(base, blank, monk
 
 
 @pytest.mark.parametrize("uri", ["nonsense://x", "mssql://host/db", "file:./mlruns"])
-def test_a_store_that_can_never_be_used_is_refused_before_any_trial(base, blank, uri):
+def test_an_unusable_store_is_refused_before_any_trial(base, blank, uri):
     with pytest.raises(SettingsError, match=r"tracking\.uri: "):
         run(edited(base, {"tracking.name": "mlflow", "tracking.uri": uri}), launcher := Launcher())
     assert launcher.attempts == 0
 
 
 @pytest.mark.parametrize(("name", "is_there"), [("what?", True), ("100%25 é", False)])
-def test_a_home_with_signs_that_mean_something_in_an_address_has_its_database_and_nothing_is_made_beside_it(
+def test_a_home_with_special_characters_contains_its_database_and_nothing_is_created_beside_it(
     base, empty, tmp_path, monkeypatch, name, is_there
 ):
     home = tmp_path / "odd" / name
@@ -823,7 +822,7 @@ def test_plan_only_writes_nothing(base):
     assert not paths.study_folder("s").exists()
 
 
-def test_plan_only_lists_the_variants_with_what_is_left_to_train(base):
+def test_plan_only_lists_the_variants_with_the_trials_left_to_train(base):
     run(base, Launcher(), cell=["lstm"], seed=[0, 1])
     _, text = run(base, Launcher(), {"plan_only": True}, cell=["lstm", "gru"], seed=[0, 1, 2])
 
@@ -839,7 +838,7 @@ def test_an_estimate_comes_from_recorded_times_per_batch(base):
 
     _, text = run(base, Launcher(), {"plan_only": True}, cell=["lstm", "gru"], seed=[5])
 
-    # 140 training texts in batches of 64, 3 epochs: 9 steps of 10 ms and a quarter for evaluation, 5 s of start-up, 2 trials
+    # 2 trials, each with 5 s of start-up and 9 steps (3 epochs of 140 texts in batches of 64) of 10 ms + 25 %.
     assert "to train: 2 trials, about 0:10 (m:ss)" in text
 
 
@@ -853,7 +852,7 @@ def test_an_estimate_comes_from_recorded_times_per_batch(base):
         '{"kind":"end","time_ms":1,"step":1,"metrics":{"time/batch_ms_median":-1},"detail":{"status":"FINISHED","error":null,"tags":{}}}',
     ],
 )
-def test_a_broken_journal_of_another_study_costs_no_more_than_an_estimate(base, line):
+def test_a_broken_journal_of_another_study_only_loses_an_estimate(base, line):
     other = paths.study_folder("other") / "cafe"
     other.mkdir(parents=True)
     (other / journal.FILE).write_text(line + "\n", encoding="utf-8")
@@ -872,7 +871,7 @@ def test_longer_noise_is_estimated_to_take_longer():
     assert estimate._scale(trial, noise[0]) == 8
 
 
-def test_where_lower_is_better_a_path_keeps_the_flip_of_lowest_validation(base, monkeypatch):
+def test_if_lower_is_better_a_path_keeps_the_flip_with_the_lowest_validation_value(base, monkeypatch):
     perplexity = Metric("perplexity", "lower", digits=1)
     of_task = registry.task
 

@@ -17,7 +17,7 @@ from src.study import table as tables
 from src.study.plan import study
 
 
-def test_a_cause_for_which_trials_learnt_nothing_is_said_once_with_its_variants():
+def test_a_cause_why_trials_learnt_nothing_is_printed_once_with_its_variants():
     causes = {
         ("reference", 0): "too few steps: 8",
         ("reference", 1): "too few steps: 8",
@@ -57,7 +57,7 @@ def plan_text(values):
     return tables.plan_text(asked, rows, {}, todo=rows, seconds=None, workers=1).splitlines()
 
 
-def test_a_plan_says_what_was_read(home, table):
+def test_a_plan_describes_its_data(home, table):
     lines = plan_text({"data": {"name": "table", "path": str(table)}, "max_length": 10, "vocab_size": 12})
 
     begin = lines.index(f"  data table {table}: 2 classes, 20 different words in training")
@@ -78,7 +78,7 @@ def test_a_plan_says_what_was_read(home, table):
 
 
 def shares(table, are, *, vocab_size):
-    """The share of what is true in each split, by a loop over the ids of each text without its start."""
+    """Returns the share of ids for which `what` is true in each split, with a plain loop over all texts."""
     data = load(Table(path=str(table)))
     found = []
     for name in SPLITS:
@@ -89,7 +89,7 @@ def shares(table, are, *, vocab_size):
     return found
 
 
-def test_every_length_and_vocabulary_that_varies_has_its_line(home, table):
+def test_every_varied_length_and_vocabulary_has_a_line(home, table):
     levels = {"max_length": [10, 20], "vocab_size": [30, 12], "truncation": ["pre", "remove"]}
     values = {"data": {"name": "table", "path": str(table)}, "plan": {"levels": levels}}
 
@@ -103,7 +103,7 @@ def test_every_length_and_vocabulary_that_varies_has_its_line(home, table):
     assert lines == [*titles, "words within vocab_size=12", "words within vocab_size=30"]
 
 
-def test_the_first_line_multiplies_variants_and_seeds_and_says_what_is_done(home):
+def test_the_first_line_has_variants_times_seeds_and_the_number_of_finished_trials(home):
     swept = {"cell": ["lstm", "gru"], "drop_remainder": [True, False], "seed": [0, 1, 2]}
     asked = study({}, swept, compose=lambda _: checked({**NOISE, "batch_size": 1}))
     rows = asked.rows(next(asked.rounds()))
@@ -116,7 +116,7 @@ def test_the_first_line_multiplies_variants_and_seeds_and_says_what_is_done(home
 
 
 @pytest.mark.parametrize("is_plan_only", [True, False])
-def test_a_long_list_is_named_where_it_is_or_will_be(home, is_plan_only):
+def test_a_shortened_list_names_the_file_with_the_whole_list(home, is_plan_only):
     asked = study(
         {},
         {"units": list(range(1, 30)), "cell": ["lstm", "gru"]},
@@ -133,7 +133,7 @@ def test_a_long_list_is_named_where_it_is_or_will_be(home, is_plan_only):
     )
 
 
-def test_a_plan_of_what_is_drawn_says_nothing_of_data(home):
+def test_a_plan_with_generated_data_has_no_description_of_data(home):
     assert not [line for line in plan_text(NOISE) if "data" in line or "class" in line]
 
 
@@ -158,7 +158,7 @@ def test_the_table_shows_names_as_they_are_written(is_terminal):
     assert f"{SPELT} (reference)" in found and f"{SPELT} b" in found and r"[/x]\x1b" in found
 
 
-def test_lists_of_trials_show_names_in_a_line(tmp_path):
+def test_lists_of_trials_show_each_name_on_one_line(tmp_path):
     trial = SimpleNamespace(identity="a", folder=tmp_path)
     row = SimpleNamespace(label=ODD, name=f"{ODD} seed=0", seed=0, trial=trial)
     found = SimpleNamespace(tags={"ablation.diagnosis": "x"})
@@ -188,7 +188,7 @@ def wide_study(rows=3):
     return of, known
 
 
-def test_what_is_measured_is_called_by_its_one_name():
+def test_every_metric_has_the_same_title_everywhere():
     headings = {str(column.header) for column in tables.outcomes(*wide_study(), first=IMPLIED[0]).columns}
 
     recorded = ("test/accuracy", "time/batch_ms_median", "data/padding_fraction")
@@ -197,7 +197,7 @@ def test_what_is_measured_is_called_by_its_one_name():
 
 
 @pytest.mark.parametrize(("width", "columns"), [(160, 7), (80, 5), (60, 4)])
-def test_the_table_fits_the_terminal_and_leaves_out_what_says_least(width, columns):
+def test_the_table_fits_the_terminal_and_omits_the_least_important_columns(width, columns):
     table = tables.outcomes(*wide_study(), first=IMPLIED[0], width=width)
     text = io.StringIO()
     Console(file=text, width=width, force_terminal=True, color_system=None).print(table)
@@ -210,7 +210,7 @@ def test_the_table_fits_the_terminal_and_leaves_out_what_says_least(width, colum
     lines = text.getvalue().splitlines()
     assert max(map(len, lines)) <= width and "0.5123" in text.getvalue() and "no_learning" in text.getvalue()
     end = lines[0].index("  n  ") if width > 60 else lines[0].index("test accuracy") - 3
-    name = "".join("".join(line[:end].split()) for line in lines)  # a long name is broken into lines, and stays whole
+    name = "".join("".join(line[:end].split()) for line in lines)  # a long name wraps, and no character is lost
     assert f"{LONG}units=2".replace(" ", "") in name
 
 
@@ -220,7 +220,7 @@ def step_lines(home, monkeypatch, **tracking):
     return tables.next_steps([row], None).splitlines()
 
 
-def test_what_comes_next_is_short_and_aligned(home, monkeypatch):
+def test_the_next_commands_are_short_and_aligned(home, monkeypatch):
     monkeypatch.chdir(home)
 
     assert step_lines(home, monkeypatch) == [
@@ -271,14 +271,14 @@ def test_the_headings_and_digits_are_those_of_the_first_metric():
     ]
 
 
-def test_a_finished_trial_without_the_metric_leaves_a_gap_and_no_error():
+def test_a_finished_trial_without_the_metric_has_an_empty_cell():
     rows = [SimpleNamespace(label="defaults", seed=0, is_reference=True, trial=SimpleNamespace(identity="a"))]
     known = {"a": SimpleNamespace(status="FINISHED", metrics={}, tags={})}
 
     assert "–" in printed(tables.outcomes(rows, known, first=PERPLEXITY))
 
 
-def test_a_trained_model_is_shown_with_the_commands_of_its_task(home, monkeypatch):
+def test_the_next_commands_include_those_of_the_task(home, monkeypatch):
     monkeypatch.chdir(home)
     commands = {
         "predict": Command("a:b", "", example="1 2", module="src.predict"),

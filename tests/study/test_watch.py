@@ -23,7 +23,7 @@ BROKEN = [
 
 @pytest.fixture
 def watched(tmp_path, monkeypatch):
-    """The progress of two trials, with a budget that is over at once, and what it has said."""
+    """The progress of two trials, with a budget that is over at once, and its console."""
     monkeypatch.setattr(watch, "EVERY_S", 0.01)
     said = Console(record=True, width=200, file=io.StringIO())
     rows = [
@@ -43,7 +43,7 @@ def finish(folder, **metrics):
 
 
 @pytest.mark.parametrize("line", BROKEN)
-def test_a_broken_journal_costs_its_own_line_and_neither_the_others_nor_the_budget(watched, tmp_path, line):
+def test_a_broken_journal_affects_neither_the_lines_of_other_trials_nor_the_budget(watched, tmp_path, line):
     shown, said = watched
     (tmp_path / "one").mkdir()
     with shown:
@@ -60,7 +60,7 @@ def test_a_broken_journal_costs_its_own_line_and_neither_the_others_nor_the_budg
     )
 
 
-def test_a_trial_that_ended_without_its_numbers_is_shown_without_them(watched, tmp_path):
+def test_a_trial_that_ended_without_metrics_is_shown_without_them(watched, tmp_path):
     shown, said = watched
     with shown:
         finish(tmp_path / "one")
@@ -69,7 +69,7 @@ def test_a_trial_that_ended_without_its_numbers_is_shown_without_them(watched, t
 
 
 @pytest.mark.parametrize(("workers", "count"), [(2, 1), (1, 0)])
-def test_with_several_workers_the_first_step_ends_the_silence_once(tmp_path, monkeypatch, workers, count):
+def test_with_several_workers_the_start_of_the_first_trials_is_printed_once(tmp_path, monkeypatch, workers, count):
     monkeypatch.setattr(watch, "EVERY_S", 0.01)
     said = Console(record=True, width=200, file=io.StringIO())
     rows = [
@@ -87,7 +87,7 @@ def test_with_several_workers_the_first_step_ends_the_silence_once(tmp_path, mon
 
 
 @pytest.mark.parametrize("width", [80, 60])
-def test_what_is_said_of_a_study_fits_the_terminal(tmp_path, width):
+def test_the_progress_of_a_study_fits_the_terminal(tmp_path, width):
     text = io.StringIO()
     label = "implementation=packed_loop padding=batch vocab_size=10000 data.path=a_rather_long_name_of_a_file.csv"
     rows = [
@@ -105,7 +105,7 @@ def test_what_is_said_of_a_study_fits_the_terminal(tmp_path, width):
 PERPLEXITY = Metric("perplexity", "lower", digits=1)
 
 
-def test_where_lower_is_better_the_best_so_far_is_the_lowest(tmp_path):
+def test_if_lower_is_better_the_best_trial_so_far_has_the_lowest_value(tmp_path):
     said = Console(record=True, width=200, file=io.StringIO())
     rows = [
         SimpleNamespace(trial=SimpleNamespace(folder=tmp_path / name), name=f"{name} seed=0")
@@ -117,7 +117,7 @@ def test_where_lower_is_better_the_best_so_far_is_the_lowest(tmp_path):
                 book.append(Record(START, 0, detail={"attempt": "a", "tags": {}, METRICS: as_records([PERPLEXITY])}))
                 book.append(Record(EVALUATION, 1, {"val/perplexity": value}, {"epoch": 1}))
                 book.append(end(step=1, status=FINISHED, metrics={"test/perplexity": value + 1}))
-        finish(tmp_path / "three")  # whose journal is of another metric
+        finish(tmp_path / "three")  # its journal has another metric
 
     text = said.export_text()
     assert (

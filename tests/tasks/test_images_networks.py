@@ -166,7 +166,7 @@ def test_dropout_and_batch_normalisation_differ_in_training_alone():
     np.testing.assert_array_equal(model(PICTURES, training=False), model(PICTURES, training=False))
 
 
-WORDS = "task=images study=pictures tracking=offline tracking.histograms=false data.limit=300 epochs=10 learning_rate=0.01 width=16 batch_size=50"
+WORDS = "task=images study=pictures tracking=offline tracking.histograms=false data.limit=300 epochs=10"
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,15 @@ def trained(tmp_path_factory):
         home = tmp_path_factory.mktemp("pictures")
         patch.setenv("ABLATION_HOME", str(home))
         patch.chdir(home)
-        words = [*WORDS.split(), "growth_rate=6", "blocks=2", "network=linear,mlp,cnn,densenet"]
+        words = [
+            *WORDS.split(),
+            "learning_rate=0.01",
+            "width=16",
+            "batch_size=50",
+            "growth_rate=6",
+            "blocks=2",
+            "network=linear,mlp,cnn,densenet",
+        ]
         assert run.main(["-m", *words]) == 0
         yield home
 

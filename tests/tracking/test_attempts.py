@@ -24,7 +24,7 @@ def run(name, *, journal=None, number=None, started=0, status=FINISHED, took=10,
     )
 
 
-def test_the_last_of_a_journal_counts_where_the_clock_went_back():
+def test_the_last_attempt_of_a_journal_counts_after_the_clock_went_back():
     first, second = run("a", journal="j", number=0, started=1_000), run("b", journal="j", number=1, started=500)
 
     assert attempts.latest([first, second]) is attempts.latest([second, first]) is second
@@ -34,21 +34,21 @@ def test_the_tenth_attempt_is_later_than_the_ninth():
     assert attempts.latest([run(str(n), journal="j", number=n) for n in range(11)]).run_id == "10"
 
 
-def test_of_two_journals_the_later_start_counts_of_the_last_attempt_of_each():
+def test_among_journals_the_last_attempt_with_the_latest_start_counts():
     went_back = [run("a", journal="j", number=0, started=9_000), run("b", journal="j", number=1, started=500)]
     other = run("c", journal="k", number=0, started=1_000)
 
     assert attempts.latest([*went_back, other]) is other
 
 
-def test_attempts_of_which_no_journal_is_known_are_told_by_their_starts():
+def test_attempts_without_a_journal_are_ordered_by_their_starts():
     runs = [run("a", started=3), run("c", started=9), run("b", started=5)]
 
     assert attempts.latest(runs).run_id == "c"
 
 
 @pytest.mark.parametrize("number", ["", "x", "-1", "1" * 5_000, "²", "1e3"])
-def test_a_tag_that_somebody_spoilt_breaks_nothing(number):
+def test_an_invalid_tag_breaks_nothing(number):
     odd = run("a", journal="j", number=number, started=5)
 
     assert attempts.latest([odd, run("b", journal="j", number=1)]).run_id == "b"
@@ -68,7 +68,7 @@ runs_of_a_trial = st.lists(
 
 
 @given(runs_of_a_trial, st.randoms())
-def test_every_order_of_the_runs_gives_the_same_one(drawn, random):
+def test_the_order_of_the_runs_does_not_change_the_result(drawn, random):
     runs = [
         run(
             str(n),
@@ -86,7 +86,7 @@ def test_every_order_of_the_runs_gives_the_same_one(drawn, random):
     assert attempts.counting(shuffled) is attempts.counting(runs)
 
 
-def test_what_is_finished_counts_before_what_is_not_and_what_is_superseded_never():
+def test_a_finished_attempt_counts_first_and_a_superseded_one_never():
     finished, failed = run("a", journal="j", number=0), run("b", journal="j", number=1, status="FAILED")
     old = run("c", journal="j", number=2, **{attempts.SUPERSEDED: "true"})
 
@@ -95,7 +95,7 @@ def test_what_is_finished_counts_before_what_is_not_and_what_is_superseded_never
     assert attempts.counting([old]) is None
 
 
-def test_clocks_are_doubted_only_where_nothing_else_tells_and_they_contradict_something():
+def test_wrong_clocks_matter_only_if_nothing_else_orders_the_attempts():
     back = [run("a", journal="j", number=0, started=9_000), run("b", journal="j", number=1, started=500)]
     ends_early, fine = run("c", journal="k", took=-5), run("d", journal="l", started=1)
 
@@ -106,17 +106,17 @@ def test_clocks_are_doubted_only_where_nothing_else_tells_and_they_contradict_so
     assert attempts.depends_on_wrong_clocks([ends_early, fine])
 
 
-def test_a_journal_numbers_its_attempts_and_has_the_name_of_its_first(tmp_path):
+def test_a_journal_numbers_its_attempts_and_is_named_by_its_first(tmp_path):
     with Journal(tmp_path) as book:
         for attempt, kind in itertools.product(["one", "two", "three"], [START, STEP]):
             book.append(Record(kind, 0, detail={"attempt": attempt, "is_sent": True}))
 
-    assert [(tags[attempts.JOURNAL], tags[attempts.NUMBER]) for tags in attempts.places_in_journal(tmp_path).values()] == [
-        ("one", "0"), ("one", "1"), ("one", "2"),
-    ]  # fmt: skip
+    places = attempts.places_in_journal(tmp_path)
+    numbers = [(tags[attempts.JOURNAL], tags[attempts.NUMBER]) for tags in places.values()]
+    assert numbers == [("one", "0"), ("one", "1"), ("one", "2")]
 
 
-def test_runs_that_an_older_version_sent_have_their_place_from_the_journal(tmp_path):
+def test_runs_of_an_older_version_get_their_places_from_the_journal(tmp_path):
     with Journal(tmp_path) as book:
         for attempt in ("one", "two"):
             book.append(Record(START, 0, detail={"attempt": attempt}))

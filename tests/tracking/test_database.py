@@ -16,7 +16,7 @@ from src.tracking.mlflow_replay import Store
 
 
 def filled(store):
-    """Gives a study trials of every kind: finished, failed, killed, running, superseded, deleted, and what is no trial."""
+    """Gives a study trials of every kind (finished, failed, killed, running, superseded, deleted) and other runs."""
 
     def trial(identity, attempt, status="FINISHED", *, metrics=(("test/accuracy", 0.5),), **tags):
         named = {f"ablation.{key}": value for key, value in tags.items()}
@@ -59,7 +59,7 @@ def slow(store, monkeypatch):
     return store
 
 
-def test_sql_and_mlflows_client_tell_the_same_of_trials(store, monkeypatch):
+def test_sql_and_mlflows_client_return_equal_outcomes(store, monkeypatch):
     fast, deleted = store.outcomes(IMPLIED), store.deleted_trials()
     theirs = slow(store, monkeypatch).outcomes(IMPLIED)
 
@@ -71,7 +71,7 @@ def test_sql_and_mlflows_client_tell_the_same_of_trials(store, monkeypatch):
     assert deleted == store.deleted_trials() and list(deleted.values()) == ["run f1"]
 
 
-def test_sql_and_mlflows_client_tell_the_same_of_every_run(store):
+def test_sql_and_mlflows_client_return_equal_runs(store):
     ours = Database(store.uri).runs(store.experiment_id)
     theirs = {run.run_id: run for run in map(Run.from_client, store._search(""))}
 
@@ -90,13 +90,13 @@ def test_duplicates_are_found_by_sql_as_by_the_client(store):
     assert store.outcomes(IMPLIED)["a"].status == "FINISHED" and store.delete_duplicates() == 0
 
 
-def test_parts_that_are_not_asked_for_are_left_empty(store):
+def test_parts_that_are_not_requested_stay_empty(store):
     runs = Database(store.uri).runs(store.experiment_id, parts=[database.TAGS])
 
     assert all(run.tags for run in runs) and not any(run.params or run.metrics for run in runs)
 
 
-def test_of_attempts_that_the_caller_knows_the_status_alone_is_read(store):
+def test_only_the_status_of_known_attempts_is_read(store):
     whole = store.outcomes(IMPLIED)
 
     brief = store.outcomes(IMPLIED, known={name: one.attempt for name, one in whole.items()})
@@ -108,15 +108,15 @@ def test_of_attempts_that_the_caller_knows_the_status_alone_is_read(store):
 
 
 @pytest.mark.parametrize("known", [{"a": "a1", "b": "b2", "c": "c2", "d": "d1"}, {"a": "a2", "b": "b2", "c": "c2"}])
-def test_everything_is_read_where_another_attempt_counts_than_the_caller_knows(store, known):
+def test_everything_is_read_if_an_unknown_attempt_counts(store, known):
     assert repr(store.outcomes(IMPLIED, known=known)) == repr(store.outcomes(IMPLIED))  # nan is not equal to itself
 
 
-def test_a_server_is_asked_once_whatever_the_caller_knows(store, monkeypatch):
-    asked, search = [], store._search
-    monkeypatch.setattr(store, "_search", lambda text, **options: asked.append(text) or search(text, **options))
+def test_a_server_gets_one_query_even_for_known_attempts(store, monkeypatch):
+    queries, search = [], store._search
+    monkeypatch.setattr(store, "_search", lambda text, **options: queries.append(text) or search(text, **options))
 
-    assert slow(store, monkeypatch).outcomes(IMPLIED, known={"a": "a1"})["a"].attempt == "a2" and len(asked) == 1
+    assert slow(store, monkeypatch).outcomes(IMPLIED, known={"a": "a1"})["a"].attempt == "a2" and len(queries) == 1
 
 
 def test_the_database_is_only_read(store, home):
@@ -127,7 +127,7 @@ def test_the_database_is_only_read(store, home):
     assert not (home / "other.db").exists()
 
 
-def test_one_question_sees_one_moment(store, home):
+def test_one_transaction_sees_one_state(store, home):
     with Database(store.uri)._transaction() as connection:
         before = connection.exec_driver_sql("SELECT COUNT(*) FROM runs").scalar()
         writer = sqlite3.connect(home / "mlflow.db", timeout=0, isolation_level=None)
@@ -141,15 +141,16 @@ def test_one_question_sees_one_moment(store, home):
     [
         ("sqlite:////tmp/x.db", True), ("sqlite:///x.db", True), ("sqlite:///:memory:", False), ("sqlite://", False),
         ("sqlite:////tmp/x.db?mode=ro", False), ("sqlite+pysqlite:////tmp/x.db", False),
-        ("postgresql+psycopg2://u@h/d", True), ("mysql+pymysql://u@h/d", True), ("http://h:5000", False), ("databricks", False),
+        ("postgresql+psycopg2://u@h/d", True), ("mysql+pymysql://u@h/d", True), ("http://h:5000", False),
+        ("databricks", False),
     ],
 )  # fmt: skip
-def test_what_can_be_read_by_sql(uri, can):
+def test_databases_can_be_read_by_sql(uri, can):
     assert database.can_read(uri) == can
 
 
 @pytest.mark.parametrize("sign", ["?", "%20", "%2", " ", "ü", "#", "'"])
-def test_a_file_may_have_any_signs_in_its_path(tmp_path, sign):
+def test_a_database_file_may_have_any_characters_in_its_path(tmp_path, sign):
     folder = tmp_path / f"a{sign}b"
     folder.mkdir()
     sqlite3.connect(folder / "x.db").execute("CREATE TABLE t (x)").connection.commit()

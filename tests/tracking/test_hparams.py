@@ -1,4 +1,4 @@
-"""TensorBoard's HParams page, asked as its server asks: what a user filters by must find every trial that has it."""
+"""TensorBoard's HParams page, through the requests of its server: a filter must find every trial that matches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from src.trial.run import _params
 
 
 def prepared(settings):
-    """A trial of these settings, as far as its parameters go."""
+    """Stands for a prepared trial with these settings."""
     return SimpleNamespace(settings=settings, task=TASK)
 
 
@@ -50,16 +50,16 @@ class Page:
 
     @property
     def columns(self):
-        found = get_experiment.Handler(
+        experiment = get_experiment.Handler(
             RequestContext(), self.context, "", api_pb2.GetExperimentRequest(hparams_limit=0)
         ).run()
-        return {one.name: one for one in found.hparam_infos}
+        return {column.name: column for column in experiment.hparam_infos}
 
     def rows(self, key, **filters):
         states = [api_pb2.STATUS_SUCCESS, api_pb2.STATUS_RUNNING, api_pb2.STATUS_FAILURE, api_pb2.STATUS_UNKNOWN]
         column = api_pb2.ColParams(hparam=key, **filters)
-        asked = api_pb2.ListSessionGroupsRequest(col_params=[column], slice_size=100, allowed_statuses=states)
-        answer = list_session_groups.Handler(RequestContext(), self.context, "", asked).run()
+        request = api_pb2.ListSessionGroupsRequest(col_params=[column], slice_size=100, allowed_statuses=states)
+        answer = list_session_groups.Handler(RequestContext(), self.context, "", request).run()
         json_format.MessageToJson(answer)  # as the server sends it
         return sorted(row.name.split("/")[1].removesuffix(" seed=0") for row in answer.session_groups)
 
@@ -76,7 +76,7 @@ def page(home):
     return Page()
 
 
-def test_every_toggle_is_of_one_type_in_all_trials_and_numbers_have_a_range(page):
+def test_every_toggle_has_one_type_in_all_trials_and_numbers_have_a_range(page):
     columns = page.columns
 
     assert columns["clip_norm"].type == columns["max_length"].type == columns["units"].type == api_pb2.DATA_TYPE_FLOAT64
@@ -114,7 +114,7 @@ def test_trials_of_one_name_in_two_studies_are_not_averaged(page):
         ("cell", ["lstm", "gru"]),
     ],
 )
-def test_whole_numbers_fractions_and_null_are_one_type(home, key, values):
+def test_integers_floats_and_null_have_one_type(home, key, values):
     for number, value in enumerate(values):
         trial("s", str(number), {key: value})
 
@@ -122,20 +122,20 @@ def test_whole_numbers_fractions_and_null_are_one_type(home, key, values):
     assert key in Page().columns and Page().columns[key].type != api_pb2.DATA_TYPE_UNSET
 
 
-def test_the_test_metric_comes_first_then_what_varies_and_what_is_fixed_last(page):
+def test_the_test_metric_comes_first_and_fixed_toggles_last(page):
     names = [name.strip() for name in page.columns]
 
     assert names[0] == "test/accuracy" and names.index("masking") < names.index("accumulate")
     assert page.rows(" test/accuracy", filter_interval=api_pb2.Interval(min_value=0.4, max_value=0.6)) == ["one"]
 
 
-def test_results_are_no_charts(page):
+def test_results_are_not_charts(page):
     runs = page.context.tb_context.data_provider.list_scalars(RequestContext(), experiment_id="", plugin_name="scalars")
 
     assert not any(runs.values())
 
 
-def test_a_file_of_an_older_form_is_made_anew(home):
+def test_an_event_file_of_an_older_format_is_written_again(home):
     folder = trial("s", "one", {"clip_norm": None, "cell": "gru"})
     (file,) = folder.parent.glob("one seed=0/events*")
     whole, state = file.read_bytes(), replay_state.load(folder / "tensorboard.json")

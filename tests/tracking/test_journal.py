@@ -38,7 +38,7 @@ def write(folder, *records):
             book.append(record)
 
 
-def test_what_is_appended_is_read_back_in_order(tmp_path):
+def test_appended_records_are_read_back_in_order(tmp_path):
     records = [start(), step(1), step(2), end(step=2, status=FINISHED, metrics={"test/accuracy": 0.1})]
 
     write(tmp_path, *records)
@@ -46,7 +46,7 @@ def test_what_is_appended_is_read_back_in_order(tmp_path):
     assert [entry.record for entry in entries(tmp_path)] == records
 
 
-def test_reading_goes_on_from_a_byte(tmp_path):
+def test_reading_can_start_at_an_offset(tmp_path):
     write(tmp_path, start(), step(1), step(2))
     offsets = [entry.offset for entry in entries(tmp_path)]
 
@@ -54,7 +54,7 @@ def test_reading_goes_on_from_a_byte(tmp_path):
     assert list(entries(tmp_path, offset=offsets[-1])) == []
 
 
-def test_a_torn_last_line_does_not_count_and_is_cut_off_when_writing_goes_on(tmp_path):
+def test_an_incomplete_last_line_does_not_count_and_the_next_writer_removes_it(tmp_path):
     write(tmp_path, start(), step(1))
     with (tmp_path / journal.FILE).open("ab") as file:
         file.write(b'{"kind":"step","st')
@@ -64,7 +64,7 @@ def test_a_torn_last_line_does_not_count_and_is_cut_off_when_writing_goes_on(tmp
     assert [entry.record.step for entry in entries(tmp_path)] == [0, 1, 2]
 
 
-def test_a_full_disk_is_said_and_loses_nothing(tmp_path, monkeypatch):
+def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path, monkeypatch):
     write_really = os.write
     with Journal(tmp_path) as book:
         book.append(step(1))
@@ -80,15 +80,15 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path, monkeypatch):
 
 
 def test_a_record_takes_one_system_call(tmp_path, monkeypatch):
-    """Between two steps of training nothing is in the processor's caches, and a call takes ten times as long as in a loop."""
-    asked = []
+    """Between training steps the processor's caches are cold: a call takes ten times as long as in a loop."""
+    calls = []
     with Journal(tmp_path) as book, monkeypatch.context() as patch:
         for name in ("write", "fstat", "lseek", "ftruncate", "fsync"):
             really = getattr(os, name)
-            patch.setattr(os, name, lambda *given, name=name, really=really: asked.append(name) or really(*given))
+            patch.setattr(os, name, lambda *args, name=name, really=really: calls.append(name) or really(*args))
         book.append(step(1))
 
-    assert asked == ["write"]
+    assert calls == ["write"]
 
 
 def test_two_writers_are_refused(tmp_path):
@@ -117,7 +117,7 @@ def test_no_journal_is_no_attempt(tmp_path):
     assert not close_if_dead(tmp_path)
 
 
-def test_a_killed_writer_is_found_out_and_a_living_one_is_left_alone(tmp_path):
+def test_a_killed_attempt_is_closed_and_a_running_one_is_not(tmp_path):
     program = f"""
         import pathlib, sys, time
         from src.tracking.journal import Journal
@@ -146,7 +146,7 @@ def raw(folder):
     return (folder / journal.FILE).read_bytes()
 
 
-def test_a_flipped_digit_anywhere_in_a_line_is_seen(tmp_path):
+def test_a_flipped_bit_anywhere_in_a_line_is_an_error(tmp_path):
     write(tmp_path, start(), Record(EVALUATION, 7, {"val/accuracy": 0.8125}, {"epoch": 1}))
     first, line = raw(tmp_path).splitlines(keepends=True)
 
@@ -158,47 +158,47 @@ def test_a_flipped_digit_anywhere_in_a_line_is_seen(tmp_path):
                 read(tmp_path)
 
 
-def test_lines_without_a_checksum_are_older_and_read_as_they_are(tmp_path):
+def test_older_lines_without_a_checksum_are_read(tmp_path):
     (tmp_path / journal.FILE).write_bytes(b'{"kind":"step","time_ms":1,"step":3,"metrics":{"a":NaN},"detail":{}}\n')
     write(tmp_path, step(4))
 
     assert [entry.record.step for entry in entries(tmp_path)] == [3, 4]
 
 
-def test_a_place_is_known_again_while_the_journal_grows(tmp_path):
+def test_a_mark_stays_valid_while_the_journal_grows(tmp_path):
     for record in (start(), step(1), step(2)):
         write(tmp_path, record)
         offset = len(raw(tmp_path))
-        known = journal.mark(tmp_path, offset)
+        mark = journal.mark(tmp_path, offset)
         write(tmp_path, step(9))
-        assert journal.is_unchanged(tmp_path, offset, known)
+        assert journal.is_unchanged(tmp_path, offset, mark)
     assert journal.is_unchanged(tmp_path, 0, None)
 
 
 @pytest.mark.parametrize("damage", ["cut", "zeros", "other lines"])
-def test_a_place_in_a_journal_that_shrank_and_grew_again_is_another(tmp_path, damage):
+def test_a_mark_is_invalid_after_the_journal_shrank_and_grew_again(tmp_path, damage):
     write(tmp_path, start(), *(step(number) for number in range(1, 9)))
     whole = raw(tmp_path)
-    known = journal.mark(tmp_path, len(whole))
+    mark = journal.mark(tmp_path, len(whole))
     half = whole[: whole.index(b"\n", len(whole) // 2) + 1]
     left = {"cut": half, "zeros": half + bytes(len(whole) - len(half)), "other lines": half[:-40]}[damage]
     (tmp_path / journal.FILE).write_bytes(left)
-    assert not journal.is_unchanged(tmp_path, len(whole), known)
+    assert not journal.is_unchanged(tmp_path, len(whole), mark)
 
     while len(raw(tmp_path)) < 2 * len(whole):
         write(tmp_path, step(5))
 
-    assert not journal.is_unchanged(tmp_path, len(whole), known)
+    assert not journal.is_unchanged(tmp_path, len(whole), mark)
 
 
-def test_a_place_that_was_remembered_without_a_mark_must_begin_a_line(tmp_path):
+def test_an_offset_without_a_mark_must_begin_a_line(tmp_path):
     write(tmp_path, start(), step(1))
 
     assert journal.is_unchanged(tmp_path, len(raw(tmp_path)), None)
     assert not journal.is_unchanged(tmp_path, len(raw(tmp_path)) - 3, None)
 
 
-def test_what_is_repeated_has_the_time_that_it_had(tmp_path):
+def test_a_repeated_record_keeps_its_time(tmp_path):
     with Journal(tmp_path) as book:
         book.append(step(1), time_ms=5)
         book.append(step(2))

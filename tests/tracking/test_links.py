@@ -19,11 +19,11 @@ def state(tags):
 PERPLEXITY = Metric("perplexity", "lower", digits=1)
 
 
-def made(varied, compared="test/accuracy", first=IMPLIED[0]):
+def view(varied, compared="test/accuracy", first=IMPLIED[0]):
     return links.view(varied, first=first, compared=compared, study="s", time_ms=7)
 
 
-def test_the_link_opens_the_runs_in_the_view_of_model_training_with_the_studys_columns():
+def test_the_link_opens_the_runs_with_the_studys_saved_view():
     address, _, route = links.study_link("http://127.0.0.1:5000", "3").partition("#")
     path, _, query = route.partition("?")
 
@@ -37,8 +37,8 @@ def test_without_a_view_the_link_itself_sorts_the_trials_by_their_best_validatio
     assert (query["orderByKey"], query["orderByAsc"]) == (["metrics.`best/val_accuracy`"], ["false"])
 
 
-def test_where_lower_is_better_the_lowest_comes_first():
-    shown = state(made(["cell"], "test/perplexity", PERPLEXITY))
+def test_the_lowest_comes_first_if_lower_is_better():
+    shown = state(view(["cell"], "test/perplexity", PERPLEXITY))
     query = urllib.parse.parse_qs(links.study_link("http://h", "3", sorted_by=PERPLEXITY).partition("?")[2])
 
     assert (shown["orderByKey"], shown["orderByAsc"]) == ("metrics.`best/val_perplexity`", True)
@@ -46,7 +46,7 @@ def test_where_lower_is_better_the_lowest_comes_first():
 
 
 def test_the_columns_and_charts_are_those_of_the_first_metric():
-    shown = state(made(["cell"], "steps_to", PERPLEXITY))
+    shown = state(view(["cell"], "steps_to", PERPLEXITY))
 
     assert shown["selectedColumns"][:2] == ["metrics.`test/perplexity`", "metrics.`best/val_perplexity`"]
     keys = [card.get("metricKey") for card in shown["compareRunCharts"]]
@@ -62,12 +62,12 @@ def test_the_columns_and_charts_are_those_of_the_first_metric():
         ("http://host:5000", "http://host:5000"),
     ],
 )
-def test_the_pages_are_at_the_server_without_its_password_or_where_mlflow_ui_has_them(uri, pages):
+def test_the_pages_are_at_the_server_without_its_password_or_at_mlflow_ui(uri, pages):
     assert links.pages_of(uri) == pages
 
 
 def test_the_view_shows_toggles_seed_test_best_validation_and_time_and_sorts_by_validation():
-    shown = state(made(["masking", "cell"]))
+    shown = state(view(["masking", "cell"]))
 
     assert shown["selectedColumns"] == [
         *("metrics.`test/accuracy`", "metrics.`best/val_accuracy`", "metrics.`time/train_s`"),
@@ -77,37 +77,37 @@ def test_the_view_shows_toggles_seed_test_best_validation_and_time_and_sorts_by_
 
 
 @pytest.mark.parametrize("metric", ["test/loss", "time/epoch_s"])
-def test_the_view_begins_with_what_the_study_compares(metric):
-    assert state(made(["cell"], metric))["selectedColumns"][0] == f"metrics.`{metric}`"
+def test_the_view_begins_with_the_compared_metric(metric):
+    assert state(view(["cell"], metric))["selectedColumns"][0] == f"metrics.`{metric}`"
 
 
 @pytest.mark.parametrize("metric", ["val/accuracy", "steps_to"])
-def test_a_metric_without_a_column_of_its_own_leaves_the_test_accuracy_first(metric):
-    columns = state(made(["cell"], metric))["selectedColumns"]
+def test_the_test_accuracy_comes_first_if_the_compared_metric_has_no_column(metric):
+    columns = state(view(["cell"], metric))["selectedColumns"]
 
     assert columns[0] == "metrics.`test/accuracy`" and len(columns) == len(set(columns))
 
 
-def test_a_view_of_every_toggle_fits_a_tag_and_one_of_too_many_is_cut_at_its_end():
-    assert state(made(Settings.toggles()))["selectedColumns"][-2] == "params.`seed`"
+def test_a_view_of_every_toggle_fits_a_tag_and_too_many_toggles_are_cut():
+    assert state(view(Settings.toggles()))["selectedColumns"][-2] == "params.`seed`"
 
-    many = made([f"a_toggle_with_a_long_name_{number}" for number in range(200)])
+    many = view([f"a_toggle_with_a_long_name_{number}" for number in range(200)])
 
     assert len(many[links.VIEW_TAG].encode()) <= VALUE
     assert "params.`a_toggle_with_a_long_name_0`" in state(many)["selectedColumns"]
 
 
-def test_the_experiment_and_the_study_run_say_how_they_are_opened(home, blank):
+def test_the_experiment_has_the_view_and_the_study_run_has_the_link(home, blank):
     store = Store(None, "s")
 
-    store.present({"experiment": made(["cell"]), "description": "what it asks", "tags": {}, "metrics": {}})
+    store.present({"experiment": view(["cell"]), "description": "what it asks", "tags": {}, "metrics": {}})
 
-    assert store.client.get_experiment(store.experiment_id).tags[links.VIEW_TAG] == made(["cell"])[links.VIEW_TAG]
+    assert store.client.get_experiment(store.experiment_id).tags[links.VIEW_TAG] == view(["cell"])[links.VIEW_TAG]
     assert store.client.get_run(store.study_run_id).data.tags["ablation.link"] == store.link
     assert store.link.startswith(f"http://127.0.0.1:5000/#/experiments/{store.experiment_id}/runs?")
 
 
-def test_a_description_that_somebody_has_changed_stays_and_ours_is_renewed(home, blank):
+def test_a_description_that_a_user_edited_stays_and_ours_is_updated(home, blank):
     store = Store(None, "s")
 
     def described(text):
@@ -127,8 +127,8 @@ def test_a_description_that_somebody_has_changed_stays_and_ours_is_renewed(home,
     assert store.client.get_run(store.study_run_id).data.metrics == {"study/trials": 2.0}
 
 
-def test_the_charts_begin_with_outcomes_and_toggles_and_their_section_is_that_of_no_metric():
-    shown = state(made(["masking", "cell"]))
+def test_the_charts_begin_with_outcomes_and_toggles_in_their_own_section():
+    shown = state(view(["masking", "cell"]))
 
     assert [(card["type"], card.get("metricKey")) for card in shown["compareRunCharts"]] == [
         *(("BAR", "test/accuracy"), ("BAR", "best/val_accuracy"), ("PARALLEL", None)),

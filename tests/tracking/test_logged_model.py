@@ -1,4 +1,4 @@
-"""The model that MLflow serves: raw texts in, probabilities out, without our package."""
+"""The model that MLflow serves without our package: it takes raw texts and returns probabilities."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ PORT = 5109
 
 @pytest.fixture
 def trial(home, blank):
-    """A finished trial with files that nobody has trained."""
+    """A finished trial with fake files."""
     folder = home / "outputs" / "s" / "cafe"
     folder.mkdir(parents=True)
     Artifacts(folder).write_settings(Settings())
@@ -96,7 +96,7 @@ def files(model):
     return Path(model.artifact_location.removeprefix("file://"))
 
 
-def test_a_finished_trial_has_a_model_with_flavour_signature_and_example(trial):
+def test_a_finished_trial_has_a_model_with_flavor_signature_and_example(trial):
     store = replayed(trial)
 
     (model,) = models(store)
@@ -113,7 +113,7 @@ def test_a_finished_trial_has_a_model_with_flavour_signature_and_example(trial):
     }
 
 
-def test_sent_again_the_model_is_there_once(trial):
+def test_a_model_that_is_sent_twice_is_stored_once(trial):
     store = replayed(trial, times=3)
 
     (model,) = models(store)
@@ -124,7 +124,7 @@ def test_sent_again_the_model_is_there_once(trial):
 
 
 @pytest.mark.parametrize("call", ["log_outputs", "log_model_artifacts", "finalize_logged_model"])
-def test_a_server_that_dies_in_the_middle_leaves_a_model_that_the_next_replay_completes(trial, monkeypatch, call):
+def test_the_next_replay_completes_a_model_after_the_server_died(trial, monkeypatch, call):
     store = Store(None, "s")
     with monkeypatch.context() as patch:
         patch.setattr(store.client, call, lambda *_, **__: (_ for _ in ()).throw(MlflowException("gone")))
@@ -138,7 +138,7 @@ def test_a_server_that_dies_in_the_middle_leaves_a_model_that_the_next_replay_co
     assert str(model.status) == "READY" and (files(model) / "MLmodel").is_file() and len(run.outputs.model_outputs) == 1
 
 
-def test_of_a_model_that_was_made_twice_after_a_lost_answer_the_earliest_is_kept(trial, monkeypatch):
+def test_the_earliest_of_duplicate_models_is_kept(trial, monkeypatch):
     store = Store(None, "s")
     create = store.client.create_logged_model
     monkeypatch.setattr(
@@ -151,7 +151,7 @@ def test_of_a_model_that_was_made_twice_after_a_lost_answer_the_earliest_is_kept
     assert str(model.status) == "READY"
 
 
-def test_a_server_that_knows_no_models_gets_the_rest(trial, monkeypatch):
+def test_a_server_without_logged_models_gets_everything_else(trial, monkeypatch):
     def old(*_, **__):
         raise MlflowException("no such page", error_code=ENDPOINT_NOT_FOUND)
 
@@ -167,7 +167,7 @@ def test_a_server_that_knows_no_models_gets_the_rest(trial, monkeypatch):
 @pytest.mark.parametrize(
     "content", ["", "[]", '{"words": [], "classes": [], "padding": null}', '{"words": 3, "classes": 4}']
 )
-def test_a_trial_whose_model_reads_no_texts_or_whose_files_are_broken_has_none(trial, content):
+def test_a_trial_has_no_model_if_it_reads_no_texts_or_its_files_are_broken(trial, content):
     (trial / preprocessing.FILE).write_text(content, encoding="utf-8")
 
     store = replayed(trial)
@@ -176,21 +176,21 @@ def test_a_trial_whose_model_reads_no_texts_or_whose_files_are_broken_has_none(t
     assert models(store) == [] and run.info.status == "FINISHED"
 
 
-def test_a_model_is_registered_once_where_its_user_asks_for_it(trial):
+def test_a_model_is_registered_once_if_the_settings_ask_for_it(trial):
     Artifacts(trial).write_settings(edited(Settings(), {"tracking.register": "Reviews 1"}))
 
     store = replayed(trial, times=2)
 
     (model,) = models(store)
     (version,) = store.client.search_model_versions("name = 'Reviews 1'")
-    assert not (Path.cwd() / "mlflow.db").exists()  # MLflow's client, asked without an address, would have made one
+    assert not (Path.cwd() / "mlflow.db").exists()  # MLflow's client would create it for its default address
     assert (int(version.version), version.source, version.run_id) == (1, model.artifact_location, model.source_run_id)
     assert json.loads(store.client.get_logged_model(model.model_id).tags["mlflow.modelVersions"]) == [
         {"name": "Reviews 1", "version": 1}
     ]
 
 
-def test_the_models_of_a_moved_home_are_found_there(trial, home, tmp_path, monkeypatch):
+def test_the_models_of_a_moved_home_are_loaded_from_the_new_place(trial, home, tmp_path, monkeypatch):
     Artifacts(trial).write_settings(edited(Settings(), {"tracking.register": "reviews"}))
     replayed(trial)
     shutil.move(home, tmp_path / "there")
@@ -204,7 +204,7 @@ def test_the_models_of_a_moved_home_are_found_there(trial, home, tmp_path, monke
     assert str(files(model)).startswith(str(tmp_path / "there"))
 
 
-def test_what_is_packed_with_a_model_imports_nothing_else_of_ours():
+def test_the_code_that_is_stored_with_a_model_does_not_import_our_package():
     inside = {"data", "models"} | {Path(name).stem for name in CODE}
     for name in CODE:
         for node in ast.walk(ast.parse((SRC / name).read_text(encoding="utf-8"))):
@@ -215,8 +215,8 @@ def test_what_is_packed_with_a_model_imports_nothing_else_of_ours():
                 assert not node.level or (node.module or "").split(".")[-1] in inside, name
 
 
-class Reads:
-    """A model that remembers what it was given."""
+class RecordingModel:
+    """A model that records its inputs."""
 
     def __init__(self):
         self.given = []
@@ -227,31 +227,31 @@ class Reads:
 
 
 def given(texts, **changes):
-    model = Reads()
+    model = RecordingModel()
     Served(model, KNOWN | changes).probabilities(texts)
     return model.given
 
 
-def test_a_text_is_padded_to_the_edge_of_its_bucket_or_beyond_the_last():
+def test_a_text_is_padded_to_the_edge_of_its_bucket():
     assert given(["good"]) == [[[1, 6, 0]]]
     assert given(["good film bad"]) == [[[1, 6, 5, 7, 0, 0]]]
     assert given(["good film bad the plot very long"]) == [[[1, 6, 5, 7, 4, 10, 8, 9]]]
 
 
-def test_a_text_that_is_padded_to_the_longest_of_its_batch_is_the_longest_itself():
+def test_a_single_text_needs_no_padding_to_the_longest_of_its_batch():
     assert given(["good", "good film"], edges=[9], to_longest=True) == [[[1, 6]], [[1, 6, 5]]]
     assert given(["good", "good film"], edges=[1, 2, 3, 4], to_longest=True) == [[[1, 6]], [[1, 6, 5]]]
 
 
-def test_a_long_text_keeps_its_end_or_its_beginning_and_padding_its_side():
+def test_truncation_and_padding_use_the_side_of_the_settings():
     assert given(["good film bad the"], max_length=3) == [[[1, 7, 4]]]
     assert given(["good film bad the"], max_length=3, truncation="remove") == [[[1, 7, 4]]]
     assert given(["good film bad the"], max_length=3, truncation="post") == [[[1, 6, 5]]]
     assert given(["good"], side="pre") == [[[0, 1, 6]]]
 
 
-def test_lists_in_a_cell_are_texts_and_what_is_no_text_or_has_no_word_is_named():
-    served = Served(Reads(), KNOWN)
+def test_lists_of_texts_are_accepted_and_invalid_texts_are_named():
+    served = Served(RecordingModel(), KNOWN)
 
     assert len(served.predict(pd.DataFrame({"text": [["good", "bad"], "film"]}))) == 3
     for data, says in (
@@ -282,7 +282,7 @@ def test_lists_in_a_cell_are_texts_and_what_is_no_text_or_has_no_word_is_named()
 @pytest.mark.parametrize(
     "padding", [Padding((3, 6), False, "post"), Padding((9,), True, "post"), Padding((1, 2, 3, 4), True, "post")]
 )
-def test_what_is_served_is_what_predicting_says(tmp_path, changes, padding):
+def test_the_served_model_and_the_predict_command_agree(tmp_path, changes, padding):
     from src.tasks.sentiment import predicting
     from src.tasks.sentiment.model import classifier
 
@@ -305,7 +305,7 @@ def test_what_is_served_is_what_predicting_says(tmp_path, changes, padding):
 
 @pytest.fixture
 def trained(home, blank):
-    """A trial whose model has layers of our own."""
+    """A trained trial whose model has custom layers."""
     from src.tasks.sentiment.model import classifier
 
     folder = home / "outputs" / "s" / "cafe"
@@ -332,7 +332,7 @@ for data in (["good film", "bad"], "good film", {"text": ["good film", "bad"]}, 
 
 @pytest.mark.training
 @pytest.mark.parametrize("address", ["runs:/{run}/model", "models:/{model}"])
-def test_mlflow_loads_the_model_where_our_package_is_not_and_it_answers_texts(trained, tmp_path, address):
+def test_mlflow_loads_the_model_without_our_package_and_predicts_texts(trained, tmp_path, address):
     store = replayed(trained)
     (model,) = models(store)
     uri = address.format(run=model.source_run_id, model=model.model_id)
@@ -351,7 +351,7 @@ def test_mlflow_loads_the_model_where_our_package_is_not_and_it_answers_texts(tr
 
 @pytest.mark.slow
 @pytest.mark.training
-def test_mlflow_models_serve_answers_a_raw_text(trained, tmp_path):
+def test_mlflow_models_serve_predicts_a_raw_text(trained, tmp_path):
     store = replayed(trained)
     (model,) = models(store)
     words = [
@@ -397,7 +397,7 @@ def test_mlflow_models_serve_answers_a_raw_text(trained, tmp_path):
         server.wait(timeout=30)
 
 
-def test_a_trial_of_a_task_that_is_not_installed_is_sent_without_its_model(trial, caplog):
+def test_a_trial_whose_task_is_not_installed_is_sent_without_its_model(trial, caplog):
     settings = json.loads((trial / SETTINGS).read_text(encoding="utf-8"))
     (trial / SETTINGS).write_text(json.dumps(settings | {"task": "gone"}), encoding="utf-8")
 
@@ -408,7 +408,7 @@ def test_a_trial_of_a_task_that_is_not_installed_is_sent_without_its_model(trial
     assert "MLflow gets this trial without its model" in caplog.text
 
 
-def test_a_model_is_shown_with_the_metrics_of_its_task(trial):
+def test_a_model_has_the_metrics_of_its_task(trial):
     path = trial / "journal.jsonl"
     path.unlink()
     metrics = as_records([Metric("perplexity", "lower"), LOSS])

@@ -34,7 +34,9 @@ def carry(how, home, to, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["there", "a b é"])
-def test_a_moved_home_has_its_addresses_mended_and_the_old_one_is_said(sent, home, tmp_path, monkeypatch, name):
+def test_the_addresses_of_a_moved_home_are_corrected_and_the_note_names_the_old_home(
+    sent, home, tmp_path, monkeypatch, name
+):
     carry(shutil.move, home, tmp_path / name, monkeypatch)
 
     again = Store(None, "s")
@@ -47,7 +49,7 @@ def test_a_moved_home_has_its_addresses_mended_and_the_old_one_is_said(sent, hom
     assert Store(None, "s").moved is None
 
 
-def test_a_copied_home_writes_to_its_own_files_and_the_first_stays_as_it_is(sent, home, tmp_path, monkeypatch):
+def test_a_copied_home_uses_its_own_files_and_leaves_the_original_unchanged(sent, home, tmp_path, monkeypatch):
     before = addresses()
     carry(shutil.copytree, home, tmp_path / "copy", monkeypatch)
 
@@ -59,7 +61,7 @@ def test_a_copied_home_writes_to_its_own_files_and_the_first_stays_as_it_is(sent
     assert addresses() == before
 
 
-def test_addresses_stay_where_the_files_did_not_come_along(sent, home, tmp_path, monkeypatch):
+def test_addresses_stay_if_the_files_did_not_move(sent, home, tmp_path, monkeypatch):
     (tmp_path / "there").mkdir()
     shutil.copy(home / "mlflow.db", tmp_path / "there")
     monkeypatch.setenv("ABLATION_HOME", str(tmp_path / "there"))
@@ -68,7 +70,7 @@ def test_addresses_stay_where_the_files_did_not_come_along(sent, home, tmp_path,
     assert Store(None, "s").moved is None and addresses() == before
 
 
-def test_a_database_elsewhere_is_mended_only_where_nothing_is_left_at_the_old_place(home, blank, tmp_path, monkeypatch):
+def test_a_database_outside_the_home_is_corrected_only_if_the_old_files_are_gone(home, blank, tmp_path, monkeypatch):
     shutil.copy(blank, tmp_path / "shared.db")
     uri = f"sqlite:///{tmp_path / 'shared.db'}"
     (tmp_path / "a.json").write_text("{}", encoding="utf-8")
@@ -80,14 +82,14 @@ def test_a_database_elsewhere_is_mended_only_where_nothing_is_left_at_the_old_pl
     assert f"ABLATION_HOME was {home}" in Store(uri, "s").moved
 
 
-def test_a_moved_study_without_files_does_not_make_the_old_home_again(sent, home, tmp_path, monkeypatch):
+def test_a_moved_study_without_files_does_not_create_the_old_home(sent, home, tmp_path, monkeypatch):
     shutil.rmtree(home / "mlartifacts")
     carry(shutil.move, home, tmp_path / "there", monkeypatch)
 
     assert f"ABLATION_HOME was {home}" in Store(None, "s").moved
 
 
-def test_addresses_of_others_stay(sent, home, tmp_path, monkeypatch):
+def test_other_addresses_stay(sent, home, tmp_path, monkeypatch):
     client = MlflowClient(paths.default_tracking_uri())
     for name, where in (("bucket", "s3://b/mlartifacts/s"), ("mine", (tmp_path / "elsewhere" / "s").as_uri())):
         client.create_experiment(name, artifact_location=where)
@@ -98,6 +100,6 @@ def test_addresses_of_others_stay(sent, home, tmp_path, monkeypatch):
     assert {"s3://b/mlartifacts/s", (tmp_path / "elsewhere" / "s").as_uri()} <= addresses()
 
 
-def test_what_is_no_address_on_this_machine_has_no_path():
+def test_a_remote_address_has_no_local_path():
     assert moved.local_path("s3://bucket/x") is None and moved.local_path(None) is None and moved.local_path("") is None
     assert str(moved.local_path("file:///a%20b/c")) == "/a b/c" == str(moved.local_path("/a b/c"))

@@ -21,28 +21,28 @@ def of(folder, *validations, name="val/perplexity", metrics=(PERPLEXITY,)):
     return outcome.of_journal(folder)
 
 
-def test_where_lower_is_better_the_best_validation_is_the_lowest(tmp_path):
-    found = of(tmp_path, 90.0, 40.0, 60.0)
+def test_the_best_validation_is_the_lowest_if_lower_is_better(tmp_path):
+    outcome = of(tmp_path, 90.0, 40.0, 60.0)
 
-    assert (found.first_metric, found.best_validation) == ("perplexity", 40.0)
+    assert (outcome.first_metric, outcome.best_validation) == ("perplexity", 40.0)
 
 
-def test_a_journal_that_names_no_metrics_means_those_of_the_version_that_wrote_it(tmp_path):
-    found = of(tmp_path, 0.5, 0.8, 0.7, name=f"val/{IMPLIED[0].name}", metrics=())
+def test_a_journal_without_metrics_has_those_of_the_version_that_wrote_it(tmp_path):
+    outcome = of(tmp_path, 0.5, 0.8, 0.7, name=f"val/{IMPLIED[0].name}", metrics=())
 
-    assert (found.first_metric, found.best_validation) == (IMPLIED[0].name, 0.8)
+    assert (outcome.first_metric, outcome.best_validation) == (IMPLIED[0].name, 0.8)
 
 
 @pytest.mark.parametrize("metrics", [(PERPLEXITY,), (Metric("perplexity", None),), (Metric("other", "lower"),)])
-def test_a_trial_without_a_validation_of_its_first_metric_is_no_broken_journal(tmp_path, metrics):
+def test_a_journal_without_a_validation_of_the_first_metric_is_valid(tmp_path, metrics):
     values = (9.0,) if metrics[0].name != "perplexity" or not metrics[0].sign else ()
-    found = of(tmp_path, *values, metrics=metrics)
+    outcome = of(tmp_path, *values, metrics=metrics)
 
-    assert (found.status, found.best_validation) == (FINISHED, None)
+    assert (outcome.status, outcome.best_validation) == (FINISHED, None)
 
 
 @pytest.mark.parametrize(("direction", "best"), [("lower", "good"), ("higher", "better")])
-def test_a_trial_that_has_not_finished_or_was_not_validated_is_never_the_best(direction, best):
+def test_an_unfinished_or_unvalidated_trial_is_never_the_best(direction, best):
     trials = {
         "running": Outcome("a", None, first_metric="m", best_validation=0.0),
         "killed": Outcome("a", KILLED, first_metric="m", best_validation=-9.0),

@@ -49,7 +49,7 @@ def test_a_committed_tree_has_no_patch_and_no_tag(tree):
 
 
 @pytest.mark.parametrize("content", ["rate = 2\n", "rate = '\u00e9'\r\n"])
-def test_the_patch_of_a_changed_tree_makes_it_again_of_its_commit(tree, content):
+def test_the_patch_of_a_changed_tree_restores_the_changes_on_its_commit(tree, content):
     file = tree / "src" / "fit.py"
     file.write_bytes(content.encode())
     patch = uncommitted()
@@ -61,7 +61,7 @@ def test_the_patch_of_a_changed_tree_makes_it_again_of_its_commit(tree, content)
     assert file.read_bytes() == content.encode()
 
 
-def test_two_changed_trees_have_two_hashes_and_so_have_two_files_that_git_does_not_know(tree):
+def test_different_changes_and_different_untracked_files_have_different_hashes(tree):
     seen = set()
     for name, content in (("fit.py", "rate = 2\n"), ("fit.py", "rate = 3\n"), ("new.py", "a\n"), ("new.py", "b\n")):
         (tree / "src" / name).write_text(content, encoding="utf-8")
@@ -74,13 +74,13 @@ def test_two_changed_trees_have_two_hashes_and_so_have_two_files_that_git_does_n
     assert "not in git: src/new.py" in uncommitted()
 
 
-def test_bytes_that_are_no_text_are_kept_as_they_are(tree):
+def test_bytes_that_are_not_utf_8_are_kept(tree):
     (tree / "src" / "fit.py").write_bytes(b"rate = '\xff\xe9'\n")
 
     assert b"\xff\xe9" in uncommitted().encode(errors="surrogateescape")
 
 
-def test_a_long_patch_is_cut_says_so_and_is_told_from_another_with_the_same_beginning(tree):
+def test_a_long_patch_is_cut_with_a_note_and_a_hash_of_the_whole(tree):
     patches = []
     for end in "ab":
         (tree / "src" / "fit.py").write_text("x\n" * 1_000_000 + end, encoding="utf-8")
@@ -90,13 +90,13 @@ def test_a_long_patch_is_cut_says_so_and_is_told_from_another_with_the_same_begi
     assert all(len(patch) < 1_000_200 and "[cut: the whole patch has" in patch.splitlines()[-1] for patch in patches)
 
 
-def test_where_there_is_no_git_there_is_no_patch(tmp_path, monkeypatch):
+def test_there_is_no_patch_without_git(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "REPOSITORY", tmp_path)
 
     assert uncommitted() is None
 
 
-def test_mlflow_is_told_the_source_and_its_commit(tree):
+def test_mlflow_gets_the_source_and_its_commit(tree):
     tags = provenance.tags()
 
     assert (tags["mlflow.source.name"], tags["mlflow.source.type"]) == ("src.run", "LOCAL")

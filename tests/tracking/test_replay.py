@@ -113,9 +113,7 @@ def test_replaying_again_after_a_crash_anywhere_writes_nothing_twice(trial, home
         )
 
 
-def test_what_a_worker_in_another_folder_sent_to_a_database_is_known_to_the_driver(
-    trial, home, blank, tmp_path, monkeypatch
-):
+def test_the_driver_knows_what_a_worker_in_another_folder_has_sent(trial, home, blank, tmp_path, monkeypatch):
     write(trial, start(), step(1), finish(1))
     Store(f"sqlite:///{blank}", "s").replay(trial)
     monkeypatch.chdir(home)
@@ -123,7 +121,7 @@ def test_what_a_worker_in_another_folder_sent_to_a_database_is_known_to_the_driv
     assert Store("sqlite:///mlflow.db", "s").replay(trial) == 0
 
 
-def test_live_writing_and_one_late_replay_give_the_same(trial, home):
+def test_replaying_during_and_after_a_trial_gives_equal_runs(trial, home):
     other = home / "outputs" / "t" / "cafe"
     records = [start(), *(step(number) for number in range(1, 4)), evaluation(3), finish(3)]
     live = Store(None, "s")
@@ -161,8 +159,8 @@ def test_a_superseded_trial_no_longer_counts(trial):
     assert {name: found.run_id for name, found in store.outcomes(IMPLIED).items()} == {"cafe": second.info.run_id}
 
 
-def test_a_trial_that_arrives_late_supersedes_none_that_began_after_it(trial):
-    """One home was offline, and another trained the same trial meanwhile."""
+def test_a_trial_that_is_sent_late_does_not_supersede_a_later_one(trial):
+    """One home was offline while another home trained the same trial."""
     store, other = Store(None, "s"), trial.parent / "elsewhere"
     other.mkdir()
     write(trial, start("offline"), step(1), finish(1))
@@ -180,7 +178,7 @@ def at(monkeypatch, seconds):
 
 
 def counting(store):
-    """Returns attempt → whether it is superseded, of finished trials, and the attempt that counts."""
+    """Returns attempt → whether it is superseded, for finished attempts, and the attempt that counts."""
     finished = [run for run in runs(store) if run.info.status == "FINISHED"]
     return {
         run.data.tags["ablation.attempt"]: "ablation.superseded" in run.data.tags for run in finished
@@ -188,7 +186,7 @@ def counting(store):
 
 
 @pytest.mark.parametrize("is_live", [True, False])
-def test_the_last_attempt_of_a_journal_counts_where_the_clock_went_back(trial, monkeypatch, is_live):
+def test_the_last_finished_attempt_counts_after_the_clock_went_back(trial, monkeypatch, is_live):
     store = Store(None, "s")
     for seconds, attempt in ((9_000, "one"), (500, "two"), (100, "three")):
         at(monkeypatch, seconds)
@@ -201,7 +199,7 @@ def test_the_last_attempt_of_a_journal_counts_where_the_clock_went_back(trial, m
     assert counting(store) == ({"one": True, "two": True, "three": False}, "three")
 
 
-def test_the_latest_of_attempts_that_failed_is_the_journals_last_where_the_clock_went_back(trial, monkeypatch):
+def test_the_last_failed_attempt_counts_after_the_clock_went_back(trial, monkeypatch):
     store = Store(None, "s")
     for seconds, attempt in ((9_000, "one"), (500, "two")):
         at(monkeypatch, seconds)
@@ -211,9 +209,7 @@ def test_the_latest_of_attempts_that_failed_is_the_journals_last_where_the_clock
     assert store.outcomes(IMPLIED)["cafe"].error == "of two"
 
 
-def test_a_trial_that_an_older_version_sent_is_superseded_by_its_journals_next_attempt_where_the_clock_went_back(
-    trial, monkeypatch
-):
+def test_the_next_attempt_supersedes_one_of_an_older_version_after_the_clock_went_back(trial, monkeypatch):
     store = Store(None, "s")
     at(monkeypatch, 9_000)
     write(trial, start("one"), step(1), finish(1))
@@ -239,7 +235,7 @@ def test_an_attempt_that_is_sent_again_after_a_later_one_changes_nothing(trial):
     assert counting(store) == ({"one": True, "two": False}, "two")
 
 
-def test_two_study_runs_of_one_moment_are_told_by_their_ids_as_the_analysis_tells_them(home, blank):
+def test_the_replay_and_the_analysis_choose_the_same_of_two_simultaneous_study_runs(home, blank):
     first = Store(None, "s")
     begun = first.client.get_run(first.study_run_id).info.start_time
     ids = [
@@ -261,7 +257,7 @@ def test_an_end_without_a_start_does_not_touch_the_attempt_before(trial):
     assert [run.info.status for run in runs(store)] == ["FINISHED"]
 
 
-def test_a_database_whose_creation_was_killed_is_made_anew(trial, home):
+def test_a_database_whose_creation_was_killed_is_created_again(trial, home):
     (home / "mlflow.db").unlink()
     (home / "new-mlflow.db").write_bytes(b"half of it")
     write(trial, start(), step(1), finish(1))
@@ -290,7 +286,7 @@ def test_a_journal_shorter_than_what_was_sent_is_sent_again_from_its_beginning(t
     write(trial, start(), *(step(number) for number in range(1, 9)))
     store.replay(trial)
     lines = (trial / "journal.jsonl").read_bytes().splitlines(keepends=True)
-    (trial / "journal.jsonl").write_bytes(b"".join(lines[:3]))  # the machine went down before the disk had it all
+    (trial / "journal.jsonl").write_bytes(b"".join(lines[:3]))  # the machine failed before the disk had everything
     write(trial, end(step=2, status=KILLED, error="x"))
 
     store.replay(trial)
@@ -299,7 +295,7 @@ def test_a_journal_shorter_than_what_was_sent_is_sent_again_from_its_beginning(t
     assert [run.info.status for run in runs(store)] == ["KILLED"]
 
 
-def test_the_study_run_is_opened_again_not_made_again(home):
+def test_the_study_run_is_reopened_and_not_duplicated(home):
     first = Store(None, "s")
     first.close_study("FINISHED")
 
@@ -317,7 +313,7 @@ def named(name, attempt):
     )
 
 
-def test_long_names_are_cut_to_what_every_store_takes_and_trials_stay_apart(trial):
+def test_long_names_are_cut_for_every_store_and_trials_stay_separate(trial):
     store, names = Store(None, "s"), [f"data.path={'x' * 200}{middle}{'y' * 200} seed=7" for middle in "ab"]
     for number, name in enumerate(names):
         write(trial, named(name, str(number)), step(1), end(step=1, status=FAILED, error="e" * 9_000))
@@ -329,7 +325,7 @@ def test_long_names_are_cut_to_what_every_store_takes_and_trials_stay_apart(tria
     assert all(len(value) <= 8_000 for run in runs(store) for value in run.data.tags.values())
 
 
-def test_a_study_that_was_deleted_comes_back_for_the_command_that_asks_for_it_alone(home, blank):
+def test_a_deleted_study_is_restored_only_on_request(home, blank):
     first = Store(None, "s")
     first.client.delete_experiment(first.experiment_id)
 
@@ -343,7 +339,7 @@ def test_a_study_that_was_deleted_comes_back_for_the_command_that_asks_for_it_al
     assert not Store(None, "s").is_restored
 
 
-def test_a_study_run_that_was_deleted_comes_back_for_the_command_that_asks_for_it_alone(home, blank):
+def test_a_deleted_study_run_is_restored_only_on_request(home, blank):
     first = Store(None, "s")
     first.client.delete_run(first.study_run_id)
 
@@ -355,7 +351,7 @@ def test_a_study_run_that_was_deleted_comes_back_for_the_command_that_asks_for_i
     assert again.is_restored and again.study_run_id == first.study_run_id
 
 
-def test_asking_for_a_study_that_is_not_there_creates_nothing(home, blank):
+def test_looking_up_a_missing_study_creates_nothing(home, blank):
     with pytest.raises(LookupError, match="no study 's'"):
         Store(None, "s", is_new=False)
 
@@ -370,7 +366,7 @@ def every_run(store):
 
 
 @pytest.mark.parametrize("is_forgotten", [False, True])
-def test_a_trial_that_was_deleted_stays_so_even_where_nobody_knows_that_it_was_sent(trial, is_forgotten):
+def test_a_deleted_trial_stays_deleted_even_without_the_replays_state(trial, is_forgotten):
     store = Store(None, "s")
     write(trial, start(), step(1), finish(1))
     store.replay(trial)
@@ -385,7 +381,7 @@ def test_a_trial_that_was_deleted_stays_so_even_where_nobody_knows_that_it_was_s
     assert store.deleted_trials() == {run.info.run_id: "cell=gru seed=0"}
 
 
-def test_a_trial_that_was_deleted_while_it_ran_is_left_out_and_its_next_attempt_is_not(trial):
+def test_an_attempt_that_was_deleted_while_it_ran_is_left_out_but_the_next_is_sent(trial):
     store = Store(None, "s")
     write(trial, start("one"), step(1))
     store.replay(trial)
@@ -397,7 +393,7 @@ def test_a_trial_that_was_deleted_while_it_ran_is_left_out_and_its_next_attempt_
     assert [run.data.tags["ablation.attempt"] for run in runs(store)] == ["two"]
 
 
-def test_a_trial_that_was_deleted_and_restored_gets_what_it_missed(trial):
+def test_a_restored_trial_gets_the_records_that_it_missed(trial):
     store = Store(None, "s")
     write(trial, start(), step(1))
     store.replay(trial)
@@ -413,7 +409,7 @@ def test_a_trial_that_was_deleted_and_restored_gets_what_it_missed(trial):
     assert history(store, run, "train/loss") == [(1, 1.0), (2, 0.5)]
 
 
-def test_a_trial_deleted_for_good_while_it_ran_does_not_come_back(trial):
+def test_a_trial_that_was_removed_while_it_ran_is_not_created_again(trial):
     store = Store(None, "s")
     write(trial, start(), step(1))
     store.replay(trial)
@@ -426,7 +422,7 @@ def test_a_trial_deleted_for_good_while_it_ran_does_not_come_back(trial):
     assert not every_run(store)
 
 
-def test_of_two_study_runs_the_earliest_is_the_studys(home, blank):
+def test_the_earliest_of_two_study_runs_counts(home, blank):
     first = Store(None, "s")
     first.client.create_run(first.experiment_id, tags={"ablation.kind": "study"})
 
@@ -458,7 +454,7 @@ def test_tensorboard_gets_scalars_histograms_and_hparams(trial):
     assert {"_hparams_/session_start_info", "_hparams_/session_end_info"} <= set(shown.summary_metadata)
 
 
-def test_tensorboard_replayed_again_after_a_crash_anywhere_has_nothing_twice(trial):
+def test_tensorboard_has_no_duplicates_after_a_crash_anywhere(trial):
     write(trial, start(), step(1))
     tensorboard_replay.replay(trial)
     before = (trial / "tensorboard.json").read_bytes()
@@ -482,7 +478,7 @@ def test_tensorboard_shows_the_latest_attempt_only(trial):
     assert [event.step for event in events(trial).Scalars("train/loss")] == [1]
 
 
-def test_a_server_that_is_away_is_one_warning_and_nothing_is_lost(trial, caplog, monkeypatch):
+def test_an_unreachable_server_causes_one_warning_and_loses_nothing(trial, caplog, monkeypatch):
     write(trial, start(), step(1))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     away = Follower(trial, edited(Settings(), {"study": "s", "tracking.uri": "http://127.0.0.1:9"}))
@@ -496,7 +492,7 @@ def test_a_server_that_is_away_is_one_warning_and_nothing_is_lost(trial, caplog,
     assert history(store, runs(store)[0], "train/loss") == [(1, 1.0)]
 
 
-def test_a_study_that_was_deleted_while_it_ran_is_one_warning_with_the_way_back(trial, caplog):
+def test_a_study_that_was_deleted_while_it_ran_causes_one_warning_with_the_fix(trial, caplog):
     follower = Follower(trial, edited(Settings(), {"study": "s"}))
     store = Store(None, "s")
     store.client.delete_experiment(store.experiment_id)
@@ -509,7 +505,7 @@ def test_a_study_that_was_deleted_while_it_ran_is_one_warning_with_the_way_back(
     assert store.client.get_experiment(store.experiment_id).lifecycle_stage == "deleted"
 
 
-def test_a_refusal_that_would_come_again_is_not_promised_for_later(trial, caplog, monkeypatch):
+def test_a_permanent_error_does_not_promise_to_send_later(trial, caplog, monkeypatch):
     def refused(store, folder):
         raise MlflowException("Invalid value for parameter 'name'", INVALID_PARAMETER_VALUE)
 
@@ -523,7 +519,7 @@ def test_a_refusal_that_would_come_again_is_not_promised_for_later(trial, caplog
     )
 
 
-def test_a_locked_database_is_one_warning_and_nothing_is_lost(trial, home, caplog, monkeypatch):
+def test_a_locked_database_causes_one_warning_and_loses_nothing(trial, home, caplog, monkeypatch):
     text = sql.text
     monkeypatch.setattr(
         sql, "text", lambda words: text(words.replace("busy_timeout = 20000", "busy_timeout = 500"))
@@ -544,7 +540,7 @@ def test_a_locked_database_is_one_warning_and_nothing_is_lost(trial, home, caplo
 
 
 def shrunk(folder, *, lines):
-    """Leaves so many lines of a journal, as a machine that went down before the disk had it all, and has it grow beyond what was read."""
+    """Cuts a journal to some lines, as a crash of the machine may, and then makes it longer than before."""
     path = folder / "journal.jsonl"
     size = path.stat().st_size
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:lines]))
@@ -576,7 +572,7 @@ def test_a_journal_that_shrank_and_grew_again_is_replayed_from_its_beginning(tri
     assert [event.step for event in events(trial).Scalars("train/loss")] == list(range(1, number + 1))
 
 
-def test_an_event_file_of_a_journal_that_was_cut_has_no_step_that_the_journal_has_not(trial):
+def test_the_event_file_of_a_cut_journal_has_only_the_journals_steps(trial):
     write(trial, start(), *(step(number) for number in range(1, 9)))
     tensorboard_replay.replay(trial)
     path = trial / "journal.jsonl"
@@ -587,7 +583,7 @@ def test_an_event_file_of_a_journal_that_was_cut_has_no_step_that_the_journal_ha
     assert [event.step for event in events(trial).Scalars("train/loss")] == [1, 2]
 
 
-def test_what_mlflow_has_finished_stays_so_where_a_journal_lost_its_end(trial):
+def test_a_run_stays_finished_if_the_journal_lost_its_end(trial):
     store = Store(None, "s")
     write(trial, start(), step(1), step(2), finish(2))
     store.replay(trial)
@@ -602,8 +598,8 @@ def test_what_mlflow_has_finished_stays_so_where_a_journal_lost_its_end(trial):
 
 
 @pytest.fixture
-def losing(monkeypatch):
-    """A server of which the answer to every creation is lost once: MLflow's client sends the request again."""
+def lost_answers(monkeypatch):
+    """A server whose first answer to every creation is lost, so that MLflow's client repeats the request."""
     from mlflow.tracking import MlflowClient
 
     create_run, create_experiment = MlflowClient.create_run, MlflowClient.create_experiment
@@ -625,7 +621,7 @@ def studies(store):
     return store._search("tags.`ablation.kind` = 'study'")
 
 
-def test_a_lost_answer_to_a_creation_leaves_one_run_of_each(trial, losing):
+def test_lost_answers_to_creations_leave_no_duplicate_runs(trial, lost_answers):
     write(trial, start("one"), step(1), end(step=1, status=FAILED, error="x"), start("two"), step(1), finish(1))
     store = Store(None, "s")
 
@@ -640,8 +636,8 @@ def test_a_lost_answer_to_a_creation_leaves_one_run_of_each(trial, losing):
     assert store.deleted_trials() == {} and store.delete_duplicates() == 0
 
 
-def ghosts(store, trial):
-    """Makes what a lost answer left before: a second study run, and runs of the same attempts."""
+def add_duplicates(store, trial):
+    """Creates duplicates as lost answers did in older versions: a second study run, and second runs of attempts."""
     for run in runs(store):
         tags = {**run.data.tags, "mlflow.parentRunId": run.data.tags["mlflow.parentRunId"]}
         tags.pop("ablation.superseded", None)
@@ -653,12 +649,12 @@ def ghosts(store, trial):
 
 
 @pytest.mark.parametrize("is_over", [True, False])
-def test_runs_that_were_made_twice_are_deleted_and_what_has_most_numbers_is_kept(trial, is_over):
+def test_of_duplicate_runs_the_one_with_most_metrics_is_kept(trial, is_over):
     store = Store(None, "s")
     write(trial, start(), step(1), *([finish(1)] if is_over else []))
     store.replay(trial)
     (mine,) = runs(store)
-    ghosts(store, trial)
+    add_duplicates(store, trial)
 
     assert store.delete_duplicates() == 2
 
@@ -671,11 +667,11 @@ def test_runs_that_were_made_twice_are_deleted_and_what_has_most_numbers_is_kept
         assert history(store, run, "train/loss") == [(1, 1.0), (2, 0.5)]
 
 
-def test_a_journal_whose_run_was_the_duplicate_goes_on_in_the_other(trial):
+def test_a_journal_whose_run_was_a_duplicate_continues_in_the_kept_run(trial):
     store = Store(None, "s")
     write(trial, start())
     store.replay(trial)
-    ghosts(store, trial)
+    add_duplicates(store, trial)
     kept, other = (run.info.run_id for run in sorted(runs(store), key=lambda run: run.info.run_id))
     state = (trial / "mlflow.json").read_text(encoding="utf-8")
     (trial / "mlflow.json").write_text(state.replace(kept, other), encoding="utf-8")
@@ -688,7 +684,7 @@ def test_a_journal_whose_run_was_the_duplicate_goes_on_in_the_other(trial):
     assert (run.info.run_id, run.info.status) == (kept, "FINISHED") and history(store, run, "train/loss") == [(1, 1.0)]
 
 
-def test_a_trial_whose_files_somebody_has_deleted_is_sent_without_them_and_that_is_said(trial, caplog):
+def test_a_trial_with_deleted_files_is_sent_with_a_warning(trial, caplog):
     (trial / "settings.json").write_text("{}", encoding="utf-8")
     write(trial, start(), step(1), finish(1, "model.keras", "settings.json"))
     store = Store(None, "s")
@@ -700,7 +696,7 @@ def test_a_trial_whose_files_somebody_has_deleted_is_sent_without_them_and_that_
     assert "without model.keras" in caplog.text
 
 
-def test_a_deleted_file_of_which_mlflow_has_a_copy_is_no_loss(trial, caplog):
+def test_a_deleted_file_causes_no_warning_if_mlflow_has_a_copy(trial, caplog):
     (trial / "settings.json").write_text("{}", encoding="utf-8")
     write(trial, start(), step(1), finish(1, "settings.json"))
     store = Store(None, "s")
@@ -722,13 +718,11 @@ SAMPLED = Record(SAMPLES, 1, detail={"samples": []})
     [
         ([step(1), SAMPLED], [start("two"), step(1)], ["settings.json"]),
         ([step(1), SAMPLED], [start("two"), step(1), end(step=1, status=KILLED)], ["settings.json"]),
-        ([step(1), SAMPLED], [start("two"), step(1), SAMPLED], []),  # which may have begun to write its own
-        ([step(1)], [start("two"), step(1)], []),  # of noise, which has no samples to tell by
+        ([step(1), SAMPLED], [start("two"), step(1), SAMPLED], []),  # it may have begun to write its own files
+        ([step(1)], [start("two"), step(1)], []),  # the integration task has no samples
     ],
 )
-def test_a_finished_trial_keeps_its_files_where_a_later_attempt_was_killed_before_it_wrote_any(
-    trial, first, second, expected
-):
+def test_a_finished_trial_keeps_its_files_if_a_later_attempt_wrote_none(trial, first, second, expected):
     (trial / "settings.json").write_text("{}", encoding="utf-8")
     write(trial, start(), *first, finish(1, "settings.json"), *second)
     store = Store(None, "s")

@@ -1,4 +1,4 @@
-"""What MLflow gets of a trial beside its curves: description, data, patch, own tags, and what runs are sorted by."""
+"""What MLflow gets of a trial besides its curves: description, data, patch, tags, and the best validation value."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def sent(folder, *records, times=1):
     return store, run
 
 
-def test_the_norm_of_the_gradient_is_a_metric_of_the_steps_that_are_sent(trial):
+def test_the_gradient_norm_is_a_metric_of_the_sent_steps(trial):
     steps = [
         Record(STEP, n, {"train/loss": 1.0}, {"is_sent": n % 2 == 0, "gradient_norm": n / 10}) for n in (1, 2, 3, 4)
     ]
@@ -62,13 +62,13 @@ def test_the_norm_of_the_gradient_is_a_metric_of_the_steps_that_are_sent(trial):
     assert [(point.step, point.value) for point in history] == [(2, 0.2), (4, 0.4)]
 
 
-def test_what_the_machine_did_is_recorded_whatever_steps_are_sent(trial):
+def test_system_metrics_are_recorded_independently_of_the_sent_steps(trial):
     _, run = sent(trial, start(), Record(SYSTEM, 3, {"system/cpu_utilization_percentage": 50.0}))
 
     assert run.data.metrics["system/cpu_utilization_percentage"] == 50.0
 
 
-def test_the_best_validation_is_known_without_the_history_where_the_trial_says_it(trial):
+def test_the_best_validation_needs_no_history_if_the_trial_recorded_it(trial):
     evaluations = [Record(EVALUATION, n, {"val/accuracy": value}) for n, value in ((1, 0.9), (2, 0.7))]
 
     store, run = sent(trial, start(), *evaluations, finish(**{BEST_VALIDATION: 0.9}))
@@ -86,7 +86,7 @@ def test_the_best_validation_of_an_older_journal_is_sent_with_it_once(trial):
     assert len(store.client.get_metric_history(run.info.run_id, BEST_VALIDATION)) == 1
 
 
-def test_of_a_trial_that_was_sent_before_the_history_says_the_best_validation(trial):
+def test_the_history_gives_the_best_validation_of_an_older_trial(trial):
     store, run = sent(
         trial, start(), Record(EVALUATION, 1, {"val/accuracy": 0.9}), Record(EVALUATION, 2, {"val/accuracy": 0.7})
     )
@@ -98,7 +98,7 @@ def test_of_a_trial_that_was_sent_before_the_history_says_the_best_validation(tr
     )
 
 
-def test_the_data_are_three_datasets_with_rows_and_contexts_however_often_they_are_sent(trial, home):
+def test_the_data_are_three_datasets_even_if_they_are_sent_twice(trial, home):
     store, run = sent(trial, start(data={**DATA, "rows": ROWS}), times=2)
 
     inputs = store.client.get_run(run.info.run_id).inputs.dataset_inputs
@@ -116,7 +116,7 @@ def test_the_data_are_three_datasets_with_rows_and_contexts_however_often_they_a
         assert database.execute("SELECT COUNT(*) FROM datasets").fetchone() == (3,)
 
 
-def test_names_and_classes_as_long_as_they_come_are_stored(trial):
+def test_long_names_and_many_classes_are_stored(trial):
     data = {**DATA, "name": "é" * 3_000, "source": "/" + "x" * 70_000, "classes": ["c" * 500] * 2_000, "rows": ROWS}
 
     store, run = sent(trial, start(data=data))
@@ -124,14 +124,14 @@ def test_names_and_classes_as_long_as_they_come_are_stored(trial):
     assert len(store.client.get_run(run.info.run_id).inputs.dataset_inputs) == 3
 
 
-def test_a_description_is_what_mlflow_shows_above_the_run(trial):
+def test_mlflow_shows_the_description_above_the_run(trial):
     _, run = sent(trial, start(description="changes **cell\\=gru**"))
 
     assert run.data.tags["mlflow.note.content"] == "changes **cell\\=gru**"
 
 
 @pytest.mark.parametrize("status", [FINISHED, FAILED])
-def test_the_patch_of_the_code_is_kept_with_the_trial_whatever_became_of_it(trial, status):
+def test_the_patch_of_the_code_is_sent_with_a_trial_of_any_outcome(trial, status):
     (trial / PATCH).write_bytes(b"diff --git a/src/x.py\n+\xff\n")
     tag = digest((trial / PATCH).read_bytes().decode(errors="surrogateescape"))
 
@@ -140,7 +140,7 @@ def test_the_patch_of_the_code_is_kept_with_the_trial_whatever_became_of_it(tria
     assert [file.path for file in store.client.list_artifacts(run.info.run_id)] == [PATCH]
 
 
-def test_the_patch_of_a_later_attempt_is_not_taken_for_that_of_an_earlier_one(trial):
+def test_the_patch_of_a_later_attempt_is_not_sent_for_an_earlier_one(trial):
     (trial / PATCH).write_text("of the second attempt", encoding="utf-8")
 
     store, run = sent(trial, start(tags={"ablation.git_diff": "0123456789abcdef"}), finish())
@@ -148,7 +148,7 @@ def test_the_patch_of_a_later_attempt_is_not_taken_for_that_of_an_earlier_one(tr
     assert store.client.list_artifacts(run.info.run_id) == []
 
 
-def test_the_description_of_a_trial_says_what_it_changes_and_what_its_study_asks():
+def test_the_description_of_a_trial_has_its_changes_and_its_studys_question():
     settings = edited(
         Settings(), {"cell": "gru", "study": "s", "plan.question": "Does it pay?", "tracking.note": "by hand"}
     )
@@ -169,7 +169,7 @@ def test_the_description_of_a_trial_says_what_it_changes_and_what_its_study_asks
         ("", "the reference, to which others are compared."),
     ],
 )
-def test_a_trial_of_a_study_with_a_reference_is_compared_with_it_and_not_with_the_defaults(changes, said):
+def test_a_trial_is_described_relative_to_its_studys_reference(changes, said):
     text = descriptions.of_trial(edited(Settings(), {"cell": "gru", "study": "s"}), changes=changes)
 
     assert text == f"Trial of study **s** with seed 0: {said}".replace("&#61;", "=")
@@ -182,7 +182,7 @@ def test_a_trial_of_a_study_with_a_reference_is_compared_with_it_and_not_with_th
         *("*x* _y_ `z`", "www.evil.com", "a@b.c", "![i](x)", "&lt;"),
     ],
 )
-def test_what_a_user_wrote_is_no_markup(text):
+def test_the_text_of_a_user_is_not_markup(text):
     shown = descriptions.of_trial(edited(Settings(), {"tracking.note": text})).split("Note: ")[1]
 
     assert "\n" not in shown and "<" not in shown and "@" not in shown
@@ -192,11 +192,11 @@ def test_what_a_user_wrote_is_no_markup(text):
 
 
 def test_the_description_of_a_study_has_a_table_that_fits_a_tag():
-    asked = {"question": "q" * 5_000, "claim": None, "design": "grid"}
+    plan = {"question": "q" * 5_000, "claim": None, "design": "grid"}
     rows = [[f"cell=gru units={number}", "3", "0.8000"] for number in range(5_000)]
 
     text = descriptions.of_study(
-        asked, levels={"cell": ["gru"]}, headings=["variant", "n", "test accuracy"], rows=rows, remarks=""
+        plan, levels={"cell": ["gru"]}, headings=["variant", "n", "test accuracy"], rows=rows, remarks=""
     )
 
     assert len(text.encode()) <= VALUE
@@ -206,7 +206,7 @@ def test_the_description_of_a_study_has_a_table_that_fits_a_tag():
 PERPLEXITY = Metric("perplexity", "lower", digits=1)
 
 
-def test_where_lower_is_better_the_best_validation_that_is_sent_is_the_lowest(trial):
+def test_the_lowest_validation_is_sent_as_the_best_if_lower_is_better(trial):
     evaluations = [Record(EVALUATION, n, {"val/perplexity": value}) for n, value in ((1, 40.0), (2, 70.0))]
 
     store, run = sent(trial, start(**{METRICS: as_records([PERPLEXITY])}), *evaluations, finish())
@@ -220,13 +220,13 @@ def test_where_lower_is_better_the_best_validation_that_is_sent_is_the_lowest(tr
     assert store.outcomes([*IMPLIED, PERPLEXITY])["cafe"].first_metric == "perplexity"
 
 
-def test_a_trial_without_a_validation_is_sent_whole(trial):
+def test_a_trial_without_a_validation_is_sent_completely(trial):
     store, run = sent(trial, start(), finish(**{"test/loss": 1.0}))
 
     assert run.info.status == FINISHED and store.outcomes(IMPLIED)["cafe"].best_validation is None
 
 
-def test_what_describes_the_data_is_their_profile_and_their_columns_the_schema(trial):
+def test_a_dataset_has_descriptions_as_its_profile_and_columns_as_its_schema(trial):
     data = {"name": "images", "digest": "d", "source": "s", "rows": {"train": 3}, "columns": {"pixels": "float"}}
 
     store, run = sent(trial, start(data={**data, "classes": ["a"] * 200, "channels": 3}))

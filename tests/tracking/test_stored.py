@@ -9,14 +9,14 @@ texts = st.text(st.characters(), max_size=400)  # surrogates and zero bytes amon
 
 
 @given(texts)
-def test_what_is_stored_fits_in_bytes_and_every_store_can_write_it(text):
+def test_a_stored_text_fits_and_every_store_accepts_it(text):
     stored = fitting(text, NAME)
 
     assert len(stored.encode()) <= NAME and "\0" not in stored
 
 
 @given(st.text(max_size=80).filter(lambda text: "\0" not in text).map(lambda text: text[:60]))
-def test_what_fits_is_stored_as_it_is(text):
+def test_a_short_text_is_stored_unchanged(text):
     assert fitting(text, NAME) == text
 
 
@@ -27,7 +27,7 @@ def test_two_long_names_that_differ_anywhere_stay_different(one, other):
     assert (fitting(names[0], NAME) == fitting(names[1], NAME)) == (one == other)
 
 
-def test_names_that_differ_in_what_no_store_can_write_stay_different():
+def test_names_that_differ_in_invalid_characters_stay_different():
     assert len({fitting(name, NAME) for name in ("a\udcff", "a\udcfe", "a\0", "a")}) == 4
 
 

@@ -1,4 +1,4 @@
-"""Which runs TensorBoard shows, and what is on its pages, for journals of every kind."""
+"""The runs and pages that TensorBoard shows for journals of every kind."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def write(identity, *records, study="s"):
 
 
 def shown():
-    """What `tensorboard --logdir outputs` finds."""
-    found = EventMultiplexer().AddRunsFromDirectory(str(paths.outputs()))
-    found.Reload()
-    return found
+    """Loads the runs as `tensorboard --logdir outputs` does."""
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(paths.outputs()))
+    multiplexer.Reload()
+    return multiplexer
 
 
 def runs():
@@ -64,14 +64,14 @@ def steps(run):
     return [event.step for event in shown().Scalars(run, "train/loss")]
 
 
-def test_runs_are_called_as_their_study_and_trial(home):
+def test_runs_are_named_by_their_study_and_trial(home):
     write("cafe", start(), step(1), finish())
     write("beef", start("reference seed=1"), finish(), study="t")
 
     assert runs() == ["s/cell=gru seed=0", "t/reference seed=1"]
 
 
-def test_two_trials_of_one_name_are_two_runs_whatever_ends_first(home):
+def test_two_trials_of_one_name_are_two_runs(home):
     for identity in ("cafe000000000000", "beef000000000000"):
         write(identity, start(attempt=identity), step(1))
     for identity in ("beef000000000000", "cafe000000000000"):
@@ -81,7 +81,7 @@ def test_two_trials_of_one_name_are_two_runs_whatever_ends_first(home):
     assert steps("s/cell=gru seed=0") == steps("s/cell=gru seed=0 beef00") == [1, 2]
 
 
-def test_attempts_of_one_moment_have_files_of_their_own(home, monkeypatch):
+def test_attempts_that_start_at_the_same_time_have_different_files(home, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: 1_000_000.5)
     first = write("cafe", start(), step(1), finish(FAILED))
     file = replay_state.load(first / "tensorboard.json")["file"]
@@ -92,14 +92,14 @@ def test_attempts_of_one_moment_have_files_of_their_own(home, monkeypatch):
     assert steps("s/cell=gru seed=0") == [1, 2]
 
 
-def test_a_trial_that_is_called_otherwise_now_moves_and_leaves_nothing_behind(home):
+def test_a_renamed_trial_moves_and_leaves_nothing_behind(home):
     write("cafe", start(), step(1), finish(FAILED))
     write("cafe", start("cell=gru masking=true seed=0", attempt="two"), step(1))
 
     assert runs() == ["s/cell=gru masking=true seed=0"]
 
 
-def test_a_folder_that_was_deleted_is_made_anew(home):
+def test_a_deleted_folder_is_created_again(home):
     folder = write("cafe", start(), step(1))
     shutil.rmtree(folder.parent / "cell=gru seed=0")
     write("cafe", step(2))
@@ -108,7 +108,7 @@ def test_a_folder_that_was_deleted_is_made_anew(home):
 
 
 def old(identity, *records):
-    """A trial as it was left by a version that kept event files in the trial's folder."""
+    """Writes a trial as an older version did, with the event file in the trial's folder."""
     folder = write(identity, *records)
     shutil.rmtree(folder.parent / "cell=gru seed=0")
     place = folder / "cell=gru,seed=0"
@@ -123,7 +123,7 @@ def old(identity, *records):
 
 
 @pytest.mark.parametrize("is_known", [True, False])
-def test_syncing_moves_what_an_older_version_left_in_the_trials_folder(home, is_known, monkeypatch):
+def test_syncing_moves_the_event_files_of_an_older_version(home, is_known, monkeypatch):
     folder = old("cafe", start(), step(1), finish())
     if not is_known:
         (folder / "tensorboard.json").unlink()
@@ -135,7 +135,7 @@ def test_syncing_moves_what_an_older_version_left_in_the_trials_folder(home, is_
     assert not list(folder.glob("*/"))
 
 
-def test_event_files_of_others_stay(home):
+def test_foreign_event_files_stay(home):
     place = paths.study_folder("s") / "cell=gru seed=0"
     place.mkdir(parents=True)
     (place / "events.out.tfevents.1.host.2.0.v2").write_bytes(b"mine")
@@ -147,7 +147,7 @@ def test_event_files_of_others_stay(home):
 
 
 @given(st.text(max_size=300))
-def test_every_name_is_one_that_every_file_system_takes(name):
+def test_every_file_system_accepts_the_folder_names(name):
     folder = folder_name(name)
 
     assert 0 < len(folder.encode()) <= LONGEST and folder not in (".", "..")
@@ -163,7 +163,7 @@ def text(tag, run="s/cell=gru seed=0"):
     return event.tensor_proto.string_val[0].decode()
 
 
-def test_values_of_a_whole_trial_are_a_table_and_no_charts(home):
+def test_values_of_a_whole_trial_are_a_table_and_not_charts(home):
     write("cafe", start(), step(1), finish())
 
     assert set(shown().GetAccumulator("s/cell=gru seed=0").Tags()["scalars"]) == {
@@ -189,7 +189,7 @@ def test_loss_and_accuracy_come_before_all_other_charts(home):
     assert groups == ["train", "val", "values", "wall_time", "weights", "weights_gradients"]
 
 
-def test_texts_are_shown_as_they_are_with_padding_and_prediction(home):
+def test_texts_are_shown_with_their_padding_and_prediction(home):
     sample = {"text": "<b>a|b</b> *c* [unknown]", "more": 3, "padding": 7, "side": "pre", "is_masked": True}
     sample |= {"class": "neg|", "prediction": "pos", "probability": 0.75}
     write("cafe", start(), Record(SAMPLES, 1, detail={"samples": [sample], "markdown": markdown([sample])}), finish())
@@ -216,7 +216,7 @@ def test_the_model_is_a_graph_of_its_layers(home):
     ]
 
 
-def test_a_journal_line_of_every_kind_can_be_shown_after_a_crash_anywhere(home):
+def test_every_kind_of_record_is_shown_after_a_crash_anywhere(home):
     records = [
         start(),
         step(1),
@@ -241,7 +241,7 @@ def test_a_journal_line_of_every_kind_can_be_shown_after_a_crash_anywhere(home):
         assert abs(state["size"] - whole) <= 8  # times differ in their digits
 
 
-def test_the_summary_of_a_trial_that_failed_says_why_and_begins_with_the_result_where_there_is_one(home):
+def test_the_summary_of_a_failed_trial_gives_the_reason_after_any_result(home):
     write(
         "cafe", start(), end(step=3, status=FAILED, error="ValueError: a|b <i>", tags={"ablation.health": "diverged"})
     )
@@ -253,7 +253,7 @@ def test_the_summary_of_a_trial_that_failed_says_why_and_begins_with_the_result_
     assert rows[:4] == ["| result", "| test/accuracy", "| test/loss", "| time/train&#95;s"]
 
 
-def test_the_charts_are_of_the_loss_and_of_the_metrics_that_the_trial_names(home):
+def test_the_charts_show_the_loss_and_the_trials_metrics(home):
     perplexity = Metric("perplexity", "lower", title="words per guess")
     records = [start(), step(1), finish()]
     records[0].detail[METRICS] = as_records([perplexity, LOSS])
@@ -272,7 +272,7 @@ def test_the_charts_are_of_the_loss_and_of_the_metrics_that_the_trial_names(home
     assert list(charts[1].multiline.tag) == ["^train/perplexity$", "^val/perplexity$"]
 
 
-def test_samples_without_a_text_of_their_task_are_listed_as_they_are(home):
+def test_samples_without_a_text_from_their_task_are_listed(home):
     samples = [{"input": "<b>a|b</b>", "distance": 0.25, "is_near": True}]
     write("cafe", start(), Record(SAMPLES, 1, detail={"samples": samples}), finish())
 

@@ -19,7 +19,7 @@ STEPS = [
 ]
 
 
-def test_training_took_what_all_of_its_steps_took_and_steps_that_traced_are_in_no_time_per_batch():
+def test_the_time_of_training_includes_steps_that_trace_and_the_times_per_batch_do_not():
     metrics = summary(STEPS)
 
     assert metrics["time/batch_ms_median"] == 20
@@ -41,18 +41,18 @@ def test_without_steady_steps_there_are_no_batch_times():
     assert "time/batch_ms_median" not in summary(STEPS[:1])
 
 
-def test_an_epoch_takes_what_its_steps_take_those_that_traced_too():
+def test_the_time_of_an_epoch_includes_steps_that_trace():
     ten = [timing(100, first=place < 6) for place in range(10)]
 
     assert epoch_times(ten, 1)["time/epoch_s"] == pytest.approx(1.0)
     assert [epoch_times(STEPS, epoch)["time/epoch_s"] for epoch in (1, 2)] == pytest.approx([1.53, 0.03])
 
 
-def test_a_steady_epoch_has_as_many_steps_none_of_which_traces():
+def test_a_steady_epoch_replaces_the_times_of_steps_that_trace_by_the_mean_of_the_others():
     assert [epoch_times(STEPS, epoch)["time/steady_epoch_s"] for epoch in (1, 2)] == pytest.approx([4 * 0.015, 0.03])
 
 
-def test_an_epoch_of_nothing_but_traces_took_its_time_and_says_nothing_of_a_steady_one():
+def test_an_epoch_in_which_every_step_traces_has_no_steady_time():
     assert epoch_times(STEPS[:1], 1) == {"time/epoch_s": 1.0}
 
 
@@ -61,7 +61,7 @@ def test_equal_shapes_in_equal_order_have_equal_hashes():
     assert shapes_digest(STEPS) != shapes_digest(STEPS[::-1])
 
 
-def test_the_peak_of_memory_starts_anew():
+def test_the_peak_memory_can_be_reset():
     ballast = np.ones(40_000_000)
     with_ballast = peak_memory_mb()
     del ballast

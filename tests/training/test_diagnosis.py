@@ -16,12 +16,13 @@ from tests.conftest import BAD, GOOD, PLAIN
 from tests.training.test_fit import examples, learner_of, phase_of
 
 pytestmark = pytest.mark.training
-SMALL = "data=table vocab_size=60 units=8 embedding_dim=4 batch_size=4 bucketing=false epochs=3 tracking=offline tracking.histograms=false"
+SMALL = "data=table vocab_size=60 units=8 embedding_dim=4 batch_size=4 bucketing=false epochs=3"
+SMALL += " tracking=offline tracking.histograms=false"
 
 
 @pytest.fixture
 def early(tmp_path):
-    """Texts that say in their first words what they are, and then go on; the first one for 100 words."""
+    """Texts whose first three words tell the class; about 20 plain words follow, 100 in the first text."""
     rng, path = np.random.default_rng(0), tmp_path / "early.csv"
     plain = [*PLAIN, *(f"word{number}" for number in range(20))]
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -53,7 +54,7 @@ def tags_of(home):
         ),
     ],
 )
-def test_a_broken_setting_is_named(home, early, capsys, broken, named):
+def test_the_diagnosis_names_a_bad_setting(home, early, capsys, broken, named):
     assert run.main([*SMALL.split(), f"data.path={early}", *broken.split()]) == 0
 
     tags = tags_of(home)
@@ -63,17 +64,17 @@ def test_a_broken_setting_is_named(home, early, capsys, broken, named):
     assert cause.startswith(named) and variant.startswith("  data=table ") and variant.endswith(" seed=0")
 
 
-def test_words_of_validation_that_training_has_not_are_named(home, tmp_path, capsys):
-    """Every text is one word of its own, as a sentence without spaces is."""
-    rng, signs = np.random.default_rng(0), list("这部电影演员情节音乐场面结尾导演故事人物画面好坏")
-    lines = [f"{''.join(rng.choice(signs, 9))},{'ab'[row % 2]}" for row in range(200)]
+def test_the_diagnosis_names_validation_words_that_training_does_not_have(home, tmp_path, capsys):
+    """Every text is a single, unique word, like a sentence without spaces."""
+    rng, characters = np.random.default_rng(0), list("这部电影演员情节音乐场面结尾导演故事人物画面好坏")
+    lines = [f"{''.join(rng.choice(characters, 9))},{'ab'[row % 2]}" for row in range(200)]
     (tmp_path / "t.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
     small = [*SMALL.replace("vocab_size=60", "vocab_size=1000").split(), f"data.path={tmp_path / 't.csv'}", "epochs=1"]
 
     assert run.main(small) == 0
 
-    said = "inputs: 100% of the validation words are outside the vocabulary, against 0% in training"
-    assert tags_of(home)["ablation.diagnosis"] == f"{said}; set tokens=character, or train on more texts"
+    finding = "inputs: 100% of the validation words are outside the vocabulary, against 0% in training"
+    assert tags_of(home)["ablation.diagnosis"] == f"{finding}; set tokens=character, or train on more texts"
     assert (
         "warning: 140 of 140 training texts are in Chinese or Japanese, which has no spaces between words"
         in capsys.readouterr().out
@@ -83,14 +84,14 @@ def test_words_of_validation_that_training_has_not_are_named(home, tmp_path, cap
 @pytest.mark.parametrize(
     "healthy", ["readout=mean_state learning_rate=0.02", "readout=max_state cell=gru learning_rate=0.02"]
 )
-def test_a_trial_that_learns_is_not_accused(home, early, healthy):
+def test_a_trial_that_learns_has_no_diagnosis(home, early, healthy):
     assert run.main([*SMALL.split(), f"data.path={early}", *healthy.split()]) == 0
 
     tags = tags_of(home)
     assert tags["ablation.health"] == "ok" and "ablation.diagnosis" not in tags
 
 
-def test_sequences_that_are_all_the_same_are_named():
+def test_batches_are_equal_if_all_of_several_sequences_are():
     same = np.array([[1, 5, 6], [1, 5, 6]])
 
     assert diagnosis.are_equal([same, same[:1]])
@@ -98,7 +99,7 @@ def test_sequences_that_are_all_the_same_are_named():
     assert not diagnosis.are_equal([same[:1]])
 
 
-def test_the_loss_before_training_is_the_mean_over_examples():
+def test_the_initial_loss_is_the_mean_over_examples():
     settings = edited(Settings(), {"units": 2, "vocab_size": 9, "embedding_dim": 3})
     model = classifier(settings, classes=2)
     batches = [

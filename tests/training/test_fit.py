@@ -28,7 +28,7 @@ SMALL = {"vocab_size": V, "embedding_dim": 4, "units": 4, "batch_size": 16, "epo
 
 
 def examples(n=N, seed=0):
-    """Sequences of which those with the word 5 are class 1, and those with the word 6 class 0."""
+    """Sequences of class 1 if they contain the word 5, of class 0 if they contain the word 6."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(3, 9, n)
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -38,14 +38,15 @@ def examples(n=N, seed=0):
     return Sequences(ids, starts, labels)
 
 
-def phase_of(split, settings, how=None):
-    """What training asks for, on one split that it is also measured on."""
-    how = how or Padding((9,), True, settings.padding_side)
-    held_out = batches(split, how, settings.batch_size)
-    of = batches(split, how, settings.batch_size, drop_remainder=settings.drop_remainder)
+def phase_of(split, settings, padding=None):
+    """Returns a phase that trains and validates on the same split."""
+    padding = padding or Padding((9,), True, settings.padding_side)
+    size, drop_remainder = settings.batch_size, settings.drop_remainder
+    held_out = batches(split, padding, size)
+    in_order = batches(split, padding, size, drop_remainder=drop_remainder)
     return Phase(
-        training=lambda epoch: of(generator(settings.seed, "order", epoch).permutation(len(split.labels))),
-        batches_per_epoch=batch_count(split.lengths, how, settings.batch_size, drop_remainder=settings.drop_remainder),
+        training=lambda epoch: in_order(generator(settings.seed, "order", epoch).permutation(len(split.labels))),
+        batches_per_epoch=batch_count(split.lengths, padding, size, drop_remainder=drop_remainder),
         held_out={"validation": lambda: held_out(np.arange(len(split.labels)))},
         signature=(tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)),
         measure=classes.MEASURES[settings.head],
@@ -60,9 +61,9 @@ def learner_of(model, phase, settings):
     return Learner(model, phase, METRICS, settings)
 
 
-@functools.cache  # nobody changes what is returned
+@functools.cache  # no test changes the result
 def trained(n=N, count=2, *, is_graph=False, **changes):
-    """Trains a small model; without graphs, as tracing takes seconds, unless they are what is asked about or steps are many."""
+    """Trains a small model. By default without graphs, because tracing takes seconds."""
     tf.config.run_functions_eagerly(not is_graph)
     try:
         return _trained(n, count, **changes)
@@ -80,7 +81,7 @@ def _trained(n, count, **changes):
 
 
 def measured(accuracy):
-    """An evaluation of one example."""
+    """Returns an evaluation of one example."""
     return Evaluated(
         {"loss": np.ones(1), "accuracy": np.array([accuracy])}, {"loss": np.ones(1), "accuracy": np.ones(1)}
     )
@@ -91,9 +92,9 @@ def metrics(records, name):
 
 
 def test_the_same_seed_gives_the_same_dropout_bit_for_bit():
-    (a, _, first, _), (b, _, again, _) = (_trained(N, 2, dropout=0.2, epochs=1) for _ in range(2))
+    (a, _, first, _), (b, _, second, _) = (_trained(N, 2, dropout=0.2, epochs=1) for _ in range(2))
 
-    assert metrics(first, "train/loss") == metrics(again, "train/loss")
+    assert metrics(first, "train/loss") == metrics(second, "train/loss")
     assert weights_digest(a) == weights_digest(b)
 
 
@@ -112,8 +113,8 @@ def test_every_epoch_has_another_order():
     assert sum(tokens[:3]) == sum(tokens[3:]) == examples().lengths.sum()
 
 
-def test_one_update_is_that_of_keras_on_the_same_batch():
-    """Keras gets the one-hot form of the same function: its optimizers treat the slices of an embedding's gradient otherwise."""
+def test_one_update_equals_that_of_keras_on_the_same_batch():
+    """Keras trains the equivalent one-hot model: its optimizers treat the slices of an embedding differently."""
     split, settings = examples(16), edited(Settings(), {**SMALL, "epochs": 1, "encoding": "onehot_projected"})
     model, _, _, _ = trained(16, epochs=1)
 
@@ -127,7 +128,7 @@ def test_one_update_is_that_of_keras_on_the_same_batch():
 
 
 def test_clipping_does_not_count_a_repeated_word_twice():
-    """An embedding and a one-hot vector times a matrix are one function, so they have one gradient and one norm."""
+    """An embedding and a one-hot vector times a matrix are the same function, so gradient and norm are equal."""
     (a, _, first, _), (b, _, second, _) = (
         trained(encoding=encoding, clip_norm=0.01, optimizer="sgd", learning_rate=10.0)
         for encoding in ("embedding", "onehot_projected")
@@ -137,26 +138,25 @@ def test_clipping_does_not_count_a_repeated_word_twice():
         [record.detail["gradient_norm"] for record in records if record.kind == "step"] for records in (first, second)
     ]
     np.testing.assert_allclose(*norms, rtol=1e-4)
-    for one, other in zip(a.get_weights(), b.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    for of_a, of_b in zip(a.get_weights(), b.get_weights(), strict=True):
+        np.testing.assert_allclose(of_a, of_b, atol=1e-5)
 
 
-def test_only_steps_that_trace_are_first_ones():
+def test_only_steps_that_trace_are_marked_as_first():
     _, fit, _, _ = trained(batch_size=3, is_graph=True)
 
     first = [i for i, step in enumerate(fit.timings) if step.is_first]
-    assert first == [0, 13]  # the first whole batch, and the smaller one at the end of the epoch
+    assert first == [0, 13]  # the first full batch, and the smaller one at the end of the epoch
 
 
-def test_running_accuracy_and_loss_are_those_of_the_epoch_so_far():
+def test_running_accuracy_and_loss_are_means_over_the_epoch_so_far():
     _, fit, records, _ = trained(learning_rate=1e-9)
     losses, accuracies = metrics(records, "train/loss"), metrics(records, "train/accuracy")
     validation = metrics(records, "val/loss"), metrics(records, "val/accuracy")
 
     assert [len(fit.timings), len(losses)] == [6, 6]
-    assert losses[2] == pytest.approx(
-        validation[0][0], abs=1e-5
-    )  # nothing is learnt: the epoch's mean is the evaluation
+    # The model does not change, so the mean of the epoch equals the evaluation.
+    assert losses[2] == pytest.approx(validation[0][0], abs=1e-5)
     assert accuracies[2] == pytest.approx(validation[1][0], abs=1e-6)
 
 
@@ -177,22 +177,22 @@ def test_evaluation_agrees_with_numpy():
     )
 
 
-def test_the_weights_of_the_best_epoch_are_restored_the_earliest_on_ties():
+def test_the_weights_of_the_best_epoch_are_restored_and_ties_go_to_the_earliest():
     settings = edited(Settings(), {**SMALL, "epochs": 4})
-    model, fit, seen = classifier(settings, classes=2), Fit(), []
+    model, fit, digests = classifier(settings, classes=2), Fit(), []
     accuracies = iter([0.5, 0.8, 0.8, 0.7])
 
     def evaluate():
-        seen.append(weights_digest(model))
+        digests.append(weights_digest(model))
         return measured(next(accuracies))
 
     list(train(learner_of(model, phase_of(examples(), settings), settings), evaluate, fit))
 
     assert fit.best_epoch == 2
-    assert weights_digest(model) == seen[1] != seen[2]
+    assert weights_digest(model) == digests[1] != digests[2]
 
 
-def test_a_number_that_is_not_finite_stops_training_at_its_step():
+def test_a_loss_that_is_not_finite_stops_training_at_its_step():
     records = []
     settings = edited(
         Settings(),
@@ -217,7 +217,7 @@ def test_evaluating_between_epochs_does_not_change_training():
     assert weights_digest(model) == weights_digest(plain)
 
 
-def test_histograms_name_every_weight_its_gradient_and_every_layer_and_can_be_left_out():
+def test_histograms_include_all_weights_gradients_and_layers_and_can_be_disabled():
     model, _, records, _ = trained(**{"tracking.histograms": True})
     _, _, without, _ = trained()
 
@@ -240,7 +240,7 @@ def test_histograms_work_for_every_kind_of_layer(changes):
     assert [name for name in last.detail if name.startswith("activations/")]
 
 
-def test_lengths_do_not_trace_anew_and_a_smaller_batch_traces_once():
+def test_new_lengths_do_not_retrace_and_a_smaller_batch_traces_once():
     _, fit, _, _ = trained(batch_size=3, is_graph=True)
 
     assert len({step.shapes for step in fit.timings}) > 2
@@ -264,7 +264,7 @@ def test_a_sigmoid_head_learns_from_every_readout(readout):
 
 
 @pytest.mark.parametrize("implementation", ["keras", "graph_loop"])
-def test_xla_gives_the_same_losses_and_compiles_every_shape_in_a_first_step(implementation):
+def test_xla_gives_the_same_losses_and_a_step_that_compiles_a_shape_is_marked_as_first(implementation):
     changes = {"epochs": 1, "implementation": implementation, "is_graph": True}
     (_, fit, compiled, _), (_, _, plain, _) = (
         trained(24, jit_compile=is_compiled, **changes) for is_compiled in (True, False)
@@ -274,7 +274,7 @@ def test_xla_gives_the_same_losses_and_compiles_every_shape_in_a_first_step(impl
     assert sum(step.is_first for step in fit.timings) == len({step.shapes for step in fit.timings}) == 2
 
 
-def test_max_steps_ends_training_in_the_middle_of_an_epoch_which_is_validated_and_has_no_time():
+def test_an_epoch_that_max_steps_ends_early_is_validated_and_has_no_epoch_time():
     _, fit, whole, _ = trained(is_graph=True)  # without a graph every step would count as traced, and have no time
     _, cut_fit, cut, _ = trained(is_graph=True, max_steps=4, evaluate_every=4)
 
@@ -291,27 +291,26 @@ def test_max_steps_ends_training_in_the_middle_of_an_epoch_which_is_validated_an
     assert len(cut_fit.validations) == len(fit.validations) == 2
 
 
-def test_max_steps_at_the_end_of_an_epoch_ends_there():
+def test_max_steps_can_end_training_at_the_end_of_an_epoch():
     _, fit, records, _ = trained(is_graph=True, max_steps=3)
 
     assert len(metrics(records, "train/loss")) == 3 and len(fit.validations) == 1
     assert "time/epoch_s" in records[-2].metrics or "time/epoch_s" in records[-1].metrics
 
 
-def test_histograms_begin_with_the_weights_before_the_first_step_and_change_nothing():
+def test_histograms_start_with_the_initial_weights_and_do_not_change_training():
     model, _, records, _ = trained(epochs=1)
-    watched, _, shown, _ = trained(epochs=1, **{"tracking.histograms": True})
-    found = [record for record in shown if record.kind == "histograms"]
+    with_histograms, _, all_records, _ = trained(epochs=1, **{"tracking.histograms": True})
+    histograms = [record for record in all_records if record.kind == "histograms"]
 
-    assert [record.step for record in found] == [0, 3] and shown[0] == found[0]
-    assert {name.split("/")[0] for name in found[0].detail} == {"weights"}
+    assert [record.step for record in histograms] == [0, 3] and all_records[0] == histograms[0]
+    assert {name.split("/")[0] for name in histograms[0].detail} == {"weights"}
     untrained = {
         variable.path: variable.numpy()
         for variable in classifier(edited(Settings(), SMALL), classes=2).trainable_variables
     }
-    assert {name: one["sum"] for name, one in found[0].detail.items()} == {
+    assert {name: histogram["sum"] for name, histogram in histograms[0].detail.items()} == {
         f"weights/{path}": pytest.approx(values.astype(float).sum()) for path, values in untrained.items()
     }
-    assert weights_digest(model) == weights_digest(watched) and metrics(records, "train/loss") == metrics(
-        shown, "train/loss"
-    )
+    assert weights_digest(model) == weights_digest(with_histograms)
+    assert metrics(records, "train/loss") == metrics(all_records, "train/loss")

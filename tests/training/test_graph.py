@@ -23,30 +23,30 @@ SMALL = {"vocab_size": 12, "embedding_dim": 4, "units": 3}
         {"task": "integration"},
     ],
 )
-def test_every_layer_stands_with_what_it_reads_and_all_parameters_are_counted(changes):
+def test_the_graph_lists_every_layer_with_its_inputs_and_counts_all_parameters(changes):
     small = {key: value for key, value in SMALL.items() if "task" not in changes or key != "vocab_size"}
     settings = checked({**small, **changes})
     model = registry.task(settings.task).model(settings, SimpleNamespace(classes=["a", "b"]))
-    found = layers(model)
+    listed = layers(model)
 
-    names = [one["name"] for one in found]
+    names = [layer["name"] for layer in listed]
     assert set(names) >= {layer.name for layer in model.layers} and len(names) == len(set(names))
-    assert all(
-        set(one["inputs"]) <= set(names) and bool(one["inputs"]) == (one["kind"] != "InputLayer") for one in found
-    )
-    assert sum(one["parameters"] for one in found) == model.count_params()
+    for layer in listed:
+        assert set(layer["inputs"]) <= set(names) and bool(layer["inputs"]) == (layer["kind"] != "InputLayer")
+    assert sum(layer["parameters"] for layer in listed) == model.count_params()
 
 
-def test_a_layer_says_its_kind_and_shape():
-    found = {one["name"].rstrip("_0123456789"): one for one in layers(classifier(edited(Settings(), SMALL), classes=2))}
+def test_the_graph_gives_kind_and_shape_of_a_layer():
+    model = classifier(edited(Settings(), SMALL), classes=2)
+    by_name = {layer["name"].rstrip("_0123456789"): layer for layer in layers(model)}
 
-    assert found["ids"]["shape"] == "(B, T)" and found["encoding"]["shape"] == "(B, T, 4)"
-    mask, lstm = found["not_equal"]["name"], found["recurrent"]
+    assert by_name["ids"]["shape"] == "(B, T)" and by_name["encoding"]["shape"] == "(B, T, 4)"
+    mask, lstm = by_name["not_equal"]["name"], by_name["recurrent"]
     assert lstm["inputs"] == ["encoding", mask]
     assert (lstm["kind"], lstm["shape"], lstm["parameters"]) == ("LSTM", "(B, 3)", 4 * (4 + 3 + 1) * 3)
-    assert found["head"]["inputs"] == ["recurrent_1"]
+    assert by_name["head"]["inputs"] == ["recurrent_1"]
 
 
 def test_a_model_without_masking_has_no_mask_in_its_graph():
-    found = layers(classifier(edited(Settings(), {**SMALL, "masking": False}), classes=2))
-    assert [one["name"] for one in found] == ["ids", "encoding", "recurrent_1", "head"]
+    listed = layers(classifier(edited(Settings(), {**SMALL, "masking": False}), classes=2))
+    assert [layer["name"] for layer in listed] == ["ids", "encoding", "recurrent_1", "head"]

@@ -22,13 +22,13 @@ ACCURACY, PERPLEXITY = Metric("accuracy", "higher"), Metric("perplexity", "lower
         (PERPLEXITY, [900.0, 950.0], 800.0, 1, "no_learning"),
         (PERPLEXITY, [900.0, 750.0, 990.0], 800.0, 1, "ok"),
         (PERPLEXITY, [math.nan, math.inf], 800.0, 1, "no_learning"),
-        (PERPLEXITY, [900.0], None, 1, "ok"),  # nobody knows what chance is
+        (PERPLEXITY, [900.0], None, 1, "ok"),  # chance is unknown
     ],
 )
-def test_a_trial_has_learnt_where_its_best_validation_is_better_than_chance(metric, values, chance, traces, expected):
+def test_a_trial_has_learnt_if_its_best_validation_is_better_than_chance(metric, values, chance, traces, expected):
     assert judge(metric, values, chance=chance, traces=traces) == expected
 
 
-def test_compiling_every_shape_once_is_in_order():
+def test_compiling_every_shape_once_does_not_count_as_retracing():
     assert judge(ACCURACY, [0.8], chance=0.5, traces=20, expected=20) == "ok"
     assert judge(ACCURACY, [0.8], chance=0.5, traces=21, expected=20) == "retracing"

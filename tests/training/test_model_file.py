@@ -20,7 +20,7 @@ def small_disk():
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_model_that_has_no_room_leaves_no_temporary_files(tmp_path, monkeypatch, request):
+def test_a_model_that_does_not_fit_on_the_disk_leaves_no_temporary_files(tmp_path, monkeypatch, request):
     folder, temporary = tmp_path / "trial", tmp_path / "tmp"
     folder.mkdir()
     temporary.mkdir()

@@ -16,23 +16,21 @@ def trained(timings, steps, *, begin=0):
 
 @pytest.fixture
 def calls(tmp_path, monkeypatch):
-    found = []
-    monkeypatch.setattr(profile.tf.profiler.experimental, "start", lambda folder: found.append("start"))
+    made = []
+    monkeypatch.setattr(profile.tf.profiler.experimental, "start", lambda folder: made.append("start"))
 
     def stop():
-        found.append("stop")
+        made.append("stop")
         (tmp_path / "plugins" / "profile" / "now").mkdir(parents=True)
 
     monkeypatch.setattr(profile.tf.profiler.experimental, "stop", stop)
-    return found
+    return made
 
 
 @pytest.mark.parametrize(
     ("count", "steps", "expected"), [(3, 30, [11, 12, 13]), (3, 12, [10, 11, 12]), (9, 5, [2, 3, 4, 5]), (1, 2, [2])]
 )
-def test_steps_after_the_first_ten_are_profiled_and_their_times_are_not_of_a_steady_state(
-    tmp_path, calls, count, steps, expected
-):
+def test_steps_after_the_first_ten_are_profiled_and_do_not_count_as_steady(tmp_path, calls, count, steps, expected):
     timings = []
     records = list(profile.profiled(trained(timings, steps), count, tmp_path, of=steps, timings=timings))
 
@@ -55,14 +53,14 @@ def test_a_trial_that_ends_early_closes_its_profile(tmp_path, calls):
     assert calls == ["start", "stop"]
 
 
-def test_without_being_asked_nothing_is_profiled(tmp_path, calls):
+def test_nothing_is_profiled_by_default(tmp_path, calls):
     timings = []
     assert len(list(profile.profiled(trained(timings, 30), None, tmp_path, of=30, timings=timings))) == 31
     assert calls == [] and not any(timing.is_profiled for timing in timings)
 
 
-def going_on(folder, *, done, steps=30, count=3):
-    """Returns the steps that a process profiles that goes on after this many."""
+def resumed(folder, *, done, steps=30, count=3):
+    """Returns the steps that a process profiles if it resumes after `done` steps."""
     timings = [Timing(1, 1.0, 0.0, ((2, 3),), 6, int(number == 1)) for number in range(1, done + 1)]
     list(profile.profiled(trained(timings, steps, begin=done), count, folder, of=steps, timings=timings))
     return [number for number, timing in enumerate(timings, 1) if timing.is_profiled]
@@ -71,21 +69,19 @@ def going_on(folder, *, done, steps=30, count=3):
 def test_a_profile_that_a_killed_process_left_behind_is_replaced(tmp_path, calls):
     (tmp_path / "profile" / "killed").mkdir(parents=True)
 
-    assert going_on(tmp_path, done=7) == [11, 12, 13]
+    assert resumed(tmp_path, done=7) == [11, 12, 13]
     assert [path.name for path in (tmp_path / "profile").iterdir()] == ["now"]
 
 
-GOING_ON = [(10, [12, 13, 14]), (11, [13, 14, 15]), (20, [22, 23, 24]), (27, [29, 30]), (29, []), (30, [])]
+RESUMED = [(10, [12, 13, 14]), (11, [13, 14, 15]), (20, [22, 23, 24]), (27, [29, 30]), (29, []), (30, [])]
 
 
-@pytest.mark.parametrize(("done", "expected"), GOING_ON)
-def test_a_trial_that_goes_on_behind_the_steps_that_were_to_be_profiled_profiles_the_next_ones(
-    tmp_path, calls, done, expected
-):
-    assert going_on(tmp_path, done=done) == expected
+@pytest.mark.parametrize(("done", "expected"), RESUMED)
+def test_a_trial_that_resumes_after_the_planned_steps_profiles_the_next_ones(tmp_path, calls, done, expected):
+    assert resumed(tmp_path, done=done) == expected
 
 
-def test_a_trial_that_goes_on_keeps_the_profile_that_was_finished(tmp_path, calls):
+def test_a_resumed_trial_keeps_a_finished_profile(tmp_path, calls):
     (tmp_path / "profile" / "killed").mkdir(parents=True)
 
-    assert going_on(tmp_path, done=13) == [] and [path.name for path in (tmp_path / "profile").iterdir()] == ["killed"]
+    assert resumed(tmp_path, done=13) == [] and [path.name for path in (tmp_path / "profile").iterdir()] == ["killed"]

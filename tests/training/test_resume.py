@@ -1,4 +1,4 @@
-"""Training that goes on from the end of an epoch, in variables of its own, is training that went through."""
+"""Training that resumes after an epoch, in new variables, equals uninterrupted training."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def eager():
 
 
 class Training:
-    """A training of three epochs, from its beginning or from where another one was."""
+    """A training of three epochs, from the beginning or resumed from another training."""
 
     def __init__(self, earlier=None, *, after=None, **changes):
-        """Trains; what the next epoch after `after` depends on, and the records until then, are kept."""
+        """Trains; keeps the records until the end of epoch `after` and the state on which the next epoch depends."""
         settings = edited(Settings(), {**SMALL, "epochs": 3, **changes})
         fresh_session(settings.seed)
         self.model = classifier(settings, classes=2)
@@ -75,13 +75,13 @@ def as_journalled(records):
 
 
 def resumed(*, after=1, **changes):
-    """Returns a training that went through, and one that went on after an epoch in variables of its own."""
+    """Returns an uninterrupted training, and one that resumes after an epoch in new variables."""
     whole = Training(after=after, **changes)
     return whole, Training(whole, **changes)
 
 
 @pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
-def test_training_goes_on_as_if_it_had_never_stopped(changes, eager):
+def test_resumed_training_equals_uninterrupted_training(changes, eager):
     whole, later = resumed(after=2, **changes)
 
     assert weights_digest(later.model) == weights_digest(whole.model)
@@ -100,22 +100,22 @@ def test_training_goes_on_as_if_it_had_never_stopped(changes, eager):
     [
         {"dropout": 0.3},
         {"batch_size": 3, "retracing": "relaxed"},
-        pytest.param(  # whose compiling takes half a minute
+        pytest.param(  # compilation takes half a minute
             {"jit_compile": True, "implementation": "graph_loop", "cell": "simple_rnn", "dropout": 0.3},
             marks=pytest.mark.slow,
         ),
     ],
 )
-def test_graphs_that_are_traced_anew_change_no_bit_and_are_counted(changes):
+def test_a_resumed_process_counts_its_traces_and_changes_no_bit_of_the_weights(changes):
     whole, later = resumed(**changes)
 
     assert weights_digest(later.model) == weights_digest(whole.model)
-    traces = [summary(one.fit.timings)["data/traces"] for one in (whole, later)]
+    traces = [summary(training.fit.timings)["data/traces"] for training in (whole, later)]
     assert traces[0] < traces[1] <= 2 * traces[0]
     assert later.fit.timings[later.fit.earlier].is_first
 
 
-def test_what_was_left_behind_is_read_from_records(eager):
+def test_the_results_of_training_are_restored_from_its_records(eager):
     whole = Training(accumulate=2, batch_size=8, evaluate_every=2)
 
     fit = Fit.of_records(as_journalled(whole.records), METRICS[0])
@@ -130,7 +130,7 @@ def test_what_was_left_behind_is_read_from_records(eager):
     assert (nothing.timings, nothing.validations, nothing.best_epoch, nothing.earlier) == ([], [], 0, 0)
 
 
-def test_nothing_is_trained_where_every_epoch_was(eager):
+def test_nothing_is_trained_if_every_epoch_is_done(eager):
     whole, later = resumed(after=3)
 
     assert later.records == [] and weights_digest(later.model) == weights_digest(whole.model)
@@ -142,17 +142,15 @@ def test_the_evaluation_is_the_last_record_of_an_epoch(eager):
     assert [record.kind for record in records if record.kind != STEP] == [HISTOGRAMS, *[HISTOGRAMS, EVALUATION] * 3]
 
 
-def test_a_state_is_for_variables_of_its_own_shapes_and_types():
-    given = []
-    variables = [SimpleNamespace(shape=(2,), dtype="float32", assign=given.append)]
-    for others in ([], [np.zeros(3, np.float32)], [np.zeros(2)], [np.zeros(2, np.float32)] * 2):
-        with pytest.raises(
-            ValueError,
-            match="the checkpoint holds the variables of another model; rerun=true trains from the beginning",
-        ):
-            restore(variables, others)
-    assert given == []
+def test_a_checkpoint_of_variables_with_other_shapes_or_types_is_refused():
+    assigned = []
+    variables = [SimpleNamespace(shape=(2,), dtype="float32", assign=assigned.append)]
+    message = "the checkpoint holds the variables of another model; rerun=true trains from the beginning"
+    for wrong in ([], [np.zeros(3, np.float32)], [np.zeros(2)], [np.zeros(2, np.float32)] * 2):
+        with pytest.raises(ValueError, match=message):
+            restore(variables, wrong)
+    assert assigned == []
 
     restore(variables, [np.ones(2, np.float32)])
 
-    assert given[0].tolist() == [1, 1]
+    assert assigned[0].tolist() == [1, 1]

@@ -12,7 +12,7 @@ from src.spec.section import SettingsError
 from src.training.startup import refuse_broken_file, warnings_in
 
 
-def test_warnings_of_the_start_are_kept_and_notices_are_not():
+def test_only_warnings_of_the_import_are_printed():
     notices = "".join(
         (
             "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n",
@@ -35,11 +35,11 @@ print(keras.config.backend(), keras.config.floatx(), keras.config.epsilon(), ker
 
 
 @pytest.mark.parametrize(
-    "held", [{"floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first", "backend": "jax"}, None]
+    "content", [{"floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first", "backend": "jax"}, None]
 )
-def test_keras_is_what_every_trial_has_whatever_the_users_file_says(tmp_path, held):
-    if held:
-        (tmp_path / "keras.json").write_text(json.dumps(held), encoding="utf-8")
+def test_the_configuration_of_keras_does_not_depend_on_the_users_file(tmp_path, content):
+    if content:
+        (tmp_path / "keras.json").write_text(json.dumps(content), encoding="utf-8")
     variables = {**os.environ, "KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "jax", "KERAS_NNX_ENABLED": "true"}
 
     done = subprocess.run(
@@ -49,9 +49,9 @@ def test_keras_is_what_every_trial_has_whatever_the_users_file_says(tmp_path, he
     assert done.stdout.split() == ["tensorflow", "float32", "1e-07", "channels_last", "float32"], done.stderr
 
 
-@pytest.mark.parametrize("held", ['{"epsilon": 1}', '{"floatx": "bfloat16"}', '{"image_data_format": "x"}', "[1]"])
-def test_a_file_that_keras_cannot_be_imported_with_is_refused(tmp_path, monkeypatch, held):
-    (tmp_path / "keras.json").write_text(held, encoding="utf-8")
+@pytest.mark.parametrize("content", ['{"epsilon": 1}', '{"floatx": "bfloat16"}', '{"image_data_format": "x"}', "[1]"])
+def test_a_file_that_breaks_the_import_of_keras_is_refused(tmp_path, monkeypatch, content):
+    (tmp_path / "keras.json").write_text(content, encoding="utf-8")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
 
     with pytest.raises(
@@ -60,9 +60,9 @@ def test_a_file_that_keras_cannot_be_imported_with_is_refused(tmp_path, monkeypa
         refuse_broken_file()
 
 
-@pytest.mark.parametrize("held", ["{", "{}", '{"floatx": "float64", "epsilon": 1e-3}'])
-def test_a_file_that_keras_reads_or_passes_over_is_not_refused(tmp_path, monkeypatch, held):
-    (tmp_path / "keras.json").write_text(held, encoding="utf-8")
+@pytest.mark.parametrize("content", ["{", "{}", '{"floatx": "float64", "epsilon": 1e-3}'])
+def test_a_file_that_keras_accepts_or_ignores_is_not_refused(tmp_path, monkeypatch, content):
+    (tmp_path / "keras.json").write_text(content, encoding="utf-8")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
 
     refuse_broken_file()
@@ -79,8 +79,8 @@ transpose = lambda _: types.SimpleNamespace(numpy=list)
 ENDS = ["os.abort()", "os._exit(1)", "os.kill(os.getpid(), 9)", "raise MemoryError"]
 
 
-@pytest.mark.parametrize(("end", "is_heard"), [*((end, True) for end in ENDS), ("", False)])
-def test_what_tensorflow_says_before_it_ends_the_process_is_heard(tmp_path, end, is_heard):
+@pytest.mark.parametrize(("end", "is_printed"), [*((end, True) for end in ENDS), ("", False)])
+def test_notices_are_printed_if_tensorflow_ends_the_process(tmp_path, end, is_printed):
     (tmp_path / "tensorflow.py").write_text(TENSORFLOW.format(end), encoding="utf-8")
     program = "from src.training.startup import _import_quietly; _import_quietly()"
     variables = {**os.environ, "PYTHONPATH": str(tmp_path)}
@@ -89,11 +89,11 @@ def test_what_tensorflow_says_before_it_ends_the_process_is_heard(tmp_path, end,
         [sys.executable, "-c", program], cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False
     )
 
-    assert ("std::bad_alloc" in done.stderr) == is_heard == (done.returncode != 0), done.stderr
+    assert ("std::bad_alloc" in done.stderr) == is_printed == (done.returncode != 0), done.stderr
     assert done.stderr.count("std::bad_alloc") <= 1
 
 
-def test_what_tensorflow_and_keras_warn_of_stays_in_the_log(tmp_path):
+def test_warnings_of_tensorflow_and_keras_go_to_the_log_alone(tmp_path):
     program = """
 import logging, warnings
 from src.training import startup
@@ -112,12 +112,12 @@ with logging_to(Path("trial.log")):
         [sys.executable, "-c", program], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
     )
 
-    kept = (tmp_path / "trial.log").read_text(encoding="utf-8")
-    assert all(text in kept for text in ("tf.function retracing", "a dtype was cast", "odd shapes", "it is broken"))
+    log = (tmp_path / "trial.log").read_text(encoding="utf-8")
+    assert all(text in log for text in ("tf.function retracing", "a dtype was cast", "odd shapes", "it is broken"))
     assert (done.stderr, done.stdout) == ("tensorflow: error: it is broken\n", "")
 
 
-def test_what_an_interrupted_trace_leaves_unused_is_not_shown_as_an_error():
+def test_the_unused_objects_of_an_interrupted_trace_are_not_shown_as_an_error():
     program = """
 import logging
 from src.training import startup

@@ -19,15 +19,15 @@ def test_the_machine_is_measured_at_once_and_then_every_ten_seconds(monkeypatch)
     assert metrics.is_due
 
 
-def test_every_name_is_one_that_mlflow_shows_on_its_page_of_the_system_and_every_value_a_number_in_its_range():
-    found = SystemMetrics().measured()
+def test_system_metrics_have_names_that_mlflow_shows_as_such_and_plausible_values():
+    metrics = SystemMetrics().measured()
 
-    assert all(name.startswith("system/") for name in found)
-    assert 0 <= found["system/cpu_utilization_percentage"] <= 100
-    assert 0 < found["system/process_memory_megabytes"] < found["system/system_memory_usage_megabytes"] * 10
+    assert all(name.startswith("system/") for name in metrics)
+    assert 0 <= metrics["system/cpu_utilization_percentage"] <= 100
+    assert 0 < metrics["system/process_memory_megabytes"] < metrics["system/system_memory_usage_megabytes"] * 10
 
 
-def test_measuring_takes_next_to_no_time():
+def test_a_measurement_takes_less_than_a_tenth_of_a_second():
     metrics = SystemMetrics()
     begin = time.perf_counter()
 

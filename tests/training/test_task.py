@@ -1,4 +1,4 @@
-"""A Keras task with nothing but a model and a phase: two inputs, no text, no recurrence, a metric of which less is better."""
+"""A Keras task with only a model and a phase: two inputs, no text, no recurrence, a metric to minimise."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def finished(tmp_path_factory):
     return folder, list(Toy().records(trial_of(folder)))
 
 
-def test_a_task_of_a_model_and_a_phase_has_the_whole_record(finished):
+def test_a_task_of_a_model_and_a_phase_has_a_complete_record(finished):
     _, records = finished
     kinds = [record.kind for record in records]
 
@@ -77,14 +77,14 @@ def test_a_task_of_a_model_and_a_phase_has_the_whole_record(finished):
     assert records[-1].detail["status"] == "FINISHED" and records[-1].detail["tags"]["ablation.health"] == "ok"
 
 
-def test_what_has_no_positions_has_no_padding_and_no_tokens(finished):
+def test_a_task_without_sequences_has_no_padding_and_no_tokens(finished):
     metrics = finished[1][-1].metrics
 
     assert not {"data/padding_fraction", "time/tokens_per_s"} & set(metrics)
     assert metrics["data/batches_per_epoch"] == 2 and metrics["time/batch_ms_median"] > 0
 
 
-def test_what_the_test_says_of_every_example_is_written_in_the_order_of_the_rows(finished):
+def test_the_test_results_of_every_example_are_written_in_the_order_of_the_rows(finished):
     from tests.training.test_weights import WEIGHTS
 
     folder, records = finished
@@ -105,7 +105,7 @@ def test_all_layers_but_the_inputs_are_shown(finished):
     assert "head" in shown and len(shown) == 3 and not shown & {"values", "kinds"}
 
 
-def test_a_trial_that_is_not_better_than_chance_learnt_nothing_and_a_cause_is_named(tmp_path):
+def test_a_trial_that_is_not_better_than_chance_learnt_nothing_and_has_a_diagnosis(tmp_path):
     end = list(Toy(chance=1.0).records(trial_of(tmp_path, learning_rate=1e-9)))[-1]
 
     assert end.detail["tags"]["ablation.health"] == "no_learning"
@@ -114,7 +114,7 @@ def test_a_trial_that_is_not_better_than_chance_learnt_nothing_and_a_cause_is_na
     )
 
 
-def test_identical_inputs_of_any_kind_are_named():
+def test_inputs_of_any_structure_can_be_compared():
     from src.training.diagnosis import are_equal
 
     same = {"values": np.ones((2, 3)), "kinds": np.array([4, 4])}
@@ -123,13 +123,17 @@ def test_identical_inputs_of_any_kind_are_named():
     assert not are_equal([{"values": np.ones((1, 3)), "kinds": np.array([4])}])
 
 
-def test_a_trial_goes_on_from_what_it_kept(tmp_path):
+def test_a_trial_resumes_from_its_checkpoint(tmp_path):
     from types import SimpleNamespace
 
     kept = {}
 
     def keep(epoch, *, variables, best, peak_mb):
-        kept[epoch] = {"variables": [np.asarray(one) for one in variables], "best": list(best), "peak_mb": peak_mb}
+        kept[epoch] = {
+            "variables": [np.asarray(variable) for variable in variables],
+            "best": list(best),
+            "peak_mb": peak_mb,
+        }
 
     import dataclasses
 
@@ -143,7 +147,7 @@ def test_a_trial_goes_on_from_what_it_kept(tmp_path):
     assert later[-2].metrics["val/perplexity"] == whole[-2].metrics["val/perplexity"]
 
 
-def test_keras_tasks_are_known_without_tensorflow():
+def test_keras_tasks_can_be_imported_without_tensorflow():
     program = (
         "import sys, src.training.task; print(sorted({'tensorflow', 'keras', 'pandas', 'mlflow'} & set(sys.modules)))"
     )

@@ -20,8 +20,8 @@ from tests.training.test_fit import SMALL, N, examples, learner_of, metrics, pha
 pytestmark = pytest.mark.training
 
 
-def test_a_step_of_several_small_batches_is_that_of_one_large_batch():
-    (large, whole, one, _), (small, parts, several, _) = (
+def test_a_step_of_several_small_batches_equals_that_of_one_large_batch():
+    (large, whole, of_large, _), (small, parts, of_small, _) = (
         trained(epochs=1, clip_norm=0.5),
         trained(epochs=1, clip_norm=0.5, batch_size=2, accumulate=8, is_graph=True),
     )
@@ -31,12 +31,12 @@ def test_a_step_of_several_small_batches_is_that_of_one_large_batch():
     assert [step.tokens for step in parts.timings] == [step.tokens for step in whole.timings]
     assert [len(step.shapes) for step in parts.timings] == [8, 8, 4]
     for name in ("train/loss", "train/accuracy"):
-        np.testing.assert_allclose(metrics(several, name), metrics(one, name), atol=1e-5)
+        np.testing.assert_allclose(metrics(of_small, name), metrics(of_large, name), atol=1e-5)
     for ours, theirs in zip(small.get_weights(), large.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-def test_batches_of_one_have_no_padding():
+def test_batches_of_one_example_have_no_padding():
     _, fit, records, _ = trained(12, epochs=1, batch_size=1, accumulate=6)
 
     assert [step.positions for step in fit.timings] == [step.tokens for step in fit.timings]
@@ -53,22 +53,22 @@ def test_the_eager_loop_accumulates_too():
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-def test_how_often_a_step_is_traced_which_changes_no_number():
-    """Batches of 3 and, last, of 1, with 5 shapes in all; relaxed, a second length makes it any length."""
+def test_retracing_sets_the_number_of_traces_and_does_not_change_the_losses():
+    """There are 5 shapes, of batches of 3 and a last batch of 1; `relaxed` generalises the second length."""
     fits, losses = {}, {}
-    for how in ("signature", "relaxed", "per_shape"):
-        _, fits[how], records, _ = trained(batch_size=3, retracing=how, is_graph=True)
-        losses[how] = metrics(records, "train/loss")
-        assert len({step.shapes for step in fits[how].timings}) == 5
-        assert sum(step.is_first for step in fits[how].timings) == fits[how].traces
+    for retracing in ("signature", "relaxed", "per_shape"):
+        _, fits[retracing], records, _ = trained(batch_size=3, retracing=retracing, is_graph=True)
+        losses[retracing] = metrics(records, "train/loss")
+        assert len({step.shapes for step in fits[retracing].timings}) == 5
+        assert sum(step.is_first for step in fits[retracing].timings) == fits[retracing].traces
 
-    assert {how: fit.traces for how, fit in fits.items()} == {"signature": 2, "relaxed": 3, "per_shape": 5}
+    assert {name: fit.traces for name, fit in fits.items()} == {"signature": 2, "relaxed": 3, "per_shape": 5}
     np.testing.assert_allclose(losses["relaxed"], losses["signature"], atol=1e-5)
     np.testing.assert_allclose(losses["per_shape"], losses["signature"], atol=1e-5)
 
 
 def test_every_trace_of_an_accumulated_step_counts():
-    """40 examples in batches of 16, 16 and 8 are one step of two graphs."""
+    """40 examples in batches of 16, 16 and 8 make one step with two graphs."""
     _, fit, _, _ = trained(epochs=1, accumulate=3, is_graph=True)
 
     assert [step.traces for step in fit.timings] == [2]
@@ -76,13 +76,12 @@ def test_every_trace_of_an_accumulated_step_counts():
 
 
 @pytest.mark.parametrize("batches", [1, 2, 9])
-def test_the_numbers_of_a_step_are_those_of_numpy_to_the_last_bit(batches):
+def test_the_numbers_of_a_step_equal_numpys_to_the_last_bit(batches):
     rng = generator(0, "numbers of a step")
     learner = SimpleNamespace(quantities=("error",), phase=SimpleNamespace(real_positions=len))
     for weight in (0.0, 1.0, *rng.uniform(0, 200, 100)):
-        table = rng.normal(size=(batches, 6)).astype(
-            np.float32
-        )  # mean loss, its weight, error, its weight, real positions, norm
+        # The columns are mean loss, its weight, error, its weight, real positions, norm.
+        table = rng.normal(size=(batches, 6)).astype(np.float32)
         table[:, 1] *= weight
 
         numbers = Numbers(learner, [SimpleNamespace(numpy=row.copy) for row in table])
@@ -94,15 +93,15 @@ def test_the_numbers_of_a_step_are_those_of_numpy_to_the_last_bit(batches):
         assert numbers.sums == {"loss": (loss * total, total), "error": (table[:, 2].sum(), table[:, 3].sum())}
 
 
-def test_smaller_batches_are_left_out_of_training_and_not_of_evaluation():
+def test_drop_remainder_drops_smaller_batches_from_training_but_not_from_evaluation():
     _, fit, _, evaluate = trained(drop_remainder=True)
 
     assert [step.examples for step in fit.timings] == [16, 16] * 2
     assert np.isfinite(evaluate().predictions["probability"]).sum() == N
 
 
-def test_the_graph_of_a_step_is_gone_when_its_training_is():
-    """Else every trial of a sweep would leave megabytes behind, and a later one's peak of memory would count them."""
+def test_the_graph_of_a_step_is_freed_after_training():
+    """Otherwise every trial would leak megabytes, which would count in the peak memory of later trials."""
     settings, graphs = edited(Settings(), SMALL), []
 
     def train_one_step():

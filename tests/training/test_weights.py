@@ -1,4 +1,4 @@
-"""Losses and metrics are sums with weights: over a batch, a step of several batches, an epoch and a split."""
+"""Losses and metrics are weighted means over a batch, a step of several batches, an epoch and a split."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def batch(rows):
 
 
 def measure(outputs, targets):
-    wanted, weights = targets
-    squares = tf.square(outputs[:, 0] - wanted)
+    values, weights = targets
+    squares = tf.square(outputs[:, 0] - values)
     return {"loss": (weights * squares, weights), "error": (squares, tf.ones_like(squares))}
 
 
 def phase_of(*batches, held_out=None):
-    """Batches of two inputs of different types, and of targets with weights."""
+    """Returns a phase whose batches have two inputs of different types, and targets with weights."""
     return Phase(
         training=lambda epoch: map(batch, batches),
         batches_per_epoch=len(batches),
@@ -76,15 +76,15 @@ def outputs_of(model):
 
 
 def gradients(*batches, **changes):
-    """Returns the gradients of one optimizer step, and what was measured of it."""
+    """Returns the gradients and the numbers of one optimizer step."""
     learner = learner_of(phase_of(*batches), **changes)
     update = updater(learner, on_trace=lambda: None)
     parts = []
     for number, rows in enumerate(batches, 1):
         inputs, targets, _ = batch(rows)
-        part, found = update(inputs, targets, number == len(batches))
+        part, of_step = update(inputs, targets, number == len(batches))
         parts.append(part)
-    return [np.asarray(gradient) for gradient in found], Numbers(learner, parts)
+    return [np.asarray(gradient) for gradient in of_step], Numbers(learner, parts)
 
 
 HALVES = [range(6), range(6, 12)], [[1, 6], [0, 2, 3, 4, 5, 7, 8, 9, 10, 11]], [[0], range(1, 12)]
@@ -92,28 +92,30 @@ HALVES = [range(6), range(6, 12)], [[1, 6], [0, 2, 3, 4, 5, 7, 8, 9, 10, 11]], [
 
 @pytest.mark.parametrize("halves", HALVES, ids=["equal", "one without weight", "one of one example"])
 def test_two_parts_of_different_weight_give_the_gradient_of_the_whole_batch(halves):
-    whole, one = gradients(range(12))
-    added, two = gradients(*halves, accumulate=2)
+    of_whole, whole = gradients(range(12))
+    of_parts, parts = gradients(*halves, accumulate=2)
 
-    for ours, theirs in zip(added, whole, strict=True):
+    for ours, theirs in zip(of_parts, of_whole, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
-    assert two.norm == pytest.approx(one.norm, rel=1e-5) and two.loss == pytest.approx(one.loss, rel=1e-6)
-    assert one.sums["loss"][1] == two.sums["loss"][1] == WEIGHTS.sum() and one.sums["error"][1] == 12
-    assert two.sums["error"][0] == pytest.approx(one.sums["error"][0], rel=1e-6)
+    assert parts.norm == pytest.approx(whole.norm, rel=1e-5) and parts.loss == pytest.approx(whole.loss, rel=1e-6)
+    assert whole.sums["loss"][1] == parts.sums["loss"][1] == WEIGHTS.sum() and whole.sums["error"][1] == 12
+    assert parts.sums["error"][0] == pytest.approx(whole.sums["error"][0], rel=1e-6)
 
 
 def test_the_gradient_is_that_of_the_weighted_mean():
-    found, numbers = gradients(range(12))
+    of_step, numbers = gradients(range(12))
     residuals = outputs_of(model_of()) - Y
 
     assert numbers.loss == pytest.approx((WEIGHTS * residuals**2).sum() / WEIGHTS.sum(), rel=1e-5)
-    assert found[-1] == pytest.approx([2 * (WEIGHTS * residuals).sum() / WEIGHTS.sum()], rel=1e-4)  # of the head's bias
+    assert of_step[-1] == pytest.approx(
+        [2 * (WEIGHTS * residuals).sum() / WEIGHTS.sum()], rel=1e-4
+    )  # of the head's bias
 
 
 def test_a_batch_without_weight_changes_nothing():
-    found, numbers = gradients([1, 6])
+    of_step, numbers = gradients([1, 6])
 
-    assert all((gradient == 0).all() for gradient in found)
+    assert all((gradient == 0).all() for gradient in of_step)
     assert (numbers.loss, numbers.norm, numbers.sums["loss"]) == (0, 0, (0, 0))
 
 
@@ -131,24 +133,24 @@ def test_running_metrics_are_weighted_over_the_epoch_so_far():
 
 
 @pytest.mark.parametrize("split", [[range(12)], [[11, 3], [0, 1, 2, 4], [5], [10, 9, 8, 7, 6]]])
-def test_a_split_is_measured_as_one_batch_whatever_its_batches(split):
+def test_the_evaluation_of_a_split_does_not_depend_on_its_batches(split):
     learner = learner_of(phase_of(range(12), held_out=split))
-    found = evaluators(learner)["validation"]()
+    evaluated = evaluators(learner)["validation"]()
     outputs = outputs_of(learner.model)
     squares = (outputs - Y) ** 2
     loss = (WEIGHTS * squares).sum() / WEIGHTS.sum()
 
-    recorded = found.recorded(learner.metrics, prefix="val/")
+    recorded = evaluated.recorded(learner.metrics, prefix="val/")
     assert set(recorded) == {"val/loss", "val/perplexity", "val/error"}
     assert recorded["val/loss"] == pytest.approx(loss, rel=1e-5)
     assert recorded["val/perplexity"] == math.exp(recorded["val/loss"])
     assert recorded["val/error"] == pytest.approx(math.sqrt(squares.mean()), rel=1e-5)
-    np.testing.assert_allclose(found.predictions["value"], outputs, rtol=1e-5)
-    np.testing.assert_array_equal(found.weights["loss"], WEIGHTS)
+    np.testing.assert_allclose(evaluated.predictions["value"], outputs, rtol=1e-5)
+    np.testing.assert_array_equal(evaluated.weights["loss"], WEIGHTS)
 
 
 @pytest.mark.parametrize("split", [[[0, 1], [1, 2]], [[0, 2]], [[1, 2]]])
-def test_a_split_that_repeats_or_leaves_out_an_example_is_refused(split):
+def test_a_split_that_repeats_or_omits_an_example_is_refused(split):
     with pytest.raises(ValueError, match="the rows of a held-out split must be 0, 1, 2, …, each once"):
         evaluators(learner_of(phase_of(range(12), held_out=split)))["validation"]()
 
@@ -165,7 +167,7 @@ def test_a_split_that_repeats_or_leaves_out_an_example_is_refused(split):
         ([], PERPLEXITY, 0),
     ],
 )
-def test_the_best_epoch_is_best_in_the_direction_of_the_first_metric_the_earliest_on_ties(values, metric, best):
+def test_the_best_epoch_follows_the_direction_of_the_metric_and_ties_go_to_the_earliest(values, metric, best):
     assert best_epoch(values, metric) == best
 
 
@@ -192,7 +194,7 @@ def test_the_weights_of_the_lowest_perplexity_are_restored():
         assert not np.array_equal(ours, last)
 
 
-def test_two_graphs_take_batches_of_two_inputs_and_histograms_show_every_layer():
+def test_batches_of_two_inputs_need_two_graphs_and_histograms_show_every_layer():
     learner = learner_of(phase_of(range(4), range(4, 8), [8, 9]), batch_size=4, epochs=2, histograms=True)
     layers = [layer for layer in learner.model.layers if not isinstance(layer, keras.layers.InputLayer)]
     fit = Fit()
@@ -205,7 +207,7 @@ def test_two_graphs_take_batches_of_two_inputs_and_histograms_show_every_layer()
     assert {f"activations/{layer.name}" for layer in layers} < set(shown)
 
 
-def test_the_loss_is_recorded_once_where_it_is_a_metric_too():
+def test_a_loss_that_is_also_a_metric_is_recorded_once():
     learner = learner_of(phase_of(range(12)), metrics=(LOSS,))
     records = list(train(learner, evaluators(learner)["validation"], Fit()))
 
@@ -218,17 +220,20 @@ def test_the_loss_is_recorded_once_where_it_is_a_metric_too():
 @pytest.mark.parametrize(
     ("measured", "message"),
     [
-        ({"loss": ([1.0], [1.0])}, "the task measures loss, but its metrics need error, too"),
+        ({"loss": ([1.0], [1.0])}, "the task measures loss, but its metrics also need error"),
         (
             {"loss": ([[1.0]], [1.0]), "error": ([1.0], [1.0])},
-            r"of loss must be one number an example, \[B\]; they have \[2, 1\] dimensions",
+            r"of loss must have one number per example, \[B\]; they have \[2, 1\] dimensions",
         ),
-        ({"loss": (1.0, 1.0), "error": ([1.0], [1.0])}, r"they have \[0, 0\] dimensions; sum over the others"),
+        (
+            {"loss": (1.0, 1.0), "error": ([1.0], [1.0])},
+            r"they have \[0, 0\] dimensions; sum over the other dimensions",
+        ),
     ],
 )
-def test_a_task_that_measures_something_else_is_told_what_is_missing(measured, message):
-    found = {name: tuple(map(tf.constant, pair)) for name, pair in measured.items()}
-    learner = learner_of(dataclasses.replace(phase_of(range(12)), measure=lambda outputs, targets: found))
+def test_a_task_whose_measures_do_not_fit_its_metrics_is_refused(measured, message):
+    tensors = {name: tuple(map(tf.constant, pair)) for name, pair in measured.items()}
+    learner = learner_of(dataclasses.replace(phase_of(range(12)), measure=lambda outputs, targets: tensors))
 
     with pytest.raises(ValueError, match=message):
         list(train(learner, evaluators(learner)["validation"], Fit()))

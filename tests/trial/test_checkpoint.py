@@ -25,7 +25,7 @@ BEST = [np.full(4, 0.5, np.float32)]
 
 @pytest.fixture(autouse=True)
 def devices(monkeypatch):
-    """TensorFlow is asked for them, and takes seconds to come."""
+    """Replaces the devices, because importing TensorFlow takes seconds."""
     monkeypatch.setattr(checkpoint, "_devices", lambda: "['CPU']")
 
 
@@ -61,7 +61,7 @@ def killed(folder):
 
 
 def with_tag(patch, name):
-    """Changes one of the tags that say where a trial ran."""
+    """Changes one of the tags that describe where a trial ran."""
     tags = {**provenance.tags(), name: "other"}
     patch.setattr(provenance, "tags", lambda: tags)
 
@@ -73,7 +73,7 @@ def equal(ours, theirs):
     )
 
 
-def test_what_was_killed_goes_on_from_the_state_and_the_records_of_its_last_whole_epoch(tmp_path):
+def test_a_killed_trial_resumes_from_the_state_and_records_of_its_last_complete_epoch(tmp_path):
     found = killed(tmp_path).earlier()
 
     assert equal(found.variables, VARIABLES) and equal(found.best, BEST)
@@ -82,21 +82,21 @@ def test_what_was_killed_goes_on_from_the_state_and_the_records_of_its_last_whol
     assert [entry.time_ms for entry in found.entries] == [entry.time_ms for entry in lines[1:6]]
 
 
-def test_a_trial_without_a_state_begins_anew(tmp_path):
+def test_a_trial_without_a_checkpoint_starts_from_the_beginning(tmp_path):
     write(tmp_path, start(), *epoch(1))
 
     assert Checkpoint(tmp_path, "cafe").earlier() is NOTHING
 
 
 @pytest.mark.parametrize(("status", "goes_on"), [(KILLED, True), (FAILED, False), (FINISHED, False)])
-def test_only_what_was_killed_goes_on(tmp_path, status, goes_on):
+def test_only_killed_trials_resume(tmp_path, status, goes_on):
     kept = killed(tmp_path)
     write(tmp_path, end(step=5, status=status))
 
     assert (kept.earlier() is not NOTHING) == goes_on
 
 
-def test_an_attempt_that_was_killed_before_it_had_an_epoch_of_its_own_leaves_the_state_of_the_one_before(tmp_path):
+def test_an_attempt_that_was_killed_before_its_first_epoch_keeps_the_earlier_checkpoint(tmp_path):
     kept = killed(tmp_path)
     write(tmp_path, end(step=5, status=KILLED), start("two", [1]), *epoch(1))
 
@@ -108,7 +108,7 @@ def test_an_attempt_that_was_killed_before_it_had_an_epoch_of_its_own_leaves_the
     assert (kept.earlier().epochs, kept.earlier().records) == ([1, 2], [*epoch(1), *epoch(2)])
 
 
-def test_validations_between_epochs_are_part_of_what_was_recorded(tmp_path):
+def test_validations_within_epochs_are_among_the_earlier_records(tmp_path):
     between = Record(EVALUATION, 2, {"val/accuracy": 0.4}, {"epoch": None})
     records = [*epoch(1)[:2], between, *epoch(1)[2:]]
     write(tmp_path, start(), *records)
@@ -117,7 +117,7 @@ def test_validations_between_epochs_are_part_of_what_was_recorded(tmp_path):
     assert Checkpoint(tmp_path, "cafe").earlier().records == records
 
 
-def test_no_flipped_byte_is_gone_on_from(tmp_path):
+def test_a_checkpoint_with_a_flipped_byte_is_not_used(tmp_path):
     kept = killed(tmp_path)
     path, rng = tmp_path / checkpoint.FILE, random.Random(0)
     whole = path.read_bytes()
@@ -128,7 +128,7 @@ def test_no_flipped_byte_is_gone_on_from(tmp_path):
             found = kept.earlier()
         except Unusable:
             refused += 1
-        else:  # a date, or another field that says nothing of what is in it
+        else:  # a date, or another field that does not change the contents
             assert equal(found.variables, VARIABLES) and equal(found.best, BEST) and found.epochs == [1]
     assert refused > 150
 
@@ -136,7 +136,7 @@ def test_no_flipped_byte_is_gone_on_from(tmp_path):
 @pytest.mark.parametrize(
     "change", [lambda whole: b"", lambda whole: whole[:-30], lambda whole: bytes(len(whole)), lambda whole: b"hello\n"]
 )
-def test_a_file_that_is_none_is_called_damaged(tmp_path, change):
+def test_a_file_that_is_not_an_archive_is_called_damaged(tmp_path, change):
     kept = killed(tmp_path)
     path = tmp_path / checkpoint.FILE
     path.write_bytes(change(path.read_bytes()))
@@ -145,7 +145,7 @@ def test_a_file_that_is_none_is_called_damaged(tmp_path, change):
         kept.earlier()
 
 
-def test_an_archive_of_something_else_is_called_damaged(tmp_path):
+def test_an_archive_with_other_contents_is_called_damaged(tmp_path):
     kept = killed(tmp_path)
     for held in (
         {"x": np.zeros(3)},
@@ -169,7 +169,7 @@ def test_an_archive_of_something_else_is_called_damaged(tmp_path):
         (lambda patch: with_tag(patch, "ablation.environment"), "in another environment"),
     ],
 )
-def test_a_state_from_elsewhere_is_not_gone_on_from(tmp_path, monkeypatch, change, why):
+def test_a_checkpoint_of_other_code_packages_or_hardware_is_not_used(tmp_path, monkeypatch, change, why):
     kept = killed(tmp_path)
     change(monkeypatch)
 
@@ -177,7 +177,7 @@ def test_a_state_from_elsewhere_is_not_gone_on_from(tmp_path, monkeypatch, chang
         kept.earlier()
 
 
-def test_a_state_of_another_trial_is_not_gone_on_from(tmp_path):
+def test_a_checkpoint_of_another_trial_is_not_used(tmp_path):
     killed(tmp_path)
 
     with pytest.raises(Unusable, match="it belongs to another trial"):
@@ -185,7 +185,7 @@ def test_a_state_of_another_trial_is_not_gone_on_from(tmp_path):
 
 
 @pytest.mark.parametrize("lines", [0, 3, 5])
-def test_a_state_whose_records_are_lost_is_not_gone_on_from(tmp_path, lines):
+def test_a_checkpoint_whose_records_are_lost_is_not_used(tmp_path, lines):
     kept = killed(tmp_path)
     path = tmp_path / journal.FILE
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:lines]))
@@ -194,7 +194,7 @@ def test_a_state_whose_records_are_lost_is_not_gone_on_from(tmp_path, lines):
         kept.earlier()
 
 
-def test_a_state_beside_a_broken_journal_is_not_gone_on_from(tmp_path):
+def test_a_checkpoint_with_a_broken_journal_is_not_used(tmp_path):
     kept = killed(tmp_path)
     path = tmp_path / journal.FILE
     path.write_bytes(path.read_bytes().replace(b"0.333", b"0.334", 1))
@@ -203,7 +203,7 @@ def test_a_state_beside_a_broken_journal_is_not_gone_on_from(tmp_path):
         kept.earlier()
 
 
-def test_a_state_that_cannot_be_written_is_said_once_and_leaves_the_last_one(tmp_path, monkeypatch, caplog):
+def test_a_checkpoint_that_cannot_be_written_warns_once_and_keeps_the_previous_one(tmp_path, monkeypatch, caplog):
     kept = killed(tmp_path)
     write(tmp_path, *epoch(2)[2:])
 
@@ -221,7 +221,7 @@ def test_a_state_that_cannot_be_written_is_said_once_and_leaves_the_last_one(tmp
     assert {path.name for path in tmp_path.iterdir()} == {checkpoint.FILE, journal.FILE, "journal.lock"}
 
 
-def test_what_is_removed_is_gone_with_what_a_killed_process_had_begun_to_write(tmp_path):
+def test_removing_a_checkpoint_removes_a_partly_written_one_too(tmp_path):
     kept = killed(tmp_path)
     (tmp_path / f"new-{checkpoint.FILE}").write_bytes(b"half")
 

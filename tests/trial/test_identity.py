@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from src import registry
 from src.config.settings import edited
 from src.spec.settings import Settings as Core
+from src.tasks.images.settings import Settings as Images
 from src.tasks.integration.settings import Settings as Integration
 from src.tasks.sentiment.settings import Settings
 from src.trial.identity import NOT_IN_IDENTITY, digest
@@ -100,7 +101,7 @@ def test_every_key_is_either_in_the_identity_or_named_as_left_out(kind, changes)
     assert set(kind.model_fields) - {"data"} == set(changes) | {"task"} | NOT_IN_IDENTITY - {"data"}
 
 
-def test_every_task_is_other_trials():
+def test_another_task_has_another_identity():
     values = {"task": "noise", "cell": "gru"}
     hashed = {task: registry.task(task).hashed({**values, **OF_NOISE}) for task in ("sentiment", "integration")}
 
@@ -124,11 +125,11 @@ def test_every_task_is_other_trials():
         ("plan.threshold", 0.5),
     ],
 )
-def test_what_only_names_or_records_keeps_the_identity(key, value):
+def test_keys_that_only_name_or_record_keep_the_identity(key, value):
     assert identity(edited(Settings(), {key: value}), data_digest="d") == identity(Settings(), data_digest="d")
 
 
-def test_a_toggle_that_is_added_later_and_null_at_first_leaves_old_identities_as_they_are(monkeypatch):
+def test_a_toggle_that_was_added_later_and_is_null_keeps_old_identities(monkeypatch):
     before = identity(Settings(), data_digest="d")
     monkeypatch.setattr(Settings, "model_dump", lambda self, dump=Settings.model_dump: {**dump(self), "later": None})
     assert identity(Settings(), data_digest="d") == before
@@ -136,7 +137,7 @@ def test_a_toggle_that_is_added_later_and_null_at_first_leaves_old_identities_as
     assert identity(Settings(), data_digest="d") != before
 
 
-def test_other_data_are_another_trial():
+def test_other_data_have_another_identity():
     assert identity(Settings(), data_digest="d") != identity(Settings(), data_digest="e")
 
 
@@ -145,13 +146,13 @@ def test_a_digest_does_not_depend_on_the_order_of_keys(values):
     assert digest(values) == digest(dict(reversed(values.items())))
 
 
-def test_a_toggle_that_came_later_leaves_old_identities_as_they_were():
+def test_a_toggle_that_was_added_later_keeps_old_identities():
     assert set(Settings.added()) < set(CHANGES)
-    # what version 0.1 gave the default trial, before these toggles were there
+    # identity of the default trial in version 0.1, before these toggles were added
     assert identity(Settings(), data_digest="d") == "5bff8939cfea8e0e"
 
 
-# What the code gave before tasks had settings of their own.
+# Identities from before tasks had separate settings.
 @pytest.mark.parametrize(
     ("changes", "golden"),
     [
@@ -166,7 +167,7 @@ def test_a_toggle_that_came_later_leaves_old_identities_as_they_were():
         ({"data.limit": 300}, "5bff8939cfea8e0e"),
     ],
 )
-def test_settings_of_sentiment_keep_the_identities_that_they_had(changes, golden):
+def test_settings_of_sentiment_keep_their_identities(changes, golden):
     assert identity(edited(Settings(), changes), data_digest="d") == golden
 
 
@@ -200,7 +201,7 @@ def test_settings_of_sentiment_keep_the_identities_that_they_had(changes, golden
         ),
     ],
 )
-def test_settings_of_integration_keep_the_identities_that_they_had(changes, as_typed, resolved):
+def test_settings_of_integration_keep_their_identities(changes, as_typed, resolved):
     settings = edited(Integration(), changes)
 
     assert (identity(settings, data_digest="d"), prepare(settings).identity) == (as_typed, resolved)

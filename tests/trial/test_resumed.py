@@ -1,4 +1,4 @@
-"""A trial that was killed goes on from its last epoch, and ends as one that nobody disturbed."""
+"""A killed trial resumes after its last epoch and has the result of an uninterrupted trial."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.test_run import command, trials
 
 pytestmark = pytest.mark.training
 
-STEPS = 7  # of an epoch: 140 texts in batches of 20
+STEPS = 7  # steps per epoch: 140 texts in batches of 20
 KINDS = {
     "dropout and two layers": {"dropout": 0.4, "depth": 2},
     "a bidirectional GRU": {"cell": "gru", "bidirectional": True, "optimizer": "rmsprop"},
@@ -42,12 +42,12 @@ KINDS = {
 
 
 class Killed(BaseException):
-    """What nobody catches: the process is gone."""
+    """An exception that nothing catches, like a kill of the process."""
 
 
 @pytest.fixture(autouse=True)
 def eager():
-    """Graphs take seconds to trace; they are asked about in tests/training/test_resume.py and below."""
+    """Graphs take seconds to trace; tests/training/test_resume.py and the last tests here cover them."""
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
@@ -72,7 +72,7 @@ def settings(home, table):
 
 
 def run(settings, *, kill_at=None, error=Killed, kind=STEP):
-    """Trains, and dies once this step was recorded."""
+    """Trains, and raises `Killed` once this step was recorded."""
     append = Journal.append
 
     def dying(book, record, **options):
@@ -97,7 +97,7 @@ def state(settings):
 
 
 def result(settings):
-    """What is the same in two trials: everything but times, and what each process traces."""
+    """Returns everything that must be equal in two trials: all but times and numbers of traces."""
     found = outcome.of_journal(folder(settings))
     names = [name for name in found.metrics if not name.startswith(("time/", "memory/")) and name != "data/traces"]
     tags = ("weights", "batches", "health", "best_epoch", "identity")
@@ -118,7 +118,7 @@ def result(settings):
 
 
 @pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
-def test_a_killed_trial_ends_as_an_undisturbed_one_bit_for_bit(settings, changes):
+def test_a_killed_trial_has_the_result_of_an_uninterrupted_one_bit_for_bit(settings, changes):
     killed = edited(settings, changes)
     whole = edited(killed, {"study": "whole"})
     assert run(whole) == FINISHED
@@ -131,10 +131,10 @@ def test_a_killed_trial_ends_as_an_undisturbed_one_bit_for_bit(settings, changes
     assert "ablation.resumed" not in outcome.of_journal(folder(whole)).tags
 
 
-def test_a_trial_goes_on_as_often_as_it_is_killed_and_its_last_attempt_has_the_whole_record(settings):
+def test_a_trial_resumes_after_every_kill_and_its_last_attempt_has_the_whole_record(settings):
     run(edited(settings, {"study": "whole"}))
     settings = edited(settings, {"tracking.histograms": True})
-    for step in (STEPS + 1, STEPS + 2, 2 * STEPS + 1):  # the second dies before it has an epoch of its own
+    for step in (STEPS + 1, STEPS + 2, 2 * STEPS + 1):  # the second dies before it completes an epoch
         run(settings, kill_at=step, error=KeyboardInterrupt)
     first = journal.last_attempt(folder(settings))[1].time_ms
     run(settings)
@@ -156,7 +156,7 @@ def test_a_trial_goes_on_as_often_as_it_is_killed_and_its_last_attempt_has_the_w
     ]
 
 
-def test_times_are_those_of_both_processes(settings):
+def test_times_add_up_over_both_processes(settings):
     run(settings, kill_at=2 * STEPS + 3)
     steps = journal.last_attempt(folder(settings), kinds=(START, STEP))[1:]
     before = {line.record.step: line.record.metrics["time/batch_ms"] for line in steps}
@@ -168,19 +168,19 @@ def test_times_are_those_of_both_processes(settings):
     assert outcome.of_journal(folder(settings)).metrics["time/train_s"] == pytest.approx(sum(times) / 1_000)
 
 
-def test_graphs_of_both_processes_count_and_are_no_retracing(settings):
+def test_graphs_of_both_processes_count_but_not_as_retracing(settings):
     tf.config.run_functions_eagerly(False)
     settings = edited(settings, {"epochs": 2, "learning_rate": 0.05, "batch_size": 30})
     run(settings, kill_at=6)
     run(settings)
 
     found = outcome.of_journal(folder(settings))
-    assert found.metrics["data/traces"] == 4  # of each process: for whole batches, and for the smaller one
+    assert found.metrics["data/traces"] == 4  # two per process: full batches, and the smaller last one
     assert found.tags["ablation.health"] == "ok"
 
 
-def test_a_trial_that_is_killed_in_its_test_trains_no_step_again(settings, caplog):
-    run(settings, kill_at=3 * STEPS, kind="end")  # as if its end had not been written
+def test_a_trial_that_is_killed_during_its_test_repeats_no_training_step(settings, caplog):
+    run(settings, kill_at=3 * STEPS, kind="end")  # before its end is written
     path = folder(settings) / journal.FILE
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
     probabilities = folder(settings) / "test_probabilities.parquet"
@@ -194,7 +194,7 @@ def test_a_trial_that_is_killed_in_its_test_trains_no_step_again(settings, caplo
 
 
 @pytest.mark.parametrize("error", [Killed, KeyboardInterrupt, Stopped])
-def test_the_terminal_says_after_which_epoch_a_trial_goes_on(settings, error, capsys):
+def test_the_terminal_says_after_which_epoch_a_trial_resumes(settings, error, capsys):
     run(settings, kill_at=2 * STEPS - 1, error=error)
     capsys.readouterr()
     run(settings)
@@ -202,14 +202,14 @@ def test_the_terminal_says_after_which_epoch_a_trial_goes_on(settings, error, ca
     assert capsys.readouterr().err.rstrip().endswith("seed=0: resumes after epoch 1 of 3")
 
 
-def test_a_trial_that_nobody_killed_says_nothing_of_that_and_leaves_no_state(settings, capsys):
+def test_an_uninterrupted_trial_has_no_message_about_resuming_and_leaves_no_checkpoint(settings, capsys):
     run(settings)
 
     assert capsys.readouterr().err == ""
     assert not list(folder(settings).glob("*checkpoint*"))
 
 
-def test_a_damaged_state_is_said_and_training_begins_anew(settings, capsys):
+def test_after_a_damaged_checkpoint_training_starts_from_the_beginning_with_a_warning(settings, capsys):
     run(edited(settings, {"study": "whole"}))
     run(settings, kill_at=3 * STEPS - 1)
     data = bytearray(state(settings).read_bytes())
@@ -229,7 +229,7 @@ def test_a_damaged_state_is_said_and_training_begins_anew(settings, capsys):
 
 
 @pytest.mark.parametrize("changes", [{"rerun": True}, {"checkpoint": "none"}])
-def test_who_wants_a_trial_from_its_beginning_gets_it(settings, changes, capsys):
+def test_rerun_and_checkpoint_none_train_from_the_beginning(settings, changes, capsys):
     run(settings, kill_at=STEPS + 1)
     capsys.readouterr()
     run(edited(settings, changes), kill_at=1)
@@ -239,14 +239,14 @@ def test_who_wants_a_trial_from_its_beginning_gets_it(settings, changes, capsys)
     assert not state(settings).exists()
 
 
-def test_without_checkpoints_none_is_written(settings):
+def test_with_checkpoint_none_no_checkpoint_is_written(settings):
     run(edited(settings, {"checkpoint": "none"}), kill_at=STEPS + 1)
 
     assert not state(settings).exists()
 
 
 @pytest.mark.parametrize("error", [ValueError("odd"), MemoryError()])
-def test_a_trial_that_failed_begins_anew(settings, error, capsys):
+def test_a_failed_trial_starts_from_the_beginning(settings, error, capsys):
     assert run(settings, kill_at=STEPS + 1, error=error) == FAILED
     assert not state(settings).exists()
     capsys.readouterr()
@@ -256,7 +256,7 @@ def test_a_trial_that_failed_begins_anew(settings, error, capsys):
     assert [line.record.kind for line in journal.last_attempt(folder(settings))] == [START, GRAPH, STEP]
 
 
-def test_what_cannot_even_begin_leaves_the_state(settings, monkeypatch):
+def test_a_trial_that_cannot_start_keeps_its_checkpoint(settings, monkeypatch):
     from src.training import startup
 
     run(settings, kill_at=STEPS + 1)
@@ -270,7 +270,7 @@ def test_what_cannot_even_begin_leaves_the_state(settings, monkeypatch):
     assert state(settings).exists()
 
 
-def test_an_attempt_that_is_stopped_at_once_has_come_as_far_as_the_one_before(settings):
+def test_an_attempt_that_is_stopped_at_once_keeps_the_progress_of_the_previous_one(settings):
     run(settings, kill_at=STEPS + 2)
     run(settings, kill_at=STEPS + 1, error=KeyboardInterrupt)
 
@@ -281,7 +281,7 @@ def test_an_attempt_that_is_stopped_at_once_has_come_as_far_as_the_one_before(se
 @pytest.mark.slow
 @pytest.mark.usefixtures("blank")
 @pytest.mark.timeout(600)
-def test_a_process_that_is_killed_in_its_last_epoch_goes_on_from_there(home, tmp_path):
+def test_a_process_that_is_killed_in_its_last_epoch_resumes_from_there(home, tmp_path):
     """With graphs, MLflow, and a signal that no process can catch."""
     table = write_table(tmp_path / "t.csv")
     words = [
@@ -291,7 +291,7 @@ def test_a_process_that_is_killed_in_its_last_epoch_goes_on_from_there(home, tmp
         "cell=gru",
         "dropout=0.3",
         "evaluate_every=50",
-    ]  # 70 steps an epoch
+    ]  # 70 steps per epoch
     environment = {**os.environ, "ABLATION_HOME": str(home)}
     assert subprocess.run(command(*words, "study=whole"), cwd=REPOSITORY, env=environment, check=False).returncode == 0
     process = subprocess.Popen(command(*words), cwd=REPOSITORY, env=environment)

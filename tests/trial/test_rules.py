@@ -18,20 +18,20 @@ from src.trial.rules import without_inert
 
 
 def texts(*, longest=2_474, classes=2):
-    """What a task asks of a corpus that was read."""
+    """The attributes of a loaded corpus that a task reads."""
     return SimpleNamespace(
         longest=longest, classes=[f"class {number}" for number in range(classes)], digest="d", rows={}
     )
 
 
 def resolved(settings, **of_texts):
-    """The settings of a trial that was prepared, and what was changed for it."""
+    """Returns the resolved settings of a trial, and their changes."""
     prepared = prepare(settings, data=texts(**of_texts) if settings.task == "sentiment" else None)
     return prepared.settings, prepared.changes
 
 
 def refusals(settings, **of_texts):
-    """Why a trial cannot be prepared; empty if it can."""
+    """Returns why a trial cannot be prepared; empty if it can."""
     try:
         resolved(settings, **of_texts)
     except SettingsError as error:
@@ -80,7 +80,7 @@ def test_a_toggle_without_effect_is_set_to_one_value_and_says_why(kind, changes,
     assert all(change.reason in str(change) for change in reasons)
 
 
-def test_what_one_rule_has_changed_the_next_finds():
+def test_a_rule_gets_the_settings_that_earlier_rules_changed():
     rules = (Inert("cell", "gru", lambda s: True, "first"), Inert("units", 7, lambda s: s.cell == "gru", "second"))
 
     used, changes = without_inert(Settings(), rules)
@@ -93,10 +93,10 @@ def test_the_end_that_is_truncated_does_not_matter_where_nothing_is_truncated():
 
     used, (change,) = resolved(settings, longest=29)
     assert used.truncation == "pre" and "the longest sequence has 29 steps" in str(change)
-    assert resolved(settings, longest=30)[0] == settings  # longer ones may have been cut to 30
+    assert resolved(settings, longest=30)[0] == settings  # longer texts may have been cut to 30
 
 
-def test_the_toggles_of_texts_are_none_of_integration():
+def test_integration_has_no_toggles_of_texts():
     with pytest.raises(SettingsError, match="task=integration has no masking; task=sentiment has it"):
         edited(Integration(), {"masking": False})
 
@@ -116,7 +116,7 @@ def test_the_length_of_noise_decides_its_memory(memory):
     assert refusals(Integration()) == ""
 
 
-def test_what_has_an_effect_is_left_alone():
+def test_toggles_with_an_effect_are_not_changed():
     assert resolved(Settings()) == (Settings(), [])
     assert resolved(Integration()) == (Integration(), [])
 
@@ -140,14 +140,14 @@ def test_resolving_twice_changes_nothing_more(settings):
     assert changes and resolved(once) == (once, [])
 
 
-def test_the_data_say_how_long_a_sequence_is():
+def test_the_data_determine_the_length_of_sequences():
     cut = edited(Settings(), {"implementation": "graph_loop", "bptt_steps": 50, "max_length": None})
 
     assert resolved(cut)[0].bptt_steps == resolved(cut, longest=51)[0].bptt_steps == 50
     assert resolved(cut, longest=50)[0].bptt_steps is None
 
 
-def test_a_smaller_batch_of_noise_can_be_left_out():
+def test_drop_remainder_has_an_effect_with_noise():
     assert resolved(edited(Integration(), {"num_samples": 100, "drop_remainder": True}))[0].drop_remainder
 
 
@@ -171,7 +171,7 @@ def test_the_default_trial_fits_a_laptop(memory):
     assert refusals(Settings()) == ""
 
 
-def test_the_data_know_the_length_where_the_settings_do_not(memory):
+def test_the_data_give_the_length_if_the_settings_do_not(memory):
     memory(2_000)
     unlimited = edited(Settings(), {"max_length": None, "encoding": "onehot"})
 
@@ -179,7 +179,7 @@ def test_the_data_know_the_length_where_the_settings_do_not(memory):
     assert "with 2474 steps needs about" in refusals(unlimited, longest=2_474)
 
 
-def test_required_memory_grows_with_what_is_kept():
+def test_required_memory_grows_with_what_a_step_keeps():
     def needed(settings, width=64):
         return sizes.required_mb(settings, steps=200, width=width, parameters=parameters(settings))
 
@@ -203,17 +203,17 @@ def test_required_memory_grows_with_what_is_kept():
         ({"tracking": {"name": "offline", "uri": "x"}}, "tracking=offline uses no tracking store"),
     ],
 )
-def test_what_cannot_run_is_said_with_the_fix(changes, message):
+def test_a_combination_that_cannot_run_is_refused_with_the_fix(changes, message):
     assert message in refusals(checked(changes))
 
 
 @pytest.mark.parametrize("changes", [{"bptt_steps": 10}, {"implementation": "eager_loop", "jit_compile": True}])
-def test_what_cannot_run_with_texts_cannot_run_with_noise(changes):
+def test_a_combination_that_cannot_run_with_texts_cannot_run_with_noise(changes):
     assert refusals(edited(Integration(), changes)) == refusals(edited(Settings(), changes)) != ""
 
 
 @pytest.mark.parametrize("name", ["table", "aclimdb"])
-def test_a_corpus_without_a_path_is_said(home, name):
+def test_a_corpus_without_a_path_is_refused(home, name):
     with pytest.raises(SettingsError, match=f"data={name} needs a path; add data.path="):
         prepare(checked({"data": {"name": name}}))
 
@@ -221,18 +221,17 @@ def test_a_corpus_without_a_path_is_said(home, name):
 @pytest.mark.parametrize(
     ("cell", "depth", "bidirectional"), [("gru", 1, False), ("simple_rnn", 2, True), ("lstm", 2, True)]
 )
-def test_units_are_chosen_so_that_no_other_width_comes_nearer_to_the_parameters_asked_for(cell, depth, bidirectional):
+def test_units_are_chosen_with_the_number_of_parameters_closest_to_the_target(cell, depth, bidirectional):
     asked = edited(Settings(), {"cell": cell, "depth": depth, "bidirectional": bidirectional, "parameters": 673_089})
     used, changes = resolved(asked)
 
     distance = [abs(parameters(edited(used, {"units": used.units + more})) - 673_089) for more in (-1, 0, 1)]
     assert min(distance) == distance[1] and used.parameters is None
-    assert str(changes[-1]) == (
-        f"units={used.units} is used: the model then has {parameters(used):,} parameters, which is closest to parameters=673089"
-    )
+    reason = f"the model then has {parameters(used):,} parameters, which is closest to parameters=673089"
+    assert str(changes[-1]) == f"units={used.units} is used: {reason}"
 
 
-def test_short_texts_of_a_users_own_are_not_refused_for_the_length_that_they_might_have(memory):
+def test_memory_is_computed_from_the_length_of_the_texts_and_not_from_the_longest_allowed(memory):
     memory(8_000)
     own = edited(Settings(data=Table(path="mine.csv")), {"max_length": 100_000, "encoding": "onehot"})
 
@@ -240,7 +239,7 @@ def test_short_texts_of_a_users_own_are_not_refused_for_the_length_that_they_mig
     assert "with 100000 steps needs about" in refusals(own, longest=100_000)
 
 
-def test_what_has_no_effect_refuses_nothing(home, table):
+def test_toggles_without_effect_refuse_nothing(home, table):
     settings = checked(
         {"data": {"name": "table", "path": str(table)}, "padding": "equal", "implementation": "packed_loop"}
     )
@@ -250,6 +249,6 @@ def test_what_has_no_effect_refuses_nothing(home, table):
 
 @pytest.mark.parametrize("task", ["sentiment", "integration"])
 def test_every_toggle_that_a_rule_names_is_one_of_its_task(task):
-    found = registry.task(task)
+    named = registry.task(task)
 
-    assert {rule.key for rule in found.inert} <= set(found.settings.toggles())
+    assert {rule.key for rule in named.inert} <= set(named.settings.toggles())

@@ -1,4 +1,4 @@
-"""What the core adds to the record of any task."""
+"""The records that the core adds for every task."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def added(metric, values, threshold=None):
         (Metric("size", None, target=3.0), [0.5, 0.4], None, {}),
     ],
 )
-def test_the_best_validation_and_the_step_of_the_threshold_are_those_of_the_metrics_direction(
+def test_the_best_validation_and_the_step_of_the_threshold_follow_the_metrics_direction(
     metric, values, threshold, expected
 ):
     assert added(metric, values, threshold) == expected

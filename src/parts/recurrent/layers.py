@@ -61,7 +61,7 @@ def model(
 
 
 def kernel(settings: Recurrent, *, gpus: int, pads_in_front: bool = False) -> str:
-    """Returns what runs the recurrence, the tag `ablation.kernel`: `xla`, `cudnn`, `while_loop` or `python`."""
+    """Returns the kernel of the recurrence, the tag `ablation.kernel`: `xla`, `cudnn`, `while_loop` or `python`."""
     if settings.jit_compile:
         return "xla"
     if settings.implementation != "keras":
@@ -156,12 +156,12 @@ def _initialise(model: keras.Model, settings: Recurrent) -> None:
             )
 
 
-def _pooled_states(how: str) -> Callable[[Any, Callable[[Any], Any]], Any]:
-    return lambda states, head: head(PoolSteps(how, name="readout")(states))
+def _pooled_states(pooling: str) -> Callable[[Any, Callable[[Any], Any]], Any]:
+    return lambda states, head: head(PoolSteps(pooling, name="readout")(states))
 
 
-def _pooled_logits(how: str) -> Callable[[Any, Callable[[Any], Any]], Any]:
-    return lambda states, head: PoolSteps(how, name="readout")(head(states))
+def _pooled_logits(pooling: str) -> Callable[[Any, Callable[[Any], Any]], Any]:
+    return lambda states, head: PoolSteps(pooling, name="readout")(head(states))
 
 
 # (states, head) → logits [B, K]; states are [B, F] for `last`, else [B, T, F]

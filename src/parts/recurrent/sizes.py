@@ -38,7 +38,7 @@ def output_width(settings: Recurrent) -> int:
     return _directions(settings) * settings.units
 
 
-def required_mb(settings: Recurrent, *, steps: int, width: int, parameters: int, others: int = 0) -> float:
+def required_mb(settings: Recurrent, *, steps: int, width: int, parameters: int, extra: int = 0) -> float:
     """Returns a rough lower bound of the memory that one training step needs, in megabytes.
 
     The bound counts 4-byte numbers: the parameters with their gradient and two moments, the input of the first layer
@@ -50,11 +50,11 @@ def required_mb(settings: Recurrent, *, steps: int, width: int, parameters: int,
       steps: T of the longest sequence.
       width: D, the input width of the first recurrent layer.
       parameters: number of parameters of the whole model.
-      others: further numbers in memory.
+      extra: further numbers in memory.
     """
     rows = settings.batch_size * steps
     stored = rows * settings.units * (len(FACTS[settings.cell].gates) + 2) * _directions(settings) * settings.depth
-    return (4 * parameters + 2 * rows * width + stored + others) * 4 / 2**20 + TENSORFLOW_MB
+    return (4 * parameters + 2 * rows * width + stored + extra) * 4 / 2**20 + TENSORFLOW_MB
 
 
 def units_for(settings: Recurrent, count: Callable[[int], int]) -> Change:

@@ -54,7 +54,8 @@ class Recurrent(Settings):
         description="choose units so that the model has about this many parameters; null = use units",
     )
     readout: Literal["last", "mean_state", "mean_logit", "sum_logit", "mean_probability", "max_state"] = Field(
-        "last", description="what the prediction is computed from; means leave out padded steps only if masking=true"
+        "last",
+        description="states or logits that make the prediction; means leave out padded steps only if masking=true",
     )
     initial_state: Literal["zeros", "learned"] = Field("zeros", description="state before the first step")
     implementation: Literal["keras", "cell_loop", "graph_loop", "packed_loop", "eager_loop"] = Field(

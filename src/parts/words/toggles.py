@@ -41,7 +41,7 @@ class Words(Settings):
     padding_side: Literal["post", "pre"] = Field("post", description="side of the sequence that is padded")
     truncation: Literal["pre", "post", "remove"] = Field(
         "pre",
-        description="side that is cut at max_length; remove = drop long training sequences (others are cut pre)",
+        description="side that is cut at max_length; remove = drop long training sequences (validation and test: pre)",
     )
     max_length: int | None = Field(
         200, ge=2, le=100_000, description="maximum steps of a sequence, start token included; null = no limit"

@@ -16,10 +16,12 @@ def densenet(settings: Settings, pictures: Any) -> Any:
 
         x_l = H_l([x_0, x_1, ..., x_{l-1}]),  H_l = convolution(relu(norm(.))), k filters
 
-    Source: Huang, Liu, van der Maaten and Weinberger, "Densely Connected Convolutional Networks", CVPR 2017, sections 3 and 4.1, with
-    bottleneck (a convolution of size 1 to 4k channels) and compression (theta). Their depth L counts every layer of the network:
-    L = blocks * depth * (2 with bottleneck) + blocks + 1. Ours, not theirs: `depth` counts the layers of one block; the initial
-    weights are those of `initializer` (theirs: He); kernels, pooling and batch normalisation can be others; there is no weight decay.
+    Source: Huang, Liu, van der Maaten and Weinberger, "Densely Connected Convolutional Networks", CVPR 2017, sections 3
+    and 4.1, with bottleneck (a convolution of size 1 to 4k channels) and compression (theta). Their depth L counts all
+    layers of the network: L = blocks * depth * (2 with bottleneck) + blocks + 1.
+
+    Ours, not theirs: `depth` counts the layers of one block; the initial weights are those of `initializer` (theirs:
+    He); kernels, activation, pooling and batch normalisation can be others; there is no weight decay.
     """
     x = convolution(settings, first_filters(settings), settings.kernel_size, name="first")(pictures)
     for block in range(1, settings.blocks + 1):

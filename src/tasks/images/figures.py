@@ -48,7 +48,7 @@ def confusion(study: Study) -> tuple[Figure, str]:
 
 
 def misclassified(study: Study) -> tuple[Figure, str]:
-    """Draws the test pictures that one trial of the reference classified worst, with class, prediction and its probability."""
+    """Draws the test pictures that one trial of the reference classified worst, with class and prediction."""
     row = _first_trial(study)
     file = study.store.artifact(row.run_id, worst.FILE)
     if file is None:
@@ -67,7 +67,9 @@ def misclassified(study: Study) -> tuple[Figure, str]:
             f"{one['class']} → {one['prediction']}\n{one['probability']:.2f}", fontsize=7, fontweight="normal"
         )
     wrong = int(frame["is_wrong"].sum())
-    what = f"The {len(frame)} test pictures to whose own class the model gave the least probability ({wrong} of them misclassified)"
+    what = (
+        f"The {len(frame)} test pictures to whose own class the model gave the least probability, {wrong} misclassified"
+    )
     return figure, f"{what}: class → prediction and its probability; {row.label}, seed {row.seed}."
 
 
@@ -95,7 +97,11 @@ def _tables(study: Study) -> tuple[dict[str, list[np.ndarray]], list[str]]:
 
 
 def matrix(frame: pd.DataFrame) -> np.ndarray:
-    """Returns float64[K, K], the share of the examples of each class (row) by prediction (column), of a trial's test probabilities."""
+    """Returns float64[K, K], the share of the examples of each class (row) by prediction (column).
+
+    Args:
+      frame: of a trial's test: `label`, and `probability_0` to `probability_K-1`.
+    """
     columns = sorted(
         (name for name in frame.columns if name.startswith("probability_")),
         key=lambda name: int(name.rsplit("_", 1)[1]),

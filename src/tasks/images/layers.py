@@ -1,4 +1,4 @@
-"""Layers of networks of pictures: every initial weight is drawn from a stream of its own layer's name, and so is every dropout."""
+"""Layers of networks of pictures: initial weights and dropouts are drawn from streams of their layers' names."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from src.tasks.images.settings import Settings, has_batch_norm
 INITIALIZERS: dict[str, Callable[[int], Any]] = {
     "zeros": lambda seed: keras.initializers.Zeros(),
     "uniform": lambda seed: keras.initializers.RandomUniform(-0.1, 0.1, seed=seed),
-    "glorot": keras.initializers.GlorotUniform,  # Glorot and Bengio, AISTATS 2010: uniform, variance 2 / (inputs + outputs)
-    "he": keras.initializers.HeNormal,  # He et al., ICCV 2015: truncated normal, variance 2 / inputs
+    # Glorot and Bengio, AISTATS 2010: uniform, variance 2 / (inputs + outputs)
+    "glorot": keras.initializers.GlorotUniform,
+    # He et al., ICCV 2015: truncated normal, variance 2 / inputs
+    "he": keras.initializers.HeNormal,
 }
 POOLINGS = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
 
@@ -27,7 +29,7 @@ def dense(settings: Settings, units: int, *, name: str, has_bias: bool = True) -
 def convolution(
     settings: Settings, filters: int, size: int, *, name: str, stride: int = 1, has_bias: bool = False
 ) -> keras.layers.Layer:
-    """Returns a convolution without activation that pads with zeros, so that its output is as large as its input by `stride`."""
+    """Returns a convolution without activation that pads with zeros: its output has the size of its input / stride."""
     how: dict[str, Any] = {"strides": stride, "padding": "same", "use_bias": has_bias}
     return keras.layers.Conv2D(filters, size, kernel_initializer=_kernel(settings, name), name=name, **how)
 
@@ -35,8 +37,8 @@ def convolution(
 def normalised(settings: Settings, x: Any, *, name: str) -> Any:
     """Returns x after batch normalisation, where the network has it.
 
-    Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015; momentum 0.9 of the moving statistics, as in DenseNet's code. Keras' own
-    0.99 takes several hundred steps to forget its first values, more than an epoch of 3,500 pictures has.
+    Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015. The moving statistics have momentum 0.9, as in
+    DenseNet's code: with Keras' own 0.99 they take several hundred steps to forget their first values.
     """
     return keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x) if has_batch_norm(settings) else x
 

@@ -1,4 +1,4 @@
-"""A collection of pictures as what a classifier learns from. Letters: B pictures of H x W pixels and C channels, K classes."""
+"""A collection of pictures as what a classifier learns from. B pictures of H x W pixels and C channels, K classes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def scaling_of(settings: Settings, data: Stored) -> Scaling:
 def training_batches(
     settings: Settings, data: Stored, epoch: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Returns the batches of an epoch, which depend on the settings and the epoch alone; order and changes have streams of their own."""
+    """Returns the batches of an epoch, by settings and epoch alone; order and changes have their own streams."""
     split = data.split(TRAIN)
     order = generator(settings.seed, "order", epoch).permutation(len(split.labels))
     draw = CHANGES.get(settings.augment)

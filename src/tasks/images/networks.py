@@ -29,8 +29,9 @@ def mlp(settings: Settings, pictures: Any) -> Any:
 
         h_0 = x;  h_l = dropout(f(norm(h_{l-1} W_l + b_l)))
 
-    Source: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", Nature 323, 1986. With batch
-    normalisation there is no b_l, as its own shift has the same effect (Ioffe and Szegedy, 2015, section 3.2).
+    Source: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", Nature 323,
+    1986. With batch normalisation there is no b_l, as its own shift has the same effect (Ioffe and Szegedy, 2015,
+    section 3.2).
     """
     x = keras.layers.Flatten(name="flatten")(pictures)
     for layer in range(1, settings.depth + 1):
@@ -45,9 +46,10 @@ def cnn(settings: Settings, pictures: Any) -> Any:
 
         h_0 = x;  h_l = pool(dropout(f(norm(h_{l-1} * W_l + b_l))))
 
-    Source: LeCun et al., "Gradient-based learning applied to document recognition", Proceedings of the IEEE 86(11), 1998. Ours, not
-    theirs: convolutions pad with zeros, all layers have the same number of filters, and the head reads the last map without a hidden
-    layer between. `pooling=stride` lets the convolution itself take every second position (Springenberg et al., arXiv:1412.6806).
+    Source: LeCun et al., "Gradient-based learning applied to document recognition", Proceedings of the IEEE 86(11),
+    1998. Ours, not theirs: convolutions pad with zeros, all layers have the same number of filters, and the head reads
+    the last map without a hidden layer between. With `pooling=stride` the convolution itself takes every second
+    position (Springenberg et al., "Striving for Simplicity", arXiv:1412.6806).
     """
     pooling, x = pooling_of(settings), pictures
     for layer in range(1, settings.depth + 1):

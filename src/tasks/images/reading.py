@@ -1,4 +1,4 @@
-"""How a trained model reads a picture: written beside the model, so that pictures of others are read in the same way."""
+"""How a trained model reads a picture, written beside the model, so that other pictures are read in the same way."""
 
 from __future__ import annotations
 

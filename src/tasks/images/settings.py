@@ -47,11 +47,11 @@ class Settings(Classes):
     )
     normalise: Literal["none", "unit", "standard"] = Field(
         "unit",
-        description="range of a pixel: none = 0 to 255, unit = 0 to 1, standard = mean 0 and variance 1 of each channel in training",
+        description="pixels: none = 0 to 255, unit = 0 to 1, standard = mean 0 and variance 1 of a channel in training",
     )
     augment: Literal["none", "shift", "flip"] = Field(
         "none",
-        description="change of training pictures, drawn for each epoch: shift = up to 2 pixels, flip = mirror half of them",
+        description="change of training pictures in each epoch: shift = by up to 2 pixels, flip = mirror half of them",
     )
     network: Literal["linear", "mlp", "cnn", "densenet"] = Field("mlp", description="kind of network")
     width: Width = Field(128, description="units of each layer of an MLP, filters of each layer of a CNN")
@@ -72,8 +72,8 @@ class Settings(Classes):
     kernel_size: int = Field(3, ge=1, le=1_024, description="height and width of the kernels of convolutions")
     pooling: Literal["max", "average", "stride", "none"] | None = Field(
         None,
-        description="what halves a picture after each convolution of a CNN and each block of a DenseNet (stride = strides of 2 in "
-        "place of pooling); null = max in a CNN, average in a DenseNet",
+        description="what halves a picture after each convolution of a CNN and each block of a DenseNet; stride = the "
+        "convolution has strides of 2; null = max in a CNN, average in a DenseNet",
     )
     growth_rate: int = Field(12, ge=1, le=1_024, description="filters that each layer of a DenseNet adds, k")
     blocks: int = Field(3, ge=1, le=16, description="dense blocks of a DenseNet")
@@ -86,7 +86,7 @@ class Settings(Classes):
         None,
         ge=1,
         le=10**12,
-        description="choose width (DenseNet: growth_rate) so that about this many numbers are trained; null = use width",
+        description="choose width (DenseNet: growth_rate) to train about this many numbers; null = use width",
     )
 
 

@@ -1,4 +1,4 @@
-"""How large a network of pictures is, known before TensorFlow is imported. Letters: H x W pixels, C channels, K units of the head."""
+"""How large a network of pictures is, known before TensorFlow is imported. H x W pixels, C channels, K outputs."""
 
 from __future__ import annotations
 
@@ -195,7 +195,8 @@ def nearest(settings: Settings, *, shape: tuple[int, int, int], outputs: int) ->
 def required_mb(settings: Settings, *, shape: tuple[int, int, int], outputs: int) -> float:
     """Returns a rough lower bound of the memory that one training step takes, in megabytes.
 
-    Counted, in 4-byte numbers: what is trained with gradient and two moments; of every picture of a batch, what back-propagation keeps.
+    Counted, in 4-byte numbers: what is trained with gradient and two moments; of every picture of a batch, what
+    back-propagation keeps.
     """
     counted = size(settings, shape=shape, outputs=outputs)
     return (4 * counted.trained + settings.batch_size * counted.kept) * 4 / 2**20 + TENSORFLOW_MB

@@ -164,8 +164,8 @@ def _unreachable(settings: Settings, data: Stored) -> list[str]:
     )
     if least <= settings.parameters <= most:
         return []
-    what = f"parameters={settings.parameters:,} cannot be reached: with {key} from 1 to {sizes.MOST_WIDE[key]:,}, network={settings.network}"
-    return [f"{what} has {least:,} to {most:,}; set parameters to one of these"]
+    what = f"parameters={settings.parameters} cannot be reached: network={settings.network} has {least:,} to {most:,}"
+    return [f"{what} with {key} from 1 to {sizes.MOST_WIDE[key]:,}; set parameters to one of these"]
 
 
 def _memory(settings: Settings, data: Stored) -> list[str]:

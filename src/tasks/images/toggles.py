@@ -53,6 +53,7 @@ def refusals(settings: Settings, *, shape: tuple[int, int, int]) -> list[str]:
     # halvings until one pixel is left: pooling drops an odd last line, a convolution in strides reads it
     most = (least - 1).bit_length() if settings.pooling == "stride" else least.bit_length() - 1
     if settings.pooling != "none" and getattr(settings, key) - more > most:
-        what = f"{key}={getattr(settings, key)} halves the pictures {getattr(settings, key) - more} times, but {pixels} allow {most}"
+        what = f"{key}={getattr(settings, key)} halves the pictures {getattr(settings, key) - more} times"
+        what += f", but {pixels} allow {most}"
         reasons.append(f"{what}; set {key}={most + more} or less, or pooling=none")
     return reasons

@@ -1,4 +1,4 @@
-"""The pictures that a trained model classifies worst: the least probability of their own class. N pictures, K classes."""
+"""The pictures that a trained model classifies worst: least probability of their own class. N pictures, K classes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def worst(probabilities: np.ndarray, labels: np.ndarray, count: int) -> np.ndarr
 
 
 def samples(data: Stored, name: str, probabilities: np.ndarray) -> list[dict[str, Any]]:
-    """Returns the worst pictures of a split: `split`, `row`, `picture` (its name), `class`, `prediction`, and two probabilities.
+    """Returns the worst pictures of a split, each with its name, class and prediction, and both probabilities.
 
     Args:
       data: that the split is of.

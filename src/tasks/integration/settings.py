@@ -16,7 +16,7 @@ class Settings(Classes, Recurrent):
 
     task: str = "integration"
     sequence_length: int = Field(25, ge=1, le=100_000, description="steps of noise per sequence, T")
-    num_samples: int = Field(80_000, ge=1, le=10**9, description="examples per epoch, generated anew for each epoch")
+    num_samples: int = Field(80_000, ge=1, le=10**9, description="examples per epoch; every epoch has new examples")
     threshold: float = Field(
         0.0, ge=-(10**6), le=10**6, description="the class is 1 if the sum of the noise is above this value"
     )

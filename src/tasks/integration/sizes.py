@@ -20,5 +20,5 @@ def required_mb(settings: Settings) -> float:
     """Returns a rough lower bound of the memory of a training step and of the validation split, in megabytes."""
     steps, width = settings.sequence_length, settings.embedding_dim
     return sizes.required_mb(
-        settings, steps=steps, width=width, parameters=parameters(settings), others=HELD_OUT * steps
+        settings, steps=steps, width=width, parameters=parameters(settings), extra=HELD_OUT * steps
     )

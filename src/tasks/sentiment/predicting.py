@@ -217,7 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--format", choices=list(FORMATS), default="text", help="csv and jsonl give every class's probability in full"
     )
-    parser.add_argument("--uri", help="MLflow store that knows the run id (default: the one at the repository root)")
+    parser.add_argument("--uri", help="MLflow store that has the run (default: the one at the repository root)")
     return parser
 
 

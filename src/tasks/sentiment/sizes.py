@@ -26,4 +26,4 @@ def required_mb(settings: Settings, *, steps: int, classes: int = 2) -> float:
     """
     onehot = settings.batch_size * steps * settings.vocab_size if settings.encoding == "onehot_projected" else 0
     count = parameters(settings, classes=classes)
-    return sizes.required_mb(settings, steps=steps, width=width(settings), parameters=count, others=onehot)
+    return sizes.required_mb(settings, steps=steps, width=width(settings), parameters=count, extra=onehot)
