@@ -12,9 +12,11 @@ import importlib.metadata
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from src import files
 from src.spec import contract
 from src.spec.section import SettingsError
 from src.spec.task import Task
@@ -145,11 +147,23 @@ def available() -> list[AnyTask]:
 
 
 def version(name: str) -> str | None:
-    """Returns a task's package and version, or its `module:NAME`, for a trial's record; None for a built-in task."""
-    if is_place(name):
-        return name
-    origin = origins().get(name)
-    return origin.package if origin else None
+    """Returns a task's package, version and a hash of its code, for a trial's record; None for a built-in task.
+
+    A task of a file has its `module:NAME` in place of package and version.
+    """
+    if name in BUILT_IN:
+        return None
+    place, package = (name, name) if is_place(name) else origins()[name]
+    return f"{package}, code {_code(place)}"
+
+
+@functools.cache
+def _code(place: str) -> str:
+    """Returns a hash of the source of the module or package of `module:NAME`, which is already imported."""
+    top = sys.modules[place.partition(":")[0].partition(".")[0]]
+    path = Path(top.__file__ or "")
+    sources = sorted(path.parent.rglob("*.py")) if hasattr(top, "__path__") else [path]
+    return files.digest({str(source.relative_to(path.parent)): files.digest_of(source) for source in sources})
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from hydra.errors import HydraException
 
 from src import registry
-from src.config.explain import GROUPS, choices, type_of, unknown_key, without_prefix
+from src.config.explain import GROUPS, choices, own_data, type_of, unknown_key, without_prefix
 from src.spec.section import SettingsError
 from src.terminal.errors import nearest
 from src.terminal.visible import echoed, is_hidden
@@ -86,15 +86,22 @@ def check_choices(overrides: Sequence[str]) -> None:
         group, _, value = override.partition("=")
         choice = value.strip("'\"")
         if group in GROUPS and (set(choice) & set("/\\") or len(choice) > MAX_KEY):
-            raise SettingsError(wrong_choice(group, choice, choices(group)))
+            raise SettingsError(wrong_choice(group, choice, choices(group), own_data(group)))
 
 
-def wrong_choice(group: str, choice: str, options: Sequence[str]) -> str:
-    """Returns the error for an unknown choice of a config group, with the nearest option or how to read a file."""
+def wrong_choice(group: str, choice: str, options: Sequence[str], own: Sequence[str] = ()) -> str:
+    """Returns the error for an unknown choice of a config group, with the nearest option or how to read your own data.
+
+    Args:
+      group: the config group.
+      choice: the unknown choice.
+      options: the allowed choices.
+      own: the choices that read the user's own data.
+    """
     text = f"{group}: got {echoed(choice)!r}; allowed: {', '.join(options)}"
     if near := nearest(echoed(choice), options):
         return f"{text}. Did you mean {group}={near}?"
-    return f"{text}. For a file of your own, write data=table data.path=FILE" if group == "data" else text
+    return f"{text}. For your own data, write {' or '.join(own)} with {group}.path=PATH" if own else text
 
 
 def check_file(content: Any) -> None:

@@ -14,7 +14,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 
 from src import registry
 from src.config.admission import LAUNCHERS, wrong_choice
-from src.config.explain import GROUPS, SECTIONS, Kind, allowed, choices, example, takes_text, unknown_key
+from src.config.explain import GROUPS, SECTIONS, Kind, allowed, choices, example, own_data, takes_text, unknown_key
 from src.paths import REPOSITORY
 from src.spec.section import TAGS, Section, SettingsError, as_typed
 from src.spec.settings import Settings
@@ -187,7 +187,9 @@ def _explained(error: Exception, kind: Kind | None) -> str:
             near = nearest(choice, options)
             fix = f"did you mean +experiments={near}?" if near else f"experiments/ has {', '.join(options)}"
             return f"+experiments: there is no study file {choice!r}; {fix}"
-        return wrong_choice(group, choice, options)
+        if group == "data" and not options:
+            return f"unknown key 'data': the task reads no data; remove data={choice}"
+        return wrong_choice(group, choice, options, own_data(group, kind))
     if isinstance(error, OverrideParseException):
         return _unparsed(str(error.override))
     return _reworded(error)

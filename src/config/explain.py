@@ -30,6 +30,13 @@ def choices(group: str, kind: Kind | None = None) -> list[str]:
     return list(dict.fromkeys(name for each in kinds for name in each.corpora()))
 
 
+def own_data(group: str, kind: Kind | None = None) -> list[str]:
+    """Returns the choices that read the user's own data: the last corpus with a path, of one task or of each."""
+    kinds = [kind] if kind else [task.settings for task in registry.available()] if group == "data" else []
+    last = ([name for name, options in each.corpora().items() if "path" in options.model_fields][-1:] for each in kinds)
+    return [f"{group}={name}" for names in last for name in names]
+
+
 def allowed(key: str, kind: Kind | None = None) -> str:
     """Returns the allowed values of a dotted key in words: `true or false`, `an integer from 1 to 64`."""
     if key in GROUPS:
@@ -104,7 +111,10 @@ def validation_error(detail: Any, kind: Kind) -> str:
     if detail["type"] == "extra_forbidden":
         return str(unknown_key(key, kind))
     if is_choice(detail) or key in GROUPS:
-        key = path[0]
+        key, choice = path[0], detail.get("ctx", {}).get("tag")
+        for task in registry.available():
+            if choice in task.settings.corpora():
+                return f"{key}={choice} is for task={task.name}; add task={task.name}, or choose {allowed(key, kind)}"
         return f"{key} is chosen by name: {allowed(key, kind)}, as in {key}={choices(key, kind)[0]}"
     return _wrong_value(key, detail["input"], kind, is_no_text=detail["type"] == "string_type")
 

@@ -371,6 +371,9 @@ def folder_files(options: Folder) -> list[Path]:
     if len(classes) < 2:
         got = f"only one folder, {classes[0].name}" if classes else "no folders"
         raise DataError(f"{root}: it contains {got}; at least two are needed, one of pictures for each class")
+    if hidden := next((folder.name for folder in classes if not folder.name.isprintable()), None):
+        what = "has control characters in its name, or bytes that are not UTF-8"
+        raise DataError(f"{root}: the folder {hidden!r} {what}; rename it")
     if names := sorted({folder.name.lower() for folder in classes} & NAMES_OF_SPLITS):
         raise DataError(
             f"{root}: its folder {names[0]} has the name of a split; give a folder of classes, splits are drawn from it"

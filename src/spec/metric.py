@@ -155,9 +155,6 @@ def best_name(metric: Metric) -> str:
     return f"{BEST}val_{metric.name}"
 
 
-BEST_VALIDATION = "best/val_accuracy"
-
-
 def steps_to(metric: Metric, target: float) -> str:
     """Returns the name of the number of steps until validation reaches a target: `steps_to/val_perplexity_100`.
 

@@ -67,7 +67,7 @@ def plan_text(
     if study.levels and design != "grid":
         lines.append(f"  design: {design}")
     if done:
-        lines += [f"  {text}" for text in _other_code(done)]
+        lines += [f"  {text}" for text in _other_code(study, done)]
         lines += ["  rerun=true retrains the finished trials"] if study.settings.rerun else []
     if failed and not study.settings.retry_failed:
         lines.append(
@@ -326,11 +326,18 @@ def _browsing(tracking: Tracking, link: str | None) -> list[tuple[str, str]]:
     return [*command, ("", f"then open {link}")] if link else command
 
 
-def _other_code(done: Sequence[Outcome]) -> list[str]:
+def _other_code(study: Study, done: Sequence[Outcome]) -> list[str]:
     """Returns how many finished trials used, or may have used, other code or other environment variables than now."""
     now = _code(provenance.tags())
+    tasks = {registry.version(name) for name in study.levels.get("task", [study.settings.task])}
+    packages = Counter(package for outcome in done if (package := outcome.tags.get("ablation.package")) not in tasks)
     other_code = Counter(_code(outcome.tags) for outcome in done if _code(outcome.tags) != now)
     lines = [_finished(other_code.total(), f"used other code ({', '.join(other_code)})")] if other_code else []
+    lines += [
+        _finished(count, f"used the task of {package}; now {', '.join(filter(None, tasks))}")
+        for package, count in packages.items()
+        if package
+    ]
     unsure = sum(_code(outcome.tags) == now for outcome in done) if "uncommitted" in now else 0
     lines += [_finished(unsure, f"may have used other code ({now}, as now)")] if unsure else []
     current = environment.understood()

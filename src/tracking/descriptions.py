@@ -13,7 +13,7 @@ from src.tracking.stored import VALUE, fitting
 
 NOTE = "mlflow.note.content"  # tag that MLflow shows as the description of a run or an experiment
 LONGEST_TEXT = 1_000  # characters of a question, a claim, a list of changes or remarks
-LONGEST_CELL = 200  # characters of a cell of the table
+LONGEST_FIELD = 200  # characters of a field of the table
 
 
 def of_trial(settings: Settings, *, changes: str | None = None) -> str:
@@ -61,7 +61,7 @@ def of_study(
     if not rows:
         return head
     table = ["| " + " | ".join(map(in_markdown, headings)) + " |", "| --- " * len(headings) + "|"]
-    table += ["| " + " | ".join(in_markdown(shortened(text, LONGEST_CELL)) for text in row) + " |" for row in rows]
+    table += ["| " + " | ".join(in_markdown(shortened(text, LONGEST_FIELD)) for text in row) + " |" for row in rows]
     return _cut(head, table)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import itertools
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from src.artifacts import STEPS, Artifacts
-from src.spec.metric import TEST
+from src.spec.metric import LOSS, TEST
 from src.spec.record import EVALUATION, EXTRAS, FINISHED, GRAPH, SAMPLES, START, STEP, Record, end
 from src.spec.settings import Settings
 from src.spec.task import Data, Task, Trial
@@ -60,8 +61,15 @@ class Trained:
 class KerasTask(Task[S, D], Generic[S, D]):
     """A task that trains a Keras model.
 
-    A subclass defines the model and its data, and overrides the methods whose defaults do not fit.
+    A subclass defines the model and its data, and overrides the methods whose defaults do not fit. Every Keras task has
+    the metric `loss`, also if its own `metrics` do not list it.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        own = cls.__dict__.get("metrics")
+        if isinstance(own, tuple) and own and all(getattr(metric, "name", None) != LOSS.name for metric in own):
+            cls.metrics = (*own, LOSS)
 
     @abc.abstractmethod
     def model(self, settings: S, data: D) -> keras.Model:
@@ -186,7 +194,7 @@ class KerasTask(Task[S, D], Generic[S, D]):
             self.metrics, prefix=TEST
         )
         metrics |= {
-            "model/parameters": float(model.count_params()),
+            "model/parameters": float(sum(math.prod(weight.shape) for weight in model.trainable_variables)),
             "memory/peak_mb": max(clock.peak_memory_mb(), fit.peak_mb),
         }
         traces, expected = int(metrics["data/traces"]), _expected_traces(trial, phase)

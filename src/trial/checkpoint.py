@@ -76,9 +76,9 @@ NOTHING = Earlier([], [], [], [], 0.0)
 class Checkpoint:
     """The checkpoint of one trial, in its folder. The caller must hold the trial's journal."""
 
-    def __init__(self, folder: Path, identity: str) -> None:
-        """Takes the trial's folder and identity."""
-        self._folder, self._identity = folder, identity
+    def __init__(self, folder: Path, identity: str, *, of_task: str | None = None) -> None:
+        """Takes the trial's folder, its identity, and the code of its task if another package has it."""
+        self._folder, self._identity, self._of_task = folder, identity, of_task
         self._path = folder / FILE
         self._has_warned = False
 
@@ -143,7 +143,13 @@ class Checkpoint:
     def _origin(self) -> dict[str, str]:
         tags = provenance.tags()
         recorded = {name: tags[f"ablation.{name}"] for name in ("versions", "processor", "environment")}
-        return {"form": FORM, "identity": self._identity, "code": _code(), "devices": _devices(), **recorded}
+        return {
+            "form": FORM,
+            "identity": self._identity,
+            "code": f"{_code()} {self._of_task}" if self._of_task else _code(),
+            "devices": _devices(),
+            **recorded,
+        }
 
 
 def _write(file: Any, about: dict[str, Any], variables: Iterable[Any], best: Iterable[np.ndarray]) -> None:

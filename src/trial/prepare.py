@@ -40,9 +40,7 @@ class Prepared:
 
     def with_seed(self, seed: int) -> Prepared:
         """Returns the trial with another, checked seed; `prepare` would return the same and take longer."""
-        settings = self.settings.model_copy(update={"seed": seed})
-        # The trials share one set of keys: 100,000 sets would take 400 MB.
-        object.__setattr__(settings, "__pydantic_fields_set__", self.settings.model_fields_set)
+        settings = _with_seed(self.settings, seed)
         digits = identity(settings, self.task, data_digest=self.data.digest)
         return Prepared(settings, self.task, self.data, digits, self.changes)
 
@@ -59,8 +57,19 @@ def prepare(settings: Settings, *, data: Data | None = None) -> Prepared:
     """
     task = registry.task(settings.task)
     used, inert = rules.without_inert(settings, (*task.inert, *rules.OF_EVERY_TASK))
+    # Trials that differ only in their seed share the data, so the task sees the same seed for all of them.
+    used = _with_seed(used, 0)
     data = task.load(used) if data is None else data
     used, resolved = task.resolve(used, data)
     if reasons := [*rules.refusals(used), *task.refusals(used, data)]:
         raise SettingsError(reasons[0])
+    used = _with_seed(used, settings.seed)
     return Prepared(used, task, data, identity(used, task, data_digest=data.digest), [*inert, *resolved])
+
+
+def _with_seed(settings: Settings, seed: int) -> Settings:
+    """Returns the settings with another, checked seed."""
+    changed = settings.model_copy(update={"seed": seed})
+    # The settings share one set of keys: 100,000 sets would take 400 MB.
+    object.__setattr__(changed, "__pydantic_fields_set__", settings.model_fields_set)
+    return changed

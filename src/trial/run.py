@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src import paths
+from src import paths, registry
 from src.artifacts import SETTINGS, Artifacts
 from src.config.settings import described, differences
 from src.spec.metric import VAL, Metric, as_records, best_name, steps_to
@@ -127,7 +127,7 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Pl
     from src.training.health import DIVERGED, Diverged
 
     step, is_open, has_begun = 0, False, False
-    kept = Checkpoint(prepared.folder, prepared.identity)
+    kept = Checkpoint(prepared.folder, prepared.identity, of_task=registry.version(prepared.settings.task))
 
     def close(record: Record) -> None:
         if is_open:  # an end without a start would end the previous attempt, and a second end would replace the first
@@ -277,6 +277,7 @@ def _start(prepared: Prepared, metrics: Sequence[Metric], place: Place, resumed:
         "ablation.kind": "trial",
         "ablation.study": settings.study,
         "ablation.task": prepared.task.name,
+        **({"ablation.package": package} if (package := registry.version(settings.task)) else {}),
         "ablation.variant": _variant(settings, place) or _variant(settings, ALONE),
         "ablation.identity": prepared.identity,
         "ablation.data": prepared.data.digest,

@@ -264,10 +264,13 @@ def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
         ),
         (
             ["data=my.csv"],
-            "aclimdb, keras_imdb, table. For a file of your own, write data=table data.path=FILE",
+            "aclimdb, keras_imdb, table. For your own data, write data=table with data.path=PATH",
         ),
-        (["data=/tmp/my.csv"], "For a file of your own, write data=table data.path=FILE"),
+        (["data=/tmp/my.csv"], "For your own data, write data=table or data=folder with data.path=PATH"),
         (["data=imdb"], "Did you mean data=aclimdb or keras_imdb?"),
+        (["data=digits"], "data=digits is for task=images; add task=images, or choose one of movie_reviews, aclimdb"),
+        (["task=images", "data=foo"], "For your own data, write data=folder with data.path=PATH"),
+        (["task=integration", "data=foo"], "unknown key 'data': the task reads no data; remove data=foo"),
         (
             ["+experiments=smoke.yaml"],
             "+experiments: got 'smoke.yaml'; allowed: the name of a file in the folder experiments/. Did you mean +exp",

@@ -253,6 +253,11 @@ BROKEN = {
         "eel: it contains no pictures; add PNG or JPEG files, or remove the folder",
     ),
     "nested": (lambda folder: (folder / "eel" / "x").mkdir(parents=True), "eel: it contains folders and no pictures"),
+    "control": (
+        lambda folder: (folder / "cat").rename(folder / "c\nt"),
+        "the folder 'c\\nt' has control characters in its name",
+    ),
+    "bytes": (lambda folder: (folder / "cat").rename(folder / "c\udcfft"), "or bytes that are not UTF-8; rename it"),
     "split": (lambda folder: (folder / "cat").rename(folder / "train"), "its folder train has the name of a split"),
 }
 

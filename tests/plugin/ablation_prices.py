@@ -47,11 +47,11 @@ class HousePrices(KerasTask[Prices, Houses]):
             size, district = rng.uniform(0.4, 2, (count, 1)).astype("float32"), rng.integers(0, 4, count, "int32")
             price = (300 * size[:, 0] + 40 * district + rng.normal(0, 5, count)).astype("float32")
             table = tf.data.Dataset.from_tensor_slices(({"size": size, "district": district}, price, np.arange(count)))
-            return table.batch(settings.batch_size)
+            return table.batch(settings.batch_size, settings.drop_remainder and split == "train")
 
         return Phase(
             training=lambda epoch: batches("train", 1_000 * settings.seed + epoch),
-            batches_per_epoch=-(-settings.houses // settings.batch_size),
+            batches_per_epoch=len(batches("train", 0)),
             held_out={split: lambda split=split: batches(split, 0) for split in ("validation", "test")},
             signature=(houses, tf.TensorSpec([None])),
             measure=lambda outputs, prices: {"loss": (tf.square(outputs[:, 0] - prices), tf.ones_like(prices))},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import keras
 
     from src.data.pictures import Stored
+    from src.training.diagnosis import Evidence
     from src.training.phase import Phase
 
 NAMES = 6  # classes that the plan shows
@@ -128,6 +129,12 @@ class Images(KerasTask[Settings, "Stored"]):
 
         return [layer for layer in model.layers if isinstance(layer, keras.layers.Activation) or layer.name == "head"]
 
+    def causes(self, evidence: Evidence) -> Iterator[str]:
+        """Yields why the network may have learnt nothing."""
+        from src.tasks.images import diagnosis
+
+        return diagnosis.causes(evidence)
+
     def samples(self, trial: Trial[Settings, Stored], trained: Trained) -> list[dict[str, Any]]:
         """Returns the worst-classified pictures of validation and test."""
         from src.parts.classes.measures import PROBABILITY
@@ -184,10 +191,11 @@ def _memory(settings: Settings, data: Stored) -> list[str]:
 
 def _summary(data: Stored) -> list[str]:
     from src.data.classes import name_warnings
+    from src.terminal.visible import one_line, shortened
 
     height, width, channels = data.shape
     kind = "grey" if channels == 1 else "colour"
-    lines = [f"data {data.origin}: {len(data.classes)} classes, {kind} pictures of {height} x {width}"]
+    lines = [f"data {one_line(data.origin)}: {len(data.classes)} classes, {kind} pictures of {height} x {width}"]
     lines.append(f"{'':<40}{'train':>14}{'validation':>11}{'test':>11}")
 
     def row(name: str, counts: Sequence[int | str]) -> str:
@@ -198,7 +206,10 @@ def _summary(data: Stored) -> list[str]:
     largest = sorted(range(len(data.classes)), key=lambda one: -data.counts["train"][one])
     few = largest if len(largest) <= NAMES else [*largest[:3], *largest[-3:]]
     if len({*data.counts["train"]}) > 1 or len(data.classes) <= NAMES:
-        lines += [row(f"  {data.classes[one]}", [counts[one] for counts in data.counts.values()]) for one in few]
+        lines += [
+            row(f"  {shortened(data.classes[one], 34)}", [counts[one] for counts in data.counts.values()])
+            for one in few
+        ]
     else:
         lines.append(row("  of each class", [counts[0] for counts in data.counts.values()]))
     lines.append(row("equal to one of an earlier split", ["", data.shared["validation"], data.shared["test"]]))
