@@ -57,7 +57,7 @@ Every = Annotated[
 
 
 class Format(enum.StrEnum):
-    """How a table is printed."""
+    """Formats in which a table can be printed."""
 
     MARKDOWN = "markdown"
     LATEX = "latex"
@@ -97,24 +97,24 @@ def report(
 ) -> None:
     """Writes one HTML page about STUDY, its tables and figures, and attaches them to the study's MLflow run."""
     with _answered():
-        found = _found(study, uri, every=every, metric=metric, margin=margin)
+        findings = _find(study, uri, every=every, metric=metric, margin=margin)
         folder = _folder(out, study, every=every)
         from analysis import answer, report, tables
 
-        print("\n".join(["", *map(visible, answer.sentences(found)), "", tables.ablation(found).markdown()]))
-        with _whole(folder) as made:
-            _write_tables(found, made)
-            pictures, notes = _figures(found)
-            drawn, failed = _saved(pictures, made / "figures")
-            page = report.page(found, drawn, [*notes, *failed])
-            (made / "report.html").write_text(page, encoding="utf-8")
-            written = [path.relative_to(made) for path in sorted(made.rglob("*")) if path.is_file()]
+        print("\n".join(["", *map(visible, answer.sentences(findings)), "", tables.ablation(findings).markdown()]))
+        with _whole(folder) as staging:
+            _write_tables(findings, staging)
+            pictures, notes = _figures(findings)
+            drawn, failed = _saved(pictures, staging / "figures")
+            page = report.page(findings, drawn, [*notes, *failed])
+            (staging / "report.html").write_text(page, encoding="utf-8")
+            written = [path.relative_to(staging) for path in sorted(staging.rglob("*")) if path.is_file()]
         for note in [*notes, *failed]:
             print(f"note: {visible(note)}")
         tables_are, figures_are = "tables (CSV, Markdown, LaTeX, HTML)", f"{len(drawn)} figures (PNG, SVG, PDF)"
         print(f"written to {folder}: report.html, {tables_are}, {figures_are}")
         if attach:
-            _attach(found.study, written, folder, "report/all" if every else "report")
+            _attach(findings.study, written, folder, "report/all" if every else "report")
         print(f"open {(folder / 'report.html').as_uri()}")
 
 
@@ -124,7 +124,7 @@ def table(
     toggle: Toggle = None,
     metric: Metric = None,
     margin: Margin = None,
-    format: Annotated[Format, typer.Option(help="how it is printed")] = Format.MARKDOWN,
+    format: Annotated[Format, typer.Option(help="output format")] = Format.MARKDOWN,
     factorial: Annotated[bool, typer.Option(help="main effects and interactions instead of variants")] = False,
     columns: Annotated[
         str | None, typer.Option(help="columns to show after the variant: change,p_holm,verdict; `?` lists them")
@@ -136,7 +136,7 @@ def table(
             "--convenience", help="costs beside time: settings added, combinations ruled out, graphs traced, memory"
         ),
     ] = False,
-    caption: Annotated[str | None, typer.Option(help="what LaTeX and HTML have as caption")] = None,
+    caption: Annotated[str | None, typer.Option(help="caption in LaTeX and HTML")] = None,
     every: Every = False,
     uri: Uri = None,
     out: Out = None,
@@ -147,36 +147,36 @@ def table(
         from analysis.store import StoreError
         from analysis.tables import fewer
 
-        found = _found(
+        findings = _find(
             study, uri, every=every, is_quiet=format != Format.MARKDOWN, metric=metric, margin=margin, toggle=toggle
         )
-        if factorial and found.factorial is None:
+        if factorial and findings.factorial is None:
             raise StoreError(
-                found.no_factorial
+                findings.no_factorial
                 or f"{study} has no main effects and interactions: they need a grid of two or more toggles"
             )
         look = Look(
             None if columns is None else [name.strip() for name in columns.split(",")], digits, caption, convenience
         )
-        asked = _shown(found, "factorial" if factorial else "table", look)
+        requested = _shown(findings, "factorial" if factorial else "table", look)
         folder = _folder(out, study, every=every)
-        with _whole(folder) as made:
-            names = _write_tables(found, made, toggle=toggle, metric=metric, asked=asked)
-        print(asked.text(format, label=study))
+        with _whole(folder) as staging:
+            names = _write_tables(findings, staging, toggle=toggle, metric=metric, requested=requested)
+        print(requested.text(format, label=study))
         if format == Format.MARKDOWN:
             margin_text = (
                 "no margin is set, so no difference can be called too small to matter"
-                if found.margin is None
-                else f"margin {found.margin:g}"
+                if findings.margin is None
+                else f"margin {findings.margin:g}"
             )
             steps = (
                 "A step has `accumulate` batches; ms per batch is the time of a step."
-                if "accumulate" in found.study.toggles
+                if "accumulate" in findings.study.toggles
                 else ""
             )
             families = (
                 "Main effects and interactions are a second family of tests; each family is at 5 %."
-                if found.factorial is not None
+                if findings.factorial is not None
                 else ""
             )
             notes = (
@@ -184,15 +184,15 @@ def table(
                 f"{margin_text}.",
                 families,
                 steps,
-                caution(found.rows),
+                caution(findings.rows),
             )
             print(" ".join(filter(None, notes)))
             if (
                 sys.stdout.isatty()
                 and not factorial
-                and (how := fewer(asked.wide, width=shutil.get_terminal_size().columns))
+                and (hint := fewer(requested.wide, width=shutil.get_terminal_size().columns))
             ):
-                print(how)
+                print(hint)
             written = f"{', '.join(names)} (CSV, Markdown, LaTeX, HTML)"
             print(f"written to {folder}: {written}; next: python -m analysis report {study}")
 
@@ -208,9 +208,9 @@ def figure(
     uri: Uri = None,
     out: Out = None,
 ) -> None:
-    """Draws figures of STUDY as PNG, SVG and PDF, those of its task too.
+    """Draws figures of STUDY, including those of its task, as PNG, SVG and PDF.
 
-    The usual ones are forest, waterfall, interaction, heatmap, pareto, curves, times and padding.
+    The usual figures are forest, waterfall, interaction, heatmap, pareto, curves, times and padding.
     """
     with _answered():
         from analysis import figures
@@ -218,14 +218,14 @@ def figure(
 
         loaded = _loaded(study, uri, every=every)
         wanted = set(names or []) - figures.FIGURES.keys()
-        known = [*figures.FIGURES, *(figures.places_of_task(loaded)[0] if wanted else [])]
-        unknown = [name for name in names or [] if name not in known]
+        allowed = [*figures.FIGURES, *(figures.places_of_task(loaded)[0] if wanted else [])]
+        unknown = [name for name in names or [] if name not in allowed]
         if unknown:
-            raise StoreError(f"no figure {unknown[0]!r}; {nearest(unknown[0], known)}")
-        found = _findings(loaded, metric=metric)
+            raise StoreError(f"no figure {unknown[0]!r}; {nearest(unknown[0], allowed)}")
+        findings = _findings(loaded, metric=metric)
         folder = out or _folder(None, study, every=every) / "figures"  # where the report has them
         folder.mkdir(parents=True, exist_ok=True)
-        pictures, notes = _figures(found, names)
+        pictures, notes = _figures(findings, names)
         with _whole(folder) as made:
             drawn, failed = _saved(pictures, made)
         for one, _ in drawn:
@@ -249,12 +249,12 @@ def compare(
     one: Annotated[
         str, typer.Argument(metavar="A", help="label of the variant to compare with, as the table shows it")
     ],
-    other: Annotated[str, typer.Argument(metavar="B", help="label of the variant in question")],
+    other: Annotated[str, typer.Argument(metavar="B", help="label of the variant to compare")],
     metric: Metric = None,
     every: Every = False,
     uri: Uri = None,
 ) -> None:
-    """Compares two variants of STUDY over seeds and over test examples, and says what each test asks."""
+    """Compares two variants of STUDY over seeds and over test examples, and states the question of each test."""
     with _answered():
         from analysis import examples, tables
         from analysis.findings import metric_of
@@ -264,8 +264,8 @@ def compare(
         compared_by = metric_of(loaded, metric)
         tests = examples.variants(loaded, one, other, metric=compared_by)
         print(tables.comparison(*tests, (one, other), metric=compared_by, first=loaded.metrics[0]))
-        if said := different_code(examples.of_two(loaded, one, other)):
-            print(said)
+        if note := different_code(examples.of_two(loaded, one, other)):
+            print(note)
 
 
 @app.command()
@@ -275,12 +275,12 @@ def studies(uri: Uri = None) -> None:
         from analysis import load, store
         from analysis.table import of_frame
 
-        found = load.listed(store.connect(uri))
-        if found.empty:
+        overview = load.listed(store.connect(uri))
+        if overview.empty:
             print("no study yet; train one: python -m src.run -m learning_rate=0.001,0.01")
             return
-        has_others = found["in other plans"].any()
-        print(of_frame(found if has_others else found.drop(columns="in other plans")).markdown())
+        has_others = overview["in other plans"].any()
+        print(of_frame(overview if has_others else overview.drop(columns="in other plans")).markdown())
         if has_others:
             print(
                 "Trials in other plans than a study's latest are not in its table: "
@@ -290,7 +290,7 @@ def studies(uri: Uri = None) -> None:
 
 @app.command()
 def export(study: Name, every: Every = False, uri: Uri = None, out: Out = None) -> None:
-    """Writes the tidy frames of STUDY as CSV and Parquet: one row a variant and seed, and one row a training step."""
+    """Writes STUDY as CSV and Parquet: a frame with one row per variant and seed, and one with one row per step."""
     with _answered():
         from analysis import load
         from analysis.texts import csv
@@ -309,19 +309,19 @@ def export(study: Name, every: Every = False, uri: Uri = None, out: Out = None) 
 
 @contextmanager
 def _answered() -> Iterator[None]:
-    """Turns what a user can mend into one line on the terminal and exit code 2."""
+    """Turns errors that a user can fix into one line on the terminal and exit code 2."""
     from analysis.store import StoreError
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without a check mark shows something else
+            stream.reconfigure(errors="replace")  # for terminals that cannot show the check mark
     try:
         yield
-        sys.stdout.flush()  # what is written when Python ends would fail where nobody can answer
+        sys.stdout.flush()  # flushing at interpreter exit would fail where no handler can catch it
     except StoreError as error:
         print(f"error: {visible(str(error))}", file=sys.stderr)
         raise typer.Exit(2) from None
-    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+    except BrokenPipeError:  # the reader closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except OSError as error:
@@ -330,7 +330,7 @@ def _answered() -> Iterator[None]:
 
 
 def _loaded(study: str, uri: str | None, *, every: bool, is_quiet: bool = False) -> Study:
-    """Returns a study, and prints what became of its trials: to the other stream where a table alone is wanted."""
+    """Returns a study, and prints its trial counts: to stderr if stdout is for the table alone."""
     from analysis import load, store
 
     loaded = load.study(study, store.connect(uri), every=every)
@@ -342,7 +342,7 @@ def _loaded(study: str, uri: str | None, *, every: bool, is_quiet: bool = False)
     return loaded
 
 
-def _found(study: str, uri: str | None, *, every: bool, is_quiet: bool = False, **options: Any) -> Findings:
+def _find(study: str, uri: str | None, *, every: bool, is_quiet: bool = False, **options: Any) -> Findings:
     return _findings(_loaded(study, uri, every=every, is_quiet=is_quiet), **options)
 
 
@@ -356,7 +356,7 @@ def _findings(loaded: Study, **options: Any) -> Findings:
 
 
 def _folder(out: Path | None, study: str, *, every: bool) -> Path:
-    """Returns the folder to write to; what is of all plans does not replace what is of the latest."""
+    """Returns the folder to write to; files of all plans do not replace those of the latest plan."""
     folder = out or paths.home() / "reports" / study / ("all" if every else "")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -364,7 +364,7 @@ def _folder(out: Path | None, study: str, *, every: bool) -> Path:
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """Gives a folder to write to; what is in it takes its place in `folder` once all of it could be written."""
+    """Yields a temporary folder; its files move to `folder` only after all of them were written."""
     try:
         with tempfile.TemporaryDirectory(prefix=".", dir=folder) as name:
             made = Path(name)
@@ -375,29 +375,29 @@ def _whole(folder: Path) -> Iterator[Path]:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     path.replace(target)
     except OSError as error:
-        where = error.filename or str(folder)  # a full disk names no file; what cannot be read is named
+        where = error.filename or str(folder)  # an error of a full disk names no file
         raise OSError(error.errno, f"{error.strerror or error}; what was in the folder is as it was", where) from error
 
 
-def _figures(found: Findings, names: list[str] | None = None) -> tuple[list[Drawn], list[str]]:
-    """Returns the figures that were asked for, and a line on each that could not be drawn.
+def _figures(findings: Findings, names: list[str] | None = None) -> tuple[list[Drawn], list[str]]:
+    """Returns the requested figures, and one line for each figure that could not be drawn.
 
-    A bar shows how far it is where somebody is watching.
+    On a terminal, a progress bar is shown.
     """
     from rich.progress import track
 
     from analysis import figures
 
     usual = [name for name in names or figures.FIGURES if name in figures.FIGURES]
-    each = figures.draw(found, usual) if usual else iter(())
+    each = figures.draw(findings, usual) if usual else iter(())
     is_unseen = not sys.stderr.isatty()
     drawn = list(track(each, total=len(usual), description="figures", transient=True, disable=is_unseen))
-    of_task, notes = ([], []) if names and len(usual) == len(names) else figures.draw_of_task(found.study, names)
+    of_task, notes = ([], []) if names and len(usual) == len(names) else figures.draw_of_task(findings.study, names)
     return [*drawn, *of_task], notes
 
 
 def _saved(pictures: list[Drawn], folder: Path) -> tuple[list[tuple[Drawn, Path]], list[str]]:
-    """Writes figures; returns each with the path of its SVG, and a line on each of a task's that cannot be written."""
+    """Writes figures; returns each with its SVG's path, and one line for each task figure that cannot be written."""
     from analysis import figures, looks
 
     saved, failed = [], []
@@ -415,12 +415,12 @@ def _saved(pictures: list[Drawn], folder: Path) -> tuple[list[tuple[Drawn, Path]
 
 @dataclass(frozen=True)
 class Look:
-    """How a table was asked for.
+    """Options for the appearance of a table.
 
     Attributes:
-      columns: their names in order, or None for the usual ones.
-      digits: decimals of the metric, or None for its usual ones.
-      caption: or None for the usual one.
+      columns: names of the columns in order, or None for the default columns.
+      digits: decimals of the metric, or None for the metric's default.
+      caption: text of the caption, or None for the default caption.
       convenience: whether to show the costs beside time.
     """
 
@@ -432,13 +432,13 @@ class Look:
 
 @dataclass(frozen=True)
 class Shown:
-    """A table as it is written.
+    """A table in the forms in which it is written.
 
     Attributes:
       kind: table, effects or factorial.
-      wide: with all columns that say something, for Markdown and HTML.
+      wide: with all informative columns, for Markdown and HTML.
       paper: for LaTeX.
-      csv: in full precision.
+      csv: with numbers in full precision.
     """
 
     kind: str
@@ -456,25 +456,27 @@ class Shown:
         return self.csv if format == Format.CSV else made[format]()
 
 
-def _shown(found: Findings, kind: str, look: Look) -> Shown:
-    """Returns one of a study's tables as it was asked for.
+def _shown(findings: Findings, kind: str, look: Look) -> Shown:
+    """Returns one of a study's tables with the requested appearance.
 
     Raises:
-      StoreError: it has no such column.
+      StoreError: the table has no such column.
     """
     from analysis import tables
     from analysis.texts import csv
 
-    frame = {"table": found.summary, "factorial": found.factorial, "effects": found.compared}[kind]
+    frame = {"table": findings.summary, "factorial": findings.factorial, "effects": findings.compared}[kind]
     if kind == "table":
         wide, paper = (
-            tables.ablation(found, places=look.digits, every=look.columns is not None),
-            tables.compact(found, places=look.digits),
+            tables.ablation(findings, places=look.digits, every=look.columns is not None),
+            tables.compact(findings, places=look.digits),
         )
     else:
-        wide = paper = tables.factorial(found, places=look.digits) if kind == "factorial" else tables.effects(found)
+        wide = paper = (
+            tables.factorial(findings, places=look.digits) if kind == "factorial" else tables.effects(findings)
+        )
     if kind == "table" and look.convenience:
-        wide, paper = (tables.with_convenience(one, found) for one in (wide, paper))
+        wide, paper = (tables.with_convenience(one, findings) for one in (wide, paper))
     if look.columns is not None:
         wide = paper = wide.chosen(look.columns)
     if look.caption is not None:
@@ -483,27 +485,32 @@ def _shown(found: Findings, kind: str, look: Look) -> Shown:
 
 
 def _write_tables(
-    found: Findings, folder: Path, *, toggle: str | None = None, metric: str | None = None, asked: Shown | None = None
+    findings: Findings,
+    folder: Path,
+    *,
+    toggle: str | None = None,
+    metric: str | None = None,
+    requested: Shown | None = None,
 ) -> list[str]:
     """Writes a study's trials, and its tables in every format; returns their names.
 
-    Toggle and metric are part of a name, so that tables of other questions are kept.
+    Toggle and metric are part of the file name, so that tables of other questions are kept.
 
     Args:
-      found: what the study found.
+      findings: the study's comparisons.
       folder: to write to.
-      toggle: that was asked for, or None.
-      metric: that was asked for, or None.
-      asked: a table that was asked for in particular, which is written as it was.
+      toggle: the requested toggle, or None.
+      metric: the requested metric, or None.
+      requested: a table with its own appearance, which is written instead of the default table of its kind.
     """
     from analysis import load
     from analysis.texts import csv
 
-    (folder / "trials.csv").write_text(csv(load.trials_of_tables(found.study)), encoding="utf-8")
+    (folder / "trials.csv").write_text(csv(load.trials_of_tables(findings.study)), encoding="utf-8")
     names = []
-    for kind in ("table", "effects", *(["factorial"] if found.factorial is not None else [])):
-        shown = asked if asked is not None and asked.kind == kind else _shown(found, kind, Look())
-        of = (metric,) if kind == "factorial" else (toggle, metric)  # main effects compare with no value in particular
+    for kind in ("table", "effects", *(["factorial"] if findings.factorial is not None else [])):
+        shown = requested if requested is not None and requested.kind == kind else _shown(findings, kind, Look())
+        of = (metric,) if kind == "factorial" else (toggle, metric)  # main effects do not depend on --toggle
         name = "_".join([kind, *(part.replace("/", "_") for part in of if part)])
         for ending, format in {
             "csv": Format.CSV,
@@ -512,22 +519,22 @@ def _write_tables(
             "html": Format.HTML,
         }.items():
             (folder / f"{name}.{ending}").write_text(
-                shown.text(format, label=f"{found.study.name}_{name}"), encoding="utf-8"
+                shown.text(format, label=f"{findings.study.name}_{name}"), encoding="utf-8"
             )
         names.append(name)
     return names
 
 
 def _attach(study: Study, files: list[Path], folder: Path, target: str) -> None:
-    """Attaches files of the folder to the study's run; a store that is away is said, and no reason to fail."""
+    """Attaches files of the folder to the study's run; an unreachable store is reported, not raised."""
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
     from src.tracking import moved
 
     try:
-        if said := moved.mend_if_moved(study.store.uri, study.store.address(study.run_id)):
-            print(said)
+        if note := moved.mend_if_moved(study.store.uri, study.store.address(study.run_id)):
+            print(note)
         client = MlflowClient(study.store.uri)
         for file in files:
             client.log_artifact(study.run_id, str(folder / file), str(Path(target) / file.parent))

@@ -1,4 +1,4 @@
-"""The answer of a study in words, made from its numbers."""
+"""The answer of a study in words, computed from its numbers."""
 
 from __future__ import annotations
 
@@ -12,73 +12,75 @@ from analysis.provenance import caution, different_code
 from analysis.rows import PER_BATCH, PER_EPOCH, STEADY_EPOCH, is_steps_to, title
 from analysis.verdicts import CANNOT_TELL, CHANGED_NOTHING, HIGHER, INTERACT, LOWER, NO_DIFFERENCE, NO_LEARNING, SHOWN
 
-AT_MOST = 4  # variants that a sentence names
+AT_MOST = 4  # number of variants that a sentence names
 
 
-def sentences(found: Findings) -> list[str]:
-    """Returns what the study found in two sentences, and what limits them in as many more as that takes."""
-    return [*findings(found), *limits(found)]
+def sentences(findings: Findings) -> list[str]:
+    """Returns the conclusions of the study and their limits."""
+    return [*conclusions(findings), *limits(findings)]
 
 
-def findings(found: Findings) -> list[str]:
-    """Returns what the study found, the most important first."""
-    rows = [row for row in found.compared.to_dict("records") if not row["is_reference"]]
-    if not found.compared["is_reference"].any():
+def conclusions(findings: Findings) -> list[str]:
+    """Returns the conclusions of the study, the most important first."""
+    rows = [row for row in findings.compared.to_dict("records") if not row["is_reference"]]
+    if not findings.compared["is_reference"].any():
         return ["The reference of this study was dropped, and nothing can be compared with it; the reason is below."]
     if not rows:
-        return [f"One variant: {title(found.metric)} {_mean(found)}. There is nothing to compare it with."]
-    if _is_single(found):
+        return [f"One variant: {title(findings.metric)} {_mean(findings)}. There is nothing to compare it with."]
+    if _is_single(findings):
         return [
-            *_at_chance(found),
+            *_at_chance(findings),
             "Single seed: no interval, and so no verdict. Another seed may reverse every difference.",
-            f"The table shows what this seed gave; {_more_seeds(found)}",
+            f"The table shows what this seed gave; {_more_seeds(findings)}",
         ]
     rows = [row for row in rows if not row["twin_of"]]
     return [
-        *_at_chance(found),
-        *_averaged(found),
-        _decided(found, rows),
-        _undecided(rows, found),
-        *_fastest(found, rows),
+        *_at_chance(findings),
+        *_averaged(findings),
+        _decided(findings, rows),
+        _undecided(rows, findings),
+        *_fastest(findings, rows),
     ]
 
 
-def limits(found: Findings) -> list[str]:
-    """Returns what limits the findings: trials of different code, seeds that fail alone, too short training."""
-    code = [sentence for sentence in [different_code(found.rows)] if sentence]
-    is_compared = bool(found.compared["is_reference"].any() and (~found.compared["is_reference"]).any())
-    return [*code, *_limits(found)] if is_compared and not _is_single(found) else code
+def limits(findings: Findings) -> list[str]:
+    """Returns the limits of the conclusions: different code versions, outlying seeds, too short training."""
+    code = [sentence for sentence in [different_code(findings.rows)] if sentence]
+    is_compared = bool(findings.compared["is_reference"].any() and (~findings.compared["is_reference"]).any())
+    return [*code, *_limits(findings)] if is_compared and not _is_single(findings) else code
 
 
-def _is_single(found: Findings) -> bool:
-    return bool(found.rows.groupby("label")["seed"].nunique().max() < 2)
+def _is_single(findings: Findings) -> bool:
+    return bool(findings.rows.groupby("label")["seed"].nunique().max() < 2)
 
 
-def _at_chance(found: Findings) -> list[str]:
-    """Says so where half of the trials or more have learnt nothing: differences between them mean nothing."""
-    trials = found.study.finished.drop_duplicates("identity")
+def _at_chance(findings: Findings) -> list[str]:
+    """Returns a warning if half of the trials or more learnt nothing, as their differences are chance."""
+    trials = findings.study.finished.drop_duplicates("identity")
     count = int((trials["health"] == NO_LEARNING).sum())
     if count < len(trials) / 2:
         return []
-    why = f"validation {found.study.metrics[0].shown} within noise of a constant guess"
+    why = f"validation {findings.study.metrics[0].shown} within noise of a constant guess"
     return [f"{count} of {len(trials)} trials learnt nothing ({why}): train longer, or on more data."]
 
 
-def _decided(found: Findings, rows: list[dict[Any, Any]]) -> str:
-    against = "the step before" if found.is_stepwise else f"the reference ({title(found.metric)} {_mean(found)})"
+def _decided(findings: Findings, rows: list[dict[Any, Any]]) -> str:
+    against = (
+        "the step before" if findings.is_stepwise else f"the reference ({title(findings.metric)} {_mean(findings)})"
+    )
     parts = []
     for word in SHOWN:
-        told = sorted((row for row in rows if row["verdict"] == word), key=lambda row: -abs(_size(row)))
-        if told:
-            parts.append(f"{_listed([_with_change(row, found) for row in told])} {_conjugated(word, len(told))}")
+        shown = sorted((row for row in rows if row["verdict"] == word), key=lambda row: -abs(_size(row)))
+        if shown:
+            parts.append(f"{_listed([_with_change(row, findings) for row in shown])} {_conjugated(word, len(shown))}")
     return f"Against {against}, {'; '.join(parts) or 'no change is distinguishable from zero'}."
 
 
-def _undecided(rows: list[dict[Any, Any]], found: Findings) -> str:
+def _undecided(rows: list[dict[Any, Any]], findings: Findings) -> str:
     parts = []
     same = [_name(row) for row in rows if row["verdict"] == NO_DIFFERENCE]
     if same:
-        parts.append(f"no difference within ±{found.margin:g} (each at 5 %, not adjusted) in {_listed(same)}")
+        parts.append(f"no difference within ±{findings.margin:g} (each at 5 %, not adjusted) in {_listed(same)}")
     unchanged = [_name(row) for row in rows if row["verdict"] == CHANGED_NOTHING]
     if unchanged:
         parts.append(f"changed nothing (the weights are equal, bit for bit): {_listed(unchanged)}")
@@ -87,7 +89,7 @@ def _undecided(rows: list[dict[Any, Any]], found: Findings) -> str:
         parts.append(f"the same trials as their reference: {_listed(alike)}")
     unclear = [row for row in rows if row["verdict"] == CANNOT_TELL]
     if unclear:
-        seeds = f"{found.seeds} seeds" if found.seeds > 1 else "a single seed"
+        seeds = f"{findings.seeds} seeds" if findings.seeds > 1 else "a single seed"
         parts.append(f"undecided with {seeds}: {_listed([_with_seeds(row) for row in unclear])}")
     parts += _open(rows)
     text = "; ".join(parts) or "every comparison was decided"
@@ -95,82 +97,85 @@ def _undecided(rows: list[dict[Any, Any]], found: Findings) -> str:
 
 
 def _open(rows: list[dict[Any, Any]]) -> list[str]:
-    """Returns on which variants there is no verdict, by reason."""
+    """Returns the variants without a verdict, by reason."""
     rest = [row for row in rows if row["verdict"].startswith(("no verdict", "single seed"))]
     idle = [
         _name(row) for row in rest if row["verdict"].startswith("no verdict") and "learnt nothing" in row["verdict"]
     ]
     others = [_name(row) for row in rest if _name(row) not in idle]
-    said = [(idle, "most trials learnt nothing"), (others, "trials are missing or diverged")]
-    return [f"no verdict on {_listed(names)}, where {why}" for names, why in said if names]
+    reasons = [(idle, "most trials learnt nothing"), (others, "trials are missing or diverged")]
+    return [f"no verdict on {_listed(names)}, where {why}" for names, why in reasons if names]
 
 
-def _averaged(found: Findings) -> list[str]:
-    if found.factorial is None:
+def _averaged(findings: Findings) -> list[str]:
+    if findings.factorial is None:
         return []
-    main = found.factorial[
-        found.factorial["verdict"].isin(SHOWN) & (found.factorial["kind"] == "main effect")
+    main = findings.factorial[
+        findings.factorial["verdict"].isin(SHOWN) & (findings.factorial["kind"] == "main effect")
     ].sort_values("share", ascending=False)
-    told = [
-        f"{row['effect']} {_conjugated(row['verdict'], 1)} ({_numbers(row, found)})" for row in main.to_dict("records")
+    shown = [
+        f"{row['effect']} {_conjugated(row['verdict'], 1)} ({_numbers(row, findings)})"
+        for row in main.to_dict("records")
     ]
-    if found.factorial["verdict"].str.startswith("no verdict").all():
-        return [f"Averaged over the other toggles there is {found.factorial['verdict'].iloc[0]}."]
-    pairs = found.factorial.loc[found.factorial["verdict"] == INTERACT, "term"].drop_duplicates()
-    text = f"Averaged over the other toggles, {_listed(told) if told else 'no effect is distinguishable from zero'}"
+    if findings.factorial["verdict"].str.startswith("no verdict").all():
+        return [f"Averaged over the other toggles there is {findings.factorial['verdict'].iloc[0]}."]
+    pairs = findings.factorial.loc[findings.factorial["verdict"] == INTERACT, "term"].drop_duplicates()
+    text = f"Averaged over the other toggles, {_listed(shown) if shown else 'no effect is distinguishable from zero'}"
     if len(pairs):
         text += f"; {_listed([pair.replace(':', ' × ') for pair in pairs])}: they interact"
-    conditions = {*main["condition"], *found.factorial.loc[found.factorial["verdict"] == INTERACT, "condition"]}
+    conditions = {*main["condition"], *findings.factorial.loc[findings.factorial["verdict"] == INTERACT, "condition"]}
     return [text + next((f", {condition}" for condition in CONDITIONS if condition in conditions), "") + "."]
 
 
-def _fastest(found: Findings, rows: list[dict[Any, Any]]) -> list[str]:
-    told = [row for row in rows if row["time_holm"] < LEVEL]
-    if not told:
+def _fastest(findings: Findings, rows: list[dict[Any, Any]]) -> list[str]:
+    decided = [row for row in rows if row["time_holm"] < LEVEL]
+    if not decided:
         return []
-    told = sorted(told, key=lambda row: float(row["time_ratio"]))
-    named = [f"{_name(row)} {_ratio(row)}" for row in told]
-    of = "that of the step before" if found.is_stepwise else "the reference's"
+    decided = sorted(decided, key=lambda row: float(row["time_ratio"]))
+    named = [f"{_name(row)} {_ratio(row)}" for row in decided]
+    of = "that of the step before" if findings.is_stepwise else "the reference's"
     per = {PER_BATCH: "batch, without tracing,", PER_EPOCH: "epoch", STEADY_EPOCH: "epoch, without tracing,"}[
-        found.time
+        findings.time
     ]
-    return [f"Time per {per} as a multiple of {of}: {_listed(named)}. {caution(found.rows)}".strip()]
+    return [f"Time per {per} as a multiple of {of}: {_listed(named)}. {caution(findings.rows)}".strip()]
 
 
-def _limits(found: Findings) -> list[str]:
+def _limits(findings: Findings) -> list[str]:
     limits = []
-    tested = found.compared.loc[~found.compared["is_reference"] & (found.compared["n"] > 1), "n"]
-    asked = int(tested.min()) if len(tested) else MAX_EXACT
-    if asked < 6:
-        least = f"With {asked} seeds the exact sign-flip p cannot be below {2 / 2**asked:g}"
+    tested = findings.compared.loc[~findings.compared["is_reference"] & (findings.compared["n"] > 1), "n"]
+    pairs = int(tested.min()) if len(tested) else MAX_EXACT
+    if pairs < 6:
+        least = f"With {pairs} seeds the exact sign-flip p cannot be below {2 / 2**pairs:g}"
         limits.append(f"{least}; the paired t test assumes that differences are normal.")
-    elif asked > MAX_EXACT:
+    elif pairs > MAX_EXACT:
         limits.append(f"With more than {MAX_EXACT} seeds no exact sign-flip p is computed.")
-    trials = found.study.finished.drop_duplicates("identity")
+    trials = findings.study.finished.drop_duplicates("identity")
     last = [text.split(" of ") for text in trials["best_epoch"].dropna() if " of " in str(text)]
     late = sum(best == whole != "1" for best, whole in last)
     if last and late > len(last) / 2:
         limits.append(
             f"In {late} of {len(last)} trials the last epoch was the best: training may have been too short to compare."
         )
-    if found.study.plan["design"] == "path":
+    if findings.study.plan["design"] == "path":
         limits.append(
             "Each step was chosen on validation as the best of several, by the trials that its gain is computed from: "
             "the first step's gain is optimistic, and those of later steps are pessimistic, as they are measured from "
             "a step that was lucky."
         )
-    unsaid = [
-        name for name in found.unchanged if name not in set(found.compared.loc[found.compared["is_unchanged"], "label"])
+    unmentioned = [
+        name
+        for name in findings.unchanged
+        if name not in set(findings.compared.loc[findings.compared["is_unchanged"], "label"])
     ]
-    if unsaid:
-        limits.append(f"The trained weights of {_listed(unsaid)} equal those compared with, bit for bit.")
-    return [*limits, *_failures(found)]
+    if unmentioned:
+        limits.append(f"The trained weights of {_listed(unmentioned)} equal those compared with, bit for bit.")
+    return [*limits, *_failures(findings)]
 
 
-def _failures(found: Findings) -> list[str]:
-    """What seeds that did not fail leave open, and a seed that failed where its like did not."""
-    rows = [row for row in found.compared.to_dict("records") if not row["is_reference"]]
-    said = [
+def _failures(findings: Findings) -> list[str]:
+    """Returns the limits due to failing seeds: outliers, and the failure rate that cannot be excluded."""
+    rows = [row for row in findings.compared.to_dict("records") if not row["is_reference"]]
+    sentences = [
         f"{_name(row)}: seed {row['outlier']:.0f} is an outlier (Grubbs' test at 5 %). If seeds of one side alone "
         "fail, a 95 % interval is too narrow: in simulations it covered the truth in 40 to 85 of 100 studies."
         for row in rows
@@ -180,15 +185,15 @@ def _failures(found: Findings) -> list[str]:
     if any(row["verdict"] == NO_DIFFERENCE for row in rows) and whole:
         least = min(whole)
         bound = f"0 of {least} seeds failed, which allows a failure rate of up to {failures_not_excluded(least):.0%}"
-        said.append(
+        sentences.append(
             f"A variant that fails in a few seeds can show no difference when none of these seeds failed ({bound})."
         )
-    return said
+    return sentences
 
 
-def _more_seeds(found: Findings) -> str:
-    commands = found.study.plan["commands"]
-    command = commands[-1]["command"] if commands else f"python -m src.run -m study={found.study.name} …"
+def _more_seeds(findings: Findings) -> str:
+    commands = findings.study.plan["commands"]
+    command = commands[-1]["command"] if commands else f"python -m src.run -m study={findings.study.name} …"
     return f"run `{command} seed='range(0,8)'` for intervals and verdicts."
 
 
@@ -196,15 +201,15 @@ def _size(row: dict[Any, Any]) -> float:
     return 0.0 if math.isnan(row["change"]) else row["change"]
 
 
-def _with_change(row: dict[Any, Any], found: Findings) -> str:
+def _with_change(row: dict[Any, Any], findings: Findings) -> str:
     if math.isnan(row["change"]):
         theirs = f", {row['reference_never']} of the reference's" if row["reference_never"] else ""
         return f"{_name(row)} ({row['never']} of {row['pairs']} seeds never reached it{theirs})"
-    return f"{_name(row)} ({_numbers(row, found)})"
+    return f"{_name(row)} ({_numbers(row, findings)})"
 
 
-def _numbers(row: dict[Any, Any], found: Findings) -> str:
-    places = found.metric.digits
+def _numbers(row: dict[Any, Any], findings: Findings) -> str:
+    places = findings.metric.digits
     if math.isnan(row["low"]):
         return f"{row['change']:+.{places}f}, the same for every seed"
     return f"{row['change']:+.{places}f} [{row['low']:+.{places}f}, {row['high']:+.{places}f}]"
@@ -223,12 +228,12 @@ def _ratio(row: dict[Any, Any]) -> str:
     return f"{row['time_ratio']:.2f} [{row['time_low']:.2f}, {row['time_high']:.2f}]"
 
 
-def _mean(found: Findings) -> str:
-    """The reference's mean; of steps to a target the median."""
-    column = "steps_to" if is_steps_to(found.metric) else "mean"
-    values = found.summary.loc[found.summary["is_reference"], column]
+def _mean(findings: Findings) -> str:
+    """The reference's mean; for steps to a target, its median."""
+    column = "steps_to" if is_steps_to(findings.metric) else "mean"
+    values = findings.summary.loc[findings.summary["is_reference"], column]
     mean = float(values.iloc[0]) if len(values) else math.nan
-    return f"{mean:,.{found.metric.digits}f}" if math.isfinite(mean) else "unknown"
+    return f"{mean:,.{findings.metric.digits}f}" if math.isfinite(mean) else "unknown"
 
 
 def _name(row: dict[Any, Any]) -> str:

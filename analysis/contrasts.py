@@ -1,4 +1,4 @@
-"""Which variants are compared with which: pure rearrangements of a study's rows, before any number is looked at."""
+"""Which variants are compared with which: rearrangements of a study's rows that do not depend on the metric."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def within_toggle(rows: pd.DataFrame, toggle: str, toggles: Sequence[str]) -> pd
     """Returns the rows of a grid so that each value of a toggle is compared with its first, all else being equal.
 
     Args:
-      rows: one row a trial, as `paired` takes them, with a column for every varied toggle.
+      rows: one row per trial, as `paired` takes them, with a column for every varied toggle.
       toggle: the toggle of interest; its first value in the order of the rows is the reference.
-      toggles: all that vary.
+      toggles: all varied toggles.
 
     Returns:
-      The rows with `within` (the other toggles' values), `label` (the toggle's value) and `is_reference` anew.
+      The rows with new `within` (the other toggles' values), `label` (the toggle's value) and `is_reference`.
     """
     others = [key for key in toggles if key != toggle]
     values = [as_typed(value) for value in rows[toggle]]
@@ -36,15 +36,15 @@ def within_toggle(rows: pd.DataFrame, toggle: str, toggles: Sequence[str]) -> pd
 
 
 def stepwise(rows: pd.DataFrame, steps: Sequence[str]) -> pd.DataFrame:
-    """Returns rows so that each step of a design is compared with the one before, and not with the beginning.
+    """Returns the rows so that each step of a design is compared with the step before, not with the first one.
 
     Args:
-      rows: one row a trial, as `paired` takes them.
+      rows: one row per trial, as `paired` takes them.
       steps: labels of the variants, in the order of the steps (`chain`).
 
     Returns:
-      For each step its rows and those of the step before as reference, with `within` anew; the rows as they are if no
-      step was taken.
+      For each step its rows and those of the step before as its reference, with a new `within`; the unchanged rows if
+      no step was taken.
     """
     parts = []
     for number, (before, step) in enumerate(itertools.pairwise(steps), 1):
@@ -56,20 +56,21 @@ def stepwise(rows: pd.DataFrame, steps: Sequence[str]) -> pd.DataFrame:
 def chain(rows: pd.DataFrame, design: str, toggles: Sequence[str], *, validation: Metric) -> list[str]:
     """Returns the labels of the steps that a cumulative design or a path took, the reference first.
 
-    A path keeps of each round the flip of best mean validation, the first on ties (`src.study.designs.path`).
+    In each round, a path keeps the flip with the best mean validation, the first one on ties
+    (`src.study.designs.path`).
 
     Args:
       rows: as `load.Study.rows`.
       design: `cumulative` or `path`.
-      toggles: all that vary.
-      validation: the metric that a path chooses by, on the validation split.
+      toggles: all varied toggles.
+      validation: the metric by which a path chooses, on the validation split.
     """
     labels = list(dict.fromkeys(rows["label"]))
     if design == "cumulative":
         return labels
     values = {row["label"]: [row[key] for key in toggles] for row in rows.to_dict("records")}
     whole = rows.groupby("label", sort=False)["status"].agg(lambda states: bool((states == FINISHED).all()))
-    # the mean as the sweep takes it, to the last bit; a flip that lacks a seed is not chosen
+    # the mean is computed exactly as in the sweep, bit for bit; a flip without all seeds is not chosen
     score = rows.groupby("label", sort=False)[validation.name].agg(fmean).where(whole)
     taken = labels[:1]
     while True:
@@ -79,11 +80,11 @@ def chain(rows: pd.DataFrame, design: str, toggles: Sequence[str], *, validation
             if _distance(values[name], values[taken[-1]]) == 1
             and _distance(values[name], values[labels[0]]) == len(taken)
         ]
-        known = score[flips].dropna()
-        best = validation.best(known)
+        scores = score[flips].dropna()
+        best = validation.best(scores)
         if best is None:
             return taken
-        taken.append(str(known.index[known == best][0]))
+        taken.append(str(scores.index[scores == best][0]))
 
 
 def _distance(values: Sequence[Any], others: Sequence[Any]) -> int:

@@ -1,10 +1,9 @@
-"""The trials of each variant beside those of its reference with the same seeds, and what these pairs say.
+"""Pairs of trials: each variant beside its reference with the same seeds, and the differences between the two.
 
-They say a variant's change with interval and p value, its troubles, its time; no verdict.
+The differences are a variant's change with interval and p value, its failures, and its time; there is no verdict here.
 
-Steps to a target are known only to within two validations: a target was reached after the validation before and at the
-latest by the one that saw it. There a seed counts as earlier or later only where the two ranges do not overlap, and a
-sign test over seeds decides.
+The number of steps to a target is known only as a range: from the validation before the target was seen to the one that
+saw it. A seed counts as earlier or later only where the two ranges do not overlap, and a sign test over seeds decides.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from src.spec.metric import Metric
 class Pairs:
     """The trials of a variant beside those of its reference with the same seeds.
 
-    They are arrays, for a study may have thousands of variants.
+    Columns are NumPy arrays, as a study may have thousands of variants.
 
     Attributes:
       ours: column → [pairs], of the variant.
-      theirs: the same of the reference.
+      theirs: the same for the reference.
     """
 
     ours: Mapping[str, np.ndarray]
@@ -60,11 +59,11 @@ class Pairs:
 
 
 def joined(rows: pd.DataFrame, *names: str) -> Iterator[tuple[str, str, bool, Pairs]]:
-    """Yields for every variant (within, label, is it the reference?) its rows beside the reference's of the same seeds.
+    """Yields (within, label, is_reference, pairs) for every variant: its rows beside the reference's, by seed.
 
     Args:
       rows: as `effects.paired` takes them.
-      *names: of columns that are wanted beside `seed`, `status` and `identity`.
+      *names: columns that are needed in addition to `seed`, `status` and `identity`.
     """
     rows = rows if "within" in rows else rows.assign(within="")
     variant, wanted = ["within", "label"], list(dict.fromkeys(["status", "identity", *names]))
@@ -83,12 +82,12 @@ def joined(rows: pd.DataFrame, *names: str) -> Iterator[tuple[str, str, bool, Pa
 
 
 def are_equal(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Returns where two arrays of texts have the same one, bool[n]; what is missing equals nothing."""
+    """Returns where two arrays of texts are equal, bool[n]; a missing text equals nothing."""
     return np.asarray((ours == theirs) & ~pd.isna(ours) & ~pd.isna(theirs), dtype=bool)
 
 
-OUTLIER = 0.05  # p below which one seed differs from the others by more than they allow
-INTERNAL = ["identities", "trained", "bounds", "hidden"]  # columns that a verdict needs, and no reader
+OUTLIER = 0.05  # level of the test for one outlying seed
+INTERNAL = ["identities", "trained", "bounds", "hidden"]  # columns that only the verdict needs
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,8 @@ class Change:
 
     Attributes:
       change: mean difference.
-      low: of its 95 % interval.
-      high: of the same.
+      low: lower end of its 95 % interval.
+      high: upper end of its 95 % interval.
       p: two-sided, of no change.
       error: standard error of the change.
       bounds: the least and the greatest change that the pairs allow; they differ where values are known to within two
@@ -117,7 +116,7 @@ class Change:
       p_sign_flip: exact p of the differences' signs, or nan.
       effect_size: change / standard deviation of the differences, or nan.
       spread: standard deviation of the differences, or nan.
-      sign: 1 or -1 where signs decide and not sizes, else nan.
+      sign: 1 or -1 if the signs decide, not the sizes; else nan.
     """
 
     change: float
@@ -136,27 +135,27 @@ class Change:
 
 @dataclass(frozen=True)
 class Difference:
-    """What the pairs of one variant say.
+    """The differences of one variant from its reference.
 
     Attributes:
-      identities: of the trials, of the variant and of the reference, by seed.
-      trained: hashes of what was trained on both sides; None where a seed has none, or weights do not decide the
-        metric.
-      idle: finished trials that learnt nothing.
-      reference_idle: the same of the reference.
+      identities: identities of the trials of the variant and of the reference, by seed.
+      trained: hashes of the trained weights on both sides; None where a seed has none, or where weights do not
+        determine the metric.
+      idle: finished trials of the variant that learnt nothing.
+      reference_idle: finished trials of the reference that learnt nothing.
       is_same: both sides are the same trials.
-      is_unchanged: different trials ended with the same weights (or, of a metric without chance, with equal values) in
-        every seed.
-      pairs: seeds that were asked for on both sides.
-      ours: troubles of the variant.
-      theirs: troubles of the reference.
-      never: finished trials that never reached the target.
-      reference_never: the same of the reference.
+      is_unchanged: different trials ended with the same weights in every seed (for a deterministic metric: with equal
+        values).
+      pairs: seeds that were planned on both sides.
+      ours: trials of the variant that did not finish.
+      theirs: trials of the reference that did not finish.
+      never: finished trials of the variant that never reached the target.
+      reference_never: finished trials of the reference that never reached the target.
       missing: finished pairs without a finite value.
-      mean: of the variant's finished trials.
-      reference_mean: of the reference's.
-      correlation: of the pairs.
-      outlier: seed that differs by more than the others allow, or nan.
+      mean: mean of the variant's finished trials.
+      reference_mean: mean of the reference's finished trials.
+      correlation: correlation of the pairs.
+      outlier: seed whose difference is an outlier, or nan.
       change: over the pairs.
       time: log of the ratio of times.
     """
@@ -183,7 +182,7 @@ class Difference:
     def columns(self) -> dict[str, Any]:
         """Returns the difference as one row of a frame.
 
-        The names of the reference's troubles begin with `reference_`.
+        The reference's counts of unfinished trials have names that begin with `reference_`.
         """
         row: dict[str, Any] = {}
         for name, value in vars(self).items():
@@ -201,11 +200,11 @@ class Difference:
 
 
 def difference(both: Pairs, metric: Metric, time: str, *, grid: float) -> Difference:
-    """Returns what the pairs of one variant say.
+    """Returns the differences of one variant from its reference.
 
     Args:
       both: with the columns of the metric, the time, `health`, `weights`, `step_before` and `last_step`.
-      metric: under its full name, that of its column.
+      metric: under its full name, the name of its column.
       time: column of the time that is compared.
       grid: smallest distance between two values of the metric.
     """
@@ -276,7 +275,7 @@ def _of_steps(both: Pairs, metric: Metric, *, grid: float) -> Change:
     change = least = most = Interval()
     if (
         np.isfinite(our_high).all() and np.isfinite(their_high).all()
-    ):  # the mean of those that reached it alone would flatter
+    ):  # a mean over only the seeds that reached it would be biased
         scale = scale_of(our_high, their_high)
         differences = (our_high - their_high, our_low - their_high, our_high - their_low)
         change, least, most = (interval(values, scale=scale) for values in differences)
@@ -298,7 +297,7 @@ def _of_steps(both: Pairs, metric: Metric, *, grid: float) -> Change:
 
 
 def _outer(change: Interval, least: Interval, most: Interval) -> tuple[float, float]:
-    """Returns the interval of a change whose true values lie between the least and the most that the pairs allow."""
+    """Returns the interval of a change whose values are known only to lie between two bounds."""
     if not (math.isfinite(change.low) or least.mean < most.mean):
         return math.nan, math.nan
     low = least.low if math.isfinite(least.low) else least.mean
@@ -306,53 +305,50 @@ def _outer(change: Interval, least: Interval, most: Interval) -> tuple[float, fl
 
 
 def _between(both: Pairs, metric: Metric) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns the steps after which, and by which, a target was reached, float64[n] each.
+    """Returns the range of steps in which the target was reached, float64[n] each: first ours, then the reference's.
 
-    Where it never was, they are the last step and infinity.
-
-    First of the variant, then of the reference.
+    If the target was never reached, the range is from the last step to infinity.
     """
     sides = zip(both.values(metric.name), both.values("step_before"), both.values("last_step"), strict=True)
-    found = []
+    ranges = []
     for reached, *steps in sides:
         before, last = map(np.nan_to_num, steps)
         is_reached = np.isfinite(reached)
-        found.append((np.where(is_reached, before, last), np.where(is_reached, reached, np.inf)))
-    return found
+        ranges.append((np.where(is_reached, before, last), np.where(is_reached, reached, np.inf)))
+    return ranges
 
 
 def signs(our_low: np.ndarray, our_high: np.ndarray, their_low: np.ndarray, their_high: np.ndarray) -> np.ndarray:
-    """Returns 1 where ours was surely reached later, -1 where surely earlier, 0 where neither; nan where none can say.
+    """Returns 1 where ours was certainly later, -1 where certainly earlier, 0 where neither, nan where undetermined.
 
     Args:
-      our_low: float64[n], steps after which ours was reached; where it was not, until which we looked.
-      our_high: steps by which it was reached; infinite where it was not.
-      their_low: the same of theirs.
-      their_high: the same of theirs.
+      our_low: float64[n], steps after which we reached the target; if we did not, the last step that was validated.
+      our_high: steps by which we reached the target; infinite if we did not.
+      their_low: the same for the reference.
+      their_high: the same for the reference.
     """
-    found = np.select([our_low >= their_high, our_high <= their_low], [1.0, -1.0], 0.0)
+    order = np.select([our_low >= their_high, our_high <= their_low], [1.0, -1.0], 0.0)
     is_open = np.isinf(our_high) | np.isinf(
         their_high
-    )  # after we stopped looking, the other might have reached it, too
-    return np.where((found == 0) & is_open, np.nan, found)
+    )  # the side that stopped first might still have reached the target later
+    return np.where((order == 0) & is_open, np.nan, order)
 
 
 def hidden(grid: float, n: int) -> float:
     """Returns the standard error of a mean of n differences that rounding to a grid may hide: grid / sqrt(6 n).
 
-    A value that is rounded to a grid is off by up to half of it, with a variance of grid^2 / 12, and a difference has
-    two.
+    Rounding to a grid has an error of up to half the grid, with a variance of grid^2 / 12; a difference has two such
+    errors.
     """
     return grid / math.sqrt(6 * n) if n else math.inf
 
 
 def outlier(differences: np.ndarray, seeds: np.ndarray, *, grid: float) -> float:
-    """Returns the seed whose difference lies outside of what the others allow, or nan.
+    """Returns the seed whose difference is an outlier among the others, or nan.
 
-    Such a seed has failed where the others have not.
-
-    By Student's prediction interval from the others, Bonferroni's level over the seeds; which is the test of Grubbs,
-    "Procedures for Detecting Outlying Observations in Samples", Technometrics 11(1), 1969.
+    The usual cause is a seed that failed where the others did not. The test is Student's prediction interval from the
+    other seeds, at Bonferroni's level over the seeds. That is the test of Grubbs, "Procedures for Detecting Outlying
+    Observations in Samples", Technometrics 11(1), 1969.
     """
     if len(differences) < 4:
         return math.nan
@@ -366,7 +362,7 @@ def outlier(differences: np.ndarray, seeds: np.ndarray, *, grid: float) -> float
 
 
 def _trained(both: Pairs) -> tuple[Any, ...] | None:
-    """Returns what was trained on both sides, by the hashes of the weights; None where a seed has none."""
+    """Returns the hashes of the trained weights on both sides; None if a seed has no hash."""
     hashes = [*both.ours["weights"], *both.theirs["weights"]]
     return None if pd.isna(np.array(hashes, dtype=object)).any() else tuple(hashes)
 
@@ -381,7 +377,7 @@ def _troubles(side: Any) -> Troubles:
 
 
 def _without_learning(both: Pairs) -> tuple[int, int]:
-    """Returns how many of the finished pairs' trials learnt nothing, of the variant and of its reference."""
+    """Returns how many trials of the finished pairs learnt nothing: of the variant, and of its reference."""
     ours, theirs = both.values("health", kind=object)
     return int(np.sum(ours == NO_LEARNING)), int(np.sum(theirs == NO_LEARNING))
 

@@ -1,6 +1,6 @@
-"""Functions that draw on axes, each from a frame; they know no study.
+"""Functions that draw a frame on axes; they do not depend on a study.
 
-Every axis has its unit; every interval is Student's over seeds, 95 %.
+Every axis has a unit; every interval is Student's 95 % interval over seeds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from src.spec.section import as_typed
 
 DECIDED = (*SHOWN, NO_DIFFERENCE, CHANGED_NOTHING)
 RATIOS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100]
-MAX_DOTS = 400  # that say their numbers where a reader points at them
+MAX_DOTS = 400  # with more dots, they have no tooltips
 
 
 def forest(
@@ -37,9 +37,9 @@ def forest(
     Args:
       axes: to draw on.
       compared: as `effects.paired` returns it.
-      differences: as `effects.pairs` returns it.
-      metric: that was compared.
-      margin: half the width of the band that is too small to matter, or None.
+      differences: as `effects.single` returns it.
+      metric: the compared metric.
+      margin: half the width of the band of changes that are too small to matter, or None.
     """
     shown, look = _rows_of_forest(axes, compared)
     if margin is not None:
@@ -73,7 +73,7 @@ def cost(axes: Axes, compared: pd.DataFrame, *, unit: str) -> None:
     Args:
       axes: to draw on.
       compared: as `effects.paired` returns it.
-      unit: of the times, in words.
+      unit: unit of the times, in words.
     """
     shown, look = _rows_of_forest(axes, compared)
     axes.axvline(1, color=INK, lw=1)
@@ -99,7 +99,7 @@ def cost(axes: Axes, compared: pd.DataFrame, *, unit: str) -> None:
 
 
 def around_one(ticks: list[float]) -> list[float]:
-    """Returns the ticks that stand apart on a log axis, 1 among them."""
+    """Returns ticks that do not overlap on a log axis; 1 is always among them."""
     least = math.log(ticks[-1] / ticks[0]) / 7
     shown = [1.0]
     for tick in sorted(ticks, key=lambda one: abs(math.log(one))):
@@ -109,7 +109,7 @@ def around_one(ticks: list[float]) -> list[float]:
 
 
 def _rows_of_forest(axes: Axes, compared: pd.DataFrame) -> tuple[list[dict[Any, Any]], dict[str, Look]]:
-    """Returns the rows of a forest with their looks, and gives each its line with name and verdict."""
+    """Returns the rows of a forest with their looks, and labels each row with its name and verdict."""
     shown = compared[~compared["is_reference"]].to_dict("records")
     names = list(dict.fromkeys([*compared.loc[compared["is_reference"], "label"], *compared["label"]]))
     plain = Look(INK, "o", "-")
@@ -125,14 +125,14 @@ def _row_name(row: dict[Any, Any]) -> str:
 
 
 def _dots(axes: Axes, differences: pd.DataFrame, place: int, *, metric: Metric) -> None:
-    """Draws the differences of single seeds, each a little higher or lower, so that all are seen."""
-    known = differences.dropna(subset=["difference"])
-    height = place + 0.22 * np.linspace(-1, 1, len(known)) if len(known) > 1 else np.full(len(known), float(place))
+    """Draws the differences of single seeds, with small vertical offsets so that all are visible."""
+    finite = differences.dropna(subset=["difference"])
+    height = place + 0.22 * np.linspace(-1, 1, len(finite)) if len(finite) > 1 else np.full(len(finite), float(place))
     style: Any = {"color": QUIET, "ms": 4, "alpha": 0.6, "mew": 0, "zorder": 1}
     if len(axes.lines) > MAX_DOTS:
-        axes.plot(known["difference"], height, "o", **style)
+        axes.plot(finite["difference"], height, "o", **style)
         return
-    for row, y in zip(known.to_dict("records"), height, strict=True):
+    for row, y in zip(finite.to_dict("records"), height, strict=True):
         axes.plot(
             [row["difference"]],
             [y],
@@ -145,7 +145,7 @@ def _dots(axes: Axes, differences: pd.DataFrame, place: int, *, metric: Metric) 
 def _bar(
     axes: Axes, place: float, numbers: tuple[float, float, float], look: Look, text: str, *, is_filled: bool
 ) -> None:
-    """Draws an estimate with its interval, across."""
+    """Draws an estimate with its horizontal interval."""
     middle, low, high = numbers
     if not math.isnan(low):
         axes.plot(
@@ -169,14 +169,14 @@ def _bar(
 def metric_by_time(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, metric: Metric, unit: str) -> None:
     """Draws each variant's metric against its time per batch, with intervals, and the Pareto front.
 
-    No other variant beats those on the front in both.
+    A variant is on the front if no other variant is better in both.
 
     Args:
       axes: to draw on.
-      points: one row a variant: `label`, `time`, `time_low`, `time_high`, `value`, `low`, `high`.
-      look: of each variant.
-      metric: of the values.
-      unit: of the time.
+      points: one row per variant: `label`, `time`, `time_low`, `time_high`, `value`, `low`, `high`.
+      look: look of each variant.
+      metric: metric of the values.
+      unit: unit of the time.
     """
     for row in points.to_dict("records"):
         mine = look[row["label"]]
@@ -201,12 +201,12 @@ def metric_by_time(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, m
 
 
 def curves(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, x: str, unit: str, metric: Metric) -> None:
-    """Draws a metric's validation, mean and interval over seeds, one line a group.
+    """Draws a metric's validations, one line per group: mean and interval over seeds.
 
     Args:
       axes: to draw on.
-      points: one row a group and validation: `group`, `x` (its mean over seeds), `mean`, `low`, `high`.
-      look: of each group.
+      points: one row per group and validation: `group`, `x` (its mean over seeds), `mean`, `low`, `high`.
+      look: look of each group.
       x: column of the horizontal axis.
       unit: its label.
       metric: of the values.
@@ -223,7 +223,7 @@ def curves(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, x: str, u
             lw=1.8,
             label=short(str(name)),
         )
-        if part["low"].notna().any():  # the edge keeps a band in sight where all seeds have one value
+        if part["low"].notna().any():  # the edge keeps a band visible where all seeds have one value
             axes.fill_between(
                 part[x], part["low"], part["high"], facecolor=(mine.colour, 0.15), edgecolor=(mine.colour, 0.45), lw=0.8
             )
@@ -242,8 +242,8 @@ def time_per_batch(axes: Axes, steps: pd.DataFrame, look: dict[str, Look]) -> No
 
     Args:
       axes: to draw on.
-      steps: one row a step: `group`, `time/batch_ms`; steps that traced left out.
-      look: of each group.
+      steps: one row per step, without the steps that traced: `group`, `time/batch_ms`.
+      look: look of each group.
     """
     groups = [(str(name), part[STEP_TIME].to_numpy(float)) for name, part in steps.groupby("group", sort=False)]
     for place, (name, values) in enumerate(groups):
@@ -272,15 +272,15 @@ def heat_map(axes: Axes, rows: pd.DataFrame, x: str, y: str, *, metric: Metric) 
 
     Args:
       axes: to draw on.
-      rows: one row a finished trial.
+      rows: one row per finished trial.
       x: toggle of the columns.
       y: toggle of the rows.
-      metric: of the means.
+      metric: metric of the means.
     """
-    found = over_seeds(rows, [y, x], metric.name)
-    means = found.pivot(index=y, columns=x, values="mean").astype(float)
-    found["text"] = [_with_half(row, metric.digits) for row in found.to_dict("records")]
-    texts = found.pivot(index=y, columns=x, values="text")
+    cells = over_seeds(rows, [y, x], metric.name)
+    means = cells.pivot(index=y, columns=x, values="mean").astype(float)
+    cells["text"] = [_with_half(row, metric.digits) for row in cells.to_dict("records")]
+    texts = cells.pivot(index=y, columns=x, values="text")
     sns.heatmap(
         means,
         annot=texts,
@@ -296,35 +296,35 @@ def heat_map(axes: Axes, rows: pd.DataFrame, x: str, y: str, *, metric: Metric) 
 
 
 def interaction(axes: Axes, means: pd.DataFrame, toggle: str, by: str, *, metric: Metric) -> None:
-    """Draws the mean of a metric at the values of one toggle, one line a value of another.
+    """Draws the mean of a metric at the values of one toggle, with one line per value of another toggle.
 
-    Lines that are parallel do not interact.
+    Parallel lines mean that the toggles do not interact.
 
     Args:
       axes: to draw on.
       means: as `factorial.means` returns it.
-      toggle: of the horizontal axis.
-      by: of the lines.
-      metric: of the vertical axis.
+      toggle: toggle of the horizontal axis.
+      by: toggle of the lines.
+      metric: metric of the vertical axis.
     """
     values = [as_typed(value) for value in in_order(means[toggle])]
     names = list(dict.fromkeys(as_typed(value) for value in means[by]))
     look = looks(names)
     for place, name in enumerate(names):
         part = means[[as_typed(value) == name for value in means[by]]]
-        found = part.set_index(part[toggle].map(as_typed)).reindex(values)
-        found[toggle] = values
+        line = part.set_index(part[toggle].map(as_typed)).reindex(values)
+        line[toggle] = values
         at = np.arange(len(values)) + 0.06 * (place - (len(names) - 1) / 2)
-        heights = found["mean"].to_numpy(float)
+        heights = line["mean"].to_numpy(float)
         half = [
-            np.nan_to_num(heights - found["low"].clip(metric.least, metric.most)),
-            np.nan_to_num(found["high"].clip(metric.least, metric.most) - heights),
+            np.nan_to_num(heights - line["low"].clip(metric.least, metric.most)),
+            np.nan_to_num(line["high"].clip(metric.least, metric.most) - heights),
         ]
         axes.errorbar(
             at, heights, yerr=half, color=look[name].colour, marker=look[name].mark, ls=look[name].dash,
             capsize=3, lw=1.6, label=short(f"{by}={name}"),
         )  # fmt: skip
-        for x, row in zip(at, found.to_dict("records"), strict=True):
+        for x, row in zip(at, line.to_dict("records"), strict=True):
             value = estimate(row["mean"], row["low"], row["high"], metric.digits)
             text = f"{by}={name}, {toggle}={as_typed(row[toggle])}: {value}"
             axes.plot([x], [row["mean"]], "o", color=look[name].colour, ms=9, alpha=0.01, mew=0, gid=hover(text))
@@ -333,19 +333,19 @@ def interaction(axes: Axes, means: pd.DataFrame, toggle: str, by: str, *, metric
 
 
 def in_order(values: Iterable[Any]) -> list[Any]:
-    """Returns the distinct values: numbers in their order, others in that of the plan."""
+    """Returns the distinct values: numbers in ascending order, other values in the order of the plan."""
     distinct = list(dict.fromkeys(values))
     are_numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in distinct)
     return sorted(distinct) if are_numbers else distinct
 
 
 def padding_by_batch(axes: Axes, steps: pd.DataFrame, look: dict[str, Look]) -> None:
-    """Draws the padded steps, as a share of all, of each batch of the first epoch, in rising order, one line a group.
+    """Draws the share of padded steps in each batch of the first epoch, in ascending order, one line per group.
 
     Args:
       axes: to draw on.
-      steps: one row a step: `group`, `batch` (examples), `length` (steps with padding), `tokens` (real steps).
-      look: of each group.
+      steps: one row per step: `group`, `batch` (examples), `length` (steps with padding), `tokens` (real steps).
+      look: look of each group.
     """
     for name, part in steps.groupby("group", sort=False):
         share = np.sort(1 - part["tokens"].to_numpy(float) / (part["batch"] * part["length"]).to_numpy(float))
@@ -357,13 +357,13 @@ def padding_by_batch(axes: Axes, steps: pd.DataFrame, look: dict[str, Look]) -> 
 
 
 def waterfall(axes: Axes, steps: pd.DataFrame, look: dict[str, Look], *, metric: Metric) -> None:
-    """Draws what each step of a cumulative design or a path gained over the one before, with its interval.
+    """Draws the change that each step of a cumulative design or a path made to the step before, with its interval.
 
     Args:
       axes: to draw on.
       steps: as `Findings.summary`: the reference first, then the steps in order.
-      look: of each step.
-      metric: that was compared.
+      look: look of each step.
+      metric: the compared metric.
     """
     rows = steps.to_dict("records")
     for place, row in enumerate(rows):
@@ -392,7 +392,7 @@ def waterfall(axes: Axes, steps: pd.DataFrame, look: dict[str, Look], *, metric:
             axes.plot([place - 0.3, place + 1.3], [row["mean"]] * 2, color=QUIET, lw=0.8, ls=":")
     axes.set_xticks(range(len(rows)), [short(row["label"]) for row in rows], rotation=20, ha="right")
     axes.grid(visible=False, axis="x")
-    axes.use_sticky_edges = False  # the lowest bar begins where the reference's line is
+    axes.use_sticky_edges = False  # else the margin below the lowest bar would vanish
     axes.margins(y=0.15)
     axes.set(ylabel=title(metric), xlabel="")
 

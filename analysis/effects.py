@@ -1,7 +1,7 @@
-"""Is a variant better than the reference, by how much, and can one believe it? Pairs by seed, nothing averaged away.
+"""Comparisons of variants with the reference, paired by seed: change, interval, p value, verdict.
 
 The interval and its p value are those of the paired t test; Holm's correction over a study's comparisons decides.
-Intervals are over seeds, for the study's test set: they say what another seed would do, not what other examples would.
+Intervals are over seeds, for the study's test set: they cover other seeds, not other examples.
 """
 
 from __future__ import annotations
@@ -22,34 +22,39 @@ def paired(rows: pd.DataFrame, *, metric: Metric, margin: float | None, time: st
     """Returns how every variant differs from its reference.
 
     Args:
-      rows: one row a variant and seed: `label`, `is_reference`, `seed`, `identity`, `status` (FINISHED, FAILED, …), the
-        metric; the time, `health` and the hash of the trained `weights` where they are known; `within`, where several
-        references are in one frame; `step_before` and `last_step` (`load.Study`) where the metric is `steps_to/…`.
-        Unfinished trials have a row too.
-      metric: under its full name, that of its column; its direction says what is better.
-      margin: difference that is too small to matter, in the metric's unit; None if nobody has said.
+      rows: one row per variant and seed: `label`, `is_reference`, `seed`, `identity`, `status` (FINISHED, FAILED, …),
+        the metric; if recorded, the time, `health` and the hash of the trained `weights`; `within`, if the frame has
+        several references; `step_before` and `last_step` (`load.Study`), if the metric is `steps_to/…`. Unfinished
+        trials have a row too.
+      metric: under its full name, the name of its column; its direction defines what is better.
+      margin: difference that is too small to matter, in the metric's unit; None if no margin is set.
       time: metric that is compared as a ratio.
 
     Returns:
-      One row a variant, in the order of the rows: `pairs` asked for, `n` with both values, `mean` and its
-      `reference_mean` over the finished seeds, `idle` and `reference_idle` (finished seeds that learnt nothing),
-      `change` with `low` and `high` (95 %, paired t; of steps to a target wide enough for whatever lies between two
+      One row per variant, in the order of the rows: `pairs` (planned seeds), `n` (pairs with both values), `mean` and
+      its `reference_mean` over the finished seeds, `idle` and `reference_idle` (finished seeds that learnt nothing),
+      `change` with `low` and `high` (95 %, paired t; for steps to a target, widened by the steps between two
       validations), `p` and `p_holm` (over all comparisons of the frame), `p_sign_flip` (exact), `correlation` of the
       pairs, `effect_size` (change / standard deviation of the differences), `unfinished` seeds and `diverged` ones
       among them, `never` (finished seeds that did not reach the target), `missing` (finished seeds without a value),
-      `outlier` (a seed that differs by more than the others allow, or nan), `time_ratio` with `time_low`, `time_high`
-      (geometric) and `time_holm` (p, over all ratios of the frame), `twin_of` (an earlier variant made of the same
-      trials), `is_unchanged` (weights equal to the reference's in every seed), `verdict`, and `seeds_needed` to
-      `seeds_needed_high`: how many seeds a study needs to tell with a power of 80 %, if the differences spread as they
-        seem to, or as
-      much as they may (upper 80 % bound).
+      `outlier` (a seed whose difference is an outlier, or nan), `time_ratio` with `time_low`, `time_high` (geometric)
+      and `time_holm` (p, over all ratios of the frame), `twin_of` (an earlier variant made of the same trials),
+      `is_unchanged` (weights equal to the reference's in every seed), `verdict`, and `seeds_needed` to
+      `seeds_needed_high`: the number of seeds that a study needs for a power of 80 %, with the standard deviation of
+      the differences as estimated, and at its upper 80 % bound.
 
     Raises:
       ValueError: a variant has two trials of one seed.
     """
     if rows.duplicated(["within", "label", "seed"] if "within" in rows else ["label", "seed"]).any():
         raise ValueError("a variant has two trials of one seed; one of them must be superseded")
-    optional = (time, "health", "weights", "last_step", "step_before")  # where every step traced, no time is known
+    optional = (
+        time,
+        "health",
+        "weights",
+        "last_step",
+        "step_before",
+    )  # if every step traced, there is no time per batch
     rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *optional])))
     finest = grid(rows.loc[rows["status"] == FINISHED, metric.name].to_numpy(float))
     table = pd.DataFrame(
@@ -64,10 +69,10 @@ def paired(rows: pd.DataFrame, *, metric: Metric, margin: float | None, time: st
 
 
 def single(rows: pd.DataFrame, metric: Metric) -> pd.DataFrame:
-    """Returns the single differences behind `paired`, one row a variant and seed that both finished.
+    """Returns the differences behind `paired`: one row per variant and seed that both sides finished.
 
     Returns:
-      `within`, `label`, `seed` and `difference` from the reference, nan where one of the two has no value.
+      `within`, `label`, `seed` and `difference` from the reference; nan if one of the two has no value.
     """
     parts = []
     for within, name, is_reference, both in joined(rows, metric.name):
@@ -83,9 +88,7 @@ def single(rows: pd.DataFrame, metric: Metric) -> pd.DataFrame:
 
 
 def changed_nothing(rows: pd.DataFrame) -> list[str]:
-    """Returns the variants whose trained weights equal their reference's, bit for bit, in every seed.
-
-    The trials are different ones.
+    """Returns the variants with trials of their own whose trained weights equal the reference's in every seed.
 
     Args:
       rows: as `paired` takes them, with the hash of the trained `weights`.
@@ -95,12 +98,10 @@ def changed_nothing(rows: pd.DataFrame) -> list[str]:
 
 
 def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns the differences with `twin_of`, and with p adjusted over the comparisons.
+    """Returns the differences with `twin_of`, and with p values adjusted for the number of comparisons.
 
-    Those of the metric and those of the times are adjusted apart.
-
-    What was trained alike is one comparison, whatever it is called: the same trials, or other ones that ended with the
-    same weights.
+    The p values of the metric and those of the times are adjusted separately. Two variants count as one comparison if
+    they consist of the same trials, or of trials that ended with the same weights.
     """
     is_tested = ~(table["is_reference"] | table["is_same"])
     twin_of, alike = (pd.Series(_twins(table, column), dtype=object) for column in ("identities", "trained"))
@@ -119,19 +120,19 @@ def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _judged(table: pd.DataFrame, *, sign: int, margin: float | None, idle: str) -> pd.DataFrame:
-    """Returns the differences with `verdict`, and with the seeds that a study needs where these cannot tell.
+    """Returns the differences with `verdict`, and with the number of seeds needed for undecided comparisons.
 
     Args:
       table: as `_adjusted` returns it.
-      sign: of the metric.
+      sign: sign of the metric.
       margin: as in `paired`.
-      idle: how many trials learnt nothing, if most of the frame did.
+      idle: sentence with the number of trials that learnt nothing, if most of the frame did; else empty.
     """
     rows = table.to_dict("records")
     verdicts = [verdict(row, sign=sign, margin=margin, idle=idle) for row in rows]
     unknown = (math.nan, math.nan)
     needed = [
-        seeds_needed(row, margin) if said == CANNOT_TELL else unknown for row, said in zip(rows, verdicts, strict=True)
+        seeds_needed(row, margin) if text == CANNOT_TELL else unknown for row, text in zip(rows, verdicts, strict=True)
     ]
     return table.assign(
         verdict=verdicts, seeds_needed=[few for few, _ in needed], seeds_needed_high=[many for _, many in needed]
@@ -143,13 +144,13 @@ def _names(table: pd.DataFrame) -> list[str]:
 
 
 def _twins(table: pd.DataFrame, column: str) -> list[str | None]:
-    """Returns for each comparison the name of an earlier one with the same in a column, on both sides; or None."""
+    """Returns for each comparison the name of an earlier one with the same value in a column, or None."""
     seen: dict[Any, str] = {}
-    found: list[str | None] = []
+    twins: list[str | None] = []
     for name, row in zip(_names(table), table.to_dict("records"), strict=True):
         is_compared = row["pairs"] > 0 and not row["is_reference"] and not row["is_same"]
         key = row[column] if is_compared and None not in row["identities"][0] else None
-        found.append(seen.get(key) if key is not None else None)
+        twins.append(seen.get(key) if key is not None else None)
         if key is not None:
             seen.setdefault(key, name)
-    return found
+    return twins

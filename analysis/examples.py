@@ -1,10 +1,10 @@
 """Do two trained models differ on these test examples? Tests over examples, one pair of trials at a time.
 
-The tests over seeds (`effects`) ask whether a change to the training would help again with another seed, on this test
-set. These ask whether two trained models, as they are, do well on different examples: what another test set of the same
-kind would show.
+The tests over seeds (`effects`) ask whether a change to the training would help with another seed, on this test set.
+The tests over examples ask whether one of two given trained models would be better on another test set of the same
+kind.
 
-What a test said of every example is a value and a weight of each quantity that a metric is made from: over all
+The test of a trial records for every example a value and a weight of each quantity that a metric is made from. Over all
 examples, the quantity is the sum of the values divided by the sum of the weights. An example that is right or wrong has
 the value 1 or 0, and the weight 1.
 """
@@ -31,17 +31,17 @@ from analysis.store import Store, StoreError, nearest
 from src.artifacts import EXAMPLES, PROBABILITIES
 from src.spec.metric import Metric
 
-WEIGHT = "_weight"  # what the name of a column ends with that has the weights of the quantity before it
+WEIGHT = "_weight"  # suffix of the column with the weights of a quantity
 
 
 @dataclass(frozen=True, eq=False)
 class Tested:
-    """What the test of one trial said of every example.
+    """The test result of one trial for every example.
 
     Attributes:
-      examples: int64[N], which ones, by what tells them apart.
-      sums: float64[N], of the quantity; it is their sum divided by that of the weights.
-      weights: float64[N].
+      examples: int64[N], ids of the examples.
+      sums: float64[N], values; the quantity is their sum divided by the sum of the weights.
+      weights: float64[N], weights of the values.
     """
 
     examples: np.ndarray
@@ -50,19 +50,19 @@ class Tested:
 
     @property
     def mean(self) -> float:
-        """The quantity over all examples; nan where nothing counts."""
+        """The quantity over all examples; nan if all weights are zero."""
         total = float(self.weights.sum())
         return float(self.sums.sum()) / total if total else math.nan
 
     @property
     def each(self) -> np.ndarray:
-        """float64[N], the quantity of every example; nan where it does not count."""
+        """float64[N], the quantity of every example; nan where its weight is zero."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(self.weights > 0, self.sums / self.weights, np.nan)
 
     @property
     def are_counted(self) -> bool:
-        """Whether every example is right or wrong, and counts alike."""
+        """Whether every example is right or wrong, and all have the same weight."""
         return bool((self.weights == 1).all() and np.isin(self.sums, (0, 1)).all())
 
 
@@ -70,39 +70,43 @@ def variants(study: Study, one: str, other: str, *, metric: Metric) -> tuple[pd.
     """Returns how one variant differs from another, over seeds and over examples.
 
     Args:
-      study: as loaded.
-      one: label of the variant that is compared with; `reference` is the study's.
-      other: label of the variant in question.
-      metric: for the comparison over seeds. Over examples it is the study's first one.
+      study: the loaded study.
+      one: label of the baseline; `reference` is the study's reference.
+      other: label of the variant that is compared with the baseline.
+      metric: metric for the comparison over seeds. The comparison over examples uses the study's first metric.
 
     Returns:
-      The row of `effects.paired`, and one row a seed that both finished and of which both have kept what the test said
-      of the same
-      examples: `seed` and what `compared` says of its two trials.
+      The row of `effects.paired`, and a frame with one row per seed that both variants finished and for which both
+      trials have kept results on the same examples: `seed` and the columns of `compared`.
 
     Raises:
-      StoreError: no such variant, or none of its trials finished.
+      StoreError: there is no such variant, or none of its trials finished.
     """
     rows = of_two(study, one, other)
     one, other = (str(rows.loc[rows["is_reference"] == is_one, "label"].iloc[0]) for is_one in (True, False))
     over_seeds = effects.paired(rows, metric=metric, margin=default_margin(study, metric))
     done = rows[rows["status"] == FINISHED].pivot(index="seed", columns="label", values="run_id")
     done = done.reindex(columns=[one, other]).dropna()
-    first, found = study.metrics[0], []
+    first, tests = study.metrics[0], []
     for seed, (theirs, ours) in zip(done.index, done.to_numpy(), strict=True):
         try:
             one_side, other_side = (_kept(study.store, run_id, first.source) for run_id in (ours, theirs))
-            found.append({"seed": seed, **compared(one_side, other_side, first)})
-        except (TypeError, ValueError, LookupError, OSError):  # lost, broken, or of other examples: no pair
+            tests.append({"seed": seed, **compared(one_side, other_side, first)})
+        except (
+            TypeError,
+            ValueError,
+            LookupError,
+            OSError,
+        ):  # a file is missing or broken, or the examples differ: no pair
             continue
-    return over_seeds[~over_seeds["is_reference"]].iloc[0], pd.DataFrame(found)
+    return over_seeds[~over_seeds["is_reference"]].iloc[0], pd.DataFrame(tests)
 
 
 def of_two(study: Study, one: str, other: str) -> pd.DataFrame:
     """Returns the rows of two variants, the first of which is the reference.
 
     Raises:
-      StoreError: no such variant, or twice the same.
+      StoreError: there is no such variant, or the two are the same.
     """
     rows = study.rows[study.rows["status"] != DROPPED]
     labels = list(dict.fromkeys(rows["label"]))
@@ -120,25 +124,24 @@ def of_two(study: Study, one: str, other: str) -> pd.DataFrame:
 def compared(ours: Tested, theirs: Tested, metric: Metric) -> dict[str, Any]:
     """Returns a test of two models on the same examples.
 
-    It is McNemar's exact test where examples are right or wrong, else a paired t test.
+    It is McNemar's exact test if every example is right or wrong, else a paired t test.
 
-    The t test is that of the difference of the two quantities. Each is a ratio of sums; its linear part for one
-    example, with R the ratio and w the mean weight, is (value - R weight) / w, and the test takes the differences of
-    these. With equal weights it is the paired t test of the values.
+    The t test is of the difference of the two quantities. Each is a ratio of sums. Its linearisation for one example,
+    with R the ratio and w the mean weight, is (value - R weight) / w, and the test is of the differences between these.
+    With equal weights it is the paired t test of the values.
 
     Source: McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
-      Psychometrika 12,
-    1947; of a ratio, Cochran, "Sampling Techniques", 3rd edition, Wiley 1977, section 6.3.
+    Psychometrika 12, 1947; for ratios, Cochran, "Sampling Techniques", 3rd edition, Wiley 1977, section 6.3.
 
     Args:
-      ours: of a trial.
-      theirs: of the other.
-      metric: that is made from the quantity, under any name.
+      ours: results of one trial.
+      theirs: results of the other trial.
+      metric: the metric that is made from the quantity, under any of its names.
 
     Returns:
-      `examples`; `value` and `other_value` of the metric; `only_ours` (examples on which ours is better),
-      `only_theirs`; `ahead`, 1 where ours is better over all, -1 where theirs is; `p`, two-sided; `are_counted`,
-      whether examples are right or wrong.
+      `examples` (their number); `value` and `other_value` of the metric; `only_ours` (examples on which ours is
+      better), `only_theirs`; `ahead` (1 if ours is better over all examples, -1 if theirs is); `p`, two-sided;
+      `are_counted` (whether examples are right or wrong).
 
     Raises:
       ValueError: the examples differ, or have no finite values.
@@ -182,11 +185,11 @@ def _of_means(ours: Tested, theirs: Tested) -> float:
 
 
 def _kept(store: Store, run_id: str, quantity: str) -> Tested:
-    """Returns what the test of a trial said of every example.
+    """Returns a trial's test results for every example.
 
     Raises:
-      LookupError: it has kept nothing of this quantity.
-      OSError, ValueError, TypeError: it cannot be read.
+      LookupError: the trial has no results for this quantity.
+      OSError, ValueError, TypeError: the file cannot be read.
     """
     file = store.artifact(run_id, EXAMPLES)
     if file is not None:
@@ -203,16 +206,16 @@ def _read(file: Path) -> pd.DataFrame:
 
 
 def of_quantity(frame: pd.DataFrame, quantity: str) -> Tested:
-    """Returns what a test said of every example, of the columns `row`, the quantity, and its weight."""
+    """Returns the results for every example from the columns `row`, the quantity, and its weight."""
     values, weights = (frame[name].to_numpy(float) for name in (quantity, f"{quantity}{WEIGHT}"))
     return Tested(frame["row"].to_numpy(), values, weights)
 
 
 def of_classes(frame: pd.DataFrame) -> Tested:
-    """Returns which examples were classified rightly, of the columns `row`, `label` and the probability of each class.
+    """Returns which examples were classified correctly, from the columns `row`, `label` and one probability per class.
 
-    The class of highest probability is right if it is the label; of two classes, the second above 0.5, as training
-    counts it.
+    The predicted class is the most probable one; with two classes it is the second if its probability is above 0.5, as
+    in training.
     """
     columns = sorted(set(frame.columns) - {"row", "label"}, key=lambda name: int(name.rsplit("_", 1)[1]))
     values = frame[columns].to_numpy(float)

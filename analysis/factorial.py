@@ -6,21 +6,21 @@ For one seed, over the cells c of the design,
 
 and an effect is a contrast of these coefficients; its interval is Student's over the seeds. The estimates are those of
 one least-squares fit with the seed as block (Montgomery, "Design and Analysis of Experiments", Wiley, chapters on
-factorials, blocking and fractions); the error is not that fit's, for it would take the trials of a seed for
-independent, while a seed acts on one value of a toggle as on no other: the error of an effect is how much that effect
-differs between seeds (as for subjects that are measured in every cell: Maxwell and Delaney, "Designing Experiments and
-Analyzing Data", Erlbaum 2004, chapter 12). So it is the paired t test of `effects`, for a table of two variants and for
-a grid of many. With all cells filled, a main effect is the difference of two marginal means, whether or not toggles
-interact. Ours, not the books': an effect of a value is its difference from the reference's value, and an interaction is
-a difference of differences (twice Montgomery's 2^k interaction), so that both are in the metric's own unit.
+factorials, blocking and fractions). The error is not the error of that fit, which would treat the trials of a seed as
+independent although a seed may act differently on each value of a toggle. The error of an effect is the spread of that
+effect between seeds (as for subjects that are measured in every cell: Maxwell and Delaney, "Designing Experiments and
+Analyzing Data", Erlbaum 2004, chapter 12). A table of two variants and a grid of many therefore have the same test, the
+paired t test of `effects`. With all cells filled, a main effect is the difference of two marginal means, whether or not
+toggles interact. Departure from the books: the effect of a value is its difference from the reference's value, and an
+interaction is a difference of differences (twice Montgomery's 2^k interaction), so both are in the metric's unit.
 
-What else is mixed into an estimate. An effect is a weighted sum of the cells, w'y; its expectation is the effect plus
-w'Z b for every term with columns Z and coefficients b that the model leaves out: the row of the alias matrix X^+ Z that
-belongs to the effect (Box and Wilson, "On the Experimental Attainment of Optimum Conditions", Journal of the Royal
-Statistical Society B 13(1), 1951). An effect with w'Z other than zero for a term of two toggles or fewer is aliased;
-for one of three toggles, its verdict holds if no three toggles act together. If there is none such, and w is still not
-the difference of means over the full grid, terms of four toggles or more are mixed in. All cells of a full grid leave
-nothing to be mixed in. This is of the cells that were trained: a fraction, a random sample, a grid with cells missing.
+Aliasing. An effect is a weighted sum of the cells, w'y. Its expectation is the effect plus w'Z b for every term with
+columns Z and coefficients b that the model leaves out: the row of the alias matrix X^+ Z that belongs to the effect
+(Box and Wilson, "On the Experimental Attainment of Optimum Conditions", Journal of the Royal Statistical Society B
+13(1), 1951). An effect is aliased if w'Z is not zero for a term of one or two toggles. If w'Z is not zero for a term of
+three toggles, the verdict holds if no three toggles act together. If neither is the case, and w is still not the
+difference of means over the full grid, terms of four or more toggles are mixed in. In a full grid nothing is mixed in.
+The cells are those that were trained: a fraction, a random sample, or a grid with missing cells.
 
 A term's share of variance is omega squared, for n seeds and C cells
 
@@ -31,10 +31,10 @@ with SS the sum of squares around the seeds' means, and each term against its ow
 test (Olejnik and Algina, "Generalized Eta and Omega Squared Statistics", Psychological Methods 8(4), 2003; Keppel and
 Wickens, "Design and Analysis", Pearson 2004, chapters on within-subject designs). The expectation of the numerator is n
 C times the variance of the term's own means, that of the denominator n C times the variance of all means and of a trial
-around them; SS_term / SS (eta squared) would give a term to which nothing is due a share of df / (n (C - 1)). For a
-single toggle it is those books' partial omega squared. Ours, not the books': what a seed adds to all of its cells is in
-no variance here, as it is in no paired difference, and one denominator serves all terms, so that their shares can be
-compared. Where cells are missing, SS_term is of type II: after all terms that do not contain it.
+around them. SS_term / SS (eta squared) would give a term without any effect a share of df / (n (C - 1)). For a single
+toggle the share is the books' partial omega squared. Departures from the books: the part that a seed adds to all of its
+cells is in no variance here, as it is in no paired difference; and all terms have one denominator, so that their shares
+can be compared. Where cells are missing, SS_term is of type II: after all terms that do not contain it.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ Columns = dict[Term, np.ndarray]
 
 MAIN, INTERACTION = "main effect", "interaction"
 DECIDED = (*SHOWN, NO_DIFFERENCE, INTERACT)
-# on what a verdict depends where the design is no full grid, the stricter condition first
+# conditions of a verdict where the design is not a full grid, the stricter one first
 CONDITIONS = ("if no three toggles act together", "if no four toggles act together")
 AT_MOST = 4  # terms that a verdict names
 
 
 class NotEnough(Exception):
-    """The trials do not allow the model; the text says why."""
+    """Raised if the trials do not allow the model; the message gives the reason."""
 
 
 def fit(
@@ -74,24 +74,23 @@ def fit(
     """Returns the main effects and two-way interactions of the varied toggles.
 
     Args:
-      rows: one row a variant and seed: `seed`, `identity`, `status`, the metric, and every toggle.
-      levels: of each toggle, the reference's value first.
-      metric: under its full name, that of its column.
-      margin: difference that is too small to matter; None if nobody has said.
+      rows: one row per variant and seed: `seed`, `identity`, `status`, the metric, and every toggle.
+      levels: values of each toggle, the reference's value first.
+      metric: under its full name, the name of its column.
+      margin: difference that is too small to matter; None if no margin is set.
 
     Returns:
-      One row a value beside the reference's, or a pair of such values: `term` (`cell`, `cell:masking`), `kind`,
+      One row per value other than the reference's, or per pair of such values: `term` (`cell`, `cell:masking`), `kind`,
       `effect` (`cell=gru`, `cell=gru × masking=false`), `change` with `low` and `high` (95 %), `p` and `p_holm` (over
-      the effects that can be told from others), `share` (of variance, of the whole term: omega squared, 0 where the
-      estimate is negative, nan where nothing varies), `seeds` that have every cell and so are what the numbers are of,
-      `n` finished trials of `asked`, `aliased` (the terms of one or two toggles that this design, or cells that are
-      missing, mixes into the estimate), `three_way` (the interactions of three toggles that it mixes in), `twin_of` (an
-      earlier effect made of the same trials; the two are one for Holm), `verdict`, and `condition` (what a verdict that
-      decides depends on, one of `CONDITIONS`; empty where it depends on nothing). A term that adds nothing to those
-      before it has no numbers.
+      the effects that are not aliased), `share` (omega squared of the whole term: 0 where the estimate is negative, nan
+      where nothing varies), `seeds` (those that have every cell; the numbers are over them), `n` finished trials of
+      `asked`, `aliased` (the terms of one or two toggles that the design or missing cells mix into the estimate),
+      `three_way` (the interactions of three toggles that they mix in), `twin_of` (an earlier effect made of the same
+      trials; Holm counts both as one), `verdict`, and `condition` (one of `CONDITIONS`, which a decided verdict depends
+      on; empty if it depends on none). A term that does not add to the rank of those before it has no numbers.
 
-      Holm's correction is over these effects. The comparisons of variants (`effects.paired`) are a family of their own:
-      where nothing differs at all, the one or the other shows something in 8 to 9 of 100 studies.
+      Holm's correction is over these effects. The comparisons of variants (`effects.paired`) are a separate family:
+      where nothing differs, at least one of the two families shows an effect in 8 to 9 of 100 studies.
 
     Raises:
       NotEnough: fewer than two toggles vary, a trial has no value, or fewer than two seeds have every cell.
@@ -101,48 +100,48 @@ def fit(
             raise NotEnough(f"no trial has {key}={as_typed(values[0])}, which is what the others are compared with")
     model, y = _modelled(rows, levels, metric)
     weights = np.array([_weights(model, *effect) for effect in model.effects])
-    found = pd.DataFrame(
+    effects = pd.DataFrame(
         [_named(model, *effect) | _numbers(row, y) for effect, row in zip(model.effects, weights, strict=True)]
     )
-    found["aliased"] = _aliased(model, weights)
-    found["three_way"] = [", ".join(names) for names in _mixed(weights, () if model.is_full else _three_way(model))]
-    found["share"] = found["term"].map(_omega_squared(y, model)).astype(float).clip(lower=0.0)
-    found["twin_of"] = _twin_of(found["effect"], rows, model.varied)
-    found["p_holm"] = holm(found["p"].where((found["aliased"] == "") & found["twin_of"].isna()))
+    effects["aliased"] = _aliased(model, weights)
+    effects["three_way"] = [", ".join(names) for names in _mixed(weights, () if model.is_full else _three_way(model))]
+    effects["share"] = effects["term"].map(_omega_squared(y, model)).astype(float).clip(lower=0.0)
+    effects["twin_of"] = _twin_of(effects["effect"], rows, model.varied)
+    effects["p_holm"] = holm(effects["p"].where((effects["aliased"] == "") & effects["twin_of"].isna()))
     done = rows.loc[rows["status"] == FINISHED, "identity"]
-    found["seeds"], found["n"], found["asked"] = len(y), done.nunique(), rows["identity"].nunique()
+    effects["seeds"], effects["n"], effects["asked"] = len(y), done.nunique(), rows["identity"].nunique()
     idle = idle_trials(rows) if is_of_weights(metric) and mostly_idle(rows) else ""
     has_learnt = not idle or _some_learnt(rows)
-    found["verdict"] = [
+    effects["verdict"] = [
         _verdict(row, sign=metric.sign, margin=margin, idle=idle, has_learnt=has_learnt)
-        for row in found.to_dict("records")
+        for row in effects.to_dict("records")
     ]
-    found = found.drop(columns="hidden")
+    effects = effects.drop(columns="hidden")
     exact = [_is_exact(model, *effect, row) for effect, row in zip(model.effects, weights, strict=True)]
-    found["condition"] = [
-        _condition(row, is_exact=one) for row, one in zip(found.to_dict("records"), exact, strict=True)
+    effects["condition"] = [
+        _condition(row, is_exact=one) for row, one in zip(effects.to_dict("records"), exact, strict=True)
     ]
-    return found
+    return effects
 
 
 def means(
     rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, toggle: str, by: str, metric: Metric
 ) -> pd.DataFrame:
-    """Returns the metric at each combination of values of two toggles, as the fit has it for equal shares of all else.
+    """Returns the fitted mean of the metric at each combination of two toggles, for equal shares of all else.
 
-    In a full grid that is the mean over all else. Where cells are missing, a mean of those that are there would take
-    what another toggle does for an interaction (Searle, Speed and Milliken, "Population Marginal Means in the Linear
+    In a full grid that is the mean over all else. Where cells are missing, a plain mean of the others would show the
+    effect of another toggle as an interaction (Searle, Speed and Milliken, "Population Marginal Means in the Linear
     Model: An Alternative to Least Squares Means", The American Statistician 34(4), 1980).
 
     Args:
       rows: as in `fit`.
       levels: as in `fit`, in any order.
-      toggle: one of the two.
-      by: the other; neither is aliased, nor is their interaction.
-      metric: under its full name, that of its column.
+      toggle: the first toggle.
+      by: the second toggle; neither toggle is aliased, nor is their interaction.
+      metric: under its full name, the name of its column.
 
     Returns:
-      One row a combination: the values of `toggle` and of `by`, `mean`, and `low` and `high` (95 %, over seeds).
+      One row per combination: the values of `toggle` and of `by`, `mean`, and `low` and `high` (95 %, over seeds).
 
     Raises:
       NotEnough: as in `fit`.
@@ -150,23 +149,23 @@ def means(
     model, y = _modelled(rows, levels, metric)
     term = next(term for term in model.columns if set(term) == {toggle, by})
     plain = {as_typed(value): value for key in (toggle, by) for value in levels[key]}
-    found = []
+    cells = []
     for ours, theirs in itertools.product(*(range(len(model.varied[key])) for key in term)):
         one, other = (
             _contrasts(len(model.varied[key]))[place] for key, place in zip(term, (ours, theirs), strict=True)
         )
         parts = {term[:1]: one, term[1:]: other, term: np.outer(one, other).ravel()}
-        known = interval(
+        estimate = interval(
             y @ (model.inverse[0] + sum(part @ model.inverse[model.places[key]] for key, part in parts.items()))
         )
         names = {key: plain[model.varied[key][place]] for key, place in zip(term, (ours, theirs), strict=True)}
-        found.append({**names, "mean": known.mean, "low": known.low, "high": known.high})
-    return pd.DataFrame(found).astype({toggle: object, by: object})
+        cells.append({**names, "mean": estimate.mean, "low": estimate.low, "high": estimate.high})
+    return pd.DataFrame(cells).astype({toggle: object, by: object})
 
 
 @dataclass(frozen=True, eq=False)
 class _Model:
-    """The cells of a design, and what is estimated from them.
+    """The cells of a design, and the terms that are estimated from them.
 
     Attributes:
       varied: toggle → its values.
@@ -175,8 +174,8 @@ class _Model:
         column.
       kept: the terms that are estimated.
       dropped: the terms that add nothing to those before them.
-      inverse: float64[1 + columns of kept terms, C], what makes the coefficients of the values of the cells, the mean
-        first.
+      inverse: float64[1 + columns of kept terms, C], the pseudoinverse that maps the cells' values to the coefficients,
+        the mean first.
     """
 
     varied: Mapping[str, list[str]]
@@ -194,7 +193,7 @@ class _Model:
 
     @property
     def effects(self) -> list[tuple[Term, tuple[int, ...]]]:
-        """Each combination of values beside the references', of every term."""
+        """Each combination of values other than the reference's, for every term."""
         return [
             (term, values)
             for term in self.columns
@@ -208,7 +207,7 @@ class _Model:
 
 
 def _modelled(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], metric: Metric) -> tuple[_Model, np.ndarray]:
-    """Returns the cells that have trials, of values that have any, and the metric float64[seeds, cells]."""
+    """Returns the model of the cells that have trials, and the metric float64[seeds, cells]."""
     present = {key: set(map(as_typed, rows[key])) for key in levels}
     varied = {key: [name for name in map(as_typed, values) if name in present[key]] for key, values in levels.items()}
     varied = {key: values for key, values in varied.items() if len(values) > 1}
@@ -254,14 +253,14 @@ def _by_seed(done: pd.DataFrame, varied: Mapping[str, Any], metric: Metric) -> t
         raise NotEnough(f"{int(twice.sum())} cells have two trials of one seed; one of them must be superseded")
     whole = table.pivot(index="seed", columns="place", values="y").dropna()
     if len(whole) < 2:
-        known = f"{len(whole)} of {done['seed'].nunique()} seeds have all {len(number)} cells"
-        raise NotEnough(f"{known}, and 2 are needed; train what is missing")
+        counts = f"{len(whole)} of {done['seed'].nunique()} seeds have all {len(number)} cells"
+        raise NotEnough(f"{counts}, and 2 are needed; train what is missing")
     return list(number), whole.to_numpy()
 
 
 def _twins(rows: pd.DataFrame, varied: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Returns `toggle=value` → an earlier `toggle=value` of which every trial is the same: two names of one thing."""
-    found = {}
+    """Returns `toggle=value` → an earlier `toggle=value` with exactly the same trials: two names of one setting."""
+    earlier_name = {}
     for key, values in varied.items():
         others = [rows[other].map(as_typed) for other in varied if other != key]
         cells = pd.Series(list(zip(rows["seed"], *others, rows["identity"], strict=True)), index=rows.index)
@@ -270,8 +269,8 @@ def _twins(rows: pd.DataFrame, varied: Mapping[str, Sequence[str]]) -> dict[str,
             name = f"{key}={value}"
             first = seen.setdefault(frozenset(cells[rows[key].map(as_typed) == value]), name)
             if first != name:
-                found[name] = first
-    return found
+                earlier_name[name] = first
+    return earlier_name
 
 
 def _twin_of(effects: Iterable[str], rows: pd.DataFrame, varied: Mapping[str, Sequence[str]]) -> pd.Series:
@@ -279,7 +278,7 @@ def _twin_of(effects: Iterable[str], rows: pd.DataFrame, varied: Mapping[str, Se
     same = [(effect, " × ".join(twins.get(value, value) for value in effect.split(" × "))) for effect in effects]
     return pd.Series(
         [other if other != effect else None for effect, other in same], dtype=object
-    )  # pandas would make nan of None
+    )  # dtype object, as pandas would turn None into nan
 
 
 def _model(cells: Sequence[tuple[str, ...]], varied: Mapping[str, list[str]]) -> _Model:
@@ -297,7 +296,7 @@ def _model(cells: Sequence[tuple[str, ...]], varied: Mapping[str, list[str]]) ->
 def _columns(codes: Mapping[str, np.ndarray], varied: Mapping[str, list[str]]) -> Columns:
     main: Columns = {(key,): _contrasts(len(values))[codes[key]] for key, values in varied.items()}
     both: Columns = {
-        (one, other): _products(main[one,], main[other,]) for one, other in itertools.combinations(varied, 2)
+        (first, second): _products(main[first,], main[second,]) for first, second in itertools.combinations(varied, 2)
     }
     return {**main, **both}
 
@@ -328,10 +327,10 @@ def _estimable(mean: np.ndarray, columns: Columns) -> tuple[list[Term], list[Ter
 
 
 def _weights(model: _Model, term: Term, values: tuple[int, ...]) -> np.ndarray:
-    """Returns what each cell counts in an effect, float64[C]; nan for a term without coefficients.
+    """Returns the weight of each cell in an effect, float64[C]; nan for a term without coefficients.
 
-    The effect is linear in its term's coefficients: the contrast of a value minus that of the reference, multiplied
-    over toggles.
+    The effect is linear in its term's coefficients: the contrast of a value minus the contrast of the reference,
+    multiplied over toggles.
     """
     if term not in model.kept:
         return np.full(model.inverse.shape[1], math.nan)
@@ -350,30 +349,29 @@ def _named(model: _Model, term: Term, values: tuple[int, ...]) -> dict[str, Any]
 def _numbers(weights: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """Returns an effect's change and interval over the seeds, and the error that a coarse metric may hide.
 
-    It is nan where the effect has no numbers.
-
-    A value that is rounded to a grid has a variance of grid^2 / 12, and an effect has that of a sum of them.
+    The error is nan where the effect has no numbers. Rounding a value to a grid has a variance of grid^2 / 12; an
+    effect has the variance of a weighted sum of such values.
     """
     by_seed = y @ weights
-    found = Interval() if np.isnan(by_seed).any() else interval(by_seed, scale=float(np.abs(y).max()))
+    estimate = Interval() if np.isnan(by_seed).any() else interval(by_seed, scale=float(np.abs(y).max()))
     hidden = grid(y.ravel()) * math.sqrt(float(np.sum(weights**2)) / (12 * len(y)))
     return {
-        "change": found.mean,
-        "low": found.low,
-        "high": found.high,
-        "p": found.p,
-        "error": found.error,
-        "freedom": found.freedom,
+        "change": estimate.mean,
+        "low": estimate.low,
+        "high": estimate.high,
+        "p": estimate.p,
+        "error": estimate.error,
+        "freedom": estimate.freedom,
         "hidden": hidden,
     }
 
 
 def _aliased(model: _Model, weights: np.ndarray) -> list[str]:
-    """Returns for each effect the terms of at most two toggles that are mixed with it, as one text."""
+    """Returns for each effect the terms of at most two toggles that are aliased with it, as one text."""
     mixed = _mixed(weights, ((term, model.columns[term]) for term in model.dropped))
     into: dict[Term, list[str]] = {
         term: [] for term in model.dropped
-    }  # such a term has no numbers; its effects are in those of others
+    }  # a dropped term has no numbers; its effects are part of other estimates
     for (term, _), names in zip(model.effects, mixed, strict=True):
         for other in model.dropped:
             if ":".join(other) in names and ":".join(term) not in into[other]:
@@ -382,13 +380,13 @@ def _aliased(model: _Model, weights: np.ndarray) -> list[str]:
 
 
 def _mixed(weights: np.ndarray, blocks: Iterable[tuple[Term, np.ndarray]]) -> list[list[str]]:
-    """Returns for each effect, a row of weights, the terms that move it: weights times columns are not zero."""
-    found: list[list[str]] = [[] for _ in weights]
+    """Returns for each effect (a row of weights) the terms that change it: weights times columns are not zero."""
+    mixed: list[list[str]] = [[] for _ in weights]
     for term, block in blocks:
         moved = np.abs(weights @ block).max(axis=1) > 1e-8
         for place in np.flatnonzero(moved):
-            found[place].append(":".join(term))
-    return found
+            mixed[place].append(":".join(term))
+    return mixed
 
 
 def _three_way(model: _Model) -> Iterator[tuple[Term, np.ndarray]]:
@@ -398,7 +396,7 @@ def _three_way(model: _Model) -> Iterator[tuple[Term, np.ndarray]]:
 
 
 def _is_exact(model: _Model, term: Term, values: tuple[int, ...], weights: np.ndarray) -> bool:
-    """Whether an effect is the difference of means over the full grid: its cells count as they do there."""
+    """Whether an effect is the difference of means over the full grid: its cells have the same weights as there."""
     there, needed = np.ones(len(weights)), 1
     for key, levels in model.varied.items():
         if key in term:
@@ -410,9 +408,9 @@ def _is_exact(model: _Model, term: Term, values: tuple[int, ...], weights: np.nd
 
 
 def _omega_squared(y: np.ndarray, model: _Model) -> dict[str, float]:
-    """Returns term → its share of variance; none where nothing varies.
+    """Returns term → its share of variance; empty if nothing varies.
 
-    It is below zero where the seeds differ in a term more than it shows.
+    A share is negative where a term varies more between seeds than its effect is large.
 
     Args:
       y: float64[n, C].
@@ -426,7 +424,7 @@ def _omega_squared(y: np.ndarray, model: _Model) -> dict[str, float]:
     of_cells = float(np.sum((around - around.mean(axis=0)) ** 2)) / ((seeds - 1) * (cells - 1))
     shares = {}
     for term in model.kept:
-        # in a full grid the terms are orthogonal, and none takes anything from another
+        # in a full grid the terms are orthogonal, so their order does not matter
         others = [other for other in model.kept if other != term and not set(term) < set(other) and not model.is_full]
         own = _beside(
             np.hstack([np.ones((cells, 1)), *(model.columns[other] for other in others)]), model.columns[term]
@@ -439,13 +437,13 @@ def _omega_squared(y: np.ndarray, model: _Model) -> dict[str, float]:
 
 
 def _beside(design: np.ndarray, block: np.ndarray) -> np.ndarray:
-    """Returns orthonormal columns for what a block adds to a design, of the block's size."""
-    known = np.linalg.qr(design)[0]
-    return np.asarray(np.linalg.qr(block - known @ (known.T @ block))[0])
+    """Returns orthonormal columns, as many as the block has, for the part of the block that is not in the design."""
+    basis = np.linalg.qr(design)[0]
+    return np.asarray(np.linalg.qr(block - basis @ (basis.T @ block))[0])
 
 
 def _some_learnt(rows: pd.DataFrame) -> bool:
-    """Returns whether any cell has learnt something in half of its seeds or more."""
+    """Returns whether any cell has learnt in half of its seeds or more."""
     return not all(mostly_idle(of_one) for _, of_one in rows[rows["status"] == FINISHED].groupby("label", sort=False))
 
 
@@ -453,11 +451,11 @@ def _verdict(row: Mapping[Any, Any], *, sign: int, margin: float | None, idle: s
     """Returns the verdict on one row of `fit`.
 
     Args:
-      row: of it.
+      row: a row of the frame that `fit` returns.
       sign: of the metric.
       margin: as in `fit`.
-      idle: how many trials learnt nothing, if most did.
-      has_learnt: whether some cell learnt something.
+      idle: sentence with the number of trials that learnt nothing, if most did.
+      has_learnt: whether any cell has learnt.
     """
     if row["n"] < row["asked"]:
         return f"no verdict: {row['asked'] - row['n']} of {row['asked']} trials are missing"
@@ -467,10 +465,10 @@ def _verdict(row: Mapping[Any, Any], *, sign: int, margin: float | None, idle: s
         return f"the same trials as {row['twin_of']}"
     if math.isnan(row["change"]):
         return "cannot be estimated from these cells"
-    found = Interval(row["change"], row["low"], row["high"], row["p"], row["error"], row["freedom"])
+    estimate = Interval(row["change"], row["low"], row["high"], row["p"], row["error"], row["freedom"])
     if not has_learnt:
         return f"no verdict: {idle}"
-    if is_equivalent(found, margin, hidden=row["hidden"]):
+    if is_equivalent(estimate, margin, hidden=row["hidden"]):
         return f"no verdict: {idle}" if idle else NO_DIFFERENCE
     if not row["p_holm"] < LEVEL:
         return CANNOT_TELL

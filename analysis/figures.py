@@ -1,4 +1,4 @@
-"""The figures of a study, usual ones and those of its task: what it varied decides which are drawn."""
+"""The figures of a study: the built-in ones that fit what it varied, and those of its task."""
 
 from __future__ import annotations
 
@@ -28,39 +28,41 @@ from src.spec.section import as_typed
 from src.terminal.errors import first_line
 from src.terminal.visible import one_line
 
-HEIGHT = 3.6  # inches, of every figure but the forest, so that they stand side by side
-PADDING_DIFFERS = 0.01  # share of padded steps between two values of a toggle, from which on the figure shows it
+HEIGHT = 3.6  # inches; the same for every figure except the forest, so that they fit side by side
+PADDING_DIFFERS = (
+    0.01  # least difference in the share of padded steps between two values of a toggle for it to be drawn
+)
 Picture = tuple[Figure, str]  # with its caption
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure with what it shows, in words."""
+    """A figure with its caption."""
 
     name: str
     caption: str
     figure: Figure
 
 
-def draw(found: Findings, names: Sequence[str] = ()) -> Iterator[Drawn]:
-    """Yields the figures that this study calls for, in the order of a report; of those that are named, if any are."""
+def draw(findings: Findings, names: Sequence[str] = ()) -> Iterator[Drawn]:
+    """Yields the figures that fit this study, in the order of a report; only the named ones if names are given."""
     for name in names or FIGURES:
-        drawn = one(found, name)
+        drawn = one(findings, name)
         if drawn is not None:
             yield drawn
 
 
-def one(found: Findings, name: str) -> Drawn | None:
-    """Returns one figure by its name (`FIGURES`), or None if the study has nothing to show in it."""
+def one(findings: Findings, name: str) -> Drawn | None:
+    """Returns one figure by its name (`FIGURES`), or None if it does not fit the study."""
     with style():
-        picture = FIGURES[name](found)
+        picture = FIGURES[name](findings)
         if picture is not None:
             break_labels(picture[0])
     return None if picture is None else Drawn(name, picture[1], picture[0])
 
 
-def _forest(found: Findings) -> Picture | None:
-    shown = found.compared[~found.compared["is_reference"]]
+def _forest(findings: Findings) -> Picture | None:
+    shown = findings.compared[~findings.compared["is_reference"]]
     if not 0 < len(shown) <= 60 or shown["change"].isna().all():
         return None
     has_times = bool(shown["time_ratio"].notna().any())
@@ -69,17 +71,21 @@ def _forest(found: Findings) -> Picture | None:
         1, 2 if has_times else 1, sharey=has_times, width_ratios=[5, 3] if has_times else None, squeeze=False
     )[0]
     drawing.forest(
-        both[0], found.compared, effects.single(found.rows, found.metric), metric=found.metric, margin=found.margin
+        both[0],
+        findings.compared,
+        effects.single(findings.rows, findings.metric),
+        metric=findings.metric,
+        margin=findings.margin,
     )
-    against = "the step before" if found.is_stepwise else "the reference"
+    against = "the step before" if findings.is_stepwise else "the reference"
     dots = "95 % intervals, single seeds as dots" if (shown["n"] > 1).any() else "single seed, no intervals"
     counts = f" over {seeds(shown['n'])}" if (shown["n"] > 1).any() else ""
-    caption = f"Change in {title(found.metric)} from {against}, paired by seed{counts}: {dots}"
-    caption += f"; the band is the margin of ±{found.margin:g}." if found.margin is not None else "."
+    caption = f"Change in {title(findings.metric)} from {against}, paired by seed{counts}: {dots}"
+    caption += f"; the band is the margin of ±{findings.margin:g}." if findings.margin is not None else "."
     if has_times:
-        time = title(found.study.meaning(found.time))
-        drawing.cost(both[1], found.compared, unit=time)
-        caption += f" Right: {time} as a multiple of {against}'s. {caution(found.rows)}".rstrip()
+        time = title(findings.study.meaning(findings.time))
+        drawing.cost(both[1], findings.compared, unit=time)
+        caption += f" Right: {time} as a multiple of {against}'s. {caution(findings.rows)}".rstrip()
     filled = (
         f" Filled marks have a verdict{' (right: p below 0.05 after Holm)' if has_times else ''}."
         if (shown["n"] > 1).any()
@@ -88,69 +94,73 @@ def _forest(found: Findings) -> Picture | None:
     return figure, f"{caption}{filled}"
 
 
-def _waterfall(found: Findings) -> Picture | None:
-    if not found.is_stepwise or len(found.summary) < 2:
+def _waterfall(findings: Findings) -> Picture | None:
+    if not findings.is_stepwise or len(findings.summary) < 2:
         return None
-    figure, axes = _figure(max(6.0, 1.3 * len(found.summary)))
-    drawing.waterfall(axes, found.summary.replace({"mean": {math.inf: math.nan}}), looks_of(found), metric=found.metric)
-    has_intervals = found.summary["low"].notna().any()
-    with_what = f", with the 95 % interval of its change over {seeds(found.summary['n'])}" if has_intervals else ""
-    single = "" if has_intervals or found.seeds > 1 else " Single seed: no intervals."
-    return figure, f"What each step changed in {title(found.metric)} from the step before{with_what}.{single}"
+    figure, axes = _figure(max(6.0, 1.3 * len(findings.summary)))
+    drawing.waterfall(
+        axes, findings.summary.replace({"mean": {math.inf: math.nan}}), looks_of(findings), metric=findings.metric
+    )
+    has_intervals = findings.summary["low"].notna().any()
+    with_what = f", with the 95 % interval of its change over {seeds(findings.summary['n'])}" if has_intervals else ""
+    single = "" if has_intervals or findings.seeds > 1 else " Single seed: no intervals."
+    return figure, f"What each step changed in {title(findings.metric)} from the step before{with_what}.{single}"
 
 
-def _metric_by_time(found: Findings) -> Picture | None:
-    is_other = found.metric.ratio or is_steps_to(found.metric)
-    metric = found.study.first if is_other else found.metric
-    time, done = found.time, found.study.finished
+def _metric_by_time(findings: Findings) -> Picture | None:
+    is_other = findings.metric.ratio or is_steps_to(findings.metric)
+    metric = findings.study.first if is_other else findings.metric
+    time, done = findings.time, findings.study.finished
     if time not in done or metric.name not in done:
         return None
-    change = found.compared["change"].abs().fillna(0.0).mask(found.compared["is_reference"], math.inf)
-    far = found.compared.assign(size=change).sort_values("size", ascending=False, kind="stable")
+    change = findings.compared["change"].abs().fillna(0.0).mask(findings.compared["is_reference"], math.inf)
+    far = findings.compared.assign(size=change).sort_values("size", ascending=False, kind="stable")
     shown = far.drop_duplicates("label")["label"].head(MAX_VARIANTS)
     left_out = done["label"].nunique() - len(shown)
-    points = _points(found, done[done["label"].isin(shown)], metric)
+    points = _points(findings, done[done["label"].isin(shown)], metric)
     if len(points) < 2:
         return None
     figure, axes = _figure(6.5)
-    unit = title(found.study.meaning(time))
-    drawing.metric_by_time(axes, points, looks_of(found, points["label"]), metric=metric, unit=unit)
+    unit = title(findings.study.meaning(time))
+    drawing.metric_by_time(axes, points, looks_of(findings, points["label"]), metric=metric, unit=unit)
     _legend(figure, axes)
     over = "single seed, no intervals"
     if points["seeds"].max() > 1:
         over = f"means over {seeds(points['seeds'])} (of times geometric), 95 % intervals of each variant alone"
     are = f"{number_of(left_out, 'variant')} nearer to the reference {'is' if left_out == 1 else 'are'}"
-    limits = " ".join(filter(None, (f"{are} left out." if left_out > 0 else "", caution(found.rows))))
+    limits = " ".join(filter(None, (f"{are} left out." if left_out > 0 else "", caution(findings.rows))))
     what = title(metric)
     return figure, f"{_sentence(what)} against {unit}: {over}. {limits}".strip()
 
 
-def _points(found: Findings, done: pd.DataFrame, metric: Metric) -> pd.DataFrame:
-    """Returns one row a variant with a metric and a time: both with intervals, its seeds, and whether all finished."""
-    asked = found.rows.groupby("label")["seed"].nunique()
+def _points(findings: Findings, done: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """Returns metric and time of each variant, both with intervals, its seeds, and whether all of them finished."""
+    planned = findings.rows.groupby("label")["seed"].nunique()
     rows = []
     for name, part in done.groupby("label", sort=False):
         values = part[metric.name].to_numpy(float)
-        known = values[np.isfinite(values)]
-        value, log = within(interval(known), metric), interval(np.log(part[found.time].dropna().to_numpy(float)))
+        finite = values[np.isfinite(values)]
+        value, log = within(interval(finite), metric), interval(np.log(part[findings.time].dropna().to_numpy(float)))
         if math.isnan(value.mean) or math.isnan(log.mean):
             continue
-        count, is_finite = part["seed"].nunique(), len(known) == len(values)
+        count, is_finite = part["seed"].nunique(), len(finite) == len(values)
         rows.append({
             "label": name, "value": value.mean, "low": value.low, "high": value.high,
             "time": math.exp(log.mean), "time_low": math.exp(log.low), "time_high": math.exp(log.high),
-            "seeds": count, "is_whole": is_finite and count == asked.get(name, count),
+            "seeds": count, "is_whole": is_finite and count == planned.get(name, count),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _curves(found: Findings) -> Picture | None:
-    metric = found.study.validation
-    history = found.study.history(metric.name)
-    rows, groups = grouped(found)
-    if rows.empty or history.empty or history["run_id"].value_counts().max() < 2:  # one validation a trial is no curve
+def _curves(findings: Findings) -> Picture | None:
+    metric = findings.study.validation
+    history = findings.study.history(metric.name)
+    rows, groups = grouped(findings)
+    if (
+        rows.empty or history.empty or history["run_id"].value_counts().max() < 2
+    ):  # a curve needs two validations per trial
         return None
-    steps = found.study.steps
+    steps = findings.study.steps
     seconds = steps.assign(seconds=steps.groupby("run_id")[STEP_TIME].cumsum() / 1_000)[["run_id", "step", "seconds"]]
     points = (
         rows[["run_id", "group", "seed"]]
@@ -160,7 +170,7 @@ def _curves(found: Findings) -> Picture | None:
     )
     points["number"] = points.groupby(["group", "run_id"]).cumcount()
     points = points.sort_values("number", kind="stable")  # the groups stay in the plan's order
-    table, look = mean_curves(points, metric), looks_of(found, rows)
+    table, look = mean_curves(points, metric), looks_of(findings, rows)
     has_times = bool(table["seconds"].notna().any())
     figure, both = _figure(9.5 if has_times else 6.5, columns=2 if has_times else 1)
     both = np.atleast_1d(both)
@@ -176,32 +186,32 @@ def _curves(found: Findings) -> Picture | None:
     return figure, f"{_sentence(what)} {by}, {groups}: {over}."
 
 
-def _time_per_batch(found: Findings) -> Picture | None:
-    steps = found.study.steps
-    rows, groups = grouped(found)
+def _time_per_batch(findings: Findings) -> Picture | None:
+    steps = findings.study.steps
+    rows, groups = grouped(findings)
     steps = rows[["run_id", "group"]].drop_duplicates().merge(steps, on="run_id")
     steps = steps[~steps["is_first"].astype(bool)] if len(steps) else steps
     if steps.empty:
         return None
     figure, axes = _figure(6.5)
-    drawing.time_per_batch(axes, steps, looks_of(found, rows))
+    drawing.time_per_batch(axes, steps, looks_of(findings, rows))
     over = seeds(rows.groupby("group")["seed"].nunique())
     what = f"Time per batch, {groups}: the steps of {over} but for those that traced or compiled"
-    return figure, f"{what}. {caution(found.rows)}".strip()
+    return figure, f"{what}. {caution(findings.rows)}".strip()
 
 
-def _heat_map(found: Findings) -> Picture | None:
-    numeric = [key for key in found.study.toggles if _is_numeric(found.study.finished[key])]
-    rows, left_out = whole_seeds(found.study)
-    if len(numeric) != 2 or rows.empty or not np.isfinite(rows[found.metric.name].to_numpy(float)).all():
+def _heat_map(findings: Findings) -> Picture | None:
+    numeric = [key for key in findings.study.toggles if _is_numeric(findings.study.finished[key])]
+    rows, left_out = whole_seeds(findings.study)
+    if len(numeric) != 2 or rows.empty or not np.isfinite(rows[findings.metric.name].to_numpy(float)).all():
         return None
     places = rows[numeric].drop_duplicates()
-    if not all(places[key].duplicated().any() for key in numeric):  # neither rows nor columns can be compared
+    if not all(places[key].duplicated().any() for key in numeric):  # no row or column has two cells
         return None
     figure, axes = _figure(5.8)
-    drawing.heat_map(axes, rows, numeric[1], numeric[0], metric=found.metric)
-    what = f"{_sentence(title(found.metric))} by {numeric[0]} and {numeric[1]}"
-    else_too = differs_too(rows, numeric, found.study.toggles)
+    drawing.heat_map(axes, rows, numeric[1], numeric[0], metric=findings.metric)
+    what = f"{_sentence(title(findings.metric))} by {numeric[0]} and {numeric[1]}"
+    else_too = differs_too(rows, numeric, findings.study.toggles)
     count = rows["seed"].nunique()
     over = (
         f"mean over {seeds([count])} and all else, with half its 95 % interval"
@@ -211,24 +221,28 @@ def _heat_map(found: Findings) -> Picture | None:
     return figure, f"{what}: {over}.{else_too}{left_out}"
 
 
-def _interaction(found: Findings) -> Picture | None:
-    if found.factorial is None:
+def _interaction(findings: Findings) -> Picture | None:
+    if findings.factorial is None:
         return None
-    unclear = set(found.factorial.loc[(found.factorial["kind"] == MAIN) & (found.factorial["aliased"] != ""), "term"])
-    known = found.factorial[found.factorial["share"].notna() & (found.factorial["kind"] == INTERACTION)]
-    is_clear = [row["aliased"] == "" and not unclear & set(row["term"].split(":")) for row in known.to_dict("records")]
-    terms = known[np.array(is_clear, bool)]
+    unclear = set(
+        findings.factorial.loc[(findings.factorial["kind"] == MAIN) & (findings.factorial["aliased"] != ""), "term"]
+    )
+    estimable = findings.factorial[findings.factorial["share"].notna() & (findings.factorial["kind"] == INTERACTION)]
+    is_clear = [
+        row["aliased"] == "" and not unclear & set(row["term"].split(":")) for row in estimable.to_dict("records")
+    ]
+    terms = estimable[np.array(is_clear, bool)]
     strongest = terms.drop_duplicates("term").sort_values("share", ascending=False)["term"].head(3).tolist()
     if not strongest:
         return None
-    rows, left_out = whole_seeds(found.study)
+    rows, left_out = whole_seeds(findings.study)
     levels = rows.astype(str).nunique()
     pairs = [sorted(term.split(":"), key=lambda key: levels[key]) for term in strongest]
     figure, several = _figure(3.4 * len(pairs) + 1.2, columns=len(pairs))
-    trials = found.study.rows[found.study.rows["status"] != DROPPED]
+    trials = findings.study.rows[findings.study.rows["status"] != DROPPED]
     for axes, (by, toggle) in zip(np.atleast_1d(several), pairs, strict=True):
-        means = factorial.means(trials, found.study.plan["levels"], toggle=toggle, by=by, metric=found.metric)
-        drawing.interaction(axes, means, toggle, by, metric=found.metric)
+        means = factorial.means(trials, findings.study.plan["levels"], toggle=toggle, by=by, metric=findings.metric)
+        drawing.interaction(axes, means, toggle, by, metric=findings.metric)
         if axes is not np.atleast_1d(several)[0]:
             axes.set_ylabel("")
     if len(pairs) == 1:
@@ -236,30 +250,30 @@ def _interaction(found: Findings) -> Picture | None:
     else:
         for axes in several:
             axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=2)
-    over = seeds([int(found.factorial["seeds"].iloc[0])])
-    what = f"Means of {title(found.metric)} with 95 % intervals over {over}, for equal shares of all else"
+    over = seeds([int(findings.factorial["seeds"].iloc[0])])
+    what = f"Means of {title(findings.metric)} with 95 % intervals over {over}, for equal shares of all else"
     condition = _condition(terms[terms["term"].isin(strongest)])
     pair = "This pair of toggles has" if len(pairs) == 1 else "These pairs of toggles have"
     share = (
         f" {pair} the largest share{'' if len(pairs) == 1 else 's'} of variance."
-        if known["term"].nunique() > len(pairs)
+        if estimable["term"].nunique() > len(pairs)
         else ""
     )
     return figure, f"{what}; lines that are not parallel interact{condition}.{share}{left_out}"
 
 
-def _padding(found: Findings) -> Picture | None:
-    keys = [key for key in found.study.toggles if _changes_padding(found.study, key)]
+def _padding(findings: Findings) -> Picture | None:
+    keys = [key for key in findings.study.toggles if _changes_padding(findings.study, key)]
     if not keys:
         return None
-    rows, _ = grouped(found, keys)
+    rows, _ = grouped(findings, keys)
     rows = rows[rows["seed"] == rows["seed"].min()].drop_duplicates("group")
-    steps = rows[["run_id", "group"]].merge(found.study.steps, on="run_id")
+    steps = rows[["run_id", "group"]].merge(findings.study.steps, on="run_id")
     steps = steps[steps["epoch"] == 1] if len(steps) else steps
     if steps.empty:
         return None
     figure, axes = _figure(6.5)
-    drawing.padding_by_batch(axes, steps, looks_of(found, rows))
+    drawing.padding_by_batch(axes, steps, looks_of(findings, rows))
     _legend(figure, axes)
     what = "Padded steps of each batch of the first epoch, as a share of all its steps, for one seed"
     return figure, f"{what}; the batches stand in rising order."
@@ -289,12 +303,12 @@ FIGURES: dict[str, Callable[[Findings], Picture | None]] = {
 
 
 def _sentence(text: str) -> str:
-    """Returns a title as a sentence begins with it; a unit stays as it is."""
+    """Returns a title with a capital first letter, for the start of a sentence; a unit is unchanged."""
     return text if text.startswith(("s ", "ms ")) else text[0].upper() + text[1:]
 
 
 def _condition(effects: pd.DataFrame) -> str:
-    """Returns on what effects depend, decided or not; empty if on nothing."""
+    """Returns the condition on which the effects depend, decided or not; empty if there is none."""
     if (effects["three_way"] != "").any():
         return f", {CONDITIONS[0]}"
     return f", {CONDITIONS[1]}" if (effects["condition"] != "").any() else ""
@@ -306,7 +320,7 @@ def _figure(width: float, *, columns: int = 1) -> tuple[Figure, Any]:
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
-    """One legend beside the figure, which is wider by what that takes: all figures have one height."""
+    """Adds one legend beside the figure and widens the figure to fit it, so that all figures keep one height."""
     handles, labels = axes.get_legend_handles_labels()
     figure.set_figwidth(figure.get_figwidth() + min(3.2, 0.6 + 0.068 * max(map(len, labels))))
     figure.legend(handles, labels, loc="outside right upper", fontsize="small")
@@ -319,9 +333,9 @@ def _is_numeric(values: pd.Series) -> bool:
 
 
 def places_of_task(study: Study) -> tuple[Mapping[str, str], list[str]]:
-    """Returns the figures of a study's task, name → `module:function`, and why some or all of them cannot be drawn.
+    """Returns the figures of a study's task, name → `module:function`, and notes on those that cannot be drawn.
 
-    A plan that names no task, as older versions wrote it, has none.
+    A plan without a task, as older versions wrote it, has no such figures.
     """
     name = study.plan.get("task")
     if not name:
@@ -329,7 +343,7 @@ def places_of_task(study: Study) -> tuple[Mapping[str, str], list[str]]:
     try:
         registry = importlib.import_module("src.registry")
         figures = dict(registry.task(name).figures)
-    except Exception as error:  # whatever a third party's package raises when it is imported
+    except Exception as error:  # importing a third party's package can raise anything
         return {}, [f"the figures of task {one_line(str(name))} are not drawn: {first_line(error)}"]
     taken = [figure for figure in figures if figure in FIGURES]
     notes = [f"figure {figure} of task {name} is not drawn, as there is a usual one of that name" for figure in taken]
@@ -337,7 +351,7 @@ def places_of_task(study: Study) -> tuple[Mapping[str, str], list[str]]:
 
 
 def draw_of_task(study: Study, names: Sequence[str] | None = None) -> tuple[list[Drawn], list[str]]:
-    """Returns the figures of a study's task, of these names alone if there are any, and a line on each failure."""
+    """Returns the figures of a study's task (only those named, if names are given), and a line on each failure."""
     known, notes = places_of_task(study)
     drawn = []
     for name, place in known.items():
@@ -347,7 +361,7 @@ def draw_of_task(study: Study, names: Sequence[str] | None = None) -> tuple[list
             with style():
                 figure, caption = _picture(_function(place)(study))
             drawn.append(Drawn(name, one_line(caption), figure))
-        except Exception as error:  # it is another's code, and the report is made without its figure
+        except Exception as error:  # a third party's figure must not stop the report
             notes.append(f"figure {name} ({place}) failed: {first_line(error)}")
     return drawn, notes
 
@@ -361,7 +375,7 @@ def _picture(returned: Any) -> tuple[Figure, str]:
     """Returns a figure and its caption.
 
     Raises:
-      TypeError: it is something else.
+      TypeError: the task's function returned something else.
     """
     match returned:
         case (Figure() as figure, str() as caption):

@@ -1,4 +1,4 @@
-"""What a study found: its trials, compared as its design wants it. Tables, figures and the report only show it."""
+"""The findings of a study: its trials, compared as its design requires. Tables, figures and the report show them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ STEPWISE = ("cumulative", "path")
 FACTORIAL = ("grid", "fractional", "random")
 TIMES = (PER_BATCH, PER_EPOCH, STEADY_EPOCH)
 COSTS = (PADDED, PARAMETERS, MEMORY, TRACES, TRACING)
-USUAL_TRACES = 2  # of the training step: one for whole batches, one for smaller ones
-SHORT = "steps_to"  # the metric that waits for the plan's threshold, as one types it
+USUAL_TRACES = 2  # of the training step: one for full batches, one for the smaller last batch
+SHORT = "steps_to"  # name on the command line of the number of steps to the plan's threshold
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,18 +39,18 @@ class Findings:
     """A study with its comparisons.
 
     Attributes:
-      study: as it was loaded.
-      metric: what variants are compared by, under its full name.
-      margin: difference that is too small to matter; None if nobody has said.
-      time: what times are compared by: a steady batch's, or a whole epoch's where the variants' batches are not the
-        same work or where some trace more than usual.
+      study: the loaded study.
+      metric: the metric that variants are compared by, under its full name.
+      margin: difference that is too small to matter; None if no margin is set.
+      time: the metric that times are compared by: the time of a steady batch, or of a whole epoch where variants differ
+        in their steps per epoch or where some trace more than usual.
       is_stepwise: each variant is compared with the step before, not with the reference.
       rows: the study's rows that were not dropped, with `within` where there are several references.
-      compared: `effects.paired` of them.
-      summary: one row a variant: what `compared` says, every varied toggle, and means over its finished seeds of what
-        costs.
-      factorial: `factorial.fit`, or None.
-      no_factorial: why not, in words; None if there is one or the design asks for none.
+      compared: the frame that `effects.paired` returns for them.
+      summary: one row per variant: the columns of `compared`, every varied toggle, and the mean costs over its finished
+        seeds.
+      factorial: the frame that `factorial.fit` returns, or None.
+      no_factorial: the reason why `factorial` is None; None if it is not, or if the design is not factorial.
       unchanged: variants whose trained weights equal their reference's, seed for seed.
       rejected: variants that a path tried and did not keep.
     """
@@ -70,17 +70,17 @@ class Findings:
 
     @property
     def seeds(self) -> int:
-        """Pairs of the variant that has most."""
+        """The largest number of pairs of any variant."""
         return int(self.compared["n"].max())
 
 
 def find(
     study: Study, *, metric: str | None = None, margin: float | None = None, toggle: str | None = None
 ) -> Findings:
-    """Returns what a study found.
+    """Returns the findings of a study.
 
     Args:
-      study: as loaded.
+      study: the loaded study.
       metric: name of a metric (`perplexity` is short for `test/perplexity`), or `steps_to`; default: the study's.
       margin: difference that is too small to matter; default: the study's, for its own metric.
       toggle: compare the values of this toggle, all else being equal; default: all variants with the reference, or in a
@@ -91,7 +91,7 @@ def find(
     """
     if study.finished.empty:
         raise StoreError(
-            f"study {study.name!r} has no finished trial yet ({study.counts}); type its command again to go on"
+            f"study {study.name!r} has no finished trial yet ({study.counts}); run its command again to resume"
         )
     compared_by = metric_of(study, metric)
     margin = default_margin(study, compared_by) if margin is None else margin
@@ -105,7 +105,7 @@ def find(
     is_stepwise = toggle is None and study.plan["design"] in STEPWISE
     rows = (
         study.rows if is_stepwise else study.rows[study.rows["status"] != DROPPED]
-    )  # a step that was dropped is no step before
+    )  # a dropped step is never the step before another
     rejected: list[str] = []
     if is_stepwise:
         steps = contrasts.chain(rows, study.plan["design"], study.toggles, validation=study.validation)
@@ -130,10 +130,10 @@ def find(
 
 
 def metric_of(study: Study, asked: str | None) -> Metric:
-    """Returns a metric by its name as one types it; the study's own for None.
+    """Returns a metric by its name on the command line; the study's own for None.
 
     Raises:
-      StoreError: no trial has it.
+      StoreError: no trial has the metric.
     """
     name = full_name(study, asked)
     steps_to = study.steps_to
@@ -142,14 +142,14 @@ def metric_of(study: Study, asked: str | None) -> Metric:
     columns = [column for column in study.rows.columns if "/" in column and column not in study.toggles]
     is_waiting = steps_to is not None and name == steps_to.name
     if name not in columns or (study.rows[name].isna().all() and not is_waiting):
-        known = sorted(column for column in columns if study.rows[column].notna().any())
-        there = [*known, *([SHORT] if steps_to else [])]
+        available = sorted(column for column in columns if study.rows[column].notna().any())
+        there = [*available, *([SHORT] if steps_to else [])]
         raise StoreError(f"no trial of {study.name} has the metric {asked or name!r}; {nearest(asked or name, there)}")
     return study.meaning(name)
 
 
 def full_name(study: Study, asked: str | None) -> str:
-    """Returns the full name of a metric as one types it (`perplexity`: `test/perplexity`); the study's own for None."""
+    """Returns the full name of a metric (`perplexity` → `test/perplexity`); the study's own metric for None."""
     name = asked or str(study.plan["metric"])
     if name in {metric.name for metric in study.metrics}:
         return f"{TEST}{name}"
@@ -169,7 +169,7 @@ def _of_target(study: Study, asked: str) -> str:
 def default_margin(study: Study, metric: Metric) -> float | None:
     """Returns the difference in a metric that is too small to matter, or None.
 
-    It is the study's for its own metric, else the metric's.
+    For the study's own metric it is the study's margin, else the metric's.
     """
     if metric.name == full_name(study, None) and study.plan["margin"] is not None:
         return float(study.plan["margin"])
@@ -177,22 +177,22 @@ def default_margin(study: Study, metric: Metric) -> float | None:
 
 
 def _compared_time(study: Study) -> str:
-    """Returns the time by which this study's variants can be compared.
+    """Returns the name of the time by which this study's variants can be compared.
 
-    The time of a steady step is not the time of the same work where epochs have different numbers of steps, and leaves
-    out what is compared where a variant traces more often than others: then an epoch is compared, with all that it
-    took.
+    It is usually the time of a steady step. A step is not the same amount of work where epochs have different numbers
+    of steps, and it leaves out the cost of a variant that traces more often than usual. In both cases the variants are
+    compared by the time of a whole epoch.
     """
     finished = study.finished
     counts = finished.get(BATCHES)
-    traces = finished[finished["resumed"].isna()].get(TRACES)  # where a trial was resumed, two processes have traced
+    traces = finished[finished["resumed"].isna()].get(TRACES)  # a resumed trial was traced by two processes
     differ = "accumulate" in study.toggles or (counts is not None and float(counts.max()) > 1.05 * float(counts.min()))
     if not differ and (traces is None or not (traces > USUAL_TRACES).any()):
         return PER_BATCH
-    known = [
+    measured = [
         name for name in (PER_EPOCH, STEADY_EPOCH) if name in study.finished and study.finished[name].notna().any()
     ]
-    return known[0] if known else PER_BATCH
+    return measured[0] if measured else PER_BATCH
 
 
 def _factorial(study: Study, metric: Metric, margin: float | None) -> tuple[pd.DataFrame | None, str | None]:
@@ -227,18 +227,18 @@ def _summary(study: Study, rows: pd.DataFrame, compared: pd.DataFrame, *, is_ste
         if name in rows:
             values = finished[name].to_numpy(float)
             costs[f"mean {name}"] = [_geometric(values[mine]) for mine in places]
-    # a target that was never reached is later than any: the median stands for all, the mean would for those that did
+    # a target that was never reached counts as later than any other; a mean would be over only those that reached it
     steps = finished[study.steps_to.name] if study.steps_to else pd.Series(math.nan, finished.index)
     reached = finished[keys].assign(steps=steps.fillna(math.inf), never=steps.isna()).groupby(keys)
     costs["steps_to"], costs["steps_to_never"] = reached["steps"].median(), reached["never"].sum()
     table: pd.DataFrame = compared.merge(costs.reset_index(), on=keys, how="left")
-    if is_stepwise:  # a step's reference is the step before, which has its row already
+    if is_stepwise:  # a step's reference is the step before, which already has a row
         table = table[~table["is_reference"] | ~table["is_reference"].cummax().shift(fill_value=False)]
     return table.reset_index(drop=True)
 
 
 def _geometric(values: np.ndarray) -> float:
-    """Returns the geometric mean of what is known, nan where nothing is."""
-    known = values[~np.isnan(values)]
+    """Returns the geometric mean of the values that are not nan; nan if all are."""
+    finite = values[~np.isnan(values)]
     with np.errstate(divide="ignore"):  # a time of zero makes a mean of zero
-        return float(np.exp(np.log(known).mean())) if len(known) else math.nan
+        return float(np.exp(np.log(finite).mean())) if len(finite) else math.nan

@@ -1,4 +1,4 @@
-"""Intervals, p values, equivalence and power of numbers that were measured once a seed; no metric and no study."""
+"""Intervals, p values, equivalence and power for numbers measured once per seed, independent of metric and study."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 
 LEVEL = 0.05
-ROUNDING = 1e-12  # of arithmetic with doubles, relative to the values
-RESOLUTION = 1e-6  # of values, relative: float32 keeps seven digits, and what differs by less is rounding
-MAX_EXACT = 20  # pairs whose 2^n signs are all tried
-POWER = 0.8  # with which a study of so many seeds would tell
+ROUNDING = 1e-12  # relative rounding error of arithmetic in float64
+RESOLUTION = 1e-6  # relative; float32 has seven digits, so smaller differences are rounding
+MAX_EXACT = 20  # largest number of pairs for which all 2^n signs are enumerated
+POWER = 0.8  # power for which the number of seeds is planned
 MAX_SEEDS = 1_000
 
 
 class Interval(NamedTuple):
-    """An estimate with its 95 % interval and two-sided p value (Student's t), nan where there is none.
+    """An estimate with its 95 % interval and two-sided p value (Student's t); nan where undefined.
 
     Attributes:
       mean: the estimate.
-      low: of the interval.
-      high: of the interval.
-      p: of the estimate being zero.
+      low: lower end of the interval.
+      high: upper end of the interval.
+      p: p value of the hypothesis that the mean is zero.
       error: standard error of the estimate.
       freedom: degrees of freedom.
     """
@@ -41,15 +41,15 @@ class Interval(NamedTuple):
 
 
 def interval(values: np.ndarray, *, scale: float | None = None) -> Interval:
-    """Returns the mean of values with Student's interval; no interval below two values.
+    """Returns the mean of values with Student's interval; with fewer than two values there is no interval.
 
-    Without any spread, as between counts that are the same for every seed, there is no interval, and p is that of the
+    Without any spread, for example for counts that are equal in every seed, there is no interval, and p is that of the
     signs.
 
     Args:
-      values: float[n], differences of pairs, or what was measured once a seed.
-      scale: size of what was measured, by which rounding is told from spread; default: the largest of the values.
-        Differences are much smaller than what they are differences of, and need it.
+      values: float[n], differences of pairs, or measurements, one per seed.
+      scale: magnitude of the measured values, which separates rounding errors from spread; default: the largest of
+        `values`. Differences need it, as they are much smaller than the values that they are computed from.
     """
     if not len(values):
         return Interval()
@@ -79,12 +79,11 @@ def holm(p: pd.Series) -> pd.Series:
 
 
 def sign_flip(differences: np.ndarray) -> float:
-    """Returns the exact two-sided p value of the mean difference, if every sign could as well be the other.
+    """Returns the exact two-sided p value of the mean difference under random signs (sign-flip test).
 
-    At best it is 2 / 2^n.
+    The smallest possible value is 2 / 2^n. It is nan for one difference and for more than 20.
 
-    Source: Fisher, "The Design of Experiments", Oliver and Boyd 1935, section 21. nan for one difference and for more
-      than 20.
+    Source: Fisher, "The Design of Experiments", Oliver and Boyd 1935, section 21.
     """
     if not 2 <= len(differences) <= MAX_EXACT:
         return math.nan
@@ -96,34 +95,32 @@ def sign_flip(differences: np.ndarray) -> float:
 
 
 def failures_not_excluded(seeds: int) -> float:
-    """Returns the share of failing seeds that so many seeds without a failure still allow, at 95 %: 1 - 0.05^(1/n).
+    """Returns the upper 95 % bound on the failure rate after n seeds without a failure: 1 - 0.05^(1/n).
 
     Source: the exact bound of Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of
-      the binomial",
-    Biometrika 26(4), 1934.
+    the binomial", Biometrika 26(4), 1934.
     """
     return float(1 - LEVEL ** (1 / seeds))
 
 
-def is_equivalent(found: Interval, margin: float | None, *, hidden: float = 0.0) -> bool:
-    """Returns whether two one-sided t tests at 5 % find the estimate within the margin.
+def is_equivalent(estimate: Interval, margin: float | None, *, hidden: float = 0.0) -> bool:
+    """Returns whether two one-sided t tests at 5 % show that the estimate is within the margin.
 
-    They do exactly if its 90 % interval is within it.
-
-    Source: Schuirmann, "A comparison of the two one-sided tests procedure and the power approach for assessing the
-      equivalence of
-    average bioavailability", Journal of Pharmacokinetics and Biopharmaceutics 15, 1987. Not adjusted for the number of
+    They do if and only if the 90 % interval is within the margin. The level is not adjusted for the number of
     comparisons.
 
+    Source: Schuirmann, "A comparison of the two one-sided tests procedure and the power approach for assessing the
+    equivalence of average bioavailability", Journal of Pharmacokinetics and Biopharmaceutics 15, 1987.
+
     Args:
-      found: the estimate.
-      margin: difference that is too small to matter; None if nobody has said, and then nothing is.
-      hidden: standard error that the grid of a coarse metric may hide: 20 examples that are right as often in all of
-        two seeds may still have different chances of being right.
+      estimate: mean difference with its standard error.
+      margin: difference that is too small to matter; None if no margin is set, and then nothing is equivalent.
+      hidden: standard error that the grid of a coarse metric may hide: two models may get the same number of 20
+        examples right in both of two seeds, and still have different accuracies.
     """
-    if margin is None or math.isnan(found.error):
+    if margin is None or math.isnan(estimate.error):
         return False
-    return abs(found.mean) + quantile(1 - LEVEL, found.freedom) * max(found.error, hidden) < margin
+    return abs(estimate.mean) + quantile(1 - LEVEL, estimate.freedom) * max(estimate.error, hidden) < margin
 
 
 @functools.cache
@@ -133,30 +130,30 @@ def quantile(share: float, freedom: int) -> float:
 
 
 def scale_of(*values: np.ndarray) -> float:
-    """Returns the largest size of any value; 0 for none."""
+    """Returns the largest absolute value; 0 for an empty array."""
     return max((float(np.abs(some).max(initial=0.0)) for some in values), default=0.0)
 
 
 def grid(values: np.ndarray) -> float:
-    """Returns the smallest distance between two different values: how fine a metric is. Infinite if all are equal."""
+    """Returns the smallest distance between two different values, a metric's grid. Infinite if all are equal."""
     distinct = np.unique(values[np.isfinite(values)])
     gaps = np.diff(distinct)
     return float(gaps[gaps > RESOLUTION * scale_of(distinct)].min(initial=np.inf))
 
 
 def seeds_needed(row: Mapping[Hashable, Any], margin: float | None) -> tuple[float, float]:
-    """Returns how many seeds a study needs to tell with a power of 80 %, twice; nan for more than 1,000.
+    """Returns two estimates of the number of seeds that a study needs for a power of 80 %; nan for more than 1,000.
 
-    First if change and spread are what they seem, then if the differences spread as much as the upper 80 % bound of
-    their standard deviation says: a few differences say little about their spread, and the first number alone may be a
-    third of what is needed.
+    The first assumes that the change and the standard deviation of the differences are as estimated. The second assumes
+    that the standard deviation is at its upper 80 % bound: a few differences estimate it badly, and the first number
+    alone may be a third of what is needed.
 
-    To tell is to find a difference at the level divided by the number of comparisons (Bonferroni's, the strictest step
-    of Holm's), or to find it within the margin. The power of the t test is that of the noncentral t distribution.
+    A study decides if it finds a difference at the level divided by the number of comparisons (Bonferroni, the
+    strictest step of Holm), or finds it within the margin. The power is that of the noncentral t distribution.
 
     Args:
       row: `change`, `spread` and `n` of a `differences.Change`, and the number of `comparisons`.
-      margin: difference that is too small to matter; None if nobody has said.
+      margin: difference that is too small to matter; None if no margin is set.
     """
     spread, freedom = row["spread"], row["n"] - 1
     if math.isnan(row["change"]) or not spread > 0:
@@ -182,13 +179,13 @@ def _seeds(row: Mapping[Hashable, Any], margin: float | None, spread: float) -> 
 
 
 def smallest(holds: Callable[[np.ndarray], np.ndarray], low: int, high: int) -> float:
-    """Returns the smallest number for which something holds that holds for all greater ones, too; nan for none."""
+    """Returns the smallest number for which a monotone condition holds; nan if there is none."""
     if low > high:
         return math.nan
     coarse = np.append(np.arange(low, high, 32), high)
-    found = np.flatnonzero(holds(coarse))
-    if not len(found):
+    holding = np.flatnonzero(holds(coarse))
+    if not len(holding):
         return math.nan
-    last = int(coarse[found[0]])
-    fine = np.arange(last if not found[0] else int(coarse[found[0] - 1]) + 1, last + 1)
+    last = int(coarse[holding[0]])
+    fine = np.arange(last if not holding[0] else int(coarse[holding[0] - 1]) + 1, last + 1)
     return float(fine[np.flatnonzero(holds(fine))[0]])

@@ -1,4 +1,4 @@
-"""A tracked study as tidy frames: its plan, one row a variant and seed, and one row a step."""
+"""A tracked study as tidy frames: its plan, one row per variant and seed, and one row per step."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ from src.tracking.attempts import Run
 from src.tracking.deleted import how_to_restore
 
 KIND, IDENTITY = attempts.KIND, attempts.IDENTITY
-# of a step: is_first: of its shape, it traced; batch: examples; length: steps, padding included; tokens: real steps
+# columns of a step: is_first: the first of its shape, so it traced; batch: examples; length: steps with padding;
+# tokens: real steps
 OF_STEPS = ("gradient_norm", "batch", "length", "tokens")
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What the store knows of a study.
+    """A study as the store has it.
 
     Attributes:
-      name: of the study.
-      store: where it was read.
-      experiment_id: of its MLflow experiment.
-      run_id: of its study run.
-      plan: question, claim, design, levels, reference, seeds, metric, margin, threshold, metrics, aliases, commands,
-        and the task where it is known; the latest that was made.
-      rows: one a variant and seed of the plan: `label`, `is_reference`, `seed`, `identity`, `status` (of the trial that
-        serves it: FINISHED, FAILED, KILLED, RUNNING; `not run`, `dropped`), `dropped` (why, or None), `normalised`
-        (list of texts), every varied toggle, `run_id`, `started` and `ended` (UTC), the columns of `rows.TAGS` (None
-        where a tag is missing), and every metric of the trial. The first metric's `val/…` is the best of the trial;
-        `time/epoch_s` is the mean of its epochs and `time/steady_epoch_s` their median; `steps_to/…` is what the plan's
-        threshold asks for, nan where it was not reached until `last_step`, the step of the last validation.
-        `step_before` is the validation before the one that reached it (0 for the first): the target was reached after
-        it.
-      notes: what a reader must know of trials that are not in the rows: duplicates, superseded ones, those of other
-        plans.
-      of_plans: where the study has several plans, which of their trials are in the rows, and how to see the others;
-        else empty.
+      name: name of the study.
+      store: the store that it was read from.
+      experiment_id: id of its MLflow experiment.
+      run_id: id of its study run.
+      plan: the latest plan: question, claim, design, levels, reference, seeds, metric, margin, threshold, metrics,
+        aliases, commands, and the task where it is recorded.
+      rows: one row per variant and seed of the plan: `label`, `is_reference`, `seed`, `identity`, `status` (of the
+        trial that serves the row: FINISHED, FAILED, KILLED, RUNNING; or `not run`, `dropped`), `dropped` (the reason,
+        or None), `normalised` (list of texts), every varied toggle, `run_id`, `started` and `ended` (UTC), the columns
+        of `rows.TAGS` (None where a tag is missing), and every metric of the trial. The first metric's `val/…` is the
+        best of the trial; `time/epoch_s` is the mean of its epochs and `time/steady_epoch_s` their median; `steps_to/…`
+        is the step of the validation that reached the plan's threshold, nan if none had by `last_step`, the step of
+        the last validation. `step_before` is the step of the validation before the one that reached it (0 for the
+        first): the target was reached after that step.
+      notes: notes on trials that are not in the rows: duplicates, superseded trials, and trials of other plans.
+      of_plans: if the study has several plans, which of their trials are in the rows and how to see the others; else
+        empty.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Study:
 
     @property
     def toggles(self) -> list[str]:
-        """What the plan varies."""
+        """The names of the toggles that the plan varies."""
         return list(self.plan["levels"])
 
     @property
@@ -75,7 +75,7 @@ class Study:
 
     @property
     def counts(self) -> str:
-        """What became of the plan's trials, in words; a trial that serves several rows counts once."""
+        """The plan's trials counted by status, in words; a trial that serves several rows counts once."""
         trials = self.rows[self.rows["identity"].isna() | ~self.rows["identity"].duplicated()]
         return ", ".join(f"{count} {str(state).lower()}" for state, count in trials["status"].value_counts().items())
 
@@ -86,35 +86,35 @@ class Study:
 
     @property
     def first(self) -> Metric:
-        """The first of them, on the test split."""
+        """The first metric, on the test split."""
         return self.meaning(f"{TEST}{self.metrics[0].name}")
 
     @property
     def validation(self) -> Metric:
-        """The first of them, on the validation split."""
+        """The first metric, on the validation split."""
         return self.meaning(f"{VAL}{self.metrics[0].name}")
 
     @property
     def steps_to(self) -> Metric | None:
-        """The metric that waits for the plan's threshold; None without a threshold or a direction."""
+        """The number of steps until the plan's threshold was reached; None without a threshold or a direction."""
         if self.plan["threshold"] is None or not self.metrics[0].sign:
             return None
         return self.meaning(steps_to(self.metrics[0], self.plan["threshold"]))
 
     def meaning(self, name: str) -> Metric:
-        """Returns what a recorded metric means, under its full name."""
+        """Returns the description of a recorded metric, under its full name."""
         return meaning(name, self.metrics)
 
     def history(self, metric: str) -> pd.DataFrame:
-        """Returns one row a recorded value of a metric in trials of the plan: `run_id`, `step`, `value`."""
-        found = self.store.history(self.experiment_id, metric)
-        return found[found["run_id"].isin(set(self.finished["run_id"]))]
+        """Returns one row per recorded value of a metric in finished trials of the plan: `run_id`, `step`, `value`."""
+        points = self.store.history(self.experiment_id, metric)
+        return points[points["run_id"].isin(set(self.finished["run_id"]))]
 
     @functools.cached_property
     def steps(self) -> pd.DataFrame:
-        """One row a training step of the finished trials: `run_id` and `_step_columns`; read once.
+        """One row per training step of the finished trials: `run_id` and `_step_columns`; read once.
 
-        Trials that have lost their per-step record are left out.
+        Trials without their per-step record are left out.
         """
         names, parts = _step_columns(self.metrics), []
         for run_id in self.finished["run_id"].unique():
@@ -133,12 +133,12 @@ def _step_columns(metrics: Sequence[Metric]) -> list[str]:
 
 
 def study(name: str, store: Store, *, every: bool = False) -> Study:
-    """Returns a study as it is now.
+    """Returns the current state of a study.
 
     Args:
-      name: of the study.
-      store: that has it.
-      every: take every trial of the study, of whatever plan, and not those of the latest plan alone.
+      name: name of the study.
+      store: the store to read it from.
+      every: include the trials of all plans, not only those of the latest plan.
 
     Raises:
       StoreError: the store cannot be read, has no such study, or the study has no plan that can be read.
@@ -146,16 +146,18 @@ def study(name: str, store: Store, *, every: bool = False) -> Study:
     experiment_id = _experiment(name, store)
     runs, gone = store.runs(experiment_id), store.runs(experiment_id, deleted=True)
     study_run = _study_run(name, store, runs, gone)
-    known, lost = plans.of_study(name, study_run.run_id, store)
-    plan = known[-1]
+    study_plans, lost = plans.of_study(name, study_run.run_id, store)
+    plan = study_plans[-1]
     trials = [run for run in runs if run.tags.get(KIND) == "trial" and IDENTITY in run.tags]
     served, notes = _serving(trials)
     notes += lost
     others = len(served.keys() - {row["identity"] for row in plan["rows"]})
     of_plans = "" if every or not others else _of_other_plans(name, others)
     if every:
-        plan, of_plans, said = merged.plan(known, {identity: _trial(store, run) for identity, run in served.items()})
-        notes += said
+        plan, of_plans, merged_notes = merged.plan(
+            study_plans, {identity: _trial(store, run) for identity, run in served.items()}
+        )
+        notes += merged_notes
     notes += [of_plans] if of_plans else []
     wanted = {row["identity"] for row in plan["rows"]}
     notes += _of_deleted(gone, wanted - served.keys(), store)
@@ -177,29 +179,29 @@ def _experiment(name: str, store: Store) -> str:
     """Returns the id of a study's experiment.
 
     Raises:
-      StoreError: there is none, or it was deleted.
+      StoreError: there is no such experiment, or it was deleted.
     """
     experiments = store.experiments()
     if name in experiments:
         return experiments[name]
     if number := store.deleted_experiment(name):
-        how = how_to_restore(store.uri, experiment_id=number)
-        raise StoreError(f"study {name!r} was deleted in MLflow; this brings it back: {how}")
+        command = how_to_restore(store.uri, experiment_id=number)
+        raise StoreError(f"study {name!r} was deleted in MLflow; to restore it, run: {command}")
     raise StoreError(f"no study {name!r} in {shown(store.uri)}; {nearest(name, list(experiments))}")
 
 
 def _study_run(name: str, store: Store, runs: list[Run], deleted: list[Run]) -> Run:
-    """Returns the run of a study that has its plan.
+    """Returns the study run, which has the plan.
 
     Raises:
-      StoreError: there is none, or it was deleted.
+      StoreError: there is no study run, or it was deleted.
     """
-    found, gone = ([run for run in part if run.tags.get(KIND) == "study"] for part in (runs, deleted))
-    if found:
-        return found[0]
+    kept, gone = ([run for run in part if run.tags.get(KIND) == "study"] for part in (runs, deleted))
+    if kept:
+        return kept[0]
     if gone:
         what = f"the study run of {name!r}, which has its plan, was deleted in MLflow"
-        raise StoreError(f"{what}; this brings it back: {how_to_restore(store.uri, run_id=gone[0].run_id)}")
+        raise StoreError(f"{what}; to restore it, run: {how_to_restore(store.uri, run_id=gone[0].run_id)}")
     where = shown(store.uri)
     raise StoreError(f"{name!r} in {where} is an experiment without a study run; it was not made by this project")
 
@@ -214,52 +216,52 @@ def _of_other_plans(name: str, count: int) -> str:
 
 
 def _trial(store: Store, run: Run) -> merged.Trial:
-    """Returns a trial with its settings, as its file has them, or else as far as MLflow's params do."""
+    """Returns a trial with its settings, read from its file, or from MLflow's params if the file is missing."""
     return merged.Trial(settings_of(store, run.run_id) or merged.typed(run.params), run.tags.get("ablation.data"))
 
 
 def _of_deleted(gone: list[Run], missing: set[str], store: Store) -> list[str]:
-    """Returns what to say of trials that were deleted and that the plan misses, and how to restore the last one."""
+    """Returns a note on deleted trials that the plan needs, with the command that restores the last one."""
     runs = {run.tags[IDENTITY]: run.run_id for run in gone if run.tags.get(IDENTITY) in missing}
     if not runs:
         return []
-    how = how_to_restore(store.uri, run_id=next(iter(runs.values())))
-    fix = f"this brings {'it' if len(runs) == 1 else 'one'} back: {how}"
+    command = how_to_restore(store.uri, run_id=next(iter(runs.values())))
+    fix = f"to restore {'it' if len(runs) == 1 else 'one'}, run: {command}"
     return [f"{len(runs)} trials were deleted in MLflow and count as not run; {fix}"]
 
 
 def listed(store: Store) -> pd.DataFrame:
-    """Returns one row an experiment; a trial counts once.
+    """Returns one row per study; a trial counts once.
 
     The columns are `study`, `trials`, `finished`, `failed`, `in other plans` and `latest` (UTC).
     """
-    found = []
+    records = []
     for name, experiment_id in store.experiments().items():
         runs = store.runs(experiment_id)
         trials = [run for run in runs if run.tags.get(KIND) == "trial" and IDENTITY in run.tags]
         served = _serving(trials)[0]
         states = [run.status for run in served.values()]
         latest = max((run.started for run in trials), default=None)
-        found.append({
+        records.append({
             "study": name, "trials": len(states), "finished": states.count(FINISHED), "failed": states.count(FAILED),
             "in other plans": _in_other_plans(store, runs, set(served)),
             "latest": "" if latest is None else f"{pd.Timestamp(latest, unit='ms'):%Y-%m-%d %H:%M}",
         })  # fmt: skip
-    return pd.DataFrame(found, columns=["study", "trials", "finished", "failed", "in other plans", "latest"])
+    return pd.DataFrame(records, columns=["study", "trials", "finished", "failed", "in other plans", "latest"])
 
 
 def _in_other_plans(store: Store, runs: list[Run], identities: set[str]) -> int:
-    """Returns how many trials are in no row of their study's latest plan; 0 where there is no plan that can be read."""
+    """Returns how many trials are not in their study's latest plan; 0 if no plan can be read."""
     mine = [run.run_id for run in runs if run.tags.get(KIND) == "study"]
     try:
-        known = plans.of_study("", mine[0], store)[0] if mine and identities else []
+        study_plans = plans.of_study("", mine[0], store)[0] if mine and identities else []
     except StoreError:
         return 0
-    return len(identities - {row["identity"] for row in known[-1]["rows"]}) if known else 0
+    return len(identities - {row["identity"] for row in study_plans[-1]["rows"]}) if study_plans else 0
 
 
 def settings_of(store: Store, run_id: str) -> dict[str, Any]:
-    """Returns the resolved settings of a trial, flat and typed (`data.limit` → 500); none if its file is lost."""
+    """Returns the resolved settings of a trial, flat and typed (`data.limit` → 500); empty if its file is missing."""
     path = store.artifact(run_id, SETTINGS)
     if path is None:
         return {}
@@ -277,20 +279,20 @@ def settings_of(store: Store, run_id: str) -> dict[str, Any]:
 
 
 def _steps(path: Path, names: Sequence[str]) -> pd.DataFrame:
-    """Returns a per-step record; one that is broken has no rows, so that a picture of the others can be drawn."""
+    """Returns a per-step record; a broken one has no rows, so that the other trials can still be drawn."""
     try:
         record = pd.read_parquet(path)
-        known = [name for name in names if name in record]
-        is_whole = {"step", STEP_TIME} <= {*known} and all(
-            map(pd.api.types.is_numeric_dtype, (record[name] for name in known))
+        present = [name for name in names if name in record]
+        is_whole = {"step", STEP_TIME} <= {*present} and all(
+            map(pd.api.types.is_numeric_dtype, (record[name] for name in present))
         )
         return record if is_whole else pd.DataFrame()
-    except Exception:  # pyarrow has errors of every kind for broken bytes
+    except Exception:  # pyarrow raises many kinds of errors for broken files
         return pd.DataFrame()
 
 
 def _serving(trials: list[Run]) -> tuple[dict[str, Run], list[str]]:
-    """Returns identity → the attempt that counts, as `attempts.counting` tells it, and what to say of the others."""
+    """Returns identity → the attempt that counts (`attempts.counting`), and notes on the other attempts."""
     of_identities = attempts.of_identities(trials)
     counting = {identity: attempts.counting(runs) for identity, runs in of_identities.items()}
     served = {identity: run for identity, run in counting.items() if run is not None}
@@ -310,9 +312,9 @@ def _serving(trials: list[Run]) -> tuple[dict[str, Run], list[str]]:
 
 
 def tidy(study: Study) -> dict[str, pd.DataFrame]:
-    """Returns what `export` writes: `trials`, one row a variant and seed with all that is known, and `steps`.
+    """Returns the frames of `export`: `trials`, one row per variant and seed with all its columns, and `steps`.
 
-    Settings that do not vary stand in columns of their own name, those that vary as the plan has them.
+    Every setting has a column of its name. Varied settings have the plan's values, the others those of the trial.
     """
     runs = list(study.rows["run_id"].dropna().unique())
     settings = pd.DataFrame(
@@ -323,19 +325,19 @@ def tidy(study: Study) -> dict[str, pd.DataFrame]:
     trials = study.rows.assign(normalised=study.rows["normalised"].map("; ".join)).merge(
         settings[others], on="run_id", how="left"
     )
-    for key in study.toggles:  # one column, one type: Parquet wants it
+    for key in study.toggles:  # Parquet requires one type per column
         if len({type(value) for value in trials[key]}) > 1:
             trials[key] = trials[key].map(as_typed)
     return {"trials": trials, "steps": study.rows[["label", "seed", "run_id"]].dropna().merge(study.steps, on="run_id")}
 
 
 def trials_of_tables(study: Study) -> pd.DataFrame:
-    """Returns what tables are made of, for a reader who wants to make them again.
+    """Returns the data behind the tables, for readers who want to recompute them.
 
-    One row a variant and seed: toggles, seed and numbers.
+    There is one row per variant and seed: toggles, seed and metrics.
     """
     numbers = sorted(name for name in study.rows.columns if "/" in name and name not in study.toggles)
-    known = (
+    columns = (
         "label",
         "is_reference",
         *study.toggles,
@@ -347,11 +349,11 @@ def trials_of_tables(study: Study) -> pd.DataFrame:
         "step_before",
         "last_step",
     )
-    return study.rows[[*known, *numbers]].round(dict.fromkeys(numbers, 6))
+    return study.rows[[*columns, *numbers]].round(dict.fromkeys(numbers, 6))
 
 
 def lost_files(study: Study) -> list[str]:
-    """Returns what to say of trials whose files are gone or damaged, and that `tidy` therefore has less of."""
+    """Returns warnings on trials whose files are missing or damaged, so that `tidy` lacks some of their data."""
     runs = study.finished["run_id"].unique()
     lost = {
         f"per-step record that can be read ({STEPS}); their steps are left out": len(runs)

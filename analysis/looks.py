@@ -1,7 +1,7 @@
 """One style for all figures: colours, marks and dashes of variants, texts beside the marks, and files.
 
-Colours are safe for the colour-blind, and beside every colour stands a mark or a dash that survives grey print; a
-variant has the same in every figure. In SVG, what a reader points at says its name and its numbers.
+Colours are safe for the colour-blind. A mark or a dash accompanies every colour, so that variants stay distinct in grey
+print. A variant has the same look in every figure. In SVG, marks and lines have tooltips with their name and numbers.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from analysis.texts import halves
 from src import environment
 from src.terminal.visible import one_line
 
-MAX_VARIANTS = 10  # that colours, dashes and marks tell apart
+MAX_VARIANTS = 10  # with distinct colours, dashes and marks
 INK = "#1c1e21"
 QUIET = "#8a8f98"
 DASHES = ["-", "--", "-.", ":"]
 MARKS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "*"]
-HOVER = "hover: "  # what an artist's id begins with that says something
+HOVER = "hover: "  # prefix of the id of an artist with a tooltip
 STYLE: Any = {
     "axes.edgecolor": QUIET, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK,
     "grid.color": "#d9dce1", "grid.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False,
@@ -39,7 +39,7 @@ STYLE: Any = {
 
 @dataclass(frozen=True)
 class Look:
-    """What tells a variant from others, in every figure."""
+    """Colour, mark and dash of a variant in every figure."""
 
     colour: Any
     mark: str
@@ -47,7 +47,7 @@ class Look:
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """Returns a look for each name, the first in ink; from the eleventh on they repeat."""
+    """Returns a look for each name, the first in the ink colour; the looks repeat from the eleventh name on."""
     colours = [INK, *sns.color_palette("colorblind", MAX_VARIANTS)[: MAX_VARIANTS - 1]]
     return {
         name: Look(colours[place % MAX_VARIANTS], MARKS[place % MAX_VARIANTS], DASHES[place % len(DASHES)])
@@ -57,22 +57,24 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draws what is drawn in the block in the style of all figures, without a window."""
-    if not environment.is_in_kernel():  # whose own plots would not be shown any more
+    """Sets the common style of all figures, without a window, for the block."""
+    if (
+        not environment.is_in_kernel()
+    ):  # in a notebook, the backend must stay, or the user's plots would no longer be shown
         mpl.use("agg")
     with sns.axes_style("whitegrid"), mpl.rc_context(STYLE):
         yield
 
 
 def hover(text: str) -> str:
-    """Returns the id of an artist that says a text where a reader points at it; SVG allows no noncharacters."""
+    """Returns the id that gives an artist a tooltip; noncharacters, which SVG does not allow, become question marks."""
     return HOVER + re.sub(r"[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", short(text, 200))
 
 
 def break_labels(figure: Figure) -> None:
-    """Writes labels that are wider than their axes in two lines.
+    """Breaks labels that are wider than their axes into two lines.
 
-    They would reach into their neighbours or out of the figure.
+    They would overlap their neighbours or be cut off otherwise.
     """
     figure.draw_without_rendering()  # places the axes
     for axes in figure.axes:
@@ -82,13 +84,13 @@ def break_labels(figure: Figure) -> None:
 
 
 def short(text: str, most: int = 60) -> str:
-    """Returns a text that leaves room for the picture, its middle left out where it is long."""
+    """Returns a text in one line, with its middle left out if it is too long."""
     text = one_line(text)  # SVG allows no control characters
     return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 + 3 :]}"
 
 
 def estimate(middle: float, low: float, high: float, decimals: int, *, sign: str = "") -> str:
-    """Returns an estimate with its interval, where it has one."""
+    """Returns an estimate with its interval, if it has one."""
     text = f"{middle:{sign}.{decimals}f}"
     return text if math.isnan(low) else f"{text} [{low:{sign}.{decimals}f}, {high:{sign}.{decimals}f}]"
 
@@ -105,7 +107,7 @@ def save(figure: Figure, stem: Path) -> Path:
 
 
 def with_titles(svg: str) -> str:
-    """Returns an SVG in which artists say their texts as titles, which browsers show where one points."""
+    """Returns an SVG in which the texts of artists are titles, which browsers show as tooltips."""
     return re.sub(
-        rf'<g id="{HOVER}([^"]*)">', lambda found: f"<g><title>{found[1].replace(chr(39), '&#39;')}</title>", svg
+        rf'<g id="{HOVER}([^"]*)">', lambda match: f"<g><title>{match[1].replace(chr(39), '&#39;')}</title>", svg
     )

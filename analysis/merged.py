@@ -1,4 +1,4 @@
-"""Every trial of a study, of whatever plan, as the rows of one: what several commands have trained under one name."""
+"""All plans of a study merged into one: every trial that several commands have trained under the study's name."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from src.spec.section import as_typed
 from src.trial.identity import NOT_IN_IDENTITY
 
 FACTORIAL = ("grid", "fractional", "random")
-DATA = "data (hash)"  # a column where trials of the same settings read different data
-NAMES = {"task.name": "task", "data.name": "data"}  # as a group is typed
+DATA = "data (hash)"  # column that is added if trials with the same settings read different data
+NAMES = {"task.name": "task", "data.name": "data"}  # name of a setting → its group on the command line
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What is known of a trial, whoever asked for it.
+    """A trial, independent of the plans that contain it.
 
     Attributes:
-      settings: as it was trained, flat and typed.
+      settings: the settings that it was trained with, flat and typed.
       data: hash of its data, or None.
     """
 
@@ -33,7 +33,7 @@ class Trial:
 
 @dataclass
 class _Entry:
-    """A trial as one plan asked for it, or as it was trained where no plan has it."""
+    """A trial as one plan lists it, or with its own settings if no plan lists it."""
 
     identity: str
     seed: int
@@ -43,19 +43,17 @@ class _Entry:
 
 
 def plan(plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) -> tuple[dict[str, Any], str, list[str]]:
-    """Returns one plan of all trials with its rows, what it is in words, and what else to say of it.
+    """Returns one plan of all trials, in the form of `load.Study.plan`, a description of it, and further notes.
 
-    It is as `load.Study.plan`.
+    Trials of plans whose metrics differ from the latest plan's are left out, as their numbers cannot be compared.
 
-    Trials whose metrics mean something else than the latest plan's are left out, as their numbers cannot be compared.
-
-    A trial is named by every setting in which the trials differ, and has a row for each way in which a plan asked for
-    it. The reference is that of the latest plan. What a plan did not vary has the value of its reference, as what has
-    no effect is normalised there.
+    A trial is named by every setting in which the trials differ, and has a row for each set of values under which a
+    plan lists it. The reference is that of the latest plan. A setting that a plan did not vary has the value of that
+    plan's reference, as the trial itself may have a normalised value.
 
     Args:
       plans: as `load` reads them, the earliest first; at least one.
-      trials: identity → trial; the ones that count.
+      trials: identity → the trial that counts.
     """
     total = len(plans)
     plans, trials, apart = _of_one_meaning([_in_words_of_today(each) for each in plans], trials)
@@ -63,19 +61,19 @@ def plan(plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) -> tup
     varied = _varied(entries, plans, trials)
     for entry in entries:
         entry.values = {key: entry.values.get(key, _default(key)) for key in varied}
-    entries, varied, notes = _told_apart(entries, varied, trials)
+    entries, varied, notes = _distinguished(entries, varied, trials)
     reference = next(
         (entry.values for entry in reversed(entries) if entry.is_reference), entries[0].values if entries else {}
     )
     levels = {key: _distinct([reference[key], *(entry.values[key] for entry in entries)]) for key in varied}
-    is_grid = all(one["design"] in FACTORIAL for one in plans)
+    is_grid = all(record["design"] in FACTORIAL for record in plans)
     rows = [_row(entry, reference, is_grid=is_grid) for entry in entries]
     rows.sort(key=lambda row: row["role"] != "reference")
     made: dict[str, Any] = {"levels": levels, "reference": reference, "variants": [], "aliases": [], "rows": rows}
-    commands = [command for one in plans for command in one["commands"]]
+    commands = [command for record in plans for command in record["commands"]]
     what = "every trial of the study is shown" if not apart else "trials of the study are shown"
     text = f"{what}, of {len(plans)}{f' of {total}' if apart else ''} plan{'' if total == 1 else 's'}"
-    other = len(trials.keys() - {row["identity"] for one in plans for row in one["rows"]})
+    other = len(trials.keys() - {row["identity"] for record in plans for row in record["rows"]})
     text += f" and {other} of no plan that is kept" if other else ""
     made |= {
         "design": "grid" if is_grid else "listed",
@@ -88,15 +86,15 @@ def plan(plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) -> tup
 def _of_one_meaning(
     plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]
 ) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Trial], list[str]]:
-    """Returns the plans whose metrics mean what the latest plan's do, their trials, and a note on the others."""
+    """Returns the plans whose metrics are those of the latest plan, their trials, and a note on the other plans."""
     latest = of_plan(plans[-1])
-    kept = [one for one in plans if _mean_the_same(of_plan(one), latest)]
-    planned = {row["identity"] for one in kept for row in one["rows"]}
-    others = {row["identity"] for one in plans for row in one["rows"]} - planned
+    kept = [record for record in plans if _mean_the_same(of_plan(record), latest)]
+    planned = {row["identity"] for record in kept for row in record["rows"]}
+    others = {row["identity"] for record in plans for row in record["rows"]} - planned
     left_out = others & trials.keys()
     if not left_out:
         return kept, trials, []
-    names = sorted({_described(of_plan(one)) for one in plans if one not in kept})
+    names = sorted({_described(of_plan(record)) for record in plans if record not in kept})
     trials_are = "1 trial belongs" if len(left_out) == 1 else f"{len(left_out)} trials belong"
     why = f"measured {' and '.join(names)}, the latest plan {_described(latest)}; the numbers are not comparable"
     note = f"{trials_are} to plans with other metrics, and are not shown: those plans {why}"
@@ -104,7 +102,7 @@ def _of_one_meaning(
 
 
 def _mean_the_same(metrics: Sequence[Metric], others: Sequence[Metric]) -> bool:
-    """Returns whether two plans choose their epochs alike, and every metric that both have is the same quantity."""
+    """Returns whether two plans choose the best epoch by the same metric, and define their common metrics alike."""
     theirs = {metric.name: metric for metric in others}
     shared = [(metric, theirs[metric.name]) for metric in metrics if metric.name in theirs]
     return metrics[0].name == others[0].name and all(_quantity(ours) == _quantity(other) for ours, other in shared)
@@ -119,7 +117,7 @@ def _described(metrics: Sequence[Metric]) -> str:
 
 
 def typed(params: Mapping[str, str]) -> dict[str, Any]:
-    """Returns MLflow's params, which are texts, as values."""
+    """Returns MLflow's params, which are texts, as typed values."""
     return {key: _typed(text) for key, text in params.items()}
 
 
@@ -133,20 +131,20 @@ def _typed(text: str) -> Any:
 
 def _planned(plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) -> list[_Entry]:
     """Returns the rows of all plans that have a trial, the earliest plan first."""
-    found = []
-    for number, one in enumerate(plans):
-        done = [row for row in one["rows"] if row["identity"] in trials]
+    entries = []
+    for number, record in enumerate(plans):
+        done = [row for row in record["rows"] if row["identity"] in trials]
         reference = next((trials[row["identity"]] for row in done if row["role"] == "reference"), None)
         for row in done:
             settings = (reference or trials[row["identity"]]).settings
             is_reference = row["role"] == "reference" and number == len(plans) - 1
             values = {**_of_identity(settings), **row["values"]}
-            found.append(_Entry(row["identity"], row["seed"], values, row["normalised"], is_reference))
-    return found
+            entries.append(_Entry(row["identity"], row["seed"], values, row["normalised"], is_reference))
+    return entries
 
 
 def _unplanned(plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) -> list[_Entry]:
-    planned = {row["identity"] for one in plans for row in one["rows"]}
+    planned = {row["identity"] for record in plans for row in record["rows"]}
     others = {identity: trial for identity, trial in trials.items() if identity not in planned}
     return [
         _Entry(identity, int(trial.settings.get("seed", 0)), _of_identity(trial.settings), [], is_reference=False)
@@ -155,18 +153,18 @@ def _unplanned(plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) 
 
 
 def _of_identity(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the settings that decide a result, by the names that one types; a seed makes no variant."""
+    """Returns the settings that determine a result, by their names on the command line, without the seed."""
     named = {_of_today(key): value for key, value in settings.items()}
     return {key: value for key, value in named.items() if key != "seed" and key not in NOT_IN_IDENTITY - {"data"}}
 
 
 def _of_today(key: str) -> str:
-    """Returns the name of a setting; a version before had a task's own toggles in a section `task`."""
+    """Returns today's name of a setting; an older version had the task's toggles in a section `task`."""
     return NAMES.get(key, key.removeprefix("task."))
 
 
 def _in_words_of_today(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a plan with the names of settings that today's versions have."""
+    """Returns a plan with today's names of settings."""
     renamed = {part: {_of_today(key): value for key, value in plan[part].items()} for part in ("levels", "reference")}
     rows = [{**row, "values": {_of_today(key): value for key, value in row["values"].items()}} for row in plan["rows"]]
     return {**plan, **renamed, "rows": rows}
@@ -175,17 +173,17 @@ def _in_words_of_today(plan: Mapping[str, Any]) -> dict[str, Any]:
 def _varied(entries: Sequence[_Entry], plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) -> list[str]:
     """Returns the settings in which the trials differ, those of the latest plan first.
 
-    Files of the same content are the same data, wherever they were.
+    Files with the same content are the same data, whatever their path.
     """
-    asked = list(dict.fromkeys(key for one in reversed(plans) for key in one["levels"]))
-    known = dict.fromkeys([*asked, *(key for entry in entries for key in entry.values)])
+    listed = list(dict.fromkeys(key for record in reversed(plans) for key in record["levels"]))
+    known = dict.fromkeys([*listed, *(key for entry in entries for key in entry.values)])
     is_one_corpus = len({trial.data for trial in trials.values()}) == 1
-    keys = [key for key in known if not (is_one_corpus and key.startswith("data.") and key not in asked)]
+    keys = [key for key in known if not (is_one_corpus and key.startswith("data.") and key not in listed)]
     return [key for key in keys if len({as_typed(entry.values.get(key, _default(key))) for entry in entries}) > 1]
 
 
 def _default(key: str) -> Any:
-    """Returns the value that a trial had before there was such a setting."""
+    """Returns the value of a setting in trials that are older than the setting."""
     for task in registry.usable().values():
         if key in (added := task.settings.added()):
             return added[key]
@@ -195,30 +193,30 @@ def _default(key: str) -> Any:
     return None
 
 
-def _told_apart(
+def _distinguished(
     entries: Sequence[_Entry], varied: list[str], trials: Mapping[str, Trial]
 ) -> tuple[list[_Entry], list[str], list[str]]:
-    """Returns the entries, one a variant and seed, and what tells them apart.
+    """Returns the entries, one per variant and seed, and the settings that distinguish them.
 
-    That is the data, too, where two are alike in all else.
+    The data count as such a setting if two trials agree in everything else.
     """
-    if _twice(entries) and len({trials[entry.identity].data for entry in entries}) > 1:
+    if _has_duplicates(entries) and len({trials[entry.identity].data for entry in entries}) > 1:
         for entry in entries:
             entry.values[DATA] = trials[entry.identity].data
         varied = [*varied, DATA]
-    kept = {_key(entry): entry for entry in entries}  # the latest plan's where several asked for one thing
+    kept = {_key(entry): entry for entry in entries}  # of equal entries, that of the latest plan
     lost = len({entry.identity for entry in entries}) - len({entry.identity for entry in kept.values()})
     what, are = ("trial equals", "is") if lost == 1 else ("trials equal", "are")
     note = f"{lost} {what} another in settings, seed and data, and {are} left out: the one of the latest plan counts"
     return list(kept.values()), varied, [note] if lost else []
 
 
-def _twice(entries: Iterable[_Entry]) -> bool:
-    """Whether two trials have the same settings and seed."""
+def _has_duplicates(entries: Iterable[_Entry]) -> bool:
+    """Whether any two trials have the same settings and seed."""
     identities: dict[Any, set[str]] = {}
     for entry in entries:
         identities.setdefault(_key(entry), set()).add(entry.identity)
-    return any(len(found) > 1 for found in identities.values())
+    return any(len(group) > 1 for group in identities.values())
 
 
 def _key(entry: _Entry) -> tuple[Any, ...]:

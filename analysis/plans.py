@@ -1,4 +1,4 @@
-"""The plans of a study, as its study run keeps them: read, checked, and made whole."""
+"""The plans of a study, read from its study run, checked, and completed with defaults."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ MOST_DIGITS = 15
 
 
 def of_study(name: str, run_id: str, store: Store) -> tuple[list[dict[str, Any]], list[str]]:
-    """Returns the plans of a study that can be read, the latest last, and what to say of the others.
+    """Returns the readable plans of a study, the latest last, and a note on the others.
 
     Raises:
-      StoreError: the latest cannot be read.
+      StoreError: the latest plan cannot be read.
     """
     path = store.artifact(run_id, FILE)
     if path is None:
         where = local_path(store.address(run_id))
         if where is not None and not where.exists():
             moved = "if its home was moved, `python -m src.sync` mends the addresses"
-            fix = f"{moved}; if they were deleted, type the study's command again"
+            fix = f"{moved}; if they were deleted, run the study's command again"
             raise StoreError(f"the files of study {name!r} are not at {where}, where MLflow has them; {fix}")
-        raise StoreError(f"study {name!r} has no plan yet; type its command again")
+        raise StoreError(f"study {name!r} has no plan yet; run its command again")
     try:
         *earlier, latest = json.loads(path.read_text(encoding="utf-8"))
         last = whole(latest)
     except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
         why = f"the plan of study {name!r} ({path}) cannot be read: {_in_one_line(error)}"
-        raise StoreError(f"{why}; type the study's command again") from None
-    found = []
+        raise StoreError(f"{why}; run the study's command again") from None
+    readable = []
     for record in earlier:
         with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
-            found.append(whole(record))
-    lost = len(earlier) - len(found)
-    return [*found, last], [f"{lost} earlier plans of this study cannot be read ({path})"] if lost else []
+            readable.append(whole(record))
+    lost = len(earlier) - len(readable)
+    return [*readable, last], [f"{lost} earlier plans of this study cannot be read ({path})"] if lost else []
 
 
 def _in_one_line(error: Exception) -> str:
@@ -54,18 +54,18 @@ def _in_one_line(error: Exception) -> str:
 
 
 def whole(record: Any) -> dict[str, Any]:
-    """Returns a plan, whole: what an older version did not write has its default.
+    """Returns a complete plan: fields that an older version did not write have their defaults.
 
-    Metric and threshold are those of its metrics where the plan has none.
+    If the plan has no metric or threshold, they are those of its first metric.
 
     Raises:
-      ValueError, LookupError, TypeError, AttributeError: it is no plan.
+      ValueError, LookupError, TypeError, AttributeError: the record is not a plan.
     """
     rows = [_row(row) for row in record["rows"]]
     if not rows or len({(row["label"], row["seed"]) for row in rows}) < len(rows):
         raise ValueError("it has no rows" if not rows else "two of its rows have one label and one seed")
-    known = {key: value for key, value in record.items() if key in Plan.model_fields}
-    plan = Plan.model_validate(known).model_dump()
+    settings = {key: value for key, value in record.items() if key in Plan.model_fields}
+    plan = Plan.model_validate(settings).model_dump()
     metrics = _metrics(record)
     plan["metric"] = plan["metric"] or f"{TEST}{metrics[0].name}"
     plan["threshold"] = metrics[0].target if plan["threshold"] is None else plan["threshold"]
@@ -76,10 +76,10 @@ def whole(record: Any) -> dict[str, Any]:
 
 
 def _metrics(record: Any) -> tuple[Metric, ...]:
-    """Returns the metrics of a plan; those that older versions had where it names none.
+    """Returns the metrics of a plan; if it names none, those of older versions.
 
     Raises:
-      ValueError: what it names are no metrics. Others in their place would turn its verdicts around.
+      ValueError: its metrics are invalid. They are not replaced by others, which might reverse its verdicts.
     """
     if record.get("metrics") is None:
         return IMPLIED

@@ -1,4 +1,4 @@
-"""On what and by which code trials ran, and what of it keeps them from being compared."""
+"""The machines and code versions of trials, and the differences between them that make comparisons unsafe."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ AT_MOST = 4  # versions of the code, and variants, that a sentence names
 
 
 def caution(rows: pd.DataFrame) -> str:
-    """Returns what keeps the times of these trials from being compared; empty if nothing does."""
-    found = rows[rows["status"] == FINISHED]
+    """Returns why the times of these trials are not comparable; empty if they are."""
+    finished = rows[rows["status"] == FINISHED]
     reasons = []
-    side_by_side = sorted(set(found["workers"].dropna()) - {"1"}, key=int)
+    side_by_side = sorted(set(finished["workers"].dropna()) - {"1"}, key=int)
     if side_by_side:
         reasons.append(f"{' or '.join(side_by_side)} trials ran side by side")
     for name in ("workers", "threads", "processor"):
-        if len(found[name].dropna().unique()) > 1:
-            reasons.append(f"{name} differ ({', '.join(sorted(found[name].dropna().unique()))})")
-    if count := found["resumed"].notna().sum():
+        if len(finished[name].dropna().unique()) > 1:
+            reasons.append(f"{name} differ ({', '.join(sorted(finished[name].dropna().unique()))})")
+    if count := finished["resumed"].notna().sum():
         reasons.append(
             f"{count} {'trials were' if count > 1 else 'trial was'} interrupted and resumed in another process"
         )
@@ -30,7 +30,7 @@ def caution(rows: pd.DataFrame) -> str:
 
 
 def different_code(rows: pd.DataFrame) -> str:
-    """Returns which versions of the code a table's trials are of, and which pairs are of two; empty for one version.
+    """Returns the code versions of a table's trials, and the pairs that mix two versions; empty for a single version.
 
     Args:
       rows: as `Findings.rows`.
@@ -53,7 +53,7 @@ def different_code(rows: pd.DataFrame) -> str:
 
 
 def code(rows: pd.DataFrame) -> pd.Series:
-    """Returns by which code each row's trial was trained: its commit, and what was not committed then.
+    """Returns the code version of each row's trial: its commit, and its uncommitted changes.
 
     Args:
       rows: as `Study.rows`.

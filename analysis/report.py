@@ -1,4 +1,4 @@
-"""One page for a sceptic: question, answer, table, figures, what failed, how to do it again."""
+"""The report of a study, one HTML page: question, answer, table, figures, failures, and commands to reproduce it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from src.terminal.visible import visible
 from src.tracking import links
 
 PAGE_COLOURS = {INK: "currentColor", "#d9dce1": "var(--line)", "#ffffff": "var(--card)"}
-MAX_DETAILS = 200  # variants whose single trials are listed
+MAX_DETAILS = 200  # variants whose trials are listed; further variants are only counted
 IN_COMPARISONS = (
     "diverged",
     "p (sign flip)",
@@ -40,14 +40,14 @@ LEAD = "forest"  # the figure that carries the answer: effect and cost side by s
 
 
 class Inline(NamedTuple):
-    """A figure as a part of the page."""
+    """A figure that is embedded in the page."""
 
     svg: markupsafe.Markup
     aspect: float  # width / height
 
 
 class Shown(NamedTuple):
-    """A table as the page has it, and as one copies it."""
+    """A table as the page shows it, and the texts that its buttons copy."""
 
     table: Table
     latex: str
@@ -55,22 +55,22 @@ class Shown(NamedTuple):
 
 
 class OverExamples(NamedTuple):
-    """Tests over examples as the page has them, what they ask, and what test they are."""
+    """The table of the tests over examples, their question, and the name of the test."""
 
     shown: Shown
     question: str
     test: str
 
 
-def page(found: Findings, figures: Iterable[tuple[Drawn, Path]], notes: Sequence[str] = ()) -> str:
-    """Returns a study's report as one HTML page that needs nothing else: no network, no other file.
+def page(findings: Findings, figures: Iterable[tuple[Drawn, Path]], notes: Sequence[str] = ()) -> str:
+    """Returns a study's report as one self-contained HTML page: it needs no network and no other file.
 
-    Whatever a user has written (question, paths, labels) is escaped.
+    Texts that a user wrote (question, paths, labels) are escaped.
 
     Args:
-      found: what the study found.
-      figures: each with the path of its SVG file.
-      notes: what else a reader must know, such as which figures could not be drawn.
+      findings: the study's comparisons.
+      figures: each figure with the path of its SVG file.
+      notes: further notes for the reader, such as figures that could not be drawn.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -80,42 +80,42 @@ def page(found: Findings, figures: Iterable[tuple[Drawn, Path]], notes: Sequence
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    study = found.study
+    study = findings.study
     drawn = [(one, _inline(one.name, path)) for one, path in figures]
     lead = [one for one in drawn if one[0].name == LEAD]
-    shown = [_shown(tables.ablation(found), found.summary, "table", found)]
-    if found.factorial is not None:
-        shown.append(_shown(tables.factorial(found), found.factorial, "factorial", found))
+    shown = [_shown(tables.ablation(findings), findings.summary, "table", findings)]
+    if findings.factorial is not None:
+        shown.append(_shown(tables.factorial(findings), findings.factorial, "factorial", findings))
     base = links.pages_of(study.store.uri)
     return environment.get_template("report.html").render(
         study=study,
         plan=study.plan,
-        answer=answer.findings(found),
-        limits=answer.limits(found),
+        answer=answer.conclusions(findings),
+        limits=answer.limits(findings),
         claim=study.plan["claim"],
         counts=study.counts,
-        seeds=seeds([found.seeds]),
-        metric=title(found.metric),
+        seeds=seeds([findings.seeds]),
+        metric=title(findings.metric),
         best=title(study.meaning(best_name(study.metrics[0])) if study.metrics[0].sign else study.validation),
         time=title(study.meaning(PER_BATCH)),
         memory=title(study.meaning(MEMORY)),
-        margin=found.margin,
-        caution=caution(found.rows),
+        margin=findings.margin,
+        caution=caution(findings.rows),
         tables=shown,
-        comparisons=_shown(tables.effects(found), found.compared, "effects", found),
-        over_examples=_over_examples(found),
+        comparisons=_shown(tables.effects(findings), findings.compared, "effects", findings),
+        over_examples=_over_examples(findings),
         uri=shown_uri(study.store.uri),
         ui=base,
         local=links.LOCAL,
         runs=links.study_link(
-            base, _quoted(study.experiment_id), sorted_by=found.study.metrics[0]
+            base, _quoted(study.experiment_id), sorted_by=findings.study.metrics[0]
         ),  # older studies have no view
-        no_factorial=found.no_factorial,
+        no_factorial=findings.no_factorial,
         lead=lead,
         figures=[one for one in drawn if one not in lead],
-        details=details(found),
+        details=details(findings),
         hidden=max(0, study.rows["label"].nunique() - MAX_DETAILS),
-        remarks=remarks(found, notes),
+        remarks=remarks(findings, notes),
         provenance=provenance(study.finished),
         commands=[
             *dict.fromkeys(command["command"] for command in study.plan["commands"]),
@@ -127,16 +127,16 @@ def page(found: Findings, figures: Iterable[tuple[Drawn, Path]], notes: Sequence
     )
 
 
-def _shown(table: Table, frame: pd.DataFrame, kind: str, found: Findings) -> Shown:
-    """Returns a table with what its buttons copy; the page has fewer columns of the first."""
-    on_page = tables.named(table.without(*IN_COMPARISONS), found) if kind == "table" else table
-    paper = tables.compact(found) if kind == "table" else table
-    return Shown(on_page, paper.latex(f"{found.study.name}_{kind}"), csv(frame))
+def _shown(table: Table, frame: pd.DataFrame, kind: str, findings: Findings) -> Shown:
+    """Returns a table with the texts that its buttons copy; on the page, the first table has fewer columns."""
+    on_page = tables.named(table.without(*IN_COMPARISONS), findings) if kind == "table" else table
+    paper = tables.compact(findings) if kind == "table" else table
+    return Shown(on_page, paper.latex(f"{findings.study.name}_{kind}"), csv(frame))
 
 
-def remarks(found: Findings, notes: Sequence[str] = ()) -> list[tuple[str, list[str]]]:
-    """Returns what did not go as the plan says, by kind."""
-    rows = found.study.rows
+def remarks(findings: Findings, notes: Sequence[str] = ()) -> list[tuple[str, list[str]]]:
+    """Returns the deviations from the plan, by kind."""
+    rows = findings.study.rows
     open_ones = rows[~rows["status"].isin([FINISHED, DROPPED, NOT_RUN])]
     failed, running = open_ones[open_ones["status"] != RUNNING], open_ones[open_ones["status"] == RUNNING]
     unrun = (
@@ -156,36 +156,36 @@ def remarks(found: Findings, notes: Sequence[str] = ()) -> list[tuple[str, list[
         "Not run": [f"{name}: seeds {mine}" for name, mine in unrun.items()],
         "Dropped": [f"{row['label']}: {row['dropped']}" for row in dropped.to_dict("records")],
         "Normalised": list(normalised),
-        "Tried on the path and not kept": found.rejected,
+        "Tried on the path and not kept": findings.rejected,
         "Changed nothing": [
-            f"{name}: trained weights equal those it is compared with, seed for seed" for name in found.unchanged
+            f"{name}: trained weights equal those it is compared with, seed for seed" for name in findings.unchanged
         ],
-        "Unhealthy": _unhealthy(found.study.finished),
-        "Aliased effects": [equation(group) for group in found.study.plan["aliases"]],
-        "Notes": [*found.study.notes, *_lost(found), *notes],
+        "Unhealthy": _unhealthy(findings.study.finished),
+        "Aliased effects": [equation(group) for group in findings.study.plan["aliases"]],
+        "Notes": [*findings.study.notes, *_lost(findings), *notes],
     }
     return [(kind, lines) for kind, lines in kinds.items() if lines]
 
 
 def provenance(finished: pd.DataFrame) -> list[tuple[str, str]]:
-    """Returns what the finished trials ran on; several values mean that trials differ in it."""
+    """Returns the hardware and software of the finished trials; several values mean that the trials differ."""
     names = {
         "versions": "versions", "processor": "processor",
         "environment": "environment", "threads": "threads",
         "workers": "trials side by side", "kernel": "kernel", "data_hash": "hash of the data",
     }  # fmt: skip
-    found = [(text, "; ".join(map(str, finished[name].dropna().unique())) or "unknown") for name, text in names.items()]
+    facts = [(text, "; ".join(map(str, finished[name].dropna().unique())) or "unknown") for name, text in names.items()]
     begin, end = finished["started"].min(), finished["ended"].max()
     counts = code(finished.drop_duplicates("run_id")).value_counts()
     versions = "; ".join(f"{name} ({count} trial{'' if count == 1 else 's'})" for name, count in counts.items())
     is_open = (finished["git_dirty"] == "true") & finished["git_diff"].isna()
     unknown = "; the changes were not recorded, so that these trials may differ in code" if is_open.any() else ""
-    return [("code", versions + unknown), *found, ("trained", f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC")]
+    return [("code", versions + unknown), *facts, ("trained", f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC")]
 
 
-def details(found: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Returns each variant with its single trials."""
-    study, validation = found.study, found.study.validation
+def details(findings: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Returns each variant with its trials."""
+    study, validation = findings.study, findings.study.validation
     base = links.pages_of(study.store.uri)
     variants = []
     for name, part in list(study.rows[study.rows["status"] != DROPPED].groupby("label", sort=False))[:MAX_DETAILS]:
@@ -193,7 +193,7 @@ def details(found: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
             {
                 "seed": row["seed"],
                 "status": row["status"],
-                "value": _text(row.get(found.metric.name), found.metric.digits),
+                "value": _text(row.get(findings.metric.name), findings.metric.digits),
                 "validation": _text(row.get(validation.name), validation.digits),
                 "best_epoch": row["best_epoch"] or "",
                 "time": _text(row.get(PER_BATCH), 1),
@@ -210,29 +210,33 @@ def details(found: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
     return variants
 
 
-def _lost(found: Findings) -> list[str]:
-    """Returns how many finished trials have no per-step record that can be read, in words."""
-    count = found.study.finished["run_id"].nunique() - found.study.steps["run_id"].nunique()
+def _lost(findings: Findings) -> list[str]:
+    """Returns a note on the number of finished trials without a readable per-step record."""
+    count = findings.study.finished["run_id"].nunique() - findings.study.steps["run_id"].nunique()
     what = f"{count} finished trials have no per-step record that can be reached"
     return [f"{what}; figures of times and curves leave them out"] if count else []
 
 
-def _over_examples(found: Findings) -> OverExamples | None:
-    """Returns the tests of every variant against the reference; None for large studies, with thousands of files."""
-    rows = found.study.finished
+def _over_examples(findings: Findings) -> OverExamples | None:
+    """Returns the tests of every variant against the reference; None for large studies, as each trial has a file."""
+    rows = findings.study.finished
     reference = rows.loc[rows["is_reference"], "label"]
     if reference.empty or len(rows) > MAX_DETAILS:
         return None
     others = [name for name in dict.fromkeys(rows["label"]) if name != reference.iloc[0]]
-    tests = {name: examples.variants(found.study, reference.iloc[0], name, metric=found.metric)[1] for name in others}
+    tests = {
+        name: examples.variants(findings.study, reference.iloc[0], name, metric=findings.metric)[1] for name in others
+    }
     tests = {name: frame for name, frame in tests.items() if len(frame)}
     if not tests:
         return None
     table = tables.over_examples(tests)
-    shown = Shown(table, table.latex(f"{found.study.name}_examples"), "")
+    shown = Shown(table, table.latex(f"{findings.study.name}_examples"), "")
     if tables.are_counted(tests.values()):
         return OverExamples(shown, "is one right more often", "McNemar's exact test")
-    return OverExamples(shown, f"is one better, by {found.study.metrics[0].shown}", "A paired t test over the examples")
+    return OverExamples(
+        shown, f"is one better, by {findings.study.metrics[0].shown}", "A paired t test over the examples"
+    )
 
 
 def _reason(row: dict[Any, Any]) -> str:
@@ -240,7 +244,7 @@ def _reason(row: dict[Any, Any]) -> str:
 
 
 def _unhealthy(finished: pd.DataFrame) -> list[str]:
-    """Returns what is wrong with trials, each thing once, with the variants and seeds that it holds for."""
+    """Returns each problem of trials once, with the variants and seeds that have it."""
     rows = finished[finished["health"].notna() & (finished["health"] != "ok")].drop_duplicates(["label", "seed"])
     of_kind: dict[str, dict[str, list[str]]] = {}
     for row in rows.to_dict("records"):
@@ -262,9 +266,9 @@ def _text(value: float | None, decimals: int) -> str:
 
 
 def _inline(name: str, path: Path) -> Inline:
-    """Returns an SVG file as a part of the page, so that its titles show.
+    """Returns an SVG file as a part of the page, so that browsers show its titles.
 
-    Its ink and grey turn light where the page is dark.
+    Its dark colours turn light when the page is in dark mode.
     """
     text = re.sub(r"(?s)<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", path.read_text(encoding="utf-8"))
     text = with_titles(text[text.index("<svg") :])
@@ -272,14 +276,14 @@ def _inline(name: str, path: Path) -> Inline:
         text = re.sub(re.escape(colour), variable, text, flags=re.IGNORECASE)
     text = re.sub(
         r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", text
-    )  # ids are the page's, and several figures have the same
+    )  # ids must be unique in the page, and several figures use the same
     [(width, height)] = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)[:1]
     text = re.sub(
         r'<svg\b.*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', text, count=1, flags=re.DOTALL
     )
     return Inline(
         markupsafe.Markup(text), round(float(width) / float(height), 3)
-    )  # matplotlib wrote it, and escapes what it writes
+    )  # safe: matplotlib escapes the texts that it writes
 
 
 def _patches(study: Study) -> list[str]:

@@ -1,4 +1,4 @@
-"""The rows of a study, one a variant and seed of its plan, and the numbers that the core measures of every trial."""
+"""The rows of a study, one per variant and seed of its plan, and the metrics that the core records for every trial."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ TAGS = {
 
 
 def is_of_weights(metric: Metric) -> bool:
-    """Returns whether the trained weights decide a metric: equal weights give equal values."""
+    """Returns whether the trained weights determine a metric, so that equal weights give equal values."""
     return metric.name.startswith((TEST, VAL, TRAIN, BEST, STEPS_TO))
 
 
 def is_steps_to(metric: Metric) -> bool:
-    """Returns whether a metric counts the steps until validation reached a target, which some trials never do."""
+    """Returns whether a metric counts the steps until validation reached a target; some trials never reach it."""
     return metric.name.startswith(STEPS_TO)
 
 
 def is_exact(metric: Metric) -> bool:
-    """Returns whether chance has no part in a metric, so that equal values are equal."""
+    """Returns whether a metric is deterministic, so that equal values prove equality."""
     return metric.name == PARAMETERS
 
 
 def title(metric: Metric) -> str:
-    """Returns a metric's title with its unit; the titles of what the core measures have theirs already."""
+    """Returns a metric's title with its unit; the titles of the core's own metrics already contain it."""
     has_unit = metric.unit and is_of_weights(metric) and not is_steps_to(metric)
     return f"{metric.shown} ({metric.unit})" if has_unit else metric.shown
 
 
 def of_plan(plan: dict[str, Any], served: dict[str, Run]) -> pd.DataFrame:
-    """Returns one row a variant and seed, as `Study.rows` but for what histories say."""
+    """Returns one row per variant and seed, as `Study.rows` without the columns that come from metric histories."""
     metrics, texts = [], []
     for row in plan["rows"]:
         run = served.get(row["identity"])
@@ -65,9 +65,9 @@ def of_plan(plan: dict[str, Any], served: dict[str, Run]) -> pd.DataFrame:
             {"seed": row["seed"], "is_reference": row["role"] == "reference", **moments, **(run.metrics if run else {})}
         )
     rows = pd.DataFrame(metrics)
-    for name in texts[0] if texts else ():  # objects: pandas would make nan of None
+    for name in texts[0] if texts else ():  # dtype object, as pandas would turn None into nan
         rows[name] = pd.Series([text[name] for text in texts], dtype=object)
-    for toggle in plan["levels"]:  # and 90.0 of the 90 beside a None
+    for toggle in plan["levels"]:  # and an integer beside None into a float
         rows[toggle] = pd.Series([row["values"].get(toggle) for row in plan["rows"]], dtype=object)
     for moment in ("started", "ended"):
         rows[moment] = pd.to_datetime(rows.reindex(columns=[moment])[moment].astype(float), unit="ms", utc=True)
@@ -75,12 +75,10 @@ def of_plan(plan: dict[str, Any], served: dict[str, Run]) -> pd.DataFrame:
 
 
 def with_times(rows: pd.DataFrame, histories: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, list[str]]:
-    """Returns the rows with the times of an epoch over all epochs, and what to say of older trials.
+    """Returns the rows with the epoch times over all epochs, and notes on trials of older versions.
 
-    A run shows its last epoch's.
-
-    Older versions left the steps that traced out of `time/epoch_s` and `time/train_s`; what they have recorded goes by
-    its name of today.
+    The run's own metric is the time of its last epoch only. Older versions did not count the steps that traced in
+    `time/epoch_s` and `time/train_s`; their values are shown under today's names.
     """
     if histories[PER_EPOCH].empty:
         return rows, []
@@ -102,14 +100,13 @@ def with_times(rows: pd.DataFrame, histories: Mapping[str, pd.DataFrame]) -> tup
 def with_validation(
     rows: pd.DataFrame, validation: pd.DataFrame, metric: Metric, *, threshold: float | None
 ) -> pd.DataFrame:
-    """Returns the rows with what the history of the validation says: best, last step, when it reached the target.
+    """Returns the rows with columns from the validation history: best value, last step, step that reached the target.
 
     Args:
       rows: as `of_plan` returns them.
       validation: every recorded validation of the metric: `run_id`, `step`, `value`.
-      metric: the task's first one, under its short name.
-      threshold: value to reach; None for none. A metric without direction has neither a best value nor one that is
-        reached.
+      metric: the task's first metric, under its short name.
+      threshold: target value, or None. A metric without a direction has neither a best value nor a target.
     """
     of_run = validation.groupby("run_id")
     columns = {"last_step": of_run["step"].max(), "step_before": pd.Series(dtype=float)}

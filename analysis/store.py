@@ -1,4 +1,4 @@
-"""What MLflow has stored, read and never written: through its client, or from a SQLite file, which is faster."""
+"""Read-only access to MLflow's store: through its client, or directly from a SQLite file, which is faster."""
 
 from __future__ import annotations
 
@@ -31,37 +31,37 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
-LARGEST = np.finfo(np.float64).max  # what MLflow writes for infinity
+LARGEST = np.finfo(np.float64).max  # MLflow's value for infinity
 PER_PAGE = 1_000
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
 
 
 class StoreError(Exception):
-    """The store cannot be read; the text says what was got, and what to do."""
+    """Raised if the store cannot be read; the message names the problem and the fix."""
 
 
 class Store(Protocol):
-    """A tracking store that is read. Deleted experiments and runs are left out where nobody asks for them."""
+    """A tracking store, read-only. Deleted experiments and runs are left out unless they are requested."""
 
     uri: str
 
     def experiments(self) -> dict[str, str]:
-        """Returns name → id of every experiment but MLflow's `Default`, by name."""
+        """Returns name → id of every experiment except MLflow's `Default`, sorted by name."""
 
     def deleted_experiment(self, name: str) -> str | None:
-        """Returns the id of an experiment that was deleted; None if there is none of that name."""
+        """Returns the id of a deleted experiment; None if there is no deleted experiment of that name."""
 
     def runs(self, experiment_id: str, *, deleted: bool = False) -> list[Run]:
-        """Returns the runs of an experiment, the earliest first; those alone that were deleted, if asked for them."""
+        """Returns the runs of an experiment, the earliest first; with `deleted`, only its deleted runs."""
 
     def history(self, experiment_id: str, metric: str) -> pd.DataFrame:
-        """Returns every recorded value of a metric: `run_id`, `step` (int), `value` (float), by run and step."""
+        """Returns every recorded value of a metric, sorted by run and step: `run_id`, `step` (int), `value` (float)."""
 
     def artifact(self, run_id: str, name: str) -> Path | None:
-        """Returns the path of one of a run's files, a copy where the store is far away; None if it has no such file."""
+        """Returns the path of a run's file, a local copy if the store is remote; None if there is no such file."""
 
     def address(self, run_id: str) -> str:
-        """Returns where the store says that a run's files are."""
+        """Returns the location of a run's files, as recorded in the store."""
 
 
 def connect(uri: str | None) -> Store:
@@ -86,7 +86,7 @@ def connect(uri: str | None) -> Store:
 
 
 class SqliteStore:
-    """A SQLite file of MLflow's, opened read-only: a few queries for a whole study."""
+    """MLflow's SQLite file, opened read-only; a whole study takes a few queries."""
 
     def __init__(self, uri: str) -> None:
         """Takes `sqlite:///PATH`."""
@@ -130,8 +130,8 @@ class SqliteStore:
         if folder is None:
             return ClientStore(self.uri).artifact(run_id, name)
         beside = path_in_home(folder, self.path.parent)  # the database may have been moved or copied with its files
-        found = (one / name for one in (beside, folder) if one is not None and (one / name).is_file())
-        return next(found, None)
+        candidates = (parent / name for parent in (beside, folder) if parent is not None and (parent / name).is_file())
+        return next(candidates, None)
 
     def address(self, run_id: str) -> str:
         """See `Store`."""
@@ -140,7 +140,7 @@ class SqliteStore:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turns what SQLAlchemy raises into one line."""
+        """Turns SQLAlchemy's errors into a `StoreError` of one line."""
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
@@ -152,7 +152,7 @@ class SqliteStore:
 
 
 class ClientStore:
-    """Any store that MLflow's client reaches."""
+    """Any store that MLflow's client can reach."""
 
     def __init__(self, uri: str) -> None:
         """Takes a tracking URI."""
@@ -167,18 +167,22 @@ class ClientStore:
     def experiments(self) -> dict[str, str]:
         """See `Store`."""
         with _explained(self.uri):
-            found = _pages(self.client.search_experiments)
+            experiments = _pages(self.client.search_experiments)
         return {
-            one.name: str(one.experiment_id)
-            for one in sorted(found, key=lambda one: str(one.name))
-            if one.name != "Default"
+            experiment.name: str(experiment.experiment_id)
+            for experiment in sorted(experiments, key=lambda experiment: str(experiment.name))
+            if experiment.name != "Default"
         }
 
     def deleted_experiment(self, name: str) -> str | None:
         """See `Store`."""
         with _explained(self.uri):
-            found = self.client.get_experiment_by_name(name)
-        return str(found.experiment_id) if found is not None and found.lifecycle_stage == "deleted" else None
+            experiment = self.client.get_experiment_by_name(name)
+        return (
+            str(experiment.experiment_id)
+            if experiment is not None and experiment.lifecycle_stage == "deleted"
+            else None
+        )
 
     def runs(self, experiment_id: str, *, deleted: bool = False) -> list[Run]:
         """See `Store`."""
@@ -186,12 +190,12 @@ class ClientStore:
 
         view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
         with _explained(self.uri):
-            found = _pages(
+            runs = _pages(
                 self.client.search_runs, [experiment_id], run_view_type=view, order_by=["attributes.start_time ASC"]
             )
-        for run in found:
+        for run in runs:
             _checked_id(run.info.run_id, self.uri)
-        return [_with_infinity(Run.from_client(run)) for run in found]
+        return [_with_infinity(Run.from_client(run)) for run in runs]
 
     def history(self, experiment_id: str, metric: str) -> pd.DataFrame:
         """See `Store`."""
@@ -215,7 +219,7 @@ class ClientStore:
             return files.download(name, folder)
         except download.Refused as error:
             raise StoreError(str(error)) from None
-        except Exception:  # whatever a cloud's client raises: a file that cannot be had is a lost one
+        except Exception:  # cloud clients raise many kinds of errors; a file that cannot be read counts as missing
             return None
 
     def address(self, run_id: str) -> str:
@@ -226,7 +230,7 @@ class ClientStore:
 
 @contextmanager
 def _explained(uri: str) -> Iterator[None]:
-    """Turns what MLflow raises into one line."""
+    """Turns MLflow's errors into a `StoreError` of one line."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -244,36 +248,36 @@ def _checked_id(run_id: str, uri: str) -> str:
 
 
 def _pages(search: Any, *arguments: Any, **options: Any) -> list[Any]:
-    found: list[Any] = []
+    items: list[Any] = []
     token = None
     while True:
         page = search(*arguments, max_results=PER_PAGE, page_token=token, **options)
-        found += page
+        items += page
         token = page.token
         if not token:
-            return found
+            return items
 
 
 def _with_infinity(run: Run) -> Run:
-    """Returns a run whose infinite metrics are infinite."""
+    """Returns a run in which MLflow's stand-ins for infinity are infinite again."""
     infinite = {name: math.copysign(math.inf, value) for name, value in run.metrics.items() if abs(value) >= LARGEST}
     return replace(run, metrics=run.metrics | infinite) if infinite else run
 
 
 def _history(points: list[tuple[str, int, float]]) -> pd.DataFrame:
-    """Returns run ids, steps and values in order; of a step that a resumed attempt recorded twice the last counts."""
-    found = pd.DataFrame(points, columns=["run_id", "step", "value"])
-    value = found["value"].astype(float)
-    found = found.assign(
-        value=value.mask(value.abs() >= LARGEST, np.sign(value) * np.inf), step=found["step"].astype(int)
+    """Returns run ids, steps and values in order; if a resumed attempt recorded a step twice, the last value counts."""
+    history = pd.DataFrame(points, columns=["run_id", "step", "value"])
+    value = history["value"].astype(float)
+    history = history.assign(
+        value=value.mask(value.abs() >= LARGEST, np.sign(value) * np.inf), step=history["step"].astype(int)
     )
-    return found.drop_duplicates(["run_id", "step"], keep="last").sort_values(["run_id", "step"], ignore_index=True)
+    return history.drop_duplicates(["run_id", "step"], keep="last").sort_values(["run_id", "step"], ignore_index=True)
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """Returns what to say of a name that is not among those known, the most alike first."""
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Returns a hint for an unknown name: the most similar name, if there is one, and all names."""
     import difflib
 
-    alike = difflib.get_close_matches(name, known, n=1)
-    listed = ", ".join(known) or "none yet"
+    alike = difflib.get_close_matches(name, names, n=1)
+    listed = ", ".join(names) or "none yet"
     return f"did you mean {alike[0]!r}? There are {listed}" if alike else f"there are {listed}"

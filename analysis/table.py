@@ -1,4 +1,4 @@
-"""A table as it is read, and its formats: Markdown, LaTeX (booktabs), HTML and CSV."""
+"""A table and its output formats: Markdown, LaTeX (booktabs), HTML and CSV."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from analysis.store import StoreError, nearest
 from analysis.texts import NOTHING, Entry, csv, halves, in_latex, in_markdown, signs
 from src.terminal.visible import one_line, visible
 
-IN_A_COLUMN = 62  # characters of small print in one column of a paper
-OF_ROW = ("with", "variant", "effect", "comparison")  # columns that say what a row is of
+IN_A_COLUMN = 62  # characters of LaTeX's small font in one column of a paper
+OF_ROW = ("with", "variant", "effect", "comparison")  # columns that identify a row
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it is read.
+    """A table for readers.
 
     Attributes:
-      headings: of the columns.
-      rows: one list of entries a row.
+      headings: headings of the columns.
+      rows: one list of entries per row.
       bold: (row, column) of the best values.
-      caption: what the table shows.
-      notes: sentences that a reader of the numbers must know, wherever the table goes.
+      caption: text that describes the table.
+      notes: sentences that stand below the table in every format.
     """
 
     headings: list[str]
@@ -36,7 +36,7 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def markdown(self) -> str:
-        """Returns the table for GitHub's Markdown, its notes below."""
+        """Returns the table in GitHub's Markdown, with its notes below."""
         lines = [[in_markdown(name) for name in self.headings], ["---"] * len(self.headings)]
         for place, row in enumerate(self.rows):
             texts = [in_markdown(entry.text) for entry in row]
@@ -45,12 +45,10 @@ class Table:
         return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n" + notes
 
     def latex(self, label: str) -> str:
-        r"""Returns a table that wants `\usepackage{booktabs,amssymb,graphicx}`, for a paper of two columns.
+        r"""Returns a LaTeX table for a paper of two columns; it needs `\usepackage{booktabs,amssymb,graphicx}`.
 
-        It is set in small print.
-
-        It is a `table` where its text fits one column of a page, and a `table*` over both where it does not. What is
-        wider still is scaled down.
+        The font is small. It is a `table` if it fits one column of the page, else a `table*` over both columns. A table
+        that is still too wide is scaled down.
         """
         frame = pd.DataFrame([[one_line(entry.text) for entry in row] for row in self.rows], columns=range(self.width))
         bold = pd.DataFrame("", index=frame.index, columns=frame.columns)
@@ -69,8 +67,10 @@ class Table:
         )  # fmt: skip
         text = signs(text)
         text = re.sub(r"(?<=[\s\[(])-(?=\d)", "$-$", text)
-        text = re.sub(r"(?m)^(?=[\[*])", "{}", text)  # after a line's end they would be its options
-        text = "".join(sign if ord(sign) < 0x250 else f"U+{ord(sign):04X}" for sign in text)  # pdfLaTeX knows no others
+        text = re.sub(r"(?m)^(?=[\[*])", "{}", text)  # after a line's end LaTeX would read them as options
+        text = "".join(
+            sign if ord(sign) < 0x250 else f"U+{ord(sign):04X}" for sign in text
+        )  # pdfLaTeX knows only these
         width = r"\ifdim\width>\linewidth\linewidth\else\width\fi"
         fit = f"\\footnotesize\n\\setlength{{\\tabcolsep}}{{4pt}}\n\\resizebox{{{width}}}{{!}}{{%\n"
         text = text.replace("\\begin{tabular}", f"{fit}\\begin{{tabular}}")
@@ -84,25 +84,25 @@ class Table:
         return "% \\usepackage{booktabs,amssymb,graphicx}\n" + text
 
     def _stacked(self) -> list[str]:
-        """Returns the headings for LaTeX, those that are longer than their entries in two lines."""
-        found = []
+        """Returns the headings for LaTeX; headings that are longer than their entries have two lines."""
+        headings = []
         for column, name in enumerate(map(one_line, self.headings)):
             first, second = halves(name)
             widest = max((len(row[column].text) for row in self.rows), default=0)
             side = "r" if self.are_numbers[column] else "l"
             is_long = second and len(name) > max(widest, 8)
-            found.append(
+            headings.append(
                 rf"\shortstack[{side}]{{{in_latex(first)}\\{in_latex(second)}}}" if is_long else in_latex(name)
             )
-        return found
+        return headings
 
     def _characters(self) -> int:
-        """Returns about how many characters a line has, the spaces between columns included."""
+        """Returns the approximate number of characters of a line, including the spaces between columns."""
         widest = [max((len(row[column].text) for row in self.rows), default=0) for column in range(self.width)]
         return sum(max(most, *map(len, halves(name))) + 2 for most, name in zip(widest, self.headings, strict=True))
 
     def html(self) -> str:
-        """Returns the table as an HTML element, what users wrote escaped; an entry is sorted by its `data-value`."""
+        """Returns the table as an HTML element, with users' texts escaped; an entry is sorted by its `data-value`."""
         lines = ["<table>", f"<caption>{escape(visible(self.caption))}</caption>"]
         lines.append(
             "<thead><tr>"
@@ -126,7 +126,7 @@ class Table:
         return "\n".join([*lines, "</tbody>", *foot, "</table>"]) + "\n"
 
     def csv(self) -> str:
-        """Returns the table as CSV: what is shown, numbers in full."""
+        """Returns the table as CSV, with numbers in full precision."""
         rows = [
             [entry.text if entry.value is None or "[" in entry.text else entry.value for entry in row]
             for row in self.rows
@@ -134,7 +134,7 @@ class Table:
         return csv(pd.DataFrame(rows, columns=self.headings))
 
     def only(self, names: Sequence[str]) -> Table:
-        """Returns the table with the columns that are named (`column_name`), in that order.
+        """Returns the table with only the named columns (`column_name`), in that order.
 
         Raises:
           StoreError: there is no such column, or it is named twice.
@@ -144,14 +144,14 @@ class Table:
             if name not in known:
                 raise StoreError(f"--columns: no column {name!r}; {nearest(name, list(known))}")
             if names.count(name) > 1:
-                raise StoreError(f"--columns: {name!r} is there twice; name each column once")
+                raise StoreError(f"--columns: {name!r} is listed twice; name each column once")
         places = [known[name] for name in names]
         bold = frozenset((row, places.index(column)) for row, column in self.bold if column in places)
         rows = [[row[place] for place in places] for row in self.rows]
         return replace(self, headings=[self.headings[place] for place in places], rows=rows, bold=bold)
 
     def chosen(self, names: Sequence[str]) -> Table:
-        """Returns the table with the columns that are named, behind those that say what a row is of, named or not.
+        """Returns the table with the named columns, after the columns that identify a row, which are always kept.
 
         Raises:
           StoreError: there is no such column, or it is named twice.
@@ -161,7 +161,7 @@ class Table:
         return self.only([*of_row, *(name for name in names if name not in of_row)])
 
     def without(self, *headings: str) -> Table:
-        """Returns the table without some of its columns, where they are in it."""
+        """Returns the table without the named columns; names of absent columns are ignored."""
         left = [column for column, name in enumerate(self.headings) if name not in headings]
         bold = frozenset((row, left.index(column)) for row, column in self.bold if column in left)
         rows = [[row[column] for column in left] for row in self.rows]
@@ -169,7 +169,7 @@ class Table:
 
     @property
     def are_numbers(self) -> list[bool]:
-        """Whether each column holds numbers alone."""
+        """Whether each column contains only numbers."""
         places = range(self.width)
         return [
             all(row[column].value is not None or row[column].text in ("", NOTHING) for row in self.rows)
@@ -183,7 +183,7 @@ class Table:
 
 
 def column_name(heading: str) -> str:
-    """Returns a column's name as one types it.
+    """Returns a column's name on the command line.
 
     It is `change` for `change [95 %]`, `ratio` for the ratio of times, `p_holm` for `p (Holm)`.
     """
@@ -200,7 +200,7 @@ def of_columns(
     best: frozenset[tuple[int, int]] = frozenset(),
     notes: tuple[str, ...] = (),
 ) -> Table:
-    """Returns the columns that say something as a table; `best` counts the columns as they were given."""
+    """Returns a table of the columns that are not empty; `best` refers to the columns as given."""
     shown = [
         name
         for name, entries in columns.items()
@@ -212,5 +212,5 @@ def of_columns(
 
 
 def of_frame(frame: pd.DataFrame) -> Table:
-    """Returns a frame of few columns as it is."""
+    """Returns a table with a frame's columns, unchanged."""
     return of_columns({str(name): [Entry(str(value)) for value in frame[name]] for name in frame.columns}, "")

@@ -1,4 +1,4 @@
-"""Which columns the tables of a study have: variants, effects, comparisons, tests over examples."""
+"""The tables of a study and their columns: variants, effects, comparisons, tests over examples."""
 
 from __future__ import annotations
 
@@ -53,53 +53,53 @@ CONVENIENCE = (
     "combinations_ruled_out",
     "traces",
     "peak_memory",
-)  # what an improvement costs beside time
+)  # costs of an improvement other than time
 NOT_IN_PAPERS = (
     "diverged", "p_sign_flip", "correlation", "ms_per_batch", "s_per_epoch", "s_per_steady_epoch", "peak_memory",
     "padded_steps", "traces", "s_of_steps_that_traced", "steps_to",
 )  # fmt: skip
 
 
-def compact(found: Findings, *, places: int | None = None) -> Table:
-    """Returns what of `ablation` a paper has room for: variant, metric, change, verdict, and the costs that differ."""
-    table = named(ablation(found, places=places), found)
+def compact(findings: Findings, *, places: int | None = None) -> Table:
+    """Returns a narrow `ablation` table for a paper: variant, metric, change, verdict, and the costs that differ."""
+    table = named(ablation(findings, places=places), findings)
     kept = [name for name in map(column_name, table.headings) if name not in NOT_IN_PAPERS]
     table = table.only(kept)
-    column, counts = kept.index("verdict"), {row["n"] for row in _records(found.summary)}
+    column, counts = kept.index("verdict"), {row["n"] for row in _records(findings.summary)}
     rows = [
         [*row[:column], Entry(re.split(r"[;(]", row[column].text)[0].strip()), *row[column + 1 :]] for row in table.rows
     ]
     has_none = any(entry.text == NO_DIFFERENCE for row in rows for entry in row)
-    level = (f"No difference: within ±{found.margin:g}, each at 5 %, not adjusted.",) if has_none else ()
+    level = (f"No difference: within ±{findings.margin:g}, each at 5 %, not adjusted.",) if has_none else ()
     table = replace(table, rows=rows, notes=(*table.notes, *level))
     is_same = len(counts) == 1 and "n" in table.headings
     over = f", {number_of(int(next(iter(counts))), 'seed')}" if is_same else ""
     return replace(table.without("n") if is_same else table, caption=f"{table.caption}{over}")
 
 
-def with_convenience(table: Table, found: Findings) -> Table:
-    """Returns the table of `ablation` with what a variant costs beside time.
+def with_convenience(table: Table, findings: Findings) -> Table:
+    """Returns the table of `ablation` with the columns `CONVENIENCE`: what a variant costs other than time.
 
-    `ablation(every=True)` has these columns at its end.
+    `ablation(every=True)` already has these columns, at its end.
     """
-    known = ablation(found, every=True)
-    new = known.only([name for name in map(column_name, known.headings) if name in CONVENIENCE])
+    complete = ablation(findings, every=True)
+    new = complete.only([name for name in map(column_name, complete.headings) if name in CONVENIENCE])
     lacking = [place for place, heading in enumerate(new.headings) if heading not in table.headings]
     rows = [[*row, *(more[place] for place in lacking)] for row, more in zip(table.rows, new.rows, strict=True)]
     return replace(table, headings=[*table.headings, *(new.headings[place] for place in lacking)], rows=rows)
 
 
-def _convenience(found: Findings) -> dict[str, list[Entry]]:
-    """Returns which settings each variant adds, and how many of the plan's combinations with them do not run.
+def _convenience(findings: Findings) -> dict[str, list[Entry]]:
+    """Returns the settings that each variant adds, and how many of the plan's combinations with them are ruled out.
 
-    A combination is ruled out where the plan dropped it (it cannot run), or normalised it (a setting has no effect
-    there). A combination that holds several changed settings counts for each of them.
+    A combination is ruled out if the plan dropped it (it cannot run) or normalised it (a setting has no effect there).
+    A combination that contains several changed settings counts for each of them.
     """
-    study = found.study
+    study = findings.study
     planned = study.rows.drop_duplicates("label")
     is_out = (planned["dropped"].notna() | planned["normalised"].map(bool)).to_numpy()
     added, ruled_out = [], []
-    for row in _records(found.summary):
+    for row in _records(findings.summary):
         reference = study.plan["reference"]
         changed = {
             key: row[key]
@@ -115,20 +115,20 @@ def _convenience(found: Findings) -> dict[str, list[Entry]]:
     return {"settings added": added, "combinations ruled out": ruled_out}
 
 
-def ablation(found: Findings, *, every: bool = False, places: int | None = None) -> Table:
-    """Returns one row a variant: its toggles, n, the metric, its change with verdict, and costs. The best is bold.
+def ablation(findings: Findings, *, every: bool = False, places: int | None = None) -> Table:
+    """Returns one row per variant: toggles, n, the metric, its change with verdict, and costs. The best is bold.
 
     Args:
-      found: what the study found.
-      every: show all costs, those too that say nothing, and the label of a variant, where its toggles say the same.
-      places: decimals of the metric; default: its usual ones.
+      findings: the study's comparisons.
+      every: also show costs that do not differ, and the variant's label where its toggles already identify it.
+      places: decimals of the metric; default: the metric's `digits`.
     """
-    study, metric, rows = found.study, found.metric, _records(found.summary)
+    study, metric, rows = findings.study, findings.metric, _records(findings.summary)
     places = metric.digits if places is None else places
     is_steps = study.steps_to is not None and metric.name == study.steps_to.name
     heading = f"{title(metric)} (median)" if is_steps else title(metric)
-    has_within = bool((found.summary["within"] != "").any()) and not found.is_stepwise
-    columns = _variants(found, has_within=has_within, every=every)
+    has_within = bool((findings.summary["within"] != "").any()) and not findings.is_stepwise
+    columns = _variants(findings, has_within=has_within, every=every)
     columns["n"] = [_count(row["n"], row["pairs"]) for row in rows]
     columns["diverged"] = [Entry(str(row["diverged"]) if row["diverged"] else "", row["diverged"]) for row in rows]
     columns[heading] = [steps_to(row) if is_steps else number(row["mean"], places) for row in rows]
@@ -139,79 +139,79 @@ def ablation(found: Findings, *, every: bool = False, places: int | None = None)
     correlations = zip(rows, is_pair, strict=True)
     columns["correlation"] = [number(row["correlation"], 2) if paired else Entry("") for row, paired in correlations]
     columns["verdict"] = [Entry(verdict(row)) for row in rows]
-    columns |= _costs(found, every=every)
+    columns |= _costs(findings, every=every)
     if study.steps_to is not None and not is_steps:
         columns[f"{title(study.steps_to)} (median)"] = [steps_to(row) for row in rows]
-    columns |= _convenience(found) if every and not has_within else {}
+    columns |= _convenience(findings) if every and not has_within else {}
     text = f"Study {study.name}: {title(metric)}, change paired by seed"
-    return of_columns(columns, text, best=_best(found, list(columns).index(heading)), notes=notes(found))
+    return of_columns(columns, text, best=_best(findings, list(columns).index(heading)), notes=notes(findings))
 
 
-def _variants(found: Findings, *, has_within: bool, every: bool) -> dict[str, list[Entry]]:
-    """Returns the columns that say which variant a row is."""
-    study, rows = found.study, _records(found.summary)
+def _variants(findings: Findings, *, has_within: bool, every: bool) -> dict[str, list[Entry]]:
+    """Returns the columns that identify the variant of a row."""
+    study, rows = findings.study, _records(findings.summary)
     columns: dict[str, list[Entry]] = {}
     if has_within:
         columns["with"] = [Entry(row["within"]) for row in rows]
     if every or has_within or study.plan["design"] not in FACTORIAL or not study.toggles:
         columns["variant"] = [Entry(row["label"]) for row in rows]
     if not has_within:
-        columns |= {toggle: [setting(value) for value in found.summary[toggle]] for toggle in study.toggles}
+        columns |= {toggle: [setting(value) for value in findings.summary[toggle]] for toggle in study.toggles}
     return columns
 
 
-def _count(known: int, asked: int) -> Entry:
-    return Entry(str(known) if known == asked else f"{known}/{asked}", known)
+def _count(have: int, planned: int) -> Entry:
+    return Entry(str(have) if have == planned else f"{have}/{planned}", have)
 
 
-def _costs(found: Findings, *, every: bool) -> dict[str, list[Entry]]:
-    """Returns the first metric of the study, where another one is compared, and what a variant costs."""
-    is_rough = " (rough)" if caution(found.rows) else ""
-    columns = _means(found, found.study.first.name)
-    columns |= _means(found, PER_BATCH, is_rough)
-    time = title(found.study.meaning(found.time))
-    columns[f"ratio of {time}{is_rough}"] = [ratio(row) for row in _records(found.summary)]
+def _costs(findings: Findings, *, every: bool) -> dict[str, list[Entry]]:
+    """Returns the columns of costs, and the study's first metric if another metric is compared."""
+    is_rough = " (rough)" if caution(findings.rows) else ""
+    columns = _means(findings, findings.study.first.name)
+    columns |= _means(findings, PER_BATCH, is_rough)
+    time = title(findings.study.meaning(findings.time))
+    columns[f"ratio of {time}{is_rough}"] = [ratio(row) for row in _records(findings.summary)]
     for epoch in (PER_EPOCH, STEADY_EPOCH):
-        columns |= _means(found, epoch, is_rough)
+        columns |= _means(findings, epoch, is_rough)
     for cost in (MEMORY, PARAMETERS, PADDED):
-        columns |= _means(found, cost) if every or _differs(found.summary, cost) else {}
-    if every or (found.summary.get(f"mean {TRACES}", pd.Series(dtype=float)) > USUAL_TRACES).any():
-        columns |= _means(found, TRACES)
-        columns |= _means(found, TRACING, is_rough)
+        columns |= _means(findings, cost) if every or _differs(findings.summary, cost) else {}
+    if every or (findings.summary.get(f"mean {TRACES}", pd.Series(dtype=float)) > USUAL_TRACES).any():
+        columns |= _means(findings, TRACES)
+        columns |= _means(findings, TRACING, is_rough)
     return columns
 
 
-def named(table: Table, found: Findings) -> Table:
-    """Returns the table of `ablation` without the toggles, where each variant is named by them.
+def named(table: Table, findings: Findings) -> Table:
+    """Returns the table of `ablation` without the toggle columns if the variants' labels already name the toggles.
 
-    The caption says the reference's values.
+    The caption then states the reference's values.
     """
-    toggles = found.study.toggles
+    toggles = findings.study.toggles
     if "variant" not in table.headings or not toggles:
         return table
-    first = found.summary.loc[found.summary["is_reference"], toggles]
+    first = findings.summary.loc[findings.summary["is_reference"], toggles]
     reference = f"; reference: {label({key: first[key].iloc[0] for key in toggles})}" if len(first) else ""
     return replace(table.without(*toggles), caption=f"{table.caption}{reference}")
 
 
-def factorial(found: Findings, *, places: int | None = None) -> Table:
-    """Returns one row an effect of `Findings.factorial`: change with interval, p, share of variance, verdict.
+def factorial(findings: Findings, *, places: int | None = None) -> Table:
+    """Returns one row per effect of `Findings.factorial`: change with interval, p, share of variance, verdict.
 
     Args:
-      found: what the study found.
-      places: decimals of the metric; default: its usual ones.
+      findings: the study's comparisons.
+      places: decimals of the metric; default: the metric's `digits`.
 
     Raises:
-      ValueError: the study has no such effects.
+      ValueError: the study has no main effects and interactions.
     """
-    if found.factorial is None:
-        why = found.no_factorial or "its design is not factorial"
-        raise ValueError(f"{found.study.name} has no main effects and interactions: {why}")
-    rows, places = _records(found.factorial), found.metric.digits if places is None else places
+    if findings.factorial is None:
+        why = findings.no_factorial or "its design is not factorial"
+        raise ValueError(f"{findings.study.name} has no main effects and interactions: {why}")
+    rows, places = _records(findings.factorial), findings.metric.digits if places is None else places
     columns = {
         "effect": [Entry(row["effect"]) for row in rows],
         "kind": [Entry(row["kind"]) for row in rows],
-        f"change in {title(found.metric)} [95 %]": [change(row, places) for row in rows],
+        f"change in {title(findings.metric)} [95 %]": [change(row, places) for row in rows],
         "p (Holm)": [p_value(row["p_holm"]) for row in rows],
         "share of variance (ω²)": [
             Entry(NOTHING) if math.isnan(row["share"]) else Entry(f"{row['share']:.1%}", row["share"]) for row in rows
@@ -222,17 +222,17 @@ def factorial(found: Findings, *, places: int | None = None) -> Table:
     trials = (
         f"{rows[0]['n']} trials" if rows[0]["n"] == rows[0]["asked"] else f"{rows[0]['n']} of {rows[0]['asked']} trials"
     )
-    text = f"Study {found.study.name}: main effects and two-way interactions over {trials}"
+    text = f"Study {findings.study.name}: main effects and two-way interactions over {trials}"
     text += f" of {rows[0]['seeds']} seeds"
-    if found.study.rows["identity"].dropna().duplicated().any():
+    if findings.study.rows["identity"].dropna().duplicated().any():
         text += "; a trial that serves several cells, as a toggle has no effect there, stands in each of their means"
-    return of_columns(columns, text, notes=notes(found))
+    return of_columns(columns, text, notes=notes(findings))
 
 
-def effects(found: Findings) -> Table:
-    """Returns one row a comparison with everything that was computed of it."""
-    rows = [row for row in _records(found.compared) if not row["is_reference"]]
-    many = found.metric.digits + 1
+def effects(findings: Findings) -> Table:
+    """Returns one row per comparison with all of its statistics."""
+    rows = [row for row in _records(findings.compared) if not row["is_reference"]]
+    many = findings.metric.digits + 1
     columns = {
         "comparison": [Entry(" | ".join(filter(None, (row["within"], row["label"])))) for row in rows],
         "n": [Entry(str(row["n"]), row["n"]) for row in rows],
@@ -249,16 +249,16 @@ def effects(found: Findings) -> Table:
         "change / sd of the differences": [number(row["effect_size"], 2) for row in rows],
         "verdict": [Entry(verdict(row)) for row in rows],
     }
-    return of_columns(columns, f"Study {found.study.name}: every comparison", notes=notes(found))
+    return of_columns(columns, f"Study {findings.study.name}: every comparison", notes=notes(findings))
 
 
-def notes(found: Findings) -> tuple[str, ...]:
-    """Returns what the reader of any of a study's tables must know of the trials in it."""
-    return tuple(filter(None, (different_code(found.rows),)))
+def notes(findings: Findings) -> tuple[str, ...]:
+    """Returns the notes that every table of the study must have below it."""
+    return tuple(filter(None, (different_code(findings.rows),)))
 
 
 def fewer(table: Table, *, width: int) -> str:
-    """Returns which columns to ask for where a table is wider than a terminal of that width; empty if it fits."""
+    """Returns a hint to choose fewer columns if the table is wider than the terminal; empty if it fits."""
     if max(map(len, table.markdown().split("\n\n")[0].splitlines())) <= width:
         return ""
     names = [column_name(heading) for heading in table.headings]
@@ -269,13 +269,13 @@ def fewer(table: Table, *, width: int) -> str:
     return f"The table is wider than this terminal: {fix}."
 
 
-def _best(found: Findings, column: int) -> frozenset[tuple[int, int]]:
-    """Returns where the best mean stands.
+def _best(findings: Findings, column: int) -> frozenset[tuple[int, int]]:
+    """Returns the (row, column) of the best mean.
 
-    No mean of survivors is the best, and none is where most trials learnt nothing.
+    A variant with unfinished trials cannot be the best, and there is no best if most trials learnt nothing.
     """
-    summary, metric = found.summary, found.metric
-    is_chance = is_of_weights(metric) and mostly_idle(found.rows)
+    summary, metric = findings.summary, findings.metric
+    is_chance = is_of_weights(metric) and mostly_idle(findings.rows)
     if len(summary) < 2 or not metric.sign or is_chance:
         return frozenset()
     values = summary["steps_to"] if is_steps_to(metric) else summary["mean"]
@@ -285,16 +285,16 @@ def _best(found: Findings, column: int) -> frozenset[tuple[int, int]]:
     return frozenset((int(row), column) for row in best.index[best] if has_learnt[row])
 
 
-def _means(found: Findings, name: str, suffix: str = "") -> dict[str, list[Entry]]:
-    """Returns the column of a metric's means; none where it is the one that is compared, and so is there already."""
-    metric, column = found.study.meaning(name), f"mean {name}"
-    if column not in found.summary or name == found.metric.name:
+def _means(findings: Findings, name: str, suffix: str = "") -> dict[str, list[Entry]]:
+    """Returns the column of a metric's means; empty for the compared metric, which has its column already."""
+    metric, column = findings.study.meaning(name), f"mean {name}"
+    if column not in findings.summary or name == findings.metric.name:
         return {}
-    return {title(metric) + suffix: [number(value, metric.digits) for value in found.summary[column]]}
+    return {title(metric) + suffix: [number(value, metric.digits) for value in findings.summary[column]]}
 
 
 def _differs(summary: pd.DataFrame, cost: str) -> bool:
-    """Whether a cost says something: it differs between variants, memory by a tenth; or there is only one."""
+    """Whether a cost is worth a column: it differs between variants (memory by a tenth), or there is one variant."""
     least = 1.1 if cost == MEMORY else 1.02
     values = summary.get(f"mean {cost}", pd.Series(dtype=float)).dropna()
     return len(summary) == 1 or bool(len(values) and values.max() > least * values.min())
@@ -305,10 +305,10 @@ def _records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
 
 
 def over_examples(tests: Mapping[str, pd.DataFrame]) -> Table:
-    """Returns one row a variant: how its models differ from the reference's on the test examples, over its seeds.
+    """Returns one row per variant: how its models differ from the reference's on the test examples, over its seeds.
 
     Args:
-      tests: variant → what `examples.variants` says of its seeds.
+      tests: variant → the frame over examples that `examples.variants` returns.
     """
     rows = [(name, frame) for name, frame in tests.items() if len(frame)]
     ours, theirs = (
@@ -332,21 +332,21 @@ def over_examples(tests: Mapping[str, pd.DataFrame]) -> Table:
 
 
 def are_counted(frames: Iterable[pd.DataFrame]) -> bool:
-    """Returns whether all examples are right or wrong, so that McNemar's test was made."""
+    """Returns whether every example is either right or wrong, so that McNemar's test was used."""
     return all(frame["are_counted"].all() for frame in frames)
 
 
 def comparison(
     over_seeds: pd.Series, over_examples: pd.DataFrame, labels: tuple[str, str], *, metric: Metric, first: Metric
 ) -> str:
-    """Returns what `examples.variants` found, in words: each test with the question that it answers.
+    """Returns the results of `examples.variants` in words: each test with the question that it answers.
 
     Args:
-      over_seeds: of it.
-      over_examples: of it.
-      labels: of the variant that is compared with, and of the one in question.
-      metric: that was compared over seeds.
-      first: that was compared over examples, under its short name.
+      over_seeds: the row that it returns.
+      over_examples: the frame that it returns.
+      labels: label of the baseline, and label of the variant that is compared with it.
+      metric: the metric compared over seeds.
+      first: the metric compared over examples, under its short name.
     """
     one, other = labels
     row = dict(over_seeds)
@@ -365,7 +365,7 @@ def comparison(
 
 
 def _of_seeds(tests: pd.DataFrame, one: str, other: str, metric: Metric) -> list[str]:
-    """Returns the tests over examples in lines: the question, a table of the seeds, and how many speak for which."""
+    """Returns the tests over examples as lines: the question, a table of the seeds, and the count for each variant."""
     is_right = are_counted([tests])
     better = "right more often" if is_right else f"better, by {metric.shown},"
     test = "exact McNemar test" if is_right else "paired t test over examples"
@@ -392,6 +392,6 @@ def _of_seeds(tests: pd.DataFrame, one: str, other: str, metric: Metric) -> list
 
 
 def _decided(tests: pd.DataFrame, side: int) -> Entry:
-    """Returns in how many seeds one of the two models is better at 5 %: the variant's for 1, the reference's for -1."""
+    """Returns in how many seeds one model is better at 5 %: the variant's for 1, the reference's for -1."""
     count = int(((tests["p"] < LEVEL) & (tests["ahead"] == side)).sum())
     return Entry(str(count), float(count))

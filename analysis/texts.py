@@ -1,4 +1,4 @@
-"""Texts as readers see them: numbers of comparisons, and what users wrote, in which nothing is markup or a formula."""
+"""Texts for readers: formatted numbers of comparisons, and users' texts with markup and formulas escaped."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from src.spec.section import as_typed
 from src.terminal.visible import no_formula, one_line, visible
 
 NOTHING = "–"
-MARKUP = re.compile(  # of GitHub's Markdown, where a backslash takes its meaning away
+MARKUP = re.compile(  # signs of GitHub's Markdown that need a backslash before them
     r"[\\`*|]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)|~(?=~)|(?<=~)~|\](?=[(\[:])"  # signs, tags, links, images
     r"|&(?=#?\w+;)"  # entities
-    r"|:(?=//)|(?<=www)\.|(?<=mailto):|(?<=xmpp):|@(?=[\w-])",  # what becomes a link or tells somebody
+    r"|:(?=//)|(?<=www)\.|(?<=mailto):|(?<=xmpp):|@(?=[\w-])",  # automatic links and mentions
     re.IGNORECASE,
 )
 SPELT_IN_LATEX = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
@@ -38,7 +38,7 @@ IN_LATEX = {
 
 
 class Entry(NamedTuple):
-    """A text, and the number that it is sorted by."""
+    """A text, and the number by which a table sorts it."""
 
     text: str
     value: float | None = None
@@ -50,13 +50,13 @@ def number_of(count: int, what: str) -> str:
 
 
 def verdict(row: Any) -> str:
-    """Returns a verdict with its level, or with how many seeds a study needs to tell."""
+    """Returns a verdict with its level, or with the number of seeds that a study needs to decide."""
     if row["verdict"] == NO_DIFFERENCE:
         return "no difference (each at 5 %, not adjusted)"
     few, many = (
         row.get("seeds_needed", math.nan),
         row.get("seeds_needed_high", math.nan),
-    )  # of main effects nobody has computed any
+    )  # main effects have no such numbers
     if math.isnan(few):
         return str(row["verdict"])
     return (
@@ -65,19 +65,19 @@ def verdict(row: Any) -> str:
 
 
 def setting(value: Any) -> Entry:
-    """Returns a toggle's value; a truth value as a mark."""
+    """Returns a toggle's value; a boolean as ✓ or ✗."""
     if isinstance(value, bool):
         return Entry("✓" if value else "✗", float(value))
     return Entry(as_typed(value), float(value) if isinstance(value, int | float) else None)
 
 
 def number(value: float, decimals: int) -> Entry:
-    """Returns a number, a dash where there is none."""
+    """Returns a number, or a dash for nan."""
     return Entry(NOTHING) if math.isnan(value) else Entry(f"{value:,.{decimals}f}", float(value))
 
 
 def change(row: Mapping[Any, Any], decimals: int) -> Entry:
-    """Returns a change with its interval, where it has one."""
+    """Returns a change with its interval, if it has one."""
     middle, low, high = row["change"], row["low"], row["high"]
     if math.isnan(middle):
         return Entry(NOTHING)
@@ -96,7 +96,7 @@ def ratio(row: dict[Any, Any]) -> Entry:
 
 
 def failure_bound(row: dict[Any, Any]) -> Entry:
-    """Returns the share of failing seeds that the seeds of a variant, none of which failed, still allow."""
+    """Returns the upper bound on the failure rate of a variant of which no seed failed."""
     if row["unfinished"] or not row["pairs"]:
         return Entry("")
     bound = failures_not_excluded(row["pairs"])
@@ -104,7 +104,7 @@ def failure_bound(row: dict[Any, Any]) -> Entry:
 
 
 def steps_to(row: dict[Any, Any]) -> Entry:
-    """Returns the median over seeds, a target that was never reached being later than any."""
+    """Returns the median over seeds; a target that was never reached counts as later than any other."""
     if math.isnan(row["steps_to"]):
         return Entry(NOTHING)
     if math.isinf(row["steps_to"]):
@@ -116,7 +116,7 @@ def steps_to(row: dict[Any, Any]) -> Entry:
 
 
 def p_value(value: float) -> Entry:
-    """Returns a p value, with as many digits as tell on which side of the level it is."""
+    """Returns a p value with enough digits to show on which side of the level it is."""
     if math.isnan(value):
         return Entry("")
     text = f"{value:.3f}"
@@ -124,27 +124,27 @@ def p_value(value: float) -> Entry:
 
 
 def in_markdown(text: str) -> str:
-    r"""Returns a text that stays as it is in a table: no markup, link, image, tag or entity of a user's."""
+    r"""Returns a text escaped for Markdown: no markup, link, image, tag or entity in it takes effect."""
     text = visible(re.sub(r"\s+", " ", text))
-    return MARKUP.sub(lambda found: "\\" + found[0], text)
+    return MARKUP.sub(lambda match: "\\" + match[0], text)
 
 
 def in_latex(text: str) -> str:
-    """Returns a text in one line that LaTeX sets as it is; `signs` makes it one that pdfLaTeX's fonts can show."""
-    return re.sub(r"[&%$#_{}\\^~]", lambda found: SPELT_IN_LATEX.get(found[0], "\\" + found[0]), one_line(text))
+    """Returns a text in one line, escaped for LaTeX; `signs` then replaces what pdfLaTeX's fonts lack."""
+    return re.sub(r"[&%$#_{}\\^~]", lambda match: SPELT_IN_LATEX.get(match[0], "\\" + match[0]), one_line(text))
 
 
 def signs(text: str) -> str:
-    """Returns LaTeX in which the signs that its usual fonts lack are commands."""
+    """Returns LaTeX with commands in place of the signs that its usual fonts lack."""
     return "".join(IN_LATEX.get(sign, sign) for sign in text)
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """Returns a frame as CSV that a spreadsheet shows and never computes.
+    """Returns a frame as CSV in which no text is a formula for a spreadsheet.
 
-    A text that a spreadsheet takes for a formula, as it begins with = + - or @ (wide ones too), a tab or a line end,
-    gets an apostrophe before it, in headings too; numbers stay, also where they are texts. Programs that read the file
-    find the apostrophe; Parquet has none.
+    A text that a spreadsheet would read as a formula, as it begins with = + - or @ (full-width ones too), a tab or a
+    line end, gets an apostrophe before it, in headings too. Numbers are unchanged, even if they are texts. Programs
+    that read the file see the apostrophe; Parquet files have none.
     """
     kinds = frame.dtypes.map(
         lambda kind: pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_datetime64_any_dtype(kind)
@@ -160,7 +160,7 @@ def _no_formula(value: Any) -> Any:
 
 
 def halves(text: str) -> tuple[str, str]:
-    """Returns a text in two lines, broken at the space nearest to its middle; the second is empty without a space."""
+    """Returns a text as two lines, broken at the space nearest its middle; without a space the second is empty."""
     spaces = [place for place, sign in enumerate(text) if sign == " "]
     if not spaces:
         return text, ""

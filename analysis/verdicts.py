@@ -1,4 +1,4 @@
-"""The verdict on a comparison in a few words, or why there is none; most trials that learnt nothing allow none."""
+"""The verdict on a comparison in a few words, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pandas as pd
 from analysis.inference import LEVEL, is_equivalent
 from analysis.rows import FINISHED
 
-NO_LEARNING = "no_learning"  # what `ablation.health` says of a trial that is no better than chance in validation
-MOST = 0.5  # share of trials above which "most" learnt nothing
+NO_LEARNING = "no_learning"  # `ablation.health` of a trial whose validation is no better than chance
+MOST = 0.5  # share of trials that counts as "most"
 REFERENCE = "reference"
-HELPS, HURTS, HIGHER, LOWER = SHOWN = ("helps", "hurts", "higher", "lower")  # of a change that was shown
+HELPS, HURTS, HIGHER, LOWER = SHOWN = ("helps", "hurts", "higher", "lower")  # verdicts of a significant change
 NO_DIFFERENCE, CHANGED_NOTHING, CANNOT_TELL, INTERACT = (
     "no difference",
     "changed nothing",
@@ -24,7 +24,7 @@ NO_DIFFERENCE, CHANGED_NOTHING, CANNOT_TELL, INTERACT = (
 
 
 def mostly_idle(rows: pd.DataFrame) -> bool:
-    """Returns whether most of the finished trials learnt nothing, by their `health`: their differences are chance.
+    """Returns whether most of the finished trials learnt nothing (by `health`), so that differences are chance.
 
     Args:
       rows: as `effects.paired` takes them.
@@ -33,7 +33,7 @@ def mostly_idle(rows: pd.DataFrame) -> bool:
 
 
 def idle_trials(rows: pd.DataFrame) -> str:
-    """Returns how many of the finished trials learnt nothing, in words."""
+    """Returns the number of finished trials that learnt nothing, in words."""
     is_idle = _is_idle(rows)
     return f"{is_idle.sum()} of {len(is_idle)} trials learnt nothing"
 
@@ -48,10 +48,10 @@ def verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float | None, idl
     """Returns the verdict on one row of `effects.paired`.
 
     Args:
-      row: of it, with the columns of `differences.INTERNAL`.
-      sign: 1 where higher values are better, -1 where lower ones are, 0 where nobody can say.
-      margin: difference that is too small to matter; None if nobody has said.
-      idle: how many trials learnt nothing, if most of the frame did.
+      row: a row with the columns of `differences.INTERNAL`.
+      sign: 1 if higher values are better, -1 if lower values are, 0 if the metric has no direction.
+      margin: difference that is too small to matter; None if no margin is set.
+      idle: sentence with the number of trials that learnt nothing, if most of the frame did; else empty.
     """
     if reason := _not_compared(row) or _no_verdict(row):
         return reason
@@ -70,9 +70,9 @@ def verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float | None, idl
 
 
 def direction(change: float, sign: int) -> str:
-    """Returns the word for a change that was shown: `helps` or `hurts`.
+    """Returns the word for a significant change: `helps` or `hurts`.
 
-    It is `higher` or `lower` where nobody can say which is better.
+    It is `higher` or `lower` if the metric has no direction.
     """
     if sign == 0:
         return HIGHER if change > 0 else LOWER
@@ -80,7 +80,7 @@ def direction(change: float, sign: int) -> str:
 
 
 def _not_compared(row: Mapping[Hashable, Any]) -> str | None:
-    """Returns what a row is, if there is nothing to judge in it."""
+    """Returns the description of a row that is not a comparison, or None."""
     if row["is_reference"]:
         return REFERENCE
     if row["is_same"]:
@@ -89,7 +89,7 @@ def _not_compared(row: Mapping[Hashable, Any]) -> str | None:
 
 
 def _no_verdict(row: Mapping[Hashable, Any]) -> str | None:
-    """Returns why the pairs allow no verdict, or None if they do: survivors alone would flatter."""
+    """Returns why the pairs allow no verdict, or None: a verdict from only the finished seeds would be biased."""
     for who, name in (("", ""), ("reference_", " of the reference")):
         for what, words in (("dropped", "were dropped"), ("diverged", "diverged"), ("unfinished", "did not finish")):
             if row[f"{who}{what}"]:

@@ -1,4 +1,4 @@
-"""Studies whose numbers are known, in a real MLflow database, without training."""
+"""Generated studies with known numbers in a real MLflow database, without training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GRID = {"masking": [True, False], "cell": ["lstm", "gru"]}
 
 
 def accuracy(values, seed):
-    """GRU helps by 0.05, no mask hurts by 0.02, and together they lose another 0.03; the same seeds for all, with a little noise."""
+    """GRU adds 0.05, no mask costs 0.02, and both together cost another 0.03; seeds are shared, with a little noise."""
     gru, unmasked = values.get("cell") == "gru", values.get("masking") is False
     place = 2 * gru + unmasked
     wobble = WOBBLE[(seed + 3 * place) % 8]
@@ -44,7 +44,7 @@ def usual(values, seed):
 
 
 def troubled(values, seed):
-    """Some trials of which fail, diverge, were not run, or are not healthy."""
+    """Outcomes in which some trials fail, diverge, are not run, or are unhealthy."""
     if values == {"masking": True, "cell": "gru"} and seed == 2:
         return {
             "test/accuracy": math.nan,
@@ -64,7 +64,7 @@ def own(empty, tmp_path):
 
 @pytest.fixture(scope="session")
 def database(empty, tmp_path_factory):
-    """A store with a study for every test that only reads."""
+    """A store with the studies of all tests that only read."""
     path = Path(shutil.copy(empty, tmp_path_factory.mktemp("store") / "mlflow.db"))
     generated.study(
         path, "whole", GRID, usual, seeds=SEEDS, steps=120, examples=200, question="Does <b>it</b> work?", margin=0.005
@@ -98,7 +98,7 @@ def database(empty, tmp_path_factory):
 
 
 def slow(values, seed):
-    """Without a mask no trial reaches 0.80, with it all do."""
+    """Outcomes in which every trial with a mask reaches 0.80, and no trial without."""
     reached = [0.5, 0.6, 0.7] if values["masking"] is False else [0.7, 0.85, 0.9]
     return {**usual(values, seed), "validation": reached}
 

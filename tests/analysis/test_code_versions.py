@@ -1,4 +1,4 @@
-"""A table that mixes trials of different code says so wherever it goes."""
+"""Tables that mix trials of different code versions have a note in every format."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_variants_that_differ_from_their_reference_in_code_are_named(own):
     )
 
 
-def test_seeds_that_were_each_trained_whole_by_one_version_are_said_to_be(own):
+def test_it_is_reported_if_each_seed_was_trained_by_one_version(own):
     text = provenance.different_code(
         find("s", mixed(own, lambda values, seed: {"git_commit": NEW if seed == 2 else OLD})).rows
     )
@@ -66,7 +66,7 @@ def test_seeds_that_were_each_trained_whole_by_one_version_are_said_to_be(own):
         ({"git_commit": None, "git_dirty": None}, "an unknown commit (6 trials)"),
     ],
 )
-def test_uncommitted_changes_and_unknown_commits_are_other_code(own, other, name):
+def test_uncommitted_changes_and_unknown_commits_are_different_versions(own, other, name):
     found = find("s", mixed(own, lambda values, seed: other if values["masking"] else {"git_commit": OLD}))
 
     assert name in provenance.different_code(found.rows)
@@ -85,17 +85,17 @@ def test_two_uncommitted_diffs_of_one_commit_are_two_versions(own):
 
 
 @pytest.mark.parametrize("name", ["whole", "one_seed", "steps", "way"])
-def test_nothing_is_said_of_trials_of_one_version(uri, database, name):
+def test_trials_of_one_version_need_no_note(uri, database, name):
     assert provenance.different_code(find(name, database).rows) == ""
 
 
-def test_every_table_says_so_in_every_format(own):
+def test_every_table_has_the_note_in_every_format(own):
     found = find("s", mixed(own, later))
     for table in (tables.ablation(found), tables.factorial(found), tables.effects(found)):
         assert all(BOTH in text for text in (table.markdown(), table.latex("x"), table.html()))
 
 
-def test_the_page_and_the_terminal_say_so(own, tmp_path):
+def test_the_page_and_the_terminal_have_the_note(own, tmp_path):
     path = mixed(own, later)
     assert any(BOTH in sentence for sentence in answer.sentences(find("s", path)))
     assert BOTH in report.page(find("s", path), [])
@@ -108,11 +108,11 @@ def test_the_page_and_the_terminal_say_so(own, tmp_path):
         assert BOTH in CliRunner().invoke(app, [*command, "--uri", f"sqlite:///{path}", *out]).output
 
 
-def test_a_single_seed_says_so_too(own):
+def test_a_study_with_a_single_seed_has_the_note_too(own):
     assert any(BOTH in sentence for sentence in answer.sentences(find("s", mixed(own, later, seeds=[0]))))
 
 
-def test_the_page_says_that_changes_which_nobody_recorded_may_differ(own):
+def test_the_page_warns_that_unrecorded_changes_may_differ(own):
     found = find("s", mixed(own, lambda values, seed: {"git_commit": OLD, "git_dirty": "true"}))
 
     assert "these trials may differ in code" in dict(report.provenance(found.study.finished))["code"]

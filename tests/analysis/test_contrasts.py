@@ -35,7 +35,9 @@ def test_a_path_keeps_of_each_round_the_flip_that_validated_best():
         "b",
         "bc",
     ]
-    rows.loc[rows["label"] == "b", "status"] = "FAILED"  # as the sweep, which does not choose a flip that lacks a seed
+    rows.loc[rows["label"] == "b", "status"] = (
+        "FAILED"  # like the sweep, `chain` does not choose a flip without all seeds
+    )
     assert contrasts.chain(rows, "path", ["x", "y", "z"], validation=VALIDATION) == ["reference", "c", "bc", "abc"]
 
 

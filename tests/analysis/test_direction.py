@@ -1,4 +1,4 @@
-"""A metric of which lower values are better is right everywhere, and mirrors one of which higher values are."""
+"""Metrics with lower values better are handled everywhere, as the mirror image of metrics with higher values better."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WOBBLE = [0.1, -0.2, 0.3, -0.1, 0.2, -0.3, 0.0, 0.1]
 
 
 def perplexity(values, seed):
-    """GRU lowers it by 5, no mask raises it by 3, and together they raise it by another 4."""
+    """GRU lowers the metric by 5, no mask raises it by 3, and both together raise it by another 4."""
     gru, unmasked = values.get("cell") == "gru", values.get("masking") is False
     return 95 - 5 * gru + 3 * unmasked + 4 * gru * unmasked + (seed % 3) + WOBBLE[(seed + 3 * (2 * gru + unmasked)) % 8]
 
@@ -195,12 +195,12 @@ def test_an_infinite_perplexity_is_no_value_and_spoils_no_figure(own):
     assert bold("s", f"sqlite:///{own}") == [f"{found.summary['mean'].iloc[0]:.1f}"]
 
 
-def test_a_metric_that_a_task_records_beside_is_found_and_its_short_name_is_the_test_splits(lower):
+def test_a_tasks_additional_metric_is_accepted_and_its_short_name_means_the_test_split(lower):
     assert find("low", lower, metric="loss").metric.name == "test/loss"
     assert find("low", lower, metric="perplexity").metric == find("low", lower).metric
 
 
-def test_an_unknown_metric_lists_what_there_is(lower):
+def test_an_unknown_metric_is_an_error_that_lists_the_metrics(lower):
     with pytest.raises(
         StoreError,
         match=r"no trial of low has the metric 'test/perplexty'; did you mean 'test/perplexity'\? There are ",
@@ -226,7 +226,7 @@ def test_a_first_metric_without_a_direction_counts_no_steps_and_says_why(lower):
         find("unsaid", lower, metric="steps_to")
 
 
-def test_the_target_of_another_value_is_answered_with_the_studys(lower):
+def test_a_target_of_another_value_is_an_error_that_names_the_studys_target(lower):
     with pytest.raises(
         StoreError, match="the target of low is a validation perplexity of 100: write --metric steps_to"
     ):
@@ -285,8 +285,9 @@ def test_negated_values_of_the_other_direction_have_the_same_verdicts(values, la
     names = [(masking, cell) for masking in (True, False) for cell in ("lstm", "gru")]
     rows = pd.DataFrame([
         {
-            "label": f"masking={masking} cell={cell}", "is_reference": place == 0, "seed": seed, "identity": f"{place} {seed}",
-            "masking": masking, "cell": cell, "test/q": row[place], "time/batch_ms_median": 1.0,
+            "label": f"masking={masking} cell={cell}", "is_reference": place == 0, "seed": seed,
+            "identity": f"{place} {seed}", "masking": masking, "cell": cell,
+            "test/q": row[place], "time/batch_ms_median": 1.0,
             "status": last if (place, seed) == (3, 0) else "FINISHED",
         }
         for seed, row in enumerate(values)
@@ -326,7 +327,7 @@ def test_a_test_over_weighted_examples_holds_its_level_where_nothing_differs():
 
 @pytest.fixture
 def changed(own):
-    """A study whose earlier plan had another metric: what several versions of a task have recorded under one name."""
+    """A study whose earlier plan had another metric, as if two versions of a task had used one study name."""
 
     def plan_of(name):
         with sqlite3.connect(own) as connection:
@@ -348,12 +349,13 @@ def changed(own):
     return f"sqlite:///{own}"
 
 
-def test_plans_of_other_metrics_are_left_out_and_said_to_be(changed):
+def test_plans_with_other_metrics_are_left_out_with_a_note(changed):
     study = load.study("s", store.connect(changed), every=True)
 
     assert study.rows["test/perplexity"].notna().all() and len(study.rows) == 12
     assert [note for note in study.notes if "other metrics" in note] == [
-        "4 trials belong to plans with other metrics, and are not shown: those plans measured (accuracy: higher, loss: lower), "
+        "4 trials belong to plans with other metrics, and are not shown: "
+        "those plans measured (accuracy: higher, loss: lower), "
         "the latest plan (perplexity: lower, loss: lower); the numbers are not comparable"
     ]
     assert study.of_plans.startswith("trials of the study are shown, of 1 of 2 plans")
@@ -372,7 +374,7 @@ ODD = {
 
 
 @pytest.mark.parametrize(("why", "metrics"), list(ODD.items()))
-def test_metrics_that_cannot_be_understood_are_refused_and_not_replaced_by_others(why, metrics, own):
+def test_invalid_metrics_are_refused_and_not_replaced(why, metrics, own):
     generated.study(own, "s", {}, outcome, metrics=LOWER, record={"metrics": metrics})
 
     with pytest.raises(StoreError, match="cannot be read: ") as raised:
@@ -380,14 +382,14 @@ def test_metrics_that_cannot_be_understood_are_refused_and_not_replaced_by_other
     assert why in str(raised.value) and len(str(raised.value).splitlines()) == 1
 
 
-def test_what_a_later_version_says_of_a_metric_beside_is_passed_over(own):
+def test_unknown_fields_of_a_metric_from_a_later_version_are_ignored(own):
     later = [{"name": "perplexity", "direction": "lower", "smoothing": 0.1}]
     generated.study(own, "s", {}, outcome, metrics=LOWER, record={"metrics": later})
 
     assert load.study("s", store.connect(f"sqlite:///{own}")).metrics == (Metric("perplexity", "lower"),)
 
 
-def test_the_page_speaks_of_no_best_validation_of_a_metric_without_a_direction(lower):
+def test_the_page_has_no_best_validation_for_a_metric_without_a_direction(lower):
     text = report.page(find("unsaid", lower), [])
 
     assert "<th>validation perplexity</th>" in text and "best validation perplexity" not in text

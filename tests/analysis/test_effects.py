@@ -19,13 +19,14 @@ NOISE = BASE + RNG.normal(0.01, 0.03, 8)
 
 
 def frame(**variants):
-    """One row a variant and seed; the first is the reference."""
+    """One row per variant and seed; the first variant is the reference."""
     rows = []
     for place, (label, values) in enumerate(variants.items()):
         for seed, value in enumerate(values):
             rows.append({
-                "label": label, "is_reference": place == 0, "seed": seed, "identity": f"{label} {seed}", "status": "FINISHED",
-                "test/accuracy": value, "time/batch_ms_median": (10.0 + place) * (1 + 0.01 * seed),
+                "label": label, "is_reference": place == 0, "seed": seed, "identity": f"{label} {seed}",
+                "status": "FINISHED", "test/accuracy": value,
+                "time/batch_ms_median": (10.0 + place) * (1 + 0.01 * seed),
             })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -77,7 +78,7 @@ def test_times_are_a_ratio_of_geometric_means():
     assert (found["time_low"], found["time_high"]) == pytest.approx((np.exp(interval.low), np.exp(interval.high)))
 
 
-def test_an_unfinished_seed_takes_the_verdict_away():
+def test_an_unfinished_seed_prevents_the_verdict():
     rows = frame(reference=BASE, a=HELPS)
     rows.loc[rows.index[-1], ["status", "test/accuracy"]] = ["FAILED", math.nan]
     found = paired(rows).loc["a"]
@@ -99,7 +100,7 @@ def test_without_a_reference_there_is_nothing_to_compare_with():
 
 
 @pytest.mark.parametrize("margin", [None, 0.01])
-def test_equal_weights_for_every_seed_changed_nothing_whatever_the_margin(margin):
+def test_equal_weights_in_every_seed_changed_nothing_regardless_of_the_margin(margin):
     rows = frame(reference=BASE, a=BASE, b=HELPS).assign(
         weights=[f"w{seed}" for seed in range(8)] * 2 + [f"b{seed}" for seed in range(8)]
     )
@@ -109,7 +110,7 @@ def test_equal_weights_for_every_seed_changed_nothing_whatever_the_margin(margin
     assert found.loc["b", "p_holm"] == found.loc["b", "p"]
 
 
-def test_equal_weights_say_nothing_of_times():
+def test_equal_weights_do_not_affect_the_comparison_of_times():
     rows = frame(reference=[10.0, 11.0, 12.0, 13.0], a=[5.0, 5.4, 6.1, 6.6]).rename(
         columns={"test/accuracy": "time/epoch_s"}
     )
@@ -136,7 +137,7 @@ def test_values_on_a_fine_grid_that_are_equal_are_within_a_margin():
     assert paired(frame(reference=fine, a=fine), margin=0.01).loc["a", "verdict"] == "no difference"
 
 
-def test_a_number_without_chance_is_equal_where_it_is_equal():
+def test_equal_values_of_a_deterministic_metric_prove_equality():
     rows = frame(reference=[1_000.0] * 3, a=[1_000.0] * 3, b=[900.0] * 3).rename(
         columns={"test/accuracy": "model/parameters"}
     )
@@ -186,7 +187,7 @@ def test_a_seed_that_failed_alone_is_named():
     assert found.loc["a", "outlier"] == 3 and found.loc[["b", "c"], "outlier"].isna().all()
 
 
-def test_hardly_any_seed_is_called_an_outlier_where_none_is():
+def test_outliers_are_rarely_reported_where_there_are_none():
     rng = np.random.default_rng(4)
     named = [differences.outlier(rng.normal(0, 1, 8), np.arange(8), grid=1e-9) for _ in range(3_000)]
     assert np.mean(np.isfinite(named)) <= 0.055
@@ -217,7 +218,7 @@ def test_a_cumulative_step_is_compared_with_the_one_before():
     ]
 
 
-def test_trials_without_a_time_per_batch_are_compared_all_the_same():
+def test_trials_without_a_time_per_batch_are_still_compared():
     assert paired(frame(reference=BASE, a=HELPS).drop(columns="time/batch_ms_median")).loc["a", "verdict"] == "helps"
 
 
@@ -273,14 +274,14 @@ def test_a_seed_counts_as_later_where_two_validations_lie_apart():
     assert (to_target(rows).loc["a", "p"], to_target(rows).loc["a", "verdict"]) == (2 / 2**8, "hurts")
 
 
-def test_steps_are_equal_where_whatever_lies_between_two_validations_is_within_the_margin():
+def test_steps_are_equal_if_the_range_between_validations_is_within_the_margin():
     rows = steps([200.0, 210.0, 190.0, 200.0], a=[200.0, 200.0, 190.0, 210.0], interval=10)
 
     assert to_target(rows, margin=50).loc["a", "verdict"] == "no difference"
     assert to_target(rows, margin=15).loc["a", "verdict"] == "cannot tell"
 
 
-def test_where_neither_reached_the_target_no_seed_says_anything():
+def test_if_neither_side_reached_the_target_there_is_no_evidence():
     found = to_target(steps([math.nan] * 5, a=[math.nan] * 5)).loc["a"]
     assert (found["n"], found["pairs"], found["verdict"]) == (0, 5, "cannot tell")
 
@@ -303,7 +304,7 @@ def test_a_toggle_is_compared_within_the_others():
     assert found["change"].tolist()[1::2] == pytest.approx([(HELPS - BASE).mean(), (HELPS - NOTHING).mean()])
 
 
-def test_a_diverged_seed_is_an_outcome_and_takes_the_verdict_away():
+def test_a_diverged_seed_is_an_outcome_and_prevents_the_verdict():
     rows = frame(reference=BASE, a=HELPS).assign(health="ok")
     rows.loc[rows.index[-1], ["status", "test/accuracy", "health"]] = ["FAILED", math.nan, "diverged"]
 
@@ -311,7 +312,7 @@ def test_a_diverged_seed_is_an_outcome_and_takes_the_verdict_away():
 
 
 def test_a_published_paired_comparison_comes_out_as_published():
-    """Hours of sleep gained with two drugs by ten patients: Student, "The Probable Error of a Mean", Biometrika 6(1), 1908."""
+    """Hours of sleep gained by ten patients with two drugs: Student, "The Probable Error of a Mean", 1908."""
     one = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
     other = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
     found = paired(frame(one=one, other=other)).loc["other"]
@@ -338,19 +339,19 @@ def test_equal_weights_in_different_trials_changed_nothing():
     assert effects.changed_nothing(rows) == ["a"]
 
 
-def test_a_target_that_the_other_reached_after_we_stopped_looking_says_nothing():
+def test_a_target_that_the_other_side_reached_after_our_last_validation_is_no_evidence():
     rows = steps([100.0] * 8, a=[math.nan] * 8, last=[200] * 8 + [90] * 8)
     found = to_target(rows).loc["a"]
 
     assert (found["n"], found["never"], found["verdict"]) == (0, 8, "cannot tell")
 
 
-def test_a_metric_that_trials_lack_is_missing_and_not_endless():
+def test_a_metric_that_trials_lack_is_missing_and_not_infinite():
     found = paired(frame(reference=BASE, a=[math.nan, *HELPS[1:]])).loc["a"]
     assert found["verdict"] == "no verdict: 1 of 8 seeds have no finite value"
 
 
-def test_troubles_of_the_reference_are_not_blamed_on_the_variant():
+def test_failures_of_the_reference_are_not_attributed_to_the_variant():
     rows = frame(reference=BASE, a=HELPS).assign(health="ok")
     rows.loc[2, ["status", "test/accuracy", "health"]] = ["FAILED", math.nan, "diverged"]
 
@@ -366,7 +367,7 @@ def test_two_names_of_the_same_trials_are_one_comparison():
     assert found.loc["a", "p_holm"] == alone.loc["a", "p_holm"] and found.loc["a", "comparisons"] == 2
 
 
-def test_the_same_trials_against_the_same_are_one_comparison_wherever_they_stand():
+def test_the_same_pairs_of_trials_are_one_comparison_regardless_of_their_rows():
     once = frame(reference=BASE, a=HELPS)
     twice = paired(
         pd.concat(
@@ -382,12 +383,12 @@ def test_the_same_trials_against_the_same_are_one_comparison_wherever_they_stand
 
 
 @pytest.mark.parametrize("metric", ["data/traces", "gradient"])
-def test_where_nobody_can_say_what_is_better_the_verdict_is_higher_or_lower(metric):
+def test_without_a_direction_the_verdict_is_higher_or_lower(metric):
     rows = frame(reference=BASE, a=HELPS, b=BASE - (HELPS - BASE)).rename(columns={"test/accuracy": metric})
     assert paired(rows, metric=metric)["verdict"].tolist() == ["reference", "higher", "lower"]
 
 
-def test_the_seeds_that_are_named_would_tell_in_80_of_100_studies_if_the_spread_is_what_it_seems():
+def test_the_named_number_of_seeds_decides_80_of_100_studies_if_the_spread_is_as_estimated():
     differences = np.array([0.012, -0.004, 0.009, 0.002, -0.006, 0.011])
     found = paired(frame(reference=BASE[:6], a=BASE[:6] + differences), margin=None).loc["a"]
     rng = np.random.default_rng(0)
@@ -428,9 +429,10 @@ def test_the_least_number_is_found_without_all_being_tried(least, low):
     assert len(tried) <= 66
 
 
-def test_what_is_missing_on_both_sides_is_not_the_same_thing():
+def test_values_missing_on_both_sides_are_not_equal():
     rows = pd.DataFrame({
-        "label": ["a", "b"], "is_reference": [True, False], "seed": 0, "status": ["FINISHED"] * 2, "test/accuracy": [0.5, 0.5],
+        "label": ["a", "b"], "is_reference": [True, False], "seed": 0,
+        "status": ["FINISHED"] * 2, "test/accuracy": [0.5, 0.5],
         "identity": pd.Series([None, None], dtype=object), "weights": pd.Series([None, None], dtype=object),
     })  # fmt: skip
 
@@ -441,11 +443,11 @@ def test_what_is_missing_on_both_sides_is_not_the_same_thing():
     assert effects.changed_nothing(rows) == []
 
 
-def test_variants_whose_rows_are_mixed_are_told_apart_and_keep_their_order():
+def test_variants_with_interleaved_rows_are_separated_and_keep_their_order():
     rows = pd.DataFrame(
         [
-            {"within": within, "label": label, "is_reference": label == "a", "seed": seed, "identity": f"{within}{label}{seed}",
-             "status": "FINISHED", "weights": None,
+            {"within": within, "label": label, "is_reference": label == "a", "seed": seed,
+             "identity": f"{within}{label}{seed}", "status": "FINISHED", "weights": None,
              "test/accuracy": 0.5 + 0.01 * seed + {"a": 0.0, "b": 0.1, "c": 0.2}[label] * int(within)}
             for seed in range(3) for label in "acb" for within in ("2", "1")
         ]

@@ -20,7 +20,7 @@ def compared(ours, theirs):
     return examples.compared(examples.of_classes(ours), examples.of_classes(theirs), IMPLIED[0])
 
 
-def test_mcnemar_counts_the_examples_that_only_one_of_them_gets_right():
+def test_mcnemar_counts_the_examples_that_only_one_model_gets_right():
     labels = [1] * 10 + [0] * 10
     ours = frame([0.9] * 10 + [0.1] * 10, labels)
     theirs = frame([0.4] * 7 + [0.9] * 3 + [0.1] * 8 + [0.7] * 2, labels)
@@ -44,7 +44,7 @@ def test_of_three_classes_the_most_probable_counts():
     assert compared(three, three)["value"] == 0.5
 
 
-def test_other_examples_are_refused():
+def test_different_examples_are_refused():
     with pytest.raises(ValueError, match="not tested on the same examples"):
         compared(frame([0.5], [1]), frame([0.5], [0]))
 

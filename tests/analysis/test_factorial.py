@@ -70,7 +70,7 @@ def test_estimates_are_those_of_least_squares_and_p_of_a_repeated_measures_analy
 
 
 def one_that_varies(row, rng):
-    """What a seed does to one toggle it does to no other; the reference is worse."""
+    """Every seed changes the effect of each toggle separately; the reference is worse."""
     of_seed = np.random.default_rng(row["seed"]).normal(0, 0.01, 3)
     cell = ["lstm", "gru", "simple_rnn"].index(row["cell"])
     return 0.8 + 0.03 * cell + of_seed[0] + of_seed[1] * cell + of_seed[2] * row["masking"] + rng.normal(0, 0.005)
@@ -152,12 +152,16 @@ def test_a_seed_without_all_cells_counts_in_no_number():
 
 
 def test_a_published_experiment_with_all_cells_in_every_subject_comes_out_as_published():
-    """Ten people's reaction times (ms) at three angles, without and with noise: Maxwell and Delaney, "Designing Experiments and Analyzing
-    Data", Erlbaum 2004, table 12.1. For noise they have F(1, 9) = 33.77 and p below 0.001; the fit of all 60 values would have 62.
+    """Ten people's reaction times (ms) at three angles, without and with noise.
+
+    Source: Maxwell and Delaney, "Designing Experiments and Analyzing Data", Erlbaum 2004, table 12.1. For noise they
+    have F(1, 9) = 33.77 and p below 0.001; the fit of all 60 values would have 62.
     """
     times = [
-        [420, 420, 480, 480, 600, 780], [420, 480, 480, 360, 480, 600], [480, 480, 540, 660, 780, 780], [420, 540, 540, 480, 780, 900],
-        [540, 660, 540, 480, 660, 720], [360, 420, 360, 360, 480, 540], [480, 480, 600, 540, 720, 840], [480, 600, 660, 540, 720, 900],
+        [420, 420, 480, 480, 600, 780], [420, 480, 480, 360, 480, 600],
+        [480, 480, 540, 660, 780, 780], [420, 540, 540, 480, 780, 900],
+        [540, 660, 540, 480, 660, 720], [360, 420, 360, 360, 480, 540],
+        [480, 480, 600, 540, 720, 840], [480, 600, 660, 540, 720, 900],
         [540, 600, 540, 480, 720, 780], [480, 420, 540, 540, 660, 780],
     ]  # fmt: skip
     cells = list(itertools.product([False, True], [0, 4, 8]))
@@ -181,10 +185,11 @@ def test_a_published_experiment_with_all_cells_in_every_subject_comes_out_as_pub
 
 
 def test_a_published_factorial_comes_out_as_published():
-    """A pilot plant's yield in 2^3 runs, each twice: Box, Hunter and Hunter, "Statistics for Experimenters", Wiley 1978, chapter 10.
+    """A pilot plant's yield in 2^3 runs, each twice.
 
-    Printed there: temperature 23, concentration -5, catalyst 1.5, temperature by catalyst 10. Ours counts an interaction twice (a
-    difference of differences). Their error is not compared: it is that of runs in no blocks.
+    Source: Box, Hunter and Hunter, "Statistics for Experimenters", Wiley 1978, chapter 10. Printed there: temperature
+    23, concentration -5, catalyst 1.5, temperature by catalyst 10. Our interaction is twice theirs (a difference of
+    differences). The errors are not compared, as their runs have no blocks.
     """
     pairs = [(59, 61), (74, 70), (50, 58), (69, 67), (50, 54), (81, 85), (46, 44), (79, 81)]
     runs = itertools.product(
@@ -214,7 +219,7 @@ def test_a_published_factorial_comes_out_as_published():
     assert (both / 2).tolist() == pytest.approx([1.5, 10, 0])
 
 
-def test_an_interaction_is_told_from_parallel_lines():
+def test_an_interaction_is_distinguished_from_parallel_lines():
     parallel = fit(
         grid(value=lambda row, rng: 0.8 + 0.05 * (row["cell"] == "gru") - 0.02 * row["masking"] + rng.normal(0, 0.002))
     )
@@ -227,7 +232,7 @@ def test_an_interaction_is_told_from_parallel_lines():
     assert crossed.loc["cell=gru × masking=false", "verdict"] == "they interact"
 
 
-def test_effects_that_a_fraction_mixes_are_named_and_get_no_verdict():
+def test_aliased_effects_of_a_fraction_are_named_and_get_no_verdict():
     levels = {key: [0, 1] for key in "abcd"}
     rows = grid(levels, value=lambda row, rng: 0.8 + 0.1 * row["c"] * row["d"] + rng.normal(0, 0.001))
     half = rows[(rows["a"] + rows["b"] + rows["c"] + rows["d"]) % 2 == 0]
@@ -245,7 +250,7 @@ def test_effects_that_a_fraction_mixes_are_named_and_get_no_verdict():
     assert found.loc["c=1 × d=1", "verdict"] == "aliased with a:b" and math.isnan(found.loc["c=1 × d=1", "change"])
 
 
-def test_a_main_effect_that_an_empty_cell_mixes_with_an_interaction_gets_no_verdict():
+def test_a_main_effect_aliased_by_an_empty_cell_gets_no_verdict():
     levels = {"bucketing": [False, True], "padding": ["dataset", "batch"]}
     rows = grid(
         levels,
@@ -278,7 +283,7 @@ def test_a_trial_that_serves_two_cells_counts_in_both_means():
     assert found.loc["bucketing=true", ["change", "error"]].tolist() == pytest.approx([halved.mean(), halved.std() / 2])
 
 
-def test_effects_of_two_names_of_one_thing_are_one_for_holm():
+def test_two_names_of_one_effect_count_once_for_holm():
     levels = {"readout": ["last", "mean_state", "mean_logit"], "masking": [True, False]}
     rows = grid(levels, seeds=6)
     rows = rows.sort_values(["masking", "seed", "readout"]).reset_index(drop=True)
@@ -298,7 +303,7 @@ def test_effects_of_two_names_of_one_thing_are_one_for_holm():
         assert found.loc[name, "verdict"] == expected.loc[name, "verdict"]
 
 
-def test_missing_trials_take_all_verdicts_away():
+def test_missing_trials_prevent_all_verdicts():
     rows = grid()
     rows.loc[3, "status"] = "FAILED"
     assert set(fit(rows)["verdict"]) == {"no verdict: 1 of 18 trials are missing"}
@@ -333,7 +338,7 @@ def test_a_level_that_is_null_is_a_level():
         ),
     ],
 )
-def test_what_the_trials_do_not_allow_is_said(rows, levels, message):
+def test_the_reason_is_given_if_the_trials_do_not_allow_the_model(rows, levels, message):
     with pytest.raises(factorial.NotEnough, match=message):
         factorial.fit(rows, levels, metric=ACCURACY, margin=None)
 
@@ -371,7 +376,7 @@ DESIGNS = {
 
 
 def changes(sizes, cells, mean, *, spread=0.0):
-    """The effects of a design whose cells have these means, with a spread of the seeds that is nothing beside them."""
+    """The effects of a design whose cells have these means, with a negligible spread between seeds."""
     keys, rng = "abcdefg"[: len(sizes)], np.random.default_rng(8)
     rows = [
         {**dict(zip(keys, cell, strict=True)), "seed": seed, "status": "FINISHED", "identity": f"{cell} {seed}",
@@ -383,7 +388,7 @@ def changes(sizes, cells, mean, *, spread=0.0):
 
 
 def acting_together(sizes, places, seed=9):
-    """A random function of some toggles that has no effect of fewer: its mean over any one of them is zero."""
+    """A random function of several toggles without lower-order effects: its mean over any one toggle is zero."""
     found = np.random.default_rng(seed).normal(0, 1, [sizes[place] for place in places])
     for axis in range(len(places)):
         found = found - found.mean(axis=axis, keepdims=True)
@@ -488,7 +493,8 @@ def test_means_are_those_of_the_full_grid_where_cells_are_missing_and_no_three_a
     values = sum(rng.normal(0, 1, [size if place in pair else 1 for place, size in enumerate(sizes)])
                  for pair in itertools.combinations(range(len(sizes)), 2))  # fmt: skip
     rows = pd.DataFrame([
-        {**dict(zip(keys, cell, strict=True)), "seed": s, "status": "FINISHED", "identity": f"{cell} {s}", "test/accuracy": values[cell]}
+        {**dict(zip(keys, cell, strict=True)), "seed": s, "status": "FINISHED", "identity": f"{cell} {s}",
+         "test/accuracy": values[cell]}
         for s in range(2)
         for cell in cells
     ])  # fmt: skip
@@ -513,7 +519,7 @@ def test_many_aliases_are_all_kept_and_few_are_named_in_the_verdict():
     )
 
 
-def test_what_two_cells_cannot_say_is_said():
+def test_effects_that_two_cells_cannot_estimate_are_marked():
     found = changes((2, 2), [(0, 0), (1, 1)], lambda cell: 0.1 * cell[0], spread=1e-3)
 
     assert found["verdict"].tolist() == ["aliased with b", "aliased with a", "cannot be estimated from these cells"]
@@ -531,7 +537,7 @@ def test_differences_that_vary_by_the_rounding_of_the_values_alone_are_no_eviden
     assert found.loc[["b=1", "a=1 × b=1"], "change"].tolist() == [0, 0]
 
 
-def test_counts_that_differ_by_one_in_ten_millions_differ():
+def test_counts_that_differ_by_one_in_ten_million_differ():
     rows = grid({"a": [0, 1], "b": [0, 1]}, value=lambda row, rng: 10_000_000 + row["a"]).rename(
         columns={"test/accuracy": "model/parameters"}
     )
@@ -562,7 +568,7 @@ def test_two_trials_of_one_cell_and_seed_are_refused():
         fit(pd.concat([rows, rows.iloc[[0]].assign(identity="other")]))
 
 
-def test_no_other_value_takes_the_place_of_a_reference_that_has_no_trial():
+def test_a_reference_value_without_trials_is_not_replaced_by_another():
     rows = grid()
     with pytest.raises(factorial.NotEnough, match="no trial has cell=lstm, which is what the others are compared with"):
         fit(rows[rows["cell"] != "lstm"])

@@ -37,7 +37,7 @@ def drawn(name, figure, uri, **options):
         ("troubled", ["forest", "interaction", "pareto", "curves", "times"]),
     ],
 )
-def test_what_a_study_varied_decides_which_figures_are_drawn(name, expected, uri):
+def test_the_varied_toggles_determine_which_figures_are_drawn(name, expected, uri):
     assert [one.name for one in figures.draw(find(name, uri))] == expected
 
 
@@ -166,7 +166,7 @@ def test_a_cell_that_no_seed_finished_takes_no_seed_out_of_an_interaction(own):
 
 
 def fraction(own, **changes):
-    """Half of a grid, in which three toggles act together, and two others."""
+    """Half of a grid, with an interaction of three toggles, and one of two others."""
     levels = {
         "cell": ["lstm", "gru"],
         "masking": [True, False],
@@ -185,7 +185,7 @@ def fraction(own, **changes):
     return findings.find(load.study("s", store.connect(f"sqlite:///{own}")))
 
 
-def test_what_depends_on_no_three_toggles_acting_together_says_so(own):
+def test_the_condition_that_no_three_toggles_act_together_is_stated(own):
     found = fraction(own, resolution=5)
     one = figures.one(found, "interaction")
 
@@ -200,7 +200,7 @@ def test_what_depends_on_no_three_toggles_acting_together_says_so(own):
     assert answer.sentences(found)[0].endswith(": they interact, if no three toggles act together.")
 
 
-def test_a_full_grid_depends_on_nothing(own):
+def test_a_full_grid_has_no_condition_in_its_captions(own):
     found = fraction(own, design="grid")
 
     assert " if no " not in figures.one(found, "interaction").caption + answer.sentences(found)[0]
@@ -223,7 +223,7 @@ def test_lines_are_parallel_where_a_cell_is_missing_and_nothing_interacts(own):
         np.testing.assert_allclose(np.diff(one), np.diff(other), atol=1e-9)
 
 
-def test_groups_that_differ_in_other_toggles_are_said_to():
+def test_the_caption_names_other_toggles_in_which_groups_differ():
     rows = pd.DataFrame({"a": [0, 0, 1], "b": [0, 1, 0], "c": [1, 1, 1]})
 
     assert (
@@ -285,7 +285,7 @@ def path(own):
     return find("long", f"sqlite:///{own}")
 
 
-def test_the_steps_of_a_path_have_the_same_colour_in_every_figure_whatever_was_tried_beside_them(path):
+def test_the_steps_of_a_path_have_the_same_colour_in_every_figure_regardless_of_rejected_flips(path):
     steps = path.summary["label"]
     finished = path.study.finished
     assert finished["label"].nunique() > MAX_VARIANTS >= len(steps)
@@ -377,12 +377,12 @@ def test_a_band_does_not_vanish_where_all_seeds_have_one_value(own):
         assert np.isfinite(band).all() and band[band > 0.65].max() > 0.7
 
 
-def test_a_band_does_not_leave_what_an_accuracy_can_be(own):
+def test_a_band_stays_within_the_range_of_an_accuracy(own):
     for band in banded(own, lambda seed: [0.02 + 0.02 * seed, 0.5, 0.9 + 0.09 * seed]):
         assert band.min() == 0 and band.max() == 1
 
 
-def test_what_a_reader_points_at_says_its_name_and_numbers(uri, tmp_path):
+def test_marks_have_tooltips_with_their_names_and_numbers(uri, tmp_path):
     svg = save(drawn("whole", "forest", uri).figure, tmp_path / "forest").read_text(encoding="utf-8")
 
     assert "<title>masking=true cell=gru: +0.050 [" in svg and "<title>seed 3: " in svg

@@ -65,7 +65,7 @@ def test_a_grid_has_main_effects_and_an_interaction(uri):
         ("left_out", None),
     ],
 )
-def test_where_main_effects_cannot_be_had_it_is_said(name, why, uri):
+def test_the_reason_is_given_if_there_are_no_main_effects(name, why, uri):
     found = find(name, uri)
     assert found.factorial is None
     assert (why in found.no_factorial) if why else found.no_factorial is None
@@ -91,7 +91,7 @@ def test_one_toggle_is_compared_within_the_others(uri):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("waiting", {}, r"has no finished trial yet \(32 not run\); type its command again"),
+        ("waiting", {}, r"has no finished trial yet \(32 not run\); run its command again"),
         ("whole", {"metric": "foo"}, "no trial of whole has the metric 'foo'; there are data/batches_per_epoch"),
         ("whole", {"metric": "label"}, "no trial of whole has the metric 'label'"),
         ("whole", {"metric": "status"}, "no trial of whole has the metric 'status'"),
@@ -99,7 +99,7 @@ def test_one_toggle_is_compared_within_the_others(uri):
         ("whole", {"toggle": "depth"}, "'depth' was not varied in whole; varied: masking, cell"),
     ],
 )
-def test_what_was_asked_wrong_is_answered_with_what_there_is(name, options, message, uri):
+def test_a_wrong_option_is_an_error_that_lists_the_valid_values(name, options, message, uri):
     with pytest.raises(StoreError, match=message):
         find(name, uri, **options)
 
@@ -119,7 +119,7 @@ def test_steps_of_more_batches_are_compared_by_the_epoch(own):
     assert found.compared["time_ratio"].tolist() == pytest.approx([1, 1])
 
 
-def test_the_margin_is_that_of_the_studys_own_metric_alone(uri):
+def test_the_margin_applies_only_to_the_studys_own_metric(uri):
     assert find("whole", uri).margin == 0.005
     assert find("whole", uri, metric="time/epoch_s").margin is None
     assert find("slow_learners", uri).margin == find("slow_learners", uri, metric="steps_to").margin == 5.0
@@ -131,7 +131,7 @@ def test_times_that_cannot_be_compared_are_called_rough(uri):
 
 
 @pytest.mark.parametrize(("seeds", "what"), [([1], "1 trial was"), ([1, 2], "2 trials were")])
-def test_a_resumed_trial_makes_times_rough_and_changes_not_by_which_they_are_compared(own, seeds, what):
+def test_a_resumed_trial_makes_times_rough_but_does_not_change_the_compared_time(own, seeds, what):
     def outcome(values, seed):
         is_resumed = values["cell"] == "gru" and seed in seeds
         tags = {"resumed": "after epoch 2 of 3"} if is_resumed else {}

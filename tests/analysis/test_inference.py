@@ -18,7 +18,7 @@ def test_the_sign_flip_p_counts_all_signs():
     assert inference.sign_flip(np.ones(8)) == 2 / 2**8
 
 
-def test_the_bound_on_failures_that_nobody_saw_is_the_exact_one():
+def test_the_bound_on_the_failure_rate_is_exact():
     assert inference.failures_not_excluded(8) == pytest.approx(
         stats.binomtest(0, 8, alternative="less").proportion_ci(0.95).high
     )

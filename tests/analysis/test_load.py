@@ -1,4 +1,4 @@
-"""From a study that was tracked to its rows."""
+"""Reading a tracked study into rows."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_target_is_reached_at_its_first_step(uri):
 
 
 def with_epochs(path, **histories):
-    """Adds to every trial of study `s` the values of its epochs."""
+    """Adds recorded values of epochs to every trial of study `s`."""
     with sqlite3.connect(path) as database:
         for run_id in loaded("s", f"sqlite:///{path}").rows["run_id"]:
             for name, values in histories.items():
@@ -81,7 +81,7 @@ def test_what_older_versions_called_an_epochs_time_is_a_steady_epochs(broken):
     assert any("whose time/epoch_s left out the steps that traced" in note for note in study.notes)
 
 
-def test_the_trials_that_a_table_is_made_of_can_be_read_again(uri, tmp_path):
+def test_the_trials_behind_a_table_can_be_read_again(uri, tmp_path):
     study = loaded("whole", uri)
     load.trials_of_tables(study).to_csv(tmp_path / "trials.csv", index=False)
     again = pd.read_csv(tmp_path / "trials.csv")
@@ -92,7 +92,7 @@ def test_the_trials_that_a_table_is_made_of_can_be_read_again(uri, tmp_path):
     assert found["verdict"].tolist() == expected["verdict"].tolist()
 
 
-def test_the_validation_before_the_one_that_reached_the_target_is_known(own):
+def test_the_step_of_the_validation_before_the_target_is_in_the_rows(own):
     generated.study(
         own,
         "s",
@@ -109,7 +109,7 @@ def test_the_validation_before_the_one_that_reached_the_target_is_known(own):
     assert rows["last_step"].tolist() == [80.0, 120.0, 40.0]
 
 
-def test_trials_that_failed_or_were_not_run_have_rows_all_the_same(uri):
+def test_failed_and_unrun_trials_have_rows_too(uri):
     rows = loaded("troubled", uri).rows
     assert rows["status"].value_counts().to_dict() == {"FINISHED": 30, "FAILED": 1, "not run": 1}
     assert rows.loc[rows["status"] == "FAILED", "error"].tolist() == ["the loss was nan at step 7"]
@@ -155,16 +155,18 @@ def broken(own):
     return own
 
 
-def test_a_trial_that_is_there_twice_is_said_and_not_averaged(broken):
+def test_a_duplicate_trial_is_reported_and_not_averaged(broken):
     with sqlite3.connect(broken) as database:
         for table, columns in {
-            "runs": "name, source_type, user_id, status, start_time + 1, end_time, lifecycle_stage, artifact_uri, experiment_id",
+            "runs": "name, source_type, user_id, status, start_time + 1, end_time, lifecycle_stage, artifact_uri, "
+            "experiment_id",
             "tags": "key, value", "latest_metrics": "key, value / 2, timestamp, step, is_nan",
         }.items():  # fmt: skip
             named = columns.replace(" + 1", "").replace(" / 2", "")
             twin = "SELECT run_uuid FROM params WHERE key = 'cell' AND value = 'gru' LIMIT 1"
             database.execute(
-                f"INSERT INTO {table} (run_uuid, {named}) SELECT 'twin', {columns} FROM {table} WHERE run_uuid = ({twin})"
+                f"INSERT INTO {table} (run_uuid, {named}) "
+                f"SELECT 'twin', {columns} FROM {table} WHERE run_uuid = ({twin})"
             )
     study = loaded("s", f"sqlite:///{broken}")
 
@@ -174,7 +176,7 @@ def test_a_trial_that_is_there_twice_is_said_and_not_averaged(broken):
 
 
 def twice(path, tags, later=0):
-    """Adds to the store a second run of a trial, with tags and a start so many milliseconds later; returns the first one's id."""
+    """Adds a second run of a trial, with tags, that starts `later` milliseconds later; returns the first run's id."""
     client = MlflowClient(f"sqlite:///{path}")
     (run, *_) = client.search_runs([client.get_experiment_by_name("s").experiment_id], "params.cell = 'gru'")
     made = client.create_run(
@@ -188,14 +190,14 @@ def twice(path, tags, later=0):
 
 @pytest.mark.parametrize("later", [-5_000, 0, 5_000])
 @pytest.mark.parametrize("number", [0, 2])
-def test_of_two_attempts_of_one_journal_the_later_one_serves_whatever_the_clock_said(broken, later, number):
+def test_the_later_attempt_of_a_journal_counts_regardless_of_the_clock(broken, later, number):
     first, second = ({"ablation.journal": "j", "ablation.attempt_number": str(place)} for place in (1, number))
     run_id = twice(broken, (first, second), later)
 
     assert (run_id in set(loaded("s", f"sqlite:///{broken}").rows["run_id"])) == (number < 1)
 
 
-def test_clocks_that_alone_tell_the_latest_and_contradict_each_other_are_said(broken):
+def test_contradicting_clocks_are_reported_if_nothing_else_orders_the_attempts(broken):
     run_id = twice(broken, ({"ablation.superseded": "true"}, {}), 5_000)
     assert not any("contradict" in note for note in loaded("s", f"sqlite:///{broken}").notes)
     with sqlite3.connect(broken) as database:
@@ -213,21 +215,19 @@ def plan_of(path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '[{"rows": []}]', '[{"rows": [{"label": 1}], "levels": {}}]', "[3]"])
-def test_a_plan_that_cannot_be_read_is_said(broken, text):
+def test_an_unreadable_plan_is_an_error(broken, text):
     plan_of(broken).write_text(text)
-    with pytest.raises(
-        StoreError, match=r"the plan of study 's' .* cannot be read: .*; type the study's command again"
-    ):
+    with pytest.raises(StoreError, match=r"the plan of study 's' .* cannot be read: .*; run the study's command again"):
         loaded("s", f"sqlite:///{broken}")
 
 
-def test_a_study_without_a_plan_is_said(broken):
+def test_a_study_without_a_plan_is_an_error(broken):
     plan_of(broken).unlink()
-    with pytest.raises(StoreError, match="study 's' has no plan yet; type its command again"):
+    with pytest.raises(StoreError, match="study 's' has no plan yet; run its command again"):
         loaded("s", f"sqlite:///{broken}")
 
 
-def test_an_old_plan_has_the_defaults_of_what_it_does_not_say(broken):
+def test_missing_fields_of_an_old_plan_have_their_defaults(broken):
     path = plan_of(broken)
     records = json.loads(path.read_text())
     del records[-1]["threshold"], records[-1]["aliases"]
@@ -236,7 +236,7 @@ def test_an_old_plan_has_the_defaults_of_what_it_does_not_say(broken):
     assert loaded("s", f"sqlite:///{broken}").plan["threshold"] == 0.8
 
 
-def test_an_experiment_of_somebody_else_is_said(broken):
+def test_a_foreign_experiment_is_an_error(broken):
     with sqlite3.connect(broken) as database:
         database.execute(
             "INSERT INTO experiments (experiment_id, name, lifecycle_stage) VALUES (9, 'theirs', 'active')"
@@ -265,7 +265,7 @@ def test_a_trial_that_was_killed_and_trained_again_counts_once(own):
     assert found.loc["s", ["trials", "finished", "failed"]].tolist() == [2, 2, 0]
 
 
-def test_studies_are_listed_with_what_became_of_their_trials(uri):
+def test_studies_are_listed_with_their_trials_by_status(uri):
     found = load.listed(store.connect(uri)).set_index("study")
     assert found.loc["troubled", ["trials", "finished", "failed"]].tolist() == [31, 30, 1]
     assert found.loc["waiting", "latest"] == ""
@@ -275,7 +275,7 @@ def first_run(kind, reader):
     return next(run.run_id for run in reader.runs(reader.experiments()["s"]) if run.tags["ablation.kind"] == kind)
 
 
-def test_an_experiment_that_was_deleted_is_said_with_the_way_back(place):
+def test_a_deleted_experiment_is_an_error_that_names_the_command_to_restore_it(place):
     client = MlflowClient(paths.default_tracking_uri())
     number = client.get_experiment_by_name("s").experiment_id
     client.delete_experiment(number)
@@ -287,7 +287,7 @@ def test_an_experiment_that_was_deleted_is_said_with_the_way_back(place):
             load.study("s", reader)
 
 
-def test_a_study_run_that_was_deleted_is_said_with_the_way_back(place):
+def test_a_deleted_study_run_is_an_error_that_names_the_command_to_restore_it(place):
     run_id = first_run("study", store.connect(None))
     MlflowClient(paths.default_tracking_uri()).delete_run(run_id)
 
@@ -298,7 +298,7 @@ def test_a_study_run_that_was_deleted_is_said_with_the_way_back(place):
             load.study("s", reader)
 
 
-def test_a_trial_that_was_deleted_is_said_and_counts_as_not_run(place):
+def test_a_deleted_trial_is_reported_and_counts_as_not_run(place):
     run_id = first_run("trial", store.connect(None))
     MlflowClient(paths.default_tracking_uri()).delete_run(run_id)
 
@@ -311,7 +311,7 @@ def test_a_trial_that_was_deleted_is_said_and_counts_as_not_run(place):
 
 
 @pytest.mark.parametrize("how", [shutil.move, shutil.copytree])
-def test_a_home_that_was_moved_or_copied_is_read_whole_from_where_it_is_now(place, tmp_path, monkeypatch, how):
+def test_a_moved_or_copied_home_is_read_completely_from_its_new_place(place, tmp_path, monkeypatch, how):
     how(place, tmp_path / "there")
     monkeypatch.setenv("ABLATION_HOME", str(tmp_path / "there"))
 
@@ -322,7 +322,7 @@ def test_a_home_that_was_moved_or_copied_is_read_whole_from_where_it_is_now(plac
     assert reader.artifact(study.run_id, "plan.json").is_relative_to(tmp_path / "there")
 
 
-def test_trials_of_different_environments_are_said(place):
+def test_different_environments_of_trials_are_reported(place):
     client = MlflowClient(paths.default_tracking_uri())
     trials = [run.run_id for run in store.connect(None).runs("1") if run.tags["ablation.kind"] == "trial"]
     for run_id, said in zip(trials, ["keras=tensorflow,float32", "keras=tensorflow,float32 XLA_FLAGS=x"], strict=False):
@@ -337,7 +337,7 @@ def test_trials_of_different_environments_are_said(place):
     ]
 
 
-def test_files_that_are_gone_are_said_with_where_they_should_be(place):
+def test_missing_files_are_an_error_that_names_their_place(place):
     shutil.rmtree(place / "mlartifacts")
 
     with pytest.raises(

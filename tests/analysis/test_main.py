@@ -1,4 +1,4 @@
-"""What the command line of the analysis answers."""
+"""The command line of the analysis."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_report_is_written_printed_and_attached_to_the_studys_run(place):
     assert len(list((place / "mlartifacts" / "s").glob("*/artifacts/report/report.html"))) == 1
 
 
-def test_a_table_is_printed_in_the_format_that_was_asked_for(place, tmp_path):
+def test_a_table_is_printed_in_the_requested_format(place, tmp_path):
     markdown = invoke("table", "s", "--out", tmp_path).output
     latex = invoke("table", "s", "--format", "latex", "--out", tmp_path).output
     csv = invoke("table", "s", "--format", "csv", "--factorial", "--out", tmp_path).output
@@ -107,8 +107,8 @@ def test_an_export_says_how_many_trials_have_lost_their_steps(place, tmp_path, d
 
     assert done.exit_code == 0, done.output
     assert len(pd.read_parquet(tmp_path / "steps.parquet")) == 200
-    said = "warning: 2 of 12 finished trials have no per-step record that can be read (steps.parquet); their steps are left out\n"
-    assert said in done.stderr
+    warning = "warning: 2 of 12 finished trials have no per-step record that can be read (steps.parquet)"
+    assert f"{warning}; their steps are left out\n" in done.stderr
 
 
 def test_an_export_says_how_many_trials_have_lost_their_settings(place, tmp_path):
@@ -117,8 +117,8 @@ def test_an_export_says_how_many_trials_have_lost_their_settings(place, tmp_path
 
     done = invoke("export", "s", "--out", tmp_path)
 
-    said = "warning: 2 of 12 finished trials have no settings that can be read (settings.json); columns that do not vary are empty"
-    assert said in done.stderr
+    warning = "warning: 2 of 12 finished trials have no settings that can be read (settings.json)"
+    assert f"{warning}; columns that do not vary are empty" in done.stderr
     assert "per-step" not in done.stderr
 
 
@@ -148,7 +148,7 @@ def test_studies_are_listed(place):
         (["table", "s", "--out", "/dev/null/x"], "Not a directory: /dev/null/x"),
     ],
 )
-def test_what_was_typed_wrong_is_one_line_with_the_fix(place, words, message):
+def test_a_wrong_command_line_is_an_error_of_one_line_with_the_fix(place, words, message):
     done = invoke(*words)
 
     assert done.exit_code in (1, 2)
@@ -163,13 +163,14 @@ def test_without_any_study_the_next_command_is_named(home, empty):
 
 def test_the_analysis_never_imports_tensorflow():
     program = "import sys, pkgutil, importlib, analysis\nfor module in pkgutil.iter_modules(analysis.__path__):\n"
-    program += "    importlib.import_module(f'analysis.{module.name}')\nprint('tensorflow' in sys.modules, 'mlflow' in sys.modules)"
+    program += "    importlib.import_module(f'analysis.{module.name}')\n"
+    program += "print('tensorflow' in sys.modules, 'mlflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
 
     assert done.stdout == "False False\n"
 
 
-def test_trials_without_their_files_have_a_report_all_the_same(home, empty):
+def test_trials_without_their_files_still_have_a_report(home, empty):
     shutil.copy(empty, home / "mlflow.db")
     levels = {"data": ["movie_reviews", "table"], "cell": ["lstm", "gru"]}
     generated.study(
@@ -183,7 +184,7 @@ def test_trials_without_their_files_have_a_report_all_the_same(home, empty):
     )  # the data's hash, not the toggle's values
 
 
-def test_broken_files_of_a_trial_cost_its_picture_and_not_the_report(place):
+def test_broken_files_of_a_trial_cost_a_figure_but_not_the_report(place):
     for name in ("steps.parquet", "test_probabilities.parquet"):
         for path in place.glob(f"mlartifacts/s/*/artifacts/{name}"):
             path.write_bytes(b"PAR1 and then nothing")
@@ -208,7 +209,7 @@ def test_only_what_was_written_is_attached(place):
 @pytest.mark.parametrize(
     "words", [["report", "s", "--no-attach"], ["table", "s"], ["figure", "s", "forest"], ["export", "s"]]
 )
-def test_a_full_disk_is_one_line_and_leaves_what_was_there(place, tmp_path, monkeypatch, words):
+def test_a_full_disk_is_an_error_of_one_line_and_keeps_the_old_files(place, tmp_path, monkeypatch, words):
     out = tmp_path / "out"
     (out / "figures").mkdir(parents=True)
     old = ["report.html", "table.csv", "forest.png", "trials.csv", "figures/forest.png"]
@@ -229,7 +230,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(place, tmp_path, monk
 
 
 @pytest.mark.parametrize("trouble", ["RUNNING", "FAILED", "KILLED"])
-def test_a_study_of_which_something_is_open_has_a_report_that_says_so(home, empty, trouble):
+def test_the_report_of_an_unfinished_study_names_what_is_missing(home, empty, trouble):
     shutil.copy(empty, home / "mlflow.db")
 
     def outcome(values, seed):
@@ -244,7 +245,7 @@ def test_a_study_of_which_something_is_open_has_a_report_that_says_so(home, empt
     assert "no verdict: 1 of 3 seeds did not finish" in text
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(place):
+def test_a_closed_pipe_is_no_error(place):
     command = f"{sys.executable} -m analysis table s | true"
     buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     words = ["bash", "-o", "pipefail", "-c", command]

@@ -1,4 +1,4 @@
-"""Every trial of a study, of whatever plan, in one table."""
+"""The trials of all plans of a study in one table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def invoke(*words):
 
 @pytest.fixture
 def planned(home, blank):
-    """Returns a function that makes a study whose trials several commands asked for: each names the rows it has, and what it varied."""
+    """Returns a function that makes a study with several plans; each plan lists its rows and what it varied."""
 
     def make(levels, *plans, seeds=(0, 1, 2), **asked):
         generated.study(
@@ -40,7 +40,7 @@ def planned(home, blank):
 
 
 def _asked(record, keeps, varied):
-    """A plan as a command would have made it that keeps those rows and varies those toggles."""
+    """A plan with these rows and these varied toggles, as a command would write it."""
     rows = [row for row in record["rows"] if keeps({**row["values"], "seed": row["seed"]})]
     first = rows[0]["values"]
     return {
@@ -68,11 +68,12 @@ TWO = [
 def test_the_latest_plan_says_how_many_trials_it_leaves_out_and_how_to_see_them(planned):
     planned(GRID, *TWO)
     assert loaded().of_plans == (
-        "6 trials of this study belong to other plans and are not shown; `python -m analysis table s --all` shows every trial in one table"
+        "6 trials of this study belong to other plans and are not shown; "
+        "`python -m analysis table s --all` shows every trial in one table"
     )
 
 
-def test_a_single_trial_of_another_plan_is_said_in_the_singular(planned):
+def test_the_note_on_a_single_trial_of_another_plan_is_in_the_singular(planned):
     planned(
         {"cell": ["lstm", "gru"]},
         *[(lambda row, cell=cell: row["cell"] == cell, []) for cell in ("lstm", "gru")],
@@ -114,15 +115,15 @@ def test_seeds_that_a_second_command_added_join_the_first(planned):
     assert rows.groupby("label")["seed"].apply(sorted).tolist() == [[0, 1, 2, 3, 4]] * 4
 
 
-def test_a_trial_that_two_plans_asked_for_has_one_row(planned):
+def test_a_trial_of_two_plans_has_one_row(planned):
     study = planned(GRID, (lambda row: row["masking"], ["cell"]), (lambda row: True, ["cell", "masking"]))
 
     assert len(study.rows) == 12 and not study.rows["identity"].duplicated().any()
     assert loaded().of_plans == ""
 
 
-def test_what_a_plan_did_not_vary_and_normalisation_changed_is_no_difference():
-    """Buckets have no effect where everything is padded to the longest: the trial says false, and the plan asked for true."""
+def test_a_normalised_setting_that_a_plan_did_not_vary_is_no_difference():
+    """Buckets have no effect if everything is padded to the longest: the plan has true, and the trial has false."""
     plans = [
         plan(entry(f"{n}a", n, role="reference", padding="batch"), entry(f"{n}b", n, padding="dataset"), padding=[])
         for n in (0, 1)
@@ -133,7 +134,7 @@ def test_what_a_plan_did_not_vary_and_normalisation_changed_is_no_difference():
     assert list(made["levels"]) == ["padding"]
 
 
-def test_trials_of_a_part_of_the_data_are_told_from_those_of_all():
+def test_trials_on_part_of_the_data_differ_from_trials_on_all_data():
     trials = {
         "1": merged.Trial({"data.limit": None, "data.name": "table"}, "d"),
         "2": merged.Trial({"data.limit": 9, "data.name": "table"}, "e"),
@@ -184,13 +185,11 @@ def test_a_trial_of_no_plan_is_named_by_its_settings():
     )
 
     assert [(row["label"], row["seed"]) for row in made["rows"]] == [("cell=lstm depth=1", 0), ("cell=gru depth=2", 5)]
-    assert (
-        text
-        == "every trial of the study is shown, of 1 plan and 1 of no plan that is kept; they are compared with the latest plan's reference"
-    )
+    shown = "every trial of the study is shown, of 1 plan and 1 of no plan that is kept"
+    assert text == f"{shown}; they are compared with the latest plan's reference"
 
 
-def test_a_setting_that_came_later_had_its_default_before():
+def test_trials_older_than_a_setting_have_its_default():
     one, other = entry("1", role="reference", cell="lstm"), entry("2", seed=1, cell="lstm")
     trials = {
         "1": merged.Trial({"cell": "lstm"}, "d"),
@@ -201,7 +200,7 @@ def test_a_setting_that_came_later_had_its_default_before():
     assert made["levels"] == {} and {row["label"] for row in made["rows"]} == {"defaults"}
 
 
-def test_a_plan_with_the_old_names_of_settings_is_read_by_those_of_today():
+def test_old_names_of_settings_in_a_plan_are_translated():
     old = plan(entry("1", role="reference", **{"task.encoding": "one_hot"}), **{"task.encoding": ["one_hot"]})
     trials = {"1": merged.Trial({"task.encoding": "one_hot"}, "d"), "2": merged.Trial({"encoding": "integer"}, "d")}
     made, _, _ = merged.plan([old, plan(entry("2", encoding="integer"), encoding=["integer"])], trials)
@@ -209,14 +208,14 @@ def test_a_plan_with_the_old_names_of_settings_is_read_by_those_of_today():
     assert made["levels"] == {"encoding": ["one_hot", "integer"]} and len(made["rows"]) == 2
 
 
-def test_trials_of_the_same_settings_and_other_data_are_told_apart_by_the_data():
+def test_trials_with_equal_settings_and_different_data_are_distinguished_by_their_data():
     trials = {"1": merged.Trial({"cell": "lstm"}, "d1"), "2": merged.Trial({"cell": "lstm"}, "d2")}
     made, _, _ = merged.plan([plan(entry("1", cell="lstm")), plan(entry("2", role="reference", cell="lstm"))], trials)
 
     assert [row["label"] for row in made["rows"]] == ["data (hash)=d2", "data (hash)=d1"]
 
 
-def test_trials_that_nothing_tells_apart_are_counted_and_the_latest_plans_is_kept():
+def test_indistinguishable_trials_are_counted_and_only_that_of_the_latest_plan_is_kept():
     trials = {"1": merged.Trial({"cell": "lstm"}, "d"), "2": merged.Trial({"cell": "lstm"}, "d")}
     made, _, notes = merged.plan(
         [plan(entry("1", cell="lstm")), plan(entry("2", role="reference", cell="lstm"))], trials
@@ -228,7 +227,7 @@ def test_trials_that_nothing_tells_apart_are_counted_and_the_latest_plans_is_kep
     ]
 
 
-def test_params_of_a_trial_that_lost_its_settings_are_values_again():
+def test_params_of_a_trial_without_its_settings_file_are_typed_values():
     text = {
         "masking": "true",
         "bptt_steps": "null",
@@ -262,7 +261,7 @@ def test_a_store_without_settings_files_has_all_trials_too(place):
     assert loaded(every=True).rows["label"].nunique() == 4 and len(loaded(every=True).rows) == 12
 
 
-def test_an_earlier_plan_that_cannot_be_read_is_said(place):
+def test_an_unreadable_earlier_plan_is_reported(place):
     [path] = place.glob("mlartifacts/s/*/artifacts/plan.json")
     path.write_text(json.dumps([{"rows": 3}, *json.loads(path.read_text())]))
 
@@ -272,7 +271,7 @@ def test_an_earlier_plan_that_cannot_be_read_is_said(place):
 
 @pytest.fixture
 def halved(place):
-    """A study of which the latest plan has half of the trials."""
+    """A study whose latest plan contains half of the trials."""
     [path] = place.glob("mlartifacts/s/*/artifacts/plan.json")
     [record] = json.loads(path.read_text())
     path.write_text(
@@ -291,7 +290,7 @@ def test_the_terminal_says_how_to_see_the_other_trials(halved, command):
     )
 
 
-def test_a_format_for_programs_says_so_beside_its_output(halved):
+def test_with_a_machine_readable_format_the_note_goes_to_stderr(halved):
     done = invoke("table", "s", "--format", "csv")
 
     assert done.stdout.startswith("within,label") and "6 trials of this study belong to other plans" in done.stderr
@@ -303,7 +302,7 @@ def test_the_list_of_studies_counts_them_and_says_how_to_see_them(halved):
     assert "| s | 12 | 12 | 0 | 6 |" in shown and "`python -m analysis table STUDY --all` shows them all" in shown
 
 
-def test_the_list_of_studies_is_as_short_as_before_where_there_are_none(place):
+def test_the_list_of_studies_has_no_column_for_other_plans_if_there_are_none(place):
     assert "in other plans" not in invoke("studies").output
 
 
@@ -316,7 +315,7 @@ def test_a_table_of_all_plans_does_not_replace_that_of_the_latest(halved):
     assert (halved / "reports" / "s" / "all" / "table.md").read_text() in every
 
 
-def test_the_page_says_so(halved):
+def test_the_page_has_the_note_on_all_plans(halved):
     assert invoke("report", "s", "--no-attach").exit_code == 0
     assert "6 trials of this study belong to other plans" in (halved / "reports" / "s" / "report.html").read_text()
     assert invoke("report", "s", "--all", "--no-attach").exit_code == 0

@@ -1,4 +1,4 @@
-"""Where most trials learnt nothing, no table says that there is no difference, and none has a best."""
+"""If most trials learnt nothing, no table has the verdict "no difference" or a best mean."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SEEDS = list(range(8))
 
 
 def find(path, idle, *, spread=0.001, gap=0.0, margin=0.02, levels=None, **options):
-    """A study whose cells differ by `gap`, of which those trials learnt nothing that `idle(values, seed)` names."""
+    """A study whose cells differ by `gap`; the trials for which `idle(values, seed)` is true learnt nothing."""
 
     def outcome(values, seed):
         place = values["cell"] == "gru"
@@ -40,7 +40,7 @@ def test_no_variant_is_the_best_of_those_that_learnt_nothing(own):
     assert tables.ablation(found).bold == frozenset() and "**" not in tables.ablation(found).markdown()
 
 
-def test_a_difference_between_two_that_learnt_nothing_is_no_verdict_either(own):
+def test_a_difference_between_two_variants_that_learnt_nothing_has_no_verdict(own):
     assert verdicts(find(own, everywhere, gap=0.1)) == [
         "no verdict: 8 of 8 seeds learnt nothing, and 8 of the reference's"
     ]
@@ -62,14 +62,14 @@ def test_most_is_more_than_half_of_the_trials(own, idle, expected):
     assert verdicts(find(own, lambda values, seed: seed < idle)) == [expected]
 
 
-def test_most_of_a_comparisons_trials_are_enough_for_no_difference_not_to_be_said(own):
+def test_no_difference_is_not_claimed_if_most_trials_of_the_comparison_learnt_nothing(own):
     idle = {"gru": 8, "lstm": 2}
     assert verdicts(find(own, lambda values, seed: seed < idle[values["cell"]])) == [
         "no verdict: 8 of 8 seeds learnt nothing, and 2 of the reference's"
     ]
 
 
-def test_most_of_the_tables_trials_are_enough_too(own):
+def test_no_difference_is_not_claimed_if_most_trials_of_the_table_learnt_nothing(own):
     levels = {"cell": ["lstm", "gru", "simple_rnn", "minimal"]}
     found = find(own, lambda values, seed: values["cell"] in ("simple_rnn", "minimal") or seed == 0, levels=levels)
 
@@ -78,7 +78,7 @@ def test_most_of_the_tables_trials_are_enough_too(own):
     assert tables.ablation(found).bold == frozenset()
 
 
-def test_times_of_trials_that_learnt_nothing_are_compared_all_the_same(own):
+def test_times_of_trials_that_learnt_nothing_are_still_compared(own):
     found = find(own, everywhere, metric="time/epoch_s", margin=None)
 
     assert not verdicts(found)[0].startswith("no verdict: 8")
@@ -90,7 +90,7 @@ def test_main_effects_of_cells_that_learnt_nothing_have_no_verdict(own):
     assert set(found.factorial["verdict"]) == {"no verdict: 32 of 32 trials learnt nothing"}
 
 
-def test_main_effects_of_one_cell_that_learns_are_told_but_never_no_difference(own):
+def test_main_effects_with_one_learning_cell_have_verdicts_but_never_no_difference(own):
     def idle(values, seed):
         return values != {"cell": "gru", "masking": True}
 

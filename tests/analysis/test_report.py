@@ -1,4 +1,4 @@
-"""The report as a file, and as a browser shows it."""
+"""The report as a file, and as rendered by a browser."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_everything_is_written_beside_it(written):
     assert {f"figures/forest.{kind}" for kind in ("png", "svg", "pdf")} <= names
 
 
-def test_what_users_wrote_is_shown_and_never_run(own):
+def test_users_texts_are_shown_and_never_executed(own):
     levels = {"data.path": [NASTY, "b"], "cell": ["lstm", "gru"]}
     generated.study(
         own,
@@ -117,14 +117,14 @@ def test_a_study_without_a_question_and_with_one_seed_has_a_page_that_says_so(ur
     assert re.search(r"run <code>python -m src\.run [^<`]*seed=&#39;range\(0,8\)&#39;</code> for intervals", text)
 
 
-def test_what_did_not_go_as_planned_is_there_with_its_reason(uri):
+def test_deviations_from_the_plan_are_listed_with_their_reasons(uri):
     kinds = dict(report.remarks(find("troubled", uri)))
 
     assert kinds["Failed or stopped"] == ["masking=true cell=gru seed=2: FAILED (the loss was nan at step 7)"]
     assert kinds["Not run"] == ["masking=false cell=lstm: seeds 1"]
 
 
-def test_what_is_wrong_with_trials_is_said_once_with_its_variants(uri):
+def test_each_problem_of_trials_is_listed_once_with_its_variants(uri):
     (line,) = dict(report.remarks(find("troubled", uri)))["Unhealthy"]
 
     assert line.startswith("no_learning: masking=true cell=lstm seed=0, 3; ") and line.count("no_learning") == 1
@@ -142,7 +142,7 @@ def test_provenance_and_commands_are_there(uri):
     )
 
 
-def test_what_is_measured_of_a_single_trial_is_called_as_in_the_table(uri):
+def test_metrics_of_single_trials_have_the_names_of_the_table(uri):
     found = find("whole", uri)
     (heads, *_) = re.findall(r"<thead><tr>(<th>seed</th>.*?)</tr></thead>", report.page(found, []))
     names = ("test/accuracy", "best/val_accuracy", "time/batch_ms_median", "memory/peak_mb")
@@ -168,7 +168,8 @@ addEventListener("load", () => {
   found.uneven = Object.values(rows).filter(row => new Set(row.map(card => Math.round(card.height))).size > 1).length;
   const right = Math.max(...cards.map(card => card.right));
   found.holes = Object.values(rows).filter(row => Math.max(...row.map(card => card.right)) < right - 2).length;
-  (document.querySelector("caption span") ?? document.querySelector("caption")).textContent = "A caption of many words ".repeat(12);
+  const caption = document.querySelector("caption span") ?? document.querySelector("caption");
+  caption.textContent = "A caption of many words ".repeat(12);
   const ids = [...document.querySelectorAll("[id]")].map(one => one.id);
   found.twice = ids.filter((id, place) => ids.indexOf(id) < place);
   found.dangling = [...document.querySelectorAll("use, nav a, button.copy")].map(
@@ -189,8 +190,9 @@ addEventListener("load", () => {
 def probed(written, folder, *, width):
     page = folder / f"probed{width}.html"
     page.write_text((written / "report.html").read_text(encoding="utf-8") + PROBE, encoding="utf-8")
-    flags = f"--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --window-size={width},900"
-    flags += " --disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=5000 --dump-dom"
+    flags = f"--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --window-size={width},900"
+    flags += " --disable-background-networking --disable-component-update --disable-sync"
+    flags += " --enable-logging=stderr --virtual-time-budget=5000 --dump-dom"
     command = [CHROMIUM, *flags.split(), f"--user-data-dir={folder / 'profile'}", page.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     [text] = re.findall(r'data-probe="([^"]*)"', done.stdout)
@@ -218,7 +220,7 @@ def test_a_browser_shows_it_whole_and_sorts_its_table(written, tmp_path, width):
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no Chromium on this machine")
-def test_nothing_is_cut_on_a_telephone(written, tmp_path):
+def test_nothing_is_cut_off_on_a_phone(written, tmp_path):
     frame = '<iframe id="telephone" src="probed500.html" style="width:375px;height:800px"></iframe>'
     probed(written, tmp_path, width=500)
     (tmp_path / "outer.html").write_text(

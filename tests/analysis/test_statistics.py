@@ -1,4 +1,4 @@
-"""Simulated studies whose truth is known: intervals cover it as often as they say, and verdicts err no more often than they say."""
+"""Simulated studies with known effects: intervals have the nominal coverage, and verdicts the nominal error rate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIMULATIONS = 3_000
 
 @pytest.fixture(autouse=True)
 def uncollected(monkeypatch):
-    """The library behind Holm's method collects garbage at every call, a tenth of a second that thousands of calls need not wait for."""
+    """Turns off garbage collection: the library of Holm's method collects at every call, which takes 0.1 s each."""
     monkeypatch.setattr(gc, "collect", lambda *_: 0)
 
 
@@ -26,7 +26,7 @@ def test_the_interval_covers_the_true_change_in_95_of_100_studies(seeds):
     rng = np.random.default_rng(seeds)
     covered = 0
     for _ in range(SIMULATIONS):
-        of_seed = rng.normal(0, 0.02, seeds)  # what a seed does to both variants
+        of_seed = rng.normal(0, 0.02, seeds)  # effect of the seed on both variants
         differences = (0.8 + 0.015 + of_seed + rng.normal(0, 0.01, seeds)) - (
             0.8 + of_seed + rng.normal(0, 0.01, seeds)
         )
@@ -37,7 +37,7 @@ def test_the_interval_covers_the_true_change_in_95_of_100_studies(seeds):
 
 
 def frame(values):
-    """The trials of float[variants, seeds], the first variant the reference."""
+    """The rows of values float[variants, seeds]; the first variant is the reference."""
     common = {"status": "FINISHED"}
     rows = [
         {
@@ -104,7 +104,8 @@ def test_main_effects_and_interactions_cover_the_truth_too(spread):
                         + 0.02 * (length == 2)
                         + 0.02 * (cell == "gru") * (length == 2)
                     )
-                    rows.append({"seed": seed, "cell": cell, "length": length, "status": "FINISHED", "identity": f"{seed}{cell}{length}",
+                    rows.append({"seed": seed, "cell": cell, "length": length, "status": "FINISHED",
+                                 "identity": f"{seed}{cell}{length}",
                                  "test/accuracy": mean + rng.normal(0, 0.01)})  # fmt: skip
         found = factorial.fit(
             pd.DataFrame(rows), {"cell": ["lstm", "gru"], "length": [1, 2]}, metric=ACCURACY, margin=None
@@ -127,7 +128,7 @@ def test_equivalence_on_a_coarse_grid_is_claimed_in_no_more_than_5_of_100_studie
 
 
 @pytest.mark.parametrize(("seeds", "spread"), [(3, 0.1), (5, 0.1), (8, 0.1), (8, 0.25)])
-def test_steps_on_a_grid_of_epochs_are_told_apart_in_no_more_than_5_of_100_studies_where_nothing_differs(seeds, spread):
+def test_steps_on_a_grid_of_epochs_differ_in_no_more_than_5_of_100_studies_where_nothing_differs(seeds, spread):
     rng = np.random.default_rng(6)
     wrong = 0
     for _ in range(SIMULATIONS):

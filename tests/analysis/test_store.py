@@ -48,7 +48,7 @@ def test_reading_writes_nothing(database, uri):
     assert hashlib.sha256(database.read_bytes()).hexdigest() == before
 
 
-def test_not_a_number_and_infinity_come_back_as_they_were(own):
+def test_nan_and_infinity_are_read_back_unchanged(own):
     generated.study(
         own,
         "s",
@@ -78,12 +78,12 @@ def test_another_programs_database_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("uri", ["foo", "file:/tmp/x", "ftp://x", "sqlite:", ""])
-def test_what_is_no_store_is_answered_with_what_is(uri, home):
+def test_an_invalid_store_is_an_error_that_names_the_valid_ones(uri, home):
     with pytest.raises(StoreError, match=r"is no MLflow store; allowed are sqlite:///PATH|no MLflow database"):
         store.connect(uri)
 
 
-def test_a_server_that_is_away_is_one_line():
+def test_an_unreachable_server_is_an_error_of_one_line():
     with pytest.raises(StoreError, match=r"http://127.0.0.1:9 cannot be read: [^\n]+$"):
         store.connect("http://127.0.0.1:9").experiments()
 
@@ -93,7 +93,7 @@ def test_a_name_that_is_nearly_right_is_recognised():
     assert store.nearest("x", []) == "there are none yet"
 
 
-def test_an_address_in_the_environment_is_said_not_to_be_used_without_its_password(place, monkeypatch, capsys):
+def test_the_note_on_an_unused_address_in_the_environment_hides_its_password(place, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@host:5000")
 
     assert "s" in store.connect(None).experiments()
@@ -105,7 +105,7 @@ def test_an_address_in_the_environment_is_said_not_to_be_used_without_its_passwo
 
 
 class Server:
-    """What a hostile or broken tracking server answers, in place of MLflow's client."""
+    """A replacement of MLflow's client with the answers of a hostile or broken tracking server."""
 
     def __init__(self, run_id="0" * 32, address="mlflow-artifacts:/1/x/artifacts"):
         info = SimpleNamespace(run_id=run_id, artifact_uri=address, status="FINISHED", start_time=0, end_time=1)
@@ -123,7 +123,7 @@ class Server:
 
 @pytest.fixture
 def served(monkeypatch, tmp_path):
-    """Makes a store of a server, and its folder of copies in a folder of its own."""
+    """Makes a store of a server, with a separate folder for its copies."""
 
     def make(uri="http://host:5000", **answers):
         monkeypatch.setattr(tempfile, "mkdtemp", lambda prefix: str(tmp_path / "deep" / "copies"))
@@ -138,7 +138,7 @@ def served(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "run_id", ["../../evil", "/tmp/evil", "", ".", "0" * 31, "0" * 33, "0" * 32 + "\n", "A" * 32, "g" * 32, "a/" * 16]
 )
-def test_a_run_id_that_is_none_of_mlflows_is_refused_and_becomes_no_path(served, tmp_path, run_id):
+def test_an_invalid_run_id_is_refused_and_never_used_as_a_path(served, tmp_path, run_id):
     reader = served(run_id=run_id)
 
     for ask in (lambda: reader.runs("1"), lambda: reader.artifact(run_id, "plan.json")):
@@ -164,7 +164,7 @@ def test_a_database_may_have_its_files_on_this_machine(served, tmp_path):
     assert found.read_text(encoding="utf-8") == "[]" and found.is_relative_to(tmp_path / "deep" / "copies")
 
 
-def test_a_file_that_would_leave_its_folder_is_refused(served, tmp_path, monkeypatch):
+def test_a_file_name_that_leaves_its_folder_is_refused(served, tmp_path, monkeypatch):
     class Repository:
         def list_artifacts(self):
             return [SimpleNamespace(path="plan.json")]

@@ -1,4 +1,4 @@
-"""Tables as a paper wants them: columns, decimals, a caption, and LaTeX that can be read in two columns."""
+"""Options of tables for a paper: columns, decimals, a caption, and LaTeX that is legible in two columns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def invoke(*words):
 
 @pytest.fixture
 def asked(uri, tmp_path):
-    """Returns what `table whole` prints with some options."""
+    """Returns the output of `table whole` with the given options."""
 
     def ask(*words):
         done = invoke("table", "whole", "--uri", uri, "--out", tmp_path, *words)
@@ -40,13 +40,13 @@ def asked(uri, tmp_path):
     return ask
 
 
-def test_columns_are_those_that_were_asked_for_in_that_order_behind_the_variant(asked):
+def test_the_requested_columns_follow_the_variant_in_their_order(asked):
     assert "| variant | verdict | masking | change [95 %] |\n" in asked("--columns", "verdict,masking,change")
 
 
 @pytest.mark.parametrize("study", ["whole", "left_out", "numbers", "alone"])
 @pytest.mark.parametrize("columns", ["n", "n,variant"])
-def test_each_row_begins_with_the_label_of_its_variant_whatever_was_asked_for(uri, tmp_path, study, columns):
+def test_each_row_begins_with_its_variants_label_regardless_of_the_requested_columns(uri, tmp_path, study, columns):
     done = invoke("table", study, "--uri", uri, "--out", tmp_path, "--columns", columns, "--format", "csv")
 
     found = pd.read_csv(io.StringIO(done.stdout))
@@ -54,7 +54,7 @@ def test_each_row_begins_with_the_label_of_its_variant_whatever_was_asked_for(ur
     assert found["variant"].tolist() == list(dict.fromkeys(find(study, uri).summary["label"]))
 
 
-def test_values_of_one_toggle_are_told_apart_by_what_they_are_with(asked):
+def test_values_of_one_toggle_have_a_column_for_the_other_toggles(asked):
     assert "| with | variant | verdict |" in asked("--toggle", "cell", "--columns", "verdict")
 
 
@@ -62,13 +62,13 @@ def test_main_effects_are_named_too(asked):
     assert "| effect | verdict |" in asked("--factorial", "--columns", "verdict")
 
 
-def test_columns_that_say_nothing_of_themselves_can_be_asked_for(asked):
+def test_columns_that_are_hidden_by_default_can_be_requested(asked):
     shown = asked("--columns", "parameters, traces")
 
     assert "| variant | parameters | traces |\n| --- | --- | --- |\n| masking=true cell=lstm | 1,000 | 2 |" in shown
 
 
-def test_the_best_mean_stays_bold_where_its_column_goes(asked):
+def test_the_best_mean_stays_bold_if_its_column_moves(asked):
     assert "| **0.859** | gru |" in asked("--columns", "test_accuracy,cell")
 
 
@@ -77,13 +77,14 @@ def test_the_best_mean_stays_bold_where_its_column_goes(asked):
     [
         (
             "verdit",
-            "--columns: no column 'verdit'; did you mean 'verdict'? There are variant, masking, cell, n, test_accuracy, change,",
+            "--columns: no column 'verdit'; did you mean 'verdict'? "
+            "There are variant, masking, cell, n, test_accuracy, change,",
         ),
         ("", "--columns: no column ''; there are variant, masking, cell,"),
-        ("cell,cell", "--columns: 'cell' is there twice; name each column once"),
+        ("cell,cell", "--columns: 'cell' is listed twice; name each column once"),
     ],
 )
-def test_a_column_that_is_not_there_is_answered_with_those_that_are(uri, tmp_path, columns, message):
+def test_an_unknown_column_is_an_error_that_lists_the_columns(uri, tmp_path, columns, message):
     done = invoke("table", "whole", "--uri", uri, "--out", tmp_path, "--columns", columns)
 
     assert done.exit_code == 2 and message in done.stderr
@@ -95,11 +96,11 @@ def test_columns_of_main_effects_can_be_chosen_too(asked):
 
 
 @pytest.mark.parametrize(("digits", "mean"), [(1, "0.8"), (5, "0.80888")])
-def test_the_metric_has_as_many_decimals_as_were_asked_for(asked, digits, mean):
+def test_the_metric_has_the_requested_number_of_decimals(asked, digits, mean):
     assert f"| lstm | 8 | {mean} |" in asked("--digits", digits)
 
 
-def test_a_caption_is_that_which_was_given_and_is_text(asked):
+def test_a_given_caption_is_used_and_escaped(asked):
     assert r"\caption{100 \% \textbackslash{}input\{x\}}" in asked("--format", "latex", "--caption", r"100 % \input{x}")
     assert "<caption>a &lt;b&gt;</caption>" in asked("--format", "html", "--caption", "a <b>")
 
@@ -113,7 +114,7 @@ def test_a_csv_of_chosen_columns_has_numbers_in_full(asked):
     )
 
 
-def test_what_was_asked_for_is_what_is_written(asked, tmp_path):
+def test_the_requested_table_is_written_as_printed(asked, tmp_path):
     shown = asked("--columns", "cell,verdict", "--format", "latex")
 
     assert (tmp_path / "table.tex").read_text().split("\\label")[0] == shown.split("\\label")[0]
@@ -194,7 +195,7 @@ def test_generated_grids_have_their_toggles_in_a_paper(uri):
     assert tables.compact(find("whole", uri)).headings[: len(GRID)] == list(GRID)
 
 
-def test_signs_that_latex_prints_as_others_are_commands(uri):
+def test_signs_that_latex_would_change_are_commands(uri):
     text = tables.compact(find("whole", uri)).latex("x")
 
     assert "$<$ 0.001" in text and not re.search(r"[^$]< 0", text)
@@ -208,7 +209,7 @@ def test_convenience_says_what_an_improvement_costs_beside_time(asked):
     assert "| masking=false cell=gru | 0 of 1 |" in shown and "traces" in shown and "peak memory (MB)" in shown
 
 
-def test_convenience_is_not_shown_unless_it_is_asked_for(asked):
+def test_convenience_is_shown_only_on_request(asked):
     assert "settings added" not in asked()
 
 

@@ -102,7 +102,7 @@ def test_a_missing_number_is_a_dash():
         (math.nan, math.nan, "cannot tell"),
     ],
 )
-def test_where_seeds_do_not_tell_the_table_names_a_range_of_how_many_may(few, many, text):
+def test_undecided_rows_name_a_range_of_seeds_that_may_decide(few, many, text):
     assert texts.verdict({"verdict": "cannot tell", "seeds_needed": few, "seeds_needed_high": many}) == text
 
 
@@ -157,26 +157,29 @@ def test_latex_compiles_in_a_document(tmp_path, uri):
 
 
 def everything(values, seed):
-    """Trials that differ in all that a table can show; one diverged, and some never reach the target."""
+    """Outcomes that differ in every column of a table; one trial diverged, and some never reach the target."""
     if values["cell"] == "gru" and seed == 7:
         return {"test/accuracy": math.nan, "status": "FAILED", "tags": {"health": "diverged"}}
     many = values["cell"] == "gru"
     return {
-        "test/accuracy": 0.8 + 0.01 * (seed % 3) + 0.002 * (seed % 4) * many, "time/batch_ms_median": 50.0 + seed + 9 * many,
-        "time/epoch_s": 9.0 + 5 * many, "time/steady_epoch_s": 4.0 + many, "time/trace_s": 3.0 + 20 * many, "data/traces": 2.0 + 9 * many,
-        "memory/peak_mb": 900.0 + 400 * many, "model/parameters": 1_000.0 + 400 * many, "data/padding_fraction": 0.1 + 0.2 * many,
+        "test/accuracy": 0.8 + 0.01 * (seed % 3) + 0.002 * (seed % 4) * many,
+        "time/batch_ms_median": 50.0 + seed + 9 * many, "time/epoch_s": 9.0 + 5 * many,
+        "time/steady_epoch_s": 4.0 + many, "time/trace_s": 3.0 + 20 * many, "data/traces": 2.0 + 9 * many,
+        "memory/peak_mb": 900.0 + 400 * many, "model/parameters": 1_000.0 + 400 * many,
+        "data/padding_fraction": 0.1 + 0.2 * many,
         "validation": [0.7, 0.75 + 0.1 * (seed % 2), 0.78],
     }  # fmt: skip
 
 
-def test_every_column_that_a_table_can_have_appears_where_it_says_something(own):
+def test_every_possible_column_appears_if_it_is_informative(own):
     generated.study(own, "s", {"cell": ["lstm", "gru"]}, everything, seeds=range(8), design="one_at_a_time")
     table, every = (of(find("s", f"sqlite:///{own}")) for of in (tables.ablation, tables.effects))
 
     assert table.headings == [
-        "variant", "cell", "n", "diverged", "test accuracy", "change [95 %]", "p (Holm)", "p (sign flip)", "correlation", "verdict",
-        "ms per batch", "ratio of s per epoch", "s per epoch", "s per steady epoch", "peak memory (MB)", "parameters", "padded steps",
-        "traces", "s of steps that traced", "steps to 0.80 validation accuracy (median)",
+        "variant", "cell", "n", "diverged", "test accuracy", "change [95 %]", "p (Holm)", "p (sign flip)",
+        "correlation", "verdict", "ms per batch", "ratio of s per epoch", "s per epoch", "s per steady epoch",
+        "peak memory (MB)", "parameters", "padded steps", "traces", "s of steps that traced",
+        "steps to 0.80 validation accuracy (median)",
     ]  # fmt: skip
     assert column(table, "traces") == ["2", "11"] and column(table, "s of steps that traced") == ["3.0", "23.0"]
     assert column(table, "s per epoch") == ["9.00", "14.00"] and column(table, "s per steady epoch") == ["4.00", "5.00"]
@@ -187,7 +190,7 @@ def test_every_column_that_a_table_can_have_appears_where_it_says_something(own)
 
 
 def test_the_documents_explain_every_column_that_a_table_can_have_and_no_other(own, uri, monkeypatch):
-    """All columns that a table is made of, shown or not."""
+    """All possible columns of a table, shown or not."""
     made = []
 
     def keeping(columns, *_, **__):
@@ -215,7 +218,7 @@ def test_the_documents_explain_every_column_that_a_table_can_have_and_no_other(o
     shown = {re.sub(r" \((rough|median)\)", "", heading) for heading in made}
     shown = {re.sub(r"^(ratio of|steps to|change in) .*", r"\1 …", heading) for heading in shown} - {"masking", "cell"}
     assert shown - named == set()
-    assert named - shown == {"toggles", "such as cell", "or the metric that was asked for"}
+    assert named - shown == {"toggles", "such as cell", "or the requested metric"}
 
 
 def test_variants_that_trace_more_often_than_usual_are_compared_by_all_that_an_epoch_took(own):
@@ -234,7 +237,7 @@ def test_variants_that_trace_more_often_than_usual_are_compared_by_all_that_an_e
     ]
 
 
-def test_a_seed_that_fails_alone_and_the_failures_that_nobody_saw_stand_beside_the_comparison(own):
+def test_outlying_seeds_and_the_bound_on_failures_stand_beside_the_comparison(own):
     def outcome(values, seed):
         has_failed = values["cell"] == "gru" and seed == 4
         return {
@@ -252,7 +255,7 @@ def test_a_seed_that_fails_alone_and_the_failures_that_nobody_saw_stand_beside_t
     assert any("seed 4 is an outlier (Grubbs' test at 5 %)" in text for text in answer.sentences(found))
 
 
-def test_it_is_said_for_which_of_two_models_a_seed_speaks():
+def test_the_better_of_two_models_is_counted_over_seeds():
     none = {"seeds_needed": math.nan, "seeds_needed_high": math.nan}
     over_seeds = pd.Series(
         {"pairs": 8, "n": 8, "change": 0.0, "low": -0.1, "high": 0.1, "p": 0.9, "verdict": "cannot tell", **none}
@@ -277,7 +280,7 @@ def test_it_is_said_for_which_of_two_models_a_seed_speaks():
     assert [cell.text for cell in table.rows[0]][-2:] == ["4", "4"]
 
 
-def test_a_frame_of_texts_is_shown_as_it_is():
+def test_a_frame_of_texts_is_shown_unchanged():
     assert (
         table.of_frame(pd.DataFrame({"study": ["a"], "trials": [3]})).markdown()
         == "| study | trials |\n| --- | --- |\n| a | 3 |\n"
@@ -291,7 +294,7 @@ def test_a_column_that_is_left_out_takes_no_bold_along():
     assert (table.headings, [cell.text for cell in table.rows[0]], table.bold) == (["b", "c"], ["2", "3"], {(0, 1)})
 
 
-def test_a_p_value_beside_the_level_says_on_which_side_it_is():
+def test_a_p_value_near_the_level_shows_on_which_side_it_is():
     assert [texts.p_value(p).text for p in (0.0496, 0.0504, 0.0489, 0.0511, 0.0004)] == [
         "0.0496",
         "0.0504",
@@ -304,12 +307,13 @@ def test_a_p_value_beside_the_level_says_on_which_side_it_is():
 LINKS = [
     "[x](http://a.b)", "![x](http://a.b/c.png)", "http://a.b", "HTTPS://a.b", "www.a.b", "mailto:a@b.c", "a@b.cd", "<http://a.b>",
     "<img src=x>",
-    "<!-- x -->", "[a][b]", "&lt;b&gt;", "~~x~~", "`x`", "**x**", "_x_", "a|b", "\\", "ftp://a.b", "<?x?>", "x\x1b[31m", "a\nb", "\u202ex",
+    "<!-- x -->", "[a][b]", "&lt;b&gt;", "~~x~~", "`x`", "**x**", "_x_", "a|b", "\\",
+    "ftp://a.b", "<?x?>", "x\x1b[31m", "a\nb", "\u202ex",
 ]  # fmt: skip
 
 
 def parsed(text):
-    """The table's cells as a browser shows their text, and the kinds of all that is in them."""
+    """The text of the table's cells as a browser shows it, and the kinds of their tokens."""
     parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     tokens = [token for token in parser.parse(text) if token.type == "inline"]
     kinds = {child.type for token in tokens for child in token.children}

@@ -1,4 +1,4 @@
-"""The figures of a task stand beside the usual ones, and whatever they do, the report is made."""
+"""The figures of a task stand beside the built-in ones, and their failures do not stop the report."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def unwritable(study):
 @pytest.fixture
 def uri(own, monkeypatch):
     generated.study(own, "s", GRID, usual, steps=3, record={"task": "drawn"})
-    generated.study(own, "old", GRID, usual, steps=3)
+    generated.study(own, "old", GRID, usual, steps=3, record={"task": None})
     figures = {name: f"{__name__}:{name}" for name in ("samples", "broken", "other", "unwritable", "missing")} | {
         "forest": "nobody:forest"
     }
@@ -79,7 +79,7 @@ def test_the_report_has_a_tasks_figures_and_says_in_a_line_each_which_failed(uri
     assert "figure broken" in page
 
 
-def test_a_tasks_figure_is_drawn_by_its_name_and_in_the_style_of_all(uri, tmp_path):
+def test_a_tasks_figure_is_drawn_by_name_and_in_the_common_style(uri, tmp_path):
     code, output = run("figures", "s", "samples", "--uri", uri, "--out", tmp_path / "out")
     assert code == 0 and {path.name for path in Path(tmp_path / "out").iterdir()} == {
         "samples.png",
@@ -89,12 +89,12 @@ def test_a_tasks_figure_is_drawn_by_its_name_and_in_the_style_of_all(uri, tmp_pa
     assert output.splitlines()[1].startswith("samples: test accuracy by seed")
 
 
-def test_an_unknown_figure_is_answered_with_the_tasks_too(uri):
+def test_an_unknown_figure_is_an_error_that_lists_the_tasks_figures_too(uri):
     code, output = run("figure", "s", "sample", "--uri", uri)
     assert code == 2 and "no figure 'sample'; did you mean 'samples'?" in output
 
 
-def test_a_task_that_is_not_installed_is_said_in_one_line(uri, tmp_path, own):
+def test_a_task_that_is_not_installed_is_reported_in_one_line(uri, tmp_path, own):
     generated.study(own, "gone", GRID, usual, steps=3, record={"task": "theirs.module:TASK"})
     code, output = run("report", "gone", "--uri", uri, "--out", tmp_path, "--no-attach")
 
