@@ -29,7 +29,7 @@ from analysis.load import Study
 from analysis.rows import DROPPED, FINISHED
 from analysis.store import Store, StoreError, nearest
 from src.artifacts import EXAMPLES, PROBABILITIES
-from src.spec.metric import Metric
+from src.spec.metric import IMPLIED, Metric
 
 WEIGHT = "_weight"  # suffix of the column with the weights of a quantity
 
@@ -194,9 +194,10 @@ def _kept(store: Store, run_id: str, quantity: str) -> Tested:
     file = store.artifact(run_id, EXAMPLES)
     if file is not None:
         return of_quantity(_read(file), quantity)
-    file = store.artifact(run_id, PROBABILITIES)
+    # Probabilities of classes say which examples were right, which is the quantity of the metric of classifiers only.
+    file = store.artifact(run_id, PROBABILITIES) if quantity == IMPLIED[0].source else None
     if file is None:
-        raise LookupError(f"{run_id} has neither {EXAMPLES} nor {PROBABILITIES}")
+        raise LookupError(f"{run_id} has no test examples with {quantity}: neither {EXAMPLES} nor {PROBABILITIES}")
     return of_classes(_read(file))
 
 

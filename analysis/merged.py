@@ -60,7 +60,7 @@ def plan(plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) -> tup
     entries = [*_planned(plans, trials), *_unplanned(plans, trials)]
     varied = _varied(entries, plans, trials)
     for entry in entries:
-        entry.values = {key: entry.values.get(key, _default(key)) for key in varied}
+        entry.values = {key: entry.values.get(key, _default(key, plans)) for key in varied}
     entries, varied, notes = _distinguished(entries, varied, trials)
     reference = next(
         (entry.values for entry in reversed(entries) if entry.is_reference), entries[0].values if entries else {}
@@ -179,12 +179,16 @@ def _varied(entries: Sequence[_Entry], plans: Sequence[Mapping[str, Any]], trial
     known = dict.fromkeys([*listed, *(key for entry in entries for key in entry.values)])
     is_one_corpus = len({trial.data for trial in trials.values()}) == 1
     keys = [key for key in known if not (is_one_corpus and key.startswith("data.") and key not in listed)]
-    return [key for key in keys if len({as_typed(entry.values.get(key, _default(key))) for entry in entries}) > 1]
+    return [
+        key for key in keys if len({as_typed(entry.values.get(key, _default(key, plans))) for entry in entries}) > 1
+    ]
 
 
-def _default(key: str) -> Any:
-    """Returns the value of a setting in trials that are older than the setting."""
-    for task in registry.usable().values():
+def _default(key: str, plans: Sequence[Mapping[str, Any]]) -> Any:
+    """Returns the value of a setting in trials that are older than the setting; the plans' own tasks come first."""
+    tasks = registry.usable()
+    own = [tasks[name] for record in plans if isinstance(name := record.get("task"), str) and name in tasks]
+    for task in (*own, *tasks.values()):
         if key in (added := task.settings.added()):
             return added[key]
         field = task.settings.model_fields.get(key)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import os
 import sys
 import tempfile
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from src import environment, registry
-from src.artifacts import SETTINGS
 from src.spec.section import SettingsError
 from src.spec.task import Command, Task
 from src.terminal.errors import first_line
@@ -86,16 +84,12 @@ def _use(run: str, words: list[str], options: dict[str, str], *, download_to: Pa
 
 def _task_of(folder: Path, place: str | None) -> Task[Any, Any]:
     """Returns the task in a trial's settings; imports a `module:NAME` only if the command line names it."""
-    try:
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        name = settings["task"] if isinstance(settings["task"], str) else settings["task"]["name"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingsError(f"{folder / SETTINGS}: not the settings of a trial ({first_line(error)})") from None
-    if registry.is_place(str(name)) and place != name:
+    name = locate.task_of(folder)
+    if registry.is_place(name) and place != name:
         raise SettingsError(
             f"the trial was trained with task={echoed(name)}; add --task {echoed(name)} before RUN to import it"
         )
-    return registry.task(str(name))
+    return registry.task(name)
 
 
 def _listed(run: str, task: Task[Any, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -24,6 +25,19 @@ def _trials_of(study: str) -> list[str]:
     if not re.fullmatch(r"\w[\w.-]{0,99}", study):
         return []
     return sorted(path.parent.name for path in paths.study_folder(study).glob(f"*/{MODEL}"))
+
+
+def task_of(folder: Path) -> str:
+    """Returns the name of the task in a trial's settings, of the current or an older layout; imports no task.
+
+    Raises:
+      SettingsError: the file has no name of a task.
+    """
+    try:
+        task = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["task"]
+        return str(task if isinstance(task, str) else task["name"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SettingsError(f"{folder / SETTINGS}: not the settings of a trial ({first_line(error)})") from None
 
 
 def folder_of(run: str, *, uri: str | None, download_to: Path, files: Sequence[str] = (MODEL,)) -> Path:
@@ -69,9 +83,11 @@ def folder_of(run: str, *, uri: str | None, download_to: Path, files: Sequence[s
         client = MlflowClient(address)
         moved.mend_if_moved(address, client.get_run(run).info.artifact_uri)
         stored = download.Files(address, run, client.get_run(run).info.artifact_uri)
-        if missing := {SETTINGS, *files} - stored.names():
+        held = stored.names()
+        if missing := {SETTINGS, *files} - held:
+            lacking = min(missing) if MODEL in held else MODEL
             raise download.Refused(
-                f"run {run} holds no whole trained model (it has no {min(missing)}); was the trial finished?"
+                f"run {run} holds no whole trained model (it has no {lacking}); was the trial finished?"
             )
         for name in (SETTINGS, *files):
             stored.download(name, download_to)

@@ -341,3 +341,8 @@ def test_generated_studies_of_one_plan_are_the_same_either_way(database):
         assert sorted(zip(done["label"], done["seed"], strict=True)) == sorted(
             zip(all_of_it["label"], all_of_it["seed"], strict=True)
         )
+
+
+@pytest.mark.parametrize(("task", "depth"), [("images", 2), ("sentiment", 1), (None, 1), ({"name": "noise"}, 1)])
+def test_a_missing_setting_has_the_default_of_the_plans_task(task, depth):
+    assert merged._default("depth", [{"task": task}]) == depth

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from src.parts.classes import measures as classes
+from src.parts.classes.probabilities import of_every_class
 
 EVEN, SKEWED = np.array([0, 1] * 500), np.array([0] * 900 + [1] * 100)
 
@@ -13,6 +14,16 @@ EVEN, SKEWED = np.array([0, 1] * 500), np.array([0] * 900 + [1] * 100)
 @pytest.mark.parametrize(("labels", "largest"), [(EVEN, 0.5), (SKEWED, 0.9)])
 def test_chance_is_the_share_of_the_largest_class_plus_two_standard_errors(labels, largest):
     assert classes.chance(labels) == largest + 2 * math.sqrt(largest * (1 - largest) / 1_000)
+
+
+def test_a_single_column_is_the_probability_of_class_1_of_two():
+    of_class_1 = np.array([[0.25], [0.1]], np.float32)
+    of_three = np.array([[0.25, 0.5, 0.25]], np.float32)
+
+    of_two = of_every_class(of_class_1)
+
+    np.testing.assert_array_equal(of_two, [[np.float32(1) - p, p] for p in of_class_1[:, 0]])
+    assert of_two.dtype == np.float32 and of_every_class(of_three) is of_three
 
 
 @pytest.mark.training

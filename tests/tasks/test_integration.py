@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -147,3 +148,20 @@ def test_the_digest_of_the_noise_in_mlflow_never_changes():
     used = checked({"task": "integration", "num_samples": 200})
 
     assert TASK.dataset(used, TASK.load(used))["digest"] == "beeebb17fd124bad"
+
+
+def test_a_trial_that_learnt_nothing_is_not_told_to_check_a_text_column(monkeypatch):
+    from src.parts.recurrent import diagnosis as recurrence
+    from src.training import diagnosis
+
+    for module, name in (
+        (diagnosis, "learning_rate"),
+        (diagnosis, "too_few_steps"),
+        (recurrence, "saturated_gates"),
+        (recurrence, "gradient_and_units"),
+    ):
+        monkeypatch.setattr(module, name, lambda evidence, **_: iter(()))
+    identical = SimpleNamespace(batches=[(np.ones((2, 25, 1), np.float32), np.zeros(2, np.int32))])
+
+    assert list(diagnosis.identical_inputs(identical)) == ["inputs: all examples are identical; check the data"]
+    assert list(TASK.causes(identical)) == []

@@ -40,6 +40,7 @@ WHOLE = {
         (FILE, "{}", "preprocessing.json: words: Field required"),
         (FILE, json.dumps(WHOLE[FILE] | {"words": 3}), "preprocessing.json: words: Input should be a valid array"),
         (FILE, json.dumps(WHOLE[FILE] | {"padding": {}}), "preprocessing.json: padding.edges: Field required"),
+        (FILE, json.dumps(WHOLE[FILE] | {"padding": None}), "preprocessing.json: padding: Input should be"),
     ],
 )
 def test_a_broken_file_of_a_trial_is_named_before_tensorflow_is_imported(
@@ -151,6 +152,56 @@ def test_a_missing_file_is_named(home, tmp_path, capsys, monkeypatch, file, name
     (tmp_path / file).unlink()
 
     assert named in refused(tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    ("task", "fix"),
+    [
+        ("images", "Use `python -m src.use {run} predict …`"),
+        ("integration", "That task has no commands; name a trial of task=sentiment"),
+        ({"name": "integration", "sequence_length": 10}, "That task has no commands; name a trial of task=sentiment"),
+        ("prices_of_mine:TASK", "`python -m src.use --task prices_of_mine:TASK {run}` lists the commands of that task"),
+    ],
+)
+@pytest.mark.parametrize("has_file", [False, True])
+def test_a_trial_of_another_task_is_refused_with_the_commands_of_that_task(
+    home, tmp_path, capsys, monkeypatch, task, fix, has_file
+):
+    (tmp_path / SETTINGS).write_text(json.dumps({"task": task}), encoding="utf-8")
+    (tmp_path / MODEL).write_bytes(b"")
+    if has_file:  # as integration wrote it in the past
+        names = {"words": [], "classes": ["a", "b"], "padding": None, "tokens": "word"}
+        (tmp_path / FILE).write_text(json.dumps(names), encoding="utf-8")
+
+    err = refused(tmp_path, monkeypatch, capsys)
+
+    name = task if isinstance(task, str) else task["name"]
+    what = f"error: {tmp_path}: trained with task={name}; src.predict classifies texts. "
+    assert err == f"{what}{fix.format(run=tmp_path)}\n"
+
+
+def test_a_trial_of_images_on_a_server_is_refused_by_its_settings(home, capsys, monkeypatch):
+    downloaded = []
+
+    class Files:
+        def __init__(self, uri, run_id, address):
+            pass
+
+        def names(self):
+            return {SETTINGS, MODEL, "pictures.json"}
+
+        def download(self, name, folder):
+            downloaded.append(name)
+            (folder / name).write_text('{"task": "images"}', encoding="utf-8")
+
+    run = SimpleNamespace(info=SimpleNamespace(artifact_uri="s3://bucket/x"))
+    monkeypatch.setattr("mlflow.tracking.MlflowClient", lambda uri: SimpleNamespace(get_run=lambda run_id: run))
+    monkeypatch.setattr(locate.download, "Files", Files)
+
+    assert predicting.main(["0" * 32, "a text", "--uri", "http://host:5000"]) == 2
+
+    assert f"Use `python -m src.use --uri URI {'0' * 32} predict …`\n" in capsys.readouterr().err
+    assert downloaded == [SETTINGS]
 
 
 def test_a_name_that_is_too_long_for_a_file_is_refused(home, tmp_path, capsys, monkeypatch):

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from src import registry
 from src.config.settings import edited
+from src.paths import REPOSITORY
 from src.spec.settings import Settings as Core
 from src.tasks.images.settings import Settings as Images
 from src.tasks.integration.settings import Settings as Integration
@@ -205,3 +209,19 @@ def test_settings_of_integration_keep_their_identities(changes, as_typed, resolv
     settings = edited(Integration(), changes)
 
     assert (identity(settings, data_digest="d"), prepare(settings).identity) == (as_typed, resolved)
+
+
+def test_another_default_of_the_texts_changes_no_identity_of_integration():
+    script = (
+        "from src.parts.words.toggles import Words\n"
+        "for field in Words.model_fields.values():\n"
+        "    field.default = None\n"
+        "from src import registry\n"
+        "from src.tasks.integration.settings import Settings\n"
+        "from src.trial.identity import identity\n"
+        "print(identity(Settings(), registry.task('integration'), data_digest='d'))\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+
+    assert done.stdout.split() == ["a0ae111e9ed7f8d7"]

@@ -14,6 +14,7 @@ import numpy as np
 
 from src.artifacts import PROBABILITIES
 from src.files import replaced
+from src.parts.classes.probabilities import of_every_class
 from src.parts.classes.toggles import ACCURACY
 from src.training.phase import LOSS
 from src.training.task import Trained
@@ -88,9 +89,7 @@ def write_probabilities(folder: Path, trained: Trained, labels: np.ndarray) -> s
     """
     import pandas as pd
 
-    probabilities = trained.test.predictions[PROBABILITY]
-    if probabilities.shape[1] == 1:
-        probabilities = np.hstack([1 - probabilities, probabilities])
+    probabilities = of_every_class(trained.test.predictions[PROBABILITY])
     columns = {f"probability_{number}": probabilities[:, number] for number in range(probabilities.shape[1])}
     with replaced(folder / PROBABILITIES) as path:
         pd.DataFrame({"row": np.arange(len(labels)), "label": labels, **columns}).to_parquet(path, index=False)

@@ -28,15 +28,15 @@ class Preprocessing:
     """Turns a text into ids, and an output into a class.
 
     Attributes:
-      words: the vocabulary; the first word has the id `tokens.FIRST_WORD`. Empty for a model that does not read text.
+      words: the vocabulary; the first word has the id `tokens.FIRST_WORD`.
       classes: name of each class.
-      padding: how ids become batches; None for a model that does not read text.
+      padding: how ids become batches.
       tokens: how texts are divided, a key of `tokens.DIVISIONS`.
     """
 
     words: list[str]
     classes: list[str]
-    padding: Padding | None
+    padding: Padding
     tokens: Literal["word", "character", "list", "word_before_marks"] = (
         "word_before_marks"  # the division of old files, which do not contain this key
     )
@@ -106,24 +106,23 @@ def _refuse_misfit(settings: Any, preprocessing: Preprocessing) -> None:
       ValueError: it cannot.
     """
     problem = None
-    words, classes = preprocessing.words, preprocessing.classes
+    words, classes, edges = preprocessing.words, preprocessing.classes, preprocessing.padding.edges
+    room = max(0, settings.vocab_size - FIRST_WORD)
     if len(classes) < 2 or (settings.head == "sigmoid" and len(classes) > 2):
         problem = f"classes: {len(classes)}, with head={settings.head}"
     elif len(set(classes)) < len(classes) or len(set(words)) < len(words):
         problem = "a class or a word occurs twice"
-    elif preprocessing.padding is not None:
-        edges, room = preprocessing.padding.edges, max(0, settings.vocab_size - FIRST_WORD)
-        if not words or not all(words):
-            problem = "words: none, or an empty one"
-        elif len(words) > room:
-            problem = f"words: {len(words):,}, but vocab_size={settings.vocab_size} allows {room:,}"
-        elif (
-            not edges
-            or edges[0] < 1
-            or edges[-1] > LONGEST
-            or any(first >= second for first, second in itertools.pairwise(edges))
-        ):
-            problem = f"padding.edges: allowed are increasing numbers from 1 to {LONGEST:,}, at least one"
+    elif not words or not all(words):
+        problem = "words: none, or an empty one"
+    elif len(words) > room:
+        problem = f"words: {len(words):,}, but vocab_size={settings.vocab_size} allows {room:,}"
+    elif (
+        not edges
+        or edges[0] < 1
+        or edges[-1] > LONGEST
+        or any(first >= second for first, second in itertools.pairwise(edges))
+    ):
+        problem = f"padding.edges: allowed are increasing numbers from 1 to {LONGEST:,}, at least one"
     if problem is not None:
         raise ValueError(f"{FILE}: {problem}")
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from src.data.tokens import FIRST_WORD, START, UNKNOWN
+from src.parts.classes.probabilities import of_every_class
 from src.terminal.visible import in_markdown
 
 COUNT = 5  # texts
@@ -70,7 +71,7 @@ def _rows(batches: Callable[[], Iterable[Any]], chosen: Sequence[int]) -> Mappin
 
 def _sample(ids: np.ndarray, label: int, probabilities: np.ndarray, reading: Reading) -> dict[str, Any]:
     real = ids[ids != 0]
-    shares = np.array([1 - probabilities[0], probabilities[0]]) if len(probabilities) == 1 else probabilities
+    (shares,) = of_every_class(probabilities[None])
     best = int(shares.argmax())
     return {
         "text": reading.gap.join(_word(number, reading.words) for number in real[:LENGTH].tolist()),

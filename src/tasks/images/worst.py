@@ -10,16 +10,12 @@ import numpy as np
 
 from src.data.pictures import Split, Stored
 from src.files import replaced
+from src.parts.classes.probabilities import of_every_class as of_every_class  # noqa: PLC0414  for its users
 from src.terminal.visible import in_markdown
 
 FILE = "worst_test.parquet"
 KEPT = 24  # pictures in the file
 SHOWN = 8  # pictures of each split that TensorBoard shows
-
-
-def of_every_class(probabilities: np.ndarray) -> np.ndarray:
-    """Returns float[N, K], where one column is that of class 1 of two."""
-    return np.hstack([1 - probabilities, probabilities]) if probabilities.shape[1] == 1 else probabilities
 
 
 def worst(probabilities: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:

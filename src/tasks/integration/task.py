@@ -14,7 +14,6 @@ from src.files import digest
 from src.parts.classes.toggles import ACCURACY
 from src.parts.recurrent import toggles as recurrent
 from src.parts.recurrent.sizes import memory_refusals, units_for
-from src.parts.words.toggles import Words
 from src.spec.metric import LOSS
 from src.spec.rules import Change, Inert
 from src.spec.task import Trial
@@ -30,13 +29,17 @@ if TYPE_CHECKING:
     from src.training.phase import Phase
 
 OWN = ("sequence_length", "num_samples", "threshold", "target")
-# The original layout of the settings, on which identities are based, also had the toggles of texts, at their defaults.
+# The original layout of the settings, on which identities are based, also had the toggles of texts. These are their
+# defaults at that time. They never change, because another value would give every old trial another identity.
 OF_TEXTS = {
-    **{
-        key: Words.model_fields[key].default
-        for key in ("padding", "bucketing", "padding_side", "truncation", "max_length")
-    },
-    **{key: Words.model_fields[key].default for key in ("vocab_size", "encoding", "masking")},
+    "padding": "batch",
+    "bucketing": True,
+    "padding_side": "post",
+    "truncation": "pre",
+    "max_length": 200,
+    "vocab_size": 10_000,
+    "encoding": "embedding",
+    "masking": True,
 }
 
 
@@ -134,25 +137,21 @@ class Integration(KerasTask[Settings, "Noise"]):
         return shown_layers(model)
 
     def causes(self, evidence: Evidence) -> Iterator[str]:
-        """Yields possible causes why the model did not learn."""
+        """Yields possible causes why the model did not learn; drawn sequences are never identical."""
         from src.parts.recurrent import diagnosis as recurrence
         from src.training import diagnosis
 
-        yield from diagnosis.identical_inputs(evidence, what="sequences", look_at="the text column")
         yield from diagnosis.learning_rate(evidence)
         yield from recurrence.saturated_gates(evidence, is_masked=False)
         yield from diagnosis.too_few_steps(evidence)
         yield from recurrence.gradient_and_units(evidence, is_masked=False, is_padded=False)
 
     def write_files(self, trial: Trial[Settings, Noise], trained: Trained) -> list[str]:
-        """Writes the names of the classes and the test probabilities; returns the names of the files."""
+        """Writes the test probabilities; returns the name of the file."""
         from src.parts.classes import measures
-        from src.parts.words import preprocessing
         from src.tasks.integration import noise
 
-        classes = preprocessing.Preprocessing([], trial.data.classes, None, tokens="word")
-        labels = noise.labels(trial.settings, "test")
-        return [preprocessing.write(trial.folder, classes), measures.write_probabilities(trial.folder, trained, labels)]
+        return [measures.write_probabilities(trial.folder, trained, noise.labels(trial.settings, "test"))]
 
 
 def _refusals(settings: Settings) -> list[str]:

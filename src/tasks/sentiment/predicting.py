@@ -14,6 +14,7 @@ import io
 import itertools
 import json
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from src import environment
+from src import environment, registry
 from src.artifacts import MODEL
 from src.data.batching import Padding
 from src.data.encoded import Sequences
@@ -36,9 +37,10 @@ from src.parts.words.preprocessing import Loaded
 from src.spec.section import SettingsError
 from src.terminal.errors import first_line
 from src.terminal.visible import no_formula, one_line, shortened, visible
-from src.trial.locate import folder_of, is_finished
+from src.trial.locate import folder_of, is_finished, task_of
 
 FILES = (preprocessing.FILE, MODEL)
+COMMAND = "src.tasks.sentiment.commands:predict"  # a task that classifies texts has this command
 SHOWN = 6  # classes whose probabilities the text format shows
 
 
@@ -58,16 +60,7 @@ class Classifier:
     """
 
     def __init__(self, trained: Loaded) -> None:
-        """Creates the classifier.
-
-        Raises:
-          SettingsError: the model does not accept text.
-        """
-        if trained.preprocessing.padding is None:
-            task = trained.settings.task
-            raise SettingsError(
-                f"this model was trained with task={task} and does not accept text; choose a trial of task=sentiment"
-            )
+        """Creates the classifier."""
         self.classes = trained.preprocessing.classes
         self._trained, self._padding = trained, trained.preprocessing.padding
         self._ids = {word: FIRST_WORD + rank for rank, word in enumerate(trained.preprocessing.words)}
@@ -122,7 +115,7 @@ def probabilities(trained: Loaded, texts: Sequence[str]) -> np.ndarray:
     """Returns float32[N, K], the probability of every class for N texts, each padded as if it were alone in its batch.
 
     Raises:
-      SettingsError: a text has no words, or the model does not accept text or does not match its other files.
+      SettingsError: a text has no words, or the model does not match its other files.
     """
     return Classifier(trained).probabilities(texts)
 
@@ -283,10 +276,7 @@ def _loaded_all(runs: str, *, uri: str | None) -> list[Classifier]:
     """
     names = [runs] if is_finished(runs) else runs.split(",")
     with tempfile.TemporaryDirectory() as downloads:
-        folders = {
-            name: folder_of(name, uri=uri, download_to=Path(tempfile.mkdtemp(dir=downloads)), files=FILES)
-            for name in names
-        }
+        folders = {name: _folder_of(name, uri=uri, download_to=Path(tempfile.mkdtemp(dir=downloads))) for name in names}
         _refuse_same(names, folders)
         loaded = {name: _loaded(folder) for name, folder in folders.items()}
     first, *others = loaded
@@ -298,6 +288,36 @@ def _loaded_all(runs: str, *, uri: str | None) -> list[Classifier]:
     if others:
         print(f"each probability is the mean of {len(loaded)} trials", file=sys.stderr)
     return classifiers
+
+
+def _folder_of(run: str, *, uri: str | None, download_to: Path) -> Path:
+    """Returns the folder with the files of a trial of texts.
+
+    Raises:
+      SettingsError: there is no such trial, or it was trained with a task that does not classify texts.
+    """
+    folder = folder_of(run, uri=uri, download_to=download_to, files=())
+    _refuse_other_task(run, folder, uri=uri)
+    return folder_of(run, uri=uri, download_to=download_to, files=FILES) if folder == download_to else folder
+
+
+def _refuse_other_task(run: str, folder: Path, *, uri: str | None) -> None:
+    """Refuses a trial of a task without this command. `preprocessing.load` refuses settings without a usable task."""
+    store, place = "--uri URI " if uri else "", shlex.quote(run)
+    try:
+        name = task_of(folder)
+        commands = registry.task(name).commands if registry.is_importable(name) else None
+    except SettingsError:
+        return
+    if commands is None:
+        fix = f"`python -m src.use {store}--task {name} {place}` lists the commands of that task"
+    elif any(command.function == COMMAND for command in commands.values()):
+        return
+    elif commands:
+        fix = "Use " + " or ".join(f"`python -m src.use {store}{place} {command} …`" for command in commands)
+    else:
+        fix = "That task has no commands; name a trial of task=sentiment"
+    raise SettingsError(f"{run}: trained with task={name}; src.predict classifies texts. {fix}")
 
 
 def _refuse_same(names: Sequence[str], folders: Mapping[str, Path]) -> None:
