@@ -53,16 +53,18 @@ def different_code(rows: pd.DataFrame) -> str:
 
 
 def code(rows: pd.DataFrame) -> pd.Series:
-    """Returns the code version of each row's trial: its commit, and its uncommitted changes.
+    """Returns the code version of each row's trial: its commit, its uncommitted changes, and the version of its task.
+
+    The version of a task is named only if the rows have several versions of one package.
 
     Args:
       rows: as `Study.rows`.
     """
-    return pd.Series(
-        [_code(row) for row in rows.reindex(columns=["git_commit", "git_dirty", "git_diff"]).to_dict("records")],
-        rows.index,
-        object,
-    )
+    names = [_code(row) for row in rows.reindex(columns=["git_commit", "git_dirty", "git_diff"]).to_dict("records")]
+    packages = rows.reindex(columns=["package"])["package"].fillna("").astype(str)
+    if len(set(packages)) > len(set(packages.str.partition(" ")[0])):
+        names = [f"{name} with {package}" if package else name for name, package in zip(names, packages, strict=True)]
+    return pd.Series(names, rows.index, object)
 
 
 def _code(row: Mapping[Any, Any]) -> str:

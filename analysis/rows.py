@@ -20,7 +20,7 @@ FINISHED, FAILED, RUNNING = "FINISHED", "FAILED", "RUNNING"
 DROPPED, NOT_RUN = "dropped", "not run"
 COPIED = (  # tags that are columns of the same name, without their prefix
     *("health", "diagnosis", "error", "best_epoch", "resumed", "weights", "position", "record", "batches", "kernel"),
-    *("workers", "threads", "processor", "environment", "versions", "git_commit", "git_dirty", "git_diff"),
+    *("workers", "threads", "processor", "environment", "versions", "git_commit", "git_dirty", "git_diff", "package"),
 )
 TAGS = {
     **{name: name for name in COPIED},

@@ -112,7 +112,11 @@ def _called(command: Command, words: Sequence[str], folder: Path) -> int:
     module, _, name = command.function.partition(":")
     returned: list[Any] = []
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command(words[0])(_bound(getattr(importlib.import_module(module), name), folder, returned))
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(f"the command {words[0]} cannot be imported from {command.function} ({error})") from None
+    app.command(words[0])(_bound(function, folder, returned))
     try:
         app(list(words[1:]), prog_name=f"python -m src.use RUN {words[0]}")
     except SystemExit as end:  # typer exits after the command, its help, or an error
@@ -138,8 +142,8 @@ def _bound(function: Callable[..., Any], folder: Path, returned: list[Any]) -> C
         returned.append(function(folder, **values))
 
     call.__doc__ = function.__doc__
-    call.__annotations__ = {option.name: hints[option.name] for option in options}
-    parameters = [option.replace(annotation=hints[option.name]) for option in options]
+    call.__annotations__ = {option.name: hints.get(option.name, str) for option in options}
+    parameters = [option.replace(annotation=hints.get(option.name, str)) for option in options]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return call
 

@@ -15,7 +15,14 @@ from src.spec.section import Section
 from src.spec.settings import Settings
 from src.spec.task import Task
 
-RESERVED = ("hydra", "experiments", "defaults")  # keys of the command line and of study files
+RESERVED = {
+    *("hydra", "experiments", "defaults"),  # keys of the command line and of study files
+    # columns of the analysis
+    *("label", "identity", "dropped", "normalised", "status", "run_id", "is_reference", "started", "ended"),
+    *("n", "verdict", "variant", "metric", "role", "within", "code", "values", "health", "diagnosis", "error"),
+    *("best_epoch", "resumed", "weights", "position", "record", "batches", "kernel", "workers", "threads"),
+    *("processor", "environment", "versions", "package", "git_commit", "git_dirty", "git_diff", "data_hash"),
+}
 
 
 def faults(task: Task[Any, Any]) -> Iterator[str]:
@@ -66,10 +73,14 @@ def _settings_faults(kind: type[Settings], name: str) -> Iterator[str]:
         yield f"its settings have task={default!r}; write task: str = {name!r}"
     for key, field in kind.model_fields.items():
         core = Settings.model_fields.get(key)
-        if core is not None and key != "task" and field.annotation != core.annotation:
-            yield f"its toggle {key!r} shadows the core's; rename it"
+        if (
+            core is not None
+            and key != "task"
+            and (field.annotation != core.annotation or field.metadata != core.metadata)
+        ):
+            yield f"its toggle {key!r} shadows the core's with another type or other limits; change only its default"
         elif key in RESERVED:
-            yield f"its toggle {key!r} has a name that the command line reserves; rename it"
+            yield f"its toggle {key!r} has a name that the command line or the analysis reserves; rename it"
         elif field.default is PydanticUndefined and field.default_factory is None:
             yield f"its toggle {key!r} has no default; give it one"
         elif core is None and key != "data" and not is_plain(field.annotation):

@@ -68,11 +68,13 @@ class Metric:
         return self.of or self.name
 
     def value(self, mean: float) -> float:
-        """Returns the metric from the weighted mean of its quantity; infinity if it overflows."""
+        """Returns the metric from the weighted mean of its quantity; infinity if it overflows, NaN if it is undefined."""
         try:
             return FINISH[self.finish](mean)
         except OverflowError:
             return math.inf
+        except ValueError:  # the square root of a negative mean
+            return math.nan
 
     def best(self, values: Iterable[float]) -> float | None:
         """Returns the best value, ignoring NaN; None if there is none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -46,8 +47,11 @@ def mean(values: np.ndarray, weights: np.ndarray) -> float:
 
     The result is NaN if the sum of the weights is zero.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = values.sum() / weights.sum(dtype=np.float64)
+    total = weights.sum(dtype=np.float64)
+    if not total:
+        return math.nan
+    with np.errstate(invalid="ignore"):
+        ratio = values.sum() / total
     return float(values.dtype.type(ratio) if np.issubdtype(values.dtype, np.floating) else ratio)
 
 
@@ -74,7 +78,8 @@ def _evaluated(predict: Callable[[Any, Any], Any], batches: Callable[[], Iterabl
     for inputs, targets, numbers in batches():
         rows.append(np.asarray(numbers))
         parts.append(tf.nest.map_structure(np.asarray, predict(inputs, targets)))
-    assert rows, "no split is empty"
+    if not rows:
+        raise ValueError("a held-out split has no batches; give validation and test at least one example each")
     order = np.argsort(np.concatenate(rows), kind="stable")
     if not np.array_equal(np.concatenate(rows)[order], np.arange(len(order))):
         rule = "the rows of a held-out split must be 0, 1, 2, …, each once"

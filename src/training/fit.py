@@ -197,7 +197,7 @@ def _steps(update: Update, learner: Learner, fit: Fit, *, epoch: int) -> Iterato
     seen = {shape for timing in fit.timings[fit.earlier :] for shape in timing.shapes}
     shapes, parts, waited, in_epoch = [], [], 0.0, 0
     begin = requested = time.perf_counter()  # the input wait of the first batch includes the set-up of the pipeline
-    traces = fit.traces
+    traces, number = fit.traces, 0
     for number, (inputs, targets, _) in enumerate(phase.training(epoch), 1):
         waited += time.perf_counter() - requested
         is_whole = number % settings.accumulate == 0 or number == phase.batches_per_epoch
@@ -224,6 +224,10 @@ def _steps(update: Update, learner: Learner, fit: Fit, *, epoch: int) -> Iterato
         shapes, parts, waited = [], [], 0.0
         begin = requested = time.perf_counter()
         traces = fit.traces
+    if number != phase.batches_per_epoch:
+        raise ValueError(
+            f"epoch {epoch} has {number} batches; the phase says batches_per_epoch={phase.batches_per_epoch}"
+        )
 
 
 def weights_digest(model: keras.Model) -> str:

@@ -133,6 +133,8 @@ class KerasTask(Task[S, D], Generic[S, D]):
         tags = {"ablation.kernel": self.kernel(settings, gpus=len(tf.config.list_physical_devices("GPU")))}
         yield Record(START, 0, detail={"tags": tags})
         phase, model = self.phase(settings, trial.data), self.model(settings, trial.data)
+        if missing := {"validation", "test"} - phase.held_out.keys():
+            raise ValueError(f"the phase of task={self.name} has no held_out[{min(missing)!r}]; every task needs both")
         if trial.earlier is None:
             yield Record(GRAPH, 0, detail={"layers": layers(model)})
         learner, optimizer = Learner(model, phase, self.metrics, settings), new_optimizer(model, settings)

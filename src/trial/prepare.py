@@ -11,6 +11,7 @@ from src.spec.rules import Change
 from src.spec.section import SettingsError
 from src.spec.settings import Settings
 from src.spec.task import Data, Task
+from src.terminal.errors import first_line
 from src.trial import rules
 from src.trial.identity import identity
 
@@ -59,12 +60,23 @@ def prepare(settings: Settings, *, data: Data | None = None) -> Prepared:
     used, inert = rules.without_inert(settings, (*task.inert, *rules.OF_EVERY_TASK))
     # Trials that differ only in their seed share the data, so the task sees the same seed for all of them.
     used = _with_seed(used, 0)
-    data = task.load(used) if data is None else data
-    used, resolved = task.resolve(used, data)
-    if reasons := [*rules.refusals(used), *task.refusals(used, data)]:
+    try:
+        data = task.load(used) if data is None else data
+        used, resolved = task.resolve(used, data)
+        reasons = [*rules.refusals(used), *task.refusals(used, data)]
+        digest = data.digest
+    except (SettingsError, OSError, MemoryError):
+        raise
+    except Exception as error:  # the code of another package may raise anything
+        if registry.version(settings.task) is None:
+            raise
+        raise SettingsError(
+            f"task={settings.task} cannot prepare this trial ({type(error).__name__}: {first_line(error)})"
+        ) from error
+    if reasons:
         raise SettingsError(reasons[0])
     used = _with_seed(used, settings.seed)
-    return Prepared(used, task, data, identity(used, task, data_digest=data.digest), [*inert, *resolved])
+    return Prepared(used, task, data, identity(used, task, data_digest=digest), [*inert, *resolved])
 
 
 def _with_seed(settings: Settings, seed: int) -> Settings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import numbers
 import os
 import shutil
 import socket
@@ -35,6 +36,7 @@ from src.spec.record import (
 from src.spec.settings import Settings
 from src.spec.task import Trial
 from src.terminal.errors import FULL, first_line, is_full
+from src.terminal.visible import shortened
 from src.tracking import descriptions, provenance
 from src.tracking.follow import Follower
 from src.tracking.journal import Journal, JournalBusy, JournalError, last_attempt, status
@@ -209,7 +211,9 @@ def records(
     folder.mkdir(parents=True, exist_ok=True)
     files, start = Artifacts(folder), _start(prepared, task.metrics, place, earlier.epochs)
     stream = task.records(_trial(prepared, start, place, kept=kept, earlier=earlier))
-    first = next(stream)  # an error before this line leaves no record and replaces nothing
+    first = next(stream, None)  # an error before this line leaves no record and replaces nothing
+    if first is None:
+        raise ValueError(f"records() of task={settings.task} yielded nothing; its last record must be an end")
     if earlier is NOTHING:
         shutil.rmtree(folder / EXTRAS, ignore_errors=True)  # from an earlier attempt
     files.write_patch(provenance.uncommitted())
@@ -219,7 +223,9 @@ def records(
     files.write_settings(settings)
     system = SystemMetrics() if settings.tracking.system_metrics else None
     validations = [record for record in earlier.records if record.kind == EVALUATION]
+    record = first
     for record in itertools.chain([] if first.kind == START else [first], stream):
+        _check_numbers(record)
         if record.kind == STEP:
             record.detail["is_sent"] = record.step % settings.tracking.every_n_batches == 0
         elif record.kind == EVALUATION:
@@ -232,6 +238,21 @@ def records(
         yield record
         if system and system.is_due and record.kind != END:
             yield Record(SYSTEM, record.step, system.measured())
+    if record.kind != END:
+        raise ValueError(f"records() of task={settings.task} stopped without an end; yield spec.record.end(…) last")
+
+
+def _check_numbers(record: Record) -> None:
+    """Makes the metrics of a record plain numbers, as a task may yield NumPy's.
+
+    Raises:
+      TypeError: a metric is not a number; nothing of the record has been written.
+    """
+    for name, value in record.metrics.items():
+        if type(value) is not float and type(value) is not int:
+            if not isinstance(value, numbers.Real):
+                raise TypeError(f"the metric {name} is {shortened(repr(value), 50)}, which is not a number")
+            record.metrics[name] = float(value)
 
 
 def _trial(
