@@ -10,7 +10,8 @@ from analysis.findings import Findings
 from analysis.inference import LEVEL, MAX_EXACT, failures_not_excluded
 from analysis.provenance import caution, different_code
 from analysis.rows import PER_BATCH, PER_EPOCH, STEADY_EPOCH, is_steps_to, title
-from analysis.verdicts import CANNOT_TELL, CHANGED_NOTHING, HIGHER, INTERACT, LOWER, NO_DIFFERENCE, NO_LEARNING, SHOWN
+from analysis.verdicts import CANNOT_TELL, CHANGED_NOTHING, HIGHER, INTERACT, LOWER, NO_DIFFERENCE, SHOWN
+from src.spec.record import NO_LEARNING
 
 AT_MOST = 4  # number of variants that a sentence names
 

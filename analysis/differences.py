@@ -20,8 +20,8 @@ from scipy import special, stats
 
 from analysis.inference import RESOLUTION, Interval, interval, scale_of, sign_flip
 from analysis.rows import DROPPED, FINISHED, is_exact, is_of_weights, is_steps_to
-from analysis.verdicts import NO_LEARNING
 from src.spec.metric import Metric
+from src.spec.record import DIVERGED, NO_LEARNING
 
 
 @dataclass(frozen=True, eq=False)
@@ -372,7 +372,7 @@ def _troubles(side: Any) -> Troubles:
     return Troubles(
         unfinished=int(np.sum(is_open)),
         dropped=int(np.sum(side["status"] == DROPPED)),
-        diverged=int(np.sum(is_open & (side["health"] == "diverged"))),
+        diverged=int(np.sum(is_open & (side["health"] == DIVERGED))),
     )
 
 

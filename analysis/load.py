@@ -302,9 +302,10 @@ def _serving(trials: list[Run]) -> tuple[dict[str, Run], list[str]]:
         finished = [run for run in runs if run.status == FINISHED]
         left = [run for run in finished if run.tags.get(attempts.SUPERSEDED) != "true"]
         if len(left) > 1:
-            same = len({run.tags.get("ablation.weights") for run in left}) == 1
-            weights = "the same weights" if same else "different weights"
-            notes.append(f"trial {identity} finished {len(left)} times, with {weights}; only the latest counts")
+            hashes = {run.tags.get("ablation.weights") for run in left}
+            weights = ", with the same weights" if len(hashes) == 1 else ", with different weights"
+            known = "" if hashes == {None} else weights  # some tasks record none
+            notes.append(f"trial {identity} finished {len(left)} times{known}; only the latest counts")
         if left and attempts.depends_on_wrong_clocks(finished):
             doubt = f"the clocks of the attempts of trial {identity} contradict each other"
             notes.append(f"{doubt}, and nothing else tells which is the latest; run {served[identity].run_id} counts")

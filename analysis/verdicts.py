@@ -10,9 +10,9 @@ import pandas as pd
 
 from analysis.inference import LEVEL, is_equivalent
 from analysis.rows import FINISHED
+from src.spec.record import NO_LEARNING
 
-NO_LEARNING = "no_learning"  # `ablation.health` of a trial whose validation is no better than chance
-MOST = 0.5  # share of trials that counts as "most"
+MOST = 0.5  # share of trials above which "most" learnt nothing
 REFERENCE = "reference"
 HELPS, HURTS, HIGHER, LOWER = SHOWN = ("helps", "hurts", "higher", "lower")  # verdicts of a significant change
 NO_DIFFERENCE, CHANGED_NOTHING, CANNOT_TELL, INTERACT = (

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from src import environment, registry
+from src.artifacts import MODEL
 from src.spec.section import SettingsError
 from src.spec.task import Command, Task
 from src.terminal.errors import first_line
@@ -68,7 +69,12 @@ def _options(words: list[str]) -> dict[str, str]:
 
 
 def _use(run: str, words: list[str], options: dict[str, str], *, download_to: Path) -> int:
-    folder = locate.folder_of(run, uri=options.get("uri"), download_to=download_to, files=())
+    try:
+        folder = locate.folder_of(run, uri=options.get("uri"), download_to=download_to, files=())
+    except locate.Unfinished:
+        if _needs_model(Path(run), options.get("task")):
+            raise
+        raise SettingsError(f"{run}: {locate.UNFINISHED}") from None
     task = _task_of(folder, options.get("task"))
     if not words or words[0] in ("-h", "--help"):
         print(_listed(run, task))
@@ -77,9 +83,17 @@ def _use(run: str, words: list[str], options: dict[str, str], *, download_to: Pa
         names = ", ".join(task.commands) or "none"
         raise SettingsError(f"task={task.name} has no command {echoed(words[0])!r}; allowed: {names}")
     command = task.commands[words[0]]
-    if folder == download_to:
-        locate.folder_of(run, uri=options.get("uri"), download_to=download_to, files=command.files)
+    locate.folder_of(run, uri=options.get("uri"), download_to=download_to, files=command.files)
     return _called(command, words, folder)
+
+
+def _needs_model(folder: Path, place: str | None) -> bool:
+    """Returns whether a command of the trial's task reads a Keras model; True if the task is unknown or has none."""
+    try:
+        commands = _task_of(folder, place).commands
+    except SettingsError:
+        return True
+    return not commands or any(MODEL in command.files for command in commands.values())
 
 
 def _task_of(folder: Path, place: str | None) -> Task[Any, Any]:

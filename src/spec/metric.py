@@ -68,7 +68,7 @@ class Metric:
         return self.of or self.name
 
     def value(self, mean: float) -> float:
-        """Returns the metric from the weighted mean of its quantity; infinity if it overflows, NaN if it is undefined."""
+        """Returns the metric from its quantity's weighted mean; infinity if it overflows, NaN if it is undefined."""
         try:
             return FINISH[self.finish](mean)
         except OverflowError:

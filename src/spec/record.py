@@ -16,10 +16,25 @@ START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, SAMPLES, END = (
     "end",
 )
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"  # how an attempt ended
+# The tag `ablation.health`; NO_LEARNING: the trial is no better than chance in validation.
+OK, DIVERGED, NO_LEARNING, RETRACING = "ok", "diverged", "no_learning", "retracing"
 GRADIENT_NORM = "train/gradient_norm"
 ADDRESS = "tracking_uri"  # key of a start's detail: the trial's MLflow store, null for the default store
 EXTRAS = "tensorboard"  # folder in a trial's folder: files for TensorBoard that are not event files
 METRICS = "metrics"  # key of a start's detail: the task's metrics, as `metric.as_records` writes them
+
+
+class Diverged(ArithmeticError):
+    """The loss or the gradient of training is not finite.
+
+    Attributes:
+      step: the optimizer step at which this happened.
+    """
+
+    def __init__(self, step: int, what: str) -> None:
+        """Creates the error; `what` is "the loss" or "the gradient"."""
+        super().__init__(f"{what} is not finite at step {step}; try a smaller learning_rate, or set clip_norm=1")
+        self.step = step
 
 
 @dataclass(frozen=True)

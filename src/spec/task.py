@@ -142,6 +142,7 @@ class Task(abc.ABC, Generic[S, D]):
       inert: toggles without effect in a combination, applied in this order.
       commands: commands on a trained model.
       figures: name → `module:function`: figures of this task, which its report shows beside the usual ones.
+      imports: package that each process imports before its first trial, which takes about 10 s; empty for none.
     """
 
     name: ClassVar[str]
@@ -152,6 +153,7 @@ class Task(abc.ABC, Generic[S, D]):
     inert: tuple[Inert[Any], ...] = ()
     commands: ClassVar[Mapping[str, Command]] = {}
     figures: ClassVar[Mapping[str, str]] = {}
+    imports: ClassVar[str] = ""
 
     @abc.abstractmethod
     def load(self, settings: S) -> D:
@@ -172,6 +174,17 @@ class Task(abc.ABC, Generic[S, D]):
     def refusals(self, settings: S, data: D) -> list[str]:
         """Returns why resolved settings cannot run with these data, each with its fix; empty if they can."""
         return []
+
+    def check_setup(self) -> None:
+        """Checks that this machine can train, before a study starts; imports no large package.
+
+        Raises:
+          SettingsError: it cannot. The text says why.
+        """
+
+    def devices(self) -> Sequence[str]:
+        """Returns the devices that trials compute on; a killed trial resumes only on the same devices."""
+        return ()
 
     @abc.abstractmethod
     def records(self, trial: Trial[S, D]) -> Iterator[Record]:

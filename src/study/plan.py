@@ -98,11 +98,15 @@ class Study:
         return self.settings.plan
 
     @cached_property
+    def tasks(self) -> list[registry.AnyTask]:
+        """The study's tasks, the reference's first."""
+        names = [self.reference.get("task", self.settings.task), *self.levels.get("task", [self.settings.task])]
+        return [registry.task(name) for name in dict.fromkeys(names)]
+
+    @cached_property
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics of the study's task; if it varies the task, the metrics of the reference's task come first."""
-        tasks = self.levels.get("task", [self.settings.task])
-        ordered = [self.reference.get("task", self.settings.task), *tasks]
-        every = [each for task in ordered for each in registry.task(task).metrics]
+        every = [each for task in self.tasks for each in task.metrics]
         return tuple(
             {each.name: each for each in reversed(every)}[name] for name in dict.fromkeys(each.name for each in every)
         )

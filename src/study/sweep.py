@@ -23,6 +23,7 @@ from rich.console import Console
 from src import paths
 from src.config.settings import label
 from src.files import replaced
+from src.registry import AnyTask
 from src.spec.section import SettingsError
 from src.study import TrialsFailed, estimate, launching, plan, presented, running, table
 from src.study.designs import Rounds
@@ -36,7 +37,6 @@ from src.terminal.visible import counted, visible
 from src.tracking import journal
 from src.tracking.journal import FAILED, FINISHED, KILLED
 from src.tracking.outcome import Outcome
-from src.training import startup
 from src.trial.signals import terminable
 
 PLAN, SUMMARY = "plan.json", "summary.json"
@@ -91,7 +91,8 @@ class _Command:
             self._say(self._plan_text(rows, self._outcomes()))
             self._say_what_mlflow_lacks()
             return
-        startup.refuse_broken_file()
+        for task in self._study.tasks:
+            task.check_setup()
         with terminable():
             status = KILLED
             try:
@@ -145,9 +146,9 @@ class _Command:
         stop = self._sweep.stop_file(self._folder)
         remaining = None if budget is None else Budget(budget * 60 - (time.monotonic() - self._begin), stop)
         if self._sweep.workers > 1:
-            self._say(
-                f"starting {min(self._sweep.workers, len(rows))} workers; each imports TensorFlow first (about 10 s)"
-            )
+            imports = " and ".join(dict.fromkeys(task.imports for task in _tasks(rows) if task.imports))
+            first = f"; each imports {imports} first (about 10 s)" if imports else ""
+            self._say(f"starting {min(self._sweep.workers, len(rows))} workers{first}")
         metrics, workers = self._study.metrics, self._sweep.workers
         with StudyProgress(rows, metrics=metrics, workers=workers, budget=remaining, console=self._console):
             gc.freeze()  # the data about 20,000 trials do not become garbage during training
@@ -365,6 +366,10 @@ def _errors(rows: Sequence[Row], latest: Mapping[str, Outcome]) -> dict[str, str
     """Returns identity → the error of the latest attempt, for the trials that have one."""
     outcomes = {_identity(row): latest[_identity(row)] for row in rows if _identity(row) in latest}
     return {name: outcome.error or "the process ended without an error message" for name, outcome in outcomes.items()}
+
+
+def _tasks(rows: Sequence[Row]) -> list[AnyTask]:
+    return [row.trial.task for row in rows if row.trial]
 
 
 def _identity(row: Row) -> str:

@@ -234,7 +234,9 @@ def changed_nothing(study: Study, rows: Sequence[Row], latest: Mapping[str, Outc
         compared = trials.get((baselines.get(name, name), seed), identity)
         variant, baseline = latest.get(identity), latest.get(compared)
         if compared != identity and variant and baseline and variant.status == baseline.status == FINISHED:
-            same.setdefault(name, []).append(variant.tags["ablation.weights"] == baseline.tags["ablation.weights"])
+            weights = variant.tags.get("ablation.weights")  # some tasks record none
+            is_same = weights is not None and weights == baseline.tags.get("ablation.weights")
+            same.setdefault(name, []).append(is_same)
     return [name for name, values in same.items() if all(values)]
 
 

@@ -14,11 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from src.spec.metric import TRAIN, VAL, Metric
-from src.spec.record import EVALUATION, HISTOGRAMS, STEP, Record
+from src.spec.record import EVALUATION, HISTOGRAMS, STEP, Diverged, Record
 from src.spec.settings import Settings
 from src.training.clock import Timing, epoch_times
 from src.training.evaluation import Evaluated
-from src.training.health import Diverged
 from src.training.histograms import of_all
 from src.training.phase import LOSS, Learner, Phase
 from src.training.update import Numbers, Update, updater

@@ -1,25 +1,11 @@
-"""The health of a trial: did it learn, diverge or retrace?"""
+"""The health of a trial: did it learn or retrace?"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from src.spec.metric import Metric
-
-OK, DIVERGED, NO_LEARNING, RETRACING = "ok", "diverged", "no_learning", "retracing"
-
-
-class Diverged(ArithmeticError):
-    """The loss or the gradient of training is not finite.
-
-    Attributes:
-      step: the optimizer step at which this happened.
-    """
-
-    def __init__(self, step: int, what: str) -> None:
-        """Creates the error; `what` is "the loss" or "the gradient"."""
-        super().__init__(f"{what} is not finite at step {step}; try a smaller learning_rate, or set clip_norm=1")
-        self.step = step
+from src.spec.record import NO_LEARNING, OK, RETRACING
 
 
 def judge(metric: Metric, values: Sequence[float], *, chance: float | None, traces: int, expected: int = 2) -> str:

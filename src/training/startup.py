@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import logging
@@ -46,6 +47,16 @@ def import_tensorflow() -> None:
         # Keras collects garbage before every trial. Excluding the imported objects saves a third of a second.
         gc.freeze()
     _set_keras()
+
+
+@functools.cache
+def devices() -> tuple[str, ...]:
+    """Returns the devices that TensorFlow computes on."""
+    import_tensorflow()
+    import tensorflow as tf
+
+    details = tf.config.experimental.get_device_details
+    return tuple(details(device).get("device_name", device.name) for device in tf.config.list_physical_devices())
 
 
 def refuse_broken_file() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from src.artifacts import STEPS, Artifacts
 from src.spec.metric import LOSS, TEST
-from src.spec.record import EVALUATION, EXTRAS, FINISHED, GRAPH, SAMPLES, START, STEP, Record, end
+from src.spec.record import EVALUATION, EXTRAS, FINISHED, GRAPH, NO_LEARNING, SAMPLES, START, STEP, Record, end
 from src.spec.settings import Settings
 from src.spec.task import Data, Task, Trial
 from src.terminal.progress import TrialProgress
@@ -65,6 +65,8 @@ class KerasTask(Task[S, D], Generic[S, D]):
     the metric `loss`, also if its own `metrics` do not list it.
     """
 
+    imports = "TensorFlow"
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         own = cls.__dict__.get("metrics")
@@ -112,6 +114,22 @@ class KerasTask(Task[S, D], Generic[S, D]):
         numbers = {name: values for name, values in test.predictions.items() if values.ndim == 1}
         Artifacts(trial.folder).write_examples({**test.values, **weights, **numbers})
         return [EXAMPLES]
+
+    def check_setup(self) -> None:
+        """Refuses a `keras.json` that breaks the import of Keras.
+
+        Raises:
+          SettingsError: the file contains a value that Keras does not accept.
+        """
+        from src.training.startup import refuse_broken_file
+
+        refuse_broken_file()
+
+    def devices(self) -> Sequence[str]:
+        """Returns the devices that TensorFlow computes on."""
+        from src.training.startup import devices
+
+        return devices()
 
     def records(self, trial: Trial[S, D]) -> Iterator[Record]:
         """Trains the model, tests it with the weights of its best epoch, and writes its files; yields the records."""
@@ -187,7 +205,7 @@ class KerasTask(Task[S, D], Generic[S, D]):
     def _end(self, trial: Trial[S, D], trained: Trained, *, steps: Sequence[Record], names: Sequence[str]) -> Record:
         from src.training import clock
         from src.training.fit import weights_digest
-        from src.training.health import NO_LEARNING, judge
+        from src.training.health import judge
 
         learner, fit = trained.learner, trained.fit
         phase, model = learner.phase, learner.model

@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,9 +76,18 @@ NOTHING = Earlier([], [], [], [], 0.0)
 class Checkpoint:
     """The checkpoint of one trial, in its folder. The caller must hold the trial's journal."""
 
-    def __init__(self, folder: Path, identity: str, *, of_task: str | None = None) -> None:
-        """Takes the trial's folder, its identity, and the code of its task if another package has it."""
-        self._folder, self._identity, self._of_task = folder, identity, of_task
+    def __init__(
+        self, folder: Path, identity: str, devices: Callable[[], Sequence[str]], *, of_task: str | None = None
+    ) -> None:
+        """Takes the state that a checkpoint must match.
+
+        Args:
+          folder: the trial's folder.
+          identity: the trial's identity.
+          devices: `Task.devices`, which may import large packages.
+          of_task: the code of the task if another package has it.
+        """
+        self._folder, self._identity, self._devices, self._of_task = folder, identity, devices, of_task
         self._path = folder / FILE
         self._has_warned = False
 
@@ -147,7 +156,7 @@ class Checkpoint:
             "form": FORM,
             "identity": self._identity,
             "code": f"{_code()} {self._of_task}" if self._of_task else _code(),
-            "devices": _devices(),
+            "devices": str(list(self._devices())),
             **recorded,
         }
 
@@ -205,15 +214,3 @@ def _code() -> str:
     """Returns a hash of the project's own code, committed or not."""
     source = Path(__file__).resolve().parents[1]
     return digest({str(path.relative_to(source)): files.digest_of(path) for path in source.rglob("*.py")})
-
-
-@functools.cache
-def _devices() -> str:
-    """Returns the devices that TensorFlow computes on."""
-    from src.training.startup import import_tensorflow
-
-    import_tensorflow()
-    import tensorflow as tf
-
-    details = tf.config.experimental.get_device_details
-    return str([details(device).get("device_name", device.name) for device in tf.config.list_physical_devices()])

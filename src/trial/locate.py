@@ -10,21 +10,68 @@ from pathlib import Path
 
 from src import paths
 from src.artifacts import MODEL, SETTINGS
+from src.spec.record import END, FINISHED
 from src.spec.section import SettingsError
 from src.terminal.errors import first_line
-from src.tracking import download, moved
+from src.tracking import download, journal, moved
+
+UNFINISHED = "holds no finished trial; run its study again to finish it"
+
+
+class Unfinished(SettingsError):
+    """The folder belongs to a trial that did not finish."""
 
 
 def is_finished(folder: str | Path) -> bool:
-    """Returns whether a folder belongs to a finished trial; False for a name that is too long for a path."""
-    return os.path.isfile(Path(folder) / MODEL) and os.path.isfile(Path(folder) / SETTINGS)
+    """Returns whether a folder belongs to a finished trial; False for a name that is too long for a path.
+
+    Copies of files from MLflow have no journal, and only the owner of some journals can read them. Then the trial is
+    finished if it has a model.
+    """
+    folder = Path(folder)
+    if not os.path.isfile(folder / SETTINGS):
+        return False
+    try:
+        return _has_finished(folder)
+    except OSError:
+        return os.path.isfile(folder / MODEL)
+
+
+def _has_finished(folder: Path) -> bool:
+    """Returns whether an attempt of a trial has finished, perhaps an earlier one than the last.
+
+    Raises:
+      OSError: the journal is missing, cannot be read or has an invalid line.
+    """
+    last = journal.last(folder)
+    ends = [last] if last else []
+    if not ends or ends[0].detail.get("status") != FINISHED:
+        ends = [entry.record for entry in journal.entries(folder, kinds=(END,))]
+    return any(record.detail.get("status") == FINISHED for record in ends)
 
 
 def _trials_of(study: str) -> list[str]:
     """Returns the identities of a study's finished trials; empty if there is no such study."""
     if not re.fullmatch(r"\w[\w.-]{0,99}", study):
         return []
-    return sorted(path.parent.name for path in paths.study_folder(study).glob(f"*/{MODEL}"))
+    folders = (path.parent for path in paths.study_folder(study).glob(f"*/{SETTINGS}"))
+    return sorted(folder.name for folder in folders if is_finished(folder))
+
+
+def _with_files(run: str, folders: Sequence[Path], files: Sequence[str]) -> Path:
+    """Returns the first folder that has all files.
+
+    Raises:
+      SettingsError: none has; the text names a file that the first folder does not have.
+    """
+    missing = [[name for name in files if not os.path.isfile(folder / name)] for folder in folders]
+    if all(missing):
+        raise SettingsError(_lacks(run, min(missing[0])))
+    return folders[missing.index([])]
+
+
+def _lacks(run: str, name: str) -> str:
+    return f"{run}: holds no whole trained model (it has no {name}); was the trial finished?"
 
 
 def task_of(folder: Path) -> str:
@@ -53,10 +100,10 @@ def folder_of(run: str, *, uri: str | None, download_to: Path, files: Sequence[s
       SettingsError: no finished trial matches, or several do.
     """
     if is_finished(run):
-        return Path(run)
+        return _with_files(run, [Path(run)], files)
     if not re.fullmatch(r"[0-9a-f]{4,32}", run):
         if os.path.isfile(Path(run) / SETTINGS):
-            raise SettingsError(f"{run}: holds no whole trained model (it has no {MODEL}); was the trial finished?")
+            raise Unfinished(f"{run}: {UNFINISHED}" if os.path.isfile(Path(run) / MODEL) else _lacks(run, MODEL))
         got = run if len(run) <= 100 else f"{run[:99]}…"
         if trials := _trials_of(run):
             more = f", … ({len(trials)} in all)" if len(trials) > 3 else ""
@@ -65,12 +112,13 @@ def folder_of(run: str, *, uri: str | None, download_to: Path, files: Sequence[s
             )
         allowed = "a trial's folder, its identity (16 digits or the first 4 and more), or an MLflow run id"
         raise SettingsError(f"RUN: got {got!r}; allowed: {allowed}")
-    matches = [path.parent for path in paths.outputs().glob(f"*/{run}*/{MODEL}")]
+    settings = paths.outputs().glob(f"*/{run}*/{SETTINGS}")
+    matches = [path.parent for path in settings if is_finished(path.parent)]
     if len({path.name for path in matches}) > 1:
         names = ", ".join(sorted(path.name for path in matches))
         raise SettingsError(f"RUN: {run!r} matches several trials: {names}; type more digits")
     if matches:
-        return matches[0]
+        return _with_files(run, matches, files)
     not_found = SettingsError(f"RUN: no finished trial {run!r} in {paths.outputs()} or MLflow")
     if uri is None and not (paths.home() / "mlflow.db").is_file():  # connecting would create one
         raise not_found

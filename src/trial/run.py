@@ -20,6 +20,7 @@ from src.config.settings import described, differences
 from src.spec.metric import VAL, Metric, as_records, best_name, steps_to
 from src.spec.record import (
     ADDRESS,
+    DIVERGED,
     END,
     EVALUATION,
     EXTRAS,
@@ -30,6 +31,7 @@ from src.spec.record import (
     START,
     STEP,
     SYSTEM,
+    Diverged,
     Record,
     end,
 )
@@ -40,11 +42,11 @@ from src.terminal.visible import shortened
 from src.tracking import descriptions, provenance
 from src.tracking.follow import Follower
 from src.tracking.journal import Journal, JournalBusy, JournalError, last_attempt, status
-from src.training.system import SystemMetrics
 from src.trial.checkpoint import NOTHING, Checkpoint, Earlier, Unusable
 from src.trial.log_file import logging_to
 from src.trial.prepare import Prepared, prepare
 from src.trial.signals import Stopped, terminable
+from src.trial.system import SystemMetrics
 
 BUSY = "BUSY"
 # Increase it when a recorded name changes its meaning. Since 2, time/epoch_s and time/train_s include tracing steps.
@@ -126,10 +128,11 @@ def _ended_since(before: str, folder: Path) -> str | None:
 
 def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Place) -> str:
     """Writes the journal from its start to its end, also after errors."""
-    from src.training.health import DIVERGED, Diverged
-
     step, is_open, has_begun = 0, False, False
-    kept = Checkpoint(prepared.folder, prepared.identity, of_task=registry.version(prepared.settings.task))
+    task = prepared.task
+    kept = Checkpoint(
+        prepared.folder, prepared.identity, task.devices, of_task=registry.version(prepared.settings.task)
+    )
 
     def close(record: Record) -> None:
         if is_open:  # an end without a start would end the previous attempt, and a second end would replace the first

@@ -321,7 +321,8 @@ def test_the_name_of_a_study_is_refused_with_a_list_of_its_trials(count, home, t
     identities = [f"{number:016x}" for number in range(count)]
     for identity in identities:
         (home / "outputs" / "mine" / identity).mkdir(parents=True)
-        (home / "outputs" / "mine" / identity / MODEL).touch()
+        for name in (SETTINGS, MODEL):
+            (home / "outputs" / "mine" / identity / name).touch()
 
     with pytest.raises(SettingsError) as refusal:
         locate.folder_of("mine", uri=None, download_to=tmp_path)

@@ -13,12 +13,12 @@ from src.data.encoded import Sequences
 from src.parts.classes import measures as classes
 from src.parts.recurrent.diagnosis import shown_layers
 from src.spec.metric import LOSS
+from src.spec.record import Diverged
 from src.streams import generator
 from src.tasks.sentiment.model import classifier
 from src.tasks.sentiment.settings import Settings
 from src.training.evaluation import Evaluated, evaluators
 from src.training.fit import Fit, train, weights_digest
-from src.training.health import Diverged
 from src.training.phase import Learner, Phase
 from src.training.startup import fresh_session
 

@@ -23,10 +23,8 @@ VARIABLES = [
 BEST = [np.full(4, 0.5, np.float32)]
 
 
-@pytest.fixture(autouse=True)
-def devices(monkeypatch):
-    """Replaces the devices, because importing TensorFlow takes seconds."""
-    monkeypatch.setattr(checkpoint, "_devices", lambda: "['CPU']")
+def devices():
+    return ["CPU"]
 
 
 def start(attempt="one", resumed=()):
@@ -50,14 +48,14 @@ def write(folder, *records):
 
 
 def keep(folder, attempt="one", number=1, best=()):
-    Checkpoint(folder, "cafe").write(attempt, number, variables=VARIABLES, best=best, peak_mb=12.5)
+    Checkpoint(folder, "cafe", devices).write(attempt, number, variables=VARIABLES, best=best, peak_mb=12.5)
 
 
 def killed(folder):
     """A trial that was killed in its second epoch."""
     write(folder, start(), *epoch(1), *epoch(2)[:2])
     keep(folder, best=BEST)
-    return Checkpoint(folder, "cafe")
+    return Checkpoint(folder, "cafe", devices)
 
 
 def with_tag(patch, name):
@@ -85,7 +83,7 @@ def test_a_killed_trial_resumes_from_the_state_and_records_of_its_last_complete_
 def test_a_trial_without_a_checkpoint_starts_from_the_beginning(tmp_path):
     write(tmp_path, start(), *epoch(1))
 
-    assert Checkpoint(tmp_path, "cafe").earlier() is NOTHING
+    assert Checkpoint(tmp_path, "cafe", devices).earlier() is NOTHING
 
 
 @pytest.mark.parametrize(("status", "goes_on"), [(KILLED, True), (FAILED, False), (FINISHED, False)])
@@ -114,7 +112,7 @@ def test_validations_within_epochs_are_among_the_earlier_records(tmp_path):
     write(tmp_path, start(), *records)
     keep(tmp_path)
 
-    assert Checkpoint(tmp_path, "cafe").earlier().records == records
+    assert Checkpoint(tmp_path, "cafe", devices).earlier().records == records
 
 
 def test_a_checkpoint_with_a_flipped_byte_is_not_used(tmp_path):
@@ -163,7 +161,6 @@ def test_an_archive_with_other_contents_is_called_damaged(tmp_path):
     [
         (lambda patch: patch.setattr(checkpoint, "FORM", "0"), "another version of this program wrote it"),
         (lambda patch: patch.setattr(checkpoint, "_code", lambda: "other"), r"the code in src/ has changed since"),
-        (lambda patch: patch.setattr(checkpoint, "_devices", lambda: "['GPU']"), "with other devices"),
         (lambda patch: with_tag(patch, "ablation.versions"), "with other versions of packages"),
         (lambda patch: with_tag(patch, "ablation.processor"), "on another processor"),
         (lambda patch: with_tag(patch, "ablation.environment"), "in another environment"),
@@ -177,11 +174,18 @@ def test_a_checkpoint_of_other_code_packages_or_hardware_is_not_used(tmp_path, m
         kept.earlier()
 
 
+def test_a_checkpoint_of_other_devices_is_not_used(tmp_path):
+    killed(tmp_path)
+
+    with pytest.raises(Unusable, match="with other devices"):
+        Checkpoint(tmp_path, "cafe", lambda: ["GPU"]).earlier()
+
+
 def test_a_checkpoint_of_another_trial_is_not_used(tmp_path):
     killed(tmp_path)
 
     with pytest.raises(Unusable, match="it belongs to another trial"):
-        Checkpoint(tmp_path, "beef").earlier()
+        Checkpoint(tmp_path, "beef", devices).earlier()
 
 
 @pytest.mark.parametrize("lines", [0, 3, 5])

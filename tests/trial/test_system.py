@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import time
 
-from src.training import system
-from src.training.system import SystemMetrics
+from src.trial import system
+from src.trial.system import SystemMetrics
 
 
 def test_the_machine_is_measured_at_once_and_then_every_ten_seconds(monkeypatch):
