@@ -19,7 +19,7 @@ import typer
 
 from src import environment, paths
 from src.terminal.errors import first_line
-from src.terminal.visible import visible
+from src.terminal.visible import counted, visible
 
 environment.draw_to_files()
 
@@ -50,6 +50,9 @@ Margin = Annotated[
     typer.Option(min=0, help="difference that is too small to matter; default: the study's, for its own metric"),
 ]
 Out = Annotated[Path | None, typer.Option(help="folder to write to; default: reports/STUDY", file_okay=False)]
+TaskPlace = Annotated[
+    str | None, typer.Option("--task", metavar="MODULE:NAME", help="imports this task of the study, for its figures")
+]
 Every = Annotated[
     bool,
     typer.Option("--all", help="every trial of the study in one table, of all its plans; default: the latest plan's"),
@@ -93,10 +96,12 @@ def report(
     every: Every = False,
     uri: Uri = None,
     out: Out = None,
+    task: TaskPlace = None,
     attach: Annotated[bool, typer.Option(help="attach the report to the study's MLflow run")] = True,
 ) -> None:
     """Writes one HTML page about STUDY, its tables and figures, and attaches them to the study's MLflow run."""
     with _answered():
+        _allow(task)
         findings = _find(study, uri, every=every, metric=metric, margin=margin)
         folder = _folder(out, study, every=every)
         from analysis import answer, report, tables
@@ -111,7 +116,10 @@ def report(
             written = [path.relative_to(staging) for path in sorted(staging.rglob("*")) if path.is_file()]
         for note in [*notes, *failed]:
             print(f"note: {visible(note)}")
-        tables_are, figures_are = "tables (CSV, Markdown, LaTeX, HTML)", f"{len(drawn)} figures (PNG, SVG, PDF)"
+        tables_are, figures_are = (
+            "tables (CSV, Markdown, LaTeX, HTML)",
+            f"{counted(len(drawn), 'figure')} (PNG, SVG, PDF)",
+        )
         print(f"written to {folder}: report.html, {tables_are}, {figures_are}")
         if attach:
             _attach(findings.study, written, folder, "report/all" if every else "report")
@@ -207,6 +215,7 @@ def figure(
     every: Every = False,
     uri: Uri = None,
     out: Out = None,
+    task: TaskPlace = None,
 ) -> None:
     """Draws figures of STUDY, including those of its task, as PNG, SVG and PDF.
 
@@ -216,6 +225,7 @@ def figure(
         from analysis import figures
         from analysis.store import StoreError, nearest
 
+        _allow(task)
         loaded = _loaded(study, uri, every=every)
         wanted = set(names or []) - figures.FIGURES.keys()
         allowed = [*figures.FIGURES, *(figures.places_of_task(loaded)[0] if wanted else [])]
@@ -377,6 +387,14 @@ def _whole(folder: Path) -> Iterator[Path]:
     except OSError as error:
         where = error.filename or str(folder)  # an error of a full disk names no file
         raise OSError(error.errno, f"{error.strerror or error}; what was in the folder is as it was", where) from error
+
+
+def _allow(task: str | None) -> None:
+    """Allows the import of a study's task at `module:NAME`."""
+    if task:
+        from src import registry
+
+        registry.allow(task)
 
 
 def _figures(findings: Findings, names: list[str] | None = None) -> tuple[list[Drawn], list[str]]:

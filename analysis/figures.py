@@ -342,6 +342,8 @@ def places_of_task(study: Study) -> tuple[Mapping[str, str], list[str]]:
         return {}, []
     try:
         registry = importlib.import_module("src.registry")
+        if not registry.is_importable(str(name)):
+            return {}, [f"the figures of task {one_line(name)} are not drawn; add --task {one_line(name)} to import it"]
         figures = dict(registry.task(name).figures)
     except Exception as error:  # importing a third party's package can raise anything
         return {}, [f"the figures of task {one_line(str(name))} are not drawn: {first_line(error)}"]

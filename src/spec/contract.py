@@ -37,6 +37,12 @@ def faults(task: Task[Any, Any]) -> Iterator[str]:
         return
     yield from _settings_faults(task.settings, task.name)
     yield from _corpus_faults(task.settings)
+    for what, places in (("command", {k: v.function for k, v in task.commands.items()}), ("figure", task.figures)):
+        for name, place in places.items():
+            if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
+                yield f"its {what} is called {name!r}; allowed: a-z, 0-9, _ and -, beginning with a letter"
+            if not re.fullmatch(r"[\w.]+:\w+", place):
+                yield f"its {what} {name!r} is at {place!r}; write module:function"
     task.settings(task=task.name)
 
 
@@ -59,8 +65,10 @@ def _metric_faults(metrics: Sequence[Metric]) -> Iterator[str]:
     for metric in metrics:
         if names.count(metric.name) > 1:
             yield f"it has {names.count(metric.name)} metrics called {metric.name!r}; use each name once"
-        if not re.fullmatch(r"\w+", metric.name):
-            yield f"its metric is called {metric.name!r}; allowed: letters, digits and _"
+        if not re.fullmatch(r"\w+", metric.name, re.ASCII):
+            yield f"its metric is called {metric.name!r}; allowed: a-z, A-Z, 0-9 and _"
+        if metric.name == "gradient_norm":
+            yield "its metric is called 'gradient_norm', which is recorded for every task; use another name"
         if metric.finish not in FINISH:
             yield f"its metric {metric.name!r} has finish={metric.finish!r}; allowed: {', '.join(FINISH)}"
 

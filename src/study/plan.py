@@ -498,6 +498,11 @@ def _check_metric(planned: Study) -> None:
     if has_threshold and not first.sign:
         why = f"{first.name} has no direction, so no value of it is reached"
         raise SettingsError(f"{key}: {why}; remove it, and set plan.metric={TEST}{first.name}")
+    least, most = first.least, first.most
+    if plan.threshold is not None and not (
+        (least is None or least <= plan.threshold) and (most is None or plan.threshold <= most)
+    ):
+        raise SettingsError(f"{key}: {first.name} is from {least} to {most}; set a value that it can reach")
     if planned.metric == STEPS and planned.threshold is None:
         raise SettingsError(
             f"{key} needs a validation value of {first.name} to reach, and there is none; add plan.threshold=VALUE"

@@ -75,6 +75,7 @@ def plan_text(
         )
     if todo:
         lines.append(f"  to train: {counted(len(todo), 'trial')}, {_duration(seconds, workers)}")
+    lines += _unmeasured(study)
     if design != "path" or is_first_of_path:  # later rounds of a path read the same
         lines += _data_sets(rows)
     if is_first_of_path:
@@ -326,6 +327,17 @@ def _browsing(tracking: Tracking, link: str | None) -> list[tuple[str, str]]:
     command = [("runs", f"mlflow ui --workers 1 --backend-store-uri {shlex.quote(paths.shown(store))}")]
     command += [("", "(replace … by the user name and password)")] if paths.has_secret(store) else []
     return [*command, ("", f"then open {link}")] if link else command
+
+
+def _unmeasured(study: Study) -> list[str]:
+    """Returns a warning for each task of the study that does not have the metric by which the study compares."""
+    name = study.metric.removeprefix(TEST)
+    lacking = [
+        task
+        for task in study.levels.get("task", [])
+        if study.metric.startswith(TEST) and all(metric.name != name for metric in registry.task(task).metrics)
+    ]
+    return [f"  warning: task={task} does not measure {study.metric}, so it gets no verdict" for task in lacking]
 
 
 def _other_code(study: Study, done: Sequence[Outcome]) -> list[str]:
