@@ -22,6 +22,7 @@ PAGES = (
     "experiments/results/*/*.md",
     "experiments/results/*/*.png",
     "tests/plugin/ablation_prices.py",  # the example of docs/tasks.md
+    "tests/plain/ablation_line.py",  # its example without Keras
 )
 
 

@@ -83,7 +83,7 @@ def _use(run: str, words: list[str], options: dict[str, str], *, download_to: Pa
         names = ", ".join(task.commands) or "none"
         raise SettingsError(f"task={task.name} has no command {echoed(words[0])!r}; allowed: {names}")
     command = task.commands[words[0]]
-    locate.folder_of(run, uri=options.get("uri"), download_to=download_to, files=command.files)
+    folder = locate.folder_of(run, uri=options.get("uri"), download_to=download_to, files=command.files)
     return _called(command, words, folder)
 
 
