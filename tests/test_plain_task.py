@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -15,7 +17,8 @@ from analysis.__main__ import app
 from src import paths, registry, sync
 from src.config.settings import checked
 from src.paths import REPOSITORY
-from src.spec.record import FINISHED, STEP
+from src.spec.record import FINISHED, STEP, Record, end
+from src.spec.section import SettingsError
 from src.tracking import journal
 from src.tracking.journal import Journal
 from src.trial import run as trial
@@ -145,3 +148,51 @@ def test_a_killed_trial_resumes(home, monkeypatch):
     start, *others = [entry.record for entry in journal.last_attempt(prepare(settings).folder)]
     assert start.detail["tags"]["ablation.resumed"] == "after epoch 2 of 3"
     assert [record.step for record in others if record.kind == STEP] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([], "yielded nothing"),
+        ([Record(STEP, 1, {"train/loss": 1.0}, {})], "stopped without an end"),
+        ([end(step=1, status=FINISHED, metrics={"test/error": "0.5"}, artifacts=[])], "'0.5', which is not a number"),
+        ([end(step=1, status=FINISHED, metrics={"test/error": None}, artifacts=[])], "None, which is not a number"),
+    ],
+)
+def test_records_that_break_the_contract_are_refused(home, monkeypatch, records, message):
+    monkeypatch.syspath_prepend(str(PLAIN))
+    registry.allow(TASK)
+    monkeypatch.setattr(type(registry.task(TASK)), "records", lambda task, of_trial: iter(records))
+
+    with pytest.raises((ValueError, TypeError), match=message):
+        list(trial.records(prepare(checked({"task": TASK}))))
+
+
+def test_numbers_of_numpy_are_recorded_as_plain_numbers(home, monkeypatch):
+    monkeypatch.syspath_prepend(str(PLAIN))
+    registry.allow(TASK)
+    last = end(step=1, status=FINISHED, metrics={"test/error": np.float32(0.5)}, artifacts=[])
+    monkeypatch.setattr(type(registry.task(TASK)), "records", lambda task, of_trial: iter([last]))
+
+    assert type(list(trial.records(prepare(checked({"task": TASK}))))[-1].metrics["test/error"]) is float
+
+
+def test_a_task_that_cannot_prepare_a_trial_is_named_in_one_line(home, monkeypatch):
+    monkeypatch.syspath_prepend(str(PLAIN))
+    registry.allow(TASK)
+    monkeypatch.setattr(type(registry.task(TASK)), "load", lambda task, settings: None)
+
+    with pytest.raises(
+        SettingsError, match=f"task={TASK} cannot prepare this trial .AttributeError: 'NoneType' object"
+    ):
+        prepare(checked({"task": TASK}))
+
+
+def test_the_data_do_not_depend_on_the_seed(home, monkeypatch):
+    monkeypatch.syspath_prepend(str(PLAIN))
+    registry.allow(TASK)
+    data = SimpleNamespace(digest="", rows={"train": 1, "validation": 1, "test": 1})
+    seeds = []
+    monkeypatch.setattr(type(registry.task(TASK)), "load", lambda task, settings: seeds.append(settings.seed) or data)
+
+    assert prepare(checked({"task": TASK, "seed": 3})).settings.seed == 3 and seeds == [0]

@@ -181,7 +181,7 @@ REPLACED = [
     (
         'Metric("error", "lower")',
         'Metric("a/b", "lower")',
-        "its metric is called 'a/b'; allowed: letters, digits and _",
+        "its metric is called 'a/b'; allowed: a-z, A-Z, 0-9 and _",
     ),
     (
         'Metric("error", "lower")',
@@ -196,12 +196,22 @@ REPLACED = [
     ('task: str = "tiny"', 'task: str = "other"', "its settings have task='other'; write task: str = 'tiny'"),
     ('    task: str = "tiny"\n', "", "its settings give task no default; write task: str = 'tiny'"),
     ("width: int = Field(3,", "width: int = Field(", "its toggle 'width' has no default; give it one"),
-    ("width: int = Field(3,", "epochs: float = Field(3,", "its toggle 'epochs' shadows the core's; rename it"),
-    ("width: int = Field(3,", "plan: int = Field(3,", "its toggle 'plan' shadows the core's; rename it"),
+    ("width: int = Field(3,", "epochs: float = Field(3,", "its toggle 'epochs' shadows the core's with another type"),
+    ("width: int = Field(3,", "epochs: int = Field(3,", "shadows the core's with another type or other limits"),
+    ("width: int = Field(3,", "status: int = Field(3,", "its toggle 'status' has a name that the command line or the"),
+    ('Metric("error", "lower")', 'Metric("größe", "lower")', "its metric is called 'größe'; allowed: a-z"),
+    ('Metric("error", "lower")', 'Metric("gradient_norm", "lower")', "which is recorded for every task"),
+    ("    metrics =", '    figures = {"../x": "plug:x"}\n    metrics =', "its figure is called '../x'; allowed: a-z"),
+    (
+        "    metrics =",
+        '    figures = {"x": "plug"}\n    metrics =',
+        "its figure 'x' is at 'plug'; write module:function",
+    ),
+    ("width: int = Field(3,", "plan: int = Field(3,", "its toggle 'plan' shadows the core's with another type"),
     (
         "width: int = Field(3,",
         "hydra: int = Field(3,",
-        "its toggle 'hydra' has a name that the command line reserves; rename it",
+        "its toggle 'hydra' has a name that the command line or the analysis reserves; rename it",
     ),
     (
         "width: int = Field(3, ge=1,",
@@ -296,7 +306,7 @@ def test_an_installed_task_may_define_a_corpus(installed, capsys):
         code, _, err = typed(capsys, *words, "plan_only=true")
         assert (code, err) == (0, ""), err
     code, _, err = typed(capsys, "task=tiny", "data=table", "plan_only=true")
-    assert code == 2 and "data=table is for task=sentiment; add task=sentiment, or choose one of pixels" in err
+    assert code == 2 and "data is chosen by name: one of pixels, as in data=pixels" in err
     code, _, err = typed(capsys, "data=pixels", "plan_only=true")
     assert code == 2 and "data=pixels is for task=tiny; add task=tiny, or choose one of movie_reviews, aclimdb" in err
 

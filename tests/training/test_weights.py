@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from src.spec.metric import LOSS, Metric
 from src.spec.settings import Settings, Tracking
-from src.training.evaluation import evaluators
+from src.training.evaluation import evaluators, mean
 from src.training.fit import Fit, best_epoch, train
 from src.training.phase import Learner, Phase
 from src.training.update import Numbers, updater
@@ -100,6 +100,10 @@ def test_two_parts_of_different_weight_give_the_gradient_of_the_whole_batch(halv
     assert parts.norm == pytest.approx(whole.norm, rel=1e-5) and parts.loss == pytest.approx(whole.loss, rel=1e-6)
     assert whole.sums["loss"][1] == parts.sums["loss"][1] == WEIGHTS.sum() and whole.sums["error"][1] == 12
     assert parts.sums["error"][0] == pytest.approx(whole.sums["error"][0], rel=1e-6)
+
+
+def test_a_mean_with_weights_of_zero_is_not_a_number():
+    assert np.isnan(mean(np.ones(3, np.float32), np.zeros(3, np.float32)))
 
 
 def test_the_gradient_is_that_of_the_weighted_mean():
@@ -236,4 +240,14 @@ def test_a_task_whose_measures_do_not_fit_its_metrics_is_refused(measured, messa
     learner = learner_of(dataclasses.replace(phase_of(range(12)), measure=lambda outputs, targets: tensors))
 
     with pytest.raises(ValueError, match=message):
+        list(train(learner, evaluators(learner)["validation"], Fit()))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_epoch_with_another_number_of_batches_than_declared_is_refused(count):
+    declared = phase_of([0, 1], [2, 3])
+    phase = dataclasses.replace(declared, training=lambda epoch: map(batch, [[0, 1]] * count))
+    learner = learner_of(phase)
+
+    with pytest.raises(ValueError, match=f"epoch 1 has {count} batches; the phase says batches_per_epoch=2"):
         list(train(learner, evaluators(learner)["validation"], Fit()))
