@@ -57,6 +57,7 @@ def uri(own, monkeypatch):
 
     registry = ModuleType("src.registry")
     registry.task = task
+    registry.is_importable = lambda name: True
     monkeypatch.setitem(sys.modules, "src.registry", registry)
     return f"sqlite:///{own}"
 

@@ -691,9 +691,9 @@ def test_every_file_of_every_group_composes(home, capsys, group, name):
 
 
 def test_a_glob_selects_only_the_public_choices_of_a_group(home, capsys):
-    code, out, _ = outcome(capsys, "-m", "task=glob(*)")
+    code, out, err = outcome(capsys, "-m", "task=glob(*)")
 
-    assert code == 0 and "study adhoc: 3 variants × 1 seed = 3 trials" in out
+    assert code == 0 and "study adhoc: 3 variants × 1 seed = 3 trials" in out, err
 
 
 @pytest.mark.parametrize("order", ["sentiment,integration", "integration,sentiment"])

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from src import paths
+from src import paths, registry
 from src.config.settings import checked, edited
 from src.spec.record import START, Record
 from src.study import job
@@ -85,7 +85,7 @@ def test_a_stopped_worker_does_not_end_the_sweep_but_a_stopped_sweep_ends(calls,
 
 
 def test_a_trial_stays_finished_if_it_is_stopped_after_its_end_was_recorded(home, tmp_path, monkeypatch):
-    prepared = SimpleNamespace(settings=Settings(), folder=tmp_path, identity="cafe")
+    prepared = SimpleNamespace(settings=Settings(), folder=tmp_path, identity="cafe", task=registry.task("sentiment"))
     monkeypatch.setattr(startup, "import_tensorflow", lambda: None)
     monkeypatch.setattr(trial, "records", lambda *_, **__: iter([START_RECORD, end(step=0, status=FINISHED)]))
 
@@ -117,7 +117,7 @@ def test_a_trial_that_fails_before_its_record_begins_raises_the_reason_to_its_la
 
 
 def test_an_error_after_the_end_is_not_reported_as_one_before_the_first_step(home, tmp_path, monkeypatch):
-    prepared = SimpleNamespace(settings=Settings(), folder=tmp_path, identity="cafe")
+    prepared = SimpleNamespace(settings=Settings(), folder=tmp_path, identity="cafe", task=registry.task("sentiment"))
 
     def records(*_, **__):
         yield from (START_RECORD, end(step=0, status=FINISHED))
@@ -152,7 +152,9 @@ def raising(home, tmp_path, monkeypatch):
 
         monkeypatch.setattr(startup, "import_tensorflow", lambda: None)
         monkeypatch.setattr(trial, "records", records)
-        prepared = SimpleNamespace(settings=Settings(), folder=tmp_path, identity="cafe")
+        prepared = SimpleNamespace(
+            settings=Settings(), folder=tmp_path, identity="cafe", task=registry.task("sentiment")
+        )
         with Journal(tmp_path) as book:
             status = trial._attempt(
                 prepared, book, SimpleNamespace(is_due=False, update=lambda: None), place=trial.ALONE
@@ -372,7 +374,11 @@ def test_a_trial_on_a_full_disk_fails_with_one_line(home, monkeypatch, capfd, is
 
     monkeypatch.setattr(startup, "import_tensorflow", lambda: None)
     monkeypatch.setattr(
-        trial, "prepare", lambda settings: SimpleNamespace(settings=settings, folder=home / "cafe", identity="cafe")
+        trial,
+        "prepare",
+        lambda settings: SimpleNamespace(
+            settings=settings, folder=home / "cafe", identity="cafe", task=registry.task("sentiment")
+        ),
     )
     monkeypatch.setattr(trial, "records", records)
     monkeypatch.setattr(Journal, "append", fail)
