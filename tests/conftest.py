@@ -6,12 +6,14 @@ import itertools
 import logging
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import numpy as np
 import pytest
+from hydra.core.config_store import ConfigStore
 
 from benchmarks import generated
 
@@ -102,6 +104,15 @@ def tiny_trial(table: Path) -> list[str]:
     words = "data=table max_length=20 vocab_size=40 units=4 embedding_dim=4 tracking.histograms=false epochs=2"
     words += " bucketing=false batch_size=20"  # 20 divides the 140 training texts: a smaller batch needs a second graph
     return [*words.split(), f"data.path={table}"]
+
+
+@pytest.fixture(autouse=True)
+def no_task_of_another_test() -> Iterator[None]:
+    """Removes the tasks at `module:NAME` that a test has used: a command registers them for its own process only."""
+    yield
+    tasks = ConfigStore.instance().repo.get("task", {})
+    for name in [name for name in tasks if ":" in name]:
+        del tasks[name]
 
 
 @pytest.fixture(autouse=True)
