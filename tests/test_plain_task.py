@@ -196,3 +196,19 @@ def test_the_data_do_not_depend_on_the_seed(home, monkeypatch):
     monkeypatch.setattr(type(registry.task(TASK)), "load", lambda task, settings: seeds.append(settings.seed) or data)
 
     assert prepare(checked({"task": TASK, "seed": 3})).settings.seed == 3 and seeds == [0]
+
+
+def test_the_plan_reports_trials_of_another_version_of_the_task(trained, tmp_path):
+    changed = tmp_path / "ablation_line.py"
+    changed.write_text((PLAIN / "ablation_line.py").read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    path = os.pathsep.join([str(REPOSITORY), str(tmp_path)])
+
+    done = subprocess.run(
+        [sys.executable, "-m", "src.run", *WORDS, "plan_only=true"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert f"4 finished trials used the task of {TASK}, code " in done.stdout, done.stdout + done.stderr

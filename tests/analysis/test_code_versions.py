@@ -137,3 +137,19 @@ def test_several_uncommitted_versions_are_listed_and_none_is_applied(own):
     page = report.page(found, [])
 
     assert "There are 2 versions" in page and "git apply" not in page
+
+
+def test_two_versions_of_one_package_are_two_versions_of_the_code(own):
+    def tags(values, seed):
+        return {"git_commit": OLD, "package": "prices 2.0, code b" if values["cell"] == "gru" else "prices 1.0, code a"}
+
+    text = provenance.different_code(find("s", mixed(own, tags)).rows)
+
+    assert "commit aaaaaaaaaa with prices 1.0, code a (6 trials)" in text and "in cell=gru masking=true" in text
+
+
+def test_tasks_of_different_packages_are_one_version_of_the_code(own):
+    def tags(values, seed):
+        return {"git_commit": OLD, "package": "prices 2.0, code b" if values["cell"] == "gru" else None}
+
+    assert not provenance.different_code(find("s", mixed(own, tags)).rows)
