@@ -11,32 +11,18 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import logging
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
-from src import paths
-from src.data import sealed
+from src.data.cache import content_hash, stored
 from src.data.contents import Contents, describe
 from src.data.options import Texts
 from src.data.splits import SPLITS, SPLITTING, TRAIN, first_of_each_class
 from src.data.tokens import FIRST_WORD, TOKENISER, encode, vocabulary, words_of
-from src.files import digest, digest_of
-from src.terminal.progress import waiting
-from src.terminal.visible import one_line
-
-SETTLED_NS = 2_000_000_000  # after that, a further change gives a file another time, even on FAT
-_log = logging.getLogger(__name__)
-_refused: dict[tuple[Path, str | None], str] = {}  # (folder of an encoded corpus, path of the data) → error
-
-
-class _Changed(Exception):
-    """The files changed while they were read."""
+from src.files import digest
 
 
 @dataclass(frozen=True)
@@ -114,76 +100,26 @@ def load(options: Texts, *, tokens: str = "word") -> Encoded:
       DataError: the corpus' files are missing, damaged or too large for the memory, or a split lacks a class.
     """
     from src.data.corpora import CORPORA  # scikit-learn and SciPy take half a second
-    from src.data.files import DataError
 
-    origin = options.name if not getattr(options, "path", None) else f"{options.name} {options.path}"  # type: ignore[union-attr]
-    try:
-        files = CORPORA[options.name].files(options)
-        content = content_hash(files)
-        key = digest({"options": _content_options(options, files), "versions": _versions(options, tokens)})
-        key = hashlib.blake2b(f"{key} {content}".encode(), digest_size=8).hexdigest()
-        folder = paths.cache() / key
-        about = _cached(folder)
-        if about is None:
-            paths.cache().mkdir(parents=True, exist_ok=True)
-            lock = FileLock(paths.cache() / f"{key}.lock")  # one worker encodes; the others wait and use its result
-            with lock, waiting(f"reading data {one_line(origin)}"):
-                about = _cached(folder, origin=origin) or _encode_corpus(
-                    options, folder, tokens=tokens, content=content
-                )
-    except MemoryError:
-        raise DataError(f"{origin}: not enough memory; reduce the data, or use a larger machine") from None
+    origin = f"{options.name} {path}" if (path := getattr(options, "path", None)) else options.name
+
+    def find() -> list[Path]:
+        return CORPORA[options.name].files(options)
+
+    files = find()
+    content = content_hash(files)
+    key = digest({"options": _content_options(options, files), "versions": _versions(options, tokens)})
+    key = hashlib.blake2b(f"{key} {content}".encode(), digest_size=8).hexdigest()
+    folder, about = stored(
+        key,
+        origin=origin,
+        files=files,
+        find=find,
+        content=content,
+        write=functools.partial(_write, options, tokens=tokens),
+        check=lambda about: Contents(**about["contents"]),
+    )
     return Encoded(key, about["classes"], folder, origin, Contents(**about["contents"]))
-
-
-def _cached(folder: Path, *, origin: str | None = None) -> dict[str, Any] | None:
-    """Returns classes and contents of an encoded corpus; None if missing or damaged. An origin logs the damage."""
-    try:
-        about = sealed.verified(folder)
-        Contents(**about["contents"])
-        return about
-    except FileNotFoundError:
-        return None
-    except (KeyError, TypeError):
-        cause = f"{sealed.RECORD} is of another version"
-    except sealed.Broken as error:
-        cause = str(error)
-    if origin is not None:
-        _log.warning("data %s: the encoded copy %s is rebuilt because %s", origin, folder, cause)
-    return None
-
-
-def _encode_corpus(options: Texts, folder: Path, *, tokens: str, content: str) -> dict[str, Any]:
-    """Encodes a corpus; returns its classes and contents.
-
-    Raises:
-      DataError: the corpus cannot be used, its files change during the reading, or the disk loses what is written.
-    """
-    from src.data.corpora import CORPORA
-    from src.data.files import DataError
-
-    def write(parts: Path) -> dict[str, Any]:
-        about = _write(options, parts, tokens=tokens)
-        files = CORPORA[options.name].files(options)
-        if content_hash(files) != content:
-            path = files[0] if len(files) == 1 else files[0].parent
-            raise _Changed(f"{path}: the file changed while it was read; run the command again")
-        return about
-
-    key = (folder, getattr(options, "path", None))
-    if key in _refused:  # a plan loads the data once per trial
-        raise DataError(_refused[key])
-    try:
-        sealed.publish(folder, write)
-    except _Changed as error:
-        raise DataError(str(error)) from None
-    except DataError as error:
-        _refused[key] = str(error)
-        raise
-    about = _cached(folder)
-    if about is None:
-        raise DataError(f"{folder}: written data cannot be read back; set ABLATION_HOME to a folder on another disk")
-    return about
 
 
 def _content_options(options: Texts, files: list[Path]) -> dict[str, Any]:
@@ -254,29 +190,3 @@ def _write(options: Texts, parts: Path, *, tokens: str) -> dict[str, Any]:
         examples, tokenised, vocabulary=ids, classes=corpus.classes, tokens=tokens, dropped=corpus.dropped
     )
     return {"classes": corpus.classes, "contents": asdict(contents)}
-
-
-def content_hash(files: list[Path]) -> str:
-    """Returns a hash of the files' bytes, cached by the inode, size and times of each file.
-
-    Modification times would miss a replacement of the same size and time (`cp -p`); the inode shows it. The
-    hash of a file that has just changed is not cached: the file might change again within one tick of the clock.
-    """
-    from src.data.files import DataError
-
-    try:
-        stats = [path.stat() for path in files]
-        states = [[stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for stat in stats]
-        key = digest([[str(path), *state] for path, state in zip(files, states, strict=True)])
-        note = paths.cache() / f"{key}.content"
-        if cached := sealed.read_note(note):
-            return cached
-        total = hashlib.blake2b(digest_size=16)
-        for path in files:
-            total.update(bytes.fromhex(digest_of(path)))
-    except OSError as error:
-        raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from None
-    if time.time_ns() - max(stat.st_ctime_ns for stat in stats) > SETTLED_NS:
-        paths.cache().mkdir(parents=True, exist_ok=True)
-        sealed.write_note(note, total.hexdigest())
-    return total.hexdigest()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,18 +16,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from filelock import FileLock
 
-from src import paths
-from src.data import idx, picture_files, sealed, splits
-from src.data.encoded import content_hash
+from src.data import idx, picture_files, splits
+from src.data.cache import content_hash, stored
 from src.data.files import DataError, existing, expanded
 from src.data.picture_options import Digits, FashionMnist, Folder, Mnist, Pictures
 from src.data.splits import SPLITS, TEST, TRAIN, VALIDATION, first_of_each_class
 from src.files import digest
 from src.terminal.errors import first_line
-from src.terminal.progress import waiting
-from src.terminal.visible import one_line
 
 READING = 1  # part of the cache key: increment it when the same files give other pictures or splits
 DEBIAN = "/usr/share/datasets/fashion-mnist"  # folder of the package dataset-fashion-mnist
@@ -37,12 +32,6 @@ DIGITS = [str(digit) for digit in range(10)]
 CLOTHES = ["T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
 NAMES_OF_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 CHUNK = 1_000  # pictures
-_log = logging.getLogger(__name__)
-_refused: dict[Path, str] = {}  # folder of a collection → error: a plan loads the data once per trial
-
-
-class _Changed(Exception):
-    """The files changed while they were read."""
 
 
 class Part(NamedTuple):
@@ -147,21 +136,21 @@ def load(options: Pictures) -> Stored:
     """
     path = getattr(options, "path", None)
     origin = f"{options.name} {path}" if path else options.name
-    try:
-        files = READERS[options.name].files(options)
-        content = content_hash(files)
-        key = _key(options, files, content)
-        folder = paths.cache() / key
-        about = _cached(folder)
-        if about is None:
-            paths.cache().mkdir(parents=True, exist_ok=True)
-            with FileLock(paths.cache() / f"{key}.lock"), waiting(f"reading data {one_line(origin)}"):
-                about = _cached(folder, origin=origin) or _store_collection(
-                    options, folder, files=files, content=content
-                )
-    except MemoryError:
-        raise DataError(f"{origin}: not enough memory; set data.limit, or use a larger machine") from None
-    return Stored(key, folder=folder, origin=origin, shape=(*about.pop("shape"),), **about)
+    reader = READERS[options.name]
+    files = reader.files(options)
+    content = content_hash(files)
+    key = _key(options, files, content)
+    folder, about = stored(
+        key,
+        origin=origin,
+        files=files,
+        find=lambda: reader.files(options),
+        content=content,
+        write=lambda parts: _write(options, reader.read(options, files), parts),
+        check=_described,
+    )
+    known = _described(about)
+    return Stored(key, folder=folder, origin=origin, shape=(*known.pop("shape"),), **known)
 
 
 def _key(options: Pictures, files: Sequence[Path], content: str) -> str:
@@ -174,45 +163,9 @@ def _key(options: Pictures, files: Sequence[Path], content: str) -> str:
     return hashlib.blake2b(digest(used).encode(), digest_size=8).hexdigest()
 
 
-def _cached(folder: Path, *, origin: str | None = None) -> dict[str, Any] | None:
-    """Returns the record of a stored collection; None if missing or damaged. An origin logs the damage."""
-    try:
-        about = sealed.verified(folder)
-        return {name: about[name] for name in ("classes", "shape", "counts", "mean", "deviation", "shared")}
-    except FileNotFoundError:
-        return None
-    except KeyError:
-        cause = f"{sealed.RECORD} is of another version"
-    except sealed.Broken as error:
-        cause = str(error)
-    if origin is not None:
-        _log.warning("data %s: the copy %s is rebuilt because %s", origin, folder, cause)
-    return None
-
-
-def _store_collection(options: Pictures, folder: Path, *, files: list[Path], content: str) -> dict[str, Any]:
-    """Reads a collection and stores it; returns its record."""
-
-    def write(parts: Path) -> dict[str, Any]:
-        about = _write(options, READERS[options.name].read(options, files), parts)
-        if READERS[options.name].files(options) != files or content_hash(files) != content:
-            where = files[0] if len(files) == 1 else files[0].parent
-            raise _Changed(f"{where}: the files changed while they were read; run the command again")
-        return about
-
-    if folder in _refused:
-        raise DataError(_refused[folder])
-    try:
-        sealed.publish(folder, write)
-    except _Changed as error:
-        raise DataError(str(error)) from None
-    except DataError as error:
-        _refused[folder] = str(error)
-        raise
-    about = _cached(folder)
-    if about is None:
-        raise DataError(f"{folder}: written data cannot be read back; set ABLATION_HOME to a folder on another disk")
-    return about
+def _described(about: dict[str, Any]) -> dict[str, Any]:
+    """Returns the description of a collection in its record."""
+    return {name: about[name] for name in ("classes", "shape", "counts", "mean", "deviation", "shared")}
 
 
 def _write(options: Pictures, collection: Collection, folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import faults_data
-from src.data import corpora, encoded, sealed, tokens
+from src.data import cache, corpora, encoded, sealed, tokens
 from src.data.contents import Contents
 from src.data.options import MovieReviews, Table
 from src.data.splits import SPLITS
@@ -117,7 +117,7 @@ def test_lists_of_words_are_encoded_unchanged(home, tmp_path):
 
 def test_the_embedded_reviews_keep_their_key(home, monkeypatch):
     """The key is the hash of the data in the identity of every trial on these reviews."""
-    monkeypatch.setattr(encoded, "_encode_corpus", lambda _, folder, **__: pytest.fail(folder.name))
+    monkeypatch.setattr(cache, "_publish", lambda folder, **_: pytest.fail(folder.name))
     about = {"classes": [], "contents": dict.fromkeys(field.name for field in dataclasses.fields(Contents))}
     monkeypatch.setattr(
         sealed, "verified", lambda folder: about if folder.name == "936218be6a7f7017" else pytest.fail(folder.name)
@@ -161,7 +161,7 @@ def whole(tmp_path_factory):
     long_ago(folder / "table.csv")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ABLATION_HOME", str(folder / "home"))
-        patch.setattr(encoded, "SETTLED_NS", -1)
+        patch.setattr(cache, "SETTLED_NS", -1)
         encoded.load(Table(path=str(folder / "table.csv")))
     return folder
 
@@ -182,7 +182,7 @@ def restarted(monkeypatch):
 @pytest.fixture
 def copied(whole, home, monkeypatch):
     shutil.copytree(whole / "home", home, dirs_exist_ok=True)
-    monkeypatch.setattr(encoded, "SETTLED_NS", -1)
+    monkeypatch.setattr(cache, "SETTLED_NS", -1)
     restarted(monkeypatch)
     return Table(path=str(whole / "table.csv"))
 
@@ -204,7 +204,7 @@ def test_a_damaged_cache_is_rebuilt_with_one_line_in_the_log(copied, caplog, mon
     assert again == first and arrays(again) == content and again.words(100) == first.words(100)
     assert len(caplog.messages) == is_other
     if is_other:
-        assert f"the encoded copy {first.folder} is rebuilt because " in caplog.text and "\n" not in caplog.messages[0]
+        assert f"the stored copy {first.folder} is rebuilt because " in caplog.text and "\n" not in caplog.messages[0]
     assert not list(first.folder.parent.glob("writing-*"))
 
 
@@ -227,13 +227,13 @@ def test_a_process_verifies_a_cache_only_once(copied, monkeypatch):
 @pytest.mark.parametrize("damage", [damage for _, damage in NOTES], ids=[name for name, _ in NOTES])
 def test_a_damaged_content_hash_changes_no_digest(copied, home, damage):
     first = encoded.load(copied)
-    cache = home / "outputs" / ".cache"
-    assert list(cache.glob("*.content"))
+    folder = home / "outputs" / ".cache"
+    assert list(folder.glob("*.content"))
 
-    damage(cache)
+    damage(folder)
 
     assert encoded.load(copied) == first
-    assert not list(cache.glob("writing-*"))
+    assert not list(folder.glob("writing-*"))
 
 
 def test_a_cache_is_synced_before_it_is_renamed(options, home, monkeypatch):
@@ -265,7 +265,7 @@ def test_leftovers_of_a_killed_process_are_deleted(copied):
 
 
 def test_a_replaced_file_of_the_same_size_and_time_is_noticed(home, tmp_path, monkeypatch):
-    monkeypatch.setattr(encoded, "SETTLED_NS", -1)
+    monkeypatch.setattr(cache, "SETTLED_NS", -1)
     path = tmp_path / "t.csv"
     write_table(path)
     long_ago(path)

@@ -9,7 +9,7 @@ import pytest
 
 from src import registry
 from src.config.settings import checked, edited
-from src.parts.recurrent import sizes
+from src.parts import sizes
 from src.spec.metric import IMPLIED, LOSS, Metric, of_plan
 from src.spec.section import SettingsError
 from src.study import plan

@@ -196,7 +196,7 @@ def test_what_can_run_is_not_refused(changes):
 
 
 def test_a_network_that_is_larger_than_the_memory_is_refused_with_its_megabytes(monkeypatch):
-    from src.parts.recurrent import sizes as of_machine
+    from src.parts import sizes as of_machine
 
     monkeypatch.setattr(of_machine, "memory_mb", lambda: 4_096.0)
 

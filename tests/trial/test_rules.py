@@ -7,6 +7,7 @@ import pytest
 from src import registry
 from src.config.settings import checked, edited
 from src.data.options import Table
+from src.parts import sizes as of_machine
 from src.parts.recurrent import sizes
 from src.spec.rules import Inert
 from src.spec.section import SettingsError
@@ -42,7 +43,7 @@ def refusals(settings, **of_texts):
 @pytest.fixture
 def memory(monkeypatch):
     """Sets the memory of this machine, in megabytes."""
-    return lambda megabytes: monkeypatch.setattr(sizes, "memory_mb", lambda: float(megabytes))
+    return lambda megabytes: monkeypatch.setattr(of_machine, "memory_mb", lambda: float(megabytes))
 
 
 @pytest.mark.parametrize(

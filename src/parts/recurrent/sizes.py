@@ -5,17 +5,14 @@ Letters: B examples, T steps, D width of the input, H units.
 
 from __future__ import annotations
 
-import bisect
-import functools
 from collections.abc import Callable
 
 from src.models.cell_facts import FACTS
 from src.parts.recurrent.toggles import Recurrent
+from src.parts.sizes import TENSORFLOW_MB, nearest
 from src.spec.rules import Change
-from src.spec.settings import Settings
 
 MAX_UNITS = 65_536
-TENSORFLOW_MB = 750
 
 
 def parameters(settings: Recurrent, *, width: int) -> int:
@@ -65,38 +62,9 @@ def units_for(settings: Recurrent, count: Callable[[int], int]) -> Change:
       count: units → parameters of the whole model; an increasing function.
     """
     target = settings.parameters or 0
-    above = bisect.bisect_left(range(1, MAX_UNITS), target, key=count) + 1
-    units = min((width for width in (above - 1, above) if width), key=lambda width: abs(count(width) - target))
+    units = nearest(target, count, most=MAX_UNITS)
     reason = f"the model then has {count(units):,} parameters, which is closest to parameters={target}"
     return Change("units", settings.units, units, reason)
-
-
-@functools.cache
-def memory_mb() -> float:
-    """Returns the total memory of this machine, in megabytes.
-
-    It is not the free memory, because a study's refusals must not depend on other processes.
-    """
-    import psutil
-
-    return float(psutil.virtual_memory().total / 2**20)
-
-
-def memory_refusals(settings: Settings, needed_mb: float, *, keys: tuple[str, ...], steps: int, fix: str) -> list[str]:
-    """Returns a refusal if a model needs more memory than this machine has; an empty list otherwise.
-
-    Args:
-      settings: settings of the trial.
-      needed_mb: memory that the model needs, from `required_mb`.
-      keys: the toggles that increase it most; the refusal shows their values.
-      steps: T.
-      fix: which settings to change.
-    """
-    if needed_mb <= memory_mb():
-        return []
-    values = " ".join(f"{key}={getattr(settings, key)}" for key in keys)
-    needed = f"{values} with {steps} steps needs about {needed_mb:,.0f} MB of memory"
-    return [f"{needed}; this machine has {memory_mb():,.0f} MB; {fix}"]
 
 
 def _directions(settings: Recurrent) -> int:

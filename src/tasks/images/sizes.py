@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from src.parts.recurrent.sizes import TENSORFLOW_MB
+from src.parts import sizes
 from src.tasks.images.settings import Settings, has_batch_norm, pooling_of
 
 MOST_WIDE = {"width": 65_536, "growth_rate": 1_024}
@@ -183,13 +182,11 @@ def trained_at(settings: Settings, value: int, *, shape: tuple[int, int, int], o
 
 def nearest(settings: Settings, *, shape: tuple[int, int, int], outputs: int) -> int:
     """Returns the value of that toggle at which the trained numbers come nearest to `settings.parameters`."""
-    wanted = settings.parameters or 0
 
     def count(value: int) -> int:
         return trained_at(settings, value, shape=shape, outputs=outputs)
 
-    above = bisect.bisect_left(range(1, MOST_WIDE[chosen(settings)]), wanted, key=count) + 1
-    return min((value for value in (above - 1, above) if value), key=lambda value: abs(count(value) - wanted))
+    return sizes.nearest(settings.parameters or 0, count, most=MOST_WIDE[chosen(settings)])
 
 
 def required_mb(settings: Settings, *, shape: tuple[int, int, int], outputs: int) -> float:
@@ -199,4 +196,4 @@ def required_mb(settings: Settings, *, shape: tuple[int, int, int], outputs: int
     back-propagation keeps.
     """
     counted = size(settings, shape=shape, outputs=outputs)
-    return (4 * counted.trained + settings.batch_size * counted.kept) * 4 / 2**20 + TENSORFLOW_MB
+    return (4 * counted.trained + settings.batch_size * counted.kept) * 4 / 2**20 + sizes.TENSORFLOW_MB

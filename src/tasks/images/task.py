@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from src.parts.classes.toggles import ACCURACY, head_of, outputs_of
+from src.parts.sizes import memory_refusals
 from src.spec.metric import LOSS
 from src.spec.rules import Change
 from src.spec.task import Command, Trial
@@ -176,17 +177,11 @@ def _unreachable(settings: Settings, data: Stored) -> list[str]:
 
 
 def _memory(settings: Settings, data: Stored) -> list[str]:
-    from src.parts.recurrent.sizes import memory_mb
-
     needed = sizes.required_mb(settings, shape=data.shape, outputs=outputs_of(settings, len(data.classes)))
-    if needed <= memory_mb():
-        return []
     keys = {"linear": (), "densenet": ("growth_rate", "depth", "blocks")}.get(settings.network, ("width", "depth"))
-    what = " ".join(f"{key}={getattr(settings, key)}" for key in ("network", *keys, "batch_size"))
-    pixels = " x ".join(map(str, data.shape))
-    machine = f"this machine has {memory_mb():,.0f} MB"
+    pixels = f"pictures of {' x '.join(map(str, data.shape))}"
     fix = f"set a smaller {' or '.join(('batch_size', *keys[:1]))}"
-    return [f"{what} with pictures of {pixels} needs about {needed:,.0f} MB of memory; {machine}; {fix}"]
+    return memory_refusals(settings, needed, keys=("network", *keys, "batch_size"), data=pixels, fix=fix)
 
 
 def _summary(data: Stored) -> list[str]:

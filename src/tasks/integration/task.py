@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 from src.files import digest
 from src.parts.classes.toggles import ACCURACY
 from src.parts.recurrent import toggles as recurrent
-from src.parts.recurrent.sizes import memory_refusals, units_for
+from src.parts.recurrent.sizes import units_for
+from src.parts.sizes import memory_refusals
 from src.spec.metric import LOSS
 from src.spec.rules import Change, Inert
 from src.spec.task import Trial
@@ -179,7 +180,9 @@ def _refusals(settings: Settings) -> list[str]:
 def _memory(settings: Settings) -> list[str]:
     steps = settings.sequence_length
     fix = "set a smaller batch_size, sequence_length, units or embedding_dim"
-    return memory_refusals(settings, required_mb(settings), keys=("batch_size", "units"), steps=steps, fix=fix)
+    return memory_refusals(
+        settings, required_mb(settings), keys=("batch_size", "units"), data=f"{steps} steps", fix=fix
+    )
 
 
 TASK = Integration()

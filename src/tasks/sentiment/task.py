@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from src.parts.classes.toggles import ACCURACY, head_of
 from src.parts.recurrent import toggles as recurrent
-from src.parts.recurrent.sizes import memory_refusals, units_for
+from src.parts.recurrent.sizes import units_for
+from src.parts.sizes import memory_refusals
 from src.parts.words import toggles as words
 from src.spec.metric import LOSS
 from src.spec.rules import Change, Inert
@@ -101,7 +102,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         if settings.encoding != "embedding":
             fix = f"set encoding=embedding, or a smaller vocab_size (now {settings.vocab_size})"
         keys = ("encoding", "vocab_size", "batch_size", "units")
-        return memory_refusals(settings, needed, keys=keys, steps=steps, fix=fix)
+        return memory_refusals(settings, needed, keys=keys, data=f"{steps} steps", fix=fix)
 
     def hashed(self, values: dict[str, Any]) -> dict[str, Any]:
         """Returns the settings in the original layout, on which identities are based."""
