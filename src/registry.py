@@ -9,6 +9,7 @@ import contextlib
 import functools
 import importlib
 import importlib.metadata
+import itertools
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -160,8 +161,10 @@ def version(name: str) -> str | None:
 @functools.cache
 def _code(place: str) -> str:
     """Returns a hash of the source of the module or package of `module:NAME`, which is already imported."""
-    top = sys.modules[place.partition(":")[0].partition(".")[0]]
-    path = Path(top.__file__ or "")
+    names = itertools.accumulate(place.partition(":")[0].split("."), "{}.{}".format)
+    # A namespace package, which several distributions share, has no file of its own.
+    top = next(module for name in names if (module := sys.modules[name]).__file__)
+    path = Path(str(top.__file__))
     sources = sorted(path.parent.rglob("*.py")) if hasattr(top, "__path__") else [path]
     return files.digest({str(source.relative_to(path.parent)): files.digest_of(source) for source in sources})
 

@@ -35,9 +35,7 @@ from src.tracking.outcome import Outcome
 PLAN = "plan.json"
 SAMPLE = 50  # finished trials in the estimate of the time left
 SHOWN = 10  # listed trials per state
-STARTING = (
-    "no trial is under way: its workers are starting (each imports TensorFlow first, about 10 s) or between two trials"
-)
+STARTING = "no trial is under way: its workers are starting (TensorFlow takes about 10 s) or between two trials"
 DONE, RUNNING, FAILED_, STOPPED, WAITING, BROKEN = "done", "running", "failed", "stopped", "not begun", "unreadable"
 KINDS = (DONE, RUNNING, FAILED_, STOPPED, WAITING, BROKEN)
 

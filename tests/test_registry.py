@@ -444,3 +444,24 @@ def test_one_task_has_one_identity_however_it_is_registered(installed):
     registered, by_place = (prepare(checked({"task": name})) for name in ("tiny", "plug:TASK"))
 
     assert registered.identity == by_place.identity
+
+
+def test_the_code_of_a_task_in_a_namespace_package_is_that_of_its_own_package(tmp_path, monkeypatch):
+    package = tmp_path / "lab" / "prices"  # lab has no __init__.py: other distributions may share it
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "task.py").write_text(MODULE, encoding="utf-8")
+    (tmp_path / "lab" / "other.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    place = "lab.prices.task:TASK"
+    registry.allow(place)
+    registry.task(place)
+
+    before = registry.version(place)
+    (tmp_path / "lab" / "other.py").write_text("changed = True", encoding="utf-8")
+    registry._code.cache_clear()
+    assert registry.version(place) == before
+    (package / "helper.py").write_text("changed = True", encoding="utf-8")
+    registry._code.cache_clear()
+    assert registry.version(place) != before

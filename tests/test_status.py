@@ -109,7 +109,7 @@ def test_status_writes_nothing_and_does_not_disturb_trials(running):
     assert tree() == before
 
 
-STARTS = "  the sweep is running; no trial is under way: its workers are starting (each imports TensorFlow first, "
+STARTS = "  the sweep is running; no trial is under way: its workers are starting (TensorFlow takes about 10 s"
 
 
 @pytest.fixture

@@ -15,14 +15,16 @@ from src.spec.section import Section
 from src.spec.settings import Settings
 from src.spec.task import Task
 
-RESERVED = {
-    *("hydra", "experiments", "defaults"),  # keys of the command line and of study files
-    # columns of the analysis
-    *("label", "identity", "dropped", "normalised", "status", "run_id", "is_reference", "started", "ended"),
-    *("n", "verdict", "variant", "metric", "role", "within", "code", "values", "health", "diagnosis", "error"),
-    *("best_epoch", "resumed", "weights", "position", "record", "batches", "kernel", "workers", "threads"),
-    *("processor", "environment", "versions", "package", "git_commit", "git_dirty", "git_diff", "data_hash"),
-}
+COLUMNS = """
+label identity variant role metric values code within is_reference status dropped normalised run_id started ended
+health diagnosis error best_epoch resumed weights position record batches kernel workers threads processor environment
+versions package git_commit git_dirty git_diff data_hash last_step step_before steps_to steps_to_never n verdict mean
+spread change low high effect_size comparisons correlation pairs p p_holm p_sign_flip seeds_needed seeds_needed_high
+sign outlier twin_of is_same is_unchanged idle diverged missing never unfinished reference_mean reference_idle
+reference_diverged reference_dropped reference_never reference_unfinished time_ratio time_low time_high time_p
+time_holm
+"""  # of the analysis, beside those of the toggles; a test compares them with its tables
+RESERVED = {"hydra", "experiments", "defaults", *COLUMNS.split()}  # the first three are keys of files and commands
 
 
 def faults(task: Task[Any, Any]) -> Iterator[str]:

@@ -123,17 +123,15 @@ class Settings(Section):
         "njobs": "hydra.launcher.n_jobs (with hydra/launcher=joblib)",
     }
     NOT_TOGGLES: ClassVar[tuple[str, ...]] = (
-        *(
-            "study",
-            "tracking",
-            "plan",
-            "rerun",
-            "retry_failed",
-            "fail_fast",
-            "plan_only",
-            "evaluate_every",
-            "checkpoint",
-        ),
+        "study",
+        "tracking",
+        "plan",
+        "rerun",
+        "retry_failed",
+        "fail_fast",
+        "plan_only",
+        "evaluate_every",
+        "checkpoint",
     )
 
     task: str = Field(description="what the model learns (config group)")

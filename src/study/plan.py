@@ -117,6 +117,13 @@ class Study:
         return self.plan.metric or f"{TEST}{self.metrics[0].name}"
 
     @property
+    def compared(self) -> Metric:
+        """The meaning of the metric by which variants are compared; its `name` is the full name."""
+        is_steps = self.metric == STEPS and self.threshold is not None
+        name = metric.steps_to(self.metrics[0], self.threshold or 0.0) if is_steps else self.metric
+        return metric.meaning(name, self.metrics)
+
+    @property
     def threshold(self) -> float | None:
         """The validation value to reach, for `steps_to`; None if neither the plan nor the metric has one."""
         return self.metrics[0].target if self.plan.threshold is None else self.plan.threshold
@@ -502,7 +509,10 @@ def _check_metric(planned: Study) -> None:
     if plan.threshold is not None and not (
         (least is None or least <= plan.threshold) and (most is None or plan.threshold <= most)
     ):
-        raise SettingsError(f"{key}: {first.name} is from {least} to {most}; set a value that it can reach")
+        limits = " and ".join(
+            f"{name} {limit:g}" for name, limit in (("at least", least), ("at most", most)) if limit is not None
+        )
+        raise SettingsError(f"{key}: {first.name} is {limits}; set a value that it can reach")
     if planned.metric == STEPS and planned.threshold is None:
         raise SettingsError(
             f"{key} needs a validation value of {first.name} to reach, and there is none; add plan.threshold=VALUE"

@@ -43,7 +43,7 @@ def page(
     finished = {name for name in trials if name in latest and latest[name].status == FINISHED}
     levels = {key: list(values) for key, values in study.levels.items()}
     first = study.metrics[0]
-    headings, cells = _cells(rows, latest, first) if finished else ([], [])
+    headings, cells = _cells(rows, latest, study.compared) if finished else ([], [])
     best, numbers = _best(rows, latest, first, scores)
     now_ms = round(time.time() * 1_000)
     view = links.view(list(levels), first=first, compared=study.metric, study=study.settings.study, time_ms=now_ms)
@@ -72,9 +72,9 @@ def read(folder: Path) -> dict[str, Any] | None:
     return values if is_page else None
 
 
-def _cells(rows: Sequence[Row], latest: Mapping[str, Outcome], first: Metric) -> tuple[list[str], list[list[str]]]:
+def _cells(rows: Sequence[Row], latest: Mapping[str, Outcome], metric: Metric) -> tuple[list[str], list[list[str]]]:
     """Returns headings and rows of the terminal's table of outcomes."""
-    shown = table.outcomes(rows, latest, first=first)
+    shown = table.outcomes(rows, latest, metric=metric)
     columns = [[str(text) for text in column.cells] for column in shown.columns]
     return [str(column.header) for column in shown.columns], [list(row) for row in zip(*columns, strict=True)]
 

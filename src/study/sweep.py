@@ -324,8 +324,8 @@ class _Command:
         self._present(
             latest, [*table.unchanged_text(unchanged).splitlines(), *table.failures(unfinished, why).splitlines()[:1]]
         )
-        first = self._study.metrics[0]
-        self._console.print(table.outcomes(self._rows, latest, first=first, width=self._console.width))
+        shown = table.outcomes(self._rows, latest, metric=self._study.compared, width=self._console.width)
+        self._console.print(shown)
         remarks = (
             table.unchanged_text(unchanged),
             table.diagnoses(self._trials(), latest),
@@ -335,7 +335,7 @@ class _Command:
             self._say(text)
         best = {_identity(row): self._best_validation(latest, row) for row in self._trials()}
         self._say_what_mlflow_lacks()
-        steps = table.next_steps(self._trials(), first.best_of(best), link=self._tracker.link)
+        steps = table.next_steps(self._trials(), self._study.metrics[0].best_of(best), link=self._tracker.link)
         self._console.print(visible(steps), markup=False, highlight=False, soft_wrap=True)
 
     def _say_what_mlflow_lacks(self) -> None:

@@ -156,13 +156,13 @@ def _listed(rows: Sequence[Row], todo: Sequence[Row], latest: Mapping[str, Outco
     return lines if len(trials) <= MAX_LINES else [*lines, f"    … and {len(trials) - MAX_LINES:,} more variants"]
 
 
-def outcomes(rows: Sequence[Row], latest: Mapping[str, Outcome], *, first: Metric, width: int = 160) -> Table:
-    """Returns one row per variant: number of seeds, mean and range of the first test metric, time, padding and health.
+def outcomes(rows: Sequence[Row], latest: Mapping[str, Outcome], *, metric: Metric, width: int = 160) -> Table:
+    """Returns one row per variant: number of seeds, mean and range of a metric, time, padding and health.
 
     Args:
       rows: the rows of the whole study.
       latest: identity → outcome of the trial's latest attempt.
-      first: the first metric of the study's task.
+      metric: the metric by which the study compares, `Study.compared`.
       width: characters per line; a narrow table omits columns and wraps names.
     """
     variants: dict[str, list[Row]] = {}
@@ -171,7 +171,7 @@ def outcomes(rows: Sequence[Row], latest: Mapping[str, Outcome], *, first: Metri
     lines = []
     for name, of_name in variants.items():
         title = f"{name} (reference)" if of_name[0].is_reference and len(variants) > 1 and name != "reference" else name
-        lines.append({"variant": one_line(title), **_numbers(of_name, latest, first)})
+        lines.append({"variant": one_line(title), **_numbers(of_name, latest, metric)})
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for heading in _fitting(lines, width):
         is_text = heading in ("variant", "health")
@@ -184,20 +184,19 @@ def outcomes(rows: Sequence[Row], latest: Mapping[str, Outcome], *, first: Metri
     return shown
 
 
-def _numbers(rows: Sequence[Row], latest: Mapping[str, Outcome], first: Metric) -> dict[str, str]:
+def _numbers(rows: Sequence[Row], latest: Mapping[str, Outcome], metric: Metric) -> dict[str, str]:
     """Returns heading → text for a variant."""
-    name = f"{TEST}{first.name}"
-    headings = ("n", meaning(name, [first]).title, "range", BATCH_MS.title, PADDING.title, "health")
+    headings = ("n", metric.title, "range", BATCH_MS.title, PADDING.title, "health")
     if all(row.trial is None for row in rows):
         return {**dict.fromkeys(headings, "–"), "health": "dropped"}
     of_rows = [latest.get(row.trial.identity) if row.trial else None for row in rows]
     ended = [outcome for outcome in of_rows if outcome and outcome.status == FINISHED]
-    tested = _values(ended, name)
+    values = _values(ended, metric.name)
     padding = _values(ended, PADDING.name)
     texts = (
         f"{len(ended)}/{len(rows)}" if len(ended) < len(rows) else str(len(ended)),
-        _mean(tested, first.digits + 1),
-        f"{min(tested):.{first.digits}f}–{max(tested):.{first.digits}f}" if len(tested) > 1 else "",
+        _mean(values, metric.digits + 1),
+        f"{min(values):.{metric.digits}f}–{max(values):.{metric.digits}f}" if len(values) > 1 else "",
         _mean(_values(ended, BATCH_MS.name), BATCH_MS.digits),
         _mean(padding, PADDING.digits) if padding or not ended else "",  # some tasks pad nothing
         one_line(_health(of_rows)),
@@ -291,11 +290,12 @@ def next_steps(rows: Sequence[Row], best: str | None, *, link: str | None = None
     trials = {row.trial.identity: row.trial for row in rows if row.trial}
     settings = next(iter(trials.values())).settings
     outputs, current = paths.outputs(), Path.cwd()
+    of_task = f" --task {settings.task}" if registry.is_place(settings.task) else ""
     folder = str(outputs.relative_to(current)) if outputs.is_relative_to(current) else str(outputs)
     steps = [
         *_browsing(settings.tracking, link),
         ("curves", f"tensorboard --logdir {shlex.quote(folder)}"),
-        ("report", f"python -m analysis report {settings.study}"),
+        ("report", f"python -m analysis report {settings.study}{of_task}"),
         *([] if best is None else _using(trials[best])),
     ]
     return "\n".join(("", "Next:", *(f"  {what:<7}  {command}" for what, command in steps)))

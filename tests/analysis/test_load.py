@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from analysis import effects, load, store
+from analysis import effects, findings, load, store
 from analysis.store import StoreError
 from benchmarks import generated
 from src import paths
 from src.config.settings import checked
+from src.spec import contract
 from src.tracking.journal import FAILED, FINISHED
 from tests.analysis.conftest import ACCURACY, GRID, accuracy, usual
 from tests.study.test_sweep import Launcher, run
@@ -345,3 +346,13 @@ def test_missing_files_are_an_error_that_names_their_place(place):
         match=r"the files of study 's' are not at .*, where MLflow has them; if its home was moved, `python -m",
     ):
         load.study("s", store.connect(None))
+
+
+def test_no_toggle_can_have_the_name_of_a_column(own):
+    generated.study(own, "s", {"cell": ["lstm", "gru"]}, lambda values, seed: {"test/accuracy": 0.8}, seeds=(0, 1))
+    compared = findings.find(load.study("s", store.connect(f"sqlite:///{own}")))
+
+    frames = (compared.rows, compared.compared, compared.summary)
+    names = {name for frame in frames for name in frame.columns if "/" not in name} - {"cell", "seed"}
+    assert {"status", "run_id", "package", "verdict"} <= names
+    assert sorted(names - contract.RESERVED) == []

@@ -257,7 +257,7 @@ def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
         (["cell=LSTM"], "Did you mean lstm?"),
         (["cell=rnn"], "Did you mean simple_rnn?"),
         (["plan.metric='a b'"], "plan.metric: got 'a b'"),
-        (["plan.threshold=2"], "plan.threshold=2: accuracy is from 0.0 to 1.0; set a value that it can reach"),
+        (["plan.threshold=2"], "plan.threshold=2: accuracy is at least 0 and at most 1; set a value that it can reach"),
         (["plan.threshold=high"], "plan.threshold: got 'high'; allowed: a number or null"),
         (
             ["masking=[true,false]"],

@@ -141,6 +141,9 @@ ODD = "data.path=rev[v2].csv [/old] \x1b[31m\r\n\u202e"
 SPELT = r"data.path=rev[v2].csv [/old] \x1b[31m\r\n\u202e"
 
 
+ACCURACY = meaning("test/accuracy", IMPLIED)
+
+
 def printed(what, *, is_terminal=False):
     text = io.StringIO()
     Console(file=text, width=200, force_terminal=is_terminal).print(what, markup=False, highlight=False)
@@ -153,7 +156,7 @@ def test_the_table_shows_names_as_they_are_written(is_terminal):
     rows += [SimpleNamespace(label=f"{ODD} b", seed=0, is_reference=False, trial=None)]
     ended = SimpleNamespace(status="FINISHED", metrics={"test/accuracy": 0.5}, tags={"ablation.health": "[/x]\x1b"})
 
-    found = printed(tables.outcomes(rows, {"a": ended}, first=IMPLIED[0]), is_terminal=is_terminal)
+    found = printed(tables.outcomes(rows, {"a": ended}, metric=ACCURACY), is_terminal=is_terminal)
 
     assert f"{SPELT} (reference)" in found and f"{SPELT} b" in found and r"[/x]\x1b" in found
 
@@ -189,7 +192,7 @@ def wide_study(rows=3):
 
 
 def test_every_metric_has_the_same_title_everywhere():
-    headings = {str(column.header) for column in tables.outcomes(*wide_study(), first=IMPLIED[0]).columns}
+    headings = {str(column.header) for column in tables.outcomes(*wide_study(), metric=ACCURACY).columns}
 
     recorded = ("test/accuracy", "time/batch_ms_median", "data/padding_fraction")
     assert headings - {"variant", "n", "range", "health"} == {meaning(name, IMPLIED).title for name in recorded}
@@ -198,7 +201,7 @@ def test_every_metric_has_the_same_title_everywhere():
 
 @pytest.mark.parametrize(("width", "columns"), [(160, 7), (80, 5), (60, 4)])
 def test_the_table_fits_the_terminal_and_omits_the_least_important_columns(width, columns):
-    table = tables.outcomes(*wide_study(), first=IMPLIED[0], width=width)
+    table = tables.outcomes(*wide_study(), metric=ACCURACY, width=width)
     text = io.StringIO()
     Console(file=text, width=width, force_terminal=True, color_system=None).print(table)
 
@@ -247,7 +250,7 @@ def test_no_password_is_printed(home, monkeypatch, uri):
 PERPLEXITY = Metric("perplexity", "lower", digits=1)
 
 
-def test_the_headings_and_digits_are_those_of_the_first_metric():
+def test_the_headings_and_digits_are_those_of_the_metric():
     rows = [
         SimpleNamespace(label="defaults", seed=seed, is_reference=True, trial=SimpleNamespace(identity=str(seed)))
         for seed in (0, 1)
@@ -259,7 +262,7 @@ def test_the_headings_and_digits_are_those_of_the_first_metric():
         for seed in (0, 1)
     }
 
-    shown = tables.outcomes(rows, known, first=PERPLEXITY)
+    shown = tables.outcomes(rows, known, metric=meaning("test/perplexity", [PERPLEXITY]))
 
     assert [(column.header, str(next(iter(column.cells)))) for column in shown.columns] == [
         ("variant", "defaults"),
@@ -275,7 +278,7 @@ def test_a_finished_trial_without_the_metric_has_an_empty_cell():
     rows = [SimpleNamespace(label="defaults", seed=0, is_reference=True, trial=SimpleNamespace(identity="a"))]
     known = {"a": SimpleNamespace(status="FINISHED", metrics={}, tags={})}
 
-    assert "–" in printed(tables.outcomes(rows, known, first=PERPLEXITY))
+    assert "–" in printed(tables.outcomes(rows, known, metric=meaning("test/perplexity", [PERPLEXITY])))
 
 
 def test_the_next_commands_include_those_of_the_task(home, monkeypatch):
@@ -294,3 +297,17 @@ def test_the_next_commands_include_those_of_the_task(home, monkeypatch):
         "  draw     python -m src.use cafe draw --size 3",
     ]
     assert tables.next_steps([SimpleNamespace(trial=trial)], None).splitlines() == lines[:-2]
+
+
+@pytest.mark.parametrize(
+    ("plan", "name", "title"),
+    [
+        ({}, "test/accuracy", "test accuracy"),
+        ({"metric": "test/loss"}, "test/loss", "test loss"),
+        ({"metric": "steps_to", "threshold": 0.7}, "steps_to/val_accuracy_0.70", "steps to 0.70 validation accuracy"),
+    ],
+)
+def test_the_table_shows_the_metric_by_which_the_study_compares(home, plan, name, title):
+    compared = study({}, {}, compose=lambda _: checked({"task": "integration", "plan": plan})).compared
+
+    assert (compared.name, compared.title) == (name, title)
