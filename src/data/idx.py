@@ -23,7 +23,7 @@ AGAIN = "fetch it again"
 
 
 def read(path: Path, *, dimensions: int) -> np.ndarray:
-    """Returns the array of an idx file, uint8 with 3 dimensions for pictures and 1 for labels.
+    """Returns the array of an idx file, uint8 with 3 dimensions for images and 1 for labels.
 
     Raises:
       DataError: the file is missing, damaged or truncated, or has other contents.
@@ -61,7 +61,7 @@ def _sizes(path: Path, file: BinaryIO, *, dimensions: int) -> tuple[int, ...]:
             f"{path}: it {begins}, and an idx file of bytes begins with 00 00 08; give the idx file, plain or gzip"
         )
     if start[3] != dimensions:
-        kinds = {1: "labels (1 dimension)", 3: "pictures (3 dimensions)"}
+        kinds = {1: "labels (1 dimension)", 3: "images (3 dimensions)"}
         got = kinds.get(start[3], f"an array of {start[3]} dimensions")
         raise DataError(f"{path}: it holds {got}, and {kinds[dimensions]} are needed; are two files exchanged?")
     rest = file.read(4 * dimensions)

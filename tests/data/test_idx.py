@@ -9,7 +9,7 @@ import pytest
 from src.data import idx
 from src.data.files import DataError
 
-PICTURES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+IMAGES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 # by hand: two zero bytes, type 8 (unsigned byte), 3 dimensions, sizes 2 x 3 x 4 as big-endian integers, then the bytes
 CONTENT = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, *range(24)])
 
@@ -21,7 +21,7 @@ def written(tmp_path, content, name="train-images-idx3-ubyte"):
 
 @pytest.mark.parametrize("content", [CONTENT, gzip.compress(CONTENT, mtime=0)], ids=["plain", "gzip"])
 def test_an_idx_file_is_read_plain_or_compressed(tmp_path, content):
-    np.testing.assert_array_equal(idx.read(written(tmp_path, content), dimensions=3), PICTURES)
+    np.testing.assert_array_equal(idx.read(written(tmp_path, content), dimensions=3), IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def test_an_idx_file_is_read_plain_or_compressed(tmp_path, content):
         ),
         (
             bytes([0, 0, 8, 1, 0, 0, 0, 1, 7]),
-            "it holds labels (1 dimension), and pictures (3 dimensions) are needed; are two files exchanged?",
+            "it holds labels (1 dimension), and images (3 dimensions) are needed; are two files exchanged?",
         ),
-        (bytes([0, 0, 8, 4]) + bytes(16), "it holds an array of 4 dimensions, and pictures (3 dimensions) are needed"),
+        (bytes([0, 0, 8, 4]) + bytes(16), "it holds an array of 4 dimensions, and images (3 dimensions) are needed"),
         (CONTENT[:10], "it ends within its header; fetch it again"),
         (CONTENT[:-1], "its header says 2 x 3 x 4 = 24 bytes, but it holds 23; fetch it again"),
         (CONTENT + b"x", "its header says 2 x 3 x 4 = 24 bytes, but it holds more than 24; fetch it again"),

@@ -1,4 +1,4 @@
-"""The task of pictures, without TensorFlow."""
+"""The task of images, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from src.config.settings import checked, edited
-from src.data.pictures import Split, Stored
+from src.data.images import Split, Stored
 from src.tasks.images import figures, learning, reading, sizes, toggles, worst
 from src.tasks.images.settings import Settings
 from src.tasks.images.task import TASK
@@ -146,20 +146,20 @@ def test_parameters_choose_the_width_that_comes_nearest(network, key):
     [
         (
             {"network": "cnn", "kernel_size": 29},
-            "kernel_size=29 is larger than the pictures, which have 28 x 28 pixels; set kernel_size=28",
+            "kernel_size=29 is larger than the images, which have 28 x 28 pixels; set kernel_size=28",
         ),
-        ({"network": "densenet", "kernel_size": 30}, "kernel_size=30 is larger than the pictures"),
+        ({"network": "densenet", "kernel_size": 30}, "kernel_size=30 is larger than the images"),
         (
             {"network": "cnn", "depth": 5},
-            "depth=5 halves the pictures 5 times, but 28 x 28 pixels allow 4; set depth=4 or less, or pooling=none",
+            "depth=5 halves the images 5 times, but 28 x 28 pixels allow 4; set depth=4 or less, or pooling=none",
         ),
         (
             {"network": "cnn", "depth": 6, "pooling": "stride"},
-            "halves the pictures 6 times, but 28 x 28 pixels allow 5; set depth=5",
+            "halves the images 6 times, but 28 x 28 pixels allow 5; set depth=5",
         ),
         (
             {"network": "densenet", "blocks": 6},
-            "blocks=6 halves the pictures 5 times, but 28 x 28 pixels allow 4; set blocks=5 or less",
+            "blocks=6 halves the images 5 times, but 28 x 28 pixels allow 4; set blocks=5 or less",
         ),
         ({"parameters": 500}, "parameters=500 cannot be reached: network=mlp has 807 to"),
         (
@@ -168,7 +168,7 @@ def test_parameters_choose_the_width_that_comes_nearest(network, key):
         ),
         (
             {"batch_size": 4_000, "drop_remainder": True},
-            "drop_remainder=true leaves no batch of 4000: there are 3500 training pictures",
+            "drop_remainder=true leaves no batch of 4000: there are 3500 training images",
         ),
     ],
 )
@@ -201,7 +201,7 @@ def test_a_network_that_is_larger_than_the_memory_is_refused_with_its_megabytes(
     monkeypatch.setattr(of_machine, "memory_mb", lambda: 4_096.0)
 
     (reason,) = refusals({"network": "cnn", "width": 4_096, "batch_size": 512})
-    assert reason.startswith("network=cnn width=4096 depth=2 batch_size=512 with pictures of 28 x 28 x 1 needs about ")
+    assert reason.startswith("network=cnn width=4096 depth=2 batch_size=512 with images of 28 x 28 x 1 needs about ")
     assert "this machine has 4,096 MB; set a smaller batch_size or width" in reason
 
 
@@ -230,7 +230,7 @@ def epoch(data, number=1, **changes):
     return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
-def test_an_epoch_holds_every_training_picture_once_in_an_order_of_its_own(digits):
+def test_an_epoch_holds_every_training_image_once_in_an_order_of_its_own(digits):
     orders = [epoch(digits, number, seed=seed)[2] for seed, number in ((0, 1), (0, 1), (0, 2), (1, 1))]
 
     assert all(sorted(order) == list(range(100)) for order in orders)
@@ -240,7 +240,7 @@ def test_an_epoch_holds_every_training_picture_once_in_an_order_of_its_own(digit
 
 
 @pytest.mark.parametrize("augment", ["shift", "flip"])
-def test_changed_pictures_come_in_the_same_order_and_are_drawn_anew_each_epoch(digits, augment):
+def test_changed_images_come_in_the_same_order_and_are_drawn_anew_each_epoch(digits, augment):
     plain, first, again, second = (
         epoch(digits, number, augment=how) for how, number in (("none", 1), (augment, 1), (augment, 1), (augment, 2))
     )
@@ -262,8 +262,8 @@ def test_the_seed_changes_no_split(home):
 def test_the_plan_says_what_was_read(digits):
     lines = TASK.summary([Settings()], digits)
 
-    assert lines[0] == "data digits: 10 classes, grey pictures of 28 x 28"
-    assert lines[2].split() == ["pictures", "100", "100", "100"] and lines[3].split() == [
+    assert lines[0] == "data digits: 10 classes, grey images of 28 x 28"
+    assert lines[2].split() == ["images", "100", "100", "100"] and lines[3].split() == [
         "of",
         "each",
         "class",
@@ -273,13 +273,13 @@ def test_the_plan_says_what_was_read(digits):
     ]
 
 
-def test_the_worst_pictures_are_those_whose_own_class_has_the_least_probability():
+def test_the_worst_images_are_those_whose_own_class_has_the_least_probability():
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
 
     assert worst.worst(probabilities, np.array([0, 0, 1, 1]), 3).tolist() == [1, 2, 0]
 
 
-def test_the_worst_pictures_are_shown_with_their_classes_and_kept_with_their_pixels(tmp_path):
+def test_the_worst_images_are_shown_with_their_classes_and_kept_with_their_pixels(tmp_path):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (5, 3, 2, 1)).astype(np.uint8)
     split = Split(pixels, np.array([0, 1, 1, 0, 1], np.int32), np.arange(5))
@@ -293,16 +293,16 @@ def test_the_worst_pictures_are_shown_with_their_classes_and_kept_with_their_pix
     np.testing.assert_array_equal(np.frombuffer(frame.loc[0, "pixels"], np.uint8).reshape(3, 2, 1), pixels[2])
 
 
-def test_samples_say_which_picture_was_taken_for_what(digits):
+def test_samples_say_which_image_was_taken_for_what(digits):
     probabilities = np.full((100, 10), 0.1)
     probabilities[7] = [0.99, *[0.01 / 9] * 9] if digits.split("test").labels[7] else [0.01 / 9] * 9 + [0.99]
 
     found = worst.samples(digits, "test", probabilities)
 
-    assert found[0]["row"] == 7 and found[0]["picture"] == f"row {digits.split('test').rows[7] + 1:,} of the data"
+    assert found[0]["row"] == 7 and found[0]["image"] == f"row {digits.split('test').rows[7] + 1:,} of the data"
     assert found[0]["prediction"] != found[0]["class"] and len(found) == worst.SHOWN
     text = worst.markdown(found)
-    assert "Worst-classified pictures of the test split" in text and "(**wrong**)" in text and "0.990" in text
+    assert "Worst-classified images of the test split" in text and "(**wrong**)" in text and "0.990" in text
 
 
 def test_a_confusion_matrix_counts_predictions_by_class():
@@ -314,7 +314,7 @@ def test_a_confusion_matrix_counts_predictions_by_class():
     np.testing.assert_allclose(figures.matrix(frame), [[2 / 3, 1 / 3, 0], [0, 0, 0], [0, 0, 1]])
 
 
-def test_how_pictures_are_read_is_read_again(tmp_path):
+def test_how_images_are_read_is_read_again(tmp_path):
     known = reading.Reading(["a", "b"], [4, 5, 3], [0.5, 1.0, 2.0], [0.0, 0.0, 1.0])
     reading.write(tmp_path, known)
 
@@ -324,10 +324,10 @@ def test_how_pictures_are_read_is_read_again(tmp_path):
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"classes": ["a"], "shape": [1, 1, 1], "factor": [1], "offset": [0]}']
 )
-def test_a_broken_record_of_how_pictures_are_read_is_refused(tmp_path, text):
+def test_a_broken_record_of_how_images_are_read_is_refused(tmp_path, text):
     (tmp_path / reading.FILE).write_text(text, encoding="utf-8")
 
-    with pytest.raises(ValueError, match="it does not say how a model reads pictures"):
+    with pytest.raises(ValueError, match="it does not say how a model reads images"):
         reading.load(tmp_path)
     with pytest.raises(ValueError, match="has the trial finished"):
         reading.load(tmp_path / "x")

@@ -1,4 +1,4 @@
-"""Networks of pictures, with TensorFlow: against counts and plain computations, and one real training of each kind."""
+"""Networks of images, with TensorFlow: against counts and plain computations, and one real training of each kind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from src.trial.prepare import prepare
 
 pytestmark = pytest.mark.training
 SHAPE = (7, 6, 2)
-PICTURES = np.random.default_rng(0).random((4, *SHAPE)).astype(np.float32)
+IMAGES = np.random.default_rng(0).random((4, *SHAPE)).astype(np.float32)
 NETWORKS = ("linear", "mlp", "cnn", "densenet")
 
 
@@ -66,7 +66,7 @@ def test_the_linear_model_is_softmax_regression():
     model = built(network="linear")
     weights, biases = model.get_weights()
 
-    np.testing.assert_allclose(model(PICTURES), PICTURES.reshape(4, -1) @ weights + biases, atol=1e-5)
+    np.testing.assert_allclose(model(IMAGES), IMAGES.reshape(4, -1) @ weights + biases, atol=1e-5)
 
 
 def test_the_mlp_is_what_its_equation_says():
@@ -74,10 +74,10 @@ def test_the_mlp_is_what_its_equation_says():
     rng = np.random.default_rng(1)
     model.set_weights(weights := [rng.normal(size=weight.shape).astype(np.float32) for weight in model.get_weights()])
 
-    x = PICTURES.reshape(4, -1)
+    x = IMAGES.reshape(4, -1)
     for layer in range(2):
         x = relu(x @ weights[2 * layer] + weights[2 * layer + 1])
-    np.testing.assert_allclose(model(PICTURES), x @ weights[4] + weights[5], rtol=1e-4)
+    np.testing.assert_allclose(model(IMAGES), x @ weights[4] + weights[5], rtol=1e-4)
 
 
 @pytest.mark.parametrize(("pooling", "reduce"), [("max", np.max), ("average", np.mean)])
@@ -85,14 +85,14 @@ def test_the_cnn_is_what_its_equation_says(pooling, reduce):
     model = built(network="cnn", depth=1, pooling=pooling)
     kernel, bias, head, of_head = model.get_weights()
 
-    padded = np.pad(PICTURES, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    padded = np.pad(IMAGES, [(0, 0), (1, 1), (1, 1), (0, 0)])
     maps = np.empty((4, 7, 6, 5))
     for row, column in np.ndindex(7, 6):
         maps[:, row, column] = relu(
             np.einsum("bijc,ijcf->bf", padded[:, row : row + 3, column : column + 3], kernel) + bias
         )
     pooled = reduce(maps[:, :6].reshape(4, 3, 2, 3, 2, 5), axis=(2, 4))  # the last of 7 lines is dropped
-    np.testing.assert_allclose(model(PICTURES), pooled.reshape(4, -1) @ head + of_head, atol=1e-4)
+    np.testing.assert_allclose(model(IMAGES), pooled.reshape(4, -1) @ head + of_head, atol=1e-4)
 
 
 def test_each_layer_of_a_dense_block_reads_all_before_it():
@@ -100,14 +100,14 @@ def test_each_layer_of_a_dense_block_reads_all_before_it():
     parts = ["first", "block_1_layer_1", "block_1_layer_2", "block_1_layer_3"]
 
     outputs = [model.get_layer(name).output for name in [*parts, "block_1_layer_3_joined"]]
-    *each, joined = keras.Model(model.input, outputs)(PICTURES)
+    *each, joined = keras.Model(model.input, outputs)(IMAGES)
 
     assert [one.shape[-1] for one in each] == [16, 2, 2, 2]
     np.testing.assert_array_equal(joined, np.concatenate(each, axis=-1))
     assert model.get_layer("block_1_layer_3").kernel.shape == (3, 3, 16 + 2 + 2, 2)
 
 
-def test_a_transition_halves_the_picture_and_the_channels():
+def test_a_transition_halves_the_image_and_the_channels():
     model = built(network="densenet", depth=2)
 
     assert model.get_layer("block_1_layer_2_joined").output.shape[1:] == (7, 6, 4 + 2 + 2)
@@ -149,7 +149,7 @@ def test_from_zeros_no_gradient_reaches_a_hidden_layer():
 
     model = built(network="mlp", initializer="zeros")
     with tf.GradientTape() as tape:
-        lost, _ = measure_softmax(model(PICTURES), tf.constant([0, 1, 2, 0]))["loss"]
+        lost, _ = measure_softmax(model(IMAGES), tf.constant([0, 1, 2, 0]))["loss"]
     gradients = dict(
         zip(
             [weight.path for weight in model.trainable_weights],
@@ -175,19 +175,19 @@ def test_a_network_whose_units_are_all_alike_is_told_so(initializer, told):
 def test_dropout_and_batch_normalisation_differ_in_training_alone():
     model = built(network="cnn", dropout=0.5, batch_norm=True)
 
-    assert np.abs(model(PICTURES, training=True) - model(PICTURES, training=False)).max() > 1e-3
-    np.testing.assert_array_equal(model(PICTURES, training=False), model(PICTURES, training=False))
+    assert np.abs(model(IMAGES, training=True) - model(IMAGES, training=False)).max() > 1e-3
+    np.testing.assert_array_equal(model(IMAGES, training=False), model(IMAGES, training=False))
 
 
 TOGGLES = {"epochs": 10, "learning_rate": 0.005, "width": 16, "batch_size": 25, "growth_rate": 8, "blocks": 2}
-NAMES = ["study=pictures", "tracking=offline", "tracking.histograms=false", "data.limit=300"]
+NAMES = ["study=images", "tracking=offline", "tracking.histograms=false", "data.limit=300"]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A home with a study of every network on 300 digits."""
     with pytest.MonkeyPatch.context() as patch:
-        home = tmp_path_factory.mktemp("pictures")
+        home = tmp_path_factory.mktemp("images")
         patch.setenv("ABLATION_HOME", str(home))
         patch.chdir(home)
         toggles = [f"{key}={value}" for key, value in TOGGLES.items()]
@@ -197,7 +197,7 @@ def trained(tmp_path_factory):
 
 def folder_of(network):
     values = {"task": "images", "network": network, "data": {"name": "digits", "limit": 300}, **TOGGLES}
-    return paths.study_folder("pictures") / prepare(checked(values)).identity
+    return paths.study_folder("images") / prepare(checked(values)).identity
 
 
 def end_of(network):
@@ -221,11 +221,11 @@ def test_the_files_of_a_trial_agree_with_its_accuracy(trained):
     assert len(pd.read_parquet(folder / worst.FILE)) == worst.KEPT
 
 
-def test_a_picture_is_classified_as_in_the_test(trained, capsys, tmp_path):
+def test_a_image_is_classified_as_in_the_test(trained, capsys, tmp_path):
     data = TASK.load(checked({"task": "images", "data": {"name": "digits", "limit": 300}}))
     probabilities = pd.read_parquet(folder_of("cnn") / "test_probabilities.parquet")
     row = int(probabilities["probability_0"].argmax())
-    Image.fromarray(data.split("test").pictures[row, ..., 0]).save(tmp_path / "zero.png")
+    Image.fromarray(data.split("test").images[row, ..., 0]).save(tmp_path / "zero.png")
     (tmp_path / "bad.png").write_bytes(b"nothing")
     capsys.readouterr()
 
@@ -234,7 +234,7 @@ def test_a_picture_is_classified_as_in_the_test(trained, capsys, tmp_path):
     out, err = capsys.readouterr()
     expected = f"{tmp_path / 'zero.png'}: 0 {probabilities['probability_0'].max():.3f}, "
     assert code == 1 and out.startswith(expected) and out.endswith("(28 x 28 L, read as 28 x 28 grey)\n")
-    assert f"error: {tmp_path / 'bad.png'}: not a PNG or JPEG picture" in err
+    assert f"error: {tmp_path / 'bad.png'}: not a PNG or JPEG image" in err
 
 
 class Study:
@@ -250,15 +250,15 @@ class Study:
         return folder_of(run_id) / name
 
 
-def test_the_figures_of_the_task_show_every_variant_and_the_worst_pictures_of_the_reference(trained):
+def test_the_figures_of_the_task_show_every_variant_and_the_worst_images_of_the_reference(trained):
     confusion, caption = figures.confusion(Study("mlp", "cnn"))
     assert [axes.get_title() for axes in confusion.axes] == ["mlp (n = 1)", "cnn (n = 1)"] and "percent" in caption
     diagonal = np.diag(confusion.axes[1].images[0].get_array())
-    assert diagonal.mean() == pytest.approx(end_of("cnn")["metrics"]["test/accuracy"])  # of 30 pictures of each class
+    assert diagonal.mean() == pytest.approx(end_of("cnn")["metrics"]["test/accuracy"])  # of 30 images of each class
 
-    pictures, caption = figures.misclassified(Study("mlp", "cnn"))
-    assert len(pictures.axes) == worst.KEPT and caption.endswith("mlp, seed 0.")
-    assert all("→" in axes.get_title() for axes in pictures.axes)
+    images, caption = figures.misclassified(Study("mlp", "cnn"))
+    assert len(images.axes) == worst.KEPT and caption.endswith("mlp, seed 0.")
+    assert all("→" in axes.get_title() for axes in images.axes)
 
 
 def test_variants_beyond_the_panels_are_counted(trained):

@@ -188,7 +188,7 @@ def test_a_trial_of_images_on_a_server_is_refused_by_its_settings(home, capsys, 
             pass
 
         def names(self):
-            return {SETTINGS, MODEL, "pictures.json"}
+            return {SETTINGS, MODEL, "images.json"}
 
         def download(self, name, folder):
             downloaded.append(name)

@@ -64,7 +64,7 @@ CHANGES = {
 
 
 OF_NOISE = {"sequence_length": 7, "num_samples": 700, "threshold": 0.5, "target": "integral"}
-OF_PICTURES = {
+OF_IMAGES = {
     **{
         "normalise": "standard",
         "augment": "flip",
@@ -89,7 +89,7 @@ OF_EVERY_TASK = {key: value for key, value in CHANGES.items() if key in Core.mod
 KINDS = [
     (Settings, CHANGES),
     (Integration, {key: value for key, value in CHANGES.items() if key in Integration.model_fields} | OF_NOISE),
-    (Images, OF_EVERY_TASK | OF_PICTURES),
+    (Images, OF_EVERY_TASK | OF_IMAGES),
 ]
 
 

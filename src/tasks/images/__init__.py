@@ -1,1 +1,1 @@
-"""Images: one class for a picture, told by a linear model, an MLP, a CNN or a DenseNet."""
+"""Classification of images by a linear model, an MLP, a CNN or a DenseNet."""

@@ -1,4 +1,4 @@
-"""What one does with a trained classifier of pictures: `python -m src.use RUN predict picture.png`."""
+"""Commands on a trained classifier of images: `python -m src.use RUN predict image.png`."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from src.data import picture_files
+from src.data import image_files
 from src.data.files import DataError
 from src.tasks.images import reading
 from src.tasks.images.worst import of_every_class
 from src.terminal.errors import first_line
 from src.terminal.visible import one_line
 
-SHOWN = 3  # classes of each picture
+SHOWN = 3  # classes of each image
 
 
 def predict(
-    folder: Path, pictures: Annotated[list[Path], typer.Argument(help="PNG or JPEG files", show_default=False)]
+    folder: Path, images: Annotated[list[Path], typer.Argument(help="PNG or JPEG files", show_default=False)]
 ) -> int:
-    """Classifies pictures, a line each. Ends with 0 if every picture is answered, with 1 if some are not."""
+    """Classifies images, a line each. Returns 0 if all images were classified, otherwise 1."""
     known = reading.load(folder)
-    answers: list[str | int] = []  # a fault, or the place among the pictures that were read
+    answers: list[str | int] = []  # a fault, or the place among the images that were read
     read: list[np.ndarray] = []
     was: list[str] = []
-    for path in pictures:
+    for path in images:
         try:
-            picture, before = picture_files.read(path, mode=known.mode, size=(known.shape[0], known.shape[1]))
+            image, before = image_files.read(path, mode=known.mode, size=(known.shape[0], known.shape[1]))
         except DataError as error:
             answers.append(str(error))
             continue
         answers.append(len(read))
-        read.append(picture)
+        read.append(image)
         was.append(before)
     found = probabilities(folder, known, np.stack(read)) if read else np.zeros((0, len(known.classes)))
     height, width, _ = known.shape
-    for path, answer in zip(pictures, answers, strict=True):
+    for path, answer in zip(images, answers, strict=True):
         if isinstance(answer, str):
             print(f"error: {one_line(answer)}", file=sys.stderr)
             continue
         likely = np.argsort(-found[answer], kind="stable")[:SHOWN]
         shown = ", ".join(f"{one_line(known.classes[label])} {found[answer][label]:.3f}" for label in likely)
         print(f"{one_line(str(path))}: {shown} ({was[answer]}, read as {width} x {height} {known.mode})")
-    return int(len(read) < len(pictures))
+    return int(len(read) < len(images))
 
 
-def probabilities(folder: Path, known: reading.Reading, pictures: np.ndarray) -> np.ndarray:
-    """Returns float64[N, K] of pictures uint8[N, H, W, C], by the model in a trial's folder.
+def probabilities(folder: Path, known: reading.Reading, images: np.ndarray) -> np.ndarray:
+    """Returns float64[N, K] of images uint8[N, H, W, C], by the model in a trial's folder.
 
     Raises:
       ValueError: the model cannot be loaded, or does not fit.
@@ -63,10 +63,10 @@ def probabilities(folder: Path, known: reading.Reading, pictures: np.ndarray) ->
     except OSError as error:
         raise ValueError(f"{error.filename}: cannot be read ({error.strerror})") from None
     try:
-        outputs = np.asarray(model(known.scale(pictures), training=False), np.float64)
+        outputs = np.asarray(model(known.scale(images), training=False), np.float64)
     except Exception as error:  # of a model of other inputs, TensorFlow has a kind of error for each
         raise ValueError(
-            f"the model cannot read these pictures ({first_line(error)}); are its files those of one trial?"
+            f"the model cannot read these images ({first_line(error)}); are its files those of one trial?"
         ) from None
     found = of_every_class(expit(outputs) if outputs.shape[1] == 1 else softmax(outputs, axis=1))
     if found.shape[1] != len(known.classes) or not np.isfinite(found).all():

@@ -1,4 +1,4 @@
-"""DenseNet, in which each layer reads what all layers of its block before it have made."""
+"""DenseNet, in which each layer reads the outputs of all earlier layers of its block."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from src.tasks.images.settings import Settings, pooling_of
 from src.tasks.images.sizes import OF_BOTTLENECK, compressed, first_filters
 
 
-def densenet(settings: Settings, pictures: Any) -> Any:
+def densenet(settings: Settings, images: Any) -> Any:
     r"""Returns the mean of each channel after the last block, float32[B, channels].
 
         x_l = H_l([x_0, x_1, ..., x_{l-1}]),  H_l = convolution(relu(norm(.))), k filters
@@ -23,7 +23,7 @@ def densenet(settings: Settings, pictures: Any) -> Any:
     Ours, not theirs: `depth` counts the layers of one block; the initial weights are those of `initializer` (theirs:
     He); kernels, activation, pooling and batch normalisation can be others; there is no weight decay.
     """
-    x = convolution(settings, first_filters(settings), settings.kernel_size, name="first")(pictures)
+    x = convolution(settings, first_filters(settings), settings.kernel_size, name="first")(images)
     for block in range(1, settings.blocks + 1):
         if block > 1:
             x = _transition(settings, x, name=f"transition_{block - 1}")
@@ -46,7 +46,7 @@ def _layer(settings: Settings, x: Any, *, name: str) -> Any:
 
 
 def _transition(settings: Settings, x: Any, *, name: str) -> Any:
-    """Returns fewer channels, halved in height and width."""
+    """Returns a transition: fewer channels, with half the height and width."""
     pooling, filters = pooling_of(settings), compressed(settings, x.shape[-1])
     x = _prepared(settings, x, name=name)
     x = dropped(
@@ -56,5 +56,5 @@ def _transition(settings: Settings, x: Any, *, name: str) -> Any:
 
 
 def _prepared(settings: Settings, x: Any, *, name: str) -> Any:
-    """Returns x as a convolution reads it, normalised and activated."""
+    """Returns x, normalised and activated, for a convolution."""
     return activated(settings, normalised(settings, x, name=name), name=name)

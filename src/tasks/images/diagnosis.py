@@ -1,4 +1,4 @@
-"""Why a network of pictures has learnt nothing, by its weights, one batch and the record of its training."""
+"""Causes why an image classifier learnt nothing, from its weights, one batch and the record of its training."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from src.training.diagnosis import Evidence
 
 
 def causes(evidence: Evidence) -> Iterator[str]:
-    """Yields the likeliest cause first."""
-    yield from diagnosis.identical_inputs(evidence, what="pictures", look_at="the files")
+    """Yields the causes, the likeliest first."""
+    yield from diagnosis.identical_inputs(evidence, what="images", look_at="the files")
     yield from identical_units(evidence)
     yield from diagnosis.learning_rate(evidence)
     yield from diagnosis.too_few_steps(evidence)
 
 
 def identical_units(evidence: Evidence) -> Iterator[str]:
-    """Yields that all units of a hidden layer have the same weights, before training and after it.
+    """Yields a cause if all units of a hidden layer have the same weights, before and after training.
 
     Such units get the same gradient in each step, so that they stay one unit; from zeros, they get none at all.
     """

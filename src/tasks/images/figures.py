@@ -1,4 +1,4 @@
-"""Figures that a report of this task has beside the usual ones."""
+"""Figures of this task, in addition to the usual ones of a report."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MOST_NAMED = 20  # classes
 
 
 def confusion(study: Study) -> tuple[Figure, str]:
-    """Draws how often the pictures of each class were taken for each other one, as the mean of a variant's seeds.
+    """Draws the confusion matrix of each variant, as the mean of its seeds.
 
-    A cell is the share of the pictures of its row's class, from 0 to 1; rows add up to 1.
+    A cell is the share of the images of its row's class, from 0 to 1; rows add up to 1.
     """
     tables, classes = _tables(study)
     shown = dict(list(tables.items())[:PANELS])
@@ -43,12 +43,12 @@ def confusion(study: Study) -> tuple[Figure, str]:
     more = f" {left} more variant{'s are' if left > 1 else ' is'} not shown." if left else ""
     return (
         figure,
-        f"Share of the test pictures of each class by what they were taken for, percent, mean over n seeds.{more}",
+        f"Share of the test images of each class by what they were taken for, percent, mean over n seeds.{more}",
     )
 
 
 def misclassified(study: Study) -> tuple[Figure, str]:
-    """Draws the test pictures that one trial of the reference classified worst, with class and prediction."""
+    """Draws the worst-classified test images of one trial of the reference, with class and prediction."""
     row = _first_trial(study)
     file = study.store.artifact(row.run_id, worst.FILE)
     if file is None:
@@ -68,7 +68,7 @@ def misclassified(study: Study) -> tuple[Figure, str]:
         )
     wrong = int(frame["is_wrong"].sum())
     what = (
-        f"The {len(frame)} test pictures to whose own class the model gave the least probability, {wrong} misclassified"
+        f"The {len(frame)} test images to whose own class the model gave the least probability, {wrong} misclassified"
     )
     return figure, f"{what}: class → prediction and its probability; {row.label}, seed {row.seed}."
 

@@ -1,4 +1,4 @@
-"""Layers of networks of pictures: initial weights and dropouts are drawn from streams of their layers' names."""
+"""Layers of image networks. Each layer draws its initial weights and dropout from its own random stream."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POOLINGS = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePoo
 
 
 def dense(settings: Settings, units: int, *, name: str, has_bias: bool = True) -> keras.layers.Layer:
-    """Returns a layer of units without activation."""
+    """Returns a dense layer without activation."""
     return keras.layers.Dense(units, use_bias=has_bias, kernel_initializer=_kernel(settings, name), name=name)
 
 
@@ -35,7 +35,7 @@ def convolution(
 
 
 def normalised(settings: Settings, x: Any, *, name: str) -> Any:
-    """Returns x after batch normalisation, where the network has it.
+    """Returns x after batch normalisation, if the network has it.
 
     Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015. The moving statistics have momentum 0.9, as in
     DenseNet's code: with Keras' own 0.99 they take several hundred steps to forget their first values.
@@ -49,7 +49,7 @@ def activated(settings: Settings, x: Any, *, name: str) -> Any:
 
 
 def dropped(settings: Settings, x: Any, *, name: str) -> Any:
-    """Returns x after dropout, where there is some."""
+    """Returns x after dropout; x itself without dropout."""
     if not settings.dropout:
         return x
     name = f"{name}_dropout"

@@ -1,4 +1,4 @@
-"""A collection of pictures as what a classifier learns from. B pictures of H x W pixels and C channels, K classes."""
+"""The training phase of an image classifier. B images of H x W pixels and C channels, K classes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from src.data.picture_batches import CHANGES, Scaling, batch_count, batches, scaling
-from src.data.pictures import Split, Stored
+from src.data.image_batches import CHANGES, Scaling, batch_count, batches, scaling
+from src.data.images import Split, Stored
 from src.data.splits import TEST, TRAIN, VALIDATION
 from src.parts.classes import measures
 from src.streams import generator
@@ -17,14 +17,14 @@ from src.training.phase import Phase
 
 
 def scaling_of(settings: Settings, data: Stored) -> Scaling:
-    """Returns how the pixels are read."""
+    """Returns the scaling of the pixels."""
     return scaling(settings.normalise, data.mean, data.deviation)
 
 
 def training_batches(
     settings: Settings, data: Stored, epoch: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Returns the batches of an epoch, by settings and epoch alone; order and changes have their own streams."""
+    """Returns the batches of an epoch; order and augmentation have their own random streams."""
     split = data.split(TRAIN)
     order = generator(settings.seed, "order", epoch).permutation(len(split.labels))
     draw = CHANGES.get(settings.augment)
@@ -34,7 +34,7 @@ def training_batches(
 
 
 def phase(settings: Settings, data: Stored) -> Phase:
-    """Returns the splits and their batches, for settings without `refusals`."""
+    """Returns the phase, for settings without `refusals`."""
     import tensorflow as tf
 
     def training(epoch: int) -> Iterator[Any]:
@@ -49,7 +49,7 @@ def phase(settings: Settings, data: Stored) -> Phase:
         signature=(tf.TensorSpec([None, *data.shape], tf.float32), tf.TensorSpec([None], tf.int32)),
         measure=measures.MEASURES[settings.head],
         predictions=measures.predictions,
-        shape=lambda pictures: (int(pictures.shape[0]), 1),
+        shape=lambda images: (int(images.shape[0]), 1),
         chance=measures.chance(data.split(VALIDATION).labels),
     )
 

@@ -1,4 +1,4 @@
-"""Settings to an untrained classifier of pictures. Letters: B pictures of H x W pixels and C channels, K outputs."""
+"""Untrained classifiers of images. B images of H x W pixels and C channels, K outputs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from src.tasks.images.settings import Settings, has_batch_norm, pooling_of
 
 
 def classifier(settings: Settings, *, shape: tuple[int, int, int], outputs: int) -> keras.Model:
-    """Returns a model from pictures float32[B, H, W, C] to logits float32[B, K]."""
-    pictures = keras.Input(shape, name="pictures")
-    features = NETWORKS[settings.network](settings, pictures)
-    return keras.Model(pictures, dense(settings, outputs, name="head")(features), name="classifier")
+    """Returns a model from images float32[B, H, W, C] to logits float32[B, K]."""
+    images = keras.Input(shape, name="images")
+    features = NETWORKS[settings.network](settings, images)
+    return keras.Model(images, dense(settings, outputs, name="head")(features), name="classifier")
 
 
-def linear(settings: Settings, pictures: Any) -> Any:
-    """Returns the pixels as they are, float32[B, HWC]: with the head, softmax regression (logit = x W + b)."""
-    return keras.layers.Flatten(name="flatten")(pictures)
+def linear(settings: Settings, images: Any) -> Any:
+    """Returns the flattened pixels, float32[B, HWC]; with the head this is softmax regression (logit = x W + b)."""
+    return keras.layers.Flatten(name="flatten")(images)
 
 
-def mlp(settings: Settings, pictures: Any) -> Any:
+def mlp(settings: Settings, images: Any) -> Any:
     """Returns the last hidden layer of a multilayer perceptron, float32[B, width].
 
         h_0 = x;  h_l = dropout(f(norm(h_{l-1} W_l + b_l)))
@@ -33,7 +33,7 @@ def mlp(settings: Settings, pictures: Any) -> Any:
     1986. With batch normalisation there is no b_l, as its own shift has the same effect (Ioffe and Szegedy, 2015,
     section 3.2).
     """
-    x = keras.layers.Flatten(name="flatten")(pictures)
+    x = keras.layers.Flatten(name="flatten")(images)
     for layer in range(1, settings.depth + 1):
         name = f"hidden_{layer}"
         x = dense(settings, settings.width, name=name, has_bias=not has_batch_norm(settings))(x)
@@ -41,8 +41,8 @@ def mlp(settings: Settings, pictures: Any) -> Any:
     return x
 
 
-def cnn(settings: Settings, pictures: Any) -> Any:
-    """Returns the last feature map of a convolutional network, in one row.
+def cnn(settings: Settings, images: Any) -> Any:
+    """Returns the last feature map of a convolutional network, flattened.
 
         h_0 = x;  h_l = pool(dropout(f(norm(h_{l-1} * W_l + b_l))))
 
@@ -51,7 +51,7 @@ def cnn(settings: Settings, pictures: Any) -> Any:
     the last map without a hidden layer between. With `pooling=stride` the convolution itself takes every second
     position (Springenberg et al., "Striving for Simplicity", arXiv:1412.6806).
     """
-    pooling, x = pooling_of(settings), pictures
+    pooling, x = pooling_of(settings), images
     for layer in range(1, settings.depth + 1):
         name = f"convolution_{layer}"
         stride, has_bias = 2 if pooling == "stride" else 1, not has_batch_norm(settings)

@@ -1,4 +1,4 @@
-"""How a trained model reads a picture, written beside the model, so that other pictures are read in the same way."""
+"""The preprocessing of a trained model, saved with it, so that new images are read as in training."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.picture_batches import Scaling
-from src.data.picture_files import CHANNELS, Mode
+from src.data.image_batches import Scaling
+from src.data.image_files import CHANNELS, Mode
 from src.files import replaced
 
-FILE = "pictures.json"
+FILE = "images.json"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What turns a picture into the model's input, and its output into classes.
+    """The preprocessing of images and the names of the classes.
 
     Attributes:
       classes: name of each class.
@@ -33,24 +33,24 @@ class Reading:
 
     @property
     def mode(self) -> Mode:
-        """Grey or rgb, by the channels."""
+        """`grey` for one channel, `rgb` for three."""
         return next(mode for mode, channels in CHANNELS.items() if channels == self.shape[2])
 
     @property
     def scale(self) -> Scaling:
-        """What the model reads of a pixel."""
+        """The scaling of pixels."""
         return Scaling(np.array(self.factor, np.float32), np.array(self.offset, np.float32))
 
 
 def write(folder: Path, reading: Reading) -> str:
-    """Writes how pictures are read; returns the file's name."""
+    """Writes the file; returns its name."""
     with replaced(folder / FILE) as path:
         path.write_text(json.dumps(asdict(reading), indent=2) + "\n", encoding="utf-8")
     return FILE
 
 
 def load(folder: Path) -> Reading:
-    """Returns how pictures are read.
+    """Returns the preprocessing of a trial.
 
     Raises:
       ValueError: the file is missing, or holds something else.
@@ -67,5 +67,5 @@ def load(folder: Path) -> Reading:
     except OSError as error:
         raise ValueError(f"{folder / FILE}: cannot be read ({error.strerror}); has the trial finished?") from None
     except (ValueError, TypeError, LookupError, RecursionError) as error:
-        raise ValueError(f"{folder / FILE}: it does not say how a model reads pictures ({error})") from None
+        raise ValueError(f"{folder / FILE}: it does not say how a model reads images ({error})") from None
     return reading

@@ -1,4 +1,4 @@
-"""The settings of images."""
+"""The settings of the task."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from src.data.picture_options import Digits, Pictures
+from src.data.image_options import Digits, Images
 from src.parts.classes.toggles import Classes
 from src.spec.section import Width
 
 
 class Settings(Classes):
-    """One class for a picture."""
+    """Settings of an image classifier."""
 
     ALIASES: ClassVar[Mapping[str, str]] = {
         "model": "network",
@@ -41,7 +41,7 @@ class Settings(Classes):
     }
 
     task: str = "images"
-    data: Pictures = Field(Digits.model_construct(), discriminator="name", description="pictures (config group)")
+    data: Images = Field(Digits.model_construct(), discriminator="name", description="images (config group)")
     head: Literal["sigmoid", "softmax"] = Field(
         "softmax", description="sigmoid = one output unit, softmax = one output unit per class"
     )
@@ -51,7 +51,7 @@ class Settings(Classes):
     )
     augment: Literal["none", "shift", "flip"] = Field(
         "none",
-        description="change of training pictures in each epoch: shift = by up to 2 pixels, flip = mirror half of them",
+        description="change of training images in each epoch: shift = by up to 2 pixels, flip = mirror half of them",
     )
     network: Literal["linear", "mlp", "cnn", "densenet"] = Field("mlp", description="kind of network")
     width: Width = Field(128, description="units of each layer of an MLP, filters of each layer of a CNN")
@@ -72,7 +72,7 @@ class Settings(Classes):
     kernel_size: int = Field(3, ge=1, le=1_024, description="height and width of the kernels of convolutions")
     pooling: Literal["max", "average", "stride", "none"] | None = Field(
         None,
-        description="what halves a picture after each convolution of a CNN and each block of a DenseNet; stride = the "
+        description="what halves an image after each convolution of a CNN and each block of a DenseNet; stride = the "
         "convolution has strides of 2; null = max in a CNN, average in a DenseNet",
     )
     growth_rate: int = Field(12, ge=1, le=1_024, description="filters that each layer of a DenseNet adds, k")
@@ -96,5 +96,5 @@ def has_batch_norm(settings: Settings) -> bool:
 
 
 def pooling_of(settings: Settings) -> str:
-    """Returns what halves a picture in the network."""
+    """Returns the pooling of the network."""
     return settings.pooling or ("average" if settings.network == "densenet" else "max")

@@ -1,4 +1,4 @@
-"""How large a network of pictures is, known before TensorFlow is imported. H x W pixels, C channels, K outputs."""
+"""Sizes of image networks, computed without TensorFlow. H x W pixels, C channels, K outputs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ FIRST_FILTERS = 16  # of a DenseNet's first convolution without bottleneck (sect
 
 @dataclass
 class Size:
-    """What was counted of a network until some layer.
+    """Running counts over the layers of a network.
 
     Attributes:
-      height: of what the layer makes of a picture, H.
+      height: of what the layer makes of an image, H.
       width: the same, W.
       channels: the same, C.
       trained: numbers that training changes.
       moving: means and variances of batch normalisation, which are no weights.
-      products: multiplications for one picture.
-      kept: numbers that back-propagation keeps of one picture.
+      products: multiplications for one image.
+      kept: numbers that back-propagation keeps of one image.
     """
 
     height: int
@@ -45,7 +45,7 @@ class Size:
         self._keep()
 
     def dense(self, units: int, *, has_bias: bool = True) -> None:
-        """Counts a layer of units that read everything."""
+        """Counts a dense layer."""
         weights = self.height * self.width * self.channels * units
         self.trained += weights + (units if has_bias else 0)
         self.products += weights
@@ -59,7 +59,7 @@ class Size:
         self._keep()
 
     def activation(self) -> None:
-        """Counts what an activation, or a dropout, leaves."""
+        """Counts the output of an activation or a dropout."""
         self._keep()
 
     def pooling(self) -> None:
@@ -72,11 +72,11 @@ class Size:
 
 
 def size(settings: Settings, *, shape: tuple[int, int, int], outputs: int) -> Size:
-    """Returns how large the network is.
+    """Returns the size of the network.
 
     Args:
       settings: of the trial.
-      shape: (H, W, C) of a picture.
+      shape: (H, W, C) of an image.
       outputs: K.
     """
     found = Size(*shape)
@@ -107,7 +107,7 @@ def _cnn(settings: Settings, size: Size) -> None:
 
 
 def _after(settings: Settings, size: Size) -> None:
-    """Counts what follows a hidden layer."""
+    """Counts the layers after a hidden layer."""
     if has_batch_norm(settings):
         size.normalisation()
     size.activation()
@@ -156,7 +156,7 @@ def _transition(settings: Settings, size: Size) -> None:
 
 
 def _before(settings: Settings, size: Size) -> None:
-    """Counts what stands before a convolution of a DenseNet."""
+    """Counts the layers before a convolution of a DenseNet."""
     if has_batch_norm(settings):
         size.normalisation()
     size.activation()
@@ -171,17 +171,17 @@ NETWORKS: dict[str, Callable[[Settings, Size], None]] = {
 
 
 def chosen(settings: Settings) -> str:
-    """Returns the toggle that `parameters` chooses."""
+    """Returns the toggle whose value follows from `parameters`."""
     return "growth_rate" if settings.network == "densenet" else "width"
 
 
 def trained_at(settings: Settings, value: int, *, shape: tuple[int, int, int], outputs: int) -> int:
-    """Returns how many numbers are trained at a value of the toggle that `parameters` chooses."""
+    """Returns the number of trainable parameters at a value of that toggle."""
     return size(settings.model_copy(update={chosen(settings): value}), shape=shape, outputs=outputs).trained
 
 
 def nearest(settings: Settings, *, shape: tuple[int, int, int], outputs: int) -> int:
-    """Returns the value of that toggle at which the trained numbers come nearest to `settings.parameters`."""
+    """Returns the value of that toggle for which the network is nearest to `settings.parameters`."""
 
     def count(value: int) -> int:
         return trained_at(settings, value, shape=shape, outputs=outputs)
@@ -192,7 +192,7 @@ def nearest(settings: Settings, *, shape: tuple[int, int, int], outputs: int) ->
 def required_mb(settings: Settings, *, shape: tuple[int, int, int], outputs: int) -> float:
     """Returns a rough lower bound of the memory that one training step takes, in megabytes.
 
-    Counted, in 4-byte numbers: what is trained with gradient and two moments; of every picture of a batch, what
+    Counted, in 4-byte numbers: what is trained with gradient and two moments; of every image of a batch, what
     back-propagation keeps.
     """
     counted = size(settings, shape=shape, outputs=outputs)

@@ -1,4 +1,4 @@
-"""Images as a task."""
+"""The task `images`: a class for each image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from src.training.task import KerasTask, Trained
 if TYPE_CHECKING:
     import keras
 
-    from src.data.pictures import Stored
+    from src.data.images import Stored
     from src.training.diagnosis import Evidence
     from src.training.phase import Phase
 
@@ -28,14 +28,14 @@ NAMES = 6  # classes that the plan shows
 
 @final
 class Images(KerasTask[Settings, "Stored"]):
-    """One class for a picture."""
+    """Classification of images."""
 
     name = "images"
-    about = "one class for a picture"
+    about = "one class for an image"
     examples: ClassVar = {
         "task=images": "a multilayer perceptron on 5,000 digits",
         "-m task=images network=mlp,cnn,densenet": "three kinds of network",
-        "task=images data=folder data.path=FOLDER": "your own pictures",
+        "task=images data=folder data.path=FOLDER": "your own images",
     }
     settings = Settings
     metrics = (dataclasses.replace(ACCURACY, target=0.9), LOSS)
@@ -43,9 +43,9 @@ class Images(KerasTask[Settings, "Stored"]):
     commands: ClassVar = {
         "predict": Command(
             "src.tasks.images.commands:predict",
-            "classifies pictures",
-            files=("pictures.json", "model.keras"),
-            example="picture.png",
+            "classifies images",
+            files=("images.json", "model.keras"),
+            example="image.png",
         )
     }
     figures: ClassVar = {
@@ -54,17 +54,17 @@ class Images(KerasTask[Settings, "Stored"]):
     }
 
     def load(self, settings: Settings) -> Stored:
-        """Returns the stored pictures."""
-        from src.data import pictures
+        """Returns the images, from the cache if possible."""
+        from src.data import images
 
-        return pictures.load(settings.data)
+        return images.load(settings.data)
 
     def source(self, settings: Settings) -> Hashable:
         """Returns the collection."""
         return settings.data
 
     def resolve(self, settings: Settings, data: Stored) -> tuple[Settings, list[Change]]:
-        """Returns the settings that fit these pictures and classes."""
+        """Returns the settings that fit these images and classes."""
         changes = head_of(settings, len(data.classes))
         if settings.drop_remainder and data.rows["train"] % settings.batch_size == 0:
             changes.append(Change("drop_remainder", True, False, "every batch is full"))
@@ -79,24 +79,24 @@ class Images(KerasTask[Settings, "Stored"]):
         return used.model_copy(update={key: value, "parameters": None}), changes
 
     def refusals(self, settings: Settings, data: Stored) -> list[str]:
-        """Returns why these pictures cannot be learnt with these settings."""
+        """Returns the combinations of settings and data that cannot run, each with its fix."""
         reasons = [*toggles.refusals(settings, shape=data.shape), *_unreachable(settings, data)]
         train = data.rows["train"]
         if settings.drop_remainder and train < settings.batch_size:
-            what = f"drop_remainder=true leaves no batch of {settings.batch_size}: there are {train} training pictures"
+            what = f"drop_remainder=true leaves no batch of {settings.batch_size}: there are {train} training images"
             reasons.append(f"{what}; lower batch_size, or set drop_remainder=false")
         return [*reasons, *(_memory(settings, data) if not reasons else [])]
 
     def measures(self, settings: Settings, data: Stored) -> dict[str, float]:
-        """Returns the share of test pictures that are equal to one of training or validation."""
+        """Returns the share of test images that are equal to one of training or validation."""
         return {"data/leaked_fraction": data.shared["test"] / data.rows["test"]}
 
     def summary(self, settings: Sequence[Settings], data: Stored) -> list[str]:
-        """Returns what was read."""
+        """Returns lines about the data for the plan."""
         return _summary(data)
 
     def dataset(self, settings: Settings, data: Stored) -> dict[str, Any]:
-        """Returns what MLflow shows of the pictures."""
+        """Returns the description of the data for MLflow."""
         path = getattr(settings.data, "path", None)
         return {
             "name": Path(path).name if path else settings.data.name,
@@ -125,19 +125,19 @@ class Images(KerasTask[Settings, "Stored"]):
         return classifier(settings, shape=data.shape, outputs=outputs_of(settings, len(data.classes)))
 
     def layers(self, model: keras.Model) -> list[Any]:
-        """Returns the layers whose activations TensorBoard shows: what comes out of an activation, and the head."""
+        """Returns the layers whose outputs TensorBoard shows: the activations and the head."""
         import keras
 
         return [layer for layer in model.layers if isinstance(layer, keras.layers.Activation) or layer.name == "head"]
 
     def causes(self, evidence: Evidence) -> Iterator[str]:
-        """Yields why the network may have learnt nothing."""
+        """Yields possible causes why the network learnt nothing."""
         from src.tasks.images import diagnosis
 
         return diagnosis.causes(evidence)
 
     def samples(self, trial: Trial[Settings, Stored], trained: Trained) -> list[dict[str, Any]]:
-        """Returns the worst-classified pictures of validation and test."""
+        """Returns the worst-classified images of validation and test."""
         from src.parts.classes.measures import PROBABILITY
         from src.tasks.images import worst
 
@@ -147,7 +147,7 @@ class Images(KerasTask[Settings, "Stored"]):
         return [{"samples": found, "markdown": worst.markdown(found)}]
 
     def write_files(self, trial: Trial[Settings, Stored], trained: Trained) -> list[str]:
-        """Writes how a picture is read, what the test says of every one, and the worst of them with their pixels."""
+        """Writes the preprocessing, the test probabilities, and the worst-classified images with their pixels."""
         from src.parts.classes import measures
         from src.tasks.images import learning, reading, worst
 
@@ -179,7 +179,7 @@ def _unreachable(settings: Settings, data: Stored) -> list[str]:
 def _memory(settings: Settings, data: Stored) -> list[str]:
     needed = sizes.required_mb(settings, shape=data.shape, outputs=outputs_of(settings, len(data.classes)))
     keys = {"linear": (), "densenet": ("growth_rate", "depth", "blocks")}.get(settings.network, ("width", "depth"))
-    pixels = f"pictures of {' x '.join(map(str, data.shape))}"
+    pixels = f"images of {' x '.join(map(str, data.shape))}"
     fix = f"set a smaller {' or '.join(('batch_size', *keys[:1]))}"
     return memory_refusals(settings, needed, keys=("network", *keys, "batch_size"), data=pixels, fix=fix)
 
@@ -190,14 +190,14 @@ def _summary(data: Stored) -> list[str]:
 
     height, width, channels = data.shape
     kind = "grey" if channels == 1 else "colour"
-    lines = [f"data {one_line(data.origin)}: {len(data.classes)} classes, {kind} pictures of {height} x {width}"]
+    lines = [f"data {one_line(data.origin)}: {len(data.classes)} classes, {kind} images of {height} x {width}"]
     lines.append(f"{'':<40}{'train':>14}{'validation':>11}{'test':>11}")
 
     def row(name: str, counts: Sequence[int | str]) -> str:
         texts = [f"{one:,}" if isinstance(one, int) else one for one in counts]
         return f"  {name:<38}{texts[0]:>14}{texts[1]:>11}{texts[2]:>11}"
 
-    lines.append(row("pictures", list(data.rows.values())))
+    lines.append(row("images", list(data.rows.values())))
     largest = sorted(range(len(data.classes)), key=lambda one: -data.counts["train"][one])
     few = largest if len(largest) <= NAMES else [*largest[:3], *largest[-3:]]
     if len({*data.counts["train"]}) > 1 or len(data.classes) <= NAMES:

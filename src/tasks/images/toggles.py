@@ -1,4 +1,4 @@
-"""Toggles without effect in a combination, and what cannot run."""
+"""Combinations in which a toggle has no effect, and combinations that cannot run."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ INERT: tuple[Inert[Any], ...] = (
 
 
 def refusals(settings: Settings, *, shape: tuple[int, int, int]) -> list[str]:
-    """Returns why pictures of a shape (H, W, C) do not go through the network, each with its fix; empty if they do."""
+    """Returns why images of shape (H, W, C) do not fit the network, each with its fix; empty if they fit."""
     height, width, _ = shape
     if settings.network not in HAVE["kernel_size"]:
         return []
     reasons, least, pixels = [], min(height, width), f"{height} x {width} pixels"
     if settings.kernel_size > least:
-        what = f"kernel_size={settings.kernel_size} is larger than the pictures, which have {pixels}"
+        what = f"kernel_size={settings.kernel_size} is larger than the images, which have {pixels}"
         reasons.append(f"{what}; set kernel_size={least} or less")
     key, more = ("depth", 0) if settings.network == "cnn" else ("blocks", 1)
     # halvings until one pixel is left: pooling drops an odd last line, a convolution in strides reads it
     most = (least - 1).bit_length() if settings.pooling == "stride" else least.bit_length() - 1
     if settings.pooling != "none" and getattr(settings, key) - more > most:
-        what = f"{key}={getattr(settings, key)} halves the pictures {getattr(settings, key) - more} times"
+        what = f"{key}={getattr(settings, key)} halves the images {getattr(settings, key) - more} times"
         what += f", but {pixels} allow {most}"
         reasons.append(f"{what}; set {key}={most + more} or less, or pooling=none")
     return reasons

@@ -1,4 +1,4 @@
-"""The pictures that a trained model classifies worst: least probability of their own class. N pictures, K classes."""
+"""The worst-classified images: those with the lowest probability of their own class. N images, K classes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from src.data.pictures import Split, Stored
+from src.data.images import Split, Stored
 from src.files import replaced
 from src.parts.classes.probabilities import of_every_class as of_every_class  # noqa: PLC0414  for its users
 from src.terminal.visible import in_markdown
 
 FILE = "worst_test.parquet"
-KEPT = 24  # pictures in the file
-SHOWN = 8  # pictures of each split that TensorBoard shows
+KEPT = 24  # images in the file
+SHOWN = 8  # images of each split that TensorBoard shows
 
 
 def worst(probabilities: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
@@ -31,7 +31,7 @@ def worst(probabilities: np.ndarray, labels: np.ndarray, count: int) -> np.ndarr
 
 
 def samples(data: Stored, name: str, probabilities: np.ndarray) -> list[dict[str, Any]]:
-    """Returns the worst pictures of a split, each with its name, class and prediction, and both probabilities.
+    """Returns the worst images of a split, each with its name, class and prediction, and both probabilities.
 
     Args:
       data: that the split is of.
@@ -46,7 +46,7 @@ def samples(data: Stored, name: str, probabilities: np.ndarray) -> list[dict[str
             {
                 "split": name,
                 "row": row,
-                "picture": names[split.rows[row]] if names else f"row {split.rows[row] + 1:,} of the data",
+                "image": names[split.rows[row]] if names else f"row {split.rows[row] + 1:,} of the data",
                 "class": data.classes[label],
                 "prediction": data.classes[best],
                 "probability": float(probabilities[row, best]),
@@ -57,18 +57,18 @@ def samples(data: Stored, name: str, probabilities: np.ndarray) -> list[dict[str
 
 
 def markdown(samples: Sequence[Mapping[str, Any]]) -> str:
-    """Returns what TensorBoard shows of samples: a table for each split, the worst first."""
+    """Returns the samples as Markdown tables for TensorBoard, one per split, the worst first."""
     parts = []
     for split in dict.fromkeys(sample["split"] for sample in samples):
         lines = [
-            f"Worst-classified pictures of the {split} split",
+            f"Worst-classified images of the {split} split",
             "",
-            "| picture | class | its probability | prediction | its probability |",
+            "| image | class | its probability | prediction | its probability |",
         ]
         lines.append("| --- | --- | --- | --- | --- |")
         for one in (sample for sample in samples if sample["split"] == split):
             mark = "" if one["prediction"] == one["class"] else " (**wrong**)"
-            cells = [in_markdown(one["picture"]), in_markdown(one["class"]), f"{one['probability_of_class']:.3f}"]
+            cells = [in_markdown(one["image"]), in_markdown(one["class"]), f"{one['probability_of_class']:.3f}"]
             cells += [f"{in_markdown(one['prediction'])}{mark}", f"{one['probability']:.3f}"]
             lines.append(f"| {' | '.join(cells)} |")
         parts.append("\n".join(lines))
@@ -76,7 +76,7 @@ def markdown(samples: Sequence[Mapping[str, Any]]) -> str:
 
 
 def write(folder: Path, split: Split, probabilities: np.ndarray, classes: Sequence[str]) -> str:
-    """Writes the worst pictures of the test split with their pixels, for figures; returns the file's name.
+    """Writes the worst images of the test split with their pixels, for figures; returns the file's name.
 
     Args:
       folder: of the trial.
@@ -95,8 +95,8 @@ def write(folder: Path, split: Split, probabilities: np.ndarray, classes: Sequen
             "prediction": [classes[label] for label in best],
             "probability": probabilities[rows, best],
             "is_wrong": labels != best,
-            "pixels": [np.ascontiguousarray(split.pictures[row]).tobytes() for row in rows],
-            **dict(zip(("height", "width", "channels"), split.pictures.shape[1:], strict=True)),
+            "pixels": [np.ascontiguousarray(split.images[row]).tobytes() for row in rows],
+            **dict(zip(("height", "width", "channels"), split.images.shape[1:], strict=True)),
         }
     )
     with replaced(folder / FILE) as path:

@@ -3,17 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from src.data.picture_batches import FARTHEST, Scaling, batch_count, batches, flips, scaling, shifts
-from src.data.pictures import Split
+from src.data.image_batches import FARTHEST, Scaling, batch_count, batches, flips, scaling, shifts
+from src.data.images import Split
 
 RNG = np.random.default_rng(0)
-PICTURES = RNG.integers(0, 256, (10, 6, 5, 3)).astype(np.uint8)
-SPLIT = Split(PICTURES, np.arange(10, dtype=np.int32) % 3, np.arange(10))
+IMAGES = RNG.integers(0, 256, (10, 6, 5, 3)).astype(np.uint8)
+SPLIT = Split(IMAGES, np.arange(10, dtype=np.int32) % 3, np.arange(10))
 AS_IS = scaling("none", [0.0] * 3, [1.0] * 3)
 
 
 @pytest.mark.parametrize(("drop", "sizes"), [(False, [4, 4, 2]), (True, [4, 4])])
-def test_every_picture_of_the_order_is_in_one_batch(drop, sizes):
+def test_every_image_of_the_order_is_in_one_batch(drop, sizes):
     order = np.random.default_rng(1).permutation(10)
 
     found = list(batches(SPLIT, order, AS_IS, size=4, drop_remainder=drop))
@@ -21,17 +21,17 @@ def test_every_picture_of_the_order_is_in_one_batch(drop, sizes):
     assert [len(rows) for _, _, rows in found] == sizes and len(sizes) == batch_count(10, 4, drop_remainder=drop)
     pixels, labels, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
     np.testing.assert_array_equal(rows, order[: sum(sizes)])
-    np.testing.assert_array_equal(pixels, PICTURES[rows])
+    np.testing.assert_array_equal(pixels, IMAGES[rows])
     np.testing.assert_array_equal(labels, SPLIT.labels[rows])
     assert pixels.dtype == np.float32
 
 
 def test_each_scaling_gives_its_range_of_pixels():
-    mean, deviation = PICTURES.mean((0, 1, 2)), PICTURES.std((0, 1, 2))
+    mean, deviation = IMAGES.mean((0, 1, 2)), IMAGES.std((0, 1, 2))
 
-    unit, standard = (scaling(how, mean, deviation)(PICTURES) for how in ("unit", "standard"))
+    unit, standard = (scaling(how, mean, deviation)(IMAGES) for how in ("unit", "standard"))
 
-    np.testing.assert_allclose(unit, PICTURES / 255, rtol=1e-6)
+    np.testing.assert_allclose(unit, IMAGES / 255, rtol=1e-6)
     np.testing.assert_allclose(standard.mean((0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(standard.std((0, 1, 2)), 1, rtol=1e-5)
 
@@ -42,10 +42,10 @@ def test_a_channel_without_variance_is_moved_to_zero():
     np.testing.assert_array_equal(scaling("standard", [7.0], [0.0])(flat), 0)
 
 
-def test_a_shifted_picture_is_the_same_moved_by_up_to_two_pixels_with_black_at_the_edge():
-    changed = shifts(np.random.default_rng(3), 10)(PICTURES, np.arange(10))
+def test_a_shifted_image_is_the_same_moved_by_up_to_two_pixels_with_black_at_the_edge():
+    changed = shifts(np.random.default_rng(3), 10)(IMAGES, np.arange(10))
 
-    padded = np.pad(PICTURES, [(0, 0), (2 * FARTHEST,) * 2, (2 * FARTHEST,) * 2, (0, 0)])
+    padded = np.pad(IMAGES, [(0, 0), (2 * FARTHEST,) * 2, (2 * FARTHEST,) * 2, (0, 0)])
     moves = set()
     for before, after in zip(padded, changed, strict=True):
         fits = [
@@ -59,8 +59,8 @@ def test_a_shifted_picture_is_the_same_moved_by_up_to_two_pixels_with_black_at_t
     assert len({down for down, _ in moves}) > 2 and any(down != right for down, right in moves)
 
 
-def test_about_half_of_the_pictures_are_mirrored_left_to_right():
-    many = np.repeat(PICTURES, 40, axis=0)
+def test_about_half_of_the_images_are_mirrored_left_to_right():
+    many = np.repeat(IMAGES, 40, axis=0)
 
     changed = flips(np.random.default_rng(0), len(many))(many, np.arange(len(many)))
 
@@ -70,7 +70,7 @@ def test_about_half_of_the_pictures_are_mirrored_left_to_right():
 
 
 @pytest.mark.parametrize("draw", [shifts, flips])
-def test_the_change_of_a_picture_does_not_depend_on_its_batch(draw):
+def test_the_change_of_a_image_does_not_depend_on_its_batch(draw):
     change = draw(np.random.default_rng(5), 10)
     order = np.random.default_rng(1).permutation(10)
 

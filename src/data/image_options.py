@@ -1,4 +1,4 @@
-"""The options of each collection of pictures: choices of the config group `data`."""
+"""The options of each collection of images: choices of the config group `data`."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Folder(Section):
     """Your own PNG and JPEG files, one folder per class; a fixed stratified draw makes the splits."""
 
     name: Literal["folder"] = "folder"
-    path: str | None = Field(None, description="folder that contains one folder of pictures for each class")
-    size: int = Field(28, ge=1, le=1_024, description="pixels of the square that every picture is stretched to")
+    path: str | None = Field(None, description="folder that contains one folder of images for each class")
+    size: int = Field(28, ge=1, le=1_024, description="pixels of the square that every image is stretched to")
     mode: Literal["grey", "rgb"] | None = Field(
-        None, description="convert all pictures to grey or to colour; null = refuse pictures of different modes"
+        None, description="convert all images to grey or to colour; null = refuse images of different modes"
     )
     limit: Count | None = Field(None, description=LIMIT)
 
 
-Pictures = Digits | Mnist | FashionMnist | Folder
+Images = Digits | Mnist | FashionMnist | Folder

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data import picture_files, pictures
+from src.data import image_files, images
 from src.data.files import DataError
-from src.data.picture_options import Digits, FashionMnist, Folder, Mnist
+from src.data.image_options import Digits, FashionMnist, Folder, Mnist
 from src.data.splits import SPLITS
 
 SPLIT_NAMES = list(SPLITS)
@@ -23,7 +23,7 @@ def idx_bytes(array):
 
 
 def write_idx(folder, *, train=100, test=20, shape=(6, 5), end="", labels=None):
-    """Writes four files of pictures whose pixels all are 10 times the label, plus the row."""
+    """Writes four files of images whose pixels all are 10 times the label, plus the row."""
     folder.mkdir(exist_ok=True)
     for half, count in (("train", train), ("t10k", test)):
         own = np.arange(count) % 10 if labels is None else labels[half]
@@ -46,7 +46,7 @@ def write_folder(folder, *, each=20, classes=("cat", "dog"), size=(8, 8), mode="
 
 def refusal(options):
     with pytest.raises(DataError) as error:
-        pictures.load(options)
+        images.load(options)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -55,7 +55,7 @@ def refusal(options):
 def digits(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ABLATION_HOME", str(tmp_path_factory.mktemp("digits")))
-        yield pictures.load(Digits())
+        yield images.load(Digits())
 
 
 def test_the_digits_are_split_evenly_and_always_equally(digits):
@@ -71,42 +71,42 @@ def test_the_digits_are_split_evenly_and_always_equally(digits):
 
 
 def test_the_pixels_of_the_digits_are_those_of_the_file(digits):
-    with gzip.open(pictures.digits_files(Digits())[0], "rt") as file:
+    with gzip.open(images.digits_files(Digits())[0], "rt") as file:
         line = np.array(next(itertools.islice(file, 777, None)).split(","), int)
     split = digits.split("train")
     place = int(np.flatnonzero(split.rows == 777)[0])
 
-    np.testing.assert_array_equal(split.pictures[place].ravel(), line[:-1])
-    assert split.labels[place] == line[-1] == 1 and digits.shape == (28, 28, 1) and split.pictures.dtype == np.uint8
-    assert isinstance(split.pictures, np.memmap)
+    np.testing.assert_array_equal(split.images[place].ravel(), line[:-1])
+    assert split.labels[place] == line[-1] == 1 and digits.shape == (28, 28, 1) and split.images.dtype == np.uint8
+    assert isinstance(split.images, np.memmap)
 
 
 def test_mean_and_deviation_are_those_of_the_training_pixels(digits):
-    train = digits.split("train").pictures
+    train = digits.split("train").images
 
     np.testing.assert_allclose([digits.mean[0], digits.deviation[0]], [train.mean(), train.std()], rtol=1e-9)
 
 
 def test_a_stored_collection_is_used_again_and_a_damaged_one_is_rebuilt(home, tmp_path):
     options = Mnist(path=str(write_idx(tmp_path / "idx")))
-    first = pictures.load(options)
+    first = images.load(options)
     file = first.folder / "test.labels.npy"
     before = file.read_bytes()
     file.write_bytes(bytes(len(before)))
 
-    again = pictures.load(options)
+    again = images.load(options)
 
     assert again == first and file.read_bytes() == before
 
 
 def test_other_bytes_or_options_change_the_digest(home, tmp_path):
     folder = write_idx(tmp_path / "idx")
-    one = pictures.load(Mnist(path=str(folder)))
-    limited = pictures.load(Mnist(path=str(folder), limit=20))
-    fashion = pictures.load(FashionMnist(path=str(folder)))
-    moved = pictures.load(Mnist(path=str(folder.rename(tmp_path / "moved"))))
+    one = images.load(Mnist(path=str(folder)))
+    limited = images.load(Mnist(path=str(folder), limit=20))
+    fashion = images.load(FashionMnist(path=str(folder)))
+    moved = images.load(Mnist(path=str(folder.rename(tmp_path / "moved"))))
     write_idx(tmp_path / "moved", shape=(6, 6))
-    other = pictures.load(Mnist(path=str(tmp_path / "moved")))
+    other = images.load(Mnist(path=str(tmp_path / "moved")))
 
     assert one.digest == moved.digest and len({part.digest for part in (one, limited, fashion, other)}) == 4
     assert limited.rows == {"train": 20, "validation": 10, "test": 20} and limited.counts["train"] == [2] * 10
@@ -114,26 +114,26 @@ def test_other_bytes_or_options_change_the_digest(home, tmp_path):
 
 @pytest.mark.parametrize("end", ["", ".gz"])
 def test_idx_files_keep_the_official_test_split_and_the_last_tenth_of_training_validates(home, tmp_path, end):
-    found = pictures.load(Mnist(path=str(write_idx(tmp_path / "idx", train=200, end=end))))
+    found = images.load(Mnist(path=str(write_idx(tmp_path / "idx", train=200, end=end))))
 
     assert found.rows == {"train": 180, "validation": 20, "test": 20} and found.shape == (6, 5, 1)
     assert found.split("validation").rows.tolist() == list(range(180, 200))
     for name in SPLIT_NAMES:
         part = found.split(name)
-        np.testing.assert_array_equal(part.pictures[:, 0, 0, 0] // 10, part.labels)
+        np.testing.assert_array_equal(part.images[:, 0, 0, 0] // 10, part.labels)
 
 
 def test_fashion_mnist_is_found_in_the_folder_of_the_debian_package(home, tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "DEBIAN", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(images, "DEBIAN", str(tmp_path / "nowhere"))
     assert "install Debian's package dataset-fashion-mnist" in refusal(FashionMnist())
 
-    monkeypatch.setattr(pictures, "DEBIAN", str(write_idx(tmp_path / "idx", end=".gz")))
-    assert pictures.load(FashionMnist()).classes[9] == "ankle boot"
+    monkeypatch.setattr(images, "DEBIAN", str(write_idx(tmp_path / "idx", end=".gz")))
+    assert images.load(FashionMnist()).classes[9] == "ankle boot"
 
 
-def test_pictures_in_two_splits_are_counted(home, tmp_path):
+def test_images_in_two_splits_are_counted(home, tmp_path):
     # a row's pixels repeat after 100 rows, so the last tenth of 200 and the 20 of test are all in training
-    found = pictures.load(Mnist(path=str(write_idx(tmp_path / "idx", train=200))))
+    found = images.load(Mnist(path=str(write_idx(tmp_path / "idx", train=200))))
 
     assert found.shared == {"train": 0, "validation": 20, "test": 20}
 
@@ -147,15 +147,15 @@ def test_pictures_in_two_splits_are_counted(home, tmp_path):
         ),
         (
             {"train": np.arange(100) % 9, "t10k": np.arange(20) % 10},
-            "no training picture of class '9'; each split needs each class",
+            "no training image of class '9'; each split needs each class",
         ),
         (
             {"train": np.arange(100) % 10, "t10k": np.arange(20) % 9},
-            "no test picture of class '9'; each split needs each class",
+            "no test image of class '9'; each split needs each class",
         ),
     ],
 )
-def test_labels_out_of_range_and_classes_without_pictures_are_refused(home, tmp_path, halves, text):
+def test_labels_out_of_range_and_classes_without_images_are_refused(home, tmp_path, halves, text):
     assert text in refusal(Mnist(path=str(write_idx(tmp_path / "idx", labels=halves))))
 
 
@@ -165,12 +165,12 @@ def test_idx_files_that_do_not_fit_each_other_are_refused(home, tmp_path):
     labels.write_bytes(idx_bytes(np.zeros(99)))
     assert (
         refusal(Mnist(path=str(folder)))
-        == f"{labels}: it has 99 labels, and train-images-idx3-ubyte 100 pictures; fetch both again"
+        == f"{labels}: it has 99 labels, and train-images-idx3-ubyte 100 images; fetch both again"
     )
 
     write_idx(folder)
     (folder / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(np.zeros((20, 7, 5))))
-    assert "its pictures have 7 x 5 pixels, those of train-images-idx3-ubyte have 6 x 5" in refusal(
+    assert "its images have 7 x 5 pixels, those of train-images-idx3-ubyte have 6 x 5" in refusal(
         Mnist(path=str(folder))
     )
 
@@ -179,33 +179,33 @@ def test_idx_files_that_do_not_fit_each_other_are_refused(home, tmp_path):
     assert "no such folder" in refusal(Mnist(path=str(folder / "x"))) and "data.path=FOLDER" in refusal(Mnist())
 
 
-def test_a_folder_of_pictures_is_read_with_a_class_for_each_folder(home, tmp_path):
+def test_a_folder_of_images_is_read_with_a_class_for_each_folder(home, tmp_path):
     folder = write_folder(tmp_path / "pets", size=(12, 6))
-    found = pictures.load(Folder(path=str(folder), size=4))
+    found = images.load(Folder(path=str(folder), size=4))
 
     assert found.classes == ["cat", "dog"] and found.shape == (4, 4, 3)
     assert found.counts == {"train": [14, 14], "validation": [2, 2], "test": [4, 4]}
     split, names = found.split("test"), found.names()
-    for row, label, picture in zip(split.rows, split.labels, split.pictures, strict=True):
+    for row, label, image in zip(split.rows, split.labels, split.images, strict=True):
         assert names[row].startswith(found.classes[label])
-        with Image.open(folder / names[row]) as image:
-            np.testing.assert_array_equal(picture, np.asarray(image.resize((4, 4), Image.Resampling.BILINEAR)))
+        with Image.open(folder / names[row]) as opened:
+            np.testing.assert_array_equal(image, np.asarray(opened.resize((4, 4), Image.Resampling.BILINEAR)))
 
 
 def test_renamed_folders_change_the_digest(home, tmp_path):
     folder = write_folder(tmp_path / "pets")
-    one = pictures.load(Folder(path=str(folder)))
+    one = images.load(Folder(path=str(folder)))
     (folder / "cat").rename(folder / "bat")
 
-    assert pictures.load(Folder(path=str(folder))).digest != one.digest
+    assert images.load(Folder(path=str(folder))).digest != one.digest
 
 
-def test_equal_pictures_of_a_folder_stay_in_one_split(home, tmp_path):
+def test_equal_images_of_a_folder_stay_in_one_split(home, tmp_path):
     folder = write_folder(tmp_path / "pets", each=30)
     for one in range(30, 40):
         (folder / "cat" / f"{one}.png").write_bytes((folder / "cat" / f"{one % 3:02}.png").read_bytes())
 
-    assert pictures.load(Folder(path=str(folder))).shared == {"train": 0, "validation": 0, "test": 0}
+    assert images.load(Folder(path=str(folder))).shared == {"train": 0, "validation": 0, "test": 0}
 
 
 def save(mode, **how):
@@ -228,31 +228,31 @@ def cut(folder):
 
 
 BROKEN = {
-    "grey": (save("L"), "cat/99.png: the picture is grey, and cat/00.png is rgb; set data.mode=grey or data.mode=rgb"),
-    "palette": (save("P"), "cat/99.png: the picture is of a palette; set data.mode=grey or data.mode=rgb"),
-    "1 bit": (save("1"), "the picture is black and white (1 bit); set data.mode=grey"),
+    "grey": (save("L"), "cat/99.png: the image is grey, and cat/00.png is rgb; set data.mode=grey or data.mode=rgb"),
+    "palette": (save("P"), "cat/99.png: the image is of a palette; set data.mode=grey or data.mode=rgb"),
+    "1 bit": (save("1"), "the image is black and white (1 bit); set data.mode=grey"),
     "alpha": (
         save("RGBA"),
-        "cat/99.png: the picture has transparency, and what is behind it is unknown; save it without",
+        "cat/99.png: the image has transparency, and what is behind it is unknown; save it without",
     ),
-    "transparent colour": (save("RGB", transparency=(0, 0, 0)), "the picture has transparency"),
+    "transparent colour": (save("RGB", transparency=(0, 0, 0)), "the image has transparency"),
     "16 bit": (
         save("I;16"),
-        "cat/99.png: the picture has more than 8 bits per pixel and channel (I;16); save it with 8 bits",
+        "cat/99.png: the image has more than 8 bits per pixel and channel (I;16); save it with 8 bits",
     ),
-    "no picture": (content(b"nothing"), "cat/99.png: not a PNG or JPEG picture"),
-    "empty file": (content(b""), "cat/99.png: not a PNG or JPEG picture"),
-    "cut short": (cut, "cat/00.png: the picture is damaged"),
+    "no image": (content(b"nothing"), "cat/99.png: not a PNG or JPEG image"),
+    "empty file": (content(b""), "cat/99.png: not a PNG or JPEG image"),
+    "cut short": (cut, "cat/00.png: the image is damaged"),
     "other file": (content(b"x", "cat/notes.txt"), "notes.txt: neither a PNG nor a JPEG file; remove it"),
     "beside": (
         content(b"x", "top.png"),
-        "top.png: a picture beside the folders of classes; move it into the folder of its class",
+        "top.png: an image beside the folders of classes; move it into the folder of its class",
     ),
     "empty folder": (
         lambda folder: (folder / "eel").mkdir(),
-        "eel: it contains no pictures; add PNG or JPEG files, or remove the folder",
+        "eel: it contains no images; add PNG or JPEG files, or remove the folder",
     ),
-    "nested": (lambda folder: (folder / "eel" / "x").mkdir(parents=True), "eel: it contains folders and no pictures"),
+    "nested": (lambda folder: (folder / "eel" / "x").mkdir(parents=True), "eel: it contains folders and no images"),
     "control": (
         lambda folder: (folder / "cat").rename(folder / "c\nt"),
         "the folder 'c\\nt' has control characters in its name",
@@ -271,7 +271,7 @@ def test_the_error_about_an_unusable_folder_gives_file_and_fix(home, tmp_path, c
     assert text in refusal(Folder(path=str(folder)))
 
 
-def test_too_few_classes_or_pictures_are_refused(home, tmp_path):
+def test_too_few_classes_or_images_are_refused(home, tmp_path):
     single = write_folder(tmp_path / "one", classes=("cat",))
     assert "it contains only one folder, cat; at least two are needed" in refusal(Folder(path=str(single)))
     (tmp_path / "none").mkdir()
@@ -283,12 +283,12 @@ def test_too_few_classes_or_pictures_are_refused(home, tmp_path):
     )
 
 
-def test_a_mode_converts_pictures_of_different_modes(home, tmp_path):
+def test_a_mode_converts_images_of_different_modes(home, tmp_path):
     folder = write_folder(tmp_path / "pets", each=12)
     for mode in ("L", "P", "1"):
         Image.fromarray(np.full((8, 8), 255, np.uint8)).convert(mode).save(folder / "cat" / f"9{mode}.png")
 
-    grey, colour = (pictures.load(Folder(path=str(folder), mode=mode)) for mode in ("grey", "rgb"))
+    grey, colour = (images.load(Folder(path=str(folder), mode=mode)) for mode in ("grey", "rgb"))
 
     assert grey.shape == (28, 28, 1) and colour.shape == (28, 28, 3)
 
@@ -300,6 +300,6 @@ def test_a_photograph_is_rotated_by_its_exif_orientation(tmp_path):
     exif[0x0112] = 6  # turn by 90 degrees, clockwise: the right half comes to the bottom
     Image.fromarray(pixels).save(tmp_path / "x.jpg", exif=exif, quality=95)
 
-    read, was = picture_files.read(tmp_path / "x.jpg", mode="grey", size=(16, 8))
+    read, was = image_files.read(tmp_path / "x.jpg", mode="grey", size=(16, 8))
 
     assert was == "8 x 16 RGB" and read[:6].max() < 20 and read[10:].min() > 235

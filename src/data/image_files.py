@@ -25,20 +25,20 @@ CONVERTIBLE = {"1": "black and white (1 bit)", "P": "of a palette", "CMYK": "CMY
 
 
 def mode_of(path: Path) -> Mode:
-    """Returns whether a picture is grey or RGB, from its header.
+    """Returns whether an image is grey or RGB, from its header.
 
     Raises:
       DataError: it cannot be read, or has another mode; the text names the mode and the fix.
     """
-    with _opened(path) as image:
-        if image.mode not in AS_THEY_ARE:
-            fix = "set data.mode=grey or data.mode=rgb to convert all pictures, or save it as grey or RGB"
-            raise DataError(f"{path}: the picture is {CONVERTIBLE[image.mode]}; {fix}")
-        return AS_THEY_ARE[image.mode]
+    with _opened(path) as opened:
+        if opened.mode not in AS_THEY_ARE:
+            fix = "set data.mode=grey or data.mode=rgb to convert all images, or save it as grey or RGB"
+            raise DataError(f"{path}: the image is {CONVERTIBLE[opened.mode]}; {fix}")
+        return AS_THEY_ARE[opened.mode]
 
 
 def read(path: Path, *, mode: Mode, size: tuple[int, int]) -> tuple[np.ndarray, str]:
-    """Returns a picture, and its original size and mode as text.
+    """Returns an image, and its original size and mode as text.
 
     It is rotated by its EXIF orientation, converted to the mode (grey is 0.299 R + 0.587 G + 0.114 B, ITU-R BT.601),
     and resized by a triangle filter over all pixels (Pillow's BILINEAR).
@@ -56,9 +56,9 @@ def read(path: Path, *, mode: Mode, size: tuple[int, int]) -> tuple[np.ndarray, 
     """
     from PIL import Image, ImageOps
 
-    with _opened(path) as image:
+    with _opened(path) as opened:
         try:
-            rotated = ImageOps.exif_transpose(image)
+            rotated = ImageOps.exif_transpose(opened)
             original = f"{rotated.width} x {rotated.height} {rotated.mode}"
             converted = rotated.convert(OF_PILLOW[mode])
             height, width = size
@@ -68,13 +68,13 @@ def read(path: Path, *, mode: Mode, size: tuple[int, int]) -> tuple[np.ndarray, 
                 else converted.resize((width, height), Image.Resampling.BILINEAR)
             )
         except Exception as error:  # Pillow raises unrelated classes for damaged pixels
-            raise DataError(f"{path}: the picture is damaged ({first_line(error)}); replace or remove it") from None
+            raise DataError(f"{path}: the image is damaged ({first_line(error)}); replace or remove it") from None
         return np.asarray(scaled, np.uint8).reshape(height, width, CHANNELS[mode]), original
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image]:
-    """Yields a picture after its header was read.
+    """Yields an image after its header was read.
 
     Raises:
       DataError: it is not a PNG or JPEG, is too large, or has a mode that conversion to 8 bits would distort.
@@ -85,19 +85,19 @@ def _opened(path: Path) -> Iterator[Image]:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            image = Image.open(path, formats=("PNG", "JPEG"))
+            opened = Image.open(path, formats=("PNG", "JPEG"))
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             raise DataError(
-                f"{path}: the picture has more than {Image.MAX_IMAGE_PIXELS:,} pixels; save it smaller"
+                f"{path}: the image has more than {Image.MAX_IMAGE_PIXELS:,} pixels; save it smaller"
             ) from None
         except Exception as error:
-            raise DataError(f"{path}: not a PNG or JPEG picture ({first_line(error)}); replace or remove it") from None
-    with image:
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            fault = "the picture has transparency, and what is behind it is unknown"
+            raise DataError(f"{path}: not a PNG or JPEG image ({first_line(error)}); replace or remove it") from None
+    with opened:
+        if opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
+            fault = "the image has transparency, and what is behind it is unknown"
             raise DataError(f"{path}: {fault}; save it without (no alpha channel)")
-        if image.mode not in {*AS_THEY_ARE, *CONVERTIBLE}:
+        if opened.mode not in {*AS_THEY_ARE, *CONVERTIBLE}:
             raise DataError(
-                f"{path}: the picture has more than 8 bits per pixel and channel ({image.mode}); save it with 8 bits"
+                f"{path}: the image has more than 8 bits per pixel and channel ({opened.mode}); save it with 8 bits"
             )
-        yield image
+        yield opened

@@ -1,4 +1,4 @@
-"""Batches of pictures: scaled pixels, shifted or mirrored copies. B pictures, H x W pixels, C channels."""
+"""Batches of images: scaled pixels, shifted or mirrored copies. B images, H x W pixels, C channels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from src.data.pictures import Split
+from src.data.images import Split
 
 FARTHEST = 2  # maximum shift in pixels
 Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -24,9 +24,9 @@ class Scaling(NamedTuple):
     factor: np.ndarray
     offset: np.ndarray
 
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         """Returns float32[B, H, W, C] of uint8[B, H, W, C]."""
-        return np.asarray(pictures.astype(np.float32) * self.factor + self.offset)
+        return np.asarray(images.astype(np.float32) * self.factor + self.offset)
 
 
 def scaling(how: Literal["none", "unit", "standard"], mean: Sequence[float], deviation: Sequence[float]) -> Scaling:
@@ -45,7 +45,7 @@ def scaling(how: Literal["none", "unit", "standard"], mean: Sequence[float], dev
 
 
 def shifts(rng: np.random.Generator, count: int) -> Change:
-    """Returns a function that shifts pictures by up to `FARTHEST` pixels in each direction, drawn for each row.
+    """Returns a function that shifts images by up to `FARTHEST` pixels in each direction, drawn for each row.
 
     The free edge becomes black. Source: Huang et al., "Densely Connected Convolutional Networks", CVPR 2017, section
     4.1, after Lin et al., 2014. They shift 32 pixels by up to 4; we use 2, as digits of 28 pixels end 4 pixels from
@@ -53,23 +53,23 @@ def shifts(rng: np.random.Generator, count: int) -> Change:
     """
     by = rng.integers(-FARTHEST, FARTHEST + 1, (count, 2))
 
-    def shifted(pictures: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def shifted(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
         edge = [(0, 0), (FARTHEST, FARTHEST), (FARTHEST, FARTHEST), (0, 0)]
-        padded, (height, width) = np.pad(pictures, edge), pictures.shape[1:3]
+        padded, (height, width) = np.pad(images, edge), images.shape[1:3]
         down, right = (FARTHEST - by[rows, axis] for axis in (0, 1))
         lines = down[:, None, None] + np.arange(height)[None, :, None]
         columns = right[:, None, None] + np.arange(width)[None, None, :]
-        return np.asarray(padded[np.arange(len(pictures))[:, None, None], lines, columns])
+        return np.asarray(padded[np.arange(len(images))[:, None, None], lines, columns])
 
     return shifted
 
 
 def flips(rng: np.random.Generator, count: int) -> Change:
-    """Returns a function that mirrors half of the pictures left to right, drawn for each row of a split."""
+    """Returns a function that mirrors half of the images left to right, drawn for each row of a split."""
     is_mirrored = rng.random(count) < 0.5
 
-    def flipped(pictures: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        return np.where(is_mirrored[rows][:, None, None, None], pictures[:, :, ::-1], pictures)
+    def flipped(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return np.where(is_mirrored[rows][:, None, None, None], images[:, :, ::-1], images)
 
     return flipped
 
@@ -88,24 +88,24 @@ def batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yields float32[B, H, W, C], labels int32[B] and rows int64[B].
 
-    A batch of small pictures takes a few tens of microseconds, less than the overhead of a `tf.data` pipeline.
+    A batch of small images takes a few tens of microseconds, less than the overhead of a `tf.data` pipeline.
 
     Args:
-      split: the pictures.
+      split: the images.
       order: int64[N] rows.
       scale: scaling of the pixels.
       size: B; the last batch may be smaller.
       drop_remainder: drop the last batch if it is smaller.
-      change: function of pictures and rows, applied before the scaling.
+      change: function of images and rows, applied before the scaling.
     """
     for begin in range(0, len(order), size):
         rows = order[begin : begin + size]
         if len(rows) < size and drop_remainder:
             return
-        pictures = split.pictures[rows]
-        yield scale(pictures if change is None else change(pictures, rows)), split.labels[rows], rows
+        images = split.images[rows]
+        yield scale(images if change is None else change(images, rows)), split.labels[rows], rows
 
 
 def batch_count(count: int, size: int, *, drop_remainder: bool = False) -> int:
-    """Returns the number of batches of `count` pictures."""
+    """Returns the number of batches of `count` images."""
     return count // size if drop_remainder else -(-count // size)
