@@ -5,6 +5,7 @@ import gc
 import itertools
 import logging
 import os
+import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,15 @@ def tiny_trial(table: Path) -> list[str]:
     words = "data=table max_length=20 vocab_size=40 units=4 embedding_dim=4 tracking.histograms=false epochs=2"
     words += " bucketing=false batch_size=20"  # 20 divides the 140 training texts: a smaller batch needs a second graph
     return [*words.split(), f"data.path={table}"]
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """Limits every file to 30,000 bytes: enough for the configuration of a small model, too few for its weights."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import resource
 import tempfile
 
 import keras
@@ -9,15 +8,6 @@ import pytest
 from src.training import model_file
 
 pytestmark = pytest.mark.training
-ROOM = 30_000  # bytes: enough for the model's configuration, too few for its weights
-
-
-@pytest.fixture
-def small_disk():
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_model_that_does_not_fit_on_the_disk_leaves_no_temporary_files(tmp_path, monkeypatch, request):
