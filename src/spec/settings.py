@@ -93,7 +93,12 @@ class Settings(Section):
       ALIASES: name of a key in other programs, lower case without underscores → name here. A subclass adds its own.
     """
 
-    ADDED: ClassVar[Mapping[str, Value]] = {"accumulate": 1, "drop_remainder": False, "retracing": "signature"}
+    ADDED: ClassVar[Mapping[str, Value]] = {
+        "accumulate": 1,
+        "drop_remainder": False,
+        "retracing": "signature",
+        "momentum": 0.0,
+    }
     ALIASES: ClassVar[Mapping[str, str]] = {
         "lr": "learning_rate",
         "stepsize": "learning_rate",
@@ -137,6 +142,7 @@ class Settings(Section):
     task: str = Field(description="what the model learns (config group)")
 
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="Keras optimizer")
+    momentum: float = Field(0.0, ge=0, lt=1, description="momentum of the optimizer sgd")
     learning_rate: float = Field(1e-3, gt=0, le=1_000, description="learning rate of the optimizer")
     batch_size: Width = Field(64, description="examples per batch, B")
     accumulate: Width = Field(1, description="number of batches whose gradients make up one optimizer step")

@@ -12,7 +12,7 @@ import tensorflow as tf
 from src.spec.settings import Settings
 from src.training.phase import LOSS, Learner
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
     "adam": keras.optimizers.Adam,
     "adamw": keras.optimizers.AdamW,
     "rmsprop": keras.optimizers.RMSprop,
@@ -25,7 +25,9 @@ Gradients = Callable[[Any, Any], tuple[list[Any], list[Any]]]
 
 def new_optimizer(model: keras.Model, settings: Settings) -> keras.optimizers.Optimizer:
     """Returns an optimizer for a model's weights, with all of its variables created."""
-    optimizer = OPTIMIZERS[settings.optimizer](settings.learning_rate, global_clipnorm=settings.clip_norm)
+    of_kind: dict[str, Any] = {"momentum": settings.momentum} if settings.optimizer == "sgd" else {}
+    kind = OPTIMIZERS[settings.optimizer]
+    optimizer = kind(settings.learning_rate, global_clipnorm=settings.clip_norm, **of_kind)
     optimizer.build(model.trainable_variables)
     # Keras sums the gradients over devices, even on one device, through a custom gradient. TensorFlow registers it, and
     # with it this graph, until the process ends, which would leak several megabytes per trial (tensorflow issues

@@ -11,6 +11,7 @@ from src.spec.settings import Settings
 S = TypeVar("S", bound=Settings)
 OF_EVERY_TASK: tuple[Inert[Settings], ...] = (
     Inert("drop_remainder", False, lambda settings: settings.batch_size == 1, "with batch_size=1 every batch is full"),
+    Inert("momentum", 0.0, lambda settings: settings.optimizer != "sgd", "of the optimizers, only sgd reads it"),
 )
 
 

@@ -4,6 +4,7 @@ import gc
 import weakref
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,7 +15,7 @@ from src.tasks.sentiment.model import classifier
 from src.tasks.sentiment.settings import Settings
 from src.training.clock import summary
 from src.training.startup import fresh_session
-from src.training.update import Numbers, updater
+from src.training.update import Numbers, new_optimizer, updater
 from tests.training.test_fit import SMALL, N, examples, learner_of, metrics, phase_of, trained
 
 pytestmark = pytest.mark.training
@@ -115,3 +116,19 @@ def test_the_graph_of_a_step_is_freed_after_training():
     gc.collect()
 
     assert [graph() for graph in graphs] == [None]
+
+
+def test_momentum_is_that_of_the_equation():
+    """velocity = momentum * velocity - rate * gradient; weight += velocity (Polyak, 1964, as Keras' SGD has it)."""
+    settings = edited(Settings(), {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.5})
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")(inputs))
+    optimizer = new_optimizer(model, settings)
+
+    velocity = weight = 0.0
+    for gradient in (1.0, -2.0, 3.0):
+        optimizer.apply([tf.constant([[gradient]])], model.trainable_variables)
+        velocity = 0.9 * velocity - 0.5 * gradient
+        weight += velocity
+
+    np.testing.assert_allclose(model.get_weights()[0], [[weight]], rtol=1e-6)

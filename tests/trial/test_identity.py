@@ -60,6 +60,7 @@ CHANGES = {
     "drop_remainder": True,
     "retracing": "relaxed",
     "tokens": "character",
+    "momentum": 0.9,
 }
 
 
