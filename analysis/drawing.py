@@ -356,6 +356,42 @@ def padding_by_batch(axes: Axes, steps: pd.DataFrame, look: dict[str, Look]) -> 
     axes.set_ylim(bottom=0)
 
 
+def ratio_by_parameters(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, unit: str) -> None:
+    """Draws the ratio of times against the number of parameters, one line per value of a toggle, both on log scales.
+
+    Args:
+      axes: to draw on.
+      points: one row per value and size, by size: `label`, `parameters`, `time_ratio`, `time_low`, `time_high`.
+      look: look of each label.
+      unit: unit of the times, in words.
+    """
+    axes.axhline(1, color=INK, lw=1)
+    for label, part in points.groupby("label", sort=False):
+        mine, name = look[str(label)], short(str(label))
+        axes.plot(
+            part["parameters"],
+            part["time_ratio"],
+            color=mine.colour,
+            ls=mine.dash,
+            marker=mine.mark,
+            lw=1.6,
+            ms=6,
+            label=name,
+        )
+        for row in part.to_dict("records"):
+            at, text = row["parameters"], estimate(row["time_ratio"], row["time_low"], row["time_high"], 2)
+            axes.plot([at, at], [row["time_low"], row["time_high"]], color=mine.colour, lw=1.4, solid_capstyle="butt")
+            about = hover(f"{name}, {at:,.0f} parameters: {unit} × {text}")
+            axes.plot([at], [row["time_ratio"]], "o", color=mine.colour, ms=9, alpha=0.01, mew=0, gid=about)
+    axes.set(xscale="log", yscale="log", xlabel="parameters", ylabel=f"ratio of {unit}")
+    low, high = axes.get_ylim()
+    low, high = min(low, 0.9), max(high, 1.1)
+    axes.set_ylim(low, high)
+    axes.set_yticks(around_one([tick for tick in RATIOS if low <= tick <= high]))
+    axes.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(mpl.ticker.NullLocator())
+
+
 def waterfall(axes: Axes, steps: pd.DataFrame, look: dict[str, Look], *, metric: Metric) -> None:
     """Draws the change that each step of a cumulative design or a path made to the step before, with its interval.
 
