@@ -26,6 +26,7 @@ from src.spec.section import as_typed
 
 DECIDED = (*SHOWN, NO_DIFFERENCE, CHANGED_NOTHING)
 RATIOS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100]
+WIDEST = 3  # a scale of ratios ends at this multiple of the largest ratio, even if an interval is wider
 MAX_DOTS = 400  # with more dots, they have no tooltips
 
 
@@ -366,26 +367,31 @@ def ratio_by_parameters(axes: Axes, points: pd.DataFrame, look: dict[str, Look],
       unit: unit of the times, in words.
     """
     axes.axhline(1, color=INK, lw=1)
-    for label, part in points.groupby("label", sort=False):
+    labels = list(dict.fromkeys(points["label"]))
+    for place, label in enumerate(labels):
         mine, name = look[str(label)], short(str(label))
-        axes.plot(
-            part["parameters"],
-            part["time_ratio"],
-            color=mine.colour,
-            ls=mine.dash,
-            marker=mine.mark,
-            lw=1.6,
-            ms=6,
-            label=name,
-        )
+        aside = 1.06 ** (place - (len(labels) - 1) / 2)  # so that no interval hides another
+        part = points[points["label"] == label].assign(at=lambda rows: rows["parameters"] * aside)  # noqa: B023
+        style: Any = {"color": mine.colour, "ls": mine.dash, "marker": mine.mark, "lw": 1.6, "ms": 6, "label": name}
+        axes.plot(part["at"], part["time_ratio"], **style)
         for row in part.to_dict("records"):
-            at, text = row["parameters"], estimate(row["time_ratio"], row["time_low"], row["time_high"], 2)
-            axes.plot([at, at], [row["time_low"], row["time_high"]], color=mine.colour, lw=1.4, solid_capstyle="butt")
-            about = hover(f"{name}, {at:,.0f} parameters: {unit} × {text}")
-            axes.plot([at], [row["time_ratio"]], "o", color=mine.colour, ms=9, alpha=0.01, mew=0, gid=about)
+            ends = [row["time_low"], row["time_high"]]
+            axes.plot([row["at"]] * 2, ends, color=mine.colour, lw=1.4, solid_capstyle="butt")
+            text = f"{name}, {row['parameters']:,.0f} parameters: {unit} × {estimate(row['time_ratio'], row['time_low'], row['time_high'], 2)}"
+            axes.plot(
+                [row["at"]], [row["time_ratio"]], "o", color=mine.colour, ms=9, alpha=0.01, mew=0, gid=hover(text)
+            )
     axes.set(xscale="log", yscale="log", xlabel="parameters", ylabel=f"ratio of {unit}")
-    low, high = axes.get_ylim()
-    low, high = min(low, 0.9), max(high, 1.1)
+    axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    _scale_of_ratios(axes, points)
+
+
+def _scale_of_ratios(axes: Axes, points: pd.DataFrame) -> None:
+    """Sets the vertical scale so that a very wide interval is cut off instead of flattening all others."""
+    ratios = points["time_ratio"]
+    low = max(points["time_low"].fillna(ratios).min(), ratios.min() / WIDEST)
+    high = min(points["time_high"].fillna(ratios).max(), ratios.max() * WIDEST)
+    low, high = min(low, 1) / 1.1, max(high, 1) * 1.1
     axes.set_ylim(low, high)
     axes.set_yticks(around_one([tick for tick in RATIOS if low <= tick <= high]))
     axes.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
