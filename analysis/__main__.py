@@ -219,7 +219,8 @@ def figure(
 ) -> None:
     """Draws figures of STUDY, including those of its task, as PNG, SVG and PDF.
 
-    The usual figures are forest, waterfall, interaction, heatmap, pareto, curves, times and padding.
+    The usual figures are forest, waterfall, interaction, heatmap, pareto, curves, times, padding and
+    ratio_by_parameters.
     """
     with _answered():
         from analysis import figures

@@ -26,6 +26,7 @@ from src.spec.section import as_typed
 
 DECIDED = (*SHOWN, NO_DIFFERENCE, CHANGED_NOTHING)
 RATIOS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100]
+WIDEST = 3  # a scale of ratios ends at this multiple of the largest ratio, even if an interval is wider
 MAX_DOTS = 400  # with more dots, they have no tooltips
 
 
@@ -354,6 +355,47 @@ def padding_by_batch(axes: Axes, steps: pd.DataFrame, look: dict[str, Look]) -> 
         axes.plot(at, share, color=mine.colour, ls=mine.dash, lw=1.8, label=short(str(name)), gid=hover(text))
     axes.set(xlabel="batches of the first epoch, by their padded steps (%)", ylabel="padded steps (share of all steps)")
     axes.set_ylim(bottom=0)
+
+
+def ratio_by_parameters(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, unit: str) -> None:
+    """Draws the ratio of times against the number of parameters, one line per value of a toggle, both on log scales.
+
+    Args:
+      axes: to draw on.
+      points: one row per value and size, by size: `label`, `parameters`, `time_ratio`, `time_low`, `time_high`.
+      look: look of each label.
+      unit: unit of the times, in words.
+    """
+    axes.axhline(1, color=INK, lw=1)
+    labels = list(dict.fromkeys(points["label"]))
+    for place, label in enumerate(labels):
+        mine, name = look[str(label)], short(str(label))
+        aside = 1.06 ** (place - (len(labels) - 1) / 2)  # so that no interval hides another
+        part = points[points["label"] == label].assign(at=lambda rows: rows["parameters"] * aside)  # noqa: B023
+        style: Any = {"color": mine.colour, "ls": mine.dash, "marker": mine.mark, "lw": 1.6, "ms": 6, "label": name}
+        axes.plot(part["at"], part["time_ratio"], **style)
+        for row in part.to_dict("records"):
+            ends = [row["time_low"], row["time_high"]]
+            axes.plot([row["at"]] * 2, ends, color=mine.colour, lw=1.4, solid_capstyle="butt")
+            text = f"{name}, {row['parameters']:,.0f} parameters: {unit} × {estimate(row['time_ratio'], row['time_low'], row['time_high'], 2)}"
+            axes.plot(
+                [row["at"]], [row["time_ratio"]], "o", color=mine.colour, ms=9, alpha=0.01, mew=0, gid=hover(text)
+            )
+    axes.set(xscale="log", yscale="log", xlabel="parameters", ylabel=f"ratio of {unit}")
+    axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    _scale_of_ratios(axes, points)
+
+
+def _scale_of_ratios(axes: Axes, points: pd.DataFrame) -> None:
+    """Sets the vertical scale so that a very wide interval is cut off instead of flattening all others."""
+    ratios = points["time_ratio"]
+    low = max(points["time_low"].fillna(ratios).min(), ratios.min() / WIDEST)
+    high = min(points["time_high"].fillna(ratios).max(), ratios.max() * WIDEST)
+    low, high = min(low, 1) / 1.1, max(high, 1) * 1.1
+    axes.set_ylim(low, high)
+    axes.set_yticks(around_one([tick for tick in RATIOS if low <= tick <= high]))
+    axes.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(mpl.ticker.NullLocator())
 
 
 def waterfall(axes: Axes, steps: pd.DataFrame, look: dict[str, Look], *, metric: Metric) -> None:

@@ -13,15 +13,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import drawing, effects, factorial
+from analysis import contrasts, drawing, effects, factorial
 from analysis.factorial import CONDITIONS, INTERACTION, MAIN
-from analysis.findings import Findings
+from analysis.findings import FACTORIAL, Findings
 from analysis.groups import differs_too, grouped, looks_of, mean_curves, seeds, whole_seeds, within
 from analysis.inference import interval
 from analysis.load import Study
-from analysis.looks import MAX_VARIANTS, break_labels, style
+from analysis.looks import MAX_VARIANTS, break_labels, looks, style
 from analysis.provenance import caution
-from analysis.rows import DROPPED, PADDED, STEP_TIME, is_steps_to, title
+from analysis.rows import DROPPED, PADDED, PARAMETERS, STEP_TIME, is_steps_to, title
 from analysis.texts import number_of
 from src.spec.metric import Metric
 from src.spec.section import as_typed
@@ -32,6 +32,7 @@ HEIGHT = 3.6  # inches; the same for every figure except the forest, so that the
 PADDING_DIFFERS = (
     0.01  # least difference in the share of padded steps between two values of a toggle for it to be drawn
 )
+LEAST_SIZES = 3  # different numbers of parameters that a figure of ratios by size needs
 Picture = tuple[Figure, str]  # with its caption
 
 
@@ -290,6 +291,42 @@ def _changes_padding(study: Study, toggle: str) -> bool:
     return bool((alike.max() - alike.min() >= PADDING_DIFFERS).any())
 
 
+def _ratio_by_parameters(findings: Findings) -> Picture | None:
+    toggle = _without_parameters(findings.study)
+    if toggle is None:
+        return None
+    planned = findings.study.rows[findings.study.rows["status"] != DROPPED]
+    rows = contrasts.within_toggle(planned, toggle, findings.study.toggles)
+    compared = effects.paired(rows, metric=findings.metric, margin=None, time=findings.time)
+    compared["parameters"] = compared["within"].map(rows.groupby("within")[PARAMETERS].mean())
+    reference = compared.loc[compared["is_reference"], "label"].iloc[0]
+    points = compared[~compared["is_reference"] & compared["time_ratio"].notna()].sort_values("parameters")
+    if points.empty:
+        return None
+    figure, axes = _figure(6.5)
+    time = title(findings.study.meaning(findings.time))
+    drawing.ratio_by_parameters(axes, points, looks([reference, *dict.fromkeys(compared["label"])]), unit=time)
+    _legend(figure, axes)
+    over = f"over {seeds(points['n'])}, paired by seed" if (points["n"] > 1).any() else "single seed, no intervals"
+    limits = "" if (points["n"] <= 1).all() else " with 95 % intervals"
+    what = f"{_sentence(time)} as a multiple of that with {reference}, by the parameters of the model"
+    return figure, f"{what}: geometric means{limits} {over}. {caution(findings.rows)}".strip()
+
+
+def _without_parameters(study: Study) -> str | None:
+    """Returns the first toggle of a grid that leaves the number of parameters, while others change it; else None."""
+    done, toggles = study.finished, study.toggles
+    if study.plan["design"] not in FACTORIAL or PARAMETERS not in done or done[PARAMETERS].nunique() < LEAST_SIZES:
+        return None
+    for toggle in toggles:
+        others = [done[key].map(as_typed) for key in toggles if key != toggle]
+        if others and len(set(done[toggle].map(as_typed))) > 1:
+            of_others = done.groupby(others)[PARAMETERS]
+            if (of_others.max() == of_others.min()).all():
+                return toggle
+    return None
+
+
 FIGURES: dict[str, Callable[[Findings], Picture | None]] = {
     "forest": _forest,
     "waterfall": _waterfall,
@@ -299,6 +336,7 @@ FIGURES: dict[str, Callable[[Findings], Picture | None]] = {
     "curves": _curves,
     "times": _time_per_batch,
     "padding": _padding,
+    "ratio_by_parameters": _ratio_by_parameters,
 }
 
 

@@ -18,6 +18,7 @@ from analysis.store import Store, StoreError, nearest
 from src.artifacts import SETTINGS, STEPS
 from src.paths import shown
 from src.spec.metric import LOSS, TEST, TRAIN, VAL, Metric, meaning, of_plan, steps_to
+from src.spec.renamed import as_today
 from src.spec.section import as_typed
 from src.spec.settings import Settings
 from src.tracking import attempts
@@ -273,7 +274,7 @@ def settings_of(store: Store, run_id: str) -> dict[str, Any]:
                 flat[key] = value
             elif key not in Settings.NOT_TOGGLES:  # data, and in older versions the task
                 flat |= {f"{key}.{name}": option for name, option in value.items()}
-        return flat
+        return as_today(flat)
     except (OSError, ValueError, LookupError, AttributeError):
         return {}
 

@@ -10,6 +10,7 @@ from typing import Any
 from src import registry
 from src.config.settings import label
 from src.spec.metric import Metric, of_plan
+from src.spec.renamed import as_today
 from src.spec.section import as_typed
 from src.trial.identity import NOT_IN_IDENTITY
 
@@ -118,7 +119,7 @@ def _described(metrics: Sequence[Metric]) -> str:
 
 def typed(params: Mapping[str, str]) -> dict[str, Any]:
     """Returns MLflow's params, which are texts, as typed values."""
-    return {key: _typed(text) for key, text in params.items()}
+    return as_today({key: _typed(text) for key, text in params.items()})
 
 
 def _typed(text: str) -> Any:

@@ -10,6 +10,7 @@ import pydantic
 
 from analysis.store import Store, StoreError
 from src.spec.metric import FINISH, IMPLIED, TEST, Metric, as_records
+from src.spec.renamed import plan_today
 from src.spec.settings import Plan
 from src.tracking.moved import local_path
 
@@ -61,6 +62,7 @@ def whole(record: Any) -> dict[str, Any]:
     Raises:
       ValueError, LookupError, TypeError, AttributeError: the record is not a plan.
     """
+    record = plan_today(record)
     rows = [_row(row) for row in record["rows"]]
     if not rows or len({(row["label"], row["seed"]) for row in rows}) < len(rows):
         raise ValueError("it has no rows" if not rows else "two of its rows have one label and one seed")

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import faults, scale
+from benchmarks import execution, faults, scale
 from src.config.settings import edited
 from src.paths import REPOSITORY
 from src.tasks.sentiment.settings import Settings
@@ -349,6 +349,7 @@ BENCHMARKS: dict[str, Callable[[], list[str]]] = {
     "loops": loops,
     "ragged": ragged,
     "drawing": drawing,
+    "execution": execution.figures,
     "planning": planning,
     "workers": workers,
     "analysis": analysis,

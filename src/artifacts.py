@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src import paths
-from src.config.settings import checked
+from src.config.settings import of_file
 from src.files import replaced
 from src.spec.settings import Settings
 from src.terminal.errors import first_line
@@ -69,6 +69,6 @@ class Artifacts:
           ValueError: the file has no valid settings.
         """
         try:
-            return checked(json.loads((self.folder / SETTINGS).read_text(encoding="utf-8")))
+            return of_file(json.loads((self.folder / SETTINGS).read_text(encoding="utf-8")))
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{SETTINGS}: {first_line(error)}") from None

@@ -17,7 +17,7 @@ from src.study import plan
 
 FILES = sorted((REPOSITORY / "experiments").glob("*.yaml"))
 NAMES = [path.stem for path in FILES]
-ABOUT_TIME = ["loops", "onehot", "padding_by_length", "retracing", "variable_lengths"]
+ABOUT_TIME = ["execution_by_size", "loops", "onehot", "padding_by_length", "retracing", "variable_lengths"]
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,7 @@ def test_all_studies_but_leave_one_out_fit_into_three_sessions_of_130_minutes(co
     ]
     from_scratch += ["learned_state", "variable_lengths", "initialisers"]
     assert minutes.pop("leave_one_out") <= 60
+    assert minutes.pop("execution_by_size") <= 20
     assert sum(minutes.pop(name) for name in from_scratch) <= 130
     images = [name for name in minutes if composed(name)[0].settings.task == "images"]
     assert sum(minutes.pop(name) for name in images) <= 130

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import tarfile
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,10 @@ COMMANDS = {  # in today's form; in the older version, a task's toggles had the 
 
 
 @pytest.fixture
-def old(home: Path) -> Path:
+def old(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home that an older version wrote in another folder."""
+    cached = "mlflow.tracking._tracking_service.utils._artifact_repos_cache"
+    monkeypatch.setattr(cached, OrderedDict())  # by run, and each test has the same runs in another folder
     with tarfile.open(STORES / "2026_11.tar.xz") as archive:
         archive.extractall(home, filter="data")
     return home
@@ -95,3 +98,18 @@ def test_a_study_with_old_names_of_toggles_resumes_and_is_read_with_the_current_
     whole_study = load.study("old_integration", store.connect(None), every=True)
     assert all("task." not in label for label in findings.find(whole_study).summary["label"])
     assert list(whole_study.rows["status"]) == ["FINISHED"] * 4
+
+
+@pytest.mark.training
+def test_an_old_trial_stands_beside_new_ones_with_the_execution_that_it_had(old: Path) -> None:
+    words = [word for word in COMMANDS["old_integration"][2:] if not word.startswith(("cell", "seed", "execution"))]
+
+    assert run.main([*words, "cell=gru", "seed=0", "execution=graph,eager"]) == 0
+
+    rows = load.study("old_integration", store.connect(None)).rows
+    assert list(zip(rows["execution"], rows["kernel"], rows["status"], strict=True)) == [
+        ("graph", "while_loop", "FINISHED"),
+        ("eager", "python", "FINISHED"),
+    ]
+    every = load.study("old_integration", store.connect(None), every=True)
+    assert sorted(every.rows["execution"]) == ["eager", *["graph"] * 4]

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from src import registry
+from src.spec.renamed import instead_of
 from src.spec.section import TAGS, Section, UnknownKey, Value, as_typed
 from src.spec.settings import Plan, Settings, Tracking
 from src.terminal.errors import nearest, plain_name
@@ -71,6 +72,8 @@ def unknown_key(key: str, kind: Kind | None = None) -> UnknownKey:
     head = key.partition(".")[0]
     if head == "task":
         return UnknownKey(f"unknown key {key!r}; {without_prefix(key)}")
+    if written := instead_of(key):
+        return UnknownKey(f"unknown key {key!r}; {written}")
     if others := _other_tasks(head, kind):
         return UnknownKey(others)
     return UnknownKey(f"unknown key {key!r}; {_key_fix(key, kind) or _nearest(key, kind)}")

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src import registry
 from src.config import explain
+from src.spec.renamed import as_today
 from src.spec.section import Section, SettingsError, UnknownKey, as_typed
 from src.spec.settings import Settings, Tracking
 from src.terminal.visible import echoed
@@ -103,6 +104,15 @@ def checked(values: Mapping[str, Any]) -> Settings:
         wrong = [detail for detail in details if detail["type"] != "extra_forbidden"]
         text = "\n".join(dict.fromkeys(explain.validation_error(detail, kind) for detail in details[:2]))
         raise (SettingsError if wrong else UnknownKey)(text) from None
+
+
+def of_file(values: Any) -> Settings:
+    """Returns the settings in a trial's file, which an earlier version may have written.
+
+    Raises:
+      SettingsError: as `checked`.
+    """
+    return checked(as_today(values) if isinstance(values, Mapping) else values)
 
 
 def edited(settings: S, changes: Mapping[str, Any]) -> S:

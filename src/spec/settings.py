@@ -112,8 +112,11 @@ class Settings(Section):
         "gradclip": "clip_norm",
         "gradientclipping": "clip_norm",
         "gradientaccumulation": "accumulate",
-        "xla": "jit_compile",
-        "jit": "jit_compile",
+        "xla": "execution=xla",
+        "jit": "execution=xla",
+        "eager": "execution=eager",
+        "runeagerly": "execution=eager",
+        "graph": "execution=graph",
         "randomseed": "seed",
         "seeds": "seed (several: seed='range(0,8)')",
         "nseeds": "seed (several: seed='range(0,8)')",
@@ -150,7 +153,11 @@ class Settings(Section):
     epochs: int = Field(3, ge=1, le=10_000, description="passes over the training split")
     max_steps: Count | None = Field(None, description="stop after this many optimizer steps; null = after all epochs")
     clip_norm: float | None = Field(None, gt=0, description="clip gradients to this global norm; null = no clipping")
-    jit_compile: bool = Field(False, description="compile the training step with XLA (once per input shape)")
+    execution: Literal["eager", "graph", "graph_epoch", "xla"] = Field(
+        "graph",
+        description="eager = the training step runs in Python, graph = the step is one graph, "
+        "graph_epoch = all steps of an epoch are one graph, xla = the step is compiled (once per input shape)",
+    )
     retracing: Literal["signature", "relaxed", "per_shape"] = Field(
         "signature",
         description="when tf.function retraces: "
@@ -178,6 +185,11 @@ class Settings(Section):
     retry_failed: bool = Field(False, description="retrain failed trials")
     fail_fast: bool = Field(False, description="begin no further trial after one has failed")
     plan_only: bool = Field(False, description="print the plan and exit")
+
+    @property
+    def uses_xla(self) -> bool:
+        """Whether XLA compiles the training step."""
+        return self.execution == "xla"
 
     @classmethod
     def toggles(cls) -> tuple[str, ...]:

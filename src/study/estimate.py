@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.artifacts import SETTINGS
-from src.config.settings import checked
+from src.config.settings import of_file
 from src.spec.settings import Settings
 from src.study.plan import Row
 from src.tracking import journal
@@ -64,7 +64,7 @@ def _recorded(studies: Sequence[Path]) -> list[tuple[Settings, float]]:
             batch_ms = last.metrics.get("time/batch_ms_median", 0.0) if last else 0.0
             if not 0 < batch_ms < math.inf:  # not ended yet, or an impossible time
                 continue
-            settings = checked(json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
+            settings = of_file(json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
         except (OSError, ValueError):  # written by another version, or removed
             continue
         recorded.append((settings, batch_ms))

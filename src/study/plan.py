@@ -17,6 +17,7 @@ from src.config.explain import GROUPS, allowed, unknown_key
 from src.config.settings import described, differences, edited, label
 from src.spec import metric
 from src.spec.metric import MEASURED, STEPS_TO, TEST, TRAIN, VAL, Metric
+from src.spec.renamed import plan_today
 from src.spec.section import Section, SettingsError, UnknownKey, as_typed
 from src.spec.settings import Plan, Settings
 from src.streams import generator
@@ -443,6 +444,7 @@ def from_text(text: str) -> list[dict[str, Any]]:
 
 def is_continued_by(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Returns whether two records belong to the same plan, which was repeated or continued."""
+    old = plan_today(old)
     count = min(len(old["rows"]), len(new["rows"]))
     # These follow from the other keys, and earlier versions recorded them in less detail.
     derived = ("rows", "commands", "aliases", "fixed", "metrics", "task")

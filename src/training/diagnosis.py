@@ -111,7 +111,7 @@ def mean_loss(learner: Learner, model: keras.Model, batches: Sequence[tuple[Any,
     def predict(inputs: Any) -> Any:
         return model(inputs, training=False)
 
-    if not phase.is_eager:
+    if not learner.is_eager:
         predict = tf.function(predict, autograph=False, input_signature=[phase.signature[0]])
     measured = [phase.measure(predict(inputs), targets)[LOSS] for inputs, targets in batches]
     values, weights = (np.concatenate([np.asarray(pair[place]) for pair in measured]) for place in (0, 1))

@@ -67,10 +67,8 @@ def evaluators(learner: Learner) -> dict[str, Callable[[], Evaluated]]:
         measured = {name: tuple(pair) for name, pair in learner.measure(outputs, targets).items()}
         return dict(phase.predictions(outputs)), measured
 
-    if not phase.is_eager:
-        options: dict[str, Any] = {"jit_compile": learner.settings.jit_compile, "autograph": False}
-        predict = tf.function(predict, input_signature=list(phase.signature), **options)
-    return {name: functools.partial(_evaluated, predict, batches) for name, batches in phase.held_out.items()}
+    evaluated = functools.partial(_evaluated, learner.as_graph(predict, input_signature=list(phase.signature)))
+    return {name: functools.partial(evaluated, batches) for name, batches in phase.held_out.items()}
 
 
 def _evaluated(predict: Callable[[Any, Any], Any], batches: Callable[[], Iterable[Any]]) -> Evaluated:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ from src.spec.metric import TRAIN, VAL, Metric
 from src.spec.record import EVALUATION, HISTOGRAMS, STEP, Diverged, Record
 from src.spec.settings import Settings
 from src.training.clock import Timing, epoch_times
+from src.training.epoch_graph import EpochGraph
 from src.training.evaluation import Evaluated
 from src.training.histograms import of_all
 from src.training.phase import LOSS, Learner, Phase
@@ -88,7 +91,8 @@ def train(
     """Trains and validates the model, and yields its records. At the end the model has the weights of its best epoch.
 
     The time of a step runs from the request for its first batch until its result is available. It does not include
-    what the consumer does between two records.
+    what the consumer does between two records. With `execution=graph_epoch` the steps of a run (`epoch_graph`) are
+    yielded after it, and each has an equal share of its time. A run ends before a validation and at `max_steps`.
 
     Args:
       learner: model, phase, metrics and settings.
@@ -110,13 +114,13 @@ def train(
       Diverged: the loss or the gradient is not finite; raised after the record of that step.
     """
     model, settings, metrics = learner.model, learner.settings, learner.metrics
-    update = updater(learner, on_trace=fit.count_trace, optimizer=optimizer)
+    steps_of = _taker(learner, fit, optimizer)
     last = steps_per_epoch(learner.phase, settings)
     if settings.tracking.histograms and not fit.timings:
         yield Record(HISTOGRAMS, 0, detail=of_all({"weights": _weights(model)}))
     while len(fit.validations) < settings.epochs and len(fit.timings) != settings.max_steps:
         epoch = len(fit.validations) + 1
-        step = yield from _epoch(_steps(update, learner, fit, epoch=epoch), evaluate, learner=learner, last=last)
+        step = yield from _epoch(steps_of(epoch), evaluate, learner=learner, last=last)
         result = evaluate()
         recorded = result.recorded(metrics, prefix=VAL)
         fit.validations.append(recorded[f"{VAL}{metrics[0].name}"])
@@ -145,7 +149,7 @@ class _Step(NamedTuple):
       timing: its time, shapes and traces.
       numbers: its loss, quantities and gradient norm.
       inputs: inputs of its last batch.
-      gradients: one per trainable variable.
+      gradients: one per trainable variable; empty for a step of a run that is not its last.
     """
 
     number: int
@@ -190,7 +194,18 @@ def _running(totals: Mapping[str, tuple[float, float]], metrics: Sequence[Metric
     }
 
 
-def _steps(update: Update, learner: Learner, fit: Fit, *, epoch: int) -> Iterator[_Step]:
+def _taker(
+    learner: Learner, fit: Fit, optimizer: keras.optimizers.Optimizer | None
+) -> Callable[[int], Iterator[_Step]]:
+    """Returns a function that takes the steps of an epoch (counted from 1)."""
+    if learner.settings.execution == "graph_epoch":
+        graph = EpochGraph(learner, on_trace=fit.count_trace, optimizer=optimizer)
+        return functools.partial(_steps_of_runs, graph, learner, fit)
+    update = updater(learner, on_trace=fit.count_trace, optimizer=optimizer)
+    return functools.partial(_steps, update, learner, fit)
+
+
+def _steps(update: Update, learner: Learner, fit: Fit, epoch: int) -> Iterator[_Step]:
     """Takes the optimizer steps of an epoch and times each; no step's time includes what the consumer does."""
     phase, settings = learner.phase, learner.settings
     seen = {shape for timing in fit.timings[fit.earlier :] for shape in timing.shapes}
@@ -206,23 +221,59 @@ def _steps(update: Update, learner: Learner, fit: Fit, *, epoch: int) -> Iterato
         if not is_whole:
             requested = time.perf_counter()
             continue
-        numbers = Numbers(learner, parts)
+        numbers = Numbers(learner, [part.numpy() for part in parts])  # waits for the end of the step
         end = time.perf_counter()
 
         in_epoch += 1
-        traced = max(fit.traces - traces, len({*shapes} - seen) if settings.jit_compile else 0)
-        real = (
-            sum(examples * steps for examples, steps in shapes)
-            if numbers.real_positions is None
-            else numbers.real_positions
-        )
-        timing = Timing(epoch, (end - begin) * 1e3, waited * 1e3, tuple(shapes), real, traced)
+        traced = max(fit.traces - traces, len({*shapes} - seen) if settings.uses_xla else 0)
+        timing = _timed(numbers, shapes, epoch=epoch, seconds=(end - begin, waited), traces=traced)
         seen.update(shapes)
         fit.timings.append(timing)
         yield _Step(len(fit.timings), in_epoch, timing, numbers, inputs, gradients)
         shapes, parts, waited = [], [], 0.0
         begin = requested = time.perf_counter()
         traces = fit.traces
+    _check_count(number, phase, epoch)
+
+
+def _steps_of_runs(graph: EpochGraph, learner: Learner, fit: Fit, epoch: int) -> Iterator[_Step]:
+    """Takes the optimizer steps of an epoch in runs and times each run; a step's time is that of its run / its steps.
+
+    The input wait is the time in which the batches of a run are collected, before its call.
+    """
+    phase, in_epoch = learner.phase, 0
+    begin = time.perf_counter()
+    for run in graph.runs(phase.training(epoch), lambda: _steps_until_stop(learner.settings, done=len(fit.timings))):
+        waited, traces = time.perf_counter() - begin, fit.traces
+        table, gradients = graph(run)
+        seconds = ((time.perf_counter() - begin) / len(run), waited / len(run))
+        for place, (row, (inputs, _, _)) in enumerate(zip(table, run, strict=True), 1):
+            numbers, shapes = Numbers(learner, [row]), [phase.shape(inputs)]
+            timing = _timed(numbers, shapes, epoch=epoch, seconds=seconds, traces=fit.traces - traces)
+            fit.timings.append(timing)
+            in_epoch += 1
+            of_step = gradients if place == len(run) else []
+            yield _Step(len(fit.timings), in_epoch, timing, numbers, inputs, of_step)
+        begin = time.perf_counter()
+    _check_count(in_epoch, phase, epoch)
+
+
+def _steps_until_stop(settings: Settings, *, done: int) -> int:
+    """Returns the number of steps until the next validation within an epoch or until `max_steps`."""
+    every, most = settings.evaluate_every, settings.max_steps
+    return min(every - done % every if every else sys.maxsize, most - done if most else sys.maxsize)
+
+
+def _timed(
+    numbers: Numbers, shapes: Sequence[tuple[int, int]], *, epoch: int, seconds: tuple[float, float], traces: int
+) -> Timing:
+    """Returns the timing of a step with batches of these shapes; `seconds` are its time and its input wait."""
+    positions = sum(examples * steps for examples, steps in shapes)
+    real = positions if numbers.real_positions is None else numbers.real_positions
+    return Timing(epoch, seconds[0] * 1e3, seconds[1] * 1e3, tuple(shapes), real, traces)
+
+
+def _check_count(number: int, phase: Phase, epoch: int) -> None:
     if number != phase.batches_per_epoch:
         raise ValueError(
             f"epoch {epoch} has {number} batches; the phase says batches_per_epoch={phase.batches_per_epoch}"

@@ -49,7 +49,7 @@ class Phase:
       real_positions: inputs → float32 scalar, the number of positions of a batch without padding; None if nothing is
         padded.
       shapes: number of different shapes that full batches may have.
-      is_eager: whether to run the training step without a graph.
+      is_eager: whether to run the model without graphs, whatever `execution` says.
       chance: value of the task's first metric that a constant guess may reach by chance; None if unknown.
     """
 
@@ -81,6 +81,27 @@ class Learner:
     phase: Phase
     metrics: Sequence[Metric]
     settings: Settings
+
+    @property
+    def is_eager(self) -> bool:
+        """Whether the model runs without graphs."""
+        return self.phase.is_eager or self.settings.execution == "eager"
+
+    def as_graph(self, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        """Returns a function of tensors as this trial runs it: in Python, as a graph, or compiled with XLA.
+
+        Args:
+          function: the function.
+          options: further options of `tf.function`.
+        """
+        if self.is_eager:
+            return function
+        import tensorflow as tf
+
+        graph: Callable[..., Any] = tf.function(
+            function, jit_compile=self.settings.uses_xla, autograph=False, **options
+        )
+        return graph
 
     @cached_property
     def quantities(self) -> tuple[str, ...]:

@@ -82,8 +82,8 @@ class KerasTask(Task[S, D], Generic[S, D]):
         """Returns the batches, the loss and the measures, for settings without `refusals`."""
 
     def kernel(self, settings: S, *, gpus: int) -> str:
-        """Returns the kernel that runs the model, the tag `ablation.kernel`: `xla`, `graph`, or a task's own name."""
-        return "xla" if settings.jit_compile else "graph"
+        """Returns the kernel that runs the model, the tag `ablation.kernel`: `execution`, or a task's own name."""
+        return settings.execution
 
     def layers(self, model: keras.Model) -> Sequence[Any]:
         """Returns the layers whose activations TensorBoard shows: all but the inputs."""
@@ -273,7 +273,7 @@ def _expected_traces(trial: Trial[Any, Any], phase: Phase) -> int:
     if trial.settings.retracing != "signature":  # the user asked for retracing
         return sys.maxsize
     processes = 1 + (len(trial.earlier.epochs) if trial.earlier else 0)
-    return processes * (2 * phase.shapes if trial.settings.jit_compile else 2)
+    return processes * (2 * phase.shapes if trial.settings.uses_xla else 2)
 
 
 def _row(step: Record) -> dict[str, Any]:

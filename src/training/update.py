@@ -20,7 +20,9 @@ OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
 }
 
 Update = Callable[[Any, Any, bool], tuple[Any, list[Any]]]
+Step = Callable[[Any, Any], tuple[Any, list[Any]]]
 Gradients = Callable[[Any, Any], tuple[list[Any], list[Any]]]
+Apply = Callable[[list[Any]], Any]
 
 
 def new_optimizer(model: keras.Model, settings: Settings) -> keras.optimizers.Optimizer:
@@ -42,18 +44,41 @@ def updater(
     """Returns a function that processes a batch and updates the weights.
 
     Args:
-      learner: model, phase and settings (optimizer, learning rate, clipping, `accumulate`, compilation).
+      learner: model, phase and settings (optimizer, learning rate, clipping, `accumulate`, `execution`).
       on_trace: called whenever the step is traced.
       optimizer: from `new_optimizer`; None creates a new one.
 
     Returns:
-      (inputs, targets, is_whole) → (the numbers of the batch, float32[N], the input of `Numbers`; the gradients). While
+      (inputs, targets, is_whole) → (the numbers of the batch, float32[K], the input of `Numbers`; the gradients). While
       `is_whole` is false, the function accumulates gradients, weighted by the weight of the batch's loss; the norm is
       then 0 and the gradients are []. A step of several batches equals a step of one batch with all their examples, if
       the model processes each example independently of the others.
     """
-    model, phase, settings = learner.model, learner.phase, learner.settings
-    applied = optimizer or new_optimizer(model, settings)
+    compiled = _compiler(learner, on_trace=on_trace)
+    if learner.settings.accumulate == 1:
+        taken = compiled(step_of(learner, optimizer))
+        return lambda inputs, targets, is_whole: taken(inputs, targets)
+    return _accumulating(learner, *_parts(learner, optimizer), compiled=compiled)
+
+
+def step_of(learner: Learner, optimizer: keras.optimizers.Optimizer | None = None) -> Step:
+    """Returns the optimizer step with one batch, in Python: (inputs, targets) → (numbers float32[K], gradients)."""
+    gradients_of, apply = _parts(learner, optimizer)
+
+    def step(inputs: Any, targets: Any) -> tuple[Any, list[Any]]:
+        numbers, gradients = gradients_of(inputs, targets)
+        return tf.stack([*numbers, apply(gradients)]), gradients
+
+    return step
+
+
+def _parts(learner: Learner, optimizer: keras.optimizers.Optimizer | None) -> tuple[Gradients, Apply]:
+    """Returns the parts of a step: (inputs, targets) → numbers and gradients; gradients → their norm, after the update.
+
+    The second number is the weight of the loss, whose mean the gradients are of.
+    """
+    model, phase = learner.model, learner.phase
+    applied = optimizer or new_optimizer(model, learner.settings)
 
     def gradients_of(inputs: Any, targets: Any) -> tuple[list[Any], list[Any]]:
         with tf.GradientTape() as tape:
@@ -71,11 +96,7 @@ def updater(
         applied.apply(gradients, model.trainable_variables)
         return tf.linalg.global_norm(gradients)
 
-    compiled = _compiler(learner, on_trace=on_trace)
-    if settings.accumulate == 1:
-        return _at_once(gradients_of, apply, compiled=compiled)
-    whole = None if phase.is_eager else {"jit_compile": settings.jit_compile, "autograph": False}
-    return _accumulating(model.trainable_variables, gradients_of, apply, compiled=compiled, whole=whole)
+    return gradients_of, apply
 
 
 class Numbers:
@@ -88,9 +109,9 @@ class Numbers:
       norm: norm of the gradient before clipping.
     """
 
-    def __init__(self, learner: Learner, parts: Sequence[Any]) -> None:
-        """Reads the numbers that the update returned for each batch; waits for the end of the step."""
-        weighted_loss, sums, self.norm = _over_batches([part.numpy() for part in parts])
+    def __init__(self, learner: Learner, parts: Sequence[np.ndarray]) -> None:
+        """Reads the numbers float32[K] that the update returned for each batch."""
+        weighted_loss, sums, self.norm = _over_batches(parts)
         total = sums[1]
         self.loss = weighted_loss / total if total else 0.0
         self.sums = {LOSS: (self.loss * total, total)}
@@ -122,34 +143,16 @@ def _sums(measured: tuple[Any, Any]) -> tuple[Any, Any]:
     return tf.reduce_sum(tf.cast(values, tf.float32)), tf.reduce_sum(tf.cast(weights, tf.float32))
 
 
-def _at_once(gradients_of: Gradients, apply: Callable[[list[Any]], Any], *, compiled: Callable[..., Any]) -> Update:
-    """Returns an update that takes a step with every batch, in one graph."""
-
-    def step(inputs: Any, targets: Any) -> tuple[Any, list[Any]]:
-        numbers, gradients = gradients_of(inputs, targets)
-        return tf.stack([*numbers, apply(gradients)]), gradients
-
-    taken = compiled(step)
-    return lambda inputs, targets, is_whole: taken(inputs, targets)
-
-
-def _accumulating(
-    variables: list[Any],
-    gradients_of: Gradients,
-    apply: Callable[[list[Any]], Any],
-    *,
-    compiled: Callable[..., Any],
-    whole: dict[str, Any] | None,
-) -> Update:
+def _accumulating(learner: Learner, gradients_of: Gradients, apply: Apply, *, compiled: Callable[..., Any]) -> Update:
     """Returns an update that accumulates gradients, weighted by the weight of the loss, and applies their mean.
 
     Args:
-      variables: the trainable variables.
-      gradients_of: (inputs, targets) → numbers (the second one is the weight) and gradients of the mean loss.
-      apply: updates the weights with gradients, and returns the norm of the gradients.
+      learner: model and settings.
+      gradients_of: as `_parts` returns it.
+      apply: as `_parts` returns it.
       compiled: compiles the function that processes a batch.
-      whole: options of `tf.function` for the final step; None runs it without a graph.
     """
+    variables = learner.model.trainable_variables
     sums, total_weight = [tf.Variable(tf.zeros_like(variable)) for variable in variables], tf.Variable(0.0)
 
     def add(inputs: Any, targets: Any) -> Any:
@@ -167,7 +170,7 @@ def _accumulating(
             total.assign(tf.zeros_like(total))
         return norm, gradients
 
-    added, finished = compiled(add), finish if whole is None else tf.function(finish, **whole)
+    added, finished = compiled(add), learner.as_graph(finish)
 
     def update(inputs: Any, targets: Any, is_whole: bool) -> tuple[Any, list[Any]]:
         numbers = added(inputs, targets)
@@ -187,28 +190,24 @@ def _compiler(learner: Learner, *, on_trace: Callable[[], None]) -> Callable[...
     settings, signature = learner.settings, learner.phase.signature
 
     def compiled(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        if learner.phase.is_eager:
+        if learner.is_eager:
             return function
 
         def traced(inputs: Any, targets: Any) -> Any:
             on_trace()  # Python code runs only while TensorFlow traces the function
             return function(inputs, targets)
 
-        options: dict[str, Any] = {"jit_compile": settings.jit_compile, "autograph": False}
         if settings.retracing != "signature":
-            graph: Callable[[Any, Any], Any] = tf.function(
-                traced, reduce_retracing=settings.retracing == "relaxed", **options
-            )
-            return graph
+            return learner.as_graph(traced, reduce_retracing=settings.retracing == "relaxed")
         # Two graphs serve any number of lengths. With a known batch size, a step takes about a quarter less time.
-        full = tf.function(traced, input_signature=_with_batch_size(signature, settings.batch_size), **options)
-        smaller = tf.function(traced, input_signature=list(signature), **options)
+        full = learner.as_graph(traced, input_signature=with_batch_size(signature, settings.batch_size))
+        smaller = learner.as_graph(traced, input_signature=list(signature))
         return lambda inputs, targets: (full if batch_size(inputs) == settings.batch_size else smaller)(inputs, targets)
 
     return compiled
 
 
-def _with_batch_size(signature: tuple[Any, Any], size: int) -> list[Any]:
+def with_batch_size(signature: tuple[Any, Any], size: int) -> list[Any]:
     """Returns the signature of batches with exactly `size` examples."""
     return [
         tf.nest.map_structure(lambda spec: tf.TensorSpec([size, *spec.shape[1:]], spec.dtype), part)

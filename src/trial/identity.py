@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from src.files import digest
+from src.spec.renamed import as_hashed
 from src.spec.settings import Settings
 from src.spec.task import Task
 
@@ -20,14 +21,14 @@ def identity(settings: Settings, task: Task[Any, Any], *, data_digest: str) -> s
     Args:
       settings: all resolved settings, because an edited default must not change the meaning of old results. Keys that
         are null are left out, and so are toggles that were added later, at the value that all earlier trials had
-        (`Settings.added`): old identities stay.
+        (`Settings.added`): old identities stay. A renamed toggle counts under its old name (`renamed.as_hashed`).
       task: the task of these settings.
       data_digest: hash of the data.
     """
     added = settings.added()
     values = {
         key: value
-        for key, value in task.hashed({**settings.model_dump(), "task": task.name}).items()
+        for key, value in as_hashed(task.hashed({**settings.model_dump(), "task": task.name})).items()
         if key not in NOT_IN_IDENTITY and value is not None and (key not in added or value != added[key])
     }
     return digest({"settings": values, "data": data_digest})

@@ -11,6 +11,7 @@ from src.spec.settings import Settings
 S = TypeVar("S", bound=Settings)
 OF_EVERY_TASK: tuple[Inert[Settings], ...] = (
     Inert("drop_remainder", False, lambda settings: settings.batch_size == 1, "with batch_size=1 every batch is full"),
+    Inert("retracing", "signature", lambda settings: settings.execution == "eager", "execution=eager traces nothing"),
     Inert("momentum", 0.0, lambda settings: settings.optimizer != "sgd", "of the optimizers, only sgd reads it"),
 )
 
@@ -32,6 +33,24 @@ def without_inert(settings: S, rules: Iterable[Inert[Any]]) -> tuple[S, list[Cha
 
 def refusals(settings: Settings) -> list[str]:
     """Returns why these settings cannot run with any task, each reason with its fix; empty if they can."""
+    reasons = _refusals_of_loop(settings) if settings.execution == "graph_epoch" else []
     if settings.tracking.name == "offline" and settings.tracking.uri:
-        return ["tracking=offline uses no tracking store, but tracking.uri is set; remove one of the two"]
-    return []
+        reasons.append("tracking=offline uses no tracking store, but tracking.uri is set; remove one of the two")
+    return reasons
+
+
+def _refusals_of_loop(settings: Settings) -> list[str]:
+    """Returns why the steps of an epoch cannot be one graph."""
+    conflicts = {
+        f"accumulate={settings.accumulate}": (settings.accumulate > 1, "takes a step with every batch"),
+        f"retracing={settings.retracing}": (settings.retracing != "signature", "has one signature for all batches"),
+        f"tracking.profile={settings.tracking.profile}": (
+            settings.tracking.profile is not None,
+            "has no single steps to profile",
+        ),
+    }
+    return [
+        f"{key} does not work with execution=graph_epoch, whose graph {why}; set execution=graph"
+        for key, (is_set, why) in conflicts.items()
+        if is_set
+    ]

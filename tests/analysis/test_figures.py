@@ -408,3 +408,41 @@ def test_padding_is_drawn_for_the_toggles_that_change_it_all_else_being_equal(ow
     axes = drawn("s", "padding", f"sqlite:///{own}").figure.axes[0]
 
     assert [line.get_label() for line in axes.lines] == ["padding=batch", "padding=dataset"]
+
+
+def sized(values, seed):
+    ratio = {"graph": 1.0, "eager": 8.0 / values["units"] ** 0.5, "xla": 0.5}[values["execution"]]
+    noise = {0: 1.0, 1: 1.1, 2: 0.9}[seed] if values["execution"] != "graph" else 1.0
+    return {
+        "test/accuracy": 0.7,
+        "model/parameters": 100.0 * values["units"],
+        "time/batch_ms_median": 2 * ratio * noise,
+    }
+
+
+def test_ratios_of_times_are_drawn_by_the_parameters_of_the_model(own):
+    levels = {"execution": ["graph", "eager", "xla"], "units": [1, 4, 16]}
+    generated.study(own, "s", levels, sized, steps=20)
+
+    one = drawn("s", "ratio_by_parameters", f"sqlite:///{own}")
+
+    lines = {line.get_label(): line for line in one.figure.axes[0].lines if "execution" in str(line.get_label())}
+    noise = stats.gmean([1.0, 1.1, 0.9])
+    np.testing.assert_allclose(lines["execution=eager"].get_xdata(), [100, 400, 1_600], rtol=0.05)  # one beside another
+    np.testing.assert_allclose(lines["execution=eager"].get_ydata(), [8 * noise, 4 * noise, 2 * noise])
+    np.testing.assert_allclose(lines["execution=xla"].get_ydata(), 0.5 * noise)
+    half = stats.t.ppf(0.975, 2) * stats.sem(np.log([1.0, 1.1, 0.9]))
+    bars = [line.get_ydata() for line in one.figure.axes[0].lines if np.allclose(line.get_xdata(), 400, rtol=0.05)]
+    np.testing.assert_allclose(
+        next(bar for bar in bars if len(bar) == 2), [4 * noise * np.exp(-half), 4 * noise * np.exp(half)]
+    )
+    assert "as a multiple of that with execution=graph" in one.caption
+
+
+@pytest.mark.parametrize("units", [[1, 4], [1, 4, 16]])
+def test_ratios_by_parameters_need_three_sizes_and_a_toggle_that_leaves_them(own, units):
+    generated.study(own, "few", {"execution": ["graph", "eager"], "units": units}, sized)
+    generated.study(own, "alone", {"units": units}, lambda values, seed: sized({**values, "execution": "graph"}, seed))
+
+    assert (drawn("few", "ratio_by_parameters", f"sqlite:///{own}") is not None) == (len(units) == 3)
+    assert drawn("alone", "ratio_by_parameters", f"sqlite:///{own}") is None

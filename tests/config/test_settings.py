@@ -13,6 +13,7 @@ from src.config.settings import (
     edited,
     from_hydra,
     label,
+    of_file,
     task_schema,
     tracking_schemas,
 )
@@ -136,7 +137,7 @@ def test_takes_text_selects_exactly_the_text_keys():
 def test_a_toggle_has_one_type():
     found = {key: type_of(key) for key in [*Settings.toggles(), *Integration.toggles(), "study"]}
 
-    booleans = {"bucketing", "masking", "bidirectional", "drop_remainder", "jit_compile"}
+    booleans = {"bucketing", "masking", "bidirectional", "drop_remainder"}
     assert {key for key, kind in found.items() if kind is bool} == booleans
     assert (
         found["clip_norm"]
@@ -244,3 +245,12 @@ def test_values_are_written_as_hydra_reads_them():
 def test_a_key_is_proposed_only_if_one_is_near():
     assert "did you mean learning_rate?" in str(unknown_key("learn_rate"))
     assert "--help` lists all keys" in str(unknown_key("zzzz"))
+
+
+def test_the_file_of_an_earlier_version_is_read_and_the_old_key_is_refused_elsewhere():
+    old = {key: value for key, value in Settings().model_dump().items() if key != "execution"}
+
+    assert of_file({**old, "jit_compile": True}) == edited(Settings(), {"execution": "xla"})
+    assert of_file({**old, "jit_compile": False}) == Settings()
+    with pytest.raises(SettingsError, match="unknown key 'jit_compile'; write execution=xla for true"):
+        checked({"jit_compile": True})

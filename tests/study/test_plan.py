@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -357,6 +358,21 @@ def test_a_plan_with_added_rows_continues_the_old_plan(base):
     assert not plan.is_continued_by(
         whole, plan.as_record(other, other.rows(next(other.rounds())), command="x", time="now")
     )
+
+
+def test_a_plan_with_an_old_name_of_a_toggle_is_continued(base):
+    planned, _ = study(base, execution=["graph", "xla"])
+    record = plan.as_record(planned, planned.rows(next(planned.rounds())), command="x", time="now")
+    old = json.loads(
+        json.dumps(record).replace("execution=graph", "jit_compile=false").replace('"execution"', '"jit_compile"')
+    )
+    for values in (old["reference"], *(row["values"] for row in old["rows"])):
+        values["jit_compile"] = values["jit_compile"] == "xla"
+    old["levels"]["jit_compile"] = [False, True]
+
+    assert plan.is_continued_by(old, record)
+    old["reference"]["jit_compile"] = True
+    assert not plan.is_continued_by(old, record)
 
 
 def test_a_fraction_whose_old_plan_listed_fewer_aliases_is_continued(base):

@@ -186,8 +186,12 @@ def test_dropout_acts_only_in_training():
         ({"padding_side": "pre"}, 1, "while_loop"),
         ({"padding_side": "pre", "masking": False}, 1, "cudnn"),
         ({"cell": "simple_rnn"}, 1, "while_loop"),
-        ({"jit_compile": True}, 1, "xla"),
-        ({"jit_compile": True}, 0, "xla"),
+        ({"execution": "xla"}, 1, "xla"),
+        ({"execution": "xla"}, 0, "xla"),
+        ({"execution": "graph_epoch"}, 0, "while_loop"),
+        ({"execution": "eager"}, 0, "python"),
+        ({"execution": "eager"}, 1, "cudnn"),
+        ({"implementation": "eager_loop"}, 0, "python"),
     ],
 )
 def test_the_kernel_depends_on_settings_and_gpus(changes, gpus, expected):

@@ -267,7 +267,7 @@ def test_a_sigmoid_head_learns_from_every_readout(readout):
 def test_xla_gives_the_same_losses_and_a_step_that_compiles_a_shape_is_marked_as_first(implementation):
     changes = {"epochs": 1, "implementation": implementation, "is_graph": True}
     (_, fit, compiled, _), (_, _, plain, _) = (
-        trained(24, jit_compile=is_compiled, **changes) for is_compiled in (True, False)
+        trained(24, execution=execution, **changes) for execution in ("xla", "graph")
     )
 
     np.testing.assert_allclose(metrics(compiled, "train/loss"), metrics(plain, "train/loss"), atol=1e-5)

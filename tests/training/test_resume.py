@@ -100,8 +100,9 @@ def test_resumed_training_equals_uninterrupted_training(changes, eager):
     [
         {"dropout": 0.3},
         {"batch_size": 3, "retracing": "relaxed"},
+        {"dropout": 0.3, "execution": "graph_epoch"},
         pytest.param(  # compilation takes half a minute
-            {"jit_compile": True, "implementation": "graph_loop", "cell": "simple_rnn", "dropout": 0.3},
+            {"execution": "xla", "implementation": "graph_loop", "cell": "simple_rnn", "dropout": 0.3},
             marks=pytest.mark.slow,
         ),
     ],

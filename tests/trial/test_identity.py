@@ -46,7 +46,7 @@ CHANGES = {
     "epochs": 7,
     "dropout": 0.5,
     "clip_norm": 1.0,
-    "jit_compile": True,
+    "execution": "xla",
     "seed": 7,
     "evaluate_every": 7,
     "max_steps": 7,
@@ -176,6 +176,28 @@ def test_settings_of_sentiment_keep_their_identities(changes, golden):
     assert identity(edited(Settings(), changes), data_digest="d") == golden
 
 
+# Identities of version 0.1, in which `execution` was `jit_compile`.
+@pytest.mark.parametrize(
+    ("kind", "execution", "golden"),
+    [
+        (Settings, "graph", "5bff8939cfea8e0e"),
+        (Settings, "xla", "2f65701782c0d898"),
+        (Integration, "graph", "a0ae111e9ed7f8d7"),
+        (Integration, "xla", "61eaaca17c4f1dea"),
+        (Images, "graph", "5a79ef83a6be4581"),
+        (Images, "xla", "2f84cc7fd3e88b48"),
+    ],
+)
+def test_the_executions_that_were_jit_compile_keep_their_identities(kind, execution, golden):
+    assert identity(edited(kind(), {"execution": execution}), data_digest="d") == golden
+
+
+@pytest.mark.parametrize("kind", [Settings, Integration, Images])
+def test_every_execution_has_its_own_identity(kind):
+    executions = ("eager", "graph", "graph_epoch", "xla")
+    assert len({identity(edited(kind(), {"execution": each}), data_digest="d") for each in executions}) == 4
+
+
 @pytest.mark.parametrize(
     ("changes", "as_typed", "resolved"),
     [
@@ -200,7 +222,7 @@ def test_settings_of_sentiment_keep_their_identities(changes, golden):
             "ed9cb503df1b1fb1",
         ),
         (
-            {"jit_compile": True, "evaluate_every": 5, "checkpoint": "none", "study": "x"},
+            {"execution": "xla", "evaluate_every": 5, "checkpoint": "none", "study": "x"},
             "2677fb6f238de9d7",
             "d204cc4cbb229882",
         ),

@@ -63,6 +63,8 @@ def memory(monkeypatch):
         (Settings, {"forget_bias": 1.0}, "forget_bias", None),
         (Settings, {"implementation": "graph_loop", "bptt_steps": 200}, "bptt_steps", None),
         (Settings, {"implementation": "eager_loop", "retracing": "per_shape"}, "retracing", "signature"),
+        (Settings, {"execution": "eager", "retracing": "per_shape"}, "retracing", "signature"),
+        (Settings, {"implementation": "eager_loop", "execution": "eager"}, "execution", "graph"),
         (Settings, {"batch_size": 1, "drop_remainder": True}, "drop_remainder", False),
         (Integration, {"implementation": "packed_loop"}, "implementation", "graph_loop"),
         (Integration, {"implementation": "graph_loop", "bptt_steps": 25}, "bptt_steps", None),
@@ -197,10 +199,27 @@ def test_required_memory_grows_with_what_a_step_keeps():
         ),
         ({"implementation": "cell_loop", "bptt_steps": 10}, "bptt_steps does not work with implementation=cell_loop"),
         (
-            {"implementation": "eager_loop", "jit_compile": True},
+            {"implementation": "eager_loop", "execution": "xla"},
             "implementation=eager_loop, which compiles nothing; set implementation=graph_loop",
         ),
-        ({"implementation": "packed_loop", "jit_compile": True}, "shrinks its batch over time"),
+        (
+            {"implementation": "eager_loop", "execution": "graph_epoch"},
+            "execution=graph_epoch does not work with implementation=eager_loop, which compiles nothing",
+        ),
+        (
+            {"execution": "graph_epoch", "accumulate": 2},
+            "accumulate=2 does not work with execution=graph_epoch, whose graph takes a step with every batch; "
+            "set execution=graph",
+        ),
+        (
+            {"execution": "graph_epoch", "retracing": "relaxed"},
+            "has one signature for all batches; set execution=graph",
+        ),
+        (
+            {"execution": "graph_epoch", "tracking": {"profile": 3}},
+            "tracking.profile=3 does not work with execution=graph_epoch, whose graph has no single steps to profile",
+        ),
+        ({"implementation": "packed_loop", "execution": "xla"}, "shrinks its batch over time"),
         ({"tracking": {"name": "offline", "uri": "x"}}, "tracking=offline uses no tracking store"),
     ],
 )
@@ -208,7 +227,7 @@ def test_a_combination_that_cannot_run_is_refused_with_the_fix(changes, message)
     assert message in refusals(checked(changes))
 
 
-@pytest.mark.parametrize("changes", [{"bptt_steps": 10}, {"implementation": "eager_loop", "jit_compile": True}])
+@pytest.mark.parametrize("changes", [{"bptt_steps": 10}, {"implementation": "eager_loop", "execution": "xla"}])
 def test_a_combination_that_cannot_run_with_texts_cannot_run_with_noise(changes):
     assert refusals(edited(Integration(), changes)) == refusals(edited(Settings(), changes)) != ""
 
@@ -245,7 +264,7 @@ def test_toggles_without_effect_refuse_nothing(home, table):
         {"data": {"name": "table", "path": str(table)}, "padding": "equal", "implementation": "packed_loop"}
     )
 
-    assert prepare(edited(settings, {"jit_compile": True})).settings.implementation == "graph_loop"
+    assert prepare(edited(settings, {"execution": "xla"})).settings.implementation == "graph_loop"
 
 
 @pytest.mark.parametrize("task", ["sentiment", "integration"])

@@ -62,16 +62,16 @@ def model(
 
 def kernel(settings: Recurrent, *, gpus: int, pads_in_front: bool = False) -> str:
     """Returns the kernel of the recurrence, the tag `ablation.kernel`: `xla`, `cudnn`, `while_loop` or `python`."""
-    if settings.jit_compile:
+    if settings.uses_xla:
         return "xla"
-    if settings.implementation != "keras":
-        return "python" if settings.implementation == "eager_loop" else "while_loop"
-    return "cudnn" if gpus and _use_cudnn(settings, pads_in_front=pads_in_front) == "auto" else "while_loop"
+    if settings.implementation == "keras" and gpus and _use_cudnn(settings, pads_in_front=pads_in_front) == "auto":
+        return "cudnn"
+    return "python" if settings.implementation == "eager_loop" or settings.execution == "eager" else "while_loop"
 
 
 def _use_cudnn(settings: Recurrent, *, pads_in_front: bool) -> bool | str:
     """Decides whether Keras may use cuDNN, which needs padding at the end and does not work with XLA."""
-    is_possible = settings.cell != "simple_rnn" and not pads_in_front and not settings.jit_compile
+    is_possible = settings.cell != "simple_rnn" and not pads_in_front and not settings.uses_xla
     return "auto" if is_possible else False
 
 

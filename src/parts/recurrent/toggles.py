@@ -12,9 +12,9 @@ from src.spec.section import Count, Value, Width
 from src.spec.settings import Settings
 
 OWN_LOOPS = ("graph_loop", "packed_loop", "eager_loop")
-NOT_COMPILED = {
-    "eager_loop": "compiles nothing",
-    "packed_loop": "shrinks its batch over time, while XLA needs one shape",
+WITHOUT = {  # implementation → executions that it does not work with, and why
+    "eager_loop": (("xla", "graph_epoch"), "compiles nothing"),
+    "packed_loop": (("xla",), "shrinks its batch over time, while XLA needs one shape"),
 }
 
 
@@ -81,6 +81,12 @@ class Recurrent(Settings):
 INERT: tuple[Inert[Any], ...] = (
     Inert("forget_bias", None, lambda s: s.cell != "lstm", "only an LSTM has a forget gate"),
     Inert("forget_bias", None, lambda s: s.cell == "lstm" and s.forget_bias == 1, "1 is the default"),
+    Inert(
+        "execution",
+        "graph",
+        lambda s: s.implementation == "eager_loop" and s.execution == "eager",
+        "eager_loop always runs in Python",
+    ),
     Inert("retracing", "signature", lambda s: s.implementation == "eager_loop", "eager_loop traces nothing"),
 )
 UNPACKED = "packed_loop skips masked steps, and none are masked"
@@ -106,7 +112,8 @@ def refusals(settings: Recurrent) -> list[str]:
         reasons.append(
             f"bptt_steps does not work with implementation={settings.implementation}; set implementation=graph_loop"
         )
-    if settings.jit_compile and settings.implementation in NOT_COMPILED:
-        conflict = f"jit_compile=true does not work with implementation={settings.implementation}"
-        reasons.append(f"{conflict}, which {NOT_COMPILED[settings.implementation]}; set implementation=graph_loop")
+    executions, why = WITHOUT.get(settings.implementation, ((), ""))
+    if settings.execution in executions:
+        conflict = f"execution={settings.execution} does not work with implementation={settings.implementation}"
+        reasons.append(f"{conflict}, which {why}; set implementation=graph_loop")
     return reasons
