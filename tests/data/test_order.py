@@ -201,6 +201,14 @@ def test_the_measures_tell_the_six_orders_and_small_buffers_apart():
     assert by_buffer == sorted(by_buffer) and by_buffer[0] < 0.1 < 0.8 < by_buffer[-1]
 
 
+def test_members_in_another_order_are_the_same_members():
+    of_one = Order("shuffle_batch_repeat", 9, 9)
+    first, second = (Epochs(of_one, draws()).rows(epoch)[0] for epoch in (1, 2))
+
+    assert first.tolist() != second.tolist()
+    assert order.measures(of_one, draws(), np.arange(9) % 2)["repeated_batches_fraction"] == 1
+
+
 @pytest.mark.parametrize(
     ("batches", "value"),
     [
