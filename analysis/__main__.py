@@ -45,6 +45,10 @@ Toggle = Annotated[
     typer.Option(help="compare the values of this toggle, all else being equal; default: with the reference"),
 ]
 Metric = Annotated[str | None, typer.Option(help="metric to compare by; default: the study's")]
+Also = Annotated[
+    str | None,
+    typer.Option(help="further metrics to show as columns: data/traces,memory/peak_mb; default: the study's plan.also"),
+]
 Margin = Annotated[
     float | None,
     typer.Option(min=0, help="difference that is too small to matter; default: the study's, for its own metric"),
@@ -93,6 +97,7 @@ def report(
     study: Name,
     metric: Metric = None,
     margin: Margin = None,
+    also: Also = None,
     every: Every = False,
     uri: Uri = None,
     out: Out = None,
@@ -102,7 +107,7 @@ def report(
     """Writes one HTML page about STUDY, its tables and figures, and attaches them to the study's MLflow run."""
     with _answered():
         _allow(task)
-        findings = _find(study, uri, every=every, metric=metric, margin=margin)
+        findings = _find(study, uri, every=every, metric=metric, margin=margin, also=_names(also))
         folder = _folder(out, study, every=every)
         from analysis import answer, report, tables
 
@@ -132,6 +137,7 @@ def table(
     toggle: Toggle = None,
     metric: Metric = None,
     margin: Margin = None,
+    also: Also = None,
     format: Annotated[Format, typer.Option(help="output format")] = Format.MARKDOWN,
     factorial: Annotated[bool, typer.Option(help="main effects and interactions instead of variants")] = False,
     columns: Annotated[
@@ -155,17 +161,14 @@ def table(
         from analysis.store import StoreError
         from analysis.tables import fewer
 
-        findings = _find(
-            study, uri, every=every, is_quiet=format != Format.MARKDOWN, metric=metric, margin=margin, toggle=toggle
-        )
+        options = {"metric": metric, "margin": margin, "toggle": toggle, "also": _names(also)}
+        findings = _find(study, uri, every=every, is_quiet=format != Format.MARKDOWN, **options)
         if factorial and findings.factorial is None:
             raise StoreError(
                 findings.no_factorial
                 or f"{study} has no main effects and interactions: they need a grid of two or more toggles"
             )
-        look = Look(
-            None if columns is None else [name.strip() for name in columns.split(",")], digits, caption, convenience
-        )
+        look = Look(_names(columns), digits, caption, convenience)
         requested = _shown(findings, "factorial" if factorial else "table", look)
         folder = _folder(out, study, every=every)
         with _whole(folder) as staging:
@@ -351,6 +354,11 @@ def _loaded(study: str, uri: str | None, *, every: bool, is_quiet: bool = False)
     if loaded.of_plans:
         print(f"note: {visible(loaded.of_plans)}", file=stream, flush=True)
     return loaded
+
+
+def _names(listed: str | None) -> list[str] | None:
+    """Returns the names in a list with commas; None for None."""
+    return None if listed is None else [name.strip() for name in listed.split(",")]
 
 
 def _find(study: str, uri: str | None, *, every: bool, is_quiet: bool = False, **options: Any) -> Findings:

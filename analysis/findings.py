@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,7 @@ class Findings:
       no_factorial: the reason why `factorial` is None; None if it is not, or if the design is not factorial.
       unchanged: variants whose trained weights equal their reference's, seed for seed.
       rejected: variants that a path tried and did not keep.
+      also: full names of further metrics that tables show.
     """
 
     study: Study
@@ -67,6 +69,7 @@ class Findings:
     no_factorial: str | None
     unchanged: list[str]
     rejected: list[str]
+    also: list[str]
 
     @property
     def seeds(self) -> int:
@@ -75,7 +78,12 @@ class Findings:
 
 
 def find(
-    study: Study, *, metric: str | None = None, margin: float | None = None, toggle: str | None = None
+    study: Study,
+    *,
+    metric: str | None = None,
+    margin: float | None = None,
+    toggle: str | None = None,
+    also: Sequence[str] | None = None,
 ) -> Findings:
     """Returns the findings of a study.
 
@@ -85,6 +93,7 @@ def find(
       margin: difference that is too small to matter; default: the study's, for its own metric.
       toggle: compare the values of this toggle, all else being equal; default: all variants with the reference, or in a
         cumulative design and a path every step with the one before.
+      also: names of further metrics that tables show; default: those of the plan.
 
     Raises:
       StoreError: nothing has finished, or there is no such metric or toggle.
@@ -123,10 +132,32 @@ def find(
         )
     table, why_not = _factorial(study, compared_by, margin)
     unchanged = effects.changed_nothing(rows)
-    summary = _summary(study, rows, compared, is_stepwise=is_stepwise)
+    shown = _also(study, also)
+    summary = _summary(study, rows, compared, is_stepwise=is_stepwise, also=shown)
     return Findings(
-        study, compared_by, margin, time, is_stepwise, rows, compared, summary, table, why_not, unchanged, rejected
+        study,
+        compared_by,
+        margin,
+        time,
+        is_stepwise,
+        rows,
+        compared,
+        summary,
+        table,
+        why_not,
+        unchanged,
+        rejected,
+        shown,
     )
+
+
+def _also(study: Study, asked: Sequence[str] | None) -> list[str]:
+    """Returns the full names of the further metrics: those asked for, which some trial must have, or the plan's.
+
+    The number of steps to the target is left out: tables show its median.
+    """
+    names = study.plan["also"] if asked is None else [metric_of(study, name).name for name in asked]
+    return [name for name in (full_name(study, name) for name in names) if not name.startswith(STEPS_TO)]
 
 
 def metric_of(study: Study, asked: str | None) -> Metric:
@@ -213,14 +244,16 @@ def _first(study: Study, toggle: str) -> list[object]:
     return sorted(study.plan["levels"][toggle], key=lambda value: value != reference)
 
 
-def _summary(study: Study, rows: pd.DataFrame, compared: pd.DataFrame, *, is_stepwise: bool) -> pd.DataFrame:
+def _summary(
+    study: Study, rows: pd.DataFrame, compared: pd.DataFrame, *, is_stepwise: bool, also: Sequence[str]
+) -> pd.DataFrame:
     keys = ["within", "label"]
     firsts = rows.drop_duplicates(keys)
     costs = firsts[[*keys, *study.toggles]].set_index(keys)
     finished = rows[rows["status"] == FINISHED]
     done = finished.groupby(keys, sort=False)
     places = [done.indices.get(variant, []) for variant in costs.index]
-    for name in (*(f"{TEST}{metric.name}" for metric in study.metrics), *COSTS):
+    for name in dict.fromkeys((*(f"{TEST}{metric.name}" for metric in study.metrics), *COSTS, *also)):
         if name in rows:
             costs[f"mean {name}"] = done[name].mean()
     for name in TIMES:

@@ -165,9 +165,11 @@ def _count(have: int, planned: int) -> Entry:
 
 
 def _costs(findings: Findings, *, every: bool) -> dict[str, list[Entry]]:
-    """Returns the columns of costs, and the study's first metric if another metric is compared."""
+    """Returns the columns of further metrics and of costs, and the study's first metric if another one is compared."""
     is_rough = " (rough)" if caution(findings.rows) else ""
     columns = _means(findings, findings.study.first.name)
+    for name in findings.also:
+        columns |= _means(findings, name, is_rough if name.startswith("time/") else "")
     columns |= _means(findings, PER_BATCH, is_rough)
     time = title(findings.study.meaning(findings.time))
     columns[f"ratio of {time}{is_rough}"] = [ratio(row) for row in _records(findings.summary)]
@@ -254,7 +256,9 @@ def effects(findings: Findings) -> Table:
 
 def notes(findings: Findings) -> tuple[str, ...]:
     """Returns the notes that every table of the study must have below it."""
-    return tuple(filter(None, (different_code(findings.rows),)))
+    absent = [name for name in findings.also if name not in findings.rows or findings.rows[name].isna().all()]
+    lacking = f"No trial has the metric {', '.join(absent)} (plan.also)." if absent else ""
+    return tuple(filter(None, (different_code(findings.rows), lacking)))
 
 
 def fewer(table: Table, *, width: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -78,13 +78,7 @@ CHANGES: dict[str, Callable[[np.random.Generator, int], Change]] = {"shift": shi
 
 
 def batches(
-    split: Split,
-    order: np.ndarray,
-    scale: Scaling,
-    *,
-    size: int,
-    drop_remainder: bool = False,
-    change: Change | None = None,
+    split: Split, groups: Iterable[np.ndarray], scale: Scaling, *, change: Change | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yields float32[B, H, W, C], labels int32[B] and rows int64[B].
 
@@ -92,20 +86,15 @@ def batches(
 
     Args:
       split: the images.
-      order: int64[N] rows.
+      groups: int64[B] rows of each batch.
       scale: scaling of the pixels.
-      size: B; the last batch may be smaller.
-      drop_remainder: drop the last batch if it is smaller.
       change: function of images and rows, applied before the scaling.
     """
-    for begin in range(0, len(order), size):
-        rows = order[begin : begin + size]
-        if len(rows) < size and drop_remainder:
-            return
+    for rows in groups:
         images = split.images[rows]
         yield scale(images if change is None else change(images, rows)), split.labels[rows], rows
 
 
-def batch_count(count: int, size: int, *, drop_remainder: bool = False) -> int:
-    """Returns the number of batches of `count` images."""
-    return count // size if drop_remainder else -(-count // size)
+def in_stored_order(count: int, size: int) -> list[np.ndarray]:
+    """Returns the rows of consecutive batches of `count` images; the last batch may be smaller than `size`."""
+    return np.split(np.arange(count), range(size, count, size))

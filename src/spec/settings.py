@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 import warnings
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -68,6 +68,9 @@ class Plan(Section):
         max_length=100,
         description="metric by which variants are compared, such as test/loss, time/epoch_s or steps_to; "
         "null = the task's first metric on the test split (design=path always selects by its validation value)",
+    )
+    also: list[Annotated[str, Field(pattern=r"^[\w/.-]+$", max_length=100)]] = Field(
+        [], description="further recorded metrics that the tables show as columns, such as data/traces"
     )
     margin: float | None = Field(
         None, gt=0, description="largest irrelevant difference in the metric; null = the metric's own, if any"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import shutil
@@ -233,3 +234,64 @@ def test_a_table_that_is_wider_than_the_terminal_names_the_columns_that_fit(aske
     assert named and named[1] == "change,verdict"
     assert "| variant | change [95 %] | verdict |\n" in asked("--columns", named[1])
     assert tables.fewer(whole, width=1000) == ""
+
+
+@pytest.fixture
+def measured(own):
+    """Returns a function that makes a study with further metrics; each variant's is its seeds' mean, 4 + place."""
+
+    def make(also):
+        def outcome(values, seed):
+            place = GRID["cell"].index(values["cell"])
+            further = {"data/mixed": place + seed} if seed < 7 else {"data/mixed": math.nan, "status": "FAILED"}
+            return {"test/accuracy": 0.8 + 0.01 * (seed % 3), "time/train_s": 2.0 + place, **further}
+
+        generated.study(own, "s", {"cell": GRID["cell"]}, outcome, seeds=range(1, 8), also=also)
+        return f"sqlite:///{own}"
+
+    return make
+
+
+def entries(table, heading):
+    return [row[table.headings.index(heading)].text for row in table.rows]
+
+
+def test_a_table_shows_the_further_metrics_of_its_plan_beside_the_verdict(measured):
+    found = find("s", measured(["data/mixed", "time/train_s"]))
+
+    for table in (tables.ablation(found), tables.compact(found)):
+        place = table.headings.index("verdict")
+        assert table.headings[place + 1 : place + 3] == ["data/mixed", "s of training"]
+        assert entries(table, "data/mixed") == ["3.500", "4.500"]  # of the seeds 1 to 6, which finished
+        assert entries(table, "s of training") == ["2.0", "3.0"]
+
+
+def test_requested_further_metrics_replace_those_of_the_plan(measured, tmp_path):
+    uri = measured(["time/train_s"])
+
+    done = invoke("table", "s", "--uri", uri, "--out", tmp_path, "--also", "data/mixed, loss", "--format", "csv")
+
+    assert done.exit_code == 2 and "no trial of s has the metric 'loss'" in done.stderr
+    done = invoke("table", "s", "--uri", uri, "--out", tmp_path, "--also", "data/mixed")
+    assert "| data/mixed |" in done.stdout and "s of training" not in done.stdout
+    assert pd.read_csv(tmp_path / "table.csv")["mean data/mixed"].tolist() == [3.5, 4.5]
+
+
+def test_a_further_metric_that_the_table_has_already_is_shown_once(measured):
+    table = tables.ablation(find("s", measured(["accuracy", "time/batch_ms_median", "steps_to"])))
+
+    assert len(set(table.headings)) == len(table.headings) and not table.notes
+    assert not any(heading.startswith("steps_to") for heading in table.headings)
+    assert entries(table, "steps to 0.80 validation accuracy (median)")
+
+
+def test_a_note_names_a_metric_of_the_plan_that_no_trial_has(measured):
+    table = tables.ablation(find("s", measured(["data/mixd"])))
+
+    assert table.notes == ("No trial has the metric data/mixd (plan.also).",) and "data/mixd" not in table.headings
+
+
+def test_a_report_shows_further_metrics_too(measured, tmp_path):
+    done = invoke("report", "s", "--uri", measured(["data/mixed"]), "--out", tmp_path, "--no-attach")
+
+    assert done.exit_code == 0 and "data/mixed" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from src.data.image_batches import FARTHEST, Scaling, batch_count, batches, flips, scaling, shifts
+from src.data.image_batches import FARTHEST, Scaling, batches, flips, in_stored_order, scaling, shifts
 from src.data.images import Split
 
 RNG = np.random.default_rng(0)
@@ -12,18 +12,24 @@ SPLIT = Split(IMAGES, np.arange(10, dtype=np.int32) % 3, np.arange(10))
 AS_IS = scaling("none", [0.0] * 3, [1.0] * 3)
 
 
-@pytest.mark.parametrize(("drop", "sizes"), [(False, [4, 4, 2]), (True, [4, 4])])
-def test_every_image_of_the_order_is_in_one_batch(drop, sizes):
-    order = np.random.default_rng(1).permutation(10)
+def test_a_batch_has_the_images_and_labels_of_its_rows():
+    groups = np.split(np.random.default_rng(1).permutation(10), [4, 8])
 
-    found = list(batches(SPLIT, order, AS_IS, size=4, drop_remainder=drop))
+    found = list(batches(SPLIT, groups, AS_IS))
 
-    assert [len(rows) for _, _, rows in found] == sizes and len(sizes) == batch_count(10, 4, drop_remainder=drop)
-    pixels, labels, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    np.testing.assert_array_equal(rows, order[: sum(sizes)])
-    np.testing.assert_array_equal(pixels, IMAGES[rows])
-    np.testing.assert_array_equal(labels, SPLIT.labels[rows])
-    assert pixels.dtype == np.float32
+    for (pixels, labels, rows), expected in zip(found, groups, strict=True):
+        np.testing.assert_array_equal(rows, expected)
+        np.testing.assert_array_equal(pixels, IMAGES[expected])
+        np.testing.assert_array_equal(labels, expected % 3)
+        assert pixels.dtype == np.float32
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(10, [4, 4, 2]), (8, [4, 4]), (3, [3])])
+def test_batches_in_stored_order_hold_every_row_once(count, sizes):
+    groups = in_stored_order(count, 4)
+
+    assert [len(rows) for rows in groups] == sizes
+    np.testing.assert_array_equal(np.concatenate(groups), np.arange(count))
 
 
 def test_each_scaling_gives_its_range_of_pixels():
@@ -75,8 +81,8 @@ def test_the_change_of_a_image_does_not_depend_on_its_batch(draw):
     order = np.random.default_rng(1).permutation(10)
 
     large, small = (
-        np.concatenate([pixels for pixels, _, _ in batches(SPLIT, order, AS_IS, size=size, change=change)])
-        for size in (10, 3)
+        np.concatenate([pixels for pixels, _, _ in batches(SPLIT, np.split(order, ends), AS_IS, change=change)])
+        for ends in ([], [3, 6, 9])
     )
 
     np.testing.assert_array_equal(large, small)

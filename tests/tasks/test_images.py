@@ -10,6 +10,7 @@ import pytest
 
 from src.config.settings import checked, edited
 from src.data.images import Split, Stored
+from src.streams import generator
 from src.tasks.images import figures, learning, reading, sizes, toggles, worst
 from src.tasks.images.settings import Settings
 from src.tasks.images.task import TASK
@@ -17,6 +18,7 @@ from src.trial.identity import identity
 from src.trial.prepare import prepare
 from src.trial.rules import without_inert
 
+PIPELINES = ["_".join(steps) for steps in itertools.permutations(("shuffle", "batch", "repeat"))]
 OF_HUANG = {"optimizer": "sgd", "network": "densenet"}
 
 
@@ -170,6 +172,10 @@ def test_parameters_choose_the_width_that_comes_nearest(network, key):
             {"batch_size": 4_000, "drop_remainder": True},
             "drop_remainder=true leaves no batch of 4000: there are 3500 training images",
         ),
+        (
+            {"pipeline": "repeat_batch_shuffle", "shuffle_buffer": 20_000},
+            "would hold 1,280,000 images, at most 1,000,000 are allowed; set shuffle_buffer=15625 or less",
+        ),
     ],
 )
 def test_what_cannot_run_is_refused_with_its_fix(changes, text):
@@ -189,6 +195,9 @@ def test_what_cannot_run_is_refused_with_its_fix(changes, text):
         {"network": "densenet", "blocks": 5},
         {"kernel_size": 40},
         {"depth": 40},
+        {"pipeline": "repeat_batch_shuffle", "shuffle_buffer": 15_625},
+        {"pipeline": "repeat_shuffle_batch", "shuffle_buffer": 1_000_000},
+        {"pipeline": "batch_shuffle_repeat", "shuffle_buffer": 1_000_000},
     ],
 )
 def test_what_can_run_is_not_refused(changes):
@@ -218,6 +227,73 @@ def test_one_output_unit_cannot_tell_ten_classes_apart():
     assert TASK.resolve(settings(head="sigmoid"), Known(classes=2)) == (settings(head="sigmoid"), [])
 
 
+FULL = "every batch is full"
+WHOLE = "one pass has"
+
+
+@pytest.mark.parametrize(
+    ("changes", "used", "reason"),
+    [
+        ({"shuffle_buffer": 3_500}, {"shuffle_buffer": None}, "one pass has 3,500 images, and null holds them all"),
+        ({"shuffle_buffer": 9_999}, {"shuffle_buffer": None}, WHOLE),
+        ({"shuffle_buffer": 3_499}, {}, ""),
+        ({"pipeline": "batch_shuffle_repeat", "shuffle_buffer": 55}, {"shuffle_buffer": None}, "55 batches"),
+        ({"pipeline": "batch_shuffle_repeat", "shuffle_buffer": 54}, {}, ""),
+        (
+            {"pipeline": "batch_shuffle_repeat", "shuffle_buffer": 54, "drop_remainder": True},
+            {"shuffle_buffer": None},
+            WHOLE,
+        ),
+        ({"pipeline": "batch_repeat_shuffle", "shuffle_buffer": 55}, {"shuffle_buffer": None}, WHOLE),
+        ({"pipeline": "batch_repeat_shuffle", "shuffle_buffer": 56}, {}, ""),  # more than a pass is another order
+        ({"pipeline": "repeat_shuffle_batch", "shuffle_buffer": 9_999}, {}, ""),
+        ({"pipeline": "shuffle_repeat_batch", "batch_size": 50}, {"pipeline": "shuffle_batch_repeat"}, FULL),
+        ({"pipeline": "repeat_batch_shuffle", "batch_size": 50}, {"pipeline": "batch_repeat_shuffle"}, FULL),
+        ({"pipeline": "repeat_shuffle_batch", "batch_size": 50}, {}, ""),
+        ({"pipeline": "batch_repeat_shuffle", "batch_size": 50}, {}, ""),
+    ],
+)
+def test_what_changes_nothing_about_the_order_is_normalised_and_says_why(changes, used, reason):
+    found, made = TASK.resolve(settings(**changes), Known())
+
+    assert found == settings(**{**changes, **used}) and [change.key for change in made] == [*used]
+    assert all(reason in change.reason for change in made)
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_orders_that_a_buffer_of_one_makes_equal_are_one(pipeline, digits):
+    given = settings(pipeline=pipeline, shuffle_buffer=1, batch_size=15)
+    used, changed = without_inert(given, TASK.inert)
+    is_batched = pipeline.index("batch") < pipeline.index("repeat")
+
+    assert used.pipeline == ("shuffle_batch_repeat" if is_batched else "shuffle_repeat_batch")
+    assert all("shuffle_buffer=1 does not shuffle" in change.reason for change in changed)
+    for number in (1, 2):
+        one, other = ([*learning.training_batches(some, digits, number)] for some in (given, used))
+        assert [rows.tolist() for *_, rows in one] == [rows.tolist() for *_, rows in other]
+
+
+@pytest.mark.parametrize("pipeline", ["shuffle_repeat_batch", "repeat_batch_shuffle"])
+def test_orders_that_full_batches_make_equal_are_the_same(pipeline, digits):
+    given = settings(pipeline=pipeline, batch_size=20)
+    used, _ = TASK.resolve(given, digits)
+
+    assert used.pipeline != pipeline
+    for number in (1, 2):
+        one, other = ([*learning.training_batches(some, digits, number)] for some in (given, used))
+        assert [rows.tolist() for *_, rows in one] == [rows.tolist() for *_, rows in other]
+
+
+def test_a_trial_records_what_its_first_epochs_hold(digits):
+    found = TASK.measures(settings(pipeline="batch_shuffle_repeat", batch_size=15), digits)
+
+    names = ("seen_fraction", "seen_once_fraction", "straddling_batches", "repeated_batches_fraction")
+    assert [found[f"data/{name}"] for name in names] == [1, 1, 0, 1]
+    assert (
+        found["data/class_entropy"] < 0.3 < 0.7 < TASK.measures(settings(batch_size=15), digits)["data/class_entropy"]
+    )
+
+
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
@@ -237,6 +313,29 @@ def test_an_epoch_holds_every_training_image_once_in_an_order_of_its_own(digits)
     np.testing.assert_array_equal(orders[0], orders[1])
     for one, other in itertools.combinations(orders[1:], 2):
         assert (one != other).any()
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_by_default_an_epoch_is_one_permutation_of_its_own_as_it_always_was(digits, drop):
+    for number in (1, 2, 7):
+        order = generator(3, "order", number).permutation(100)
+
+        rows = epoch(digits, number, seed=3, drop_remainder=drop, batch_size=64)[2]
+
+        np.testing.assert_array_equal(rows, order[:64] if drop else order)
+
+
+@pytest.mark.parametrize("augment", ["none", "shift"])
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_images_and_labels_follow_their_rows_in_every_order(digits, pipeline, augment):
+    split = digits.split("train")
+    stored = learning.CHANGES.get(augment, lambda rng, count: lambda images, rows: images)
+    changed = stored(generator(0, "augment", 2), 100)(np.array(split.images), np.arange(100)) / np.float32(255)
+
+    pixels, labels, rows = epoch(digits, 2, pipeline=pipeline, augment=augment, shuffle_buffer=9, batch_size=15)
+
+    np.testing.assert_allclose(pixels, changed[rows], rtol=1e-6)
+    np.testing.assert_array_equal(labels, split.labels[rows])
 
 
 @pytest.mark.parametrize("augment", ["shift", "flip"])
@@ -344,5 +443,5 @@ def test_growth_of_zero_is_refused():
 
 
 def test_a_collection_is_found_by_what_it_is(digits):
-    assert isinstance(digits, Stored) and TASK.measures(Settings(), digits) == {"data/leaked_fraction": 0.0}
+    assert isinstance(digits, Stored) and TASK.measures(Settings(), digits)["data/leaked_fraction"] == 0.0
     assert TASK.dataset(Settings(), digits)["rows"] == {"train": 100, "validation": 100, "test": 100}

@@ -13,7 +13,7 @@ from PIL import Image
 from src import paths, run, use
 from src.config.settings import checked, edited
 from src.parts.classes.measures import measure_softmax
-from src.tasks.images import diagnosis, figures, sizes, worst
+from src.tasks.images import diagnosis, figures, learning, sizes, worst
 from src.tasks.images.networks import classifier
 from src.tasks.images.settings import Settings
 from src.tasks.images.task import TASK
@@ -235,6 +235,22 @@ def test_a_image_is_classified_as_in_the_test(trained, capsys, tmp_path):
     expected = f"{tmp_path / 'zero.png'}: 0 {probabilities['probability_0'].max():.3f}, "
     assert code == 1 and out.startswith(expected) and out.endswith("(28 x 28 L, read as 28 x 28 grey)\n")
     assert f"error: {tmp_path / 'bad.png'}: not a PNG or JPEG image" in err
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("pipeline", ["shuffle_batch_repeat", "repeat_shuffle_batch", "batch_repeat_shuffle"])
+def test_training_in_an_epoch_depends_neither_on_earlier_epochs_nor_on_prefetch(trained, pipeline, prefetch):
+    used = checked({"task": "images", "pipeline": pipeline, "data": {"name": "digits", "limit": 300}})
+    data = TASK.load(used)
+    phase = TASK.phase(used.model_copy(update={"prefetch": prefetch}), data)
+
+    for epoch in (1, 2, 3, 2):
+        given = list(phase.training(epoch))
+
+        assert len(given) == phase.batches_per_epoch == 5
+        for batch, alone in zip(given, learning.training_batches(used, data, epoch), strict=True):
+            for one, other in zip(batch, alone, strict=True):
+                np.testing.assert_array_equal(one, other)
 
 
 class Study:

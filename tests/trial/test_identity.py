@@ -69,6 +69,9 @@ OF_IMAGES = {
     **{
         "normalise": "standard",
         "augment": "flip",
+        "pipeline": "batch_shuffle_repeat",
+        "shuffle_buffer": 7,
+        "prefetch": 7,
         "network": "cnn",
         "width": 7,
         "depth": 3,

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from src.data.image_batches import CHANGES, Scaling, batch_count, batches, scaling
+from src.data.image_batches import CHANGES, Scaling, batches, in_stored_order, scaling
 from src.data.images import Split, Stored
+from src.data.order import Epochs
+from src.data.prefetch import ahead
 from src.data.splits import TEST, TRAIN, VALIDATION
 from src.parts.classes import measures
 from src.streams import generator
+from src.tasks.images.pipeline import draws_of, order_of
 from src.tasks.images.settings import Settings
 from src.training.phase import Phase
 
@@ -22,27 +25,39 @@ def scaling_of(settings: Settings, data: Stored) -> Scaling:
 
 
 def training_batches(
-    settings: Settings, data: Stored, epoch: int
+    settings: Settings, data: Stored, epoch: int, *, epochs: Epochs | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Returns the batches of an epoch; order and augmentation have their own random streams."""
+    """Returns the batches of an epoch; order and augmentation have their own random streams.
+
+    A row that an epoch has twice is changed in the same way both times.
+
+    Args:
+      settings: of the trial.
+      data: the images.
+      epoch: counted from 1.
+      epochs: the order, continued from epoch to epoch; None begins it anew.
+    """
     split = data.split(TRAIN)
-    order = generator(settings.seed, "order", epoch).permutation(len(split.labels))
+    epochs = epochs or Epochs(order_of(settings, len(split.labels)), draws_of(settings))
     draw = CHANGES.get(settings.augment)
-    change = draw and draw(generator(settings.seed, "augment", epoch), len(order))
-    how: dict[str, Any] = {"size": settings.batch_size, "drop_remainder": settings.drop_remainder, "change": change}
-    return batches(split, order, scaling_of(settings, data), **how)
+    change = draw and draw(generator(settings.seed, "augment", epoch), len(split.labels))
+    return batches(split, epochs.rows(epoch), scaling_of(settings, data), change=change)
 
 
 def phase(settings: Settings, data: Stored) -> Phase:
     """Returns the phase, for settings without `refusals`."""
     import tensorflow as tf
 
+    order = order_of(settings, data.rows[TRAIN])
+    epochs = Epochs(order, draws_of(settings))
+
     def training(epoch: int) -> Iterator[Any]:
-        return map(_as_tensors, training_batches(settings, data, epoch))
+        prepared = map(_as_tensors, training_batches(settings, data, epoch, epochs=epochs))
+        return ahead(prepared, settings.prefetch)
 
     return Phase(
         training=training,
-        batches_per_epoch=batch_count(data.rows[TRAIN], settings.batch_size, drop_remainder=settings.drop_remainder),
+        batches_per_epoch=order.batches_per_epoch,
         held_out={
             name: _held_out(data.split(name), settings, scaling_of(settings, data)) for name in (VALIDATION, TEST)
         },
@@ -55,7 +70,8 @@ def phase(settings: Settings, data: Stored) -> Phase:
 
 
 def _held_out(split: Split, settings: Settings, scale: Scaling) -> Callable[[], Iterable[Any]]:
-    return lambda: map(_as_tensors, batches(split, np.arange(len(split.labels)), scale, size=settings.batch_size))
+    groups = in_stored_order(len(split.labels), settings.batch_size)
+    return lambda: map(_as_tensors, batches(split, groups, scale))
 
 
 def _as_tensors(batch: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[Any, ...]:

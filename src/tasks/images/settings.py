@@ -9,12 +9,13 @@ from pydantic import Field
 
 from src.data.image_options import Digits, Images
 from src.parts.classes.toggles import Classes
-from src.spec.section import Width
+from src.spec.section import Count, Value, Width
 
 
 class Settings(Classes):
     """Settings of an image classifier."""
 
+    ADDED: ClassVar[Mapping[str, Value]] = {"pipeline": "shuffle_batch_repeat", "prefetch": 0}
     ALIASES: ClassVar[Mapping[str, str]] = {
         "model": "network",
         "architecture": "network",
@@ -38,6 +39,10 @@ class Settings(Classes):
         "normalisation": "normalise",
         "normalization": "normalise",
         "normalize": "normalise",
+        "order": "pipeline",
+        "shuffle": "shuffle_buffer",
+        "buffer": "shuffle_buffer",
+        "buffersize": "shuffle_buffer",
     }
 
     task: str = "images"
@@ -52,6 +57,25 @@ class Settings(Classes):
     augment: Literal["none", "shift", "flip"] = Field(
         "none",
         description="change of training images in each epoch: shift = by up to 2 pixels, flip = mirror half of them",
+    )
+    pipeline: Literal[
+        "shuffle_batch_repeat",
+        "shuffle_repeat_batch",
+        "batch_shuffle_repeat",
+        "batch_repeat_shuffle",
+        "repeat_shuffle_batch",
+        "repeat_batch_shuffle",
+    ] = Field(
+        "shuffle_batch_repeat",
+        description="order of tf.data's steps shuffle, batch and repeat, through which the stored training images pass",
+    )
+    shuffle_buffer: Count | None = Field(
+        None,
+        description="elements in the buffer of the shuffle: images, or batches where batch comes before shuffle; "
+        "1 = no shuffling, null = as many as one pass has",
+    )
+    prefetch: int = Field(
+        0, ge=0, le=1_000, description="training batches that a thread prepares ahead; 0 = none; changes no result"
     )
     network: Literal["linear", "mlp", "cnn", "densenet"] = Field("mlp", description="kind of network")
     width: Width = Field(128, description="units of each layer of an MLP, filters of each layer of a CNN")

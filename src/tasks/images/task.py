@@ -12,7 +12,7 @@ from src.parts.sizes import memory_refusals
 from src.spec.metric import LOSS
 from src.spec.rules import Change
 from src.spec.task import Command, Trial
-from src.tasks.images import sizes, toggles
+from src.tasks.images import pipeline, sizes, toggles
 from src.tasks.images.settings import Settings
 from src.training.task import KerasTask, Trained
 
@@ -68,6 +68,7 @@ class Images(KerasTask[Settings, "Stored"]):
         changes = head_of(settings, len(data.classes))
         if settings.drop_remainder and data.rows["train"] % settings.batch_size == 0:
             changes.append(Change("drop_remainder", True, False, "every batch is full"))
+        changes += pipeline.changes(settings, data.rows["train"])
         used = settings.model_copy(update={change.key: change.used for change in changes})
         if used.parameters is None or _unreachable(used, data):
             return used, changes
@@ -82,14 +83,20 @@ class Images(KerasTask[Settings, "Stored"]):
         """Returns the combinations of settings and data that cannot run, each with its fix."""
         reasons = [*toggles.refusals(settings, shape=data.shape), *_unreachable(settings, data)]
         train = data.rows["train"]
+        reasons += pipeline.refusals(settings, train)
         if settings.drop_remainder and train < settings.batch_size:
             what = f"drop_remainder=true leaves no batch of {settings.batch_size}: there are {train} training images"
             reasons.append(f"{what}; lower batch_size, or set drop_remainder=false")
         return [*reasons, *(_memory(settings, data) if not reasons else [])]
 
     def measures(self, settings: Settings, data: Stored) -> dict[str, float]:
-        """Returns the share of test images that are equal to one of training or validation."""
-        return {"data/leaked_fraction": data.shared["test"] / data.rows["test"]}
+        """Returns the share of test images equal to one of training or validation, and what the first epochs hold."""
+        from src.data import order
+
+        labels = data.split("train").labels
+        of_order = order.measures(pipeline.order_of(settings, len(labels)), pipeline.draws_of(settings), labels)
+        leaked = data.shared["test"] / data.rows["test"]
+        return {"data/leaked_fraction": leaked, **{f"data/{name}": value for name, value in of_order.items()}}
 
     def summary(self, settings: Sequence[Settings], data: Stored) -> list[str]:
         """Returns lines about the data for the plan."""
