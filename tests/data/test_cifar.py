@@ -184,6 +184,11 @@ BROKEN = {
         bytes_of("test_batch", lambda data: pickle.dumps({"x": 1}, 2)),
         "has no data and labels",
     ),
+    "another operation": (
+        "pickled",
+        bytes_of("test_batch", lambda data: pickle.dumps({"x": 1.5}, 2)),
+        "it has the operation BINFLOAT",
+    ),
     "another function": (
         "pickled",
         bytes_of("test_batch", lambda data: pickled(ONE, [1], function=b"numpy\nfromfile")),

@@ -11,7 +11,7 @@ from src.parts.classes.toggles import ACCURACY, head_of, outputs_of
 from src.parts.sizes import memory_refusals
 from src.spec.metric import LOSS
 from src.spec.rules import Change
-from src.spec.task import Command, Trial
+from src.spec.task import Command, Served, Trial
 from src.tasks.images import sizes, toggles
 from src.tasks.images.settings import Settings
 from src.training.task import KerasTask, Trained
@@ -113,6 +113,12 @@ class Images(KerasTask[Settings, "Stored"]):
         """Returns the multiplications of a batch, in millions."""
         counted = sizes.size(settings, shape=data.shape, outputs=outputs_of(settings, len(data.classes)))
         return settings.batch_size * counted.products / 1e6
+
+    def served(self, folder: Path) -> Served | None:
+        """Returns how MLflow serves the classifier, which takes PNG or JPEG files in base64."""
+        from src.tasks.images import serving
+
+        return serving.served(folder)
 
     def phase(self, settings: Settings, data: Stored) -> Phase:
         """Returns the splits and their batches."""
