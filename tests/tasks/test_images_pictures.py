@@ -163,6 +163,16 @@ def test_no_picture_grows_with_the_network_the_images_or_the_classes(tmp_path):
     assert max(sizes.values()) < 230_000 and sum(sizes.values()) < 600_000, sizes
 
 
+def test_only_the_first_maps_are_shown():
+    maps = RNG.random((7, 7, 500), np.float32)
+    maps[0, 0, :2] = -1, 2  # the limits of the scale
+    below = 2 * pictures.LINE + pictures.GAP  # the captions differ
+
+    shown, first = pictures._maps(maps, "x")[below:], pictures._maps(maps[..., : pictures.MOST], "x")[below:]
+
+    np.testing.assert_array_equal(shown, first)
+
+
 def test_large_filters_are_reduced_to_the_means_of_their_parts(tmp_path):
     inputs = keras.Input((130, 65, 1))
     model = keras.Model(inputs, keras.layers.Dense(40, name="head")(keras.layers.Flatten()(inputs)))

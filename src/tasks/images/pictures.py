@@ -212,9 +212,7 @@ def misclassified(
         for row, label, guess in zip(rows, labels[rows], best, strict=True)
     ]
     wrong = int((best != labels[rows]).sum())
-    caption = (
-        f"each with its class, and with its prediction;\n{wrong} of these {len(rows)} test images are misclassified"
-    )
+    caption = f"class, and prediction with its probability;\n{wrong} of these {len(rows)} test images are misclassified"
     return grid(np.stack([images[row] for row in rows]), caption=caption, texts=texts, columns=4)
 
 
