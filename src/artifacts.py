@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
 SETTINGS, MODEL, STEPS, PATCH = "settings.json", "model.keras", "steps.parquet", "uncommitted.patch"
 # Predictions for each test example: of any task, and of classifiers.
 EXAMPLES, PROBABILITIES = "test_examples.parquet", "test_probabilities.parquet"
+PICTURES = "pictures"  # folder of PNG files in a trial's folder
+LARGEST = 1_024  # pixels of a picture's longer side
 
 
 class Artifacts:
@@ -60,6 +66,41 @@ class Artifacts:
 
         with replaced(self.folder / EXAMPLES) as path:
             pd.DataFrame(dict(columns)).rename_axis("row").reset_index().to_parquet(path, index=False)
+
+    def write_pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> dict[str, str]:
+        """Writes pictures as PNG files; returns name → file, for a record of pictures.
+
+        The name of a file contains the step and a hash of its bytes, so a journal never names a file of other content.
+
+        Args:
+          step: optimizer steps done.
+          pictures: name → uint8[H, W] (grey) or uint8[H, W, 3] (colour), at most 1,024 pixels high and wide. One with
+            more than 256 colours gets the nearest 256, so that a file has at most about one byte a pixel.
+
+        Raises:
+          ValueError: a picture is larger, or has another shape or type.
+        """
+        return {name: self._write_picture(name, step, pixels) for name, pixels in pictures.items()}
+
+    def remove_pictures(self) -> None:
+        """Removes the pictures of an earlier attempt."""
+        shutil.rmtree(self.folder / PICTURES, ignore_errors=True)
+
+    def _write_picture(self, name: str, step: int, pixels: np.ndarray) -> str:
+        from PIL import Image
+
+        is_valid = pixels.dtype == "uint8" and (pixels.ndim == 2 or pixels.shape[2:] == (3,))
+        if not is_valid or not min(pixels.shape[:2]) >= 1 or max(pixels.shape[:2]) > LARGEST:
+            rule = f"allowed: uint8[H, W] or uint8[H, W, 3], H and W from 1 to {LARGEST:,}"
+            raise ValueError(f"the picture {name!r} is {pixels.dtype}{[*pixels.shape]}; {rule}")
+        content, picture = io.BytesIO(), Image.fromarray(pixels)
+        (picture if picture.getcolors() else picture.quantize()).save(content, "PNG")
+        digest = hashlib.blake2b(content.getvalue(), digest_size=4).hexdigest()
+        file = f"{PICTURES}/{re.sub(r'[^a-z0-9_-]+', '_', name.lower())}_{step}_{digest}.png"
+        (self.folder / PICTURES).mkdir(exist_ok=True)
+        with replaced(self.folder / file) as path:
+            path.write_bytes(content.getvalue())
+        return file
 
     def settings(self) -> Settings:
         """Returns the trial's settings.

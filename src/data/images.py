@@ -10,17 +10,17 @@ import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from src.data import idx, image_files, splits
+from src.data import cifar, idx, image_downloads, image_files, splits
 from src.data.cache import content_hash, stored
 from src.data.files import DataError, existing, expanded
-from src.data.image_options import Digits, FashionMnist, Folder, Images, Mnist
+from src.data.image_options import Cifar10, Digits, FashionMnist, Folder, Images, Mnist
 from src.data.splits import SPLITS, TEST, TRAIN, VALIDATION, first_of_each_class
 from src.files import digest
 from src.terminal.errors import first_line
@@ -31,7 +31,9 @@ OF_DIGITS = (350, 50, 100)  # images of each class that train, validate and test
 DIGITS = [str(digit) for digit in range(10)]
 CLOTHES = ["T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
 NAMES_OF_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
-CHUNK = 1_000  # images
+CHUNK = 2**20  # bytes of the images that are copied or counted at once
+NO_PATH, DOWNLOAD = "needs its files; add data.path=FOLDER", "or add data.download=true to let Keras download them"
+Half = tuple[np.ndarray, np.ndarray]  # images uint8[N, H, W, C] and labels int64[N] of training, or of test
 
 
 class Part(NamedTuple):
@@ -155,7 +157,7 @@ def load(options: Images) -> Stored:
 
 def _key(options: Images, files: Sequence[Path], content: str) -> str:
     """Returns 16 hexadecimal digits of everything that the content depends on."""
-    used = {"options": options.model_dump(exclude={"path"}), "version": READING, "content": content}
+    used = {"options": options.model_dump(exclude={"path", "download"}), "version": READING, "content": content}
     if options.name == "folder":
         used["names"] = [f"{path.parent.name}/{path.name}" for path in files]
         packages = ("pillow", "scikit-learn", "scipy")  # they decode images and draw the splits
@@ -206,10 +208,16 @@ def _write(options: Images, collection: Collection, folder: Path) -> dict[str, A
 def _stored(path: Path, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Writes these rows of the images to a file; returns them memory-mapped."""
     stored = np.lib.format.open_memmap(path, "w+", np.uint8, (len(rows), *images.shape[1:]))
-    for begin in range(0, len(rows), CHUNK):
-        stored[begin : begin + CHUNK] = images[rows[begin : begin + CHUNK]]
+    for part in _chunks(stored):
+        stored[part] = images[rows[part]]
     stored.flush()
     return stored
+
+
+def _chunks(images: np.ndarray) -> Iterator[slice]:
+    """Yields slices of at most `CHUNK` bytes, at least one image each."""
+    count = max(1, CHUNK * len(images) // images.nbytes)
+    yield from (slice(begin, begin + count) for begin in range(0, len(images), count))
 
 
 def moments(images: np.ndarray) -> tuple[list[float], list[float]]:
@@ -217,8 +225,8 @@ def moments(images: np.ndarray) -> tuple[list[float], list[float]]:
     values, means, deviations = np.arange(256, dtype=np.float64), [], []
     for channel in range(images.shape[-1]):
         counts = np.zeros(256, np.int64)
-        for begin in range(0, len(images), CHUNK):
-            counts += np.bincount(images[begin : begin + CHUNK, ..., channel].ravel(), minlength=256)
+        for part in _chunks(images):
+            counts += np.bincount(images[part][..., channel].ravel(), minlength=256)
         mean = float((counts * values).sum() / counts.sum())
         means.append(mean)
         deviations.append(float(np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum())))
@@ -252,16 +260,49 @@ def read_digits(options: Digits, files: Sequence[Path]) -> Collection:
     return Collection({name: Part(images, labels, rows) for name, rows in parts.items()}, DIGITS)
 
 
-def idx_files(options: Mnist | FashionMnist) -> list[Path]:
+def mnist_files(options: Mnist) -> list[Path]:
+    """Returns the four idx files, or else Keras' `mnist.npz`."""
+    folder = _given(options)
+    if folder is None:
+        raise DataError(f"data=mnist {NO_PATH} with the four idx files or mnist.npz; {DOWNLOAD}; or use data=digits")
+    archive = _folder(folder) / "mnist.npz"
+    return [archive] if os.path.isfile(archive) and not any(folder.glob("train-*")) else idx_files(folder)
+
+
+def fashion_files(options: FashionMnist) -> list[Path]:
+    """Returns the four idx files, by default those of the Debian package."""
+    folder = _given(options)
+    if folder is None and not os.path.isdir(DEBIAN):
+        debian = f"{DEBIAN} does not exist; on Debian, run `apt-get install dataset-fashion-mnist`"
+        raise DataError(f"data=fashion_mnist: {debian}; or add data.path=FOLDER with the four idx files; {DOWNLOAD}")
+    return idx_files(_folder(folder or Path(DEBIAN)))
+
+
+def cifar10_files(options: Cifar10) -> list[Path]:
+    """Returns the batches, pickled, binary or PNG."""
+    folder = _given(options)
+    if folder is None:
+        raise DataError(f"data=cifar10 {NO_PATH} with data_batch_1 to data_batch_5 and test_batch; {DOWNLOAD}")
+    return cifar.files(_folder(folder))
+
+
+def _given(options: Mnist | FashionMnist | Cifar10) -> Path | None:
+    """Returns the user's folder, or the one that Keras downloads to if the options ask for it; otherwise None."""
+    if options.path is None:
+        return image_downloads.folder(options.name) if options.download else None
+    if options.download:
+        raise DataError(f"data={options.name}: data.path and data.download=true are both set; remove one of them")
+    return expanded(options.path)
+
+
+def _folder(path: Path) -> Path:
+    if not os.path.isdir(path):
+        raise DataError(f"{path}: no such folder; give data.path=FOLDER with the files of the images")
+    return path
+
+
+def idx_files(folder: Path) -> list[Path]:
     """Returns the files of images and labels, of training first, then of test."""
-    if options.path is None and options.name == "mnist":
-        raise DataError("data=mnist needs a path; add data.path=FOLDER with the four idx files, or use data=digits")
-    folder = expanded(options.path or DEBIAN)
-    if not os.path.isdir(folder):
-        fix = "give the folder with the four idx files"
-        if options.path is None:
-            fix = "add data.path=FOLDER with the four idx files, or install Debian's package dataset-fashion-mnist"
-        raise DataError(f"{folder}: no such folder; {fix}")
     names = [
         (f"{half}-{kind}", dimensions)
         for half in ("train", "t10k")
@@ -278,20 +319,57 @@ def _idx_file(folder: Path, name: str, dimensions: int) -> Path:
     return found
 
 
-def read_idx(options: Mnist | FashionMnist, files: Sequence[Path]) -> Collection:
+def read_mnist(options: Mnist, files: Sequence[Path]) -> Collection:
+    """Returns the official splits of the idx files or of `mnist.npz`."""
+    return _official(_npz(*files) if len(files) == 1 else _idx(files, classes=DIGITS), DIGITS)
+
+
+def read_fashion(options: FashionMnist, files: Sequence[Path]) -> Collection:
+    """Returns the official splits of the idx files."""
+    return _official(_idx(files, classes=CLOTHES), CLOTHES)
+
+
+def read_cifar10(options: Cifar10, files: Sequence[Path]) -> Collection:
+    """Returns the official splits of the batches."""
+    return _official(cifar.read(files), cifar.CLASSES)
+
+
+def _official(halves: Sequence[Half], classes: Sequence[str]) -> Collection:
     """Returns the official test split; the last tenth of each class of the official training split validates."""
-    classes = DIGITS if options.name == "mnist" else CLOTHES
-    (images, labels), (of_test, labels_of_test) = (_half(*files[at : at + 2], classes=len(classes)) for at in (0, 2))
-    if images.shape[1:] != of_test.shape[1:]:
-        train_size, test_size = (" x ".join(map(str, part.shape[1:3])) for part in (images, of_test))
-        sizes = f"its images have {test_size} pixels, those of {files[0].name} have {train_size}"
-        raise DataError(f"{files[2]}: {sizes}; fetch all four files again")
+    (images, labels), (of_test, labels_of_test) = halves
     train, validation = splits.last_tenth(labels)
     parts = {TRAIN: Part(images, labels, train), VALIDATION: Part(images, labels, validation)}
     return Collection(parts | {TEST: Part(of_test, labels_of_test, np.arange(len(labels_of_test)))}, classes)
 
 
-def _half(of_images: Path, of_labels: Path, *, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _npz(path: Path) -> list[Half]:
+    """Returns the halves of Keras' archive, whose arrays are read without pickle."""
+    halves = []
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
+            for half in ("train", "test"):
+                images, labels = held[f"x_{half}"], held[f"y_{half}"]
+                if images.ndim != 3 or images.dtype != np.uint8 or labels.shape != images.shape[:1]:
+                    raise ValueError(f"x_{half} and y_{half} are not images and their labels")
+                halves.append((images[..., None], labels.astype(np.int64)))
+        if max(labels.max() for _, labels in halves) >= len(DIGITS) or min(labels.min() for _, labels in halves) < 0:
+            raise ValueError(f"a label is not from 0 to {len(DIGITS) - 1}")
+    except Exception as error:  # for broken bytes, zipfile and NumPy raise errors of many types
+        raise DataError(f"{path}: not Keras' archive of MNIST ({first_line(error)}); fetch it again") from None
+    return halves
+
+
+def _idx(files: Sequence[Path], *, classes: Sequence[str]) -> list[Half]:
+    """Returns the halves of four idx files."""
+    (images, labels), (of_test, labels_of_test) = (_half(*files[at : at + 2], classes=len(classes)) for at in (0, 2))
+    if images.shape[1:] != of_test.shape[1:]:
+        train_size, test_size = (" x ".join(map(str, part.shape[1:3])) for part in (images, of_test))
+        sizes = f"its images have {test_size} pixels, those of {files[0].name} have {train_size}"
+        raise DataError(f"{files[2]}: {sizes}; fetch all four files again")
+    return [(images, labels), (of_test, labels_of_test)]
+
+
+def _half(of_images: Path, of_labels: Path, *, classes: int) -> Half:
     """Returns images uint8[N, H, W, 1] and labels int64[N] of two idx files."""
     images, labels = idx.read(of_images, dimensions=3), idx.read(of_labels, dimensions=1).astype(np.int64)
     if len(images) != len(labels):
@@ -394,7 +472,8 @@ def _only_mode(files: Sequence[Path]) -> image_files.Mode:
 
 READERS: Mapping[str, Reader] = {
     "digits": Reader(digits_files, read_digits),
-    "mnist": Reader(idx_files, read_idx),
-    "fashion_mnist": Reader(idx_files, read_idx),
+    "mnist": Reader(mnist_files, read_mnist),
+    "fashion_mnist": Reader(fashion_files, read_fashion),
+    "cifar10": Reader(cifar10_files, read_cifar10),
     "folder": Reader(folder_files, read_folder),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, SAMPLES, END = (
+START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, SAMPLES, PICTURES, END = (
     "start",
     "graph",
     "step",
@@ -13,6 +13,7 @@ START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, SAMPLES, END = (
     "histograms",
     "system",
     "samples",
+    "pictures",
     "end",
 )
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"  # how an attempt ended
@@ -21,6 +22,7 @@ OK, DIVERGED, NO_LEARNING, RETRACING = "ok", "diverged", "no_learning", "retraci
 GRADIENT_NORM = "train/gradient_norm"
 ADDRESS = "tracking_uri"  # key of a start's detail: the trial's MLflow store, null for the default store
 EXTRAS = "tensorboard"  # folder in a trial's folder: files for TensorBoard that are not event files
+FILES = "files"  # key of a detail of pictures: name → PNG file in the trial's folder
 METRICS = "metrics"  # key of a start's detail: the task's metrics, as `metric.as_records` writes them
 
 
@@ -42,7 +44,7 @@ class Record:
     """One event of a trial.
 
     Attributes:
-      kind: `start`, `graph`, `step`, `evaluation`, `histograms`, `system`, `samples` or `end`.
+      kind: `start`, `graph`, `step`, `evaluation`, `histograms`, `system`, `samples`, `pictures` or `end`.
       step: optimizer steps done so far.
       metrics: name → value; the step of a metric is the optimizer step.
       detail: other plain values, which depend on the kind.

@@ -25,9 +25,14 @@ with warnings.catch_warnings():
         histograms: bool = Field(
             True, description="log weights, activations and gradients to TensorBoard after every epoch"
         )
+        pictures: bool = Field(
+            True, description="show what the task draws in TensorBoard: before the first step, and after the test"
+        )
         projector: bool = Field(False, description="show the trained embedding in TensorBoard's projector")
-        profile: Count | None = Field(
-            None, description="profile this many optimizer steps for TensorBoard, from the 11th on; null = none"
+        profile: bool | Count | None = Field(
+            None,
+            description="profile this many optimizer steps for TensorBoard, from the 11th on; true = 10; "
+            "null and false = none",
         )
         system_metrics: bool = Field(False, description="log processor and memory usage every 10 seconds")
         tags: dict[TagName, str] = Field(

@@ -9,13 +9,27 @@ from __future__ import annotations
 
 import functools
 import math
+import struct
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from src.config.explain import type_of
 from src.spec import metric
 from src.spec.metric import LOSS, TEST, TRAIN, VAL, Metric
-from src.spec.record import END, EVALUATION, GRADIENT_NORM, GRAPH, HISTOGRAMS, METRICS, SAMPLES, START, STEP
+from src.spec.record import (
+    END,
+    EVALUATION,
+    FILES,
+    GRADIENT_NORM,
+    GRAPH,
+    HISTOGRAMS,
+    METRICS,
+    PICTURES,
+    SAMPLES,
+    START,
+    STEP,
+)
 from src.spec.section import as_typed
 from src.terminal.visible import in_markdown
 from src.tracking import journal
@@ -23,6 +37,8 @@ from src.tracking.journal import Entry
 
 # Recorded prefix → shown prefix, which sorts after `val`.
 GROUPS = {"time/": "wall_time/", "activations/": "values/", "gradients/": "weights_gradients/"}
+PICTURE = "visual/"  # before the name of a picture; it sorts after `val` too
+PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"  # first and last bytes of a PNG file
 CHARTS = {  # custom scalars after those of the task's metrics: title → names of the curves
     "time per batch (ms)": ["wall_time/batch_ms"],
     "norm of the gradient": [GRADIENT_NORM],
@@ -30,12 +46,13 @@ CHARTS = {  # custom scalars after those of the task's metrics: title → names 
 PREFIX = " "  # before a name: HParams sorts columns by name and shows the first five
 
 
-def of_entry(entry: Entry, start: Entry) -> Iterator[Any]:
+def of_entry(entry: Entry, start: Entry, folder: Path) -> Iterator[Any]:
     """Yields the events of one line of a journal.
 
     Args:
       entry: the line.
       start: the start of its attempt; used only for an end.
+      folder: the trial's folder, which holds the files of pictures.
     """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -51,6 +68,8 @@ def of_entry(entry: Entry, start: Entry) -> Iterator[Any]:
         values = [_histogram(_tag(name), histogram) for name, histogram in record.detail.items()]
     elif record.kind == SAMPLES:
         values = [_text("samples", record.detail.get("markdown") or _samples(record.detail["samples"]))]
+    elif record.kind == PICTURES:
+        values = list(_pictures(record.detail[FILES], folder))
     elif record.kind == START:
         values = [_layout(metric.of_records(record.detail.get(METRICS)))]
     elif record.kind == END:
@@ -82,6 +101,21 @@ def _histogram(tag: str, histogram: Mapping[str, Any]) -> Any:
     )
 
 
+def _pictures(files: Mapping[str, str], folder: Path) -> Iterator[Any]:
+    """Yields the pictures whose PNG files still exist and are whole."""
+    from tensorboard.plugins.image.metadata import PLUGIN_NAME
+
+    for name, file in files.items():
+        try:
+            content = (folder / file).read_bytes()
+        except OSError:
+            continue
+        if not content.startswith(PNG) or not content.endswith(PNG_END):
+            continue
+        width, height = struct.unpack(">II", content[16:24])  # of the header, which is the first part of a PNG file
+        yield _tensor(f"{PICTURE}{name}", str(width).encode(), str(height).encode(), content, plugin=PLUGIN_NAME)
+
+
 def _text(tag: str, markdown: str) -> Any:
     return _tensor(tag, markdown.encode(errors="backslashreplace"), plugin="text")
 
@@ -100,14 +134,16 @@ def _layout(metrics: Sequence[Metric]) -> Any:
     return _tensor(metadata.CONFIG_SUMMARY_TAG, layout.SerializeToString(), plugin=metadata.PLUGIN_NAME)
 
 
-def _tensor(tag: str, content: bytes, *, plugin: str) -> Any:
+def _tensor(tag: str, *parts: bytes, plugin: str) -> Any:
+    """Returns a text, or several as a vector."""
     from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
     from tensorboard.compat.proto.tensor_pb2 import TensorProto
     from tensorboard.compat.proto.types_pb2 import DT_STRING
 
     metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name=plugin))
+    shape = {"dim": [{"size": len(parts)}]} if len(parts) > 1 else {}
     return Summary.Value(
-        tag=tag, metadata=metadata, tensor=TensorProto(dtype=DT_STRING, string_val=[content], tensor_shape={})
+        tag=tag, metadata=metadata, tensor=TensorProto(dtype=DT_STRING, string_val=parts, tensor_shape=shape)
     )
 
 

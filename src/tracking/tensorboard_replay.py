@@ -53,7 +53,7 @@ def replay(folder: Path) -> None:
             return
         needs_start = not starts and entries[-1].record.kind == END
         start = journal.last_attempt(folder, kinds=(START,))[0] if needs_start else entries[0]
-        state |= {"size": _write(path, entries, start, size=state["size"]), "offset": entries[-1].offset}
+        state |= {"size": _write(path, entries, start, folder, size=state["size"]), "offset": entries[-1].offset}
         if entries[-1].record.kind == END:
             _copy(folder / EXTRAS, path.parent)
         state["mark"] = journal.mark(folder, state["offset"])
@@ -121,7 +121,7 @@ def _copy(extras: Path, destination: Path) -> None:
         shutil.copytree(extras / "profile", destination / "plugins" / "profile", dirs_exist_ok=True)
 
 
-def _write(path: Path, entries: list[Entry], start: Entry, *, size: int) -> int:
+def _write(path: Path, entries: list[Entry], start: Entry, folder: Path, *, size: int) -> int:
     """Cuts the file to `size` bytes, appends the events of the entries, and returns the new size."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
@@ -132,7 +132,7 @@ def _write(path: Path, entries: list[Entry], start: Entry, *, size: int) -> int:
         if size == 0:
             writer.write(Event(wall_time=entries[0].time_ms / 1e3, file_version="brain.Event:2").SerializeToString())
         for entry in entries:
-            for event in tensorboard_events.of_entry(entry, start):
+            for event in tensorboard_events.of_entry(entry, start, folder):
                 writer.write(event.SerializeToString())
         file.flush()
         os.fsync(file.fileno())

@@ -15,10 +15,11 @@ from src.spec.record import STEP, Record
 from src.training.clock import Timing
 
 BEFORE = 10  # steps before the profile, which trace graphs and fill caches
+COUNT = 10  # steps of `tracking.profile=true`
 
 
 def profiled(
-    records: Iterator[Record], count: int | None, folder: Path, *, of: int, timings: list[Timing]
+    records: Iterator[Record], count: int | bool | None, folder: Path, *, of: int, timings: list[Timing]
 ) -> Iterator[Record]:
     """Yields the records of training, and profiles the steps after the first ten, or the last steps of a short trial.
 
@@ -27,14 +28,15 @@ def profiled(
 
     Args:
       records: records of training.
-      count: number of steps to profile; None disables profiling.
+      count: number of steps to profile; True means ten, False and None disable profiling.
       folder: parent folder of the profile, whose name is `profile`.
       of: number of steps of the trial.
       timings: one per step, updated by training; it includes the steps of earlier processes.
     """
-    if count is None:
+    if not count:
         yield from records
         return
+    count = COUNT if count is True else count
     first, done = min(BEFORE, max(1, of - count)) + 1, len(timings)
     if done and done >= first + count - 1 and (folder / "profile").is_dir():  # an earlier process has profiled them
         yield from records

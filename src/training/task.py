@@ -12,9 +12,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from src.artifacts import PICTURES as FOLDER
 from src.artifacts import STEPS, Artifacts
 from src.spec.metric import LOSS, TEST
-from src.spec.record import EVALUATION, EXTRAS, FINISHED, GRAPH, NO_LEARNING, SAMPLES, START, STEP, Record, end
+from src.spec.record import (
+    EVALUATION,
+    EXTRAS,
+    FILES,
+    FINISHED,
+    GRAPH,
+    NO_LEARNING,
+    PICTURES,
+    SAMPLES,
+    START,
+    STEP,
+    Record,
+    end,
+)
 from src.spec.settings import Settings
 from src.spec.task import Data, Task, Trial
 from src.terminal.progress import TrialProgress
@@ -101,6 +115,15 @@ class KerasTask(Task[S, D], Generic[S, D]):
         """Returns the details of `samples` records: examples with predictions. By default there are none."""
         return ()
 
+    def pictures(self, trial: Trial[S, D], learner: Learner, trained: Trained | None) -> Mapping[str, Any]:
+        """Returns what TensorBoard shows as pictures: name → uint8[H, W] (grey) or uint8[H, W, 3] (colour).
+
+        It is called before the first step, where `trained` is None, and after the test, when the model has the weights
+        of its best epoch. A name that both calls return is one picture with two steps. MLflow gets the files. By
+        default there are none, nor with `tracking.pictures=false`.
+        """
+        return {}
+
     def write_files(self, trial: Trial[S, D], trained: Trained) -> Sequence[str]:
         """Writes the files of the trial other than its model and its steps; returns their names.
 
@@ -156,14 +179,18 @@ class KerasTask(Task[S, D], Generic[S, D]):
         if trial.earlier is None:
             yield Record(GRAPH, 0, detail={"layers": layers(model)})
         learner, optimizer = Learner(model, phase, self.metrics, settings), new_optimizer(model, settings)
+        if trial.earlier is None:
+            yield from self._pictures(trial, learner, None, step=0)
         trained = Trained(learner, _restored(trial, learner, optimizer), evaluators(learner))
         steps = [record for record in trial.earlier.records if record.kind == STEP] if trial.earlier else []
         yield from self._training(trial, trained, optimizer, steps=steps)
+        yield from self._pictures(trial, learner, trained, step=len(trained.fit.timings))
         for detail in self.samples(trial, trained):
             yield Record(SAMPLES, len(trained.fit.timings), detail=dict(detail))
         files = Artifacts(trial.folder)
         files.write_steps([_row(step) for step in steps])
         names = [model_file.write(trial.folder, model), STEPS, *self.write_files(trial, trained)]
+        names += [FOLDER] if (trial.folder / FOLDER).is_dir() else []
         yield self._end(trial, trained, steps=steps, names=names)
 
     def _training(
@@ -201,6 +228,22 @@ class KerasTask(Task[S, D], Generic[S, D]):
                 if record.kind == STEP:
                     steps.append(record)
                 yield record
+
+    def _pictures(
+        self, trial: Trial[S, D], learner: Learner, trained: Trained | None, *, step: int
+    ) -> Iterator[Record]:
+        """Writes the pictures of the task, and yields the record that names their files."""
+        files = Artifacts(trial.folder)
+        try:
+            if trained is None:
+                files.remove_pictures()
+            pictures = self.pictures(trial, learner, trained) if trial.settings.tracking.pictures else {}
+            named = files.write_pictures(step, pictures)
+        except Exception:  # an error in a picture must not fail a trial
+            _log.warning("the pictures of step %d are missing", step, exc_info=True)
+            return
+        if named:
+            yield Record(PICTURES, step, detail={FILES: named})
 
     def _end(self, trial: Trial[S, D], trained: Trained, *, steps: Sequence[Record], names: Sequence[str]) -> Record:
         from src.training import clock

@@ -66,6 +66,10 @@ def test_settings_are_immutable():
         ({"data": None}, "data is chosen by name"),
         ({"data": "table"}, "data is chosen by name"),
         ({"tracking": {**Settings().tracking.model_dump(), "every_n_batches": 0}}, "tracking.every_n_batches: got 0"),
+        (
+            {"tracking": {**Settings().tracking.model_dump(), "profile": 0}},
+            "tracking.profile: got 0; allowed: true or false or an integer from 1 to 1,000,000 or null",
+        ),
         ({"plan": {"threshold": "high"}}, "plan.threshold: got 'high'; allowed: a number or null"),
         ({"task": 3}, "task: got 3; allowed: one of sentiment, integration"),
         (

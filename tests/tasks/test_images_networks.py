@@ -277,6 +277,28 @@ def test_the_figures_of_the_task_show_every_variant_and_the_worst_images_of_the_
     assert all("→" in axes.get_title() for axes in images.axes)
 
 
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_trial_records_pictures_before_and_after_training(trained, network):
+    lines = [
+        json.loads(line) for line in (folder_of(network) / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    before, after = (line for line in lines if line["kind"] == "pictures")
+    maps = ["feature_maps_first", "feature_maps_last"] if network in ("cnn", "densenet") else []
+
+    assert before["step"] == 0 and list(before["detail"]["files"]) == ["inputs", "filters", *maps]
+    assert after["step"] > 0 and list(after["detail"]["files"]) == ["filters", *maps, "misclassified", "confusion"]
+    for line in (before, after):
+        assert all((folder_of(network) / file).is_file() for file in line["detail"]["files"].values())
+
+
+def test_the_filters_of_the_reference_are_a_figure(trained):
+    for network, count, side in (("mlp", 16, 28), ("cnn", 16, 3)):
+        figure, caption = figures.filters(Study(network))
+        images = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+        assert len(images) == count and images[0].shape == (side, side)
+        assert caption.startswith(f"The first {count} filters") and caption.endswith(f"{network}, seed 0.")
+
+
 def test_variants_beyond_the_panels_are_counted(trained):
     study = Study(*NETWORKS)
     study.finished = pd.concat([study.finished, study.finished.assign(label="more", is_reference=False).head(1)])

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import time
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from src import paths, sync
+from src.artifacts import Artifacts
 from src.parts.words.samples import markdown
 from src.spec.metric import LOSS, Metric, as_records
-from src.spec.record import EVALUATION, GRAPH, HISTOGRAMS, METRICS, SAMPLES, START, STEP, Record
+from src.spec.record import EVALUATION, FILES, GRAPH, HISTOGRAMS, METRICS, PICTURES, SAMPLES, START, STEP, Record
 from src.tracking import replay_state, tensorboard_replay
 from src.tracking.journal import FAILED, FINISHED, Journal, end
 from src.tracking.tensorboard_replay import LONGEST, folder_name
@@ -185,8 +189,8 @@ def test_loss_and_accuracy_come_before_all_other_charts(home):
     write("cafe", start(), *records, Record(HISTOGRAMS, 1, detail=of_all(arrays)), finish())
     tags = shown().GetAccumulator("s/cell=gru seed=0").Tags()
 
-    groups = sorted({tag.split("/")[0] for tag in (*tags["scalars"], *tags["histograms"])})
-    assert groups == ["train", "val", "values", "wall_time", "weights", "weights_gradients"]
+    groups = sorted({tag.split("/")[0] for tag in (*tags["scalars"], *tags["histograms"], "visual/x")})
+    assert groups == ["train", "val", "values", "visual", "wall_time", "weights", "weights_gradients"]
 
 
 def test_texts_are_shown_with_their_padding_and_prediction(home):
@@ -200,6 +204,39 @@ def test_texts_are_shown_with_their_padding_and_prediction(home):
         "&#91;unknown&#93; *… and 3 steps more*"
     )
     assert "<b>" not in read and "*c*" not in read
+
+
+def picture(step, value, identity="cafe", name="filters"):
+    """Writes a picture of 3 x 2 pixels and returns its record."""
+    folder = paths.study_folder("s") / identity
+    folder.mkdir(parents=True, exist_ok=True)
+    files = Artifacts(folder).write_pictures(step, {name: np.full((3, 2, 3), value, np.uint8)})
+    return Record(PICTURES, step, detail={FILES: files})
+
+
+def test_pictures_are_shown_at_their_steps_with_their_size(home):
+    write("cafe", start(), picture(0, 10), step(1), picture(1, 200), finish())
+
+    events = shown().Tensors("s/cell=gru seed=0", "visual/filters")
+    assert [event.step for event in events] == [0, 1]
+    for event, value in zip(events, (10, 200), strict=True):
+        width, height, content = event.tensor_proto.string_val
+        assert (width, height) == (b"2", b"3") and [dim.size for dim in event.tensor_proto.tensor_shape.dim] == [3]
+        with Image.open(io.BytesIO(content)) as opened:
+            assert np.asarray(opened.convert("RGB")).tolist() == np.full((3, 2, 3), value).tolist()
+    metadata = shown().GetAccumulator("s/cell=gru seed=0").SummaryMetadata("visual/filters")
+    assert metadata.plugin_data.plugin_name == "images"
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-5])])
+def test_a_picture_whose_file_is_gone_or_cut_short_is_left_out(home, spoil):
+    lost, kept = picture(0, 10), picture(0, 20, name="kept")
+    spoil(paths.study_folder("s") / "cafe" / lost.detail[FILES]["filters"])
+
+    write("cafe", start(), lost, kept, step(1), finish())
+
+    tags = shown().GetAccumulator("s/cell=gru seed=0").Tags()["tensors"]
+    assert "visual/kept" in tags and "visual/filters" not in tags and steps("s/cell=gru seed=0") == [1]
 
 
 def test_the_model_is_a_graph_of_its_layers(home):
@@ -224,9 +261,11 @@ def test_every_kind_of_record_is_shown_after_a_crash_anywhere(home):
         Record(SAMPLES, 1, detail={"samples": []}),
     ]
     records += [Record(GRAPH, 1, detail={"layers": []}), Record(HISTOGRAMS, 1, detail={}), finish()]
+    records.insert(1, picture(0, 10))
     whole = None
     for known in range(len(records) + 1):
         folder = paths.study_folder("s") / f"cafe{known}"
+        picture(0, 10, identity=folder.name)
         write(folder.name, *records[:known])
         before = (
             (folder / "tensorboard.json").read_text(encoding="utf-8")

@@ -28,7 +28,8 @@ def calls(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("count", "steps", "expected"), [(3, 30, [11, 12, 13]), (3, 12, [10, 11, 12]), (9, 5, [2, 3, 4, 5]), (1, 2, [2])]
+    ("count", "steps", "expected"),
+    [(True, 30, list(range(11, 21))), (3, 30, [11, 12, 13]), (3, 12, [10, 11, 12]), (9, 5, [2, 3, 4, 5]), (1, 2, [2])],
 )
 def test_steps_after_the_first_ten_are_profiled_and_do_not_count_as_steady(tmp_path, calls, count, steps, expected):
     timings = []
@@ -85,3 +86,11 @@ def test_a_resumed_trial_keeps_a_finished_profile(tmp_path, calls):
     (tmp_path / "profile" / "killed").mkdir(parents=True)
 
     assert resumed(tmp_path, done=13) == [] and [path.name for path in (tmp_path / "profile").iterdir()] == ["killed"]
+
+
+@pytest.mark.parametrize("count", [None, False])
+def test_without_a_count_no_step_is_profiled(tmp_path, calls, count):
+    timings = []
+    list(profile.profiled(trained(timings, 30), count, tmp_path, of=30, timings=timings))
+
+    assert not calls and not any(timing.is_profiled for timing in timings)

@@ -31,8 +31,11 @@ class Toy(KerasTask[Settings, Numbers]):
     name, about, settings = "toy", "a number from two inputs", Settings
     metrics = (Metric("perplexity", "lower", of="loss", finish="exp", target=5.0), LOSS, Metric("error", "lower"))
 
-    def __init__(self, chance=None):
-        self.chance = chance
+    def __init__(self, chance=None, draw=lambda learner, trained: {}):
+        self.chance, self.draw = chance, draw
+
+    def pictures(self, trial, learner, trained):
+        return self.draw(learner, trained)
 
     def load(self, settings):
         return Numbers()
@@ -112,6 +115,40 @@ def test_a_trial_that_is_not_better_than_chance_learnt_nothing_and_has_a_diagnos
     assert end.detail["tags"]["ablation.diagnosis"].startswith(
         "learning rate too low: training changed the weights by only "
     )
+
+
+def drawn(learner, trained):
+    """A picture before and after training, and one of the result."""
+    shade = np.full((2, 2), 100 if trained is None else 200, np.uint8)
+    return {"weights": shade} | ({} if trained is None else {"result": shade})
+
+
+def test_pictures_are_recorded_before_the_first_step_and_after_training_and_are_files_of_the_trial(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "of_an_earlier_attempt.png").touch()
+
+    records = list(Toy(draw=drawn).records(trial_of(tmp_path)))
+
+    found = [record for record in records if record.kind == "pictures"]
+    assert [(record.step, sorted(record.detail["files"])) for record in found] == [
+        (0, ["weights"]),
+        (4, ["result", "weights"]),
+    ]
+    assert records.index(found[0]) < next(place for place, record in enumerate(records) if record.kind == "step")
+    files = [file for record in found for file in record.detail["files"].values()]
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("pictures/*")) == sorted(files)
+    assert "pictures" in records[-1].detail["artifacts"]
+
+
+def test_without_the_setting_or_after_an_error_there_are_no_pictures_and_the_trial_goes_on(tmp_path, caplog):
+    def broken(learner, trained):
+        raise RuntimeError("no canvas")
+
+    off = Tracking(name="offline", pictures=False)
+    for task, changes in ((Toy(draw=drawn), {"tracking": off}), (Toy(draw=broken), {})):
+        records = list(task.records(trial_of(tmp_path, **changes)))
+        assert "pictures" not in {record.kind for record in records} and records[-1].detail["status"] == "FINISHED"
+    assert "the pictures of step 0 are missing" in caplog.text
 
 
 def test_inputs_of_any_structure_can_be_compared():

@@ -122,6 +122,7 @@ def test_another_task_has_another_identity():
         ("study", "x"),
         ("tracking.every_n_batches", 9),
         ("tracking.histograms", False),
+        ("tracking.pictures", False),
         ("tracking.projector", True),
         ("tracking.profile", 5),
         ("rerun", True),

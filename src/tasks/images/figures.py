@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from src.artifacts import PROBABILITIES
-from src.tasks.images import reading, worst
+from src.tasks.images import pictures, reading, worst
 
 if TYPE_CHECKING:
     from analysis.load import Study
@@ -73,6 +73,28 @@ def misclassified(study: Study) -> tuple[Figure, str]:
     return figure, f"{what}: class → prediction and its probability; {row.label}, seed {row.seed}."
 
 
+def filters(study: Study) -> tuple[Figure, str]:
+    """Draws the first layer's filters of one trial of the reference: kernels, or the weights of each unit."""
+    row = _first_trial(study)
+    file = study.store.artifact(row.run_id, pictures.FILTERS)
+    if file is None:
+        raise LookupError(f"{row.run_id} has no {pictures.FILTERS}")
+    kernels = np.load(file, allow_pickle=False).astype(np.float64)
+    columns = min(9, len(kernels))
+    lines = -(-len(kernels) // columns)
+    figure = Figure(figsize=(0.9 * columns, 0.9 * lines), layout="constrained")
+    places = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in places:
+        axes.set_axis_off()
+    high = float(np.abs(kernels).max()) or 1.0
+    for axes, kernel in zip(places, kernels, strict=False):
+        is_grey = kernel.shape[-1] == 1
+        axes.imshow(kernel[..., 0] if is_grey else (kernel / high + 1) / 2, cmap="RdBu_r", vmin=-high, vmax=high)
+    colours = "red is positive, blue is negative" if kernels.shape[-1] == 1 else "grey is 0 in each channel"
+    what = f"The first {len(kernels)} filters of the first layer after training; {colours}, up to {high:.2g}"
+    return figure, f"{what}; {row.label}, seed {row.seed}."
+
+
 def _tables(study: Study) -> tuple[dict[str, list[np.ndarray]], list[str]]:
     """Returns label → a confusion matrix float64[K, K] for each finished trial, the reference first, and the classes.
 
@@ -107,9 +129,7 @@ def matrix(frame: pd.DataFrame) -> np.ndarray:
         key=lambda name: int(name.rsplit("_", 1)[1]),
     )
     best = frame[columns].to_numpy().argmax(axis=1)
-    counts = np.zeros((len(columns), len(columns)))
-    np.add.at(counts, (frame["label"].to_numpy(), best), 1)
-    return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+    return pictures.confusion_shares(frame["label"].to_numpy(), best, len(columns))
 
 
 def _first_trial(study: Study) -> pd.Series:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
@@ -11,17 +11,18 @@ from src.parts.classes.toggles import ACCURACY, head_of, outputs_of
 from src.parts.sizes import memory_refusals
 from src.spec.metric import LOSS
 from src.spec.rules import Change
-from src.spec.task import Command, Trial
+from src.spec.task import Command, Served, Trial
 from src.tasks.images import pipeline, sizes, toggles
 from src.tasks.images.settings import Settings
 from src.training.task import KerasTask, Trained
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from src.data.images import Stored
     from src.training.diagnosis import Evidence
-    from src.training.phase import Phase
+    from src.training.phase import Learner, Phase
 
 NAMES = 6  # classes that the plan shows
 
@@ -50,6 +51,7 @@ class Images(KerasTask[Settings, "Stored"]):
     }
     figures: ClassVar = {
         "confusion": "src.tasks.images.figures:confusion",
+        "filters": "src.tasks.images.figures:filters",
         "misclassified": "src.tasks.images.figures:misclassified",
     }
 
@@ -119,6 +121,12 @@ class Images(KerasTask[Settings, "Stored"]):
         counted = sizes.size(settings, shape=data.shape, outputs=outputs_of(settings, len(data.classes)))
         return settings.batch_size * counted.products / 1e6
 
+    def served(self, folder: Path) -> Served | None:
+        """Returns how MLflow serves the classifier, which takes PNG or JPEG files in base64."""
+        from src.tasks.images import serving
+
+        return serving.served(folder)
+
     def phase(self, settings: Settings, data: Stored) -> Phase:
         """Returns the splits and their batches."""
         from src.tasks.images import learning
@@ -153,10 +161,29 @@ class Images(KerasTask[Settings, "Stored"]):
             found += worst.samples(trial.data, name, worst.of_every_class(evaluated.predictions[PROBABILITY]))
         return [{"samples": found, "markdown": worst.markdown(found)}]
 
+    def pictures(
+        self, trial: Trial[Settings, Stored], learner: Learner, trained: Trained | None
+    ) -> Mapping[str, np.ndarray]:
+        """Returns inputs, filters and feature maps before training; filters, maps and the test's faults after it."""
+        from src.parts.classes.measures import PROBABILITY
+        from src.tasks.images import learning, pictures, worst
+
+        data, model = trial.data, learner.model
+        image = learning.scaling_of(trial.settings, data)(data.split("validation").images[:1])[0]
+        if trained is None:
+            return pictures.before_training(model, next(iter(learner.phase.training(1))), image, data.classes)
+        split = data.split("test")
+        probabilities = worst.of_every_class(trained.test.predictions[PROBABILITY])
+        return {
+            **pictures.of_model(model, image),
+            "misclassified": pictures.misclassified(split.images, split.labels, probabilities, data.classes),
+            "confusion": pictures.confusion(split.labels, probabilities, data.classes),
+        }
+
     def write_files(self, trial: Trial[Settings, Stored], trained: Trained) -> list[str]:
-        """Writes the preprocessing, the test probabilities, and the worst-classified images with their pixels."""
+        """Writes the preprocessing, the test probabilities, the worst-classified images, and the first filters."""
         from src.parts.classes import measures
-        from src.tasks.images import learning, reading, worst
+        from src.tasks.images import learning, pictures, reading, worst
 
         data, split = trial.data, trial.data.split("test")
         scale = learning.scaling_of(trial.settings, data)
@@ -166,6 +193,7 @@ class Images(KerasTask[Settings, "Stored"]):
             reading.write(trial.folder, known),
             measures.write_probabilities(trial.folder, trained, split.labels),
             worst.write(trial.folder, split, probabilities, data.classes),
+            pictures.write_filters(trial.folder, trained.learner.model, data.shape),
         ]
 
 
