@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from src.spec.rules import Inert
+from src.tasks.images import faults
 from src.tasks.images.settings import Settings
 
 HAVE = {  # toggle → networks that it changes
@@ -37,6 +38,7 @@ INERT: tuple[Inert[Any], ...] = (
     Inert("pooling", None, lambda s: s.network == "densenet" and s.blocks == 1, "pooling is between two blocks"),
     Inert("pooling", None, lambda s: s.pooling == POOLED.get(s.network), "this is what null means"),
     Inert("batch_norm", None, lambda s: s.batch_norm == (s.network == "densenet"), "this is what null means"),
+    *faults.INERT,
 )
 
 
