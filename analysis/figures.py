@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import drawing, effects, factorial
+from analysis import causes, drawing, effects, factorial
 from analysis.factorial import CONDITIONS, INTERACTION, MAIN
 from analysis.findings import Findings
 from analysis.groups import differs_too, grouped, looks_of, mean_curves, seeds, whole_seeds, within
@@ -32,6 +32,7 @@ HEIGHT = 3.6  # inches; the same for every figure except the forest, so that the
 PADDING_DIFFERS = (
     0.01  # least difference in the share of padded steps between two values of a toggle for it to be drawn
 )
+MAX_ROWS = 60  # variants in a figure with a row for each
 Picture = tuple[Figure, str]  # with its caption
 
 
@@ -63,7 +64,7 @@ def one(findings: Findings, name: str) -> Drawn | None:
 
 def _forest(findings: Findings) -> Picture | None:
     shown = findings.compared[~findings.compared["is_reference"]]
-    if not 0 < len(shown) <= 60 or shown["change"].isna().all():
+    if not 0 < len(shown) <= MAX_ROWS or shown["change"].isna().all():
         return None
     has_times = bool(shown["time_ratio"].notna().any())
     figure = Figure(figsize=(11 if has_times else 8, max(2.2, 1.2 + 0.5 * len(shown))), layout="constrained")
@@ -290,6 +291,20 @@ def _changes_padding(study: Study, toggle: str) -> bool:
     return bool((alike.max() - alike.min() >= PADDING_DIFFERS).any())
 
 
+def _causes(findings: Findings) -> Picture | None:
+    rows = findings.study.rows
+    if not causes.has_any(rows):
+        return None
+    table = causes.counts(rows)
+    if not 1 < len(table) <= MAX_ROWS:
+        return None
+    size = (3.5 + 0.55 * len(table.columns), 2.2 + 0.32 * len(table))
+    figure = Figure(figsize=size, layout="constrained")
+    drawing.counts(figure.subplots(), table)
+    over = seeds(table.sum(axis=1))
+    return figure, f"Trials of each variant by the cause that was named from their records alone, over {over}."
+
+
 FIGURES: dict[str, Callable[[Findings], Picture | None]] = {
     "forest": _forest,
     "waterfall": _waterfall,
@@ -299,6 +314,7 @@ FIGURES: dict[str, Callable[[Findings], Picture | None]] = {
     "curves": _curves,
     "times": _time_per_batch,
     "padding": _padding,
+    "causes": _causes,
 }
 
 

@@ -75,8 +75,8 @@ class Evidence:
 
     @cached_property
     def outputs(self) -> Any:
-        """What the model returns for `batch` before training."""
-        return self.untrained(self.batch[0], training=False)
+        """What the model returns for `batch` in its first step."""
+        return self.untrained(self.batch[0], training=True)
 
     @cached_property
     def losses(self) -> list[float]:
@@ -125,19 +125,24 @@ def inputs_out_of_scale(evidence: Evidence, *, fix: str = "scale the inputs to a
 
     Initial weights are drawn for inputs with a mean square of about 1 (Glorot and Bengio, AISTATS 2010; He et al., ICCV
     2015): pixels from 0 to 255 have about 90, and the activations and gradients are as many times too large. If the
-    trial learnt, it is named only if it is seen in the model's outputs before training, too; batch normalisation, for
-    example, makes up for it.
+    trial learnt, it is named only if the model suffers from it, for batch normalisation, say, makes up for the scale:
+    the outputs of the first step are above 10, too, the loss rose to twice its first value, or units are saturated.
     """
     parts = [np.asarray(part) for part in tf.nest.flatten(evidence.batch[0]) if part.dtype.is_floating]
     size = max(map(_root_mean_square, parts), default=0.0)
     if not size > LARGE or not math.isfinite(size):
         return
     outputs = _root_mean_square(np.asarray(tf.nest.flatten(evidence.outputs)[0]))
-    if evidence.has_learnt and not outputs > LARGE:
+    is_seen = (
+        outputs > LARGE
+        or evidence.highest > 2 * evidence.losses[0]
+        or max(saturated_shares(evidence.untrained, evidence.batch[0]).values(), default=0) >= HALF
+    )
+    if evidence.has_learnt and not is_seen:
         return
     span = f"from {min(float(part.min()) for part in parts):.3g} to {max(float(part.max()) for part in parts):.3g}"
-    finding = f"they are {span}, with a root mean square of {size:.3g}, that of the untrained outputs is {outputs:.3g}"
-    yield f"inputs out of scale: {finding}; {fix}"
+    finding = f"{span}, with a root mean square of {size:.3g}; that of the model's first outputs is {outputs:.3g}"
+    yield f"inputs out of scale: they are {finding}; {fix}"
 
 
 def scaled_apart(evidence: Evidence, *, fix: str = "scale all splits by the training split") -> Iterator[str]:
@@ -184,12 +189,10 @@ def saturated_units(evidence: Evidence) -> Iterator[str]:
     The gradient through such an output is at most a fiftieth of that in the middle. Common initial weights saturate
     next to nothing, so the cause is certain. What training saturates later is no fault by itself.
     """
-    for layer, values in activations(evidence.untrained, evidence.batch[0], BOUNDS).items():
-        bounds = BOUNDS[layer.activation.__name__]
-        share = float((np.minimum.reduce([np.abs(values - bound) for bound in bounds]) < 0.01).mean())
+    for layer, share in saturated_shares(evidence.untrained, evidence.batch[0]).items():
         if share >= HALF:
-            what = f"{share:.0%} of the outputs of {layer.name} are within 0.01 of"
-            finding = f"{what} {bounds[0]:g} or {bounds[1]:g} before training"
+            bounds = " or ".join(f"{bound:g}" for bound in BOUNDS[layer.activation.__name__])
+            finding = f"{share:.0%} of the outputs of {layer.name} are within 0.01 of {bounds} before training"
             yield f"saturated units: {finding}; draw smaller initial weights, or scale the inputs down"
             return
 
@@ -343,7 +346,10 @@ def hidden_layers(model: keras.Model) -> list[Any]:
 
 
 def activations(model: keras.Model, inputs: Any, kinds: Iterable[str]) -> dict[Any, np.ndarray]:
-    """Returns layer → its outputs for a batch, for the hidden layers with one of the activations."""
+    """Returns layer → its outputs in a step of training, for the hidden layers with one of the activations.
+
+    In training, batch normalisation has the statistics of the batch, not its initial ones.
+    """
     last = {id(output) for output in tf.nest.flatten(model.output)}
     with_activation = (keras.layers.Activation, keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D)
     shown = [
@@ -353,8 +359,17 @@ def activations(model: keras.Model, inputs: Any, kinds: Iterable[str]) -> dict[A
     ]
     if not shown:
         return {}
-    outputs = keras.Model(model.inputs, [layer.output for layer in shown])(inputs, training=False)
-    return dict(zip(shown, map(np.asarray, outputs), strict=True))
+    outputs = keras.Model(model.inputs, {layer.name: layer.output for layer in shown})(inputs, training=True)
+    return {layer: np.asarray(outputs[layer.name]) for layer in shown}
+
+
+def saturated_shares(model: keras.Model, inputs: Any) -> dict[Any, float]:
+    """Returns hidden layer with bounds → share of its outputs that are within 0.01 of one of them."""
+    shares = {}
+    for layer, values in activations(model, inputs, BOUNDS).items():
+        distances = [np.abs(values - bound) for bound in BOUNDS[layer.activation.__name__]]
+        shares[layer] = float((np.minimum(*distances) < 0.01).mean())
+    return shares
 
 
 def dead_shares(model: keras.Model, inputs: Any) -> dict[Any, float]:
@@ -386,7 +401,7 @@ def gradient_norms(evidence: Evidence) -> list[float]:
     inputs, targets = evidence.batch
     model = evidence.untrained
     with tf.GradientTape() as tape:
-        values, weights = evidence.learner.phase.measure(model(inputs, training=False), targets)[LOSS]
+        values, weights = evidence.learner.phase.measure(model(inputs, training=True), targets)[LOSS]
         value = tf.math.divide_no_nan(tf.reduce_sum(values), tf.reduce_sum(weights))
     gradients = tape.gradient(value, model.trainable_variables)
     return [0.0 if gradient is None else float(tf.linalg.global_norm([gradient])) for gradient in gradients]
