@@ -222,7 +222,7 @@ def figure(
 ) -> None:
     """Draws figures of STUDY, including those of its task, as PNG, SVG and PDF.
 
-    The usual figures are forest, waterfall, interaction, heatmap, pareto, curves, times, padding and
+    The usual figures are forest, waterfall, interaction, heatmap, pareto, curves, times, padding, causes and
     ratio_by_parameters.
     """
     with _answered():
@@ -462,7 +462,7 @@ class Shown:
     """A table in the forms in which it is written.
 
     Attributes:
-      kind: table, effects or factorial.
+      kind: table, effects, factorial or causes.
       wide: with all informative columns, for Markdown and HTML.
       paper: for LaTeX.
       csv: with numbers in full precision.
@@ -492,16 +492,17 @@ def _shown(findings: Findings, kind: str, look: Look) -> Shown:
     from analysis import tables
     from analysis.texts import csv
 
-    frame = {"table": findings.summary, "factorial": findings.factorial, "effects": findings.compared}[kind]
+    frames = {"table": findings.summary, "factorial": findings.factorial, "effects": findings.compared}
+    frame = frames.get(kind)
     if kind == "table":
         wide, paper = (
             tables.ablation(findings, places=look.digits, every=look.columns is not None),
             tables.compact(findings, places=look.digits),
         )
     else:
-        wide = paper = (
-            tables.factorial(findings, places=look.digits) if kind == "factorial" else tables.effects(findings)
-        )
+        made = {"factorial": lambda: tables.factorial(findings, places=look.digits)}
+        made |= {"effects": lambda: tables.effects(findings), "causes": lambda: tables.causes(findings)}
+        wide = paper = made[kind]()
     if kind == "table" and look.convenience:
         wide, paper = (tables.with_convenience(one, findings) for one in (wide, paper))
     if look.columns is not None:
@@ -530,14 +531,16 @@ def _write_tables(
       metric: the requested metric, or None.
       requested: a table with its own appearance, which is written instead of the default table of its kind.
     """
-    from analysis import load
+    from analysis import causes, load
     from analysis.texts import csv
 
     (folder / "trials.csv").write_text(csv(load.trials_of_tables(findings.study)), encoding="utf-8")
     names = []
-    for kind in ("table", "effects", *(["factorial"] if findings.factorial is not None else [])):
+    kinds = ["table", "effects", *(["factorial"] if findings.factorial is not None else [])]
+    for kind in [*kinds, *(["causes"] if causes.has_any(findings.study.rows) else [])]:
         shown = requested if requested is not None and requested.kind == kind else _shown(findings, kind, Look())
-        of = (metric,) if kind == "factorial" else (toggle, metric)  # main effects do not depend on --toggle
+        asked = {"factorial": (metric,), "causes": ()}  # main effects do not depend on --toggle, causes on neither
+        of = asked.get(kind, (toggle, metric))
         name = "_".join([kind, *(part.replace("/", "_") for part in of if part)])
         for ending, format in {
             "csv": Format.CSV,

@@ -296,6 +296,33 @@ def heat_map(axes: Axes, rows: pd.DataFrame, x: str, y: str, *, metric: Metric) 
     axes.set(xlabel=short(x), ylabel=short(y))
 
 
+def counts(axes: Axes, table: pd.DataFrame) -> None:
+    """Draws a table of counts, with the share of its row as the colour of a cell; zeros stay empty.
+
+    Args:
+      axes: to draw on.
+      table: int[rows, columns].
+    """
+    shares = table.div(table.sum(axis=1), axis="index")
+    texts = table.astype(str).mask(table == 0, "")
+    rows, columns = [short(str(name)) for name in table.index], [short(str(name)) for name in table.columns]
+    sns.heatmap(
+        shares.set_axis(rows).set_axis(columns, axis="columns"),
+        annot=texts.to_numpy(),
+        fmt="",
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+        cbar=False,
+        linewidths=1,
+        ax=axes,
+    )
+    axes.tick_params(axis="x", rotation=40)
+    for label in axes.get_xticklabels():
+        label.set(ha="right", rotation_mode="anchor")
+    axes.set(xlabel="cause that was named", ylabel="")
+
+
 def interaction(axes: Axes, means: pd.DataFrame, toggle: str, by: str, *, metric: Metric) -> None:
     """Draws the mean of a metric at the values of one toggle, with one line per value of another toggle.
 

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import contrasts, drawing, effects, factorial
+from analysis import causes, contrasts, drawing, effects, factorial
 from analysis.factorial import CONDITIONS, INTERACTION, MAIN
 from analysis.findings import FACTORIAL, Findings
 from analysis.groups import differs_too, grouped, looks_of, mean_curves, seeds, whole_seeds, within
@@ -33,6 +33,7 @@ PADDING_DIFFERS = (
     0.01  # least difference in the share of padded steps between two values of a toggle for it to be drawn
 )
 LEAST_SIZES = 3  # different numbers of parameters that a figure of ratios by size needs
+MAX_ROWS = 60  # variants in a figure with a row for each
 Picture = tuple[Figure, str]  # with its caption
 
 
@@ -64,7 +65,7 @@ def one(findings: Findings, name: str) -> Drawn | None:
 
 def _forest(findings: Findings) -> Picture | None:
     shown = findings.compared[~findings.compared["is_reference"]]
-    if not 0 < len(shown) <= 60 or shown["change"].isna().all():
+    if not 0 < len(shown) <= MAX_ROWS or shown["change"].isna().all():
         return None
     has_times = bool(shown["time_ratio"].notna().any())
     figure = Figure(figsize=(11 if has_times else 8, max(2.2, 1.2 + 0.5 * len(shown))), layout="constrained")
@@ -327,6 +328,20 @@ def _without_parameters(study: Study) -> str | None:
     return None
 
 
+def _causes(findings: Findings) -> Picture | None:
+    rows = findings.study.rows
+    if not causes.has_any(rows):
+        return None
+    table = causes.counts(rows)
+    if not 1 < len(table) <= MAX_ROWS:
+        return None
+    size = (3.5 + 0.55 * len(table.columns), 2.2 + 0.32 * len(table))
+    figure = Figure(figsize=size, layout="constrained")
+    drawing.counts(figure.subplots(), table)
+    over = seeds(table.sum(axis=1))
+    return figure, f"Trials of each variant by the cause that was named from their records alone, over {over}."
+
+
 FIGURES: dict[str, Callable[[Findings], Picture | None]] = {
     "forest": _forest,
     "waterfall": _waterfall,
@@ -337,6 +352,7 @@ FIGURES: dict[str, Callable[[Findings], Picture | None]] = {
     "times": _time_per_batch,
     "padding": _padding,
     "ratio_by_parameters": _ratio_by_parameters,
+    "causes": _causes,
 }
 
 

@@ -148,7 +148,8 @@ def remarks(findings: Findings, notes: Sequence[str] = ()) -> list[tuple[str, li
     )
     kinds = {
         "Failed or stopped": [
-            f"{row['label']} seed={row['seed']}: {row['status']}{_reason(row)}" for row in failed.to_dict("records")
+            f"{row['label']} seed={row['seed']}: {row['status']}{_reason(row)}{_cause(row)}"
+            for row in failed.to_dict("records")
         ],
         "Still running, or the process died": [
             f"{row['label']} seed={row['seed']}" for row in running.to_dict("records")
@@ -243,12 +244,17 @@ def _reason(row: dict[Any, Any]) -> str:
     return f" ({row['error']})" if row["error"] else ""
 
 
+def _cause(row: dict[Any, Any]) -> str:
+    return f" ({row['diagnosis']})" if row["diagnosis"] else ""
+
+
 def _unhealthy(finished: pd.DataFrame) -> list[str]:
     """Returns each problem of trials once, with the variants and seeds that have it."""
-    rows = finished[finished["health"].notna() & (finished["health"] != "ok")].drop_duplicates(["label", "seed"])
+    is_unhealthy = finished["diagnosis"].notna() | (finished["health"].notna() & (finished["health"] != "ok"))
+    rows = finished[is_unhealthy].drop_duplicates(["label", "seed"])
     of_kind: dict[str, dict[str, list[str]]] = {}
     for row in rows.to_dict("records"):
-        what = row["health"] + (f" ({row['diagnosis']})" if row["diagnosis"] else "")
+        what = f"{row['health']}{_cause(row)}"
         of_kind.setdefault(what, {}).setdefault(row["label"], []).append(str(row["seed"]))
     listed = {
         what: "; ".join(f"{label} seed={', '.join(seeds)}" for label, seeds in variants.items())

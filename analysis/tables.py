@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.causes import counts as of_rows
 from analysis.factorial import few
 from analysis.findings import FACTORIAL, USUAL_TRACES, Findings
 from analysis.inference import LEVEL
@@ -252,6 +253,14 @@ def effects(findings: Findings) -> Table:
         "verdict": [Entry(verdict(row)) for row in rows],
     }
     return of_columns(columns, f"Study {findings.study.name}: every comparison", notes=notes(findings))
+
+
+def causes(findings: Findings) -> Table:
+    """Returns the seeds of each variant by the cause that was named."""
+    counted = of_rows(findings.study.rows)
+    columns = {"variant": [Entry(str(name)) for name in counted.index]}
+    columns |= {str(cause): [Entry(str(count), count) for count in counted[cause].tolist()] for cause in counted}
+    return of_columns(columns, f"Study {findings.study.name}: trials by the cause that was named from their records")
 
 
 def notes(findings: Findings) -> tuple[str, ...]:

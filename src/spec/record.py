@@ -31,12 +31,14 @@ class Diverged(ArithmeticError):
 
     Attributes:
       step: the optimizer step at which this happened.
+      cause: the likely cause with its fix; None if none was found.
     """
 
     def __init__(self, step: int, what: str) -> None:
         """Creates the error; `what` is "the loss" or "the gradient"."""
         super().__init__(f"{what} is not finite at step {step}; try a smaller learning_rate, or set clip_norm=1")
         self.step = step
+        self.cause: str | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from src import environment, paths, registry
 from src.spec.metric import TEST, Metric, meaning
+from src.spec.record import DIVERGED, NO_LEARNING
 from src.spec.settings import Tracking
 from src.study.designs import equation
 from src.study.plan import Row, Study
@@ -29,6 +30,7 @@ MAX_LINES = 20
 BATCH_MS, PADDING = meaning("time/batch_ms_median", ()), meaning("data/padding_fraction", ())
 LESS_IMPORTANT = (PADDING.title, "range", BATCH_MS.title)  # columns that a narrow table omits, in this order
 MAX_SETS = 4  # data sets that the plan describes
+LIKELY = {NO_LEARNING: "learnt nothing; likely cause", DIVERGED: "diverged; likely cause"}  # health → before a cause
 
 
 def console() -> Console:
@@ -265,16 +267,17 @@ def failures(unfinished: Sequence[Row], why: Mapping[str, str]) -> str:
 
 
 def diagnoses(rows: Sequence[Row], latest: Mapping[str, Outcome]) -> str:
-    """Returns the likely causes why trials learnt nothing; below each cause, the variants that it explains."""
-    causes: dict[str, dict[str, list[str]]] = {}
+    """Returns what is wrong with trials; below each cause, the variants that have it."""
+    causes: dict[tuple[str, str], dict[str, list[str]]] = {}
     for row in rows:
         outcome = latest.get(row.trial.identity) if row.trial else None
-        if outcome and "ablation.diagnosis" in outcome.tags:
-            causes.setdefault(outcome.tags["ablation.diagnosis"], {}).setdefault(row.label, []).append(str(row.seed))
+        if outcome and (cause := outcome.tags.get("ablation.diagnosis")):
+            what = LIKELY.get(outcome.tags.get("ablation.health", ""), "learnt in spite of a fault")
+            causes.setdefault((what, cause), {}).setdefault(row.label, []).append(str(row.seed))
     lines = []
-    for cause, variants in causes.items():
+    for (what, cause), variants in causes.items():
         count = sum(map(len, variants.values()))
-        lines.append(f"{counted(count, 'trial')} learnt nothing; likely cause: {cause}")
+        lines.append(f"{counted(count, 'trial')} {what}: {cause}")
         lines += [f"  {one_line(label)} seed={', '.join(seeds)}" for label, seeds in variants.items()]
     return "\n".join(lines)
 

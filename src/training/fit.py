@@ -297,6 +297,7 @@ def _step_record(step: _Step, means: Mapping[str, float]) -> Record:
         "length": timing.positions / timing.examples,
         "tokens": timing.tokens,
         "is_first": timing.is_first,
+        "loss": step.numbers.loss,
         "gradient_norm": step.numbers.norm,
         "traces": timing.traces,
         "shapes": timing.shapes,

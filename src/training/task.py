@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import itertools
 import logging
 import math
 import sys
@@ -26,6 +25,7 @@ from src.spec.record import (
     SAMPLES,
     START,
     STEP,
+    Diverged,
     Record,
     end,
 )
@@ -95,6 +95,12 @@ class KerasTask(Task[S, D], Generic[S, D]):
     def phase(self, settings: S, data: D) -> Phase:
         """Returns the batches, the loss and the measures, for settings without `refusals`."""
 
+    def optimizer(self, model: keras.Model, settings: S) -> keras.optimizers.Optimizer:
+        """Returns the optimizer of the model's weights, with all of its variables created."""
+        from src.training.update import new_optimizer
+
+        return new_optimizer(model, settings)
+
     def kernel(self, settings: S, *, gpus: int) -> str:
         """Returns the kernel that runs the model, the tag `ablation.kernel`: `execution`, or a task's own name."""
         return settings.execution
@@ -106,7 +112,11 @@ class KerasTask(Task[S, D], Generic[S, D]):
         return [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
 
     def causes(self, evidence: Evidence) -> Iterator[str]:
-        """Yields possible causes why a model did not learn, the likeliest first; the first one is recorded."""
+        """Yields what is wrong with a trial, as `cause: finding with numbers; fix`; the first one is recorded.
+
+        It is called after every trial, and yields nothing for a healthy one. Causes that are only likely are for trials
+        that learnt nothing.
+        """
         from src.training import diagnosis
 
         return diagnosis.causes(evidence)
@@ -166,7 +176,6 @@ class KerasTask(Task[S, D], Generic[S, D]):
         from src.training.graph import layers
         from src.training.phase import Learner
         from src.training.startup import fresh_session
-        from src.training.update import new_optimizer
 
         settings = trial.settings
         clock.reset_peak_memory()
@@ -178,12 +187,16 @@ class KerasTask(Task[S, D], Generic[S, D]):
             raise ValueError(f"the phase of task={self.name} has no held_out[{min(missing)!r}]; every task needs both")
         if trial.earlier is None:
             yield Record(GRAPH, 0, detail={"layers": layers(model)})
-        learner, optimizer = Learner(model, phase, self.metrics, settings), new_optimizer(model, settings)
+        learner, optimizer = Learner(model, phase, self.metrics, settings), self.optimizer(model, settings)
         if trial.earlier is None:
             yield from self._pictures(trial, learner, None, step=0)
         trained = Trained(learner, _restored(trial, learner, optimizer), evaluators(learner))
         steps = [record for record in trial.earlier.records if record.kind == STEP] if trial.earlier else []
-        yield from self._training(trial, trained, optimizer, steps=steps)
+        try:
+            yield from self._training(trial, trained, optimizer, steps=steps)
+        except Diverged as error:
+            error.cause = self._cause(trial, learner, steps, has_learnt=False)
+            raise
         yield from self._pictures(trial, learner, trained, step=len(trained.fit.timings))
         for detail in self.samples(trial, trained):
             yield Record(SAMPLES, len(trained.fit.timings), detail=dict(detail))
@@ -268,19 +281,21 @@ class KerasTask(Task[S, D], Generic[S, D]):
             "ablation.health": health,
             "ablation.best_epoch": f"{fit.best_epoch} of {len(fit.validations)}",
         }
-        cause = self._cause(trial, learner, steps) if health == NO_LEARNING else None
+        cause = self._cause(trial, learner, steps, has_learnt=health != NO_LEARNING)
         tags |= ({"ablation.diagnosis": cause} if cause else {}) | _profile_tag(fit)
         return end(step=len(steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=list(names))
 
-    def _cause(self, trial: Trial[S, D], learner: Learner, steps: Sequence[Record]) -> str | None:
-        """Returns the likeliest cause why a trial did not learn, or None if no cause is found."""
+    def _cause(self, trial: Trial[S, D], learner: Learner, steps: Sequence[Record], *, has_learnt: bool) -> str | None:
+        """Returns the first cause that is found of what is wrong with a trial; None if nothing is."""
         from src.training.diagnosis import Evidence
 
+        def build() -> keras.Model:
+            return self.model(trial.settings, trial.data)
+
         try:
-            untrained = self.model(trial.settings, trial.data)
-            return next(iter(self.causes(Evidence(learner, untrained, _by_epoch(steps)))), None)
+            return next(self.causes(Evidence(learner, build, steps, has_learnt=has_learnt)), None)
         except Exception:  # an error in the diagnosis must not fail a finished trial
-            _log.warning("the trial learnt nothing, and the search for a cause failed", exc_info=True)
+            _log.warning("the search for faults of the trial failed", exc_info=True)
             return None
 
 
@@ -326,12 +341,6 @@ def _row(step: Record) -> dict[str, Any]:
         **step.metrics,
         **{name: value for name, value in step.detail.items() if name != "shapes"},
     }
-
-
-def _by_epoch(steps: Sequence[Record]) -> list[list[float]]:
-    """Returns for each epoch the running mean of the loss after every step."""
-    groups = itertools.groupby(steps, key=lambda step: step.detail["epoch"])
-    return [[step.metrics["train/loss"] for step in group] for _, group in groups]
 
 
 def _profile_tag(fit: Fit) -> dict[str, str]:

@@ -160,7 +160,8 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Pl
         raise
     except Diverged as error:
         _log.error("%s: %s", _name(prepared.settings, place), error)
-        close(end(step=error.step, status=FAILED, error=str(error), tags={"ablation.health": DIVERGED}))
+        tags = {"ablation.health": DIVERGED, **({"ablation.diagnosis": error.cause} if error.cause else {})}
+        close(end(step=error.step, status=FAILED, error=str(error), tags=tags))
         return FAILED
     except JournalError:
         raise  # `run` reports it; an end cannot be written

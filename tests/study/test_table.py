@@ -17,13 +17,14 @@ from src.study import table as tables
 from src.study.plan import study
 
 
-def test_a_cause_why_trials_learnt_nothing_is_printed_once_with_its_variants():
+def test_a_cause_is_printed_once_with_its_variants_and_says_whether_they_learnt():
     causes = {
-        ("reference", 0): "too few steps: 8",
-        ("reference", 1): "too few steps: 8",
-        ("cell=gru", 0): "too few steps: 8",
+        ("reference", 0): ("no_learning", "too few steps: 8"),
+        ("reference", 1): ("no_learning", "too few steps: 8"),
+        ("cell=gru", 0): ("no_learning", "too few steps: 8"),
+        ("reference", 2): ("diverged", "learning rate too high: 9"),
+        ("reference", 3): ("ok", "softmax applied twice: 1"),
     }
-    causes |= {("reference", 2): "inputs: all the same"}
     rows = [
         SimpleNamespace(label=label, seed=seed, trial=SimpleNamespace(identity=f"{label} {seed}"))
         for label, seed in causes
@@ -33,8 +34,8 @@ def test_a_cause_why_trials_learnt_nothing_is_printed_once_with_its_variants():
         SimpleNamespace(label="dropped", trial=None),
     ]
     known = {
-        f"{label} {seed}": SimpleNamespace(tags={"ablation.diagnosis": cause})
-        for (label, seed), cause in causes.items()
+        f"{label} {seed}": SimpleNamespace(tags={"ablation.health": health, "ablation.diagnosis": cause})
+        for (label, seed), (health, cause) in causes.items()
     }
     known["healthy"] = SimpleNamespace(tags={})
 
@@ -42,8 +43,10 @@ def test_a_cause_why_trials_learnt_nothing_is_printed_once_with_its_variants():
         "3 trials learnt nothing; likely cause: too few steps: 8",
         "  reference seed=0, 1",
         "  cell=gru seed=0",
-        "1 trial learnt nothing; likely cause: inputs: all the same",
+        "1 trial diverged; likely cause: learning rate too high: 9",
         "  reference seed=2",
+        "1 trial learnt in spite of a fault: softmax applied twice: 1",
+        "  reference seed=3",
     ]
     assert tables.diagnoses(rows[-2:], known) == ""
 

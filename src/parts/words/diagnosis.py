@@ -24,12 +24,12 @@ def unknown_words(evidence: Evidence, *, are_characters_tried: bool) -> Iterator
     phase = evidence.learner.phase
     unknown = unknown_share(evidence.batch[0].numpy())
     if unknown >= MOST:
-        yield f"inputs: {unknown:.0%} of the words are outside the vocabulary; raise vocab_size"
+        yield f"unknown words: {unknown:.0%} of the words are outside the vocabulary; raise vocab_size"
     held_out = first(phase.held_out[VALIDATION]()) if VALIDATION in phase.held_out else []
     in_validation = max((unknown_share(inputs.numpy()) for inputs, _ in held_out), default=0.0)
     if in_validation >= HALF:
         yield (
-            f"inputs: {in_validation:.0%} of the validation words are outside the vocabulary, "
+            f"unknown words: {in_validation:.0%} of the validation words are outside the vocabulary, "
             f"against {unknown:.0%} in training; "
             f"{'' if are_characters_tried else 'set tokens=character, or '}train on more texts"
         )

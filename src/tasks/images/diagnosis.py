@@ -1,40 +1,25 @@
-"""Causes why an image classifier learnt nothing, from its weights, one batch and the record of its training."""
+"""Finds faults of an image classifier, from its weights, from what it received, and from the record of its training."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import keras
-import numpy as np
-
+from src.parts.classes import diagnosis as of_classes
 from src.training import diagnosis
 from src.training.diagnosis import Evidence
 
 
 def causes(evidence: Evidence) -> Iterator[str]:
-    """Yields the causes, the likeliest first."""
+    """Yields the causes in the order in which an image passes through training; see `training.diagnosis`."""
+    yield from diagnosis.inputs_not_finite(evidence)
     yield from diagnosis.identical_inputs(evidence, what="images", look_at="the files")
-    yield from identical_units(evidence)
-    yield from diagnosis.learning_rate(evidence)
-    yield from diagnosis.too_few_steps(evidence)
-
-
-def identical_units(evidence: Evidence) -> Iterator[str]:
-    """Yields a cause if all units of a hidden layer have the same weights, before and after training.
-
-    Such units get the same gradient in each step, so that they stay one unit; from zeros, they get none at all.
-    """
-    for layer in evidence.learner.model.layers:
-        before = evidence.untrained.get_layer(layer.name)
-        if layer.name != "head" and all(map(_are_identical, (layer, before))):
-            count, are_zero = int(layer.kernel.shape[-1]), not np.any(layer.kernel)
-            what = f"all {count} units of {layer.name} have the same weights{' (zeros)' if are_zero else ''}"
-            yield f"identical units: {what}, before training and after it; set initializer=glorot"
-            return
-
-
-def _are_identical(layer: keras.layers.Layer) -> bool:
-    if not isinstance(layer, keras.layers.Dense | keras.layers.Conv2D):
-        return False
-    kernel = np.asarray(layer.kernel)
-    return bool(kernel.shape[-1] > 1 and (kernel == kernel[..., :1]).all())
+    yield from diagnosis.inputs_out_of_scale(evidence, fix="set normalise=unit")
+    yield from diagnosis.scaled_apart(evidence)
+    yield from of_classes.batches_of_one_class(evidence)
+    yield from of_classes.labels_independent_of_inputs(evidence)
+    yield from diagnosis.identical_units(evidence, fix="set initializer=glorot")
+    yield from diagnosis.saturated_units(evidence)
+    yield from diagnosis.dead_units(evidence)
+    yield from of_classes.softmax_twice(evidence)
+    yield from of_classes.loss_of_other_targets(evidence)
+    yield from diagnosis.of_update(evidence)

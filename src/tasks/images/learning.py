@@ -7,21 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from src.data.image_batches import CHANGES, Scaling, batches, in_stored_order, scaling
+from src.data.image_batches import CHANGES, Scaling, batches, in_stored_order
 from src.data.images import Split, Stored
 from src.data.order import Epochs
 from src.data.prefetch import ahead
 from src.data.splits import TEST, TRAIN, VALIDATION
 from src.parts.classes import measures
 from src.streams import generator
+from src.tasks.images import faults
 from src.tasks.images.pipeline import draws_of, order_of
 from src.tasks.images.settings import Settings
 from src.training.phase import Phase
 
 
-def scaling_of(settings: Settings, data: Stored) -> Scaling:
-    """Returns the scaling of the pixels."""
-    return scaling(settings.normalise, data.mean, data.deviation)
+def scaling_of(settings: Settings, data: Stored, split: str = TRAIN) -> Scaling:
+    """Returns the scaling of the pixels of a split: that of training, unless `fault` scales them apart."""
+    return faults.scaling(settings, data, split)
 
 
 def training_batches(
@@ -59,7 +60,7 @@ def phase(settings: Settings, data: Stored) -> Phase:
         training=training,
         batches_per_epoch=order.batches_per_epoch,
         held_out={
-            name: _held_out(data.split(name), settings, scaling_of(settings, data)) for name in (VALIDATION, TEST)
+            name: _held_out(data.split(name), settings, scaling_of(settings, data, name)) for name in (VALIDATION, TEST)
         },
         signature=(tf.TensorSpec([None, *data.shape], tf.float32), tf.TensorSpec([None], tf.int32)),
         measure=measures.MEASURES[settings.head],

@@ -15,7 +15,7 @@ from src.spec.section import Count, Value, Width
 class Settings(Classes):
     """Settings of an image classifier."""
 
-    ADDED: ClassVar[Mapping[str, Value]] = {"pipeline": "shuffle_batch_repeat", "prefetch": 0}
+    ADDED: ClassVar[Mapping[str, Value]] = {"pipeline": "shuffle_batch_repeat", "prefetch": 0, "fault": "none"}
     ALIASES: ClassVar[Mapping[str, str]] = {
         "model": "network",
         "architecture": "network",
@@ -112,6 +112,23 @@ class Settings(Classes):
         le=10**12,
         description="choose width (DenseNet: growth_rate) to train about this many numbers; null = use width",
     )
+    fault: Literal[
+        "none",
+        "inputs_unscaled",
+        "inputs_constant",
+        "scaled_apart",
+        "labels_shuffled",
+        "labels_sorted",
+        "loss_of_numbers",
+        "weights_zero",
+        "weights_large",
+        "units_dead",
+        "softmax_twice",
+        "rate_diverging",
+        "rate_oscillating",
+        "rate_too_low",
+        "layer_left_out",
+    ] = Field("none", description="deliberate mistake, to be found from the record; its results only show the mistake")
 
 
 def has_batch_norm(settings: Settings) -> bool:

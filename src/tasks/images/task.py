@@ -12,7 +12,7 @@ from src.parts.sizes import memory_refusals
 from src.spec.metric import LOSS
 from src.spec.rules import Change
 from src.spec.task import Command, Served, Trial
-from src.tasks.images import pipeline, sizes, toggles
+from src.tasks.images import faults, pipeline, sizes, toggles
 from src.tasks.images.settings import Settings
 from src.training.task import KerasTask, Trained
 
@@ -84,6 +84,7 @@ class Images(KerasTask[Settings, "Stored"]):
     def refusals(self, settings: Settings, data: Stored) -> list[str]:
         """Returns the combinations of settings and data that cannot run, each with its fix."""
         reasons = [*toggles.refusals(settings, shape=data.shape), *_unreachable(settings, data)]
+        reasons += faults.refusals(settings)
         train = data.rows["train"]
         reasons += pipeline.refusals(settings, train)
         if settings.drop_remainder and train < settings.batch_size:
@@ -131,13 +132,18 @@ class Images(KerasTask[Settings, "Stored"]):
         """Returns the splits and their batches."""
         from src.tasks.images import learning
 
-        return learning.phase(settings, data)
+        return faults.in_phase(learning.phase(settings, data), settings, data)
 
     def model(self, settings: Settings, data: Stored) -> keras.Model:
         """Returns the untrained classifier."""
         from src.tasks.images.networks import classifier
 
-        return classifier(settings, shape=data.shape, outputs=outputs_of(settings, len(data.classes)))
+        model = classifier(settings, shape=data.shape, outputs=outputs_of(settings, len(data.classes)))
+        return faults.in_model(model, settings)
+
+    def optimizer(self, model: keras.Model, settings: Settings) -> keras.optimizers.Optimizer:
+        """Returns the optimizer."""
+        return faults.in_optimizer(super().optimizer(model, settings), model, settings)
 
     def layers(self, model: keras.Model) -> list[Any]:
         """Returns the layers whose outputs TensorBoard shows: the activations and the head."""

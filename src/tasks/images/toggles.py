@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from src.spec.rules import Inert
-from src.tasks.images import pipeline
+from src.tasks.images import faults, pipeline
 from src.tasks.images.settings import Settings
 
 HAVE = {  # toggle → networks that it changes
@@ -39,6 +39,7 @@ INERT: tuple[Inert[Any], ...] = (
     Inert("pooling", None, lambda s: s.pooling == POOLED.get(s.network), "this is what null means"),
     Inert("batch_norm", None, lambda s: s.batch_norm == (s.network == "densenet"), "this is what null means"),
     *pipeline.INERT,
+    *faults.INERT,
 )
 
 

@@ -138,11 +138,17 @@ class Integration(KerasTask[Settings, "Noise"]):
         return shown_layers(model)
 
     def causes(self, evidence: Evidence) -> Iterator[str]:
-        """Yields possible causes why the model did not learn; drawn sequences are never identical."""
+        """Yields possible causes why the model did not learn; drawn sequences are never identical.
+
+        All but an oscillating loss are only likely, and not for trials that learnt.
+        """
         from src.parts.recurrent import diagnosis as recurrence
         from src.training import diagnosis
 
-        yield from diagnosis.learning_rate(evidence)
+        yield from diagnosis.learning_rate_too_high(evidence)
+        if evidence.has_learnt:
+            return
+        yield from diagnosis.learning_rate_too_low(evidence)
         yield from recurrence.saturated_gates(evidence, is_masked=False)
         yield from diagnosis.too_few_steps(evidence)
         yield from recurrence.gradient_and_units(evidence, is_masked=False, is_padded=False)
