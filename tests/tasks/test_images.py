@@ -249,6 +249,8 @@ WHOLE = "one pass has"
         ({"pipeline": "repeat_shuffle_batch", "shuffle_buffer": 9_999}, {}, ""),
         ({"pipeline": "shuffle_repeat_batch", "batch_size": 50}, {"pipeline": "shuffle_batch_repeat"}, FULL),
         ({"pipeline": "repeat_batch_shuffle", "batch_size": 50}, {"pipeline": "batch_repeat_shuffle"}, FULL),
+        ({"pipeline": "shuffle_repeat_batch"}, {}, ""),
+        ({"pipeline": "repeat_batch_shuffle"}, {}, ""),
         ({"pipeline": "repeat_shuffle_batch", "batch_size": 50}, {}, ""),
         ({"pipeline": "batch_repeat_shuffle", "batch_size": 50}, {}, ""),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import keras
 import numpy as np
@@ -251,6 +252,16 @@ def test_training_in_an_epoch_depends_neither_on_earlier_epochs_nor_on_prefetch(
         for batch, alone in zip(given, learning.training_batches(used, data, epoch), strict=True):
             for one, other in zip(batch, alone, strict=True):
                 np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("prefetch", [0, 1])
+def test_a_thread_prepares_batches_only_with_prefetch(trained, prefetch):
+    used = checked({"task": "images", "prefetch": prefetch, "data": {"name": "digits", "limit": 300}})
+    batches = TASK.phase(used, TASK.load(used)).training(1)
+
+    next(batches)
+    assert any(thread.name.startswith("prefetch") for thread in threading.enumerate()) == (prefetch > 0)
+    batches.close()
 
 
 class Study:
