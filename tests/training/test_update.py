@@ -85,7 +85,7 @@ def test_the_numbers_of_a_step_equal_numpys_to_the_last_bit(batches):
         table = rng.normal(size=(batches, 6)).astype(np.float32)
         table[:, 1] *= weight
 
-        numbers = Numbers(learner, [SimpleNamespace(numpy=row.copy) for row in table])
+        numbers = Numbers(learner, list(table))
 
         table = table.astype(np.float64)
         total = table[:, 1].sum()

@@ -84,7 +84,7 @@ def gradients(*batches, **changes):
         inputs, targets, _ = batch(rows)
         part, of_step = update(inputs, targets, number == len(batches))
         parts.append(part)
-    return [np.asarray(gradient) for gradient in of_step], Numbers(learner, parts)
+    return [np.asarray(gradient) for gradient in of_step], Numbers(learner, [part.numpy() for part in parts])
 
 
 HALVES = [range(6), range(6, 12)], [[1, 6], [0, 2, 3, 4, 5, 7, 8, 9, 10, 11]], [[0], range(1, 12)]
