@@ -404,7 +404,8 @@ def ratio_by_parameters(axes: Axes, points: pd.DataFrame, look: dict[str, Look],
         for row in part.to_dict("records"):
             ends = [row["time_low"], row["time_high"]]
             axes.plot([row["at"]] * 2, ends, color=mine.colour, lw=1.4, solid_capstyle="butt")
-            text = f"{name}, {row['parameters']:,.0f} parameters: {unit} × {estimate(row['time_ratio'], row['time_low'], row['time_high'], 2)}"
+            ratio = estimate(row["time_ratio"], row["time_low"], row["time_high"], 2)
+            text = f"{name}, {row['parameters']:,.0f} parameters: {unit} × {ratio}"
             axes.plot(
                 [row["at"]], [row["time_ratio"]], "o", color=mine.colour, ms=9, alpha=0.01, mew=0, gid=hover(text)
             )

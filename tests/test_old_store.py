@@ -74,6 +74,18 @@ def test_the_settings_of_an_old_trial_are_those_of_its_task_today(old: Path) -> 
         assert prepare(settings).identity == folder.name
 
 
+def test_an_old_trial_that_was_compiled_has_the_execution_xla(old: Path) -> None:
+    for study in COMMANDS:
+        folder = next((old / "outputs" / study).glob("*/"))
+        path = folder / "settings.json"
+        values = json.loads(path.read_text(encoding="utf-8"))
+        assert values["jit_compile"] is False
+
+        path.write_text(json.dumps({**values, "jit_compile": True}), encoding="utf-8")
+
+        assert Artifacts(folder).settings().execution == "xla"
+
+
 def with_old_key(home: Path, study: str) -> None:
     """Adds a varied toggle of the task to a study's plan, under its old name."""
     path = home / "outputs" / study / "plan.json"
@@ -112,4 +124,4 @@ def test_an_old_trial_stands_beside_new_ones_with_the_execution_that_it_had(old:
         ("eager", "python", "FINISHED"),
     ]
     every = load.study("old_integration", store.connect(None), every=True)
-    assert sorted(every.rows["execution"]) == ["eager", *["graph"] * 4]
+    assert sorted(every.rows["execution"]) == ["eager", *["graph"] * 4] and "jit_compile" not in every.rows

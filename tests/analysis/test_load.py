@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from analysis import effects, findings, load, store
+from analysis import effects, findings, load, merged, store
 from analysis.store import StoreError
 from benchmarks import generated
 from src import paths
@@ -356,3 +356,29 @@ def test_no_toggle_can_have_the_name_of_a_column(own):
     names = {name for frame in frames for name in frame.columns if "/" not in name} - {"cell", "seed"}
     assert {"status", "run_id", "package", "verdict"} <= names
     assert sorted(names - contract.RESERVED) == []
+
+
+def test_a_study_of_an_earlier_version_has_todays_toggles_in_every_view(own):
+    def outcome(values, seed):
+        return {"test/accuracy": 0.8 + 0.1 * values["jit_compile"]}
+
+    generated.study(own, "s", {"jit_compile": [False, True]}, outcome)
+    uri = f"sqlite:///{own}"
+
+    for study in (loaded("s", uri), loaded("s", uri, every=True)):
+        assert study.toggles == ["execution"] and study.plan["levels"] == {"execution": ["graph", "xla"]}
+        values = study.rows.groupby("label", sort=False)[["execution", "test/accuracy"]].first()
+        assert values.to_records().tolist() == [
+            ("execution=graph", "graph", 0.8),
+            ("execution=xla", "xla", pytest.approx(0.9)),
+        ]
+
+    run_id = loaded("s", uri).rows["run_id"].iloc[-1]
+    folder = own.parent / "mlartifacts" / "s" / run_id / "artifacts"
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text('{"jit_compile": true, "depth": 2}', encoding="utf-8")
+    assert load.settings_of(store.connect(uri), run_id) == {"execution": "xla", "depth": 2}
+
+
+def test_params_of_an_earlier_version_have_todays_names_and_values():
+    assert merged.typed({"jit_compile": "true", "depth": "2"}) == {"execution": "xla", "depth": 2}
