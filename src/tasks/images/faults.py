@@ -169,6 +169,11 @@ OPTIMIZERS: dict[str, Callable[..., None]] = {
 }
 FAULTS: dict[str, Callable[..., Any]] = {**SCALINGS, **PHASES, **MODELS, **OPTIMIZERS}
 
+
+def _of_other_batches(key: str, value: Any) -> Inert[Settings]:
+    return Inert(key, value, lambda s: s.fault == "labels_sorted", "the fault has its own batches")
+
+
 IS_DRAWN_ANEW = ("weights_zero", "weights_large")
 INERT: tuple[Inert[Settings], ...] = (
     Inert(
@@ -186,10 +191,9 @@ INERT: tuple[Inert[Settings], ...] = (
     Inert("normalise", "unit", lambda s: s.fault in SCALINGS, "the fault scales the pixels"),
     Inert("initializer", "glorot", lambda s: s.fault in IS_DRAWN_ANEW, "the fault sets the initial weights"),
     Inert("augment", "none", lambda s: s.fault == "inputs_constant", "the fault makes all images equal"),
-    *(
-        Inert(key, value, lambda s: s.fault == "labels_sorted", "the fault has its own batches")
-        for key, value in (("augment", "none"), ("pipeline", "shuffle_batch_repeat"), ("shuffle_buffer", None))
-    ),
+    _of_other_batches("augment", "none"),
+    _of_other_batches("pipeline", "shuffle_batch_repeat"),
+    _of_other_batches("shuffle_buffer", None),
 )
 
 
