@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from src.data.splits import TRAIN
 from src.spec.rules import Inert
 from src.streams import generator
 from src.tasks.images.settings import Settings, has_batch_norm
@@ -55,7 +54,7 @@ def scaled_apart(data: Stored, split: str) -> Scaling:
 
 def labels_shuffled(phase: Phase, settings: Settings, data: Stored) -> Phase:
     """The training images are shuffled without their labels: each image has the label of some other image."""
-    labels = data.split(TRAIN).labels
+    labels = data.split("train").labels
     shuffled = labels[generator(settings.seed, "fault", "labels").permutation(len(labels))]
 
     def training(epoch: int) -> Iterator[Any]:
@@ -69,7 +68,7 @@ def labels_shuffled(phase: Phase, settings: Settings, data: Stored) -> Phase:
 
 def labels_sorted(phase: Phase, settings: Settings, data: Stored) -> Phase:
     """The images are stored class by class, and nobody shuffles: almost every batch has only one class."""
-    split, scale = data.split(TRAIN), scaling(settings, data, TRAIN)
+    split, scale = data.split("train"), scaling(settings, data, "train")
     order = split.labels.argsort(kind="stable")
 
     def training(epoch: int) -> Iterator[Any]:
