@@ -21,7 +21,7 @@ from src.spec.section import Section, as_typed
 from src.spec.settings import Plan, Settings, Tracking
 from src.terminal.values import in_words
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "experiments/README.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "experiments/*.md")
 TABLE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 INTRODUCTION = """\
 # Toggles and settings

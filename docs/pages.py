@@ -18,7 +18,7 @@ PAGES = (
     "docs/*.md",
     "docs/site.css",
     "docs/images/*",
-    "experiments/README.md",
+    "experiments/*.md",
     "experiments/results/*/*.md",
     "experiments/results/*/*.png",
     "tests/plugin/ablation_prices.py",  # the example of docs/tasks.md
