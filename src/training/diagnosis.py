@@ -32,6 +32,7 @@ MANY = 2_000  # examples whose targets are compared with their inputs
 NUMBERS = 4_000_000  # most numbers of inputs in memory for it, 16 MB
 LARGE = 10.0  # root mean square of inputs, or of outputs before training, that is out of scale
 MOST = 0.9  # least share of units or examples that is reported
+FAR = 100.0  # times the initial loss, from where a loss no longer oscillates, but diverges
 HALF = 0.5  # least share of saturated outputs before training that is reported
 BOUNDS: Mapping[str, tuple[float, ...]] = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0), "softsign": (-1.0, 1.0)}
 Batch = tuple[Any, Any]  # inputs, targets
@@ -238,8 +239,8 @@ def learning_rate_too_high(evidence: Evidence) -> Iterator[str]:
     """Yields a cause if the loss grew beyond its initial value.
 
     If the trial learnt nothing or diverged, the mean of an epoch must exceed it 1.5 times, or that of 64 examples
-    twice. In a trial that learnt, only the latter is named, as an oscillation: in healthy trials at many rates and
-    batch sizes, 64 consecutive examples never had more than 1.1 times the initial loss.
+    twice. In a trial that learnt, only the latter is named, after 100 steps: in healthy trials at many rates and batch
+    sizes, 64 consecutive examples never had more than 1.1 times the initial loss. Up to 100 times are an oscillation.
     """
     if not evidence.steps or (evidence.has_learnt and not evidence.highest > 1.5 * evidence.losses[0]):
         return  # the loss before training takes a moment to compute
@@ -252,10 +253,10 @@ def learning_rate_too_high(evidence: Evidence) -> Iterator[str]:
         if math.isfinite(evidence.initial):
             finding = f"the loss was {evidence.initial:.3g} before training{grown}, and was not finite"
             yield f"learning rate too high: {finding} at step {len(evidence.losses)}; {fix}"
-    elif evidence.has_learnt and growth > 2 and len(evidence.steps) >= FEW:
+    elif evidence.has_learnt and 2 < growth <= FAR and len(evidence.steps) >= FEW:
         finding = f"the loss rose to {growth:.3g} times its initial value, and fell again"
         yield f"learning rate too high (oscillating): {finding}; {fix}"
-    elif not evidence.has_learnt and (growth > 2 or in_epoch > 1.5):
+    elif growth > FAR or (not evidence.has_learnt and (growth > 2 or in_epoch > 1.5)):
         yield f"learning rate too high: the loss grew to {max(growth, in_epoch):.3g} times its initial value; {fix}"
 
 

@@ -207,6 +207,7 @@ def refusals(settings: Settings) -> list[str]:
             "a hidden layer of ReLUs with biases",
             "set network=mlp activation=relu batch_norm=false",
         ),
+        "layer_left_out": (has_hidden, "a layer after the first, as nothing would be trained", other),
         "softmax_twice": (settings.head == "softmax", "a softmax in the loss", "set head=softmax"),
         "loss_of_numbers": (settings.head == "softmax", "one output for each class", "set head=softmax"),
     }
