@@ -190,6 +190,14 @@ INERT: tuple[Inert[Settings], ...] = (
 )
 
 
+def lines(name: str) -> list[str]:
+    """Returns a line that tells the user about a fault; none without a fault."""
+    if name == NONE:
+        return []
+    first = str(FAULTS[name].__doc__).split("\n", maxsplit=1)[0]
+    return [f"fault={name}: {first[0].lower()}{first[1:]} The results of these trials only show the fault."]
+
+
 def refusals(settings: Settings) -> list[str]:
     """Returns why the fault cannot be made in this network, with the fix; empty if it can."""
     fault, is_normalised = settings.fault, settings.network != "linear" and has_batch_norm(settings)
