@@ -104,6 +104,7 @@ def test_all_studies_but_leave_one_out_fit_into_two_sessions_of_130_minutes():
     from_scratch += ["learned_state", "variable_lengths", "initialisers"]
     assert minutes.pop("leave_one_out") <= 60
     assert sum(minutes.pop(name) for name in from_scratch) <= 130
+    assert sum(minutes.pop(name) for name in ("faults", "recurrent_faults")) <= 30
     assert sum(minutes.values()) <= 130
 
 

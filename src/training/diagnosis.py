@@ -352,7 +352,7 @@ def hidden_layers(model: keras.Model) -> list[Any]:
 
 
 def activations(model: keras.Model, inputs: Any) -> dict[Any, np.ndarray]:
-    """Returns hidden layer with a ReLU or an activation of `BOUNDS` → its outputs in a step of training, [B, ..., units].
+    """Returns hidden layer with a ReLU or an activation of `BOUNDS` → its outputs [B, ..., units] in the first step.
 
     In training, batch normalisation has the statistics of the batch, not its initial ones.
     """

@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from src.data.splits import TRAIN
 from src.spec.rules import Inert
 from src.streams import generator
 from src.tasks.images.settings import Settings, has_batch_norm
@@ -55,6 +54,8 @@ def scaled_apart(data: Stored, split: str) -> Scaling:
 
 def labels_shuffled(phase: Phase, settings: Settings, data: Stored) -> Phase:
     """The training images are shuffled without their labels: each image has the label of some other image."""
+    from src.data.splits import TRAIN
+
     labels = data.split(TRAIN).labels
     shuffled = labels[generator(settings.seed, "fault", "labels").permutation(len(labels))]
 
@@ -69,6 +70,8 @@ def labels_shuffled(phase: Phase, settings: Settings, data: Stored) -> Phase:
 
 def labels_sorted(phase: Phase, settings: Settings, data: Stored) -> Phase:
     """The images are stored class by class, and nobody shuffles: almost every batch has only one class."""
+    from src.data.splits import TRAIN
+
     split, scale = data.split(TRAIN), scaling(settings, data, TRAIN)
     order = split.labels.argsort(kind="stable")
 
