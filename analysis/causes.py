@@ -12,7 +12,7 @@ NO_CAUSE = "none"
 
 def named(rows: pd.DataFrame) -> pd.Series:
     """Returns the cause of each trial: the text of its diagnosis before the colon, or `none`."""
-    return rows["diagnosis"].map(lambda text: text.split(":")[0] if text else NO_CAUSE).astype(object)
+    return rows["diagnosis"].map(lambda text: text.split(":")[0] if isinstance(text, str) else NO_CAUSE).astype(object)
 
 
 def counts(rows: pd.DataFrame) -> pd.DataFrame:

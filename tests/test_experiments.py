@@ -104,6 +104,7 @@ def test_all_studies_but_leave_one_out_fit_into_a_few_sessions(composed):
     assert sum(minutes.pop(name) for name in from_scratch) <= 130
     images = [name for name in minutes if composed(name)[0].settings.task == "images"]
     assert sum(minutes.pop(name) for name in images) <= 240
+    assert minutes.pop("recurrent_faults") <= 15
     assert sum(minutes.values()) <= 130
 
 

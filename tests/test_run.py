@@ -297,6 +297,8 @@ def test_a_diverging_trial_fails_with_its_step_and_does_not_stop_the_others(home
     one, other = trials()[1]
     assert (one.info.status, other.info.status) == ("FAILED", "FINISHED")
     assert one.data.tags["ablation.health"] == "diverged"
+    assert one.data.tags["ablation.diagnosis"].startswith("learning rate too high: the loss was 0.")
+    assert "1 trial diverged; likely cause: learning rate too high: " in out
     assert "is not finite at step" in one.data.tags["ablation.error"]
     assert one.data.metrics["train/loss"] != 0
 

@@ -267,17 +267,20 @@ def failures(unfinished: Sequence[Row], why: Mapping[str, str]) -> str:
 
 
 def diagnoses(rows: Sequence[Row], latest: Mapping[str, Outcome]) -> str:
-    """Returns what is wrong with trials; below each cause, the variants that have it."""
+    """Returns what is wrong with trials: each cause once, with the finding in its first trial, and its variants."""
     causes: dict[tuple[str, str], dict[str, list[str]]] = {}
+    findings: dict[tuple[str, str], str] = {}
     for row in rows:
         outcome = latest.get(row.trial.identity) if row.trial else None
-        if outcome and (cause := outcome.tags.get("ablation.diagnosis")):
+        if outcome and (finding := outcome.tags.get("ablation.diagnosis")):
             what = LIKELY.get(outcome.tags.get("ablation.health", ""), "learnt in spite of a fault")
-            causes.setdefault((what, cause), {}).setdefault(row.label, []).append(str(row.seed))
+            cause = what, finding.split(":")[0]
+            findings.setdefault(cause, finding)
+            causes.setdefault(cause, {}).setdefault(row.label, []).append(str(row.seed))
     lines = []
-    for (what, cause), variants in causes.items():
+    for cause, variants in causes.items():
         count = sum(map(len, variants.values()))
-        lines.append(f"{counted(count, 'trial')} {what}: {cause}")
+        lines.append(f"{counted(count, 'trial')} {cause[0]}: {findings[cause]}")
         lines += [f"  {one_line(label)} seed={', '.join(seeds)}" for label, seeds in variants.items()]
     return "\n".join(lines)
 

@@ -32,6 +32,7 @@ MANY = 2_000  # examples whose targets are compared with their inputs
 NUMBERS = 4_000_000  # most numbers of inputs in memory for it, 16 MB
 LARGE = 10.0  # root mean square of inputs, or of outputs before training, that is out of scale
 MOST = 0.9  # least share of units or examples that is reported
+FAR = 30.0  # times the initial loss, from where a loss no longer oscillates, but diverges
 HALF = 0.5  # least share of saturated outputs before training that is reported
 BOUNDS: Mapping[str, tuple[float, ...]] = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0), "softsign": (-1.0, 1.0)}
 Batch = tuple[Any, Any]  # inputs, targets
@@ -77,6 +78,11 @@ class Evidence:
     def outputs(self) -> Any:
         """What the model returns for `batch` in its first step."""
         return self.untrained(self.batch[0], training=True)
+
+    @cached_property
+    def hidden(self) -> dict[Any, np.ndarray]:
+        """Hidden layer with an activation → its outputs for `batch` in its first step."""
+        return activations(self.untrained, self.batch[0])
 
     @cached_property
     def losses(self) -> list[float]:
@@ -136,7 +142,7 @@ def inputs_out_of_scale(evidence: Evidence, *, fix: str = "scale the inputs to a
     is_seen = (
         outputs > LARGE
         or evidence.highest > 2 * evidence.losses[0]
-        or max(saturated_shares(evidence.untrained, evidence.batch[0]).values(), default=0) >= HALF
+        or max(saturated_shares(evidence.hidden).values(), default=0) >= HALF
     )
     if evidence.has_learnt and not is_seen:
         return
@@ -189,7 +195,7 @@ def saturated_units(evidence: Evidence) -> Iterator[str]:
     The gradient through such an output is at most a fiftieth of that in the middle. Common initial weights saturate
     next to nothing, so the cause is certain. What training saturates later is no fault by itself.
     """
-    for layer, share in saturated_shares(evidence.untrained, evidence.batch[0]).items():
+    for layer, share in saturated_shares(evidence.hidden).items():
         if share >= HALF:
             bounds = " or ".join(f"{bound:g}" for bound in BOUNDS[layer.activation.__name__])
             finding = f"{share:.0%} of the outputs of {layer.name} are within 0.01 of {bounds} before training"
@@ -203,7 +209,7 @@ def dead_units(evidence: Evidence) -> Iterator[str]:
     Such units have no gradient. Half of the outputs of common initial weights are 0, but few units are 0 for all of 64
     examples. Units that die in training are named by `died`, as their cause is the update.
     """
-    for layer, share in dead_shares(evidence.untrained, evidence.batch[0]).items():
+    for layer, share in dead_shares(evidence.hidden).items():
         if share >= MOST:
             what = f"{share:.0%} of the units of {layer.name} are 0 for every example before training"
             yield f"dead units: {what}; check the initial biases and weights"
@@ -238,8 +244,8 @@ def learning_rate_too_high(evidence: Evidence) -> Iterator[str]:
     """Yields a cause if the loss grew beyond its initial value.
 
     If the trial learnt nothing or diverged, the mean of an epoch must exceed it 1.5 times, or that of 64 examples
-    twice. In a trial that learnt, only the latter is named, as an oscillation: in healthy trials at many rates and
-    batch sizes, 64 consecutive examples never had more than 1.1 times the initial loss.
+    twice. In a trial that learnt, only the latter is named, after 100 steps: in healthy trials at many rates and batch
+    sizes, 64 consecutive examples never had more than 1.1 times the initial loss. Up to 30 times are an oscillation.
     """
     if not evidence.steps or (evidence.has_learnt and not evidence.highest > 1.5 * evidence.losses[0]):
         return  # the loss before training takes a moment to compute
@@ -252,10 +258,10 @@ def learning_rate_too_high(evidence: Evidence) -> Iterator[str]:
         if math.isfinite(evidence.initial):
             finding = f"the loss was {evidence.initial:.3g} before training{grown}, and was not finite"
             yield f"learning rate too high: {finding} at step {len(evidence.losses)}; {fix}"
-    elif evidence.has_learnt and growth > 2 and len(evidence.steps) >= FEW:
+    elif evidence.has_learnt and 2 < growth <= FAR and len(evidence.steps) >= FEW:
         finding = f"the loss rose to {growth:.3g} times its initial value, and fell again"
         yield f"learning rate too high (oscillating): {finding}; {fix}"
-    elif not evidence.has_learnt and (growth > 2 or in_epoch > 1.5):
+    elif growth > FAR or (not evidence.has_learnt and (growth > 2 or in_epoch > 1.5)):
         yield f"learning rate too high: the loss grew to {max(growth, in_epoch):.3g} times its initial value; {fix}"
 
 
@@ -284,7 +290,7 @@ def died(evidence: Evidence) -> Iterator[str]:
     """
     if evidence.has_learnt:
         return
-    for layer, share in dead_shares(evidence.learner.model, evidence.batch[0]).items():
+    for layer, share in dead_shares(activations(evidence.learner.model, evidence.batch[0])).items():
         if share >= MOST:
             what = f"{share:.0%} of the units of {layer.name} became 0 for every example"
             yield f"dead units: {what}; lower learning_rate"
@@ -345,40 +351,48 @@ def hidden_layers(model: keras.Model) -> list[Any]:
     return [layer for layer in model.layers if isinstance(layer, kinds) and id(layer.output) not in last]
 
 
-def activations(model: keras.Model, inputs: Any, kinds: Iterable[str]) -> dict[Any, np.ndarray]:
-    """Returns layer → its outputs in a step of training, for the hidden layers with one of the activations.
+def activations(model: keras.Model, inputs: Any) -> dict[Any, np.ndarray]:
+    """Returns hidden layer with a ReLU or an activation of `BOUNDS` → its outputs [B, ..., units] in the first step.
 
     In training, batch normalisation has the statistics of the batch, not its initial ones.
     """
     last = {id(output) for output in tf.nest.flatten(model.output)}
-    with_activation = (keras.layers.Activation, keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D)
+    kinds = (keras.layers.Activation, keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D)
     shown = [
         layer
         for layer in model.layers
-        if isinstance(layer, with_activation) and layer.activation.__name__ in kinds and id(layer.output) not in last
+        if isinstance(layer, kinds) and layer.activation.__name__ in (*BOUNDS, "relu") and id(layer.output) not in last
     ]
     if not shown:
         return {}
-    outputs = keras.Model(model.inputs, {layer.name: layer.output for layer in shown})(inputs, training=True)
+    outputs = keras.Model(model.input, {layer.name: layer.output for layer in shown})(inputs, training=True)
     return {layer: np.asarray(outputs[layer.name]) for layer in shown}
 
 
-def saturated_shares(model: keras.Model, inputs: Any) -> dict[Any, float]:
-    """Returns hidden layer with bounds → share of its outputs that are within 0.01 of one of them."""
+def saturated_shares(hidden: Mapping[Any, np.ndarray]) -> dict[Any, float]:
+    """Returns layer with bounds → share of its outputs that are within 0.01 of one of them.
+
+    Args:
+      hidden: as `activations` returns it.
+    """
     shares = {}
-    for layer, values in activations(model, inputs, BOUNDS).items():
-        distances = [np.abs(values - bound) for bound in BOUNDS[layer.activation.__name__]]
-        shares[layer] = float((np.minimum(*distances) < 0.01).mean())
+    for layer, values in hidden.items():
+        if bounds := BOUNDS.get(layer.activation.__name__):
+            distances = [np.abs(values - bound) for bound in bounds]
+            shares[layer] = float((np.minimum(*distances) < 0.01).mean())
     return shares
 
 
-def dead_shares(model: keras.Model, inputs: Any) -> dict[Any, float]:
-    """Returns layer of ReLUs → share of its units (channels of a convolution) that are 0 for all examples."""
-    if batch_size(inputs) < 2:
-        return {}
-    found = activations(model, inputs, ("relu",))
+def dead_shares(hidden: Mapping[Any, np.ndarray]) -> dict[Any, float]:
+    """Returns layer of ReLUs → share of its units (channels of a convolution) that are 0 for each of several examples.
+
+    Args:
+      hidden: as `activations` returns it.
+    """
     return {
-        layer: float((values.reshape(-1, values.shape[-1]) == 0).all(axis=0).mean()) for layer, values in found.items()
+        layer: float((values.reshape(-1, values.shape[-1]) == 0).all(axis=0).mean())
+        for layer, values in hidden.items()
+        if layer.activation.__name__ == "relu" and len(values) > 1
     }
 
 

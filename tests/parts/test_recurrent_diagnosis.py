@@ -12,6 +12,7 @@ from src.config.settings import checked, edited
 from src.models.cell_facts import FACTS
 from src.parts.classes.measures import MEASURES, measure_sigmoid
 from src.parts.recurrent import diagnosis as recurrent_diagnosis
+from src.spec.record import Record
 from src.tasks.sentiment.model import classifier
 from src.tasks.sentiment.settings import Settings
 from src.training.diagnosis import Evidence
@@ -151,7 +152,8 @@ def test_every_kind_of_model_can_be_diagnosed(changes):
         is_eager=settings.implementation == "eager_loop",
     )
 
-    causes = list(task.causes(Evidence(Learner(model, phase, METRICS, settings), model, [[0.7, 0.7]])))
+    steps = [Record("step", step, {"train/loss": 0.7}, {"epoch": 1, "batch": 2, "loss": 0.7}) for step in (1, 2)]
+    causes = list(task.causes(Evidence(Learner(model, phase, METRICS, settings), lambda: model, steps)))
     assert causes[0].startswith("learning rate too low: training changed the weights by only 0 of")
     assert "too few steps: 2 optimizer steps; train longer, or on more data" in causes
     assert set(recurrent_diagnosis.saturation(model, inputs, settings, is_masked=True)) == {"input", "forget", "output"}

@@ -21,7 +21,7 @@ def test_a_cause_is_printed_once_with_its_variants_and_says_whether_they_learnt(
     causes = {
         ("reference", 0): ("no_learning", "too few steps: 8"),
         ("reference", 1): ("no_learning", "too few steps: 8"),
-        ("cell=gru", 0): ("no_learning", "too few steps: 8"),
+        ("cell=gru", 0): ("no_learning", "too few steps: 9"),
         ("reference", 2): ("diverged", "learning rate too high: 9"),
         ("reference", 3): ("ok", "softmax applied twice: 1"),
     }

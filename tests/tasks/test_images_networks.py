@@ -14,10 +14,11 @@ from PIL import Image
 from src import paths, run, use
 from src.config.settings import checked, edited
 from src.parts.classes.measures import measure_softmax
-from src.tasks.images import diagnosis, figures, learning, sizes, worst
+from src.tasks.images import figures, learning, sizes, worst
 from src.tasks.images.networks import classifier
 from src.tasks.images.settings import Settings
 from src.tasks.images.task import TASK
+from src.training import diagnosis
 from src.training.diagnosis import Evidence
 from src.training.phase import Learner
 from src.trial.prepare import prepare
@@ -165,12 +166,12 @@ def test_from_zeros_no_gradient_reaches_a_hidden_layer():
 @pytest.mark.parametrize(("initializer", "told"), [("zeros", True), ("glorot", False)])
 def test_a_network_whose_units_are_all_alike_is_told_so(initializer, told):
     model, untrained = (built(network="mlp", initializer=initializer) for _ in range(2))
-    evidence = Evidence(Learner(model, None, TASK.metrics, Settings()), untrained, [])
+    evidence = Evidence(Learner(model, None, TASK.metrics, Settings()), lambda: untrained, [])
 
     found = list(diagnosis.identical_units(evidence))
 
     expected = "identical units: all 5 units of hidden_1 have the same weights (zeros), before training and after it"
-    assert found == [f"{expected}; set initializer=glorot"] * told
+    assert found == [f"{expected}; draw initial weights at random"] * told
 
 
 def test_dropout_and_batch_normalisation_differ_in_training_alone():

@@ -155,13 +155,17 @@ def test_a_trial_that_learnt_nothing_is_not_told_to_check_a_text_column(monkeypa
     from src.training import diagnosis
 
     for module, name in (
-        (diagnosis, "learning_rate"),
+        (diagnosis, "learning_rate_too_high"),
+        (diagnosis, "learning_rate_too_low"),
         (diagnosis, "too_few_steps"),
         (recurrence, "saturated_gates"),
         (recurrence, "gradient_and_units"),
     ):
         monkeypatch.setattr(module, name, lambda evidence, **_: iter(()))
-    identical = SimpleNamespace(batches=[(np.ones((2, 25, 1), np.float32), np.zeros(2, np.int32))])
+    batches = [(np.ones((2, 25, 1), np.float32), np.zeros(2, np.int32))]
+    identical = SimpleNamespace(batches=batches, has_learnt=False)
 
-    assert list(diagnosis.identical_inputs(identical)) == ["inputs: all examples are identical; check the data"]
+    assert list(diagnosis.identical_inputs(identical)) == [
+        "identical inputs: all of 2 examples are the same; check the data"
+    ]
     assert list(TASK.causes(identical)) == []

@@ -44,7 +44,7 @@ def tags_of(home):
 @pytest.mark.parametrize(
     ("broken", "named"),
     [
-        ("vocab_size=5", "inputs: 9"),
+        ("vocab_size=5", "unknown words: 9"),
         ("learning_rate=30", "learning rate too high: the loss grew to "),
         ("forget_bias=-100", "saturated gates: the forget gate is within 0.01 of 0 or 1 in 100% of the steps"),
         ("epochs=2", "too few steps: 7"),
@@ -73,7 +73,7 @@ def test_the_diagnosis_names_validation_words_that_training_does_not_have(home, 
 
     assert run.main(small) == 0
 
-    finding = "inputs: 100% of the validation words are outside the vocabulary, against 0% in training"
+    finding = "unknown words: 100% of the validation words are outside the vocabulary, against 0% in training"
     assert tags_of(home)["ablation.diagnosis"] == f"{finding}; set tokens=character, or train on more texts"
     assert (
         "warning: 140 of 140 training texts are in Chinese or Japanese, which has no spaces between words"

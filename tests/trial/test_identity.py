@@ -87,7 +87,7 @@ OF_IMAGES = {
         "blocks": 2,
         "bottleneck": False,
     },
-    **{"compression": 1.0, "parameters": 7, "head": "sigmoid"},
+    **{"compression": 1.0, "parameters": 7, "head": "sigmoid", "fault": "labels_shuffled"},
 }
 OF_EVERY_TASK = {key: value for key, value in CHANGES.items() if key in Core.model_fields}
 KINDS = [

@@ -54,7 +54,9 @@ def scaled_apart(data: Stored, split: str) -> Scaling:
 
 def labels_shuffled(phase: Phase, settings: Settings, data: Stored) -> Phase:
     """The training images are shuffled without their labels: each image has the label of some other image."""
-    labels = data.split("train").labels
+    from src.data.splits import TRAIN
+
+    labels = data.split(TRAIN).labels
     shuffled = labels[generator(settings.seed, "fault", "labels").permutation(len(labels))]
 
     def training(epoch: int) -> Iterator[Any]:
@@ -68,7 +70,9 @@ def labels_shuffled(phase: Phase, settings: Settings, data: Stored) -> Phase:
 
 def labels_sorted(phase: Phase, settings: Settings, data: Stored) -> Phase:
     """The images are stored class by class, and nobody shuffles: almost every batch has only one class."""
-    split, scale = data.split("train"), scaling(settings, data, "train")
+    from src.data.splits import TRAIN
+
+    split, scale = data.split(TRAIN), scaling(settings, data, TRAIN)
     order = split.labels.argsort(kind="stable")
 
     def training(epoch: int) -> Iterator[Any]:
@@ -196,6 +200,14 @@ INERT: tuple[Inert[Settings], ...] = (
 )
 
 
+def lines(name: str) -> list[str]:
+    """Returns a line that tells the user about a fault; none without a fault."""
+    if name == NONE:
+        return []
+    first = str(FAULTS[name].__doc__).split("\n", maxsplit=1)[0]
+    return [f"fault={name}: {first[0].lower()}{first[1:]} The results of these trials only show the fault."]
+
+
 def refusals(settings: Settings) -> list[str]:
     """Returns why the fault cannot be made in this network, with the fix; empty if it can."""
     fault, is_normalised = settings.fault, settings.network != "linear" and has_batch_norm(settings)
@@ -213,6 +225,7 @@ def refusals(settings: Settings) -> list[str]:
             "a hidden layer of ReLUs with biases",
             "set network=mlp activation=relu batch_norm=false",
         ),
+        "layer_left_out": (has_hidden, "a layer after the first, as nothing would be trained", other),
         "softmax_twice": (settings.head == "softmax", "a softmax in the loss", "set head=softmax"),
         "loss_of_numbers": (settings.head == "softmax", "one output for each class", "set head=softmax"),
     }

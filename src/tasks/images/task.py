@@ -102,8 +102,9 @@ class Images(KerasTask[Settings, "Stored"]):
         return {"data/leaked_fraction": leaked, **{f"data/{name}": value for name, value in of_order.items()}}
 
     def summary(self, settings: Sequence[Settings], data: Stored) -> list[str]:
-        """Returns lines about the data for the plan."""
-        return _summary(data)
+        """Returns lines about the data, and about the faults, for the plan."""
+        made = dict.fromkeys(each.fault for each in settings)
+        return [*_summary(data), *(line for name in made for line in faults.lines(name))]
 
     def dataset(self, settings: Settings, data: Stored) -> dict[str, Any]:
         """Returns the description of the data for MLflow."""
