@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,12 +49,12 @@ def confusion(study: Study) -> tuple[Figure, str]:
     )
 
 
-def _empty_places(count: int, *, columns: int, size: tuple[float, float]) -> tuple[Figure, Sequence[Axes]]:
+def _empty_places(count: int, *, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     """Returns a figure with at least `count` axes in rows, all without lines; `size` is that of one, in inches."""
     columns = min(columns, count)
     lines = math.ceil(count / columns)
     figure = Figure(figsize=(size[0] * columns, size[1] * lines), layout="constrained")
-    places = figure.subplots(lines, columns, squeeze=False).ravel()
+    places = figure.subplots(lines, columns, squeeze=False).ravel().tolist()
     for axes in places:
         axes.set_axis_off()
     return figure, places
