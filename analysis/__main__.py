@@ -500,8 +500,11 @@ def _shown(findings: Findings, kind: str, look: Look) -> Shown:
             tables.compact(findings, places=look.digits),
         )
     else:
-        made = {"factorial": lambda: tables.factorial(findings, places=look.digits)}
-        made |= {"effects": lambda: tables.effects(findings), "causes": lambda: tables.causes(findings)}
+        made = {
+            "factorial": lambda: tables.factorial(findings, places=look.digits),
+            "effects": lambda: tables.effects(findings),
+            "causes": lambda: tables.causes(findings),
+        }
         wide = paper = made[kind]()
     if kind == "table" and look.convenience:
         wide, paper = (tables.with_convenience(one, findings) for one in (wide, paper))

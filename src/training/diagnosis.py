@@ -100,6 +100,12 @@ class Evidence:
         sums = np.cumsum([0.0, *self.losses])
         return float(((sums[window:] - sums[:-window]) / window).max())
 
+    @property
+    def is_diverged(self) -> bool:
+        """Whether the loss or the gradient of the last step was not finite, which ends training."""
+        last = self.steps[-1:]
+        return any(not math.isfinite(step.detail.get(name, 0.0)) for step in last for name in (LOSS, "gradient_norm"))
+
     @cached_property
     def initial(self) -> float:
         """The mean loss of `batches` before training."""
@@ -180,8 +186,10 @@ def identical_units(evidence: Evidence, *, fix: str = "draw initial weights at r
 
     Such units get the same gradient in each step, so that they stay one unit; from zeros, they get none at all.
     """
-    for layer in hidden_layers(evidence.learner.model):
-        kernels = [np.asarray(of.kernel) for of in (layer, evidence.untrained.get_layer(layer.name))]
+    # By place: a second model of the same code may number its layers on, where the task does not name them.
+    pairs = zip(*map(hidden_layers, (evidence.learner.model, evidence.untrained)), strict=True)
+    for layer, before in pairs:
+        kernels = [np.asarray(of.kernel) for of in (layer, before)]
         if all(kernel.shape[-1] > 1 and (kernel == kernel[..., :1]).all() for kernel in kernels):
             what = f"all {kernels[0].shape[-1]} units of {layer.name} have the same weights"
             zeros = "" if np.any(kernels[0]) else " (zeros)"
@@ -197,7 +205,7 @@ def saturated_units(evidence: Evidence) -> Iterator[str]:
     """
     for layer, share in saturated_shares(evidence.hidden).items():
         if share >= HALF:
-            bounds = " or ".join(f"{bound:g}" for bound in BOUNDS[layer.activation.__name__])
+            bounds = " or ".join(f"{bound:g}" for bound in BOUNDS[_activation(layer)])
             finding = f"{share:.0%} of the outputs of {layer.name} are within 0.01 of {bounds} before training"
             yield f"saturated units: {finding}; draw smaller initial weights, or scale the inputs down"
             return
@@ -298,8 +306,11 @@ def died(evidence: Evidence) -> Iterator[str]:
 
 
 def too_few_steps(evidence: Evidence) -> Iterator[str]:
-    """Yields a cause if there were fewer than 100 optimizer steps, and the trial learnt nothing."""
-    if not evidence.has_learnt and len(evidence.steps) < FEW:
+    """Yields a cause if there were fewer than 100 optimizer steps, and the trial learnt nothing.
+
+    A trial that diverged would not have learnt in more steps.
+    """
+    if not evidence.has_learnt and not evidence.is_diverged and len(evidence.steps) < FEW:
         yield f"too few steps: {len(evidence.steps)} optimizer steps; train longer, or on more data"
 
 
@@ -361,12 +372,17 @@ def activations(model: keras.Model, inputs: Any) -> dict[Any, np.ndarray]:
     shown = [
         layer
         for layer in model.layers
-        if isinstance(layer, kinds) and layer.activation.__name__ in (*BOUNDS, "relu") and id(layer.output) not in last
+        if isinstance(layer, kinds) and _activation(layer) in (*BOUNDS, "relu") and id(layer.output) not in last
     ]
     if not shown:
         return {}
     outputs = keras.Model(model.input, {layer.name: layer.output for layer in shown})(inputs, training=True)
     return {layer: np.asarray(outputs[layer.name]) for layer in shown}
+
+
+def _activation(layer: Any) -> str:
+    """Returns the name of a layer's activation; empty if it has none, as a layer that is used as an activation."""
+    return getattr(layer.activation, "__name__", "")
 
 
 def saturated_shares(hidden: Mapping[Any, np.ndarray]) -> dict[Any, float]:
@@ -377,7 +393,7 @@ def saturated_shares(hidden: Mapping[Any, np.ndarray]) -> dict[Any, float]:
     """
     shares = {}
     for layer, values in hidden.items():
-        if bounds := BOUNDS.get(layer.activation.__name__):
+        if bounds := BOUNDS.get(_activation(layer)):
             distances = [np.abs(values - bound) for bound in bounds]
             shares[layer] = float((np.minimum(*distances) < 0.01).mean())
     return shares
@@ -392,7 +408,7 @@ def dead_shares(hidden: Mapping[Any, np.ndarray]) -> dict[Any, float]:
     return {
         layer: float((values.reshape(-1, values.shape[-1]) == 0).all(axis=0).mean())
         for layer, values in hidden.items()
-        if layer.activation.__name__ == "relu" and len(values) > 1
+        if _activation(layer) == "relu" and len(values) > 1
     }
 
 
@@ -424,13 +440,13 @@ def gradient_norms(evidence: Evidence) -> list[float]:
 def relative_change(now: Sequence[np.ndarray], before: Sequence[np.ndarray]) -> float:
     """Returns the largest |now - before| / |before| of any weight that was not zero, in Euclidean norm.
 
-    It is infinite if all were zero.
+    It is infinite if all were zero, or if any weight is NaN.
     """
     sizes = [float(np.linalg.norm(old)) for old in before]
-    changes = (
+    changes = [
         float(np.linalg.norm(new - old)) / size for new, old, size in zip(now, before, sizes, strict=True) if size
-    )
-    return max(changes, default=math.inf)
+    ]
+    return math.inf if any(map(math.isnan, changes)) else max(changes, default=math.inf)
 
 
 def _rows(batches: Sequence[Any]) -> list[tuple[np.ndarray, ...]]:

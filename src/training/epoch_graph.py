@@ -22,7 +22,7 @@ import tensorflow as tf
 from src.training.phase import Learner
 from src.training.update import batch_size, step_of, with_batch_size
 
-MOST_BYTES = 32 * 2**20  # of the batches of a run; the stack is a copy of them
+MOST_BYTES = 32 * 2**20  # of the stack of a run, which is a copy of its batches
 Run = Sequence[tuple[Any, Any, Any]]
 
 
@@ -99,12 +99,13 @@ class EpochGraph:
 
 
 def _up_to(batches: Iterator[Any], most: int) -> list[Any]:
-    """Returns the next batches: at most `most`, and no further one after `MOST_BYTES`."""
-    run, size = [], 0
+    """Returns the next batches: at most `most`, and no further one once their stack would have `MOST_BYTES`."""
+    run, largest = [], 0
     for batch in itertools.islice(batches, most):
         run.append(batch)
-        size += sum(math.prod(leaf.shape) * leaf.dtype.size for leaf in tf.nest.flatten(batch[:2]))
-        if size >= MOST_BYTES:
+        size = sum(math.prod(leaf.shape) * leaf.dtype.size for leaf in tf.nest.flatten(batch[:2]))
+        largest = max(largest, size)  # in the stack, every batch is filled up to the largest
+        if len(run) * largest >= MOST_BYTES:
             break
     return run
 

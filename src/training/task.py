@@ -288,8 +288,10 @@ class KerasTask(Task[S, D], Generic[S, D]):
     def _cause(self, trial: Trial[S, D], learner: Learner, steps: Sequence[Record], *, has_learnt: bool) -> str | None:
         """Returns the first cause that is found of what is wrong with a trial; None if nothing is."""
         from src.training.diagnosis import Evidence
+        from src.training.startup import fresh_session
 
         def build() -> keras.Model:
+            fresh_session(trial.settings.seed)  # as before training, so that weights without a seed are the same, too
             return self.model(trial.settings, trial.data)
 
         try:

@@ -45,7 +45,7 @@ def _refusals_of_loop(settings: Settings) -> list[str]:
         f"accumulate={settings.accumulate}": (settings.accumulate > 1, "takes a step with every batch"),
         f"retracing={settings.retracing}": (settings.retracing != "signature", "has one signature for all batches"),
         f"tracking.profile={settings.tracking.profile}": (
-            settings.tracking.profile is not None,
+            bool(settings.tracking.profile),
             "has no single steps to profile",
         ),
     }

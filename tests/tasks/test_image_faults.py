@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from src.config.settings import checked, edited
+from src.data import order
 from src.spec.record import STEP, Diverged
 from src.tasks.images import faults, learning
 from src.tasks.images.settings import Settings
@@ -166,6 +167,25 @@ def test_sorted_batches_contain_each_image_once_class_by_class(home):
 
 
 @pytest.mark.training
+@pytest.mark.parametrize("fault", ["labels_sorted", "labels_shuffled"])
+def test_what_is_recorded_of_the_batches_holds_for_those_of_the_fault(home, fault):
+    trial = settings_of(fault, pipeline="batch_shuffle_repeat")
+    batches = [labels.numpy() for _, labels, _ in TASK.phase(trial.settings, trial.data).training(1)]
+
+    found = TASK.measures(trial.settings, trial.data)
+
+    assert found["data/class_entropy"] == pytest.approx(order.class_entropy(batches, classes=10))
+    assert found["data/repeated_batches_fraction"] == found["data/seen_once_fraction"] == 1
+
+
+def test_no_setting_of_the_batches_has_an_effect_on_the_sorted_ones(home):
+    others = {"prefetch": 2, "pipeline": "repeat_batch_shuffle", "shuffle_buffer": 7, "augment": "shift"}
+
+    assert settings_of("labels_sorted", **others).identity == settings_of("labels_sorted").identity
+    assert settings_of("none", **others).identity != settings_of("none").identity
+
+
+@pytest.mark.training
 def test_the_loss_of_numbers_compares_each_output_with_the_number_of_the_class(home):
     trial, rng = settings_of("loss_of_numbers"), np.random.default_rng(0)
     outputs, classes = rng.normal(size=(6, 10)).astype(np.float32), rng.integers(0, 10, 6).astype(np.int32)
@@ -190,3 +210,43 @@ def test_only_the_first_layer_stays_as_it_is_if_left_out(home):
 
     changed = [not np.array_equal(*pair) for pair in zip(model.get_weights(), before, strict=True)]
     assert changed == [False, False, True, True, True, True]
+
+
+def trained(trial, *, until=None, earlier=None):
+    """Returns the model and the optimizer's variables after some epochs, from the beginning or from other variables."""
+    from src.training.fit import Fit, train
+    from src.training.phase import Learner
+    from src.training.startup import fresh_session
+    from tests.training.test_execution import EVALUATED
+
+    fresh_session(0)
+    settings = edited(trial.settings, {"tracking.histograms": False, "epochs": until or trial.settings.epochs})
+    model, fit = TASK.model(settings, trial.data), Fit()
+    optimizer = TASK.optimizer(model, settings)
+    variables = [*model.variables, *optimizer.variables]
+    if earlier is not None:
+        for variable, value in zip(variables, earlier, strict=True):
+            variable.assign(value)
+        fit.validations, fit.best_epoch, fit.best_weights = [1.0], 1, model.get_weights()
+    learner, weights = Learner(model, TASK.phase(settings, trial.data), TASK.metrics, settings), []
+    for _ in train(learner, lambda: EVALUATED, fit, optimizer=optimizer):
+        weights = model.get_weights()
+    return weights, [np.asarray(variable) for variable in variables]
+
+
+@pytest.mark.training
+@pytest.mark.parametrize("execution", ["eager", "graph", "graph_epoch"])
+def test_a_fault_of_the_update_is_the_same_in_each_execution_and_after_a_checkpoint(home, execution):
+    changes = {"epochs": 2, "optimizer": "adam", "prefetch": 2, "drop_remainder": True, "batch_size": 100}
+    plain = settings_of("layer_left_out", **changes)
+    trial = settings_of("layer_left_out", **changes, execution=execution)
+    begin = TASK.model(trial.settings, trial.data).get_weights()
+
+    whole, _ = trained(trial)
+    _, checkpoint = trained(trial, until=1)
+    resumed, _ = trained(trial, earlier=checkpoint)
+
+    assert [np.array_equal(*pair) for pair in zip(whole, begin, strict=True)] == [True, True, *[False] * 4]
+    for ours, again, of_graph in zip(whole, resumed, trained(plain)[0], strict=True):
+        np.testing.assert_array_equal(ours, again)
+        np.testing.assert_allclose(ours, of_graph, atol=1e-5)

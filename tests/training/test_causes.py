@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from src.spec.metric import LOSS
 from src.spec.record import Record
+from src.tasks.sentiment.settings import Settings
 from src.training import diagnosis
 from src.training.diagnosis import Evidence
 from src.training.phase import Learner, Phase
@@ -65,7 +66,7 @@ def evidence(before, after=None, *, inputs=INPUTS, held_out=(), losses=(5.0, 4.0
         measure=measure,
         shape=lambda x: (len(x), 1),
     )
-    learner = Learner(after or before, phase, (LOSS,), None)
+    learner = Learner(after or before, phase, (LOSS,), Settings())
     return Evidence(learner, lambda: before, steps_of(losses, batch=batch), has_learnt=has_learnt)
 
 
@@ -252,3 +253,35 @@ def test_a_healthy_trial_has_no_cause():
     )
 
     assert found == []
+
+
+def test_a_trial_that_diverged_is_not_told_to_train_longer():
+    def of(loss, norm):
+        made = evidence(network(), losses=[2.0, loss])
+        made.steps[-1].detail["gradient_norm"] = norm
+        return [text.split(":")[0] for text in diagnosis.too_few_steps(made)]
+
+    assert of(1.0, 1.0) == ["too few steps"]
+    assert of(math.nan, 1.0) == of(1.0, math.inf) == []
+
+
+def test_weights_that_became_nan_have_changed():
+    before = [np.ones(2), np.ones(2)]
+
+    assert diagnosis.relative_change([np.ones(2), np.full(2, np.nan)], before) == math.inf
+    assert diagnosis.relative_change([np.ones(2), np.array([1.0, 2.0])], before) == pytest.approx(1 / math.sqrt(2))
+
+
+def test_layers_without_names_and_layers_as_activations_are_understood():
+    def unnamed(value):
+        inputs = keras.Input((5,))
+        same = keras.initializers.Constant(value)
+        hidden = keras.layers.Dense(8, activation=keras.layers.LeakyReLU(), kernel_initializer=same)(inputs)
+        return keras.Model(inputs, keras.layers.Dense(1)(hidden))
+
+    made = evidence(unnamed(0.1), unnamed(0.2), held_out=[INPUTS] * 2)
+
+    assert [layer.name for layer in made.untrained.layers] != [layer.name for layer in made.learner.model.layers]
+    [found] = diagnosis.identical_units(made)
+    assert found.startswith("identical units: all 8 units of dense")
+    assert "identical units" in next(diagnosis.causes(made))

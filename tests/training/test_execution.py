@@ -187,3 +187,15 @@ def test_the_batches_of_a_run_are_limited_in_bytes(monkeypatch):
     monkeypatch.setattr(epoch_graph, "MOST_BYTES", 2 * 4 * 3 * 4)  # two batches of 4 times 3 numbers of 4 bytes
 
     assert runs_of([4] * 5, most=99) == [[4, 4], [4, 4], [4]]
+
+
+def test_a_batch_counts_as_many_bytes_as_the_longest_of_its_run(monkeypatch):
+    monkeypatch.setattr(epoch_graph, "MOST_BYTES", 90)
+    batches = [(tf.zeros([1, steps]), tf.zeros([1]), None) for steps in (1, 1, 6, 1, 1, 1, 1, 1)]
+
+    stream = iter(batches)
+    runs = []
+    while run := epoch_graph._up_to(stream, 99):
+        runs.append([inputs.shape[1] for inputs, _, _ in run])
+
+    assert runs == [[1, 1, 6, 1], [1, 1, 1, 1]]  # four times 7 numbers of 4 bytes are 112 bytes

@@ -227,6 +227,11 @@ def test_a_combination_that_cannot_run_is_refused_with_the_fix(changes, message)
     assert message in refusals(checked(changes))
 
 
+@pytest.mark.parametrize("profile", [None, False])
+def test_a_graph_of_an_epoch_needs_no_profile(profile):
+    assert not refusals(checked({"execution": "graph_epoch", "tracking": {"profile": profile}}))
+
+
 @pytest.mark.parametrize("changes", [{"bptt_steps": 10}, {"implementation": "eager_loop", "execution": "xla"}])
 def test_a_combination_that_cannot_run_with_texts_cannot_run_with_noise(changes):
     assert refusals(edited(Integration(), changes)) == refusals(edited(Settings(), changes)) != ""

@@ -31,9 +31,11 @@ def batches_of_one_class(evidence: Evidence) -> Iterator[str]:
         for labels in (np.asarray(targets) for _, targets in evidence.examples)
         if len(labels) >= SEVERAL
     ]
+    if len(shares) < 2 or np.mean(shares) < MOST:
+        return
     held_out = _labels(_held_out(evidence))
     largest = np.bincount(held_out).max() / len(held_out)
-    if len(shares) > 1 and np.mean(shares) >= MOST and largest <= MIXED:
+    if largest <= MIXED:
         finding = (
             f"the largest class has {np.mean(shares):.0%} of a batch, and {largest:.0%} of the validation examples"
         )

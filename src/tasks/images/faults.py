@@ -16,9 +16,11 @@ from src.tasks.images.settings import Settings, has_batch_norm
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from src.data.image_batches import Scaling
     from src.data.images import Stored
+    from src.data.order import Order
     from src.training.phase import Phase
 
 NONE = "none"
@@ -56,8 +58,7 @@ def labels_shuffled(phase: Phase, settings: Settings, data: Stored) -> Phase:
     """The training images are shuffled without their labels: each image has the label of some other image."""
     from src.data.splits import TRAIN
 
-    labels = data.split(TRAIN).labels
-    shuffled = labels[generator(settings.seed, "fault", "labels").permutation(len(labels))]
+    shuffled = _permuted(data.split(TRAIN).labels, settings)
 
     def training(epoch: int) -> Iterator[Any]:
         import tensorflow as tf
@@ -177,7 +178,7 @@ def _of_other_batches(key: str, value: Any) -> Inert[Settings]:
     return Inert(key, value, lambda s: s.fault == "labels_sorted", "the fault has its own batches")
 
 
-IS_DRAWN_ANEW = ("weights_zero", "weights_large")
+OF_INITIAL_WEIGHTS = ("weights_zero", "weights_large")
 INERT: tuple[Inert[Settings], ...] = (
     Inert(
         "fault",
@@ -192,11 +193,12 @@ INERT: tuple[Inert[Settings], ...] = (
         "with initializer=zeros all weights are zero without the fault, too",
     ),
     Inert("normalise", "unit", lambda s: s.fault in SCALINGS, "the fault scales the pixels"),
-    Inert("initializer", "glorot", lambda s: s.fault in IS_DRAWN_ANEW, "the fault sets the initial weights"),
+    Inert("initializer", "glorot", lambda s: s.fault in OF_INITIAL_WEIGHTS, "the fault sets the initial weights"),
     Inert("augment", "none", lambda s: s.fault == "inputs_constant", "the fault makes all images equal"),
     _of_other_batches("augment", "none"),
     _of_other_batches("pipeline", "shuffle_batch_repeat"),
     _of_other_batches("shuffle_buffer", None),
+    _of_other_batches("prefetch", 0),
 )
 
 
@@ -242,6 +244,13 @@ def scaling(settings: Settings, data: Stored, split: str) -> Scaling:
     return correct(settings.normalise, data.mean, data.deviation)
 
 
+def as_seen(order: Order, labels: np.ndarray, settings: Settings) -> tuple[Order, np.ndarray]:
+    """Returns the order of the training images and their labels int[N], with the fault if it is one of these."""
+    if settings.fault == "labels_sorted":
+        return dataclasses.replace(order, buffer=1), labels[labels.argsort(kind="stable")]
+    return order, _permuted(labels, settings) if settings.fault == "labels_shuffled" else labels
+
+
 def in_phase(phase: Phase, settings: Settings, data: Stored) -> Phase:
     """Returns the phase, with the fault if it is one of the batches or of the loss."""
     return PHASES[settings.fault](phase, settings, data) if settings.fault in PHASES else phase
@@ -257,6 +266,10 @@ def in_optimizer(optimizer: keras.optimizers.Optimizer, model: keras.Model, sett
     if settings.fault in OPTIMIZERS:
         OPTIMIZERS[settings.fault](optimizer, model)
     return optimizer
+
+
+def _permuted(labels: np.ndarray, settings: Settings) -> np.ndarray:
+    return labels[generator(settings.seed, "fault", "labels").permutation(len(labels))]
 
 
 def _with_kernels(model: keras.Model, value: Callable[[Any, tuple[int, ...]], Any]) -> keras.Model:

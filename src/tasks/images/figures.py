@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from src.artifacts import PROBABILITIES
@@ -47,6 +49,17 @@ def confusion(study: Study) -> tuple[Figure, str]:
     )
 
 
+def _empty_places(count: int, *, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """Returns a figure with at least `count` axes in rows, all without lines; `size` is that of one, in inches."""
+    columns = min(columns, count)
+    lines = math.ceil(count / columns)
+    figure = Figure(figsize=(size[0] * columns, size[1] * lines), layout="constrained")
+    places = figure.subplots(lines, columns, squeeze=False).ravel().tolist()
+    for axes in places:
+        axes.set_axis_off()
+    return figure, places
+
+
 def misclassified(study: Study) -> tuple[Figure, str]:
     """Draws the worst-classified test images of one trial of the reference, with class and prediction."""
     row = _first_trial(study)
@@ -54,12 +67,7 @@ def misclassified(study: Study) -> tuple[Figure, str]:
     if file is None:
         raise LookupError(f"{row.run_id} has no {worst.FILE}")
     frame = pd.read_parquet(file)
-    columns = min(8, len(frame))
-    lines = -(-len(frame) // columns)
-    figure = Figure(figsize=(1.25 * columns, 1.55 * lines), layout="constrained")
-    places = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axes in places:
-        axes.set_axis_off()
+    figure, places = _empty_places(len(frame), columns=8, size=(1.25, 1.55))
     for axes, one in zip(places, frame.to_dict("records"), strict=False):
         pixels = np.frombuffer(one["pixels"], np.uint8).reshape(one["height"], one["width"], one["channels"])
         axes.imshow(pixels[..., 0] if one["channels"] == 1 else pixels, cmap="gray", vmin=0, vmax=255)
@@ -80,12 +88,7 @@ def filters(study: Study) -> tuple[Figure, str]:
     if file is None:
         raise LookupError(f"{row.run_id} has no {pictures.FILTERS}")
     kernels = np.load(file, allow_pickle=False).astype(np.float64)
-    columns = min(9, len(kernels))
-    lines = -(-len(kernels) // columns)
-    figure = Figure(figsize=(0.9 * columns, 0.9 * lines), layout="constrained")
-    places = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axes in places:
-        axes.set_axis_off()
+    figure, places = _empty_places(len(kernels), columns=9, size=(0.9, 0.9))
     high = float(np.abs(kernels).max()) or 1.0
     for axes, kernel in zip(places, kernels, strict=False):
         is_grey = kernel.shape[-1] == 1

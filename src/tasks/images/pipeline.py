@@ -44,8 +44,10 @@ def changes(settings: Settings, count: int) -> list[Change]:
     After `repeat`, a shuffle may hold more than one pass: there a larger buffer does have an effect.
     """
     order, buffer, found = order_of(settings, count), settings.shuffle_buffer, []
-    if buffer is not None and (buffer == order.whole or (buffer > order.whole and _is_before_repeat(settings))):
-        reason = f"one pass has {order.whole:,} {_unit(settings)}, and null holds them all"
+    is_of_one_pass = order.has("shuffle", before="repeat")
+    if buffer is not None and (buffer == order.whole or (buffer > order.whole and is_of_one_pass)):
+        unit = "batches" if order.has("batch", before="shuffle") else "images"
+        reason = f"one pass has {order.whole:,} {unit}, and null holds them all"
         found.append(Change("shuffle_buffer", buffer, None, reason))
     if count % settings.batch_size == 0 and (used := WITHOUT_REMAINDER.get(settings.pipeline)):
         found.append(
@@ -56,16 +58,9 @@ def changes(settings: Settings, count: int) -> list[Change]:
 
 def refusals(settings: Settings, count: int) -> list[str]:
     """Returns why the order of `count` training images cannot be made, with the fix; empty if it can."""
-    buffer, size = settings.shuffle_buffer, 1 if _unit(settings) == "images" else settings.batch_size
-    if buffer is None or buffer * size <= MOST_HELD or _is_before_repeat(settings):
+    order, buffer = order_of(settings, count), settings.shuffle_buffer
+    size = settings.batch_size if order.has("batch", before="shuffle") else 1
+    if buffer is None or buffer * size <= MOST_HELD or order.has("shuffle", before="repeat"):
         return []
     what = f"shuffle_buffer={buffer} with pipeline={settings.pipeline} would hold {buffer * size:,} images"
     return [f"{what}, at most {MOST_HELD:,} are allowed; set shuffle_buffer={MOST_HELD // size} or less"]
-
-
-def _is_before_repeat(settings: Settings) -> bool:
-    return settings.pipeline.index("shuffle") < settings.pipeline.index("repeat")
-
-
-def _unit(settings: Settings) -> str:
-    return "batches" if settings.pipeline.index("batch") < settings.pipeline.index("shuffle") else "images"

@@ -97,7 +97,8 @@ class Images(KerasTask[Settings, "Stored"]):
         from src.data import order
 
         labels = data.split("train").labels
-        of_order = order.measures(pipeline.order_of(settings, len(labels)), pipeline.draws_of(settings), labels)
+        seen, of_seen = faults.as_seen(pipeline.order_of(settings, len(labels)), labels, settings)
+        of_order = order.measures(seen, pipeline.draws_of(settings), of_seen)
         leaked = data.shared["test"] / data.rows["test"]
         return {"data/leaked_fraction": leaked, **{f"data/{name}": value for name, value in of_order.items()}}
 
