@@ -273,7 +273,7 @@ def diagnoses(rows: Sequence[Row], latest: Mapping[str, Outcome]) -> str:
     for row in rows:
         outcome = latest.get(row.trial.identity) if row.trial else None
         if outcome and (finding := outcome.tags.get("ablation.diagnosis")):
-            what = LIKELY.get(outcome.tags.get("ablation.health", ""), "learnt in spite of a fault")
+            what = LIKELY.get(outcome.tags.get("ablation.health", ""), "with a fault")
             cause = what, finding.split(":")[0]
             findings.setdefault(cause, finding)
             causes.setdefault(cause, {}).setdefault(row.label, []).append(str(row.seed))

@@ -46,7 +46,7 @@ class Evidence:
       learner: the trained learner, with its phase; after `Diverged`, its weights may be NaN.
       build: builds the same model with its initial weights.
       steps: the `step` records of training.
-      has_learnt: whether the trial was better than chance, or chance is unknown.
+      has_learnt: whether the trial was better than chance in validation and in test, or chance is unknown.
     """
 
     learner: Learner

@@ -281,7 +281,8 @@ class KerasTask(Task[S, D], Generic[S, D]):
             "ablation.health": health,
             "ablation.best_epoch": f"{fit.best_epoch} of {len(fit.validations)}",
         }
-        cause = self._cause(trial, learner, steps, has_learnt=health != NO_LEARNING)
+        has_learnt = health != NO_LEARNING and _is_better_than_chance(learner, metrics)
+        cause = self._cause(trial, learner, steps, has_learnt=has_learnt)
         tags |= ({"ablation.diagnosis": cause} if cause else {}) | _profile_tag(fit)
         return end(step=len(steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=list(names))
 
@@ -334,6 +335,15 @@ def _expected_traces(trial: Trial[Any, Any], phase: Phase) -> int:
         return sys.maxsize
     processes = 1 + (len(trial.earlier.epochs) if trial.earlier else 0)
     return processes * (2 * phase.shapes if trial.settings.uses_xla else 2)
+
+
+def _is_better_than_chance(learner: Learner, metrics: Mapping[str, float]) -> bool:
+    """Returns whether the test value of the first metric is better than chance, or chance is unknown.
+
+    The best of several epochs is above chance by luck more often than chance allows for; test is evaluated once.
+    """
+    first, chance = learner.metrics[0], learner.phase.chance
+    return chance is None or first.is_better(metrics[f"{TEST}{first.name}"], chance)
 
 
 def _row(step: Record) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from src.study import table as tables
 from src.study.plan import study
 
 
-def test_a_cause_is_printed_once_with_its_variants_and_says_whether_they_learnt():
+def test_a_cause_is_printed_once_with_its_variants_and_says_what_became_of_them():
     causes = {
         ("reference", 0): ("no_learning", "too few steps: 8"),
         ("reference", 1): ("no_learning", "too few steps: 8"),
@@ -45,7 +45,7 @@ def test_a_cause_is_printed_once_with_its_variants_and_says_whether_they_learnt(
         "  cell=gru seed=0",
         "1 trial diverged; likely cause: learning rate too high: 9",
         "  reference seed=2",
-        "1 trial learnt in spite of a fault: softmax applied twice: 1",
+        "1 trial with a fault: softmax applied twice: 1",
         "  reference seed=3",
     ]
     assert tables.diagnoses(rows[-2:], known) == ""

@@ -121,10 +121,11 @@ def test_units_that_died_in_training_are_told_from_those_that_were_dead():
     assert not [*diagnosis.dead_units(evidence(healthy, dead)), *diagnosis.died(evidence(healthy))]
 
 
-def test_batch_normalisation_makes_up_for_the_scale_of_inputs():
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_batch_normalisation_makes_up_for_the_scale_of_inputs(activation):
     inputs = keras.Input((5,))
     normal = keras.layers.BatchNormalization()(keras.layers.Dense(8, name="first")(inputs))
-    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Activation("tanh", name="act")(normal)))
+    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Activation(activation, name="act")(normal)))
     large = {"inputs": 500 * INPUTS, "has_learnt": True}
 
     assert not list(diagnosis.inputs_out_of_scale(evidence(model, **large)))
@@ -205,6 +206,7 @@ def test_the_highest_loss_is_the_mean_of_as_many_steps_as_have_enough_examples()
     [
         (1.4, True, None),
         (1.4, False, None),
+        (1.8, True, None),
         (2.5, True, "learning rate too high (oscillating)"),
         (2.5, False, "learning rate too high"),
         (40.0, True, "learning rate too high"),

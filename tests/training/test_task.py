@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import final
 
 import numpy as np
@@ -15,7 +16,7 @@ from src.paths import REPOSITORY
 from src.spec.metric import LOSS, Metric
 from src.spec.settings import Settings, Tracking
 from src.spec.task import Trial
-from src.training.task import KerasTask
+from src.training.task import KerasTask, _is_better_than_chance
 
 pytestmark = pytest.mark.training
 
@@ -151,6 +152,13 @@ def test_without_the_setting_or_after_an_error_there_are_no_pictures_and_the_tri
     assert "the pictures of step 0 are missing" in caplog.text
 
 
+@pytest.mark.parametrize(("chance", "value", "is_better"), [(None, 9.0, True), (8.0, 9.0, False), (8.0, 7.0, True)])
+def test_a_trial_has_learnt_for_its_diagnosis_if_its_test_is_better_than_chance(chance, value, is_better):
+    learner = SimpleNamespace(metrics=Toy.metrics, phase=SimpleNamespace(chance=chance))
+
+    assert _is_better_than_chance(learner, {"test/perplexity": value}) == is_better
+
+
 def test_inputs_of_any_structure_can_be_compared():
     from src.training.diagnosis import are_equal
 
@@ -161,8 +169,6 @@ def test_inputs_of_any_structure_can_be_compared():
 
 
 def test_a_trial_resumes_from_its_checkpoint(tmp_path):
-    from types import SimpleNamespace
-
     kept = {}
 
     def keep(epoch, *, variables, best, peak_mb):
