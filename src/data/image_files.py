@@ -77,7 +77,8 @@ def _opened(path: Path) -> Iterator[Image]:
     """Yields an image after its header was read.
 
     Raises:
-      DataError: it is not a PNG or JPEG, is too large, is animated, or has a mode that conversion to 8 bits would distort.
+      DataError: it is not a PNG or JPEG, is too large, is animated, or has a mode that conversion to 8 bits would
+        distort.
     """
     from PIL import Image
 
