@@ -15,6 +15,7 @@ from analysis import merged, plans
 from analysis import rows as trial_rows
 from analysis.rows import FAILED, FINISHED, PER_EPOCH, STEADY_EPOCH, STEP_TIME
 from analysis.store import Store, StoreError, nearest
+from src import paths
 from src.artifacts import SETTINGS, STEPS
 from src.paths import shown
 from src.spec.metric import LOSS, TEST, TRAIN, VAL, Metric, meaning, of_plan, steps_to
@@ -188,7 +189,10 @@ def _experiment(name: str, store: Store) -> str:
     if number := store.deleted_experiment(name):
         command = how_to_restore(store.uri, experiment_id=number)
         raise StoreError(f"study {name!r} was deleted in MLflow; to restore it, run: {command}")
-    raise StoreError(f"no study {name!r} in {shown(store.uri)}; {nearest(name, list(experiments))}")
+    fix = nearest(name, list(experiments))
+    if name in {plan.parent.name for plan in paths.outputs().glob("*/plan.json")}:  # trained offline, or sent elsewhere
+        fix = f"run `python -m src.sync {name}` if its trials ran offline, or name its store with --uri"
+    raise StoreError(f"no study {name!r} in {shown(store.uri)}; {fix}")
 
 
 def _study_run(name: str, store: Store, runs: list[Run], deleted: list[Run]) -> Run:

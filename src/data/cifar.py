@@ -70,13 +70,7 @@ def read(paths: Sequence[Path]) -> list[tuple[np.ndarray, np.ndarray]]:
       DataError: a file is damaged, or holds something else; the text names it.
     """
     form = next(form for form in FORMS.values() if paths[0].name == form.names[0])
-    halves = form.read(paths)
-    for path, (_, labels) in zip((paths[0].parent, paths[len(BATCHES) - 1]), halves, strict=True):
-        wrong = np.flatnonzero((labels < 0) | (labels >= len(CLASSES)))
-        if len(wrong):
-            first = f"image {wrong[0] + 1:,} has the label {labels[wrong[0]]}"
-            raise DataError(f"{path}: {first}, allowed: 0 to {len(CLASSES) - 1} ({len(wrong):,} such images); {AGAIN}")
-    return halves
+    return form.read(paths)
 
 
 def _joined(
@@ -108,7 +102,7 @@ def read_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
         rule = f"a batch has {1 + PIXELS:,} bytes an image, and it has {len(content):,}"
         raise DataError(f"{path}: {rule}; {AGAIN}")
     rows = np.frombuffer(content, np.uint8).reshape(-1, 1 + PIXELS)
-    return _upright(rows[:, 1:]), rows[:, 0].astype(np.int64)
+    return _upright(rows[:, 1:]), _allowed(rows[:, 0].astype(np.int64), path)
 
 
 def read_png(path: Path) -> np.ndarray:
@@ -146,7 +140,16 @@ def _labels(labels: Any, path: Path) -> np.ndarray:
     """Returns int64[N] of a list of small integers."""
     if not isinstance(labels, list) or not all(type(label) is int and abs(label) < 2**31 for label in labels):
         raise DataError(f"{path}: its labels are not a list of integers; {AGAIN}")
-    return np.array(labels, np.int64)
+    return _allowed(np.array(labels, np.int64), path)
+
+
+def _allowed(labels: np.ndarray, path: Path) -> np.ndarray:
+    """Returns the labels of a file if each is a class; raises `DataError` otherwise."""
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(CLASSES)))
+    if len(wrong):
+        first = f"image {wrong[0] + 1:,} has the label {labels[wrong[0]]}"
+        raise DataError(f"{path}: {first}, allowed: 0 to {len(CLASSES) - 1} ({len(wrong):,} in all); {AGAIN}")
+    return labels
 
 
 # What a batch that Python 2 pickled consists of: a dict of texts, a list of labels, and one array.

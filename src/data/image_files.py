@@ -77,7 +77,8 @@ def _opened(path: Path) -> Iterator[Image]:
     """Yields an image after its header was read.
 
     Raises:
-      DataError: it is not a PNG or JPEG, is too large, or has a mode that conversion to 8 bits would distort.
+      DataError: it is not a PNG or JPEG, is too large, is animated, or has a mode that conversion to 8 bits would
+        distort.
     """
     from PIL import Image
 
@@ -93,6 +94,8 @@ def _opened(path: Path) -> Iterator[Image]:
         except Exception as error:
             raise DataError(f"{path}: not a PNG or JPEG image ({first_line(error)}); replace or remove it") from None
     with opened:
+        if opened.format == "PNG" and getattr(opened, "is_animated", False):
+            raise DataError(f"{path}: the image is animated; save one of its pictures as a PNG of its own")
         if opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
             fault = "the image has transparency, and what is behind it is unknown"
             raise DataError(f"{path}: {fault}; save it without (no alpha channel)")

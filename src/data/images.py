@@ -181,7 +181,7 @@ def _write(options: Images, collection: Collection, folder: Path) -> dict[str, A
         of_class = np.bincount(labels, minlength=len(classes))
         if not of_class.all():
             what = f"no {'training' if name == TRAIN else name} image of class {classes[int(of_class.argmin())]!r}"
-            raise DataError(f"{origin}: {what}; each split needs each class")
+            raise DataError(f"{origin}: {what}; each split needs each class; check the labels")
         kept = first_of_each_class(labels, options.limit or len(labels))
         rows, labels = part.rows[kept], labels[kept].astype(np.int32)
         stored = _stored(folder / f"{name}.images.npy", part.images, rows)
@@ -420,6 +420,8 @@ def _images_of(folder: Path) -> list[Path]:
     """Returns the files of one class."""
     entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     other = next((path for path in entries if not _is_image(path)), None)
+    if other is not None and not other.exists():
+        raise DataError(f"{other}: a link to a file that does not exist; remove it")
     if other is not None and (any(map(_is_image, entries)) or not other.is_dir()):
         raise DataError(f"{other}: neither a PNG nor a JPEG file; remove it")
     if other is not None:
@@ -444,7 +446,7 @@ def read_folder(options: Folder, files: Sequence[Path]) -> Collection:
     labels = np.array([number[path.parent.name] for path in files], np.int64)
     same = [hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in images]
     try:
-        parts = splits.drawn(labels, same=same, classes=classes)
+        parts = splits.drawn(labels, same=same, classes=classes, units=("images", "images"))
     except ValueError as error:
         raise DataError(f"{root}: {error}; add images, or remove the class") from None
     return Collection(

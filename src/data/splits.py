@@ -60,6 +60,7 @@ def drawn(
     *,
     same: Sequence[Hashable] = (),
     classes: Sequence[str] = (),
+    units: tuple[str, str] = ("rows", "texts"),
 ) -> dict[str, np.ndarray]:
     """Returns a fixed stratified draw: of each class about 70 % train, 10 % validate and 20 % test.
 
@@ -71,6 +72,7 @@ def drawn(
       groups: group of each row, or None without groups.
       same: key of each row, such as its words: rows with equal keys stay together. Empty: no rows count as equal.
       classes: name of each class, for errors.
+      units: what rows and what their keys are called in errors.
 
     Returns:
       Split name → int64 rows in file order. Every split has every class.
@@ -88,16 +90,17 @@ def drawn(
         raise ValueError("no rows, at least 10 of each class are required to draw splits")
     if np.bincount(labels).min() < 10:
         rarest = int(np.bincount(labels).argmin())
-        few = f"the rarest class has {np.bincount(labels)[rarest]} rows ({names[rarest]!r})"
+        few = f"the rarest class has {np.bincount(labels)[rarest]} {units[0]} ({names[rarest]!r})"
         raise ValueError(f"{few}, at least 10 are required to draw splits")
     if groups is not None and len(same):
         try:
             return drawn(labels, _connected(_numbered(groups), _numbered(same)), classes=classes)
         except ValueError:
             same = ()
-    units = _numbered(groups if groups is not None else same or range(len(labels)))
-    if len(np.unique(units)) < len(labels):
-        return _drawn_whole(labels, units, unit="different texts" if groups is None else "groups", names=names)
+    wholes = _numbered(groups if groups is not None else same or range(len(labels)))
+    if len(np.unique(wholes)) < len(labels):
+        kinds = (units[0], f"different {units[1]}" if groups is None else "groups")
+        return _drawn_whole(labels, wholes, kinds=kinds, names=names)
     folds = StratifiedKFold(n_splits=10, shuffle=True, random_state=0)
     parts = [held_out for _, held_out in folds.split(np.zeros(len(labels)), labels)]
     joined = {TRAIN: parts[3:], VALIDATION: parts[2:3], TEST: parts[:2]}
@@ -126,15 +129,21 @@ def _numbered(values: Iterable[object]) -> np.ndarray:
     return np.array([numbers.setdefault(value, len(numbers)) for value in values], np.int64)
 
 
-def _drawn_whole(labels: np.ndarray, units: np.ndarray, *, unit: str, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Returns a draw of whole units: greedy, then by an exact search if a split lacks a class."""
+def _drawn_whole(
+    labels: np.ndarray, units: np.ndarray, *, kinds: tuple[str, str], names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Returns a draw of whole units: greedy, then by an exact search if a split lacks a class.
+
+    `kinds` is what rows and units are called in errors.
+    """
+    rows, unit = kinds
     _, units = np.unique(units, return_inverse=True)
     counts = np.zeros((units.max() + 1, len(names)), np.int64)  # [unit, class] rows
     np.add.at(counts, (units, labels), 1)
     holders = (counts > 0).sum(axis=0)
     if holders.min() < len(SPLITS):
         rarest = int(holders.argmin())
-        few = f"class {names[rarest]!r} has {holders[rarest]} {unit} in {counts[:, rarest].sum()} rows"
+        few = f"class {names[rarest]!r} has {holders[rarest]} {unit} in {counts[:, rarest].sum()} {rows}"
         raise ValueError(f"{few}, but {TRAIN}, {VALIDATION} and {TEST} need one each")
     place = _greedy(counts)
     if gaps := _missing(counts, place):

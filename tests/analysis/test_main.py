@@ -122,6 +122,16 @@ def test_an_export_says_how_many_trials_have_lost_their_settings(place, tmp_path
     assert "per-step" not in done.stderr
 
 
+def test_a_study_that_was_trained_offline_is_to_be_sent_first(place):
+    (place / "outputs" / "off").mkdir(parents=True)
+    (place / "outputs" / "off" / "plan.json").write_text("{}", encoding="utf-8")
+
+    done = invoke("table", "off")
+
+    assert "; run `python -m src.sync off` if its trials ran offline, or name its store with --uri\n" in done.stderr
+    assert done.exit_code == 2
+
+
 def test_studies_are_listed(place):
     assert "| s | 12 | 12 | 0 |" in invoke("studies").output
 

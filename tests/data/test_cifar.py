@@ -216,8 +216,8 @@ BROKEN = {
     ),
     "label out of range": (
         "binary",
-        bytes_of("test_batch.bin", lambda data: bytes([10]) + data[1:]),
-        "test_batch.bin: image 1 has the label 10, allowed: 0 to 9 (1 such images)",
+        bytes_of("data_batch_3.bin", lambda data: bytes([10]) + data[1:]),
+        "data_batch_3.bin: image 1 has the label 10, allowed: 0 to 9 (1 in all)",
     ),
     "batch missing": (
         "binary",
@@ -246,7 +246,7 @@ BROKEN = {
     "negative label": (
         "PNG",
         bytes_of("test_lables.json", lambda data: json.dumps([-1, *labels_of(5)[1:]]).encode()),
-        "image 1 has the label -1, allowed: 0 to 9",
+        "test_lables.json: image 1 has the label -1, allowed: 0 to 9",
     ),
 }
 

@@ -161,11 +161,11 @@ def test_images_in_two_splits_are_counted(home, tmp_path):
         ),
         (
             {"train": np.arange(100) % 9, "t10k": np.arange(20) % 10},
-            "no training image of class '9'; each split needs each class",
+            "no training image of class '9'; each split needs each class; check the labels",
         ),
         (
             {"train": np.arange(100) % 10, "t10k": np.arange(20) % 9},
-            "no test image of class '9'; each split needs each class",
+            "no test image of class '9'; each split needs each class; check the labels",
         ),
     ],
 )
@@ -254,6 +254,16 @@ BROKEN = {
         save("I;16"),
         "cat/99.png: the image has more than 8 bits per pixel and channel (I;16); save it with 8 bits",
     ),
+    "animated": (
+        lambda folder: Image.new("RGB", (8, 8)).save(
+            folder / "cat" / "99.png", save_all=True, append_images=[Image.new("RGB", (8, 8), "red")]
+        ),
+        "cat/99.png: the image is animated; save one of its pictures as a PNG of its own",
+    ),
+    "dangling link": (
+        lambda folder: (folder / "cat" / "99.png").symlink_to(folder / "gone.png"),
+        "cat/99.png: a link to a file that does not exist; remove it",
+    ),
     "no image": (content(b"nothing"), "cat/99.png: not a PNG or JPEG image"),
     "empty file": (content(b""), "cat/99.png: not a PNG or JPEG image"),
     "cut short": (cut, "cat/00.png: the image is damaged"),
@@ -291,7 +301,11 @@ def test_too_few_classes_or_images_are_refused(home, tmp_path):
     (tmp_path / "none").mkdir()
     assert "it contains no folders; at least two are needed" in refusal(Folder(path=str(tmp_path / "none")))
     few = write_folder(tmp_path / "few", each=9)
-    assert "the rarest class has 9 rows ('cat'), at least 10 are required" in refusal(Folder(path=str(few)))
+    assert "the rarest class has 9 images ('cat'), at least 10 are required" in refusal(Folder(path=str(few)))
+    same = write_folder(tmp_path / "same", each=12)
+    for path in (same / "dog").iterdir():
+        path.write_bytes((same / "dog" / "00.png").read_bytes())
+    assert "class 'dog' has 1 different images in 12 images, but train" in refusal(Folder(path=str(same)))
     assert "data=folder needs a path" in refusal(Folder()) and "no such folder" in refusal(
         Folder(path=str(tmp_path / "x"))
     )

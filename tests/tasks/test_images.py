@@ -7,8 +7,10 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from src.config.settings import checked, edited
+from src.data.image_options import Folder
 from src.data.images import Split, Stored
 from src.streams import generator
 from src.tasks.images import figures, learning, reading, sizes, toggles, worst
@@ -374,6 +376,25 @@ def test_the_plan_says_what_was_read(digits):
     ]
 
 
+def test_the_plan_warns_about_images_that_have_several_classes(home, tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "pets"
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for number in range(12):
+            Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(folder / name / f"{number}.png")
+    settings = Settings(data=Folder(path=str(folder), size=8))
+    apart = TASK.summary([settings], TASK.load(settings))
+    for number in range(2):
+        (folder / "dog" / f"{number}.png").write_bytes((folder / "cat" / f"{number}.png").read_bytes())
+
+    lines = TASK.summary([settings], TASK.load(settings))
+
+    assert not any("more than one class" in line for line in apart)
+    said = "2 different images have more than one class, such as 'cat' and 'dog'; no model can tell which is right"
+    assert f"warning: {said}" in lines
+
+
 def test_the_worst_images_are_those_whose_own_class_has_the_least_probability():
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
 
@@ -423,7 +444,12 @@ def test_how_images_are_read_is_read_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"classes": ["a"], "shape": [1, 1, 1], "factor": [1], "offset": [0]}']
+    "text",
+    [
+        *("", "[]", "{}", '{"classes": ["a"], "shape": [1, 1, 1], "factor": [1], "offset": [0]}'),
+        '{"classes": ["a", "b"], "shape": [-1, 1, 1], "factor": [1], "offset": [0]}',
+        '{"classes": ["a", "b"], "shape": [1, 1.5, 1], "factor": [1], "offset": [0]}',
+    ],
 )
 def test_a_broken_record_of_how_images_are_read_is_refused(tmp_path, text):
     (tmp_path / reading.FILE).write_text(text, encoding="utf-8")

@@ -83,6 +83,7 @@ def test_lists_are_accepted_and_what_is_no_image_is_named():
         (3, "input 2 of 2 is not a PNG or JPEG file in base64 (got '3')"),
         (text("RGB")[:60], "input 2 of 2 is not a PNG or JPEG file"),
         (text("RGBA"), "input 2 of 2 has transparency, or more than 8 bits per channel (RGBA)"),
+        (text("L", save_all=True, append_images=[Image.new("L", (5, 6))]), "input 2 of 2 is animated; save one of its"),
         (text("I;16"), "input 2 of 2 has transparency, or more than 8 bits per channel (I;16)"),
     ):
         with pytest.raises(MlflowException) as refused:

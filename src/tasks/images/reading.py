@@ -60,6 +60,7 @@ def load(folder: Path) -> Reading:
         is_whole = (
             len(reading.factor) == len(reading.offset) == reading.shape[2] in CHANNELS.values()
             and len(reading.shape) == 3
+            and all(type(size) is int and size > 0 for size in reading.shape)
         )
         if not is_whole or len(reading.classes) < 2 or not all(isinstance(name, str) for name in reading.classes):
             raise ValueError("its parts do not fit each other")

@@ -80,6 +80,8 @@ class Served:
         try:
             content = base64.b64decode(file, validate=True) if isinstance(file, str) else b""
             with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as opened:
+                if opened.format == "PNG" and getattr(opened, "is_animated", False):
+                    _refuse(f"{name} is animated; save one of its pictures as a PNG of its own")
                 if opened.mode not in CONVERTED or "transparency" in opened.info:
                     _refuse(
                         f"{name} has transparency, or more than 8 bits per channel ({opened.mode}); save it without"

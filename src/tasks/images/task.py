@@ -251,7 +251,25 @@ def _summary(data: Stored) -> list[str]:
     else:
         lines.append(row("  of each class", [counts[0] for counts in data.counts.values()]))
     lines.append(row("equal to one of an earlier split", ["", data.shared["validation"], data.shared["test"]]))
-    return [*lines, *(f"warning: {warning}" for warning in name_warnings(data.classes))]
+    return [*lines, *(f"warning: {warning}" for warning in (*_several_classes(data), *name_warnings(data.classes)))]
+
+
+def _several_classes(data: Stored) -> list[str]:
+    """Returns a sentence if images that are equal have different classes; empty if there are none."""
+    import hashlib
+
+    known: dict[bytes, int] = {}
+    several: dict[bytes, tuple[int, int]] = {}
+    for split in map(data.split, data.rows):
+        for image, label in zip(split.images, split.labels.tolist(), strict=True):
+            pixels = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+            if (first := known.setdefault(pixels, label)) != label:
+                several.setdefault(pixels, (first, label))
+    if not several:
+        return []
+    names = " and ".join(repr(data.classes[label]) for label in next(iter(several.values())))
+    images = f"{len(several):,} image has" if len(several) == 1 else f"{len(several):,} different images have"
+    return [f"{images} more than one class, such as {names}; no model can tell which is right"]
 
 
 TASK = Images()
