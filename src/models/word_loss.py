@@ -102,6 +102,7 @@ class WordLoss(keras.layers.Layer):
         super().__init__(**kwargs)
         self.size, self.first, self.skips_others = size, first, skips_others
         self.initializer = keras.initializers.get(initializer)
+        self.supports_masking = True  # a step without a word has no loss, whatever the mask
 
     def build(self, states_shape: Any, words_shape: Any, table_shape: Any = None) -> None:
         """Creates the bias and, if the weights are not tied, the matrix."""

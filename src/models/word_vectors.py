@@ -122,6 +122,11 @@ class StatePenalty(keras.layers.Layer):
         """Creates the layer; the arguments are the factors of the two penalties."""
         super().__init__(**kwargs)
         self.activation, self.temporal = activation, temporal
+        self.supports_masking = True  # `is_real` says what counts
+
+    def compute_mask(self, states: Any, previous_mask: Any = None) -> None:
+        """Returns None: the output has no steps to mask."""
+        return
 
     def call(self, states: Any, dropped: Any, is_real: Any, training: bool | None = None) -> Any:
         """Returns the penalty of each text."""

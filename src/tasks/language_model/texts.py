@@ -8,6 +8,7 @@ piece, N ids of a split.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -162,11 +163,10 @@ def phase(settings: Settings, data: Encoded) -> Phase:
 
     texts = {name: with_ends(data.split(name), settings.vocab_size) for name in SPLITS}
     texts[TRAIN] = training_texts(settings, data)
-    scheme = _padding(settings, {name: part.lengths for name, part in texts.items()})
     of_ids = tf.TensorSpec([None, None], tf.int32)
-    how = _of_stream(settings, texts[TRAIN].ids) if is_stream(settings) else _of_texts(settings, texts[TRAIN], scheme)
+    how = _of_stream(settings, texts[TRAIN].ids) if is_stream(settings) else _of_texts(settings, texts[TRAIN])
     return Phase(
-        held_out={name: _held_out(texts[name], scheme, settings.batch_size) for name in (VALIDATION, TEST)},
+        held_out={name: _held_out(settings, texts[name]) for name in (VALIDATION, TEST)},
         signature=(of_ids, of_ids),
         measure=measure,
         shape=lambda ids: (int(ids.shape[0]), int(ids.shape[1]) - 1),
@@ -176,12 +176,14 @@ def phase(settings: Settings, data: Encoded) -> Phase:
     )
 
 
-def _padding(settings: Settings, lengths: dict[str, np.ndarray]) -> Padding:
-    """Returns how whole texts form batches. A trial on a stream pads only what it validates and tests, in buckets."""
+def _padding(settings: Settings, lengths: np.ndarray) -> Padding:
+    """Returns how the texts of a split form batches. A trial on a stream pads only held-out texts, in buckets.
+
+    Each split has buckets of its own, because held-out texts may be longer than the truncated ones of training.
+    """
     if not is_stream(settings):
-        return padding_of(lengths, settings)
-    longest = max(int(steps.max()) for steps in lengths.values())
-    return padding(lengths[TRAIN], mode="batch", bucketing=True, side="post", longest=longest)
+        return padding_of({TRAIN: lengths}, settings)
+    return padding(lengths, mode="batch", bucketing=True, side="post", longest=int(lengths.max()))
 
 
 def _of_stream(settings: Settings, ids: np.ndarray) -> dict[str, Any]:
@@ -194,9 +196,9 @@ def _of_stream(settings: Settings, ids: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _of_texts(settings: Settings, texts: Sequences, scheme: Padding) -> dict[str, Any]:
+def _of_texts(settings: Settings, texts: Sequences) -> dict[str, Any]:
     """Returns the parts of a phase that trains on whole texts."""
-    size, drop_remainder = settings.batch_size, settings.drop_remainder
+    scheme, size, drop_remainder = _padding(settings, texts.lengths), settings.batch_size, settings.drop_remainder
     in_order = batches(texts, scheme, size, drop_remainder=drop_remainder)
 
     def training(epoch: int) -> Iterator[Any]:
@@ -211,16 +213,14 @@ def _of_texts(settings: Settings, texts: Sequences, scheme: Padding) -> dict[str
     }
 
 
-def _held_out(texts: Sequences, scheme: Padding, size: int) -> Callable[[], Iterable[Any]]:
+def _held_out(settings: Settings, texts: Sequences) -> Callable[[], Iterable[Any]]:
     """Returns the batches of whole texts. None is truncated: all words count in every trial."""
-    pipeline: list[Callable[[np.ndarray], Iterator[Any]]] = []
 
-    def in_order() -> Iterator[Any]:
-        if not pipeline:  # the pipeline of the test split is built only when it is read
-            pipeline.append(batches(texts, scheme, size))
-        return ((ids, ids, rows) for ids, _, rows in pipeline[0](np.arange(len(texts.labels))))
+    @functools.cache
+    def pipeline() -> Callable[[np.ndarray], Iterator[Any]]:  # that of the test split is built when it is read
+        return batches(texts, _padding(settings, texts.lengths), settings.batch_size)
 
-    return in_order
+    return lambda: ((ids, ids, rows) for ids, _, rows in pipeline()(np.arange(len(texts.labels))))
 
 
 def _as_batch(ids: np.ndarray, rows: np.ndarray) -> tuple[Any, Any, Any]:
