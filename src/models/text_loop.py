@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from src.models.loops import LOOPS, Recurrent
+from src.models.loops import LOOPS
 
 
 class _Dropped:
@@ -33,7 +33,7 @@ class _Dropped:
 
 
 @keras.saving.register_keras_serializable("ablation")
-class TextLoop(Recurrent):
+class TextLoop(keras.layers.Layer):
     """A recurrent layer that can carry its states and drop recurrent weights, both in training only.
 
     With `carries`, the states after a training batch are the initial states of the next one, row by row, and no
@@ -48,10 +48,20 @@ class TextLoop(Recurrent):
     """
 
     def __init__(
-        self, cell: Any, *, carries: bool = False, weight_drop: float = 0.0, seed: int = 0, **kwargs: Any
+        self,
+        cell: Any,
+        *,
+        loop: str,
+        bptt_steps: int | None = None,
+        carries: bool = False,
+        weight_drop: float = 0.0,
+        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        """Creates the layer; `weight_drop` is the share of recurrent weights that are zero."""
-        super().__init__(cell, **kwargs)
+        """Creates the layer; `loop` is a key of `LOOPS`, `weight_drop` the share of recurrent weights that are zero."""
+        super().__init__(**kwargs)
+        self.cell = keras.saving.deserialize_keras_object(cell) if isinstance(cell, dict) else cell
+        self.loop, self.bptt_steps = loop, bptt_steps
         self.carries, self.weight_drop, self.seed = carries, weight_drop, seed
         self.draws = keras.random.SeedGenerator(seed)
         with tf.init_scope():
@@ -62,7 +72,8 @@ class TextLoop(Recurrent):
 
     def build(self, x_shape: Any, ids_shape: Any) -> None:
         """Creates the cell's weights."""
-        super().build(x_shape)
+        if not self.cell.built:
+            self.cell.build(x_shape)
 
     def call(self, x: Any, ids: Any, mask: Any = None, initial_state: Any = None, training: bool | None = None) -> Any:
         """Returns the outputs of all steps."""
@@ -97,5 +108,9 @@ class TextLoop(Recurrent):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration that recreates the layer."""
-        values = {"carries": self.carries, "weight_drop": self.weight_drop, "seed": self.seed}
-        return {**super().get_config(), **values}
+        names = ("loop", "bptt_steps", "carries", "weight_drop", "seed")
+        return {
+            **super().get_config(),
+            "cell": keras.saving.serialize_keras_object(self.cell),
+            **{name: getattr(self, name) for name in names},
+        }

@@ -415,7 +415,7 @@ def test_a_carried_state_makes_two_pieces_one_text():
 
 @pytest.mark.parametrize("loop", ["graph_loop", "eager_loop", "packed_loop"])
 def test_each_batch_drops_other_recurrent_weights_and_the_gradient_reaches_the_raw_ones(loop):
-    layer = TextLoop(CELLS["simple_rnn"](30), loop=loop, return_sequences=True, weight_drop=0.5, seed=3)
+    layer = TextLoop(CELLS["simple_rnn"](30), loop=loop, weight_drop=0.5, seed=3)
     x, ids = tf.random.normal((2, 5, 3)), tf.ones((2, 5), tf.int32)
     layer(x, ids)
     raw = layer.cell.recurrent_kernel.numpy()

@@ -86,7 +86,6 @@ def _recurrent(settings: Settings, x: Any, ids: Any, mask: Any, *, number: int) 
         layer.cell,
         loop=settings.implementation,
         bptt_steps=settings.bptt_steps,
-        return_sequences=True,
         carries=settings.stateful,
         weight_drop=settings.weight_drop,
         seed=stream_seed(settings.seed, "dropout", f"{name}_weights"),

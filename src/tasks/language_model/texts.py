@@ -51,7 +51,7 @@ def training_texts(settings: Settings, data: Encoded) -> Sequences:
 
 def training_lengths(settings: Settings, data: Encoded) -> np.ndarray:
     """Returns the steps of every training text with `text_mode=documents`, int[N], without reading the texts."""
-    lengths = data.split(TRAIN).lengths + 1
+    lengths: np.ndarray = data.split(TRAIN).lengths + 1
     if settings.max_length is None:
         return lengths
     if settings.truncation == "remove":
@@ -68,7 +68,7 @@ def longest_steps(settings: Settings, data: Encoded) -> int:
 
 def words_of(ids: np.ndarray) -> np.ndarray:
     """Returns the ids that are predicted, in order: the words and the ends of texts."""
-    return ids[ids >= FIRST_PREDICTED]
+    return np.asarray(ids[ids >= FIRST_PREDICTED])
 
 
 class Stream:
