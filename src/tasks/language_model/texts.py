@@ -51,12 +51,12 @@ def training_texts(settings: Settings, data: Encoded) -> Sequences:
 
 def training_lengths(settings: Settings, data: Encoded) -> np.ndarray:
     """Returns the steps of every training text with `text_mode=documents`, int[N], without reading the texts."""
-    lengths: np.ndarray = data.split(TRAIN).lengths + 1
+    lengths = np.asarray(data.split(TRAIN).lengths + 1)
     if settings.max_length is None:
         return lengths
     if settings.truncation == "remove":
         return np.asarray(lengths[lengths <= settings.max_length])
-    return np.minimum(lengths, settings.max_length)
+    return np.asarray(np.minimum(lengths, settings.max_length))
 
 
 def longest_steps(settings: Settings, data: Encoded) -> int:
