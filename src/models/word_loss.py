@@ -75,6 +75,48 @@ def word_losses(states: Any, words: Any, table: Any, bias: Any) -> Any:
     return losses(states, table, bias)
 
 
+def sampled_losses(states: Any, words: Any, table: Any, bias: Any, *, drawn: Any, first: int) -> Any:
+    r"""Returns an estimate of -log p(word) from a few drawn ids, float32[N], for training.
+
+        loss = -log softmax([z_word - log q_word, z_1 - log q_1, …, z_S - log q_S])[0]
+
+    with z the logits and q the expected number of times that an id is drawn. A drawn id that is the word itself does
+    not count. The gradient approaches that of the full softmax as S grows.
+
+    Source: Jean et al., "On Using Very Large Target Vocabulary for Neural Machine Translation", ACL 2015.
+
+    Args:
+      states: float32[N, H].
+      words: int32[N].
+      table: float32[V, H].
+      bias: float32[V].
+      drawn: int32[S] ids from `draw_ids`, the same for all rows.
+      first: the lowest id that is drawn.
+    """
+    count, size = tf.cast(tf.size(drawn), tf.float32), bias.shape[0] - first
+
+    def corrected(logits: Any, ids: Any) -> Any:
+        rank = tf.cast(ids - first, tf.float32)
+        return logits - tf.math.log(count * tf.math.log((rank + 2) / (rank + 1)) / tf.math.log(size + 1.0))
+
+    of_word = tf.reduce_sum(states * tf.gather(table, words), axis=1) + tf.gather(bias, words)
+    others = tf.matmul(states, tf.gather(table, drawn), transpose_b=True) + tf.gather(bias, drawn)
+    others = tf.where(drawn[None] == words[:, None], NEVER, corrected(others, drawn))
+    of_word = corrected(of_word, words)
+    return tf.reduce_logsumexp(tf.concat([of_word[:, None], others], axis=1), axis=1) - of_word
+
+
+def draw_ids(count: int, *, first: int, size: int, seed: Any) -> Any:
+    """Returns random ids int32[count] from `first` to `size` - 1, with replacement.
+
+    The probability of the id of rank r is log((r + 2) / (r + 1)) / log(R + 1) for R ids: nearly that of words whose ids
+    are ordered by frequency (Zipf's law).
+    """
+    share = keras.random.uniform((count,), seed=seed)
+    rank = tf.cast(tf.exp(share * tf.math.log(size - first + 1.0)), tf.int32) - 1
+    return first + tf.clip_by_value(rank, 0, size - first - 1)
+
+
 @keras.saving.register_keras_serializable("ablation")
 class WordLoss(keras.layers.Layer):
     """A linear layer over words, and the loss of each word under its softmax.
@@ -88,7 +130,9 @@ class WordLoss(keras.layers.Layer):
     Source of tied weights: Press and Wolf, "Using the Output Embedding to Improve Language Models", EACL 2017.
     """
 
-    def __init__(self, size: int, *, first: int, skips_others: bool, **kwargs: Any) -> None:
+    def __init__(
+        self, size: int, *, first: int, skips_others: bool, samples: int = 0, seed: int = 0, **kwargs: Any
+    ) -> None:
         """Creates the layer.
 
         Args:
@@ -96,11 +140,14 @@ class WordLoss(keras.layers.Layer):
           first: the lowest id that is a word.
           skips_others: whether steps without a word are left out of the products, which saves time where batches
             are padded. XLA cannot compile that, because it needs the number of words in advance.
+          samples: how many ids the loss of training is computed from, drawn anew in each batch; 0 for all ids.
+          seed: of these draws.
           **kwargs: for Keras.
         """
         initializer = kwargs.pop("initializer", "glorot_uniform")
         super().__init__(**kwargs)
-        self.size, self.first, self.skips_others = size, first, skips_others
+        self.size, self.first, self.skips_others, self.samples, self.seed = size, first, skips_others, samples, seed
+        self.draws = keras.random.SeedGenerator(seed)
         self.initializer = keras.initializers.get(initializer)
         self.supports_masking = True  # a step without a word has no loss, whatever the mask
 
@@ -110,17 +157,23 @@ class WordLoss(keras.layers.Layer):
         self.matrix = None if table_shape else self.add_weight(shape=shape, initializer=self.initializer, name="matrix")
         self.bias = self.add_weight(shape=(self.size,), initializer="zeros", name="bias")
 
-    def call(self, states: Any, words: Any, table: Any = None) -> Any:
+    def call(self, states: Any, words: Any, table: Any = None, training: bool | None = None) -> Any:
         """Returns the loss of each word, float32[B, T]."""
         is_word = words >= self.first
+        losses_of = self._sampled if training and self.samples else word_losses
         matrix, bias = self._weights(table)
         if self.skips_others:
             places = tf.where(is_word)
-            losses = word_losses(tf.gather_nd(states, places), tf.gather_nd(words, places), matrix, bias)
+            losses = losses_of(tf.gather_nd(states, places), tf.gather_nd(words, places), matrix, bias)
             return tf.scatter_nd(places, losses, tf.shape(words, tf.int64))
         rows, ids = tf.reshape(states, [-1, states.shape[-1]]), tf.reshape(words, [-1])
-        losses = word_losses(rows, tf.maximum(ids, self.first), matrix, bias)
+        losses = losses_of(rows, tf.maximum(ids, self.first), matrix, bias)
         return tf.where(is_word, tf.reshape(losses, tf.shape(words)), 0.0)
+
+    def _sampled(self, states: Any, words: Any, matrix: Any, bias: Any) -> Any:
+        """Returns the losses from ids that are drawn for this batch."""
+        drawn = draw_ids(self.samples, first=self.first, size=self.size, seed=self.draws)
+        return sampled_losses(states, words, matrix, bias, drawn=drawn, first=self.first)
 
     def logits(self, states: Any, table: Any = None) -> Any:
         """Returns the logits float32[..., V] of states float32[..., H]: one step of the model, in place of a loss."""
@@ -138,6 +191,6 @@ class WordLoss(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration that recreates the layer."""
-        names = ("size", "first", "skips_others")
+        names = ("size", "first", "skips_others", "samples", "seed")
         values = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **values, "initializer": keras.initializers.serialize(self.initializer)}

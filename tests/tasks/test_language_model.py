@@ -14,7 +14,7 @@ from src.data.files import DataError
 from src.data.tokens import START, words
 from src.models.cells import CELLS
 from src.models.text_loop import TextLoop
-from src.models.word_loss import WordLoss, word_losses
+from src.models.word_loss import WordLoss, draw_ids, sampled_losses, word_losses
 from src.models.word_vectors import DropWords, StatePenalty
 from src.spec.record import END as LAST
 from src.spec.task import Trial
@@ -307,6 +307,42 @@ def test_ids_that_are_no_words_have_no_probability():
     expected = np.where(answers >= 2, -np.log(of_answers + 1e-30), 0)
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
     assert losses.numpy()[0, 2] == losses.numpy()[1, 0] == 0
+
+
+def test_a_sampled_loss_compares_each_word_with_the_drawn_ones():
+    rng = np.random.default_rng(0)
+    states, table, bias = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 3), (9, 3), (9,)))
+    answers, drawn = [4, 8], [2, 4, 7, 4]
+    ranks = np.arange(7)
+    expected = 4 * np.log((ranks + 2) / (ranks + 1)) / np.log(8)  # of each id from 2 to 8, in four draws
+    logits = states @ table.T + bias
+    corrected = np.concatenate([[[0, 0]] * 2, logits[:, 2:] - np.log(expected)], axis=1)
+
+    losses = sampled_losses(*map(tf.constant, (states, answers, table, bias)), drawn=tf.constant(drawn), first=2)
+
+    for row, (answer, others) in enumerate([(4, [2, 7]), (8, [2, 4, 7, 4])]):
+        total = np.exp(corrected[row, [answer, *others]]).sum()
+        assert float(losses[row]) == pytest.approx(np.log(total) - corrected[row, answer], rel=1e-5)
+    assert expected.sum() == pytest.approx(4)
+
+
+def test_words_are_drawn_as_often_as_the_loss_assumes():
+    drawn = draw_ids(100_000, first=2, size=9, seed=keras.random.SeedGenerator(0)).numpy()
+
+    ranks = np.arange(7)
+    shares = np.bincount(drawn, minlength=9)[2:] / len(drawn)
+    np.testing.assert_allclose(shares, np.log((ranks + 2) / (ranks + 1)) / np.log(8), atol=0.005)
+
+
+def test_a_model_of_sampled_words_is_judged_by_all_words():
+    ids = np.array([[1, 4, 7, 5, 3]], np.int32)
+    full, sampled = (
+        randomised(language_model(edited(Settings(), {**SMALL, "softmax": how}))) for how in ("full", "sampled")
+    )
+
+    np.testing.assert_allclose(sampled(ids)["losses"], full(ids)["losses"], rtol=1e-6)
+    first, second = (sampled(ids, training=True)["losses"].numpy() for _ in range(2))
+    assert not np.array_equal(first, second)
 
 
 @pytest.mark.parametrize("changes", MODES, ids=str)

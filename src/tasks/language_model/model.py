@@ -110,5 +110,13 @@ def _losses(settings: Settings, states: Any, words: Any, table: Any) -> Any:
     initial = keras.initializers.RandomUniform(
         -0.05, 0.05, seed=stream_seed(settings.seed, "weights", "head", "kernel")
     )
-    head = WordLoss(settings.vocab_size, first=FIRST_PREDICTED, skips_others=skips, initializer=initial, name="head")
+    head = WordLoss(
+        settings.vocab_size,
+        first=FIRST_PREDICTED,
+        skips_others=skips,
+        samples=settings.softmax_samples if settings.softmax == "sampled" else 0,
+        seed=stream_seed(settings.seed, "softmax"),
+        initializer=initial,
+        name="head",
+    )
     return head(states, words) if table is None else head(states, words, table)

@@ -71,6 +71,12 @@ class Settings(Recurrent, Words):
     temporal_penalty: float = Field(
         0.0, ge=0, le=1_000, description="factor of the mean squared change of these states, added to the loss"
     )
+    softmax: Literal["full", "sampled"] = Field(
+        "full",
+        description="sampled = the loss of training compares each word with softmax_samples drawn ones; "
+        "validation and test always use all words",
+    )
+    softmax_samples: Width = Field(1_000, description="words that softmax=sampled draws for each batch")
     implementation: Literal["keras", "cell_loop", "graph_loop", "packed_loop", "eager_loop"] = Field(
         "graph_loop",
         description="loop over time: Keras' layer, Keras' RNN with the project's cell, or a loop of the project",

@@ -39,6 +39,7 @@ INERT: tuple[Inert[Any], ...] = (
     Inert("bptt_random", False, lambda s: not is_stream(s), "text_mode=documents reads whole texts"),
     Inert("readout", "last", lambda s: True, "a language model predicts a word at every step"),
     Inert("tie_weights", False, lambda s: s.encoding == "onehot", "encoding=onehot has no embedding to tie"),
+    Inert("softmax_samples", 1_000, lambda s: s.softmax == "full", "softmax=full draws no words"),
     Inert("dropout_locked", False, lambda s: not s.dropout, "nothing is dropped"),
 )
 
