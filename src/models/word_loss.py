@@ -78,12 +78,13 @@ def word_losses(states: Any, words: Any, table: Any, bias: Any) -> Any:
 def sampled_losses(states: Any, words: Any, table: Any, bias: Any, *, drawn: Any, first: int) -> Any:
     r"""Returns an estimate of -log p(word) from a few drawn ids, float32[N], for training.
 
-        loss = -log softmax([z_word - log q_word, z_1 - log q_1, …, z_S - log q_S])[0]
+        loss = log(exp(z_word) + sum_i exp(z_i) / q_i) - z_word
 
-    with z the logits and q the expected number of times that an id is drawn. A drawn id that is the word itself does
-    not count. The gradient approaches that of the full softmax as S grows.
+    with z the logits, q_i the expected number of times that an id is drawn, and the sum over the drawn ids other than the
+    word. The sum is an unbiased estimate of that over all other words, so the loss approaches that of the full softmax.
 
-    Source: Jean et al., "On Using Very Large Target Vocabulary for Neural Machine Translation", ACL 2015.
+    Source: Bengio and Senécal, "Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language
+    Model", IEEE Transactions on Neural Networks 19(4), 2008.
 
     Args:
       states: float32[N, H].
@@ -95,14 +96,11 @@ def sampled_losses(states: Any, words: Any, table: Any, bias: Any, *, drawn: Any
     """
     count, size = tf.cast(tf.size(drawn), tf.float32), bias.shape[0] - first
 
-    def corrected(logits: Any, ids: Any) -> Any:
-        rank = tf.cast(ids - first, tf.float32)
-        return logits - tf.math.log(count * tf.math.log((rank + 2) / (rank + 1)) / tf.math.log(size + 1.0))
-
+    rank = tf.cast(drawn - first, tf.float32)
+    expected = count * tf.math.log((rank + 2) / (rank + 1)) / tf.math.log(size + 1.0)
     of_word = tf.reduce_sum(states * tf.gather(table, words), axis=1) + tf.gather(bias, words)
     others = tf.matmul(states, tf.gather(table, drawn), transpose_b=True) + tf.gather(bias, drawn)
-    others = tf.where(drawn[None] == words[:, None], NEVER, corrected(others, drawn))
-    of_word = corrected(of_word, words)
+    others = tf.where(drawn[None] == words[:, None], NEVER, others - tf.math.log(expected))
     return tf.reduce_logsumexp(tf.concat([of_word[:, None], others], axis=1), axis=1) - of_word
 
 

@@ -315,15 +315,26 @@ def test_a_sampled_loss_compares_each_word_with_the_drawn_ones():
     answers, drawn = [4, 8], [2, 4, 7, 4]
     ranks = np.arange(7)
     expected = 4 * np.log((ranks + 2) / (ranks + 1)) / np.log(8)  # of each id from 2 to 8, in four draws
-    logits = states @ table.T + bias
-    corrected = np.concatenate([[[0, 0]] * 2, logits[:, 2:] - np.log(expected)], axis=1)
+    scores = np.exp(states @ table.T + bias)
 
     losses = sampled_losses(*map(tf.constant, (states, answers, table, bias)), drawn=tf.constant(drawn), first=2)
 
-    for row, (answer, others) in enumerate([(4, [2, 7]), (8, [2, 4, 7, 4])]):
-        total = np.exp(corrected[row, [answer, *others]]).sum()
-        assert float(losses[row]) == pytest.approx(np.log(total) - corrected[row, answer], rel=1e-5)
     assert expected.sum() == pytest.approx(4)
+    for row, (answer, others) in enumerate([(4, [2, 7]), (8, [2, 4, 7, 4])]):
+        total = scores[row, answer] + sum(scores[row, other] / expected[other - 2] for other in others)
+        assert float(losses[row]) == pytest.approx(np.log(total / scores[row, answer]), rel=1e-5)
+
+
+def test_a_sampled_loss_approaches_that_of_all_words():
+    rng = np.random.default_rng(0)
+    inputs = [tf.constant(rng.normal(size=shape).astype(np.float32)) for shape in ((4, 3), (9, 3), (9,))]
+    answers = tf.constant([2, 3, 5, 8])
+    drawn = draw_ids(100_000, first=2, size=9, seed=keras.random.SeedGenerator(0))
+
+    found = sampled_losses(inputs[0], answers, *inputs[1:], drawn=drawn, first=2)
+
+    never = tf.constant([-1e9] * 2 + [0.0] * 7)
+    np.testing.assert_allclose(found, word_losses(inputs[0], answers, inputs[1], inputs[2] + never), atol=0.02)
 
 
 def test_words_are_drawn_as_often_as_the_loss_assumes():

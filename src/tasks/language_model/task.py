@@ -115,7 +115,8 @@ class LanguageModel(KerasTask[Settings, "Encoded"]):
 
         steps = settings.length if is_stream(settings) else float(texts.training_lengths(settings, data).mean())
         width = settings.embedding_dim if settings.tie_weights else settings.units
-        of_word = settings.vocab_size * width + of_layers(settings, width=sizes.width(settings))
+        compared = settings.vocab_size if settings.softmax == "full" else settings.softmax_samples
+        of_word = compared * width + of_layers(settings, width=sizes.width(settings))
         return settings.batch_size * steps * of_word / 1e6
 
     def phase(self, settings: Settings, data: Encoded) -> Phase:
