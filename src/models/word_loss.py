@@ -80,8 +80,9 @@ def sampled_losses(states: Any, words: Any, table: Any, bias: Any, *, drawn: Any
 
         loss = log(exp(z_word) + sum_i exp(z_i) / q_i) - z_word
 
-    with z the logits, q_i the expected number of times that an id is drawn, and the sum over the drawn ids other than the
-    word. The sum is an unbiased estimate of that over all other words, so the loss approaches that of the full softmax.
+    with z the logits, q_i the expected number of times that an id is drawn, and the sum over the drawn ids other than
+    the word. The sum is an unbiased estimate of that over all other words, so the loss approaches that of the full
+    softmax.
 
     Source: Bengio and Senécal, "Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language
     Model", IEEE Transactions on Neural Networks 19(4), 2008.
