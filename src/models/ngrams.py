@@ -24,7 +24,7 @@ begins a text would then have the count 1 in the lower orders.
 
 Where the formulas fail (some n_r is 0, or a discount is not positive), the order has KenLM's fixed discounts 0.5, 1 and
 1.5; in the plain form 0.5. At order 1 of a limited vocabulary this is the rule, because its words are frequent, and it
-changes nothing there: every word gives and gets the same amount.
+changes almost nothing there: every word gives and gets the same amount.
 
 Letters: N words of a stream, G_n different n-grams of order n, C_n of them as contexts: C_1 = 1 and C_n = G_{n-1}.
 """
@@ -239,8 +239,9 @@ def perplexity(log_probabilities: np.ndarray) -> float:
 
 
 def mixture_weight(log_p: np.ndarray, log_q: np.ndarray) -> float:
-    """Returns the weight w of p that maximises the likelihood of w p + (1 - w) q (Jelinek and Mercer 1980).
+    """Returns the weight w of p that maximises the likelihood of w p + (1 - w) q.
 
+    Jelinek and Mercer, "Interpolated estimation of Markov source parameters from sparse data", 1980, with one weight.
     The mean log-likelihood is concave in w: its derivative, mean((p - q) / (w p + (1 - w) q)), has at most one root.
 
     Args:
@@ -285,6 +286,8 @@ def mixed(log_p: np.ndarray, log_q: np.ndarray, weight: float) -> np.ndarray:
 def share_of_texts(ids: np.ndarray, share: float, *, end: int) -> np.ndarray:
     """Returns a share of the texts of a stream, spread evenly over it: the classes of a corpus may stand in blocks.
 
+    A smaller share is not always a part of a larger one.
+
     Args:
       ids: int[N] texts one after the other, each followed by `end`.
       share: above 0 and up to 1; 1 returns all ids. At least one text is kept.
@@ -328,8 +331,6 @@ def _contexts(at: np.ndarray, words: np.ndarray, end: int, n: int) -> np.ndarray
 
 def _indices(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Returns int64[M]: the index of each wanted key among sorted keys; -1 if it is not there."""
-    if not len(keys):
-        return np.full(len(wanted), -1)
     index = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[index] == wanted, index, -1)
 
