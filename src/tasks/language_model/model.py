@@ -20,7 +20,7 @@ from src.models.word_loss import WordLoss
 from src.models.word_vectors import BeforeAndAfter, DropWords, StatePenalty, WordVectors
 from src.parts.recurrent import layers
 from src.streams import stream_seed
-from src.tasks.language_model.settings import Settings, is_compiled, is_masked, is_stream, uses_text_loop
+from src.tasks.language_model.settings import Settings, is_masked, is_stream, uses_text_loop
 from src.tasks.language_model.texts import FIRST_PREDICTED
 
 
@@ -106,7 +106,7 @@ def _losses(settings: Settings, states: Any, words: Any, table: Any) -> Any:
             settings.embedding_dim, use_bias=False, kernel_initializer=glorot, name="projection"
         )
         states = project(states)
-    skips = not is_stream(settings) and not is_compiled(settings)
+    skips = not is_stream(settings) and not settings.uses_xla
     initial = keras.initializers.RandomUniform(
         -0.05, 0.05, seed=stream_seed(settings.seed, "weights", "head", "kernel")
     )

@@ -102,8 +102,3 @@ def is_masked(settings: Settings) -> bool:
 def uses_text_loop(settings: Settings) -> bool:
     """Returns whether the recurrent layers carry their state, or drop recurrent weights."""
     return settings.stateful or settings.weight_drop > 0
-
-
-def is_compiled(settings: Settings) -> bool:
-    """Returns whether XLA compiles the training step."""
-    return settings.jit_compile

@@ -7,7 +7,7 @@ from typing import Any
 from src.parts.recurrent import toggles as recurrent
 from src.parts.words import toggles as words
 from src.spec.rules import Inert
-from src.tasks.language_model.settings import Settings, is_compiled, is_stream, uses_text_loop
+from src.tasks.language_model.settings import Settings, is_stream, uses_text_loop
 
 WHOLE = "only training on whole texts pads, truncates or buckets them; a stream is cut into pieces"
 OF_DOCUMENTS = {
@@ -62,9 +62,9 @@ def refusals(settings: Settings) -> list[str]:
         reasons.append(
             f"{key} does not work with implementation={settings.implementation}; set implementation=graph_loop"
         )
-    if is_compiled(settings) and (settings.stateful or settings.bptt_random):
+    if settings.uses_xla and (settings.stateful or settings.bptt_random):
         key, why = (
             ("stateful", "keeps a state between steps") if settings.stateful else ("bptt_random", "draws lengths")
         )
-        reasons.append(f"{key}=true {why}, which XLA cannot compile once; set jit_compile=false")
+        reasons.append(f"{key}=true {why}, which XLA cannot compile once; set execution=graph")
     return reasons
