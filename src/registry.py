@@ -29,6 +29,7 @@ BUILT_IN = {
     "sentiment": "src.tasks.sentiment.task:TASK",
     "integration": "src.tasks.integration.task:TASK",
     "images": "src.tasks.images.task:TASK",
+    "language_model": "src.tasks.language_model.task:TASK",
 }
 DEFAULT = "sentiment"
 PLACE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")  # module:NAME

@@ -140,12 +140,18 @@ def test_an_installed_task_is_listed_explained_and_planned(installed, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["task=tiny", "masking=true"], "task=tiny has no masking; task=sentiment has it"),
+        (["task=tiny", "masking=true"], "task=tiny has no masking; task=sentiment and task=language_model have it"),
         (["task=tiny", "width=0"], "width: got 0; allowed: an integer from 1"),
         (["task=tiny", "widht=1"], "unknown key 'widht'; did you mean width?"),
-        (["task=tiny", "data=table"], "task=tiny has no data; task=sentiment and task=images have it"),
+        (
+            ["task=tiny", "data=table"],
+            "task=tiny has no data; task=sentiment, task=images and task=language_model have it",
+        ),
         (["width=2"], "task=sentiment has no width; task=images and task=tiny have it"),
-        (["task=tny"], "task: got 'tny'; allowed: sentiment, integration, images, tiny. Did you mean task=tiny?"),
+        (
+            ["task=tny"],
+            "task: got 'tny'; allowed: sentiment, integration, images, language_model, tiny. Did you mean task=tiny?",
+        ),
     ],
 )
 def test_a_wrong_key_of_an_installed_task_gets_the_same_errors_as_a_built_in_key(installed, capsys, words, message):

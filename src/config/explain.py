@@ -172,7 +172,8 @@ def _other_tasks(head: str, kind: Kind) -> str:
     having = [task.name for task in registry.available() if head in task.settings.model_fields]
     if head in kind.model_fields or not having:
         return ""
-    listed = " and ".join(f"task={name}" for name in having)
+    *others, last = [f"task={name}" for name in having]
+    listed = f"{', '.join(others)} and {last}" if others else last
     return f"task={name_of(kind)} has no {head}; {listed} {'has' if len(having) == 1 else 'have'} it"
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from src.data import splits
+from src.data import running, splits
 from src.data.classes import refuse_alike, refuse_scale
 from src.data.faults import Faults, Unusable
 from src.data.files import DataError, allowed_length, decoded, existing, expanded
@@ -299,7 +299,14 @@ CORPORA: dict[str, Reader] = {
     "aclimdb": Reader(aclimdb_files, read_aclimdb),
     "keras_imdb": Reader(keras_imdb_files, read_keras_imdb),
     "table": Reader(table_files, read_table),
+    "shakespeare": Reader(running.shakespeare_files, lambda options: _unlabelled(running.read_shakespeare(options))),
+    "text": Reader(running.text_files, lambda options: _unlabelled(running.read_text(options))),
 }
+
+
+def _unlabelled(parts: dict[str, running.Split]) -> Corpus:
+    """Returns texts without classes as a corpus of one class."""
+    return Corpus({name: Examples(list(texts), labels) for name, (texts, labels) in parts.items()}, ["text"])
 
 
 def _split_rows(examples: Examples, rows: Rows, options: Table, *, classes: list[str]) -> dict[str, np.ndarray]:

@@ -19,7 +19,8 @@ import numpy as np
 
 from src.data.cache import content_hash, stored
 from src.data.contents import Contents, describe
-from src.data.options import Texts
+from src.data.options import Running
+from src.data.running import READING as RUNNING
 from src.data.splits import SPLITS, SPLITTING, TRAIN, first_of_each_class
 from src.data.tokens import FIRST_WORD, TOKENISER, encode, vocabulary, words_of
 from src.files import digest
@@ -89,7 +90,7 @@ class Encoded:
         return list(words[: max(0, vocab_size - FIRST_WORD)])
 
 
-def load(options: Texts, *, tokens: str = "word") -> Encoded:
+def load(options: Running, *, tokens: str = "word") -> Encoded:
     """Returns the encoded corpus, from the cache if possible. If the cache is damaged, the log says why it is rebuilt.
 
     Args:
@@ -122,7 +123,7 @@ def load(options: Texts, *, tokens: str = "word") -> Encoded:
     return Encoded(key, about["classes"], folder, origin, Contents(**about["contents"]))
 
 
-def _content_options(options: Texts, files: list[Path]) -> dict[str, Any]:
+def _content_options(options: Running, files: list[Path]) -> dict[str, Any]:
     """Returns the options that the content depends on, in addition to the files' bytes.
 
     Options of later versions are omitted if they have no effect: so digests of earlier versions stay valid.
@@ -139,12 +140,14 @@ def _content_options(options: Texts, files: list[Path]) -> dict[str, Any]:
     return plain
 
 
-def _versions(options: Texts, tokens: str) -> list[int | str]:
+def _versions(options: Running, tokens: str) -> list[int | str]:
     """Returns the versions of all rules that the content depends on."""
     if options.name == "movie_reviews":  # the current rules give the same words and splits: earlier trials stay valid
         versions: list[int | str] = ["1", "2"]
     else:
         versions = [TOKENISER, SPLITTING]
+    if options.name in ("shakespeare", "text"):
+        versions += [RUNNING]
     if options.name == "table":
         from src.data.tables import READING
 
@@ -153,7 +156,7 @@ def _versions(options: Texts, tokens: str) -> list[int | str]:
     return versions if tokens == "word" else [*versions, tokens, TOKENISER]
 
 
-def _write(options: Texts, parts: Path, *, tokens: str) -> dict[str, Any]:
+def _write(options: Running, parts: Path, *, tokens: str) -> dict[str, Any]:
     """Writes the encoded corpus into a folder; returns its classes and contents."""
     from src.data.corpora import CORPORA, Examples
     from src.data.files import DataError

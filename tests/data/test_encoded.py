@@ -88,7 +88,7 @@ def test_a_failure_while_writing_leaves_nothing_behind(options, home, monkeypatc
 
 
 def test_every_corpus_is_in_the_dict_of_readers():
-    assert set(corpora.CORPORA) == {"movie_reviews", "aclimdb", "keras_imdb", "table"}
+    assert set(corpora.CORPORA) == {"movie_reviews", "aclimdb", "keras_imdb", "table", "shakespeare", "text"}
 
 
 def test_tokens_character_gives_another_digest_and_the_same_splits(options):

@@ -13,6 +13,7 @@ from src.paths import REPOSITORY
 from src.spec.settings import Settings as Core
 from src.tasks.images.settings import Settings as Images
 from src.tasks.integration.settings import Settings as Integration
+from src.tasks.language_model.settings import Settings as LanguageModel
 from src.tasks.sentiment.settings import Settings
 from src.trial.identity import NOT_IN_IDENTITY, digest
 from src.trial.identity import identity as identity_of
@@ -89,11 +90,21 @@ OF_IMAGES = {
     },
     **{"compression": 1.0, "parameters": 7, "head": "sigmoid", "fault": "labels_shuffled"},
 }
+OF_LANGUAGE_MODELS = {
+    **{"text_mode": "documents", "length": 7, "stateful": True, "bptt_random": True, "tie_weights": False},
+    **{"dropout_locked": True, "dropout_embedding": 0.5, "weight_drop": 0.5},
+    **{"softmax": "sampled", "softmax_samples": 7},
+    **{"activation_penalty": 2.0, "temporal_penalty": 1.0, "implementation": "keras", "clip_norm": 0.25},
+}
 OF_EVERY_TASK = {key: value for key, value in CHANGES.items() if key in Core.model_fields}
 KINDS = [
     (Settings, CHANGES),
     (Integration, {key: value for key, value in CHANGES.items() if key in Integration.model_fields} | OF_NOISE),
     (Images, OF_EVERY_TASK | OF_IMAGES),
+    (
+        LanguageModel,
+        {key: value for key, value in CHANGES.items() if key in LanguageModel.model_fields} | OF_LANGUAGE_MODELS,
+    ),
 ]
 
 

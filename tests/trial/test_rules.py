@@ -100,7 +100,9 @@ def test_the_end_that_is_truncated_does_not_matter_where_nothing_is_truncated():
 
 
 def test_integration_has_no_toggles_of_texts():
-    with pytest.raises(SettingsError, match="task=integration has no masking; task=sentiment has it"):
+    with pytest.raises(
+        SettingsError, match="task=integration has no masking; task=sentiment and task=language_model have it"
+    ):
         edited(Integration(), {"masking": False})
 
 

@@ -75,6 +75,18 @@ def _use_cudnn(settings: Recurrent, *, pads_in_front: bool) -> bool | str:
     return "auto" if is_possible else False
 
 
+def one_direction(settings: Recurrent, name: str, *, pads_in_front: bool = False) -> keras.layers.Layer:
+    """Returns one recurrent layer that reads forwards and returns all steps, float32[B, T, H]; used by other models."""
+    layers = _Layers(settings, _use_cudnn(settings, pads_in_front=pads_in_front))
+    return layers._layer(name, return_sequences=True)
+
+
+def initialised(network: keras.Model, settings: Recurrent) -> keras.Model:
+    """Returns a network of such layers, after setting the initial weights for which Keras has no initializer."""
+    _initialise(network, settings)
+    return network
+
+
 class _Layers:
     """Creates the recurrent layers of one model."""
 

@@ -1,0 +1,195 @@
+"""The output of a language model: from states to the loss of every word, a block of words at a time.
+
+Letters: B texts, T steps, H width of the states, V ids, N = B T, C words per block.
+
+The logits of all words would take N V numbers: 180 MB for 64 texts of 70 steps and 10,000 ids, and several times as
+much with their gradient. Here only the logits of one block exist at any time, and the backward pass computes them
+again. That is no slower: a block stays in the processor's cache.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+BLOCK = 256  # words per block: 10 MB of logits for 10,000 ids, which stay in the processor's cache
+NEVER = -1e9  # logit of an id that is no word
+
+
+def word_losses(states: Any, words: Any, table: Any, bias: Any) -> Any:
+    """Returns -log p(word) for every row, float32[N], with p = softmax(states table^T + bias).
+
+    Args:
+      states: float32[N, H].
+      words: int32[N].
+      table: float32[V, H].
+      bias: float32[V].
+    """
+    size = tf.shape(states)[0]
+    blocks = -(-size // BLOCK)
+    spare = blocks * BLOCK - size
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def losses(states: Any, table: Any, bias: Any) -> Any:
+        padded = tf.pad(states, [[0, spare], [0, 0]])
+        ids = tf.pad(words, [[0, spare]])
+
+        def block(number: Any) -> tuple[Any, Any]:
+            """Returns the states of a block, float32[C, H], and its words, int32[C]."""
+            begin = number * BLOCK
+            return tf.slice(padded, [begin, 0], [BLOCK, states.shape[1]]), tf.slice(ids, [begin], [BLOCK])
+
+        def forward(number: Any, values: Any) -> tuple[Any, Any]:
+            rows, answers = block(number)
+            logits = tf.matmul(rows, table, transpose_b=True) + bias
+            value = tf.nn.sparse_softmax_cross_entropy_with_logits(answers, logits)
+            return number + 1, values.write(number, value)
+
+        values = tf.TensorArray(tf.float32, blocks, element_shape=[BLOCK])
+        _, values = tf.while_loop(lambda number, _: number < blocks, forward, (0, values), maximum_iterations=blocks)
+
+        def gradient(upstream: Any) -> tuple[Any, Any, Any]:
+            weights = tf.pad(upstream, [[0, spare]])
+
+            def backward(number: Any, by_state: Any, of_table: Any, of_bias: Any) -> tuple[Any, ...]:
+                rows, answers = block(number)
+                weight = tf.slice(weights, [number * BLOCK], [BLOCK])[:, None]
+                shares = tf.nn.softmax(tf.matmul(rows, table, transpose_b=True) + bias) * weight
+                places = tf.stack([tf.range(BLOCK), answers], axis=1)
+                of_logits = tf.tensor_scatter_nd_sub(shares, places, weight[:, 0])
+                by_state = by_state.write(number, tf.matmul(of_logits, table))
+                of_table += tf.matmul(of_logits, rows, transpose_a=True)
+                return number + 1, by_state, of_table, of_bias + tf.reduce_sum(of_logits, axis=0)
+
+            array = tf.TensorArray(tf.float32, blocks, element_shape=[BLOCK, states.shape[1]])
+            start = (0, array, tf.zeros_like(table), tf.zeros_like(bias))
+            _, array, of_table, of_bias = tf.while_loop(
+                lambda number, *_: number < blocks, backward, start, maximum_iterations=blocks
+            )
+            return array.concat()[:size], of_table, of_bias
+
+        return values.concat()[:size], gradient
+
+    return losses(states, table, bias)
+
+
+def sampled_losses(states: Any, words: Any, table: Any, bias: Any, *, drawn: Any, first: int) -> Any:
+    r"""Returns an estimate of -log p(word) from a few drawn ids, float32[N], for training.
+
+        loss = log(exp(z_word) + sum_i exp(z_i) / q_i) - z_word
+
+    with z the logits, q_i the expected number of times that an id is drawn, and the sum over the drawn ids other than
+    the word. The sum is an unbiased estimate of that over all other words, so the loss approaches that of the full
+    softmax.
+
+    Source: Bengio and Senécal, "Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language
+    Model", IEEE Transactions on Neural Networks 19(4), 2008.
+
+    Args:
+      states: float32[N, H].
+      words: int32[N].
+      table: float32[V, H].
+      bias: float32[V].
+      drawn: int32[S] ids from `draw_ids`, the same for all rows.
+      first: the lowest id that is drawn.
+    """
+    count, size = tf.cast(tf.size(drawn), tf.float32), bias.shape[0] - first
+
+    rank = tf.cast(drawn - first, tf.float32)
+    expected = count * tf.math.log((rank + 2) / (rank + 1)) / tf.math.log(size + 1.0)
+    of_word = tf.reduce_sum(states * tf.gather(table, words), axis=1) + tf.gather(bias, words)
+    others = tf.matmul(states, tf.gather(table, drawn), transpose_b=True) + tf.gather(bias, drawn)
+    others = tf.where(drawn[None] == words[:, None], NEVER, others - tf.math.log(expected))
+    return tf.reduce_logsumexp(tf.concat([of_word[:, None], others], axis=1), axis=1) - of_word
+
+
+def draw_ids(count: int, *, first: int, size: int, seed: Any) -> Any:
+    """Returns random ids int32[count] from `first` to `size` - 1, with replacement.
+
+    The probability of the id of rank r is log((r + 2) / (r + 1)) / log(R + 1) for R ids: nearly that of words whose ids
+    are ordered by frequency (Zipf's law).
+    """
+    share = keras.random.uniform((count,), seed=seed)
+    rank = tf.cast(tf.exp(share * tf.math.log(size - first + 1.0)), tf.int32) - 1
+    return first + tf.clip_by_value(rank, 0, size - first - 1)
+
+
+@keras.saving.register_keras_serializable("ablation")
+class WordLoss(keras.layers.Layer):
+    """A linear layer over words, and the loss of each word under its softmax.
+
+        logits = h E^T + b        loss = -log softmax(logits)[word]
+
+    Call: states float32[B, T, H], words int32[B, T] and, if the weights are tied, E float32[V, H] → float32[B, T], zero
+    where a word has an id below `first`: such ids (padding, start) are no words, and their probability is 0. Without E
+    the layer has weights of its own.
+
+    Source of tied weights: Press and Wolf, "Using the Output Embedding to Improve Language Models", EACL 2017.
+    """
+
+    def __init__(
+        self, size: int, *, first: int, skips_others: bool, samples: int = 0, seed: int = 0, **kwargs: Any
+    ) -> None:
+        """Creates the layer.
+
+        Args:
+          size: V.
+          first: the lowest id that is a word.
+          skips_others: whether steps without a word are left out of the products, which saves time where batches
+            are padded. XLA cannot compile that, because it needs the number of words in advance.
+          samples: how many ids the loss of training is computed from, drawn anew in each batch; 0 for all ids.
+          seed: of these draws.
+          **kwargs: for Keras.
+        """
+        initializer = kwargs.pop("initializer", "glorot_uniform")
+        super().__init__(**kwargs)
+        self.size, self.first, self.skips_others, self.samples, self.seed = size, first, skips_others, samples, seed
+        self.draws = keras.random.SeedGenerator(seed)
+        self.initializer = keras.initializers.get(initializer)
+        self.supports_masking = True  # a step without a word has no loss, whatever the mask
+
+    def build(self, states_shape: Any, words_shape: Any, table_shape: Any = None) -> None:
+        """Creates the bias and, if the weights are not tied, the matrix."""
+        shape = (self.size, states_shape[-1])
+        self.matrix = None if table_shape else self.add_weight(shape=shape, initializer=self.initializer, name="matrix")
+        self.bias = self.add_weight(shape=(self.size,), initializer="zeros", name="bias")
+
+    def call(self, states: Any, words: Any, table: Any = None, training: bool | None = None) -> Any:
+        """Returns the loss of each word, float32[B, T]."""
+        is_word = words >= self.first
+        losses_of = self._sampled if training and self.samples else word_losses
+        matrix, bias = self._weights(table)
+        if self.skips_others:
+            places = tf.where(is_word)
+            losses = losses_of(tf.gather_nd(states, places), tf.gather_nd(words, places), matrix, bias)
+            return tf.scatter_nd(places, losses, tf.shape(words, tf.int64))
+        rows, ids = tf.reshape(states, [-1, states.shape[-1]]), tf.reshape(words, [-1])
+        losses = losses_of(rows, tf.maximum(ids, self.first), matrix, bias)
+        return tf.where(is_word, tf.reshape(losses, tf.shape(words)), 0.0)
+
+    def _sampled(self, states: Any, words: Any, matrix: Any, bias: Any) -> Any:
+        """Returns the losses from ids that are drawn for this batch."""
+        drawn = draw_ids(self.samples, first=self.first, size=self.size, seed=self.draws)
+        return sampled_losses(states, words, matrix, bias, drawn=drawn, first=self.first)
+
+    def logits(self, states: Any, table: Any = None) -> Any:
+        """Returns the logits float32[..., V] of states float32[..., H]: one step of the model, in place of a loss."""
+        matrix, bias = self._weights(table)
+        return tf.einsum("...h,vh->...v", states, matrix) + bias
+
+    def _weights(self, table: Any) -> tuple[Any, Any]:
+        """Returns the matrix float32[V, H] and the bias float32[V], which excludes ids that are no words."""
+        never = tf.where(tf.range(self.size) < self.first, NEVER, 0.0)
+        return tf.convert_to_tensor(self.matrix if table is None else table), self.bias + never
+
+    def compute_output_shape(self, states_shape: Any, words_shape: Any, table_shape: Any = None) -> Any:
+        """Returns [B, T]."""
+        return words_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the configuration that recreates the layer."""
+        names = ("size", "first", "skips_others", "samples", "seed")
+        values = {name: getattr(self, name) for name in names}
+        return {**super().get_config(), **values, "initializer": keras.initializers.serialize(self.initializer)}

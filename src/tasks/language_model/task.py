@@ -1,0 +1,172 @@
+"""The task `language_model`."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+from src.parts.recurrent import toggles as recurrent
+from src.parts.recurrent.sizes import parameters as of_layers
+from src.parts.words import toggles as words
+from src.spec.metric import LOSS, Metric
+from src.spec.rules import Change
+from src.spec.section import SettingsError
+from src.spec.task import Trial
+from src.tasks.language_model import sizes, toggles
+from src.tasks.language_model.settings import Settings, is_masked, is_stream
+from src.training.task import KerasTask, Trained
+
+if TYPE_CHECKING:
+    import keras
+
+    from src.data.encoded import Encoded
+    from src.training.diagnosis import Evidence
+    from src.training.phase import Phase
+
+PERPLEXITY = Metric(
+    "perplexity", "lower", digits=1, margin=1.0, target=200.0, of="cross_entropy", finish="exp", least=1.0
+)
+
+
+@final
+class LanguageModel(KerasTask[Settings, "Encoded"]):
+    """The probability of each word of a text, given the words before it."""
+
+    name = "language_model"
+    about = "the probability of each word of a text"
+    examples: ClassVar = {
+        "task=language_model data.limit=2000 epochs=1": "a quick language model of film reviews",
+        "-m task=language_model text_mode=stream,documents": "pieces of a stream, or whole texts?",
+        "task=language_model data=text data.path=FILE": "your own text file",
+    }
+    settings = Settings
+    metrics = (PERPLEXITY, LOSS)
+    inert = toggles.INERT
+
+    def load(self, settings: Settings) -> Encoded:
+        """Returns the encoded corpus."""
+        if settings.data.name in ("aclimdb", "table", "text") and not settings.data.path:
+            raise SettingsError(f"data={settings.data.name} needs a path; add data.path=FILE_OR_FOLDER")
+        from src.data import encoded
+
+        return encoded.load(settings.data, tokens=settings.tokens)
+
+    def source(self, settings: Settings) -> Hashable:
+        """Returns the corpus and the unit that its texts are split into."""
+        return settings.data, settings.tokens
+
+    def resolve(self, settings: Settings, data: Encoded) -> tuple[Settings, list[Change]]:
+        """Returns the settings that fit these texts."""
+        steps = self._steps(settings, data)
+        changes = recurrent.bptt_of(settings, steps)
+        if not is_stream(settings):
+            changes += words.truncation_of(settings, data.longest + 1)
+        used = settings.model_copy(update={change.key: change.used for change in changes})
+        if used.parameters is None:
+            return used, changes
+        units = sizes.units_for(used)
+        return used.model_copy(update={"units": units.used, "parameters": None}), [*changes, units]
+
+    def refusals(self, settings: Settings, data: Encoded) -> list[str]:
+        """Returns the combinations of settings and data that cannot run, each with its fix."""
+        from src.tasks.language_model import texts
+
+        memory = sizes.memory_refusals(settings, steps=self._steps(settings, data))
+        return [*toggles.refusals(settings), *memory, *texts.left_out(settings, data)]
+
+    def _steps(self, settings: Settings, data: Encoded) -> int:
+        from src.tasks.language_model import texts
+
+        return texts.longest_steps(settings, data)
+
+    def measures(self, settings: Settings, data: Encoded) -> dict[str, float]:
+        """Returns the shares of unknown words and of leaked texts."""
+        from src.data.splits import TEST, VALIDATION
+        from src.tasks.language_model import texts
+
+        leaked = {name: data.contents.leaked_share(name) for name in (TEST, VALIDATION)}
+        return {
+            "data/leaked_test": leaked[TEST],
+            "data/leaked_validation": leaked[VALIDATION],
+            "data/unknown_fraction": texts.unknown_shares(settings, data)[VALIDATION],
+        }
+
+    def summary(self, settings: Sequence[Settings], data: Encoded) -> list[str]:
+        """Returns lines about the data for the plan."""
+        from src.tasks.language_model import summary
+
+        return summary.lines(settings, data)
+
+    def dataset(self, settings: Settings, data: Encoded) -> dict[str, Any]:
+        """Returns the description of the corpus for MLflow."""
+        path = getattr(settings.data, "path", None)
+        return {
+            "name": Path(path).name if path else settings.data.name,
+            "digest": data.digest,
+            "source": path or settings.data.name,
+            "columns": {"text": "string"},
+            "rows": data.rows,
+        }
+
+    def work(self, settings: Settings, data: Encoded) -> float:
+        """Returns the multiplications of a batch, in millions: those of the output layer and of the recurrence."""
+        from src.tasks.language_model import texts
+
+        steps = settings.length if is_stream(settings) else float(texts.training_lengths(settings, data).mean())
+        width = settings.embedding_dim if settings.tie_weights else settings.units
+        compared = settings.vocab_size if settings.softmax == "full" else settings.softmax_samples
+        of_word = compared * width + of_layers(settings, width=sizes.width(settings))
+        return settings.batch_size * steps * of_word / 1e6
+
+    def phase(self, settings: Settings, data: Encoded) -> Phase:
+        """Returns the splits and their batches."""
+        from src.tasks.language_model import texts
+
+        return texts.phase(settings, data)
+
+    def model(self, settings: Settings, data: Encoded) -> keras.Model:
+        """Returns the untrained language model."""
+        from src.tasks.language_model.model import language_model
+
+        return language_model(settings)
+
+    def kernel(self, settings: Settings, *, gpus: int) -> str:
+        """Returns the kernel that runs the recurrence."""
+        from src.parts.recurrent import layers
+
+        return layers.kernel(settings, gpus=gpus, pads_in_front=is_masked(settings))
+
+    def layers(self, model: keras.Model) -> list[Any]:
+        """Returns the layers whose activations TensorBoard shows: the recurrent ones."""
+        names = tuple(f"recurrent_{number}" for number in range(1, 65))
+        return [layer for layer in model.layers if layer.name in names]
+
+    def causes(self, evidence: Evidence) -> Iterator[str]:
+        """Yields possible causes why the model did not learn: general causes and unknown words.
+
+        All but an oscillating loss are only likely, and not for trials that learnt.
+        """
+        from src.parts.words.diagnosis import unknown_words
+        from src.training import diagnosis
+
+        settings: Settings = evidence.learner.settings  # type: ignore[assignment]
+        if evidence.has_learnt:
+            yield from diagnosis.learning_rate_too_high(evidence)
+            return
+        yield from diagnosis.identical_inputs(evidence, what="pieces of text")
+        yield from unknown_words(evidence, are_characters_tried=settings.tokens != "word")
+        yield from diagnosis.learning_rate_too_high(evidence)
+        yield from diagnosis.learning_rate_too_low(evidence)
+        yield from diagnosis.too_few_steps(evidence)
+
+    def write_files(self, trial: Trial[Settings, Encoded], trained: Trained) -> list[str]:
+        """Writes the loss of every test text and the vocabulary; returns the names of the files."""
+        from src.tasks.language_model import vocabulary
+
+        words = trial.data.words(trial.settings.vocab_size)
+        tokens = trial.data.contents.tokens
+        return [*super().write_files(trial, trained), vocabulary.write(trial.folder, words, tokens=tokens)]
+
+
+TASK = LanguageModel()
