@@ -63,7 +63,7 @@ def load(folder: Path) -> keras.Model:
     try:
         return keras.models.load_model(folder / MODEL, compile=False, safe_mode=True)
     except Exception as error:  # for a foreign file, layers, HDF5 and TensorFlow raise errors of many types
-        raise ValueError(f"{MODEL}: {first_line(error)}") from None
+        raise ValueError(f"{folder / MODEL}: {first_line(error)}") from None
 
 
 def objects(folder: Path) -> list[dict[str, Any]]:
@@ -100,7 +100,7 @@ def objects(folder: Path) -> list[dict[str, Any]]:
         raise
     except Exception as error:  # zipfile's errors for broken bytes have no common base class
         reason = "its configuration is nested too deeply" if isinstance(error, RecursionError) else first_line(error)
-        raise ValueError(f"{MODEL}: {reason}") from None
+        raise ValueError(f"{folder / MODEL}: {reason}") from None
     return objects
 
 

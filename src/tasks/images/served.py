@@ -7,7 +7,6 @@ images as `src/data/image_files.py` does; a test compares them.
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import json
 import os
@@ -75,6 +74,7 @@ class Served:
 
     def _read(self, file: Any, name: str) -> np.ndarray:
         """Returns uint8[H, W, C] of a file in base64."""
+        from mlflow.exceptions import MlflowException
         from PIL import Image, ImageOps
 
         try:
@@ -87,7 +87,9 @@ class Served:
                         f"{name} has transparency, or more than 8 bits per channel ({opened.mode}); save it without"
                     )
                 image = ImageOps.exif_transpose(opened).convert("L" if self._shape[2] == 1 else "RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, binascii.Error):
+        except MlflowException:
+            raise
+        except Exception:  # Pillow raises unrelated classes for damaged pixels
             _refuse(
                 f"{name} is not a PNG or JPEG file in base64 (got {str(file)[:40]!r}); send the file's bytes in base64"
             )
