@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from analysis import figures, findings, load, report, store
 from analysis.__main__ import app
 from benchmarks import generated
+from src import registry
 from src.paths import REPOSITORY
 from src.spec.metric import meaning
-from src.tasks.sentiment.settings import Settings
 from tests.test_browser import CHROMIUM
 
 NASTY = "$a$\\frac$b <script>alert('x')</script> & \"y\" {{ 7 * 7 }} -->"
@@ -246,9 +246,11 @@ def test_every_named_study_has_a_report(path, own):
         key: values[:2] for key, values in plan.pop("levels", {}).items()
     }  # further levels are further rows of the same
     asked = {key: value for key, value in plan.items() if key != "seeds"}
+    chosen = [group["override /task"] for group in content.get("defaults", []) if "override /task" in group]
+    settings = registry.task(chosen[0] if chosen else "sentiment").settings()
     for variant in plan.get("variants", []):
         for key, value in variant.items():
-            levels.setdefault(key, [content.get(key, getattr(Settings(), key))]).append(value)
+            levels.setdefault(key, [content.get(key, getattr(settings, key))]).append(value)
 
     def outcome(values, seed):
         place = sum(list(levels[key]).index(value) for key, value in values.items())
