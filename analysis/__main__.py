@@ -157,9 +157,8 @@ def table(
 ) -> None:
     """Prints how every variant of STUDY differs from the reference, paired by seed, and writes it in all formats."""
     with _answered():
-        from analysis.provenance import caution
+        from analysis import tables
         from analysis.store import StoreError
-        from analysis.tables import fewer
 
         options = {"metric": metric, "margin": margin, "toggle": toggle, "also": _names(also)}
         findings = _find(study, uri, every=every, is_quiet=format != Format.MARKDOWN, **options)
@@ -175,33 +174,11 @@ def table(
             names = _write_tables(findings, staging, toggle=toggle, metric=metric, requested=requested)
         print(requested.text(format, label=study))
         if format == Format.MARKDOWN:
-            margin_text = (
-                "no margin is set, so no difference can be called too small to matter"
-                if findings.margin is None
-                else f"margin {findings.margin:g}"
-            )
-            steps = (
-                "A step has `accumulate` batches; ms per batch is the time of a step."
-                if "accumulate" in findings.study.toggles
-                else ""
-            )
-            families = (
-                "Main effects and interactions are a second family of tests; each family is at 5 %."
-                if findings.factorial is not None
-                else ""
-            )
-            notes = (
-                "Intervals are over seeds, for this test set;",
-                f"{margin_text}.",
-                families,
-                steps,
-                caution(findings.rows),
-            )
-            print(" ".join(filter(None, notes)))
+            print(tables.explanation(findings))
             if (
                 sys.stdout.isatty()
                 and not factorial
-                and (hint := fewer(requested.wide, width=shutil.get_terminal_size().columns))
+                and (hint := tables.fewer(requested.wide, width=shutil.get_terminal_size().columns))
             ):
                 print(hint)
             written = f"{', '.join(names)} (CSV, Markdown, LaTeX, HTML)"

@@ -104,26 +104,10 @@ def find(
         )
     compared_by = metric_of(study, metric)
     margin = default_margin(study, compared_by) if margin is None else margin
-    if toggle is not None and toggle not in study.toggles:
-        raise StoreError(f"{toggle!r} was not varied in {study.name}; varied: {', '.join(study.toggles) or 'nothing'}")
-    if toggle is not None and study.plan["design"] not in FACTORIAL:
-        raise StoreError(
-            f"--toggle needs a grid, and the design of {study.name} is {study.plan['design']}: it compares every "
-            "variant with one reference; leave --toggle out"
-        )
+    if toggle is not None:
+        _check_toggle(study, toggle)
     is_stepwise = toggle is None and study.plan["design"] in STEPWISE
-    rows = (
-        study.rows if is_stepwise else study.rows[study.rows["status"] != DROPPED]
-    )  # a dropped step is never the step before another
-    rejected: list[str] = []
-    if is_stepwise:
-        steps = contrasts.chain(rows, study.plan["design"], study.toggles, validation=study.validation)
-        rejected = [label for label in dict.fromkeys(rows["label"]) if label not in steps]
-        rows = contrasts.stepwise(rows, steps)
-    elif toggle:
-        rows = contrasts.within_toggle(rows, toggle, study.toggles)
-    else:
-        rows = rows.assign(within="")
+    rows, rejected = _steps(study) if is_stepwise else (_unchained(study, toggle), [])
     time = _compared_time(study)
     compared = effects.paired(rows, metric=compared_by, margin=margin, time=time)
     if toggle and not (compared.loc[~compared["is_reference"], "pairs"] > 0).any():
@@ -131,24 +115,46 @@ def find(
             f"no two variants of {study.name} differ in {toggle} alone; leave --toggle out, or see table --factorial"
         )
     table, why_not = _factorial(study, compared_by, margin)
-    unchanged = effects.changed_nothing(rows)
     shown = _also(study, also)
-    summary = _summary(study, rows, compared, is_stepwise=is_stepwise, also=shown)
     return Findings(
-        study,
-        compared_by,
-        margin,
-        time,
-        is_stepwise,
-        rows,
-        compared,
-        summary,
-        table,
-        why_not,
-        unchanged,
-        rejected,
-        shown,
+        study=study,
+        metric=compared_by,
+        margin=margin,
+        time=time,
+        is_stepwise=is_stepwise,
+        rows=rows,
+        compared=compared,
+        summary=_summary(study, rows, compared, is_stepwise=is_stepwise, also=shown),
+        factorial=table,
+        no_factorial=why_not,
+        unchanged=effects.changed_nothing(rows),
+        rejected=rejected,
+        also=shown,
     )
+
+
+def _check_toggle(study: Study, toggle: str) -> None:
+    """Raises `StoreError` if the values of a toggle cannot be compared within the study."""
+    if toggle not in study.toggles:
+        raise StoreError(f"{toggle!r} was not varied in {study.name}; varied: {', '.join(study.toggles) or 'nothing'}")
+    if study.plan["design"] not in FACTORIAL:
+        raise StoreError(
+            f"--toggle needs a grid, and the design of {study.name} is {study.plan['design']}: it compares every "
+            "variant with one reference; leave --toggle out"
+        )
+
+
+def _steps(study: Study) -> tuple[pd.DataFrame, list[str]]:
+    """Returns the rows of a stepwise design, each step compared with the one before, and the rejected steps."""
+    rows = study.rows
+    steps = contrasts.chain(rows, study.plan["design"], study.toggles, validation=study.validation)
+    return contrasts.stepwise(rows, steps), [label for label in dict.fromkeys(rows["label"]) if label not in steps]
+
+
+def _unchained(study: Study, toggle: str | None) -> pd.DataFrame:
+    """Returns the rows that are compared with one reference or, for a toggle, all else being equal."""
+    rows = study.rows[study.rows["status"] != DROPPED]
+    return contrasts.within_toggle(rows, toggle, study.toggles) if toggle else rows.assign(within="")
 
 
 def _also(study: Study, asked: Sequence[str] | None) -> list[str]:

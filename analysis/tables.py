@@ -270,6 +270,18 @@ def notes(findings: Findings) -> tuple[str, ...]:
     return tuple(filter(None, (different_code(findings.rows), lacking)))
 
 
+def explanation(findings: Findings) -> str:
+    """Returns what the intervals of a printed table are over, and what limits its numbers."""
+    unset = "no margin is set, so no difference can be called too small to matter"
+    margin = unset if findings.margin is None else f"margin {findings.margin:g}"
+    parts = [f"Intervals are over seeds, for this test set; {margin}."]
+    if findings.factorial is not None:
+        parts.append("Main effects and interactions are a second family of tests; each family is at 5 %.")
+    if "accumulate" in findings.study.toggles:
+        parts.append("A step has `accumulate` batches; ms per batch is the time of a step.")
+    return " ".join(filter(None, [*parts, caution(findings.rows)]))
+
+
 def fewer(table: Table, *, width: int) -> str:
     """Returns a hint to choose fewer columns if the table is wider than the terminal; empty if it fits."""
     if max(map(len, table.markdown().split("\n\n")[0].splitlines())) <= width:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data import image_files, images
+from src.data import image_collections, image_files, images
 from src.data.files import DataError
 from src.data.image_options import Digits, FashionMnist, Folder, Mnist
 from src.data.splits import SPLITS
@@ -72,7 +72,7 @@ def test_the_digits_are_split_evenly_and_always_equally(digits):
 
 
 def test_the_pixels_of_the_digits_are_those_of_the_file(digits):
-    with gzip.open(images.digits_files(Digits())[0], "rt") as file:
+    with gzip.open(image_collections.digits_files(Digits())[0], "rt") as file:
         line = np.array(next(itertools.islice(file, 777, None)).split(","), int)
     split = digits.split("train")
     place = int(np.flatnonzero(split.rows == 777)[0])
@@ -125,10 +125,10 @@ def test_idx_files_keep_the_official_test_split_and_the_last_tenth_of_training_v
 
 
 def test_fashion_mnist_is_found_in_the_folder_of_the_debian_package(home, tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "DEBIAN", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(image_collections, "DEBIAN", str(tmp_path / "nowhere"))
     assert "run `apt-get install dataset-fashion-mnist`" in refusal(FashionMnist())
 
-    monkeypatch.setattr(images, "DEBIAN", str(write_idx(tmp_path / "idx", end=".gz")))
+    monkeypatch.setattr(image_collections, "DEBIAN", str(write_idx(tmp_path / "idx", end=".gz")))
     assert images.load(FashionMnist()).classes[9] == "ankle boot"
 
 

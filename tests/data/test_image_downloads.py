@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_image_data import refusal, write_idx
 
-from src.data import image_downloads, images
+from src.data import image_collections, image_downloads, images
 from src.data.image_options import Cifar10, FashionMnist, Mnist
 
 
@@ -40,7 +40,7 @@ def write_npz(path, **changes):
     ],
 )
 def test_without_files_the_error_names_the_ways_and_nothing_is_downloaded(home, monkeypatch, options, ways):
-    monkeypatch.setattr(images, "DEBIAN", str(home / "nowhere"))
+    monkeypatch.setattr(image_collections, "DEBIAN", str(home / "nowhere"))
     monkeypatch.setattr(image_downloads, "folder", None)
 
     text = refusal(options)

@@ -11,7 +11,7 @@ import pytest
 from src.config.settings import checked, edited
 from src.data import order
 from src.spec.record import STEP, Diverged
-from src.tasks.images import faults, learning
+from src.tasks.images import faults
 from src.tasks.images.settings import Settings
 from src.tasks.images.task import TASK
 from src.trial.identity import identity
@@ -136,7 +136,7 @@ def test_each_split_has_its_own_statistics_if_scaled_apart(home):
     for name in ("train", "validation", "test"):
         images = trial.data.split(name).images
 
-        scaled = learning.scaling_of(trial.settings, trial.data, name)(images)
+        scaled = faults.scaling(trial.settings, trial.data, name)(images)
 
         np.testing.assert_allclose(scaled, (images - images.mean()) / images.std(), atol=1e-4)
 

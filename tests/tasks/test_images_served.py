@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from src.data import image_files
 from src.spec.record import START, Record
 from src.tasks.images import commands, reading, served
 from src.tasks.images.served import Served
-from src.tasks.images.serving import CODE
+from src.tasks.images.serving import CODE, SRC
 from src.tasks.images.settings import Settings
 from src.tasks.images.task import TASK
 from src.tracking.journal import FINISHED, Journal, end
@@ -92,10 +93,13 @@ def test_lists_are_accepted_and_what_is_no_image_is_named():
 
 
 def test_the_stored_code_imports_no_other_module_of_the_project():
-    (file,) = CODE.values()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        assert not isinstance(node, ast.ImportFrom) or ((node.module or "").split(".")[0] != "src" and not node.level)
-        assert not isinstance(node, ast.Import) or all(one.name.split(".")[0] != "src" for one in node.names)
+    stored = {Path(name).stem for name in CODE}
+    for name in CODE:
+        for node in ast.walk(ast.parse((SRC / name).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                module = (node.module or "").split(".")
+                assert module[0] != "src" and (not node.level or module[-1] in stored), name
+            assert not isinstance(node, ast.Import) or all(one.name.split(".")[0] != "src" for one in node.names), name
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"classes": 3}'])

@@ -1,4 +1,4 @@
-"""Finds whether a model of words did not learn because of unknown words. Letters: B sequences, T steps."""
+"""Finds why a model of texts did not learn: identical texts, unknown words, the learning rate. B sequences, T steps."""
 
 from __future__ import annotations
 
@@ -8,10 +8,30 @@ import numpy as np
 
 from src.data.splits import VALIDATION
 from src.data.tokens import UNKNOWN
+from src.training import diagnosis
 from src.training.diagnosis import Evidence, first
 
 HALF = 0.5  # least share of unknown validation words that is reported; English reviews have less than 0.1
 MOST = 0.9  # least share of unknown training words that is reported
+
+
+def of_texts(evidence: Evidence, *, what: str, look_at: str, are_characters_tried: bool) -> Iterator[str]:
+    """Yields the causes of every model of texts: identical inputs, unknown words, and the learning rate.
+
+    All but an oscillating loss are only likely, and not for trials that learnt.
+
+    Args:
+      evidence: evidence of a trial whose inputs are ids int32[B, T].
+      what: plural noun for the examples.
+      look_at: what the user should check if all are identical.
+      are_characters_tried: whether the model already reads characters, or cannot read them.
+    """
+    if not evidence.has_learnt:
+        yield from diagnosis.identical_inputs(evidence, what=what, look_at=look_at)
+        yield from unknown_words(evidence, are_characters_tried=are_characters_tried)
+    yield from diagnosis.learning_rate_too_high(evidence)
+    if not evidence.has_learnt:
+        yield from diagnosis.learning_rate_too_low(evidence)
 
 
 def unknown_words(evidence: Evidence, *, are_characters_tried: bool) -> Iterator[str]:

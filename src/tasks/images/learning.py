@@ -20,11 +20,6 @@ from src.tasks.images.settings import Settings
 from src.training.phase import Phase
 
 
-def scaling_of(settings: Settings, data: Stored, split: str = TRAIN) -> Scaling:
-    """Returns the scaling of the pixels of a split: that of training, unless `fault` scales them apart."""
-    return faults.scaling(settings, data, split)
-
-
 def training_batches(
     settings: Settings, data: Stored, epoch: int, *, epochs: Epochs | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -42,7 +37,7 @@ def training_batches(
     epochs = epochs or Epochs(order_of(settings, len(split.labels)), draws_of(settings))
     draw = CHANGES.get(settings.augment)
     change = draw and draw(generator(settings.seed, "augment", epoch), len(split.labels))
-    return batches(split, epochs.rows(epoch), scaling_of(settings, data), change=change)
+    return batches(split, epochs.rows(epoch), faults.scaling(settings, data, TRAIN), change=change)
 
 
 def phase(settings: Settings, data: Stored) -> Phase:
@@ -60,7 +55,8 @@ def phase(settings: Settings, data: Stored) -> Phase:
         training=training,
         batches_per_epoch=order.batches_per_epoch,
         held_out={
-            name: _held_out(data.split(name), settings, scaling_of(settings, data, name)) for name in (VALIDATION, TEST)
+            name: _held_out(data.split(name), settings, faults.scaling(settings, data, name))
+            for name in (VALIDATION, TEST)
         },
         signature=(tf.TensorSpec([None, *data.shape], tf.float32), tf.TensorSpec([None], tf.int32)),
         measure=measures.MEASURES[settings.head],

@@ -1,24 +1,23 @@
 """A trained classifier as MLflow serves it: it takes PNG or JPEG files in base64 and returns probabilities.
 
-Every logged model contains a copy of this file, which therefore imports no other module of this project. It reads
-images as `src/data/image_files.py` does; a test compares them.
+Every logged model contains a copy of this file and of `src/parts/served_model.py`. It imports no other module of this
+project, and reads images as `src/data/image_files.py` does; a test compares them.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-import json
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ...parts.served_model import load, refuse
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MODEL, READING = "model.keras", "images.json"
+READING = "images.json"
 IMAGE = "image"  # the column of the images, in an example
 CONVERTED = ("1", "L", "P", "RGB", "CMYK", "YCbCr")  # Pillow's modes without transparency and of at most 8 bits
 BATCH = 64
@@ -81,16 +80,14 @@ class Served:
             content = base64.b64decode(file, validate=True) if isinstance(file, str) else b""
             with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as opened:
                 if opened.format == "PNG" and getattr(opened, "is_animated", False):
-                    _refuse(f"{name} is animated; save one of its pictures as a PNG of its own")
+                    refuse(f"{name} is animated; save one of its pictures as a PNG of its own")
                 if opened.mode not in CONVERTED or "transparency" in opened.info:
-                    _refuse(
-                        f"{name} has transparency, or more than 8 bits per channel ({opened.mode}); save it without"
-                    )
+                    refuse(f"{name} has transparency, or more than 8 bits per channel ({opened.mode}); save it without")
                 image = ImageOps.exif_transpose(opened).convert("L" if self._shape[2] == 1 else "RGB")
         except MlflowException:
             raise
         except Exception:  # Pillow raises unrelated classes for damaged pixels
-            _refuse(
+            refuse(
                 f"{name} is not a PNG or JPEG file in base64 (got {str(file)[:40]!r}); send the file's bytes in base64"
             )
         height, width, _ = self._shape
@@ -104,21 +101,6 @@ def encoded(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def _refuse(message: str) -> NoReturn:
-    from mlflow.exceptions import MlflowException
-
-    raise MlflowException.invalid_parameter_value(message)
-
-
 def _load_pyfunc(path: str) -> Served:
-    """Returns the model in a folder; MLflow calls this function.
-
-    It executes no code from the model's file: Keras creates layers by name, in its safe mode.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    import keras
-
-    folder = Path(path)
-    known = json.loads((folder / READING).read_text(encoding="utf-8"))
-    return Served(keras.saving.load_model(folder / MODEL, compile=False, safe_mode=True), known)
+    """Returns the model in a folder; MLflow calls this function."""
+    return Served(*load(path, READING))

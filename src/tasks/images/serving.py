@@ -11,7 +11,8 @@ from src.spec.task import Served
 from src.tasks.images import reading
 from src.tasks.images.served import IMAGE, READING, encoded
 
-CODE = {"tasks/images/served.py": Path(__file__).with_name("served.py")}
+SRC = Path(__file__).parents[2]
+CODE = ("tasks/images/served.py", "parts/served_model.py")
 NEEDS = ("mlflow", "tensorflow", "keras", "numpy", "pandas", "pillow")
 
 
@@ -22,11 +23,11 @@ def served(folder: Path) -> Served | None:
     except ValueError:
         return None
     return Served(
-        code=CODE,
+        code={name: SRC / name for name in CODE},
         loader="tasks.images.served",
         files={MODEL: folder / MODEL, READING: folder / reading.FILE},
         example={IMAGE: [_black(known)]},
-        # The input has no name, so that MLflow also accepts a plain text or a list of texts.
+        # The input has no name, so that MLflow also accepts a plain string or a list of strings.
         inputs=[{"type": "string", "required": True}],
         outputs=[{"type": "double", "name": name, "required": True} for name in known.classes],
         needs=NEEDS,

@@ -172,12 +172,12 @@ class Images(KerasTask[Settings, "Stored"]):
     def pictures(
         self, trial: Trial[Settings, Stored], learner: Learner, trained: Trained | None
     ) -> Mapping[str, np.ndarray]:
-        """Returns inputs, filters and feature maps before training; filters, maps and the test's faults after it."""
+        """Returns inputs, filters and maps before training; after it filters, maps, misclassified images, confusion."""
         from src.parts.classes.measures import PROBABILITY
-        from src.tasks.images import learning, pictures, worst
+        from src.tasks.images import pictures, worst
 
         data, model = trial.data, learner.model
-        image = learning.scaling_of(trial.settings, data)(data.split("validation").images[:1])[0]
+        image = faults.scaling(trial.settings, data, "validation")(data.split("validation").images[:1])[0]
         if trained is None:
             return pictures.before_training(model, next(iter(learner.phase.training(1))), image, data.classes)
         split = data.split("test")
@@ -191,10 +191,10 @@ class Images(KerasTask[Settings, "Stored"]):
     def write_files(self, trial: Trial[Settings, Stored], trained: Trained) -> list[str]:
         """Writes the preprocessing, the test probabilities, the worst-classified images, and the first filters."""
         from src.parts.classes import measures
-        from src.tasks.images import learning, pictures, reading, worst
+        from src.tasks.images import pictures, reading, worst
 
         data, split = trial.data, trial.data.split("test")
-        scale = learning.scaling_of(trial.settings, data)
+        scale = faults.scaling(trial.settings, data, "train")
         known = reading.Reading(data.classes, [*data.shape], scale.factor.tolist(), scale.offset.tolist())
         probabilities = worst.of_every_class(trained.test.predictions[measures.PROBABILITY])
         return [

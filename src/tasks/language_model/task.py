@@ -143,21 +143,13 @@ class LanguageModel(KerasTask[Settings, "Encoded"]):
         return [layer for layer in model.layers if layer.name in names]
 
     def causes(self, evidence: Evidence) -> Iterator[str]:
-        """Yields possible causes why the model did not learn: general causes and unknown words.
-
-        All but an oscillating loss are only likely, and not for trials that learnt.
-        """
-        from src.parts.words.diagnosis import unknown_words
+        """Yields possible causes why the model did not learn: those of every model of texts, and too few steps."""
+        from src.parts.words.diagnosis import of_texts
         from src.training import diagnosis
 
         settings: Settings = evidence.learner.settings  # type: ignore[assignment]
-        if evidence.has_learnt:
-            yield from diagnosis.learning_rate_too_high(evidence)
-            return
-        yield from diagnosis.identical_inputs(evidence, what="pieces of text")
-        yield from unknown_words(evidence, are_characters_tried=settings.tokens != "word")
-        yield from diagnosis.learning_rate_too_high(evidence)
-        yield from diagnosis.learning_rate_too_low(evidence)
+        characters = settings.tokens != "word"
+        yield from of_texts(evidence, what="pieces of text", look_at="the data", are_characters_tried=characters)
         yield from diagnosis.too_few_steps(evidence)
 
     def write_files(self, trial: Trial[Settings, Encoded], trained: Trained) -> list[str]:

@@ -1,26 +1,25 @@
 """A trained classifier as MLflow serves it: it takes raw texts and returns the probability of every class.
 
-Every logged model contains a copy of this file and of the modules of `src/data` and `src/models` that it imports. The
-imports are relative, and it imports no other module of this project.
+Every logged model contains a copy of this file and of the modules of `src/data`, `src/models` and `src/parts` that it
+imports. The imports are relative, and it imports no other module of this project.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...data import tokens
+from ...parts.served_model import load, refuse
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MODEL, TEXTS = "model.keras", "texts.json"
+TEXTS = "texts.json"
 TEXT = "text"  # the column of the texts, in an example
+LAYERS = ("cell_facts", "cells", "initial_state", "loops", "onehot", "readout")  # modules with the project's layers
 
 
 class Served:
@@ -60,7 +59,7 @@ class Served:
         texts = [text for cell in cells for text in (cell if isinstance(cell, list | tuple | np.ndarray) else [cell])]
         if invalid := [number for number, text in enumerate(texts, 1) if not isinstance(text, str)]:
             got = repr(str(texts[invalid[0] - 1])[:80])
-            _refuse(f"input {_listed(invalid)} of {len(texts)} is not a text (got {got}); send only texts")
+            refuse(f"input {_listed(invalid)} of {len(texts)} is not a text (got {got}); send only texts")
         return pd.DataFrame(self.probabilities(texts), columns=self.classes).astype(float)
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
@@ -71,16 +70,14 @@ class Served:
         """
         words = [tokens.words_of(text, tokens=self._preprocessing["tokens"]) for text in texts]
         if empty := [number for number, text in enumerate(words, 1) if not text]:
-            _refuse(
-                f"input {_listed(empty)} of {len(texts)} has no word (no letter and no digit); send only the others"
-            )
+            refuse(f"input {_listed(empty)} of {len(texts)} has no word (no letter and no digit); send only the others")
         sequences = [self._encoded(text) for text in words]
         result = np.zeros((len(texts), len(self.classes)), np.float32)
         for rows, width in self._batches([len(sequence) for sequence in sequences]):
             ids = self._padded([sequences[row] for row in rows], width)
             result[rows] = self._probabilities(np.asarray(self._model(ids, training=False)))
         if not np.isfinite(result).all():
-            _refuse("the model's outputs are not finite numbers; its weights are not those of a finished trial")
+            refuse("the model's outputs are not finite numbers; its weights are not those of a finished trial")
         return result
 
     def _encoded(self, words: Sequence[str]) -> np.ndarray:
@@ -131,23 +128,6 @@ def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers[:20])) + (", …" if len(numbers) > 20 else "")
 
 
-def _refuse(message: str) -> NoReturn:
-    from mlflow.exceptions import MlflowException
-
-    raise MlflowException.invalid_parameter_value(message)
-
-
 def _load_pyfunc(path: str) -> Served:
-    """Returns the model in a folder; MLflow calls this function.
-
-    It executes no code from the model's file: Keras creates layers by name, in its safe mode.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    import keras
-
-    from ...models import cells, initial_state, loops, onehot, readout  # noqa: F401  registers the project's layers
-
-    folder = Path(path)
-    preprocessing = json.loads((folder / TEXTS).read_text(encoding="utf-8"))
-    return Served(keras.saving.load_model(folder / MODEL, compile=False, safe_mode=True), preprocessing)
+    """Returns the model in a folder; MLflow calls this function."""
+    return Served(*load(path, TEXTS, layers=LAYERS))

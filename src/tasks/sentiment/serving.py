@@ -9,11 +9,11 @@ from typing import Any
 from src.artifacts import MODEL, SETTINGS
 from src.parts.words.preprocessing import FILE as PREPROCESSING
 from src.spec.task import Served
-from src.tasks.sentiment.served import TEXT, TEXTS
+from src.tasks.sentiment.served import LAYERS, TEXT, TEXTS
 
 SRC = Path(__file__).parents[2]
-LAYERS = ("cell_facts", "cells", "initial_state", "loops", "onehot", "readout")  # modules with the project's layers
-CODE = ("tasks/sentiment/served.py", "data/tokens.py", *(f"models/{name}.py" for name in LAYERS))
+OWN = ("tasks/sentiment/served.py", "parts/served_model.py", "data/tokens.py")
+CODE = (*OWN, *(f"models/{name}.py" for name in LAYERS))
 NEEDS = ("mlflow", "tensorflow", "keras", "numpy", "pandas")
 EXAMPLE = 8  # words of the input example
 OLD = "word_before_marks"  # division of old models, whose files do not name one

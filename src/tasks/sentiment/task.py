@@ -169,22 +169,16 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         return shown_layers(model)
 
     def causes(self, evidence: Evidence) -> Iterator[str]:
-        """Yields possible causes why the model did not learn: general causes, unknown words, recurrence.
-
-        All but an oscillating loss are only likely, and not for trials that learnt.
-        """
+        """Yields possible causes why the model did not learn: those of every model of texts, and recurrence."""
         from src.parts.recurrent import diagnosis as recurrence
-        from src.parts.words.diagnosis import unknown_words
+        from src.parts.words.diagnosis import of_texts
         from src.training import diagnosis
 
         settings: Settings = evidence.learner.settings  # type: ignore[assignment]
+        characters = settings.tokens != "word"
+        yield from of_texts(evidence, what="sequences", look_at="the text column", are_characters_tried=characters)
         if evidence.has_learnt:
-            yield from diagnosis.learning_rate_too_high(evidence)
             return
-        yield from diagnosis.identical_inputs(evidence, what="sequences", look_at="the text column")
-        yield from unknown_words(evidence, are_characters_tried=settings.tokens != "word")
-        yield from diagnosis.learning_rate_too_high(evidence)
-        yield from diagnosis.learning_rate_too_low(evidence)
         yield from recurrence.saturated_gates(evidence, is_masked=settings.masking)
         yield from diagnosis.too_few_steps(evidence)
         is_padded = not words.is_never_padded(settings)
