@@ -8,7 +8,7 @@ from typing import Any
 from analysis.factorial import CONDITIONS
 from analysis.findings import Findings
 from analysis.inference import LEVEL, MAX_EXACT, failures_not_excluded
-from analysis.provenance import caution, different_code
+from analysis.provenance import different_code
 from analysis.rows import PER_BATCH, PER_EPOCH, STEADY_EPOCH, is_steps_to, title
 from analysis.verdicts import CANNOT_TELL, CHANGED_NOTHING, HIGHER, INTERACT, LOWER, NO_DIFFERENCE, SHOWN
 from src.spec.record import NO_LEARNING
@@ -138,7 +138,7 @@ def _fastest(findings: Findings, rows: list[dict[Any, Any]]) -> list[str]:
     per = {PER_BATCH: "batch, without tracing,", PER_EPOCH: "epoch", STEADY_EPOCH: "epoch, without tracing,"}[
         findings.time
     ]
-    return [f"Time per {per} as a multiple of {of}: {_listed(named)}. {caution(findings.rows)}".strip()]
+    return [f"Time per {per} as a multiple of {of}: {_listed(named)}. {findings.caution}".strip()]
 
 
 def _limits(findings: Findings) -> list[str]:

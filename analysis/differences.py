@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from analysis import times
 from analysis.inference import RESOLUTION, Interval, interval, scale_of, sign_flip
 from analysis.rows import DROPPED, FINISHED, is_exact, is_of_weights, is_steps_to
 from src.spec.metric import Metric
@@ -187,8 +188,7 @@ class Difference:
         row: dict[str, Any] = {}
         for name, value in vars(self).items():
             if name == "time":
-                ratios = {"time_ratio": value.mean, "time_low": value.low, "time_high": value.high}
-                row |= {column: math.exp(log) for column, log in ratios.items()} | {"time_p": value.p}
+                row |= times.columns(value)
             elif isinstance(value, Troubles):
                 row |= {
                     f"{'reference_' if name == 'theirs' else ''}{column}": count
@@ -199,13 +199,13 @@ class Difference:
         return row
 
 
-def difference(both: Pairs, metric: Metric, time: str, *, grid: float) -> Difference:
+def difference(both: Pairs, metric: Metric, time: Interval, *, grid: float) -> Difference:
     """Returns the differences of one variant from its reference.
 
     Args:
-      both: with the columns of the metric, the time, `health`, `weights`, `step_before` and `last_step`.
+      both: with the columns of the metric, `health`, `weights`, `step_before` and `last_step`.
       metric: under its full name, the name of its column.
-      time: column of the time that is compared.
+      time: log of the ratio of times.
       grid: smallest distance between two values of the metric.
     """
     ours, theirs = both.values(metric.name)
@@ -235,7 +235,7 @@ def difference(both: Pairs, metric: Metric, time: str, *, grid: float) -> Differ
         change=_of_steps(both, metric, grid=grid)
         if is_steps
         else _of_values(ours[is_whole], theirs[is_whole], grid=grid),
-        time=_log_ratio(*both.values(time)),
+        time=time,
     )
 
 
@@ -380,12 +380,6 @@ def _without_learning(both: Pairs) -> tuple[int, int]:
     """Returns how many trials of the finished pairs learnt nothing: of the variant, and of its reference."""
     ours, theirs = both.values("health", kind=object)
     return int(np.sum(ours == NO_LEARNING)), int(np.sum(theirs == NO_LEARNING))
-
-
-def _log_ratio(ours: np.ndarray, theirs: np.ndarray) -> Interval:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        logs = np.log(ours / theirs)
-    return interval(logs[np.isfinite(logs)], scale=1.0)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -11,14 +11,22 @@ from typing import Any
 
 import pandas as pd
 
+from analysis import times
 from analysis.differences import INTERNAL, difference, joined
-from analysis.inference import grid, holm, seeds_needed
+from analysis.inference import Interval, grid, holm, seeds_needed
 from analysis.rows import FINISHED, PER_BATCH, is_of_weights
 from analysis.verdicts import CANNOT_TELL, idle_trials, mostly_idle, verdict
 from src.spec.metric import Metric
 
 
-def paired(rows: pd.DataFrame, *, metric: Metric, margin: float | None, time: str = PER_BATCH) -> pd.DataFrame:
+def paired(
+    rows: pd.DataFrame,
+    *,
+    metric: Metric,
+    margin: float | None,
+    time: str = PER_BATCH,
+    ratios: times.Ratios | None = None,
+) -> pd.DataFrame:
     """Returns how every variant differs from its reference.
 
     Args:
@@ -29,6 +37,7 @@ def paired(rows: pd.DataFrame, *, metric: Metric, margin: float | None, time: st
       metric: under its full name, the name of its column; its direction defines what is better.
       margin: difference that is too small to matter, in the metric's unit; None if no margin is set.
       time: metric that is compared as a ratio.
+      ratios: the ratios of times; default: those of `time` while the trials trained.
 
     Returns:
       One row per variant, in the order of the rows: `pairs` (planned seeds), `n` (pairs with both values), `mean` and
@@ -48,19 +57,14 @@ def paired(rows: pd.DataFrame, *, metric: Metric, margin: float | None, time: st
     """
     if rows.duplicated(["within", "label", "seed"] if "within" in rows else ["label", "seed"]).any():
         raise ValueError("a variant has two trials of one seed; one of them must be superseded")
-    optional = (
-        time,
-        "health",
-        "weights",
-        "last_step",
-        "step_before",
-    )  # if every step traced, there is no time per batch
+    optional = ("health", "weights", "last_step", "step_before")
+    ratios = times.while_training(rows, time) if ratios is None else ratios
     rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *optional])))
     finest = grid(rows.loc[rows["status"] == FINISHED, metric.name].to_numpy(float))
     table = pd.DataFrame(
         {
             **{"within": within, "label": name, "is_reference": is_reference},
-            **difference(both, metric, time, grid=finest).columns(),
+            **difference(both, metric, ratios.get((within, name), Interval()), grid=finest).columns(),
         }
         for within, name, is_reference, both in joined(rows, metric.name, *optional)
     )

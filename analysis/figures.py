@@ -87,7 +87,7 @@ def _forest(findings: Findings) -> Picture | None:
     if has_times:
         time = title(findings.study.meaning(findings.time))
         drawing.cost(both[1], findings.compared, unit=time)
-        caption += f" Right: {time} as a multiple of {against}'s. {caution(findings.rows)}".rstrip()
+        caption += f" Right: {time} as a multiple of {against}'s. {findings.caution}".rstrip()
     filled = (
         f" Filled marks have a verdict{' (right: p below 0.05 after Holm)' if has_times else ''}."
         if (shown["n"] > 1).any()
@@ -298,7 +298,7 @@ def _ratio_by_parameters(findings: Findings) -> Picture | None:
         return None
     planned = findings.study.rows[findings.study.rows["status"] != DROPPED]
     rows = contrasts.within_toggle(planned, toggle, findings.study.toggles)
-    compared = effects.paired(rows, metric=findings.metric, margin=None, time=findings.time)
+    compared = effects.paired(rows, metric=findings.metric, margin=None, ratios=findings.ratios(rows))
     compared["parameters"] = compared["within"].map(rows.groupby("within")[PARAMETERS].mean())
     reference = compared.loc[compared["is_reference"], "label"].iloc[0]
     points = compared[~compared["is_reference"] & compared["time_ratio"].notna()].sort_values("parameters")
@@ -311,7 +311,7 @@ def _ratio_by_parameters(findings: Findings) -> Picture | None:
     over = f"over {seeds(points['n'])}, paired by seed" if (points["n"] > 1).any() else "single seed, no intervals"
     limits = "" if (points["n"] <= 1).all() else " with 95 % intervals"
     what = f"{_sentence(time)} as a multiple of that with {reference}, by the parameters of the model"
-    return figure, f"{what}: geometric means{limits} {over}. {caution(findings.rows)}".strip()
+    return figure, f"{what}: geometric means{limits} {over}. {findings.caution}".strip()
 
 
 def _without_parameters(study: Study) -> str | None:

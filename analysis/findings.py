@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis import contrasts, effects, factorial
+from analysis import contrasts, effects, factorial, times
 from analysis.load import Study
+from analysis.provenance import caution
 from analysis.rows import (
     BATCHES,
     DROPPED,
@@ -26,6 +27,7 @@ from analysis.rows import (
 )
 from analysis.store import StoreError, nearest
 from src.spec.metric import STEPS_TO, TEST, Metric
+from src.study.timing import Pass
 
 STEPWISE = ("cumulative", "path")
 FACTORIAL = ("grid", "fractional", "random")
@@ -45,6 +47,7 @@ class Findings:
       margin: difference that is too small to matter; None if no margin is set.
       time: the metric that times are compared by: the time of a steady batch, or of a whole epoch where variants differ
         in their steps per epoch or where some trace more than usual.
+      timing: the timing pass that the ratios of times come from; None if they come from the times while training.
       is_stepwise: each variant is compared with the step before, not with the reference.
       rows: the study's rows that were not dropped, with `within` where there are several references.
       compared: the frame that `effects.paired` returns for them.
@@ -61,6 +64,7 @@ class Findings:
     metric: Metric
     margin: float | None
     time: str
+    timing: Pass | None
     is_stepwise: bool
     rows: pd.DataFrame
     compared: pd.DataFrame
@@ -70,6 +74,25 @@ class Findings:
     unchanged: list[str]
     rejected: list[str]
     also: list[str]
+
+    @property
+    def caution(self) -> str:
+        """How far the ratios of times can be believed; empty if nothing speaks against them."""
+        return times.check(self.timing) if self.timing else caution(self.rows)
+
+    @property
+    def times_mark(self) -> str:
+        """What stands after the name of a time in a heading: `(timing pass)`, `(rough)` or nothing."""
+        return " (timing pass)" if self.timing else self.training_mark
+
+    @property
+    def training_mark(self) -> str:
+        """The same for times that were taken while training."""
+        return " (rough)" if caution(self.rows) else ""
+
+    def ratios(self, rows: pd.DataFrame) -> times.Ratios:
+        """Returns the ratios of times between the variants of rows, as `effects.paired` takes them."""
+        return _ratios(rows, self.time, self.timing)
 
     @property
     def seeds(self) -> int:
@@ -108,8 +131,9 @@ def find(
         _check_toggle(study, toggle)
     is_stepwise = toggle is None and study.plan["design"] in STEPWISE
     rows, rejected = _steps(study) if is_stepwise else (_unchained(study, toggle), [])
-    time = _compared_time(study)
-    compared = effects.paired(rows, metric=compared_by, margin=margin, time=time)
+    time, timing = _compared_time(study)
+    ratios = _ratios(rows, time, timing)
+    compared = effects.paired(rows, metric=compared_by, margin=margin, ratios=ratios)
     if toggle and not (compared.loc[~compared["is_reference"], "pairs"] > 0).any():
         raise StoreError(
             f"no two variants of {study.name} differ in {toggle} alone; leave --toggle out, or see table --factorial"
@@ -121,10 +145,11 @@ def find(
         metric=compared_by,
         margin=margin,
         time=time,
+        timing=timing,
         is_stepwise=is_stepwise,
         rows=rows,
         compared=compared,
-        summary=_summary(study, rows, compared, is_stepwise=is_stepwise, also=shown),
+        summary=_summary(study, rows, compared, is_stepwise=is_stepwise, also=shown, timing=timing),
         factorial=table,
         no_factorial=why_not,
         unchanged=effects.changed_nothing(rows),
@@ -213,23 +238,41 @@ def default_margin(study: Study, metric: Metric) -> float | None:
     return metric.margin
 
 
-def _compared_time(study: Study) -> str:
-    """Returns the name of the time by which this study's variants can be compared.
+def _compared_time(study: Study) -> tuple[str, Pass | None]:
+    """Returns the name of the time by which this study's variants can be compared, and the timing pass that has it.
 
     It is usually the time of a steady step. A step is not the same amount of work where epochs have different numbers
     of steps, and it leaves out the cost of a variant that traces more often than usual. In both cases the variants are
-    compared by the time of a whole epoch.
+    compared by the time of a whole epoch. A timing pass measures steady steps, and so the epochs that consist of them,
+    but no tracing.
     """
     finished = study.finished
     counts = finished.get(BATCHES)
     traces = finished[finished["resumed"].isna()].get(TRACES)  # a resumed trial was traced by two processes
     differ = "accumulate" in study.toggles or (counts is not None and float(counts.max()) > 1.05 * float(counts.min()))
-    if not differ and (traces is None or not (traces > USUAL_TRACES).any()):
-        return PER_BATCH
+    is_usual = traces is None or not (traces > USUAL_TRACES).any()
+    timing = study.timing if is_usual and _is_timed(study) else None
+    if not differ and is_usual:
+        return PER_BATCH, timing
+    if timing is not None:
+        return STEADY_EPOCH, timing
     measured = [
         name for name in (PER_EPOCH, STEADY_EPOCH) if name in study.finished and study.finished[name].notna().any()
     ]
-    return measured[0] if measured else PER_BATCH
+    return (measured[0] if measured else PER_BATCH), None
+
+
+def _is_timed(study: Study) -> bool:
+    """Returns whether the study's timing pass timed a variant and the reference that the rows have."""
+    timed = {one.identity for one in study.timing.variants} if study.timing else set()
+    is_timed = study.rows["identity"].isin(timed)
+    return bool((is_timed & study.rows["is_reference"]).any() and (is_timed & ~study.rows["is_reference"]).any())
+
+
+def _ratios(rows: pd.DataFrame, time: str, timing: Pass | None) -> times.Ratios:
+    if timing is None:
+        return times.while_training(rows, time)
+    return times.in_pass(rows, timing, of_epochs=time != PER_BATCH)
 
 
 def _factorial(study: Study, metric: Metric, margin: float | None) -> tuple[pd.DataFrame | None, str | None]:
@@ -251,7 +294,13 @@ def _first(study: Study, toggle: str) -> list[object]:
 
 
 def _summary(
-    study: Study, rows: pd.DataFrame, compared: pd.DataFrame, *, is_stepwise: bool, also: Sequence[str]
+    study: Study,
+    rows: pd.DataFrame,
+    compared: pd.DataFrame,
+    *,
+    is_stepwise: bool,
+    also: Sequence[str],
+    timing: Pass | None,
 ) -> pd.DataFrame:
     keys = ["within", "label"]
     firsts = rows.drop_duplicates(keys)
@@ -266,6 +315,10 @@ def _summary(
         if name in rows:
             values = finished[name].to_numpy(float)
             costs[f"mean {name}"] = [_geometric(values[mine]) for mine in places]
+    if timing is not None:
+        medians = {one.identity: one.median for one in timing.variants}
+        of_rows = rows.assign(median=rows["identity"].map(medians)).groupby(keys, sort=False)["median"]
+        costs[f"mean {PER_BATCH}"] = of_rows.first()
     # a target that was never reached counts as later than any other; a mean would be over only those that reached it
     steps = finished[study.steps_to.name] if study.steps_to else pd.Series(math.nan, finished.index)
     reached = finished[keys].assign(steps=steps.fillna(math.inf), never=steps.isna()).groupby(keys)

@@ -22,6 +22,7 @@ from src.spec.metric import LOSS, TEST, TRAIN, VAL, Metric, meaning, of_plan, st
 from src.spec.renamed import as_today
 from src.spec.section import as_typed
 from src.spec.settings import Settings
+from src.study.timing import FILE, Pass, read
 from src.tracking import attempts
 from src.tracking.attempts import Run
 from src.tracking.deleted import how_to_restore
@@ -52,6 +53,7 @@ class Study:
         the last validation. `step_before` is the step of the validation before the one that reached it (0 for the
         first): the target was reached after that step.
       notes: notes on trials that are not in the rows: duplicates, superseded trials, and trials of other plans.
+      timing: the study's timing pass, or None.
       of_plans: if the study has several plans, which of their trials are in the rows and how to see the others; else
         empty.
     """
@@ -64,6 +66,7 @@ class Study:
     rows: pd.DataFrame
     notes: list[str]
     of_plans: str = ""
+    timing: Pass | None = None
 
     @property
     def toggles(self) -> list[str]:
@@ -174,7 +177,18 @@ def study(name: str, store: Store, *, every: bool = False) -> Study:
     histories = {metric: store.history(experiment_id, metric) for metric in names}
     rows, old = trial_rows.with_times(trial_rows.of_plan(plan, served), histories)
     rows = trial_rows.with_validation(rows, histories[names[0]], validated, threshold=plan["threshold"])
-    return Study(name, store, experiment_id, study_run.run_id, plan, rows, [*notes, *old], of_plans)
+    timing, broken = _timing(study_run.run_id, store)
+    notes = [*notes, *old, *broken]
+    return Study(name, store, experiment_id, study_run.run_id, plan, rows, notes, of_plans, timing)
+
+
+def _timing(run_id: str, store: Store) -> tuple[Pass | None, list[str]]:
+    """Returns the timing pass among the files of a study's run, and a note on one that cannot be read."""
+    path = store.artifact(run_id, FILE)
+    try:
+        return (None, []) if path is None else (read(path), [])
+    except ValueError as error:
+        return None, [f"{error}; `python -m src.timing` measures again"]
 
 
 def _experiment(name: str, store: Store) -> str:

@@ -18,10 +18,11 @@ from analysis.findings import Findings
 from analysis.groups import seeds
 from analysis.load import Study
 from analysis.looks import INK, with_titles
-from analysis.provenance import caution, code
+from analysis.provenance import code
 from analysis.rows import DROPPED, FINISHED, MEMORY, NOT_RUN, PER_BATCH, RUNNING, title
 from analysis.table import Table
 from analysis.texts import NOTHING, csv
+from analysis.times import check
 from src.artifacts import PATCH
 from src.paths import shown as shown_uri
 from src.spec.metric import best_name
@@ -100,7 +101,7 @@ def page(findings: Findings, figures: Iterable[tuple[Drawn, Path]], notes: Seque
         time=title(study.meaning(PER_BATCH)),
         memory=title(study.meaning(MEMORY)),
         margin=findings.margin,
-        caution=caution(findings.rows),
+        caution=findings.caution,
         tables=shown,
         comparisons=_shown(tables.effects(findings), findings.compared, "effects", findings),
         over_examples=_over_examples(findings),
@@ -116,7 +117,7 @@ def page(findings: Findings, figures: Iterable[tuple[Drawn, Path]], notes: Seque
         details=details(findings),
         hidden=max(0, study.rows["label"].nunique() - MAX_DETAILS),
         remarks=remarks(findings, notes),
-        provenance=provenance(study.finished),
+        provenance=[*provenance(study.finished), *_timing(findings)],
         commands=[
             *dict.fromkeys(command["command"] for command in study.plan["commands"]),
             f"python -m analysis report {study.name}",
@@ -182,6 +183,16 @@ def provenance(finished: pd.DataFrame) -> list[tuple[str, str]]:
     is_open = (finished["git_dirty"] == "true") & finished["git_diff"].isna()
     unknown = "; the changes were not recorded, so that these trials may differ in code" if is_open.any() else ""
     return [("code", versions + unknown), *facts, ("trained", f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC")]
+
+
+def _timing(findings: Findings) -> list[tuple[str, str]]:
+    """Returns when and on what the timing pass ran, and how it went; empty without one."""
+    found = findings.timing
+    if found is None:
+        return []
+    commit = found.machine["git_commit"][:10]
+    where = f"{found.machine['processor']}, {found.machine['threads']} threads, commit {commit}"
+    return [("times", f"{found.begun} on {where}. {check(found)}")]
 
 
 def details(findings: Findings) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -189,7 +189,7 @@ def column_name(heading: str) -> str:
     """
     if heading.startswith(("ratio of ", "steps to ")):
         return "ratio" if heading.startswith("ratio") else "steps_to"
-    text = re.sub(r"\[95 %\]|\(rough\)|\(median\)|\(MB\)|\(ω²\)", "", heading).strip()
+    text = re.sub(r"\[95 %\]|\(rough\)|\(timing pass\)|\(median\)|\(MB\)|\(ω²\)", "", heading).strip()
     return re.sub(r"[^\w.]+", "_", text.lower()).strip("_") if " " in text or "(" in text else text
 
 

@@ -167,20 +167,20 @@ def _count(have: int, planned: int) -> Entry:
 
 def _costs(findings: Findings, *, every: bool) -> dict[str, list[Entry]]:
     """Returns the columns of further metrics and of costs, and the study's first metric if another one is compared."""
-    is_rough = " (rough)" if caution(findings.rows) else ""
+    mark = findings.training_mark
     columns = _means(findings, findings.study.first.name)
     for name in findings.also:
-        columns |= _means(findings, name, is_rough if name.startswith("time/") else "")
-    columns |= _means(findings, PER_BATCH, is_rough)
+        columns |= _means(findings, name, mark if name.startswith("time/") else "")
+    columns |= _means(findings, PER_BATCH, findings.times_mark)
     time = title(findings.study.meaning(findings.time))
-    columns[f"ratio of {time}{is_rough}"] = [ratio(row) for row in _records(findings.summary)]
+    columns[f"ratio of {time}{findings.times_mark}"] = [ratio(row) for row in _records(findings.summary)]
     for epoch in (PER_EPOCH, STEADY_EPOCH):
-        columns |= _means(findings, epoch, is_rough)
+        columns |= _means(findings, epoch, mark)
     for cost in (MEMORY, PARAMETERS, PADDED):
         columns |= _means(findings, cost) if every or _differs(findings.summary, cost) else {}
     if every or (findings.summary.get(f"mean {TRACES}", pd.Series(dtype=float)) > USUAL_TRACES).any():
         columns |= _means(findings, TRACES)
-        columns |= _means(findings, TRACING, is_rough)
+        columns |= _means(findings, TRACING, mark)
     return columns
 
 
@@ -279,7 +279,12 @@ def explanation(findings: Findings) -> str:
         parts.append("Main effects and interactions are a second family of tests; each family is at 5 %.")
     if "accumulate" in findings.study.toggles:
         parts.append("A step has `accumulate` batches; ms per batch is the time of a step.")
-    return " ".join(filter(None, [*parts, caution(findings.rows)]))
+    if findings.timing and findings.training_mark:
+        parts.append(f"Of the times while training: {caution(findings.rows)}")
+    elif findings.training_mark:
+        again = f"`python -m src.timing {findings.study.name}` times the variants again, in turn"
+        return " ".join([*parts, findings.caution, f"{again}, on a machine that does nothing else."])
+    return " ".join(filter(None, [*parts, findings.caution]))
 
 
 def fewer(table: Table, *, width: int) -> str:

@@ -17,7 +17,7 @@ from src import environment, paths
 from src.artifacts import SETTINGS
 from src.spec.record import ADDRESS, END, START, Record
 from src.spec.section import SettingsError
-from src.study import plan, presented
+from src.study import plan, presented, timing
 from src.terminal.errors import first_line, is_permanent
 from src.terminal.visible import counted
 from src.tracking import journal, tensorboard_replay
@@ -89,8 +89,9 @@ def _sync(study: str, uri: str | None) -> int:
     for store, count in sent.items():
         print(f"{study}: {count:,} records sent to {paths.shown(store.uri)}")
         try:
-            if plan_file is not None:
-                store.attach(plan_file, tags={})
+            timed = paths.study_folder(study) / timing.FILE
+            for file in filter(None, (plan_file, timed if timed.is_file() else None)):
+                store.attach(file, tags={})
             if (page := presented.read(paths.study_folder(study))) is not None:
                 store.present(page)
             store.end_study_if_running(_status(study))

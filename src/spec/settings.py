@@ -90,6 +90,9 @@ class Plan(Section):
     budget_minutes: float | None = Field(
         None, gt=0, description="begin no trial after this many minutes; null = no limit"
     )
+    timing: bool = Field(
+        False, description="time the variants in turn once all trials have finished, as `python -m src.timing` does"
+    )
 
 
 class Settings(Section):

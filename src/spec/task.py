@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 from src.spec.metric import Metric
 from src.spec.record import Record
 from src.spec.rules import Change, Inert
+from src.spec.section import SettingsError
 from src.spec.settings import Settings
 
 
@@ -194,6 +195,25 @@ class Task(abc.ABC, Generic[S, D]):
         empty then. The task writes its files before it yields the `end` that names them. The core adds to the end
         `measures`, the best validation value, and the steps until the threshold.
         """
+
+    def timed(self, settings: S, data: D, *, every: int) -> Iterator[Record]:
+        """Trains without end, for a timing pass (`python -m src.timing`): no validation, no tracking, no files.
+
+        Yields a `start`, whose `detail` has `steps_per_epoch` and `tags`; these may name the kernel
+        (`ablation.kernel`). After every optimizer step it yields a `step` with the metric `time/batch_ms` and the
+        details `batch` (examples), `length` (positions of each, with padding), `tokens` (real positions), `wait_ms`
+        (part of the time that waited for input) and `is_first` (whether it traced or compiled). What the consumer does
+        between two records is not part of any time.
+
+        Args:
+          settings: resolved settings.
+          data: the return value of `load`.
+          every: steps that the consumer asks for in a row; a task that takes several steps in one call takes as many.
+
+        Raises:
+          SettingsError: this task cannot be timed step by step.
+        """
+        raise SettingsError(f"task={self.name} cannot be timed step by step; its trials keep their own times")
 
     def hashed(self, values: dict[str, Any]) -> dict[str, Any]:
         """Returns the plain settings that the identity hashes; an older layout keeps the identities of old trials."""

@@ -446,8 +446,8 @@ def is_continued_by(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Returns whether two records belong to the same plan, which was repeated or continued."""
     old = plan_today(old)
     count = min(len(old["rows"]), len(new["rows"]))
-    # These follow from the other keys, and earlier versions recorded them in less detail.
-    derived = ("rows", "commands", "aliases", "fixed", "metrics", "task")
+    # These follow from the other keys, and earlier versions recorded them in less detail, or they change no trial.
+    derived = ("rows", "commands", "aliases", "fixed", "metrics", "task", "timing")
     rest = [{key: value for key, value in _completed(record).items() if key not in derived} for record in (old, new)]
     rows = [[_planned(row) for row in record["rows"][:count]] for record in (old, new)]
     return rest[0] == rest[1] and rows[0] == rows[1]

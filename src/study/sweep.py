@@ -9,6 +9,7 @@ import math
 import os
 import shlex
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from typing import Any
 from filelock import FileLock
 from rich.console import Console
 
-from src import paths
+from src import paths, registry
 from src.config.settings import label
 from src.files import replaced
 from src.registry import AnyTask
@@ -110,6 +111,8 @@ class _Command:
                 if status == KILLED:
                     self._say_what_mlflow_lacks()
         self._show(latest, unfinished)
+        if status == FINISHED and self._study.plan.timing:
+            self._time()
         if status != FINISHED or self._tracker.is_refused:
             raise TrialsFailed
 
@@ -337,6 +340,15 @@ class _Command:
         self._say_what_mlflow_lacks()
         steps = table.next_steps(self._trials(), self._study.metrics[0].best_of(best), link=self._tracker.link)
         self._console.print(visible(steps), markup=False, highlight=False, soft_wrap=True)
+
+    def _time(self) -> None:
+        """Times the variants in a process of its own, which has the threads of a trial that runs alone."""
+        self._say("plan.timing=true: timing the variants in turn")
+        names = dict.fromkeys(row.trial.settings.task for row in self._trials() if row.trial)
+        tasks = [word for name in names if registry.is_place(name) for word in ("--task", name)]
+        command = [sys.executable, "-m", "src.timing", *tasks, self._settings.study]
+        if subprocess.run(command, check=False).returncode:
+            self._say(f"the variants were not timed; `python -m src.timing {self._settings.study}` does it later")
 
     def _say_what_mlflow_lacks(self) -> None:
         if text := self._tracker.lacks:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import math
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import keras
@@ -133,6 +134,23 @@ def train(
         del step  # frees its gradients, which are as large as the model
         yield _evaluation_record(number, recorded, epoch=epoch, times=times)
     model.set_weights(fit.best_weights)
+
+
+def endless(learner: Learner, optimizer: keras.optimizers.Optimizer, *, every: int) -> Iterator[Record]:
+    """Trains without end, without validation, and yields a `step` after every optimizer step.
+
+    The epochs of the settings are repeated. Steps are timed as in `train`.
+
+    Args:
+      learner: model, phase, metrics and settings.
+      optimizer: optimizer of the model.
+      every: with `execution=graph_epoch`, the number of steps of one call.
+    """
+    settings = learner.settings.model_copy(update={"max_steps": None, "evaluate_every": every})
+    steps_of = _taker(replace(learner, settings=settings), Fit(), optimizer)
+    for number in itertools.count():
+        for step in steps_of(number % settings.epochs + 1):
+            yield _step_record(step, {})
 
 
 def steps_per_epoch(phase: Phase, settings: Settings) -> int:

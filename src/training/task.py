@@ -206,6 +206,24 @@ class KerasTask(Task[S, D], Generic[S, D]):
         names += [FOLDER] if (trial.folder / FOLDER).is_dir() else []
         yield self._end(trial, trained, steps=steps, names=names)
 
+    def timed(self, settings: S, data: D, *, every: int) -> Iterator[Record]:
+        """Trains without end and yields the kernel and the timed steps; see `Task.timed`."""
+        from src.training.startup import import_tensorflow
+
+        import_tensorflow()
+        import keras
+        import tensorflow as tf
+
+        from src.training.fit import endless, steps_per_epoch
+        from src.training.phase import Learner
+
+        keras.utils.set_random_seed(settings.seed)
+        learner = Learner(self.model(settings, data), self.phase(settings, data), self.metrics, settings)
+        kernel = self.kernel(settings, gpus=len(tf.config.list_physical_devices("GPU")))
+        detail = {"tags": {"ablation.kernel": kernel}, "steps_per_epoch": steps_per_epoch(learner.phase, settings)}
+        yield Record(START, 0, detail=detail)
+        yield from endless(learner, self.optimizer(learner.model, settings), every=every)
+
     def _training(
         self, trial: Trial[S, D], trained: Trained, optimizer: keras.optimizers.Optimizer, *, steps: list[Record]
     ) -> Iterator[Record]:
