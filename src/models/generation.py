@@ -187,7 +187,11 @@ def _remaining(
     log_probs: np.ndarray, *, temperature: float, top_k: int | None, top_p: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the ids that may be drawn, the likeliest first, and their shares: int[B, k] and float64[B, k]."""
-    order = np.argsort(-log_probs, axis=1, kind="stable")[:, :top_k]
+    ids = np.broadcast_to(np.arange(log_probs.shape[1]), log_probs.shape)
+    if top_k is not None and top_k < log_probs.shape[1]:  # to sort all words would take most of the time
+        ids = np.sort(np.argpartition(-log_probs, top_k - 1, axis=1)[:, :top_k], axis=1)
+    of_ids = np.take_along_axis(log_probs, ids, axis=1)
+    order = np.take_along_axis(ids, np.argsort(-of_ids, axis=1, kind="stable"), axis=1)
     ranked = np.take_along_axis(log_probs, order, axis=1).astype(np.float64)
     with np.errstate(over="ignore"):  # at a temperature near 0 all but the likeliest become minus infinity
         shares = np.exp((ranked - ranked[:, :1]) / temperature)

@@ -66,7 +66,9 @@ def generate(
         print(f"note: {remark}", file=sys.stderr)
     texts = generating.generate(options, start, model, model.stepper())
     _replace_what_the_terminal_lacks()
-    print(f"text\tlog-probability per {model.vocabulary.unit.removesuffix('s')}\t{model.vocabulary.unit}\tended\ttext")
+    print(
+        f"number\tlog-probability per {model.vocabulary.unit.removesuffix('s')}\t{model.vocabulary.unit}\tended\ttext"
+    )
     for number, text in enumerate(texts, 1):
         shown = one_line(model.vocabulary.text([*start.ids, *text.words]))
         print(f"{number}\t{text.per_word:.3f}\t{len(text.words)}\t{'yes' if text.has_ended else 'no'}\t{shown}")
