@@ -94,6 +94,17 @@ def test_a_beam_of_one_is_a_greedy_search():
         assert beam(Model(seed).search(6), size=1) == [greedy(Model(seed).search(6))]
 
 
+def test_the_place_of_a_text_that_ends_is_not_filled_again():
+    for seed in range(20):
+        model = Model(seed)
+
+        texts = beam(model.search(6), size=4)
+
+        assert len(texts) <= 4
+        for place, size in enumerate(model.batches[2:], 2):
+            assert size == 4 - sum(text.has_ended and len(text.words) <= place for text in texts)
+
+
 @pytest.mark.parametrize("length_penalty", [0.0, 0.5, 1.0, 3.0])
 def test_a_beam_as_wide_as_all_texts_finds_the_best_ones_in_order(length_penalty):
     for seed in range(10):
@@ -186,7 +197,8 @@ def test_an_excluded_word_is_never_chosen_and_changes_no_other_probability():
     plain = OneRow([0.1, 0.4, 0.5]).search(3)
     search = plain._replace(step=without(plain.step, {2}))
 
-    texts = [greedy(search), *beam(search, size=4), *sample(search, count=50, seed=0)]
+    texts = [greedy(search), *beam(search, size=4), *beam(search._replace(length=1), size=4)]
+    texts += sample(search, count=50, seed=0)
 
     assert {word for text in texts for word in text.words} == {0, 1}
     for text in texts:
