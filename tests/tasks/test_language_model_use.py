@@ -207,8 +207,8 @@ def test_characters_are_joined_without_spaces(home, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("prompt", "changes", "note"),
     [
-        ("Xyz \x1b!", {}, "the model knows no word of the prompt and reads an unknown word for: xyz"),
-        ("xyz film film xyz", {}, "the model knows not all words of the prompt and reads an unknown word for: xyz"),
+        ("Xyz \x1b!", {}, "the model knows 0 of the prompt's 1 word, and reads the unknown word for: xyz"),
+        ("xyz film film xyz", {}, "the model knows 2 of the prompt's 4 words, and reads the unknown word for: xyz"),
         ("!?", {}, "the prompt has no words (no letter and no digit); the texts begin at the start of a text"),
         ("film film film", {"length": 2}, "the prompt has 3 words; the model was trained on pieces of 2 (length=2)"),
         (

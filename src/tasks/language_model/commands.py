@@ -94,7 +94,7 @@ def score(
         whole = one if whole is None else whole + one
         print(f"{part.line}\t{_columns(one)}\t{one_line(shortened(part.text, SHOWN))}", flush=True)
     if whole is not None:
-        print(f"all\t{_columns(whole)}\t{file}")
+        print(f"all\t{_columns(whole)}\t{one_line(file)}")
 
 
 def _columns(one: scoring.Score) -> str:

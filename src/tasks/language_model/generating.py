@@ -16,7 +16,7 @@ from src.tasks.language_model.settings import Settings, is_stream
 from src.tasks.language_model.stepping import Stepper
 from src.tasks.language_model.texts import END
 from src.tasks.language_model.trained import Trained
-from src.terminal.visible import echoed, one_line
+from src.terminal.visible import counted, echoed, one_line
 
 STRATEGIES: Mapping[str, Mapping[str, float]] = {  # strategy → its own options and their defaults
     "greedy": {},
@@ -117,8 +117,8 @@ def encoded(prompt: str, trained: Trained) -> Prompt:
     unknown = list(dict.fromkeys(word for word, id_ in zip(words, ids, strict=True) if id_ == UNKNOWN))
     if unknown:
         named = ", ".join(map(one_line, unknown[:SHOWN])) + (", …" if len(unknown) > SHOWN else "")
-        which = "no word" if UNKNOWN in ids and set(ids) == {UNKNOWN} else "not all words"
-        remarks.append(f"the model knows {which} of the prompt and reads an unknown word for: {named}")
+        known = f"{len(ids) - ids.count(UNKNOWN):,} of the prompt's {counted(len(ids), unit.removesuffix('s'))}"
+        remarks.append(f"the model knows {known}, and reads the unknown word for: {named}")
     if (longest := _longest(trained.settings)) and len(words) > longest[0]:
         remarks.append(f"the prompt has {len(words):,} {unit}; the model was trained on {longest[1]}")
     return Prompt([START, *ids], remarks)
