@@ -304,7 +304,8 @@ def next_steps(rows: Sequence[Row], best: str | None, *, link: str | None = None
         ("report", f"python -m analysis report {settings.study}{of_task}"),
         *([] if best is None else _using(trials[best])),
     ]
-    return "\n".join(("", "Next:", *(f"  {what:<7}  {command}" for what, command in steps)))
+    width = max(7, *(len(what) for what, _ in steps))
+    return "\n".join(("", "Next:", *(f"  {what:<{width}}  {command}" for what, command in steps)))
 
 
 def _using(trial: Prepared) -> list[tuple[str, str]]:

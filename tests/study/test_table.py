@@ -302,6 +302,18 @@ def test_the_next_commands_include_those_of_the_task(home, monkeypatch):
     assert tables.next_steps([SimpleNamespace(trial=trial)], None).splitlines() == lines[:-2]
 
 
+def test_the_next_commands_are_aligned_whatever_the_length_of_a_name(home):
+    commands = {"generate": Command("a:b", "", example="x")}
+    trial = SimpleNamespace(identity="cafe", settings=checked({"study": "s"}), task=SimpleNamespace(commands=commands))
+
+    lines = tables.next_steps([SimpleNamespace(trial=trial)], "cafe").splitlines()
+
+    assert lines[-2:] == [
+        "  report    python -m analysis report s",
+        "  generate  python -m src.use cafe generate x",
+    ]
+
+
 @pytest.mark.parametrize(
     ("plan", "name", "title"),
     [

@@ -81,7 +81,7 @@ def load(folder: Path) -> Loaded:
     from src.training.startup import import_tensorflow
 
     import_tensorflow()
-    from src.models import initial_state, loops, onehot, readout  # noqa: F401  registers the project's layers
+    from src.models import cells, initial_state, loops, onehot, readout  # noqa: F401  registers the project's layers
 
     model = model_file.load(folder)
     outputs, expected = model.output_shape[-1], 1 if settings.head == "sigmoid" else len(preprocessing.classes)

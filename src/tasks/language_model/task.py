@@ -12,7 +12,7 @@ from src.parts.words import toggles as words
 from src.spec.metric import LOSS, Metric
 from src.spec.rules import Change
 from src.spec.section import SettingsError
-from src.spec.task import Trial
+from src.spec.task import Command, Trial
 from src.tasks.language_model import sizes, toggles
 from src.tasks.language_model.settings import Settings, is_masked, is_stream
 from src.training.task import KerasTask, Trained
@@ -43,6 +43,20 @@ class LanguageModel(KerasTask[Settings, "Encoded"]):
     settings = Settings
     metrics = (PERPLEXITY, LOSS)
     inert = toggles.INERT
+    commands: ClassVar = {
+        "generate": Command(
+            "src.tasks.language_model.commands:generate",
+            "writes texts: the likeliest words, random ones, or a beam search",
+            files=("vocabulary.json", "model.keras"),
+            example='--prompt "this film"',
+        ),
+        "score": Command(
+            "src.tasks.language_model.commands:score",
+            "gives the log-probability and the perplexity of the texts of a file",
+            files=("vocabulary.json", "model.keras"),
+            example="FILE",
+        ),
+    }
 
     def load(self, settings: Settings) -> Encoded:
         """Returns the encoded corpus."""

@@ -1,0 +1,74 @@
+"""Writes docs/samples/language_model.md: texts of a trained language model, for docs/predicting.md.
+
+python -m docs.samples RUN && python -m docs.generated
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from src.paths import REPOSITORY
+from src.spec.section import SettingsError
+from src.tasks.language_model import generating, trained
+from src.tasks.language_model.generating import STRATEGIES, Options
+from src.tasks.language_model.settings import Settings
+from src.tasks.language_model.trained import Trained
+from src.terminal.visible import in_markdown
+from src.trial.locate import folder_of
+
+FILE = REPOSITORY / "docs" / "samples" / "language_model.md"
+PROMPT, LENGTH = "this film", 30
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes the file; returns 0, or 2 for an error."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if len(words) != 1 or words[0].startswith("-"):
+        print("usage: python -m docs.samples RUN", file=sys.stderr)
+        return 2
+    try:
+        with tempfile.TemporaryDirectory() as here:
+            folder = folder_of(words[0], uri=None, download_to=Path(here), files=trained.FILES)
+            FILE.write_text(table(trained.load(folder)), encoding="utf-8")
+    except (SettingsError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def table(model: Trained) -> str:
+    """Returns one text per strategy with its log-probability per word, and the settings of the trial."""
+    options = [Options(strategy, PROMPT, LENGTH, False, {}) for strategy in STRATEGIES]
+    for one in options:
+        generating.check(one, model)
+    stepper = model.stepper()
+    rows = ["| `--strategy` | log-probability per word | text |", "| --- | --- | --- |"]
+    for one in options:
+        prompt = generating.encoded(PROMPT, model)
+        texts = generating.generate(one, prompt, model, stepper)
+        is_sample = one.strategy == "sample"
+        best = texts[generating.likeliest(texts) if is_sample else 0]
+        name = f"`{one.strategy}`" + (f", the likeliest of {len(texts)}" if is_sample else "")
+        shown = in_markdown(model.vocabulary.text([*prompt.ids, *best.words]))
+        rows.append(f"| {name} | {best.per_word:.2f} | {shown}{'' if best.has_ended else ' …'} |")
+    command = f'`python -m src.use RUN generate --prompt "{PROMPT}" --length {LENGTH}`'
+    changed = ", ".join(f"`{key}={value}`" for key, value in _changed(model.settings)) or "the default settings"
+    return "\n".join([*rows, "", f"{command}; a trial of `task=language_model` with {changed}."]) + "\n"
+
+
+def _changed(settings: Settings) -> Iterator[tuple[str, object]]:
+    """Yields the toggles of a trial that differ from the defaults."""
+    values, defaults = settings.model_dump(include=set(Settings.toggles())), Settings().model_dump()
+    for key, value in values.items():
+        if key == "data":
+            of_corpus = defaults["data"] if value["name"] == defaults["data"]["name"] else {}
+            yield from ((f"data.{name}", part) for name, part in value.items() if part != of_corpus.get(name))
+        elif value != defaults[key]:
+            yield key, value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
