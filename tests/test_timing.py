@@ -113,7 +113,8 @@ def identity_of(study: Path, label: str) -> str:
 def test_a_reference_without_a_trial_is_an_error(copied: Path, capsys):
     (copied / identity_of(copied, "width=4") / SETTINGS).unlink()
     assert timing.main(["widths"]) == 2
-    assert "the reference, width=4, cannot be timed: no trial of it was trained in this folder" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "the reference, width=4, cannot be timed: no trial of it was trained in this folder" in told
 
 
 def test_a_plan_that_cannot_be_read_is_an_error(copied: Path, capsys):

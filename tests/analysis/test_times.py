@@ -122,9 +122,11 @@ def whole(database):
 def test_tables_prefer_the_times_of_a_pass(whole):
     found = find(with_pass(whole, a_pass(whole)))
     ratios = found.compared.set_index("label")["time_ratio"]
-    assert ratios[ratios.index != found.study.rows.loc[found.study.rows["is_reference"], "label"].iloc[0]].between(
-        1.23, 1.27
-    ).all()
+    assert (
+        ratios[ratios.index != found.study.rows.loc[found.study.rows["is_reference"], "label"].iloc[0]]
+        .between(1.23, 1.27)
+        .all()
+    )
     table = tables.ablation(found)
     assert "ratio of ms per batch (timing pass)" in table.headings
     assert {entry[table.headings.index("ms per batch (timing pass)")].text for entry in table.rows} == {"10.0"}
