@@ -162,13 +162,13 @@ def _shared(findings: Findings) -> list[str]:
 def _of_test_only(findings: Findings) -> dict[str, Metric]:
     """Returns full name → metric, for those that only the test has and some trial recorded."""
     only = {f"{TEST}{metric.name}": metric for metric in findings.study.metrics if metric.test_only}
-    return {name: metric for name, metric in only.items() if f"mean {name}" in findings.summary}
+    recorded = findings.rows.columns[findings.rows.notna().any()]
+    return {name: metric for name, metric in only.items() if name in recorded}
 
 
 def _has_own(findings: Findings, name: str) -> bool:
     """Returns whether variants may differ in a metric."""
-    values = findings.rows[name].dropna()
-    return len(findings.summary) > 1 and bool((values != values.iloc[0]).any())
+    return len(findings.summary) > 1 and len({*findings.rows[name].dropna()}) > 1
 
 
 def _variants(findings: Findings, *, has_within: bool, every: bool) -> dict[str, list[Entry]]:
