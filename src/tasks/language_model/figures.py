@@ -34,8 +34,8 @@ def frequency(study: Study) -> tuple[Figure, str]:
             mine = look[label]
             axes.plot(other["x"], other["mean"], mine.mark, color=mine.colour, ms=7, mfc="none")
             if label == next(iter(tables)):
-                place, side = (other["x"], other["mean"]), "right" if other["x"] > 0.2 * axes.get_xlim()[1] else "left"
-                axes.annotate(other["name"], place, (0, 6), textcoords="offset points", ha=side, fontsize=8)
+                place = (other["x"], other["mean"])
+                axes.annotate(other["name"], place, (0, 6), textcoords="offset points", ha="center", fontsize=8)
     text = "Loss per test word by how often the word occurs in training; open marks are the unknown word and the end of"
     return figure, f"{text} a text. {_about(study, tables)}"
 
