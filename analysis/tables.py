@@ -45,7 +45,7 @@ from analysis.texts import (
 )
 from analysis.verdicts import MOST, NO_DIFFERENCE, mostly_idle
 from src.config.settings import label
-from src.spec.metric import Metric
+from src.spec.metric import TEST, Metric
 from src.spec.section import as_typed
 from src.terminal.visible import visible
 
@@ -145,7 +145,30 @@ def ablation(findings: Findings, *, every: bool = False, places: int | None = No
         columns[f"{title(study.steps_to)} (median)"] = [steps_to(row) for row in rows]
     columns |= _convenience(findings) if every and not has_within else {}
     text = f"Study {study.name}: {title(metric)}, change paired by seed"
-    return of_columns(columns, text, best=_best(findings, list(columns).index(heading)), notes=notes(findings))
+    below = (*notes(findings), *_shared(findings))
+    return of_columns(columns, text, best=_best(findings, list(columns).index(heading)), notes=below)
+
+
+def _shared(findings: Findings) -> list[str]:
+    """Returns a note on the metrics of the test alone that have one value in all trials, or belong to one variant."""
+    shown = [
+        f"{metric.shown} {number(findings.summary[f'mean {name}'].mean(), metric.digits).text}"
+        for name, metric in _of_test_only(findings).items()
+        if not _has_own(findings, name)
+    ]
+    return [f"Also measured in the test: {', '.join(shown)}."] if shown else []
+
+
+def _of_test_only(findings: Findings) -> dict[str, Metric]:
+    """Returns full name → metric, for those that only the test has and some trial recorded."""
+    only = {f"{TEST}{metric.name}": metric for metric in findings.study.metrics if metric.test_only}
+    recorded = findings.rows.columns[findings.rows.notna().any()]
+    return {name: metric for name, metric in only.items() if name in recorded}
+
+
+def _has_own(findings: Findings, name: str) -> bool:
+    """Returns whether variants may differ in a metric."""
+    return len(findings.summary) > 1 and len({*findings.rows[name].dropna()}) > 1
 
 
 def _variants(findings: Findings, *, has_within: bool, every: bool) -> dict[str, list[Entry]]:
@@ -169,6 +192,8 @@ def _costs(findings: Findings, *, every: bool) -> dict[str, list[Entry]]:
     """Returns the columns of further metrics and of costs, and the study's first metric if another one is compared."""
     mark = findings.training_mark
     columns = _means(findings, findings.study.first.name)
+    for name in _of_test_only(findings):
+        columns |= _means(findings, name) if _has_own(findings, name) else {}
     for name in findings.also:
         columns |= _means(findings, name, mark if name.startswith("time/") else "")
     columns |= _means(findings, PER_BATCH, findings.times_mark)

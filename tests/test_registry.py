@@ -186,6 +186,11 @@ REPLACED = [
     ('Metric("error", "lower")', 'Metric("error", None)', "its first metric 'error' has no direction; set direction"),
     (
         'Metric("error", "lower")',
+        'Metric("error", "lower", test_only=True)',
+        "its first metric 'error' has test_only=True, but validation must have it; put another one first",
+    ),
+    (
+        'Metric("error", "lower")',
         'Metric("a/b", "lower")',
         "its metric is called 'a/b'; allowed: a-z, A-Z, 0-9 and _",
     ),

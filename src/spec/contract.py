@@ -64,6 +64,8 @@ def _metric_faults(metrics: Sequence[Metric]) -> Iterator[str]:
         yield "it has no metric; give at least one, the first chooses the best epoch"
     elif not metrics[0].sign:
         yield f"its first metric {names[0]!r} has no direction; set direction to higher or lower"
+    elif metrics[0].test_only:
+        yield f"its first metric {names[0]!r} has test_only=True, but validation must have it; put another one first"
     for metric in metrics:
         if names.count(metric.name) > 1:
             yield f"it has {names.count(metric.name)} metrics called {metric.name!r}; use each name once"

@@ -37,6 +37,8 @@ class Metric:
       ratio: whether values are compared as ratios, as times are.
       least: smallest possible value, at which figures clip intervals; None if unbounded.
       most: largest possible value, likewise.
+      test_only: whether only the test has it. The task computes its value, and a trial records it at its end. The first
+        metric of a task is not such a metric.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Metric:
     ratio: bool = False
     least: float | None = None
     most: float | None = None
+    test_only: bool = False
 
     @property
     def sign(self) -> int:
@@ -164,6 +167,11 @@ def steps_to(metric: Metric, target: float) -> str:
     """
     shown = max(f"{target:.2f}", f"{target:g}", key=len) if abs(target) <= 1 else f"{target:g}"
     return f"{STEPS_TO}val_{metric.name}_{shown}"
+
+
+def on_every_split(metrics: Sequence[Metric]) -> list[Metric]:
+    """Returns the metrics that training, validation and test have."""
+    return [metric for metric in metrics if not metric.test_only]
 
 
 def as_records(metrics: Sequence[Metric]) -> list[dict[str, Any]]:

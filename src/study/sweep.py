@@ -330,6 +330,7 @@ class _Command:
         shown = table.outcomes(self._rows, latest, metric=self._study.compared, width=self._console.width)
         self._console.print(shown)
         remarks = (
+            table.of_test_only(self._rows, latest, self._study.metrics),
             table.unchanged_text(unchanged),
             table.diagnoses(self._trials(), latest),
             table.failures(unfinished, why),

@@ -221,6 +221,29 @@ def _fitting(lines: Sequence[Mapping[str, str]], width: int) -> list[str]:
     return kept
 
 
+def of_test_only(rows: Sequence[Row], latest: Mapping[str, Outcome], metrics: Sequence[Metric]) -> str:
+    """Returns the values of metrics that only the test has: those that all trials share, then a line per variant."""
+    wanted = [metric for metric in metrics if metric.test_only]
+    variants: dict[str, list[Outcome]] = {}
+    for row in rows:
+        if row.trial and (outcome := latest.get(row.trial.identity)) and outcome.status == FINISHED:
+            variants.setdefault(row.label, []).append(outcome)
+
+    def said(outcomes: Sequence[Outcome], shown: Sequence[Metric]) -> str:
+        values = ((metric, _values(outcomes, f"{TEST}{metric.name}")) for metric in shown)
+        return ", ".join(f"{metric.shown} {_mean(numbers, metric.digits)}" for metric, numbers in values if numbers)
+
+    every = [outcome for outcomes in variants.values() for outcome in outcomes]
+    shared = [metric for metric in wanted if len({*_values(every, f"{TEST}{metric.name}")}) == 1]
+    own = [metric for metric in wanted if metric not in shared]
+    if len(variants) == 1:
+        shared, own = wanted, []
+    lines = [f"also measured in the test: {text}"] if (text := said(every, shared)) else []
+    for label, outcomes in itertools.islice(variants.items(), MAX_LINES):
+        lines += [f"  {one_line(label)}: {text}"] if (text := said(outcomes, own)) else []
+    return "\n".join(lines)
+
+
 def changed_nothing(study: Study, rows: Sequence[Row], latest: Mapping[str, Outcome]) -> list[str]:
     """Returns the variants whose trained weights equal those of their baseline in every bit, for every seed.
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from src.spec.metric import Metric
+from src.spec.metric import Metric, on_every_split
 from src.training.phase import LOSS, Learner
 
 
@@ -21,6 +21,7 @@ class Evaluated:
       values: quantity → float32[N], or bool[N] for a quantity that counts examples.
       weights: quantity → float32[N].
       predictions: name → [N, ...].
+      positions: name → [P], the stored positions of the first example, then those of the second, …
     """
 
     def __init__(
@@ -28,13 +29,16 @@ class Evaluated:
         values: Mapping[str, np.ndarray],
         weights: Mapping[str, np.ndarray],
         predictions: Mapping[str, np.ndarray] | None = None,
+        positions: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Copies the mappings."""
-        self.values, self.weights, self.predictions = dict(values), dict(weights), dict(predictions or {})
+        self.values, self.weights = dict(values), dict(weights)
+        self.predictions, self.positions = dict(predictions or {}), dict(positions or {})
 
     def recorded(self, metrics: Sequence[Metric], *, prefix: str) -> dict[str, float]:
         """Returns the loss and the metrics of a task, with the prefix in front of their names."""
-        of_task = {f"{prefix}{metric.name}": metric.value(self.mean(metric.source)) for metric in metrics}
+        measured = on_every_split(metrics)
+        of_task = {f"{prefix}{metric.name}": metric.value(self.mean(metric.source)) for metric in measured}
         return {f"{prefix}{LOSS}": self.mean(LOSS), **of_task}
 
     def mean(self, quantity: str) -> float:
@@ -65,17 +69,19 @@ def evaluators(learner: Learner) -> dict[str, Callable[[], Evaluated]]:
     def predict(inputs: Any, targets: Any) -> Any:
         outputs = learner.model(inputs, training=False)
         measured = {name: tuple(pair) for name, pair in learner.measure(outputs, targets).items()}
-        return dict(phase.predictions(outputs)), measured
+        return dict(phase.predictions(outputs)), measured, dict(phase.positions(outputs, targets))
 
     evaluated = functools.partial(_evaluated, learner.as_graph(predict, input_signature=list(phase.signature)))
     return {name: functools.partial(evaluated, batches) for name, batches in phase.held_out.items()}
 
 
 def _evaluated(predict: Callable[[Any, Any], Any], batches: Callable[[], Iterable[Any]]) -> Evaluated:
-    rows, parts = [], []
+    rows, parts, positions = [], [], []
     for inputs, targets, numbers in batches():
         rows.append(np.asarray(numbers))
-        parts.append(tf.nest.map_structure(np.asarray, predict(inputs, targets)))
+        *of_examples, of_positions = tf.nest.map_structure(np.asarray, predict(inputs, targets))
+        parts.append(tuple(of_examples))
+        positions.append({name: _stored(rows[-1], *pair) for name, pair in of_positions.items()})
     if not rows:
         raise ValueError("a held-out split has no batches; give validation and test at least one example each")
     order = np.argsort(np.concatenate(rows), kind="stable")
@@ -84,4 +90,18 @@ def _evaluated(predict: Callable[[Any, Any], Any], batches: Callable[[], Iterabl
         raise ValueError(f"{rule}; the task's batches repeat or omit some rows")
     predictions, measured = tf.nest.map_structure(lambda *arrays: np.concatenate(arrays)[order], *parts)
     values, weights = ({name: pair[place] for name, pair in measured.items()} for place in (0, 1))
-    return Evaluated(values, weights, predictions)
+    return Evaluated(values, weights, predictions, _in_order(positions))
+
+
+def _stored(rows: np.ndarray, values: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the stored positions of a batch: their values [P], and the numbers of their examples int64[P]."""
+    return values[mask], np.repeat(rows, mask.sum(axis=1))
+
+
+def _in_order(batches: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> dict[str, np.ndarray]:
+    """Returns name → values of the stored positions of all batches, in the order of their examples."""
+    ordered = {}
+    for name in batches[0]:
+        values, rows = (np.concatenate(parts) for parts in zip(*(batch[name] for batch in batches), strict=True))
+        ordered[name] = values[np.argsort(rows, kind="stable")]
+    return ordered

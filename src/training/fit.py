@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from src.spec.metric import TRAIN, VAL, Metric
+from src.spec.metric import TRAIN, VAL, Metric, on_every_split
 from src.spec.record import EVALUATION, HISTOGRAMS, STEP, Diverged, Record
 from src.spec.settings import Settings
 from src.training.clock import Timing, epoch_times
@@ -39,7 +39,7 @@ class Fit:
       best_weights: the weights after the best epoch.
       best: the evaluation of the validation split after the best epoch; None if another process trained that epoch.
       earlier: number of steps of earlier processes; this process has no graphs of them.
-      peak_mb: peak memory of the earlier processes, in megabytes.
+      peak_mb: peak memory of the earlier processes and, after the test, of this one, in megabytes.
     """
 
     timings: list[Timing] = field(default_factory=list)
@@ -208,7 +208,7 @@ def _running(totals: Mapping[str, tuple[float, float]], metrics: Sequence[Metric
     means = {name: total / weight if weight else math.nan for name, (total, weight) in totals.items()}
     return {
         f"{TRAIN}{LOSS}": means[LOSS],
-        **{f"{TRAIN}{metric.name}": metric.value(means[metric.source]) for metric in metrics},
+        **{f"{TRAIN}{metric.name}": metric.value(means[metric.source]) for metric in on_every_split(metrics)},
     }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from src.spec.metric import Metric
+from src.spec.metric import Metric, on_every_split
 from src.spec.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ LOSS = "loss"  # the quantity that training minimises
 Measured = tuple[Any, Any]
 
 
-def nothing(outputs: Any) -> dict[str, Any]:
+def nothing(*tensors: Any) -> dict[str, Any]:
     """Returns no predictions."""
     return {}
 
@@ -44,6 +44,8 @@ class Phase:
         of each example.
       predictions: outputs → name → [B, ...], stored for each example of a held-out split. All dimensions but B are the
         same in every batch.
+      positions: (outputs, targets) → name → values [B, T] and bool[B, T], the positions whose values are stored for a
+        held-out split. T may differ between batches.
       shape: inputs → (examples, positions of each): B and T of a batch of sequences, including padding; T is 1 for
         other data.
       real_positions: inputs → float32 scalar, the number of positions of a batch without padding; None if nothing is
@@ -60,6 +62,7 @@ class Phase:
     measure: Callable[[Any, Any], Mapping[str, Measured]]
     shape: Callable[[Any], tuple[int, int]]
     predictions: Callable[[Any], Mapping[str, Any]] = nothing
+    positions: Callable[[Any, Any], Mapping[str, tuple[Any, Any]]] = nothing
     real_positions: Callable[[Any], Any] | None = None
     shapes: int = 1
     is_eager: bool = False
@@ -106,7 +109,7 @@ class Learner:
     @cached_property
     def quantities(self) -> tuple[str, ...]:
         """The names of the measured quantities other than the loss, each once."""
-        return tuple(dict.fromkeys(metric.source for metric in self.metrics if metric.source != LOSS))
+        return tuple(dict.fromkeys(metric.source for metric in on_every_split(self.metrics) if metric.source != LOSS))
 
     def measure(self, outputs: Any, targets: Any) -> dict[str, Measured]:
         """Returns the loss and the quantities of a batch.

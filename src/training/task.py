@@ -125,6 +125,10 @@ class KerasTask(Task[S, D], Generic[S, D]):
         """Returns the details of `samples` records: examples with predictions. By default there are none."""
         return ()
 
+    def test_values(self, trial: Trial[S, D], trained: Trained) -> Mapping[str, float]:
+        """Returns the values of the metrics with `test_only`: name → value. By default there are none."""
+        return {}
+
     def pictures(self, trial: Trial[S, D], learner: Learner, trained: Trained | None) -> Mapping[str, Any]:
         """Returns what TensorBoard shows as pictures: name → uint8[H, W] (grey) or uint8[H, W, 3] (colour).
 
@@ -197,6 +201,8 @@ class KerasTask(Task[S, D], Generic[S, D]):
         except Diverged as error:
             error.cause = self._cause(trial, learner, steps, has_learnt=False)
             raise
+        _ = trained.test  # the peak is that of training and test, without what follows
+        trained.fit.peak_mb = max(clock.peak_memory_mb(), trained.fit.peak_mb)
         yield from self._pictures(trial, learner, trained, step=len(trained.fit.timings))
         for detail in self.samples(trial, trained):
             yield Record(SAMPLES, len(trained.fit.timings), detail=dict(detail))
@@ -284,12 +290,12 @@ class KerasTask(Task[S, D], Generic[S, D]):
         learner, fit = trained.learner, trained.fit
         phase, model = learner.phase, learner.model
         metrics = clock.summary(fit.timings, has_padding=phase.real_positions is not None)
-        metrics |= {"data/batches_per_epoch": float(phase.batches_per_epoch)} | trained.test.recorded(
-            self.metrics, prefix=TEST
-        )
         metrics |= {
+            "data/batches_per_epoch": float(phase.batches_per_epoch),
+            **trained.test.recorded(self.metrics, prefix=TEST),
+            **{f"{TEST}{name}": float(value) for name, value in self.test_values(trial, trained).items()},
             "model/parameters": float(sum(math.prod(weight.shape) for weight in model.trainable_variables)),
-            "memory/peak_mb": max(clock.peak_memory_mb(), fit.peak_mb),
+            "memory/peak_mb": fit.peak_mb,
         }
         traces, expected = int(metrics["data/traces"]), _expected_traces(trial, phase)
         health = judge(self.metrics[0], fit.validations, chance=phase.chance, traces=traces, expected=expected)

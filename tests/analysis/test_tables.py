@@ -17,9 +17,9 @@ from analysis.table import Table
 from analysis.texts import Entry
 from benchmarks import generated
 from src.paths import REPOSITORY
-from src.spec.metric import IMPLIED
+from src.spec.metric import IMPLIED, Metric
 from src.terminal.visible import visible
-from tests.analysis.conftest import ACCURACY
+from tests.analysis.conftest import ACCURACY, usual
 
 PDFLATEX = shutil.which("pdflatex")
 
@@ -187,6 +187,27 @@ def test_every_possible_column_appears_if_it_is_informative(own):
         "comparison", "n", "unfinished", "diverged", "change [95 %]", "p", "p (Holm)", "p (sign flip)", "correlation",
         "change / sd of the differences", "verdict",
     ]  # fmt: skip
+
+
+def test_metrics_of_the_test_alone_have_a_column_if_variants_differ_and_else_stand_below_the_table(own):
+    metrics = (
+        *IMPLIED,
+        Metric("floor", "lower", digits=1, title="floor of it", test_only=True),
+        Metric("mixture", "lower", digits=2, test_only=True),
+    )
+
+    def outcome(values, seed):
+        mixture = 5.0 + seed % 2 + (values["cell"] == "gru")
+        return {**usual(values, seed), "test/floor": 7.04, "test/mixture": mixture}
+
+    generated.study(own, "s", {"cell": ["lstm", "gru"]}, outcome, seeds=range(8), metrics=metrics)
+    generated.study(own, "one", {"cell": ["lstm"]}, outcome, seeds=range(8), metrics=metrics)
+    table, alone = (tables.ablation(find(name, f"sqlite:///{own}")) for name in ("s", "one"))
+
+    assert column(table, "test mixture") == ["5.50", "6.50"] and "test floor of it" not in table.headings
+    assert table.notes[-1] == "Also measured in the test: floor of it 7.0."
+    assert "test mixture" not in alone.headings
+    assert alone.notes[-1] == "Also measured in the test: floor of it 7.0, mixture 5.50."
 
 
 def test_the_documents_explain_every_column_that_a_table_can_have_and_no_other(own, uri, monkeypatch):

@@ -454,6 +454,7 @@ METRICS_OF = {
     "aimed": (replace(PERPLEXITY, target=100.0), LOSS),
     "plain": (PERPLEXITY,),
     "mute": (Metric("share", None),),
+    "tested": (PERPLEXITY, Metric("mixture", "lower", test_only=True)),
 }
 
 
@@ -509,6 +510,12 @@ def test_variants_are_compared_by_any_metric_that_their_trials_have(base, measur
     assert recorded(base, metric=name)["metric"] == name
 
 
+def test_variants_may_be_compared_by_a_metric_that_only_the_test_has(base, measuring):
+    measuring(METRICS_OF["tested"])
+
+    assert recorded(base, metric="test/mixture")["metric"] == "test/mixture"
+
+
 @pytest.mark.parametrize(
     ("metrics", "keys", "message"),
     [
@@ -516,6 +523,11 @@ def test_variants_are_compared_by_any_metric_that_their_trials_have(base, measur
             "plain",
             {"metric": "test/accuracy"},
             r"plan.metric: got test/accuracy; allowed: test/perplexity, val/perplexity, .*time/epoch_s",
+        ),
+        (
+            "tested",
+            {"metric": "val/mixture"},
+            r"plan.metric: got val/mixture; allowed: test/perplexity, test/mixture, val/p",
         ),
         ("plain", {"metric": "perplexity"}, r"plan.metric: got perplexity; .* Did you mean test/perplexity"),
         (

@@ -277,6 +277,33 @@ def test_the_headings_and_digits_are_those_of_the_metric():
     ]
 
 
+def test_metrics_of_the_test_alone_are_said_once_if_all_trials_share_them_and_else_by_variant():
+    metrics = (
+        PERPLEXITY,
+        Metric("floor", "lower", digits=1, title="floor of it", test_only=True),
+        Metric("mixture", "lower", digits=2, test_only=True),
+    )
+    rows = [
+        SimpleNamespace(label=label, trial=SimpleNamespace(identity=f"{label}{seed}"))
+        for label, seed in itertools.product(("a", "b"), (0, 1))
+    ]
+    known = {
+        row.trial.identity: SimpleNamespace(
+            status="FINISHED", metrics={"test/perplexity": 9.0, "test/floor": 7.04, "test/mixture": value}
+        )
+        for row, value in zip(rows, (5.0, 6.0, 8.0, 9.0), strict=True)
+    }
+    known["b1"].status = "FAILED"
+
+    assert tables.of_test_only(rows, known, metrics).splitlines() == [
+        "also measured in the test: floor of it 7.0",
+        "  a: mixture 5.50",
+        "  b: mixture 8.00",
+    ]
+    assert tables.of_test_only(rows[:2], known, metrics) == "also measured in the test: floor of it 7.0, mixture 5.50"
+    assert tables.of_test_only(rows, known, [PERPLEXITY]) == tables.of_test_only(rows, {}, metrics) == ""
+
+
 def test_a_finished_trial_without_the_metric_has_an_empty_cell():
     rows = [SimpleNamespace(label="defaults", seed=0, is_reference=True, trial=SimpleNamespace(identity="a"))]
     known = {"a": SimpleNamespace(status="FINISHED", metrics={}, tags={})}

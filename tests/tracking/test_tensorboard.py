@@ -295,7 +295,8 @@ def test_the_summary_of_a_failed_trial_gives_the_reason_after_any_result(home):
 def test_the_charts_show_the_loss_and_the_trials_metrics(home):
     perplexity = Metric("perplexity", "lower", title="words per guess")
     records = [start(), step(1), finish()]
-    records[0].detail[METRICS] = as_records([perplexity, LOSS])
+    of_test = Metric("mixture", "lower", test_only=True)
+    records[0].detail[METRICS] = as_records([perplexity, of_test, LOSS])
     write("cafe", *records)
 
     (content,) = [

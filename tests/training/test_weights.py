@@ -55,6 +55,48 @@ def phase_of(*batches, held_out=None):
     )
 
 
+def phase_of_positions(*batches):
+    """Returns a phase of sequences with values at positions; a batch has rows, values [B, T] and a mask."""
+
+    def held_out():
+        for rows, values, mask in batches:
+            yield tf.constant(values, tf.float32), tf.constant(mask), tf.constant(rows)
+
+    return Phase(
+        training=lambda epoch: held_out(),
+        batches_per_epoch=len(batches),
+        held_out={"validation": held_out},
+        signature=(tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None, None], tf.bool)),
+        measure=lambda outputs, mask: {"loss": (tf.reduce_sum(outputs, 1), tf.ones(tf.shape(outputs)[0]))},
+        positions=lambda outputs, mask: {"twice": (2 * outputs, mask)},
+        shape=lambda inputs: tuple(inputs.shape),
+    )
+
+
+@pytest.mark.parametrize("execution", ["graph", "eager", "xla"])
+def test_values_of_positions_stand_in_the_order_of_the_examples_whatever_the_batches(execution):
+    inputs = keras.Input((None,))
+    model = keras.Model(inputs, keras.layers.Identity()(inputs))
+    batches = [
+        ([2, 0], [[9, 6, 9], [1, 2, 3]], [[False, True, False], [True, True, True]]),
+        ([3], [[9]], [[False]]),
+        ([1], [[8, 4, 5, 9]], [[False, True, True, False]]),
+    ]
+    settings = Settings(task="t", execution=execution)
+
+    found = evaluators(Learner(model, phase_of_positions(*batches), [LOSS], settings))["validation"]().positions
+
+    np.testing.assert_array_equal(found["twice"], [2, 4, 6, 8, 10, 12])
+
+
+def test_a_metric_of_the_test_alone_needs_no_quantity():
+    learner = learner_of(phase_of(range(12)), metrics=(PERPLEXITY, Metric("other", "lower", test_only=True)))
+
+    recorded = evaluators(learner)["validation"]().recorded(learner.metrics, prefix="val/")
+
+    assert set(recorded) == {"val/loss", "val/perplexity"} and learner.quantities == ()
+
+
 def model_of():
     values, kinds = keras.Input((3,), name="values"), keras.Input((), dtype="int32", name="kinds")
     both = keras.layers.Concatenate()([values, keras.layers.Embedding(5, 2)(kinds)])

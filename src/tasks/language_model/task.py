@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
@@ -13,16 +13,17 @@ from src.spec.metric import LOSS, Metric
 from src.spec.rules import Change
 from src.spec.section import SettingsError
 from src.spec.task import Command, Trial
-from src.tasks.language_model import sizes, toggles
+from src.tasks.language_model import baselines, sizes, toggles
 from src.tasks.language_model.settings import Settings, is_masked, is_stream
 from src.training.task import KerasTask, Trained
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from src.data.encoded import Encoded
     from src.training.diagnosis import Evidence
-    from src.training.phase import Phase
+    from src.training.phase import Learner, Phase
 
 PERPLEXITY = Metric(
     "perplexity", "lower", digits=1, margin=1.0, target=200.0, of="cross_entropy", finish="exp", least=1.0
@@ -41,7 +42,7 @@ class LanguageModel(KerasTask[Settings, "Encoded"]):
         "task=language_model data=text data.path=FILE": "your own text file",
     }
     settings = Settings
-    metrics = (PERPLEXITY, LOSS)
+    metrics = (PERPLEXITY, LOSS, *baselines.METRICS)
     inert = toggles.INERT
     commands: ClassVar = {
         "generate": Command(
@@ -56,6 +57,10 @@ class LanguageModel(KerasTask[Settings, "Encoded"]):
             files=("vocabulary.json", "model.keras"),
             example="FILE",
         ),
+    }
+    figures: ClassVar = {
+        "loss_by_frequency": "src.tasks.language_model.figures:frequency",
+        "loss_by_position": "src.tasks.language_model.figures:position",
     }
 
     def load(self, settings: Settings) -> Encoded:
@@ -166,13 +171,31 @@ class LanguageModel(KerasTask[Settings, "Encoded"]):
         yield from of_texts(evidence, what="pieces of text", look_at="the data", are_characters_tried=characters)
         yield from diagnosis.too_few_steps(evidence)
 
-    def write_files(self, trial: Trial[Settings, Encoded], trained: Trained) -> list[str]:
-        """Writes the loss of every test text and the vocabulary; returns the names of the files."""
-        from src.tasks.language_model import vocabulary
+    def test_values(self, trial: Trial[Settings, Encoded], trained: Trained) -> Mapping[str, float]:
+        """Returns the perplexities of n-gram models and of their mixture with the model, and its weight."""
+        return baselines.test_values(trial.settings, trial.data, trained)
 
-        words = trial.data.words(trial.settings.vocab_size)
-        tokens = trial.data.contents.tokens
-        return [*super().write_files(trial, trained), vocabulary.write(trial.folder, words, tokens=tokens)]
+    def pictures(
+        self, trial: Trial[Settings, Encoded], learner: Learner, trained: Trained | None
+    ) -> Mapping[str, np.ndarray]:
+        """Returns, after the test, the loss per word by its frequency and by its position."""
+        if trained is None:
+            return {}
+        from src.tasks.language_model import losses, pictures
+
+        return pictures.of_losses(losses.of_trial(trial.settings, trial.data, trained))
+
+    def write_files(self, trial: Trial[Settings, Encoded], trained: Trained) -> list[str]:
+        """Writes the loss of every test text, the vocabulary, and the loss per word by frequency and position."""
+        from src.tasks.language_model import losses, vocabulary
+
+        settings, data = trial.settings, trial.data
+        words, tokens = data.words(settings.vocab_size), data.contents.tokens
+        return [
+            *super().write_files(trial, trained),
+            vocabulary.write(trial.folder, words, tokens=tokens),
+            losses.write(trial.folder, losses.of_trial(settings, data, trained)),
+        ]
 
 
 TASK = LanguageModel()

@@ -28,6 +28,7 @@ from src.training.phase import LOSS, Phase
 END = 3  # id of the end of a text, which other tasks do not use
 FIRST_PREDICTED = UNKNOWN  # the lowest id that is predicted
 CROSS_ENTROPY = "cross_entropy"  # loss per word without penalties
+LOSSES = "losses"  # of every word, without penalties
 SPREAD = 1 / 14  # standard deviation of random lengths, as a share of the length: 5 for 70 in Merity et al. (2018)
 HALF_AS_LONG = 0.05  # share of the batches whose pieces have half the length, as in the same
 
@@ -69,6 +70,11 @@ def longest_steps(settings: Settings, data: Encoded) -> int:
 def words_of(ids: np.ndarray) -> np.ndarray:
     """Returns the ids that are predicted, in order: the words and the ends of texts."""
     return np.asarray(ids[ids >= FIRST_PREDICTED])
+
+
+def predicted(data: Encoded, split: str, vocab_size: int) -> np.ndarray:
+    """Returns the ids of all words and ends of the texts of a split, int32[N], whole and in order."""
+    return words_of(with_ends(data.split(split), vocab_size).ids)
 
 
 class Stream:
@@ -169,6 +175,7 @@ def phase(settings: Settings, data: Encoded) -> Phase:
         held_out={name: _held_out(settings, texts[name]) for name in (VALIDATION, TEST)},
         signature=(of_ids, of_ids),
         measure=measure,
+        positions=word_losses,
         shape=lambda ids: (int(ids.shape[0]), int(ids.shape[1]) - 1),
         is_eager=settings.implementation == "eager_loop",
         chance=unigram_perplexity(texts[TRAIN].ids, texts[VALIDATION].ids, settings.vocab_size),
@@ -250,6 +257,11 @@ def measure(outputs: Any, ids: Any) -> dict[str, Any]:
     total = tf.reduce_sum(outputs["losses"], axis=1)
     loss = total + outputs["penalty"] if "penalty" in outputs else total
     return {LOSS: (loss, words), CROSS_ENTROPY: (total, words)}
+
+
+def word_losses(outputs: Any, ids: Any) -> dict[str, Any]:
+    """Returns the losses of a batch, and which of them are those of words; `measure` has the arguments."""
+    return {LOSSES: (outputs["losses"], ids[:, 1:] >= FIRST_PREDICTED)}
 
 
 def unigram_perplexity(train: np.ndarray, held_out: np.ndarray, vocab_size: int) -> float:
