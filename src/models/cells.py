@@ -180,7 +180,8 @@ class SimpleRNNCell(Cell):
 
     @staticmethod
     def updated(gates: list[Any], states: list[Any]) -> list[Any]:
-        """Returns [h_t]."""
+        """Returns [h_t], the only gate."""
+        del states
         return gates
 
 

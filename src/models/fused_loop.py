@@ -70,13 +70,13 @@ def recurrence(
       marks: masked steps, and where back-propagation is truncated.
       sequences: whether to return all outputs.
     """
-    run = _differentiable if tf.executing_eagerly() else _traced(_differentiable)
+    run = _differentiable if tf.executing_eagerly() else traced(_differentiable)
     outputs, *after = run(rule, x, Weights(*map(tf.convert_to_tensor, weights)), list(states), marks, sequences)
     return outputs, after
 
 
 @functools.cache
-def _traced(function: Callable[..., Any], is_compiled: bool = False) -> Callable[..., Any]:
+def traced(function: Callable[..., Any], is_compiled: bool = False) -> Callable[..., Any]:
     """Returns a function as a graph.
 
     The graph is kept until the process ends and serves all trials with these shapes. A gradient of our own within the
@@ -90,7 +90,6 @@ def _differentiable(
     rule: Rule, x: Any, weights: Weights, states: list[Any], marks: Marks, sequences: bool
 ) -> list[Any]:
     """Returns what `recurrence` does, as one list; its gradient is `_backward`."""
-    count = len(states)
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def run(x: Any, kernel: Any, recurrent: Any, bias: Any, *states: Any) -> Any:
@@ -105,7 +104,6 @@ def _differentiable(
 
         return [outputs if sequences else after[0], *after], gradient
 
-    assert count
     return list(run(x, *weights, *states))
 
 
@@ -144,10 +142,10 @@ def _divided(x: Any) -> _Pieces:
 def _forward(
     rule: Rule, x: Any, weights: Weights, states: list[Any], real: Any, sequences: bool
 ) -> tuple[Any, list[Any], list[Any]]:
-    """Returns the outputs, the last states, and a `TensorArray` over the pieces of each tensor that `_backward` needs."""
+    """Returns the outputs, the last states, and for `_backward` one `TensorArray` over the pieces of each tensor."""
     pieces, total, batch, units = _divided(x), tf.shape(x)[0], x.shape[1], weights.recurrent.shape[0]
     x, real = pieces.padded(x), pieces.padded(real)
-    piece = _traced(_piece_forward, True) if pieces.is_compiled else _piece_forward
+    piece = traced(_piece_forward, True) if pieces.is_compiled else _piece_forward
     length = pieces.length if pieces.is_compiled else None
     widths = _widths(rule, weights, len(states))
     arrays = [tf.TensorArray(x.dtype, pieces.count, element_shape=[length, batch, width]) for width in widths]
@@ -190,18 +188,16 @@ def _backward(
     pieces, total = _divided(x), tf.shape(x)[0]
     padded, of_outputs = pieces.padded(x), pieces.padded(of_outputs)
     marks = Marks(*map(pieces.padded, marks))
-    piece = _traced(_piece_backward, True) if pieces.is_compiled else _piece_backward
+    piece = traced(_piece_backward, True) if pieces.is_compiled else _piece_backward
     length = pieces.length if pieces.is_compiled else None
     of_inputs = tf.TensorArray(x.dtype, pieces.count, element_shape=[length, *x.shape[1:]], infer_shape=False)
 
     def body(done: Any, of_states: list[Any], of_weights: list[Any], of_inputs: Any) -> Any:
         place = pieces.count - 1 - done
-        of_piece = [pieces.cut(padded, place), *(pieces.cut(mark, place) for mark in marks)]
+        of_piece = pieces.cut(padded, place), Marks(*(pieces.cut(mark, place) for mark in marks))
         known = [array.read(place) for array in saved]
-        steps = pieces.steps(place, total)
-        of_input, more, of_states = piece(
-            rule, *of_piece, steps, weights, known, pieces.cut(of_outputs, place), of_states
-        )
+        upstream = pieces.cut(of_outputs, place), of_states
+        of_input, more, of_states = piece(rule, *of_piece, pieces.steps(place, total), weights, known, upstream)
         of_weights = [before + new for before, new in zip(of_weights, more, strict=True)]
         return done + 1, of_states, of_weights, of_inputs.write(place, of_input)
 
@@ -243,40 +239,44 @@ def _piece_forward(
 
 
 def _piece_backward(
-    rule: Rule,
-    x: Any,
-    real: Any,
-    passes: Any,
-    steps: Any,
-    weights: Weights,
-    saved: list[Any],
-    of_outputs: Any,
-    of_states: list[Any],
+    rule: Rule, x: Any, marks: Marks, steps: Any, weights: Weights, saved: list[Any], upstream: tuple[Any, list[Any]]
 ) -> tuple[Any, list[Any], list[Any]]:
-    """Returns the gradients of x, of the weights, and of the states before the piece."""
+    """Returns the gradients of x, of the weights, and of the states before the piece.
+
+    Args:
+      rule: the cell.
+      x: float32[K, B, D].
+      marks: of these steps.
+      steps: number of real steps of the piece; the others are filling.
+      weights: of the cell.
+      saved: from `_piece_forward`.
+      upstream: the gradient of the outputs float32[K, B, H] or None, and those of the states after the piece.
+    """
     length = tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
     count = 1 if rule.is_additive else 2
     projections, before = saved[:count], saved[count:]
+    of_outputs, of_last = upstream
 
     def body(done: Any, of_states: list[Any], of_projections: list[Any]) -> Any:
         t = steps - 1 - done
         if of_outputs is not None:
             of_states = [of_states[0] + of_outputs[t], *of_states[1:]]
-        of_new = of_states if real is None else [tf.where(real[t], each, 0.0) for each in of_states]
-        kept = None if real is None else [tf.where(real[t], 0.0, each) for each in of_states]
-        of_step, of_states = _step_backward(rule, [each[t] for each in projections], [each[t] for each in before], of_new)
+        after, real = of_states, None if marks.real is None else marks.real[t]
+        of_new = after if real is None else [tf.where(real, each, 0.0) for each in after]
+        known = [each[t] for each in projections], [each[t] for each in before]
+        of_step, of_states = _step_backward(rule, *known, of_new)
         of_states[0] += tf.matmul(of_step[-1], weights.recurrent, transpose_b=True)
-        if kept is not None:
-            of_states = [each + more for each, more in zip(of_states, kept, strict=True)]
-        if passes is not None:
-            of_states = [passes[t] * each for each in of_states]
+        if real is not None:  # a masked step passes its state on
+            of_states = [each + tf.where(real, 0.0, kept) for each, kept in zip(of_states, after, strict=True)]
+        if marks.passes is not None:
+            of_states = [marks.passes[t] * each for each in of_states]
         return done + 1, of_states, [array.write(t, each) for array, each in zip(of_projections, of_step, strict=True)]
 
     arrays = [tf.TensorArray(x.dtype, length, element_shape=each.shape[1:]) for each in projections]
     _, of_states, arrays = tf.while_loop(
         lambda done, *_: done < steps,
         body,
-        (tf.constant(0), of_states, arrays),
+        (tf.constant(0), of_last, arrays),
         maximum_iterations=length,
         parallel_iterations=1,
     )
