@@ -53,7 +53,7 @@ def phase(settings: Settings, data: Encoded) -> Phase:
     padding = sequences.padding_of({name: split.lengths for name, split in splits.items()}, settings)
     size, drop_remainder = settings.batch_size, settings.drop_remainder
     in_order, count = batches(train, padding, size, drop_remainder=drop_remainder), len(train.labels)
-    return Phase(  # its functions do not refer to the splits, whose ids the batches have copied
+    return Phase(
         training=lambda epoch: in_order(generator(settings.seed, "order", epoch).permutation(count)),
         batches_per_epoch=batch_count(train.lengths, padding, size, drop_remainder=drop_remainder),
         held_out={name: _held_out(splits[name], padding, settings) for name in (VALIDATION, TEST)},
