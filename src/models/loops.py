@@ -18,7 +18,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from src.models.fused_loop import Marks, Rule, Weights, recurrence
+from .fused_loop import Marks, Rule, Weights, recurrence
 
 Loop = Callable[..., Any]
 

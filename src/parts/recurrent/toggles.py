@@ -60,7 +60,8 @@ class Recurrent(Settings):
     initial_state: Literal["zeros", "learned"] = Field("zeros", description="state before the first step")
     implementation: Literal["keras", "cell_loop", "graph_loop", "packed_loop", "eager_loop", "fused_loop"] = Field(
         "keras",
-        description="loop over time: Keras' layer, Keras' RNN with the project's cell, or a loop of the project",
+        description="loop over time: Keras' layer, Keras' RNN with the project's cell, or a loop of the project; "
+        "fused_loop is the fastest",
     )
     forget_bias: float | None = Field(
         None, ge=-100, le=100, description="initial bias of the LSTM's forget gate; null = 1"
