@@ -458,7 +458,7 @@ def test_tracking_can_log_every_nth_step_and_writes_nothing_to_the_current_folde
 
 
 def test_every_implementation_of_the_loop_gives_the_same_results_and_records(home, tiny, capsys):
-    loops = ["keras", "cell_loop", "graph_loop", "packed_loop", "eager_loop"]
+    loops = ["keras", "cell_loop", "graph_loop", "packed_loop", "eager_loop", "fused_loop"]
     assert run.main(["-m", *tiny, "epochs=1", f"implementation={','.join(loops)}"]) == 0
 
     _, runs = trials()
@@ -474,4 +474,5 @@ def test_every_implementation_of_the_loop_gives_the_same_results_and_records(hom
     assert (
         found["eager_loop"].tags["ablation.kernel"] == "python"
         and found["graph_loop"].tags["ablation.kernel"] == "while_loop"
+        and found["fused_loop"].tags["ablation.kernel"] == "fused"
     )

@@ -9,6 +9,8 @@ import numpy as np
 from src.data.encoded import Sequences
 from src.data.tokens import UNKNOWN
 
+BLOCK = 1_000  # sequences whose positions are in memory at a time; they take ten times the memory of the ids
+
 
 def limit_vocabulary(split: Sequences, vocab_size: int) -> Sequences:
     """Returns the split with every id of `vocab_size` or more replaced by that of the unknown word."""
@@ -25,12 +27,22 @@ def truncate(split: Sequences, max_length: int | None, side: Literal["pre", "pos
     """
     if max_length is None or split.lengths.max(initial=0) <= max_length:
         return split
-    old_start, lengths = split.starts[:-1], np.minimum(split.lengths, max_length)
+    lengths = np.minimum(split.lengths, max_length)
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    step = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)  # 0 at every start id
     skipped = split.lengths - lengths if side == "pre" else np.zeros_like(lengths)
-    kept = np.repeat(old_start, lengths) + step + np.repeat(skipped, lengths) * (step > 0)
-    return Sequences(split.ids[kept], starts, split.labels)
+    ids = np.empty(starts[-1], split.ids.dtype)
+    for begin in range(0, len(lengths), BLOCK):
+        block = slice(begin, begin + BLOCK)
+        kept = _kept(split.starts[:-1][block], lengths[block], skipped[block])
+        ids[starts[begin] : starts[begin] + len(kept)] = split.ids[kept]
+    return Sequences(ids, starts, split.labels)
+
+
+def _kept(first: np.ndarray, lengths: np.ndarray, skipped: np.ndarray) -> np.ndarray:
+    """Returns the positions of the ids that are kept: of each sequence the first one, and some after those skipped."""
+    begins = np.cumsum(lengths) - lengths
+    step = np.arange(lengths.sum()) - np.repeat(begins, lengths)  # 0 at every start id
+    return np.asarray(np.repeat(first, lengths) + step + np.repeat(skipped, lengths) * (step > 0))
 
 
 def drop_longer(split: Sequences, max_length: int | None) -> Sequences:

@@ -129,6 +129,22 @@ class Cell(keras.layers.Layer):
 
     def step(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
         """Returns the output float32[B, H] and the new states; arguments as in `gates`."""
+        new = self.updated(self.gates(z, states), states)
+        return new[0], new
+
+    @staticmethod
+    def activated(z: Any, inner: Any) -> list[Any]:
+        """Returns the gates from the two projections, float32[B, G H] each.
+
+        Args:
+          z: projected input.
+          inner: projected state, h_{t-1} U, with the recurrent bias of a cell that has one.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def updated(gates: list[Any], states: list[Any]) -> list[Any]:
+        """Returns the new states from the gates and the states of the previous step; the first one is the output."""
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
@@ -155,12 +171,18 @@ class SimpleRNNCell(Cell):
 
     def gates(self, z: Any, states: list[Any]) -> list[Any]:
         """Returns [h_t]."""
-        return [ops.tanh(tf.add_n([z, ops.matmul(states[0], self.recurrent_kernel)]))]
+        return self.activated(z, ops.matmul(states[0], self.recurrent_kernel))
 
-    def step(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-        """Returns h_t and [h_t] from z = x_t W + b and [h_{t-1}]."""
-        (h,) = self.gates(z, states)
-        return h, [h]
+    @staticmethod
+    def activated(z: Any, inner: Any) -> list[Any]:
+        """Returns [h_t] from x_t W + b and h_{t-1} U."""
+        return [ops.tanh(tf.add_n([z, inner]))]
+
+    @staticmethod
+    def updated(gates: list[Any], states: list[Any]) -> list[Any]:
+        """Returns [h_t], the only gate."""
+        del states
+        return gates
 
 
 @keras.saving.register_keras_serializable("ablation")
@@ -188,17 +210,21 @@ class GRUCell(Cell):
 
     def gates(self, z: Any, states: list[Any]) -> list[Any]:
         """Returns [z_t, r_t, g_t]."""
-        inner = ops.matmul(states[0], self.recurrent_kernel) + self.bias[1]
+        return self.activated(z, ops.matmul(states[0], self.recurrent_kernel) + self.bias[1])
+
+    @staticmethod
+    def activated(z: Any, inner: Any) -> list[Any]:
+        """Returns [z_t, r_t, g_t] from x_t W + b and h_{t-1} U + c."""
         update, reset, new = ops.split(z, 3, axis=-1)
         inner_update, inner_reset, inner_new = ops.split(inner, 3, axis=-1)
         update, reset = ops.sigmoid(tf.add_n([update, inner_update])), ops.sigmoid(tf.add_n([reset, inner_reset]))
         return [update, reset, ops.tanh(tf.add_n([new, reset * inner_new]))]
 
-    def step(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-        """Returns h_t and [h_t] from x_t W + b and [h_{t-1}]."""
-        update, _, new = self.gates(z, states)
-        h = tf.add_n([update * states[0], (1 - update) * new])
-        return h, [h]
+    @staticmethod
+    def updated(gates: list[Any], states: list[Any]) -> list[Any]:
+        """Returns [h_t] from [z_t, r_t, g_t] and [h_{t-1}]."""
+        update, _, new = gates
+        return [tf.add_n([update * states[0], (1 - update) * new])]
 
 
 @keras.saving.register_keras_serializable("ablation")
@@ -220,15 +246,20 @@ class LSTMCell(Cell):
 
     def gates(self, z: Any, states: list[Any]) -> list[Any]:
         """Returns [i_t, f_t, g_t, o_t], g_t = tanh(x_t W_g + b_g + h_{t-1} U_g)."""
-        i, f, g, o = ops.split(tf.add_n([z, ops.matmul(states[0], self.recurrent_kernel)]), 4, axis=-1)
+        return self.activated(z, ops.matmul(states[0], self.recurrent_kernel))
+
+    @staticmethod
+    def activated(z: Any, inner: Any) -> list[Any]:
+        """Returns [i_t, f_t, g_t, o_t] from x_t W + b and h_{t-1} U."""
+        i, f, g, o = ops.split(tf.add_n([z, inner]), 4, axis=-1)
         return [ops.sigmoid(i), ops.sigmoid(f), ops.tanh(g), ops.sigmoid(o)]
 
-    def step(self, z: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-        """Returns h_t and [h_t, c_t] from x_t W + b and [h_{t-1}, c_{t-1}]."""
-        i, f, g, o = self.gates(z, states)
+    @staticmethod
+    def updated(gates: list[Any], states: list[Any]) -> list[Any]:
+        """Returns [h_t, c_t] from [i_t, f_t, g_t, o_t] and [h_{t-1}, c_{t-1}]."""
+        i, f, g, o = gates
         memory = tf.add_n([f * states[1], i * g])
-        h = o * ops.tanh(memory)
-        return h, [h, memory]
+        return [o * ops.tanh(memory), memory]
 
 
 CELLS = {"simple_rnn": SimpleRNNCell, "gru": GRUCell, "lstm": LSTMCell}

@@ -18,6 +18,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from .fused_loop import Marks, Rule, Weights, recurrence
+
 Loop = Callable[..., Any]
 
 
@@ -142,6 +144,30 @@ def packed_loop(
     return tf.where(done[:, :, None] > 0, unpacked, states[0][:, None])
 
 
+def fused_loop(
+    cell: Any,
+    x: Any,
+    mask: Any,
+    states: list[Any],
+    *,
+    sequences: bool = True,
+    bptt_steps: int | None = None,
+    with_states: bool = False,
+) -> Any:
+    """Runs compiled pieces of the loop, with a backward pass of our own, see `src.models.fused_loop`.
+
+    The arguments are those of `graph_loop`.
+    """
+    real = None if mask is None else tf.transpose(mask)[:, :, None]
+    remaining = None if bptt_steps is None else _remaining_steps(mask, tf.shape(x)[1])
+    marks = Marks(real, None if remaining is None else _passes(remaining, bptt_steps, x.dtype))
+    rule = Rule(cell.activated, cell.updated, cell.facts.biases == 1)
+    weights = Weights(cell.kernel, cell.recurrent_kernel, cell.bias)
+    outputs, after = recurrence(rule, tf.transpose(x, [1, 0, 2]), weights, states, marks, sequences=sequences)
+    returned = tf.transpose(outputs, [1, 0, 2]) if sequences else outputs
+    return (returned, after) if with_states else returned
+
+
 def _real_steps(mask: Any) -> Any:
     """Returns int32[B, T]: for each sequence the indices of its real steps in order, then those of its masked steps."""
     return tf.argsort(tf.cast(tf.logical_not(mask), tf.int32), axis=1, stable=True)
@@ -165,11 +191,21 @@ def _remaining_steps(mask: Any, steps: Any) -> Any:
 
 def _truncated(states: list[Any], remaining: Any, bptt_steps: int) -> list[Any]:
     """Returns the states; stops their gradient where a positive multiple of `bptt_steps` real steps remains."""
-    passes = tf.cast((remaining % bptt_steps != 0) | (remaining == 0), states[0].dtype)
+    passes = _passes(remaining, bptt_steps, states[0].dtype)
     return [passes * state + (1 - passes) * tf.stop_gradient(state) for state in states]
 
 
-LOOPS: dict[str, Loop] = {"graph_loop": graph_loop, "eager_loop": eager_loop, "packed_loop": packed_loop}
+def _passes(remaining: Any, bptt_steps: int | None, dtype: Any) -> Any:
+    """Returns 1 where the gradient passes to the states before a step, and 0 where a segment begins."""
+    return tf.cast((remaining % bptt_steps != 0) | (remaining == 0), dtype)
+
+
+LOOPS: dict[str, Loop] = {
+    "graph_loop": graph_loop,
+    "eager_loop": eager_loop,
+    "packed_loop": packed_loop,
+    "fused_loop": fused_loop,
+}
 
 
 @keras.saving.register_keras_serializable("ablation")

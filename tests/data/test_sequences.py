@@ -32,6 +32,15 @@ def test_truncation_keeps_the_start_id_and_the_chosen_end(lists, length):
     np.testing.assert_array_equal(pre.labels, split.labels)
 
 
+@pytest.mark.parametrize("side", ["pre", "post"])
+def test_truncation_does_not_depend_on_the_size_of_its_blocks(monkeypatch, side):
+    split = sequences([list(range(4, 4 + n)) for n in (9, 0, 3, 12, 5)])
+    whole = truncate(split, 4, side)
+    monkeypatch.setattr("src.data.sequences.BLOCK", 2)
+
+    assert as_lists(truncate(split, 4, side)) == as_lists(whole)
+
+
 @given(some_lists)
 def test_without_a_limit_nothing_is_cut(lists):
     split = sequences(lists)

@@ -215,7 +215,7 @@ def test_a_saved_model_reloads_with_its_layers_and_mask(changes, tmp_path):
     np.testing.assert_array_equal(keras.models.load_model(tmp_path / "model.keras")(IDS), model(IDS))
 
 
-OURS = ["cell_loop", "graph_loop", "packed_loop", "eager_loop"]
+OURS = ["cell_loop", "graph_loop", "packed_loop", "eager_loop", "fused_loop"]
 
 
 @pytest.mark.parametrize("implementation", OURS)
@@ -272,7 +272,8 @@ def test_every_implementation_computes_the_same_integration_model(implementation
 
 @pytest.mark.parametrize("readout", ["last", "mean_state", "mean_logit", "sum_logit", "mean_probability", "max_state"])
 @pytest.mark.parametrize(
-    ("implementation", "bidirectional"), [("keras", True), ("graph_loop", False), ("packed_loop", True)]
+    ("implementation", "bidirectional"),
+    [("keras", True), ("graph_loop", False), ("packed_loop", True), ("fused_loop", False)],
 )
 def test_gradients_of_padded_steps_are_exactly_zero_with_a_mask(readout, implementation, bidirectional):
     by_step = {}

@@ -311,7 +311,7 @@ def trained(home, blank):
     folder = home / "outputs" / "s" / "cafe"
     folder.mkdir(parents=True)
     small = {"units": 3, "embedding_dim": 3, "vocab_size": 20}
-    settings = edited(Settings(), {**small, "implementation": "graph_loop", "readout": "max_state"})
+    settings = edited(Settings(), {**small, "implementation": "fused_loop", "readout": "max_state"})
     Artifacts(folder).write_settings(settings)
     padding = Padding((4,), True, "post")
     model_file.write(folder, classifier(settings, classes=2))

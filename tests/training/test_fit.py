@@ -263,6 +263,19 @@ def test_a_sigmoid_head_learns_from_every_readout(readout):
     assert metrics(records, "val/accuracy")[-1] > 0.9
 
 
+@pytest.mark.parametrize("execution", ["graph", "graph_epoch", "xla"])
+def test_ten_steps_with_a_fused_loop_have_the_losses_of_keras(execution):
+    changes = {"epochs": 5, "is_graph": True, "initial_state": "learned", "readout": "mean_state"}
+    (_, _, fused, _), (_, _, plain, _) = (
+        trained(24, **changes, implementation="fused_loop", execution=execution),
+        trained(24, **changes),
+    )
+
+    losses = metrics(plain, "train/loss")
+    assert len(losses) == 10
+    np.testing.assert_allclose(metrics(fused, "train/loss"), losses, atol=1e-5)
+
+
 @pytest.mark.parametrize("implementation", ["keras", "graph_loop"])
 def test_xla_gives_the_same_losses_and_a_step_that_compiles_a_shape_is_marked_as_first(implementation):
     changes = {"epochs": 1, "implementation": implementation, "is_graph": True}

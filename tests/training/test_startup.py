@@ -9,7 +9,7 @@ import pytest
 
 from src.paths import REPOSITORY
 from src.spec.section import SettingsError
-from src.training.startup import refuse_broken_file, warnings_in
+from src.training.startup import refuse_broken_file, warnings_in, without
 
 
 def test_only_warnings_of_the_import_are_printed():
@@ -25,10 +25,26 @@ def test_only_warnings_of_the_import_are_printed():
     assert warnings_in(notices) == ["W0000 00:00:1 gpu_device.cc:1] Cannot dlopen some GPU libraries.\n"]
 
 
+def test_a_package_is_hidden_only_within_the_block_and_only_if_it_is_not_loaded(monkeypatch):
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+
+    with without(["colorsys", "json"]):
+        import json as loaded
+
+        assert loaded is json
+        with pytest.raises(ImportError):
+            import colorsys
+    import colorsys
+
+    assert colorsys.rgb_to_hsv(0, 0, 0) == (0.0, 0.0, 0)
+
+
 PROGRAM = """
-from src.training.startup import import_tensorflow
+import sys
+from src.training.startup import UNUSED, import_tensorflow
 import_tensorflow()
 import keras
+print(sum(name in sys.modules for name in UNUSED))
 print(keras.config.backend(), keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format(),
       keras.layers.Dense(1).dtype_policy.name)
 """
@@ -46,7 +62,7 @@ def test_the_configuration_of_keras_does_not_depend_on_the_users_file(tmp_path, 
         [sys.executable, "-c", PROGRAM], cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False
     )
 
-    assert done.stdout.split() == ["tensorflow", "float32", "1e-07", "channels_last", "float32"], done.stderr
+    assert done.stdout.split() == ["0", "tensorflow", "float32", "1e-07", "channels_last", "float32"], done.stderr
 
 
 @pytest.mark.parametrize("content", ['{"epsilon": 1}', '{"floatx": "bfloat16"}', '{"image_data_format": "x"}', "[1]"])

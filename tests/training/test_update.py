@@ -101,9 +101,10 @@ def test_drop_remainder_drops_smaller_batches_from_training_but_not_from_evaluat
     assert np.isfinite(evaluate().predictions["probability"]).sum() == N
 
 
-def test_the_graph_of_a_step_is_freed_after_training():
+@pytest.mark.parametrize("implementation", ["keras", "fused_loop"])
+def test_the_graph_of_a_step_is_freed_after_training(implementation):
     """Otherwise every trial would leak megabytes, which would count in the peak memory of later trials."""
-    settings, graphs = edited(Settings(), SMALL), []
+    settings, graphs = edited(Settings(), {**SMALL, "implementation": implementation}), []
 
     def train_one_step():
         model = classifier(settings, classes=2)

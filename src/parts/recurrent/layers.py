@@ -61,12 +61,14 @@ def model(
 
 
 def kernel(settings: Recurrent, *, gpus: int, pads_in_front: bool = False) -> str:
-    """Returns the kernel of the recurrence, the tag `ablation.kernel`: `xla`, `cudnn`, `while_loop` or `python`."""
+    """Returns the kernel of the recurrence, the tag `ablation.kernel`: xla, cudnn, fused, while_loop or python."""
     if settings.uses_xla:
         return "xla"
     if settings.implementation == "keras" and gpus and _use_cudnn(settings, pads_in_front=pads_in_front) == "auto":
         return "cudnn"
-    return "python" if settings.implementation == "eager_loop" or settings.execution == "eager" else "while_loop"
+    if settings.implementation == "eager_loop" or settings.execution == "eager":
+        return "python"
+    return "fused" if settings.implementation == "fused_loop" else "while_loop"
 
 
 def _use_cudnn(settings: Recurrent, *, pads_in_front: bool) -> bool | str:

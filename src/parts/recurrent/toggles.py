@@ -11,7 +11,7 @@ from src.spec.rules import Change, Inert
 from src.spec.section import Count, Value, Width
 from src.spec.settings import Settings
 
-OWN_LOOPS = ("graph_loop", "packed_loop", "eager_loop")
+OWN_LOOPS = ("graph_loop", "packed_loop", "eager_loop", "fused_loop")
 WITHOUT = {  # implementation → executions that it does not work with, and why
     "eager_loop": (("xla", "graph_epoch"), "compiles nothing"),
     "packed_loop": (("xla",), "shrinks its batch over time, while XLA needs one shape"),
@@ -58,9 +58,10 @@ class Recurrent(Settings):
         description="states or logits that make the prediction; means leave out padded steps only if masking=true",
     )
     initial_state: Literal["zeros", "learned"] = Field("zeros", description="state before the first step")
-    implementation: Literal["keras", "cell_loop", "graph_loop", "packed_loop", "eager_loop"] = Field(
+    implementation: Literal["keras", "cell_loop", "graph_loop", "packed_loop", "eager_loop", "fused_loop"] = Field(
         "keras",
-        description="loop over time: Keras' layer, Keras' RNN with the project's cell, or a loop of the project",
+        description="loop over time: Keras' layer, Keras' RNN with the project's cell, or a loop of the project; "
+        "fused_loop is the fastest",
     )
     forget_bias: float | None = Field(
         None, ge=-100, le=100, description="initial bias of the LSTM's forget gate; null = 1"

@@ -22,10 +22,11 @@ def limited(split: Sequences, settings: Words, *, is_training: bool) -> Sequence
 
     Words outside the vocabulary become the unknown word; longer texts are truncated or removed.
     """
-    split = limit_vocabulary(split, settings.vocab_size)
-    if settings.truncation == "remove":
-        return drop_longer(split, settings.max_length) if is_training else truncate(split, settings.max_length, "pre")
-    return truncate(split, settings.max_length, settings.truncation)
+    if settings.truncation != "remove":
+        split = truncate(split, settings.max_length, settings.truncation)
+    else:
+        split = drop_longer(split, settings.max_length) if is_training else truncate(split, settings.max_length, "pre")
+    return limit_vocabulary(split, settings.vocab_size)  # at last, because it copies all ids
 
 
 def limited_splits(settings: Words, data: Encoded) -> dict[str, Sequences]:

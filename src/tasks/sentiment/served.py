@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 TEXTS = "texts.json"
 TEXT = "text"  # the column of the texts, in an example
-LAYERS = ("cell_facts", "cells", "initial_state", "loops", "onehot", "readout")  # modules with the project's layers
+# modules with the project's layers
+LAYERS = ("cell_facts", "cells", "fused_loop", "initial_state", "loops", "onehot", "readout")
 
 
 class Served:

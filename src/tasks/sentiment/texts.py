@@ -52,9 +52,9 @@ def phase(settings: Settings, data: Encoded) -> Phase:
     train = splits[TRAIN]
     padding = sequences.padding_of({name: split.lengths for name, split in splits.items()}, settings)
     size, drop_remainder = settings.batch_size, settings.drop_remainder
-    in_order = batches(train, padding, size, drop_remainder=drop_remainder)
+    in_order, count = batches(train, padding, size, drop_remainder=drop_remainder), len(train.labels)
     return Phase(
-        training=lambda epoch: in_order(generator(settings.seed, "order", epoch).permutation(len(train.labels))),
+        training=lambda epoch: in_order(generator(settings.seed, "order", epoch).permutation(count)),
         batches_per_epoch=batch_count(train.lengths, padding, size, drop_remainder=drop_remainder),
         held_out={name: _held_out(splits[name], padding, settings) for name in (VALIDATION, TEST)},
         signature=(tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)),
@@ -94,5 +94,5 @@ def write_files(trial: Trial[Settings, Encoded], trained: Trained) -> list[str]:
 
 
 def _held_out(split: Sequences, padding: Padding, settings: Settings) -> Callable[[], Iterable[Any]]:
-    in_order = batches(split, padding, settings.batch_size)
-    return lambda: in_order(np.arange(len(split.labels)))
+    in_order, count = batches(split, padding, settings.batch_size), len(split.labels)
+    return lambda: in_order(np.arange(count))
