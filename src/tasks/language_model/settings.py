@@ -77,9 +77,10 @@ class Settings(Recurrent, Words):
         "validation and test always use all words",
     )
     softmax_samples: Width = Field(1_000, description="words that softmax=sampled draws for each batch")
-    implementation: Literal["keras", "cell_loop", "graph_loop", "packed_loop", "eager_loop"] = Field(
-        "graph_loop",
-        description="loop over time: Keras' layer, Keras' RNN with the project's cell, or a loop of the project",
+    implementation: Literal["keras", "cell_loop", "graph_loop", "packed_loop", "eager_loop", "fused_loop"] = Field(
+        "fused_loop",
+        description="loop over time: Keras' layer, Keras' RNN with the project's cell, or a loop of the project; "
+        "fused_loop is the fastest",
     )
     learning_rate: float = Field(3e-3, gt=0, le=1_000, description="learning rate of the optimizer")
     clip_norm: float | None = Field(1.0, gt=0, description="clip gradients to this global norm; null = no clipping")
