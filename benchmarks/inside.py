@@ -53,11 +53,18 @@ def run(name: str, options: Options) -> dict[str, Any]:
     }
 
 
+def as_text(record: dict[str, Any]) -> str:
+    """Returns a record as JSON with one line per result, which may have hundreds of measurements."""
+    head = json.dumps({**record, "results": None}, indent=1)
+    results = ",\n  ".join(json.dumps(result, ensure_ascii=False) for result in record["results"])
+    return head.replace('"results": null', f'"results": [\n  {results}\n ]') + "\n"
+
+
 def main(words: list[str]) -> int:
     """Runs the benchmark and writes its record as JSON."""
     name, file, options = words[0], Path(words[1]), Options(*json.loads(words[2]))
     record = run(name, options)
-    file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    file.write_text(as_text(record), encoding="utf-8")
     return int(record["error"] is not None)
 
 
