@@ -116,6 +116,7 @@ def main():
     ]
     model.fit(data["train"], validation_data=data["validation"], epochs=options.epochs, callbacks=callbacks, verbose=2)
     times["fit"] = time.perf_counter() - begin - sum(times.values())
+    steps = int(model.optimizer.iterations.numpy())  # the file of the best weights has those of its epoch
 
     model.load_weights(best)
     loss, accuracy = model.evaluate(data["test"], verbose=0)
@@ -124,7 +125,7 @@ def main():
         "loss": loss,
         "accuracy": accuracy,
         "parameters": model.count_params(),
-        "steps": int(model.optimizer.iterations.numpy()),
+        "steps": steps,
         "padding": float(padding_share(rows["train"], options.max_length)),
         "times": times,
     }
