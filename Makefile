@@ -55,5 +55,5 @@ fix: $(READY) ## fixes the style automatically
 lock: $(READY) ## resolves the dependencies again, for all platforms, without registry addresses
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --group pyproject.toml:dev --extra ray --extra slurm pyproject.toml -o requirements.lock
 
-benchmark: $(READY) ## speed and memory, as ratios
+benchmark: $(READY) ## measures speed and memory against their goals, below 40 minutes
 	$(BIN)/python -m benchmarks

@@ -2,68 +2,51 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import statistics
 from collections.abc import Iterator
 from typing import Any
 
+from benchmarks import training
+from benchmarks.inside import Options
+from benchmarks.result import Estimate, Goal, Result
+from benchmarks.training import in_turn, ours, prepared, ratio
+from src.trial.prepare import Prepared
+
 EXECUTIONS = ("graph", "eager", "graph_epoch", "xla")
-MODELS = [("mlp", width) for width in (8, 64, 512, 2_048)] + [("cnn", width) for width in (2, 8, 32)]
-ROUNDS = 4  # epochs that count; the one before them traces
+MODELS = {"mlp": (8, 64, 512, 2_048), "cnn": (2, 8, 32)}
+ROUNDS = 5
 EXAMPLES = 640
 
 
-def figures() -> list[str]:
-    """Returns a table: step times as multiples of execution=graph, for models of growing size."""
-    rows = [
-        "time of a step as a multiple of execution=graph (medians; target: eager at least 2 for the smallest MLP)",
-        f"{'model':<14}{'parameters':>12}{'graph (ms)':>12}" + "".join(f"{name:>13}" for name in EXECUTIONS[1:]),
-    ]
-    for network, width in MODELS:
-        parameters, times = _measured(network, width)
-        ratios = "".join(f"{times[name] / times['graph']:>13.2f}" for name in EXECUTIONS[1:])
-        rows.append(f"{network} {width:<10,}{parameters:>12,}{times['graph']:>12.2f}{ratios}")
-    return rows
+def measure(options: Options) -> Iterator[Result]:
+    """Yields the time of a step in multiples of execution=graph, for models of growing size."""
+    models, rounds = ({"mlp": (8, 16)}, 2) if options.is_quick else (MODELS, ROUNDS)
+    for network, widths in models.items():
+        ratios: dict[str, dict[int, Estimate]] = {name: {} for name in EXECUTIONS[1:]}
+        details: dict[str, dict[str, Any]] = {name: {} for name in EXECUTIONS[1:]}
+        for width in widths:
+            parameters, times = _measured(network, width, rounds)
+            for name in EXECUTIONS[1:]:
+                ratios[name][parameters] = ratio(times[name], times["graph"])
+                details[name][str(width)] = training.details({side: times[side] for side in ("graph", name)})
+        for name, of_sizes in ratios.items():
+            smallest = of_sizes[min(of_sizes)]
+            curve = {str(size): estimate.value for size, estimate in of_sizes.items()}
+            about = {"curve": curve, "axis": "parameters", "label": f"{network} {name}", "widths": details[name]}
+            what = f"execution={name}: time of a step of the smallest {network.upper()} in multiples of graph"
+            goal = Goal("at least", 2.0) if (network, name) == ("mlp", "eager") else None
+            yield Result(
+                f"execution/{network}_{name}", what, smallest.value, "×", smallest.interval, goal, rounds, about
+            )
 
 
-def _measured(network: str, width: int) -> tuple[int, dict[str, float]]:
-    """Returns the number of parameters, and the milliseconds of a step of each execution, measured epoch by epoch."""
-    runs, parameters = {}, 0
-    for name in EXECUTIONS:
-        runs[name], parameters = _epochs(network=network, width=width, execution=name)
-    for run in runs.values():
-        next(run)
-    times: dict[str, list[float]] = {name: [] for name in EXECUTIONS}
-    for name in itertools.chain(*[EXECUTIONS] * ROUNDS):
-        times[name].append(next(runs[name]))
-    return parameters, {name: statistics.median(values) for name, values in times.items()}
+def _measured(network: str, width: int, rounds: int) -> tuple[int, dict[str, list[training.Times]]]:
+    """Returns the number of parameters, and the times of each execution, measured epoch by epoch in turn."""
+    trials = {name: _trial(network=network, width=width, execution=name) for name in EXECUTIONS}
+    of_first: Any = trials["graph"].task.model(trials["graph"].settings, trials["graph"].data)  # type: ignore[attr-defined]
+    parameters = sum(math.prod(weight.shape) for weight in of_first.trainable_variables)
+    return parameters, in_turn({name: ours(trial) for name, trial in trials.items()}, rounds)
 
 
-def _epochs(**changes: Any) -> tuple[Iterator[float], int]:
-    """Returns an iterator that trains an epoch and yields the mean milliseconds of its steps; and the parameters."""
-    import numpy as np
-
-    from src.config.settings import checked
-    from src.spec.record import EVALUATION
-    from src.training.evaluation import Evaluated
-    from src.training.fit import Fit, train
-    from src.training.phase import Learner
-    from src.training.startup import fresh_session
-    from src.trial.prepare import prepare
-
-    settings = {"task": "images", "epochs": ROUNDS + 1, "drop_remainder": True, "tracking": {"histograms": False}}
-    prepared = prepare(checked({**settings, "data": {"name": "digits", "limit": EXAMPLES}, **changes}))
-    task: Any = prepared.task
-    fresh_session(0)
-    model = task.model(prepared.settings, prepared.data)
-    learner = Learner(model, task.phase(prepared.settings, prepared.data), task.metrics, prepared.settings)
-    fit, one = Fit(), {"loss": np.ones(1), "accuracy": np.ones(1)}
-
-    def trained() -> Iterator[float]:
-        for record in train(learner, lambda: Evaluated(one, one), fit):
-            if record.kind == EVALUATION:
-                epoch = record.detail["epoch"]
-                yield statistics.fmean(timing.batch_ms for timing in fit.timings if timing.epoch == epoch)
-
-    return trained(), sum(math.prod(weight.shape) for weight in model.trainable_variables)
+def _trial(**changes: Any) -> Prepared:
+    return prepared("images", **{"drop_remainder": True, "data.limit": EXAMPLES, **changes})

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmarks import generated
+from benchmarks.inside import Options
+from benchmarks.processes import Measured, measured
+from benchmarks.result import MEGABYTES, SECONDS, Goal, Result
 from src import paths
 from src.config.settings import checked
-from src.paths import REPOSITORY
 from src.spec.record import EVALUATION, START, STEP, Record
 from src.study import plan
 from src.study.plan import Study
@@ -41,47 +41,33 @@ if "20,000 already done" not in output.getvalue() or "warning" in output.getvalu
 """
 
 
-def figures() -> list[str]:
-    """Measures planning 100,000 trials, resuming a study of 20,000 finished trials, and a table of 20,000 trials."""
-    _measured(["-m", "src.run", "plan_only=true"])  # fills the cache of the data
-    planned = _measured(["-m", "src.run", *PLANNED])
+def measure(options: Options) -> Iterator[Result]:
+    """Yields what it takes to plan 100,000 trials, to resume a study of 20,000 finished ones, and to compare these."""
+    measured("-m", "src.run", "plan_only=true")  # fills the cache of the data
+    planned = PLANNED if not options.is_quick else ["plan_only=true", "units=range(8,12)"]
+    yield from _results("planned", "100,000 trials are planned", measured("-m", "src.run", *planned), 10.0, 500.0)
     _write_journals()
     offline, local = RESUME.format(tracking="{'name': 'offline'}"), RESUME.format(tracking="{}")
-    first, again = (_measured(["-c", offline]) for _ in range(2))
+    first, again = (measured("-c", offline) for _ in range(2))
+    yield from _results("read", "20,000 finished trials are resumed for the first time, without MLflow", first)
+    yield from _results("resumed", "the same for the second time", again, 5.0, 500.0)
     _write_runs()
-    first_stored, stored = (_measured(["-c", local]) for _ in range(2))
+    first_stored, stored = (measured("-c", local) for _ in range(2))
+    yield from _results("checked", "20,000 finished trials are resumed for the first time, with MLflow", first_stored)
+    yield from _results("resumed_mlflow", "the same for the second time", stored, 5.0, 500.0)
     path = _database()
-    table = _measured(["-m", "analysis", "table", "many", "--uri", f"sqlite:///{path}"])
-    return [
-        f"100,000 trials are planned in {planned} (target: under 10 s and 500 MB)",
-        f"resuming a study of 20,000 finished trials, without MLflow, takes {again} (target: under 5 s and 500 MB)",
-        f"the first time, when it reads all journals, it takes {first}",
-        f"the same with MLflow takes {stored} (target: under 5 s and 500 MB)",
-        f"the first time, when it checks each trial in MLflow, it takes {first_stored}",
-        f"20,000 trials are compared in {table} (target: under 20 s)",
-    ]
+    table = measured("-m", "analysis", "table", "many", "--uri", f"sqlite:///{path}")
+    yield from _results("compared", "20,000 trials are compared in a table", table, 20.0)
 
 
-class _Measured(NamedTuple):
-    """Seconds, seconds of processor time and peak memory in MB of a process."""
-
-    seconds: float
-    cpu_seconds: float
-    megabytes: float
-
-    def __str__(self) -> str:
-        return f"{self.seconds:.1f} s ({self.cpu_seconds:.1f} s of processor time) with {self.megabytes:,.0f} MB"
-
-
-def _measured(words: list[str]) -> _Measured:
-    """Runs Python in the repository and measures it."""
-    program = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
-    program += "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
-    program += "print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)"
-    begin = time.perf_counter()
-    command = [sys.executable, "-c", program, sys.executable, *words]
-    process = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
-    return _Measured(time.perf_counter() - begin, *map(float, process.stdout.split()))
+def _results(
+    name: str, what: str, process: Measured, seconds: float | None = None, megabytes: float | None = None
+) -> Iterator[Result]:
+    """Yields the time and the memory of a process, with their largest allowed values."""
+    details = {"cpu_seconds": round(process.cpu_seconds, 2)}
+    most, room = (None if bound is None else Goal("at most", bound) for bound in (seconds, megabytes))
+    yield Result(f"scale/{name}", what, process.seconds, SECONDS, goal=most, details=details)
+    yield Result(f"scale/{name}_memory", f"{what}: peak memory", process.megabytes, MEGABYTES, goal=room)
 
 
 def resumed(tracking: dict[str, Any]) -> Study:

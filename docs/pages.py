@@ -21,6 +21,7 @@ PAGES = (
     "experiments/*.md",
     "experiments/results/*/*.md",
     "experiments/results/*/*.png",
+    "benchmarks/results/*.png",
     "tests/plugin/ablation_prices.py",  # the example of docs/tasks.md
     "tests/plain/ablation_line.py",  # its example without Keras
 )
