@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "start": Benchmark("answers, plans and the first step: how long a user waits"),
     "step": Benchmark("the training step against model.fit, PyTorch and its matrix products", threads=1),
     "recurrence": Benchmark("ways to compute a recurrent layer", threads=1),
+    "stacked": Benchmark("the seeds of a variant as one model with stacked weights, an experiment", threads=1),
     "timing": Benchmark("the timing pass: a model against itself, and against slower copies"),
     "tasks": Benchmark("the training step of each task against what its users would write", threads=1),
     "loops": Benchmark("buckets, loops over time and ragged tensors", threads=1),
