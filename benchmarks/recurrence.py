@@ -40,10 +40,8 @@ def measure(options: Options) -> Iterator[Result]:
     rounds = 3 if options.is_quick else 40
     times = in_turn({name: _timed(way) for name, way in ways.items()}, rounds)
     for name, about in ABOUT.items():
-        found, what = (
-            ratio(times[name], times["keras"]),
-            f"forward and backward pass of a masked LSTM: {about}, in multiples of Keras' layer",
-        )
+        found = ratio(times[name], times["keras"])
+        what = f"a masked LSTM, forward and backward, in multiples of Keras' layer: {about}"
         of_both = details({side: times[side] for side in (name, "keras")})
         yield Result(f"recurrence/{name}", what, found.value, "×", found.interval, n=rounds, details=of_both)
 

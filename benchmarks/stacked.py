@@ -35,10 +35,8 @@ def measure(options: Options) -> Iterator[Result]:
         sides = {"stacked": _training(shapes, inputs, forward, SEEDS, calls=1)}
         sides["apart"] = _training(shapes, inputs, forward, 1, calls=SEEDS)
         times = in_turn(sides, rounds, warm_up=3)
-        found, what = (
-            ratio(times["stacked"], times["apart"]),
-            f"{SEEDS} seeds of an {name} in one step, in multiples of {SEEDS} steps",
-        )
+        found = ratio(times["stacked"], times["apart"])
+        what = f"{SEEDS} seeds of an {name} in one step, in multiples of {SEEDS} steps"
         key = name.split(" units")[0].replace(" ", "_")
         yield Result(f"stacked/{key}", what, found.value, "×", found.interval, n=rounds, details=details(times))
 
