@@ -28,7 +28,7 @@ from src.tracking.journal import Entry
 
 SCRIPT = Path(__file__).with_name("plain_script.py")
 LEVELS = {"masking": ["true", "false"], "cell": ["lstm", "gru"], "max_length": ["200", "100"]}
-STUDY, WORKERS, EPOCHS = "shell_loop", 2, 3
+STUDY, WORKERS, EPOCHS = "shell_loop", 2, 2
 LOOP = "fused_loop"  # the same network as Keras' layer, to float error
 MOST = {"steps": 0.03, "padding": 0.03, "accuracy": 0.03}  # differences of the means at which the work is the same
 Variant = tuple[str, ...]

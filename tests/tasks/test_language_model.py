@@ -29,7 +29,7 @@ from src.training.phase import Learner
 from src.training.update import updater
 
 V, D, H = 12, 5, 4
-SMALL = {"vocab_size": V, "embedding_dim": D, "units": H, "batch_size": 4}
+SMALL = {"vocab_size": V, "embedding_dim": D, "units": H, "batch_size": 4, "dropout": 0.0, "softmax": "full"}
 MODES = [  # every way to pad whole texts
     {"padding": "dataset"},
     {"padding": "dataset", "padding_side": "pre"},
@@ -462,7 +462,7 @@ def test_a_carried_state_makes_two_pieces_one_text():
     assert len(carried.get_weights()) == len(plain.get_weights())
 
 
-@pytest.mark.parametrize("loop", ["graph_loop", "eager_loop", "packed_loop"])
+@pytest.mark.parametrize("loop", ["graph_loop", "eager_loop", "packed_loop", "fused_loop"])
 def test_each_batch_drops_other_recurrent_weights_and_the_gradient_reaches_the_raw_ones(loop):
     layer = TextLoop(CELLS["simple_rnn"](30), loop=loop, weight_drop=0.5, seed=3)
     x, ids = tf.random.normal((2, 5, 3)), tf.ones((2, 5), tf.int32)

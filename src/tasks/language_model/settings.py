@@ -52,15 +52,15 @@ class Settings(Recurrent, Words):
         le=100_000,
         description="maximum steps of a training text with text_mode=documents, start token included; null = no limit",
     )
-    embedding_dim: Width = Field(128, description="size of a word's embedding, D")
-    units: Width = Field(128, description="size of the hidden state, H")
+    embedding_dim: Width = Field(256, description="size of a word's embedding, D")
+    units: Width = Field(256, description="size of the hidden state, H")
     tie_weights: bool = Field(
         True,
         description="the output layer multiplies with the embedding; "
         "where units and embedding_dim differ, a matrix of units x embedding_dim comes before it",
     )
     dropout: float = Field(
-        0.0, ge=0, lt=1, description="dropout rate of the inputs of every recurrent layer and of the output layer"
+        0.2, ge=0, lt=1, description="dropout rate of the inputs of every recurrent layer and of the output layer"
     )
     dropout_locked: bool = Field(False, description="drop the same units at all steps of a text (variational dropout)")
     dropout_embedding: float = Field(0.0, ge=0, lt=1, description="rate at which whole words are dropped in a batch")
@@ -72,7 +72,7 @@ class Settings(Recurrent, Words):
         0.0, ge=0, le=1_000, description="factor of the mean squared change of these states, added to the loss"
     )
     softmax: Literal["full", "sampled"] = Field(
-        "full",
+        "sampled",
         description="sampled = the loss of training compares each word with softmax_samples drawn ones; "
         "validation and test always use all words",
     )
@@ -82,6 +82,7 @@ class Settings(Recurrent, Words):
         description="loop over time: Keras' layer, Keras' RNN with the project's cell, or a loop of the project; "
         "fused_loop is the fastest",
     )
+    epochs: int = Field(6, ge=1, le=10_000, description="passes over the training split")
     learning_rate: float = Field(3e-3, gt=0, le=1_000, description="learning rate of the optimizer")
     clip_norm: float | None = Field(1.0, gt=0, description="clip gradients to this global norm; null = no clipping")
 
