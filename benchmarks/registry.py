@@ -24,7 +24,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "step": Benchmark("the training step against model.fit, PyTorch and its matrix products", threads=1),
     "recurrence": Benchmark("ways to compute a recurrent layer", threads=1),
     "stacked": Benchmark("the seeds of a variant as one model with stacked weights, an experiment", threads=1),
-    "timing": Benchmark("the timing pass: a model against itself, and against slower copies"),
+    "timing": Benchmark("the timing pass: a model against itself, and against slower copies", threads=1),
     "tasks": Benchmark("the training step of each task against what its users would write", threads=1),
     "loops": Benchmark("buckets, loops over time and ragged tensors", threads=1),
     "execution": Benchmark("graphs, XLA and Python by the size of the model", threads=1),

@@ -31,7 +31,7 @@ def measure(options: Options) -> Iterator[Result]:
         "the default classifier": prepared(**small),
     }
     for name, trial in trials.items():
-        yield from _of_trial(name, trial, rounds=3 if options.is_quick else 30)
+        yield from _of_trial(name, trial, rounds=3 if options.is_quick else 40)
 
 
 def _of_trial(name: str, trial: Prepared, *, rounds: int) -> Iterator[Result]:
@@ -40,8 +40,8 @@ def _of_trial(name: str, trial: Prepared, *, rounds: int) -> Iterator[Result]:
     lanes = [Variant("reference", "reference", _slowed(trial, 0.0))]
     lanes += [Variant(f"{share:.0%} slower", str(share), _slowed(trial, share * ms)) for share in SLOWER]
     lanes.append(Variant("again", "reference", _slowed(trial, 0.0)))
-    timed, _ = stopwatch.measure(lanes, rounds=rounds, steps=10, show=lambda text: None)
-    found = Pass("benchmark", "", rounds, 10, {}, 0.0, 0.0, timed[:-1], timed[-1], {})
+    timed, _ = stopwatch.measure(lanes, rounds=rounds, steps=6, show=lambda text: None)
+    found = Pass("benchmark", "", rounds, 6, {}, 0.0, 0.0, timed[:-1], timed[-1], {})
     blocks = times.of_pass(found)
     reference = statistics.fmean(timed[0].turns)
     turns = {one.label: [round(turn, 4) for turn in one.turns] for one in timed}

@@ -24,7 +24,7 @@ from rich.text import Text
 from src import environment, paths, registry
 from src.artifacts import SETTINGS
 from src.config.settings import of_file
-from src.spec.record import Record
+from src.spec.record import START, Record
 from src.spec.section import SettingsError
 from src.study import plan, running, stopwatch
 from src.study.stopwatch import Variant
@@ -33,10 +33,11 @@ from src.study.timing import BUSY_CORES, FILE, Pass
 from src.terminal.errors import first_line, nearest
 from src.terminal.progress import LINE_EVERY_S, say
 from src.terminal.visible import counted, one_line, visible
-from src.tracking import provenance
+from src.tracking import journal, provenance
 from src.trial.prepare import Prepared, prepare
 
-ROUNDS, STEPS = 30, 10
+ROUNDS, STEPS = 40, 6
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 MOST = 40  # variants: each keeps its model and its graphs in memory
 MACHINE = ("processor", "threads", "environment", "versions", "git_commit", "git_dirty")
 
@@ -46,9 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     environment.draw_to_files()
     options = _parser().parse_args(arguments)
     try:
-        if options.threads is not None:
-            for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
-                os.environ[name] = str(options.threads)
         for task in options.task:
             registry.allow(task)
         return _time(options, console())
@@ -72,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         default=STEPS,
         help=f"least number of timed steps of a turn (default: {STEPS})",
     )
-    parser.add_argument("--threads", type=_count(1), help="threads of TensorFlow (default: as one trial alone has)")
+    parser.add_argument(
+        "--threads", type=_count(1), help="threads of TensorFlow (default: those of the reference's trial)"
+    )
     parser.add_argument(
         "--only", metavar="TEXT", help="time the reference and the variants whose label contains this text"
     )
@@ -96,6 +96,8 @@ def _time(options: argparse.Namespace, shown: Console) -> int:
     folder = paths.study_folder(options.study)
     rows = _rows(options.study, folder, only=options.only)
     variants, left_out = _variants(rows, folder)
+    threads = options.threads or _threads(variants[0][1].folder)
+    os.environ.update(dict.fromkeys(THREADS if threads else (), str(threads)))
     busy, programs = stopwatch.load()
     if busy > BUSY_CORES and not options.busy:
         used = f"other programs use {busy:.1f} of its {os.cpu_count()} cores{': ' if programs else ''}"
@@ -172,6 +174,15 @@ def _prepared(folder: Path, row: Mapping[str, Any]) -> Prepared:
     if prepared.identity != row["identity"]:
         raise SettingsError("its data or its rules have changed since it was trained; train it again")
     return prepared
+
+
+def _threads(trial: Path) -> int | None:
+    """Returns the number of threads that a trial recorded; None if it recorded none."""
+    try:
+        starts = journal.last_attempt(trial, kinds=(START,))
+        return int(starts[-1].record.detail["tags"]["ablation.threads"])
+    except (OSError, LookupError, ValueError, journal.JournalError):
+        return None
 
 
 def _measured(
