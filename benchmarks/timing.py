@@ -31,25 +31,26 @@ def measure(options: Options) -> Iterator[Result]:
         "the default classifier": prepared(**small),
     }
     for name, trial in trials.items():
-        yield from _of_trial(name, trial, rounds=3 if options.is_quick else 40)
+        yield from _of_trial(name, trial, rounds=3 if options.is_quick else None)
 
 
-def _of_trial(name: str, trial: Prepared, *, rounds: int) -> Iterator[Result]:
+def _of_trial(name: str, trial: Prepared, *, rounds: int | None) -> Iterator[Result]:
     """Times a trial, a copy of it, and copies that are slower, in turn."""
     ms = _step_ms(trial)
     lanes = [Variant("reference", "reference", _slowed(trial, 0.0))]
     lanes += [Variant(f"{share:.0%} slower", str(share), _slowed(trial, share * ms)) for share in SLOWER]
     lanes.append(Variant("again", "reference", _slowed(trial, 0.0)))
     timed, _ = stopwatch.measure(lanes, rounds=rounds, steps=6, show=lambda text: None)
-    found = Pass("benchmark", "", rounds, 6, {}, 0.0, 0.0, timed[:-1], timed[-1], {})
+    count = len(timed[0].turns)
+    found = Pass("benchmark", "", count, 6, {}, 0.0, 0.0, timed[:-1], timed[-1], {})
     blocks = times.of_pass(found)
-    reference = statistics.fmean(timed[0].turns)
     turns = {one.label: [round(turn, 4) for turn in one.turns] for one in timed}
     for place, one in enumerate(timed[1:], 1):
         is_copy = one is timed[-1]
         ratio = times.columns(blocks.log_ratio(place, 0))
-        added = 0.0 if is_copy else SLOWER[place - 1] * ms / reference
-        value, low, high = (ratio[f"time_{end}"] / (1 + added) for end in ("ratio", "low", "high"))
+        extra_ms = 0.0 if is_copy else SLOWER[place - 1] * ms
+        true = statistics.geometric_mean(1 + extra_ms / turn for turn in timed[0].turns)
+        value, low, high = (ratio[f"time_{end}"] / true for end in ("ratio", "low", "high"))
         what = "itself" if is_copy else f"itself with {SLOWER[place - 1]:.0%} of a step added, over the true ratio"
         yield Result(
             name=f"timing/{name.replace(' ', '_')}_{'itself' if is_copy else SLOWER[place - 1]}",
@@ -57,7 +58,7 @@ def _of_trial(name: str, trial: Prepared, *, rounds: int) -> Iterator[Result]:
             value=value,
             interval=(low, high),
             goal=Goal("at most", EVEN + TOLERANCE) if value >= 1 else Goal("at least", EVEN - TOLERANCE),
-            n=rounds,
+            n=count,
             details={"contains_1": low <= 1 <= high, "ms": turns},
         )
 

@@ -27,7 +27,7 @@ from src.config.settings import of_file
 from src.spec.record import START, Record
 from src.spec.section import SettingsError
 from src.study import plan, running, stopwatch
-from src.study.stopwatch import Variant
+from src.study.stopwatch import ROUNDS, Variant
 from src.study.table import console
 from src.study.timing import BUSY_CORES, FILE, Pass
 from src.terminal.errors import first_line, nearest
@@ -36,7 +36,7 @@ from src.terminal.visible import counted, one_line, visible
 from src.tracking import journal, provenance
 from src.trial.prepare import Prepared, prepare
 
-ROUNDS, STEPS = 40, 6
+STEPS = 6
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 MOST = 40  # variants: each keeps its model and its graphs in memory
 MACHINE = ("processor", "threads", "environment", "versions", "git_commit", "git_dirty")
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m src.timing", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", metavar="STUDY", help="a study with trained trials in outputs/")
     parser.add_argument(
-        "--rounds", type=_count(2), default=ROUNDS, help=f"rounds over all variants (default: {ROUNDS})"
+        "--rounds", type=_count(2), help=f"rounds over all variants (default: {ROUNDS}, and more where steps are short)"
     )
     parser.add_argument(
         "--steps",
@@ -195,18 +195,19 @@ def _measured(
     begun = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     (reference, trial), threads = variants[0], provenance.tags()["ablation.threads"]
     lanes = [Variant(label, each.identity, _training(each)) for label, each in variants]
-    what = f"{counted(len(lanes), 'variant')}, {options.rounds} rounds of {counted(options.steps, 'step')} of each"
+    rounds = f"{options.rounds or ROUNDS}{'' if options.rounds else ' or more'} rounds"
+    what = f"{counted(len(lanes), 'variant')}, {rounds} of {counted(options.steps, 'step')} of each"
     say(shown, f"study {options.study}: timing {what}, {counted(int(threads), 'thread')}")
     lanes.append(Variant(f"{reference} again", trial.identity, _training(trial)))
     others = stopwatch.Others()
-    with _shown(shown, rounds=options.rounds) as show:
+    with _shown(shown) as show:
         timed, failed = stopwatch.measure(lanes, rounds=options.rounds, steps=options.steps, show=show)
     if reference in failed:
         raise SettingsError(f"the reference, {reference}, cannot be timed: {failed[reference]}")
     return Pass(
         study=options.study,
         begun=begun,
-        rounds=options.rounds,
+        rounds=len(timed[0].turns),
         steps=options.steps,
         machine={name: provenance.tags()[f"ablation.{name}"] for name in MACHINE},
         busy_before=busy,
@@ -222,7 +223,7 @@ def _training(trial: Prepared) -> Callable[[int], Iterator[Record]]:
 
 
 @contextmanager
-def _shown(console: Console, *, rounds: int) -> Iterator[Callable[[str], None]]:
+def _shown(console: Console) -> Iterator[Callable[[str], None]]:
     """Shows what happens: in one changing line on a terminal, elsewhere as a line now and then."""
     if console.is_terminal:
         with console.status("importing TensorFlow") as status:

@@ -8,6 +8,7 @@ steps that trace or compile.
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import time
@@ -21,6 +22,8 @@ from src.spec.record import START, Record
 from src.spec.section import SettingsError
 from src.study.timing import Timed
 
+ROUNDS = 40  # at least, and as many as take this time a variant:
+LEAST_S = 10.0
 TURN_S = 0.1  # a turn lasts at least this long
 STALLED = 100  # steps in a row that trace or compile: all of them do
 SAMPLE_S = 2.0  # of the machine's load before a pass
@@ -46,13 +49,13 @@ class EveryStepTraces(SettingsError):
 
 
 def measure(
-    variants: Sequence[Variant], *, rounds: int, steps: int, show: Callable[[str], None]
+    variants: Sequence[Variant], *, rounds: int | None, steps: int, show: Callable[[str], None]
 ) -> tuple[list[Timed], dict[str, str]]:
     """Returns the times of variants, and label → reason for those that cannot be timed.
 
     Args:
       variants: at least one.
-      rounds: number of rounds; each times every variant once.
+      rounds: number of rounds; each times every variant once. None takes `ROUNDS`, and more where steps are short.
       steps: timed steps of a turn; variants with short steps take more, for a tenth of a second.
       show: receives what happens, in a few words.
     """
@@ -65,9 +68,12 @@ def measure(
             lanes.append(lane)
         except SettingsError as error:
             left_out[variant.label] = str(error)
-    orders = np.random.default_rng(0)
-    for number in range(1, rounds + 1):
-        show(f"round {number} of {rounds}")
+    orders, begin = np.random.default_rng(0), time.monotonic()
+    for number in itertools.count(1):
+        is_short = rounds is None and time.monotonic() - begin < LEAST_S * len(lanes)
+        if number > (rounds or ROUNDS) and not is_short:
+            break
+        show(f"round {number} of {rounds or ROUNDS}{'' if rounds else ' or more'}")
         for place, chosen in enumerate(orders.permutation(len(lanes)), 1):
             lanes[chosen].timed_turn(place)
     return [lane.result() for lane in lanes], left_out

@@ -90,6 +90,14 @@ def test_the_load_of_the_machine_counts_other_programs_alone():
     assert others.cores() >= 0.0
 
 
+@pytest.mark.parametrize(("least_s", "is_more"), [(0.0, False), (0.05, True)])
+def test_short_steps_are_timed_in_more_rounds(least_s, is_more, monkeypatch):
+    monkeypatch.setattr(stopwatch, "ROUNDS", 3)
+    monkeypatch.setattr(stopwatch, "LEAST_S", least_s)
+    (a,), _ = stopwatch.measure([Variant("a", "a", training(1.0))], rounds=None, steps=2, show=lambda text: None)
+    assert (len(a.turns) > 3) == is_more and len(a.turns) == len(a.places) >= 3
+
+
 @pytest.fixture
 def whole():
     (reference, other, again), _ = measured(a=training(2.0), b=training(6.0), c=training(2.0))
