@@ -149,7 +149,8 @@ def check(found: Pass) -> str:
     is_even = itself["time_low"] <= 1 <= itself["time_high"]
     verdict = "" if is_even else ": its interval leaves out 1, so smaller differences than this are not to be believed"
     size = f"{found.rounds} rounds of {found.steps} or more steps of each variant, in an order drawn for each round"
-    parts = [f"Timing pass: {size}. The reference against itself: {interval_text}{verdict}."]
+    threads = f"{found.machine['threads']} thread{'' if found.machine['threads'] == '1' else 's'}"
+    parts = [f"Timing pass, {threads}: {size}. The reference against itself: {interval_text}{verdict}."]
     if found.disturbance:
         parts.append(f"Times are rough: {found.disturbance}.")
     return " ".join(parts)

@@ -12,7 +12,7 @@ from analysis.inference import interval
 from analysis.store import connect
 from src.study.timing import FILE, Pass, Timed
 
-MACHINE = dict.fromkeys(("processor", "threads", "environment", "versions", "git_commit", "git_dirty"), "known")
+MACHINE = dict.fromkeys(("processor", "environment", "versions", "git_commit", "git_dirty"), "known") | {"threads": "1"}
 
 
 def drawn(rng, *, blocks, variants, drift=0.0, noise=0.02, is_shuffled=True):
@@ -130,6 +130,7 @@ def test_tables_prefer_the_times_of_a_pass(whole):
     table = tables.ablation(found)
     assert "ratio of ms per batch (timing pass)" in table.headings
     assert {entry[table.headings.index("ms per batch (timing pass)")].text for entry in table.rows} == {"10.0"}
+    assert "Timing pass, 1 thread: 20 rounds" in tables.explanation(found)
     assert "The reference against itself: 1.0" in tables.explanation(found)
 
 
