@@ -34,6 +34,7 @@ from src.terminal.errors import first_line, nearest
 from src.terminal.progress import LINE_EVERY_S, say
 from src.terminal.visible import counted, one_line, visible
 from src.tracking import journal, provenance
+from src.trial import locate
 from src.trial.prepare import Prepared, prepare
 
 STEPS = 6
@@ -163,6 +164,8 @@ def _variants(rows: Sequence[Mapping[str, Any]], folder: Path) -> tuple[list[tup
 def _prepared(folder: Path, row: Mapping[str, Any]) -> Prepared:
     """Returns the trial of a row, from the settings that it was trained with."""
     path = folder / row["identity"] / SETTINGS
+    if path.is_file() and not registry.is_importable(task := locate.task_of(path.parent)):
+        raise SettingsError(f"it was trained with task={task}; add --task {task} to import it")
     try:
         prepared = prepare(of_file(json.loads(path.read_text(encoding="utf-8"))))
     except FileNotFoundError:

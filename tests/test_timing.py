@@ -142,3 +142,11 @@ def test_too_many_variants_are_refused_with_a_way_to_choose(copied: Path, capsys
     monkeypatch.setattr(timing, "MOST", 1)
     assert timing.main(["widths"]) == 2
     assert "has 2 variants" in (told := capsys.readouterr().err) and "--only 'width=8'" in told
+
+
+def test_a_task_of_another_package_is_imported_only_if_it_is_named(copied: Path, capsys):
+    path = copied / identity_of(copied, "width=4") / SETTINGS
+    values = json.loads(path.read_text(encoding="utf-8")) | {"task": "others.code:TASK"}
+    path.write_text(json.dumps(values), encoding="utf-8")
+    assert timing.main(["widths"]) == 2
+    assert "it was trained with task=others.code:TASK; add --task others.code:TASK" in capsys.readouterr().err

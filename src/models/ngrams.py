@@ -32,7 +32,6 @@ Letters: N words of a stream, G_n different n-grams of order n, C_n of them as c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -98,24 +97,6 @@ def count(ids: np.ndarray, *, vocab_size: int, end: int, order: int = 5) -> Coun
         at = np.full(len(words), -1)
         at[1 + inside] = inverse
     return Counts(vocab_size, end, tuple(keys), _small(raw), _small(adjusted))
-
-
-def save(counts: Counts, path: Path) -> None:
-    """Writes the counts into a file of NumPy's format `npz`."""
-    arrays = {
-        f"{name}_{n}": array for name in ("keys", "raw", "adjusted") for n, array in enumerate(getattr(counts, name), 1)
-    }
-    with path.open("wb") as file:
-        np.savez(file, vocab_size=counts.vocab_size, end=counts.end, **arrays)
-
-
-def load(path: Path) -> Counts:
-    """Returns the counts of a file that `save` wrote."""
-    with np.load(path, allow_pickle=False) as arrays:
-        order = sum(name.startswith("keys_") for name in arrays)
-        keys, raw = (tuple(arrays[f"{name}_{n}"] for n in range(1, order + 1)) for name in ("keys", "raw"))
-        adjusted = tuple(arrays[f"adjusted_{n}"] for n in range(1, order))
-        return Counts(int(arrays["vocab_size"]), int(arrays["end"]), keys, raw, adjusted)
 
 
 def modified_discounts(counts: np.ndarray) -> tuple[float, float, float]:
@@ -281,31 +262,6 @@ def mixed(log_p: np.ndarray, log_q: np.ndarray, weight: float) -> np.ndarray:
         share, rest = np.log(np.float64(weight)), np.log1p(-np.float64(weight))
     logarithms: np.ndarray = np.logaddexp(share + np.asarray(log_p, np.float64), rest + np.asarray(log_q, np.float64))
     return logarithms
-
-
-def share_of_texts(ids: np.ndarray, share: float, *, end: int) -> np.ndarray:
-    """Returns a share of the texts of a stream, spread evenly over it: the classes of a corpus may stand in blocks.
-
-    A smaller share is not always a part of a larger one.
-
-    Args:
-      ids: int[N] texts one after the other, each followed by `end`.
-      share: above 0 and up to 1; 1 returns all ids. At least one text is kept.
-      end: id of the end of a text.
-
-    Raises:
-      ValueError: the share is out of range.
-    """
-    if not 0 < share <= 1:
-        raise ValueError(f"share={share}; allowed: above 0, up to 1")
-    ids = np.asarray(ids)
-    text = np.concatenate([[0], np.cumsum(ids == end)[:-1]])[: len(ids)]
-    texts = int(text[-1]) + 1 if len(ids) else 0
-    kept = min(texts, max(1, round(share * texts)))
-    is_kept = np.zeros(texts, bool)
-    is_kept[np.arange(kept) * texts // kept] = True
-    chosen: np.ndarray = ids[is_kept[text]]
-    return chosen
 
 
 def _stream(ids: np.ndarray, vocab_size: int, end: int) -> np.ndarray:

@@ -44,10 +44,6 @@ class Variant(NamedTuple):
     train: Callable[[int], Iterator[Record]]
 
 
-class EveryStepTraces(SettingsError):
-    """A variant has no steady steps."""
-
-
 def measure(
     variants: Sequence[Variant], *, rounds: int | None, steps: int, show: Callable[[str], None]
 ) -> tuple[list[Timed], dict[str, str]]:
@@ -106,7 +102,7 @@ class _Lane:
         """Takes steps until one does not trace or compile, and returns it.
 
         Raises:
-          EveryStepTraces: all do.
+          SettingsError: all do.
         """
         for _ in range(STALLED):
             record = next(self._records)
@@ -117,7 +113,7 @@ class _Lane:
                 self._timed.left_out += 1
             else:
                 return record
-        raise EveryStepTraces(f"each of {STALLED} steps traced or compiled, so there is no steady step to time")
+        raise SettingsError(f"each of {STALLED} steps traced or compiled, so there is no steady step to time")
 
     def result(self) -> Timed:
         """Returns the times of all turns."""

@@ -223,7 +223,7 @@ class KerasTask(Task[S, D], Generic[S, D]):
         from src.training.fit import endless, steps_per_epoch
         from src.training.phase import Learner
 
-        keras.utils.set_random_seed(settings.seed)
+        keras.utils.set_random_seed(settings.seed)  # not `fresh_session`: the other variants' models are still trained
         learner = Learner(self.model(settings, data), self.phase(settings, data), self.metrics, settings)
         kernel = self.kernel(settings, gpus=len(tf.config.list_physical_devices("GPU")))
         detail = {"tags": {"ablation.kernel": kernel}, "steps_per_epoch": steps_per_epoch(learner.phase, settings)}

@@ -13,7 +13,7 @@ from src.data.corpora import movie_reviews_files
 from src.data.options import MovieReviews
 from src.data.tokens import vocabulary, words
 from src.models import ngrams
-from src.models.ngrams import KneserNey, count, mixed, mixture_weight, perplexity, share_of_texts
+from src.models.ngrams import KneserNey, count, mixed, mixture_weight, perplexity
 
 END, START, V = 0, -1, 6
 FORMS = sorted(ngrams.FORMS)
@@ -230,36 +230,6 @@ def test_perplexity_is_that_of_a_uniform_guess_over_as_many_words():
     assert perplexity(np.full(7, -np.log(10_000))) == pytest.approx(10_000)
 
 
-def test_saved_counts_are_read_back_without_pickle(tmp_path):
-    counts = count(stream(random_texts(20)), vocab_size=V, end=END, order=4)
-
-    ngrams.save(counts, tmp_path / "ngrams.npz")
-    read = ngrams.load(tmp_path / "ngrams.npz")
-
-    assert (read.vocab_size, read.end) == (V, END)
-    for name in ("keys", "raw", "adjusted"):
-        before, after = getattr(counts, name), getattr(read, name)
-        assert [array.dtype for array in before] == [array.dtype for array in after]
-        assert [array.tolist() for array in before] == [array.tolist() for array in after]
-
-
-@given(st.integers(1, 40), st.floats(0.01, 1))
-def test_a_share_of_the_texts_has_that_many_whole_texts(number, share):
-    texts = [[1 + text % (V - 1)] * (text % 3) for text in range(number)]
-
-    kept = share_of_texts(stream(texts), share, end=END)
-
-    found = [tuple(text) for text in as_texts(kept)]
-    assert len(found) == max(1, round(share * number))
-    assert set(found) <= set(map(tuple, texts))
-    np.testing.assert_array_equal(share_of_texts(stream(texts), 1, end=END), stream(texts))
-
-
-def test_half_of_the_texts_is_every_other_one():
-    assert share_of_texts(stream([[1], [2], [3], [4]]), 0.5, end=END).tolist() == [1, END, 3, END]
-    assert share_of_texts(stream([]), 0.5, end=END).tolist() == []
-
-
 ONE = count(stream([[1, 2]]), vocab_size=V, end=END, order=2)
 
 
@@ -283,7 +253,6 @@ ONE = count(stream([[1, 2]]), vocab_size=V, end=END, order=2)
         (lambda: mixture_weight(np.array([-np.inf]), np.array([-np.inf])), "the probability 0"),
         (lambda: mixture_weight(np.array([np.nan]), np.array([-1.0])), "the probability 0, or none"),
         (lambda: mixed(np.zeros(1), np.zeros(1), 1.5), "weight=1.5; allowed: 0 to 1"),
-        (lambda: share_of_texts(np.array([1]), 0, end=END), "share=0; allowed: above 0, up to 1"),
     ],
 )
 def test_errors_say_what_is_allowed(call, message):
