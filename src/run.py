@@ -93,6 +93,7 @@ def register_schema(tasks: Collection[str] = ()) -> None:
       tasks: tasks as `module:NAME`, in addition to the registered ones.
     """
     store = ConfigStore.instance()
+    store.repo.pop("task", None)  # the store outlives a call: a task of an earlier one may be gone
     store.store(name="schema", node=settings.core_schema())
     for name in (*registry.usable(), *filter(registry.is_place, tasks)):
         store.store(group="task", name=name, node=settings.task_schema(name), package="_global_")
