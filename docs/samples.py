@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from src.paths import REPOSITORY
@@ -25,14 +25,29 @@ PROMPT, LENGTH = "this film", 30
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the file; returns 0, or 2 for an error."""
+    return write(arguments, FILE, table, command="docs.samples")
+
+
+def write(arguments: Sequence[str] | None, file: Path, table: Callable[[Trained], str], *, command: str) -> int:
+    """Writes what `table` returns for the trained model that the command line names.
+
+    Args:
+      arguments: the command line after the command; None for that of the process.
+      file: the file to write.
+      table: trained model → content of the file.
+      command: the module that was called.
+
+    Returns:
+      0, or 2 for an error.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if len(words) != 1 or words[0].startswith("-"):
-        print("usage: python -m docs.samples RUN", file=sys.stderr)
+        print(f"usage: python -m {command} RUN", file=sys.stderr)
         return 2
     try:
         with tempfile.TemporaryDirectory() as here:
             folder = folder_of(words[0], uri=None, download_to=Path(here), files=trained.FILES)
-            FILE.write_text(table(trained.load(folder)), encoding="utf-8")
+            file.write_text(table(trained.load(folder)), encoding="utf-8")
     except (SettingsError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -55,8 +70,13 @@ def table(model: Trained) -> str:
         shown = in_markdown(model.vocabulary.text([*prompt.ids, *best.words]))
         rows.append(f"| {name} | {best.per_word:.2f} | {shown}{'' if best.has_ended else ' …'} |")
     command = f'`python -m src.use RUN generate --prompt "{PROMPT}" --length {LENGTH}`'
-    changed = ", ".join(f"`{key}={value}`" for key, value in _changed(model.settings)) or "the default settings"
-    return "\n".join([*rows, "", f"{command}; a trial of `task=language_model` with {changed}."]) + "\n"
+    return "\n".join([*rows, "", f"{command}; {described(model.settings)}."]) + "\n"
+
+
+def described(settings: Settings) -> str:
+    """Returns what a trial was, in a few words: its toggles that differ from the defaults."""
+    changed = ", ".join(f"`{key}={value}`" for key, value in _changed(settings)) or "the default settings"
+    return f"a trial of `task=language_model` with {changed}"
 
 
 def _changed(settings: Settings) -> Iterator[tuple[str, object]]:

@@ -13,7 +13,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from docs import samples
+from docs import samples, strategies
 from src import use
 from src.artifacts import MODEL, SETTINGS, Artifacts
 from src.config.settings import edited
@@ -24,6 +24,7 @@ from src.paths import REPOSITORY
 from src.tasks.language_model import scoring, stepping, trained, vocabulary
 from src.tasks.language_model.settings import Settings
 from src.tasks.language_model.stepping import Stepper
+from src.tasks.language_model.task import TASK
 from src.tasks.language_model.texts import END
 from src.training import model_file
 
@@ -453,3 +454,87 @@ def test_the_samples_of_the_documents_come_from_a_trial(home, tmp_path, monkeypa
         found = log_probabilities(model, [START, *ids, *[END] * has_ended])[2:]
         assert float(shown) == pytest.approx(found.mean(), abs=0.006) and len(found) <= 6
     assert "`vocab_size=12`" in about and "`depth=2`" in about and "seed" not in about
+
+
+# Strategies compared
+
+
+def test_repeated_ngrams_and_distinct_words_are_counted_as_by_hand():
+    assert strategies.repeated([4, 5, 6, 4, 5, 6, 4], 3) == pytest.approx(2 / 5)  # 456 and 564 come again
+    assert strategies.repeated([4, 4, 4, 4], 3) == 0.5 and strategies.repeated([4, 5, 6], 3) == 0
+    assert strategies.repeated([4, 5], 3) == 0
+    assert strategies.distinct([4, 5, 4, 4]) == 0.5 and strategies.distinct([]) == 1
+
+
+@pytest.fixture
+def compared(home, tmp_path, monkeypatch):
+    """Returns a trained model, and sets few and short texts."""
+    for name, value in {"FILE": tmp_path / "x.md", "BEGINNINGS": 3, "READ": 2, "LENGTH": 4}.items():
+        monkeypatch.setattr(strategies, name, value)
+    file = tmp_path / "lines.txt"
+    file.write_text("this film was good don't bad this film film\n" * 20, encoding="utf-8")
+    _, model = written(tmp_path / "trial", **{"data": {"name": "text", "path": str(file), "texts": "line"}})
+    return model
+
+
+def test_beginnings_are_those_of_long_test_texts(compared, tmp_path):
+    settings = trained.load(tmp_path / "trial").settings
+    data = TASK.load(settings)
+    test = data.split("test")
+
+    begins = strategies.beginnings(settings)
+
+    expected = [test.ids[begin : begin + 7].tolist() for begin in test.starts[[0, 2, 3]]]
+    assert [ids.tolist() for ids in begins] == expected and begins[0][0] == START
+
+
+def test_the_texts_themselves_have_the_log_probability_of_their_words(compared, tmp_path):
+    begins = strategies.beginnings(trained.load(tmp_path / "trial").settings)
+
+    found = strategies.originals(begins, Stepper(compared))
+
+    for ids, one in zip(begins, found, strict=True):
+        assert one.words == ids[3:].tolist()
+        assert one.per_word == pytest.approx(log_probabilities(compared, ids)[2:].mean(), abs=1e-5)
+
+
+def test_the_strategies_are_compared_in_two_tables(compared, tmp_path, monkeypatch):
+    one = strategies.Written([4, 4, 4, 4], -1.0)
+    another = strategies.Written([4, 5, 6, 7], -2.0)
+    greedy = next(iter(strategies.WAYS))
+    monkeypatch.setattr(
+        strategies, "continued", lambda title, begins, *_: [one, one, another if title != greedy else one]
+    )
+
+    assert strategies.main([str(tmp_path / "trial")]) == 0
+
+    means, changes, about = (tmp_path / "x.md").read_text(encoding="utf-8").split("\n\n")
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in means.splitlines()[2:]]
+    assert [row[0] for row in cells] == [*strategies.WAYS, "the texts themselves"]
+    assert cells[0][1:] == ["-1.00", "0.50", "0.25", "4.0", "1"]  # without spread there is no interval
+    mean, half = -4 / 3, 4.302653 / 3  # Student's t of two degrees of freedom, standard error 1 / 3
+    assert cells[1][1] == f"{mean:.2f} [{mean - half:.2f}, {mean + half:.2f}]" and cells[1][4:] == ["4.0", "4"]
+    first = changes.splitlines()[2].split("|")
+    assert first[2].strip() == f"-0.33 [{-1 / 3 - half:+.2f}, {-1 / 3 + half:+.2f}]"
+    assert "3 test texts, the first 2 words read and 4 generated;" in about and "`vocab_size=12`" in about
+
+
+def test_every_strategy_continues_every_beginning(compared, tmp_path):
+    model = trained.load(tmp_path / "trial")
+    begins, stepper = strategies.beginnings(model.settings), model.stepper()
+
+    ways = [title for title in strategies.WAYS if "20" not in title]  # a beam may not be wider than the vocabulary
+    found = {title: strategies.continued(title, begins, model, stepper) for title in ways}
+
+    for each in found.values():
+        assert len(each) == 3 and all(len(one.words) <= 4 and END not in one.words for one in each)
+    whole = [*begins[0][:3], *found["`greedy`"][0].words]
+    values = log_probabilities(compared, whole if len(whole) == 7 else [*whole, END])[2:]
+    assert found["`greedy`"][0].per_word == pytest.approx(values.mean(), abs=1e-5)
+
+
+def test_a_corpus_of_short_texts_has_no_beginnings(compared, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(strategies, "LENGTH", 40)
+
+    assert strategies.main([str(tmp_path / "trial")]) == 2
+    assert capsys.readouterr().err == "error: no test text has more than 42 words\n"
