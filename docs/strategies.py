@@ -31,12 +31,14 @@ BEGINNINGS, READ, LENGTH = 100, 5, 40  # test texts, the words of each that are 
 SPAN = 3  # words of the n-grams whose repetition is counted
 EVERY_WORD = {"temperature": 1.0, "top_k": 10_000_000, "top_p": 1.0}
 WAYS: Mapping[str, tuple[str, Mapping[str, float]]] = {  # title → strategy and its options; the first is the reference
+    "`greedy --no-repeat 0`": ("greedy", {"no_repeat": 0}),
     "`greedy`": ("greedy", {}),
-    "`sample`": ("sample", {"samples": 1}),
+    "`beam --no-repeat 0`": ("beam", {"no_repeat": 0}),
+    "`beam`": ("beam", {}),
+    "`beam --beam-size 20`": ("beam", {"beam_size": 20}),
+    "`sample`, one text": ("sample", {"samples": 1}),
     "`sample`, the likeliest of 10": ("sample", {"samples": 10}),
-    "`sample` with `--temperature 1 --top-p 1`, from all words": ("sample", {"samples": 1, **EVERY_WORD}),
-    "`beam` of 5": ("beam", {}),
-    "`beam` of 20": ("beam", {"beam_size": 20}),
+    "`sample --temperature 1 --top-p 1`, one text, from all words": ("sample", {"samples": 1, **EVERY_WORD}),
 }
 MEASURES = ("log-probability per word", f"repeated {SPAN}-grams", "distinct words")
 

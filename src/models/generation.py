@@ -55,6 +55,7 @@ class Search(NamedTuple):
       word: the last word so far, which is not part of the generated texts.
       length: largest number of words of a text, at least 1.
       end: the id that ends a text.
+      no_repeat: n; a text contains no n words in a row twice. 0 for no limit.
     """
 
     step: Step
@@ -62,6 +63,7 @@ class Search(NamedTuple):
     word: int
     length: int
     end: int
+    no_repeat: int = 0
 
 
 def without(step: Step, ids: Collection[int]) -> Step:
@@ -84,8 +86,30 @@ def read(step: Step, states: States, words: Sequence[int]) -> States:
     return states
 
 
+def without_repeats(log_probs: np.ndarray, texts: np.ndarray, n: int) -> np.ndarray:
+    """Returns log-probabilities with minus infinity for each word that would repeat n words of its text.
+
+    A search for the likeliest text falls into loops (Holtzman et al., "The Curious Case of Neural Text Degeneration",
+    ICLR 2020). Source of this remedy: Paulus, Xiong and Socher, "A Deep Reinforced Model for Abstractive
+    Summarization", ICLR 2018, section 2.5.
+
+    Args:
+      log_probs: float[B, V] of the next words.
+      texts: int[B, L], the words so far.
+      n: words in a row that may not come twice; 0 changes nothing.
+    """
+    if n == 0 or texts.shape[1] < n:
+        return log_probs
+    grams = np.lib.stride_tricks.sliding_window_view(texts, n, axis=1)
+    latest = texts[:, texts.shape[1] - n + 1 :]
+    rows, places = np.nonzero((grams[:, :, :-1] == latest[:, None]).all(axis=2))
+    allowed = np.array(log_probs)
+    allowed[rows, grams[rows, places, -1]] = -np.inf
+    return allowed
+
+
 def greedy(search: Search) -> Text:
-    """Returns the text that continues with the likeliest word at every step; of equal ones, the lowest id."""
+    """Returns the text that continues with the likeliest allowed word at every step; of equal ones, the lowest id."""
     return _walks(search, lambda log_probs: log_probs.argmax(axis=1), count=1)[0]
 
 
@@ -148,7 +172,8 @@ def beam(search: Search, *, size: int, length_penalty: float = 1.0) -> list[Text
     texts, totals, ended = np.zeros((1, 0), int), np.zeros(1), list[Text]()
     for _ in range(search.length):
         log_probs, states = search.step(states, last)
-        parents, last, totals = _best(totals[:, None] + log_probs, size - len(ended))
+        allowed = without_repeats(log_probs, texts, search.no_repeat)
+        parents, last, totals = _best(totals[:, None] + allowed, size - len(ended))
         texts = np.concatenate([texts[parents], last[:, None]], axis=1)
         has_ended = last == search.end
         ended += _texts(texts[has_ended], totals[has_ended], has_ended=True)
@@ -172,7 +197,7 @@ def _walks(search: Search, choose: Callable[[np.ndarray], np.ndarray], *, count:
     texts, is_running, totals = np.full((count, length), end), np.ones(count, bool), np.zeros(count)
     for place in range(length):
         log_probs, states = search.step(states, last)
-        last = choose(log_probs)
+        last = choose(without_repeats(log_probs, texts[:, :place], search.no_repeat))
         totals += np.where(is_running, np.take_along_axis(log_probs, last[:, None], axis=1)[:, 0], 0)
         texts[is_running, place] = last[is_running]
         is_running &= last != end

@@ -193,6 +193,47 @@ def test_words_are_drawn_with_their_probabilities(options, expected):
     assert chi_square < 18.5  # 99.9 % of draws of five kinds are below it
 
 
+def repeats(words, n):
+    grams = [tuple(words[begin : begin + n]) for begin in range(len(words) - n + 1)]
+    return len(grams) - len(set(grams))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_no_words_in_a_row_come_twice(n):
+    likely = [0.0, 0.5, 0.3, 0.2]  # the end, id 0, follows only when nothing else may
+    search = OneRow([1e-9, *likely[1:]]).search(30)._replace(end=0, no_repeat=n)
+    words = []
+    for _ in range(30):  # the likeliest word that completes no earlier n words
+        allowed = [word for word in (1, 2, 3) if not repeats([*words, word], n)]
+        words.append(allowed[0] if allowed else 0)
+        if not allowed:
+            break
+
+    found = greedy(search)
+
+    assert found.words == words and (found.has_ended, repeats(words, n)) == (words[-1] == 0, 0)
+    assert found.log_probability == pytest.approx(sum(np.log([1e-9, *likely[1:]][word]) for word in words))
+    drawn = sample(search, count=5, seed=0)
+    assert not any(repeats(text.words, n) for text in drawn) and len(drawn) == 5
+    assert not any(repeats(text.words, n) for text in beam(search, size=4))
+
+
+def test_without_a_limit_the_likeliest_word_comes_again_and_again():
+    search = OneRow([1e-9, 0.5, 0.3, 0.2]).search(6)._replace(end=0)
+
+    assert greedy(search).words == [1] * 6
+
+
+def test_a_beam_of_texts_without_repeats_finds_the_best_of_them():
+    model = Model()
+    allowed = {text: value for text, value in model.all_texts(4).items() if not repeats(text, 1)}
+
+    found = beam(model.search(4)._replace(no_repeat=1), size=100, length_penalty=0)
+
+    assert tuple(found[0].words) == max(allowed, key=allowed.get)
+    assert {tuple(text.words) for text in found} == set(allowed)
+
+
 def test_an_excluded_word_is_never_chosen_and_changes_no_other_probability():
     plain = OneRow([0.1, 0.4, 0.5]).search(3)
     search = plain._replace(step=without(plain.step, {2}))

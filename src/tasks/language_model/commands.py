@@ -38,6 +38,12 @@ def _option(strategy: str, name: str, about: str) -> typer.models.OptionInfo:
     return option
 
 
+def _shared(name: str, about: str) -> typer.models.OptionInfo:
+    defaults = ", ".join(f"{own[name]} for {strategy}" for strategy, own in STRATEGIES.items())
+    option: typer.models.OptionInfo = typer.Option(help=f"{about} [default: {defaults}]", show_default=False)
+    return option
+
+
 def generate(
     folder: Path,
     prompt: Annotated[str, typer.Option(help="beginning of the texts; empty = the start of a text")] = "",
@@ -51,12 +57,13 @@ def generate(
     seed: Annotated[int | None, _option("sample", "seed", "seed of the draws")] = None,
     beam_size: Annotated[int | None, _option("beam", "beam_size", "number of texts")] = None,
     length_penalty: Annotated[float | None, _option("beam", "length_penalty", "0 ranks by log p, 1 per word")] = None,
+    no_repeat: Annotated[int | None, _shared("no_repeat", "words in a row that come only once; 0 = no limit")] = None,
 ) -> None:
     """Writes texts with their log-probability per word, one text on a line."""
     model = trained.load(folder)
     own = {
         "samples": samples, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed,
-        "beam_size": beam_size, "length_penalty": length_penalty,
+        "beam_size": beam_size, "length_penalty": length_penalty, "no_repeat": no_repeat,
     }  # fmt: skip
     given = {name: value for name, value in own.items() if value is not None}
     options = Options(strategy.value, prompt, length, allow_unknown, given)

@@ -19,9 +19,9 @@ from src.tasks.language_model.trained import Trained
 from src.terminal.visible import counted, echoed, one_line
 
 STRATEGIES: Mapping[str, Mapping[str, float]] = {  # strategy → its own options and their defaults
-    "greedy": {},
-    "sample": {"samples": 10, "temperature": 0.8, "top_k": 40, "top_p": 0.9, "seed": 0},
-    "beam": {"beam_size": 5, "length_penalty": 1.0},
+    "greedy": {"no_repeat": 3},
+    "sample": {"samples": 10, "temperature": 0.8, "top_k": 40, "top_p": 0.9, "seed": 0, "no_repeat": 0},
+    "beam": {"beam_size": 5, "length_penalty": 1.0, "no_repeat": 3},
 }
 LONGEST = 10_000  # words of a text
 MOST_ROWS = 1_000  # texts at a time
@@ -100,6 +100,7 @@ def _ranges(trained: Trained, *, allow_unknown: bool) -> dict[str, Range]:
         "top_p": Range(0, 1, "1 leaves all words", is_open=True),
         "seed": Range(0, 2**63 - 1),
         "beam_size": Range(1, min(rows, words), f"{words:,} words can follow a word, the end included"),
+        "no_repeat": Range(0, LONGEST, "words in a row that come only once; 0 for no limit"),
         "length_penalty": Range(0, 10, "0 compares log-probabilities of texts, 1 those per word"),
     }
 
@@ -150,7 +151,8 @@ def generate(options: Options, prompt: Prompt, trained: Trained, stepper: Steppe
     step = generation.without(stepper.step, trained.never | (set() if options.allow_unknown else {UNKNOWN}))
     *read, last = prompt.ids
     states = generation.read(stepper.step, stepper.start(), read)
-    search, own = Search(step, states, last, options.length, END), options.own
+    own = options.own
+    search = Search(step, states, last, options.length, END, own.pop("no_repeat"))
     if options.strategy == "greedy":
         return [generation.greedy(search)]
     if options.strategy == "sample":
