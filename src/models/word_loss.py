@@ -41,14 +41,18 @@ def word_losses(states: Any, words: Any, table: Any, bias: Any) -> Any:
             begin = number * BLOCK
             return tf.slice(padded, [begin, 0], [BLOCK, states.shape[1]]), tf.slice(ids, [begin], [BLOCK])
 
-        def forward(number: Any, values: Any) -> tuple[Any, Any]:
+        def forward(number: Any, totals: Any, values: Any) -> tuple[Any, Any, Any]:
             rows, answers = block(number)
             logits = tf.matmul(rows, table, transpose_b=True) + bias
-            value = tf.nn.sparse_softmax_cross_entropy_with_logits(answers, logits)
-            return number + 1, values.write(number, value)
+            total = tf.reduce_logsumexp(logits, axis=1)  # TensorFlow's cross entropy would compute a gradient, too
+            value = total - tf.gather(logits, answers, axis=1, batch_dims=1)
+            return number + 1, totals.write(number, total), values.write(number, value)
 
-        values = tf.TensorArray(tf.float32, blocks, element_shape=[BLOCK])
-        _, values = tf.while_loop(lambda number, _: number < blocks, forward, (0, values), maximum_iterations=blocks)
+        empty = [tf.TensorArray(tf.float32, blocks, element_shape=[BLOCK]) for _ in range(2)]
+        _, totals, values = tf.while_loop(
+            lambda number, *_: number < blocks, forward, (0, *empty), maximum_iterations=blocks
+        )
+        totals = totals.concat()
 
         def gradient(upstream: Any) -> tuple[Any, Any, Any]:
             weights = tf.pad(upstream, [[0, spare]])
@@ -56,7 +60,8 @@ def word_losses(states: Any, words: Any, table: Any, bias: Any) -> Any:
             def backward(number: Any, by_state: Any, of_table: Any, of_bias: Any) -> tuple[Any, ...]:
                 rows, answers = block(number)
                 weight = tf.slice(weights, [number * BLOCK], [BLOCK])[:, None]
-                shares = tf.nn.softmax(tf.matmul(rows, table, transpose_b=True) + bias) * weight
+                total = tf.slice(totals, [number * BLOCK], [BLOCK])[:, None]
+                shares = tf.exp(tf.matmul(rows, table, transpose_b=True) + bias - total) * weight
                 places = tf.stack([tf.range(BLOCK), answers], axis=1)
                 of_logits = tf.tensor_scatter_nd_sub(shares, places, weight[:, 0])
                 by_state = by_state.write(number, tf.matmul(of_logits, table))
