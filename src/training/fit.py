@@ -95,8 +95,11 @@ def train(
     what the consumer does between two records. With `execution=graph_epoch` the steps of a run (`epoch_graph`) are
     yielded after it, and each has an equal share of its time. A run ends before a validation and at `max_steps`.
 
+    With averages of the weights, each validation and the best epoch's weights are those of the averages; training and
+    the histograms have the trained weights.
+
     Args:
-      learner: model, phase, metrics and settings.
+      learner: model, phase, metrics, settings and averages.
       evaluate: evaluates the model on the validation split.
       fit: updated during training. A `fit` of `Fit.of_records` resumes training after its epochs; the caller has
         already restored the variables of the model and of the optimizer.
@@ -122,11 +125,14 @@ def train(
     while len(fit.validations) < settings.epochs and len(fit.timings) != settings.max_steps:
         epoch = len(fit.validations) + 1
         step = yield from _epoch(steps_of(epoch), evaluate, learner=learner, last=last)
-        result = evaluate()
-        recorded = result.recorded(metrics, prefix=VAL)
-        fit.validations.append(recorded[f"{VAL}{metrics[0].name}"])
-        if best_epoch(fit.validations, metrics[0]) == epoch:
-            fit.best_epoch, fit.best_weights, fit.best = epoch, model.get_weights(), result
+        with learner.averaged():
+            result = evaluate()
+            recorded = result.recorded(metrics, prefix=VAL)
+            fit.validations.append(recorded[f"{VAL}{metrics[0].name}"])
+            if best_epoch(fit.validations, metrics[0]) == epoch:
+                fit.best_epoch, fit.best_weights, fit.best = epoch, model.get_weights(), result
+        if learner.averaging:
+            learner.averaging.trigger(fit.validations)
         times = epoch_times(fit.timings, epoch) if step.in_epoch == last else {}
         if settings.tracking.histograms:
             yield Record(HISTOGRAMS, step.number, detail=of_all(_distributions(model, step, layers)))
@@ -199,7 +205,9 @@ def _epoch(
         if step.number == settings.max_steps:
             break
         if settings.evaluate_every and step.number % settings.evaluate_every == 0 and step.in_epoch < last:
-            yield _evaluation_record(step.number, evaluate().recorded(learner.metrics, prefix=VAL))
+            with learner.averaged():
+                result = evaluate()
+            yield _evaluation_record(step.number, result.recorded(learner.metrics, prefix=VAL))
     return step
 
 

@@ -7,9 +7,10 @@ numbers of the examples within their split.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from src.spec.metric import Metric, on_every_split
 from src.spec.settings import Settings
@@ -69,6 +70,23 @@ class Phase:
     chance: float | None = None
 
 
+class Averaging(Protocol):
+    """Averages of the weights over the steps of training, which a model is judged by in place of its trained weights.
+
+    Their state is variables of the optimizer, so that a checkpoint holds them.
+    """
+
+    @property
+    def count(self) -> int:
+        """The number of averaged weights, those of the latest steps; 0 before averaging begins."""
+
+    def trigger(self, validations: Sequence[float]) -> None:
+        """Begins to average if it is time to; gets the first metric's value of each epoch so far."""
+
+    def applied(self) -> AbstractContextManager[None]:
+        """Gives the model the averages, if averaging has begun; at the end it gets its trained weights back."""
+
+
 @dataclass(frozen=True)
 class Learner:
     """A model together with its data, metrics and settings.
@@ -78,12 +96,18 @@ class Learner:
       phase: its batches, its loss and its measures.
       metrics: metrics of the task; the first one chooses the best epoch.
       settings: settings of the trial.
+      averaging: averages of the model's weights; None for none.
     """
 
     model: keras.Model
     phase: Phase
     metrics: Sequence[Metric]
     settings: Settings
+    averaging: Averaging | None = None
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Gives the model the weights that it is judged by; at the end it gets its trained weights back."""
+        return self.averaging.applied() if self.averaging else nullcontext()
 
     @property
     def is_eager(self) -> bool:

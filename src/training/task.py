@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from src.training.diagnosis import Evidence
     from src.training.evaluation import Evaluated
     from src.training.fit import Fit
-    from src.training.phase import Learner, Phase
+    from src.training.phase import Averaging, Learner, Phase
 
 VALIDATION_SPLIT, TEST_SPLIT = "validation", "test"  # keys of `Phase.held_out`
 _log = logging.getLogger(__name__)
@@ -100,6 +100,15 @@ class KerasTask(Task[S, D], Generic[S, D]):
         from src.training.update import new_optimizer
 
         return new_optimizer(model, settings)
+
+    def averaging(self, optimizer: keras.optimizers.Optimizer, settings: S) -> Averaging | None:
+        """Returns averages of the weights, which validation, test and the model file get; by default there are none.
+
+        Args:
+          optimizer: from `optimizer`; its variables hold the averages.
+          settings: settings of the trial.
+        """
+        return None
 
     def kernel(self, settings: S, *, gpus: int) -> str:
         """Returns the kernel that runs the model, the tag `ablation.kernel`: `execution`, or a task's own name."""
@@ -191,7 +200,8 @@ class KerasTask(Task[S, D], Generic[S, D]):
             raise ValueError(f"the phase of task={self.name} has no held_out[{min(missing)!r}]; every task needs both")
         if trial.earlier is None:
             yield Record(GRAPH, 0, detail={"layers": layers(model)})
-        learner, optimizer = Learner(model, phase, self.metrics, settings), self.optimizer(model, settings)
+        optimizer = self.optimizer(model, settings)
+        learner = Learner(model, phase, self.metrics, settings, self.averaging(optimizer, settings))
         if trial.earlier is None:
             yield from self._pictures(trial, learner, None, step=0)
         trained = Trained(learner, _restored(trial, learner, optimizer), evaluators(learner))
@@ -307,7 +317,8 @@ class KerasTask(Task[S, D], Generic[S, D]):
         }
         has_learnt = health != NO_LEARNING and _is_better_than_chance(learner, metrics)
         cause = self._cause(trial, learner, steps, has_learnt=has_learnt)
-        tags |= ({"ablation.diagnosis": cause} if cause else {}) | _profile_tag(fit)
+        tags |= {"ablation.diagnosis": cause} if cause else {}
+        tags |= _profile_tag(fit) | _averaging_tag(learner, steps=len(steps))
         return end(step=len(steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=list(names))
 
     def _cause(self, trial: Trial[S, D], learner: Learner, steps: Sequence[Record], *, has_learnt: bool) -> str | None:
@@ -335,7 +346,8 @@ def _restored(trial: Trial[Any, Any], learner: Learner, optimizer: keras.optimiz
         return Fit()
     fit = Fit.of_records(earlier.records, learner.metrics[0])
     restore([*learner.model.variables, *optimizer.variables], earlier.variables)
-    fit.best_weights, fit.peak_mb = list(earlier.best) or learner.model.get_weights(), earlier.peak_mb
+    with learner.averaged():
+        fit.best_weights, fit.peak_mb = list(earlier.best) or learner.model.get_weights(), earlier.peak_mb
     return fit
 
 
@@ -377,6 +389,14 @@ def _row(step: Record) -> dict[str, Any]:
         **step.metrics,
         **{name: value for name, value in step.detail.items() if name != "shapes"},
     }
+
+
+def _averaging_tag(learner: Learner, *, steps: int) -> dict[str, str]:
+    """Returns the tag with the step whose weights are the first averaged ones; empty without averages."""
+    if learner.averaging is None:
+        return {}
+    count = learner.averaging.count
+    return {"ablation.averaging": f"from step {steps - count + 1} on" if count else "never began"}
 
 
 def _profile_tag(fit: Fit) -> dict[str, str]:

@@ -25,10 +25,18 @@ Gradients = Callable[[Any, Any], tuple[list[Any], list[Any]]]
 Apply = Callable[[list[Any]], Any]
 
 
-def new_optimizer(model: keras.Model, settings: Settings) -> keras.optimizers.Optimizer:
-    """Returns an optimizer for a model's weights, with all of its variables created."""
+def new_optimizer(
+    model: keras.Model, settings: Settings, *, kind: Callable[..., keras.optimizers.Optimizer] | None = None
+) -> keras.optimizers.Optimizer:
+    """Returns an optimizer for a model's weights, with all of its variables created.
+
+    Args:
+      model: the model.
+      settings: `optimizer` and its options.
+      kind: a task's own variant of `optimizer`, called with its options; None for Keras' own.
+    """
     of_kind: dict[str, Any] = {"momentum": settings.momentum} if settings.optimizer == "sgd" else {}
-    kind = OPTIMIZERS[settings.optimizer]
+    kind = kind or OPTIMIZERS[settings.optimizer]
     optimizer = kind(settings.learning_rate, global_clipnorm=settings.clip_norm, **of_kind)
     optimizer.build(model.trainable_variables)
     # Keras sums the gradients over devices, even on one device, through a custom gradient. TensorFlow registers it, and

@@ -563,6 +563,7 @@ def test_a_saved_model_reloads(changes, tmp_path):
         ({"stateful": True, "text_mode": "documents"}, "stateful=true does not work with text_mode=documents"),
         ({"stateful": True, "implementation": "keras"}, "stateful=true does not work with implementation=keras"),
         ({"weight_drop": 0.5, "implementation": "cell_loop"}, "weight_drop=0.5 does not work with implementation"),
+        ({"averaging": "nt_asgd"}, "averaging=nt_asgd does not work with optimizer=adam"),
         ({"length": 1_000}, "too few for one batch of length=1000"),
         ({"batch_size": 1_000, "stateful": True}, "too few for one batch"),
         ({"text_mode": "documents", "truncation": "remove", "max_length": 2}, "leaves no training text"),
@@ -587,6 +588,10 @@ def test_a_combination_that_cannot_run_is_refused_with_the_fix(file, changes, me
         ({"readout": "max_state"}, "readout", "last"),
         ({"encoding": "onehot"}, "tie_weights", False),
         ({"dropout_locked": True}, "dropout_locked", False),
+        ({"averaging_interval": 7}, "averaging_interval", 5),
+        ({"averaging": "nt_asgd", "optimizer": "sgd", "epochs": 7}, "averaging", "none"),
+        ({"averaging": "nt_asgd", "optimizer": "sgd", "epochs": 8}, "averaging", "nt_asgd"),
+        ({"averaging": "nt_asgd", "optimizer": "sgd", "epochs": 7, "averaging_interval": 9}, "averaging_interval", 5),
     ],
 )
 def test_a_toggle_without_effect_has_one_value(file, changes, key, value):

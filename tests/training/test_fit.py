@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import functools
 
 import keras
@@ -215,6 +216,50 @@ def test_evaluating_between_epochs_does_not_change_training():
 
     assert [record.step for record in records if record.kind == "evaluation"] == [2, 3, 4, 6]
     assert weights_digest(model) == weights_digest(plain)
+
+
+class Doubled:
+    """In place of averages, twice the weights."""
+
+    def __init__(self, model):
+        self.model, self.values, self.is_applied = model, [], False
+
+    def trigger(self, values):
+        assert not self.is_applied
+        self.values.append(list(values))
+
+    @contextlib.contextmanager
+    def applied(self):
+        self.is_applied, trained = True, self.model.get_weights()
+        self.model.set_weights([2 * weight for weight in trained])
+        yield
+        self.is_applied = False
+        self.model.set_weights(trained)
+
+
+def test_validation_and_the_best_weights_are_those_of_the_averages_and_training_is_not():
+    _, _, plain, _ = trained(evaluate_every=2)
+    tf.config.run_functions_eagerly(True)
+    settings = edited(Settings(), {**SMALL, "evaluate_every": 2})
+    fresh_session(settings.seed)
+    model = classifier(settings, classes=2)
+    averaging, kept = Doubled(model), []
+    learner = Learner(model, phase_of(examples(), settings), METRICS, settings, averaging)
+    evaluate = evaluators(learner)["validation"]
+
+    def evaluated():
+        kept.append(model.get_weights() if averaging.is_applied else None)
+        return evaluate()
+
+    fit = Fit()
+    records = list(train(learner, evaluated, fit))
+    tf.config.run_functions_eagerly(False)
+
+    assert len(kept) == 4 and all(weights is not None for weights in kept)
+    assert metrics(records, "train/loss") == metrics(plain, "train/loss")
+    assert averaging.values == [fit.validations[:1], fit.validations]
+    of_best = kept[2 * fit.best_epoch - 1]
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), of_best, strict=True))
 
 
 def test_histograms_include_all_weights_gradients_and_layers_and_can_be_disabled():

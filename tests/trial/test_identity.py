@@ -93,7 +93,7 @@ OF_IMAGES = {
 OF_LANGUAGE_MODELS = {
     **{"text_mode": "documents", "length": 7, "stateful": True, "bptt_random": True, "tie_weights": False},
     **{"dropout_locked": True, "dropout_embedding": 0.5, "weight_drop": 0.5},
-    **{"softmax": "full", "softmax_samples": 7},
+    **{"softmax": "full", "softmax_samples": 7, "averaging": "nt_asgd", "averaging_interval": 7},
     **{"activation_penalty": 2.0, "temporal_penalty": 1.0, "implementation": "keras", "clip_norm": 0.25},
 }
 OF_EVERY_TASK = {key: value for key, value in CHANGES.items() if key in Core.model_fields}

@@ -10,12 +10,13 @@ from pydantic import Field
 from src.data.options import MovieReviews, Running
 from src.parts.recurrent.toggles import Recurrent
 from src.parts.words.toggles import Words
-from src.spec.section import Width
+from src.spec.section import Value, Width
 
 
 class Settings(Recurrent, Words):
     """The probability of each word of a text."""
 
+    ADDED: ClassVar[Mapping[str, Value]] = {"averaging": "none", "averaging_interval": 5}
     ALIASES: ClassVar[Mapping[str, str]] = {
         "unit": "tokens",
         "mode": "text_mode",
@@ -32,6 +33,9 @@ class Settings(Recurrent, Words):
         "tar": "temporal_penalty",
         "lockeddropout": "dropout_locked",
         "variationaldropout": "dropout_locked",
+        "ntasgd": "averaging=nt_asgd",
+        "asgd": "averaging=nt_asgd",
+        "nonmono": "averaging_interval",
     }
 
     task: str = "language_model"
@@ -70,6 +74,18 @@ class Settings(Recurrent, Words):
     )
     temporal_penalty: float = Field(
         0.0, ge=0, le=1_000, description="factor of the mean squared change of these states, added to the loss"
+    )
+    averaging: Literal["none", "nt_asgd"] = Field(
+        "none",
+        description="nt_asgd = once validation has stalled, validation and test use the average of the weights since "
+        "then (optimizer=sgd)",
+    )
+    averaging_interval: int = Field(
+        5,
+        ge=1,
+        le=10_000,
+        description="averaging=nt_asgd: validation has stalled if it is worse than the best of the epochs before it, "
+        "the latest n left out; needs at least n + 3 epochs",
     )
     softmax: Literal["full", "sampled"] = Field(
         "sampled",

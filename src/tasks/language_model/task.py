@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from src.data.encoded import Encoded
     from src.training.diagnosis import Evidence
-    from src.training.phase import Learner, Phase
+    from src.training.phase import Averaging, Learner, Phase
 
 PERPLEXITY = Metric(
     "perplexity", "lower", digits=1, margin=1.0, target=200.0, of="cross_entropy", finish="exp", least=1.0
@@ -149,6 +150,21 @@ class LanguageModel(KerasTask[Settings, "Encoded"]):
         from src.tasks.language_model.model import language_model
 
         return language_model(settings)
+
+    def optimizer(self, model: keras.Model, settings: Settings) -> keras.optimizers.Optimizer:
+        """Returns the optimizer, with `averaging=nt_asgd` one that averages the weights."""
+        if settings.averaging == "none":
+            return super().optimizer(model, settings)
+        from src.models.nt_asgd import NTASGD
+        from src.training.update import new_optimizer
+
+        kind = functools.partial(NTASGD, interval=settings.averaging_interval)
+        return new_optimizer(model, settings, kind=kind)
+
+    def averaging(self, optimizer: keras.optimizers.Optimizer, settings: Settings) -> Averaging | None:
+        """Returns the averages of the weights with `averaging=nt_asgd`."""
+        averages: Averaging = optimizer
+        return None if settings.averaging == "none" else averages
 
     def kernel(self, settings: Settings, *, gpus: int) -> str:
         """Returns the kernel that runs the recurrence."""

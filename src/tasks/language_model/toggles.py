@@ -29,6 +29,11 @@ def _has_nothing_to_pack(settings: Settings) -> bool:
     return settings.implementation == "packed_loop" and not is_padded
 
 
+def _never_averages(settings: Settings) -> bool:
+    """Returns whether training ends before validation can stall; other optimizers are refused anyway."""
+    return settings.optimizer == "sgd" and settings.epochs < settings.averaging_interval + 3
+
+
 INERT: tuple[Inert[Any], ...] = (
     *(Inert(key, value, is_stream, WHOLE) for key, value in OF_DOCUMENTS.items()),
     *(rule for rule in words.INERT if rule.key != "masking"),
@@ -40,6 +45,8 @@ INERT: tuple[Inert[Any], ...] = (
     Inert("readout", "last", lambda s: True, "a language model predicts a word at every step"),
     Inert("tie_weights", False, lambda s: s.encoding == "onehot", "encoding=onehot has no embedding to tie"),
     Inert("softmax_samples", 1_000, lambda s: s.softmax == "full", "softmax=full draws no words"),
+    Inert("averaging", "none", _never_averages, "no epoch before averaging_interval + 3 has averages"),
+    Inert("averaging_interval", 5, lambda s: s.averaging == "none", "averaging=none averages nothing"),
     Inert("dropout_locked", False, lambda s: not s.dropout, "nothing is dropped"),
 )
 
@@ -61,6 +68,11 @@ def refusals(settings: Settings) -> list[str]:
         key = "stateful=true" if settings.stateful else f"weight_drop={settings.weight_drop}"
         reasons.append(
             f"{key} does not work with implementation={settings.implementation}; set implementation=graph_loop"
+        )
+    if settings.averaging != "none" and settings.optimizer != "sgd":
+        reasons.append(
+            f"averaging={settings.averaging} does not work with optimizer={settings.optimizer}: it averages the steps "
+            "of SGD; set optimizer=sgd with a learning_rate that suits it, or averaging=none"
         )
     if settings.uses_xla and (settings.stateful or settings.bptt_random):
         key, why = (
