@@ -106,6 +106,15 @@ class EncodedPairs:
         return Vocabulary(words[: max(0, vocab_size - FIRST_WORD)], how.tokens, how.lowercase, merges)
 
     @property
+    def ids(self) -> int:
+        """Number of ids that all tokens of training need, on the side that needs more."""
+        sizes = self.contents.vocabulary
+        common = self.contents.common
+        return FIRST_WORD + (
+            sum(sizes.values()) - common if self.tokenisation.share_vocabulary else max(sizes.values())
+        )
+
+    @property
     def rows(self) -> dict[str, int]:
         """Split → number of its pairs."""
         return dict(self.contents.pairs)

@@ -97,8 +97,16 @@ def test_every_sequence_is_reversed_in_its_place(sequences):
     assert result.values.tolist() == [value for sequence in expected for value in sequence]
 
 
-@pytest.fixture
-def dates(home):
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Returns a home that the tests of this module share: pairs of dates take a second to generate."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ABLATION_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def dates(place):
     return load(Dates.model_validate({"train_pairs": 200}), Tokenisation())
 
 
