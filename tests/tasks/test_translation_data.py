@@ -155,6 +155,15 @@ def test_a_translation_has_at_most_one_and_a_half_times_the_tokens_of_the_source
     assert output_limit(settings_of(max_output_length=9), 100) == 9
 
 
+def test_no_batch_is_longer_than_the_longest_text(dates):
+    parts = sentences.phase_parts(settings_of(), dates)
+    several = [inputs for split in ("validation", "test") for inputs, _, _ in parts["held_out"][split]()]
+    several += [inputs for inputs, _, _ in parts["training"](1)]
+
+    found = {side: max(inputs[place].shape[1] for inputs in several) for place, side in enumerate(("source", "target"))}
+    assert found == sentences.longest(dates)
+
+
 def test_tensors_are_what_the_signature_says(dates):
     import tensorflow as tf
 

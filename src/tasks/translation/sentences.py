@@ -34,10 +34,9 @@ def pairs(settings: Settings, data: EncodedPairs, split: str) -> PairIds:
     return pair_ids(data, split, settings.vocab_size, reverse_source=settings.reverse_source)
 
 
-def longest(settings: Settings, data: EncodedPairs) -> tuple[int, int]:
-    """Returns S and T of the longest training pair: ids of the source and of the target, each with its end."""
-    tokens = data.contents.longest[TRAIN]
-    return tokens["source"] + 1, tokens["target"] + 1
+def longest(data: EncodedPairs) -> dict[str, int]:
+    """Returns side → ids of the longest text of all splits, with its end: S and T."""
+    return {side: 1 + max(sizes[side] for sizes in data.contents.longest.values()) for side in SIDES}
 
 
 def left_out(settings: Settings, data: EncodedPairs) -> list[str]:
