@@ -171,9 +171,9 @@ def _write(options: Parallel, how: Tokenisation, origin: str, parts: Path) -> di
         for name, pairs in corpus.splits.items()
     }
     merges = _merges(normal[TRAIN], how)
+    divisions = {side: division(how.tokens, merges[side]) for side in SIDES}
     texts = {
-        name: {side: [division(how.tokens, merges[side]).split(text) for text in normal[name][side]] for side in SIDES}
-        for name in SPLITS
+        name: {side: [divisions[side].split(text) for text in normal[name][side]] for side in SIDES} for name in SPLITS
     }
     vocabularies = _vocabularies(texts[TRAIN], how)
     for name, pairs in corpus.splits.items():
