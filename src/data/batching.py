@@ -127,14 +127,14 @@ def batches(
         return np.where(is_real, ids[np.where(is_real, starts[rows][:, None] + place, 0)], 0)
 
     def batches_in(order: np.ndarray) -> Iterator[Any]:
-        for chosen in _chosen(order, np.searchsorted(scheme.edges, lengths[order]), batch_size, drop_remainder):
+        for chosen in chosen_rows(order, np.searchsorted(scheme.edges, lengths[order]), batch_size, drop_remainder):
             rows = np.array(chosen, np.int64)
             yield tf.constant(padded(rows)), tf.constant(labels[rows]), tf.constant(rows)
 
     return batches_in
 
 
-def _chosen(order: np.ndarray, buckets: np.ndarray, batch_size: int, drop_remainder: bool) -> Iterator[list[int]]:
+def chosen_rows(order: np.ndarray, buckets: np.ndarray, batch_size: int, drop_remainder: bool) -> Iterator[list[int]]:
     """Yields the rows of each batch; `buckets` are the buckets int64[M] of the rows of `order`."""
     waiting: dict[int, list[int]] = {}
     for row, bucket in zip(order.tolist(), buckets.tolist(), strict=True):

@@ -38,7 +38,12 @@ def decoded(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
-    encoding = encoding_of(content, str(path))
+    return text_of(content, str(path))
+
+
+def text_of(content: bytes, path: str) -> str:
+    """Returns the bytes of a file as text, as `decoded` does; `path` is the file's name for errors."""
+    encoding = encoding_of(content, path)
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-PADDING, START, UNKNOWN, FIRST_WORD = 0, 1, 2, 4  # 3 is unused, as in keras.datasets.imdb
+PADDING, START, UNKNOWN, FIRST_WORD = 0, 1, 2, 4  # as in keras.datasets.imdb
+END = 3  # of a text; only tasks that predict texts use it
 
 TOKENISER = "2"  # part of the cache key: increment it when `words` or `characters` changes
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
@@ -39,16 +40,24 @@ def words(text: str) -> list[str]:
     """
     if text.isascii():
         return _WORD.findall(_BREAK.sub(" ", text).lower())
-    word, invisible = _patterns()
-    text = unicodedata.normalize("NFC", invisible.sub("", _BREAK.sub(" ", text)))
+    text = unicodedata.normalize("NFC", without_invisible(_BREAK.sub(" ", text)))
     lower = unicodedata.normalize("NFC", text.lower()).replace("_", " ")
-    return [match.replace("’", "'") for match in word.findall(lower)]
+    return [match.replace("’", "'") for match in _pattern().findall(lower)]
+
+
+def without_invisible(text: str) -> str:
+    """Returns a text without soft hyphens, joiners and direction marks; a zero-width space stays."""
+    return text if text.isascii() else _invisible().sub("", text)
+
+
+def clusters(text: str) -> list[str]:
+    """Returns the characters of a text, each with its combining marks."""
+    return list(text) if text.isascii() else _clusters().findall(text)
 
 
 def characters(text: str) -> list[str]:
     """Returns the characters of a text's words, each with its combining marks, and one space between two words."""
-    joined = " ".join(words(text))
-    return list(joined) if joined.isascii() else _clusters().findall(joined)
+    return clusters(" ".join(words(text)))
 
 
 def words_before_marks(text: str) -> list[str]:
@@ -113,17 +122,26 @@ def encode(texts: Sequence[Sequence[str]], ids: dict[str, int]) -> tuple[np.ndar
 
 
 @functools.cache
-def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Returns patterns of a word (underscores included) and of invisible characters; cached: they take 0.2 s."""
-    marks = _class_of({"Mn", "Mc", "Me"})
-    word = rf"\w[\w{marks}]*"
-    return re.compile(rf"{word}(?:['’]{word})*"), re.compile(f"[{_class_of({'Cf'}, but=chr(0x200B))}]")
+def marks() -> str:
+    """Returns all combining marks as ranges for a character class; cached: they take 0.1 s."""
+    return _class_of({"Mn", "Mc", "Me"})
+
+
+@functools.cache
+def _pattern() -> re.Pattern[str]:
+    """Returns the pattern of a word, underscores included."""
+    word = rf"\w[\w{marks()}]*"
+    return re.compile(rf"{word}(?:['’]{word})*")
+
+
+@functools.cache
+def _invisible() -> re.Pattern[str]:
+    return re.compile(f"[{_class_of({'Cf'}, but=chr(0x200B))}]")
 
 
 @functools.cache
 def _clusters() -> re.Pattern[str]:
-    marks = _class_of({"Mn", "Mc", "Me"})
-    return re.compile(f"[^{marks}][{marks}]*")
+    return re.compile(f"[^{marks()}][{marks()}]*")
 
 
 @functools.cache

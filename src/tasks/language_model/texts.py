@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from src.data import tokens
 from src.data.batching import MAX_BUCKETS, Padding, batch_count, batches, padding
 from src.data.encoded import Encoded, Sequences
 from src.data.sequences import drop_longer, limit_vocabulary, truncate
@@ -25,7 +26,7 @@ from src.streams import generator
 from src.tasks.language_model.settings import Settings, is_stream
 from src.training.phase import LOSS, Phase
 
-END = 3  # id of the end of a text, which other tasks do not use
+END = tokens.END  # id of the end of a text
 FIRST_PREDICTED = UNKNOWN  # the lowest id that is predicted
 CROSS_ENTROPY = "cross_entropy"  # loss per word without penalties
 LOSSES = "losses"  # of every word, without penalties
