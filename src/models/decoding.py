@@ -62,7 +62,10 @@ def walk(step: Step, states: Any, start: int, end: int, *, longest: int, seed: A
         arrays = [array.write(t, value) for array, value in zip(arrays, written, strict=True)]
         return t + 1, words, is_running & (words != end), total, states, arrays
 
-    arrays = [tf.TensorArray(dtype, longest) for dtype in (tf.int32, tf.float32)]
+    arrays = [
+        tf.TensorArray(tf.int32, longest, element_shape=[None]),
+        tf.TensorArray(tf.float32, longest, element_shape=[None, None]),
+    ]
     begin = (tf.constant(0), tf.fill([rows], start), tf.fill([rows], True), tf.zeros([rows]), states, arrays)
     *_, total, _, arrays = tf.while_loop(
         lambda t, last, is_running, *_: tf.reduce_any(is_running), body, begin, maximum_iterations=longest

@@ -132,7 +132,9 @@ class _Part(keras.layers.Layer):
         return stream_seed(self.design.seed, "weights", self.name, *name)
 
     def _embedding(self, size: int) -> Any:
-        initial = keras.initializers.RandomUniform(-0.05, 0.05, seed=self._seed("embedding"))
+        # Keras' default, ±0.05, hardly moves a cell. With it, no translation of a date was right after 470 steps, and
+        # with ±0.5 all were (10,000 dates by character, additive attention, 128 units, Adam at 0.002).
+        initial = keras.initializers.RandomUniform(-0.5, 0.5, seed=self._seed("embedding"))
         return keras.layers.Embedding(size, self.design.embedding_dim, embeddings_initializer=initial, name="embedding")
 
     def _cell(self, units: int, *name: str) -> Any:
