@@ -9,6 +9,8 @@ again. `python -m benchmarks tasks` compares the step with one that keeps them a
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -18,14 +20,22 @@ BLOCK = 256  # words per block: 10 MB of logits for 10,000 ids, which stay in th
 NEVER = -1e9  # logit of an id that is no word
 
 
-def word_losses(states: Any, words: Any, table: Any, bias: Any) -> Any:
-    """Returns -log p(word) for every row, float32[N], with p = softmax(states table^T + bias).
+def word_losses(states: Any, words: Any, table: Any, bias: Any, *, first: int = 0, label_smoothing: float = 0.0) -> Any:
+    r"""Returns -log p(word) for every row, float32[N], with p = softmax(states table^T + bias).
+
+    With label smoothing ε, part of the target is spread over all K ids that can be a word:
+
+        loss = -(1 - ε) log p(word) - ε/K sum_v log p(v)
+
+    Source of label smoothing: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016.
 
     Args:
       states: float32[N, H].
       words: int32[N].
       table: float32[V, H].
       bias: float32[V].
+      first: the lowest id that can be a word, K = V - first.
+      label_smoothing: ε.
     """
     size = tf.shape(states)[0]
     blocks = -(-size // BLOCK)
@@ -46,6 +56,9 @@ def word_losses(states: Any, words: Any, table: Any, bias: Any) -> Any:
             logits = tf.matmul(rows, table, transpose_b=True) + bias
             total = tf.reduce_logsumexp(logits, axis=1)  # TensorFlow's cross entropy would compute a gradient, too
             value = total - tf.gather(logits, answers, axis=1, batch_dims=1)
+            if label_smoothing:
+                spread = total - tf.reduce_mean(logits[:, first:], axis=1)
+                value = (1 - label_smoothing) * value + label_smoothing * spread
             return number + 1, totals.write(number, total), values.write(number, value)
 
         empty = [tf.TensorArray(tf.float32, blocks, element_shape=[BLOCK]) for _ in range(2)]
@@ -56,6 +69,8 @@ def word_losses(states: Any, words: Any, table: Any, bias: Any) -> Any:
 
         def gradient(upstream: Any) -> tuple[Any, Any, Any]:
             weights = tf.pad(upstream, [[0, spare]])
+            is_word = tf.cast(tf.range(bias.shape[0]) >= first, tf.float32)
+            spread = label_smoothing / (bias.shape[0] - first) * is_word
 
             def backward(number: Any, by_state: Any, of_table: Any, of_bias: Any) -> tuple[Any, ...]:
                 rows, answers = block(number)
@@ -63,7 +78,9 @@ def word_losses(states: Any, words: Any, table: Any, bias: Any) -> Any:
                 total = tf.slice(totals, [number * BLOCK], [BLOCK])[:, None]
                 shares = tf.exp(tf.matmul(rows, table, transpose_b=True) + bias - total) * weight
                 places = tf.stack([tf.range(BLOCK), answers], axis=1)
-                of_logits = tf.tensor_scatter_nd_sub(shares, places, weight[:, 0])
+                of_logits = tf.tensor_scatter_nd_sub(shares, places, (1 - label_smoothing) * weight[:, 0])
+                if label_smoothing:
+                    of_logits -= weight * spread
                 by_state = by_state.write(number, tf.matmul(of_logits, table))
                 of_table += tf.matmul(of_logits, rows, transpose_a=True)
                 return number + 1, by_state, of_table, of_bias + tf.reduce_sum(of_logits, axis=0)
@@ -135,7 +152,15 @@ class WordLoss(keras.layers.Layer):
     """
 
     def __init__(
-        self, size: int, *, first: int, skips_others: bool, samples: int = 0, seed: int = 0, **kwargs: Any
+        self,
+        size: int,
+        *,
+        first: int,
+        skips_others: bool,
+        samples: int = 0,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
         """Creates the layer.
 
@@ -145,12 +170,14 @@ class WordLoss(keras.layers.Layer):
           skips_others: whether steps without a word are left out of the products, which saves time where batches
             are padded. XLA cannot compile that, because it needs the number of words in advance.
           samples: how many ids the loss of training is computed from, drawn anew in each batch; 0 for all ids.
+          label_smoothing: of the loss of training from all ids.
           seed: of these draws.
           **kwargs: for Keras.
         """
         initializer = kwargs.pop("initializer", "glorot_uniform")
         super().__init__(**kwargs)
         self.size, self.first, self.skips_others, self.samples, self.seed = size, first, skips_others, samples, seed
+        self.label_smoothing = label_smoothing
         self.draws = keras.random.SeedGenerator(seed)
         self.initializer = keras.initializers.get(initializer)
         self.supports_masking = True  # a step without a word has no loss, whatever the mask
@@ -164,7 +191,7 @@ class WordLoss(keras.layers.Layer):
     def call(self, states: Any, words: Any, table: Any = None, training: bool | None = None) -> Any:
         """Returns the loss of each word, float32[B, T]."""
         is_word = words >= self.first
-        losses_of = self._sampled if training and self.samples else word_losses
+        losses_of = self._function(training)
         matrix, bias = self._weights(table)
         if self.skips_others:
             places = tf.where(is_word)
@@ -173,6 +200,13 @@ class WordLoss(keras.layers.Layer):
         rows, ids = tf.reshape(states, [-1, states.shape[-1]]), tf.reshape(words, [-1])
         losses = losses_of(rows, tf.maximum(ids, self.first), matrix, bias)
         return tf.where(is_word, tf.reshape(losses, tf.shape(words)), 0.0)
+
+    def _function(self, training: bool | None) -> Callable[..., Any]:
+        """Returns the function of states, words, matrix and bias that computes the losses."""
+        if training and self.samples:
+            return self._sampled
+        smoothing = self.label_smoothing if training else 0.0
+        return functools.partial(word_losses, first=self.first, label_smoothing=smoothing)
 
     def _sampled(self, states: Any, words: Any, matrix: Any, bias: Any) -> Any:
         """Returns the losses from ids that are drawn for this batch."""
@@ -195,6 +229,6 @@ class WordLoss(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration that recreates the layer."""
-        names = ("size", "first", "skips_others", "samples", "seed")
+        names = ("size", "first", "skips_others", "samples", "label_smoothing", "seed")
         values = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **values, "initializer": keras.initializers.serialize(self.initializer)}

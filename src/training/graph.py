@@ -45,6 +45,8 @@ def _sources(part: Any) -> list[str]:
 
 
 def _shape(operation: Any) -> str:
-    outputs = operation.output if isinstance(operation.output, list | tuple) else [operation.output]
+    import keras
+
+    outputs = keras.tree.flatten(operation.output)
     shapes = (["B", *("T" if size is None else str(size) for size in output.shape[1:])] for output in outputs)
     return ", ".join(f"({', '.join(sizes)})" for sizes in shapes)

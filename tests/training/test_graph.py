@@ -6,6 +6,7 @@ import pytest
 
 from src import registry
 from src.config.settings import checked, edited
+from src.models.encoder_decoder import Design, encoder_decoder
 from src.tasks.sentiment.model import classifier
 from src.tasks.sentiment.settings import Settings
 from src.training.graph import layers
@@ -50,3 +51,10 @@ def test_the_graph_gives_kind_and_shape_of_a_layer():
 def test_a_model_without_masking_has_no_mask_in_its_graph():
     listed = layers(classifier(edited(Settings(), {**SMALL, "masking": False}), classes=2))
     assert [layer["name"] for layer in listed] == ["ids", "encoding", "recurrent_1", "head"]
+
+
+def test_the_outputs_of_a_layer_may_be_nested():
+    listed = {layer["name"]: layer for layer in layers(encoder_decoder(Design(12, 12, units=4, cell="lstm")))}
+
+    assert listed["encoder"]["shape"] == "(B, T, 4), (B, 4), (B, 4)"
+    assert listed["decoder"]["inputs"] == ["target", "labels", "source", "encoder"]
