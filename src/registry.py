@@ -30,6 +30,7 @@ BUILT_IN = {
     "integration": "src.tasks.integration.task:TASK",
     "images": "src.tasks.images.task:TASK",
     "language_model": "src.tasks.language_model.task:TASK",
+    "translation": "src.tasks.translation.task:TASK",
 }
 DEFAULT = "sentiment"
 PLACE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")  # module:NAME

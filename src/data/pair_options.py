@@ -72,4 +72,4 @@ class Multi30k(Section):
     limit: Count | None = Field(None, description=LIMIT)
 
 
-Parallel = Dates | Pairs | LibreOfficeHelp | Multi30k
+Parallel = Dates | LibreOfficeHelp | Multi30k | Pairs

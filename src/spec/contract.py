@@ -73,6 +73,8 @@ def _metric_faults(metrics: Sequence[Metric]) -> Iterator[str]:
             yield f"its metric is called {metric.name!r}; allowed: a-z, A-Z, 0-9 and _"
         if metric.name == "gradient_norm":
             yield "its metric is called 'gradient_norm', which is recorded for every task; use another name"
+        if metric.of_corpus and metric.test_only:
+            yield f"its metric {metric.name!r} has of_corpus=True and test_only=True; remove one of them"
         if metric.finish not in FINISH:
             yield f"its metric {metric.name!r} has finish={metric.finish!r}; allowed: {', '.join(FINISH)}"
 

@@ -37,6 +37,8 @@ class Metric:
       ratio: whether values are compared as ratios, as times are.
       least: smallest possible value, at which figures clip intervals; None if unbounded.
       most: largest possible value, likewise.
+      of_corpus: whether it is computed from the predictions for all examples of a split, as BLEU is, and not as a mean
+        over examples. Validation and test have such a metric, training has not.
       test_only: whether only the test has it. The task computes its value, and a trial records it at its end. The first
         metric of a task is not such a metric.
     """
@@ -53,6 +55,7 @@ class Metric:
     ratio: bool = False
     least: float | None = None
     most: float | None = None
+    of_corpus: bool = False
     test_only: bool = False
 
     @property
@@ -171,6 +174,11 @@ def steps_to(metric: Metric, target: float) -> str:
 
 def on_every_split(metrics: Sequence[Metric]) -> list[Metric]:
     """Returns the metrics that training, validation and test have."""
+    return [metric for metric in on_validation(metrics) if not metric.of_corpus]
+
+
+def on_validation(metrics: Sequence[Metric]) -> list[Metric]:
+    """Returns the metrics that validation and test have."""
     return [metric for metric in metrics if not metric.test_only]
 
 

@@ -492,9 +492,9 @@ def _check_toggle(key: str, toggles: Sequence[str], settings: Settings) -> None:
 def _check_metric(planned: Study) -> None:
     """Raises `SettingsError` for a metric that no trial of the study has, or a threshold that no value can reach."""
     plan, first = planned.plan, planned.metrics[0]
-    measured = metric.on_every_split(planned.metrics)
     splits = [f"{TEST}{each.name}" for each in planned.metrics]
-    splits += [f"{split}{each.name}" for split in (VAL, TRAIN) for each in measured]
+    splits += [f"{VAL}{each.name}" for each in metric.on_validation(planned.metrics)]
+    splits += [f"{TRAIN}{each.name}" for each in metric.on_every_split(planned.metrics)]
     names = [*splits, metric.best_name(first), STEPS, *(each.name for each in MEASURED)]
     if planned.metric not in names:
         is_bare = any(planned.metric == each.name for each in planned.metrics)

@@ -13,7 +13,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from src.spec.metric import IMPLIED, LOSS, TRAIN, VAL, Metric
+from src.spec.metric import IMPLIED, LOSS, TRAIN, VAL, Metric, on_every_split
 from src.spec.record import EVALUATION, STEP, Record
 from src.terminal.visible import one_line, visible
 
@@ -49,6 +49,7 @@ class TrialProgress:
         self._console = console or Console(quiet=not is_alone)
         self._title, self._steps, self._epochs = one_line(title), steps, epochs
         self._metric, self._loss = metrics[0], next((metric for metric in metrics if metric.name == LOSS.name), LOSS)
+        self._is_in_training = metrics[0] in on_every_split(metrics) and metrics[0].name != LOSS.name
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._begin = self._last_line = time.monotonic()
@@ -105,7 +106,7 @@ class TrialProgress:
         parts = {
             "step": f"{record.step}/{self._steps}",
             "loss": _shown(self._loss, record, TRAIN),
-            **({"metric": _shown(self._metric, record, TRAIN)} if self._metric.name != self._loss.name else {}),
+            **({"metric": _shown(self._metric, record, TRAIN)} if self._is_in_training else {}),
             "validation": self._validation,
             "speed": f"{self._batch_ms:.0f} ms/batch",
             "left": f"{clock(left)} left",

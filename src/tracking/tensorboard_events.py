@@ -124,7 +124,7 @@ def _layout(metrics: Sequence[Metric]) -> Any:
     """Returns the charts of the custom scalars: the loss, the task's other metrics, the time and the gradient norm."""
     from tensorboard.plugins.custom_scalar import layout_pb2, metadata
 
-    shown = [LOSS, *(each for each in metric.on_every_split(metrics) if each.name != LOSS.name)]
+    shown = [LOSS, *(each for each in metric.on_validation(metrics) if each.name != LOSS.name)]
     curves = {each.shown: [f"{TRAIN}{each.name}", f"{VAL}{each.name}"] for each in shown} | CHARTS
     charts = [
         layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=[f"^{name}$" for name in names]))

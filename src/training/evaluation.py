@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from src.spec.metric import Metric, on_every_split
+from src.spec.metric import Metric, on_validation
 from src.training.phase import LOSS, Learner
 
 
@@ -22,6 +22,7 @@ class Evaluated:
       weights: quantity → float32[N].
       predictions: name → [N, ...].
       positions: name → [P], the stored positions of the first example, then those of the second, …
+      scores: name of a metric with `of_corpus` → its value.
     """
 
     def __init__(
@@ -30,15 +31,28 @@ class Evaluated:
         weights: Mapping[str, np.ndarray],
         predictions: Mapping[str, np.ndarray] | None = None,
         positions: Mapping[str, np.ndarray] | None = None,
+        scores: Mapping[str, float] | None = None,
     ) -> None:
         """Copies the mappings."""
         self.values, self.weights = dict(values), dict(weights)
         self.predictions, self.positions = dict(predictions or {}), dict(positions or {})
+        self.scores = {name: float(value) for name, value in (scores or {}).items()}
 
     def recorded(self, metrics: Sequence[Metric], *, prefix: str) -> dict[str, float]:
-        """Returns the loss and the metrics of a task, with the prefix in front of their names."""
-        measured = on_every_split(metrics)
-        of_task = {f"{prefix}{metric.name}": metric.value(self.mean(metric.source)) for metric in measured}
+        """Returns the loss and the metrics of a task, with the prefix in front of their names.
+
+        Raises:
+          ValueError: a metric with `of_corpus` has no score.
+        """
+        measured = on_validation(metrics)
+        if missing := [metric.name for metric in measured if metric.of_corpus and metric.name not in self.scores]:
+            raise ValueError(f"the scores of the phase lack {', '.join(missing)}; they have {', '.join(self.scores)}")
+        of_task = {
+            f"{prefix}{metric.name}": metric.value(
+                self.scores[metric.name] if metric.of_corpus else self.mean(metric.source)
+            )
+            for metric in measured
+        }
         return {f"{prefix}{LOSS}": self.mean(LOSS), **of_task}
 
     def mean(self, quantity: str) -> float:
@@ -72,10 +86,17 @@ def evaluators(learner: Learner) -> dict[str, Callable[[], Evaluated]]:
         return dict(phase.predictions(outputs)), measured, dict(phase.positions(outputs, targets))
 
     evaluated = functools.partial(_evaluated, learner.as_graph(predict, input_signature=list(phase.signature)))
-    return {name: functools.partial(evaluated, batches) for name, batches in phase.held_out.items()}
+    return {
+        name: functools.partial(evaluated, batches, functools.partial(phase.scores, name))
+        for name, batches in phase.held_out.items()
+    }
 
 
-def _evaluated(predict: Callable[[Any, Any], Any], batches: Callable[[], Iterable[Any]]) -> Evaluated:
+def _evaluated(
+    predict: Callable[[Any, Any], Any],
+    batches: Callable[[], Iterable[Any]],
+    scores: Callable[[Mapping[str, np.ndarray]], Mapping[str, float]],
+) -> Evaluated:
     rows, parts, positions = [], [], []
     for inputs, targets, numbers in batches():
         rows.append(np.asarray(numbers))
@@ -90,7 +111,7 @@ def _evaluated(predict: Callable[[Any, Any], Any], batches: Callable[[], Iterabl
         raise ValueError(f"{rule}; the task's batches repeat or omit some rows")
     predictions, measured = tf.nest.map_structure(lambda *arrays: np.concatenate(arrays)[order], *parts)
     values, weights = ({name: pair[place] for name, pair in measured.items()} for place in (0, 1))
-    return Evaluated(values, weights, predictions, _in_order(positions))
+    return Evaluated(values, weights, predictions, _in_order(positions), scores(predictions))
 
 
 def _stored(rows: np.ndarray, values: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -25,8 +25,8 @@ LOSS = "loss"  # the quantity that training minimises
 Measured = tuple[Any, Any]
 
 
-def nothing(*tensors: Any) -> dict[str, Any]:
-    """Returns no predictions."""
+def nothing(*inputs: Any) -> dict[str, Any]:
+    """Returns no predictions, or no scores."""
     return {}
 
 
@@ -47,6 +47,8 @@ class Phase:
         same in every batch.
       positions: (outputs, targets) → name → values [B, T] and bool[B, T], the positions whose values are stored for a
         held-out split. T may differ between batches.
+      scores: (split, predictions for all of its examples, in the order of its rows) → value of each metric with
+        `of_corpus`.
       shape: inputs → (examples, positions of each): B and T of a batch of sequences, including padding; T is 1 for
         other data.
       real_positions: inputs → float32 scalar, the number of positions of a batch without padding; None if nothing is
@@ -64,6 +66,7 @@ class Phase:
     shape: Callable[[Any], tuple[int, int]]
     predictions: Callable[[Any], Mapping[str, Any]] = nothing
     positions: Callable[[Any, Any], Mapping[str, tuple[Any, Any]]] = nothing
+    scores: Callable[[str, Mapping[str, Any]], Mapping[str, float]] = nothing
     real_positions: Callable[[Any], Any] | None = None
     shapes: int = 1
     is_eager: bool = False

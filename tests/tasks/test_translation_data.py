@@ -160,7 +160,7 @@ def test_no_batch_is_longer_than_the_longest_text(dates):
     several = [inputs for split in ("validation", "test") for inputs, _, _ in parts["held_out"][split]()]
     several += [inputs for inputs, _, _ in parts["training"](1)]
 
-    found = {side: max(inputs[place].shape[1] for inputs in several) for place, side in enumerate(("source", "target"))}
+    found = {side: max(inputs[side].shape[1] for inputs in several) for side in ("source", "target")}
     assert found == sentences.longest(dates)
 
 
@@ -174,12 +174,13 @@ def test_tensors_are_what_the_signature_says(dates):
     for inputs, targets, rows in several:
         for tensor, spec in zip(tf.nest.flatten((inputs, targets)), tf.nest.flatten(parts["signature"]), strict=True):
             assert spec.is_compatible_with(tensor)
-        source, read = inputs
+        source, read, labels = (inputs[name] for name in ("source", "target", "labels"))
+        assert (targets["labels"].numpy() == labels.numpy()).all()
         assert targets["aligned"].shape == (len(rows), read.shape[1], source.shape[1])
         assert parts["shape"](inputs) == (len(rows), source.shape[1] + read.shape[1])
         assert int(parts["real_positions"](inputs)) == int((source.numpy() > 0).sum() + (read.numpy() > 0).sum())
     assert (
-        len({tuple(map(tuple, (inputs[0].shape[1:], inputs[1].shape[1:]))) for inputs, _, _ in several})
+        len({tuple(map(tuple, (inputs["source"].shape[1:], inputs["target"].shape[1:]))) for inputs, _, _ in several})
         <= parts["shapes"]
     )
     held = [rows.numpy().tolist() for _, _, rows in parts["held_out"]["test"]()]

@@ -110,14 +110,17 @@ def test_the_alignment_is_measured_as_by_hand():
     aligned = rng.random((3, 4, 5)) < 0.25
     assert (~aligned.any(axis=2)).any()
 
-    found = {name: [part.numpy() for part in pair] for name, pair in alignment.measure(weights, aligned).items()}
+    found = {name: [part.numpy() for part in pair] for name, pair in alignment.by_token(weights, aligned).items()}
 
-    for pair in range(3):
-        counted = [t for t in range(4) if aligned[pair, t].any()]
-        wrong = [t for t in counted if not aligned[pair, t, max(range(5), key=lambda s: weights[pair, t, s])]]
-        mass = sum(weights[pair, t, s] for t in counted for s in range(5) if aligned[pair, t, s])
-        assert [part[pair] for part in found["alignment_error"]] == [len(wrong), len(counted)]
-        np.testing.assert_allclose([part[pair] for part in found["alignment_mass"]], [mass, len(counted)], rtol=1e-6)
+    for pair, t in np.ndindex(3, 4):
+        right = {s for s in range(5) if aligned[pair, t, s]}
+        for _, is_counted in found.values():
+            assert is_counted[pair, t] == bool(right)
+        if right:
+            heaviest = max(range(5), key=lambda s: weights[pair, t, s])
+            assert found["alignment_error"][0][pair, t] == (heaviest not in right)
+            mass = sum(weights[pair, t, s] for s in right)
+            assert found["alignment_mass"][0][pair, t] == pytest.approx(mass, rel=1e-6)
 
 
 def test_perfect_attention_has_no_error_and_all_the_mass():
@@ -125,8 +128,8 @@ def test_perfect_attention_has_no_error_and_all_the_mass():
     aligned[0, 0, [1, 2]] = aligned[0, 1, 3] = True
     weights = np.array([[[0, 0.5, 0.5, 0], [0, 0, 0, 1], [1, 0, 0, 0]]], np.float32)
 
-    found = {
-        name: tuple(part.numpy().item() for part in pair) for name, pair in alignment.measure(weights, aligned).items()
-    }
+    found = {name: [part.numpy() for part in pair] for name, pair in alignment.by_token(weights, aligned).items()}
 
-    assert found == {"alignment_error": (0, 2), "alignment_mass": (2, 2)}
+    for name, value in (("alignment_error", 0), ("alignment_mass", 1)):
+        values, is_counted = found[name]
+        assert is_counted.tolist() == [[True, True, False]] and values[is_counted].tolist() == [value, value]

@@ -15,6 +15,7 @@ from src.tasks.images.settings import Settings as Images
 from src.tasks.integration.settings import Settings as Integration
 from src.tasks.language_model.settings import Settings as LanguageModel
 from src.tasks.sentiment.settings import Settings
+from src.tasks.translation.settings import Settings as Translation
 from src.trial.identity import NOT_IN_IDENTITY, digest
 from src.trial.identity import identity as identity_of
 from src.trial.prepare import prepare
@@ -96,11 +97,31 @@ OF_LANGUAGE_MODELS = {
     **{"softmax": "full", "softmax_samples": 7, "averaging": "nt_asgd", "averaging_interval": 7},
     **{"activation_penalty": 2.0, "temporal_penalty": 1.0, "implementation": "keras", "clip_norm": 0.25},
 }
+OF_TRANSLATION = {
+    "lowercase": False,
+    "share_vocabulary": True,
+    "reverse_source": True,
+    "attention": "dot",
+    "mask_attention": False,
+    "input_feeding": False,
+    "initial_state": "last",
+    "teacher_forcing": 0.5,
+    "mask_loss": False,
+    "label_smoothing": 0.1,
+    "tie_weights": True,
+    "decode": "sample",
+    "max_output_length": 7,
+    "bidirectional": False,
+}
 OF_EVERY_TASK = {key: value for key, value in CHANGES.items() if key in Core.model_fields}
 KINDS = [
     (Settings, CHANGES),
     (Integration, {key: value for key, value in CHANGES.items() if key in Integration.model_fields} | OF_NOISE),
     (Images, OF_EVERY_TASK | OF_IMAGES),
+    (
+        Translation,
+        {key: value for key, value in CHANGES.items() if key in Translation.model_fields} | OF_TRANSLATION,
+    ),
     (
         LanguageModel,
         {key: value for key, value in CHANGES.items() if key in LanguageModel.model_fields} | OF_LANGUAGE_MODELS,

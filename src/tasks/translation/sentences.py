@@ -1,7 +1,8 @@
 """From an encoded parallel corpus to the batches of a trial.
 
-A batch is ((source, read), targets, rows), as `src.data.pair_batches` describes it. `targets` has `predicted`, and for
-corpora whose alignment is known `aligned`.
+A batch is (inputs, targets, rows). Inputs are `source`, `target` and `labels` of `src.models.encoder_decoder`: the
+model computes the losses of the labels itself. Targets have the labels, too, and for corpora whose alignment is known
+`aligned`, as in `src.data.pair_batches`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from src.data.tokens import UNKNOWN
 from src.streams import generator
 from src.tasks.translation.settings import Settings
 
-PREDICTED, ALIGNED = "predicted", "aligned"
+SOURCE_IDS, TARGET_IDS, LABELS, ALIGNED = "source", "target", "labels", "aligned"
 
 
 def tokenisation(settings: Settings) -> Tokenisation:
@@ -75,21 +76,24 @@ def held_out(settings: Settings, data: EncodedPairs, split: str) -> Callable[[],
 
 
 def phase_parts(settings: Settings, data: EncodedPairs) -> dict[str, Any]:
-    """Returns the parts of a `Phase` that concern the data; measures and predictions are missing."""
+    """Returns the parts of a `Phase` that concern the data; what is measured is missing."""
     import tensorflow as tf
 
     split = pairs(settings, data, TRAIN)
     epoch_batches = training(settings, split)
     of_ids = tf.TensorSpec([None, None], tf.int32)
-    targets = {PREDICTED: of_ids}
+    targets = {LABELS: of_ids}
     if data.is_aligned:
         targets[ALIGNED] = tf.TensorSpec([None, None, None], tf.bool)
     return {
         "training": lambda epoch: map(as_tensors, epoch_batches(epoch)),
         "batches_per_epoch": _batch_count(settings, split),
         "held_out": {name: held_out(settings, data, name) for name in (VALIDATION, TEST)},
-        "signature": ((of_ids, of_ids), targets),
-        "shape": lambda inputs: (int(inputs[0].shape[0]), int(inputs[0].shape[1] + inputs[1].shape[1])),
+        "signature": (dict.fromkeys((SOURCE_IDS, TARGET_IDS, LABELS), of_ids), targets),
+        "shape": lambda inputs: (
+            int(inputs[SOURCE_IDS].shape[0]),
+            int(inputs[SOURCE_IDS].shape[1] + inputs[TARGET_IDS].shape[1]),
+        ),
         "real_positions": real_positions,
         "shapes": min(len(np.unique(split.longer)), MAX_BUCKETS) if settings.bucketing else len(split),
     }
@@ -99,18 +103,19 @@ def as_tensors(batch: Batch) -> tuple[Any, dict[str, Any], Any]:
     """Returns a batch as tensors: inputs, targets and rows."""
     import tensorflow as tf
 
-    targets = {PREDICTED: tf.constant(batch.predicted)}
+    labels = tf.constant(batch.predicted)
+    inputs = {SOURCE_IDS: tf.constant(batch.source), TARGET_IDS: tf.constant(batch.read), LABELS: labels}
+    targets = {LABELS: labels}
     if batch.aligned is not None:
         targets[ALIGNED] = tf.constant(batch.aligned)
-    return (tf.constant(batch.source), tf.constant(batch.read)), targets, tf.constant(batch.rows)
+    return inputs, targets, tf.constant(batch.rows)
 
 
 def real_positions(inputs: Any) -> Any:
     """Returns the number of ids of a batch that are no padding, sources and targets."""
     import tensorflow as tf
 
-    source, read = inputs
-    return tf.math.count_nonzero(source) + tf.math.count_nonzero(read)
+    return tf.math.count_nonzero(inputs[SOURCE_IDS]) + tf.math.count_nonzero(inputs[TARGET_IDS])
 
 
 def unknown_shares(settings: Settings, data: EncodedPairs, split: str) -> dict[str, float]:

@@ -96,8 +96,7 @@ class Settings(Core):
     )
     tie_weights: bool = Field(
         False,
-        description="the output layer multiplies with the target embedding, "
-        "and with share_vocabulary=true the source embedding is the same, too",
+        description="the output layer multiplies with the target embedding",
     )
     decode: Literal["greedy", "sample"] = Field(
         "greedy",

@@ -1,34 +1,43 @@
-"""The task `translation`: its data, rules and metrics. The model is not part of it yet, and the task not registered."""
+"""The task `translation`: a sentence in another language."""
 
 from __future__ import annotations
 
-import abc
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from src.spec.metric import LOSS, Metric
 from src.spec.rules import Change
-from src.tasks.translation import toggles
+from src.spec.task import Trial
+from src.tasks.translation import alignment, toggles
 from src.tasks.translation.settings import Settings
-from src.training.task import KerasTask
+from src.training.task import KerasTask, Trained
 
 if TYPE_CHECKING:
+    import keras
+
     from src.data.encoded_pairs import EncodedPairs
+    from src.training.phase import Phase
 
-BLEU = Metric("bleu", "higher", title="BLEU", digits=1, margin=0.5, target=20.0, least=0.0, most=100.0)
-CHRF = Metric("chrf", "higher", title="chrF", digits=1, margin=0.5, least=0.0, most=100.0)
-EXACT_MATCH = Metric("exact_match", "higher", margin=0.01, least=0.0, most=1.0)
-TOKEN_ACCURACY = Metric("token_accuracy", "higher", margin=0.01, least=0.0, most=1.0)
-ALIGNMENT_ERROR = Metric("alignment_error", "lower", margin=0.01, least=0.0, most=1.0)
-ALIGNMENT_MASS = Metric("alignment_mass", "higher", margin=0.01, least=0.0, most=1.0)
+BLEU = Metric("bleu", "higher", title="BLEU", digits=1, margin=0.5, target=20.0, least=0.0, most=100.0, of_corpus=True)
+CHRF = Metric("chrf", "higher", title="chrF", digits=1, margin=0.5, least=0.0, most=100.0, of_corpus=True)
+EXACT_MATCH = Metric("exact_match", "higher", margin=0.01, least=0.0, most=1.0, of_corpus=True)
+TOKEN_ACCURACY = Metric("token_accuracy", "higher", margin=0.01, least=0.0, most=1.0, of_corpus=True)
+ALIGNMENT_ERROR = Metric(alignment.ERROR, "lower", margin=0.01, least=0.0, most=1.0, test_only=True)
+ALIGNMENT_MASS = Metric(alignment.MASS, "higher", margin=0.01, least=0.0, most=1.0, test_only=True)
 
 
-class Translation(KerasTask[Settings, "EncodedPairs"], abc.ABC):
+@final
+class Translation(KerasTask[Settings, "EncodedPairs"]):
     """A sentence in another language, from an encoder and a decoder with attention."""
 
     name = "translation"
     about = "a sentence in another language, with attention"
+    examples: ClassVar = {
+        "task=translation": "dates in words to ISO dates, with additive attention",
+        "-m task=translation attention=none,dot,additive": "what attention gains",
+        "task=translation data=pairs data.path=FILE": "your own pairs of sentences",
+    }
     settings = Settings
     metrics = (BLEU, CHRF, EXACT_MATCH, TOKEN_ACCURACY, LOSS, ALIGNMENT_ERROR, ALIGNMENT_MASS)
     inert = toggles.INERT
@@ -83,3 +92,53 @@ class Translation(KerasTask[Settings, "EncodedPairs"], abc.ABC):
             "columns": {"source": "string", "target": "string"},
             "rows": data.rows,
         }
+
+    def work(self, settings: Settings, data: EncodedPairs) -> float:
+        """Returns the multiplications of a batch, in millions: those of the recurrences and of the output layer."""
+        steps = sum(data.contents.tokens["train"].values()) / data.rows["train"]
+        gates = {"lstm": 4, "gru": 3, "simple_rnn": 1}[settings.cell]
+        of_layer = gates * settings.units * (settings.embedding_dim + settings.units)
+        return settings.batch_size * steps * (settings.depth * of_layer + settings.units * settings.vocab_size) / 1e6
+
+    def phase(self, settings: Settings, data: EncodedPairs) -> Phase:
+        """Returns the splits, their batches and what is measured."""
+        from src.tasks.translation import learning
+
+        return learning.phase(settings, data)
+
+    def model(self, settings: Settings, data: EncodedPairs) -> keras.Model:
+        """Returns the untrained model."""
+        from src.tasks.translation.model import translation_model
+
+        return translation_model(settings, data)
+
+    def test_values(self, trial: Trial[Settings, EncodedPairs], trained: Trained) -> Mapping[str, float]:
+        """Returns how far attention is right, if the alignment is known; the model reads the references for that."""
+        return {name: float(values.mean()) for name, values in trained.test.positions.items()}
+
+    def samples(self, trial: Trial[Settings, EncodedPairs], trained: Trained) -> list[dict[str, Any]]:
+        """Returns the translations of the first test sentences."""
+        from src.tasks.translation import translations
+
+        return [translations.sample(_of_test(trial, trained))]
+
+    def write_files(self, trial: Trial[Settings, EncodedPairs], trained: Trained) -> list[str]:
+        """Writes the loss of every test pair, the translations of the test, and the vocabularies."""
+        from src.data.pair_contents import SIDES
+        from src.tasks.translation import translations, vocabulary
+
+        vocabularies = {side: trial.data.vocabulary(side, trial.settings.vocab_size) for side in SIDES}
+        return [
+            *super().write_files(trial, trained),
+            translations.write(trial.folder, _of_test(trial, trained)),
+            vocabulary.write(trial.folder, vocabularies),
+        ]
+
+
+def _of_test(trial: Trial[Settings, EncodedPairs], trained: Trained) -> dict[str, Any]:
+    from src.tasks.translation import learning, translations
+
+    return translations.of_test(trial.settings, trial.data, trained.test.predictions[learning.TRANSLATION])
+
+
+TASK = Translation()
