@@ -98,6 +98,7 @@ OF_LANGUAGE_MODELS = {
     **{"activation_penalty": 2.0, "temporal_penalty": 1.0, "implementation": "keras", "clip_norm": 0.25},
 }
 OF_TRANSLATION = {
+    "clip_norm": 2.0,
     "lowercase": False,
     "share_vocabulary": True,
     "reverse_source": True,
