@@ -190,6 +190,11 @@ REPLACED = [
         "its first metric 'error' has test_only=True, but validation must have it; put another one first",
     ),
     (
+        'Metric("error", "lower"), LOSS)',
+        'Metric("error", "lower"), LOSS, Metric("x", None, of_corpus=True, test_only=True))',
+        "its metric 'x' has of_corpus=True and test_only=True; remove one of them",
+    ),
+    (
         'Metric("error", "lower")',
         'Metric("a/b", "lower")',
         "its metric is called 'a/b'; allowed: a-z, A-Z, 0-9 and _",
