@@ -96,6 +96,7 @@ def test_the_loss_counts_every_token_of_the_targets_once(dates):
     ("changes", "message"),
     [
         ({"units": 7}, "set units=8, or bidirectional=false"),
+        ({"execution": "xla"}, "set execution=graph"),
         ({"attention": "none", "initial_state": "zero"}, "the decoder knows nothing of the source"),
     ],
 )

@@ -25,7 +25,7 @@ def translation_model(settings: Settings, data: EncodedPairs) -> keras.Model:
             target_size=data.vocabulary(TARGET, settings.vocab_size).size,
             longest_source=longest if settings.attention == "location" else None,
             longest=output_limit(settings, longest),
-            skips_padding=not settings.uses_xla,
+            skips_padding=True,
             **{key: getattr(settings, key) for key in SAME},
         )
     )

@@ -28,4 +28,9 @@ def refusals(settings: Settings) -> list[str]:
             "with attention=none and initial_state=zero the decoder knows nothing of the source; "
             "set initial_state=bridge or last, or choose an attention"
         )
+    if settings.uses_xla:
+        reasons.append(
+            "execution=xla compiles the search for translations anew for each shape of a batch, which takes minutes; "
+            "set execution=graph"
+        )
     return reasons
