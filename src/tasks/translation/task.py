@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from src.spec.metric import LOSS, Metric
 from src.spec.rules import Change
-from src.spec.task import Trial
+from src.spec.task import Command, Trial
 from src.tasks.translation import alignment, toggles
 from src.tasks.translation.settings import Settings
 from src.training.task import KerasTask, Trained
@@ -41,6 +41,20 @@ class Translation(KerasTask[Settings, "EncodedPairs"]):
     settings = Settings
     metrics = (BLEU, CHRF, EXACT_MATCH, TOKEN_ACCURACY, LOSS, ALIGNMENT_ERROR, ALIGNMENT_MASS)
     inert = toggles.INERT
+    commands: ClassVar = {
+        "translate": Command(
+            "src.tasks.translation.commands:translate",
+            "translates texts, and draws the attention",
+            files=("vocabularies.json", "model.keras"),
+            example='"TEXT"',
+        ),
+        "compare-attention": Command(
+            "src.tasks.translation.commands:compare_attention",
+            "draws the attention of several trials side by side",
+            files=("vocabularies.json", "model.keras"),
+            example='RUN "TEXT"',
+        ),
+    }
 
     def load(self, settings: Settings) -> EncodedPairs:
         """Returns the encoded corpus."""
