@@ -16,6 +16,7 @@ from src.config.settings import of_file
 from src.files import replaced
 from src.spec.settings import Settings
 from src.terminal.errors import first_line
+from src.terminal.visible import no_formula, one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 SETTINGS, MODEL, STEPS, PATCH = "settings.json", "model.keras", "steps.parquet", "uncommitted.patch"
 # Predictions for each test example: of any task, and of classifiers.
 EXAMPLES, PROBABILITIES = "test_examples.parquet", "test_probabilities.parquet"
+EPOCH_SAMPLES = "samples_by_epoch.csv"  # what the model could do after each epoch
 PICTURES = "pictures"  # folder of PNG files in a trial's folder
 LARGEST = 1_024  # pixels of a picture's longer side
 
@@ -66,6 +68,18 @@ class Artifacts:
 
         with replaced(self.folder / EXAMPLES) as path:
             pd.DataFrame(dict(columns)).rename_axis("row").reset_index().to_parquet(path, index=False)
+
+    def write_epoch_samples(self, samples: Sequence[Mapping[str, Any]]) -> str:
+        """Writes one row per sample, which MLflow shows as a table; returns the name of the file."""
+        import pandas as pd
+
+        safe = [
+            {key: no_formula(one_line(value)) if isinstance(value, str) else value for key, value in sample.items()}
+            for sample in samples
+        ]
+        with replaced(self.folder / EPOCH_SAMPLES) as path:
+            pd.DataFrame(safe).to_csv(path, index=False)
+        return EPOCH_SAMPLES
 
     def write_pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> dict[str, str]:
         """Writes pictures as PNG files; returns name → file, for a record of pictures.

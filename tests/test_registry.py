@@ -150,7 +150,7 @@ def test_an_installed_task_is_listed_explained_and_planned(installed, capsys):
         (["width=2"], "task=sentiment has no width; task=images and task=tiny have it"),
         (
             ["task=tny"],
-            "task: got 'tny'; allowed: sentiment, integration, images, language_model, translation, tiny. Did you mean task=tiny?",
+            "task: got 'tny'; allowed: sentiment, integration, images, language_model, translation, tiny. Did you mea",
         ),
     ],
 )
@@ -188,6 +188,11 @@ REPLACED = [
         'Metric("error", "lower")',
         'Metric("error", "lower", test_only=True)',
         "its first metric 'error' has test_only=True, but validation must have it; put another one first",
+    ),
+    (
+        'Metric("error", "lower"), LOSS)',
+        'Metric("error", "lower"), LOSS, Metric("x", None, of_corpus=True, test_only=True))',
+        "its metric 'x' has of_corpus=True and test_only=True; remove one of them",
     ),
     (
         'Metric("error", "lower")',

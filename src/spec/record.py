@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, SAMPLES, PICTURES, END = (
+START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, EPOCH_SAMPLES, SAMPLES, PICTURES, END = (
     "start",
     "graph",
     "step",
     "evaluation",
     "histograms",
     "system",
+    "epoch_samples",
     "samples",
     "pictures",
     "end",
@@ -46,7 +47,8 @@ class Record:
     """One event of a trial.
 
     Attributes:
-      kind: `start`, `graph`, `step`, `evaluation`, `histograms`, `system`, `samples`, `pictures` or `end`.
+      kind: `start`, `graph`, `step`, `evaluation`, `histograms`, `system`, `epoch_samples`, `samples`, `pictures` or
+        `end`.
       step: optimizer steps done so far.
       metrics: name → value; the step of a metric is the optimizer step.
       detail: other plain values, which depend on the kind.

@@ -26,7 +26,9 @@ with warnings.catch_warnings():
             True, description="log weights, activations and gradients to TensorBoard after every epoch"
         )
         pictures: bool = Field(
-            True, description="show what the task draws in TensorBoard: before the first step, and after the test"
+            True,
+            description="show what the task draws or writes in TensorBoard: before the first step, after every epoch, "
+            "and after the test",
         )
         projector: bool = Field(False, description="show the trained embedding in TensorBoard's projector")
         profile: bool | Count | None = Field(

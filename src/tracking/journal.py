@@ -26,7 +26,19 @@ from typing import Any, NamedTuple, Self
 from filelock import FileLock, Timeout
 
 from src.files import digest
-from src.spec.record import END, EVALUATION, GRAPH, HISTOGRAMS, PICTURES, SAMPLES, START, STEP, SYSTEM, Record
+from src.spec.record import (
+    END,
+    EPOCH_SAMPLES,
+    EVALUATION,
+    GRAPH,
+    HISTOGRAMS,
+    PICTURES,
+    SAMPLES,
+    START,
+    STEP,
+    SYSTEM,
+    Record,
+)
 from src.spec.record import FAILED as FAILED  # noqa: PLC0414  for readers of journals
 from src.spec.record import FINISHED as FINISHED  # noqa: PLC0414  for readers of journals
 from src.spec.record import KILLED as KILLED  # noqa: PLC0414  for readers of journals
@@ -35,7 +47,7 @@ from src.spec.record import end as end  # noqa: PLC0414  for readers of journals
 FILE, LOCK = "journal.jsonl", "journal.lock"
 TAIL_BYTES = 16_384  # the end of a journal that holds its last line, unless that is a line of histograms
 MARK_BYTES = 4_096  # bytes before a place that its mark is computed from
-KINDS = (START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, SAMPLES, PICTURES, END)
+KINDS = (START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, EPOCH_SAMPLES, SAMPLES, PICTURES, END)
 CHECKSUM = re.compile(rb',"checksum":"([0-9a-f]{8})"}$')
 ENCODER = json.JSONEncoder(separators=(",", ":"))
 

@@ -19,6 +19,7 @@ from src.spec import metric
 from src.spec.metric import LOSS, TEST, TRAIN, VAL, Metric
 from src.spec.record import (
     END,
+    EPOCH_SAMPLES,
     EVALUATION,
     FILES,
     GRADIENT_NORM,
@@ -68,6 +69,8 @@ def of_entry(entry: Entry, start: Entry, folder: Path) -> Iterator[Any]:
         values = [_histogram(_tag(name), histogram) for name, histogram in record.detail.items()]
     elif record.kind == SAMPLES:
         values = [_text("samples", record.detail.get("markdown") or _samples(record.detail["samples"]))]
+    elif record.kind == EPOCH_SAMPLES:
+        values = [_text("samples_by_epoch", _rows(record.detail["samples"]))]
     elif record.kind == PICTURES:
         values = list(_pictures(record.detail[FILES], folder))
     elif record.kind == START:
@@ -171,6 +174,14 @@ def _samples(samples: list[dict[str, Any]]) -> str:
         "  \n".join(f"{in_markdown(key)}: {in_markdown(_plain(value))}" for key, value in sample.items())
         for sample in samples
     )
+
+
+def _rows(samples: list[dict[str, Any]]) -> str:
+    """Returns examples as a table with one row each, so that the examples of several epochs fit on a page."""
+    columns = list(dict.fromkeys(key for sample in samples for key in sample))
+    cells = [columns, *([_plain(sample.get(key, "")) for key in columns] for sample in samples)]
+    head, *rows = ["| " + " | ".join(map(in_markdown, row)) + " |" for row in cells]
+    return "\n".join([head, "|---" * len(columns) + "|", *rows])
 
 
 def _plain(value: Any) -> str:

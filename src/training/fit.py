@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from src.spec.metric import TRAIN, VAL, Metric, on_every_split
-from src.spec.record import EVALUATION, HISTOGRAMS, STEP, Diverged, Record
+from src.spec.record import EPOCH_SAMPLES, EVALUATION, HISTOGRAMS, STEP, Diverged, Record
 from src.spec.settings import Settings
 from src.training.clock import Timing, epoch_times
 from src.training.epoch_graph import EpochGraph
@@ -38,6 +38,7 @@ class Fit:
       best_epoch: the epoch with the best validation value, the earliest on ties, counted from 1.
       best_weights: the weights after the best epoch.
       best: the evaluation of the validation split after the best epoch; None if another process trained that epoch.
+      samples: what the model could do after each epoch, with the `epoch`; see `KerasTask.epoch_samples`.
       earlier: number of steps of earlier processes; this process has no graphs of them.
       peak_mb: peak memory of the earlier processes and, after the test, of this one, in megabytes.
     """
@@ -48,6 +49,7 @@ class Fit:
     best_epoch: int = 0
     best_weights: list[np.ndarray] = field(default_factory=list)
     best: Evaluated | None = None
+    samples: list[dict[str, Any]] = field(default_factory=list)
     earlier: int = 0
     peak_mb: float = 0.0
 
@@ -58,6 +60,8 @@ class Fit:
         for record in records:
             if record.kind == STEP:
                 fit.timings.append(_timing(record))
+            elif record.kind == EPOCH_SAMPLES:
+                fit.samples += record.detail["samples"]
             elif record.kind == EVALUATION and record.detail["epoch"] is not None:
                 fit.validations.append(record.metrics[f"{VAL}{metric.name}"])
         fit.earlier = len(fit.timings)
@@ -88,6 +92,7 @@ def train(
     *,
     optimizer: keras.optimizers.Optimizer | None = None,
     layers: Sequence[Any] = (),
+    samples: Callable[[], Iterable[Mapping[str, Any]]] = tuple,
 ) -> Iterator[Record]:
     """Trains and validates the model, and yields its records. At the end the model has the weights of its best epoch.
 
@@ -95,8 +100,8 @@ def train(
     what the consumer does between two records. With `execution=graph_epoch` the steps of a run (`epoch_graph`) are
     yielded after it, and each has an equal share of its time. A run ends before a validation and at `max_steps`.
 
-    With averages of the weights, each validation and the best epoch's weights are those of the averages; training and
-    the histograms have the trained weights.
+    With averages of the weights, each validation, the samples and the best epoch's weights are those of the averages;
+    training and the histograms have the trained weights.
 
     Args:
       learner: model, phase, metrics, settings and averages.
@@ -105,6 +110,7 @@ def train(
         already restored the variables of the model and of the optimizer.
       optimizer: from `update.new_optimizer`; None creates a new one.
       layers: the layers whose activations the histograms show.
+      samples: returns what the model can do by now, as plain values; called after the validation of each epoch.
 
     Yields:
       `step` after every optimizer step.
@@ -112,7 +118,9 @@ def train(
         the epoch and its metrics include `clock.epoch_times`. An epoch that `max_steps` ends early is evaluated too,
         without these times.
       `histograms` of the weights before the first step, and of weights, gradients and activations at the end of every
-        epoch. The evaluation comes after them and is the last record of the epoch.
+        epoch.
+      `epoch_samples` at the end of every epoch, unless there are none. The evaluation comes after them and is the last
+        record of the epoch.
 
     Raises:
       Diverged: the loss or the gradient is not finite; raised after the record of that step.
@@ -131,6 +139,7 @@ def train(
             fit.validations.append(recorded[f"{VAL}{metrics[0].name}"])
             if best_epoch(fit.validations, metrics[0]) == epoch:
                 fit.best_epoch, fit.best_weights, fit.best = epoch, model.get_weights(), result
+            shown = [{"epoch": epoch, **sample} for sample in samples()]
         if learner.averaging:
             learner.averaging.trigger(fit.validations)
         times = epoch_times(fit.timings, epoch) if step.in_epoch == last else {}
@@ -138,6 +147,9 @@ def train(
             yield Record(HISTOGRAMS, step.number, detail=of_all(_distributions(model, step, layers)))
         number = step.number
         del step  # frees its gradients, which are as large as the model
+        if shown:
+            fit.samples += shown
+            yield Record(EPOCH_SAMPLES, number, detail={"samples": shown})
         yield _evaluation_record(number, recorded, epoch=epoch, times=times)
     model.set_weights(fit.best_weights)
 

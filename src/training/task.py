@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import abc
+import functools
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -134,6 +135,15 @@ class KerasTask(Task[S, D], Generic[S, D]):
         """Returns the details of `samples` records: examples with predictions. By default there are none."""
         return ()
 
+    def epoch_samples(self, trial: Trial[S, D], learner: Learner) -> Iterable[Mapping[str, Any]]:
+        """Returns what the model can do after an epoch: samples of plain values; by default there are none.
+
+        TensorBoard shows them, and MLflow gets them as a table. The model has the weights that were validated; the
+        method must neither change it nor draw from its random generators. No step's time includes it. It is not called
+        with `tracking.pictures=false`.
+        """
+        return ()
+
     def test_values(self, trial: Trial[S, D], trained: Trained) -> Mapping[str, float]:
         """Returns the values of the metrics with `test_only`: name → value. By default there are none."""
         return {}
@@ -219,6 +229,7 @@ class KerasTask(Task[S, D], Generic[S, D]):
         files = Artifacts(trial.folder)
         files.write_steps([_row(step) for step in steps])
         names = [model_file.write(trial.folder, model), STEPS, *self.write_files(trial, trained)]
+        names += [files.write_epoch_samples(trained.fit.samples)] if trained.fit.samples else []
         names += [FOLDER] if (trial.folder / FOLDER).is_dir() else []
         yield self._end(trial, trained, steps=steps, names=names)
 
@@ -257,7 +268,9 @@ class KerasTask(Task[S, D], Generic[S, D]):
         settings, fit, learner = trial.settings, trained.fit, trained.learner
         planned = min(settings.epochs * steps_per_epoch(learner.phase, settings), settings.max_steps or sys.maxsize)
         shown = self.layers(learner.model) if settings.tracking.histograms else ()
-        records = train(learner, trained.evaluate[VALIDATION_SPLIT], fit, optimizer=optimizer, layers=shown)
+        samples = functools.partial(self._epoch_samples, trial, learner)
+        evaluate = trained.evaluate[VALIDATION_SPLIT]
+        records = train(learner, evaluate, fit, optimizer=optimizer, layers=shown, samples=samples)
         if trial.keep is not None:
             records = _keeping(records, trial.keep, fit, variables=[*learner.model.variables, *optimizer.variables])
         records = profiled(records, settings.tracking.profile, trial.folder / EXTRAS, of=planned, timings=fit.timings)
@@ -275,6 +288,13 @@ class KerasTask(Task[S, D], Generic[S, D]):
                 if record.kind == STEP:
                     steps.append(record)
                 yield record
+
+    def _epoch_samples(self, trial: Trial[S, D], learner: Learner) -> list[Mapping[str, Any]]:
+        try:
+            return list(self.epoch_samples(trial, learner)) if trial.settings.tracking.pictures else []
+        except Exception:  # an error in a sample must not fail a trial
+            _log.warning("the samples of this epoch are missing", exc_info=True)
+            return []
 
     def _pictures(
         self, trial: Trial[S, D], learner: Learner, trained: Trained | None, *, step: int

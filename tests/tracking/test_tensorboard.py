@@ -19,7 +19,19 @@ from src import paths, sync
 from src.artifacts import Artifacts
 from src.parts.words.samples import markdown
 from src.spec.metric import LOSS, Metric, as_records
-from src.spec.record import EVALUATION, FILES, GRAPH, HISTOGRAMS, METRICS, PICTURES, SAMPLES, START, STEP, Record
+from src.spec.record import (
+    EPOCH_SAMPLES,
+    EVALUATION,
+    FILES,
+    GRAPH,
+    HISTOGRAMS,
+    METRICS,
+    PICTURES,
+    SAMPLES,
+    START,
+    STEP,
+    Record,
+)
 from src.tracking import replay_state, tensorboard_replay
 from src.tracking.journal import FAILED, FINISHED, Journal, end
 from src.tracking.tensorboard_replay import LONGEST, folder_name
@@ -320,4 +332,28 @@ def test_samples_without_a_text_from_their_task_are_listed(home):
         "input: &#60;b&#62;a&#124;b&#60;/b&#62;",
         "distance: 0.250",
         "is&#95;near: true",
+    ]
+
+
+def test_samples_of_each_epoch_are_one_text_with_a_step_per_epoch(home):
+    told = [
+        Record(
+            EPOCH_SAMPLES,
+            step,
+            detail={"samples": [{"epoch": epoch, "text": f"*{epoch}* | <b>"}, {"epoch": epoch, "is_near": True}]},
+        )
+        for epoch, step in ((1, 3), (2, 6))
+    ]
+    write("cafe", start(), *told, finish())
+
+    events = shown().Tensors("s/cell=gru seed=0", "samples_by_epoch")
+    assert [event.step for event in events] == [3, 6]
+    assert [event.tensor_proto.string_val[0].decode().splitlines() for event in events] == [
+        [
+            "| epoch | text | is&#95;near |",
+            "|---|---|---|",
+            f"| {epoch} | &#42;{epoch}&#42; &#124; &#60;b&#62; |  |",
+            f"| {epoch} |  | true |",
+        ]
+        for epoch in (1, 2)
     ]

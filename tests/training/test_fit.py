@@ -252,9 +252,10 @@ def test_validation_and_the_best_weights_are_those_of_the_averages_and_training_
         return evaluate()
 
     fit = Fit()
-    records = list(train(learner, evaluated, fit))
+    records = list(train(learner, evaluated, fit, samples=lambda: [{"is_applied": averaging.is_applied}]))
     tf.config.run_functions_eagerly(False)
 
+    assert fit.samples == [{"epoch": epoch, "is_applied": True} for epoch in (1, 2)]
     assert len(kept) == 4 and all(weights is not None for weights in kept)
     assert metrics(records, "train/loss") == metrics(plain, "train/loss")
     assert averaging.values == [fit.validations[:1], fit.validations]

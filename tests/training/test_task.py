@@ -14,6 +14,7 @@ import pytest
 
 from src.paths import REPOSITORY
 from src.spec.metric import LOSS, Metric
+from src.spec.record import Record
 from src.spec.settings import Settings, Tracking
 from src.spec.task import Trial
 from src.training.task import KerasTask, _is_better_than_chance
@@ -32,8 +33,11 @@ class Toy(KerasTask[Settings, Numbers]):
     name, about, settings = "toy", "a number from two inputs", Settings
     metrics = (Metric("perplexity", "lower", of="loss", finish="exp", target=5.0), LOSS, Metric("error", "lower"))
 
-    def __init__(self, chance=None, draw=lambda learner, trained: {}):
-        self.chance, self.draw = chance, draw
+    def __init__(self, chance=None, draw=lambda learner, trained: {}, tell=lambda learner: ()):
+        self.chance, self.draw, self.tell = chance, draw, tell
+
+    def epoch_samples(self, trial, learner):
+        return self.tell(learner)
 
     def pictures(self, trial, learner, trained):
         return self.draw(learner, trained)
@@ -150,6 +154,54 @@ def test_without_the_setting_or_after_an_error_there_are_no_pictures_and_the_tri
         records = list(task.records(trial_of(tmp_path, **changes)))
         assert "pictures" not in {record.kind for record in records} and records[-1].detail["status"] == "FINISHED"
     assert "the pictures of step 0 are missing" in caplog.text
+
+
+def total(model):
+    return float(sum(weight.sum() for weight in model.get_weights()))
+
+
+def test_samples_of_an_epoch_come_before_its_evaluation_with_its_weights_and_an_error_loses_only_them(tmp_path, caplog):
+    models, seen = [], []
+
+    def tell(learner):
+        models.append(learner.model)
+        if len(models) == 2:
+            raise RuntimeError("no words")
+        yield {"text": "=1 | <b>\n", "total": total(learner.model)}
+
+    for record in Toy(tell=tell).records(trial_of(tmp_path, epochs=3)):
+        if record.kind in ("epoch_samples", "evaluation"):
+            seen.append((record.kind, record.step, record.detail, total(models[0])))
+
+    assert [kind for kind, *_ in seen] == ["epoch_samples", "evaluation", "evaluation", "epoch_samples", "evaluation"]
+    for epoch, (_, step, detail, now) in ((1, seen[0]), (3, seen[3])):
+        assert (step, detail) == (2 * epoch, {"samples": [{"epoch": epoch, "text": "=1 | <b>\n", "total": now}]})
+    assert "the samples of this epoch are missing" in caplog.text
+    assert record.detail["status"] == "FINISHED" and "samples_by_epoch.csv" in record.detail["artifacts"]
+    table = pd.read_csv(tmp_path / "samples_by_epoch.csv")
+    assert table["epoch"].tolist() == [1, 3] and table["text"].tolist() == 2 * ["'=1 | <b>\\n"]  # no formula
+    assert table["total"].tolist() == pytest.approx([seen[0][-1], seen[3][-1]])
+
+
+def test_samples_of_earlier_epochs_are_in_the_table_of_a_resumed_trial():
+    from src.training.fit import Fit
+
+    rows = [{"epoch": 1, "text": "a"}, {"epoch": 1, "text": "b"}, {"epoch": 2, "text": "c"}]
+    records = [
+        Record("epoch_samples", 2, detail={"samples": rows[:2]}),
+        Record("epoch_samples", 4, detail={"samples": rows[2:]}),
+    ]
+
+    assert Fit.of_records(records, LOSS).samples == rows
+
+
+def test_without_the_setting_there_are_no_samples_of_epochs(tmp_path):
+    off = Tracking(name="offline", pictures=False)
+
+    records = list(Toy(tell=lambda learner: [{"text": "a"}]).records(trial_of(tmp_path, tracking=off)))
+
+    assert "epoch_samples" not in {record.kind for record in records}
+    assert "samples_by_epoch.csv" not in records[-1].detail["artifacts"]
 
 
 @pytest.mark.parametrize(("chance", "value", "is_better"), [(None, 9.0, True), (8.0, 9.0, False), (8.0, 7.0, True)])

@@ -97,6 +97,46 @@ def test_a_metric_of_the_test_alone_needs_no_quantity():
     assert set(recorded) == {"val/loss", "val/perplexity"} and learner.quantities == ()
 
 
+def test_a_metric_of_a_corpus_is_computed_from_all_predictions_in_order():
+    spread = Metric("spread", "higher", of_corpus=True)
+    seen = {}
+
+    def scores(split, predictions):
+        seen[split] = predictions["value"]
+        return {"spread": np.ptp(predictions["value"])}
+
+    phase = dataclasses.replace(phase_of(range(7, 12), range(7)), scores=scores)
+    learner = learner_of(phase, metrics=(spread, LOSS))
+
+    found = evaluators(learner)["validation"]()
+
+    assert found.recorded(learner.metrics, prefix="val/") == {
+        "val/loss": found.mean("loss"),
+        "val/spread": float(np.ptp(found.predictions["value"])),
+    }
+    np.testing.assert_array_equal(seen["validation"], found.predictions["value"])
+    assert len(seen["validation"]) == 12 and learner.quantities == ()
+
+
+def test_training_has_no_metric_of_a_corpus_and_it_chooses_the_best_epoch():
+    values = iter([1.0, 3.0, 2.0])
+    phase = dataclasses.replace(phase_of(range(12)), scores=lambda split, predictions: {"made": next(values)})
+    learner = learner_of(phase, metrics=(Metric("made", "higher", of_corpus=True), LOSS), epochs=3)
+    fit = Fit()
+
+    records = list(train(learner, evaluators(learner)["validation"], fit, optimizer=keras.optimizers.SGD(0.1)))
+
+    assert fit.best_epoch == 2 and fit.validations == [1.0, 3.0, 2.0]
+    assert all("train/made" not in record.metrics for record in records)
+
+
+def test_a_metric_of_a_corpus_without_a_score_is_named():
+    learner = learner_of(phase_of(range(12)), metrics=(Metric("bleu", "higher", of_corpus=True), LOSS))
+
+    with pytest.raises(ValueError, match="the scores of the phase lack bleu"):
+        evaluators(learner)["validation"]().recorded(learner.metrics, prefix="val/")
+
+
 def model_of():
     values, kinds = keras.Input((3,), name="values"), keras.Input((), dtype="int32", name="kinds")
     both = keras.layers.Concatenate()([values, keras.layers.Embedding(5, 2)(kinds)])

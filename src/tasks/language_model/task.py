@@ -187,6 +187,12 @@ class LanguageModel(KerasTask[Settings, "Encoded"]):
         yield from of_texts(evidence, what="pieces of text", look_at="the data", are_characters_tried=characters)
         yield from diagnosis.too_few_steps(evidence)
 
+    def epoch_samples(self, trial: Trial[Settings, Encoded], learner: Learner) -> Iterator[Mapping[str, Any]]:
+        """Returns texts that the model writes."""
+        from src.tasks.language_model import samples
+
+        return samples.of_model(trial, learner.model)
+
     def test_values(self, trial: Trial[Settings, Encoded], trained: Trained) -> Mapping[str, float]:
         """Returns the perplexities of n-gram models and of their mixture with the model, and its weight."""
         return baselines.test_values(trial.settings, trial.data, trained)

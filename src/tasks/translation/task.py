@@ -81,7 +81,7 @@ class Translation(KerasTask[Settings, "EncodedPairs"]):
         """Returns the combinations of settings and data that cannot run, each with its fix."""
         from src.tasks.translation import sentences
 
-        return sentences.left_out(settings, data)
+        return [*toggles.refusals(settings), *sentences.left_out(settings, data)]
 
     def measures(self, settings: Settings, data: EncodedPairs) -> dict[str, float]:
         """Returns the shares of leaked pairs and of unknown tokens."""
