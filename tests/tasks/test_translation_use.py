@@ -6,8 +6,10 @@ import itertools
 import json
 import sys
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -19,9 +21,10 @@ from src.data.pair_vocabulary import Vocabulary
 from src.data.sentence_tokens import learn
 from src.data.tokens import END, START
 from src.tasks.language_model.settings import Settings as OfLanguageModel
-from src.tasks.translation import pictures, translating, vocabulary
+from src.tasks.translation import attended, figures, pictures, sentences, translating, vocabulary
 from src.tasks.translation.model import SAME
 from src.tasks.translation.settings import Settings
+from src.tasks.translation.task import TASK
 from src.tasks.translation.translating import Options
 from src.training import model_file
 
@@ -225,7 +228,7 @@ def test_the_picture_has_the_weights_in_reading_order_on_a_scale_from_0_to_1(hom
 def test_labels_of_forty_tokens_do_not_overlap(tmp_path):
     panel = pictures.Attention(["word"] * 40, ["wort$_"] * 40, np.eye(40))
 
-    drawn = pictures.figure([panel])
+    drawn = pictures.figure([[panel]])
     pictures.write(tmp_path / "a.png", drawn)
 
     axes = drawn.axes[0]
@@ -386,3 +389,79 @@ def test_a_batch_of_long_texts_and_wide_beams_stays_small():
     assert [row for rows in of_wide for row in rows] == list(range(300))
     assert max(map(len, of_wide)) * 100 * 100 * 160 <= translating.MOST_NUMBERS
     assert max(map(len, of_narrow)) == translating.MOST_ROWS
+
+
+# The attention of a study
+
+
+@pytest.mark.parametrize(
+    "changes", [{"reverse_source": True, "tokens": "character"}, {"attention": "location"}], ids=str
+)
+def test_a_trial_keeps_the_attention_of_a_few_test_sentences_in_a_small_file(home, tmp_path, changes):
+    from src.models.translator import Translator
+
+    data_of = {"name": "dates", "limit": 30, "train_pairs": 60}
+    settings = edited(Settings(), {**SMALL, "data": data_of, "mask_attention": False, **changes})
+    data = TASK.load(settings)
+    model = TASK.model(settings, data)
+
+    assert attended.write(tmp_path, settings, data, model) == ["attention.json"]
+
+    panels, texts = attended.read(tmp_path / "attention.json"), data.texts("test", "source")
+    names = attended.chosen(texts)
+    source = sentences.pairs(settings, data, "test").source
+    translator = Translator(model)
+    assert len(panels) == len(names) == 3 and (tmp_path / "attention.json").stat().st_size < 50_000
+    for name, panel in zip(names, panels, strict=True):
+        row = texts.index(name)
+        begin, end = source.starts[row : row + 2]
+        ids = np.array([source.values[begin:end]])  # noqa: PD011 - no frame
+        expected = translator.greedy(ids, longest=translator.design.longest).weights[0, : len(panel.written)]
+        words = np.arange(ids.shape[1] - 1)
+        order = [*(words[::-1] if settings.reverse_source else words), ids.shape[1] - 1]
+        np.testing.assert_allclose(panel.weights, expected[:, order], atol=0.0051)
+        assert panel.source[-1] == "<end>" and len(panel.source) == ids.shape[1]
+
+
+def test_the_file_is_small_for_the_longest_sentences_and_missing_without_attention(home, tmp_path):
+    tokens = attended.LETTERS + 1
+    weights = np.random.default_rng(0).dirichlet(np.ones(tokens), 200).astype(np.float32)
+    panel = attended._plain(pictures.Attention(["文"] * tokens, ["文"] * 200, weights))
+
+    assert len(json.dumps([panel] * attended.SENTENCES)) < 50_000 and len(panel["weights"]) == attended.STEPS
+    assert attended.chosen(["a" * 41, "b", "ccc", "b", "dd", "e"]) == ["b", "ccc", "dd"]
+    settings = edited(Settings(), {"data": {"name": "dates", "limit": 30, "train_pairs": 60}, "attention": "none"})
+    assert attended.write(tmp_path, settings, TASK.load(settings), None) == []
+
+
+def study_of(tmp_path, *trials):
+    """Returns what the figure asks of a study: the finished trials (label, seed, has attention?) and their files."""
+    rows = [
+        {"run_id": str(number), "label": label, "seed": seed, "is_reference": label == "reference"}
+        for number, (label, seed, _) in enumerate(trials)
+    ]
+    for number, (*_, has_attention) in enumerate(trials):
+        if has_attention:
+            one = {"source": ["a", "<end>"], "written": ["b"], "weights": [[number / 10, 1 - number / 10]]}
+            (tmp_path / str(number)).write_text(json.dumps([one] * 3), encoding="utf-8")
+    store = SimpleNamespace(artifact=lambda run, name: file if (file := tmp_path / run).is_file() else None)
+    return SimpleNamespace(finished=pd.DataFrame(rows), store=store)
+
+
+def test_the_report_shows_each_variant_of_one_seed_with_attention(tmp_path):
+    study = study_of(
+        tmp_path, ("dot", 2, True), ("dot", 1, True), ("none", 0, False), ("reference", 1, True), ("none", 1, False)
+    )
+
+    figure, caption = figures.attention(study)
+
+    *panels, _ = figure.axes
+    assert [axes.get_title() for axes in panels[:2]] == ["reference", "dot"] and len(panels) == 6
+    assert [axes.images[0].get_array()[0, 0] for axes in panels] == [0.3, 0.1] * 3
+    assert "translates 3 test sentences greedily, for seed 1" in caption
+    assert caption.endswith("1 more variant is not shown.")
+
+
+def test_a_study_without_attention_has_no_such_figure(tmp_path):
+    with pytest.raises(LookupError, match=r"no finished trial has attention\.json"):
+        figures.attention(study_of(tmp_path, ("none", 1, False)))

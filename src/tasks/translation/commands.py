@@ -211,7 +211,7 @@ def _write(plot: Path, panels: Sequence[pictures.Attention], titles: Sequence[st
             panel._replace(written=panel.written[: pictures.MOST], weights=panel.weights[: pictures.MOST])
             for panel in panels
         ]
-    if not pictures.write(plot, pictures.figure(panels, titles)):
+    if not pictures.write(plot, pictures.figure([panels], titles)):
         print("note: the font of the picture lacks some characters; it shows boxes for them", file=sys.stderr)
     print(f"attention written to {one_line(str(plot))}")
 

@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FORMATS = (".png", ".svg", ".pdf")
 MOST = 200  # tokens of an axis
 CELL, LEAST = 0.24, 2.0  # inches of a weight, and least inches of a side of a panel
-LETTERS = 24  # of a label
+LETTERS, LETTER = 24, 0.085  # letters of a label, and inches of one
 DOTS, MOST_DOTS = 150, 8_000  # pixels of an inch; pixels of the longer side of a picture
 
 
@@ -54,37 +54,49 @@ def check_path(path: Path) -> None:
         raise SettingsError(f"--plot {shown}: cannot be written ({reason}); name a file in another folder") from None
 
 
-def figure(panels: Sequence[Attention], titles: Sequence[str] = ()) -> Figure:
-    """Draws attentions side by side with one colour scale.
+def figure(rows: Sequence[Sequence[Attention]], titles: Sequence[str] = ()) -> Figure:
+    """Draws attentions in rows and columns, with one colour scale.
 
     Args:
-      panels: one or more.
-      titles: one for each panel, or none.
+      rows: for each row its panels, equally many, at least one.
+      titles: one for each column, or none.
     """
     from matplotlib.figure import Figure
 
-    widths = [max(LEAST, CELL * len(panel.source)) for panel in panels]
-    margins = [0.5 + 0.085 * max(map(len, map(_label, panel.written))) for panel in panels]
-    above = 0.6 + 0.085 * max(len(_label(token)) for panel in panels for token in panel.source)
-    height = max(max(LEAST, CELL * len(panel.written)) for panel in panels) + above + 0.25 * bool(titles)
-    drawn = Figure(figsize=(sum(widths) + sum(margins) + 1.0, height), layout="constrained")
-    several = drawn.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
-    for axes, panel in zip(several, panels, strict=True):
-        image = axes.imshow(panel.weights, cmap="Blues", vmin=0, vmax=1, aspect="equal", interpolation="nearest")
-        look = {"fontsize": 9, "parse_math": False}
-        axes.set_xticks(range(len(panel.source)), [*map(_label, panel.source)], rotation=90, **look)
-        axes.set_yticks(range(len(panel.written)), [*map(_label, panel.written)], **look)
-        axes.xaxis.tick_top()
-        axes.xaxis.set_label_position("top")
-        axes.set(xlabel="source token", ylabel="written token")
-        axes.tick_params(length=0)
-        for side in axes.spines.values():
-            side.set_color("#8a8f98")
-    for axes, title in zip(several, titles, strict=False):
+    columns = list(zip(*rows, strict=True))
+    panels = [panel for row in rows for panel in row]
+    widths = [max(LEAST, *(CELL * len(panel.source) for panel in column)) for column in columns]
+    heights = [max(LEAST, *(CELL * len(panel.written) for panel in row)) for row in rows]
+    beside_each = 0.5 + LETTER * max(len(_label(token)) for panel in panels for token in panel.written)
+    above_each = 0.6 + LETTER * max(len(_label(token)) for panel in panels for token in panel.source)
+    of_titles = 0.2 * max((title.count("\n") + 1 for title in titles), default=0)
+    height = sum(heights) + len(rows) * above_each + of_titles
+    size = (sum(widths) + len(columns) * beside_each + 1.0, height)
+    drawn = Figure(figsize=size, layout="constrained")
+    several = drawn.subplots(len(rows), len(columns), squeeze=False, width_ratios=widths, height_ratios=heights)
+    for axes, panel in zip(several.flat, panels, strict=True):
+        image = _draw(axes, panel)
+    for axes, title in zip(several[0], titles, strict=False):
         axes.set_title(title, fontsize=10, parse_math=False)
     shrink, top = min(1.0, 3 / height), (0.5, 1.0)  # all panels begin at the top
     drawn.colorbar(image, ax=several, label="attention weight", shrink=shrink, anchor=top, panchor=top)
     return drawn
+
+
+def _draw(axes: Any, panel: Attention) -> Any:
+    """Draws an attention; returns what the colour scale belongs to."""
+    look = {"fontsize": 9, "parse_math": False}
+    image = axes.imshow(panel.weights, cmap="Blues", vmin=0, vmax=1, aspect="equal", interpolation="nearest")
+    axes.set_xticks(range(len(panel.source)), [*map(_label, panel.source)], rotation=90, **look)
+    axes.set_yticks(range(len(panel.written)), [*map(_label, panel.written)], **look)
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    axes.set(xlabel="source token", ylabel="written token")
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    for side in axes.spines.values():
+        side.set(color="#8a8f98", visible=True)
+    return image
 
 
 def _label(token: str) -> str:

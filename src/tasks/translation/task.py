@@ -55,6 +55,7 @@ class Translation(KerasTask[Settings, "EncodedPairs"]):
             example='RUN "TEXT"',
         ),
     }
+    figures: ClassVar = {"attention": "src.tasks.translation.figures:attention"}
 
     def load(self, settings: Settings) -> EncodedPairs:
         """Returns the encoded corpus."""
@@ -137,15 +138,16 @@ class Translation(KerasTask[Settings, "EncodedPairs"]):
         return [translations.sample(_of_test(trial, trained))]
 
     def write_files(self, trial: Trial[Settings, EncodedPairs], trained: Trained) -> list[str]:
-        """Writes the loss of every test pair, the translations of the test, and the vocabularies."""
+        """Writes the loss of every test pair, the translations of the test, the vocabularies, and some attention."""
         from src.data.pair_contents import SIDES
-        from src.tasks.translation import translations, vocabulary
+        from src.tasks.translation import attended, translations, vocabulary
 
         vocabularies = {side: trial.data.vocabulary(side, trial.settings.vocab_size) for side in SIDES}
         return [
             *super().write_files(trial, trained),
             translations.write(trial.folder, _of_test(trial, trained)),
             vocabulary.write(trial.folder, vocabularies),
+            *attended.write(trial.folder, trial.settings, trial.data, trained.learner.model),
         ]
 
 
