@@ -113,8 +113,8 @@ def target_of(row):
         (["--strategy", "sample", "--seed", "3"], lambda model, source: model.sample(source, longest=16, seed=3)),
         ([], lambda model, source: model.beam(source, longest=16, size=5)),
         (
-            ["--beam-size", "3", "--length-penalty", "0"],
-            lambda model, source: model.beam(source, longest=16, size=3, length_penalty=0.0),
+            ["--beam-size", "3", "--length-penalty", "10"],
+            lambda model, source: model.beam(source, longest=16, size=3, length_penalty=10.0),
         ),
         (["--beam-size", "1"], lambda model, source: model.greedy(source, longest=16)),
         (["--length", "2", "--strategy", "greedy"], lambda model, source: model.greedy(source, longest=2)),
@@ -124,11 +124,11 @@ def target_of(row):
 def test_the_command_prints_the_translation_of_the_model(home, tmp_path, capsys, options, expected):
     model = written(tmp_path / "trial", attention="dot")
 
-    assert called(tmp_path / "trial", "translate", "The cat.", *options) == 0
+    assert called(tmp_path / "trial", "translate", "The sat.", *options) == 0
 
     output, notes = capsys.readouterr()
     (row,) = table_of(output)
-    found = expected(model, np.array([ids_of("the cat .")]))
+    found = expected(model, np.array([ids_of("the sat .")]))
     ids = found.ids[0][: int(row["tokens"])].tolist()
     assert notes == ""
     assert row["translation"] == vocabulary.read(tmp_path / "trial")["target"].text(ids)
