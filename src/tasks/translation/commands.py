@@ -120,7 +120,7 @@ def _read(line: Line, model: Trained, options: Options) -> Source | str:
 
 def compare_attention(
     folder: Path,
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="other trials", show_default=False)],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="other trials", show_default=False)],
     text: Annotated[str, typer.Argument(help="text to translate", show_default=False)],
     plot: Annotated[Path, typer.Option(help="the picture: .png, .svg or .pdf")] = Path("attention.png"),
     uri: Annotated[str | None, typer.Option(help="MLflow store of the other trials")] = None,
