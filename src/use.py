@@ -111,9 +111,10 @@ def _listed(run: str, task: Task[Any, Any]) -> str:
     if not task.commands:
         return f"task={task.name} has no commands"
     lines = [f"Commands of task={task.name}:"]
+    width = max(12, *map(len, task.commands))
     for name, command in task.commands.items():
         lines += [
-            f"  {name:<12} {command.about}",
+            f"  {name:<{width}} {command.about}",
             *([f"    python -m src.use {run} {name} {command.example}"] if command.example else []),
         ]
     return "\n".join(lines)

@@ -121,7 +121,7 @@ def test_a_trial_is_trained_tested_and_leaves_its_translations(home, capsys):
     (folder,) = (path.parent for path in paths.study_folder("small").glob("*/journal.jsonl"))
     values = json.loads((folder / "translations.json").read_text(encoding="utf-8"))
     assert len(values["pairs"]) == 60 and set(values["signatures"]) == {"bleu", "chrf"}
-    assert (folder / "vocabularies.json").is_file()
+    assert (folder / "vocabularies.json").is_file() and (folder / "attention.json").is_file()
     last = json.loads((folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()[-1])["metrics"]
     assert last["test/exact_match"] == np.mean([pair["is_exact"] for pair in values["pairs"]])
     assert {"test/bleu", "test/chrf", "test/token_accuracy", "test/alignment_error"} <= set(last)

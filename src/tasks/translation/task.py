@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from src.spec.metric import LOSS, Metric
 from src.spec.rules import Change
-from src.spec.task import Trial
+from src.spec.task import Command, Trial
 from src.tasks.translation import alignment, toggles
 from src.tasks.translation.settings import Settings
 from src.training.task import KerasTask, Trained
@@ -41,6 +41,21 @@ class Translation(KerasTask[Settings, "EncodedPairs"]):
     settings = Settings
     metrics = (BLEU, CHRF, EXACT_MATCH, TOKEN_ACCURACY, LOSS, ALIGNMENT_ERROR, ALIGNMENT_MASS)
     inert = toggles.INERT
+    commands: ClassVar = {
+        "translate": Command(
+            "src.tasks.translation.commands:translate",
+            "translates texts, and draws the attention",
+            files=("vocabularies.json", "model.keras"),
+            example='"TEXT"',
+        ),
+        "compare-attention": Command(
+            "src.tasks.translation.commands:compare_attention",
+            "draws the attention of several trials side by side",
+            files=("vocabularies.json", "model.keras"),
+            example='RUN "TEXT"',
+        ),
+    }
+    figures: ClassVar = {"attention": "src.tasks.translation.figures:attention"}
 
     def load(self, settings: Settings) -> EncodedPairs:
         """Returns the encoded corpus."""
@@ -123,15 +138,16 @@ class Translation(KerasTask[Settings, "EncodedPairs"]):
         return [translations.sample(_of_test(trial, trained))]
 
     def write_files(self, trial: Trial[Settings, EncodedPairs], trained: Trained) -> list[str]:
-        """Writes the loss of every test pair, the translations of the test, and the vocabularies."""
+        """Writes the loss of every test pair, the translations of the test, the vocabularies, and some attention."""
         from src.data.pair_contents import SIDES
-        from src.tasks.translation import translations, vocabulary
+        from src.tasks.translation import attended, translations, vocabulary
 
         vocabularies = {side: trial.data.vocabulary(side, trial.settings.vocab_size) for side in SIDES}
         return [
             *super().write_files(trial, trained),
             translations.write(trial.folder, _of_test(trial, trained)),
             vocabulary.write(trial.folder, vocabularies),
+            *attended.write(trial.folder, trial.settings, trial.data, trained.learner.model),
         ]
 
 
