@@ -450,14 +450,16 @@ def study_of(tmp_path, *trials):
 
 def test_the_report_shows_each_variant_of_one_seed_with_attention(tmp_path):
     study = study_of(
-        tmp_path, ("dot", 2, True), ("dot", 1, True), ("none", 0, False), ("reference", 1, True), ("none", 1, False)
+        tmp_path,
+        *(("dot", 2, True), ("dot", 1, True), ("none", 0, False), ("reference", 1, True), ("general", 1, True)),
+        ("none", 1, False),
     )
 
     figure, caption = figures.attention(study)
 
     *panels, _ = figure.axes
-    assert [axes.get_title() for axes in panels[:2]] == ["reference", "dot"] and len(panels) == 6
-    assert [axes.images[0].get_array()[0, 0] for axes in panels] == [0.3, 0.1] * 3
+    assert [axes.get_title() for axes in panels[:3]] == ["reference", "dot", "general"] and len(panels) == 9
+    assert [axes.images[0].get_array()[0, 0] for axes in panels] == [0.3, 0.1, 0.4] * 3
     assert "translates 3 test sentences greedily, for seed 1" in caption
     assert caption.endswith("1 more variant is not shown.")
 
