@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import json
 import os
@@ -250,7 +251,8 @@ def test_every_named_study_has_a_report(path, own):
     settings = registry.task(chosen[0] if chosen else "sentiment").settings()
     for variant in plan.get("variants", []):
         for key, value in variant.items():
-            levels.setdefault(key, [content.get(key, getattr(settings, key))]).append(value)
+            default = functools.reduce(getattr, key.split("."), settings)
+            levels.setdefault(key, [content.get(key, default)]).append(value)
 
     def outcome(values, seed):
         place = sum(list(levels[key]).index(value) for key, value in values.items())
