@@ -48,6 +48,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
+@pytest.fixture(scope="module")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Returns a home that all tests of a module share, for data that take long to generate."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ABLATION_HOME", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory):
     """Returns a database without studies: MLflow needs seconds to create one, tests copy it."""

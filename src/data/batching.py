@@ -118,20 +118,31 @@ def batches(
     lengths = sequences.lengths
     ids, starts, labels = (np.asarray(part) for part in (sequences.ids, sequences.starts, sequences.labels))
 
-    def padded(rows: np.ndarray) -> np.ndarray:
-        steps = lengths[rows]
-        longest = int(steps.max())
-        length = longest if scheme.to_longest else scheme.edges[np.searchsorted(scheme.edges, longest)]
-        place = np.arange(length) - (0 if scheme.side == "post" else length - steps[:, None])
-        is_real = (place >= 0) & (place < steps[:, None])
-        return np.where(is_real, ids[np.where(is_real, starts[rows][:, None] + place, 0)], 0)
-
     def batches_in(order: np.ndarray) -> Iterator[Any]:
+        """Yields the batches of these rows."""
         for chosen in chosen_rows(order, np.searchsorted(scheme.edges, lengths[order]), batch_size, drop_remainder):
             rows = np.array(chosen, np.int64)
-            yield tf.constant(padded(rows)), tf.constant(labels[rows]), tf.constant(rows)
+            longest = int(lengths[rows].max())
+            length = longest if scheme.to_longest else scheme.edges[np.searchsorted(scheme.edges, longest)]
+            batch = padded(ids, starts[rows], lengths[rows], length, side=scheme.side)
+            yield tf.constant(batch), tf.constant(labels[rows]), tf.constant(rows)
 
     return batches_in
+
+
+def padded(values: np.ndarray, starts: np.ndarray, steps: np.ndarray, length: int, *, side: str = "post") -> np.ndarray:
+    """Returns int32[B, length]: from each of B starts as many values as it has steps, and zeros after or before them.
+
+    Args:
+      values: int32[total], all sequences in one array.
+      starts: int64[B], where they begin.
+      steps: int64[B], at most `length` each.
+      length: T of the batch.
+      side: of the zeros: `post` or `pre`.
+    """
+    place = np.arange(length) - (0 if side == "post" else length - steps[:, None])
+    is_real = (place >= 0) & (place < steps[:, None])
+    return np.where(is_real, values[np.where(is_real, starts[:, None] + place, 0)], 0)
 
 
 def chosen_rows(order: np.ndarray, buckets: np.ndarray, batch_size: int, drop_remainder: bool) -> Iterator[list[int]]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from src.data.batching import Padding, batch_count, bucket_edges, chosen_rows
+from src.data.batching import Padding, batch_count, bucket_edges, chosen_rows, padded
 from src.data.encoded_pairs import EncodedPairs, Flat
 from src.data.pair_contents import SOURCE, TARGET
 from src.data.tokens import END, START, UNKNOWN
@@ -134,6 +134,7 @@ def batches(
     np.maximum.at(shapes, bucket, lengths)
 
     def in_order(order: np.ndarray) -> Iterator[Batch]:
+        """Yields the batches of these rows."""
         for chosen in chosen_rows(order, bucket[order], batch_size, drop_remainder):
             rows = np.array(chosen, np.int64)
             shape = lengths[rows].max(axis=0) if scheme.to_longest else shapes[bucket[rows[0]]]
@@ -153,16 +154,9 @@ def _batch(pairs: PairIds, rows: np.ndarray, longest_source: int, longest_target
             left, right = links.values[links.starts[row] : links.starts[row + 1]].T
             aligned[place, left, right] = True
     return Batch(
-        _padded(source.values, source.starts[rows], source.lengths[rows], longest_source),
-        _padded(target.values, target.starts[rows], steps, longest_target),
-        _padded(target.values, target.starts[rows] + 1, steps, longest_target),
+        padded(source.values, source.starts[rows], source.lengths[rows], longest_source),
+        padded(target.values, target.starts[rows], steps, longest_target),
+        padded(target.values, target.starts[rows] + 1, steps, longest_target),
         rows,
         aligned,
     )
-
-
-def _padded(values: np.ndarray, starts: np.ndarray, steps: np.ndarray, length: int) -> np.ndarray:
-    """Returns int32[B, length]: from each of B starts as many values as it has steps, then 0."""
-    place = np.arange(length)
-    is_real = place < steps[:, None]
-    return np.where(is_real, values[np.where(is_real, starts[:, None] + place, 0)], 0)

@@ -39,8 +39,8 @@ from src.models.loops import LOOPS
 from src.models.word_loss import NEVER, WordLoss
 from src.streams import stream_seed
 
-PADDING, START, END = 0, 1, 3  # ids, as in `src.data.tokens` and in the language model
-FIRST_WORD = 2  # the lowest id that a translation may contain
+PADDING, START, UNKNOWN, END = 0, 1, 2, 3  # ids as in `src.data.tokens`: layers and data know nothing of each other
+FIRST_WRITTEN = UNKNOWN  # the lowest id that a translation may contain
 
 
 @dataclass(frozen=True)
@@ -264,7 +264,7 @@ class Decoder(_Part):
         ]
         self.output_layer = WordLoss(
             used.target_size,
-            first=FIRST_WORD if used.mask_loss else PADDING,
+            first=FIRST_WRITTEN if used.mask_loss else PADDING,
             skips_others=used.skips_padding,
             label_smoothing=used.label_smoothing,
             initializer=keras.initializers.RandomUniform(-0.05, 0.05, seed=self._seed("output")),
@@ -427,7 +427,7 @@ class Decoder(_Part):
 
         An id that no translation may contain gets a log-probability below `NEVER`; the others are unchanged.
         """
-        never = tf.where(tf.range(self.design.target_size) < FIRST_WORD, NEVER, 0.0)
+        never = tf.where(tf.range(self.design.target_size) < FIRST_WRITTEN, NEVER, 0.0)
         return tf.nn.log_softmax(self.output_layer.logits(attentional, *self._table())) + never
 
     def _table(self) -> list[Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -37,64 +37,89 @@ def word_losses(states: Any, words: Any, table: Any, bias: Any, *, first: int = 
       first: the lowest id that can be a word, K = V - first.
       label_smoothing: ε.
     """
-    size = tf.shape(states)[0]
-    blocks = -(-size // BLOCK)
-    spare = blocks * BLOCK - size
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def losses(states: Any, table: Any, bias: Any) -> Any:
-        padded = tf.pad(states, [[0, spare], [0, 0]])
-        ids = tf.pad(words, [[0, spare]])
+        """Returns the losses, and the function that returns their gradients."""
+        softmax = _Softmax(states, tf.convert_to_tensor(words), table, bias, first, label_smoothing)
+        values, totals = softmax.losses()
+        return values, lambda upstream: softmax.gradients(upstream, totals)
 
-        def block(number: Any) -> tuple[Any, Any]:
-            """Returns the states of a block, float32[C, H], and its words, int32[C]."""
-            begin = number * BLOCK
-            return tf.slice(padded, [begin, 0], [BLOCK, states.shape[1]]), tf.slice(ids, [begin], [BLOCK])
+    return losses(*map(tf.convert_to_tensor, (states, table, bias)))
 
-        def forward(number: Any, totals: Any, values: Any) -> tuple[Any, Any, Any]:
-            rows, answers = block(number)
-            logits = tf.matmul(rows, table, transpose_b=True) + bias
+
+class _Softmax(NamedTuple):
+    """The arguments of `word_losses`, in blocks of rows. The last block is filled up with zeros."""
+
+    states: Any
+    words: Any
+    table: Any
+    bias: Any
+    first: int
+    label_smoothing: float
+
+    @property
+    def count(self) -> Any:
+        """The number of blocks."""
+        return -(-tf.shape(self.states)[0] // BLOCK)
+
+    def _filled(self, rows: Any) -> Any:
+        """Returns rows [N, ...] with zeros after them, so that all blocks are full."""
+        spare = self.count * BLOCK - tf.shape(rows)[0]
+        return tf.pad(rows, [[0, spare], *[[0, 0]] * (rows.shape.rank - 1)])
+
+    def _logits(self, rows: Any) -> Any:
+        return tf.matmul(rows, self.table, transpose_b=True) + self.bias
+
+    def losses(self) -> tuple[Any, Any]:
+        """Returns the losses float32[N], and log sum exp of the logits of all rows, the added ones included."""
+        states, words = self._filled(self.states), self._filled(self.words)
+
+        def block(number: Any, values: Any, totals: Any) -> tuple[Any, Any, Any]:
+            """Adds the values of a block."""
+            logits, answers = self._logits(_block(states, number)), _block(words, number)
             total = tf.reduce_logsumexp(logits, axis=1)  # TensorFlow's cross entropy would compute a gradient, too
             value = total - tf.gather(logits, answers, axis=1, batch_dims=1)
-            if label_smoothing:
-                spread = total - tf.reduce_mean(logits[:, first:], axis=1)
-                value = (1 - label_smoothing) * value + label_smoothing * spread
-            return number + 1, totals.write(number, total), values.write(number, value)
+            if self.label_smoothing:
+                spread = total - tf.reduce_mean(logits[:, self.first :], axis=1)
+                value = (1 - self.label_smoothing) * value + self.label_smoothing * spread
+            return number + 1, values.write(number, value), totals.write(number, total)
 
-        empty = [tf.TensorArray(tf.float32, blocks, element_shape=[BLOCK]) for _ in range(2)]
-        _, totals, values = tf.while_loop(
-            lambda number, *_: number < blocks, forward, (0, *empty), maximum_iterations=blocks
-        )
-        totals = totals.concat()
+        empty = [tf.TensorArray(tf.float32, self.count, element_shape=[BLOCK]) for _ in range(2)]
+        values, totals = self._over_blocks(block, *empty)
+        return values.concat()[: tf.shape(self.states)[0]], totals.concat()
 
-        def gradient(upstream: Any) -> tuple[Any, Any, Any]:
-            weights = tf.pad(upstream, [[0, spare]])
-            is_word = tf.cast(tf.range(bias.shape[0]) >= first, tf.float32)
-            spread = label_smoothing / (bias.shape[0] - first) * is_word
+    def gradients(self, upstream: Any, totals: Any) -> tuple[Any, Any, Any]:
+        """Returns the gradients of states, table and bias from those of the losses, float32[N]."""
+        states, words, weights = map(self._filled, (self.states, self.words, upstream))
+        is_word = tf.cast(tf.range(self.bias.shape[0]) >= self.first, tf.float32)
+        spread = self.label_smoothing / (self.bias.shape[0] - self.first) * is_word
 
-            def backward(number: Any, by_state: Any, of_table: Any, of_bias: Any) -> tuple[Any, ...]:
-                rows, answers = block(number)
-                weight = tf.slice(weights, [number * BLOCK], [BLOCK])[:, None]
-                total = tf.slice(totals, [number * BLOCK], [BLOCK])[:, None]
-                shares = tf.exp(tf.matmul(rows, table, transpose_b=True) + bias - total) * weight
-                places = tf.stack([tf.range(BLOCK), answers], axis=1)
-                of_logits = tf.tensor_scatter_nd_sub(shares, places, (1 - label_smoothing) * weight[:, 0])
-                if label_smoothing:
-                    of_logits -= weight * spread
-                by_state = by_state.write(number, tf.matmul(of_logits, table))
-                of_table += tf.matmul(of_logits, rows, transpose_a=True)
-                return number + 1, by_state, of_table, of_bias + tf.reduce_sum(of_logits, axis=0)
+        def block(number: Any, by_state: Any, of_table: Any, of_bias: Any) -> tuple[Any, ...]:
+            """Adds the gradients of a block."""
+            rows, answers, weight = (_block(each, number) for each in (states, words, weights))
+            shares = tf.exp(self._logits(rows) - _block(totals, number)[:, None]) * weight[:, None]
+            places = tf.stack([tf.range(BLOCK), answers], axis=1)
+            of_logits = tf.tensor_scatter_nd_sub(shares, places, (1 - self.label_smoothing) * weight)
+            if self.label_smoothing:
+                of_logits -= weight[:, None] * spread
+            by_state = by_state.write(number, tf.matmul(of_logits, self.table))
+            of_table += tf.matmul(of_logits, rows, transpose_a=True)
+            return number + 1, by_state, of_table, of_bias + tf.reduce_sum(of_logits, axis=0)
 
-            array = tf.TensorArray(tf.float32, blocks, element_shape=[BLOCK, states.shape[1]])
-            start = (0, array, tf.zeros_like(table), tf.zeros_like(bias))
-            _, array, of_table, of_bias = tf.while_loop(
-                lambda number, *_: number < blocks, backward, start, maximum_iterations=blocks
-            )
-            return array.concat()[:size], of_table, of_bias
+        array = tf.TensorArray(tf.float32, self.count, element_shape=[BLOCK, self.states.shape[1]])
+        array, of_table, of_bias = self._over_blocks(block, array, tf.zeros_like(self.table), tf.zeros_like(self.bias))
+        return array.concat()[: tf.shape(self.states)[0]], of_table, of_bias
 
-        return values.concat()[:size], gradient
+    def _over_blocks(self, block: Callable[..., Any], *start: Any) -> Any:
+        """Returns what `block` makes of the values, from the first block to the last."""
+        count = self.count
+        return tf.while_loop(lambda number, *_: number < count, block, (0, *start), maximum_iterations=count)[1:]
 
-    return losses(states, table, bias)
+
+def _block(rows: Any, number: Any) -> Any:
+    """Returns the rows of a block, [C, ...]."""
+    return tf.slice(rows, [number * BLOCK, *[0] * (rows.shape.rank - 1)], [BLOCK, *rows.shape[1:]])
 
 
 def sampled_losses(states: Any, words: Any, table: Any, bias: Any, *, drawn: Any, first: int) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 import unicodedata
 
 HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, surrogates, line and paragraph separators
@@ -61,6 +63,13 @@ def is_hidden(sign: str) -> bool:
 def counted(count: int, word: str) -> str:
     """Returns a number with its noun: `1 trial`, `2,000 trials`."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def replace_what_the_terminal_lacks() -> None:
+    """Lets a command print characters that the terminal cannot show."""
+    for out in (sys.stdout, sys.stderr):
+        if isinstance(out, io.TextIOWrapper):
+            out.reconfigure(errors="replace")
 
 
 def _escaped(sign: str) -> str:

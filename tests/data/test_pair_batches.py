@@ -98,15 +98,7 @@ def test_every_sequence_is_reversed_in_its_place(sequences):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """Returns a home that the tests of this module share: pairs of dates take a second to generate."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ABLATION_HOME", str(tmp_path_factory.mktemp("home")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def dates(place):
+def dates(shared_home):
     return load(Dates.model_validate({"train_pairs": 200}), Tokenisation())
 
 

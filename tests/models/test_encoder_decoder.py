@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from src.data import tokens
 from src.models.attention import SCORES
 from src.models.decoding import walk
-from src.models.encoder_decoder import END, FIRST_WORD, START, Design, encoder_decoder
+from src.models.encoder_decoder import END, FIRST_WRITTEN, PADDING, START, UNKNOWN, Design, encoder_decoder
 from src.models.translator import Translator
 from src.models.word_loss import word_losses
 
@@ -133,7 +134,7 @@ def plain_losses(made, source, target, labels):
         attentional = np.tanh(read @ np.float64(decoder.attentional.kernel) + np.float64(decoder.attentional.bias))
         table = decoder.embedding.embeddings if design.tie_weights else decoder.output_layer.matrix
         logits = np.float64(table) @ attentional + np.float64(decoder.output_layer.bias)
-        logits[: FIRST_WORD if design.mask_loss else 0] = -np.inf
+        logits[: FIRST_WRITTEN if design.mask_loss else 0] = -np.inf
         losses.append(np.log(np.exp(logits).sum()) - logits[label])
     return losses
 
@@ -371,7 +372,7 @@ def test_tied_weights_are_those_of_the_embedding():
     _, gradients = results(tied, BATCH)
     of_embedding = dict(zip((weight.path for weight in tied.trainable_variables), gradients, strict=True))
     table = next(gradient for path, gradient in of_embedding.items() if path.startswith("decoder/embedding"))
-    assert (np.abs(table[FIRST_WORD:]).max(axis=1) > 0).all()  # of all words, not only of those that were read
+    assert (np.abs(table[FIRST_WRITTEN:]).max(axis=1) > 0).all()  # of all words, not only of those that were read
 
 
 @pytest.mark.parametrize("first", [0, 2])
@@ -415,7 +416,7 @@ def test_a_model_translates_in_evaluation_and_not_in_training():
     translation, nothing = (made(BATCH, training=training)["translation"].numpy() for training in (False, True))
 
     assert translation.shape == nothing.shape == (3, 5)
-    assert (translation[:, 0] >= FIRST_WORD).all() and not nothing.any()
+    assert (translation[:, 0] >= FIRST_WRITTEN).all() and not nothing.any()
     drawn = model(longest=5, decode="sample")
     assert not np.array_equal(translation, drawn(BATCH)["translation"])
     np.testing.assert_array_equal(drawn(BATCH)["translation"], drawn(BATCH)["translation"])
@@ -523,3 +524,7 @@ def test_with_attention_reversed_words_are_learned_and_looked_up_in_reverse_orde
     right = [weights[row, step, size - 1 - step] for row, size in enumerate(sizes) for step in range(size)]
     assert exact > 0.8 and np.mean(right) > 0.8
     assert learned("none")[0] < 0.5
+
+
+def test_ids_mean_what_they_mean_in_the_data():
+    assert (PADDING, START, UNKNOWN, END) == (tokens.PADDING, tokens.START, tokens.UNKNOWN, tokens.END)

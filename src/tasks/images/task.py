@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from src.parts.classes.toggles import ACCURACY, head_of, outputs_of
+from src.parts.description import described
 from src.parts.sizes import memory_refusals
 from src.spec.metric import LOSS
 from src.spec.rules import Change
@@ -109,15 +110,7 @@ class Images(KerasTask[Settings, "Stored"]):
 
     def dataset(self, settings: Settings, data: Stored) -> dict[str, Any]:
         """Returns the description of the data for MLflow."""
-        path = getattr(settings.data, "path", None)
-        return {
-            "name": Path(path).name if path else settings.data.name,
-            "digest": data.digest,
-            "source": path or settings.data.name,
-            "columns": {"input": "binary", "class": "string"},
-            "classes": data.classes,
-            "rows": data.rows,
-        }
+        return {**described(settings.data, data, {"input": "binary", "class": "string"}), "classes": data.classes}
 
     def work(self, settings: Settings, data: Stored) -> float:
         """Returns the multiplications of a batch, in millions."""

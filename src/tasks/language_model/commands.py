@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Annotated
 
 import typer
 
+from src.parts.strategies import option
 from src.tasks.language_model import generating, scoring, trained
 from src.tasks.language_model.generating import STRATEGIES, Options
-from src.terminal.visible import one_line, shortened
+from src.terminal.visible import one_line, replace_what_the_terminal_lacks, shortened
 
 SHOWN = 60  # characters of a text beside its score
 
@@ -32,32 +32,24 @@ class Texts(StrEnum):
     paragraph = "paragraph"
 
 
-def _option(strategy: str, name: str, about: str) -> typer.models.OptionInfo:
-    default = STRATEGIES[strategy][name]
-    option: typer.models.OptionInfo = typer.Option(help=f"{strategy}: {about} [default: {default}]", show_default=False)
-    return option
-
-
-def _shared(name: str, about: str) -> typer.models.OptionInfo:
-    defaults = ", ".join(f"{own[name]} for {strategy}" for strategy, own in STRATEGIES.items())
-    option: typer.models.OptionInfo = typer.Option(help=f"{about} [default: {defaults}]", show_default=False)
-    return option
-
-
 def generate(
     folder: Path,
     prompt: Annotated[str, typer.Option(help="beginning of the texts; empty = the start of a text")] = "",
     strategy: Annotated[Strategy, typer.Option(help="greedy = the likeliest word each time")] = Strategy.sample,
     length: Annotated[int, typer.Option(help="largest number of words after the prompt")] = 40,
     allow_unknown: Annotated[bool, typer.Option("--allow-unknown", help="let texts contain the unknown word")] = False,
-    samples: Annotated[int | None, _option("sample", "samples", "number of texts")] = None,
-    temperature: Annotated[float | None, _option("sample", "temperature", "below 1 prefers likely words")] = None,
-    top_k: Annotated[int | None, _option("sample", "top_k", "draw from the k likeliest words")] = None,
-    top_p: Annotated[float | None, _option("sample", "top_p", "draw from the likeliest words of this share")] = None,
-    seed: Annotated[int | None, _option("sample", "seed", "seed of the draws")] = None,
-    beam_size: Annotated[int | None, _option("beam", "beam_size", "number of texts")] = None,
-    length_penalty: Annotated[float | None, _option("beam", "length_penalty", "0 ranks by log p, 1 per word")] = None,
-    no_repeat: Annotated[int | None, _shared("no_repeat", "words in a row that come only once; 0 = no limit")] = None,
+    samples: Annotated[int | None, option(STRATEGIES, "samples", "number of texts")] = None,
+    temperature: Annotated[float | None, option(STRATEGIES, "temperature", "below 1 prefers likely words")] = None,
+    top_k: Annotated[int | None, option(STRATEGIES, "top_k", "draw from the k likeliest words")] = None,
+    top_p: Annotated[float | None, option(STRATEGIES, "top_p", "draw from the likeliest words of this share")] = None,
+    seed: Annotated[int | None, option(STRATEGIES, "seed", "seed of the draws")] = None,
+    beam_size: Annotated[int | None, option(STRATEGIES, "beam_size", "number of texts")] = None,
+    length_penalty: Annotated[
+        float | None, option(STRATEGIES, "length_penalty", "0 ranks by log p, 1 per word")
+    ] = None,
+    no_repeat: Annotated[
+        int | None, option(STRATEGIES, "no_repeat", "words in a row that come only once; 0 = no limit")
+    ] = None,
 ) -> None:
     """Writes texts with their log-probability per word, one text on a line."""
     model = trained.load(folder)
@@ -72,7 +64,7 @@ def generate(
     for remark in start.remarks:
         print(f"note: {remark}", file=sys.stderr)
     texts = generating.generate(options, start, model, model.stepper())
-    _replace_what_the_terminal_lacks()
+    replace_what_the_terminal_lacks()
     print(
         f"number\tlog-probability per {model.vocabulary.unit.removesuffix('s')}\t{model.vocabulary.unit}\tended\ttext"
     )
@@ -93,7 +85,7 @@ def score(
     kind = texts.value if texts else scoring.default_texts(model.settings)
     for _ in scoring.parts(file, texts=kind):  # a fault ends the command before the model is loaded
         pass
-    _replace_what_the_terminal_lacks()
+    replace_what_the_terminal_lacks()
     found = scoring.scores(scoring.parts(file, texts=kind), model.vocabulary, model.stepper())
     whole = None
     print(f"line\tlog-probability\t{model.vocabulary.unit}\tunknown\tperplexity\ttext")
@@ -106,9 +98,3 @@ def score(
 
 def _columns(one: scoring.Score) -> str:
     return f"{one.log_probability:.3f}\t{one.words}\t{one.unknown}\t{one.perplexity:.1f}"
-
-
-def _replace_what_the_terminal_lacks() -> None:
-    """Lets a text contain characters that the terminal cannot show."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")

@@ -11,6 +11,7 @@ from src.data.texts import checked
 from src.data.tokens import START, UNKNOWN
 from src.models import generation
 from src.models.generation import Search, Text
+from src.parts.strategies import Strategies, check_owner, flag
 from src.spec.section import SettingsError
 from src.tasks.language_model.settings import Settings, is_stream
 from src.tasks.language_model.stepping import Stepper
@@ -18,7 +19,7 @@ from src.tasks.language_model.texts import END
 from src.tasks.language_model.trained import Trained
 from src.terminal.visible import counted, echoed, one_line
 
-STRATEGIES: Mapping[str, Mapping[str, float]] = {  # strategy → its own options and their defaults
+STRATEGIES: Strategies = {
     "greedy": {"no_repeat": 3},
     "sample": {"samples": 10, "temperature": 0.8, "top_k": 40, "top_p": 0.9, "seed": 0, "no_repeat": 0},
     "beam": {"beam_size": 5, "length_penalty": 1.0, "no_repeat": 3},
@@ -76,14 +77,11 @@ def check(options: Options, trained: Trained) -> None:
     Raises:
       SettingsError: a value is outside its range, or an option belongs to another strategy.
     """
-    for name in options.given.keys() - STRATEGIES[options.strategy].keys():
-        owner = next(strategy for strategy, own in STRATEGIES.items() if name in own)
-        fix = f"remove it, or set --strategy {owner}"
-        raise SettingsError(f"{_flag(name)} belongs to --strategy {owner}, got --strategy {options.strategy}; {fix}")
+    check_owner(STRATEGIES, options.strategy, options.given)
     allowed = _ranges(trained, allow_unknown=options.allow_unknown)
     for name, value in {"length": options.length, **options.own}.items():
         if value not in allowed[name]:
-            raise SettingsError(f"{_flag(name)}: got {value}; allowed: {allowed[name]}")
+            raise SettingsError(f"{flag(name)}: got {value}; allowed: {allowed[name]}")
     if options.prompt.strip() and (fault := checked(options.prompt).fault):
         raise SettingsError(f"--prompt {echoed(options.prompt)!r}: {fault}")
 
@@ -103,10 +101,6 @@ def _ranges(trained: Trained, *, allow_unknown: bool) -> dict[str, Range]:
         "no_repeat": Range(0, LONGEST, "words in a row that come only once; 0 for no limit"),
         "length_penalty": Range(0, 10, "0 compares log-probabilities of texts, 1 those per word"),
     }
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def encoded(prompt: str, trained: Trained) -> Prompt:

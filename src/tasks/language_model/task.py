@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
+from src.parts.description import described
 from src.parts.recurrent import toggles as recurrent
 from src.parts.recurrent.sizes import parameters as of_layers
 from src.parts.words import toggles as words
@@ -120,14 +120,7 @@ class LanguageModel(KerasTask[Settings, "Encoded"]):
 
     def dataset(self, settings: Settings, data: Encoded) -> dict[str, Any]:
         """Returns the description of the corpus for MLflow."""
-        path = getattr(settings.data, "path", None)
-        return {
-            "name": Path(path).name if path else settings.data.name,
-            "digest": data.digest,
-            "source": path or settings.data.name,
-            "columns": {"text": "string"},
-            "rows": data.rows,
-        }
+        return described(settings.data, data, {"text": "string"})
 
     def work(self, settings: Settings, data: Encoded) -> float:
         """Returns the multiplications of a batch, in millions: those of the output layer and of the recurrence."""

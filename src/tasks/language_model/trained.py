@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.artifacts import MODEL, Artifacts
+from src.artifacts import MODEL
 from src.data.tokens import FIRST_WORD, PADDING, START
+from src.parts import model_files
 from src.tasks.language_model import vocabulary
 from src.tasks.language_model.settings import Settings
 from src.tasks.language_model.vocabulary import Vocabulary
-from src.terminal.errors import first_line
 from src.training import model_file
 
 if TYPE_CHECKING:
@@ -55,13 +55,7 @@ def load(folder: Path) -> Trained:
     Raises:
       ValueError: a file is missing or invalid, or the files belong to different trials.
     """
-    try:
-        settings = Artifacts(folder).settings()
-        objects = model_file.objects(folder)
-    except OSError as error:
-        raise ValueError(f"{error.filename}: cannot be read ({first_line(error)}); has the trial finished?") from None
-    if not isinstance(settings, Settings):
-        raise ValueError(f"{folder}: trained with task={settings.task}; this command reads a language model")
+    settings, objects = model_files.read(folder, Settings, reads="a language model")
     words, room = vocabulary.read(folder), settings.vocab_size - FIRST_WORD
     sizes = [part["config"].get("size") for part in objects if part["class_name"] == HEAD]
     problem = None

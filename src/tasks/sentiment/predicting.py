@@ -36,7 +36,7 @@ from src.parts.words import preprocessing
 from src.parts.words.preprocessing import Loaded
 from src.spec.section import SettingsError
 from src.terminal.errors import first_line
-from src.terminal.visible import no_formula, one_line, shortened, visible
+from src.terminal.visible import no_formula, one_line, replace_what_the_terminal_lacks, shortened, visible
 from src.trial.locate import folder_of, is_finished, task_of
 
 FILES = (preprocessing.FILE, MODEL)
@@ -234,9 +234,7 @@ def answer(runs: str, texts: Sequence[str], *, file: str | None, output_format: 
         raise SettingsError(
             "no text; give one in quotes, or --file FILE with one text per line (- reads standard input)"
         )
-    for out in (sys.stdout, sys.stderr):
-        if isinstance(out, io.TextIOWrapper):
-            out.reconfigure(errors="replace")  # a text may contain characters that the terminal cannot show
+    replace_what_the_terminal_lacks()
     with contextlib.ExitStack() as files:
         batches = [[checked(text) for text in texts]] if texts else []
         stream = None if file is None else files.enter_context(opened(file))  # first, because loading the model is slow

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from src.parts.classes.toggles import ACCURACY, head_of
+from src.parts.description import described
 from src.parts.recurrent import toggles as recurrent
 from src.parts.recurrent.sizes import units_for
 from src.parts.sizes import memory_refusals
@@ -122,16 +123,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
 
     def dataset(self, settings: Settings, data: Encoded) -> dict[str, Any]:
         """Returns the description of the corpus for MLflow."""
-        path = getattr(settings.data, "path", None)
-        name = Path(path).name if path else settings.data.name
-        return {
-            "name": name,
-            "digest": data.digest,
-            "source": path or settings.data.name,
-            "columns": {"input": "string", "class": "string"},
-            "classes": data.classes,
-            "rows": data.rows,
-        }
+        return {**described(settings.data, data, {"input": "string", "class": "string"}), "classes": data.classes}
 
     def work(self, settings: Settings, data: Encoded) -> float:
         """Returns steps × layers × directions."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 import re
 import sys
@@ -16,13 +15,14 @@ from typing import Annotated, Any
 import typer
 
 from src.data.texts import STANDARD_INPUT, Line, checked, lines, opened
+from src.parts.strategies import option
 from src.spec.section import SettingsError
 from src.tasks.translation import pictures, trained, translating
 from src.tasks.translation.settings import Settings
 from src.tasks.translation.trained import Trained
 from src.tasks.translation.translating import STRATEGIES, Options, Source, Translation
 from src.terminal.errors import first_line
-from src.terminal.visible import one_line, shortened
+from src.terminal.visible import one_line, replace_what_the_terminal_lacks, shortened
 
 MOST_RUNS = 8  # side by side
 MOST_VALUES = 4  # settings in the title of each
@@ -36,12 +36,6 @@ class Strategy(StrEnum):
     beam = "beam"
 
 
-def _option(strategy: str, name: str, about: str) -> typer.models.OptionInfo:
-    default = STRATEGIES[strategy][name]
-    option: typer.models.OptionInfo = typer.Option(help=f"{strategy}: {about} [default: {default}]", show_default=False)
-    return option
-
-
 def translate(
     folder: Path,
     texts: Annotated[list[str] | None, typer.Argument(help="texts to translate", show_default=False)] = None,
@@ -50,9 +44,9 @@ def translate(
     length: Annotated[
         int | None, typer.Option(help="largest number of tokens; default: as in the trial's test")
     ] = None,
-    beam_size: Annotated[int | None, _option("beam", "beam_size", "translations continued at a time")] = None,
-    length_penalty: Annotated[float | None, _option("beam", "length_penalty", "0 ranks by log p")] = None,
-    seed: Annotated[int | None, _option("sample", "seed", "seed of the draws")] = None,
+    beam_size: Annotated[int | None, option(STRATEGIES, "beam_size", "translations continued at a time")] = None,
+    length_penalty: Annotated[float | None, option(STRATEGIES, "length_penalty", "0 ranks by log p")] = None,
+    seed: Annotated[int | None, option(STRATEGIES, "seed", "seed of the draws")] = None,
     plot: Annotated[Path | None, typer.Option(help="picture of the attention: .png, .svg or .pdf")] = None,
 ) -> int:
     """Translates texts, a line each. Exit code: 0 if all are translated, 1 if some are not, 2 for a usage error."""
@@ -68,7 +62,7 @@ def translate(
             raise SettingsError("--plot draws the attention of one text; give one text, and no --file")
         _check_drawable(model, given[0], "this trial", "leave out --plot")
         pictures.check_path(plot)
-    _replace_what_the_terminal_lacks()
+    replace_what_the_terminal_lacks()
     if plot is None:
         return _translate_all([checked(text) for text in texts or []], file, model, options)
     _remark(given[0])
@@ -142,7 +136,7 @@ def compare_attention(
             except SettingsError as error:
                 raise SettingsError(f"{name}: {first_line(error)}") from None
             _check_drawable(model, sources[name], name, "leave out this trial")
-        _replace_what_the_terminal_lacks()
+        replace_what_the_terminal_lacks()
         panels = []
         print("RUN\tlog-probability per token\ttokens\tended\ttranslation")
         for name, model in models.items():
@@ -214,9 +208,3 @@ def _write(plot: Path, panels: Sequence[pictures.Attention], titles: Sequence[st
     if not pictures.write(plot, pictures.figure([panels], titles)):
         print("note: the font of the picture lacks some characters; it shows boxes for them", file=sys.stderr)
     print(f"attention written to {one_line(str(plot))}")
-
-
-def _replace_what_the_terminal_lacks() -> None:
-    """Lets a text contain characters that the terminal cannot show."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")

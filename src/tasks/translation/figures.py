@@ -13,18 +13,19 @@ from src.tasks.translation.pictures import Attention
 if TYPE_CHECKING:
     from analysis.load import Study
 
-MOST = 6  # variants side by side
+MOST = 6  # variants, one below the other
 LINE = 24  # characters of a title's line
 
 
 def attention(study: Study) -> tuple[Figure, str]:
     """Draws the attention of the same test sentences for each variant of one seed, with one colour scale."""
     seed, panels = _panels(study)
-    columns = dict(list(panels.items())[:MOST])
-    rows = list(zip(*columns.values(), strict=False))
-    figure = pictures.figure(rows, [short(label, LINE) for label in columns])
-    text = f"Attention while each variant translates {len(rows)} test sentences greedily, for seed {seed}"
-    left = study.finished["label"].nunique() - len(columns)
+    rows = dict(list(panels.items())[:MOST])
+    sentences = min(map(len, rows.values()))
+    titles = [short(label, LINE) for label in rows for _ in range(sentences)]
+    figure = pictures.figure([of_variant[:sentences] for of_variant in rows.values()], titles)
+    text = f"Attention while each variant translates {sentences} test sentences greedily, for seed {seed}"
+    left = study.finished["label"].nunique() - len(rows)
     more = f" {left} more variant{'s are' if left > 1 else ' is'} not shown." if left else ""
     return figure, f"{text}: the weights of the source tokens (columns) for each written token (rows).{more}"
 

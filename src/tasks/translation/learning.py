@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from src.data.batching import padded
 from src.data.encoded_pairs import EncodedPairs
 from src.data.pair_contents import TARGET
 from src.tasks.translation import alignment, sentences
@@ -54,9 +55,12 @@ def scorer(settings: Settings, data: EncodedPairs) -> Callable[[str, Mapping[str
     @functools.cache
     def references(split: str) -> tuple[list[str], np.ndarray]:
         """Returns the references of a split as texts and as ids int32[N, T], words and end, padded with 0."""
-        return data.texts(split, TARGET), _padded(sentences.pairs(settings, data, split).target)
+        flat = sentences.pairs(settings, data, split).target
+        steps = flat.lengths - 1  # without the start
+        return data.texts(split, TARGET), padded(flat.values, flat.starts[:-1] + 1, steps, int(steps.max()))
 
     def score(split: str, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Returns the scores of the translations of a split."""
         found = predictions[TRANSLATION]
         texts, ids = references(split)
         of_texts = scores([vocabulary.text(row) for row in found], texts, lowercase=settings.lowercase)
@@ -69,11 +73,3 @@ def scorer(settings: Settings, data: EncodedPairs) -> Callable[[str, Mapping[str
         }
 
     return score
-
-
-def _padded(flat: Any) -> np.ndarray:
-    """Returns sequences with a start as int32[N, T] without it, padded with 0."""
-    padded = np.zeros((len(flat.lengths), int(flat.lengths.max()) - 1), np.int32)
-    for row, (begin, end) in enumerate(zip(flat.starts[:-1], flat.starts[1:], strict=True)):
-        padded[row, : end - begin - 1] = flat.values[begin + 1 : end]
-    return padded

@@ -59,7 +59,7 @@ def figure(rows: Sequence[Sequence[Attention]], titles: Sequence[str] = ()) -> F
 
     Args:
       rows: for each row its panels, equally many, at least one.
-      titles: one for each column, or none.
+      titles: one for each panel, row by row, or none.
     """
     from matplotlib.figure import Figure
 
@@ -70,13 +70,13 @@ def figure(rows: Sequence[Sequence[Attention]], titles: Sequence[str] = ()) -> F
     beside_each = 0.5 + LETTER * max(len(_label(token)) for panel in panels for token in panel.written)
     above_each = 0.6 + LETTER * max(len(_label(token)) for panel in panels for token in panel.source)
     of_titles = 0.2 * max((title.count("\n") + 1 for title in titles), default=0)
-    height = sum(heights) + len(rows) * above_each + of_titles
+    height = sum(heights) + len(rows) * (above_each + of_titles)
     size = (sum(widths) + len(columns) * beside_each + 1.0, height)
     drawn = Figure(figsize=size, layout="constrained")
     several = drawn.subplots(len(rows), len(columns), squeeze=False, width_ratios=widths, height_ratios=heights)
     for axes, panel in zip(several.flat, panels, strict=True):
         image = _draw(axes, panel)
-    for axes, title in zip(several[0], titles, strict=False):
+    for axes, title in zip(several.flat, titles, strict=False):
         axes.set_title(title, fontsize=10, parse_math=False)
     shrink, top = min(1.0, 3 / height), (0.5, 1.0)  # all panels begin at the top
     drawn.colorbar(image, ax=several, label="attention weight", shrink=shrink, anchor=top, panchor=top)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
+from src.models.cell_facts import FACTS
+from src.parts.description import described
 from src.spec.metric import LOSS, Metric
 from src.spec.rules import Change
 from src.spec.task import Command, Trial
@@ -99,20 +100,12 @@ class Translation(KerasTask[Settings, "EncodedPairs"]):
 
     def dataset(self, settings: Settings, data: EncodedPairs) -> dict[str, Any]:
         """Returns the description of the corpus for MLflow."""
-        path = getattr(settings.data, "path", None)
-        return {
-            "name": Path(path).name if path else settings.data.name,
-            "digest": data.digest,
-            "source": path or settings.data.name,
-            "columns": {"source": "string", "target": "string"},
-            "rows": data.rows,
-        }
+        return described(settings.data, data, {"source": "string", "target": "string"})
 
     def work(self, settings: Settings, data: EncodedPairs) -> float:
         """Returns the multiplications of a batch, in millions: those of the recurrences and of the output layer."""
         steps = sum(data.contents.tokens["train"].values()) / data.rows["train"]
-        gates = {"lstm": 4, "gru": 3, "simple_rnn": 1}[settings.cell]
-        of_layer = gates * settings.units * (settings.embedding_dim + settings.units)
+        of_layer = len(FACTS[settings.cell].gates) * settings.units * (settings.embedding_dim + settings.units)
         return settings.batch_size * steps * (settings.depth * of_layer + settings.units * settings.vocab_size) / 1e6
 
     def phase(self, settings: Settings, data: EncodedPairs) -> Phase:
@@ -135,7 +128,7 @@ class Translation(KerasTask[Settings, "EncodedPairs"]):
         """Returns the translations of the first test sentences."""
         from src.tasks.translation import translations
 
-        return [translations.sample(_of_test(trial, trained))]
+        return [translations.sample(trial.settings, trial.data, _translated(trained))]
 
     def write_files(self, trial: Trial[Settings, EncodedPairs], trained: Trained) -> list[str]:
         """Writes the loss of every test pair, the translations of the test, the vocabularies, and some attention."""
@@ -145,16 +138,17 @@ class Translation(KerasTask[Settings, "EncodedPairs"]):
         vocabularies = {side: trial.data.vocabulary(side, trial.settings.vocab_size) for side in SIDES}
         return [
             *super().write_files(trial, trained),
-            translations.write(trial.folder, _of_test(trial, trained)),
+            translations.write(trial.folder, translations.of_test(trial.settings, trial.data, _translated(trained))),
             vocabulary.write(trial.folder, vocabularies),
             *attended.write(trial.folder, trial.settings, trial.data, trained.learner.model),
         ]
 
 
-def _of_test(trial: Trial[Settings, EncodedPairs], trained: Trained) -> dict[str, Any]:
-    from src.tasks.translation import learning, translations
+def _translated(trained: Trained) -> Any:
+    """Returns the ids of the translations of all test sources, int32[N, L]."""
+    from src.tasks.translation import learning
 
-    return translations.of_test(trial.settings, trial.data, trained.test.predictions[learning.TRANSLATION])
+    return trained.test.predictions[learning.TRANSLATION]
 
 
 TASK = Translation()

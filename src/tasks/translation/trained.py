@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.artifacts import MODEL, Artifacts
+from src.artifacts import MODEL
 from src.data.pair_contents import SIDES
 from src.data.pair_vocabulary import Vocabulary
+from src.parts import model_files
 from src.spec.section import SettingsError
 from src.tasks.translation import vocabulary
 from src.tasks.translation.settings import Settings
-from src.terminal.errors import first_line
 from src.training import model_file
 from src.trial import locate
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from src.models.translator import Translator
 
 FILES = (vocabulary.FILE, MODEL)
+READS = "a trial of task=translation"
 DECODER = "Decoder"  # class of the layer that names the design of the model
 
 
@@ -62,13 +63,7 @@ def load(folder: Path) -> Trained:
     Raises:
       ValueError: a file is missing or invalid, or the files belong to different trials.
     """
-    try:
-        settings = Artifacts(folder).settings()
-        objects = model_file.objects(folder)
-    except OSError as error:
-        raise ValueError(f"{error.filename}: cannot be read ({first_line(error)}); has the trial finished?") from None
-    if not isinstance(settings, Settings):
-        raise ValueError(f"{folder}: {_other(settings.task)}")
+    settings, objects = model_files.read(folder, Settings, reads=READS)
     vocabularies = vocabulary.read(folder)
     design = next((part["config"].get("design") for part in objects if part["class_name"] == DECODER), None) or {}
     if problem := _problem(design, settings, vocabularies):
@@ -98,9 +93,5 @@ def found(run: str, *, uri: str | None, download_to: Path) -> Trained:
     folder = locate.folder_of(run, uri=uri, download_to=download_to, files=())
     task = locate.task_of(folder)
     if task != Settings.model_fields["task"].default:
-        raise SettingsError(f"{run}: {_other(task)}")
+        raise SettingsError(f"{run}: {model_files.of_another_task(task, reads=READS)}")
     return load(locate.folder_of(run, uri=uri, download_to=download_to, files=FILES))
-
-
-def _other(task: str) -> str:
-    return f"trained with task={task[:80]}; this command reads a trial of task=translation"

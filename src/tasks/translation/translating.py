@@ -16,6 +16,7 @@ from src.data.pair_vocabulary import SHOWN_END, SHOWN_UNKNOWN
 from src.data.sentence_tokens import JOINER
 from src.data.texts import checked
 from src.data.tokens import END, UNKNOWN
+from src.parts.strategies import Strategies, check_owner, flag
 from src.spec.section import SettingsError
 from src.tasks.translation.pictures import Attention
 from src.tasks.translation.settings import output_limit
@@ -25,7 +26,7 @@ from src.terminal.visible import counted, echoed, one_line
 if TYPE_CHECKING:
     from src.models.translator import Translator
 
-STRATEGIES: Mapping[str, Mapping[str, float]] = {  # strategy → its own options and their defaults
+STRATEGIES: Strategies = {
     "greedy": {},
     "sample": {"seed": 0},
     "beam": {"beam_size": 5, "length_penalty": 1.0},
@@ -102,19 +103,12 @@ def check(options: Options) -> None:
     Raises:
       SettingsError: a value is outside its range, or an option belongs to another strategy.
     """
-    for name in options.given.keys() - STRATEGIES[options.strategy].keys():
-        owner = next(strategy for strategy, own in STRATEGIES.items() if name in own)
-        fix = f"remove it, or set --strategy {owner}"
-        raise SettingsError(f"{_flag(name)} belongs to --strategy {owner}, got --strategy {options.strategy}; {fix}")
+    check_owner(STRATEGIES, options.strategy, options.given)
     length = {} if options.length is None else {"length": options.length}
     for name, value in {**length, **options.own}.items():
         least, most, about = RANGES[name]
         if not least <= value <= most:
-            raise SettingsError(f"{_flag(name)}: got {value}; allowed: {least} to {most:,} ({about})")
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+            raise SettingsError(f"{flag(name)}: got {value}; allowed: {least} to {most:,} ({about})")
 
 
 def encoded(text: str, trained: Trained, options: Options) -> Source:

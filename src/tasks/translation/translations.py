@@ -32,17 +32,30 @@ def of_test(settings: Settings, data: EncodedPairs, ids: np.ndarray) -> dict[str
       `signatures`: how sacrebleu computed BLEU and chrF; only equal signatures compare.
       `pairs`: for each test pair `source`, `reference`, `translation`, `chrf` (0 to 100) and `is_exact`.
     """
-    vocabulary, lowercase = data.vocabulary(TARGET, settings.vocab_size), settings.lowercase
-    found, references = [vocabulary.text(row) for row in ids], data.texts(TEST, TARGET)
+    sources, references, found = _texts(settings, data, ids)
+    signatures = scores(found, references, lowercase=settings.lowercase).signatures
+    return {"signatures": signatures, "pairs": _pairs(sources, references, found, settings)}
+
+
+def _texts(settings: Settings, data: EncodedPairs, ids: np.ndarray) -> tuple[list[str], list[str], list[str]]:
+    """Returns the test sources, their references, and their translations."""
+    vocabulary = data.vocabulary(TARGET, settings.vocab_size)
+    return data.texts(TEST, SOURCE), data.texts(TEST, TARGET), [vocabulary.text(row) for row in ids]
+
+
+def _pairs(
+    sources: list[str], references: list[str], found: list[str], settings: Settings, *, count: int | None = None
+) -> list[dict[str, Any]]:
+    """Returns the first pairs, or all of them, each with the scores of its translation."""
+    sources, references, found = sources[:count], references[:count], found[:count]
     columns = {
-        "source": data.texts(TEST, SOURCE),
+        "source": sources,
         "reference": references,
         "translation": found,
-        "chrf": sentence_chrf(found, references, lowercase=lowercase).round(2).tolist(),
-        "is_exact": exact_matches(found, references, lowercase=lowercase).tolist(),
+        "chrf": sentence_chrf(found, references, lowercase=settings.lowercase).round(2).tolist(),
+        "is_exact": exact_matches(found, references, lowercase=settings.lowercase).tolist(),
     }
-    pairs = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return {"signatures": scores(found, references, lowercase=lowercase).signatures, "pairs": pairs}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def write(folder: Path, values: dict[str, Any]) -> str:
@@ -52,9 +65,12 @@ def write(folder: Path, values: dict[str, Any]) -> str:
     return FILE
 
 
-def sample(values: dict[str, Any]) -> dict[str, Any]:
-    """Returns the detail of a `samples` record: the first test pairs, which are the same in every trial."""
-    pairs = values["pairs"][:SHOWN]
+def sample(settings: Settings, data: EncodedPairs, ids: np.ndarray) -> dict[str, Any]:
+    """Returns the detail of a `samples` record: the first test pairs, which are the same in every trial.
+
+    `of_test` has the arguments.
+    """
+    pairs = _pairs(*_texts(settings, data, ids), settings, count=SHOWN)
     rows = [
         f"| {' | '.join(in_markdown(pair[key]) for key in ('source', 'reference', 'translation'))} |" for pair in pairs
     ]
