@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from src.spec.metric import TRAIN, VAL, Metric, on_every_split
-from src.spec.record import EPOCH_SAMPLES, EVALUATION, HISTOGRAMS, STEP, Diverged, Record
+from src.spec.record import EPOCH_SAMPLES, EVALUATION, FILES, HISTOGRAMS, PICTURES, STEP, Diverged, Record
 from src.spec.settings import Settings
 from src.training.clock import Timing, epoch_times
 from src.training.epoch_graph import EpochGraph
@@ -93,6 +93,7 @@ def train(
     optimizer: keras.optimizers.Optimizer | None = None,
     layers: Sequence[Any] = (),
     samples: Callable[[], Iterable[Mapping[str, Any]]] = tuple,
+    pictures: Callable[[int], Mapping[str, str]] = lambda _: {},
 ) -> Iterator[Record]:
     """Trains and validates the model, and yields its records. At the end the model has the weights of its best epoch.
 
@@ -111,6 +112,7 @@ def train(
       optimizer: from `update.new_optimizer`; None creates a new one.
       layers: the layers whose activations the histograms show.
       samples: returns what the model can do by now, as plain values; called after the validation of each epoch.
+      pictures: writes pictures of the model by now, given the steps done; returns name → file. Called after `samples`.
 
     Yields:
       `step` after every optimizer step.
@@ -119,8 +121,8 @@ def train(
         without these times.
       `histograms` of the weights before the first step, and of weights, gradients and activations at the end of every
         epoch.
-      `epoch_samples` at the end of every epoch, unless there are none. The evaluation comes after them and is the last
-        record of the epoch.
+      `epoch_samples` and `pictures` at the end of every epoch, unless there are none. The evaluation comes after them
+        and is the last record of the epoch.
 
     Raises:
       Diverged: the loss or the gradient is not finite; raised after the record of that step.
@@ -140,6 +142,7 @@ def train(
             if best_epoch(fit.validations, metrics[0]) == epoch:
                 fit.best_epoch, fit.best_weights, fit.best = epoch, model.get_weights(), result
             shown = [{"epoch": epoch, **sample} for sample in samples()]
+            drawn = pictures(step.number)
         if learner.averaging:
             learner.averaging.trigger(fit.validations)
         times = epoch_times(fit.timings, epoch) if step.in_epoch == last else {}
@@ -150,6 +153,8 @@ def train(
         if shown:
             fit.samples += shown
             yield Record(EPOCH_SAMPLES, number, detail={"samples": shown})
+        if drawn:
+            yield Record(PICTURES, number, detail={FILES: drawn})
         yield _evaluation_record(number, recorded, epoch=epoch, times=times)
     model.set_weights(fit.best_weights)
 

@@ -144,6 +144,14 @@ class KerasTask(Task[S, D], Generic[S, D]):
         """
         return ()
 
+    def epoch_pictures(self, trial: Trial[S, D], learner: Learner) -> Mapping[str, Any]:
+        """Returns pictures of the model after an epoch; by default there are none.
+
+        A name that each call returns is one picture with a step for each epoch. `pictures` says what a picture is, and
+        `epoch_samples` what the method may do.
+        """
+        return {}
+
     def test_values(self, trial: Trial[S, D], trained: Trained) -> Mapping[str, float]:
         """Returns the values of the metrics with `test_only`: name → value. By default there are none."""
         return {}
@@ -270,7 +278,8 @@ class KerasTask(Task[S, D], Generic[S, D]):
         shown = self.layers(learner.model) if settings.tracking.histograms else ()
         samples = functools.partial(self._epoch_samples, trial, learner)
         evaluate = trained.evaluate[VALIDATION_SPLIT]
-        records = train(learner, evaluate, fit, optimizer=optimizer, layers=shown, samples=samples)
+        pictures = functools.partial(self._epoch_pictures, trial, learner)
+        records = train(learner, evaluate, fit, optimizer=optimizer, layers=shown, samples=samples, pictures=pictures)
         if trial.keep is not None:
             records = _keeping(records, trial.keep, fit, variables=[*learner.model.variables, *optimizer.variables])
         records = profiled(records, settings.tracking.profile, trial.folder / EXTRAS, of=planned, timings=fit.timings)
@@ -295,6 +304,14 @@ class KerasTask(Task[S, D], Generic[S, D]):
         except Exception:  # an error in a sample must not fail a trial
             _log.warning("the samples of this epoch are missing", exc_info=True)
             return []
+
+    def _epoch_pictures(self, trial: Trial[S, D], learner: Learner, step: int) -> Mapping[str, str]:
+        try:
+            pictures = self.epoch_pictures(trial, learner) if trial.settings.tracking.pictures else {}
+            return Artifacts(trial.folder).write_pictures(step, pictures)
+        except Exception:  # an error in a picture must not fail a trial
+            _log.warning("the pictures of this epoch are missing", exc_info=True)
+            return {}
 
     def _pictures(
         self, trial: Trial[S, D], learner: Learner, trained: Trained | None, *, step: int

@@ -126,3 +126,10 @@ def test_a_trial_is_trained_tested_and_leaves_its_translations(home, capsys):
     assert last["test/exact_match"] == np.mean([pair["is_exact"] for pair in values["pairs"]])
     assert {"test/bleu", "test/chrf", "test/token_accuracy", "test/alignment_error"} <= set(last)
     assert 0 <= last["test/alignment_error"] <= 1
+    assert last["test/bleu_long"] >= 0 and 0 <= last["test/exact_match_short"] <= 1
+    drawn = {
+        (record["kind"], record["step"])
+        for record in map(json.loads, (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines())
+        if record["kind"] == "pictures"
+    }
+    assert len(drawn) == 2  # the attention after each epoch

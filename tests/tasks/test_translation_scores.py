@@ -5,10 +5,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.tasks.translation import alignment
+from src.tasks.translation import alignment, by_length
 from src.tasks.translation.scores import exact_matches, right_tokens, scores, sentence_chrf
 
 REFERENCES = ["The cat sat on the mat .", "A dog barks very loudly at night !", "It is five o'clock now ."]
@@ -133,3 +134,29 @@ def test_perfect_attention_has_no_error_and_all_the_mass():
     for name, value in (("alignment_error", 0), ("alignment_mass", 1)):
         values, is_counted = found[name]
         assert is_counted.tolist() == [[True, True, False]] and values[is_counted].tolist() == [value, value]
+
+
+PAIRS = [
+    {"source": " ".join("a" * words), "reference": f"x y z {words}", "translation": f"x y z {words + (words > 4)}"}
+    for words in (3, 1, 2, 2, 9, 7, 5, 4, 8)
+]
+
+
+def test_scores_by_length_are_those_of_the_sources_of_each_length():
+    found = by_length.by_range(PAIRS, 3, lowercase=True)
+
+    assert [(each.least, each.most) for each in found] == [(1, 2), (3, 5), (7, 9)]
+    for each in found:
+        mine = [pair for pair in PAIRS if each.least <= len(pair["source"].split()) <= each.most]
+        texts = [[pair[key] for pair in mine] for key in ("translation", "reference")]
+        assert each.bleu == pytest.approx(sacrebleu.corpus_bleu(texts[0], [texts[1]], lowercase=True).score)
+        assert each.exact_match == sum(a == b for a, b in zip(*texts, strict=True)) / len(mine)
+    of_test = by_length.of_test(PAIRS, lowercase=True)
+    assert of_test["exact_match_short"] == 1.0 and of_test["exact_match_long"] == 0.0
+    assert of_test["bleu_long"] == found[-1].bleu < found[0].bleu == of_test["bleu_short"]
+    assert of_test.keys() == {metric.name for metric in by_length.METRICS}
+
+
+def test_sources_of_one_length_have_no_scores_by_length():
+    assert by_length.of_test(PAIRS[2:4], lowercase=True) == {}
+    assert len(by_length.by_range(PAIRS[:1], 5, lowercase=True)) == 1

@@ -468,3 +468,36 @@ def test_the_report_shows_each_variant_of_one_seed_with_attention(tmp_path):
 def test_a_study_without_attention_has_no_such_figure(tmp_path):
     with pytest.raises(LookupError, match=r"no finished trial has attention\.json"):
         figures.attention(study_of(tmp_path, ("none", 1, False)))
+
+
+def translated(tmp_path, *trials):
+    """Returns what the figure asks of a study: finished trials (label, seed, words that are right) and their files."""
+    rows = []
+    for number, (label, seed, right) in enumerate(trials):
+        texts = [" ".join("abcdefghijkl"[: 4 + word]) for word in range(8)]  # BLEU needs four words
+        pairs = [{"source": text, "reference": text, "translation": text[: 2 * right]} for text in texts]
+        values = {"signatures": {"bleu": "nrefs:1|case:lc"}, "pairs": pairs}
+        (tmp_path / str(number)).write_text(json.dumps(values), encoding="utf-8")
+        rows.append({"run_id": str(number), "label": label, "seed": seed, "is_reference": label == "reference"})
+    store = SimpleNamespace(artifact=lambda run, name: file if (file := tmp_path / run).is_file() else None)
+    return SimpleNamespace(finished=pd.DataFrame(rows), store=store)
+
+
+def test_the_report_shows_scores_by_length_paired_by_seed(tmp_path):
+    study = translated(tmp_path, *(("b", 0, 8), ("b", 1, 9), ("reference", 0, 12), ("reference", 1, 12), ("b", 2, 8)))
+
+    figure, caption = figures.by_length(study)
+
+    left, right = figure.axes
+    lines = {line.get_label(): line.get_ydata() for line in left.lines if not line.get_label().startswith("_")}
+    assert list(lines) == ["reference", "b"] and lines["reference"] == pytest.approx(100 * np.ones(5))
+    assert lines["b"][-1] < lines["b"][1] == pytest.approx(100)
+    (change,) = (line.get_ydata() for line in right.lines if line.get_label() == "b")
+    of_pairs = [figures._by_seed(study)["b"][seed][-1].bleu - 100 for seed in (0, 1)]  # seed 2 has no pair
+    assert change[-1] == pytest.approx(np.mean(of_pairs)) and "paired by seed" in caption
+    assert "over 2 to 3 seeds" in caption
+
+
+def test_a_study_without_translations_has_no_figure_by_length(tmp_path):
+    with pytest.raises(LookupError, match=r"no finished trial has translations\.json"):
+        figures.by_length(study_of(tmp_path, ("none", 1, False)))

@@ -33,11 +33,14 @@ class Toy(KerasTask[Settings, Numbers]):
     name, about, settings = "toy", "a number from two inputs", Settings
     metrics = (Metric("perplexity", "lower", of="loss", finish="exp", target=5.0), LOSS, Metric("error", "lower"))
 
-    def __init__(self, chance=None, draw=lambda learner, trained: {}, tell=lambda learner: ()):
-        self.chance, self.draw, self.tell = chance, draw, tell
+    def __init__(self, chance=None, draw=lambda *_: {}, tell=lambda _: (), draw_epoch=lambda _: {}):
+        self.chance, self.draw, self.tell, self.draw_epoch = chance, draw, tell, draw_epoch
 
     def epoch_samples(self, trial, learner):
         return self.tell(learner)
+
+    def epoch_pictures(self, trial, learner):
+        return self.draw_epoch(learner)
 
     def pictures(self, trial, learner, trained):
         return self.draw(learner, trained)
@@ -202,6 +205,28 @@ def test_without_the_setting_there_are_no_samples_of_epochs(tmp_path):
 
     assert "epoch_samples" not in {record.kind for record in records}
     assert "samples_by_epoch.csv" not in records[-1].detail["artifacts"]
+
+
+def test_pictures_of_an_epoch_come_before_its_evaluation_and_an_error_loses_only_them(tmp_path, caplog):
+    models = []
+
+    def draw(learner):
+        models.append(learner.model)
+        if len(models) == 2:
+            raise RuntimeError("no colours")
+        return {"weights": np.full([4, 4], len(models), "uint8")}
+
+    kinds = ("pictures", "evaluation")
+    seen = [r for r in Toy(draw_epoch=draw).records(trial_of(tmp_path, epochs=3)) if r.kind in kinds]
+
+    assert [record.kind for record in seen] == ["pictures", "evaluation", "evaluation", "pictures", "evaluation"]
+    assert [record.step for record in seen] == [2, 2, 4, 6, 6]
+    files = [record.detail["files"]["weights"] for record in seen if record.kind == "pictures"]
+    assert len({*files}) == 2 and all((tmp_path / file).is_file() for file in files)
+    assert "the pictures of this epoch are missing" in caplog.text
+    off = Tracking(name="offline", pictures=False)
+    records = list(Toy(draw_epoch=draw).records(trial_of(tmp_path, tracking=off)))
+    assert "pictures" not in {record.kind for record in records} and len(models) == 3
 
 
 @pytest.mark.parametrize(("chance", "value", "is_better"), [(None, 9.0, True), (8.0, 9.0, False), (8.0, 7.0, True)])

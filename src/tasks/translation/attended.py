@@ -1,4 +1,4 @@
-"""The file of a trial with the attention of a few test sentences, which the report's figure `attention` shows.
+"""The attention of a few test sentences: a file that the report's figure `attention` shows, and pictures by epoch.
 
 The sentences are the same for all trials of a corpus: the longest of the first short ones. Their texts decide, not
 their tokens, so that words and characters show the same sentences.
@@ -17,7 +17,7 @@ from src.data.pair_contents import SIDES, SOURCE
 from src.data.splits import TEST
 from src.files import replaced
 from src.tasks.translation import translating
-from src.tasks.translation.pictures import Attention
+from src.tasks.translation.pictures import Attention, figure, pixels
 from src.tasks.translation.settings import Settings
 from src.tasks.translation.trained import Trained
 from src.tasks.translation.translating import Options
@@ -25,7 +25,9 @@ from src.tasks.translation.translating import Options
 FILE = "attention.json"
 SENTENCES, AMONG = 3, 100  # sentences of the file, from so many at the beginning of test
 LETTERS, STEPS = 40, 60  # of a source, and of its translation: the file has at most 50 kB
+SHOWN = 25  # written tokens of a picture by epoch: a model that has learnt little does not end
 DIGITS = 2  # of a weight
+PICTURE = "attention"  # name in TensorBoard
 
 
 def write(folder: Path, settings: Settings, data: EncodedPairs, model: Any) -> list[str]:
@@ -39,7 +41,22 @@ def write(folder: Path, settings: Settings, data: EncodedPairs, model: Any) -> l
       data: its corpus.
       model: its trained model.
     """
-    texts = chosen(data.texts(TEST, SOURCE))
+    panels = _panels(folder, settings, data, model, chosen(data.texts(TEST, SOURCE)))
+    if not panels:
+        return []
+    with replaced(folder / FILE) as path:
+        path.write_text(json.dumps([_plain(panel) for panel in panels], ensure_ascii=False), encoding="utf-8")
+    return [FILE]
+
+
+def pictures(folder: Path, settings: Settings, data: EncodedPairs, model: Any) -> dict[str, np.ndarray]:
+    """Returns a picture of the attention of the first sentence of the file; nothing where `write` writes nothing."""
+    panels = _panels(folder, settings, data, model, chosen(data.texts(TEST, SOURCE))[:1])
+    return {PICTURE: pixels(figure([[_shortened(panel, SHOWN) for panel in panels]]))} if panels else {}
+
+
+def _panels(folder: Path, settings: Settings, data: EncodedPairs, model: Any, texts: list[str]) -> list[Attention]:
+    """Returns the attention while a model translates texts greedily, or nothing if it has no attention."""
     if settings.attention == "none" or not texts:
         return []
     from src.models.translator import Translator
@@ -51,10 +68,7 @@ def write(folder: Path, settings: Settings, data: EncodedPairs, model: Any) -> l
     options = Options("greedy", None, {})
     sources = [translating.encoded(text, trained, options) for text in texts]
     found = translating.translate(sources, options, trained, translator)
-    panels = [translating.attention(*each, trained) for each in zip(sources, found, strict=True)]
-    with replaced(folder / FILE) as path:
-        path.write_text(json.dumps([_plain(panel) for panel in panels], ensure_ascii=False), encoding="utf-8")
-    return [FILE]
+    return [_shortened(translating.attention(*each, trained), STEPS) for each in zip(sources, found, strict=True)]
 
 
 def chosen(texts: list[str]) -> list[str]:
@@ -64,9 +78,12 @@ def chosen(texts: list[str]) -> list[str]:
     return [text for text in short if text in longest]
 
 
+def _shortened(panel: Attention, steps: int) -> Attention:
+    return Attention(panel.source, panel.written[:steps], panel.weights[:steps])
+
+
 def _plain(panel: Attention) -> dict[str, Any]:
-    weights = panel.weights[:STEPS].astype(float).round(DIGITS).tolist()
-    return {"source": panel.source, "written": panel.written[:STEPS], "weights": weights}
+    return {**panel._asdict(), "weights": panel.weights.astype(float).round(DIGITS).tolist()}
 
 
 def read(file: Path) -> list[Attention]:

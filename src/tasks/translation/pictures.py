@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from src.artifacts import LARGEST
 from src.files import beside, replaced
 from src.spec.section import SettingsError
 from src.terminal.visible import echoed, one_line, shortened
@@ -101,6 +102,16 @@ def _draw(axes: Any, panel: Attention) -> Any:
 
 def _label(token: str) -> str:
     return shortened(one_line(token), LETTERS)
+
+
+def pixels(drawn: Figure) -> np.ndarray:
+    """Returns a figure as uint8[H, W, 3], at most `LARGEST` pixels high and wide."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas: Any = FigureCanvasAgg(drawn)
+    drawn.set_dpi(min(DOTS, LARGEST / max(drawn.get_size_inches())))
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
 
 
 def write(path: Path, drawn: Figure) -> bool:

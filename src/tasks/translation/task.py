@@ -10,7 +10,7 @@ from src.parts.description import described
 from src.spec.metric import LOSS, Metric
 from src.spec.rules import Change
 from src.spec.task import Command, Trial
-from src.tasks.translation import alignment, toggles
+from src.tasks.translation import alignment, by_length, toggles
 from src.tasks.translation.settings import Settings
 from src.training.task import KerasTask, Trained
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import keras
 
     from src.data.encoded_pairs import EncodedPairs
-    from src.training.phase import Phase
+    from src.training.phase import Learner, Phase
 
 BLEU = Metric("bleu", "higher", title="BLEU", digits=1, margin=0.5, target=20.0, least=0.0, most=100.0, of_corpus=True)
 CHRF = Metric("chrf", "higher", title="chrF", digits=1, margin=0.5, least=0.0, most=100.0, of_corpus=True)
@@ -40,7 +40,7 @@ class Translation(KerasTask[Settings, "EncodedPairs"]):
         "task=translation data=pairs data.path=FILE": "your own pairs of sentences",
     }
     settings = Settings
-    metrics = (BLEU, CHRF, EXACT_MATCH, TOKEN_ACCURACY, LOSS, ALIGNMENT_ERROR, ALIGNMENT_MASS)
+    metrics = (BLEU, CHRF, EXACT_MATCH, TOKEN_ACCURACY, LOSS, ALIGNMENT_ERROR, ALIGNMENT_MASS, *by_length.METRICS)
     inert = toggles.INERT
     commands: ClassVar = {
         "translate": Command(
@@ -56,7 +56,10 @@ class Translation(KerasTask[Settings, "EncodedPairs"]):
             example='RUN "TEXT"',
         ),
     }
-    figures: ClassVar = {"attention": "src.tasks.translation.figures:attention"}
+    figures: ClassVar = {
+        "attention": "src.tasks.translation.figures:attention",
+        "by_length": "src.tasks.translation.figures:by_length",
+    }
 
     def load(self, settings: Settings) -> EncodedPairs:
         """Returns the encoded corpus."""
@@ -120,9 +123,22 @@ class Translation(KerasTask[Settings, "EncodedPairs"]):
 
         return translation_model(settings, data)
 
+    def epoch_pictures(self, trial: Trial[Settings, EncodedPairs], learner: Learner) -> Mapping[str, Any]:
+        """Returns the attention of one test sentence, with the current weights."""
+        from src.tasks.translation import attended
+
+        return attended.pictures(trial.folder, trial.settings, trial.data, learner.model)
+
     def test_values(self, trial: Trial[Settings, EncodedPairs], trained: Trained) -> Mapping[str, float]:
-        """Returns how far attention is right, if the alignment is known; the model reads the references for that."""
-        return {name: float(values.mean()) for name, values in trained.test.positions.items()}
+        """Returns scores by the length of the source, and how far attention is right.
+
+        Attention needs a known alignment, and the model reads the references for it.
+        """
+        from src.tasks.translation import translations
+
+        of_test = translations.of_test(trial.settings, trial.data, _translated(trained))
+        by_ends = by_length.of_test(of_test["pairs"], lowercase=trial.settings.lowercase)
+        return {**by_ends, **{name: float(values.mean()) for name, values in trained.test.positions.items()}}
 
     def samples(self, trial: Trial[Settings, EncodedPairs], trained: Trained) -> list[dict[str, Any]]:
         """Returns the translations of the first test sentences."""
