@@ -12,9 +12,9 @@ from pathlib import Path
 
 from src.paths import REPOSITORY
 from src.spec.section import SettingsError
+from src.spec.settings import Settings
 from src.tasks.language_model import generating, trained
 from src.tasks.language_model.generating import STRATEGIES, Options
-from src.tasks.language_model.settings import Settings
 from src.tasks.language_model.trained import Trained
 from src.terminal.visible import in_markdown
 from src.trial.locate import folder_of
@@ -76,12 +76,13 @@ def table(model: Trained) -> str:
 def described(settings: Settings) -> str:
     """Returns what a trial was, in a few words: its toggles that differ from the defaults."""
     changed = ", ".join(f"`{key}={value}`" for key, value in _changed(settings)) or "the default settings"
-    return f"a trial of `task=language_model` with {changed}"
+    return f"a trial of `task={settings.task}` with {changed}"
 
 
 def _changed(settings: Settings) -> Iterator[tuple[str, object]]:
     """Yields the toggles of a trial that differ from the defaults."""
-    values, defaults = settings.model_dump(include=set(Settings.toggles())), Settings().model_dump()
+    values = settings.model_dump(include={*settings.toggles()} - {"task"})
+    defaults = type(settings)(task=settings.task).model_dump()
     for key, value in values.items():
         if key == "data":
             of_corpus = defaults["data"] if value["name"] == defaults["data"]["name"] else {}

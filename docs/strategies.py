@@ -131,12 +131,13 @@ def table(model: Trained) -> str:
         f"{LENGTH} generated; means with 95 % intervals over texts; {samples.described(model.settings)}."
     )
     head = ["strategy", *MEASURES, "words per text", "different words in all"]
-    rows = [[title, *_cells(values[title]), *_sizes(each)] for title, each in found.items()]
-    changes = [[title, *_cells(values[title] - values[reference], sign="+")] for title in others]
-    return f"{_markdown(head, rows)}\n\n{_markdown([f'against {reference}', *MEASURES], changes)}\n\n{about}\n"
+    rows = [[title, *cells(values[title]), *_sizes(each)] for title, each in found.items()]
+    changes = [[title, *cells(values[title] - values[reference], sign="+")] for title in others]
+    return f"{markdown(head, rows)}\n\n{markdown([f'against {reference}', *MEASURES], changes)}\n\n{about}\n"
 
 
-def _cells(values: np.ndarray, sign: str = "") -> list[str]:
+def cells(values: np.ndarray, sign: str = "") -> list[str]:
+    """Returns the mean of each column of float64[N, M], with its 95 % interval."""
     return [_shown(interval(column), sign) for column in values.T]
 
 
@@ -150,8 +151,9 @@ def _sizes(found: Sequence[Written]) -> list[str]:
     return [f"{len(words) / len(found):.1f}", f"{len(set(words)):,}"]
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns a table in Markdown."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from docs import beams
 from src import use
 from src.artifacts import MODEL, Artifacts
 from src.config.settings import edited
@@ -21,7 +22,7 @@ from src.data.pair_vocabulary import Vocabulary
 from src.data.sentence_tokens import learn
 from src.data.tokens import END, START
 from src.tasks.language_model.settings import Settings as OfLanguageModel
-from src.tasks.translation import attended, figures, pictures, sentences, translating, vocabulary
+from src.tasks.translation import attended, figures, pictures, sentences, trained, translating, vocabulary
 from src.tasks.translation.model import SAME
 from src.tasks.translation.settings import Settings
 from src.tasks.translation.task import TASK
@@ -501,3 +502,41 @@ def test_the_report_shows_scores_by_length_paired_by_seed(tmp_path):
 def test_a_study_without_translations_has_no_figure_by_length(tmp_path):
     with pytest.raises(LookupError, match=r"no finished trial has translations\.json"):
         figures.by_length(study_of(tmp_path, ("none", 1, False)))
+
+
+def test_ways_to_search_are_compared_by_their_test_translations_paired_by_model(home, tmp_path, monkeypatch, capsys):
+    data = {"name": "dates", "limit": 12, "train_pairs": 20}
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for seed, folder in enumerate(folders):
+        written(folder, data=data, seed=seed)
+    monkeypatch.setattr(beams, "FILE", tmp_path / "beams.md")
+
+    assert beams.main([*map(str, folders)]) == 0
+
+    table = (tmp_path / "beams.md").read_text(encoding="utf-8")
+    assert "12 test pairs" in table and "over 2 trained models" in table and "`units=4`" in table
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    assert len(rows) == 2 * len(beams.WAYS) - 1
+    corpus = TASK.load(edited(Settings(), {"data": data}))
+    sources = corpus.texts("test", "source")
+    tokens, total = 0, 0.0
+    model = trained.load(folders[0])
+    translator = model.translator()
+    for text in sources:  # one at a time
+        options = Options("greedy", None, {})
+        (found,) = translating.translate([translating.encoded(text, model, options)], options, model, translator)
+        tokens, total = tokens + len(found.ids), total + found.log_probability
+    first, *_ = beams.measured(model, sources, corpus.texts("test", "target")).values()
+    assert first[3] == pytest.approx(total / tokens, rel=1e-4)
+
+
+def test_trials_of_different_settings_or_of_one_seed_are_not_compared(home, tmp_path, capsys):
+    folders = [tmp_path / name for name in ("first", "second", "third")]
+    written(folders[0])
+    written(folders[1])
+    written(folders[2], seed=1, dropout=0.5)
+
+    for other in folders[1:]:
+        assert beams.main([str(folders[0]), str(other)]) == 2
+        assert "equal settings and different seeds" in capsys.readouterr().err
+    assert beams.main([]) == 2 and "usage" in capsys.readouterr().err
