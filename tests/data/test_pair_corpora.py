@@ -189,7 +189,7 @@ SPANISH = [f"Abre el diálogo {i} y lo cierra. ¿Es el número {i}? Sí, lo es."
 
 def unpacked(folder, language, paragraphs):
     path = folder / "usr/share/libreoffice/help" / language / "text/shared"
-    path.mkdir(parents=True)
+    path.mkdir(parents=True, exist_ok=True)
     (path / "01.html").write_text(page(paragraphs), encoding="utf-8")
 
 
