@@ -40,7 +40,9 @@ def composed(home, encoded, tmp_path, monkeypatch):
         def study(name):
             def from_overrides(overrides):
                 settings = from_hydra(compose("config", overrides=[f"+experiments={name}", *overrides]))
-                if settings.task == "translation" and settings.data.name == "libreoffice_help":  # whose path is that of two packages
+                if (
+                    settings.task == "translation" and settings.data.name == "libreoffice_help"
+                ):  # whose path is that of two packages
                     unpacked(tmp_path, "en-US", ENGLISH)
                     unpacked(tmp_path, "es", SPANISH)
                     return edited(settings, {"data.path": str(tmp_path)})
