@@ -13,7 +13,7 @@ import markupsafe
 import pandas as pd
 
 from analysis import answer, examples, tables
-from analysis.figures import Drawn
+from analysis.figures import HEIGHT, Drawn
 from analysis.findings import Findings
 from analysis.groups import seeds
 from analysis.load import Study
@@ -37,6 +37,7 @@ IN_COMPARISONS = (
     "p (sign flip)",
     "correlation",
 )  # further down the page, so that the first table fits a screen
+POINTS = 72  # units of an SVG file of matplotlib in an inch
 LEAD = "forest"  # the figure that carries the answer: effect and cost side by side
 
 
@@ -45,6 +46,7 @@ class Inline(NamedTuple):
 
     svg: markupsafe.Markup
     aspect: float  # width / height
+    rows: float  # height as a multiple of that of the usual figures, at least 1
 
 
 class Shown(NamedTuple):
@@ -298,9 +300,9 @@ def _inline(name: str, path: Path) -> Inline:
     text = re.sub(
         r'<svg\b.*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', text, count=1, flags=re.DOTALL
     )
-    return Inline(
-        markupsafe.Markup(text), round(float(width) / float(height), 3)
-    )  # safe: matplotlib escapes the texts that it writes
+    rows = max(1.0, float(height) / POINTS / HEIGHT)
+    svg = markupsafe.Markup(text)  # safe: matplotlib escapes the texts that it writes
+    return Inline(svg, round(float(width) / float(height), 3), round(rows, 2))
 
 
 def _patches(study: Study) -> list[str]:
