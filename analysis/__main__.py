@@ -24,6 +24,8 @@ from src.terminal.visible import counted, visible
 environment.draw_to_files()
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from analysis.figures import Drawn
     from analysis.findings import Findings
     from analysis.load import Study
@@ -260,13 +262,64 @@ def compare(
 
 
 @app.command()
+def adopt(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="CSV, JSONL or Parquet file, folder of event files, MLflow experiment"),
+    ],
+    toggles: Annotated[str, typer.Option(metavar="A,B", help="columns of the settings that were varied")],
+    metric: Annotated[
+        list[str], typer.Option(metavar="COLUMN:higher", help="column and better direction; may be repeated")
+    ],
+    name: Annotated[str, typer.Option(help="name of the study")],
+    seed: Annotated[str, typer.Option(metavar="COLUMN", help="column of the seeds; `order` numbers a variant's runs")],
+    reference: Annotated[
+        str | None, typer.Option(metavar="A=1,B=x", help="variant to compare with; default: as the design suggests")
+    ] = None,
+    duplicates: Annotated[
+        str | None, typer.Option(metavar="latest", help="which of several runs of a variant and seed counts")
+    ] = None,
+    status: Annotated[str | None, typer.Option(metavar="COLUMN", help="column of the runs' states")] = None,
+    time: Annotated[str | None, typer.Option(metavar="COLUMN", help="column with the seconds of a run")] = None,
+    decimal: Annotated[str, typer.Option(help="decimal point of numbers in texts: . or ,")] = ".",
+    pattern: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="named groups are the settings in names of event folders")
+    ] = None,
+    uri: Uri = None,
+) -> None:
+    """Makes a study of runs that somebody else recorded. The source is only read.
+
+    For example: python -m analysis adopt runs.csv --toggles lr,model --seed seed --metric test_acc:higher --name mine
+    """
+    with _answered():
+        import shlex
+
+        from analysis import adopt as adoption
+        from analysis import sources
+        from analysis.store import StoreError
+
+        if duplicates not in (None, "latest"):
+            raise StoreError(f"--duplicates {duplicates!r}: allowed: latest")
+        if decimal not in (".", ","):
+            raise StoreError(f"--decimal {decimal!r}: allowed: . and ,")
+        options = adoption.Options(
+            tuple(_names(toggles) or ()), seed, tuple(map(adoption.asked_metric, metric)), name,
+            adoption.reference_of(reference), status, time, decimal, takes_latest=duplicates == "latest",
+        )  # fmt: skip
+        command = shlex.join(["python", "-m", "analysis", *sys.argv[1:]])
+        folder, lines = adoption.adopt(sources.read(source, uri=uri, pattern=pattern), options, command=command)
+        print("\n".join(map(visible, lines)))
+        print(f"written to {folder}; the source is unchanged")
+        print(f"next: python -m analysis report {name}")
+
+
+@app.command()
 def studies(uri: Uri = None) -> None:
     """Lists the studies of the store."""
     with _answered():
-        from analysis import load, store
         from analysis.table import of_frame
 
-        overview = load.listed(store.connect(uri))
+        overview = _overview(uri)
         if overview.empty:
             print("no study yet; train one: python -m src.run -m learning_rate=0.001,0.01")
             return
@@ -322,15 +375,30 @@ def _answered() -> Iterator[None]:
 
 def _loaded(study: str, uri: str | None, *, every: bool, is_quiet: bool = False) -> Study:
     """Returns a study, and prints its trial counts: to stderr if stdout is for the table alone."""
-    from analysis import load, store
+    from analysis import adopted, load
 
-    loaded = load.study(study, store.connect(uri), every=every)
+    loaded = load.study(study, adopted.store_of(study, uri), every=every)
     stream = sys.stderr if is_quiet else sys.stdout
     if not is_quiet:
         print(f"study {study}: trials: {loaded.counts}", flush=True)
     if loaded.of_plans:
         print(f"note: {visible(loaded.of_plans)}", file=stream, flush=True)
     return loaded
+
+
+def _overview(uri: str | None) -> pd.DataFrame:
+    """Returns `load.listed` of a store; without a URI, of the default store and of the adopted studies."""
+    import pandas as pd
+
+    from analysis import adopted, load, store
+
+    own = load.listed(adopted.AdoptedStore()) if uri is None else pd.DataFrame()
+    try:
+        return pd.concat([load.listed(store.connect(uri)), own], ignore_index=True)
+    except store.StoreError:
+        if own.empty:
+            raise
+        return own
 
 
 def _names(listed: str | None) -> list[str] | None:
@@ -537,6 +605,10 @@ def _write_tables(
 
 def _attach(study: Study, files: list[Path], folder: Path, target: str) -> None:
     """Attaches files of the folder to the study's run; an unreachable store is reported, not raised."""
+    from analysis.adopted import AdoptedStore
+
+    if isinstance(study.store, AdoptedStore):
+        return  # it has no run in MLflow
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 

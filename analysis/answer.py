@@ -9,7 +9,7 @@ from analysis.factorial import CONDITIONS
 from analysis.findings import Findings
 from analysis.inference import LEVEL, MAX_EXACT, failures_not_excluded
 from analysis.provenance import different_code
-from analysis.rows import PER_BATCH, PER_EPOCH, STEADY_EPOCH, is_steps_to, title
+from analysis.rows import PER_BATCH, PER_EPOCH, STEADY_EPOCH, TRAINING, is_steps_to, title
 from analysis.verdicts import CANNOT_TELL, CHANGED_NOTHING, HIGHER, INTERACT, LOWER, NO_DIFFERENCE, SHOWN
 from src.spec.record import NO_LEARNING
 
@@ -135,10 +135,11 @@ def _fastest(findings: Findings, rows: list[dict[Any, Any]]) -> list[str]:
     decided = sorted(decided, key=lambda row: float(row["time_ratio"]))
     named = [f"{_name(row)} {_ratio(row)}" for row in decided]
     of = "that of the step before" if findings.is_stepwise else "the reference's"
-    per = {PER_BATCH: "batch, without tracing,", PER_EPOCH: "epoch", STEADY_EPOCH: "epoch, without tracing,"}[
-        findings.time
-    ]
-    return [f"Time per {per} as a multiple of {of}: {_listed(named)}. {findings.caution}".strip()]
+    per = {
+        PER_BATCH: "per batch, without tracing,", PER_EPOCH: "per epoch", STEADY_EPOCH: "per epoch, without tracing,",
+        TRAINING: "of training",
+    }[findings.time]  # fmt: skip
+    return [f"Time {per} as a multiple of {of}: {_listed(named)}. {findings.caution}".strip()]
 
 
 def _limits(findings: Findings) -> list[str]:

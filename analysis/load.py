@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import merged, plans
+from analysis import adopted, merged, plans
 from analysis import rows as trial_rows
 from analysis.rows import FAILED, FINISHED, PER_EPOCH, STEADY_EPOCH, STEP_TIME
 from analysis.store import Store, StoreError, nearest
@@ -152,6 +152,7 @@ def study(name: str, store: Store, *, every: bool = False) -> Study:
     runs, gone = store.runs(experiment_id), store.runs(experiment_id, deleted=True)
     study_run = _study_run(name, store, runs, gone)
     study_plans, lost = plans.of_study(name, study_run.run_id, store)
+    lost += _notes(study_run.run_id, store)
     plan = study_plans[-1]
     trials = [run for run in runs if run.tags.get(KIND) == "trial" and IDENTITY in run.tags]
     served, notes = _serving(trials)
@@ -180,6 +181,12 @@ def study(name: str, store: Store, *, every: bool = False) -> Study:
     timing, broken = _timing(study_run.run_id, store)
     notes = [*notes, *old, *broken]
     return Study(name, store, experiment_id, study_run.run_id, plan, rows, notes, of_plans, timing)
+
+
+def _notes(run_id: str, store: Store) -> list[str]:
+    """Returns the notes on an adopted study: what was understood of its source, and what was left out."""
+    path = store.artifact(run_id, adopted.NOTES)
+    return [] if path is None else [str(note) for note in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def _timing(run_id: str, store: Store) -> tuple[Pass | None, list[str]]:

@@ -13,6 +13,7 @@ import markupsafe
 import pandas as pd
 
 from analysis import answer, examples, tables
+from analysis.adopted import AdoptedStore
 from analysis.figures import HEIGHT, Drawn
 from analysis.findings import Findings
 from analysis.groups import seeds
@@ -110,9 +111,10 @@ def page(findings: Findings, figures: Iterable[tuple[Drawn, Path]], notes: Seque
         uri=shown_uri(study.store.uri),
         ui=base,
         local=links.LOCAL,
-        runs=links.study_link(
+        runs=_pages(study)
+        and links.study_link(  # older studies have no view
             base, _quoted(study.experiment_id), sorted_by=findings.study.metrics[0]
-        ),  # older studies have no view
+        ),
         no_factorial=findings.no_factorial,
         lead=lead,
         figures=[one for one in drawn if one not in lead],
@@ -197,6 +199,11 @@ def _timing(findings: Findings) -> list[tuple[str, str]]:
     return [("times", f"{found.begun} on {where}. {check(found)}")]
 
 
+def _pages(study: Study) -> bool:
+    """Returns whether MLflow has pages of the study's runs; adopted ones have none."""
+    return not isinstance(study.store, AdoptedStore)
+
+
 def details(findings: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
     """Returns each variant with its trials."""
     study, validation = findings.study, findings.study.validation
@@ -215,7 +222,7 @@ def details(findings: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
                 "health": row["health"] or "",
                 "identity": row["identity"],
                 "link": links.run_link(base, _quoted(study.experiment_id), _quoted(row["run_id"]))
-                if row["run_id"]
+                if row["run_id"] and _pages(study)
                 else None,
             }
             for row in part.to_dict("records")
@@ -228,7 +235,7 @@ def _lost(findings: Findings) -> list[str]:
     """Returns a note on the number of finished trials without a readable per-step record."""
     count = findings.study.finished["run_id"].nunique() - findings.study.steps["run_id"].nunique()
     what = f"{count} finished trials have no per-step record that can be reached"
-    return [f"{what}; figures of times and curves leave them out"] if count else []
+    return [f"{what}; figures of times and curves leave them out"] if count and _pages(findings.study) else []
 
 
 def _over_examples(findings: Findings) -> OverExamples | None:
