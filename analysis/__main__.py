@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import enum
 import io
 import math
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from analysis import written
+from analysis.written import Format
 from src import environment, paths
-from src.terminal.errors import first_line
 from src.terminal.visible import counted, visible
 
 environment.draw_to_files()
@@ -26,10 +24,8 @@ environment.draw_to_files()
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.figures import Drawn
     from analysis.findings import Findings
     from analysis.load import Study
-    from analysis.table import Table
 
 app = typer.Typer(
     add_completion=False,
@@ -63,15 +59,6 @@ Every = Annotated[
     bool,
     typer.Option("--all", help="every trial of the study in one table, of all its plans; default: the latest plan's"),
 ]
-
-
-class Format(enum.StrEnum):
-    """Formats in which a table can be printed."""
-
-    MARKDOWN = "markdown"
-    LATEX = "latex"
-    HTML = "html"
-    CSV = "csv"
 
 
 @app.callback()
@@ -111,25 +98,16 @@ def report(
         _allow(task)
         findings = _find(study, uri, every=every, metric=metric, margin=margin, also=_names(also))
         folder = _folder(out, study, every=every)
-        from analysis import answer, report, tables
+        from analysis import answer, tables
 
         print("\n".join(["", *map(visible, answer.sentences(findings)), "", tables.ablation(findings).markdown()]))
-        with _whole(folder) as staging:
-            _write_tables(findings, staging)
-            pictures, notes = _figures(findings)
-            drawn, failed = _saved(pictures, staging / "figures")
-            page = report.page(findings, drawn, [*notes, *failed])
-            (staging / "report.html").write_text(page, encoding="utf-8")
-            written = [path.relative_to(staging) for path in sorted(staging.rglob("*")) if path.is_file()]
-        for note in [*notes, *failed]:
+        made = written.report(findings, folder)
+        for note in made.notes:
             print(f"note: {visible(note)}")
-        tables_are, figures_are = (
-            "tables (CSV, Markdown, LaTeX, HTML)",
-            f"{counted(len(drawn), 'figure')} (PNG, SVG, PDF)",
-        )
-        print(f"written to {folder}: report.html, {tables_are}, {figures_are}")
+        pictures = f"{counted(made.figures, 'figure')} (PNG, SVG, PDF)"
+        print(f"written to {folder}: report.html, tables (CSV, Markdown, LaTeX, HTML), {pictures}")
         if attach:
-            _attach(findings.study, written, folder, "report/all" if every else "report")
+            _attach(findings.study, made.files, folder, "report/all" if every else "report")
         print(f"open {(folder / 'report.html').as_uri()}")
 
 
@@ -169,11 +147,11 @@ def table(
                 findings.no_factorial
                 or f"{study} has no main effects and interactions: they need a grid of two or more toggles"
             )
-        look = Look(_names(columns), digits, caption, convenience)
-        requested = _shown(findings, "factorial" if factorial else "table", look)
+        look = written.Look(_names(columns), digits, caption, convenience)
+        requested = written.shown(findings, "factorial" if factorial else "table", look)
         folder = _folder(out, study, every=every)
-        with _whole(folder) as staging:
-            names = _write_tables(findings, staging, toggle=toggle, metric=metric, requested=requested)
+        with written.whole(folder) as staging:
+            names = written.write_tables(findings, staging, toggle=toggle, metric=metric, requested=requested)
         print(requested.text(format, label=study))
         if format == Format.MARKDOWN:
             print(tables.explanation(findings))
@@ -183,8 +161,8 @@ def table(
                 and (hint := tables.fewer(requested.wide, width=shutil.get_terminal_size().columns))
             ):
                 print(hint)
-            written = f"{', '.join(names)} (CSV, Markdown, LaTeX, HTML)"
-            print(f"written to {folder}: {written}; next: python -m analysis report {study}")
+            what = f"{', '.join(names)} (CSV, Markdown, LaTeX, HTML)"
+            print(f"written to {folder}: {what}; next: python -m analysis report {study}")
 
 
 @app.command()
@@ -218,9 +196,9 @@ def figure(
         findings = _findings(loaded, metric=metric)
         folder = out or _folder(None, study, every=every) / "figures"  # where the report has them
         folder.mkdir(parents=True, exist_ok=True)
-        pictures, notes = _figures(findings, names)
-        with _whole(folder) as made:
-            drawn, failed = _saved(pictures, made)
+        pictures, notes = written.drawn_figures(findings, names)
+        with written.whole(folder) as made:
+            drawn, failed = written.saved(pictures, made)
         for one, _ in drawn:
             print(f"{one.name}: {visible(one.caption)}")
         for note in [*notes, *failed]:
@@ -294,8 +272,7 @@ def adopt(
     with _answered():
         import shlex
 
-        from analysis import adopt as adoption
-        from analysis import sources
+        from analysis import adoption, sources
         from analysis.store import StoreError
 
         if duplicates not in (None, "latest"):
@@ -343,7 +320,7 @@ def export(study: Name, every: Every = False, uri: Uri = None, out: Out = None) 
         frames = load.tidy(loaded)
         for line in load.lost_files(loaded):
             print(f"warning: {line}", file=sys.stderr)
-        with _whole(folder) as made:
+        with written.whole(folder) as made:
             for name, frame in frames.items():
                 (made / f"{name}.csv").write_text(csv(frame), encoding="utf-8")
                 frame.to_parquet(made / f"{name}.parquet", index=False)
@@ -426,181 +403,12 @@ def _folder(out: Path | None, study: str, *, every: bool) -> Path:
     return folder
 
 
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """Yields a temporary folder; its files move to `folder` only after all of them were written."""
-    try:
-        with tempfile.TemporaryDirectory(prefix=".", dir=folder) as name:
-            made = Path(name)
-            yield made
-            for path in sorted(made.rglob("*")):
-                if path.is_file():
-                    target = folder / path.relative_to(made)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    path.replace(target)
-    except OSError as error:
-        where = error.filename or str(folder)  # an error of a full disk names no file
-        raise OSError(error.errno, f"{error.strerror or error}; what was in the folder is as it was", where) from error
-
-
 def _allow(task: str | None) -> None:
     """Allows the import of a study's task at `module:NAME`."""
     if task:
         from src import registry
 
         registry.allow(task)
-
-
-def _figures(findings: Findings, names: list[str] | None = None) -> tuple[list[Drawn], list[str]]:
-    """Returns the requested figures, and one line for each figure that could not be drawn.
-
-    On a terminal, a progress bar is shown.
-    """
-    from rich.progress import track
-
-    from analysis import figures
-
-    usual = [name for name in names or figures.FIGURES if name in figures.FIGURES]
-    each = figures.draw(findings, usual) if usual else iter(())
-    is_unseen = not sys.stderr.isatty()
-    drawn = list(track(each, total=len(usual), description="figures", transient=True, disable=is_unseen))
-    of_task, notes = ([], []) if names and len(usual) == len(names) else figures.draw_of_task(findings.study, names)
-    return [*drawn, *of_task], notes
-
-
-def _saved(pictures: list[Drawn], folder: Path) -> tuple[list[tuple[Drawn, Path]], list[str]]:
-    """Writes figures; returns each with its SVG's path, and one line for each task figure that cannot be written."""
-    from analysis import figures, looks
-
-    saved, failed = [], []
-    for one in pictures:
-        try:
-            saved.append((one, looks.save(one.figure, folder / one.name)))
-        except Exception as error:
-            if one.name in figures.FIGURES or isinstance(error, OSError):
-                raise
-            for path in folder.glob(f"{one.name}.*"):
-                path.unlink()
-            failed.append(f"figure {one.name} cannot be written: {first_line(error)}")
-    return saved, failed
-
-
-@dataclass(frozen=True)
-class Look:
-    """Options for the appearance of a table.
-
-    Attributes:
-      columns: names of the columns in order, or None for the default columns.
-      digits: decimals of the metric, or None for the metric's default.
-      caption: text of the caption, or None for the default caption.
-      convenience: whether to show the costs beside time.
-    """
-
-    columns: list[str] | None = None
-    digits: int | None = None
-    caption: str | None = None
-    convenience: bool = False
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A table in the forms in which it is written.
-
-    Attributes:
-      kind: table, effects, factorial or causes.
-      wide: with all informative columns, for Markdown and HTML.
-      paper: for LaTeX.
-      csv: with numbers in full precision.
-    """
-
-    kind: str
-    wide: Table
-    paper: Table
-    csv: str
-
-    def text(self, format: Format, *, label: str) -> str:
-        """Returns the table in a format."""
-        made = {
-            Format.LATEX: lambda: self.paper.latex(label),
-            Format.HTML: self.wide.html,
-            Format.MARKDOWN: self.wide.markdown,
-        }
-        return self.csv if format == Format.CSV else made[format]()
-
-
-def _shown(findings: Findings, kind: str, look: Look) -> Shown:
-    """Returns one of a study's tables with the requested appearance.
-
-    Raises:
-      StoreError: the table has no such column.
-    """
-    from analysis import tables
-    from analysis.texts import csv
-
-    frames = {"table": findings.summary, "factorial": findings.factorial, "effects": findings.compared}
-    frame = frames.get(kind)
-    if kind == "table":
-        wide, paper = (
-            tables.ablation(findings, places=look.digits, every=look.columns is not None),
-            tables.compact(findings, places=look.digits),
-        )
-    else:
-        made = {
-            "factorial": lambda: tables.factorial(findings, places=look.digits),
-            "effects": lambda: tables.effects(findings),
-            "causes": lambda: tables.causes(findings),
-        }
-        wide = paper = made[kind]()
-    if kind == "table" and look.convenience:
-        wide, paper = (tables.with_convenience(one, findings) for one in (wide, paper))
-    if look.columns is not None:
-        wide = paper = wide.chosen(look.columns)
-    if look.caption is not None:
-        wide, paper = (replace(one, caption=look.caption) for one in (wide, paper))
-    return Shown(kind, wide, paper, wide.csv() if look.columns is not None or frame is None else csv(frame))
-
-
-def _write_tables(
-    findings: Findings,
-    folder: Path,
-    *,
-    toggle: str | None = None,
-    metric: str | None = None,
-    requested: Shown | None = None,
-) -> list[str]:
-    """Writes a study's trials, and its tables in every format; returns their names.
-
-    Toggle and metric are part of the file name, so that tables of other questions are kept.
-
-    Args:
-      findings: the study's comparisons.
-      folder: to write to.
-      toggle: the requested toggle, or None.
-      metric: the requested metric, or None.
-      requested: a table with its own appearance, which is written instead of the default table of its kind.
-    """
-    from analysis import causes, load
-    from analysis.texts import csv
-
-    (folder / "trials.csv").write_text(csv(load.trials_of_tables(findings.study)), encoding="utf-8")
-    names = []
-    kinds = ["table", "effects", *(["factorial"] if findings.factorial is not None else [])]
-    for kind in [*kinds, *(["causes"] if causes.has_any(findings.study.rows) else [])]:
-        shown = requested if requested is not None and requested.kind == kind else _shown(findings, kind, Look())
-        asked = {"factorial": (metric,), "causes": ()}  # main effects do not depend on --toggle, causes on neither
-        of = asked.get(kind, (toggle, metric))
-        name = "_".join([kind, *(part.replace("/", "_") for part in of if part)])
-        for ending, format in {
-            "csv": Format.CSV,
-            "md": Format.MARKDOWN,
-            "tex": Format.LATEX,
-            "html": Format.HTML,
-        }.items():
-            (folder / f"{name}.{ending}").write_text(
-                shown.text(format, label=f"{findings.study.name}_{name}"), encoding="utf-8"
-            )
-        names.append(name)
-    return names
 
 
 def _attach(study: Study, files: list[Path], folder: Path, target: str) -> None:

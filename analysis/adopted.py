@@ -2,7 +2,7 @@
 
     ABLATION_HOME/adopted/NAME/    plan.json  runs.parquet  notes.json
 
-`adopt` makes them. They are a copy: the source is neither changed nor read again.
+`adoption` makes them. They are a copy: the source is neither changed nor read again.
 """
 
 from __future__ import annotations

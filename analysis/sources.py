@@ -1,7 +1,7 @@
 """Runs that somebody else recorded, as a frame: a table in a file, an MLflow experiment, or TensorBoard's event files.
 
-Nothing here writes to a source, and nothing that a source contains is executed. Values stay texts until `adopt` reads
-them, so that a column of a table means what its file says.
+Nothing here writes to a source, and nothing that a source contains is executed. Values stay as they are until
+`adoption` reads them, so that a column of a table means what its file says.
 """
 
 from __future__ import annotations
@@ -91,6 +91,16 @@ def _table(path: Path) -> Source:
     if frame.empty:
         raise StoreError(f"{path} has no rows")
     return Source(frame, "line", f"{path.name}: {counted(len(frame), 'row')}, {counted(len(frame.columns), 'column')}")
+
+
+def of_frame(frame: pd.DataFrame) -> Source:
+    """Returns the runs of a frame with one row per run; its index says where a row is."""
+    if frame.empty:
+        raise StoreError("the frame has no rows")
+    if not frame.index.is_unique:
+        raise StoreError("the frame's index has duplicates; call frame.reset_index(drop=True) first")
+    plain = frame.astype(object).rename(columns=str)
+    return Source(plain, "row", f"a frame: {counted(len(frame), 'row')}, {counted(len(plain.columns), 'column')}")
 
 
 def _csv(path: Path) -> pd.DataFrame:

@@ -35,6 +35,10 @@ class Table:
     caption: str
     notes: tuple[str, ...] = ()
 
+    def _repr_html_(self) -> str:
+        """Returns the table as a notebook shows it."""
+        return self.html()
+
     def markdown(self) -> str:
         """Returns the table in GitHub's Markdown, with its notes below."""
         lines = [[in_markdown(name) for name in self.headings], ["---"] * len(self.headings)]

@@ -108,3 +108,23 @@ def test_a_notebook_still_shows_its_own_plots(outputs):
 
 def test_the_event_loop_of_the_kernel_still_runs(outputs):
     assert "True" in outputs["loop"]
+
+
+def test_the_page_about_notebooks_runs_as_a_notebook(tmp_path, monkeypatch):
+    import nbclient
+    import nbformat
+
+    monkeypatch.setenv("ABLATION_HOME", str(tmp_path))
+    page = (REPOSITORY / "docs" / "notebooks.md").read_text(encoding="utf-8")
+    sources = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    resources = {"metadata": {"path": str(REPOSITORY)}}
+
+    nbclient.NotebookClient(notebook, timeout=280, kernel_name="python3", resources=resources).execute()
+
+    outputs = [cell.outputs[-1].data if cell.outputs else {} for cell in notebook.cells]
+    shown, trials, effects, table, figure, report = outputs[1:]
+    assert "<table" in shown["text/html"] and "test accuracy" in shown["text/html"]
+    assert "model=cnn lr=0.1" in effects["text/html"] and "0.03" in effects["text/html"]
+    assert "seed" in trials["text/html"] and "<table" in table["text/html"] and "image/png" in figure
+    assert (tmp_path / "reports" / "from_a_frame" / "report.html").is_file() and "report.html" in report["text/plain"]

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
-from analysis import adopt, adopted, findings, load, sources
+from analysis import adopted, adoption, findings, load, sources
 from analysis.__main__ import app
 from analysis.store import StoreError
 
@@ -47,15 +47,15 @@ def write(path, rows, *, sep=","):
 
 def options(**changes):
     asked = {
-        "toggles": ("lr", "model"), "seed": "seed", "metrics": (adopt.AskedMetric("test_acc", "higher"),),
+        "toggles": ("lr", "model"), "seed": "seed", "metrics": (adoption.AskedMetric("test_acc", "higher"),),
         "name": "mine", "reference": {},
     }  # fmt: skip
-    return adopt.Options(**{**asked, **changes})
+    return adoption.Options(**{**asked, **changes})
 
 
 def adopted_from(path, **changes):
     """Returns the study and the lines that say what was understood."""
-    _, lines = adopt.adopt(sources.read(str(path)), options(**changes), command="adopt")
+    _, lines = adoption.adopt(sources.read(str(path)), options(**changes), command="adopt")
     return load.study("mine", adopted.AdoptedStore()), lines
 
 
@@ -98,7 +98,7 @@ def test_the_statistics_of_a_published_table_are_reproduced(tmp_path):
     path = tmp_path / "sleep.csv"
     path.write_text("\n".join(lines), encoding="utf-8")
 
-    metrics = (adopt.AskedMetric("extra", "higher"),)
+    metrics = (adoption.AskedMetric("extra", "higher"),)
     study, _ = adopted_from(path, toggles=("drug",), seed="patient", metrics=metrics)
 
     row = findings.find(study).compared.set_index("label").loc["drug=2"]
@@ -176,7 +176,7 @@ def test_the_latest_of_two_runs_counts_if_it_was_asked_for(tmp_path):
 def test_repetitions_without_seeds_are_numbered_and_the_study_says_so(tmp_path):
     rows = [{key: each for key, each in row.items() if key != "seed"} for row in exported()]
 
-    study, lines = adopted_from(write(tmp_path / "w.csv", rows), seed=adopt.ORDER)
+    study, lines = adopted_from(write(tmp_path / "w.csv", rows), seed=adoption.ORDER)
 
     assert sorted(set(study.rows["seed"])) == [0, 1, 2, 3, 4] and len(study.finished) == 20
     assert "seeds are the order of a variant's runs" in "\n".join(lines)
@@ -252,9 +252,9 @@ def recorded(tmp_path):
 def test_an_mlflow_experiment_is_adopted_and_its_store_stays_as_it_was(tmp_path, recorded):
     before = hashlib.sha256((tmp_path / "theirs.db").read_bytes()).hexdigest()
     (tmp_path / "theirs.db").chmod(0o444)
-    asked = options(toggles=("lr",), seed="random_state", metrics=(adopt.AskedMetric("test_score", "higher"),))
+    asked = options(toggles=("lr",), seed="random_state", metrics=(adoption.AskedMetric("test_score", "higher"),))
 
-    _, lines = adopt.adopt(sources.read("theirs", uri=recorded), asked, command="adopt")
+    _, lines = adoption.adopt(sources.read("theirs", uri=recorded), asked, command="adopt")
 
     study = load.study("mine", adopted.AdoptedStore())
     assert hashlib.sha256((tmp_path / "theirs.db").read_bytes()).hexdigest() == before
@@ -274,10 +274,10 @@ def test_event_folders_are_adopted_by_their_names_or_their_hparams(tmp_path):
             api.hparams({"lr": lr, "seed": seed})
             for step, accuracy in enumerate((0.1, lr + seed / 10)):
                 tf.summary.scalar("test/accuracy", accuracy, step=step)
-    asked = options(toggles=("lr",), metrics=(adopt.AskedMetric("test/accuracy", "higher"),))
+    asked = options(toggles=("lr",), metrics=(adoption.AskedMetric("test/accuracy", "higher"),))
 
     for pattern in (None, r"lr(?P<lr>[\d.]+)_seed(?P<seed>\d+)"):
-        adopt.adopt(sources.read(str(tmp_path / "runs"), pattern=pattern), asked, command="adopt")
+        adoption.adopt(sources.read(str(tmp_path / "runs"), pattern=pattern), asked, command="adopt")
         study = load.study("mine", adopted.AdoptedStore())
         row = findings.find(study).compared.set_index("label").loc["lr=0.1"]
         assert row["change"] == pytest.approx(0.09, abs=1e-6) and row["n"] == 3
@@ -288,7 +288,7 @@ def test_event_folders_are_adopted_by_their_names_or_their_hparams(tmp_path):
     [
         ({"toggles": ("lrr",)}, r"--toggles: the source has no column 'lrr'; did you mean 'lr'\?"),
         ({"seed": "sed"}, r"--seed: the source has no column 'sed'"),
-        ({"metrics": (adopt.AskedMetric("gpu", "higher"),)}, r"gpu is no number in lines 2, 3, 4 and 17 more: 'A'"),
+        ({"metrics": (adoption.AskedMetric("gpu", "higher"),)}, r"gpu is no number in lines 2, 3, 4 and 17 more: 'A'"),
         ({"toggles": ("lr", "seed")}, r"'seed' is named twice"),
         ({"toggles": ("State",), "name": "Mine"}, r"--name 'Mine' is not allowed"),
         ({"toggles": ("State",)}, r"State='finished' with seed|finished 4 times|State=finished with seed 0 finished 4"),

@@ -1,0 +1,152 @@
+"""Studies in Python and in notebooks: the functions behind `analysis.study` and `analysis.adopt`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from analysis import adopted, adoption, figures, findings, load, sources, tables, written
+from analysis.store import StoreError, nearest
+from analysis.table import Table
+from src import paths
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Study:
+    """A study with its comparisons.
+
+    Attributes:
+      name: its name.
+      notes: what did not go as planned, in sentences.
+      trials: one row per variant and seed, with toggles, status and metrics.
+    """
+
+    def __init__(self, found: findings.Findings) -> None:
+        """Takes the comparisons."""
+        self._found = found
+        self.name, self.notes = found.study.name, tuple(found.study.notes)
+        self.trials = load.trials_of_tables(found.study)
+
+    def __repr__(self) -> str:
+        """Returns its name and its trials, counted."""
+        return f"<study {self.name}: {self._found.study.counts}>"
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
+    def effects(self) -> pd.DataFrame:
+        """Returns one row per variant: its change from the reference, interval, p values, verdict and time ratio."""
+        return self._found.compared.copy()
+
+    def table(self) -> Table:
+        """Returns the ablation table, which a notebook shows; it has `markdown()`, `latex(label)` and `csv()`, too."""
+        return tables.ablation(self._found)
+
+    def figure(self, name: str = "forest") -> Figure:
+        """Returns a figure by its name.
+
+        Raises:
+          StoreError: there is no such figure, or the study has no data for it.
+        """
+        if name not in figures.FIGURES:
+            raise StoreError(f"no figure {name!r}; {nearest(name, list(figures.FIGURES))}")
+        drawn = figures.one(self._found, name)
+        if drawn is None:
+            raise StoreError(f"{self.name} has no data for the figure {name!r}")
+        figure: Any = drawn.figure
+        figure._repr_png_ = lambda: _png(drawn.figure)  # a notebook shows figures of pyplot only
+        return drawn.figure
+
+    def report(self, folder: str | Path | None = None) -> Path:
+        """Writes the report with its tables and figures; returns the path of the page. Default: reports/NAME."""
+        target = Path(folder) if folder is not None else paths.home() / "reports" / self.name
+        target.mkdir(parents=True, exist_ok=True)
+        written.report(self._found, target)
+        return target / "report.html"
+
+
+def _png(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", facecolor="white")
+    return content.getvalue()
+
+
+def study(
+    name: str,
+    *,
+    metric: str | None = None,
+    margin: float | None = None,
+    also: Sequence[str] | None = None,
+    uri: str | None = None,
+) -> Study:
+    """Returns a study of the store, or an adopted one.
+
+    Args:
+      name: its name; `python -m analysis studies` lists them.
+      metric: metric to compare by, such as `test/loss`; None for the study's.
+      margin: difference that is too small to matter; None for the study's.
+      also: further metrics that the table shows.
+      uri: MLflow store; None for the default one.
+
+    Raises:
+      StoreError: there is no such study or metric, or the store cannot be read.
+    """
+    loaded = load.study(name, adopted.store_of(name, uri))
+    return Study(findings.find(loaded, metric=metric, margin=margin, also=None if also is None else list(also)))
+
+
+def adopt(
+    source: str | Path | pd.DataFrame,
+    *,
+    toggles: Sequence[str],
+    seed: str,
+    metric: str | Sequence[str],
+    name: str,
+    reference: Mapping[str, Any] | None = None,
+    duplicates: str | None = None,
+    status: str | None = None,
+    time: str | None = None,
+    decimal: str = ".",
+    pattern: str | None = None,
+    uri: str | None = None,
+) -> Study:
+    """Makes a study of runs that another program recorded, as `python -m analysis adopt` does, and returns it.
+
+    Args:
+      source: a frame with one row per run, or what the command reads: a file, a folder, or an MLflow experiment.
+      toggles: columns of the settings that were varied.
+      seed: column of the seeds, or `order`.
+      metric: `COLUMN:higher` or `COLUMN:lower`, or several; the first compares the variants.
+      name: name of the study.
+      reference: toggle → value of the variant to compare with.
+      duplicates: `latest`, if the latest of several runs of a variant and seed counts; otherwise they are refused.
+      status: column of the runs' states.
+      time: column with the seconds of a run.
+      decimal: decimal point of numbers in texts.
+      pattern: named groups are the settings in the names of event folders.
+      uri: MLflow store of the experiment.
+
+    Raises:
+      StoreError: the source cannot be read, or an option does not fit it.
+    """
+    if duplicates not in (None, "latest"):
+        raise StoreError(f"duplicates={duplicates!r}; allowed: None and 'latest'")
+    if decimal not in (".", ","):
+        raise StoreError(f"decimal={decimal!r}; allowed: '.' and ','")
+    if isinstance(source, pd.DataFrame):
+        runs = sources.of_frame(source)
+    else:
+        runs = sources.read(str(source), uri=uri, pattern=pattern)
+    asked = tuple(map(adoption.asked_metric, [metric] if isinstance(metric, str) else metric))
+    options = adoption.Options(
+        tuple(toggles), seed, asked, name, dict(reference or {}), status, time, decimal,
+        takes_latest=duplicates == "latest",
+    )  # fmt: skip
+    adoption.adopt(runs, options, command=f"analysis.adopt(…, name={name!r})")
+    return study(name)
