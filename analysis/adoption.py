@@ -189,15 +189,15 @@ def _values(source: Source, toggles: Sequence[str], notes: list[str]) -> Iterato
     """Yields the settings of each run. A column with numbers and texts has texts only."""
     columns = {}
     for name in toggles:
-        cells = source.frame[name]
-        typed = [value(cell) for cell in cells]
-        missing = pd.Series([is_missing(cell) for cell in cells], cells.index)
+        entries = source.frame[name]
+        typed = [value(entry) for entry in entries]
+        missing = pd.Series([is_missing(entry) for entry in entries], entries.index)
         if missing.any():
             notes.append(f"{name} has no value in {places(source, missing)}: read as null, a value of its own")
         texts = [each for each in typed if isinstance(each, str)]
         numbers = [each for each in typed if isinstance(each, int | float) and not isinstance(each, bool)]
         if texts and numbers:
-            typed = [each if each is None else str(cell).strip() for each, cell in zip(typed, cells, strict=True)]
+            typed = [each if each is None else str(entry).strip() for each, entry in zip(typed, entries, strict=True)]
             notes.append(f"{name} has numbers and texts ({texts[0]!r}): all of its values are read as texts")
         columns[name] = typed
     for row in zip(*columns.values(), strict=True):
@@ -208,20 +208,20 @@ def _numbers(source: Source, column: str, decimal: str) -> pd.Series:
     """Returns the numbers of a column, NaN where a cell is empty.
 
     Raises:
-      StoreError: a cell is no number.
+      StoreError: a entry is no number.
     """
-    cells = source.frame[column]
-    missing = pd.Series([is_missing(cell) for cell in cells], cells.index)
-    texts = cells.where(~missing, "nan").astype(str).str.strip()
+    entries = source.frame[column]
+    missing = pd.Series([is_missing(entry) for entry in entries], entries.index)
+    texts = entries.where(~missing, "nan").astype(str).str.strip()
     if decimal != ".":
         texts = texts.str.replace(".", "", regex=False).str.replace(decimal, ".", regex=False)
     numbers = pd.to_numeric(texts, errors="coerce").astype(float)
     wrong = numbers.isna() & ~missing & ~texts.str.lower().isin(["nan", "+nan", "-nan"])
     if wrong.any():
-        first = str(cells[wrong].iloc[0])
+        first = str(entries[wrong].iloc[0])
         is_comma = decimal == "." and re.fullmatch(r"-?\d+,\d+", first)
-        fix = "--decimal , reads commas as decimal points" if is_comma else "correct the cell, or empty it"
-        what = f"{column} is no number in {places(source, wrong)}: {first[:40]!r} ({wrong.sum():,} of {len(cells):,})"
+        fix = "--decimal , reads commas as decimal points" if is_comma else "correct the entry, or empty it"
+        what = f"{column} is no number in {places(source, wrong)}: {first[:40]!r} ({wrong.sum():,} of {len(entries):,})"
         raise StoreError(f"{what}; {fix}")
     return numbers
 
@@ -270,21 +270,21 @@ def _seeds(source: Source, options: Options, table: pd.DataFrame, notes: list[st
     if options.seed == ORDER:
         notes.append("seeds are the order of a variant's runs: runs of one number are paired, and share nothing")
         return table.sort_values("started", kind="stable").groupby("key").cumcount().reindex(table.index)
-    cells = source.frame[options.seed]
-    missing = pd.Series([is_missing(cell) for cell in cells], cells.index) & (table["status"] == FINISHED)
+    entries = source.frame[options.seed]
+    missing = pd.Series([is_missing(entry) for entry in entries], entries.index) & (table["status"] == FINISHED)
     if missing.any():
         fix = f"--seed {ORDER} numbers the runs of each variant"
         raise StoreError(f"{options.seed} has no value in {places(source, missing)}; {fix}")
-    values = [value(cell) for cell in cells]
+    values = [value(entry) for entry in entries]
     if all(each is None or (type(each) is int and 0 <= each < LARGEST_SEED) for each in values):
-        return pd.Series([0 if each is None else int(each) for each in values], cells.index)  # type: ignore[arg-type]
+        return pd.Series([0 if each is None else int(each) for each in values], entries.index)  # type: ignore[arg-type]
     texts = sorted({as_typed(each) for each in values if each is not None})
     numbered = {text: number for number, text in enumerate(texts)}
     shown = ", ".join(f"{text} is {number}" for text, number in itertools.islice(numbered.items(), 3))
     notes.append(
         f"{options.seed} has other values than 0, 1, 2, …: they are numbered ({shown}{', …' if len(texts) > 3 else ''})"
     )
-    return pd.Series([numbered.get(as_typed(each), 0) for each in values], cells.index)
+    return pd.Series([numbered.get(as_typed(each), 0) for each in values], entries.index)
 
 
 def _once(source: Source, table: pd.DataFrame, options: Options, notes: list[str]) -> pd.DataFrame:
@@ -369,7 +369,7 @@ def _others(source: Source, options: Options, done: pd.DataFrame) -> Iterator[st
     for name in source.settings or [*map(str, frame.columns)]:
         if name in used:
             continue
-        values = pd.Series(["null" if is_missing(cell) else str(cell) for cell in frame[name]], frame.index)
+        values = pd.Series(["null" if is_missing(entry) else str(entry) for entry in frame[name]], frame.index)
         count = values.nunique()
         if not 1 < count <= max(2, len(frame) // 2):
             continue

@@ -119,8 +119,8 @@ def _csv(path: Path) -> pd.DataFrame:
             if not any(map(str.strip, row)):
                 continue
             if len(row) != len(names):
-                cells = f"line {rows.line_num} has {len(row)} cells, and the first line {len(names)}"
-                raise ValueError(f"{cells}; quote cells that contain {delimiter!r}")
+                entries = f"line {rows.line_num} has {len(row)} entries, and the first line {len(names)}"
+                raise ValueError(f"{entries}; quote entries that contain {delimiter!r}")
             values.append(row)
             lines.append(rows.line_num)
     return pd.DataFrame(values, index=lines, columns=names, dtype=object)
@@ -277,15 +277,15 @@ def places(source: Source, rows: pd.Series, *, most: int = 3) -> str:
     return f"{many} {' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}"
 
 
-def value(cell: Any) -> bool | int | float | str | None:
+def value(entry: Any) -> bool | int | float | str | None:
     """Returns a setting from a cell: a number, true or false (as the command line and Python write them), or a text."""
-    if is_missing(cell):
+    if is_missing(entry):
         return None
-    if hasattr(cell, "item"):
-        cell = cell.item()
-    if isinstance(cell, bool | int | float):
-        return int(cell) if isinstance(cell, float) and cell.is_integer() else cell
-    text = str(cell).strip()
+    if hasattr(entry, "item"):
+        entry = entry.item()
+    if isinstance(entry, bool | int | float):
+        return int(entry) if isinstance(entry, float) and entry.is_integer() else entry
+    text = str(entry).strip()
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     if text.lower() in ("none", "null"):

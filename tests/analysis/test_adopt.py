@@ -308,7 +308,7 @@ def test_options_that_do_not_fit_are_refused_with_the_fix(tmp_path, changes, mes
         ("a.csv", b"", "has no rows"),
         ("a.csv", b"lr,seed\n", "has no rows"),
         ("a.csv", b"lr,lr\n1,2\n", "two columns 'lr'"),
-        ("a.csv", b"lr,seed\n1,2,3\n", "line 2 has 3 cells, and the first line 2"),
+        ("a.csv", b"lr,seed\n1,2,3\n", "line 2 has 3 entries, and the first line 2"),
         ("a.csv", b"lr,seed\n\xff,1\n", "not UTF-8"),
         ("a.jsonl", b'{"lr": 1}\nlr\n', "line 2 is no JSON"),
         ("a.parquet", b"no", "cannot be read"),
