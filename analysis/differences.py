@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import special, stats
 
 from analysis import times
-from analysis.inference import RESOLUTION, Interval, interval, scale_of, sign_flip
+from analysis.inference import RESOLUTION, Interval, hidden, interval, scale_of, sign_flip
 from analysis.rows import DROPPED, FINISHED, is_exact, is_of_weights, is_steps_to
 from src.spec.metric import Metric
 from src.spec.record import DIVERGED, NO_LEARNING
@@ -332,15 +332,6 @@ def signs(our_low: np.ndarray, our_high: np.ndarray, their_low: np.ndarray, thei
         their_high
     )  # the side that stopped first might still have reached the target later
     return np.where((order == 0) & is_open, np.nan, order)
-
-
-def hidden(grid: float, n: int) -> float:
-    """Returns the standard error of a mean of n differences that rounding to a grid may hide: grid / sqrt(6 n).
-
-    Rounding to a grid has an error of up to half the grid, with a variance of grid^2 / 12; a difference has two such
-    errors.
-    """
-    return grid / math.sqrt(6 * n) if n else math.inf
 
 
 def outlier(differences: np.ndarray, seeds: np.ndarray, *, grid: float) -> float:

@@ -42,7 +42,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,11 +50,9 @@ import pandas as pd
 from analysis.inference import LEVEL, ROUNDING, Interval, grid, holm, interval, is_equivalent
 from analysis.rows import FINISHED, is_of_weights, is_steps_to
 from analysis.verdicts import CANNOT_TELL, INTERACT, NO_DIFFERENCE, SHOWN, direction, idle_trials, mostly_idle
+from src.inference.contrasts import Model, Term, aliased, contrasts, mixed, model_of, products, weights_of
 from src.spec.metric import Metric
 from src.spec.section import as_typed
-
-Term = tuple[str, ...]
-Columns = dict[Term, np.ndarray]
 
 MAIN, INTERACTION = "main effect", "interaction"
 DECIDED = (*SHOWN, NO_DIFFERENCE, INTERACT)
@@ -99,12 +96,12 @@ def fit(
         if values and as_typed(values[0]) not in set(map(as_typed, rows[key])):
             raise NotEnough(f"no trial has {key}={as_typed(values[0])}, which is what the others are compared with")
     model, y = _modelled(rows, levels, metric)
-    weights = np.array([_weights(model, *effect) for effect in model.effects])
+    weights = np.array([weights_of(model, *effect) for effect in model.effects])
     effects = pd.DataFrame(
         [_named(model, *effect) | _numbers(row, y) for effect, row in zip(model.effects, weights, strict=True)]
     )
-    effects["aliased"] = _aliased(model, weights)
-    effects["three_way"] = [", ".join(names) for names in _mixed(weights, () if model.is_full else _three_way(model))]
+    effects["aliased"] = aliased(model, weights)
+    effects["three_way"] = [", ".join(names) for names in mixed(weights, () if model.is_full else _three_way(model))]
     effects["share"] = effects["term"].map(_omega_squared(y, model)).astype(float).clip(lower=0.0)
     effects["twin_of"] = _twin_of(effects["effect"], rows, model.varied)
     effects["p_holm"] = holm(effects["p"].where((effects["aliased"] == "") & effects["twin_of"].isna()))
@@ -151,9 +148,7 @@ def means(
     plain = {as_typed(value): value for key in (toggle, by) for value in levels[key]}
     cells = []
     for ours, theirs in itertools.product(*(range(len(model.varied[key])) for key in term)):
-        one, other = (
-            _contrasts(len(model.varied[key]))[place] for key, place in zip(term, (ours, theirs), strict=True)
-        )
+        one, other = (contrasts(len(model.varied[key]))[place] for key, place in zip(term, (ours, theirs), strict=True))
         parts = {term[:1]: one, term[1:]: other, term: np.outer(one, other).ravel()}
         estimate = interval(
             y @ (model.inverse[0] + sum(part @ model.inverse[model.places[key]] for key, part in parts.items()))
@@ -163,50 +158,7 @@ def means(
     return pd.DataFrame(cells).astype({toggle: object, by: object})
 
 
-@dataclass(frozen=True, eq=False)
-class _Model:
-    """The cells of a design, and the terms that are estimated from them.
-
-    Attributes:
-      varied: toggle → its values.
-      codes: toggle → int[C], the place of each cell's value in `varied`.
-      columns: term → float64[C, its degrees of freedom], sum-to-zero contrasts: the reference's level counts -1 in each
-        column.
-      kept: the terms that are estimated.
-      dropped: the terms that add nothing to those before them.
-      inverse: float64[1 + columns of kept terms, C], the pseudoinverse that maps the cells' values to the coefficients,
-        the mean first.
-    """
-
-    varied: Mapping[str, list[str]]
-    codes: Mapping[str, np.ndarray]
-    columns: Columns
-    kept: list[Term]
-    dropped: list[Term]
-    inverse: np.ndarray
-
-    @property
-    def places(self) -> dict[Term, slice]:
-        """Where each kept term's coefficients stand."""
-        ends = list(itertools.accumulate((self.columns[term].shape[1] for term in self.kept), initial=1))
-        return {term: slice(begin, end) for term, begin, end in zip(self.kept, ends, ends[1:], strict=False)}
-
-    @property
-    def effects(self) -> list[tuple[Term, tuple[int, ...]]]:
-        """Each combination of values other than the reference's, for every term."""
-        return [
-            (term, values)
-            for term in self.columns
-            for values in itertools.product(*(range(1, len(self.varied[key])) for key in term))
-        ]
-
-    @property
-    def is_full(self) -> bool:
-        """Whether every combination of values is a cell."""
-        return len(self.inverse.T) == math.prod(map(len, self.varied.values()))
-
-
-def _modelled(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], metric: Metric) -> tuple[_Model, np.ndarray]:
+def _modelled(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], metric: Metric) -> tuple[Model, np.ndarray]:
     """Returns the model of the cells that have trials, and the metric float64[seeds, cells]."""
     present = {key: set(map(as_typed, rows[key])) for key in levels}
     varied = {key: [name for name in map(as_typed, values) if name in present[key]] for key, values in levels.items()}
@@ -214,7 +166,7 @@ def _modelled(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], metric: M
     done = rows[rows["status"] == FINISHED]
     _check(done, varied, metric)
     cells, y = _by_seed(done, varied, metric)
-    return _model(cells, varied), y
+    return model_of(cells, varied), y
 
 
 def _check(done: pd.DataFrame, varied: Mapping[str, Any], metric: Metric) -> None:
@@ -281,67 +233,7 @@ def _twin_of(effects: Iterable[str], rows: pd.DataFrame, varied: Mapping[str, Se
     )  # dtype object, as pandas would turn None into nan
 
 
-def _model(cells: Sequence[tuple[str, ...]], varied: Mapping[str, list[str]]) -> _Model:
-    codes = {
-        key: np.array([values.index(combination[place]) for combination in cells])
-        for place, (key, values) in enumerate(varied.items())
-    }
-    columns, mean = _columns(codes, varied), np.ones((len(cells), 1))
-    is_full = len(cells) == math.prod(map(len, varied.values()))
-    kept, dropped = (list(columns), []) if is_full else _estimable(mean, columns)
-    inverse = np.linalg.pinv(np.hstack([mean, *(columns[term] for term in kept)]))
-    return _Model(varied, codes, columns, kept, dropped, inverse)
-
-
-def _columns(codes: Mapping[str, np.ndarray], varied: Mapping[str, list[str]]) -> Columns:
-    main: Columns = {(key,): _contrasts(len(values))[codes[key]] for key, values in varied.items()}
-    both: Columns = {
-        (first, second): _products(main[first,], main[second,]) for first, second in itertools.combinations(varied, 2)
-    }
-    return {**main, **both}
-
-
-def _contrasts(levels: int) -> np.ndarray:
-    """Returns float64[levels, levels - 1]: the first level -1 everywhere, each other 1 in its own column."""
-    return np.vstack([-np.ones(levels - 1), np.eye(levels - 1)])
-
-
-def _products(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    return np.asarray((ours[:, :, None] * theirs[:, None, :]).reshape(len(ours), -1))
-
-
-def _estimable(mean: np.ndarray, columns: Columns) -> tuple[list[Term], list[Term]]:
-    """Returns the terms that add to the rank of the design, in order, and those that do not.
-
-    The latter are aliased with what comes before.
-    """
-    design, kept, aliased = mean, [], []
-    for term, block in columns.items():
-        wider = np.hstack([design, block])
-        if np.linalg.matrix_rank(wider) == design.shape[1] + block.shape[1]:
-            design = wider
-            kept.append(term)
-        else:
-            aliased.append(term)
-    return kept, aliased
-
-
-def _weights(model: _Model, term: Term, values: tuple[int, ...]) -> np.ndarray:
-    """Returns the weight of each cell in an effect, float64[C]; nan for a term without coefficients.
-
-    The effect is linear in its term's coefficients: the contrast of a value minus the contrast of the reference,
-    multiplied over toggles.
-    """
-    if term not in model.kept:
-        return np.full(model.inverse.shape[1], math.nan)
-    weights = np.ones(1)
-    for key, value in zip(term, values, strict=True):
-        contrasts = _contrasts(len(model.varied[key]))
-        weights = np.outer(weights, contrasts[value] - contrasts[0]).ravel()
-    return np.asarray(weights @ model.inverse[model.places[term]])
-
-
-def _named(model: _Model, term: Term, values: tuple[int, ...]) -> dict[str, Any]:
+def _named(model: Model, term: Term, values: tuple[int, ...]) -> dict[str, Any]:
     name = " × ".join(f"{key}={model.varied[key][value]}" for key, value in zip(term, values, strict=True))
     return {"term": ":".join(term), "kind": MAIN if len(term) == 1 else INTERACTION, "effect": name}
 
@@ -366,36 +258,13 @@ def _numbers(weights: np.ndarray, y: np.ndarray) -> dict[str, float]:
     }
 
 
-def _aliased(model: _Model, weights: np.ndarray) -> list[str]:
-    """Returns for each effect the terms of at most two toggles that are aliased with it, as one text."""
-    mixed = _mixed(weights, ((term, model.columns[term]) for term in model.dropped))
-    into: dict[Term, list[str]] = {
-        term: [] for term in model.dropped
-    }  # a dropped term has no numbers; its effects are part of other estimates
-    for (term, _), names in zip(model.effects, mixed, strict=True):
-        for other in model.dropped:
-            if ":".join(other) in names and ":".join(term) not in into[other]:
-                into[other].append(":".join(term))
-    return [", ".join(into.get(term, names)) for (term, _), names in zip(model.effects, mixed, strict=True)]
-
-
-def _mixed(weights: np.ndarray, blocks: Iterable[tuple[Term, np.ndarray]]) -> list[list[str]]:
-    """Returns for each effect (a row of weights) the terms that change it: weights times columns are not zero."""
-    mixed: list[list[str]] = [[] for _ in weights]
-    for term, block in blocks:
-        moved = np.abs(weights @ block).max(axis=1) > 1e-8
-        for place in np.flatnonzero(moved):
-            mixed[place].append(":".join(term))
-    return mixed
-
-
-def _three_way(model: _Model) -> Iterator[tuple[Term, np.ndarray]]:
+def _three_way(model: Model) -> Iterator[tuple[Term, np.ndarray]]:
     """Yields each interaction of three toggles with its columns."""
     for one, two, three in itertools.combinations(model.varied, 3):
-        yield (one, two, three), _products(model.columns[one, two], model.columns[three,])
+        yield (one, two, three), products(model.columns[one, two], model.columns[three,])
 
 
-def _is_exact(model: _Model, term: Term, values: tuple[int, ...], weights: np.ndarray) -> bool:
+def _is_exact(model: Model, term: Term, values: tuple[int, ...], weights: np.ndarray) -> bool:
     """Whether an effect is the difference of means over the full grid: its cells have the same weights as there."""
     there, needed = np.ones(len(weights)), 1
     for key, levels in model.varied.items():
@@ -407,7 +276,7 @@ def _is_exact(model: _Model, term: Term, values: tuple[int, ...], weights: np.nd
     return int(np.count_nonzero(there)) == needed and bool(np.allclose(weights, there, rtol=0, atol=1e-8 / needed))
 
 
-def _omega_squared(y: np.ndarray, model: _Model) -> dict[str, float]:
+def _omega_squared(y: np.ndarray, model: Model) -> dict[str, float]:
     """Returns term → its share of variance; empty if nothing varies.
 
     A share is negative where a term varies more between seeds than its effect is large.

@@ -10,17 +10,27 @@ import pandas as pd
 
 from analysis.inference import LEVEL, is_equivalent
 from analysis.rows import FINISHED
+from src.inference.verdicts import (
+    CANNOT_TELL,
+    CHANGED_NOTHING,
+    HELPS,
+    HIGHER,
+    HURTS,
+    INTERACT,
+    LOWER,
+    NO_DIFFERENCE,
+    SHOWN,
+    direction,
+)
 from src.spec.record import NO_LEARNING
+
+__all__ = [
+    "CANNOT_TELL", "CHANGED_NOTHING", "HELPS", "HIGHER", "HURTS", "INTERACT", "LOWER", "MOST", "NO_DIFFERENCE",
+    "REFERENCE", "SHOWN", "direction", "idle_trials", "mostly_idle", "verdict",
+]  # fmt: skip
 
 MOST = 0.5  # share of trials above which "most" learnt nothing
 REFERENCE = "reference"
-HELPS, HURTS, HIGHER, LOWER = SHOWN = ("helps", "hurts", "higher", "lower")  # verdicts of a significant change
-NO_DIFFERENCE, CHANGED_NOTHING, CANNOT_TELL, INTERACT = (
-    "no difference",
-    "changed nothing",
-    "cannot tell",
-    "they interact",
-)
 
 
 def mostly_idle(rows: pd.DataFrame) -> bool:
@@ -67,16 +77,6 @@ def verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float | None, idl
     if row["p_holm"] < LEVEL:
         return direction(row["change"] if math.isnan(row["sign"]) else row["sign"], sign)
     return CANNOT_TELL
-
-
-def direction(change: float, sign: int) -> str:
-    """Returns the word for a significant change: `helps` or `hurts`.
-
-    It is `higher` or `lower` if the metric has no direction.
-    """
-    if sign == 0:
-        return HIGHER if change > 0 else LOWER
-    return HELPS if change * sign > 0 else HURTS
 
 
 def _not_compared(row: Mapping[Hashable, Any]) -> str | None:
