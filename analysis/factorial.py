@@ -50,7 +50,9 @@ import pandas as pd
 from analysis.inference import LEVEL, ROUNDING, Interval, grid, holm, interval, is_equivalent
 from analysis.rows import FINISHED, is_of_weights, is_steps_to
 from analysis.verdicts import CANNOT_TELL, INTERACT, NO_DIFFERENCE, SHOWN, direction, idle_trials, mostly_idle
+from src.inference import sequential
 from src.inference.contrasts import Model, Term, aliased, contrasts, mixed, model_of, products, weights_of
+from src.inference.sequential import DIFFERENT, EQUIVALENT, Rule
 from src.spec.metric import Metric
 from src.spec.section import as_typed
 
@@ -66,7 +68,12 @@ class NotEnough(Exception):
 
 
 def fit(
-    rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, metric: Metric, margin: float | None
+    rows: pd.DataFrame,
+    levels: Mapping[str, Sequence[Any]],
+    *,
+    metric: Metric,
+    margin: float | None,
+    rule: Rule | None = None,
 ) -> pd.DataFrame:
     """Returns the main effects and two-way interactions of the varied toggles.
 
@@ -75,6 +82,7 @@ def fit(
       levels: values of each toggle, the reference's value first.
       metric: under its full name, the name of its column.
       margin: difference that is too small to matter; None if no margin is set.
+      rule: how the looks at the study share its error; None for a study that is judged once.
 
     Returns:
       One row per value other than the reference's, or per pair of such values: `term` (`cell`, `cell:masking`), `kind`,
@@ -83,7 +91,8 @@ def fit(
       where nothing varies), `seeds` (those that have every cell; the numbers are over them), `n` finished trials of
       `asked`, `aliased` (the terms of one or two toggles that the design or missing cells mix into the estimate),
       `three_way` (the interactions of three toggles that they mix in), `twin_of` (an earlier effect made of the same
-      trials; Holm counts both as one), `verdict`, and `condition` (one of `CONDITIONS`, which a decided verdict depends
+      trials; Holm counts both as one), `verdict`, `decided_at`, `look` and `is_futile` as in
+      `effects.paired` if there is a `rule`, and `condition` (one of `CONDITIONS`, which a decided verdict depends
       on; empty if it depends on none). A term that does not add to the rank of those before it has no numbers.
 
       Holm's correction is over these effects. The comparisons of variants (`effects.paired`) are a separate family:
@@ -104,7 +113,10 @@ def fit(
     effects["three_way"] = [", ".join(names) for names in mixed(weights, () if model.is_full else _three_way(model))]
     effects["share"] = effects["term"].map(_omega_squared(y, model)).astype(float).clip(lower=0.0)
     effects["twin_of"] = _twin_of(effects["effect"], rows, model.varied)
-    effects["p_holm"] = holm(effects["p"].where((effects["aliased"] == "") & effects["twin_of"].isna()))
+    is_tested = (effects["aliased"] == "") & effects["twin_of"].isna() & effects["p"].notna()
+    effects["p_holm"], effects["decision"] = holm(effects["p"].where(is_tested)), None
+    if rule is not None:
+        effects = _at_looks(effects, is_tested.to_numpy(), y, weights, rule, margin=margin)
     done = rows.loc[rows["status"] == FINISHED, "identity"]
     effects["seeds"], effects["n"], effects["asked"] = len(y), done.nunique(), rows["identity"].nunique()
     idle = idle_trials(rows) if is_of_weights(metric) and mostly_idle(rows) else ""
@@ -113,12 +125,40 @@ def fit(
         _verdict(row, sign=metric.sign, margin=margin, idle=idle, has_learnt=has_learnt)
         for row in effects.to_dict("records")
     ]
-    effects = effects.drop(columns="hidden")
+    effects = effects.drop(columns=["hidden", "decision"])
     exact = [_is_exact(model, *effect, row) for effect, row in zip(model.effects, weights, strict=True)]
     effects["condition"] = [
         _condition(row, is_exact=one) for row, one in zip(effects.to_dict("records"), exact, strict=True)
     ]
     return effects
+
+
+def _at_looks(
+    effects: pd.DataFrame,
+    is_tested: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray,
+    rule: Rule,
+    *,
+    margin: float | None,
+) -> pd.DataFrame:
+    """Returns the effects with what the looks decide in place of what a single test says."""
+    by_seed = (y @ weights[is_tested].T).T
+    coarse = np.array([[_hidden(row, y[:n]) for n in rule.looks] for row in weights[is_tested]]).reshape(
+        len(by_seed), len(rule.looks)
+    )
+    seen = sequential.estimates(by_seed, rule.looks, scale=float(np.abs(y).max()))
+    made = sequential.decide(seen, rule, margin=margin, hidden=coarse)
+    looks = np.array([*rule.looks, math.nan])[made.look]
+    new = {"p": made.p, "p_holm": made.p_holm, "low": made.low, "high": made.high, "decided_at": looks}
+    new["look"] = np.where(made.look < 0, math.nan, made.look + 1.0)
+    columns = {name: effects.get(name, pd.Series(math.nan, effects.index)).astype(float).copy() for name in new}
+    for name, values in new.items():
+        columns[name][is_tested] = values
+    columns |= {name: pd.Series(None, effects.index, dtype=object) for name in ("decision", "is_futile")}
+    columns["is_futile"][:] = False
+    columns["decision"][is_tested], columns["is_futile"][is_tested] = made.kind, made.kind == sequential.FUTILE
+    return effects.assign(**columns)
 
 
 def means(
@@ -246,7 +286,6 @@ def _numbers(weights: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """
     by_seed = y @ weights
     estimate = Interval() if np.isnan(by_seed).any() else interval(by_seed, scale=float(np.abs(y).max()))
-    hidden = grid(y.ravel()) * math.sqrt(float(np.sum(weights**2)) / (12 * len(y)))
     return {
         "change": estimate.mean,
         "low": estimate.low,
@@ -254,8 +293,12 @@ def _numbers(weights: np.ndarray, y: np.ndarray) -> dict[str, float]:
         "p": estimate.p,
         "error": estimate.error,
         "freedom": estimate.freedom,
-        "hidden": hidden,
+        "hidden": _hidden(weights, y),
     }
+
+
+def _hidden(weights: np.ndarray, y: np.ndarray) -> float:
+    return grid(y.ravel()) * math.sqrt(float(np.sum(weights**2)) / (12 * len(y)))
 
 
 def _three_way(model: Model) -> Iterator[tuple[Term, np.ndarray]]:
@@ -337,9 +380,11 @@ def _verdict(row: Mapping[Any, Any], *, sign: int, margin: float | None, idle: s
     estimate = Interval(row["change"], row["low"], row["high"], row["p"], row["error"], row["freedom"])
     if not has_learnt:
         return f"no verdict: {idle}"
-    if is_equivalent(estimate, margin, hidden=row["hidden"]):
+    decision = row["decision"]
+    is_equal = is_equivalent(estimate, margin, hidden=row["hidden"]) if decision is None else decision == EQUIVALENT
+    if is_equal:
         return f"no verdict: {idle}" if idle else NO_DIFFERENCE
-    if not row["p_holm"] < LEVEL:
+    if not (row["p_holm"] < LEVEL if decision is None else decision == DIFFERENT):
         return CANNOT_TELL
     return INTERACT if row["kind"] == INTERACTION else direction(row["change"], sign)
 

@@ -34,6 +34,7 @@ from analysis.texts import (
     NOTHING,
     Entry,
     change,
+    decided_at,
     failure_bound,
     number,
     number_of,
@@ -45,6 +46,7 @@ from analysis.texts import (
 )
 from analysis.verdicts import MOST, NO_DIFFERENCE, mostly_idle
 from src.config.settings import label
+from src.inference.sequential import ALWAYS_VALID
 from src.spec.metric import TEST, Metric
 from src.spec.section import as_typed
 from src.terminal.visible import visible
@@ -140,6 +142,8 @@ def ablation(findings: Findings, *, every: bool = False, places: int | None = No
     correlations = zip(rows, is_pair, strict=True)
     columns["correlation"] = [number(row["correlation"], 2) if paired else Entry("") for row, paired in correlations]
     columns["verdict"] = [Entry(verdict(row)) for row in rows]
+    if study.rule is not None:
+        columns["decided at"] = [decided_at(row) for row in rows]
     columns |= _costs(findings, every=every)
     if study.steps_to is not None and not is_steps:
         columns[f"{title(study.steps_to)} (median)"] = [steps_to(row) for row in rows]
@@ -245,6 +249,7 @@ def factorial(findings: Findings, *, places: int | None = None) -> Table:
             Entry(NOTHING) if math.isnan(row["share"]) else Entry(f"{row['share']:.1%}", row["share"]) for row in rows
         ],
         "verdict": [Entry(", ".join(filter(None, (verdict(row), row["condition"])))) for row in rows],
+        **({} if findings.study.rule is None else {"decided at": [decided_at(row) for row in rows]}),
         "mixed with": [Entry(few(row["three_way"]) if row["condition"] else "") for row in rows],
     }
     trials = (
@@ -276,6 +281,7 @@ def effects(findings: Findings) -> Table:
         "correlation": [number(row["correlation"], 2) for row in rows],
         "change / sd of the differences": [number(row["effect_size"], 2) for row in rows],
         "verdict": [Entry(verdict(row)) for row in rows],
+        **({} if findings.study.rule is None else {"decided at": [decided_at(row) for row in rows]}),
     }
     return of_columns(columns, f"Study {findings.study.name}: every comparison", notes=notes(findings))
 
@@ -292,7 +298,20 @@ def notes(findings: Findings) -> tuple[str, ...]:
     """Returns the notes that every table of the study must have below it."""
     absent = [name for name in findings.also if name not in findings.rows or findings.rows[name].isna().all()]
     lacking = f"No trial has the metric {', '.join(absent)} (plan.also)." if absent else ""
-    return tuple(filter(None, (different_code(findings.rows), lacking)))
+    return tuple(filter(None, (different_code(findings.rows), of_looks(findings), lacking)))
+
+
+def of_looks(findings: Findings) -> str:
+    """Returns how the looks at a sequential study share its error; empty for a study that is judged once."""
+    rule, taken = findings.study.rule, findings.study.looks
+    if rule is None:
+        return ""
+    if rule.stopping == ALWAYS_VALID:
+        how = "p values and intervals hold at every number of seeds (t mixture)"
+        return f"Judged with plan.stopping=always_valid: {how}."
+    at = f"at {', '.join(map(str, taken))} seeds" if taken else "not yet"
+    how = "the 5 % are shared out over all looks, and intervals have at least 95 % at all of them together"
+    return f"Looked at {at}, of at most {rule.horizon} (plan.max_seeds); {how}."
 
 
 def explanation(findings: Findings) -> str:

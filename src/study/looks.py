@@ -21,7 +21,6 @@ from src.terminal.visible import counted, one_line
 from src.tracking.journal import FINISHED
 from src.tracking.outcome import Outcome
 
-LOOKED = "looked"  # key of a plan's record: the looks that were taken
 FACTORIAL = ("grid", "fractional", "random")
 OPEN, SET_ASIDE, NO_VERDICT, SAME = "open", "set aside as futile", "no verdict", "the same trials"
 AT_MOST = 4  # names in a sentence

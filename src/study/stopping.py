@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from src.inference import sequential
@@ -15,6 +15,9 @@ from src.terminal.visible import counted
 
 if TYPE_CHECKING:
     from src.study.plan import Study
+
+LOOKED = "looked"  # key of a plan's record: the looks that were taken
+SAME = ("design", "levels", "reference", "metric")  # of two plans that make the same comparisons
 
 
 def rule(plan: Mapping[str, Any]) -> Rule | None:
@@ -98,3 +101,45 @@ def check(study: Study) -> None:
             f"{named} with plan.metric={study.metric}: looks need a value that each trial records at its end; "
             f"set plan.metric={TEST}{study.metrics[0].name}, or list the seeds"
         )
+
+
+def looked_at(earlier: Sequence[Mapping[str, Any]], latest: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Returns the last plan of the same comparisons that declared a largest number of seeds and was looked at."""
+    alike = (plan for plan in reversed(earlier) if _are_alike(plan, latest))
+    return next((plan for plan in alike if plan.get("max_seeds") is not None and plan.get(LOOKED)), None)
+
+
+def earlier_looks(
+    earlier: Sequence[Mapping[str, Any]], latest: Mapping[str, Any], finished: Set[str]
+) -> tuple[int, ...]:
+    """Returns the numbers of seeds with which a fixed study was judged before, increasing.
+
+    Args:
+      earlier: earlier plans of the study.
+      latest: its latest plan.
+      finished: identities of the finished trials.
+    """
+    count = len(latest["seeds"])
+    alike = [plan for plan in earlier if _are_alike(plan, latest) and _is_looked_at(plan, latest, finished)]
+    return tuple(sorted({len(plan["seeds"]) for plan in alike if 1 < len(plan["seeds"]) < count}))
+
+
+def _are_alike(plan: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(plan.get(key) == other.get(key) for key in SAME)
+
+
+def _is_looked_at(plan: Mapping[str, Any], latest: Mapping[str, Any], finished: Set[str]) -> bool:
+    """Returns whether a fixed plan with some of the latest plan's seeds has finished, so that its table was shown."""
+    trials = {row["identity"] for row in plan["rows"] if row["identity"] is not None}
+    return {*plan["seeds"]} < {*latest["seeds"]} and bool(trials) and trials <= finished
+
+
+def second_look(taken: Sequence[int]) -> str:
+    """Returns what it costs to judge a study at several numbers of seeds with 5 % each."""
+    shown = f"{', '.join(map(str, taken[:-1]))} and {taken[-1]}"
+    share = sequential.false_claims(tuple(taken))
+    return (
+        f"this study was judged with {shown} seeds, each time at 5 %: if seeds were added because of what was seen, a "
+        f"comparison without any difference is called one in up to {share:.0%} of such studies; plan.max_seeds=N, "
+        "declared first, or plan.stopping=always_valid keeps 5 %"
+    )

@@ -26,7 +26,7 @@ from src.config.settings import label
 from src.files import replaced
 from src.registry import AnyTask
 from src.spec.section import SettingsError
-from src.study import TrialsFailed, estimate, launching, looks, plan, presented, running, spread, table
+from src.study import TrialsFailed, estimate, launching, looks, plan, presented, running, spread, stopping, table
 from src.study.designs import Rounds, Variant
 from src.study.job import STOP, Sweep
 from src.study.journals import Journals
@@ -186,13 +186,24 @@ class _Command:
         path = self._folder / PLAN
         record = plan.as_record(self._study, [], command="", time="")
         for old in self._earlier_plans(path):
-            if old.get(looks.LOOKED) and plan.is_other_horizon(old, record):
-                taken = ", ".join(str(look["n"]) for look in old[looks.LOOKED])
+            if old.get(stopping.LOOKED) and plan.is_other_horizon(old, record):
+                taken = ", ".join(str(look["n"]) for look in old[stopping.LOOKED])
                 raise SettingsError(
                     f"plan.max_seeds={self._study.plan.max_seeds}: study {self._settings.study} was looked at with "
                     f"plan.max_seeds={old['max_seeds']} (looks at {taken} seeds), and its error was shared out over "
                     "that number; keep it and its looks, or name a new study (study=NAME)"
                 )
+
+    def _second_look(self, latest: Mapping[str, Outcome]) -> str:
+        """Returns what it costs that a fixed study was judged before with fewer seeds; empty if it was not."""
+        if self._study.rule is not None or len(self._study.seeds) < 2:
+            return ""
+        *earlier, record = self._earlier_plans(self._folder / PLAN) or [{"seeds": []}]
+        finished = {name for name, outcome in latest.items() if outcome.status == FINISHED}
+        if stopping.looked_at(earlier, record) is not None:
+            return "note: this study was looked at with plan.max_seeds; the report judges it by all looks"
+        taken = stopping.earlier_looks(earlier, record, finished)
+        return f"note: {stopping.second_look((*taken, len(self._study.seeds)))}" if taken else ""
 
     def _train(self, rows: list[Row]) -> bool:
         """Trains rows; returns whether the study stopped early: by its budget, by `fail_fast` or by the user."""
@@ -328,7 +339,7 @@ class _Command:
         record = plan.as_record(self._study, self._rows, command=command, time=self._planned)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         if self._is_race:
-            record[looks.LOOKED] = [look.as_record(time=now) for look in self._looks]
+            record[stopping.LOOKED] = [look.as_record(time=now) for look in self._looks]
         path = self._folder / PLAN
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
@@ -340,7 +351,7 @@ class _Command:
                 record["commands"] = old["commands"] if is_later_round else [*old["commands"], *record["commands"]]
                 record["rows"] = max(record["rows"], old["rows"], key=len)
                 if self._is_race:
-                    record[looks.LOOKED] = looks.joined(old.get(looks.LOOKED, []), record[looks.LOOKED])
+                    record[stopping.LOOKED] = looks.joined(old.get(stopping.LOOKED, []), record[stopping.LOOKED])
             _write(path, [*earlier, record])
         tags = {
             "ablation.command": command,
@@ -394,6 +405,7 @@ class _Command:
         self._console.print(shown)
         remarks = (
             looks.saved_text(self._study, self._looks, self._rows),
+            self._second_look(latest),
             table.of_test_only(self._rows, latest, self._study.metrics),
             table.unchanged_text(unchanged),
             table.diagnoses(self._trials(), latest),
