@@ -12,9 +12,11 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
+from analysis import answer, findings, load, tables
+from analysis.store import connect
 from src import paths
 from src.config.settings import checked, edited
-from src.inference import sequential
+from src.inference import racing, sequential
 from src.spec.record import EVALUATION, START, Record
 from src.spec.section import SettingsError
 from src.study import TrialsFailed, plan, sweep
@@ -324,3 +326,55 @@ def test_the_spread_is_that_of_earlier_studies_of_the_task(base):
     assert f"standard deviation of {sd:.4f} (study early)" in given
     with pytest.raises(SettingsError, match=r"plan.spread=late: no study of this name"):
         run(base, Launcher(of_effects()), {"max_seeds": 8, "spread": "late"}, plan_only=True)
+
+
+def test_the_table_and_the_answer_of_the_analysis_agree_with_the_sweep(base):
+    base = base.model_copy(update={"tracking": checked({}).tracking})
+    run(base, Launcher(of_effects(gru=0.05, simple_rnn=0.003)), {"max_seeds": 16, "margin": 0.001})
+
+    study = load.study("s", connect(None))
+    found = findings.find(study)
+    shown = {row["label"]: row for row in found.compared.to_dict("records")}
+    last = records()[-1]["looked"][-1]
+    for label, n in last["decided_at"].items():
+        assert shown[label]["decided_at"] == n
+    assert {label: row["verdict"] for label, row in shown.items() if row["verdict"] in ("helps", "hurts")} == {
+        label: word for label, word in last["verdicts"].items() if word in ("helps", "hurts")
+    }
+    table = tables.ablation(found).markdown()
+    assert "decided at" in table and "look 1 (n = 4)" in table and "of at most 16 (plan.max_seeds)" in table
+    trained = len(records()[-1]["rows"])
+    assert any(f"Trained were {trained} of at most 48 trials" in sentence for sentence in answer.conclusions(found))
+
+
+def test_more_seeds_after_the_table_are_a_second_look_and_the_sweep_says_what_it_costs(base):
+    cells = {"cell": ["lstm", "gru"]}
+    first = run(base, Launcher(of_effects()), {"seeds": [0, 1, 2, 3, 4]}, cells)[1]
+    second = run(base, Launcher(of_effects()), {"seeds": [0, 1, 2, 3, 4, 5, 6, 7]}, cells)[1]
+
+    assert "judged with" not in first
+    assert "this study was judged with 5 and 8 seeds, each time at 5 %" in second and "in up to 8% of" in second
+
+
+def test_the_sweep_decides_as_the_simulated_races_of_the_calibration_do(base):
+    units = [4, 8, 16, 32]
+    values = of_effects(**{"8": 0.03, "16": 0.009, "32": 0.004})
+    launcher = Launcher(values)
+    run(base, launcher, {"max_seeds": 16, "margin": 0.001}, {"units": units})
+
+    study = planned(base, {"max_seeds": 16}, {"units": units})
+    rows = study.rows(next(study.rounds()))
+    labels = [f"units={count}" for count in units]
+    made = np.array([[values(row) for row in rows if row.label == label] for label in labels])
+    weights = np.hstack([-np.ones((3, 1)), np.eye(3)])
+    race = racing.run(made[None], [weights], study.rule, margin=0.001)
+
+    assert [len(launcher.seeds(label)) for label in labels] == race.seeds[0].tolist()
+    last = records()[-1]["looked"][-1]["decided_at"]
+    decisions = race.decisions[0]
+    expected = {
+        label: study.rule.looks[look]
+        for label, look, kind in zip(labels[1:], decisions.look[0], decisions.kind[0], strict=True)
+        if kind
+    }
+    assert last == expected
