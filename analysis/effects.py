@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis import times
 from analysis.differences import INTERNAL, difference, joined
-from analysis.inference import Interval, grid, holm, seeds_needed
+from analysis.inference import LEVEL, Interval, grid, holm, seeds_needed
 from analysis.rows import FINISHED, PER_BATCH, is_of_weights, is_steps_to
 from analysis.verdicts import CANNOT_TELL, idle_trials, mostly_idle, verdict
 from src.inference import sequential
@@ -100,6 +100,34 @@ def single(rows: pd.DataFrame, metric: Metric) -> pd.DataFrame:
         if parts
         else pd.DataFrame(columns=["within", "label", "seed", "difference"])
     )
+
+
+def over_looks(rows: pd.DataFrame, *, metric: Metric, rule: Rule, comparisons: int) -> pd.DataFrame:
+    """Returns the change of each variant at each look that it reached: the path to its decision.
+
+    Args:
+      rows: as `paired` takes them.
+      metric: under its full name; not one of steps to a target.
+      rule: how the looks at the study share its error.
+      comparisons: number of comparisons of the family.
+
+    Returns:
+      `within`, `label`, `n`, `change`, `low` and `high` (the interval of the look), and `bound`: the change that
+      decides at this look if all comparisons are open (Holm's first step).
+    """
+    found = []
+    for within, name, is_reference, both in joined(rows, metric.name, "weights", "health", "step_before", "last_step"):
+        if is_reference:
+            continue
+        looks = difference(both, metric, Interval(), grid=math.inf, looks=rule.looks).looks
+        for place, change in enumerate(looks):
+            half = rule.critical(place) * change.error
+            bound = rule.critical(place, alpha=LEVEL / max(1, comparisons)) * change.error
+            found.append({
+                "within": within, "label": name, "n": rule.looks[place], "change": change.change,
+                "low": change.change - half, "high": change.change + half, "bound": bound,
+            })  # fmt: skip
+    return pd.DataFrame(found, columns=["within", "label", "n", "change", "low", "high", "bound"])
 
 
 def changed_nothing(rows: pd.DataFrame) -> list[str]:

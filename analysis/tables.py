@@ -14,7 +14,7 @@ import pandas as pd
 from analysis.causes import counts as of_rows
 from analysis.factorial import few
 from analysis.findings import FACTORIAL, USUAL_TRACES, Findings
-from analysis.inference import LEVEL
+from analysis.inference import LEVEL, Interval
 from analysis.provenance import caution, different_code
 from analysis.rows import (
     MEMORY,
@@ -378,11 +378,15 @@ def _records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
     return frame.to_dict("records")
 
 
-def over_examples(tests: Mapping[str, pd.DataFrame]) -> Table:
+def over_examples(
+    tests: Mapping[str, pd.DataFrame], both: Mapping[str, Interval] | None = None, *, first: Metric | None = None
+) -> Table:
     """Returns one row per variant: how its models differ from the reference's on the test examples, over its seeds.
 
     Args:
       tests: variant → the frame over examples that `examples.variants` returns.
+      both: variant → what `examples.over_both` returns; None leaves its column out.
+      first: the metric compared over examples, under its short name; needed with `both`.
     """
     rows = [(name, frame) for name, frame in tests.items() if len(frame)]
     ours, theirs = (
@@ -402,6 +406,11 @@ def over_examples(tests: Mapping[str, pd.DataFrame]) -> Table:
         "seeds with p < 0.05 for the variant": [_decided(frame, 1) for _, frame in rows],
         "for the reference": [_decided(frame, -1) for _, frame in rows],
     }
+    spans = [both[name] for name, _ in rows] if both else []
+    if first is not None and any(not math.isnan(span.low) for span in spans):
+        changes = [{"change": span.mean, "low": span.low, "high": span.high} for span in spans]
+        heading = f"change in {first.shown} over other seeds and examples [95 %]"
+        columns[heading] = [change(row, first.digits + 1) for row in changes]
     return of_columns(columns, "The two models of a seed on the same test examples: counts are means over seeds")
 
 
@@ -411,7 +420,13 @@ def are_counted(frames: Iterable[pd.DataFrame]) -> bool:
 
 
 def comparison(
-    over_seeds: pd.Series, over_examples: pd.DataFrame, labels: tuple[str, str], *, metric: Metric, first: Metric
+    over_seeds: pd.Series,
+    over_examples: pd.DataFrame,
+    labels: tuple[str, str],
+    *,
+    metric: Metric,
+    first: Metric,
+    over_both: Interval = Interval(),  # noqa: B008 (immutable)
 ) -> str:
     """Returns the results of `examples.variants` in words: each test with the question that it answers.
 
@@ -421,6 +436,7 @@ def comparison(
       labels: label of the baseline, and label of the variant that is compared with it.
       metric: the metric compared over seeds.
       first: the metric compared over examples, under its short name.
+      over_both: the change in `first` that `examples.over_both` returns.
     """
     one, other = labels
     row = dict(over_seeds)
@@ -435,7 +451,15 @@ def comparison(
         return visible(
             "\n".join([*lines, question, "  no pair of trials has kept what the test said of every example"])
         )
-    return visible("\n".join([*lines, *_of_seeds(over_examples, one, other, first)]))
+    lines += _of_seeds(over_examples, one, other, first)
+    if not math.isnan(over_both.low):
+        row = {"change": over_both.mean, "low": over_both.low, "high": over_both.high}
+        p = p_value(over_both.p).text
+        lines.append(
+            f"Over other seeds and other test examples at once (crossed random effects): change in {first.shown} "
+            f"{change(row, first.digits + 1).text}, p {p}."
+        )
+    return visible("\n".join(lines))
 
 
 def _of_seeds(tests: pd.DataFrame, one: str, other: str, metric: Metric) -> list[str]:

@@ -1,4 +1,4 @@
-"""Simulated studies keep their errors, cover, and find what they should; `benchmarks.calibration` is the long version."""
+"""Simulated studies keep their errors, cover, and find what they should, as `benchmarks.calibration` does at length."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from analysis import answer, findings, load, tables
+from analysis import answer, figures, findings, load, tables
 from analysis.store import connect
 from src import paths
 from src.config.settings import checked, edited
@@ -344,6 +344,9 @@ def test_the_table_and_the_answer_of_the_analysis_agree_with_the_sweep(base):
     table = tables.ablation(found).markdown()
     assert "decided at" in table and "look 1 (n = 4)" in table and "of at most 16 (plan.max_seeds)" in table
     trained = len(records()[-1]["rows"])
+    drawn = {one.name: one.caption for one in figures.draw(found, ["looks", "power", "seeds"])}
+    assert "outside the dashed bounds it is decided while all of 2 comparisons are open" in drawn["looks"]
+    assert "a change of" in drawn["power"] and f"of at most 16: {trained / 48:.0%} of all trials" in drawn["seeds"]
     assert any(f"Trained were {trained} of at most 48 trials" in sentence for sentence in answer.conclusions(found))
 
 
