@@ -65,7 +65,10 @@ def looks(
     *earlier, latest = study_plans
     rule, count = stopping.rule(latest), len(latest["seeds"])
     if latest["max_seeds"] is not None:
-        return rule, tuple(look["n"] for look in latest["looked"]), []
+        before_it = ", ".join(map(str, stopping.earlier_looks(earlier, latest, finished)))
+        late = f"this study was judged with {before_it} seeds before plan.max_seeds={latest['max_seeds']} was declared"
+        notes = [f"{late}; the 5 % do not count that look"] if before_it else []
+        return rule, tuple(look["n"] for look in latest["looked"]), notes
     before = stopping.looked_at(earlier, latest)
     if before is not None:
         return _continued(before, count)

@@ -110,6 +110,8 @@ class Rule:
     def p_value(self, estimates: Estimates, look: int) -> np.ndarray:
         """Returns the least error a for which this look rejects, float64[..., k]."""
         p = estimates.p[..., look]
+        if self.stopping == ALWAYS_VALID and not estimates.is_normal:
+            return np.where(np.isnan(p), p, 1.0)  # the mixture is one of t
         if self.stopping == ALWAYS_VALID:
             return _mixture_p(estimates, look, self.looks[look])
         if not estimates.is_normal:

@@ -120,7 +120,11 @@ def earlier_looks(
       finished: identities of the finished trials.
     """
     count = len(latest["seeds"])
-    alike = [plan for plan in earlier if _are_alike(plan, latest) and _is_looked_at(plan, latest, finished)]
+    alike = [
+        plan
+        for plan in earlier
+        if plan.get("max_seeds") is None and _are_alike(plan, latest) and _is_looked_at(plan, latest, finished)
+    ]
     return tuple(sorted({len(plan["seeds"]) for plan in alike if 1 < len(plan["seeds"]) < count}))
 
 

@@ -169,3 +169,17 @@ def test_seeds_may_be_added_at_any_time_to_an_always_valid_study():
     rule, looks, notes = plans.looks([plan(5, stopping="always_valid"), plan(8, stopping="always_valid")], DONE)
 
     assert (rule, looks, notes) == (Rule(ALWAYS_VALID, 8, (3, 4, 5, 6, 7, 8)), (5, 8), [])
+
+
+def test_a_horizon_that_was_declared_after_a_look_is_noted():
+    raced = plan(16, max_seeds=16, looked=[{"n": 4}])
+    rule, looks, (note,) = plans.looks([plan(5), raced], DONE)
+
+    assert (rule, looks) == (RULE, (4,)) and "judged with 5 seeds before plan.max_seeds=16 was declared" in note
+
+
+def test_signs_decide_nothing_under_the_mixture_of_t():
+    seen = sequential.Estimates(np.ones((1, 4)), np.full((1, 4), math.nan), np.full((1, 4), 1e-6), is_normal=False)
+    rule = Rule(ALWAYS_VALID, 16, RULE.looks)
+
+    assert sequential.decide(seen, rule).kind.tolist() == [sequential.UNDECIDED]
