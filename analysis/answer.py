@@ -10,6 +10,7 @@ from analysis.findings import Findings
 from analysis.inference import LEVEL, MAX_EXACT, failures_not_excluded
 from analysis.provenance import different_code
 from analysis.rows import PER_BATCH, PER_EPOCH, STEADY_EPOCH, is_steps_to, title
+from analysis.texts import decided_at
 from analysis.verdicts import CANNOT_TELL, CHANGED_NOTHING, HIGHER, INTERACT, LOWER, NO_DIFFERENCE, SHOWN
 from src.spec.record import NO_LEARNING
 
@@ -57,7 +58,7 @@ def _of_looks(findings: Findings) -> list[str]:
     study, rule = findings.study, findings.study.rule
     if rule is None or study.plan["max_seeds"] is None or not study.looks:
         return []
-    rows = [row for row in findings.compared.to_dict("records") if not math.isnan(row["decided_at"])]
+    rows = [row for row in findings.compared.to_dict("records") if decided_at(row).text]
     decided = [f"{_name(row)} with {row['decided_at']:.0f} seeds" for row in rows if not row["is_futile"]]
     trained = study.rows["identity"].dropna().nunique()
     most = study.rows.loc[study.rows["seed"] == study.plan["seeds"][0], "identity"].dropna().nunique() * rule.horizon

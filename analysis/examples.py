@@ -115,11 +115,12 @@ def over_both(study: Study, one: str, other: str) -> Interval:
       kept results on the same examples, or if the metric is not a mean over equally weighted examples.
     """
     rows, first = of_two(study, one, other), study.metrics[0]
-    done = rows[rows["status"] == FINISHED].pivot(index="seed", columns="is_reference", values="run_id")
+    sides_of = rows.assign(side=rows["is_reference"].map({True: "theirs", False: "ours"}))
+    done = sides_of[rows["status"] == FINISHED].pivot(index="seed", columns="side", values="run_id")
     if first.finish != "mean" or len(done.columns) < 2:
         return Interval()
     parts, examples = [], None
-    for ours, theirs in done[[False, True]].dropna().to_numpy():
+    for ours, theirs in done[["ours", "theirs"]].dropna().to_numpy():
         try:
             sides = [_kept(study.store, run_id, first.source) for run_id in (ours, theirs)]
         except (TypeError, ValueError, LookupError, OSError):

@@ -309,9 +309,9 @@ def of_looks(findings: Findings) -> str:
     if rule.stopping == ALWAYS_VALID:
         how = "p values and intervals hold at every number of seeds (t mixture)"
         return f"Judged with plan.stopping=always_valid: {how}."
-    at = f"at {', '.join(map(str, taken))} seeds" if taken else "not yet"
+    at = f"Looks at {', '.join(map(str, taken))} seeds" if taken else "No look yet"
     how = "the 5 % are shared out over all looks, and intervals have at least 95 % at all of them together"
-    return f"Looked at {at}, of at most {rule.horizon} (plan.max_seeds); {how}."
+    return f"{at}, of at most {rule.horizon} (plan.max_seeds); {how}."
 
 
 def explanation(findings: Findings) -> str:

@@ -68,7 +68,7 @@ def verdict(row: Any) -> str:
 
 def decided_at(row: Mapping[Any, Any]) -> Entry:
     """Returns the look at which a comparison was decided or set aside; empty if it is open or was not tested."""
-    if math.isnan(row["decided_at"]):
+    if math.isnan(row["decided_at"]) or row["verdict"].startswith("no verdict"):
         return Entry("")
     return Entry(f"look {row['look']:.0f} (n = {row['decided_at']:.0f})", float(row["decided_at"]))
 

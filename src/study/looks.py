@@ -14,6 +14,7 @@ from src.inference.sequential import DIFFERENT, EQUIVALENT, FUTILE, Decisions, R
 from src.inference.student import grid, hidden
 from src.inference.verdicts import CHANGED_NOTHING, INTERACT, NO_DIFFERENCE, direction
 from src.spec.metric import best_name
+from src.spec.record import NO_LEARNING
 from src.spec.section import SettingsError, as_typed
 from src.study.designs import MAX_TRIALS, Variant
 from src.study.plan import Row, Study
@@ -23,6 +24,7 @@ from src.tracking.outcome import Outcome
 
 FACTORIAL = ("grid", "fractional", "random")
 OPEN, SET_ASIDE, NO_VERDICT, SAME = "open", "set aside as futile", "no verdict", "the same trials"
+IDLE = "no verdict, as most trials learnt nothing"
 AT_MOST = 4  # names in a sentence
 
 
@@ -115,6 +117,8 @@ def take(study: Study, planned: Sequence[Row], latest: Mapping[str, Outcome], nu
     family = comparisons(seen.labels, seen.baselines, tested=[name for name in seen.baselines if name not in verdicts])
     made = _decided(seen, family, used, study)
     words = _words(family.names, made, study.compared.sign)
+    idle = [name for name in words if words[name] == NO_DIFFERENCE and seen.is_idle(name)]
+    words |= dict.fromkeys(idle, IDLE)
     verdicts |= words
     verdicts |= {name: verdicts[first] for name, first in twins.items()}
     decided_at = _decided_at(family.names, made, used) | {
@@ -160,6 +164,12 @@ class _Seen:
             found = [_value(outcome, study) for outcome in outcomes[name]]
             values[place, : len(found)] = found
         return cls(labels, baselines(study, planned), outcomes, identities, values)
+
+    def is_idle(self, name: str) -> bool:
+        """Whether more than half of the trials of a variant and of what it is compared with learnt nothing."""
+        trials = [*self.outcomes[name], *self.outcomes[self.baselines[name]]]
+        health = [outcome.tags.get("ablation.health") for outcome in trials if outcome]
+        return health.count(NO_LEARNING) > len(health) / 2
 
     @property
     def is_whole(self) -> bool:

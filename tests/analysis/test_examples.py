@@ -95,3 +95,19 @@ def test_the_crossed_interval_covers_other_seeds_and_other_examples_together(of_
     covered = np.mean([span.low <= 0 <= span.high for span in spans])
 
     assert 0.935 <= covered <= 0.985
+
+
+def test_the_interval_over_both_is_that_of_the_examples_of_each_seed(database):
+    study = load.study("whole", store.connect(f"sqlite:///{database}"))
+    one, other = list(dict.fromkeys(study.rows["label"]))[:2]
+
+    found = examples.over_both(study, "reference", other)
+
+    done = study.finished.pivot(index="seed", columns="label", values="run_id")
+    kept = [
+        [examples._kept(study.store, run_id, "accuracy").sums for run_id in pair]
+        for pair in done[[other, one]].to_numpy()
+    ]
+    values = np.array([ours - theirs for ours, theirs in kept])
+    assert found == examples.crossed(values) and values.shape == (8, 200)
+    assert np.isnan(examples.over_both(load.study("one_seed", study.store), "reference", other).low)

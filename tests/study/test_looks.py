@@ -38,7 +38,7 @@ class Launcher:
     """Writes the journals of trials without training; `value` gives the test accuracy of each row."""
 
     def __init__(self, value, outcome=lambda row: FINISHED):
-        self.value, self.outcome, self.launched = value, outcome, []
+        self.value, self.outcome, self.launched, self.health = value, outcome, [], "ok"
 
     def __call__(self, rows):
         for row in rows:
@@ -54,7 +54,7 @@ class Launcher:
                 book.append(Record(START, 0, detail={**detail, "params": {}, "process": ""}))
                 book.append(Record(EVALUATION, 1, {"val/accuracy": 0.8}, {"epoch": 1}))
                 metrics = {"test/accuracy": self.value(row), "time/batch_ms_median": 10.0}
-                weights = {"ablation.health": "ok", "ablation.weights": self.weights(row)}
+                weights = {"ablation.health": self.health, "ablation.weights": self.weights(row)}
                 error = None if status == FINISHED else "no memory"
                 book.append(end(step=1, status=status, error=error, metrics=metrics, tags=weights))
         return {}
@@ -211,6 +211,14 @@ def test_a_variant_that_ends_with_the_weights_of_the_reference_stops(base):
 
     assert launcher.seeds("cell=gru") == [0, 1, 2]
     assert records()[0]["looked"][0]["verdicts"]["cell=gru"] == "changed nothing"
+
+
+def test_trials_that_learnt_nothing_are_never_no_difference(base):
+    launcher = Launcher(lambda row: 0.5 + 0.01 * noise(row))
+    launcher.health = "no_learning"
+    run(base, launcher, {"max_seeds": 8, "margin": 0.01}, {"cell": ["lstm", "gru"]})
+
+    assert records()[0]["looked"][0]["verdicts"] == {"cell=gru": "no verdict, as most trials learnt nothing"}
 
 
 def test_a_step_of_a_cumulative_design_needs_the_step_before(base):
