@@ -234,7 +234,8 @@ def compare(
         loaded = _loaded(study, uri, every=every)
         compared_by = metric_of(loaded, metric)
         tests = examples.variants(loaded, one, other, metric=compared_by)
-        print(tables.comparison(*tests, (one, other), metric=compared_by, first=loaded.metrics[0]))
+        both = examples.over_both(loaded, one, other)
+        print(tables.comparison(*tests, (one, other), metric=compared_by, first=loaded.metrics[0], over_both=both))
         if note := different_code(examples.of_two(loaded, one, other)):
             print(note)
 

@@ -10,6 +10,7 @@ from analysis.findings import Findings
 from analysis.inference import LEVEL, MAX_EXACT, failures_not_excluded
 from analysis.provenance import different_code
 from analysis.rows import PER_BATCH, PER_EPOCH, STEADY_EPOCH, TRAINING, is_steps_to, title
+from analysis.texts import decided_at
 from analysis.verdicts import CANNOT_TELL, CHANGED_NOTHING, HIGHER, INTERACT, LOWER, NO_DIFFERENCE, SHOWN
 from src.spec.record import NO_LEARNING
 
@@ -40,6 +41,7 @@ def conclusions(findings: Findings) -> list[str]:
         *_averaged(findings),
         _decided(findings, rows),
         _undecided(rows, findings),
+        *_of_looks(findings),
         *_fastest(findings, rows),
     ]
 
@@ -49,6 +51,22 @@ def limits(findings: Findings) -> list[str]:
     code = [sentence for sentence in [different_code(findings.rows)] if sentence]
     is_compared = bool(findings.compared["is_reference"].any() and (~findings.compared["is_reference"]).any())
     return [*code, *_limits(findings)] if is_compared and not _is_single(findings) else code
+
+
+def _of_looks(findings: Findings) -> list[str]:
+    """Returns at which look each variant was decided, and the trials that were not needed."""
+    study, rule = findings.study, findings.study.rule
+    if rule is None or study.plan["max_seeds"] is None or not study.looks:
+        return []
+    rows = [row for row in findings.compared.to_dict("records") if decided_at(row).text]
+    decided = [f"{_name(row)} with {row['decided_at']:.0f} seeds" for row in rows if not row["is_futile"]]
+    trained = study.rows["identity"].dropna().nunique()
+    most = study.rows.loc[study.rows["seed"] == study.plan["seeds"][0], "identity"].dropna().nunique() * rule.horizon
+    what = f"{_listed(decided)} decided" if decided else "nothing decided"
+    return [
+        f"After {len(study.looks)} of {len(rule.looks)} looks: {what}. Trained were {trained} of at most {most} trials "
+        f"({trained / most:.0%})."
+    ]
 
 
 def _is_single(findings: Findings) -> bool:
@@ -91,6 +109,7 @@ def _undecided(rows: list[dict[Any, Any]], findings: Findings) -> str:
     unclear = [row for row in rows if row["verdict"] == CANNOT_TELL]
     if unclear:
         seeds = f"{findings.seeds} seeds" if findings.seeds > 1 else "a single seed"
+        seeds = f"up to {seeds}" if findings.study.rule is not None else seeds
         parts.append(f"undecided with {seeds}: {_listed([_with_seeds(row) for row in unclear])}")
     parts += _open(rows)
     text = "; ".join(parts) or "every comparison was decided"
@@ -218,6 +237,8 @@ def _numbers(row: dict[Any, Any], findings: Findings) -> str:
 
 
 def _with_seeds(row: dict[Any, Any]) -> str:
+    if row.get("is_futile"):
+        return f"{_name(row)} (set aside as futile with {row['decided_at']:.0f} seeds)"
     few, many = row["seeds_needed"], row["seeds_needed_high"]
     if math.isnan(few):
         return _name(row)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import special, stats
 
 from analysis import times
-from analysis.inference import RESOLUTION, Interval, interval, scale_of, sign_flip
+from analysis.inference import RESOLUTION, Interval, hidden, interval, scale_of, sign_flip
 from analysis.rows import DROPPED, FINISHED, is_exact, is_of_weights, is_steps_to
 from src.spec.metric import Metric
 from src.spec.record import DIVERGED, NO_LEARNING
@@ -47,6 +47,10 @@ class Pairs:
     def is_finished(self) -> np.ndarray:
         """bool[pairs], whether both trials finished."""
         return np.asarray((self.ours["status"] == FINISHED) & (self.theirs["status"] == FINISHED), dtype=bool)
+
+    def first(self, count: int) -> Pairs:
+        """Returns the first pairs, in the order of the seeds."""
+        return Pairs(*({name: values[:count] for name, values in side.items()} for side in (self.ours, self.theirs)))
 
     @property
     def are_unchanged(self) -> bool:
@@ -88,7 +92,15 @@ def are_equal(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 
 OUTLIER = 0.05  # level of the test for one outlying seed
-INTERNAL = ["identities", "trained", "bounds", "hidden"]  # columns that only the verdict needs
+INTERNAL = [
+    "identities",
+    "trained",
+    "bounds",
+    "hidden",
+    "looks",
+    "decision",
+    "decided_sign",
+]  # columns that only the verdict needs
 
 
 @dataclass(frozen=True)
@@ -158,6 +170,7 @@ class Difference:
       correlation: correlation of the pairs.
       outlier: seed whose difference is an outlier, or nan.
       change: over the pairs.
+      looks: the change at each look of a sequential study that the pairs have reached.
       time: log of the ratio of times.
     """
 
@@ -178,6 +191,7 @@ class Difference:
     correlation: float
     outlier: float
     change: Change
+    looks: tuple[Change, ...]
     time: Interval
 
     def columns(self) -> dict[str, Any]:
@@ -199,7 +213,7 @@ class Difference:
         return row
 
 
-def difference(both: Pairs, metric: Metric, time: Interval, *, grid: float) -> Difference:
+def difference(both: Pairs, metric: Metric, time: Interval, *, grid: float, looks: Sequence[int] = ()) -> Difference:
     """Returns the differences of one variant from its reference.
 
     Args:
@@ -207,6 +221,7 @@ def difference(both: Pairs, metric: Metric, time: Interval, *, grid: float) -> D
       metric: under its full name, the name of its column.
       time: log of the ratio of times.
       grid: smallest distance between two values of the metric.
+      looks: numbers of seeds at which a sequential study is looked at.
     """
     ours, theirs = both.values(metric.name)
     is_whole = np.isfinite(ours) & np.isfinite(theirs)
@@ -232,11 +247,18 @@ def difference(both: Pairs, metric: Metric, time: Interval, *, grid: float) -> D
         reference_mean=_mean(theirs),
         correlation=_correlation(ours[is_whole], theirs[is_whole]),
         outlier=outlier(ours[is_whole] - theirs[is_whole], seeds, grid=grid),
-        change=_of_steps(both, metric, grid=grid)
-        if is_steps
-        else _of_values(ours[is_whole], theirs[is_whole], grid=grid),
+        change=_change(both, metric, grid=grid),
+        looks=tuple(_change(both.first(n), metric, grid=grid) for n in looks if n <= len(both)),
         time=time,
     )
+
+
+def _change(both: Pairs, metric: Metric, *, grid: float) -> Change:
+    if is_steps_to(metric):
+        return _of_steps(both, metric, grid=grid)
+    ours, theirs = both.values(metric.name)
+    is_whole = np.isfinite(ours) & np.isfinite(theirs)
+    return _of_values(ours[is_whole], theirs[is_whole], grid=grid)
 
 
 def _of_values(ours: np.ndarray, theirs: np.ndarray, *, grid: float) -> Change:
@@ -332,15 +354,6 @@ def signs(our_low: np.ndarray, our_high: np.ndarray, their_low: np.ndarray, thei
         their_high
     )  # the side that stopped first might still have reached the target later
     return np.where((order == 0) & is_open, np.nan, order)
-
-
-def hidden(grid: float, n: int) -> float:
-    """Returns the standard error of a mean of n differences that rounding to a grid may hide: grid / sqrt(6 n).
-
-    Rounding to a grid has an error of up to half the grid, with a variance of grid^2 / 12; a difference has two such
-    errors.
-    """
-    return grid / math.sqrt(6 * n) if n else math.inf
 
 
 def outlier(differences: np.ndarray, seeds: np.ndarray, *, grid: float) -> float:

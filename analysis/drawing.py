@@ -426,6 +426,65 @@ def _scale_of_ratios(axes: Axes, points: pd.DataFrame) -> None:
     axes.yaxis.set_minor_locator(mpl.ticker.NullLocator())
 
 
+def path_of_looks(axes: Axes, path: pd.DataFrame, look: Look, *, title_of: str, margin: float | None) -> None:
+    """Draws the interval of one variant at each look, with the bounds that decide.
+
+    Args:
+      axes: to draw on.
+      path: the rows of one variant of `effects.over_looks`.
+      look: of the variant.
+      title_of: name of the variant.
+      margin: half the width of the band of changes that are too small to matter, or None.
+    """
+    if margin is not None:
+        axes.axhspan(-margin, margin, color=QUIET, alpha=0.18, lw=0)
+    axes.axhline(0, color=INK, lw=1)
+    bound = path["bound"].where(np.isfinite(path["bound"]))
+    for side in (-1, 1):
+        axes.plot(path["n"], side * bound, color=INK, lw=1, ls="--")
+    shown = path[np.isfinite(path["low"])]
+    axes.errorbar(
+        shown["n"], shown["change"], yerr=shown["change"] - shown["low"], color=look.colour, fmt="none", capsize=3
+    )
+    axes.plot(path["n"], path["change"], color=look.colour, marker=look.mark, lw=1)
+    axes.set_title(short(title_of, 28), fontsize="small")
+    axes.set(xlabel="seeds", xticks=path["n"])
+
+
+def power(axes: Axes, curve: pd.DataFrame, *, unit: str, margin: float | None) -> None:
+    """Draws the chance of a verdict by the true change.
+
+    Args:
+      axes: to draw on.
+      curve: `change` and `power`.
+      unit: of the change, in words.
+      margin: the difference that is too small to matter, or None.
+    """
+    axes.plot(curve["change"], curve["power"], color=INK)
+    axes.axhline(0.8, color=QUIET, lw=1, ls="--")
+    if margin is not None:
+        axes.axvline(margin, color=QUIET, lw=1)
+        axes.text(margin, 1.02, "margin", ha="center", va="bottom", fontsize="small")
+    axes.set(xlabel=f"true change in {unit}", ylabel="chance of a verdict", ylim=(0, 1), xlim=(0, None))
+
+
+def spent(axes: Axes, seeds: pd.DataFrame, look: dict[str, Look], *, horizon: int) -> None:
+    """Draws the seeds that each variant trained, and those that it did not need.
+
+    Args:
+      axes: to draw on.
+      seeds: `label` and `n`.
+      look: variant → its look.
+      horizon: largest number of seeds.
+    """
+    places = np.arange(len(seeds))
+    axes.barh(places, horizon, color=QUIET, alpha=0.25)
+    axes.barh(places, seeds["n"], color=[look[label].colour for label in seeds["label"]])
+    axes.set_yticks(places, [short(label, 40) for label in seeds["label"]])
+    axes.invert_yaxis()
+    axes.set(xlabel="seeds", xlim=(0, horizon))
+
+
 def waterfall(axes: Axes, steps: pd.DataFrame, look: dict[str, Look], *, metric: Metric) -> None:
     """Draws the change that each step of a cumulative design or a path made to the step before, with its interval.
 

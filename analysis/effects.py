@@ -9,14 +9,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis import times
 from analysis.differences import INTERNAL, difference, joined
-from analysis.inference import Interval, grid, holm, seeds_needed
-from analysis.rows import FINISHED, PER_BATCH, is_of_weights
+from analysis.inference import LEVEL, Interval, grid, holm, seeds_needed
+from analysis.rows import FINISHED, PER_BATCH, is_of_weights, is_steps_to
 from analysis.verdicts import CANNOT_TELL, idle_trials, mostly_idle, verdict
+from src.inference import sequential
+from src.inference.sequential import Rule
 from src.spec.metric import Metric
+
+OF_LOOKS = ("decision", "decided_sign", "decided_at", "look", "is_futile")
 
 
 def paired(
@@ -26,6 +31,7 @@ def paired(
     margin: float | None,
     time: str = PER_BATCH,
     ratios: times.Ratios | None = None,
+    rule: Rule | None = None,
 ) -> pd.DataFrame:
     """Returns how every variant differs from its reference.
 
@@ -38,6 +44,7 @@ def paired(
       margin: difference that is too small to matter, in the metric's unit; None if no margin is set.
       time: metric that is compared as a ratio.
       ratios: the ratios of times; default: those of `time` while the trials trained.
+      rule: how the looks at the study share its error; None for a study that is judged once.
 
     Returns:
       One row per variant, in the order of the rows: `pairs` (planned seeds), `n` (pairs with both values), `mean` and
@@ -50,7 +57,9 @@ def paired(
       and `time_holm` (p, over all ratios of the frame), `twin_of` (an earlier variant made of the same trials),
       `is_unchanged` (weights equal to the reference's in every seed), `verdict`, and `seeds_needed` to
       `seeds_needed_high`: the number of seeds that a study needs for a power of 80 %, with the standard deviation of
-      the differences as estimated, and at its upper 80 % bound.
+      the differences as estimated, and at its upper 80 % bound. With a `rule`, p values and intervals are those of all
+      looks together; `decided_at` is the number of seeds at which a comparison was decided or set aside, `look` the
+      number of that look, and `is_futile` whether it was set aside.
 
     Raises:
       ValueError: a variant has two trials of one seed.
@@ -60,16 +69,18 @@ def paired(
     optional = ("health", "weights", "last_step", "step_before")
     ratios = times.while_training(rows, time) if ratios is None else ratios
     rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *optional])))
+    looks = () if rule is None else rule.looks
     finest = grid(rows.loc[rows["status"] == FINISHED, metric.name].to_numpy(float))
     table = pd.DataFrame(
         {
             **{"within": within, "label": name, "is_reference": is_reference},
-            **difference(both, metric, ratios.get((within, name), Interval()), grid=finest).columns(),
+            **difference(both, metric, ratios.get((within, name), Interval()), grid=finest, looks=looks).columns(),
         }
         for within, name, is_reference, both in joined(rows, metric.name, *optional)
     )
     idle = idle_trials(rows) if is_of_weights(metric) and mostly_idle(rows) else ""
-    return _judged(_adjusted(table), sign=metric.sign, margin=margin, idle=idle).drop(columns=INTERNAL)
+    adjusted = _adjusted(table, rule, margin=margin, is_normal=not is_steps_to(metric))
+    return _judged(adjusted, sign=metric.sign, margin=margin, idle=idle).drop(columns=INTERNAL)
 
 
 def single(rows: pd.DataFrame, metric: Metric) -> pd.DataFrame:
@@ -91,6 +102,34 @@ def single(rows: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     )
 
 
+def over_looks(rows: pd.DataFrame, *, metric: Metric, rule: Rule, comparisons: int) -> pd.DataFrame:
+    """Returns the change of each variant at each look that it reached: the path to its decision.
+
+    Args:
+      rows: as `paired` takes them.
+      metric: under its full name; not one of steps to a target.
+      rule: how the looks at the study share its error.
+      comparisons: number of comparisons of the family.
+
+    Returns:
+      `within`, `label`, `n`, `change`, `low` and `high` (the interval of the look), and `bound`: the change that
+      decides at this look if all comparisons are open (Holm's first step).
+    """
+    found = []
+    for within, name, is_reference, both in joined(rows, metric.name, "weights", "health", "step_before", "last_step"):
+        if is_reference:
+            continue
+        looks = difference(both, metric, Interval(), grid=math.inf, looks=rule.looks).looks
+        for place, change in enumerate(looks):
+            half = rule.critical(place) * change.error
+            bound = rule.critical(place, alpha=LEVEL / max(1, comparisons)) * change.error
+            found.append({
+                "within": within, "label": name, "n": rule.looks[place], "change": change.change,
+                "low": change.change - half, "high": change.change + half, "bound": bound,
+            })  # fmt: skip
+    return pd.DataFrame(found, columns=["within", "label", "n", "change", "low", "high", "bound"])
+
+
 def changed_nothing(rows: pd.DataFrame) -> list[str]:
     """Returns the variants with trials of their own whose trained weights equal the reference's in every seed.
 
@@ -101,7 +140,7 @@ def changed_nothing(rows: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
+def _adjusted(table: pd.DataFrame, rule: Rule | None, *, margin: float | None, is_normal: bool) -> pd.DataFrame:
     """Returns the differences with `twin_of`, and with p values adjusted for the number of comparisons.
 
     The p values of the metric and those of the times are adjusted separately. Two variants count as one comparison if
@@ -112,15 +151,55 @@ def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
     is_first = twin_of.isna()
     p = table["p"].where(is_tested)
     tested = p.where(is_first & alike.isna() & ~table["is_unchanged"])
-    p_holm = holm(tested)
-    of_twin = alike.map(dict(zip(_names(table), p_holm, strict=True))).astype(float)
+    table = table.assign(p=p, p_holm=holm(tested), decision=None, decided_sign=math.nan)
+    if rule is not None:
+        is_whole = table["unfinished"] + table["reference_unfinished"] + table["missing"] == 0
+        table = _at_looks(table, tested.notna() & is_whole, rule, margin=margin, is_normal=is_normal)
+    first = {name: number for number, name in enumerate(_names(table))}
+    is_alike = (alike.notna() & is_first).tolist()
+    places = [
+        first[name] if is_one else number for number, (name, is_one) in enumerate(zip(alike, is_alike, strict=True))
+    ]
+    for column in ("p_holm", *(OF_LOOKS if rule is not None else ())):
+        table[column] = table[column].to_numpy()[places]
     return table.assign(
         twin_of=twin_of,
-        p=p,
-        p_holm=p_holm.where(alike.isna() | ~is_first, of_twin),
         comparisons=int(tested.notna().sum()),
         time_holm=holm(table["time_p"].where(is_tested & is_first)),
     )
+
+
+def _at_looks(
+    table: pd.DataFrame, is_tested: pd.Series, rule: Rule, *, margin: float | None, is_normal: bool
+) -> pd.DataFrame:
+    """Returns the differences with what the looks decide in place of what a single test says."""
+    rows = table[is_tested].to_dict("records")
+    shape = (len(rows), len(rule.looks))
+    mean, error, p, coarse = (np.full(shape, math.nan) for _ in range(4))
+    for place, row in enumerate(rows):
+        for look, change in enumerate(row["looks"]):
+            mean[place, look], error[place, look], p[place, look] = change.change, change.error, change.p
+            coarse[place, look] = change.hidden
+            if not is_normal:
+                mean[place, look] = change.sign
+    made = sequential.decide(
+        sequential.Estimates(mean, error, p, is_normal), rule, margin=margin if is_normal else None, hidden=coarse
+    )
+    looks = np.array([*rule.looks, math.nan])[made.look]
+    new = {
+        "p": made.p, "p_holm": made.p_holm, "decision": made.kind, "decided_sign": made.sign, "decided_at": looks,
+        "look": np.where(made.look < 0, math.nan, made.look + 1.0), "is_futile": made.kind == sequential.FUTILE,
+    }  # fmt: skip
+    new |= {"low": made.low, "high": made.high} if is_normal else {}
+    none: dict[str, Any] = {"decision": None, "is_futile": False}
+    columns = {}
+    for name, values in new.items():
+        before = (
+            table[name] if name in ("low", "high", "decided_sign") else pd.Series(none.get(name, math.nan), table.index)
+        )
+        columns[name] = before.astype(object if name in none else float)
+        columns[name][is_tested] = values
+    return table.assign(**columns)
 
 
 def _judged(table: pd.DataFrame, *, sign: int, margin: float | None, idle: str) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from analysis import effects
 from analysis.findings import default_margin
-from analysis.inference import RESOLUTION, scale_of
+from analysis.inference import LEVEL, RESOLUTION, Interval, scale_of
 from analysis.load import Study
 from analysis.rows import DROPPED, FINISHED
 from analysis.store import Store, StoreError, nearest
@@ -84,7 +84,7 @@ def variants(study: Study, one: str, other: str, *, metric: Metric) -> tuple[pd.
     """
     rows = of_two(study, one, other)
     one, other = (str(rows.loc[rows["is_reference"] == is_one, "label"].iloc[0]) for is_one in (True, False))
-    over_seeds = effects.paired(rows, metric=metric, margin=default_margin(study, metric))
+    over_seeds = effects.paired(rows, metric=metric, margin=default_margin(study, metric), rule=study.rule)
     done = rows[rows["status"] == FINISHED].pivot(index="seed", columns="label", values="run_id")
     done = done.reindex(columns=[one, other]).dropna()
     first, tests = study.metrics[0], []
@@ -102,13 +102,80 @@ def variants(study: Study, one: str, other: str, *, metric: Metric) -> tuple[pd.
     return over_seeds[~over_seeds["is_reference"]].iloc[0], pd.DataFrame(tests)
 
 
+def over_both(study: Study, one: str, other: str) -> Interval:
+    """Returns how one variant differs from another over seeds and test examples, in the study's first metric.
+
+    Args:
+      study: the loaded study.
+      one: label of the baseline; `reference` is the study's reference.
+      other: label of the variant that is compared with the baseline.
+
+    Returns:
+      `crossed` of the differences of each example for each seed; an empty interval with fewer than two seeds that have
+      kept results on the same examples, or if the metric is not a mean over equally weighted examples.
+    """
+    rows, first = of_two(study, one, other), study.metrics[0]
+    sides_of = rows.assign(side=rows["is_reference"].map({True: "theirs", False: "ours"}))
+    done = sides_of[rows["status"] == FINISHED].pivot(index="seed", columns="side", values="run_id")
+    if first.finish != "mean" or len(done.columns) < 2:
+        return Interval()
+    parts, examples = [], None
+    for ours, theirs in done[["ours", "theirs"]].dropna().to_numpy():
+        try:
+            sides = [_kept(study.store, run_id, first.source) for run_id in (ours, theirs)]
+        except (TypeError, ValueError, LookupError, OSError):
+            continue
+        examples = sides[0].examples if examples is None else examples
+        if all(np.array_equal(side.examples, examples) and (side.weights == 1).all() for side in sides):
+            parts.append(sides[0].sums - sides[1].sums)
+    return crossed(np.array(parts)) if len(parts) > 1 else Interval()
+
+
+def crossed(differences: np.ndarray) -> Interval:
+    r"""Returns the mean difference with an interval for other seeds and other test examples at once.
+
+    For seed s and example e, both drawn at random,
+
+        d_se = mean + S_s + E_e + R_se,    var(mean of d) = (MS_S + MS_E - MS_R) / (n m)
+
+    with the mean squares of n seeds, m examples and the rest. The degrees of freedom are Satterthwaite's ("An
+    Approximate Distribution of Estimates of Variance Components", Biometrics Bulletin 2(6), 1946). The variance is at
+    least that of either part alone, MS_S / (n m) and MS_E / (n m).
+
+    Source: the design of crossed random factors in Baayen, Davidson and Bates, "Mixed-effects modeling with crossed
+    random effects for subjects and items", Journal of Memory and Language 59, 2008; F'' of Clark, "The
+    language-as-fixed-effect fallacy", Journal of Verbal Learning and Verbal Behavior 12, 1973.
+
+    Args:
+      differences: float64[n, m], n and m at least 2.
+    """
+    n, m = differences.shape
+    mean = float(differences.mean())
+    of_seeds, of_examples = differences.mean(axis=1) - mean, differences.mean(axis=0) - mean
+    rest = differences - mean - of_seeds[:, None] - of_examples
+    freedom = (n - 1, m - 1, (n - 1) * (m - 1))
+    squares = [m * np.sum(of_seeds**2), n * np.sum(of_examples**2), np.sum(rest**2)]
+    seeds, examples, left = (float(square) / free for square, free in zip(squares, freedom, strict=True))
+    total = seeds + examples - left
+    if total <= max(seeds, examples):
+        total, free = max((seeds, freedom[0]), (examples, freedom[1]))
+    else:
+        free = total**2 / sum(part**2 / one for part, one in zip((seeds, examples, left), freedom, strict=True))
+    if total <= 0:
+        return Interval(mean)
+    error = math.sqrt(total / (n * m))
+    half = float(special.stdtrit(free, 1 - LEVEL / 2)) * error
+    p = float(2 * special.stdtr(free, -abs(mean) / error))
+    return Interval(mean, mean - half, mean + half, p, error, int(free))
+
+
 def of_two(study: Study, one: str, other: str) -> pd.DataFrame:
     """Returns the rows of two variants, the first of which is the reference.
 
     Raises:
       StoreError: there is no such variant, or the two are the same.
     """
-    rows = study.rows[study.rows["status"] != DROPPED]
+    rows = study.seen[study.seen["status"] != DROPPED]
     labels = list(dict.fromkeys(rows["label"]))
     of_reference = rows.loc[rows["is_reference"], "label"]
     one, other = (of_reference.iloc[0] if name == "reference" and len(of_reference) else name for name in (one, other))

@@ -42,7 +42,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,11 +50,11 @@ import pandas as pd
 from analysis.inference import LEVEL, ROUNDING, Interval, grid, holm, interval, is_equivalent
 from analysis.rows import FINISHED, is_of_weights, is_steps_to
 from analysis.verdicts import CANNOT_TELL, INTERACT, NO_DIFFERENCE, SHOWN, direction, idle_trials, mostly_idle
+from src.inference import sequential
+from src.inference.contrasts import Model, Term, aliased, contrasts, mixed, model_of, products, weights_of
+from src.inference.sequential import DIFFERENT, EQUIVALENT, Rule
 from src.spec.metric import Metric
 from src.spec.section import as_typed
-
-Term = tuple[str, ...]
-Columns = dict[Term, np.ndarray]
 
 MAIN, INTERACTION = "main effect", "interaction"
 DECIDED = (*SHOWN, NO_DIFFERENCE, INTERACT)
@@ -69,7 +68,12 @@ class NotEnough(Exception):
 
 
 def fit(
-    rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], *, metric: Metric, margin: float | None
+    rows: pd.DataFrame,
+    levels: Mapping[str, Sequence[Any]],
+    *,
+    metric: Metric,
+    margin: float | None,
+    rule: Rule | None = None,
 ) -> pd.DataFrame:
     """Returns the main effects and two-way interactions of the varied toggles.
 
@@ -78,6 +82,7 @@ def fit(
       levels: values of each toggle, the reference's value first.
       metric: under its full name, the name of its column.
       margin: difference that is too small to matter; None if no margin is set.
+      rule: how the looks at the study share its error; None for a study that is judged once.
 
     Returns:
       One row per value other than the reference's, or per pair of such values: `term` (`cell`, `cell:masking`), `kind`,
@@ -86,7 +91,8 @@ def fit(
       where nothing varies), `seeds` (those that have every cell; the numbers are over them), `n` finished trials of
       `asked`, `aliased` (the terms of one or two toggles that the design or missing cells mix into the estimate),
       `three_way` (the interactions of three toggles that they mix in), `twin_of` (an earlier effect made of the same
-      trials; Holm counts both as one), `verdict`, and `condition` (one of `CONDITIONS`, which a decided verdict depends
+      trials; Holm counts both as one), `verdict`, `decided_at`, `look` and `is_futile` as in
+      `effects.paired` if there is a `rule`, and `condition` (one of `CONDITIONS`, which a decided verdict depends
       on; empty if it depends on none). A term that does not add to the rank of those before it has no numbers.
 
       Holm's correction is over these effects. The comparisons of variants (`effects.paired`) are a separate family:
@@ -99,15 +105,18 @@ def fit(
         if values and as_typed(values[0]) not in set(map(as_typed, rows[key])):
             raise NotEnough(f"no trial has {key}={as_typed(values[0])}, which is what the others are compared with")
     model, y = _modelled(rows, levels, metric)
-    weights = np.array([_weights(model, *effect) for effect in model.effects])
+    weights = np.array([weights_of(model, *effect) for effect in model.effects])
     effects = pd.DataFrame(
         [_named(model, *effect) | _numbers(row, y) for effect, row in zip(model.effects, weights, strict=True)]
     )
-    effects["aliased"] = _aliased(model, weights)
-    effects["three_way"] = [", ".join(names) for names in _mixed(weights, () if model.is_full else _three_way(model))]
+    effects["aliased"] = aliased(model, weights)
+    effects["three_way"] = [", ".join(names) for names in mixed(weights, () if model.is_full else _three_way(model))]
     effects["share"] = effects["term"].map(_omega_squared(y, model)).astype(float).clip(lower=0.0)
     effects["twin_of"] = _twin_of(effects["effect"], rows, model.varied)
-    effects["p_holm"] = holm(effects["p"].where((effects["aliased"] == "") & effects["twin_of"].isna()))
+    is_tested = (effects["aliased"] == "") & effects["twin_of"].isna() & effects["p"].notna()
+    effects["p_holm"], effects["decision"] = holm(effects["p"].where(is_tested)), None
+    if rule is not None:
+        effects = _at_looks(effects, is_tested.to_numpy(), y, weights, rule, margin=margin)
     done = rows.loc[rows["status"] == FINISHED, "identity"]
     effects["seeds"], effects["n"], effects["asked"] = len(y), done.nunique(), rows["identity"].nunique()
     idle = idle_trials(rows) if is_of_weights(metric) and mostly_idle(rows) else ""
@@ -116,12 +125,40 @@ def fit(
         _verdict(row, sign=metric.sign, margin=margin, idle=idle, has_learnt=has_learnt)
         for row in effects.to_dict("records")
     ]
-    effects = effects.drop(columns="hidden")
+    effects = effects.drop(columns=["hidden", "decision"])
     exact = [_is_exact(model, *effect, row) for effect, row in zip(model.effects, weights, strict=True)]
     effects["condition"] = [
         _condition(row, is_exact=one) for row, one in zip(effects.to_dict("records"), exact, strict=True)
     ]
     return effects
+
+
+def _at_looks(
+    effects: pd.DataFrame,
+    is_tested: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray,
+    rule: Rule,
+    *,
+    margin: float | None,
+) -> pd.DataFrame:
+    """Returns the effects with what the looks decide in place of what a single test says."""
+    by_seed = (y @ weights[is_tested].T).T
+    coarse = np.array([[_hidden(row, y[:n]) for n in rule.looks] for row in weights[is_tested]]).reshape(
+        len(by_seed), len(rule.looks)
+    )
+    seen = sequential.estimates(by_seed, rule.looks, scale=float(np.abs(y).max()))
+    made = sequential.decide(seen, rule, margin=margin, hidden=coarse)
+    looks = np.array([*rule.looks, math.nan])[made.look]
+    new = {"p": made.p, "p_holm": made.p_holm, "low": made.low, "high": made.high, "decided_at": looks}
+    new["look"] = np.where(made.look < 0, math.nan, made.look + 1.0)
+    columns = {name: effects.get(name, pd.Series(math.nan, effects.index)).astype(float).copy() for name in new}
+    for name, values in new.items():
+        columns[name][is_tested] = values
+    columns |= {name: pd.Series(None, effects.index, dtype=object) for name in ("decision", "is_futile")}
+    columns["is_futile"][:] = False
+    columns["decision"][is_tested], columns["is_futile"][is_tested] = made.kind, made.kind == sequential.FUTILE
+    return effects.assign(**columns)
 
 
 def means(
@@ -151,9 +188,7 @@ def means(
     plain = {as_typed(value): value for key in (toggle, by) for value in levels[key]}
     cells = []
     for ours, theirs in itertools.product(*(range(len(model.varied[key])) for key in term)):
-        one, other = (
-            _contrasts(len(model.varied[key]))[place] for key, place in zip(term, (ours, theirs), strict=True)
-        )
+        one, other = (contrasts(len(model.varied[key]))[place] for key, place in zip(term, (ours, theirs), strict=True))
         parts = {term[:1]: one, term[1:]: other, term: np.outer(one, other).ravel()}
         estimate = interval(
             y @ (model.inverse[0] + sum(part @ model.inverse[model.places[key]] for key, part in parts.items()))
@@ -163,50 +198,7 @@ def means(
     return pd.DataFrame(cells).astype({toggle: object, by: object})
 
 
-@dataclass(frozen=True, eq=False)
-class _Model:
-    """The cells of a design, and the terms that are estimated from them.
-
-    Attributes:
-      varied: toggle → its values.
-      codes: toggle → int[C], the place of each cell's value in `varied`.
-      columns: term → float64[C, its degrees of freedom], sum-to-zero contrasts: the reference's level counts -1 in each
-        column.
-      kept: the terms that are estimated.
-      dropped: the terms that add nothing to those before them.
-      inverse: float64[1 + columns of kept terms, C], the pseudoinverse that maps the cells' values to the coefficients,
-        the mean first.
-    """
-
-    varied: Mapping[str, list[str]]
-    codes: Mapping[str, np.ndarray]
-    columns: Columns
-    kept: list[Term]
-    dropped: list[Term]
-    inverse: np.ndarray
-
-    @property
-    def places(self) -> dict[Term, slice]:
-        """Where each kept term's coefficients stand."""
-        ends = list(itertools.accumulate((self.columns[term].shape[1] for term in self.kept), initial=1))
-        return {term: slice(begin, end) for term, begin, end in zip(self.kept, ends, ends[1:], strict=False)}
-
-    @property
-    def effects(self) -> list[tuple[Term, tuple[int, ...]]]:
-        """Each combination of values other than the reference's, for every term."""
-        return [
-            (term, values)
-            for term in self.columns
-            for values in itertools.product(*(range(1, len(self.varied[key])) for key in term))
-        ]
-
-    @property
-    def is_full(self) -> bool:
-        """Whether every combination of values is a cell."""
-        return len(self.inverse.T) == math.prod(map(len, self.varied.values()))
-
-
-def _modelled(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], metric: Metric) -> tuple[_Model, np.ndarray]:
+def _modelled(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], metric: Metric) -> tuple[Model, np.ndarray]:
     """Returns the model of the cells that have trials, and the metric float64[seeds, cells]."""
     present = {key: set(map(as_typed, rows[key])) for key in levels}
     varied = {key: [name for name in map(as_typed, values) if name in present[key]] for key, values in levels.items()}
@@ -214,7 +206,7 @@ def _modelled(rows: pd.DataFrame, levels: Mapping[str, Sequence[Any]], metric: M
     done = rows[rows["status"] == FINISHED]
     _check(done, varied, metric)
     cells, y = _by_seed(done, varied, metric)
-    return _model(cells, varied), y
+    return model_of(cells, varied), y
 
 
 def _check(done: pd.DataFrame, varied: Mapping[str, Any], metric: Metric) -> None:
@@ -281,67 +273,7 @@ def _twin_of(effects: Iterable[str], rows: pd.DataFrame, varied: Mapping[str, Se
     )  # dtype object, as pandas would turn None into nan
 
 
-def _model(cells: Sequence[tuple[str, ...]], varied: Mapping[str, list[str]]) -> _Model:
-    codes = {
-        key: np.array([values.index(combination[place]) for combination in cells])
-        for place, (key, values) in enumerate(varied.items())
-    }
-    columns, mean = _columns(codes, varied), np.ones((len(cells), 1))
-    is_full = len(cells) == math.prod(map(len, varied.values()))
-    kept, dropped = (list(columns), []) if is_full else _estimable(mean, columns)
-    inverse = np.linalg.pinv(np.hstack([mean, *(columns[term] for term in kept)]))
-    return _Model(varied, codes, columns, kept, dropped, inverse)
-
-
-def _columns(codes: Mapping[str, np.ndarray], varied: Mapping[str, list[str]]) -> Columns:
-    main: Columns = {(key,): _contrasts(len(values))[codes[key]] for key, values in varied.items()}
-    both: Columns = {
-        (first, second): _products(main[first,], main[second,]) for first, second in itertools.combinations(varied, 2)
-    }
-    return {**main, **both}
-
-
-def _contrasts(levels: int) -> np.ndarray:
-    """Returns float64[levels, levels - 1]: the first level -1 everywhere, each other 1 in its own column."""
-    return np.vstack([-np.ones(levels - 1), np.eye(levels - 1)])
-
-
-def _products(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    return np.asarray((ours[:, :, None] * theirs[:, None, :]).reshape(len(ours), -1))
-
-
-def _estimable(mean: np.ndarray, columns: Columns) -> tuple[list[Term], list[Term]]:
-    """Returns the terms that add to the rank of the design, in order, and those that do not.
-
-    The latter are aliased with what comes before.
-    """
-    design, kept, aliased = mean, [], []
-    for term, block in columns.items():
-        wider = np.hstack([design, block])
-        if np.linalg.matrix_rank(wider) == design.shape[1] + block.shape[1]:
-            design = wider
-            kept.append(term)
-        else:
-            aliased.append(term)
-    return kept, aliased
-
-
-def _weights(model: _Model, term: Term, values: tuple[int, ...]) -> np.ndarray:
-    """Returns the weight of each cell in an effect, float64[C]; nan for a term without coefficients.
-
-    The effect is linear in its term's coefficients: the contrast of a value minus the contrast of the reference,
-    multiplied over toggles.
-    """
-    if term not in model.kept:
-        return np.full(model.inverse.shape[1], math.nan)
-    weights = np.ones(1)
-    for key, value in zip(term, values, strict=True):
-        contrasts = _contrasts(len(model.varied[key]))
-        weights = np.outer(weights, contrasts[value] - contrasts[0]).ravel()
-    return np.asarray(weights @ model.inverse[model.places[term]])
-
-
-def _named(model: _Model, term: Term, values: tuple[int, ...]) -> dict[str, Any]:
+def _named(model: Model, term: Term, values: tuple[int, ...]) -> dict[str, Any]:
     name = " × ".join(f"{key}={model.varied[key][value]}" for key, value in zip(term, values, strict=True))
     return {"term": ":".join(term), "kind": MAIN if len(term) == 1 else INTERACTION, "effect": name}
 
@@ -354,7 +286,6 @@ def _numbers(weights: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """
     by_seed = y @ weights
     estimate = Interval() if np.isnan(by_seed).any() else interval(by_seed, scale=float(np.abs(y).max()))
-    hidden = grid(y.ravel()) * math.sqrt(float(np.sum(weights**2)) / (12 * len(y)))
     return {
         "change": estimate.mean,
         "low": estimate.low,
@@ -362,40 +293,21 @@ def _numbers(weights: np.ndarray, y: np.ndarray) -> dict[str, float]:
         "p": estimate.p,
         "error": estimate.error,
         "freedom": estimate.freedom,
-        "hidden": hidden,
+        "hidden": _hidden(weights, y),
     }
 
 
-def _aliased(model: _Model, weights: np.ndarray) -> list[str]:
-    """Returns for each effect the terms of at most two toggles that are aliased with it, as one text."""
-    mixed = _mixed(weights, ((term, model.columns[term]) for term in model.dropped))
-    into: dict[Term, list[str]] = {
-        term: [] for term in model.dropped
-    }  # a dropped term has no numbers; its effects are part of other estimates
-    for (term, _), names in zip(model.effects, mixed, strict=True):
-        for other in model.dropped:
-            if ":".join(other) in names and ":".join(term) not in into[other]:
-                into[other].append(":".join(term))
-    return [", ".join(into.get(term, names)) for (term, _), names in zip(model.effects, mixed, strict=True)]
+def _hidden(weights: np.ndarray, y: np.ndarray) -> float:
+    return grid(y.ravel()) * math.sqrt(float(np.sum(weights**2)) / (12 * len(y)))
 
 
-def _mixed(weights: np.ndarray, blocks: Iterable[tuple[Term, np.ndarray]]) -> list[list[str]]:
-    """Returns for each effect (a row of weights) the terms that change it: weights times columns are not zero."""
-    mixed: list[list[str]] = [[] for _ in weights]
-    for term, block in blocks:
-        moved = np.abs(weights @ block).max(axis=1) > 1e-8
-        for place in np.flatnonzero(moved):
-            mixed[place].append(":".join(term))
-    return mixed
-
-
-def _three_way(model: _Model) -> Iterator[tuple[Term, np.ndarray]]:
+def _three_way(model: Model) -> Iterator[tuple[Term, np.ndarray]]:
     """Yields each interaction of three toggles with its columns."""
     for one, two, three in itertools.combinations(model.varied, 3):
-        yield (one, two, three), _products(model.columns[one, two], model.columns[three,])
+        yield (one, two, three), products(model.columns[one, two], model.columns[three,])
 
 
-def _is_exact(model: _Model, term: Term, values: tuple[int, ...], weights: np.ndarray) -> bool:
+def _is_exact(model: Model, term: Term, values: tuple[int, ...], weights: np.ndarray) -> bool:
     """Whether an effect is the difference of means over the full grid: its cells have the same weights as there."""
     there, needed = np.ones(len(weights)), 1
     for key, levels in model.varied.items():
@@ -407,7 +319,7 @@ def _is_exact(model: _Model, term: Term, values: tuple[int, ...], weights: np.nd
     return int(np.count_nonzero(there)) == needed and bool(np.allclose(weights, there, rtol=0, atol=1e-8 / needed))
 
 
-def _omega_squared(y: np.ndarray, model: _Model) -> dict[str, float]:
+def _omega_squared(y: np.ndarray, model: Model) -> dict[str, float]:
     """Returns term → its share of variance; empty if nothing varies.
 
     A share is negative where a term varies more between seeds than its effect is large.
@@ -468,9 +380,11 @@ def _verdict(row: Mapping[Any, Any], *, sign: int, margin: float | None, idle: s
     estimate = Interval(row["change"], row["low"], row["high"], row["p"], row["error"], row["freedom"])
     if not has_learnt:
         return f"no verdict: {idle}"
-    if is_equivalent(estimate, margin, hidden=row["hidden"]):
+    decision = row["decision"]
+    is_equal = is_equivalent(estimate, margin, hidden=row["hidden"]) if decision is None else decision == EQUIVALENT
+    if is_equal:
         return f"no verdict: {idle}" if idle else NO_DIFFERENCE
-    if not row["p_holm"] < LEVEL:
+    if not (row["p_holm"] < LEVEL if decision is None else decision == DIFFERENT):
         return CANNOT_TELL
     return INTERACT if row["kind"] == INTERACTION else direction(row["change"], sign)
 

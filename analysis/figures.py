@@ -23,6 +23,7 @@ from analysis.looks import MAX_VARIANTS, break_labels, looks, style
 from analysis.provenance import caution
 from analysis.rows import DROPPED, PADDED, PARAMETERS, STEP_TIME, is_steps_to, title
 from analysis.texts import number_of
+from src.inference import racing
 from src.spec.metric import Metric
 from src.spec.section import as_typed
 from src.terminal.errors import first_line
@@ -33,6 +34,7 @@ PADDING_DIFFERS = (
     0.01  # least difference in the share of padded steps between two values of a toggle for it to be drawn
 )
 LEAST_SIZES = 3  # different numbers of parameters that a figure of ratios by size needs
+MAX_PATHS = 6  # variants in a figure with a panel for each
 MAX_ROWS = 60  # variants in a figure with a row for each
 Picture = tuple[Figure, str]  # with its caption
 
@@ -342,6 +344,62 @@ def _causes(findings: Findings) -> Picture | None:
     return figure, f"Trials of each variant by the cause that was named from their records alone, over {over}."
 
 
+def _paths(findings: Findings) -> Picture | None:
+    rule = findings.study.rule
+    if rule is None or is_steps_to(findings.metric):
+        return None
+    count = int(findings.compared["comparisons"].max())
+    paths = effects.over_looks(findings.rows, metric=findings.metric, rule=rule, comparisons=count)
+    shown = list(dict.fromkeys(zip(paths["within"], paths["label"], strict=True)))[:MAX_PATHS]
+    if not shown or paths["low"].isna().all():
+        return None
+    figure, several = _figure(max(4.5, 2.6 * len(shown)), columns=len(shown))
+    look = looks_of(findings)
+    for axes, (of_within, label) in zip(np.atleast_1d(several), shown, strict=True):
+        path = paths[(paths["within"] == of_within) & (paths["label"] == label)]
+        drawing.path_of_looks(axes, path, look[label], title_of=label, margin=findings.margin)
+    np.atleast_1d(several)[0].set_ylabel(f"change in {title(findings.metric)}")
+    comparisons = number_of(count, "comparison")
+    what = f"Change in {title(findings.metric)} at each look, with intervals that cover at all looks together"
+    return figure, f"{what}; outside the dashed bounds it is decided while all of {comparisons} are open."
+
+
+def _power(findings: Findings) -> Picture | None:
+    rule, metric = findings.study.rule, findings.metric
+    spreads = findings.compared.loc[~findings.compared["is_reference"], "spread"].dropna()
+    count = int(findings.compared["comparisons"].max())
+    if rule is None or not count or not (spreads > 0).any() or is_steps_to(metric):
+        return None
+    spread = float(spreads[spreads > 0].median())
+    far = racing.detectable(rule, seeds=rule.horizon, comparisons=count)
+    if not math.isfinite(far):
+        return None
+    changes = np.linspace(0, 1.6 * far, 25)
+    chances = [racing.power(float(change), rule, seeds=rule.horizon, comparisons=count) for change in changes]
+    figure, axes = _figure(5.8)
+    drawing.power(
+        axes, pd.DataFrame({"change": changes * spread, "power": chances}), unit=title(metric), margin=findings.margin
+    )
+    of = f"up to {number_of(rule.horizon, 'seed')} and {number_of(count, 'comparison')}"
+    smallest = f"{far * spread:.{metric.digits + 1}f}"
+    what = f"Chance of a verdict with {of}, for differences with a standard deviation of {spread:.{metric.digits + 1}f}"
+    return figure, f"{what} (the median of this study): a change of {smallest} is found in 80 of 100 studies."
+
+
+def _spent(findings: Findings) -> Picture | None:
+    rule, study = findings.study.rule, findings.study
+    if rule is None or study.plan["max_seeds"] is None:
+        return None
+    trained = study.rows[study.rows["status"] != DROPPED].groupby("label", sort=False)["seed"].nunique()
+    if not 1 < len(trained) <= MAX_ROWS:
+        return None
+    figure = Figure(figsize=(7, 1.2 + 0.35 * len(trained)), layout="constrained")
+    table = pd.DataFrame({"label": trained.index, "n": trained.to_numpy()})
+    drawing.spent(figure.subplots(), table, looks(list(trained.index)), horizon=rule.horizon)
+    share = trained.sum() / (len(trained) * rule.horizon)
+    return figure, f"Seeds that each variant trained, of at most {rule.horizon}: {share:.0%} of all trials."
+
+
 FIGURES: dict[str, Callable[[Findings], Picture | None]] = {
     "forest": _forest,
     "waterfall": _waterfall,
@@ -353,6 +411,9 @@ FIGURES: dict[str, Callable[[Findings], Picture | None]] = {
     "padding": _padding,
     "ratio_by_parameters": _ratio_by_parameters,
     "causes": _causes,
+    "looks": _paths,
+    "power": _power,
+    "seeds": _spent,
 }
 
 

@@ -134,7 +134,7 @@ def find(
     rows, rejected = _steps(study) if is_stepwise else (_unchained(study, toggle), [])
     time, timing = _compared_time(study)
     ratios = _ratios(rows, time, timing)
-    compared = effects.paired(rows, metric=compared_by, margin=margin, ratios=ratios)
+    compared = effects.paired(rows, metric=compared_by, margin=margin, ratios=ratios, rule=study.rule)
     if toggle and not (compared.loc[~compared["is_reference"], "pairs"] > 0).any():
         raise StoreError(
             f"no two variants of {study.name} differ in {toggle} alone; leave --toggle out, or see table --factorial"
@@ -172,14 +172,14 @@ def _check_toggle(study: Study, toggle: str) -> None:
 
 def _steps(study: Study) -> tuple[pd.DataFrame, list[str]]:
     """Returns the rows of a stepwise design, each step compared with the one before, and the rejected steps."""
-    rows = study.rows
+    rows = study.seen
     steps = contrasts.chain(rows, study.plan["design"], study.toggles, validation=study.validation)
     return contrasts.stepwise(rows, steps), [label for label in dict.fromkeys(rows["label"]) if label not in steps]
 
 
 def _unchained(study: Study, toggle: str | None) -> pd.DataFrame:
     """Returns the rows that are compared with one reference or, for a toggle, all else being equal."""
-    rows = study.rows[study.rows["status"] != DROPPED]
+    rows = study.seen[study.seen["status"] != DROPPED]
     return contrasts.within_toggle(rows, toggle, study.toggles) if toggle else rows.assign(within="")
 
 
@@ -281,11 +281,9 @@ def _ratios(rows: pd.DataFrame, time: str, timing: Pass | None) -> times.Ratios:
 def _factorial(study: Study, metric: Metric, margin: float | None) -> tuple[pd.DataFrame | None, str | None]:
     if study.plan["design"] not in FACTORIAL or len(study.toggles) < 2:
         return None, None
-    rows = study.rows[study.rows["status"] != DROPPED]
+    rows, levels = study.seen[study.seen["status"] != DROPPED], {key: _first(study, key) for key in study.toggles}
     try:
-        return factorial.fit(
-            rows, {key: _first(study, key) for key in study.toggles}, metric=metric, margin=margin
-        ), None
+        return factorial.fit(rows, levels, metric=metric, margin=margin, rule=study.rule), None
     except factorial.NotEnough as reason:
         return None, f"Main effects and interactions are not shown: {reason}."
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from analysis.rows import FAILED, FINISHED, PER_EPOCH, STEADY_EPOCH, STEP_TIME
 from analysis.store import Store, StoreError, nearest
 from src import paths
 from src.artifacts import SETTINGS, STEPS
+from src.inference.sequential import Rule
 from src.paths import shown
 from src.spec.metric import LOSS, TEST, TRAIN, VAL, Metric, meaning, of_plan, steps_to
 from src.spec.renamed import as_today
@@ -54,6 +55,9 @@ class Study:
         first): the target was reached after that step.
       notes: notes on trials that are not in the rows: duplicates, superseded trials, and trials of other plans.
       timing: the study's timing pass, or None.
+      rule: how the looks at the study share its error; None if it is judged once.
+      looks: numbers of seeds at which the study was looked at, increasing; for a study that is judged once, those of
+        earlier plans of the same comparisons, and its own.
       of_plans: if the study has several plans, which of their trials are in the rows and how to see the others; else
         empty.
     """
@@ -67,6 +71,8 @@ class Study:
     notes: list[str]
     of_plans: str = ""
     timing: Pass | None = None
+    rule: Rule | None = None
+    looks: tuple[int, ...] = ()
 
     @property
     def toggles(self) -> list[str]:
@@ -77,6 +83,13 @@ class Study:
     def finished(self) -> pd.DataFrame:
         """The rows whose trial is finished."""
         return self.rows[self.rows["status"] == FINISHED]
+
+    @property
+    def seen(self) -> pd.DataFrame:
+        """The rows up to the latest look of a sequential study; before the first look, and in a fixed study, all."""
+        if self.rule is None or not self.looks:
+            return self.rows
+        return self.rows[self.rows["seed"].isin(self.plan["seeds"][: self.looks[-1]])]
 
     @property
     def counts(self) -> str:
@@ -179,8 +192,13 @@ def study(name: str, store: Store, *, every: bool = False) -> Study:
     rows, old = trial_rows.with_times(trial_rows.of_plan(plan, served), histories)
     rows = trial_rows.with_validation(rows, histories[names[0]], validated, threshold=plan["threshold"])
     timing, broken = _timing(study_run.run_id, store)
-    notes = [*notes, *old, *broken]
-    return Study(name, store, experiment_id, study_run.run_id, plan, rows, notes, of_plans, timing)
+    rule, taken, of_looks = (None, (), []) if every else plans.looks(study_plans, _finished(served))
+    notes = [*notes, *of_looks, *old, *broken]
+    return Study(name, store, experiment_id, study_run.run_id, plan, rows, notes, of_plans, timing, rule, taken)
+
+
+def _finished(served: Mapping[str, Run]) -> set[str]:
+    return {identity for identity, run in served.items() if run.status == FINISHED}
 
 
 def _notes(run_id: str, store: Store) -> list[str]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import pydantic
 
 from analysis.store import Store, StoreError
+from src.inference.sequential import LEAST_SEEDS, Rule
 from src.spec.metric import FINISH, IMPLIED, TEST, Metric, as_records
 from src.spec.renamed import plan_today
 from src.spec.settings import Plan
+from src.study import stopping
 from src.tracking.moved import local_path
 
 FILE = "plan.json"
@@ -47,6 +50,49 @@ def of_study(name: str, run_id: str, store: Store) -> tuple[list[dict[str, Any]]
     return [*readable, last], [f"{lost} earlier plans of this study cannot be read ({path})"] if lost else []
 
 
+def looks(
+    study_plans: Sequence[Mapping[str, Any]], finished: Set[str]
+) -> tuple[Rule | None, tuple[int, ...], list[str]]:
+    """Returns how the looks at a study share its error, the numbers of seeds looked at, and notes on both.
+
+    A study that was looked at with a declared number of seeds, and continued with listed ones, is judged by the looks
+    that were taken and by one at all of its seeds.
+
+    Args:
+      study_plans: the plans of the study, the latest last.
+      finished: identities of the finished trials.
+    """
+    *earlier, latest = study_plans
+    rule, count = stopping.rule(latest), len(latest["seeds"])
+    if latest["max_seeds"] is not None:
+        before_it = ", ".join(map(str, stopping.earlier_looks(earlier, latest, finished)))
+        late = f"this study was judged with {before_it} seeds before plan.max_seeds={latest['max_seeds']} was declared"
+        notes = [f"{late}; the 5 % do not count that look"] if before_it else []
+        return rule, tuple(look["n"] for look in latest["looked"]), notes
+    before = stopping.looked_at(earlier, latest)
+    if before is not None:
+        return _continued(before, count)
+    taken = stopping.earlier_looks(earlier, latest, finished)
+    note = [stopping.second_look((*taken, count))] if taken and rule is None else []
+    return rule, (*taken, count), note
+
+
+def _continued(before: Mapping[str, Any], count: int) -> tuple[Rule | None, tuple[int, ...], list[str]]:
+    """Returns the rule of a study that was looked at with a horizon, and continued by hand to `count` seeds."""
+    declared = stopping.rule(before)
+    assert declared is not None
+    taken = [look["n"] for look in before["looked"] if look["n"] < min(count, declared.horizon)]
+    last = min(count, declared.horizon)
+    listed = ", ".join(map(str, taken)) or "no"
+    note = (
+        f"this study was looked at with plan.max_seeds={declared.horizon} (at {listed} seeds) and continued with "
+        f"{count} listed seeds; it is judged by all of these looks"
+    )
+    beyond = f", and its seeds beyond {declared.horizon} decide nothing" if count > declared.horizon else ""
+    used = (*taken, last) if last >= LEAST_SEEDS else tuple(taken)
+    return Rule(declared.stopping, declared.horizon, used), used, [note + beyond]
+
+
 def _in_one_line(error: Exception) -> str:
     if not isinstance(error, pydantic.ValidationError):
         return repr(error)
@@ -74,6 +120,8 @@ def whole(record: Any) -> dict[str, Any]:
     lists = {key: list(record.get(key, [])) for key in ("aliases", "commands")}
     of_task = {"task": str(record["task"])} if record.get("task") else {}
     levels, meanings = dict(record["levels"]), as_records(metrics)
+    lists |= {"looked": [_look(look) for look in record.get("looked", [])]}
+    lists |= {"seeds": plan["seeds"] or list(dict.fromkeys(row["seed"] for row in rows))}
     return {**plan, **lists, **of_task, "metrics": meanings, "levels": levels, "rows": rows}
 
 
@@ -93,6 +141,11 @@ def _metrics(record: Any) -> tuple[Metric, ...]:
         if metric.finish not in FINISH or not 0 <= metric.digits <= MOST_DIGITS:
             raise ValueError(f"metric {metric.name}: finish={metric.finish} or digits={metric.digits} is not allowed")
     return metrics
+
+
+def _look(look: Any) -> dict[str, Any]:
+    decided_at = {str(name): int(n) for name, n in dict(look.get("decided_at", {})).items()}
+    return {"n": int(look["n"]), "time": str(look.get("time", "")), "decided_at": decided_at}
 
 
 def _row(row: Any) -> dict[str, Any]:

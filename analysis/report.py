@@ -251,7 +251,8 @@ def _over_examples(findings: Findings) -> OverExamples | None:
     tests = {name: frame for name, frame in tests.items() if len(frame)}
     if not tests:
         return None
-    table = tables.over_examples(tests)
+    both = {name: examples.over_both(findings.study, reference.iloc[0], name) for name in tests}
+    table = tables.over_examples(tests, both, first=findings.study.metrics[0])
     shown = Shown(table, table.latex(f"{findings.study.name}_examples"), "")
     if tables.are_counted(tests.values()):
         return OverExamples(shown, "is one right more often", "McNemar's exact test")

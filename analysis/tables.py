@@ -14,7 +14,7 @@ import pandas as pd
 from analysis.causes import counts as of_rows
 from analysis.factorial import few
 from analysis.findings import FACTORIAL, USUAL_TRACES, Findings
-from analysis.inference import LEVEL
+from analysis.inference import LEVEL, Interval
 from analysis.provenance import caution, different_code
 from analysis.rows import (
     MEMORY,
@@ -34,6 +34,7 @@ from analysis.texts import (
     NOTHING,
     Entry,
     change,
+    decided_at,
     failure_bound,
     number,
     number_of,
@@ -45,6 +46,7 @@ from analysis.texts import (
 )
 from analysis.verdicts import MOST, NO_DIFFERENCE, mostly_idle
 from src.config.settings import label
+from src.inference.sequential import ALWAYS_VALID
 from src.spec.metric import TEST, Metric
 from src.spec.section import as_typed
 from src.terminal.visible import visible
@@ -140,6 +142,8 @@ def ablation(findings: Findings, *, every: bool = False, places: int | None = No
     correlations = zip(rows, is_pair, strict=True)
     columns["correlation"] = [number(row["correlation"], 2) if paired else Entry("") for row, paired in correlations]
     columns["verdict"] = [Entry(verdict(row)) for row in rows]
+    if study.rule is not None:
+        columns["decided at"] = [decided_at(row) for row in rows]
     columns |= _costs(findings, every=every)
     if study.steps_to is not None and not is_steps:
         columns[f"{title(study.steps_to)} (median)"] = [steps_to(row) for row in rows]
@@ -245,6 +249,7 @@ def factorial(findings: Findings, *, places: int | None = None) -> Table:
             Entry(NOTHING) if math.isnan(row["share"]) else Entry(f"{row['share']:.1%}", row["share"]) for row in rows
         ],
         "verdict": [Entry(", ".join(filter(None, (verdict(row), row["condition"])))) for row in rows],
+        **({} if findings.study.rule is None else {"decided at": [decided_at(row) for row in rows]}),
         "mixed with": [Entry(few(row["three_way"]) if row["condition"] else "") for row in rows],
     }
     trials = (
@@ -276,6 +281,7 @@ def effects(findings: Findings) -> Table:
         "correlation": [number(row["correlation"], 2) for row in rows],
         "change / sd of the differences": [number(row["effect_size"], 2) for row in rows],
         "verdict": [Entry(verdict(row)) for row in rows],
+        **({} if findings.study.rule is None else {"decided at": [decided_at(row) for row in rows]}),
     }
     return of_columns(columns, f"Study {findings.study.name}: every comparison", notes=notes(findings))
 
@@ -292,7 +298,20 @@ def notes(findings: Findings) -> tuple[str, ...]:
     """Returns the notes that every table of the study must have below it."""
     absent = [name for name in findings.also if name not in findings.rows or findings.rows[name].isna().all()]
     lacking = f"No trial has the metric {', '.join(absent)} (plan.also)." if absent else ""
-    return tuple(filter(None, (different_code(findings.rows), lacking)))
+    return tuple(filter(None, (different_code(findings.rows), of_looks(findings), lacking)))
+
+
+def of_looks(findings: Findings) -> str:
+    """Returns how the looks at a sequential study share its error; empty for a study that is judged once."""
+    rule, taken = findings.study.rule, findings.study.looks
+    if rule is None:
+        return ""
+    if rule.stopping == ALWAYS_VALID:
+        how = "p values and intervals hold at every number of seeds (t mixture)"
+        return f"Judged with plan.stopping=always_valid: {how}."
+    at = f"Looks at {', '.join(map(str, taken))} seeds" if taken else "No look yet"
+    how = "the 5 % are shared out over all looks, and intervals have at least 95 % at all of them together"
+    return f"{at}, of at most {rule.horizon} (plan.max_seeds); {how}."
 
 
 def explanation(findings: Findings) -> str:
@@ -359,11 +378,15 @@ def _records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
     return frame.to_dict("records")
 
 
-def over_examples(tests: Mapping[str, pd.DataFrame]) -> Table:
+def over_examples(
+    tests: Mapping[str, pd.DataFrame], both: Mapping[str, Interval] | None = None, *, first: Metric | None = None
+) -> Table:
     """Returns one row per variant: how its models differ from the reference's on the test examples, over its seeds.
 
     Args:
       tests: variant → the frame over examples that `examples.variants` returns.
+      both: variant → what `examples.over_both` returns; None leaves its column out.
+      first: the metric compared over examples, under its short name; needed with `both`.
     """
     rows = [(name, frame) for name, frame in tests.items() if len(frame)]
     ours, theirs = (
@@ -383,6 +406,10 @@ def over_examples(tests: Mapping[str, pd.DataFrame]) -> Table:
         "seeds with p < 0.05 for the variant": [_decided(frame, 1) for _, frame in rows],
         "for the reference": [_decided(frame, -1) for _, frame in rows],
     }
+    spans = [both[name] for name, _ in rows] if both else []
+    if first is not None and any(not math.isnan(span.low) for span in spans):
+        changes = [{"change": span.mean, "low": span.low, "high": span.high} for span in spans]
+        columns["change over other seeds and examples [95 %]"] = [change(row, first.digits + 1) for row in changes]
     return of_columns(columns, "The two models of a seed on the same test examples: counts are means over seeds")
 
 
@@ -392,7 +419,13 @@ def are_counted(frames: Iterable[pd.DataFrame]) -> bool:
 
 
 def comparison(
-    over_seeds: pd.Series, over_examples: pd.DataFrame, labels: tuple[str, str], *, metric: Metric, first: Metric
+    over_seeds: pd.Series,
+    over_examples: pd.DataFrame,
+    labels: tuple[str, str],
+    *,
+    metric: Metric,
+    first: Metric,
+    over_both: Interval = Interval(),  # noqa: B008 (immutable)
 ) -> str:
     """Returns the results of `examples.variants` in words: each test with the question that it answers.
 
@@ -402,6 +435,7 @@ def comparison(
       labels: label of the baseline, and label of the variant that is compared with it.
       metric: the metric compared over seeds.
       first: the metric compared over examples, under its short name.
+      over_both: the change in `first` that `examples.over_both` returns.
     """
     one, other = labels
     row = dict(over_seeds)
@@ -416,7 +450,15 @@ def comparison(
         return visible(
             "\n".join([*lines, question, "  no pair of trials has kept what the test said of every example"])
         )
-    return visible("\n".join([*lines, *_of_seeds(over_examples, one, other, first)]))
+    lines += _of_seeds(over_examples, one, other, first)
+    if not math.isnan(over_both.low):
+        row = {"change": over_both.mean, "low": over_both.low, "high": over_both.high}
+        p = p_value(over_both.p).text
+        lines.append(
+            f"Over other seeds and other test examples at once (crossed random effects): change in {first.shown} "
+            f"{change(row, first.digits + 1).text}, p {p}."
+        )
+    return visible("\n".join(lines))
 
 
 def _of_seeds(tests: pd.DataFrame, one: str, other: str, metric: Metric) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.inference import LEVEL, failures_not_excluded
-from analysis.verdicts import NO_DIFFERENCE
+from analysis.verdicts import CANNOT_TELL, NO_DIFFERENCE
 from src.spec.section import as_typed
 from src.terminal.visible import no_formula, one_line, visible
 
@@ -53,6 +53,8 @@ def verdict(row: Any) -> str:
     """Returns a verdict with its level, or with the number of seeds that a study needs to decide."""
     if row["verdict"] == NO_DIFFERENCE:
         return "no difference (each at 5 %, not adjusted)"
+    if row.get("is_futile") and row["verdict"] == CANNOT_TELL:
+        return f"{CANNOT_TELL}; set aside as futile"
     few, many = (
         row.get("seeds_needed", math.nan),
         row.get("seeds_needed_high", math.nan),
@@ -62,6 +64,13 @@ def verdict(row: Any) -> str:
     return (
         f"{row['verdict']}; a study of {few:.0f} {'seeds or more' if math.isnan(many) else f'to {many:.0f} seeds'} may"
     )
+
+
+def decided_at(row: Mapping[Any, Any]) -> Entry:
+    """Returns the look at which a comparison was decided or set aside; empty if it is open or was not tested."""
+    if math.isnan(row["decided_at"]) or row["verdict"].startswith("no verdict"):
+        return Entry("")
+    return Entry(f"look {row['look']:.0f} (n = {row['decided_at']:.0f})", float(row["decided_at"]))
 
 
 def setting(value: Any) -> Entry:

@@ -10,17 +10,28 @@ import pandas as pd
 
 from analysis.inference import LEVEL, is_equivalent
 from analysis.rows import FINISHED
+from src.inference.sequential import DIFFERENT, EQUIVALENT
+from src.inference.verdicts import (
+    CANNOT_TELL,
+    CHANGED_NOTHING,
+    HELPS,
+    HIGHER,
+    HURTS,
+    INTERACT,
+    LOWER,
+    NO_DIFFERENCE,
+    SHOWN,
+    direction,
+)
 from src.spec.record import NO_LEARNING
+
+__all__ = [
+    "CANNOT_TELL", "CHANGED_NOTHING", "HELPS", "HIGHER", "HURTS", "INTERACT", "LOWER", "MOST", "NO_DIFFERENCE",
+    "REFERENCE", "SHOWN", "direction", "idle_trials", "mostly_idle", "verdict",
+]  # fmt: skip
 
 MOST = 0.5  # share of trials above which "most" learnt nothing
 REFERENCE = "reference"
-HELPS, HURTS, HIGHER, LOWER = SHOWN = ("helps", "hurts", "higher", "lower")  # verdicts of a significant change
-NO_DIFFERENCE, CHANGED_NOTHING, CANNOT_TELL, INTERACT = (
-    "no difference",
-    "changed nothing",
-    "cannot tell",
-    "they interact",
-)
 
 
 def mostly_idle(rows: pd.DataFrame) -> bool:
@@ -60,23 +71,22 @@ def verdict(row: Mapping[Hashable, Any], *, sign: int, margin: float | None, idl
     of_both = f"{row['idle']} of {row['pairs']} seeds learnt nothing, and {row['reference_idle']} of the reference's"
     if min(row["idle"], row["reference_idle"]) > MOST * row["pairs"]:
         return f"no verdict: {of_both}"
-    if all(is_equivalent(bound, margin, hidden=row["hidden"]) for bound in row["bounds"]):
+    if _is_equal(row, margin):
         if row["idle"] + row["reference_idle"] > 2 * MOST * row["pairs"]:
             return f"no verdict: {of_both}"
         return f"no verdict: {idle}" if idle else NO_DIFFERENCE
+    if row["decision"] is not None:
+        return direction(row["decided_sign"], sign) if row["decision"] == DIFFERENT else CANNOT_TELL
     if row["p_holm"] < LEVEL:
         return direction(row["change"] if math.isnan(row["sign"]) else row["sign"], sign)
     return CANNOT_TELL
 
 
-def direction(change: float, sign: int) -> str:
-    """Returns the word for a significant change: `helps` or `hurts`.
-
-    It is `higher` or `lower` if the metric has no direction.
-    """
-    if sign == 0:
-        return HIGHER if change > 0 else LOWER
-    return HELPS if change * sign > 0 else HURTS
+def _is_equal(row: Mapping[Hashable, Any], margin: float | None) -> bool:
+    """Returns whether the change lies within the margin: at one of the looks, or in a fixed study once."""
+    if row["decision"] is not None:
+        return bool(row["decision"] == EQUIVALENT)
+    return all(is_equivalent(bound, margin, hidden=row["hidden"]) for bound in row["bounds"])
 
 
 def _not_compared(row: Mapping[Hashable, Any]) -> str | None:

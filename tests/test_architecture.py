@@ -22,6 +22,7 @@ CORE = (
     "src/config",
     "src/terminal",
     "src/spec",
+    "src/inference",
     "src/artifacts.py",
     "analysis",
 )

@@ -69,6 +69,24 @@ class Plan(Section):
         [], description="design=listed: what each variant changes in the reference"
     )
     seeds: list[Seed] = Field([], description="seeds that every variant is trained with; empty = only the key seed")
+    max_seeds: int | None = Field(
+        None,
+        ge=3,
+        le=1_000,
+        description="largest number of seeds: the study is looked at several times, and trains more seeds only of "
+        "variants that are not decided yet; null = the seeds are fixed",
+    )
+    looks: list[int] = Field([], description="max_seeds: numbers of seeds to look at; empty = about four")
+    stopping: Literal["fixed", "spending", "always_valid"] | None = Field(
+        None,
+        description="how looks share the error of 5 %: one look; spent up to max_seeds; or valid at any number of "
+        "seeds; null = spending with max_seeds, else fixed",
+    )
+    spread: float | str | None = Field(
+        None,
+        description="standard deviation of a paired difference, or a study to take it from, for what the plan can "
+        "detect; null = the median of earlier studies of the task",
+    )
     metric: str | None = Field(
         None,
         pattern=r"^[\w/.-]+$",

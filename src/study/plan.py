@@ -15,13 +15,14 @@ import numpy as np
 from src import registry
 from src.config.explain import GROUPS, allowed, unknown_key
 from src.config.settings import described, differences, edited, label
+from src.inference.sequential import Rule
 from src.spec import metric
 from src.spec.metric import MEASURED, STEPS_TO, TEST, TRAIN, VAL, Metric
 from src.spec.renamed import plan_today
 from src.spec.section import Section, SettingsError, UnknownKey, as_typed
 from src.spec.settings import Plan, Settings
 from src.streams import generator
-from src.study import designs
+from src.study import designs, stopping
 from src.study.designs import DesignError, Levels, Rounds, Variant
 from src.terminal.errors import nearest
 from src.terminal.visible import echoed
@@ -129,6 +130,11 @@ class Study:
         """The validation value to reach, for `steps_to`; None if neither the plan nor the metric has one."""
         return self.metrics[0].target if self.plan.threshold is None else self.plan.threshold
 
+    @cached_property
+    def rule(self) -> Rule | None:
+        """How the looks at the study share its error; None if it is judged once."""
+        return stopping.rule(self.plan.model_dump() | {"seeds": self.seeds})
+
     def rounds(self) -> Rounds:
         """Yields rounds of variants, and receives scores, as `designs.rounds` does."""
         try:
@@ -136,7 +142,7 @@ class Study:
         except DesignError as error:
             raise SettingsError(f"plan.design={self.plan.design}: {error}") from None
 
-    def rows(self, variants: Sequence[Variant], *, after: int = 0) -> list[Row]:
+    def rows(self, variants: Sequence[Variant], *, after: int = 0, seeds: Sequence[int] | None = None) -> list[Row]:
         """Returns a row for every variant and seed, seed by seed, the variants in the order of the design.
 
         Positions give the order of training: all variants of one seed together, so that a study that ends early has
@@ -146,17 +152,21 @@ class Study:
         Args:
           variants: the variants of one round of the design.
           after: number of positions that earlier rounds use.
+          seeds: the seeds; default: all of the study.
 
         Raises:
           SettingsError: a value is invalid in every combination, or there are more than 100,000 trials.
         """
-        count = len(variants) * len(self.seeds)
+        chosen = self.seeds if seeds is None else seeds
+        count = len(variants) * len(chosen)
         if count > designs.MAX_TRIALS:
-            many = f"{len(variants):,} variants with {len(self.seeds):,} seeds make {count:,} trials"
+            many = f"{len(variants):,} variants with {len(chosen):,} seeds make {count:,} trials"
             raise SettingsError(f"{many}; allowed: up to {designs.MAX_TRIALS:,}. Use fewer seeds or levels")
         checked = self._checked(variants)  # before data are read, so that errors appear at once
-        seeds = [edited(self.settings, {"seed": seed}).seed for seed in self.seeds]
-        firsts = [self._row(variant, seeds[0], settings) for variant, settings in zip(variants, checked, strict=True)]
+        checked_seeds = [edited(self.settings, {"seed": seed}).seed for seed in chosen]
+        firsts = [
+            self._row(variant, checked_seeds[0], settings) for variant, settings in zip(variants, checked, strict=True)
+        ]
         served: dict[str, Row] = {}  # identity → the first row with this trial
         for first in firsts:
             served.setdefault(first.trial.identity if first.trial else "", first)
@@ -166,7 +176,7 @@ class Study:
             for first, namesake in zip(firsts, namesakes, strict=True)
         ]
         rows = []
-        for number, seed in enumerate(seeds):
+        for number, seed in enumerate(checked_seeds):
             order = generator(seed, "order of variants", after).permutation(len(variants))
             places = after + number * len(variants) + 1 + np.argsort(order)
             rows += [_at(first, seed, position=int(place)) for first, place in zip(firsts, places, strict=True)]
@@ -306,6 +316,7 @@ def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compo
     """
     settings = _common(fixed, swept, compose)
     plan = settings.plan
+    stopping.check_settings(plan)
     toggles = _toggles(settings, {**plan.levels, **swept}.get("task", []))
     for key in (*plan.levels, *(key for changes in plan.variants for key in changes)):
         _check_toggle(key, toggles, settings)
@@ -319,7 +330,12 @@ def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compo
     levels = {
         key: _distinct(values) for key, values in {**plan.levels, **swept}.items() if key not in fixed and key != "seed"
     }
-    seeds = swept.get("seed") or ([] if "seed" in fixed else plan.seeds) or [settings.seed]
+    listed = swept.get("seed") or ([] if "seed" in fixed else plan.seeds)
+    if plan.max_seeds is None:
+        seeds = listed or [settings.seed]
+    else:
+        seeds = stopping.seeds_of(plan, first=settings.seed, listed=listed)
+        edited(settings, {"seed": seeds[-1]})  # the last seed may be too large
     reference = {key: values[0] for key, values in levels.items()}
     for key, value in plan.reference.items():
         allowed_values = [*plan.levels.get(key, []), *swept.get(key, [])]
@@ -332,6 +348,7 @@ def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compo
             reference[key] = value
     planned = Study(settings, list(fixed.values()), reference, levels, _distinct(seeds), compose)
     _check_metric(planned)
+    stopping.check(planned)
     return planned
 
 
@@ -447,10 +464,19 @@ def is_continued_by(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     old = plan_today(old)
     count = min(len(old["rows"]), len(new["rows"]))
     # These follow from the other keys, and earlier versions recorded them in less detail, or they change no trial.
-    derived = ("rows", "commands", "aliases", "fixed", "metrics", "task", "timing")
+    derived = ("rows", "commands", "aliases", "fixed", "metrics", "task", "timing", "looked", "spread")
     rest = [{key: value for key, value in _completed(record).items() if key not in derived} for record in (old, new)]
     rows = [[_planned(row) for row in record["rows"][:count]] for record in (old, new)]
     return rest[0] == rest[1] and rows[0] == rows[1]
+
+
+def is_other_horizon(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Returns whether two records of sequential studies compare the same variants, with other looks or seeds."""
+    same = ("design", "levels", "reference", "metric")
+    olds, news = (_completed(plan_today(record)) for record in (old, new))
+    if old.get("max_seeds") is None or any(olds.get(key) != news.get(key) for key in same):
+        return False
+    return any(olds[key] != news[key] for key in ("max_seeds", "looks", "stopping", "seeds"))
 
 
 def _completed(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,8 +26,8 @@ from src.config.settings import label
 from src.files import replaced
 from src.registry import AnyTask
 from src.spec.section import SettingsError
-from src.study import TrialsFailed, estimate, launching, plan, presented, running, table
-from src.study.designs import Rounds
+from src.study import TrialsFailed, estimate, launching, looks, plan, presented, running, spread, stopping, table
+from src.study.designs import Rounds, Variant
 from src.study.job import STOP, Sweep
 from src.study.journals import Journals
 from src.study.plan import Row, Study
@@ -80,16 +80,24 @@ class _Command:
         self._start_errors: dict[str, str] = {}
         self._incomplete: set[str] = set()
         self._histories: dict[str, float | None] = {}
+        self._looks: list[looks.Look] = []
+        self._spread: tuple[float, str] | None = None
 
     def run(self) -> None:
         """See the module's `run`."""
         rounds = self._study.rounds()
-        rows = self._study.rows(next(rounds))
+        variants = next(rounds)
+        if self._is_race:
+            looks.check_size(self._study, variants)
+            rows = looks.rows(self._study, variants, 0, [], None)
+        else:
+            rows = self._study.rows(variants)
         if not any(row.trial for row in rows):
             raise SettingsError(rows[0].dropped or "the plan has no trials")
+        self._spread = spread.of_earlier(self._study) if self._settings.plan_only or self._is_race else None
         if self._settings.plan_only:
             self._tracker.look()
-            self._say(self._plan_text(rows, self._outcomes()))
+            self._say("\n".join([self._plan_text(rows, self._outcomes()), *self._detectable(variants, rows)]))
             self._say_what_mlflow_lacks()
             return
         for task in self._study.tasks:
@@ -99,7 +107,7 @@ class _Command:
             try:
                 self._tracker.connect()
                 with running.held(self._folder):
-                    is_whole = self._all_rounds(rounds, rows)
+                    is_whole = self._all_looks(variants, rows) if self._is_race else self._all_rounds(rounds, rows)
                 latest = self._outcomes()
                 unfinished = self._unfinished(latest)
                 status = FINISHED if is_whole and not unfinished else FAILED
@@ -135,6 +143,67 @@ class _Command:
             if is_stopped:
                 return False
             rows = self._study.rows(variants, after=len(self._rows))
+
+    @property
+    def _is_race(self) -> bool:
+        """Whether the study is looked at several times, and trains more seeds of what is not decided."""
+        return self._study.plan.max_seeds is not None
+
+    def _all_looks(self, variants: Sequence[Variant], rows: list[Row]) -> bool:
+        """Trains the seeds up to each look, of the variants that go on; returns whether no comparison needs more."""
+        self._refuse_other_horizon()
+        while True:
+            number = len(self._looks)
+            self._rows += rows
+            latest = self._outcomes()
+            first = self._detectable(variants, rows) if not number else []
+            self._say("\n".join([self._plan_text(rows, latest), *first]))
+            self._write_plan()
+            todo = self._to_do(rows, latest)
+            if todo:
+                self._present(latest)
+            is_stopped = self._train(todo)
+            latest = self._outcomes()
+            waiting = [row for row in rows if row.trial and _status(latest, row) not in (FINISHED, FAILED)]
+            if waiting:  # a look at some of the seeds would be another look
+                self._say(f"the look at these seeds waits for {counted(len(waiting), 'trial')}")
+                return False
+            look = looks.take(self._study, self._rows, latest, number)
+            self._looks.append(look)
+            self._write_plan()
+            self._say(looks.text(look, self._study))
+            if not look.continues:
+                return True
+            if is_stopped:
+                return False
+            rows = looks.rows(self._study, variants, number + 1, self._rows, look)
+
+    def _detectable(self, variants: Sequence[Variant], rows: Sequence[Row]) -> list[str]:
+        return looks.plan_text(self._study, variants, rows, self._spread)
+
+    def _refuse_other_horizon(self) -> None:
+        """Raises `SettingsError` if the study was looked at with another number of seeds declared."""
+        path = self._folder / PLAN
+        record = plan.as_record(self._study, [], command="", time="")
+        for old in self._earlier_plans(path):
+            if old.get(stopping.LOOKED) and plan.is_other_horizon(old, record):
+                taken = ", ".join(str(look["n"]) for look in old[stopping.LOOKED])
+                raise SettingsError(
+                    f"plan.max_seeds={self._study.plan.max_seeds}: study {self._settings.study} was looked at with "
+                    f"plan.max_seeds={old['max_seeds']} (looks at {taken} seeds), and its error was shared out over "
+                    "that number; keep it and its looks, or name a new study (study=NAME)"
+                )
+
+    def _second_look(self, latest: Mapping[str, Outcome]) -> str:
+        """Returns what it costs that a fixed study was judged before with fewer seeds; empty if it was not."""
+        if self._study.rule is not None or len(self._study.seeds) < 2:
+            return ""
+        *earlier, record = self._earlier_plans(self._folder / PLAN) or [{"seeds": []}]
+        finished = {name for name, outcome in latest.items() if outcome.status == FINISHED}
+        if stopping.looked_at(earlier, record) is not None:
+            return "note: this study was looked at with plan.max_seeds; the report judges it by all looks"
+        taken = stopping.earlier_looks(earlier, record, finished)
+        return f"note: {stopping.second_look((*taken, len(self._study.seeds)))}" if taken else ""
 
     def _train(self, rows: list[Row]) -> bool:
         """Trains rows; returns whether the study stopped early: by its budget, by `fail_fast` or by the user."""
@@ -268,6 +337,9 @@ class _Command:
         typed = [paths.shown(word.removeprefix("++")) for word in sys.argv[1:]]
         command = shlex.join(["python", "-m", "src.run", *typed])
         record = plan.as_record(self._study, self._rows, command=command, time=self._planned)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        if self._is_race:
+            record[stopping.LOOKED] = [look.as_record(time=now) for look in self._looks]
         path = self._folder / PLAN
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
@@ -278,6 +350,8 @@ class _Command:
                 is_later_round = old["commands"][-1] == record["commands"][-1]
                 record["commands"] = old["commands"] if is_later_round else [*old["commands"], *record["commands"]]
                 record["rows"] = max(record["rows"], old["rows"], key=len)
+                if self._is_race:
+                    record[stopping.LOOKED] = looks.joined(old.get(stopping.LOOKED, []), record[stopping.LOOKED])
             _write(path, [*earlier, record])
         tags = {
             "ablation.command": command,
@@ -330,6 +404,8 @@ class _Command:
         shown = table.outcomes(self._rows, latest, metric=self._study.compared, width=self._console.width)
         self._console.print(shown)
         remarks = (
+            looks.saved_text(self._study, self._looks, self._rows),
+            self._second_look(latest),
             table.of_test_only(self._rows, latest, self._study.metrics),
             table.unchanged_text(unchanged),
             table.diagnoses(self._trials(), latest),

@@ -78,7 +78,8 @@ def plan_text(
     if todo:
         lines.append(f"  to train: {counted(len(todo), 'trial')}, {_duration(seconds, workers)}")
     lines += _unmeasured(study)
-    if design != "path" or is_first_of_path:  # later rounds of a path read the same
+    is_later_look = study.plan.max_seeds is not None and rows[0].seed != study.seeds[0]
+    if (design != "path" or is_first_of_path) and not is_later_look:  # later rounds and looks read the same
         lines += _data_sets(rows)
     if is_first_of_path:
         most = 1 + len(study.levels) * (len(study.levels) + 1) // 2

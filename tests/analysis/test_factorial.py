@@ -102,7 +102,7 @@ def test_shares_are_omega_squared_of_a_repeated_measures_analysis():
 def test_the_share_of_a_toggle_alone_is_the_textbooks_partial_omega_squared():
     """df (MS - MS_error) / (SS + (N - df) MS_error): Keppel, "Design and Analysis", Prentice Hall 1991, chapter 16."""
     y = np.random.default_rng(3).normal(0, 1, (6, 4)) + np.arange(4)
-    model = factorial._model([(str(value),) for value in range(4)], {"a": [str(value) for value in range(4)]})
+    model = factorial.model_of([(str(value),) for value in range(4)], {"a": [str(value) for value in range(4)]})
     explained = 6 * np.sum((y.mean(axis=0) - y.mean()) ** 2)
     error = np.sum((y - y.mean(axis=0) - y.mean(axis=1, keepdims=True) + y.mean()) ** 2) / 15
 
@@ -115,7 +115,7 @@ def test_the_share_of_a_toggle_alone_is_the_textbooks_partial_omega_squared():
 def test_shares_are_zero_on_average_where_nothing_matters(missing):
     rng = np.random.default_rng(6)
     cells = list(itertools.product("01", "012", "01"))[missing:]
-    model = factorial._model(cells, {"a": ["0", "1"], "b": ["0", "1", "2"], "c": ["0", "1"]})
+    model = factorial.model_of(cells, {"a": ["0", "1"], "b": ["0", "1", "2"], "c": ["0", "1"]})
     found = [
         factorial._omega_squared(rng.normal(0, 1, (3, 1)) + rng.normal(0, 1, (3, len(cells))), model)
         for _ in range(2_000)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from analysis import answer, examples, findings, load, store, table, tables, tex
 from analysis.table import Table
 from analysis.texts import Entry
 from benchmarks import generated
+from src.inference.sequential import Rule
+from src.inference.student import Interval
 from src.paths import REPOSITORY
 from src.spec.metric import IMPLIED, Metric
 from src.terminal.visible import visible
@@ -227,7 +230,14 @@ def test_the_documents_explain_every_column_that_a_table_can_have_and_no_other(o
     for one in (found, of_cell):
         tables.ablation(one, every=True)
     tables.factorial(found), tables.effects(found)
-    tables.over_examples({"cell=gru": over})
+    with_looks = replace(
+        found,
+        study=replace(found.study, rule=Rule("spending", 8, (4, 8))),
+        summary=found.summary.assign(decided_at=math.nan, look=math.nan),
+    )
+    tables.ablation(with_looks)
+    of_both = {"cell=gru": Interval(0.0, -1.0, 1.0)}
+    tables.over_examples({"cell=gru": over}, of_both, first=found.study.metrics[0])
     page = (
         (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8").split("## Tables")[1].split("## Verdicts")[0]
     )

@@ -127,7 +127,7 @@ TEXTS += [
     "plan.question",
     "plan.claim",
 ]
-TEXTS += ["plan.metric"]
+TEXTS += ["plan.metric", "plan.spread"]
 
 
 def test_takes_text_selects_exactly_the_text_keys():
