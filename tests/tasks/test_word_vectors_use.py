@@ -12,6 +12,7 @@ import pytest
 from src import use
 from src.artifacts import MODEL, Artifacts
 from src.config.settings import edited
+from src.parts.words import vectors_file
 from src.tasks.word_vectors import vectors
 from src.tasks.word_vectors.settings import Settings
 from src.training import model_file
@@ -43,7 +44,7 @@ def written(folder, **changes):
     settings = edited(Settings(), {"vector_size": 4, **changes})
     folder.mkdir(exist_ok=True)
     Artifacts(folder).write_settings(settings)
-    vectors.write(folder, WORDS, COUNTS)
+    vectors_file.write(folder, WORDS, COUNTS)
     inputs = keras.Input((1,), dtype="int32"), keras.Input((None,), dtype="int32")
     layer = WordPairs(len(WORDS), 4, name="words")
     model = keras.Model(inputs, layer(*inputs))
@@ -136,7 +137,7 @@ def test_bad_input_is_answered_in_one_line(run, capsys, words, message):
     ("spoil", "message"),
     [
         (lambda folder: (folder / "words.json").write_text('{"words": ["a"]}'), "it has no words of a model"),
-        (lambda folder: vectors.write(folder, WORDS[:3], COUNTS[:3]), "the files differ"),
+        (lambda folder: vectors_file.write(folder, WORDS[:3], COUNTS[:3]), "the files differ"),
         (lambda folder: (folder / MODEL).write_bytes(b"PK"), "model.keras"),
         (
             lambda folder: Artifacts(folder).write_settings(edited(Settings(), {"vector_size": 9})),

@@ -64,6 +64,8 @@ CHANGES = {
     "retracing": "relaxed",
     "tokens": "character",
     "momentum": 0.9,
+    "embedding_from": "0123456789abcdef",
+    "embedding_trainable": False,
 }
 
 

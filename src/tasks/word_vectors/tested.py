@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.files import replaced
-from src.parts.words import projector
+from src.parts.words import projector, vectors_file
 from src.spec.record import EXTRAS
 from src.tasks.word_vectors import corpus, scores, vectors
 from src.tasks.word_vectors.settings import Settings
@@ -36,4 +36,4 @@ def write(trial: Trial[Settings, Corpus], trained: Trained) -> list[str]:
         path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     if trial.settings.tracking.projector:
         projector.write_counted(trial.folder / EXTRAS, table, words, counts.tolist())
-    return [vectors.write(trial.folder, words, counts.tolist()), FILE]
+    return [vectors_file.write(trial.folder, words, counts.tolist()), FILE]

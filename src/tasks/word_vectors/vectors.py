@@ -5,11 +5,7 @@ Letters: R words, D size of a vector.
 
 from __future__ import annotations
 
-import io
-import json
 import re
-import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,15 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from src.artifacts import MODEL
-from src.files import replaced
 from src.parts import model_files
+from src.parts.words import vectors_file
 from src.tasks.word_vectors import scores
 from src.tasks.word_vectors.settings import Settings
-from src.terminal.errors import first_line, nearest
+from src.terminal.errors import nearest
 
-WORDS = "words.json"
-FILES = (WORDS, MODEL)
-_WEIGHTS, _TABLES = "model.weights.h5", "layers/word_pairs/vars/"
 _ANALOGY = re.compile(r"\s*(\S+)\s+[-−–]\s+(\S+)\s+\+\s+(\S+)\s*")
 
 
@@ -37,29 +30,10 @@ class Near(NamedTuple):
     similarity: float
 
 
-def combined(tables: Sequence[np.ndarray], how: str) -> np.ndarray:
-    """Returns one vector for each word, float32[R, D].
-
-    Args:
-      tables: the input and the output table.
-      how: `input`, `output`, `sum` or `average`.
-    """
-    one, other = tables
-    ways = {"input": one, "output": other, "sum": one + other, "average": (one + other) / 2}
-    return np.asarray(ways[how])
-
-
 def of_model(model: Any, how: str) -> np.ndarray:
     """Returns the vectors of a Keras model, float32[R, D]."""
     layer = model.get_layer("words")
-    return combined([layer.input_table.numpy(), layer.output_table.numpy()], how)
-
-
-def write(folder: Path, words: Sequence[str], counts: Sequence[int]) -> str:
-    """Writes the words and how often training has them; returns the file's name."""
-    with replaced(folder / WORDS) as path:
-        path.write_text(json.dumps({"words": list(words), "counts": list(counts)}), encoding="utf-8")
-    return WORDS
+    return vectors_file.combined([layer.input_table.numpy(), layer.output_table.numpy()], how)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,26 +119,8 @@ def load(folder: Path, *, how: str | None = None) -> Vectors:
       ValueError: a file is missing or invalid, or the files belong to different trials.
     """
     settings, _ = model_files.read(folder, Settings, reads="word vectors")
-    try:
-        content = json.loads((folder / WORDS).read_text(encoding="utf-8"))
-        words, counts = [str(word) for word in content["words"]], [int(count) for count in content["counts"]]
-    except OSError as error:
-        raise ValueError(f"{folder / WORDS}: cannot be read ({error.strerror}); has the trial finished?") from None
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
-        raise ValueError(f"{folder / WORDS}: it has no words of a model ({first_line(error)})") from None
-    tables = _tables(folder / MODEL)
-    if any(table.shape != (len(words), settings.vector_size) for table in tables) or len(counts) != len(words):
-        shapes = " and ".join(str(table.shape) for table in tables)
-        raise ValueError(f"{folder}: {MODEL} has vectors {shapes}, {WORDS} {len(words)} words; the files differ")
-    return Vectors(words, counts, combined(tables, how or settings.combine))
-
-
-def _tables(path: Path) -> list[np.ndarray]:
-    """Returns the input and the output table of a model file, read without Keras."""
-    import h5py
-
-    try:
-        with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read(_WEIGHTS)), "r") as weights:
-            return [np.asarray(weights[f"{_TABLES}{place}"]) for place in (0, 1)]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: it has no word vectors ({first_line(error)})") from None
+    tables = vectors_file.read(folder)
+    if tables.input.shape[1] != settings.vector_size:
+        size = f"vectors of size {tables.input.shape[1]}, but vector_size={settings.vector_size}"
+        raise ValueError(f"{folder}: {MODEL} has {size}; the files differ")
+    return Vectors(tables.words, tables.counts, tables.combined(how or settings.combine))
