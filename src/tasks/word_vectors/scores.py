@@ -16,7 +16,7 @@ from src.data.word_tests import SIMLEX, WORDSIM
 BLOCK = 100  # questions that are answered at once
 OF_PAIRS = {"wordsim": WORDSIM, "simlex": SIMLEX}
 EPSILON = 0.001  # of 3CosMul, as in Levy and Goldberg
-FEWEST = 3  # pairs of words for a rank correlation
+FEWEST = 10  # pairs of words for a rank correlation
 ADDED, MULTIPLIED = "analogies", "analogies_mul"  # names of metrics
 
 

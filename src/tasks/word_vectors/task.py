@@ -65,6 +65,11 @@ class WordVectors(KerasTask[Settings, "Corpus"]):
         ),
     }
 
+    figures: ClassVar = {
+        "course_pairs": "src.tasks.word_vectors.figures:pairs",
+        "softmax_costs": "src.tasks.word_vectors.figures:softmax_costs",
+    }
+
     def load(self, settings: Settings) -> Corpus:
         """Returns the encoded corpus."""
         from src.tasks.word_vectors import corpus

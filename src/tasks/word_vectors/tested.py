@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from src.files import replaced
 from src.parts.words import projector, vectors_file
 from src.spec.record import EXTRAS
-from src.tasks.word_vectors import corpus, scores, vectors
+from src.tasks.word_vectors import corpus, course, scores, vectors
 from src.tasks.word_vectors.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,4 +36,8 @@ def write(trial: Trial[Settings, Corpus], trained: Trained) -> list[str]:
         path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     if trial.settings.tracking.projector:
         projector.write_counted(trial.folder / EXTRAS, table, words, counts.tolist())
-    return [vectors_file.write(trial.folder, words, counts.tolist()), FILE]
+    return [
+        vectors_file.write(trial.folder, words, counts.tolist()),
+        FILE,
+        course.write(trial.folder, course.places(table, words)),
+    ]
