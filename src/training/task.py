@@ -414,12 +414,12 @@ def _expected_traces(trial: Trial[Any, Any], phase: Phase) -> int:
 
 
 def _is_better_than_chance(learner: Learner, metrics: Mapping[str, float]) -> bool:
-    """Returns whether the test value of the first metric is better than chance, or chance is unknown.
+    """Returns whether the test value of the metric that chose the epoch is better than chance, or chance is unknown.
 
     The best of several epochs is above chance by luck more often than chance allows for; test is evaluated once.
     """
-    first, chance = learner.selection, learner.phase.chance
-    return chance is None or first.is_better(metrics[f"{TEST}{first.name}"], chance)
+    chosen, chance = learner.selection, learner.phase.chance
+    return chance is None or chosen.is_better(metrics[f"{TEST}{chosen.name}"], chance)
 
 
 def _row(step: Record) -> dict[str, Any]:

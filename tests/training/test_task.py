@@ -206,7 +206,7 @@ def test_without_the_setting_there_are_no_samples_of_epochs(tmp_path):
 
 @pytest.mark.parametrize(("chance", "value", "is_better"), [(None, 9.0, True), (8.0, 9.0, False), (8.0, 7.0, True)])
 def test_a_trial_has_learnt_for_its_diagnosis_if_its_test_is_better_than_chance(chance, value, is_better):
-    learner = SimpleNamespace(metrics=Toy.metrics, phase=SimpleNamespace(chance=chance))
+    learner = SimpleNamespace(selection=Toy.metrics[0], phase=SimpleNamespace(chance=chance))
 
     assert _is_better_than_chance(learner, {"test/perplexity": value}) == is_better
 
