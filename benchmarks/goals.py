@@ -27,6 +27,11 @@ GOALS: dict[str, tuple[str, str, Goal]] = {
     "tracking/share": ("share of the training time that recording takes", SHARE, Goal("at most", 0.01)),
     "workers/two": ("trials per hour of two workers against one", TIMES, Goal("at least", 1.8)),
     "start/plan": ("from the command to the first line of the plan", SECONDS, Goal("at most", 3.0)),
+    "word_vectors/pairs_per_second": (
+        "pairs per second of skip-gram, 5 negatives and vectors of 100",
+        "pairs per second",
+        Goal("at least", 150_000.0),
+    ),
     "analysis/load_10000": ("10,000 trials are loaded", SECONDS, Goal("at most", 2.0)),
     "analysis/report_10000": ("10,000 trials are reported", SECONDS, Goal("at most", 30.0)),
     "memory/trial": ("peak memory of a default trial", MEGABYTES, Goal("at most", 800.0)),

@@ -53,8 +53,9 @@ def timings(trial: Prepared, count: int | None = None, *, repeats: bool = False)
         phase = _shortened(phase, count, repeats=repeats)
     learner = Learner(model, phase, task.metrics, trial.settings)
     one = {name: np.ones(1) for name in (LOSS, *learner.quantities)}
+    judged = Evaluated(one, one, scores={metric.name: 1.0 for metric in task.metrics if metric.of_corpus})
     optimizer = task.optimizer(model, trial.settings)
-    for record in train(learner, lambda: Evaluated(one, one), fit, optimizer=optimizer):
+    for record in train(learner, lambda: judged, fit, optimizer=optimizer):
         if record.kind == EVALUATION:
             yield [timing for timing in fit.timings if timing.epoch == record.detail["epoch"]]
 

@@ -31,6 +31,7 @@ BUILT_IN = {
     "images": "src.tasks.images.task:TASK",
     "language_model": "src.tasks.language_model.task:TASK",
     "translation": "src.tasks.translation.task:TASK",
+    "word_vectors": "src.tasks.word_vectors.task:TASK",
 }
 DEFAULT = "sentiment"
 PLACE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")  # module:NAME

@@ -18,8 +18,16 @@ from tests.data.test_pair_corpora import ENGLISH, SPANISH, unpacked
 
 FILES = sorted((REPOSITORY / "experiments").glob("*.yaml"))
 NAMES = [path.stem for path in FILES]
-ABOUT_TIME = ["execution_by_size", "loops", "onehot", "padding_by_length", "retracing", "variable_lengths"]
-OF_TEXTS = ("sentiment", "language_model")
+ABOUT_TIME = [
+    "execution_by_size",
+    "loops",
+    "onehot",
+    "padding_by_length",
+    "retracing",
+    "softmax_costs",
+    "variable_lengths",
+]
+OF_TEXTS = ("sentiment", "language_model", "word_vectors")
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +118,7 @@ def test_all_studies_but_leave_one_out_fit_into_a_few_sessions():
     from_scratch += ["learned_state", "variable_lengths", "initialisers"]
     assert minutes.pop("leave_one_out") <= 60
     assert sum(minutes.pop(name) for name in from_scratch) <= 130
-    for task, most in (("images", 240), ("language_model", 360), ("translation", 360)):
+    for task, most in (("images", 240), ("language_model", 360), ("translation", 360), ("word_vectors", 360)):
         own = [path.stem for path in FILES if f"override /task: {task}\n" in path.read_text(encoding="utf-8")]
         assert sum(minutes.pop(name) for name in own) <= most
     assert minutes.pop("recurrent_faults") <= 15

@@ -145,12 +145,12 @@ def test_an_installed_task_is_listed_explained_and_planned(installed, capsys):
         (["task=tiny", "widht=1"], "unknown key 'widht'; did you mean width?"),
         (
             ["task=tiny", "data=table"],
-            "task=tiny has no data; task=sentiment, task=images, task=language_model and task=translation have it",
+            "task=tiny has no data; task=sentiment, task=images, task=language_model, task=translat",
         ),
         (["width=2"], "task=sentiment has no width; task=images and task=tiny have it"),
         (
             ["task=tny"],
-            "task: got 'tny'; allowed: sentiment, integration, images, language_model, translation, tiny. Did you mea",
+            "task: got 'tny'; allowed: sentiment, integration, images, language_model, translation, word_vectors, ",
         ),
     ],
 )

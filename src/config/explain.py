@@ -36,7 +36,7 @@ def own_data(group: str, kind: Kind | None = None) -> list[str]:
     """Returns the choices that read the user's own data: the last corpus with a path, of one task or of each."""
     kinds = [kind] if kind else [task.settings for task in registry.available()] if group == "data" else []
     last = ([name for name, options in each.corpora().items() if "path" in options.model_fields][-1:] for each in kinds)
-    return [f"{group}={name}" for names in last for name in names]
+    return list(dict.fromkeys(f"{group}={name}" for names in last for name in names))
 
 
 def allowed(key: str, kind: Kind | None = None) -> str:

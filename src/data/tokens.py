@@ -16,6 +16,8 @@ END = 3  # of a text; only tasks that predict texts use it
 
 TOKENISER = "2"  # part of the cache key: increment it when `words` or `characters` changes
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+SENTENCE = "\n"  # a mark between two sentences, which no text contains as a word
+_SENTENCE_END = re.compile(r"<br\s*/?>|[\r\n]+|(?<=[.!?…])[\"'”’)\]]*\s+", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _UNSPACED = {  # scripts without spaces between words, by Unicode blocks
     "Chinese or Japanese": "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af",  # noqa: E501
@@ -60,6 +62,15 @@ def characters(text: str) -> list[str]:
     return clusters(" ".join(words(text)))
 
 
+def sentences(text: str) -> list[str]:
+    """Returns the words of a text with `SENTENCE` between two lines or sentences that have words.
+
+    A sentence ends with `.`, `!`, `?` or `…`, perhaps a closing quote or bracket, and a space.
+    """
+    parts = [found for part in _SENTENCE_END.split(text) if (found := words(part))]
+    return [word for number, part in enumerate(parts) for word in ([SENTENCE, *part] if number else part)]
+
+
 def words_before_marks(text: str) -> list[str]:
     """Returns the words by version 1 of the rules (a combining mark ends a word): for models trained with it."""
     return [word.replace("’", "'") for word in _WORD.findall(_BREAK.sub(" ", text).lower())]
@@ -74,6 +85,7 @@ DIVISIONS: dict[str, Callable[[str], list[str]]] = {
     "word": words,
     "character": characters,
     "list": listed,
+    "sentence": sentences,
     "word_before_marks": words_before_marks,
 }
 

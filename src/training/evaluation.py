@@ -86,8 +86,12 @@ def evaluators(learner: Learner) -> dict[str, Callable[[], Evaluated]]:
         return dict(phase.predictions(outputs)), measured, dict(phase.positions(outputs, targets))
 
     evaluated = functools.partial(_evaluated, learner.as_graph(predict, input_signature=list(phase.signature)))
+
+    def scores(split: str, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        return {**phase.scores(split, predictions), **phase.scores_of_model(learner.model)}
+
     return {
-        name: functools.partial(evaluated, batches, functools.partial(phase.scores, name))
+        name: functools.partial(evaluated, batches, functools.partial(scores, name))
         for name, batches in phase.held_out.items()
     }
 

@@ -33,7 +33,7 @@ class Fit:
 
     Attributes:
       timings: one per step.
-      validations: validation value of the task's first metric after each epoch.
+      validations: validation value of the metric that chooses the epoch, after each one.
       traces: how often the training step was traced.
       best_epoch: the epoch with the best validation value, the earliest on ties, counted from 1.
       best_weights: the weights after the best epoch.
@@ -138,8 +138,8 @@ def train(
         with learner.averaged():
             result = evaluate()
             recorded = result.recorded(metrics, prefix=VAL)
-            fit.validations.append(recorded[f"{VAL}{metrics[0].name}"])
-            if best_epoch(fit.validations, metrics[0]) == epoch:
+            fit.validations.append(recorded[f"{VAL}{learner.selection.name}"])
+            if best_epoch(fit.validations, learner.selection) == epoch:
                 fit.best_epoch, fit.best_weights, fit.best = epoch, model.get_weights(), result
             shown = [{"epoch": epoch, **sample} for sample in samples()]
             drawn = pictures(step.number)
@@ -179,6 +179,11 @@ def endless(learner: Learner, optimizer: keras.optimizers.Optimizer, *, every: i
 def steps_per_epoch(phase: Phase, settings: Settings) -> int:
     """Returns the number of optimizer steps of an epoch, each of which has `accumulate` batches."""
     return math.ceil(phase.batches_per_epoch / settings.accumulate)
+
+
+def planned_steps(phase: Phase, settings: Settings) -> int:
+    """Returns the number of optimizer steps of the training."""
+    return min(settings.epochs * steps_per_epoch(phase, settings), settings.max_steps or sys.maxsize)
 
 
 class _Step(NamedTuple):
@@ -370,7 +375,7 @@ def _weights(model: keras.Model) -> dict[str, np.ndarray]:
 def _distributions(model: keras.Model, step: _Step, layers: Sequence[Any]) -> dict[str, dict[str, np.ndarray]]:
     """Returns the weights, the gradients of a step, and the layers' outputs for the last batch of that step."""
     outputs = keras.Model(model.input, {layer.name: layer.output for layer in layers})(step.inputs) if layers else {}
-    gradients = zip(model.trainable_variables, step.gradients, strict=True)
+    gradients = zip(model.trainable_variables, map(tf.convert_to_tensor, step.gradients), strict=True)
     return {
         "weights": _weights(model),
         "gradients": {variable.path: gradient.numpy() for variable, gradient in gradients},

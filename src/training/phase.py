@@ -49,13 +49,17 @@ class Phase:
         held-out split. T may differ between batches.
       scores: (split, predictions for all of its examples, in the order of its rows) → value of each metric with
         `of_corpus`.
+      scores_of_model: the model → value of further metrics with `of_corpus`, those that no example of a split decides.
       shape: inputs → (examples, positions of each): B and T of a batch of sequences, including padding; T is 1 for
         other data.
       real_positions: inputs → float32 scalar, the number of positions of a batch without padding; None if nothing is
         padded.
       shapes: number of different shapes that full batches may have.
       is_eager: whether to run the model without graphs, whatever `execution` says.
-      chance: value of the task's first metric that a constant guess may reach by chance; None if unknown.
+      minimises_sum: whether a step minimises the sum of the loss over its examples instead of their mean. Then the
+        learning rate is that of one example, whatever the size of the batch; for batches whose examples have few
+        weights in common, such as rows of an embedding.
+      chance: value of the metric that chooses the epoch that a constant guess may reach by chance; None if unknown.
     """
 
     training: Callable[[int], Iterable[Any]]
@@ -70,6 +74,8 @@ class Phase:
     real_positions: Callable[[Any], Any] | None = None
     shapes: int = 1
     is_eager: bool = False
+    scores_of_model: Callable[[Any], Mapping[str, float]] = nothing
+    minimises_sum: bool = False
     chance: float | None = None
 
 
@@ -97,9 +103,10 @@ class Learner:
     Attributes:
       model: inputs → outputs, a model of Keras' functional interface.
       phase: its batches, its loss and its measures.
-      metrics: metrics of the task; the first one chooses the best epoch.
+      metrics: metrics of the task.
       settings: settings of the trial.
       averaging: averages of the model's weights; None for none.
+      chosen_by: the metric whose validation value chooses the best epoch; None for the first one.
     """
 
     model: keras.Model
@@ -107,6 +114,24 @@ class Learner:
     metrics: Sequence[Metric]
     settings: Settings
     averaging: Averaging | None = None
+    chosen_by: Metric | None = None
+
+    @property
+    def selection(self) -> Metric:
+        """The metric whose validation value chooses the best epoch."""
+        return self.chosen_by or self.metrics[0]
+
+    @property
+    def has_slices(self) -> bool:
+        """Whether the gradient of a looked-up table has only the rows that were looked up.
+
+        Only plain SGD may add the rows one by one. Elsewhere, a row that was looked up twice would count twice in a
+        norm, or in the squares of an optimizer.
+        """
+        settings = self.settings
+        is_plain = settings.optimizer == "sgd" and not settings.momentum and settings.clip_norm is None
+        is_single = settings.execution != "graph_epoch" and settings.accumulate == 1
+        return self.phase.minimises_sum and is_plain and is_single
 
     def averaged(self) -> AbstractContextManager[None]:
         """Gives the model the weights that it is judged by; at the end it gets its trained weights back."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from src.artifacts import PICTURES as FOLDER
 from src.artifacts import STEPS, Artifacts
-from src.spec.metric import LOSS, TEST
+from src.spec.metric import LOSS, TEST, Metric
 from src.spec.record import (
     EVALUATION,
     EXTRAS,
@@ -101,6 +101,14 @@ class KerasTask(Task[S, D], Generic[S, D]):
         from src.training.update import new_optimizer
 
         return new_optimizer(model, settings)
+
+    def schedule(self, settings: S, *, steps: int) -> keras.optimizers.schedules.LearningRateSchedule | None:
+        """Returns the learning rate of each of the `steps` optimizer steps of training; None for a constant one."""
+        return None
+
+    def selection(self, settings: S) -> Metric:
+        """Returns the metric whose validation value chooses the best epoch; by default the task's first metric."""
+        return self.metrics[0]
 
     def averaging(self, optimizer: keras.optimizers.Optimizer, settings: S) -> Averaging | None:
         """Returns averages of the weights, which validation, test and the model file get; by default there are none.
@@ -218,8 +226,10 @@ class KerasTask(Task[S, D], Generic[S, D]):
             raise ValueError(f"the phase of task={self.name} has no held_out[{min(missing)!r}]; every task needs both")
         if trial.earlier is None:
             yield Record(GRAPH, 0, detail={"layers": layers(model)})
-        optimizer = self.optimizer(model, settings)
-        learner = Learner(model, phase, self.metrics, settings, self.averaging(optimizer, settings))
+        optimizer = self._scheduled(self.optimizer(model, settings), phase, settings)
+        learner = Learner(
+            model, phase, self.metrics, settings, self.averaging(optimizer, settings), self.selection(settings)
+        )
         if trial.earlier is None:
             yield from self._pictures(trial, learner, None, step=0)
         trained = Trained(learner, _restored(trial, learner, optimizer), evaluators(learner))
@@ -257,7 +267,8 @@ class KerasTask(Task[S, D], Generic[S, D]):
         kernel = self.kernel(settings, gpus=len(tf.config.list_physical_devices("GPU")))
         detail = {"tags": {"ablation.kernel": kernel}, "steps_per_epoch": steps_per_epoch(learner.phase, settings)}
         yield Record(START, 0, detail=detail)
-        yield from endless(learner, self.optimizer(learner.model, settings), every=every)
+        optimizer = self._scheduled(self.optimizer(learner.model, settings), learner.phase, settings)
+        yield from endless(learner, optimizer, every=every)
 
     def _training(
         self, trial: Trial[S, D], trained: Trained, optimizer: keras.optimizers.Optimizer, *, steps: list[Record]
@@ -270,11 +281,11 @@ class KerasTask(Task[S, D], Generic[S, D]):
           optimizer: optimizer of the model.
           steps: step records of earlier processes; the new ones are appended.
         """
-        from src.training.fit import steps_per_epoch, train
+        from src.training.fit import planned_steps, train
         from src.training.profile import profiled
 
         settings, fit, learner = trial.settings, trained.fit, trained.learner
-        planned = min(settings.epochs * steps_per_epoch(learner.phase, settings), settings.max_steps or sys.maxsize)
+        planned = planned_steps(learner.phase, settings)
         shown = self.layers(learner.model) if settings.tracking.histograms else ()
         samples = functools.partial(self._epoch_samples, trial, learner)
         evaluate = trained.evaluate[VALIDATION_SPLIT]
@@ -297,6 +308,15 @@ class KerasTask(Task[S, D], Generic[S, D]):
                 if record.kind == STEP:
                     steps.append(record)
                 yield record
+
+    def _scheduled(self, optimizer: Any, phase: Phase, settings: S) -> Any:
+        """Returns the optimizer, with the schedule of its learning rate if the task has one."""
+        from src.training.fit import planned_steps
+
+        schedule = self.schedule(settings, steps=planned_steps(phase, settings))
+        if schedule is not None:
+            optimizer.learning_rate = schedule
+        return optimizer
 
     def _epoch_samples(self, trial: Trial[S, D], learner: Learner) -> list[Mapping[str, Any]]:
         try:
@@ -345,7 +365,7 @@ class KerasTask(Task[S, D], Generic[S, D]):
             "memory/peak_mb": fit.peak_mb,
         }
         traces, expected = int(metrics["data/traces"]), _expected_traces(trial, phase)
-        health = judge(self.metrics[0], fit.validations, chance=phase.chance, traces=traces, expected=expected)
+        health = judge(learner.selection, fit.validations, chance=phase.chance, traces=traces, expected=expected)
         tags = {
             "ablation.weights": weights_digest(model),
             "ablation.batches": clock.shapes_digest(fit.timings),
@@ -381,7 +401,7 @@ def _restored(trial: Trial[Any, Any], learner: Learner, optimizer: keras.optimiz
     earlier = trial.earlier
     if earlier is None:
         return Fit()
-    fit = Fit.of_records(earlier.records, learner.metrics[0])
+    fit = Fit.of_records(earlier.records, learner.selection)
     restore([*learner.model.variables, *optimizer.variables], earlier.variables)
     with learner.averaged():
         fit.best_weights, fit.peak_mb = list(earlier.best) or learner.model.get_weights(), earlier.peak_mb
@@ -411,12 +431,12 @@ def _expected_traces(trial: Trial[Any, Any], phase: Phase) -> int:
 
 
 def _is_better_than_chance(learner: Learner, metrics: Mapping[str, float]) -> bool:
-    """Returns whether the test value of the first metric is better than chance, or chance is unknown.
+    """Returns whether the test value of the metric that chose the epoch is better than chance, or chance is unknown.
 
     The best of several epochs is above chance by luck more often than chance allows for; test is evaluated once.
     """
-    first, chance = learner.metrics[0], learner.phase.chance
-    return chance is None or first.is_better(metrics[f"{TEST}{first.name}"], chance)
+    chosen, chance = learner.selection, learner.phase.chance
+    return chance is None or chosen.is_better(metrics[f"{TEST}{chosen.name}"], chance)
 
 
 def _row(step: Record) -> dict[str, Any]:

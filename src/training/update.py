@@ -92,11 +92,15 @@ def _parts(learner: Learner, optimizer: keras.optimizers.Optimizer | None) -> tu
         with tf.GradientTape() as tape:
             measured = learner.measure(model(inputs, training=True), targets)
             value, weight = _sums(measured[LOSS])
-            value = tf.math.divide_no_nan(value, weight)  # a batch without weight changes nothing
-        # Gradients are made dense. As slices, a word that occurs twice would count as two rows in the norm, in clipping
-        # and in Adam's squares, and an embedding would train differently from a one-hot vector times a matrix.
-        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(value, model.trainable_variables)]
-        numbers = [value, weight, *(number for name in learner.quantities for number in _sums(measured[name]))]
+            mean = tf.math.divide_no_nan(value, weight)  # a batch without weight changes nothing
+            minimised = value if phase.minimises_sum else mean
+        # Gradients are made dense, except where `has_slices` allows slices. As slices, a word that occurs twice would
+        # count as two rows in the norm, in clipping and in Adam's squares, and an embedding would train differently
+        # from a one-hot vector times a matrix.
+        gradients = tape.gradient(minimised, model.trainable_variables)
+        if not learner.has_slices:
+            gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        numbers = [mean, weight, *(number for name in learner.quantities for number in _sums(measured[name]))]
         real = [] if phase.real_positions is None else [tf.cast(phase.real_positions(inputs), tf.float32)]
         return [*numbers, *real], gradients
 
@@ -165,14 +169,15 @@ def _accumulating(learner: Learner, gradients_of: Gradients, apply: Apply, *, co
 
     def add(inputs: Any, targets: Any) -> Any:
         numbers, gradients = gradients_of(inputs, targets)
-        weight = numbers[1]
+        weight = tf.constant(1.0) if learner.phase.minimises_sum else numbers[1]
         for total, gradient in zip(sums, gradients, strict=True):
             total.assign_add(weight * gradient)
         total_weight.assign_add(weight)
         return tf.stack(numbers)
 
     def finish() -> tuple[Any, list[Any]]:
-        gradients = [tf.math.divide_no_nan(total, total_weight) for total in sums]
+        divisor = tf.constant(1.0) if learner.phase.minimises_sum else total_weight
+        gradients = [tf.math.divide_no_nan(total, divisor) for total in sums]
         norm = apply(gradients)
         for total in (*sums, total_weight):
             total.assign(tf.zeros_like(total))

@@ -63,7 +63,7 @@ def test_help_of_a_task_has_its_own_keys_and_those_of_every_task(capsys, words):
 def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
     assert run.main(["--help", "task=pictures"]) == 2
     error = (
-        "task: got 'pictures'; allowed: sentiment, integration, images, language_model, translation. "
+        "task: got 'pictures'; allowed: sentiment, integration, images, language_model, translation, word_vectors. "
         "For a task of your own, write task=module:NAME"
     )
     assert capsys.readouterr().err == f"error: {error}\n"
@@ -143,19 +143,19 @@ def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
         ),
         (
             ["task=integration", "data.limit=9"],
-            "task=integration has no data; task=sentiment, task=images, task=language_model and task=transla",
+            "task=integration has no data; task=sentiment, task=images, task=language_model, task=translat",
         ),
         (
             ["task=integration", "data=table"],
-            "task=integration has no data; task=sentiment, task=images, task=language_model and task=transla",
+            "task=integration has no data; task=sentiment, task=images, task=language_model, task=translat",
         ),
         (
             ["task=integration", "data=table", "data.path=x.csv"],
-            "task=integration has no data; task=sentiment, task=images, task=language_model and task=transla",
+            "task=integration has no data; task=sentiment, task=images, task=language_model, task=translat",
         ),
         (
             ["task=integration", "vocab=3"],
-            "unknown key 'vocab'; task=integration has no vocab_size; task=sentiment, task=language_model and ",
+            "unknown key 'vocab'; task=integration has no vocab_size; task=sentiment, task=language_model, ",
         ),
         (
             ["task=integration", "dataset=x"],

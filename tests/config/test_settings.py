@@ -74,7 +74,7 @@ def test_settings_are_immutable():
         ({"task": 3}, "task: got 3; allowed: one of sentiment, integration"),
         (
             {"task": "pictures"},
-            "task: got 'pictures'; allowed: sentiment, integration, images, language_model, translation. For a task of",
+            "task: got 'pictures'; allowed: sentiment, integration, images, language_model, translation, word_vectors.",
         ),
         ({"sequence_length": 3}, "task=sentiment has no sequence_length; task=integration has it"),
     ],
@@ -219,7 +219,7 @@ def test_schemas_hold_every_default(kind):
 def test_a_task_without_data_refuses_a_corpus():
     with pytest.raises(
         SettingsError,
-        match="task=integration has no data; task=sentiment, task=images, task=language_model and task=tr",
+        match="task=integration has no data; task=sentiment, task=images, task=language_model, task=tr",
     ):
         checked({"task": "integration", "data": {"name": "movie_reviews"}})
 

@@ -48,3 +48,14 @@ def test_the_replay_of_a_finished_trial_copies_the_extra_tensorboard_files_into_
     assert {path.name for path in run.iterdir()} >= {"projector_config.pbtxt", "words.tsv", "metadata.tsv"}
     assert len(list(run.glob("events*"))) == 1
     assert list(folder.parent.rglob("plugins/profile/*/*")) == [run / "plugins" / "profile" / "now" / "vm.xplane.pb"]
+
+
+def test_words_with_counts_have_a_header_and_one_row_each(tmp_path):
+    table = np.arange(6, dtype=np.float32).reshape(3, 2)
+
+    projector.write_counted(tmp_path, table, ["the", "a\tb", "c"], [9, 5, 1])
+
+    rows = (tmp_path / "metadata.tsv").read_text(encoding="utf-8").splitlines()
+    assert rows[0] == "word\tcount"
+    assert [row.split("\t")[-1] for row in rows[1:]] == ["9", "5", "1"] and all(row.count("\t") == 1 for row in rows)
+    np.testing.assert_array_equal(np.loadtxt(tmp_path / "words.tsv"), table)

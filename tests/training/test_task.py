@@ -231,7 +231,7 @@ def test_pictures_of_an_epoch_come_before_its_evaluation_and_an_error_loses_only
 
 @pytest.mark.parametrize(("chance", "value", "is_better"), [(None, 9.0, True), (8.0, 9.0, False), (8.0, 7.0, True)])
 def test_a_trial_has_learnt_for_its_diagnosis_if_its_test_is_better_than_chance(chance, value, is_better):
-    learner = SimpleNamespace(metrics=Toy.metrics, phase=SimpleNamespace(chance=chance))
+    learner = SimpleNamespace(selection=Toy.metrics[0], phase=SimpleNamespace(chance=chance))
 
     assert _is_better_than_chance(learner, {"test/perplexity": value}) == is_better
 

@@ -16,6 +16,7 @@ from src.tasks.integration.settings import Settings as Integration
 from src.tasks.language_model.settings import Settings as LanguageModel
 from src.tasks.sentiment.settings import Settings
 from src.tasks.translation.settings import Settings as Translation
+from src.tasks.word_vectors.settings import Settings as WordVectors
 from src.trial.identity import NOT_IN_IDENTITY, digest
 from src.trial.identity import identity as identity_of
 from src.trial.prepare import prepare
@@ -63,6 +64,8 @@ CHANGES = {
     "retracing": "relaxed",
     "tokens": "character",
     "momentum": 0.9,
+    "embedding_from": "0123456789abcdef",
+    "embedding_trainable": False,
 }
 
 
@@ -114,6 +117,12 @@ OF_TRANSLATION = {
     "max_output_length": 7,
     "bidirectional": False,
 }
+OF_WORD_VECTORS = {
+    **{"across_lines": False, "min_count": 7, "sample": 0.5, "window": 7, "shrink_windows": False, "pad_pairs": True},
+    **{"architecture": "cbow", "vector_size": 7, "cbow_mean": False, "loss": "full", "negative": 7, "noise": "uniform"},
+    **{"ns_exponent": 0.5, "negatives": "fixed", "hits": "resample", "combine": "sum", "select": "wordsim"},
+    **{"optimizer": "adam", "learning_rate_end": 0.5, "execution": "graph"},
+}
 OF_EVERY_TASK = {key: value for key, value in CHANGES.items() if key in Core.model_fields}
 KINDS = [
     (Settings, CHANGES),
@@ -122,6 +131,10 @@ KINDS = [
     (
         Translation,
         {key: value for key, value in CHANGES.items() if key in Translation.model_fields} | OF_TRANSLATION,
+    ),
+    (
+        WordVectors,
+        {key: value for key, value in CHANGES.items() if key in WordVectors.model_fields} | OF_WORD_VECTORS,
     ),
     (
         LanguageModel,

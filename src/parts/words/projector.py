@@ -24,9 +24,25 @@ def write(folder: Path, table: np.ndarray, words: Sequence[str]) -> None:
     """
     shown = words[:MOST]
     ids = [START, UNKNOWN, *range(FIRST_WORD, FIRST_WORD + len(shown))]
+    _write(folder, table[ids], ["[start]", "[unknown]", *map(one_line, shown)])
+
+
+def write_counted(folder: Path, table: np.ndarray, words: Sequence[str], counts: Sequence[int]) -> None:
+    """Writes the vectors of words, and how often each occurs.
+
+    Args:
+      folder: folder for the files; it is created if it does not exist.
+      table: float32[V, D], one row per word.
+      words: V words, the most frequent first.
+      counts: their numbers of occurrences.
+    """
+    rows = [f"{one_line(word)}\t{count}" for word, count in zip(words[:MOST], counts[:MOST], strict=True)]
+    _write(folder, table[:MOST], ["word\tcount", *rows])
+
+
+def _write(folder: Path, table: np.ndarray, lines: Sequence[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    np.savetxt(folder / "words.tsv", table[ids], fmt="%.4g", delimiter="\t")
-    lines = ["[start]", "[unknown]", *map(one_line, shown)]
+    np.savetxt(folder / "words.tsv", table, fmt="%.4g", delimiter="\t")
     (folder / "metadata.tsv").write_text(
         "".join(f"{line}\n" for line in lines), encoding="utf-8", errors="backslashreplace"
     )

@@ -7,12 +7,13 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from src.parts.words import pretrained
+from src.parts.words.pretrained import Pretrained
 from src.spec.rules import Change, Inert
 from src.spec.section import Value, Width
-from src.spec.settings import Settings
 
 
-class Words(Settings):
+class Words(Pretrained):
     """Settings that include the toggles of texts."""
 
     ADDED: ClassVar[Mapping[str, Value]] = {"tokens": "word"}
@@ -68,6 +69,8 @@ def is_never_padded(settings: Words) -> bool:
 
 
 INERT: tuple[Inert[Any], ...] = (
+    Inert("embedding_from", None, lambda s: s.encoding == "onehot", "encoding=onehot has no embedding"),
+    *pretrained.INERT,
     Inert(
         "bucketing", False, lambda s: s.padding == "dataset", "with padding=dataset every sequence has the same length"
     ),

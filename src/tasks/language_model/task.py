@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 from src.parts.description import described
 from src.parts.recurrent import toggles as recurrent
 from src.parts.recurrent.sizes import parameters as of_layers
+from src.parts.words import pretrained
 from src.parts.words import toggles as words
 from src.spec.metric import LOSS, Metric
 from src.spec.rules import Change
@@ -79,7 +80,7 @@ class LanguageModel(KerasTask[Settings, "Encoded"]):
     def resolve(self, settings: Settings, data: Encoded) -> tuple[Settings, list[Change]]:
         """Returns the settings that fit these texts."""
         steps = self._steps(settings, data)
-        changes = recurrent.bptt_of(settings, steps)
+        changes = [*pretrained.changes_of(settings), *recurrent.bptt_of(settings, steps)]
         if not is_stream(settings):
             changes += words.truncation_of(settings, data.longest + 1)
         used = settings.model_copy(update={change.key: change.used for change in changes})
@@ -93,7 +94,10 @@ class LanguageModel(KerasTask[Settings, "Encoded"]):
         from src.tasks.language_model import texts
 
         memory = sizes.memory_refusals(settings, steps=self._steps(settings, data))
-        return [*toggles.refusals(settings), *memory, *texts.left_out(settings, data)]
+        vocabulary = data.words(settings.vocab_size) if settings.embedding_from else []
+        width = settings.embedding_dim
+        vectors = pretrained.refusals(settings, vocabulary, width=width, encoding=settings.encoding)
+        return [*toggles.refusals(settings), *vectors, *memory, *texts.left_out(settings, data)]
 
     def _steps(self, settings: Settings, data: Encoded) -> int:
         from src.tasks.language_model import texts
@@ -142,7 +146,11 @@ class LanguageModel(KerasTask[Settings, "Encoded"]):
         """Returns the untrained language model."""
         from src.tasks.language_model.model import language_model
 
-        return language_model(settings)
+        model = language_model(settings)
+        if settings.embedding_from is not None:
+            layer = model.get_layer("encoding")
+            pretrained.start(layer, layer.table, settings, data.words(settings.vocab_size))
+        return model
 
     def optimizer(self, model: keras.Model, settings: Settings) -> keras.optimizers.Optimizer:
         """Returns the optimizer, with `averaging=nt_asgd` one that averages the weights."""

@@ -11,6 +11,7 @@ from src.parts.description import described
 from src.parts.recurrent import toggles as recurrent
 from src.parts.recurrent.sizes import units_for
 from src.parts.sizes import memory_refusals
+from src.parts.words import pretrained
 from src.parts.words import toggles as words
 from src.spec.metric import LOSS
 from src.spec.rules import Change, Inert
@@ -80,6 +81,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         longest = words.longest_allowed(settings, data.longest)
         count = len(data.classes)
         changes = [
+            *pretrained.changes_of(settings),
             *words.truncation_of(settings, longest),
             *recurrent.bptt_of(settings, longest),
             *head_of(settings, count),
@@ -94,7 +96,10 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         """Returns the reasons why the settings do not work with these texts."""
         from src.tasks.sentiment import texts
 
-        return [*recurrent.refusals(settings), *self._memory(settings, data), *texts.left_out(settings, data)]
+        vocabulary = data.words(settings.vocab_size) if settings.embedding_from else []
+        width = settings.embedding_dim
+        vectors = pretrained.refusals(settings, vocabulary, width=width, encoding=settings.encoding)
+        return [*recurrent.refusals(settings), *vectors, *self._memory(settings, data), *texts.left_out(settings, data)]
 
     def _memory(self, settings: Settings, data: Encoded) -> list[str]:
         steps = words.longest_allowed(settings, data.longest)
@@ -146,7 +151,11 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         """Returns the untrained classifier."""
         from src.tasks.sentiment.model import classifier
 
-        return classifier(settings, classes=len(data.classes))
+        model = classifier(settings, classes=len(data.classes))
+        if settings.embedding_from is not None:
+            layer = model.get_layer("encoding")
+            pretrained.start(layer, layer.embeddings, settings, data.words(settings.vocab_size))
+        return model
 
     def kernel(self, settings: Settings, *, gpus: int) -> str:
         """Returns the kernel that runs the recurrence."""

@@ -9,12 +9,12 @@ from pydantic import Field
 
 from src.data.pair_options import Dates, Parallel
 from src.parts.recurrent.toggles import Recurrent
+from src.parts.words.pretrained import Pretrained
 from src.parts.words.toggles import Words
 from src.spec.section import Width
-from src.spec.settings import Settings as Core
 
 
-class Settings(Core):
+class Settings(Pretrained):
     """A sentence in another language or notation."""
 
     ALIASES: ClassVar[Mapping[str, str]] = {

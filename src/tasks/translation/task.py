@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from src.models.cell_facts import FACTS
 from src.parts.description import described
+from src.parts.words import pretrained
 from src.spec.metric import LOSS, Metric
 from src.spec.rules import Change
 from src.spec.task import Command, Trial
@@ -75,18 +76,22 @@ class Translation(KerasTask[Settings, "EncodedPairs"]):
 
     def resolve(self, settings: Settings, data: EncodedPairs) -> tuple[Settings, list[Change]]:
         """Returns `vocab_size` as the number of ids that training needs, if it has no more tokens."""
-        size = data.ids
+        size, changes = data.ids, pretrained.changes_of(settings)
+        settings = settings.model_copy(update={change.key: change.used for change in changes})
         if settings.tokens == "subword" or settings.vocab_size <= size:  # merges depend on vocab_size as it is
-            return settings, []
+            return settings, changes
         reason = f"training has no more different tokens: {size:,} ids are enough for each side"
         change = Change("vocab_size", settings.vocab_size, size, reason)
-        return settings.model_copy(update={"vocab_size": size}), [change]
+        return settings.model_copy(update={"vocab_size": size}), [*changes, change]
 
     def refusals(self, settings: Settings, data: EncodedPairs) -> list[str]:
         """Returns the combinations of settings and data that cannot run, each with its fix."""
+        from src.data.pair_contents import SOURCE
         from src.tasks.translation import sentences
 
-        return [*toggles.refusals(settings), *sentences.left_out(settings, data)]
+        words = data.vocabulary(SOURCE, settings.vocab_size).words if settings.embedding_from else []
+        vectors = pretrained.refusals(settings, words, width=settings.embedding_dim)
+        return [*toggles.refusals(settings), *vectors, *sentences.left_out(settings, data)]
 
     def measures(self, settings: Settings, data: EncodedPairs) -> dict[str, float]:
         """Returns the shares of leaked pairs and of unknown tokens."""
@@ -119,9 +124,15 @@ class Translation(KerasTask[Settings, "EncodedPairs"]):
 
     def model(self, settings: Settings, data: EncodedPairs) -> keras.Model:
         """Returns the untrained model."""
+        from src.data.pair_contents import SOURCE
         from src.tasks.translation.model import translation_model
 
-        return translation_model(settings, data)
+        model = translation_model(settings, data)
+        if settings.embedding_from is not None:
+            embedding = model.get_layer("encoder").embedding
+            words = data.vocabulary(SOURCE, settings.vocab_size).words
+            pretrained.start(embedding, embedding.embeddings, settings, words)
+        return model
 
     def epoch_pictures(self, trial: Trial[Settings, EncodedPairs], learner: Learner) -> Mapping[str, Any]:
         """Returns the attention of one test sentence, with the current weights."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from src.parts.words import pretrained
 from src.spec.rules import Inert
 from src.tasks.translation.settings import Settings
 
 INERT: tuple[Inert[Any], ...] = (
+    *pretrained.INERT,
     Inert("mask_attention", True, lambda s: s.attention == "none", "attention=none has no weights to mask"),
     Inert(
         "input_feeding", False, lambda s: s.attention == "none", "attention=none makes nothing that could be fed back"

@@ -1,0 +1,1 @@
+"""Word vectors: skip-gram, continuous bag of words, and counting."""

@@ -1,0 +1,76 @@
+"""Commands on trained word vectors: `python -m src.use RUN nearest|analogy|similarity|export`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from src.tasks.word_vectors import exporting, vectors
+from src.terminal.visible import one_line, replace_what_the_terminal_lacks
+
+
+class Table(StrEnum):
+    """Which vector of a word."""
+
+    input = "input"
+    output = "output"
+    sum = "sum"
+    average = "average"
+
+
+Combine = Annotated[Table | None, typer.Option(help="vector of a word; default: the trial's combine")]
+Count = Annotated[int, typer.Option(min=1, max=1_000, help="number of words")]
+
+
+def nearest(
+    folder: Path, word: Annotated[str, typer.Argument(show_default=False)], count: Count = 10, combine: Combine = None
+) -> None:
+    """Prints the words nearest to a word, with their cosines."""
+    found = vectors.load(folder, how=combine and combine.value)
+    _print(found.nearest(word, count), found, "cosine")
+
+
+def analogy(
+    folder: Path,
+    text: Annotated[list[str], typer.Argument(help="as in: king - man + woman", show_default=False)],
+    count: Count = 10,
+    multiply: Annotated[bool, typer.Option("--multiply", help="3CosMul in place of 3CosAdd")] = False,
+    combine: Combine = None,
+) -> None:
+    """Answers an analogy. Its own words are left out of the answers."""
+    found = vectors.load(folder, how=combine and combine.value)
+    _print(found.analogy(" ".join(text), count, multiplied=multiply), found, "score")
+
+
+def similarity(
+    folder: Path,
+    one: Annotated[str, typer.Argument(show_default=False)],
+    other: Annotated[str, typer.Argument(show_default=False)],
+    combine: Combine = None,
+) -> None:
+    """Prints the cosine of two words, from -1 to 1."""
+    print(f"{vectors.load(folder, how=combine and combine.value).similarity(one, other):.4f}")
+
+
+def export(
+    folder: Path,
+    file: Annotated[Path, typer.Argument(help="file to write", show_default=False)],
+    text: Annotated[bool, typer.Option("--text", help="the text format in place of the binary one")] = False,
+    combine: Combine = None,
+) -> None:
+    """Writes the vectors in the format of word2vec; gensim reads it with KeyedVectors.load_word2vec_format."""
+    found = vectors.load(folder, how=combine and combine.value)
+    exporting.write(file, found, is_binary=not text)
+    flag = "False" if text else "True"
+    print(f"{len(found.words):,} vectors of size {found.table.shape[1]} in {one_line(str(file))}")
+    print(f"gensim reads it with KeyedVectors.load_word2vec_format({str(file)!r}, binary={flag})")
+
+
+def _print(near: list[vectors.Near], of: vectors.Vectors, what: str) -> None:
+    replace_what_the_terminal_lacks()
+    print(f"number\t{what}\tcount\tword")
+    for number, one in enumerate(near, 1):
+        print(f"{number}\t{one.similarity:.4f}\t{of.counts[of.ids[one.word]]}\t{one_line(one.word)}")
