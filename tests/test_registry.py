@@ -150,7 +150,7 @@ def test_an_installed_task_is_listed_explained_and_planned(installed, capsys):
         (["width=2"], "task=sentiment has no width; task=images and task=tiny have it"),
         (
             ["task=tny"],
-            "task: got 'tny'; allowed: sentiment, integration, images, language_model, translation, program, tiny. Did you",
+            "task: got 'tny'; allowed: sentiment, integration, images, language_model, translation, program, tiny",
         ),
     ],
 )

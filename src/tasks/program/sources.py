@@ -65,18 +65,29 @@ def of(settings: Settings) -> Sources:
       SettingsError: the command is invalid, or a listed file does not exist.
     """
     folder, words = folder_of(settings), command.words_of(settings.command)
-    script = script_in(words, folder)
-    found = {script.name: script} if script else {}
+    found = scripts_in(words, folder)
+    script = next(iter(found.values()), None)
     found |= {shown: path for name in settings.program.files for shown, path in _matching(name, folder).items()}
     files = {shown: digest_of(path) for shown, path in sorted(found.items())}
     commit, changes = _commit(script.resolve().parent if script else folder)
     return Sources(files, commit, changes)
 
 
-def script_in(words: Sequence[str], folder: Path) -> Path | None:
-    """Returns the first word that is a file in the folder: the program itself, or the script that it runs."""
-    paths = (folder / word for word in words if not command.names_in([word]) and not word.startswith("-"))
-    return next((path for path in paths if _is_file(path)), None)
+def scripts_in(words: Sequence[str], folder: Path) -> dict[str, Path]:
+    """Returns the program and its script, as written → path: an own first word, and the first other word with a file.
+
+    An interpreter is no own program: it is on the PATH, or outside of the folder and no script.
+    """
+    plain = [word for word in words if not command.names_in([word]) and _is_file(folder / word)]
+    first = [word for word in plain if word is words[0] and "/" in word and _is_own(folder / word, folder)]
+    return {word: folder / word for word in (*first, *[word for word in plain if word is not words[0]][:1])}
+
+
+def _is_own(path: Path, folder: Path) -> bool:
+    if path.resolve().is_relative_to(folder.resolve()):
+        return True
+    with path.open("rb") as file:
+        return file.read(2) == b"#!"
 
 
 def changed(before: Sources, settings: Settings) -> list[str]:
