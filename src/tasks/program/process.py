@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -121,12 +120,12 @@ class Process:
                 data = os.read(end, CHUNK)
                 if not data:
                     open_ends.discard(end)
-                    if end == self._status and self._ended() is None:
-                        self._kill_rest()
                 elif end == output:
                     yield data
                 else:
                     self._said += data
+            if self._status not in open_ends and self._ended() is None:
+                self._kill_rest()
             yield b""
 
     def ended(self) -> Ended:
@@ -152,8 +151,8 @@ class Process:
         finally:
             if self._ended() is None:
                 self._read_rest()
-            if self._ended() is None:
-                self._kill_rest()
+            while self._ended() is None and self._kill_rest():
+                time.sleep(LOOK_S)
             os.close(self._status)
 
     def _close_pipe(self) -> None:
@@ -172,19 +171,19 @@ class Process:
         lines = self._lines()
         return lines[-1] if lines and not {"code", "error"}.isdisjoint(lines[-1]) else None
 
-    def _kill_rest(self) -> None:
-        """Kills what is left of the program after its supervisor was killed."""
+    def _kill_rest(self) -> int:
+        """Kills what is left of the program after its supervisor was killed; returns how many processes it found.
+
+        One that is being started has no environment yet, so the caller repeats this.
+        """
         import psutil
 
-        pid = next((line["pid"] for line in self._lines() if "pid" in line), None)
+        found = 0
         for process in psutil.process_iter():
             try:
-                if process.pid != os.getpid() and process.environ().get(MARK) == self._mark:
+                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == self._mark:
                     process.kill()
+                    found += 1
             except (psutil.Error, OSError):
                 continue
-        if isinstance(pid, int):
-            try:
-                os.killpg(pid, signal.SIGKILL)
-            except OSError:
-                return
+        return found
