@@ -48,6 +48,10 @@ def toggles() -> str:
     for task in tasks:
         own = [name for name in task.settings.toggles() if name not in Settings.model_fields]
         parts.append(_section(f"Toggles of task={task.name}", _rows(task.settings, own), f"{task.about.capitalize()}."))
+        for section, options in task.settings.sections().items():
+            parts.append(
+                _section(f"Settings {section}.* of task={task.name}", _rows(options, options.model_fields, section))
+            )
     for name, options in {name: options for task in tasks for name, options in task.settings.corpora().items()}.items():
         own = [option for option in options.model_fields if option != "name"]
         parts.append(_section(f"Options of data={name}", _rows(options, own, "data"), str(options.__doc__)))

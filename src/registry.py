@@ -32,12 +32,14 @@ BUILT_IN = {
     "language_model": "src.tasks.language_model.task:TASK",
     "translation": "src.tasks.translation.task:TASK",
     "word_vectors": "src.tasks.word_vectors.task:TASK",
+    "program": "src.tasks.program.task:TASK",
 }
 DEFAULT = "sentiment"
 PLACE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")  # module:NAME
 NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 AnyTask = Task[Any, Any]
 _allowed: set[str] = set()
+_named: set[str] = set()
 
 
 class Unusable(SettingsError):
@@ -69,7 +71,13 @@ def named(words: Sequence[str]) -> list[str]:
     ]
     for place in filter(is_place, names):
         allow(place)
+    _named.update(names)
     return names
+
+
+def is_named(name: str) -> bool:
+    """Returns whether the command line names a task, and so allows it to run commands that a study file holds."""
+    return name in _named
 
 
 def allow(place: str) -> None:

@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from src import environment, registry
 from src.config import admission, command_line, settings, study_file
 from src.paths import REPOSITORY
-from src.spec.section import SettingsError
+from src.spec.section import STUDY_NAME, WORDS_OF, SettingsError
 from src.spec.settings import Settings
 from src.study import LaunchFailed, TrialsFailed
 from src.terminal.errors import first_line
@@ -40,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911  one retur
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments):
         return _help(arguments)
+    if "--init" in arguments:
+        return _init([word for word in arguments if word != "--init"])
     experiments = [
         name.strip("'\"[] ")
         for word in arguments
@@ -137,6 +139,28 @@ def _help(words: Sequence[str]) -> int:
     except SettingsError as error:
         _print_error(str(error))
         return 2
+    return 0
+
+
+def _init(words: Sequence[str]) -> int:
+    """Writes a commented study file of the command line's task; returns 0, or 2 if it cannot."""
+    study = next((word.removeprefix("study=") for word in words if word.startswith("study=")), "my_study")
+    path = EXPERIMENTS / f"{study}.yaml"
+    try:
+        task = registry.task(_tasks_of(words)[0])
+        if not re.fullmatch(STUDY_NAME, study):
+            raise SettingsError(f"study: got {echoed(study)!r}; allowed: {WORDS_OF[STUDY_NAME]}")
+        if not (text := task.study_file(study)):
+            raise SettingsError(f"--init: task={task.name} has no study file to start from; see docs/studies.md")
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        _print_error(f"{path} exists and is not replaced; write study=NAME for another file")
+        return 2
+    except (SettingsError, OSError) as error:
+        _print_error(str(error))
+        return 2
+    print(f"written: {path}\nedit it, then run: python -m src.run -m task={task.name} +experiments={study}")
     return 0
 
 

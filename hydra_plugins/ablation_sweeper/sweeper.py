@@ -25,6 +25,7 @@ from src.config import command_line
 from src.config.admission import check_choices
 from src.config.command_line import ONE_STUDY_FILE
 from src.config.explain import GROUPS, choices
+from src.config.overrides import quoted
 from src.config.settings import from_hydra
 from src.spec.section import TAGS, SettingsError
 from src.spec.settings import Settings
@@ -118,8 +119,7 @@ class StudySweeper(Sweeper):
 
         The journals have the outcomes of the trials that began.
         """
-        from src.study.job import CHANGES, ENDED, POSITION, VARIANT
-        from src.study.plan import quoted
+        from src.study.job import CHANGES, ENDED, IDENTITY, POSITION, VARIANT
 
         trials = [(row, row.trial) for row in rows if row.trial]
         folder = str(paths.study_folder(trials[0][1].settings.study))
@@ -146,6 +146,7 @@ class StudySweeper(Sweeper):
                 f"+hydra.job.env_set.{VARIANT}='{urllib.parse.quote(row.called)}'",  # quoted: a $ would interpolate
                 *([] if row.changes is None else [f"+hydra.job.env_set.{CHANGES}='{urllib.parse.quote(row.changes)}'"]),
                 f"+hydra.job.env_set.{ENDED}={quoted(row.ended)}",
+                f"+hydra.job.env_set.{IDENTITY}={quoted(trial.identity)}",
                 f"hydra.sweep.subdir={trial.identity}",
             ]
             for row, trial in trials

@@ -122,6 +122,7 @@ def check_file(content: Any) -> None:
         if parts[0] == "hydra":
             _check_option(place, value)
         _check_task(place, value)
+        _check_command(place)
     if not isinstance(content, dict):
         return
     if group := next((name for name in GROUPS if isinstance(content.get(name), str)), None):
@@ -215,6 +216,17 @@ def _check_task(place: str, value: Any) -> None:
         raise SettingsError(
             f"{echoed(place)}: got {echoed(value)}; a study file names a registered task; allowed: {names}"
         )
+
+
+def _check_command(place: str) -> None:
+    """Checks that the command line names the task whose command a study file holds, because a stranger may write it."""
+    key = re.sub(r"^plan\.(levels|reference|variants)\.", "", place)
+    for task in registry.available():
+        if key in task.settings.COMMANDS and not registry.is_named(task.name):
+            raise SettingsError(
+                f"{echoed(place)}: this study file runs a command, which only the command line can allow; "
+                f"read it, then add task={task.name}"
+            )
 
 
 def _check_defaults(defaults: Any) -> None:

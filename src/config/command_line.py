@@ -14,9 +14,22 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 
 from src import registry
 from src.config.admission import LAUNCHERS, wrong_choice
-from src.config.explain import GROUPS, SECTIONS, Kind, allowed, choices, example, own_data, takes_text, unknown_key
+from src.config.explain import (
+    GROUPS,
+    SECTIONS,
+    Kind,
+    allowed,
+    choices,
+    example,
+    is_command,
+    is_open,
+    own_data,
+    takes_text,
+    unknown_key,
+)
+from src.config.overrides import quoted
 from src.paths import REPOSITORY
-from src.spec.section import TAGS, Section, SettingsError, as_typed
+from src.spec.section import Section, SettingsError, as_typed
 from src.spec.settings import Settings
 from src.terminal.errors import first_line, nearest
 from src.terminal.visible import echoed
@@ -66,8 +79,10 @@ def help_text(task: str = registry.DEFAULT, *, width: int | None = None) -> str:
     lines += ["", "Tasks (--help task=NAME lists the settings of one):"]
     lines += [line for name, each in registry.usable().items() for line in _entry(f"task={name}", each.about, width)]
     core = [name for name in Settings.model_fields if name not in ("task", "plan", "tracking")]
-    own = [name for name in kind.model_fields if name not in Settings.model_fields]
+    own = [name for name in kind.model_fields if name not in (*Settings.model_fields, *kind.sections())]
     lines += [f"\nSettings of task={chosen.name} (key=default):", *_rows(kind, own, width)]
+    for section, options in kind.sections().items():
+        lines += _rows_of(options, section, width)
     lines += ["\nSettings of every task:", *_rows(kind, [*core, "tracking"], width)]
     for title, section in (("Tracking:", "tracking"), ("The study:", "plan")):
         lines += [f"\n{title}", *_rows_of(SECTIONS[section], section, width)]
@@ -123,8 +138,11 @@ def with_quotes(words: Sequence[str]) -> list[str]:
 
 
 def _with_quotes(word: str, parser: OverridesParser) -> str:
-    if re.match(rf"{re.escape(TAGS)}[\w.-]+=", word):
-        word = f"++{word}"  # the user chooses the names of tags
+    if (named := re.match(r"([\w.-]+)=", word)) and is_open(named[1]):
+        word = f"++{word}"  # the user chooses this name
+    command = re.fullmatch(r"(\+{0,2}([\w.-]+)=)(.+)", word, re.DOTALL)
+    if command and is_command(command[2]) and command[3][0] + command[3][-1] not in ("''", '""'):
+        return command[1] + quoted(command[3])
     match = re.fullmatch(r"(\+{0,2}([\w.-]+)=)(.*)", word, re.DOTALL)
     if not match or not (takes_text(match[2]) or match[2] == "experiments"):
         return word

@@ -64,6 +64,16 @@ def type_of(key: str) -> type | None:
     return bool if types == {bool} else str if types & {str, bool} else float
 
 
+def is_open(key: str) -> bool:
+    """Returns whether users name the last part of a dotted key, such as that of a tag or of a toggle of their own."""
+    return key.startswith(TAGS) or any(task.settings.is_open(key) for task in registry.available())
+
+
+def is_command(key: str) -> bool:
+    """Returns whether the text of a key is run as a command."""
+    return any(key in task.settings.COMMANDS for task in registry.available())
+
+
 def unknown_key(key: str, kind: Kind | None = None) -> UnknownKey:
     """Returns the error for a key that a task lacks, with what to write instead, or with the nearest key."""
     key = echoed(key)
@@ -109,6 +119,8 @@ def validation_error(detail: Any, kind: Kind) -> str:
     if path[-1] in MEMBERS and path[:2] != ["tracking", "tags"]:
         del path[-1]
     key = ".".join(path)
+    if kind.is_open(key):
+        return _wrong_name_or_value(key, detail, kind)
     if path[:2] == ["tracking", "tags"] and (path[-1] == "[key]" or isinstance(detail["input"], dict)):
         return (
             f"{echoed(key.removesuffix('.[key]'))}: the name of a tag is up to 200 letters, digits, spaces, "
@@ -123,6 +135,18 @@ def validation_error(detail: Any, kind: Kind) -> str:
                 return f"{key}={choice} is for task={task.name}; add task={task.name}, or choose {allowed(key, kind)}"
         return f"{key} is chosen by name: {allowed(key, kind)}, as in {key}={choices(key, kind)[0]}"
     return _wrong_value(key, detail["input"], kind, is_no_text=detail["type"] == "string_type")
+
+
+def _wrong_name_or_value(key: str, detail: Any, kind: Kind) -> str:
+    """Returns the error for a key that the user named, or for its value."""
+    mapping = next(name for name in kind.open_keys() if key.startswith(f"{name}."))
+    name = key.removeprefix(f"{mapping}.").split(".")[0]
+    if key.endswith(".[key]"):
+        rule = "up to 50 letters, digits and _, beginning with a letter"
+        return f"{mapping}: got the name {echoed(name)!r}; allowed: {rule}"
+    if detail["type"] == "extra_forbidden":
+        return f"unknown key {echoed(key)!r}; {mapping} takes {allowed(mapping, kind)}"
+    return f"{mapping}.{echoed(name)}: got {echoed(repr(detail['input']))}; allowed: {allowed(mapping, kind)}"
 
 
 def is_choice(detail: Any) -> bool:
@@ -214,8 +238,9 @@ def _nearest(key: str, kind: Kind) -> str:
 
 def dotted_keys(kind: Kind) -> set[str]:
     """Returns every key of a task, including the options of all its corpora: `depth`, `plan.metric`, `data.limit`."""
-    keys = {name for name in kind.model_fields if name not in SECTIONS} | {"tracking"}
-    keys |= {f"{section}.{name}" for section, options in SECTIONS.items() for name in options.model_fields}
+    sections = SECTIONS | kind.sections()
+    keys = {name for name in kind.model_fields if name not in sections} | {"tracking"}
+    keys |= {f"{section}.{name}" for section, options in sections.items() for name in options.model_fields}
     keys |= {f"data.{name}" for options in kind.corpora().values() for name in options.model_fields}
     return {key for key in keys if not key.endswith(".name")}
 
@@ -229,4 +254,5 @@ def _field(key: str, kind: Kind | None = None) -> FieldInfo | None:
     if not rest:
         return next((each.model_fields[head] for each in kinds if head in each.model_fields), None)
     options = [each for settings in kinds if head == "data" for each in settings.corpora().values()]
+    options += [settings.sections()[head] for settings in kinds if head in settings.sections()]
     return next((each.model_fields[rest] for each in options if rest in each.model_fields), None)

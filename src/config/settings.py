@@ -72,7 +72,8 @@ def from_hydra(cfg: DictConfig) -> Settings:
             f"~task removes a key that every trial needs; leave it out, or write task={registry.DEFAULT} instead"
         )
     settings = checked(values)
-    removed = sorted(set(_flat(settings.model_dump())) - set(_flat(values)))
+    missing = set(_flat(settings.model_dump())) - set(_flat(values))
+    removed = sorted(key for key in missing if not settings.is_open(key))
     if removed:
         section = removed[0].split(".")[0]
         name = removed[0] if section in values else section
@@ -133,7 +134,7 @@ def edited(settings: S, changes: Mapping[str, Any]) -> S:
             if not isinstance(place.get(section), dict):
                 raise explain.unknown_key(key, type(settings))
             place = place[section]
-        if last not in place:
+        if last not in place and not settings.is_open(key):
             raise explain.unknown_key(key, type(settings))
         place[last] = value
     return typing.cast(S, checked(values))
@@ -151,7 +152,7 @@ def differences(settings: Settings) -> dict[str, Any]:
         defaults["data.name"] = next(iter(kind.corpora()))
     values = settings.model_dump()
     ours = _flat({key: values[key] for key in kind.toggles() if key != "seed"})
-    return {key.removesuffix(".name"): value for key, value in ours.items() if defaults[key] != value}
+    return {key.removesuffix(".name"): value for key, value in ours.items() if defaults.get(key) != value}
 
 
 def label(values: Mapping[str, Any]) -> str:

@@ -55,6 +55,8 @@ def is_plain(kind: Any) -> bool:
         return is_plain(args[0])
     if origin in (typing.Union, types.UnionType):
         return all(map(is_plain, args))
+    if origin is dict:  # toggles that the user names
+        return is_plain(args[1])
     return origin is Literal or kind in (bool, int, float, str, types.NoneType)
 
 
@@ -97,7 +99,7 @@ def _settings_faults(kind: type[Settings], name: str) -> Iterator[str]:
             yield f"its toggle {key!r} has a name that the command line or the analysis reserves; rename it"
         elif field.default is PydanticUndefined and field.default_factory is None:
             yield f"its toggle {key!r} has no default; give it one"
-        elif core is None and key != "data" and not is_plain(field.annotation):
+        elif core is None and key != "data" and key not in kind.sections() and not is_plain(field.annotation):
             yield f"its toggle {key!r} is not a plain value; use bool, int, float, str or Literal, optionally with None"
 
 

@@ -122,7 +122,11 @@ class Settings(Section):
       ADDED: toggles that a later version added, with the value that earlier trials had. At this value the identity
         omits them, so that old identities stay valid. A subclass adds its own.
       ALIASES: name of a key in other programs, lower case without underscores → name here. A subclass adds its own.
+      COMMANDS: toggles whose text is run as a command. The command line takes it as written, and a study file may set
+        it only if the command line names the task.
     """
+
+    COMMANDS: ClassVar[tuple[str, ...]] = ()
 
     ADDED: ClassVar[Mapping[str, Value]] = {
         "accumulate": 1,
@@ -225,10 +229,37 @@ class Settings(Section):
     @classmethod
     def toggles(cls) -> tuple[str, ...]:
         """Returns the keys that a study may vary: the task, its data, the task's own toggles, then the core's."""
-        own = [name for name in cls.model_fields if name not in Settings.model_fields and name != "data"]
+        own = [name for name in cls._own() if name not in cls.sections()]
         keys = ["task", *(["data"] if "data" in cls.model_fields else []), *own]
         keys += [name for name in Settings.model_fields if name not in (*cls.NOT_TOGGLES, "task")]
         return tuple(keys)
+
+    @classmethod
+    def sections(cls) -> dict[str, type[Section]]:
+        """Returns the task's own sections, key → class; they say how a trial runs, and are no toggles."""
+        kinds = {name: cls.model_fields[name].annotation for name in cls._own()}
+        return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)}
+
+    @classmethod
+    def open_keys(cls) -> tuple[str, ...]:
+        """Returns the mappings whose keys the user names: `toggles` for keys such as `toggles.width`."""
+        own = [name for name in cls._own() if typing.get_origin(cls.model_fields[name].annotation) is dict]
+        inner = [
+            f"{section}.{name}"
+            for section, kind in cls.sections().items()
+            for name, field in kind.model_fields.items()
+            if typing.get_origin(field.annotation) is dict
+        ]
+        return (*own, *inner)
+
+    @classmethod
+    def is_open(cls, key: str) -> bool:
+        """Returns whether the user names the last part of a dotted key: `toggles.width`, but not `toggles`."""
+        return any(key.startswith(f"{name}.") for name in cls.open_keys())
+
+    @classmethod
+    def _own(cls) -> list[str]:
+        return [name for name in cls.model_fields if name not in Settings.model_fields and name != "data"]
 
     @classmethod
     def corpora(cls) -> dict[str, type[Section]]:

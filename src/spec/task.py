@@ -164,9 +164,17 @@ class Task(abc.ABC, Generic[S, D]):
           SettingsError: the data are invalid.
         """
 
+    def metrics_of(self, settings: S) -> tuple[Metric, ...]:
+        """Returns the metrics of a trial, by default those of the task; a task may let the user declare them.
+
+        Raises:
+          SettingsError: the declared metrics are invalid.
+        """
+        return self.metrics
+
     def source(self, settings: S) -> Hashable:
         """Returns what `load` depends on, by default all toggles. Trials of a study with equal sources share data."""
-        return settings.model_dump_json(include={key for key in settings.toggles() if key != "seed"})
+        return settings.model_dump_json(include={key for key in type(settings).toggles() if key != "seed"})
 
     def resolve(self, settings: S, data: D) -> tuple[S, list[Change]]:
         """Returns the settings resolved with the data, and the changes; `inert` was applied before."""
@@ -192,8 +200,9 @@ class Task(abc.ABC, Generic[S, D]):
         """Trains and tests. Yields records; the last has the final metrics, tags and file names (see `record.end`).
 
         The first record may be of kind `start`; its `detail["tags"]` become tags of the trial. The journal is still
-        empty then. The task writes its files before it yields the `end` that names them. The core adds to the end
-        `measures`, the best validation value, and the steps until the threshold.
+        empty then. The task writes its files before it yields the `end` that names them. A task may itself end a trial
+        as FAILED, or as KILLED if the same command shall train it again. The core adds to the end `measures`, the best
+        validation value, and the steps until the threshold.
         """
 
     def timed(self, settings: S, data: D, *, every: int) -> Iterator[Record]:
@@ -233,6 +242,10 @@ class Task(abc.ABC, Generic[S, D]):
         `columns` (name → MLflow's type, such as `string` or `float`) becomes the schema. Lists also show their length.
         """
         return {"name": self.name, "digest": data.digest, "source": self.name, "rows": dict(data.rows)}
+
+    def study_file(self, study: str) -> str:
+        """Returns the text of a commented study file to start from; empty if the task has none."""
+        return ""
 
     def served(self, folder: Path) -> Served | None:
         """Returns how MLflow serves the model in a trial's folder; None if it does not."""

@@ -73,7 +73,7 @@ def _recorded(studies: Sequence[Path]) -> list[tuple[Settings, float]]:
 
 def _distance(recorded: Settings, planned: Settings) -> tuple[bool, int]:
     """Returns whether the tasks differ, and how many toggles differ."""
-    toggles = [key for key in planned.toggles() if key != "seed"]
+    toggles = [key for key in type(planned).toggles() if key != "seed"]
     differing = sum(getattr(recorded, key, None) != getattr(planned, key) for key in toggles)
     return not _is_same_task(recorded, planned), differing
 

@@ -29,6 +29,7 @@ POSITION = "ABLATION_POSITION"  # position of the trial in the order of its plan
 VARIANT = "ABLATION_VARIANT"  # name of the trial in the plan, without its seed
 CHANGES = "ABLATION_CHANGES"  # how the trial differs from the reference of its plan
 ENDED = "ABLATION_ENDED"  # the attempt of the trial that had ended when the plan was made; empty for none
+IDENTITY = "ABLATION_IDENTITY"  # identity of the trial in the plan
 SKIPPED = "SKIPPED"
 
 _training = threading.Lock()
@@ -89,7 +90,8 @@ def run(cfg: DictConfig) -> str:
         return SKIPPED
     try:
         with _training:
-            status = trial.run(settings, place=_place(sweep), ended_before=os.environ.get(ENDED, ""))
+            ended, planned = os.environ.get(ENDED, ""), os.environ.get(IDENTITY)
+            status = trial.run(settings, place=_place(sweep), ended_before=ended, planned=planned)
     except Stopped:
         if not is_child:
             raise

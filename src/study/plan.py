@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,6 +13,7 @@ import numpy as np
 
 from src import registry
 from src.config.explain import GROUPS, allowed, unknown_key
+from src.config.overrides import override
 from src.config.settings import described, differences, edited, label
 from src.inference.sequential import Rule
 from src.spec import metric
@@ -32,7 +32,6 @@ from src.trial.prepare import Prepared, prepare
 Compose = Callable[[list[str]], Settings]
 MAX_SEED = 2**32 - 1
 STEPS = STEPS_TO.rstrip("/")  # short form on the command line of the metric `steps_to/…`
-PLAIN_WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][\w./:-]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -102,16 +101,26 @@ class Study:
     @cached_property
     def tasks(self) -> list[registry.AnyTask]:
         """The study's tasks, the reference's first."""
+        return [registry.task(name) for name in self._task_names]
+
+    @property
+    def _task_names(self) -> list[str]:
         names = [self.reference.get("task", self.settings.task), *self.levels.get("task", [self.settings.task])]
-        return [registry.task(name) for name in dict.fromkeys(names)]
+        return list(dict.fromkeys(names))
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics of the study's task; if it varies the task, the metrics of the reference's task come first."""
-        every = [each for task in self.tasks for each in task.metrics]
+        every = [each for name in self._task_names for each in self.metrics_of(name)]
         return tuple(
             {each.name: each for each in reversed(every)}[name] for name in dict.fromkeys(each.name for each in every)
         )
+
+    def metrics_of(self, name: str) -> tuple[Metric, ...]:
+        """Returns the metrics of one task of the study: as the shared settings declare them, or by default."""
+        task = registry.task(name)
+        is_shared = type(self.settings) is task.settings
+        return task.metrics_of(self.settings if is_shared else task.settings(task=name))
 
     @property
     def metric(self) -> str:
@@ -327,6 +336,8 @@ def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compo
             raise SettingsError(f"plan.levels: {key} has no values; write {key}: [VALUE, …], or remove {key}")
     for key, typed in {**plan.levels, **swept}.items():
         _refuse_mixed(key, typed)
+    for key in swept:
+        _refuse_section(key, settings)
     levels = {
         key: _distinct(values) for key, values in {**plan.levels, **swept}.items() if key not in fixed and key != "seed"
     }
@@ -402,19 +413,6 @@ def _current(settings: Settings, key: str) -> Any:
     if name:
         return getattr(value, name)
     return getattr(value, "name", value) if isinstance(value, Section) else value
-
-
-def override(key: str, value: Any) -> str:
-    """Returns a key with its plain value in Hydra's grammar: `cell=gru`, `data.path='a b.csv'`."""
-    if not isinstance(value, str) or PLAIN_WORD.fullmatch(value):
-        return f"{key}={as_typed(value)}"
-    return f"{key}={quoted(value)}"
-
-
-def quoted(text: str) -> str:
-    """Returns a quoted text in Hydra's grammar: only backslashes before a quote are escaped."""
-    escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), text)
-    return f"'{escaped}'"
 
 
 def as_record(planned: Study, rows: Sequence[Row], *, command: str, time: str) -> dict[str, Any]:
@@ -502,17 +500,24 @@ def _is_record(values: Mapping[str, Any]) -> bool:
 
 def _toggles(settings: Settings, tasks: Sequence[str]) -> tuple[str, ...]:
     """Returns the toggles of a study's task, or of all its tasks if it varies the task."""
-    every = [settings.toggles(), *(registry.task(task).settings.toggles() for task in tasks)]
+    every = [type(settings).toggles(), *(registry.task(task).settings.toggles() for task in tasks)]
     return tuple(dict.fromkeys(key for toggles in every for key in toggles))
 
 
 def _check_toggle(key: str, toggles: Sequence[str], settings: Settings) -> None:
     section = key.split(".", maxsplit=1)[0]
+    _refuse_section(key, settings)
     if section in Settings.NOT_TOGGLES or key == "seed":
         instead = "use plan.seeds" if key == "seed" else "it has one value for all trials"
         raise SettingsError(f"plan.levels: {key} is not a toggle; {instead}. Toggles: {', '.join(toggles)}")
     if section not in toggles or key.startswith("task."):
         raise unknown_key(key, type(settings))
+
+
+def _refuse_section(key: str, settings: Settings) -> None:
+    """Raises `SettingsError` for a key in a section of the task, which is no toggle."""
+    if key.split(".", maxsplit=1)[0] in settings.sections():
+        raise SettingsError(f"{key}: it is not a toggle and has one value for all trials")
 
 
 def _check_metric(planned: Study) -> None:

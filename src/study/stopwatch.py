@@ -170,4 +170,4 @@ def _name(process: psutil.Process) -> str:
     try:
         return str(process.name())
     except psutil.Error:
-        return "a program"
+        return "a process"

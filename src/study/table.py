@@ -366,7 +366,7 @@ def _unmeasured(study: Study) -> list[str]:
     lacking = [
         task
         for task in study.levels.get("task", [])
-        if study.metric.startswith(TEST) and all(metric.name != name for metric in registry.task(task).metrics)
+        if study.metric.startswith(TEST) and all(metric.name != name for metric in study.metrics_of(task))
     ]
     return [f"  warning: task={task} does not measure {study.metric}, so it gets no verdict" for task in lacking]
 

@@ -20,6 +20,9 @@ TRUTHS = dict.fromkeys(("yes", "y", "on", "t", "1"), "true") | dict.fromkeys(("n
 
 def in_words(field: FieldInfo) -> str:
     """Returns the allowed values of a field in words: `true or false`, `an integer from 1 to 64`."""
+    extra = field.json_schema_extra
+    if isinstance(extra, dict) and "words" in extra:
+        return str(extra["words"])
     return _words(field.annotation, list(field.metadata))
 
 

@@ -31,7 +31,7 @@ from src.tracking.journal import FAILED, FINISHED, Entry, JournalError
 FILE, FORM = "checkpoint.npz", "1"
 # What must equal the values at the time of the checkpoint, and the message if it does not.
 ORIGIN = {
-    "form": "another version of this program wrote it",
+    "form": "another version of the framework wrote it",
     "identity": "it belongs to another trial",
     "code": "the code in src/ has changed since",
     "versions": "it was written with other versions of packages",

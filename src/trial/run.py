@@ -48,7 +48,7 @@ from src.trial.prepare import Prepared, prepare
 from src.trial.signals import Stopped, terminable
 from src.trial.system import SystemMetrics
 
-BUSY = "BUSY"
+BUSY, INTERRUPTED = "BUSY", "INTERRUPTED"
 # Increase it when a recorded name changes its meaning. Since 2, time/epoch_s and time/train_s include tracing steps.
 RECORD = "2"
 
@@ -78,7 +78,9 @@ class Place(NamedTuple):
 ALONE = Place(workers=1)
 
 
-def run(settings: Settings, *, place: Place = ALONE, ended_before: str | None = None) -> str:
+def run(
+    settings: Settings, *, place: Place = ALONE, ended_before: str | None = None, planned: str | None = None
+) -> str:
     """Trains one trial; records it in the journal, in MLflow and in TensorBoard.
 
     Args:
@@ -86,9 +88,11 @@ def run(settings: Settings, *, place: Place = ALONE, ended_before: str | None = 
       place: place of the trial in its study, for the record.
       ended_before: the attempt that had ended when the plan was made, empty for none. If another attempt has ended
         since, another process has trained the trial, and this does not train it again. With None it always trains.
+      planned: identity of the trial in the plan; None without a plan.
 
     Returns:
-      FINISHED, FAILED, KILLED if the disk is full, or BUSY if another process is training the trial.
+      FINISHED, FAILED, KILLED if the disk is full, INTERRUPTED if the task ended the trial as KILLED, or BUSY if
+      another process is training the trial.
 
     Raises:
       SettingsError: the combination cannot run.
@@ -96,6 +100,11 @@ def run(settings: Settings, *, place: Place = ALONE, ended_before: str | None = 
       KeyboardInterrupt: the trial was stopped and recorded as KILLED.
     """
     prepared = prepare(settings)
+    if planned is not None and prepared.identity != planned:
+        raise NotBegun(
+            "not trained: its data or files have changed since the study was planned; undo the change, "
+            "or run the same command again to plan anew"
+        )
     prepared.folder.mkdir(parents=True, exist_ok=True)
     with logging_to(prepared.folder / "trial.log"), terminable():
         follower, is_recorded = Follower(prepared.folder, prepared.settings), True
@@ -128,7 +137,7 @@ def _ended_since(before: str, folder: Path) -> str | None:
 
 def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Place) -> str:
     """Writes the journal from its start to its end, also after errors."""
-    step, is_open, has_begun = 0, False, False
+    step, is_open, has_begun, ended = 0, False, False, FINISHED
     task = prepared.task
     kept = Checkpoint(
         prepared.folder, prepared.identity, task.devices, of_task=registry.version(prepared.settings.task)
@@ -146,6 +155,8 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Pl
             step = record.step
             book.append(record)
             is_open, has_begun = record.kind != END, True
+            if record.kind == END:
+                ended = record.detail["status"]
             for entry in earlier.entries if record.kind == START else ():
                 book.append(entry.record, time_ms=entry.time_ms)
                 step = entry.record.step
@@ -176,7 +187,7 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Pl
             raise NotBegun(f"failed before the first step: {message}; see the log") from error
         return status
     kept.remove()
-    return FINISHED
+    return INTERRUPTED if ended == KILLED else ended
 
 
 def _earlier(prepared: Prepared, kept: Checkpoint, place: Place) -> Earlier:
@@ -213,7 +224,7 @@ def records(
     """
     settings, folder, task = prepared.settings, prepared.folder, prepared.task
     folder.mkdir(parents=True, exist_ok=True)
-    files, start = Artifacts(folder), _start(prepared, task.metrics, place, earlier.epochs)
+    files, start = Artifacts(folder), _start(prepared, task.metrics_of(settings), place, earlier.epochs)
     stream = task.records(_trial(prepared, start, place, kept=kept, earlier=earlier))
     first = next(stream, None)  # an error before this line leaves no record and replaces nothing
     if first is None:
@@ -236,7 +247,7 @@ def records(
             validations.append(record)
         elif record.kind == END:
             record.metrics.update(
-                task.measures(settings, prepared.data) | _validated(task.metrics[0], validations, settings)
+                task.measures(settings, prepared.data) | _validated(task.metrics_of(settings)[0], validations, settings)
             )
             record.detail["artifacts"] = [SETTINGS, *record.detail["artifacts"]]
         yield record
@@ -282,12 +293,14 @@ def _validated(metric: Metric, validations: Sequence[Record], settings: Settings
 
     Args:
       metric: the task's first metric; without a direction there is no best value.
-      validations: evaluations in order.
+      validations: evaluations; some tasks do not measure every metric in each.
       settings: settings with `plan.threshold`; null means the metric's target.
     """
     if not metric.sign:
         return {}
-    values = [(record.step, record.metrics[f"{VAL}{metric.name}"]) for record in validations]
+    name = f"{VAL}{metric.name}"
+    measured = sorted((record for record in validations if name in record.metrics), key=lambda record: record.step)
+    values = [(record.step, record.metrics[name]) for record in measured]
     best, threshold = metric.best(value for _, value in values), settings.plan.threshold
     best_value = {} if best is None else {best_name(metric): best}
     target = metric.target if threshold is None else threshold
@@ -336,7 +349,12 @@ def _after(epochs: list[int], of: int) -> str:
 def _params(prepared: Prepared) -> dict[str, Any]:
     """Returns key → value: every toggle, with the choice of a config group, and the non-default options of the data."""
     settings, values = prepared.settings, prepared.settings.model_dump()
-    flat = {key: values[key]["name"] if isinstance(values[key], dict) else values[key] for key in settings.toggles()}
+    flat: dict[str, Any] = {}
+    for key in type(settings).toggles():
+        if key in settings.open_keys():
+            flat |= {f"{key}.{name}": value for name, value in values[key].items()}
+        else:
+            flat[key] = values[key]["name"] if isinstance(values[key], dict) else values[key]
     of_data = {key: value for key, value in differences(settings).items() if key.startswith("data.")}
     return flat | {"task": prepared.task.name} | of_data
 

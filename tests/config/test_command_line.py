@@ -63,7 +63,8 @@ def test_help_of_a_task_has_its_own_keys_and_those_of_every_task(capsys, words):
 def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
     assert run.main(["--help", "task=pictures"]) == 2
     error = (
-        "task: got 'pictures'; allowed: sentiment, integration, images, language_model, translation, word_vectors. "
+        "task: got 'pictures'; allowed: sentiment, integration, images, language_model, translation, word_vectors, "
+        "program. "
         "For a task of your own, write task=module:NAME"
     )
     assert capsys.readouterr().err == f"error: {error}\n"
@@ -711,7 +712,7 @@ def test_any_sweep_is_planned_or_gives_a_clear_error(home, capsys, tiny, levels)
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in explain.choices(group)])
 def test_every_file_of_every_group_composes(home, capsys, group, name):
     has_path = group == "data" and name not in ("movie_reviews", "digits", "dates")
-    few = [] if name == "integration" else ["data.limit=4"]
+    few = {"integration": [], "program": ["command=true {seed}"]}.get(name, ["data.limit=4"])
     owners = [task.name for task in registry.available() if name in task.settings.corpora()]
     task = [f"task={owners[0]}"] if owners else []
 
@@ -723,7 +724,8 @@ def test_every_file_of_every_group_composes(home, capsys, group, name):
 def test_a_glob_selects_only_the_public_choices_of_a_group(home, capsys):
     code, out, err = outcome(capsys, "-m", "task=glob(*)")
 
-    assert code == 0 and "study adhoc: 5 variants × 1 seed = 5 trials" in out, err
+    assert code == 0 and "study adhoc: 6 variants × 1 seed, of which 1 cannot run: 5 trials" in out, err
+    assert "dropped: task=program: command: got ''" in out
 
 
 @pytest.mark.parametrize("order", ["sentiment,integration", "integration,sentiment"])

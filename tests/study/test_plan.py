@@ -571,9 +571,18 @@ def test_a_toggle_that_a_corpus_does_not_have_drops_the_cells_of_that_corpus(hom
     assert "unknown key 'data.drop_empty'" in planned_rows[2].dropped
 
 
+class Fixed(SimpleNamespace):
+    """A task that has these metrics, whatever the settings."""
+
+    settings = SimpleNamespace
+
+    def __init__(self, metrics):
+        super().__init__(metrics_of=lambda settings: metrics)
+
+
 def test_a_study_of_several_tasks_has_the_metrics_of_all_tasks_and_the_references_first(base, monkeypatch):
     of_task = {"a": (Metric("x", "lower"), LOSS), "b": (Metric("x", "higher"), Metric("y", "higher"))}
-    monkeypatch.setattr(registry, "task", lambda name: SimpleNamespace(metrics=of_task[name]))
+    monkeypatch.setattr(registry, "task", lambda name: Fixed(of_task[name]))
 
     planned = plan.Study(base, [], {"task": "b"}, {"task": ["a", "b"]}, [0], lambda _: base)
 

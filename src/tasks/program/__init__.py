@@ -1,0 +1,1 @@
+"""Any command as a trial: it gets toggles and a seed, and reports metrics."""
