@@ -74,7 +74,7 @@ def test_settings_are_immutable():
         ({"task": 3}, "task: got 3; allowed: one of sentiment, integration"),
         (
             {"task": "pictures"},
-            "task: got 'pictures'; allowed: sentiment, integration, images, language_model, translation, word_vectors, ",
+            "task: got 'pictures'; allowed: sentiment, integration, images, language_model, translation, word_vectors",
         ),
         ({"sequence_length": 3}, "task=sentiment has no sequence_length; task=integration has it"),
     ],
