@@ -42,9 +42,10 @@ def calls(home, monkeypatch):
 def test_a_job_reads_its_sweep_and_its_position_from_the_environment(calls, monkeypatch):
     monkeypatch.setenv(job.POSITION, "5")
     monkeypatch.setenv(job.ENDED, "an attempt")
+    monkeypatch.setenv(job.IDENTITY, "0a")
 
     assert job.run({}) == FAILED
-    assert calls == [{"place": trial.Place(workers=2, position=5), "ended_before": "an attempt"}]
+    assert calls == [{"place": trial.Place(workers=2, position=5), "ended_before": "an attempt", "planned": "0a"}]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
