@@ -131,11 +131,11 @@ def _where_listed(study: Study) -> str:
 
 
 def _data_sets(rows: Sequence[Row]) -> list[str]:
-    """Returns a description of each data set that the rows' trials read."""
-    readers: dict[str, list[Prepared]] = {}
+    """Returns a description of each data set that the rows' trials read, by each task that reads it."""
+    readers: dict[tuple[str, str], list[Prepared]] = {}
     for row in rows:
         if row.trial:
-            readers.setdefault(row.trial.data.digest, []).append(row.trial)
+            readers.setdefault((row.trial.task.name, row.trial.data.digest), []).append(row.trial)
     lines = []
     for trials in itertools.islice(readers.values(), MAX_SETS):
         lines += [f"  {line}" for line in trials[0].task.summary([trial.settings for trial in trials], trials[0].data)]

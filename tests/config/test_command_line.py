@@ -313,7 +313,7 @@ def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
         (["hydra/launcher=jobib"], "Did you mean hydra/launcher=joblib?"),
         (["+experiments=smok"], "+experiments: there is no study file 'smok'; did you mean +experiments=smoke?"),
         (["+experiments=masking_by_side"], "did you mean +experiments=masking_by_side_and_length?"),
-        (["+experiments=zzz"], "+experiments: there is no study file 'zzz'; experiments/ has awd_lstm_parts, "),
+        (["+experiments=zzz"], "+experiments: there is no study file 'zzz'; experiments/ has attention_scores, "),
         (["--cfg", "x"], "invalid choice: 'x'"),
         (["embedding_dim=${units}", "units=32,64"], "interpolation is not allowed"),
     ],

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src.spec.metric import Metric
-from src.tasks.translation.scores import scores
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ENDS = ("short", "long")  # the shortest third of the test sources, and the longest
 _ABOUT = {"short": "of the shortest third of the sources", "long": "of the longest third of the sources"}
@@ -46,6 +46,8 @@ def by_range(pairs: Sequence[Mapping[str, Any]], count: int, *, lowercase: bool)
       count: 1 or more; sources of equal length are in one range, so there may be fewer.
       lowercase: whether capital letters count as small ones.
     """
+    import numpy as np
+
     lengths = np.array([len(pair["source"].split()) for pair in pairs])
     inner = np.quantile(lengths, np.arange(1, count) / count, method="inverted_cdf")
     edges = np.unique([lengths.min() - 1, *inner, lengths.max()])
@@ -54,6 +56,8 @@ def by_range(pairs: Sequence[Mapping[str, Any]], count: int, *, lowercase: bool)
 
 
 def _range(pairs: Sequence[Mapping[str, Any]], rows: np.ndarray, lengths: np.ndarray, *, lowercase: bool) -> Range:
+    from src.tasks.translation.scores import scores
+
     found, wanted = ([pairs[row][key] for row in rows] for key in ("translation", "reference"))
     of_texts = scores(found, wanted, lowercase=lowercase)
     return Range(int(lengths.min()), int(lengths.max()), of_texts.bleu, of_texts.exact_match)
