@@ -724,7 +724,7 @@ def test_every_file_of_every_group_composes(home, capsys, group, name):
 def test_a_glob_selects_only_the_public_choices_of_a_group(home, capsys):
     code, out, err = outcome(capsys, "-m", "task=glob(*)")
 
-    assert code == 0 and "study adhoc: 6 variants × 1 seed, of which 1 cannot run: 5 trials" in out, err
+    assert code == 0 and "study adhoc: 7 variants × 1 seed, of which 1 cannot run: 6 trials" in out, err
     assert "dropped: task=program: command: got ''" in out
 
 
