@@ -253,8 +253,8 @@ def _compared_time(study: Study) -> tuple[str, Pass | None]:
     differ = "accumulate" in study.toggles or (counts is not None and float(counts.max()) > 1.05 * float(counts.min()))
     is_usual = traces is None or not (traces > USUAL_TRACES).any()
     timing = study.timing if is_usual and _is_timed(study) else None
-    if PER_BATCH not in finished and TRAINING in finished:  # runs that others recorded have the time of a run
-        return TRAINING, None
+    if timing is None and PER_BATCH not in finished and TRAINING in finished:
+        return TRAINING, None  # runs that others recorded have the time of a run
     if not differ and is_usual:
         return PER_BATCH, timing
     if timing is not None:

@@ -558,6 +558,7 @@ def started(home, tmp_path):
                 stderr=subprocess.STDOUT,
                 text=True,
                 start_new_session=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - `&` has it ignored
             )
         )
         return studies[-1]
