@@ -68,7 +68,7 @@ def _panels(folder: Path, settings: Settings, data: EncodedPairs, model: Any, te
     options = Options("greedy", None, {})
     sources = [translating.encoded(text, trained, options) for text in texts]
     found = translating.translate(sources, options, trained, translator)
-    return [_shortened(translating.attention(*each, trained), STEPS) for each in zip(sources, found, strict=True)]
+    return [translating.attention(*each, trained) for each in zip(sources, found, strict=True)]
 
 
 def chosen(texts: list[str]) -> list[str]:
@@ -83,6 +83,7 @@ def _shortened(panel: Attention, steps: int) -> Attention:
 
 
 def _plain(panel: Attention) -> dict[str, Any]:
+    panel = _shortened(panel, STEPS)
     return {**panel._asdict(), "weights": panel.weights.astype(float).round(DIGITS).tolist()}
 
 
