@@ -7,11 +7,12 @@ from typing import Any
 
 from analysis.factorial import CONDITIONS
 from analysis.findings import Findings
-from analysis.inference import LEVEL, MAX_EXACT, failures_not_excluded
+from analysis.inference import MAX_EXACT, failures_not_excluded
 from analysis.provenance import different_code
 from analysis.rows import PER_BATCH, PER_EPOCH, STEADY_EPOCH, TRAINING, is_steps_to, title
 from analysis.texts import decided_at
-from analysis.verdicts import CANNOT_TELL, CHANGED_NOTHING, HIGHER, INTERACT, LOWER, NO_DIFFERENCE, SHOWN
+from src.inference.student import LEVEL
+from src.inference.verdicts import CANNOT_TELL, CHANGED_NOTHING, HIGHER, INTERACT, LOWER, NO_DIFFERENCE, SHOWN
 from src.spec.record import NO_LEARNING
 
 AT_MOST = 4  # number of variants that a sentence names

@@ -19,8 +19,9 @@ import pandas as pd
 from scipy import special, stats
 
 from analysis import times
-from analysis.inference import RESOLUTION, Interval, hidden, interval, scale_of, sign_flip
+from analysis.inference import sign_flip
 from analysis.rows import DROPPED, FINISHED, is_exact, is_of_weights, is_steps_to
+from src.inference.student import RESOLUTION, Interval, hidden, interval, scale_of
 from src.spec.metric import Metric
 from src.spec.record import DIVERGED, NO_LEARNING
 

@@ -16,11 +16,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from analysis.groups import front, over_seeds
-from analysis.inference import LEVEL
 from analysis.looks import INK, MAX_VARIANTS, QUIET, Look, estimate, hover, looks, short
 from analysis.rows import STEP_TIME, title
 from analysis.texts import verdict
-from analysis.verdicts import CHANGED_NOTHING, NO_DIFFERENCE, SHOWN
+from src.inference.student import LEVEL
+from src.inference.verdicts import CHANGED_NOTHING, NO_DIFFERENCE, SHOWN
 from src.spec.metric import Metric
 from src.spec.section import as_typed
 

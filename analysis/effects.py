@@ -14,11 +14,13 @@ import pandas as pd
 
 from analysis import times
 from analysis.differences import INTERNAL, difference, joined
-from analysis.inference import LEVEL, Interval, grid, holm, seeds_needed
+from analysis.inference import holm, seeds_needed
 from analysis.rows import FINISHED, PER_BATCH, is_of_weights, is_steps_to
-from analysis.verdicts import CANNOT_TELL, idle_trials, mostly_idle, verdict
+from analysis.verdicts import idle_trials, mostly_idle, verdict
 from src.inference import sequential
 from src.inference.sequential import Rule
+from src.inference.student import LEVEL, Interval, grid
+from src.inference.verdicts import CANNOT_TELL
 from src.spec.metric import Metric
 
 OF_LOOKS = ("decision", "decided_sign", "decided_at", "look", "is_futile")

@@ -24,11 +24,11 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from analysis import effects
 from analysis.findings import default_margin
-from analysis.inference import LEVEL, RESOLUTION, Interval, scale_of
 from analysis.load import Study
 from analysis.rows import DROPPED, FINISHED
 from analysis.store import Store, StoreError, nearest
 from src.artifacts import EXAMPLES, PROBABILITIES
+from src.inference.student import LEVEL, RESOLUTION, Interval, scale_of
 from src.spec.metric import IMPLIED, Metric
 
 WEIGHT = "_weight"  # suffix of the column with the weights of a quantity

@@ -47,12 +47,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.inference import LEVEL, ROUNDING, Interval, grid, holm, interval, is_equivalent
+from analysis.inference import holm
 from analysis.rows import FINISHED, is_of_weights, is_steps_to
-from analysis.verdicts import CANNOT_TELL, INTERACT, NO_DIFFERENCE, SHOWN, direction, idle_trials, mostly_idle
+from analysis.verdicts import idle_trials, mostly_idle
 from src.inference import sequential
 from src.inference.contrasts import Model, Term, aliased, contrasts, mixed, model_of, products, weights_of
 from src.inference.sequential import DIFFERENT, EQUIVALENT, Rule
+from src.inference.student import LEVEL, ROUNDING, Interval, grid, interval, is_equivalent
+from src.inference.verdicts import CANNOT_TELL, INTERACT, NO_DIFFERENCE, SHOWN, direction
 from src.spec.metric import Metric
 from src.spec.section import as_typed
 

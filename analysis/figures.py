@@ -17,13 +17,13 @@ from analysis import causes, contrasts, drawing, effects, factorial
 from analysis.factorial import CONDITIONS, INTERACTION, MAIN
 from analysis.findings import FACTORIAL, Findings
 from analysis.groups import differs_too, grouped, looks_of, mean_curves, seeds, whole_seeds, within
-from analysis.inference import interval
 from analysis.load import Study
 from analysis.looks import MAX_VARIANTS, break_labels, looks, style
 from analysis.provenance import caution
 from analysis.rows import DROPPED, PADDED, PARAMETERS, STEP_TIME, is_steps_to, title
 from analysis.texts import number_of
 from src.inference import racing
+from src.inference.student import interval
 from src.spec.metric import Metric
 from src.spec.section import as_typed
 from src.terminal.errors import first_line

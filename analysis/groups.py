@@ -10,10 +10,10 @@ import pandas as pd
 
 from analysis.factorial import MAIN
 from analysis.findings import Findings
-from analysis.inference import LEVEL, Interval, grid, interval, quantile
 from analysis.load import Study
 from analysis.looks import MAX_VARIANTS, Look, looks
 from analysis.texts import number_of
+from src.inference.student import LEVEL, Interval, grid, interval, quantile
 from src.spec.metric import Metric
 from src.spec.section import as_typed
 

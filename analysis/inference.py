@@ -17,20 +17,7 @@ from statsmodels.stats.multitest import multipletests
 from src.inference.student import (
     LEVEL,
     RESOLUTION,
-    ROUNDING,
-    Interval,
-    grid,
-    hidden,
-    interval,
-    is_equivalent,
-    quantile,
-    scale_of,
 )
-
-__all__ = [
-    "LEVEL", "RESOLUTION", "ROUNDING", "Interval", "failures_not_excluded", "grid", "hidden", "holm", "interval",
-    "is_equivalent", "quantile", "scale_of", "seeds_needed", "sign_flip", "smallest",
-]  # fmt: skip
 
 MAX_EXACT = 20  # largest number of pairs for which all 2^n signs are enumerated
 POWER = 0.8  # power for which the number of seeds is planned

@@ -14,7 +14,6 @@ import pandas as pd
 from analysis.causes import counts as of_rows
 from analysis.factorial import few
 from analysis.findings import FACTORIAL, USUAL_TRACES, Findings
-from analysis.inference import LEVEL, Interval
 from analysis.provenance import caution, different_code
 from analysis.rows import (
     MEMORY,
@@ -44,9 +43,11 @@ from analysis.texts import (
     steps_to,
     verdict,
 )
-from analysis.verdicts import MOST, NO_DIFFERENCE, mostly_idle
+from analysis.verdicts import MOST, mostly_idle
 from src.config.settings import label
 from src.inference.sequential import ALWAYS_VALID
+from src.inference.student import LEVEL, Interval
+from src.inference.verdicts import NO_DIFFERENCE
 from src.spec.metric import TEST, Metric
 from src.spec.section import as_typed
 from src.terminal.visible import visible

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from analysis.inference import LEVEL, failures_not_excluded
-from analysis.verdicts import CANNOT_TELL, NO_DIFFERENCE
+from analysis.inference import failures_not_excluded
+from src.inference.student import LEVEL
+from src.inference.verdicts import CANNOT_TELL, NO_DIFFERENCE
 from src.spec.section import as_typed
 from src.terminal.visible import no_formula, one_line, visible
 

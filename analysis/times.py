@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from analysis.inference import LEVEL, Interval, interval, quantile
 from analysis.rows import FINISHED
+from src.inference.student import LEVEL, Interval, interval, quantile
 from src.study.timing import Pass
 
 LEAST_FREEDOM = 10  # residual degrees of freedom, below which a slope would add more noise than it removes

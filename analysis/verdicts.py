@@ -8,27 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.inference import LEVEL, is_equivalent
 from analysis.rows import FINISHED
 from src.inference.sequential import DIFFERENT, EQUIVALENT
+from src.inference.student import LEVEL, is_equivalent
 from src.inference.verdicts import (
     CANNOT_TELL,
     CHANGED_NOTHING,
-    HELPS,
-    HIGHER,
-    HURTS,
-    INTERACT,
-    LOWER,
     NO_DIFFERENCE,
-    SHOWN,
     direction,
 )
 from src.spec.record import NO_LEARNING
-
-__all__ = [
-    "CANNOT_TELL", "CHANGED_NOTHING", "HELPS", "HIGHER", "HURTS", "INTERACT", "LOWER", "MOST", "NO_DIFFERENCE",
-    "REFERENCE", "SHOWN", "direction", "idle_trials", "mostly_idle", "verdict",
-]  # fmt: skip
 
 MOST = 0.5  # share of trials above which "most" learnt nothing
 REFERENCE = "reference"

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.inference import Interval, interval
 from docs import samples
 from src.data.splits import TEST
+from src.inference.student import Interval, interval
 from src.paths import REPOSITORY
 from src.tasks.language_model import generating, texts
 from src.tasks.language_model.generating import Options, Prompt

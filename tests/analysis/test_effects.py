@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from analysis import contrasts, differences, effects, inference
+from src.inference import student
 from src.spec.metric import IMPLIED, meaning
 from tests.analysis.conftest import ACCURACY
 
@@ -393,7 +394,7 @@ def test_the_named_number_of_seeds_decides_80_of_100_studies_if_the_spread_is_as
     found = paired(frame(reference=BASE[:6], a=BASE[:6] + differences), margin=None).loc["a"]
     rng = np.random.default_rng(0)
     told = [
-        inference.interval(rng.normal(found["change"], found["spread"], int(found["seeds_needed"]))).p < 0.05
+        student.interval(rng.normal(found["change"], found["spread"], int(found["seeds_needed"]))).p < 0.05
         for _ in range(2_000)
     ]
 

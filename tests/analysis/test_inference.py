@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from analysis import inference
+from src.inference import student
 
 
 def test_the_sign_flip_p_counts_all_signs():
@@ -26,10 +27,10 @@ def test_the_bound_on_the_failure_rate_is_exact():
 
 
 def test_a_difference_without_spread_has_the_p_of_its_signs_and_no_interval():
-    found = inference.interval(np.array([-40.0, -40.0]))
+    found = student.interval(np.array([-40.0, -40.0]))
 
     assert (found.mean, found.p) == (-40.0, 0.5) and math.isnan(found.low)
-    assert inference.interval(np.full(8, 0.25)).p == 2 / 2**8
+    assert student.interval(np.full(8, 0.25)).p == 2 / 2**8
 
 
 @pytest.mark.parametrize("pairs", [2, 5, 9])
@@ -49,5 +50,5 @@ def test_signs_are_exact_up_to_twenty_pairs():
 
 def test_equivalence_is_claimed_in_no_more_than_5_of_100_studies_at_the_margin():
     rng = np.random.default_rng(1)
-    claimed = [inference.is_equivalent(inference.interval(rng.normal(0.01, 0.004, 8)), 0.01) for _ in range(4_000)]
+    claimed = [student.is_equivalent(student.interval(rng.normal(0.01, 0.004, 8)), 0.01) for _ in range(4_000)]
     assert np.mean(claimed) <= 0.055

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from analysis import differences, effects, factorial, inference
+from src.inference import student
 from tests.analysis.conftest import ACCURACY
 
 SIMULATIONS = 3_000
@@ -30,7 +31,7 @@ def test_the_interval_covers_the_true_change_in_95_of_100_studies(seeds):
         differences = (0.8 + 0.015 + of_seed + rng.normal(0, 0.01, seeds)) - (
             0.8 + of_seed + rng.normal(0, 0.01, seeds)
         )
-        found = inference.interval(differences)
+        found = student.interval(differences)
         covered += found.low <= 0.015 <= found.high
 
     assert 0.93 <= covered / SIMULATIONS <= 0.97
@@ -59,8 +60,8 @@ def test_holm_errs_in_no_more_than_5_of_100_studies_where_nothing_differs():
     wrong = 0
     for _ in range(10_000):
         values = rng.normal(0.8, 0.01, (6, 5))
-        p = pd.Series([inference.interval(row - values[0]).p for row in values[1:]])
-        wrong += bool((inference.holm(p) < inference.LEVEL).any())
+        p = pd.Series([student.interval(row - values[0]).p for row in values[1:]])
+        wrong += bool((inference.holm(p) < student.LEVEL).any())
 
     assert wrong / 10_000 <= 0.05 + 2 * np.sqrt(
         0.05 * 0.95 / 10_000
@@ -72,15 +73,15 @@ def test_verdicts_are_those_of_the_adjusted_p():
     for _ in range(20):
         values = rng.normal(0.8, 0.01, (4, 5)) + np.array([[0], [0.01], [0.02], [0.0]])
         found = effects.paired(frame(values), metric=ACCURACY, margin=None).iloc[1:]
-        p = inference.holm(pd.Series([inference.interval(row - values[0]).p for row in values[1:]]))
+        p = inference.holm(pd.Series([student.interval(row - values[0]).p for row in values[1:]]))
 
         np.testing.assert_allclose(found["p_holm"], p)
-        assert found["verdict"].isin(["helps", "hurts"]).tolist() == (p < inference.LEVEL).tolist()
+        assert found["verdict"].isin(["helps", "hurts"]).tolist() == (p < student.LEVEL).tolist()
 
 
 def test_a_change_of_two_standard_deviations_is_found_with_8_seeds():
     rng = np.random.default_rng(3)
-    found = sum(inference.interval(rng.normal(0.02, 0.01, 8)).p * 5 < inference.LEVEL for _ in range(1_000))
+    found = sum(student.interval(rng.normal(0.02, 0.01, 8)).p * 5 < student.LEVEL for _ in range(1_000))
     assert found / 1_000 > 0.9
 
 
@@ -121,8 +122,8 @@ def test_equivalence_on_a_coarse_grid_is_claimed_in_no_more_than_5_of_100_studie
     claimed = 0
     for _ in range(SIMULATIONS):
         one, other = rng.binomial(20, [[0.80], [0.82]], (2, 3)) / 20  # 20 test examples, a true change of 0.02
-        hidden = differences.hidden(inference.grid(np.concatenate([one, other])), 3)
-        claimed += inference.is_equivalent(inference.interval(other - one, scale=1.0), 0.02, hidden=hidden)
+        hidden = differences.hidden(student.grid(np.concatenate([one, other])), 3)
+        claimed += student.is_equivalent(student.interval(other - one, scale=1.0), 0.02, hidden=hidden)
 
     assert claimed / SIMULATIONS <= 0.05
 
@@ -135,7 +136,7 @@ def test_steps_on_a_grid_of_epochs_differ_in_no_more_than_5_of_100_studies_where
         ours, theirs = np.ceil(700 * np.exp(rng.normal(0, spread, (2, seeds))) / 274) * 274
         signs = differences.signs(ours - 274, ours, theirs - 274, theirs)
         later, earlier = int((signs > 0).sum()), int((signs < 0).sum())
-        wrong += later + earlier > 0 and stats.binomtest(later, later + earlier).pvalue < inference.LEVEL
+        wrong += later + earlier > 0 and stats.binomtest(later, later + earlier).pvalue < student.LEVEL
 
     assert wrong / SIMULATIONS <= 0.05
 
@@ -144,7 +145,7 @@ def test_seeds_that_are_added_after_each_look_claim_something_in_17_of_100_studi
     rng = np.random.default_rng(7)
     claimed = 0
     for changes in rng.normal(0, 1, (SIMULATIONS, 21)):
-        claimed += any(inference.interval(changes[:seeds]).p < inference.LEVEL for seeds in (3, 5, 8, 13, 21))
+        claimed += any(student.interval(changes[:seeds]).p < student.LEVEL for seeds in (3, 5, 8, 13, 21))
 
     assert claimed / SIMULATIONS == pytest.approx(0.17, abs=0.02)
 

@@ -8,8 +8,8 @@ import statsmodels.formula.api as smf
 
 from analysis import load, tables, times
 from analysis.findings import find
-from analysis.inference import interval
 from analysis.store import connect
+from src.inference.student import interval
 from src.study.timing import FILE, Pass, Timed
 
 MACHINE = dict.fromkeys(("processor", "environment", "versions", "git_commit", "git_dirty"), "known") | {"threads": "1"}

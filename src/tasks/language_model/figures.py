@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import drawing
-from analysis.inference import interval
 from analysis.looks import MAX_VARIANTS, QUIET, Look, looks
+from src.inference.student import interval
 from src.spec.metric import Metric
 from src.tasks.language_model import losses
 from src.tasks.language_model.baselines import LONGEST

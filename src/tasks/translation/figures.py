@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import drawing
-from analysis.inference import interval
 from analysis.looks import MAX_VARIANTS, QUIET, looks, short
+from src.inference.student import interval
 from src.spec.metric import Metric
 from src.tasks.translation import attended, pictures, translations
 from src.tasks.translation.by_length import Range, by_range
