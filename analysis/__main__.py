@@ -274,15 +274,10 @@ def adopt(
         import shlex
 
         from analysis import adoption, sources
-        from analysis.store import StoreError
 
-        if duplicates not in (None, "latest"):
-            raise StoreError(f"--duplicates {duplicates!r}: allowed: latest")
-        if decimal not in (".", ","):
-            raise StoreError(f"--decimal {decimal!r}: allowed: . and ,")
         options = adoption.Options(
             tuple(_names(toggles) or ()), seed, tuple(map(adoption.asked_metric, metric)), name,
-            adoption.reference_of(reference), status, time, decimal, takes_latest=duplicates == "latest",
+            adoption.reference_of(reference), status, time, decimal, duplicates,
         )  # fmt: skip
         command = shlex.join(["python", "-m", "analysis", *sys.argv[1:]])
         folder, lines = adoption.adopt(sources.read(source, uri=uri, pattern=pattern), options, command=command)

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +19,6 @@ import pandas as pd
 from analysis import plans
 from analysis.store import Store, StoreError, connect
 from src import paths
-from src.files import replaced
 from src.tracking import attempts
 from src.tracking.attempts import Run
 
@@ -42,9 +41,15 @@ def store_of(name: str, uri: str | None) -> Store:
     """Returns the store that has a study: that of the adopted studies, or MLflow's.
 
     Raises:
-      StoreError: MLflow's store cannot be read.
+      StoreError: MLflow's store cannot be read, or a trained study has the same name.
     """
-    return AdoptedStore() if uri is None and is_adopted(name) else connect(uri)
+    if uri is not None or not is_adopted(name):
+        return connect(uri)
+    if paths.study_folder(name).exists():
+        where = folder() / name
+        fix = f"--uri names the store of the trained one; to keep it alone, remove {where}, or rename that folder"
+        raise StoreError(f"there are two studies {name!r}, a trained one and an adopted one; {fix}")
+    return AdoptedStore()
 
 
 class AdoptedStore:
@@ -99,17 +104,19 @@ def _run(record: Mapping[Any, Any]) -> Run:
 
 
 def write(name: str, plan: Mapping[str, Any], runs: Sequence[Run], notes: Sequence[str]) -> Path:
-    """Writes an adopted study, in place of an earlier one of this name; returns its folder.
+    """Writes an adopted study, in place of an earlier one of this name, which stays until the new one is whole.
 
-    The plan is written last, so that a study without it is one that was not written to its end.
+    Returns:
+      Its folder.
     """
     target = folder() / name
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     records = [{**asdict(run), **{key: json.dumps(getattr(run, key)) for key in TEXTS}} for run in runs]
-    with replaced(target / RUNS) as path:
-        pd.DataFrame(records).to_parquet(path, index=False)
-    for file, content in ((NOTES, list(notes)), (plans.FILE, [dict(plan)])):
-        with replaced(target / file) as path:
-            path.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as made:
+        pd.DataFrame(records).to_parquet(Path(made) / RUNS, index=False)
+        for file, content in ((NOTES, list(notes)), (plans.FILE, [dict(plan)])):
+            (Path(made) / file).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+        target.mkdir(exist_ok=True)
+        for file in (RUNS, NOTES, plans.FILE):
+            (Path(made) / file).replace(target / file)
     return target

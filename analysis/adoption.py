@@ -24,6 +24,7 @@ from analysis import adopted
 from analysis.rows import FINISHED, TRAINING
 from analysis.sources import NAME, STARTED, STATUS, Source, distinct, is_missing, places, value
 from analysis.store import StoreError, nearest
+from src import paths
 from src.config.settings import label
 from src.spec.metric import TEST, TRAIN, VAL, Metric, as_records
 from src.spec.record import DIVERGED
@@ -64,7 +65,7 @@ class Options:
       status: column of the runs' states; None for `status` or `State`, if there is one.
       time: column with the seconds of a run, or None.
       decimal: the decimal separator of numbers in texts.
-      takes_latest: whether the latest of several runs of one variant and seed counts; otherwise they are refused.
+      duplicates: `latest` if the latest of several runs of one variant and seed counts; None refuses them.
     """
 
     toggles: tuple[str, ...]
@@ -75,7 +76,7 @@ class Options:
     status: str | None = None
     time: str | None = None
     decimal: str = "."
-    takes_latest: bool = False
+    duplicates: str | None = None
 
 
 class Design(NamedTuple):
@@ -156,6 +157,12 @@ def reference_of(text: str | None) -> dict[str, Any]:
 def _check(source: Source, options: Options) -> None:
     if not re.match(STUDY_NAME, options.name):
         raise StoreError(f"--name {options.name!r} is not allowed; use a-z, 0-9, _ and -")
+    if options.duplicates not in (None, "latest"):
+        raise StoreError(f"--duplicates {options.duplicates!r}: allowed: latest")
+    if options.decimal not in (".", ","):
+        raise StoreError(f"--decimal {options.decimal!r}: allowed: . and ,")
+    if paths.study_folder(options.name).exists():
+        raise StoreError(f"--name {options.name}: a study of this name was trained here; choose another name")
     named = [("--toggles", name) for name in options.toggles] + [("--metric", one.column) for one in options.metrics]
     named += [("--seed", options.seed)] if options.seed != ORDER else []
     named += [(flag, name) for flag, name in (("--status", options.status), ("--time", options.time)) if name]
@@ -295,7 +302,7 @@ def _once(source: Source, table: pd.DataFrame, options: Options, notes: list[str
     """
     done = table[table["status"] == FINISHED]
     twice = done.duplicated(["key", "seed"], keep=False)
-    if twice.any() and not options.takes_latest:
+    if twice.any() and options.duplicates is None:
         first = done[twice].iloc[0]
         same = twice & (done["key"] == first["key"]) & (done["seed"] == first["seed"])
         what = f"{label(first['values'])} with seed {first['seed']} finished {same.sum()} times"

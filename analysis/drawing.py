@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from analysis.groups import front, over_seeds
 from analysis.looks import INK, MAX_VARIANTS, QUIET, Look, estimate, hover, looks, short
@@ -358,6 +359,13 @@ def interaction(axes: Axes, means: pd.DataFrame, toggle: str, by: str, *, metric
             axes.plot([x], [row["mean"]], "o", color=look[name].colour, ms=9, alpha=0.01, mew=0, gid=hover(text))
     axes.set_xticks(range(len(values)), list(map(short, values)))
     axes.set(xlabel=short(toggle), ylabel=title(metric))
+
+
+def legend_beside(figure: Figure, axes: Axes) -> None:
+    """Adds one legend beside the figure and widens the figure to fit it, so that all figures keep one height."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.set_figwidth(figure.get_figwidth() + min(3.2, 0.6 + 0.068 * max(map(len, labels))))
+    figure.legend(handles, labels, loc="outside right upper", fontsize="small")
 
 
 def in_order(values: Iterable[Any]) -> list[Any]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import causes, contrasts, drawing, effects, factorial
@@ -127,7 +126,7 @@ def _metric_by_time(findings: Findings) -> Picture | None:
     figure, axes = _figure(6.5)
     unit = title(findings.study.meaning(time))
     drawing.metric_by_time(axes, points, looks_of(findings, points["label"]), metric=metric, unit=unit)
-    _legend(figure, axes)
+    drawing.legend_beside(figure, axes)
     over = "single seed, no intervals"
     if points["seeds"].max() > 1:
         over = f"means over {seeds(points['seeds'])} (of times geometric), 95 % intervals of each variant alone"
@@ -182,7 +181,7 @@ def _curves(findings: Findings) -> Picture | None:
     if has_times:
         drawing.curves(both[1], table, look, x="seconds", unit="training time (s)", metric=metric)
         both[1].set_ylabel("")
-    _legend(figure, both[0])
+    drawing.legend_beside(figure, both[0])
     counts = rows.groupby("group")["seed"].nunique()
     over = f"mean and 95 % interval over {seeds(counts)}" if counts.max() > 1 else "single seed, no intervals"
     what = title(metric)
@@ -250,7 +249,7 @@ def _interaction(findings: Findings) -> Picture | None:
         if axes is not np.atleast_1d(several)[0]:
             axes.set_ylabel("")
     if len(pairs) == 1:
-        _legend(figure, np.atleast_1d(several)[0])
+        drawing.legend_beside(figure, np.atleast_1d(several)[0])
     else:
         for axes in several:
             axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=2)
@@ -278,7 +277,7 @@ def _padding(findings: Findings) -> Picture | None:
         return None
     figure, axes = _figure(6.5)
     drawing.padding_by_batch(axes, steps, looks_of(findings, rows))
-    _legend(figure, axes)
+    drawing.legend_beside(figure, axes)
     what = "Padded steps of each batch of the first epoch, as a share of all its steps, for one seed"
     return figure, f"{what}; the batches stand in rising order."
 
@@ -309,7 +308,7 @@ def _ratio_by_parameters(findings: Findings) -> Picture | None:
     figure, axes = _figure(6.5)
     time = title(findings.study.meaning(findings.time))
     drawing.ratio_by_parameters(axes, points, looks([reference, *dict.fromkeys(compared["label"])]), unit=time)
-    _legend(figure, axes)
+    drawing.legend_beside(figure, axes)
     over = f"over {seeds(points['n'])}, paired by seed" if (points["n"] > 1).any() else "single seed, no intervals"
     limits = "" if (points["n"] <= 1).all() else " with 95 % intervals"
     what = f"{_sentence(time)} as a multiple of that with {reference}, by the parameters of the model"
@@ -432,13 +431,6 @@ def _condition(effects: pd.DataFrame) -> str:
 def _figure(width: float, *, columns: int = 1) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, HEIGHT), layout="constrained")
     return figure, figure.subplots(1, columns, sharey=columns > 1)
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    """Adds one legend beside the figure and widens the figure to fit it, so that all figures keep one height."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.set_figwidth(figure.get_figwidth() + min(3.2, 0.6 + 0.068 * max(map(len, labels))))
-    figure.legend(handles, labels, loc="outside right upper", fontsize="small")
 
 
 def _is_numeric(values: pd.Series) -> bool:

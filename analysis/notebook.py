@@ -135,18 +135,13 @@ def adopt(
     Raises:
       StoreError: the source cannot be read, or an option does not fit it.
     """
-    if duplicates not in (None, "latest"):
-        raise StoreError(f"duplicates={duplicates!r}; allowed: None and 'latest'")
-    if decimal not in (".", ","):
-        raise StoreError(f"decimal={decimal!r}; allowed: '.' and ','")
     if isinstance(source, pd.DataFrame):
         runs = sources.of_frame(source)
     else:
         runs = sources.read(str(source), uri=uri, pattern=pattern)
     asked = tuple(map(adoption.asked_metric, [metric] if isinstance(metric, str) else metric))
     options = adoption.Options(
-        tuple(toggles), seed, asked, name, dict(reference or {}), status, time, decimal,
-        takes_latest=duplicates == "latest",
+        tuple(toggles), seed, asked, name, dict(reference or {}), status, time, decimal, duplicates,
     )  # fmt: skip
     adoption.adopt(runs, options, command=f"analysis.adopt(…, name={name!r})")
     return study(name)

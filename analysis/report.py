@@ -232,10 +232,12 @@ def details(findings: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
 
 
 def _lost(findings: Findings) -> list[str]:
-    """Returns a note on the number of finished trials without a readable per-step record."""
-    count = findings.study.finished["run_id"].nunique() - findings.study.steps["run_id"].nunique()
+    """Returns a note on the number of finished trials that timed their steps, but have no readable record of them."""
+    finished = findings.study.finished
+    timed = finished[finished[PER_BATCH].notna()] if PER_BATCH in finished else finished.iloc[:0]
+    count = timed["run_id"].nunique() - findings.study.steps["run_id"].nunique()
     what = f"{count} finished trials have no per-step record that can be reached"
-    return [f"{what}; figures of times and curves leave them out"] if count and _pages(findings.study) else []
+    return [f"{what}; figures of times and curves leave them out"] if count > 0 else []
 
 
 def _over_examples(findings: Findings) -> OverExamples | None:

@@ -83,7 +83,7 @@ def _table(path: Path) -> Source:
         frame = read_file(path)
     except UnicodeDecodeError as error:
         raise StoreError(f"{path} is not UTF-8 (byte {error.start:,}); save it as UTF-8") from None
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, csv.Error) as error:
         raise StoreError(f"{path} cannot be read: {first_line(error)}") from None
     frame.columns = [str(column).strip() for column in frame.columns]
     if twice := sorted({column for column in frame.columns if list(frame.columns).count(column) > 1}):

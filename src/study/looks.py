@@ -320,7 +320,7 @@ def text(look: Look, study: Study) -> str:
     lines += [f"  {word}: {_listed(names)}" for word, names in by_word.items()]
     if look.continues:
         rest = planned.looks[look.number] - look.seeds
-        lines.append(f"  {rest} more seeds of {_listed(look.continues)}")
+        lines.append(f"  {counted(rest, 'more seed')} of {_listed(look.continues)}")
     elif look.number < len(planned.looks):
         lines.append(f"  nothing is open: {planned.horizon - look.seeds} of {planned.horizon} seeds are not needed")
     return "\n".join(lines)

@@ -167,7 +167,7 @@ def test_the_latest_of_two_runs_counts_if_it_was_asked_for(tmp_path):
 
     with pytest.raises(StoreError, match=r"lr=0\.1 model=mlp with seed 0 finished 2 times \(lines 2 and 3\); --dup"):
         adopted_from(path)
-    study, lines = adopted_from(path, takes_latest=True)
+    study, lines = adopted_from(path, duplicates="latest")
 
     first = study.rows.set_index(["label", "seed"])["test/acc"]
     assert first["lr=0.1 model=mlp", 0] == 0.5 and "1 run left out" in "\n".join(lines)
@@ -293,6 +293,8 @@ def test_event_folders_are_adopted_by_their_names_or_their_hparams(tmp_path):
         ({"toggles": ("State",), "name": "Mine"}, r"--name 'Mine' is not allowed"),
         ({"toggles": ("State",)}, r"State='finished' with seed|finished 4 times|State=finished with seed 0 finished 4"),
         ({"reference": {"width": 32}}, r"--reference: 'width' is no toggle"),
+        ({"duplicates": "first"}, r"--duplicates 'first': allowed: latest"),
+        ({"decimal": ";"}, r"--decimal ';': allowed: \. and ,"),
         ({"status": "gpu"}, r"gpu is 'a' in lines .*; known states: finished"),
     ],
 )
@@ -308,6 +310,7 @@ def test_options_that_do_not_fit_are_refused_with_the_fix(tmp_path, changes, mes
         ("a.csv", b"", "has no rows"),
         ("a.csv", b"lr,seed\n", "has no rows"),
         ("a.csv", b"lr,lr\n1,2\n", "two columns 'lr'"),
+        ("a.csv", b'lr,seed\n"' + b"x" * 200_000 + b'",1\n', "cannot be read: field larger than field limit"),
         ("a.csv", b"lr,seed\n1,2,3\n", "line 2 has 3 entries, and the first line 2"),
         ("a.csv", b"lr,seed\n\xff,1\n", "not UTF-8"),
         ("a.jsonl", b'{"lr": 1}\nlr\n', "line 2 is no JSON"),
@@ -357,3 +360,29 @@ def test_twenty_thousand_runs_are_adopted(tmp_path):
     study, _ = adopted_from(write(tmp_path / "big.csv", rows), toggles=("a", "b"))
 
     assert len(study.finished) == 20_000 and study.plan["design"] == "grid"
+
+
+def test_a_name_of_a_trained_study_is_refused_and_two_studies_of_one_name_are_said(tmp_path):
+    path, trained = write(tmp_path / "w.csv", exported()), tmp_path / "home" / "outputs" / "mine"
+    adopted_from(path)
+    trained.mkdir(parents=True)
+
+    with pytest.raises(StoreError, match=r"--name mine: a study of this name was trained here"):
+        adopted_from(path)
+    with pytest.raises(StoreError, match=r"there are two studies 'mine', a trained one and an adopted one"):
+        adopted.store_of("mine", None)
+
+
+def test_an_earlier_study_stays_if_the_new_one_cannot_be_written(tmp_path, monkeypatch):
+    path = write(tmp_path / "w.csv", exported())
+    adopted_from(path)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    with pytest.raises(OSError, match="No space left"):
+        adopted_from(path)
+
+    assert len(load.study("mine", adopted.AdoptedStore()).finished) == 20
+    assert adopted.AdoptedStore().experiments() == {"mine": "mine"}  # no half study beside it

@@ -19,13 +19,7 @@ from tests.analysis.test_effects import frame, paired
 RULE = Rule(SPENDING, 16, (4, 8, 12, 16))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def fewer_paths():
-    sequential._levels.cache_clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sequential, "PATHS", 100_000)
-        yield
-    sequential._levels.cache_clear()
+pytestmark = pytest.mark.usefixtures("fewer_paths")
 
 
 def noise(seed, count):

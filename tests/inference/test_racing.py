@@ -14,13 +14,7 @@ RULE = Rule(SPENDING, 16, LOOKS)
 AGAINST_REFERENCE = np.array([[-1.0, 1.0, 0.0], [-1.0, 0.0, 1.0]])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def fewer_paths():
-    sequential._levels.cache_clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sequential, "PATHS", 200_000)
-        yield
-    sequential._levels.cache_clear()
+pytestmark = pytest.mark.usefixtures("fewer_paths")
 
 
 @pytest.mark.parametrize(("effect", "count"), [(0.5, 1), (0.8, 5), (1.5, 5)])

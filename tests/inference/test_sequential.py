@@ -26,14 +26,7 @@ LOOKS = (4, 8, 12, 16)
 RULE = Rule(SPENDING, 16, LOOKS)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def fewer_paths():
-    """300,000 paths give levels to within 2 %, in half of the time."""
-    sequential._levels.cache_clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sequential, "PATHS", 300_000)
-        yield
-    sequential._levels.cache_clear()
+pytestmark = pytest.mark.usefixtures("fewer_paths")
 
 
 def normal(*shape, seed=0):

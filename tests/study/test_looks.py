@@ -16,7 +16,7 @@ from analysis import answer, figures, findings, load, tables
 from analysis.store import connect
 from src import paths
 from src.config.settings import checked, edited
-from src.inference import racing, sequential
+from src.inference import racing
 from src.spec.record import EVALUATION, START, Record
 from src.spec.section import SettingsError
 from src.study import TrialsFailed, plan, sweep
@@ -24,14 +24,7 @@ from src.study.job import Sweep
 from src.tracking import provenance
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
 
-
-@pytest.fixture(scope="module", autouse=True)
-def fewer_paths():
-    sequential._levels.cache_clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sequential, "PATHS", 100_000)
-        yield
-    sequential._levels.cache_clear()
+pytestmark = pytest.mark.usefixtures("fewer_paths")
 
 
 class Launcher:
@@ -73,17 +66,6 @@ def noise(row):
 def of_effects(**effects):
     """Returns values of rows: 0.8, the effect of each toggle's value, and noise."""
     return lambda row: 0.8 + sum(effects.get(str(value), 0.0) for value in row.values.values()) + noise(row)
-
-
-@pytest.fixture
-def base(home, table):
-    values = {
-        "data": {"name": "table", "path": str(table)},
-        "tracking": {"name": "offline"},
-        "max_length": 20,
-        "study": "s",
-    }
-    return checked(values)
 
 
 def planned(base, plan_changes, swept, **changes):

@@ -84,17 +84,6 @@ class Launcher:
         return {}
 
 
-@pytest.fixture
-def base(home, table):
-    values = {
-        "data": {"name": "table", "path": str(table)},
-        "tracking": {"name": "offline"},
-        "max_length": 20,
-        "study": "s",
-    }
-    return checked(values)
-
-
 def run(base, launcher, changes=None, **swept):
     console = Console(record=True, width=200, file=io.StringIO())
     study = plan.study(

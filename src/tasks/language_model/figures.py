@@ -103,9 +103,7 @@ def _drawn(tables: dict[str, list[dict[str, Any]]], kind: str, *, unit: str) -> 
     for axes in (left, right):
         axes.set_xlim(points["x"].min() / 1.3, max([points["x"].max(), *widest]) * 1.5)
         axes.set_xscale("log")
-    handles, labels = left.get_legend_handles_labels()
-    figure.set_figwidth(figure.get_figwidth() + min(3.2, 0.6 + 0.068 * max(map(len, labels))))  # room for the legend
-    figure.legend(handles, labels, loc="outside right upper", fontsize="small")
+    drawing.legend_beside(figure, left)
     return figure, look
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import drawing
+from analysis.groups import seeds as seeds_of
 from analysis.looks import MAX_VARIANTS, QUIET, looks, short
 from src.inference.student import interval
 from src.spec.metric import Metric
@@ -50,12 +51,9 @@ def by_length(study: Study) -> tuple[Figure, str]:
         points = pd.concat([_points(each, against).assign(group=label) for label, each in tables.items()])
         drawing.curves(axes, points, look, x="words", unit="words of the source", metric=metric)
     axes.axhline(0, color=QUIET, lw=1.4)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.set_figwidth(figure.get_figwidth() + min(3.2, 0.6 + 0.068 * max(map(len, labels))))  # room for the legend
-    figure.legend(handles, labels, loc="outside right upper", fontsize="small")
-    counts = {len(each) for each in tables.values()}
-    over = f"over {min(counts)} to {max(counts)} seeds" if len(counts) > 1 else f"over {max(counts)} seeds"
-    intervals = f"Means with 95 % intervals {over}" if max(counts) > 1 else "Single seed, no intervals"
+    drawing.legend_beside(figure, axes)
+    counts = [len(each) for each in tables.values()]
+    intervals = f"Means with 95 % intervals over {seeds_of(counts)}" if max(counts) > 1 else "Single seed, no intervals"
     left = study.finished["label"].nunique() - len(tables)
     more = f" {left} more variant{'s are' if left > 1 else ' is'} not shown." if left else ""
     text = f"BLEU of the test by the length of the source, and its difference from {reference}, paired by seed"

@@ -147,8 +147,8 @@ class Translation(KerasTask[Settings, "EncodedPairs"]):
         """
         from src.tasks.translation import translations
 
-        of_test = translations.of_test(trial.settings, trial.data, _translated(trained))
-        by_ends = by_length.of_test(of_test["pairs"], lowercase=trial.settings.lowercase)
+        pairs = translations.plain_pairs(trial.settings, trial.data, _translated(trained))
+        by_ends = by_length.of_test(pairs, lowercase=trial.settings.lowercase)
         return {**by_ends, **{name: float(values.mean()) for name, values in trained.test.positions.items()}}
 
     def samples(self, trial: Trial[Settings, EncodedPairs], trained: Trained) -> list[dict[str, Any]]:

@@ -37,6 +37,12 @@ def of_test(settings: Settings, data: EncodedPairs, ids: np.ndarray) -> dict[str
     return {"signatures": signatures, "pairs": _pairs(sources, references, found, settings)}
 
 
+def plain_pairs(settings: Settings, data: EncodedPairs, ids: np.ndarray) -> list[dict[str, str]]:
+    """Returns `source`, `reference` and `translation` of each test pair; `of_test` has the arguments."""
+    names = ("source", "reference", "translation")
+    return [dict(zip(names, row, strict=True)) for row in zip(*_texts(settings, data, ids), strict=True)]
+
+
 def _texts(settings: Settings, data: EncodedPairs, ids: np.ndarray) -> tuple[list[str], list[str], list[str]]:
     """Returns the test sources, their references, and their translations."""
     vocabulary = data.vocabulary(TARGET, settings.vocab_size)
