@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import itertools
 import json
@@ -310,7 +311,6 @@ def test_options_that_do_not_fit_are_refused_with_the_fix(tmp_path, changes, mes
         ("a.csv", b"", "has no rows"),
         ("a.csv", b"lr,seed\n", "has no rows"),
         ("a.csv", b"lr,lr\n1,2\n", "two columns 'lr'"),
-        ("a.csv", b'lr,seed\n"' + b"x" * 200_000 + b'",1\n', "cannot be read: field larger than field limit"),
         ("a.csv", b"lr,seed\n1,2,3\n", "line 2 has 3 entries, and the first line 2"),
         ("a.csv", b"lr,seed\n\xff,1\n", "not UTF-8"),
         ("a.jsonl", b'{"lr": 1}\nlr\n', "line 2 is no JSON"),
@@ -386,3 +386,14 @@ def test_an_earlier_study_stays_if_the_new_one_cannot_be_written(tmp_path, monke
 
     assert len(load.study("mine", adopted.AdoptedStore()).finished) == 20
     assert adopted.AdoptedStore().experiments() == {"mine": "mine"}  # no half study beside it
+
+
+def test_a_quote_that_is_never_closed_is_an_error_in_one_line(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('lr,seed\n"' + "x" * 2_000, encoding="utf-8")
+    before = csv.field_size_limit(1_000)  # other packages raise it
+    try:
+        with pytest.raises(StoreError, match="cannot be read: field larger than field limit"):
+            sources.read(str(path))
+    finally:
+        csv.field_size_limit(before)
