@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "stacked": Benchmark("the seeds of a variant as one model with stacked weights, an experiment", threads=1),
     "timing": Benchmark("the timing pass: a model against itself, and against slower copies", threads=1),
     "tasks": Benchmark("the training step of each task against what its users would write", threads=1),
+    "translation": Benchmark("the default translation, a thousand translations from it, memory and long targets"),
     "word_vectors": Benchmark("pairs per second of word vectors, beside gensim"),
     "loops": Benchmark("buckets, loops over time and ragged tensors", threads=1),
     "execution": Benchmark("graphs, XLA and Python by the size of the model", threads=1),

@@ -13,8 +13,9 @@ import numpy as np
 
 from benchmarks import training
 from benchmarks.inside import Options
-from benchmarks.result import SHARE, Goal, Result
+from benchmarks.result import SHARE, Goal, Result, ratio_of_pairs
 from benchmarks.training import Times, in_turn, ours, plain_fit, prepared, ratio
+from src.training.clock import Timing
 from src.trial.prepare import Prepared
 
 
@@ -36,6 +37,7 @@ def measure(options: Options) -> Iterator[Result]:
     yield _compared("language_model", "language model, pieces of a stream", stream, _words(stream), count, rounds)
     whole = prepared("language_model", **texts, text_mode="documents", max_length=100)
     yield _compared("documents", "language model, whole texts of 100 words", whole, _words(whole), count, rounds)
+    yield _per_word(options, rounds)
     noise = prepared("integration", num_samples=640 if options.is_quick else 12_800)
     yield _compared("integration", "integration", noise, _noise(noise), 6 if options.is_quick else 100, rounds)
     yield _waiting(noise)
@@ -47,6 +49,25 @@ def _compared(name: str, what: str, trial: Prepared, fit: Iterator[Times], count
     what = f"training step of the task {what}, against a plain `model.fit`: times as fast"
     details = training.details(times)
     return Result(f"tasks/{name}", what, estimate.value, "×", estimate.interval, None, rounds, details)
+
+
+def _per_word(options: Options, rounds: int) -> Result:
+    """Compares whole texts in buckets with pieces of a stream by the time per word that is no padding."""
+    corpus = {"data.limit": 64 if options.is_quick else 1_000}
+    modes = {"documents": {"text_mode": "documents", "bucketing": True}, "stream": {}}
+    read = {name: training.timings(prepared("language_model", **corpus, **mode)) for name, mode in modes.items()}
+    times = in_turn({name: _milliseconds_per_word(epochs) for name, epochs in read.items()}, rounds)
+    of_mode = {name: [of_round for (of_round,) in each] for name, each in times.items()}
+    estimate = ratio_of_pairs(of_mode["documents"], of_mode["stream"])
+    what = "time per word of the language model on whole texts in buckets, in multiples of pieces of a stream"
+    details = {"milliseconds per word": of_mode}
+    return Result("tasks/per_word", what, estimate.value, "×", estimate.interval, Goal("at most", 1.3), rounds, details)
+
+
+def _milliseconds_per_word(epochs: Iterator[list[Timing]]) -> Iterator[Times]:
+    for epoch in epochs:
+        steady = [timing for timing in epoch if not timing.is_first]
+        yield [sum(timing.batch_ms for timing in steady) / sum(timing.tokens for timing in steady)]
 
 
 def _images(trial: Prepared) -> Iterator[Times]:

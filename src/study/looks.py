@@ -26,6 +26,7 @@ FACTORIAL = ("grid", "fractional", "random")
 OPEN, SET_ASIDE, NO_VERDICT, SAME = "open", "set aside as futile", "no verdict", "the same trials"
 IDLE = "no verdict, as most trials learnt nothing"
 AT_MOST = 4  # names in a sentence
+SHARES = (0.25, 0.5, 0.75, 1.0, 1.25)  # of the detectable change, for which a plan shows the power
 
 
 @dataclass(frozen=True)
@@ -423,6 +424,12 @@ def _power(study: Study, count: int, used: Rule | None, spread: tuple[float, str
         f"  detects a change in {metric.shown} of {smallest:.{places}f} with a power of 80 %: "
         f"{seeds}, {counted(count, 'comparison')}, differences with a standard deviation of {sd:.{places}f} ({source})"
     ]
+    if math.isfinite(smallest):
+        chances = [
+            f"{racing.power(size / sd, used, seeds=len(study.seeds), comparisons=count):.0%} for {size:.{places}f}"
+            for size in (share * smallest for share in SHARES)
+        ]
+        lines.append(f"  chance of a verdict by the size of the true change: {', '.join(chances)}")
     if least is not None and smallest > least:
         enough = racing.seeds_for(least / sd, comparisons=count)
         many = f"about {enough} seeds" if enough else "more than 1,000 seeds"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import re
 import time
 import uuid
 
@@ -301,6 +303,20 @@ def test_a_plan_says_how_many_trials_and_what_it_can_detect(base):
     assert (
         "warning: the margin 0.01 is out of reach; a change of its size needs about 94 seeds" in text
     )  # statsmodels: 93.1
+
+
+def test_a_plan_says_the_chance_of_a_verdict_by_the_size_of_the_change(base):
+    levels = {"cell": ["lstm", "gru"]}
+    text = run(base, Launcher(of_effects()), {"seeds": list(range(8)), "spread": 0.02}, levels, plan_only=True)[1]
+    (line,) = [line for line in text.splitlines() if "chance of a verdict" in line]
+    shown = [(float(share), float(size)) for share, size in re.findall(r"(\d+)% for ([\d.]+)", line)]
+    critical = stats.t.ppf(0.975, 7)
+
+    assert [share for share, _ in shown][3] == 80 and len(shown) == 5
+    for share, size in shown:
+        shift = size / 0.02 * math.sqrt(8)
+        power = stats.nct.sf(critical, 7, shift) + stats.nct.cdf(-critical, 7, shift)
+        assert share / 100 == pytest.approx(power, abs=0.01)
 
 
 def test_the_spread_is_that_of_earlier_studies_of_the_task(base):
