@@ -1,19 +1,21 @@
 """From tracked trials to tables, figures and reports. Nothing here imports TensorFlow; TensorBoard does, for events.
 
-In Python and in notebooks: `analysis.study("leave_one_out")` and `analysis.adopt(frame, …)`, see `analysis.notebook`.
+In Python and in notebooks: `analysis.train({"cell": ["lstm", "gru"]}, study="cells")`, `analysis.study("cells")`,
+`analysis.adopt(frame, …)` and `analysis.predict(run, texts)`, see `analysis.notebook` and `analysis.commands`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["adopt", "study"]
+_MODULES = {"adopt": "notebook", "predict": "commands", "study": "notebook", "train": "commands"}
+__all__ = ["adopt", "predict", "study", "train"]
 
 
 def __getattr__(name: str) -> Any:
     """Returns the functions for notebooks; they import pandas and matplotlib, so they are imported when first used."""
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from analysis import notebook
+    import importlib
 
-    return getattr(notebook, name)
+    return getattr(importlib.import_module(f"analysis.{_MODULES[name]}"), name)
