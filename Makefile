@@ -25,11 +25,13 @@ gallery: $(READY) ## the tables and figures of the documents, from the finished 
 	    "onehot --toggle encoding" "learning_rate_by_cell --toggle learning_rate" "initialisers --toggle learning_rate" "masking_by_side_and_length --toggle masking" \
 	    "masking_by_side_and_length --toggle masking --metric test/accuracy" "masking_by_side_and_length --toggle padding_side --metric test/accuracy" \
 	    "execution_by_size --toggle execution" "forget_bias --toggle forget_bias" "readouts --toggle readout" "learned_state --toggle initial_state" \
-	    "smaller_network --metric test/accuracy" "loops --metric test/accuracy" "variable_lengths --metric test/accuracy"; do $(BIN)/python -m analysis table $$table --out experiments/results/$${table%% *} > /dev/null || exit 1; done
+	    "smaller_network --metric test/accuracy" "loops --metric test/accuracy" "variable_lengths --metric test/accuracy" \
+	    "attention_scores --metric test/exact_match_long" "attention_scores --metric test/alignment_error"; do $(BIN)/python -m analysis table $$table --out experiments/results/$${table%% *} > /dev/null || exit 1; done
 	$(BIN)/python -m analysis figure masking_by_cell_unbucketed curves --out experiments/results/masking_by_cell_unbucketed
 	$(BIN)/python -m analysis figure leave_one_out forest --out experiments/results/leave_one_out
 	$(BIN)/python -m analysis figure faults causes --out experiments/results/faults
 	$(BIN)/python -m analysis figure execution_by_size ratio_by_parameters --out experiments/results/execution_by_size
+	$(BIN)/python -m analysis figure attention_scores by_length --out experiments/results/attention_scores
 	$(BIN)/python -m docs.generated
 
 docs: $(READY) ## the generated parts of the documents, and the site in site/
