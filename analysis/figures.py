@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from analysis import causes, contrasts, drawing, effects, factorial
 from analysis.factorial import CONDITIONS, INTERACTION, MAIN
-from analysis.findings import FACTORIAL, Findings
-from analysis.groups import differs_too, grouped, looks_of, mean_curves, seeds, whole_seeds, within
+from analysis.findings import Findings
+from analysis.groups import differs_too, grouped, looks_of, mean_curves, means_of_variants, seeds, whole_seeds, within
 from analysis.load import Study
 from analysis.looks import MAX_VARIANTS, break_labels, looks, style
 from analysis.provenance import caution
@@ -189,6 +189,30 @@ def _curves(findings: Findings) -> Picture | None:
     return figure, f"{_sentence(what)} {by}, {groups}: {over}."
 
 
+def _ranges(findings: Findings) -> Picture | None:
+    keys = [key for key in findings.study.toggles if findings.study.plan["intervals"]][:MAX_PATHS]
+    done = findings.study.finished
+    if not keys or findings.metric.name not in done:
+        return None
+    points = means_of_variants(done, keys, findings.metric)
+    if len(points[~points["is_reference"]]) < 2:
+        return None
+    figure, several = _figure(max(4.5, 3.3 * len(keys)), columns=len(keys))
+    for axes, key in zip(np.atleast_1d(several), keys, strict=True):
+        drawing.range_of(axes, points, key, findings.study.plan["intervals"].get(key), metric=findings.metric)
+    for axes in np.atleast_1d(several)[1:]:
+        axes.set_ylabel("")
+    of_seeds = done.groupby("label")["seed"].nunique()
+    over = f"mean over {seeds(of_seeds)}" if of_seeds.max() > 1 else "single seed"
+    what = (
+        f"{_sentence(title(findings.metric))} of each variant ({over}) against each toggle, while all others vary, too"
+    )
+    return figure, (
+        f"{what}. Bars are means of neighbouring variants, equally many in each, with 95 % intervals over these "
+        "variants; the cross is the reference, which was not drawn."
+    )
+
+
 def _time_per_batch(findings: Findings) -> Picture | None:
     steps = findings.study.steps
     rows, groups = grouped(findings)
@@ -244,7 +268,7 @@ def _interaction(findings: Findings) -> Picture | None:
     figure, several = _figure(3.4 * len(pairs) + 1.2, columns=len(pairs))
     trials = findings.study.rows[findings.study.rows["status"] != DROPPED]
     for axes, (by, toggle) in zip(np.atleast_1d(several), pairs, strict=True):
-        means = factorial.means(trials, findings.study.plan["levels"], toggle=toggle, by=by, metric=findings.metric)
+        means = factorial.means(trials, findings.study.factors, toggle=toggle, by=by, metric=findings.metric)
         drawing.interaction(axes, means, toggle, by, metric=findings.metric)
         if axes is not np.atleast_1d(several)[0]:
             axes.set_ylabel("")
@@ -318,7 +342,7 @@ def _ratio_by_parameters(findings: Findings) -> Picture | None:
 def _without_parameters(study: Study) -> str | None:
     """Returns the first toggle of a grid that leaves the number of parameters, while others change it; else None."""
     done, toggles = study.finished, study.toggles
-    if study.plan["design"] not in FACTORIAL or PARAMETERS not in done or done[PARAMETERS].nunique() < LEAST_SIZES:
+    if not study.factors or PARAMETERS not in done or done[PARAMETERS].nunique() < LEAST_SIZES:
         return None
     for toggle in toggles:
         others = [done[key].map(as_typed) for key in toggles if key != toggle]
@@ -406,6 +430,7 @@ FIGURES: dict[str, Callable[[Findings], Picture | None]] = {
     "heatmap": _heat_map,
     "pareto": _metric_by_time,
     "curves": _curves,
+    "ranges": _ranges,
     "times": _time_per_batch,
     "padding": _padding,
     "ratio_by_parameters": _ratio_by_parameters,
