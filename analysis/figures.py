@@ -23,7 +23,7 @@ from analysis.rows import DROPPED, PADDED, PARAMETERS, STEP_TIME, is_steps_to, t
 from analysis.texts import number_of
 from src.inference import racing
 from src.inference.student import interval
-from src.spec.metric import Metric
+from src.spec.metric import TRAIN, VAL, Metric
 from src.spec.section import as_typed
 from src.terminal.errors import first_line
 from src.terminal.visible import one_line
@@ -35,6 +35,7 @@ PADDING_DIFFERS = (
 LEAST_SIZES = 3  # different numbers of parameters that a figure of ratios by size needs
 MAX_PATHS = 6  # variants in a figure with a panel for each
 MAX_ROWS = 60  # variants in a figure with a row for each
+MAX_POINTS = 200  # of a curve
 Picture = tuple[Figure, str]  # with its caption
 
 
@@ -156,13 +157,11 @@ def _points(findings: Findings, done: pd.DataFrame, metric: Metric) -> pd.DataFr
 
 
 def _curves(findings: Findings) -> Picture | None:
-    metric = findings.study.validation
-    history = findings.study.history(metric.name)
+    found = _first_curve(findings.study)
     rows, groups = grouped(findings)
-    if (
-        rows.empty or history.empty or history["run_id"].value_counts().max() < 2
-    ):  # a curve needs two validations per trial
+    if rows.empty or found is None:
         return None
+    metric, history = found
     steps = findings.study.steps
     seconds = steps.assign(seconds=steps.groupby("run_id")[STEP_TIME].cumsum() / 1_000)[["run_id", "step", "seconds"]]
     points = (
@@ -172,12 +171,14 @@ def _curves(findings: Findings) -> Picture | None:
         .merge(seconds, on=["run_id", "step"], how="left")
     )
     points["number"] = points.groupby(["group", "run_id"]).cumcount()
+    points = points[points["number"] % math.ceil((points["number"].max() + 1) / MAX_POINTS) == 0]
     points = points.sort_values("number", kind="stable")  # the groups stay in the plan's order
     table, look = mean_curves(points, metric), looks_of(findings, rows)
     has_times = bool(table["seconds"].notna().any())
     figure, both = _figure(9.5 if has_times else 6.5, columns=2 if has_times else 1)
     both = np.atleast_1d(both)
-    drawing.curves(both[0], table, look, x="step", unit="optimizer steps", metric=metric)
+    unit = "optimizer steps" if len(steps) else "steps"  # what a program calls a step may be an epoch
+    drawing.curves(both[0], table, look, x="step", unit=unit, metric=metric)
     if has_times:
         drawing.curves(both[1], table, look, x="seconds", unit="training time (s)", metric=metric)
         both[1].set_ylabel("")
@@ -187,6 +188,19 @@ def _curves(findings: Findings) -> Picture | None:
     what = title(metric)
     by = f"by step{' and by training time' if has_times else ''}"
     return figure, f"{_sentence(what)} {by}, {groups}: {over}."
+
+
+def _first_curve(study: Study) -> tuple[Metric, pd.DataFrame] | None:
+    """Returns the first metric with two values over time in a trial, and its values; None if there is none.
+
+    Validation comes before training, and the study's first metric before the others.
+    """
+    for split in (VAL, TRAIN):
+        for each in study.metrics:
+            history = study.history(f"{split}{each.name}")
+            if len(history) and history["run_id"].value_counts().max() > 1:
+                return study.meaning(f"{split}{each.name}"), history
+    return None
 
 
 def _ranges(findings: Findings) -> Picture | None:

@@ -266,6 +266,40 @@ def test_an_mlflow_experiment_is_adopted_and_its_store_stays_as_it_was(tmp_path,
     assert row["change"] == pytest.approx(-0.09) and row["n"] == 2
 
 
+def test_an_experiment_of_mlflows_autologging_is_adopted(tmp_path):
+    """Autologging records every parameter of the estimator, and scores by names of its own."""
+    linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
+    rng, uri = np.random.default_rng(0), f"sqlite:///{tmp_path / 'theirs.db'}"
+    x = rng.normal(size=(90, 3))
+    y = (x[:, 0] + rng.normal(0, 0.8, 90) > 0).astype(int)
+    scores = {}
+    mlflow.set_tracking_uri(uri)
+    try:
+        mlflow.create_experiment("auto", artifact_location=str(tmp_path / "files"))
+        mlflow.set_experiment("auto")
+        mlflow.sklearn.autolog(log_models=False, log_datasets=False, log_input_examples=False, silent=True)
+        for rate, seed in itertools.product(("constant", "optimal"), range(3)):
+            with mlflow.start_run():
+                own = {"learning_rate": rate, "eta0": 0.01, "random_state": seed}
+                model = linear_model.SGDClassifier(max_iter=2, tol=None, **own).fit(x[:60], y[:60])
+                x_test, y_test = x[60:], y[60:]
+                scores[rate, seed] = model.score(x_test, y_test)
+    finally:
+        mlflow.sklearn.autolog(disable=True)
+        mlflow.set_tracking_uri(None)
+    metric = adoption.AskedMetric("SGDClassifier_score_x_test", "higher")
+    asked = options(toggles=("learning_rate",), seed="random_state", metrics=(metric,))
+
+    _, lines = adoption.adopt(sources.read("auto", uri=uri), asked, command="adopt")
+
+    study = load.study("mine", adopted.AdoptedStore())
+    assert study.rows.set_index(["learning_rate", "seed"])["test/SGDClassifier_score_x_test"].to_dict() == scores
+    found = findings.find(study).compared.set_index("label").loc["learning_rate=optimal"]
+    differences = [scores["optimal", seed] - scores["constant", seed] for seed in range(3)]
+    assert found["n"] == 3 and found["change"] == pytest.approx(np.mean(differences))
+    assert "6 finished runs: 2 variants with 3 seeds each" in "\n".join(lines)
+
+
 def test_event_folders_are_adopted_by_their_names_or_their_hparams(tmp_path):
     import tensorflow as tf
     from tensorboard.plugins.hparams import api

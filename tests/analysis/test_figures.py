@@ -128,6 +128,19 @@ def test_a_grid_of_linked_toggles_has_effects_of_the_first_of_them_only(own):
         find("s", f"sqlite:///{own}", toggle="learning_rate")
 
 
+ONE = {"validation": [0.8]}
+
+
+def test_a_study_without_two_validations_has_curves_of_training_at_200_steps_or_fewer(own):
+    generated.study(own, "s", {"cell": ["lstm", "gru"]}, lambda values, seed: usual(values, seed) | ONE, steps=501)
+
+    drawing_ = drawn("s", "curves", f"sqlite:///{own}")
+    axes = drawing_.figure.axes[0]
+
+    assert axes.get_ylabel() == "training accuracy" and drawing_.caption.startswith("Training accuracy by step")
+    assert [len(line.get_xdata()) for line in axes.lines if line.get_label() == "cell=gru"] == [167]
+
+
 def test_the_forest_has_a_point_a_seed_and_the_interval_of_the_table(uri):
     found = find("whole", uri)
     axes, _ = drawn("whole", "forest", uri).figure.axes
