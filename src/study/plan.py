@@ -505,7 +505,7 @@ def _check_exclusions(planned: Study) -> None:
     """Raises `SettingsError` for an exclusion that names no varied toggle, or a value that it does not have."""
     for values in planned.plan.exclude:
         if not values:
-            raise SettingsError("plan.exclude: got {}; name values, as in {cell: gru, depth: 2}")
+            raise SettingsError("plan.exclude: got {}; name values, as in {TOGGLE: VALUE, OTHER: VALUE}")
         for key, value in values.items():
             if key in planned.plan.intervals:
                 raise SettingsError(f"plan.exclude: {key} has an interval; name values of toggles that have levels")
