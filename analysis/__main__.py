@@ -179,7 +179,7 @@ def figure(
 ) -> None:
     """Draws figures of STUDY, including those of its task, as PNG, SVG and PDF.
 
-    The usual figures are forest, waterfall, interaction, heatmap, pareto, curves, times, padding, causes and
+    The usual figures are forest, waterfall, interaction, heatmap, pareto, curves, ranges, times, padding, causes and
     ratio_by_parameters.
     """
     with _answered():

@@ -6,7 +6,7 @@ Every axis has a unit; every interval is Student's 95 % interval over seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -16,11 +16,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.groups import front, over_seeds
+from analysis.groups import binned, front, over_seeds, within
 from analysis.looks import INK, MAX_VARIANTS, QUIET, Look, estimate, hover, looks, short
 from analysis.rows import STEP_TIME, title
 from analysis.texts import verdict
-from src.inference.student import LEVEL
+from src.inference.student import LEVEL, interval
 from src.inference.verdicts import CHANGED_NOTHING, NO_DIFFERENCE, SHOWN
 from src.spec.metric import Metric
 from src.spec.section import as_typed
@@ -28,6 +28,7 @@ from src.spec.section import as_typed
 DECIDED = (*SHOWN, NO_DIFFERENCE, CHANGED_NOTHING)
 RATIOS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100]
 WIDEST = 3  # a scale of ratios ends at this multiple of the largest ratio, even if an interval is wider
+MEANS = looks(("reference", "means"))["means"].colour
 MAX_DOTS = 400  # with more dots, they have no tooltips
 
 
@@ -237,6 +238,55 @@ def curves(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, x: str, u
             )
     axes.set(xlabel=unit, ylabel=title(metric))
     axes.set_xlim(left=0)
+
+
+def range_of(axes: Axes, points: pd.DataFrame, key: str, bounds: Mapping[str, Any] | None, *, metric: Metric) -> None:
+    """Draws a metric against the values of a toggle: one dot per variant, and means of bins or of the values.
+
+    Args:
+      axes: to draw on.
+      points: as `groups.means_of_variants` returns them.
+      key: the toggle.
+      bounds: `low`, `high` and `log` of its interval; None for a toggle with levels.
+      metric: metric of the vertical axis.
+    """
+    levels = None if bounds else [as_typed(value) for value in in_order(points[key])]
+    at = [levels.index(as_typed(value)) for value in points[key]] if levels else points[key].astype(float)
+    points = points.assign(at=at)
+    drawn = points[~points["is_reference"]]
+    axes.plot(drawn["at"], drawn["value"], "o", color=QUIET, ms=4, alpha=0.8)
+    own = points[points["is_reference"]]
+    axes.plot(own["at"], own["value"], "X", color=INK, ms=7)
+    parts = [drawn] if levels is None else [part for _, part in drawn.groupby("at")]
+    bins = pd.concat([binned(part, metric) if levels is None else _one_bin(part, metric) for part in parts])
+    for row in bins.to_dict("records"):
+        ends, middle = [row["begin"], row["end"]], _middle(row, is_log=bool(bounds and bounds["log"]))
+        text = f"{key} from {ends[0]:.4g} to {ends[1]:.4g}" if levels is None else f"{key}={levels[int(middle)]}"
+        value = estimate(row["mean"], row["low"], row["high"], metric.digits)
+        shown = hover(f"{text}: {value} ({row['n']} variants)")
+        axes.plot([middle, middle], [row["low"], row["high"]], color=MEANS, lw=1.6, solid_capstyle="butt")
+        axes.plot(ends if levels is None else [middle], [row["mean"]] * (2 if levels is None else 1),
+                  "-" if levels is None else "_", color=MEANS, lw=2.4, ms=18, mew=2.4, gid=shown)  # fmt: skip
+    for row in points.to_dict("records") if len(points) <= MAX_DOTS else []:
+        text = f"{row['label']}: {row['value']:.{metric.digits}f}"
+        axes.plot([row["at"]], [row["value"]], "o", ms=8, alpha=0.01, mew=0, gid=hover(text))
+    if levels is not None:
+        axes.set_xticks(range(len(levels)), list(map(short, levels)))
+        axes.set_xlim(-0.5, len(levels) - 0.5)
+    elif bounds and bounds["log"]:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    axes.set(xlabel=short(key), ylabel=title(metric))
+
+
+def _one_bin(part: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    found = within(interval(part["value"].to_numpy(float)), metric)
+    return pd.DataFrame([{"begin": part["at"].min(), "end": part["at"].max(), "n": len(part), **found._asdict()}])
+
+
+def _middle(row: Mapping[Any, Any], *, is_log: bool) -> float:
+    return math.sqrt(row["begin"] * row["end"]) if is_log else (row["begin"] + row["end"]) / 2
 
 
 def time_per_batch(axes: Axes, steps: pd.DataFrame, look: dict[str, Look]) -> None:

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from analysis import causes, contrasts, drawing, effects, factorial
 from analysis.factorial import CONDITIONS, INTERACTION, MAIN
-from analysis.findings import FACTORIAL, Findings
-from analysis.groups import differs_too, grouped, looks_of, mean_curves, seeds, whole_seeds, within
+from analysis.findings import Findings
+from analysis.groups import differs_too, grouped, looks_of, mean_curves, means_of_variants, seeds, whole_seeds, within
 from analysis.load import Study
 from analysis.looks import MAX_VARIANTS, break_labels, looks, style
 from analysis.provenance import caution
@@ -23,7 +23,7 @@ from analysis.rows import DROPPED, PADDED, PARAMETERS, STEP_TIME, is_steps_to, t
 from analysis.texts import number_of
 from src.inference import racing
 from src.inference.student import interval
-from src.spec.metric import Metric
+from src.spec.metric import TRAIN, VAL, Metric
 from src.spec.section import as_typed
 from src.terminal.errors import first_line
 from src.terminal.visible import one_line
@@ -35,6 +35,7 @@ PADDING_DIFFERS = (
 LEAST_SIZES = 3  # different numbers of parameters that a figure of ratios by size needs
 MAX_PATHS = 6  # variants in a figure with a panel for each
 MAX_ROWS = 60  # variants in a figure with a row for each
+MAX_POINTS = 200  # of a curve
 Picture = tuple[Figure, str]  # with its caption
 
 
@@ -156,13 +157,11 @@ def _points(findings: Findings, done: pd.DataFrame, metric: Metric) -> pd.DataFr
 
 
 def _curves(findings: Findings) -> Picture | None:
-    metric = findings.study.validation
-    history = findings.study.history(metric.name)
+    found = _first_curve(findings.study)
     rows, groups = grouped(findings)
-    if (
-        rows.empty or history.empty or history["run_id"].value_counts().max() < 2
-    ):  # a curve needs two validations per trial
+    if rows.empty or found is None:
         return None
+    metric, history = found
     steps = findings.study.steps
     seconds = steps.assign(seconds=steps.groupby("run_id")[STEP_TIME].cumsum() / 1_000)[["run_id", "step", "seconds"]]
     points = (
@@ -172,12 +171,14 @@ def _curves(findings: Findings) -> Picture | None:
         .merge(seconds, on=["run_id", "step"], how="left")
     )
     points["number"] = points.groupby(["group", "run_id"]).cumcount()
+    points = points[points["number"] % math.ceil((points["number"].max() + 1) / MAX_POINTS) == 0]
     points = points.sort_values("number", kind="stable")  # the groups stay in the plan's order
     table, look = mean_curves(points, metric), looks_of(findings, rows)
     has_times = bool(table["seconds"].notna().any())
     figure, both = _figure(9.5 if has_times else 6.5, columns=2 if has_times else 1)
     both = np.atleast_1d(both)
-    drawing.curves(both[0], table, look, x="step", unit="optimizer steps", metric=metric)
+    unit = "optimizer steps" if len(steps) else "steps"  # what a program calls a step may be an epoch
+    drawing.curves(both[0], table, look, x="step", unit=unit, metric=metric)
     if has_times:
         drawing.curves(both[1], table, look, x="seconds", unit="training time (s)", metric=metric)
         both[1].set_ylabel("")
@@ -187,6 +188,43 @@ def _curves(findings: Findings) -> Picture | None:
     what = title(metric)
     by = f"by step{' and by training time' if has_times else ''}"
     return figure, f"{_sentence(what)} {by}, {groups}: {over}."
+
+
+def _first_curve(study: Study) -> tuple[Metric, pd.DataFrame] | None:
+    """Returns the first metric with two values over time in a trial, and its values; None if there is none.
+
+    Validation comes before training, and the study's first metric before the others.
+    """
+    for split in (VAL, TRAIN):
+        for each in study.metrics:
+            history = study.history(f"{split}{each.name}")
+            if len(history) and history["run_id"].value_counts().max() > 1:
+                return study.meaning(f"{split}{each.name}"), history
+    return None
+
+
+def _ranges(findings: Findings) -> Picture | None:
+    keys = [key for key in findings.study.toggles if findings.study.plan["intervals"]][:MAX_PATHS]
+    done = findings.study.finished
+    if not keys or findings.metric.name not in done:
+        return None
+    points = means_of_variants(done, keys, findings.metric)
+    if len(points[~points["is_reference"]]) < 2:
+        return None
+    figure, several = _figure(max(4.5, 3.3 * len(keys)), columns=len(keys))
+    for axes, key in zip(np.atleast_1d(several), keys, strict=True):
+        drawing.range_of(axes, points, key, findings.study.plan["intervals"].get(key), metric=findings.metric)
+    for axes in np.atleast_1d(several)[1:]:
+        axes.set_ylabel("")
+    of_seeds = done.groupby("label")["seed"].nunique()
+    over = f"mean over {seeds(of_seeds)}" if of_seeds.max() > 1 else "single seed"
+    what = (
+        f"{_sentence(title(findings.metric))} of each variant ({over}) against each toggle, while all others vary, too"
+    )
+    return figure, (
+        f"{what}. Bars are means of neighbouring variants, equally many in each, with 95 % intervals over these "
+        "variants; the cross is the reference, which was not drawn."
+    )
 
 
 def _time_per_batch(findings: Findings) -> Picture | None:
@@ -244,7 +282,7 @@ def _interaction(findings: Findings) -> Picture | None:
     figure, several = _figure(3.4 * len(pairs) + 1.2, columns=len(pairs))
     trials = findings.study.rows[findings.study.rows["status"] != DROPPED]
     for axes, (by, toggle) in zip(np.atleast_1d(several), pairs, strict=True):
-        means = factorial.means(trials, findings.study.plan["levels"], toggle=toggle, by=by, metric=findings.metric)
+        means = factorial.means(trials, findings.study.factors, toggle=toggle, by=by, metric=findings.metric)
         drawing.interaction(axes, means, toggle, by, metric=findings.metric)
         if axes is not np.atleast_1d(several)[0]:
             axes.set_ylabel("")
@@ -318,7 +356,7 @@ def _ratio_by_parameters(findings: Findings) -> Picture | None:
 def _without_parameters(study: Study) -> str | None:
     """Returns the first toggle of a grid that leaves the number of parameters, while others change it; else None."""
     done, toggles = study.finished, study.toggles
-    if study.plan["design"] not in FACTORIAL or PARAMETERS not in done or done[PARAMETERS].nunique() < LEAST_SIZES:
+    if not study.factors or PARAMETERS not in done or done[PARAMETERS].nunique() < LEAST_SIZES:
         return None
     for toggle in toggles:
         others = [done[key].map(as_typed) for key in toggles if key != toggle]
@@ -406,6 +444,7 @@ FIGURES: dict[str, Callable[[Findings], Picture | None]] = {
     "heatmap": _heat_map,
     "pareto": _metric_by_time,
     "curves": _curves,
+    "ranges": _ranges,
     "times": _time_per_batch,
     "padding": _padding,
     "ratio_by_parameters": _ratio_by_parameters,

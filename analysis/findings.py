@@ -31,7 +31,6 @@ from src.spec.metric import STEPS_TO, TEST, Metric
 from src.study.timing import Pass
 
 STEPWISE = ("cumulative", "path")
-FACTORIAL = ("grid", "fractional", "random")
 TIMES = (PER_BATCH, PER_EPOCH, STEADY_EPOCH)
 COSTS = (PADDED, PARAMETERS, MEMORY, TRACES, TRACING)
 USUAL_TRACES = 2  # of the training step: one for full batches, one for the smaller last batch
@@ -163,7 +162,13 @@ def _check_toggle(study: Study, toggle: str) -> None:
     """Raises `StoreError` if the values of a toggle cannot be compared within the study."""
     if toggle not in study.toggles:
         raise StoreError(f"{toggle!r} was not varied in {study.name}; varied: {', '.join(study.toggles) or 'nothing'}")
-    if study.plan["design"] not in FACTORIAL:
+    if toggle not in study.factors:
+        linked: list[str] = next((group for group in study.plan["linked"] if toggle in group), [])
+        if linked and study.factors:
+            raise StoreError(
+                f"--toggle {toggle}: it changes together with {linked[0]} (plan.linked), so that no two variants "
+                f"differ in {toggle} alone; leave --toggle out"
+            )
         raise StoreError(
             f"--toggle needs a grid, and the design of {study.name} is {study.plan['design']}: it compares every "
             "variant with one reference; leave --toggle out"
@@ -279,19 +284,13 @@ def _ratios(rows: pd.DataFrame, time: str, timing: Pass | None) -> times.Ratios:
 
 
 def _factorial(study: Study, metric: Metric, margin: float | None) -> tuple[pd.DataFrame | None, str | None]:
-    if study.plan["design"] not in FACTORIAL or len(study.toggles) < 2:
+    if len(study.factors) < 2:
         return None, None
-    rows, levels = study.seen[study.seen["status"] != DROPPED], {key: _first(study, key) for key in study.toggles}
+    rows = study.seen[study.seen["status"] != DROPPED]
     try:
-        return factorial.fit(rows, levels, metric=metric, margin=margin, rule=study.rule), None
+        return factorial.fit(rows, study.factors, metric=metric, margin=margin, rule=study.rule), None
     except factorial.NotEnough as reason:
         return None, f"Main effects and interactions are not shown: {reason}."
-
-
-def _first(study: Study, toggle: str) -> list[object]:
-    """Returns a toggle's values, the reference's first."""
-    reference = study.plan["reference"].get(toggle)
-    return sorted(study.plan["levels"][toggle], key=lambda value: value != reference)
 
 
 def _summary(

@@ -17,6 +17,8 @@ from src.inference.student import LEVEL, Interval, grid, interval, quantile
 from src.spec.metric import Metric
 from src.spec.section import as_typed
 
+PER_BIN, MAX_BINS = 4, 8  # points in a bin, at least; bins
+
 
 def grouped(findings: Findings, keys: Sequence[str] = ()) -> tuple[pd.DataFrame, str]:
     """Returns the finished rows with a column `group`, at most `MAX_VARIANTS` groups if possible, and a description.
@@ -113,6 +115,45 @@ def mean_curves(points: pd.DataFrame, metric: Metric) -> pd.DataFrame:
         at = {"step": part["step"].mean(), "seconds": part["seconds"].mean()}
         rows.append({"group": group, **at, "mean": estimate.mean, "low": estimate.low, "high": estimate.high})
     return pd.DataFrame(rows)
+
+
+def means_of_variants(rows: pd.DataFrame, keys: Sequence[str], metric: Metric) -> pd.DataFrame:
+    """Returns one row per variant whose values are all finite: `label`, the keys, `is_reference`, `value` (the mean).
+
+    Args:
+      rows: one row per variant and seed.
+      keys: columns of toggles.
+      metric: under its full name, the name of its column.
+    """
+    means = rows.groupby("label", sort=False)[metric.name].agg(lambda values: values.to_numpy(float).mean())
+    variants = rows.drop_duplicates("label").set_index("label")[[*keys, "is_reference"]].assign(value=means)
+    finite: pd.DataFrame = variants[np.isfinite(variants["value"])]
+    return finite.reset_index()
+
+
+def binned(points: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """Returns the means of neighbouring points, each with Student's interval over its points.
+
+    The points are independent draws, and so are their values, whatever else differs between them. Bins of equally many
+    points keep their intervals comparable where the draws are sparse.
+
+    Args:
+      points: `at` and `value`; no rows, or one per variant.
+      metric: of the values; intervals are clipped to its range.
+
+    Returns:
+      One row per bin in ascending order: `begin` and `end` (its least and greatest `at`), `mean`, `low`, `high`, `n`.
+      There are `PER_BIN` points in a bin or more, and at most `MAX_BINS` bins; none for fewer than two bins.
+    """
+    count = min(MAX_BINS, len(points) // PER_BIN)
+    ordered = points.sort_values("at", kind="stable")
+    places = np.array_split(np.arange(len(ordered)), count) if count > 1 else []
+    bins = []
+    for place in places:
+        part = ordered.iloc[place]
+        estimate = within(interval(part["value"].to_numpy(float)), metric)
+        bins.append({"begin": part["at"].min(), "end": part["at"].max(), "n": len(part), **estimate._asdict()})
+    return pd.DataFrame(bins, columns=["begin", "end", "mean", "low", "high", "n"])
 
 
 def whole_seeds(study: Study) -> tuple[pd.DataFrame, str]:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from analysis import adopted, merged, plans
 from analysis import rows as trial_rows
+from analysis.merged import FACTORIAL
 from analysis.rows import FAILED, FINISHED, PER_EPOCH, STEADY_EPOCH, STEP_TIME
 from analysis.store import Store, StoreError, nearest
 from src import paths
@@ -78,6 +79,22 @@ class Study:
     def toggles(self) -> list[str]:
         """The names of the toggles that the plan varies."""
         return list(self.plan["levels"])
+
+    @property
+    def factors(self) -> dict[str, list[Any]]:
+        """The toggles of a factorial design with their values, the reference's first; empty for other designs.
+
+        Of linked toggles it has the first: their effects cannot be separated. With intervals nearly every value occurs
+        once, so that the design is not factorial.
+        """
+        if self.plan["design"] not in FACTORIAL or self.plan["intervals"]:
+            return {}
+        reference, later = self.plan["reference"], {key for group in self.plan["linked"] for key in group[1:]}
+        return {
+            key: sorted(values, key=lambda value: value != reference.get(key))
+            for key, values in self.plan["levels"].items()
+            if key not in later
+        }
 
     @property
     def finished(self) -> pd.DataFrame:

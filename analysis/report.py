@@ -20,7 +20,7 @@ from analysis.groups import seeds
 from analysis.load import Study
 from analysis.looks import INK, with_titles
 from analysis.provenance import code
-from analysis.rows import DROPPED, FINISHED, MEMORY, NOT_RUN, PER_BATCH, RUNNING, title
+from analysis.rows import DROPPED, FINISHED, MEMORY, NOT_RUN, PER_BATCH, RUNNING, TRACES, title
 from analysis.table import Table
 from analysis.texts import NOTHING, csv
 from analysis.times import check
@@ -232,10 +232,13 @@ def details(findings: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
 
 
 def _lost(findings: Findings) -> list[str]:
-    """Returns a note on the number of finished trials that timed their steps, but have no readable record of them."""
+    """Returns a note on the number of finished trials that traced steps, but have no readable record of them.
+
+    A program may report the time of a batch, but has no steps that were traced here.
+    """
     finished = findings.study.finished
-    timed = finished[finished[PER_BATCH].notna()] if PER_BATCH in finished else finished.iloc[:0]
-    count = timed["run_id"].nunique() - findings.study.steps["run_id"].nunique()
+    traced = finished[finished[TRACES].notna()] if TRACES in finished else finished.iloc[:0]
+    count = traced["run_id"].nunique() - findings.study.steps["run_id"].nunique()
     what = f"{count} finished trials have no per-step record that can be reached"
     return [f"{what}; figures of times and curves leave them out"] if count > 0 else []
 

@@ -13,7 +13,8 @@ import pandas as pd
 
 from analysis.causes import counts as of_rows
 from analysis.factorial import few
-from analysis.findings import FACTORIAL, USUAL_TRACES, Findings
+from analysis.findings import USUAL_TRACES, Findings
+from analysis.merged import FACTORIAL
 from analysis.provenance import caution, different_code
 from analysis.rows import (
     MEMORY,

@@ -73,9 +73,10 @@ def study(  # noqa: PLR0913
       **plan_options: other settings of the plan (`design`, `metric`, `margin`, `question`, …).
     """
     settings = edited(checked({"study": name}), {f"plan.{key}": value for key, value in plan_options.items()})
-    plan = Study(
-        settings, [], {key: values[0] for key, values in levels.items()}, dict(levels), list(seeds), lambda _: settings
-    )
+    groups = [[dict(zip(keys, one, strict=True)) for one in zip(*(levels[key] for key in keys), strict=True)]
+              for keys in settings.plan.linked]  # fmt: skip
+    reference = {key: values[0] for key, values in levels.items()}
+    plan = Study(settings, [], reference, dict(levels), list(seeds), lambda _: settings, groups)
     rows = _rows(plan, outcome, metrics[0])
     home = path.parent / "mlartifacts" / name
     with sqlite3.connect(path) as connection:

@@ -24,6 +24,7 @@ PAGES = (
     "benchmarks/results/*.png",
     "tests/plugin/ablation_prices.py",  # the example of docs/tasks.md
     "tests/plain/ablation_line.py",  # its example without Keras
+    "experiments/programs/*.py",  # the examples of docs/any_program.md
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import urllib.parse
 import uuid
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, RangeSweep, ValueType
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, ValueType
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
@@ -28,7 +29,7 @@ from src.config.explain import GROUPS, choices
 from src.config.overrides import quoted
 from src.config.settings import from_hydra
 from src.spec.section import TAGS, SettingsError
-from src.spec.settings import Settings
+from src.spec.settings import Interval, Settings
 from src.terminal.errors import first_line
 from src.terminal.visible import echoed
 
@@ -62,6 +63,7 @@ class StudySweeper(Sweeper):
 
         fixed: dict[str, str] = {}
         swept: dict[str, list[Any]] = {}
+        intervals: dict[str, Interval] = {}
         parser = OverridesParser.create(config_loader=self._context.config_loader)
         for override in parser.parse_overrides(arguments):
             key = override.get_key_element()
@@ -72,7 +74,11 @@ class StudySweeper(Sweeper):
                 raise SettingsError(f"{shown}: allowed: {', '.join(choices(key))}")
             fixed.pop(key, None)
             swept.pop(key, None)
-            if override.is_sweep_override():
+            intervals.pop(key, None)
+            if isinstance(override._value, IntervalSweep):
+                _refuse_list(override)
+                intervals[key] = _interval(override._value, shown)
+            elif override.is_sweep_override():
                 swept[key] = _values(override, parser)
                 if not swept[key]:
                     raise SettingsError(f"{shown}: the list is empty; write {key}=a,b or {key}='range(0,8)'")
@@ -80,7 +86,7 @@ class StudySweeper(Sweeper):
                     raise SettingsError(f"{shown}: only plain values can be swept, as in {key}=a,b")
             else:
                 fixed[key] = str(override.input_line)
-        study = plan.study(fixed, swept, compose=self._compose)
+        study = plan.study(fixed, swept, compose=self._compose, intervals=intervals)
         with open_dict(self._config):
             self._config.hydra.launcher = launchers.configured(self._config.hydra.launcher)
         launcher = self._config.hydra.launcher
@@ -167,9 +173,18 @@ def _values(override: Override, parser: OverridesParser) -> list[Any]:
     return list(override.sweep_iterator())  # already numbers: parsing a hundred thousand texts takes minutes
 
 
-def _texts(override: Override) -> list[str]:
-    from src.study.designs import MAX_TRIALS
+def _interval(sweep: IntervalSweep, shown: str) -> Interval:
+    """Returns the bounds in `interval(1e-4, 1e-2)`, `tag(log, interval(…))` or `int(interval(…))`."""
+    if unknown := sorted(sweep.tags - {"log"}):
+        raise SettingsError(f"{shown}: unknown tag {unknown[0]!r}; allowed: tag(log, interval(LOW, HIGH))")
+    low, high = sweep.start, sweep.end
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        raise SettingsError(f"{shown}: write both bounds, as in interval(1e-4, 1e-2)")
+    return Interval(low=low, high=high, log="log" in sweep.tags, integer=isinstance(low, int))
 
+
+def _refuse_list(override: Override) -> None:
+    """Raises `SettingsError` for a list or an interval of a key that is no toggle."""
     key, shown = override.get_key_element(), echoed(str(override.input_line))
     if key.lstrip("+") == "experiments":
         raise SettingsError(f"{shown}: {ONE_STUDY_FILE}")
@@ -185,6 +200,13 @@ def _texts(override: Override) -> list[str]:
             f"{shown}: {key} is not a toggle and has one value for all trials; "
             "`python -m src.run --help` lists the toggles"
         )
+
+
+def _texts(override: Override) -> list[str]:
+    from src.study.designs import MAX_TRIALS
+
+    _refuse_list(override)
+    key, shown = override.get_key_element(), echoed(str(override.input_line))
     if not override.is_discrete_sweep() or (override.value_type == ValueType.GLOB_CHOICE_SWEEP and key not in GROUPS):
         raise SettingsError(f"{shown}: only lists of values can be swept, as in {key}=a,b or {key}='range(0,8)'")
     if isinstance(override._value, RangeSweep) and _length(override._value) > MAX_TRIALS:

@@ -208,7 +208,7 @@ def _check_option(place: str, value: Any) -> None:
 
 def _check_task(place: str, value: Any) -> None:
     """Checks one value of a study file: its task must be registered, because an import runs the code of the module."""
-    key = re.sub(r"^plan\.(levels|reference|variants)\.", "", place)
+    key = re.sub(r"^plan\.(levels|reference|variants|intervals|exclude)\.", "", place)
     if key.startswith("task."):
         raise SettingsError(f"{echoed(place)}: {without_prefix(key)}")
     if key == "task" and isinstance(value, str) and registry.is_place(value):
@@ -220,7 +220,7 @@ def _check_task(place: str, value: Any) -> None:
 
 def _check_command(place: str) -> None:
     """Checks that the command line names the task whose command a study file holds, because a stranger may write it."""
-    key = re.sub(r"^plan\.(levels|reference|variants)\.", "", place)
+    key = re.sub(r"^plan\.(levels|reference|variants|intervals|exclude)\.", "", place)
     for task in registry.available():
         if key in task.settings.COMMANDS and not registry.is_named(task.name):
             raise SettingsError(

@@ -16,6 +16,7 @@ from src.terminal.visible import echoed
 
 GROUPS = ("task", "data", "tracking")  # Hydra's config groups
 TRACKING = ("mlflow", "offline")
+OF_TOGGLES = ("levels", "reference", "seeds", "variants", "intervals", "exclude", "linked")  # keys of a plan
 SECTIONS: dict[str, type[Section]] = {"plan": Plan, "tracking": Tracking}
 MEMBERS = ("bool", "constrained-int")  # pydantic's names of the types of a key that allows several
 Kind = type[Settings]  # the settings class of the command's task; None for the default task
@@ -114,7 +115,7 @@ def validation_error(detail: Any, kind: Kind) -> str:
         path[0] in GROUPS and len(path) > 2 and path[1] in choices(path[0])
     ):  # the choice of a group, between the group and the key
         del path[1]
-    if path[:2] in (["plan", "levels"], ["plan", "reference"], ["plan", "seeds"], ["plan", "variants"]):
+    if path[:1] == ["plan"] and path[1:2] and path[1] in OF_TOGGLES:
         path = path[:2]
     if path[-1] in MEMBERS and path[:2] != ["tracking", "tags"]:
         del path[-1]

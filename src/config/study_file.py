@@ -16,7 +16,7 @@ from src.terminal.visible import echoed
 
 TEXT, NULL, MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "null", "merge"))
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
-OF_TOGGLES = ("plan.levels", "plan.reference", "plan.variants")  # sections whose keys are toggles
+OF_TOGGLES = ("plan.levels", "plan.reference", "plan.variants", "plan.exclude")  # sections whose keys are toggles
 MAX_NODES = 5_000  # keys and values, counted at each alias
 MAX_BYTES = 1_000_000
 UNUSUAL = re.compile(r"[-+]?0[0-9_]+|.*:.*")  # YAML reads these in base 8 or 60

@@ -51,6 +51,15 @@ with warnings.catch_warnings():
         )
 
 
+class Interval(Section):
+    """Bounds between which `plan.design=random` draws the values of a toggle, both included."""
+
+    low: float = Field(description="least value")
+    high: float = Field(description="greatest value")
+    log: bool = Field(False, description="draw uniformly in the logarithm")
+    integer: bool = Field(False, description="draw whole numbers")
+
+
 class Plan(Section):
     """The design, levels, seeds and comparison of a study."""
 
@@ -67,6 +76,15 @@ class Plan(Section):
     )
     variants: list[dict[str, Value]] = Field(
         [], description="design=listed: what each variant changes in the reference"
+    )
+    intervals: dict[str, Interval] = Field(
+        {},
+        description="design=random: toggles whose values are drawn between two bounds; the reference has the middle",
+        json_schema_extra={"words": "{toggle: {low, high, log, integer}}"},
+    )
+    exclude: list[dict[str, Value]] = Field([], description="combinations of values that are left out")
+    linked: list[list[str]] = Field(
+        [], description="toggles whose levels go together: the first with the first, the second with the second, …"
     )
     seeds: list[Seed] = Field([], description="seeds that every variant is trained with; empty = only the key seed")
     max_seeds: int | None = Field(
@@ -106,7 +124,9 @@ class Plan(Section):
     resolution: int = Field(
         4, ge=3, le=15, description="design=fractional: resolution (higher = more effects separated, more trials)"
     )
-    sample: int = Field(20, ge=2, le=100_000, description="design=random: number of variants")
+    sample: int = Field(
+        20, ge=2, le=100_000, description="design=random: number of variants; every seed trains the same ones"
+    )
     budget_minutes: float | None = Field(
         None, gt=0, description="begin no trial after this many minutes; null = no limit"
     )

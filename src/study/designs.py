@@ -13,6 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from src.spec.section import as_typed
+from src.spec.settings import Interval
+from src.streams import generator
+
 Variant = dict[str, Any]
 Levels = Mapping[str, Sequence[Any]]
 Rounds = Generator[list[Variant], Mapping[int, float], None]
@@ -20,6 +24,10 @@ Rounds = Generator[list[Variant], Mapping[int, float], None]
 MAX_TRIALS = 100_000
 MAX_FACTORS = 15
 MAX_NAMED = 2  # three-way interactions that `equation` names
+DIGITS = 4  # significant digits of a value that is drawn from an interval
+DRAWS = 1_000  # draws per variant, after which no new variant is expected
+WHOLE = ("path", "fractional", "cumulative")  # designs that do not make sense without one of their variants
+UNLINKED = ("path", "listed")  # designs that change single toggles, or name several together anyway
 
 
 class DesignError(ValueError):
@@ -157,17 +165,31 @@ def equation(group: Sequence[str]) -> str:
     return " = ".join(named) + rest
 
 
-def random(reference: Variant, levels: Levels, *, sample: int = 20, seed: int = 0) -> list[Variant]:
+def random(
+    reference: Variant,
+    levels: Levels,
+    *,
+    sample: int = 20,
+    seed: int = 0,
+    intervals: Mapping[str, Interval] | None = None,
+) -> list[Variant]:
     """Returns the reference and `sample - 1` other variants of the grid, drawn without replacement.
 
+    With intervals, each variant has values of its own: uniform between the bounds or in the logarithm, four significant
+    digits, and one of the levels for the other toggles. Each toggle has its own random stream, so that more variants
+    begin with the same ones, and a further toggle leaves the values of the others.
     Source: Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 13, 2012.
 
     Args:
       reference: always the first variant.
       levels: the values of each toggle; the grid itself is never built in memory.
-      sample: number of variants, the reference included; the result is the whole grid if the grid has no more.
+      sample: number of variants, the reference included; fewer if the grid, or the whole numbers of the intervals, do
+        not have so many.
       seed: seed of the draw.
+      intervals: bounds of the toggles that have no levels; `check_interval` has accepted them.
     """
+    if intervals:
+        return _drawn(reference, levels, intervals, sample=sample, seed=seed)
     sizes = [len(values) for values in levels.values()]
     count = math.prod(sizes)
     reference_digits = [list(values).index(reference[key]) for key, values in levels.items()]
@@ -247,12 +269,127 @@ DESIGNS: dict[str, Callable[..., list[Variant]]] = {
 }
 
 
-def rounds(design: str, reference: Variant, levels: Levels, **options: Any) -> Rounds:
-    """Yields the variants of a design: all in one round, except `path`, which needs scores between its rounds."""
+def rounds(
+    design: str,
+    reference: Variant,
+    levels: Levels,
+    *,
+    linked: Sequence[Sequence[Variant]] = (),
+    exclude: Sequence[Variant] = (),
+    **options: Any,
+) -> Rounds:
+    """Yields the variants of a design: all in one round, except `path`, which needs scores between its rounds.
+
+    Args:
+      design: its name.
+      reference: the reference.
+      levels: the values of each toggle.
+      linked: for each group of linked toggles the values that they have together; see `joined`.
+      exclude: combinations that are left out; see `without`.
+      options: of the design.
+
+    Raises:
+      DesignError: the levels do not fit the design, or the exclusions do not.
+    """
+    if exclude and design in WHOLE:
+        raise DesignError("it needs all of its variants; remove plan.exclude, or set plan.design=grid")
+    if linked and design in UNLINKED:
+        raise DesignError("its variants change single toggles; remove plan.linked, or set plan.design=one_at_a_time")
     if design == "path":
         yield from path(reference, levels)
-    else:
-        yield DESIGNS[design](reference, levels, **options)
+        return
+    start, factors = joined(reference, levels, linked)
+    variants = [apart(variant, linked) for variant in DESIGNS[design](start, factors, **options)]
+    yield without(variants, exclude)
+
+
+def joined(
+    reference: Variant, levels: Levels, linked: Sequence[Sequence[Variant]]
+) -> tuple[Variant, dict[str, Sequence[Any]]]:
+    """Returns reference and levels with one factor in place of each group of linked toggles; `apart` is its inverse.
+
+    Args:
+      reference: values of the reference; those of linked toggles belong together.
+      levels: the values of each toggle; linked toggles stand side by side.
+      linked: for each group the values that its toggles have together: `[[{"cell": "lstm", "learning_rate": 0.001},
+        {"cell": "gru", "learning_rate": 0.003}]]`. No toggle is in two groups.
+
+    Returns:
+      The reference and the levels. The factor of a group is called `cell+learning_rate`, and its values are the
+      positions in the group.
+    """
+    groups = {key: group for group in linked for key in group[0]}
+    start: Variant = {}
+    factors: dict[str, Sequence[Any]] = {}
+    for key, value in reference.items():
+        group = groups.get(key)
+        if group is not None:
+            name = factor_of(group)
+            start[name] = group.index({each: reference[each] for each in group[0]})
+            factors[name] = range(len(group))
+        else:
+            start[key] = value
+            if key in levels:  # not one with an interval
+                factors[key] = levels[key]
+    return start, factors
+
+
+def apart(variant: Variant, linked: Sequence[Sequence[Variant]]) -> Variant:
+    """Returns a variant of `joined` levels with the values of all toggles."""
+    groups = {factor_of(group): group for group in linked}
+    values: Variant = {}
+    for key, value in variant.items():
+        values |= groups[key][value] if key in groups else {key: value}
+    return values
+
+
+def factor_of(group: Sequence[Variant]) -> str:
+    """Returns the name of a group of linked toggles: `cell+learning_rate`."""
+    return "+".join(group[0])
+
+
+def without(variants: Sequence[Variant], exclude: Sequence[Variant]) -> list[Variant]:
+    """Returns the variants that no exclusion describes: `{"cell": "gru", "depth": 2}` leaves out all with both.
+
+    Args:
+      variants: the first is the reference.
+      exclude: for each exclusion the values that a variant must have to be left out.
+
+    Raises:
+      DesignError: an exclusion describes the reference or no variant, or nothing but the reference is left.
+    """
+    left = list(variants)
+    for values in exclude:
+        shown = " ".join(f"{key}={as_typed(value)}" for key, value in values.items())
+        if _has(variants[0], values):
+            raise DesignError(f"plan.exclude leaves out the reference ({shown}); set another plan.reference")
+        if not any(_has(variant, values) for variant in variants):
+            raise DesignError(f"plan.exclude: no variant has {shown}; remove it, or correct its values")
+        left = [variant for variant in left if not _has(variant, values)]
+    if exclude and len(left) < 2:
+        raise DesignError("plan.exclude leaves nothing but the reference; remove an exclusion, or add levels")
+    return left
+
+
+def check_interval(key: str, interval: Interval) -> None:
+    """Checks the bounds of a toggle.
+
+    Raises:
+      DesignError: no number lies between the bounds, or they do not fit a logarithm or whole numbers.
+    """
+    shown = f"{key} has an interval from {interval.low:g} to {interval.high:g}"
+    if not interval.low < interval.high:
+        raise DesignError(f"{shown}; the first bound must be below the second")
+    if interval.log and interval.low <= 0:
+        raise DesignError(f"{shown} with log; the bounds of a logarithm must be above 0, or leave log out")
+    if interval.integer and not (interval.low.is_integer() and interval.high.is_integer()):
+        raise DesignError(f"{shown} of whole numbers; its bounds must be whole numbers, too")
+
+
+def middle(interval: Interval) -> float | int:
+    """Returns the middle of an interval, the geometric one with `log`."""
+    value = _at(0.5, interval.low, interval.high, is_log=interval.log)
+    return round(value) if interval.integer else _rounded(value, interval)
 
 
 def _alternatives(reference: Variant, levels: Levels) -> Variant:
@@ -296,6 +433,47 @@ def _shortest(generators: list[tuple[int, ...]], base: int) -> int:
     for word in words:
         spanned |= {product ^ word for product in spanned}
     return min(len(word) for word in spanned if word)
+
+
+def _has(variant: Variant, values: Variant) -> bool:
+    return all(variant.get(key) == value for key, value in values.items())
+
+
+def _drawn(
+    reference: Variant, levels: Levels, intervals: Mapping[str, Interval], *, sample: int, seed: int
+) -> list[Variant]:
+    streams = {key: generator(seed, "values", key) for key in reference}
+    unique = {tuple(reference.values()): dict(reference)}
+    for _ in range(DRAWS * sample):
+        if len(unique) == sample:
+            break
+        variant: Variant = {}
+        for key, stream in streams.items():
+            share = float(stream.random())
+            variant[key] = _value(share, intervals[key]) if key in intervals else _one_of(share, levels[key])
+        unique.setdefault(tuple(variant.values()), variant)
+    return list(unique.values())
+
+
+def _one_of(share: float, values: Sequence[Any]) -> Any:
+    return values[int(share * len(values))]
+
+
+def _value(share: float, interval: Interval) -> float | int:
+    """Returns the value at a share of an interval, 0 <= share < 1; whole numbers have equal shares without `log`."""
+    if interval.integer:
+        return min(math.floor(_at(share, interval.low, interval.high + 1, is_log=interval.log)), int(interval.high))
+    return _rounded(_at(share, interval.low, interval.high, is_log=interval.log), interval)
+
+
+def _at(share: float, low: float, high: float, *, is_log: bool) -> float:
+    if is_log:
+        return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+    return low + share * (high - low)
+
+
+def _rounded(value: float, interval: Interval) -> float:
+    return min(max(float(f"{value:.{DIGITS}g}"), interval.low), interval.high)
 
 
 def _distinct(population: int, count: int, rng: np.random.Generator) -> list[int]:

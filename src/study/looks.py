@@ -204,11 +204,11 @@ def comparisons(labels: Sequence[str], pairs: Mapping[str, str], *, tested: Sequ
 def effects(study: Study, planned: Sequence[Row], labels: Sequence[str]) -> Family:
     """Returns the main effects and two-way interactions of a factorial design that are not aliased."""
     none = Family([], np.empty((0, len(labels))))
-    if study.plan.design not in FACTORIAL or len(study.levels) < 2:
+    if study.plan.design not in FACTORIAL or study.plan.intervals or len(study.factors) < 2:
         return none
     values = {row.label: row.values for row in planned if row.trial}
-    present = {key: {as_typed(values[name][key]) for name in labels} for key in study.levels}
-    ordered = {key: [study.reference[key], *levels] for key, levels in study.levels.items()}
+    present = {key: {as_typed(values[name][key]) for name in labels} for key in study.factors}
+    ordered = {key: [study.reference[key], *levels] for key, levels in study.factors.items()}
     varied = {
         key: [name for name in dict.fromkeys(map(as_typed, levels)) if name in present[key]]
         for key, levels in ordered.items()

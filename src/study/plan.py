@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from src.spec import metric
 from src.spec.metric import MEASURED, STEPS_TO, TEST, TRAIN, VAL, Metric
 from src.spec.renamed import plan_today
 from src.spec.section import Section, SettingsError, UnknownKey, as_typed
-from src.spec.settings import Plan, Settings
+from src.spec.settings import Interval, Plan, Settings
 from src.streams import generator
 from src.study import designs, stopping
 from src.study.designs import DesignError, Levels, Rounds, Variant
@@ -82,6 +82,7 @@ class Study:
       levels: varied toggle → its values, the reference's included.
       seeds: the seeds with which every variant is trained.
       compose: overrides → settings; called once per choice of config groups. All other variants edit checked settings.
+      linked: for each group of linked toggles the values that they have together.
     """
 
     settings: Settings
@@ -90,6 +91,7 @@ class Study:
     levels: Levels
     seeds: list[int]
     compose: Compose
+    linked: list[list[Variant]] = field(default_factory=list)
     _composed: dict[tuple[str, ...], Settings | UnknownKey] = field(default_factory=dict)
     _data: dict[Any, Any] = field(default_factory=dict)
 
@@ -147,7 +149,14 @@ class Study:
     def rounds(self) -> Rounds:
         """Yields rounds of variants, and receives scores, as `designs.rounds` does."""
         try:
-            yield from designs.rounds(self.plan.design, self.reference, self.levels, **self._options())
+            yield from designs.rounds(
+                self.plan.design,
+                self.reference,
+                {key: values for key, values in self.levels.items() if key not in self.plan.intervals},
+                linked=self.linked,
+                exclude=self.plan.exclude,
+                **self._options(),
+            )
         except DesignError as error:
             raise SettingsError(f"plan.design={self.plan.design}: {error}") from None
 
@@ -193,12 +202,15 @@ class Study:
 
     def aliases(self) -> list[list[str]]:
         """Returns the groups of aliased effects of the design; see `designs.aliases`."""
-        return designs.aliases(list(self.levels), **self._options()) if self.plan.design == "fractional" else []
+        if self.plan.design != "fractional":
+            return []
+        _, factors = designs.joined(self.reference, self.levels, self.linked)
+        return designs.aliases(list(factors), **self._options())
 
     def _options(self) -> dict[str, Any]:
         options: dict[str, dict[str, Any]] = {
             "fractional": {"resolution": self.plan.resolution},
-            "random": {"sample": self.plan.sample},
+            "random": {"sample": self.plan.sample, "intervals": self.plan.intervals},
             "listed": {"variants": self.plan.variants},
         }
         return options.get(self.plan.design, {})
@@ -279,7 +291,9 @@ class Study:
             return label(shown)
         changed = self._changed(variant, shown)
         if self.plan.design == "cumulative" and changed:
-            return "+ " + label(dict([list(changed.items())[-1]]))
+            last = list(changed)[-1]
+            together = next((group[0] for group in self.linked if last in group[0]), {last: None})
+            return "+ " + label({key: changed[key] for key in together if key in changed})
         return label(changed) or "reference"
 
     def _changed(self, variant: Variant, shown: Variant) -> Variant:
@@ -290,6 +304,12 @@ class Study:
         """Returns whether a toggle is not a path, or its paths do not all have different last parts."""
         values = self.levels[key]
         return not key.endswith("path") or len(set(map(_last_part, values))) < len(values)
+
+    @property
+    def factors(self) -> dict[str, Sequence[Any]]:
+        """The levels without those of toggles linked with an earlier one: no design separates their effects."""
+        later = {key for group in self.linked for key in list(group[0])[1:]}
+        return {key: values for key, values in self.levels.items() if key not in later}
 
     @property
     def fixed_settings(self) -> Variant:
@@ -309,25 +329,32 @@ def _at(row: Row, seed: int, *, position: int) -> Row:
     )
 
 
-def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compose: Compose) -> Study:
+def study(
+    fixed: Mapping[str, str],
+    swept: Mapping[str, Sequence[Any]],
+    *,
+    compose: Compose,
+    intervals: Mapping[str, Interval] | None = None,
+) -> Study:
     """Returns the study that a command line describes, with or without a study file.
 
-    A list on the command line replaces the levels of a toggle in the file. A single value applies to all trials, and
-    the toggle is no longer varied.
+    A list or an interval on the command line replaces the levels of a toggle in the file. A single value applies to all
+    trials, and the toggle is no longer varied.
 
     Args:
       fixed: key → override, for keys with a single value.
       swept: key → values, for keys with a list.
       compose: overrides → settings.
+      intervals: key → bounds, for keys with an interval.
 
     Raises:
       SettingsError: a key or value is invalid, or the levels do not fit the design.
     """
-    settings = _common(fixed, swept, compose)
+    settings = _with_intervals(_common(fixed, swept, compose), {*fixed, *swept}, intervals or {})
     plan = settings.plan
     stopping.check_settings(plan)
     toggles = _toggles(settings, {**plan.levels, **swept}.get("task", []))
-    for key in (*plan.levels, *(key for changes in plan.variants for key in changes)):
+    for key in (*plan.levels, *plan.intervals, *(key for changes in plan.variants for key in changes)):
         _check_toggle(key, toggles, settings)
     if plan.design == "listed" or plan.variants:
         plan = _with_levels(settings, fixed, {**plan.levels, **swept})
@@ -347,8 +374,13 @@ def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compo
     else:
         seeds = stopping.seeds_of(plan, first=settings.seed, listed=listed)
         edited(settings, {"seed": seeds[-1]})  # the last seed may be too large
+    linked = _linked(plan, {**plan.levels, **swept}, levels)
+    for group in linked:
+        levels = {key: levels[key] for key in _side_by_side(levels, group[0])}
     reference = {key: values[0] for key, values in levels.items()}
     for key, value in plan.reference.items():
+        if key in plan.intervals:
+            continue
         allowed_values = [*plan.levels.get(key, []), *swept.get(key, [])]
         if value not in allowed_values:
             listed = label({key: ",".join(map(as_typed, allowed_values))}) if allowed_values else "no levels"
@@ -357,7 +389,13 @@ def study(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], *, compo
             )
         if value in levels.get(key, []):  # otherwise the command line removed it
             reference[key] = value
-    planned = Study(settings, list(fixed.values()), reference, levels, _distinct(seeds), compose)
+    reference |= _linked_reference(plan, linked, reference)
+    reference |= {key: _reference_within(plan, key) for key in plan.intervals}
+    planned = Study(settings, list(fixed.values()), reference, levels, _distinct(seeds), compose, linked)
+    if plan.intervals:
+        variants = next(planned.rounds())
+        planned.levels = {key: _distinct([variant[key] for variant in variants]) for key in reference}
+    _check_exclusions(planned)
     _check_metric(planned)
     stopping.check(planned)
     return planned
@@ -376,6 +414,107 @@ def _common(fixed: Mapping[str, str], swept: Mapping[str, Sequence[Any]], compos
         except UnknownKey as error:
             errors.append(error)
     raise errors[0]
+
+
+def _with_intervals(settings: Settings, others: Set[str], given: Mapping[str, Interval]) -> Settings:
+    """Returns the settings with the intervals of the study file and of the command line, which takes precedence.
+
+    Args:
+      settings: of all trials.
+      others: keys to which the command line gives values or lists, so that they have no interval.
+      given: intervals of the command line.
+    """
+    plan = settings.plan
+    intervals = {key: each for key, each in plan.intervals.items() if key not in others} | dict(given)
+    if both := [key for key in plan.intervals if key in plan.levels]:
+        raise SettingsError(f"plan.intervals: {both[0]} also has levels; remove one of them")
+    if intervals and plan.design != "random":
+        key = next(iter(intervals))
+        raise SettingsError(
+            f"plan.design={plan.design}: {key} has an interval, from which only plan.design=random draws; add it, or "
+            f"list values, as in {key}=A,B"
+        )
+    for key, interval in intervals.items():
+        try:
+            designs.check_interval(key, interval)
+        except DesignError as error:
+            raise SettingsError(f"plan.intervals: {error}") from None
+    levels = {key: values for key, values in plan.levels.items() if key not in given}
+    return settings.model_copy(update={"plan": plan.model_copy(update={"intervals": intervals, "levels": levels})})
+
+
+def _reference_within(plan: Plan, key: str) -> Any:
+    """Returns the reference's value of a toggle with an interval: that of the plan, or the middle."""
+    interval, value = plan.intervals[key], plan.reference.get(key)
+    if key not in plan.reference:
+        return designs.middle(interval)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not interval.low <= value <= interval.high:  # type: ignore[operator]
+        allowed_values = f"a number from {interval.low:g} to {interval.high:g}, its interval"
+        raise SettingsError(f"plan.reference: {key}={as_typed(value)}; allowed: {allowed_values}")
+    return value
+
+
+def _linked(plan: Plan, given: Mapping[str, Sequence[Any]], levels: Levels) -> list[list[Variant]]:
+    """Returns for each group of linked toggles the values that they have together; `given` has them with repetitions.
+
+    A toggle to which the command line gives a single value has no levels, and leaves its group.
+    """
+    linked = []
+    for keys in plan.linked:
+        if unknown := [key for key in keys if key not in given]:
+            raise SettingsError(f"plan.linked: {unknown[0]} has no levels; add plan.levels.{unknown[0]}, or remove it")
+        if len(keys) < 2 or len(set(keys)) < len(keys):
+            raise SettingsError(f"plan.linked: got [{', '.join(keys)}]; a group has two different toggles or more")
+        counts = {key: len(given[key]) for key in keys}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{key} {count}" for key, count in counts.items())
+            raise SettingsError(
+                f"plan.linked: linked toggles need equally many levels, one for each of the others; got {listed}"
+            )
+        varied = [key for key in keys if key in levels]
+        if len(varied) > 1:
+            values = zip(*(given[key] for key in varied), strict=True)
+            together = {each: dict(zip(varied, each, strict=True)) for each in values}
+            linked.append(list(together.values()))
+    every = [key for group in linked for key in group[0]]
+    if twice := [key for key in every if every.count(key) > 1]:
+        raise SettingsError(f"plan.linked: {twice[0]} is in two groups; join them to one")
+    return linked
+
+
+def _side_by_side(levels: Levels, group: Variant) -> list[str]:
+    """Returns the toggles with those of a group in the place of its first one."""
+    first = next(key for key in levels if key in group)
+    return [each for key in levels for each in (group if key == first else [key] if key not in group else [])]
+
+
+def _linked_reference(plan: Plan, linked: Sequence[Sequence[Variant]], reference: Variant) -> Variant:
+    """Returns the reference's values of linked toggles: the first together with those that `plan.reference` names."""
+    chosen: Variant = {}
+    for group in linked:
+        named = {key: value for key, value in plan.reference.items() if reference.get(key) == value and key in group[0]}
+        fitting_ones = [values for values in group if all(values[key] == value for key, value in named.items())]
+        if not fitting_ones:
+            raise SettingsError(f"plan.reference: {label(named)} are not linked with each other in plan.linked")
+        chosen |= fitting_ones[0]
+    return chosen
+
+
+def _check_exclusions(planned: Study) -> None:
+    """Raises `SettingsError` for an exclusion that names no varied toggle, or a value that it does not have."""
+    for values in planned.plan.exclude:
+        if not values:
+            raise SettingsError("plan.exclude: got {}; name values, as in {TOGGLE: VALUE, OTHER: VALUE}")
+        for key, value in values.items():
+            if key in planned.plan.intervals:
+                raise SettingsError(f"plan.exclude: {key} has an interval; name values of toggles that have levels")
+            if key not in planned.levels:
+                varied = ", ".join(planned.levels) or "nothing"
+                raise SettingsError(f"plan.exclude: {key} is not varied; varied: {varied}")
+            if value not in planned.levels[key]:
+                listed = ",".join(map(as_typed, planned.levels[key]))
+                raise SettingsError(f"plan.exclude: {key}={as_typed(value)} is not among its levels ({listed})")
 
 
 def _with_levels(settings: Settings, fixed: Mapping[str, str], varied: Mapping[str, Sequence[Any]]) -> Plan:

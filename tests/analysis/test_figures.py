@@ -3,6 +3,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import shutil
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -72,6 +74,71 @@ def test_numbers_that_always_changed_together_have_no_heat_map(uri):
     on_diagonal = rows[rows["max_length"] == rows["vocab_size"].map({100: 50, 200: 100})]
     found = dataclasses.replace(found, study=dataclasses.replace(found.study, rows=on_diagonal))
     assert figures.one(found, "heatmap") is None
+
+
+@pytest.fixture(scope="module")
+def searched(empty, tmp_path_factory):
+    """A random search over a rate and a cell, whose accuracy depends on the logarithm of the rate."""
+    path = Path(shutil.copy(empty, tmp_path_factory.mktemp("searched") / "mlflow.db"))
+
+    def outcome(values, seed):
+        return {"test/accuracy": 0.9 + 0.02 * math.log10(values["learning_rate"]) + 0.001 * seed}
+
+    generated.study(
+        path,
+        "searched",
+        {"cell": ["lstm", "gru"], "learning_rate": [0.001]},
+        outcome,
+        design="random",
+        intervals={"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True, "integer": False}},
+        sample=21,
+    )
+    return f"sqlite:///{path}"
+
+
+def test_a_random_search_has_a_figure_of_each_toggle_with_means_over_neighbouring_variants(searched):
+    found = find("searched", searched)
+    assert found.factorial is None and found.no_factorial is None
+    assert [one.name for one in figures.draw(found)] == ["forest", "pareto", "curves", "ranges"]
+    of_cell, of_rate = figures.one(found, "ranges").figure.axes
+
+    rates = np.sort(found.study.rows.loc[~found.study.rows["is_reference"], "learning_rate"].astype(float).unique())
+    values = 0.9 + 0.02 * np.log10(rates) + 0.001  # the mean of three seeds
+    assert of_rate.get_xscale() == "log" and len(rates) == 20
+    bars = [line for line in of_rate.lines if "variants)" in str(line.get_gid())]
+    assert [len(part) for part in np.split(rates, 5)] == [4] * 5 and len(bars) == 5
+    for bar, part, mine in zip(bars, np.split(rates, 5), np.split(values, 5), strict=True):
+        assert list(bar.get_xdata()) == [part.min(), part.max()]
+        np.testing.assert_allclose(bar.get_ydata(), mine.mean())
+    first, half = np.split(values, 5)[0], stats.t.ppf(0.975, 3) * np.split(values, 5)[0].std(ddof=1) / 2
+    ends = [list(line.get_ydata()) for line in of_rate.lines if len(set(line.get_xdata())) == 1 < len(line.get_ydata())]
+    np.testing.assert_allclose(ends[0], [first.mean() - half, first.mean() + half])
+    assert [label.get_text() for label in of_cell.get_xticklabels()] == ["lstm", "gru"]
+
+
+def test_a_grid_of_linked_toggles_has_effects_of_the_first_of_them_only(own):
+    levels = {"cell": ["lstm", "gru"], "learning_rate": [0.001, 0.01], "masking": [True, False]}
+    linked = {"linked": [["cell", "learning_rate"]]}
+    generated.study(own, "s", levels, usual, seeds=SEEDS, exclude=[], **linked)
+    found = find("s", f"sqlite:///{own}")
+
+    assert sorted(set(found.factorial["term"])) == ["cell", "cell:masking", "masking"]
+    assert (found.factorial["aliased"] == "").all() and len(found.compared) == 4
+    with pytest.raises(store.StoreError, match="--toggle learning_rate: it changes together with cell"):
+        find("s", f"sqlite:///{own}", toggle="learning_rate")
+
+
+ONE = {"validation": [0.8]}
+
+
+def test_a_study_without_two_validations_has_curves_of_training_at_200_steps_or_fewer(own):
+    generated.study(own, "s", {"cell": ["lstm", "gru"]}, lambda values, seed: usual(values, seed) | ONE, steps=501)
+
+    drawing_ = drawn("s", "curves", f"sqlite:///{own}")
+    axes = drawing_.figure.axes[0]
+
+    assert axes.get_ylabel() == "training accuracy" and drawing_.caption.startswith("Training accuracy by step")
+    assert [len(line.get_xdata()) for line in axes.lines if line.get_label() == "cell=gru"] == [167]
 
 
 def test_the_forest_has_a_point_a_seed_and_the_interval_of_the_table(uri):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.spec.settings import Interval
 from src.study import designs
 from src.study.designs import DESIGNS, DesignError
 
@@ -219,6 +220,142 @@ def test_a_random_sample_of_a_huge_grid_covers_the_whole_grid():
     )
     for key in levels:  # uniform: the mean of 199 draws from 0 to 999 is within 5 standard errors of its expectation
         assert abs(sum(variant[key] for variant in found[1:]) / 199 - 499.5) < 5 * 288.7 / math.sqrt(199)
+
+
+@st.composite
+def intervals(draw):
+    """Returns toggle → interval, with bounds that each kind allows."""
+    found = {}
+    for key in draw(st.lists(st.sampled_from("uvw"), min_size=1, unique=True)):
+        is_log, is_whole = draw(st.booleans()), draw(st.booleans())
+        bound = st.integers(1, 50) if is_whole else st.floats(1e-6, 1e6) if is_log else st.floats(-1e6, 1e6)
+        low, high = sorted(draw(st.lists(bound, min_size=2, max_size=2, unique=True)))
+        found[key] = Interval(low=float(low), high=float(high), log=is_log, integer=is_whole)
+    return found
+
+
+@given(studies(), intervals(), st.integers(2, 12), st.integers(0, 5))
+def test_draws_stay_within_intervals_and_levels_and_more_of_them_begin_with_the_same(study, bounds, sample, seed):
+    given_reference, levels = study
+    reference = {**given_reference, **{key: designs.middle(each) for key, each in bounds.items()}}
+    found = designs.random(reference, levels, sample=sample, seed=seed, intervals=bounds)
+
+    assert found[0] == reference and len({tuple(variant.values()) for variant in found}) == len(found) <= sample
+    for variant in found:
+        assert list(variant) == list(reference) and all(variant[key] in levels[key] for key in levels)
+        for key, each in bounds.items():
+            assert each.low <= variant[key] <= each.high and isinstance(variant[key], int) == each.integer
+    assert designs.random(reference, levels, sample=sample + 3, seed=seed, intervals=bounds)[: len(found)] == found
+
+
+def test_draws_are_uniform_between_the_bounds_or_in_the_logarithm_and_whole_numbers_have_equal_shares():
+    bounds = {
+        "plain": Interval(low=2.0, high=6.0),
+        "log": Interval(low=1e-4, high=1e-2, log=True),
+        "whole": Interval(low=3.0, high=5.0, integer=True),
+    }
+    found = designs.random({"plain": 4.0, "log": 1e-3, "whole": 4}, {}, sample=2_001, intervals=bounds)[1:]
+
+    plain, log = np.array([each["plain"] for each in found]), np.log10([each["log"] for each in found])
+    np.testing.assert_allclose(np.quantile(plain, [0.25, 0.5, 0.75]), [3, 4, 5], atol=0.2)
+    np.testing.assert_allclose(np.quantile(log, [0.25, 0.5, 0.75]), [-3.5, -3, -2.5], atol=0.1)
+    counts = [sum(each["whole"] == number for each in found) for number in (3, 4, 5)]
+    assert sum(counts) == 2_000 and all(abs(count - 2_000 / 3) < 100 for count in counts)
+
+
+def test_another_toggle_leaves_the_draws_of_an_interval_as_they_are_and_another_seed_does_not():
+    bounds = {"lr": Interval(low=1e-4, high=1e-2, log=True)}
+    alone = designs.random({"lr": 1e-3}, {}, sample=9, intervals=bounds)
+    both = designs.random({"cell": "a", "lr": 1e-3}, {"cell": ["a", "b"]}, sample=9, intervals=bounds)
+
+    assert [each["lr"] for each in both] == [each["lr"] for each in alone]
+    assert {each["cell"] for each in both} == {"a", "b"}
+    assert designs.random({"lr": 1e-3}, {}, sample=9, seed=1, intervals=bounds) != alone
+
+
+def test_an_interval_of_few_whole_numbers_gives_each_of_them_once():
+    found = designs.random({"n": 4}, {}, sample=20, intervals={"n": Interval(low=3.0, high=6.0, integer=True)})
+
+    assert sorted(each["n"] for each in found) == [3, 4, 5, 6]
+
+
+def test_the_middle_of_an_interval_is_geometric_with_log():
+    assert designs.middle(Interval(low=1e-4, high=1e-2, log=True)) == 1e-3
+    assert designs.middle(Interval(low=1.0, high=4.0)) == 2.5
+    assert designs.middle(Interval(low=16.0, high=64.0, log=True, integer=True)) == 32
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ({"low": 0.0, "high": 1.0, "log": True}, "from 0 to 1 with log; the bounds of a logarithm must be above 0"),
+        ({"low": -1.0, "high": 1.0, "log": True}, "from -1 to 1 with log"),
+        ({"low": 1.0, "high": 1.0}, "from 1 to 1; the first bound must be below the second"),
+        ({"low": 2.0, "high": 1.0}, "from 2 to 1; the first bound must be below"),
+        ({"low": 1.0, "high": 2.5, "integer": True}, "from 1 to 2.5 of whole numbers; its bounds must be whole"),
+    ],
+)
+def test_bounds_that_cannot_be_drawn_from_are_refused(bounds, message):
+    with pytest.raises(DesignError, match=f"lr has an interval {message}"):
+        designs.check_interval("lr", Interval(**bounds))
+
+
+LINKED = [[{"cell": "lstm", "lr": 1}, {"cell": "gru", "lr": 2}, {"cell": "rnn", "lr": 2}]]
+CELLS = {"cell": ["lstm", "gru", "rnn"], "lr": [1, 2], "depth": [1, 2]}
+
+
+@pytest.mark.parametrize("design", ["grid", "one_at_a_time", "random"])
+def test_linked_toggles_change_together_in_every_design(design):
+    reference = {"cell": "lstm", "lr": 1, "depth": 1}
+    options = {"sample": 100} if design == "random" else {}
+    found = next(designs.rounds(design, reference, CELLS, linked=LINKED, **options))
+
+    together = {("lstm", 1), ("gru", 2), ("rnn", 2)}
+    assert found[0] == reference and {(each["cell"], each["lr"]) for each in found} == together
+    pairs = {(each["cell"], each["depth"]) for each in found}
+    full = {(cell, depth) for cell in ("lstm", "gru", "rnn") for depth in (1, 2)}
+    assert pairs == (full if design != "one_at_a_time" else {pair for pair in full if "lstm" in pair or 1 in pair})
+    assert len(found) == len(pairs)
+
+
+@given(studies(pairs))
+def test_toggles_come_apart_as_they_were_joined(study):
+    reference, levels = study
+    keys = list(levels)[:2]
+    group = [dict(zip(keys, values, strict=True)) for values in zip(*(levels[key] for key in keys), strict=True)]
+    linked = [group] if len(keys) == 2 and {key: reference[key] for key in keys} in group else []
+
+    start, factors = designs.joined(reference, levels, linked)
+
+    assert designs.apart(start, linked) == reference and list(designs.apart(start, linked)) == list(reference)
+    assert len(factors) == len(levels) - len(linked)
+
+
+@given(studies(pairs), st.data())
+def test_exclusions_leave_out_the_variants_that_they_describe_and_no_others(study, data):
+    reference, levels = study
+    grid = designs.grid(reference, levels)
+    chosen = data.draw(st.sampled_from(grid))
+    exclusion = {key: chosen[key] for key in levels if data.draw(st.booleans())}
+
+    left = [each for each in grid if not all(each[key] == value for key, value in exclusion.items())]
+    if reference not in left or len(left) < 2:
+        with pytest.raises(DesignError, match=r"plan\.exclude leaves"):
+            designs.without(grid, [exclusion])
+    else:
+        assert designs.without(grid, [exclusion]) == left
+
+
+def test_exclusions_that_match_nothing_or_break_a_design_are_refused():
+    levels = {"a": [1, 2], "b": [1, 2]}
+    with pytest.raises(DesignError, match="no variant has a=3"):
+        designs.without(designs.grid({"a": 1, "b": 1}, levels), [{"a": 3}])
+    for design in ("path", "fractional", "cumulative"):
+        with pytest.raises(DesignError, match=r"it needs all of its variants; remove plan\.exclude"):
+            next(designs.rounds(design, {"a": 1, "b": 1}, levels, exclude=[{"a": 2}]))
+    for design in ("path", "listed"):
+        with pytest.raises(DesignError, match=r"remove plan\.linked"):
+            next(designs.rounds(design, {"a": 1, "b": 1}, levels, linked=[[{"a": 1, "b": 1}, {"a": 2, "b": 2}]]))
 
 
 def walk(levels, gains):

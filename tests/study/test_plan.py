@@ -13,8 +13,12 @@ from src.config.settings import checked, edited
 from src.parts import sizes
 from src.spec.metric import IMPLIED, LOSS, Metric, of_plan
 from src.spec.section import SettingsError
+from src.spec.settings import Interval
 from src.study import plan
 from src.trial.prepare import prepare
+
+CELL_AND_MASKING = {"cell": ["lstm", "gru"], "masking": [True, False]}
+PAIRS = {**CELL_AND_MASKING, "learning_rate": [0.001, 0.01]}
 
 
 @pytest.fixture
@@ -310,6 +314,99 @@ def test_an_invalid_study_file_is_refused(base, keys, message):
 )
 def test_labels_have_the_changes_against_the_reference(base, design, labels):
     assert [row.label for row in rows(base, plan_keys={**FILE, "design": design, "seeds": [0]})] == labels
+
+
+RATES = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True, "integer": False}}
+
+
+def test_a_random_study_draws_values_between_bounds_the_same_for_every_seed(base):
+    keys = {"design": "random", "intervals": RATES, "sample": 6}
+    planned, _ = study(base, plan_keys=keys, cell=["lstm", "gru"], seed=[0, 1])
+    planned_rows = planned.rows(next(planned.rounds()))
+    record = plan.as_record(planned, planned_rows, command="x", time="now")
+
+    assert planned.reference == {"cell": "lstm", "learning_rate": 1e-3} and planned_rows[0].is_reference
+    by_seed = [[row.values for row in planned_rows if row.seed == seed] for seed in (0, 1)]
+    assert by_seed[0] == by_seed[1] and len(by_seed[0]) == 6
+    rates = [values["learning_rate"] for values in by_seed[0]]
+    assert len(set(rates)) == 6 and all(1e-4 <= rate <= 1e-2 for rate in rates)
+    assert [row.trial.settings.learning_rate for row in planned_rows[:6]] == rates
+    assert record["intervals"] == RATES and record["levels"]["learning_rate"] == rates
+    again, _ = study(base, plan_keys={**keys, "sample": 9}, cell=["lstm", "gru"], seed=[0, 1])
+    assert next(again.rounds())[:6] == by_seed[0]
+
+
+def test_an_interval_of_the_command_line_replaces_levels_and_a_single_value_replaces_an_interval(base):
+    def compose(overrides):
+        return edited(base, {"plan.design": "random", "plan.sample": 3, "plan.levels": {"learning_rate": [0.1, 0.2]}})
+
+    given = plan.study({}, {}, compose=compose, intervals={"learning_rate": Interval(low=0.5, high=1.5)})
+    assert given.reference == {"learning_rate": 1.0} and len(given.levels["learning_rate"]) == 3
+    fixed, _ = study(base, fixed={"learning_rate": "learning_rate=0.5"}, plan_keys={"intervals": RATES})
+    assert not fixed.levels and not fixed.plan.intervals
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"intervals": RATES}, "plan.design=grid: learning_rate has an interval, from which only plan.design=random"),
+        (
+            {"design": "random", "intervals": {"dropout": {"low": 0.0, "high": 0.5, "log": True}}},
+            "plan.intervals: dropout has an interval from 0 to 0.5 with log; the bounds of a logarithm must be above 0",
+        ),
+        (
+            {"design": "random", "intervals": {"dropout": {"low": 0}}},
+            "plan.intervals.*allowed: {toggle: {low, high, lo",
+        ),
+        (
+            {"design": "random", "intervals": RATES, "levels": {"learning_rate": [0.1]}},
+            "plan.intervals: learning_rate also has levels; remove one of them",
+        ),
+        (
+            {"design": "random", "intervals": RATES, "reference": {"learning_rate": 1.0}},
+            "plan.reference: learning_rate=1.0; allowed: a number from 0.0001 to 0.01, its interval",
+        ),
+        ({"design": "random", "intervals": {"lerning_rate": RATES["learning_rate"]}}, "unknown key 'lerning_rate'"),
+        ({"design": "random", "intervals": {"units": {"low": 2.0, "high": 9.0}}}, "units: got .*; allowed: an integer"),
+        ({"exclude": [{"cell": "gru", "masking": False}, {"cell": "gru"}, {"masking": False}]}, "leaves nothing but"),
+        ({"exclude": [{"cell": "lstm"}]}, "plan.exclude leaves out the reference .cell=lstm.; set another plan.ref"),
+        ({"exclude": [{"depth": 1}]}, "plan.exclude: depth is not varied; varied: cell, masking"),
+        ({"exclude": [{"cell": "rnn"}]}, "plan.exclude: cell=rnn is not among its levels .lstm,gru"),
+        ({"exclude": [{}]}, "plan.exclude: got {}; name values"),
+        (
+            {"linked": [["cell", "depth"]], "levels": {**CELL_AND_MASKING, "depth": [1, 2, 3]}},
+            "plan.linked: linked toggles need equally many levels, one for each of the others; got cell 2, depth 3",
+        ),
+        ({"linked": [["cell", "depth"]]}, "plan.linked: depth has no levels; add plan.levels.depth"),
+        ({"linked": [["cell"]]}, r"plan.linked: got \[cell\]; a group has two different toggles or more"),
+        ({"linked": [["cell", "masking"], ["masking", "cell"]]}, "plan.linked: cell is in two groups"),
+        (
+            {"linked": [["cell", "masking"]], "reference": {"cell": "gru", "masking": True}},
+            "plan.reference: cell=gru masking=true are not linked with each other",
+        ),
+    ],
+)
+def test_intervals_exclusions_and_links_that_do_not_fit_are_refused(base, keys, message):
+    with pytest.raises(SettingsError, match=message):
+        rows(base, plan_keys={"levels": CELL_AND_MASKING, **keys})
+
+
+def test_linked_levels_go_together_and_have_one_factor(base):
+    levels = {"cell": ["lstm", "gru", "simple_rnn"], "masking": [True, False], "learning_rate": [1e-3, 1e-3, 1e-4]}
+    keys = {"levels": levels, "linked": [["cell", "learning_rate"]], "exclude": [{"cell": "gru", "masking": False}]}
+    planned, _ = study(base, plan_keys={**keys, "reference": {"cell": "simple_rnn"}})
+    planned_rows = planned.rows(next(planned.rounds()))
+
+    assert planned.reference == {"cell": "simple_rnn", "learning_rate": 1e-4, "masking": True}
+    assert [tuple(row.values.values()) for row in planned_rows] == [
+        ("simple_rnn", 1e-4, True), ("simple_rnn", 1e-4, False), ("lstm", 1e-3, True), ("lstm", 1e-3, False),
+        ("gru", 1e-3, True),
+    ]  # fmt: skip
+    assert list(planned.factors) == ["cell", "masking"]
+    stepwise, _ = study(base, plan_keys={**keys, "exclude": [], "design": "cumulative", "levels": PAIRS})
+    assert [row.label for row in stepwise.rows(next(stepwise.rounds()))] == [
+        "reference", "+ cell=gru learning_rate=0.01", "+ masking=false",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from analysis.__main__ import app
 from src import registry, run
 from src.config.settings import checked
 from src.paths import REPOSITORY
@@ -124,6 +127,27 @@ def test_the_metrics_of_the_programs_own_mlflow_run_are_read(home, tmp_path):
     assert (prepare(settings).folder / "artifacts" / "notes" / "a.txt").read_text() == "hello"
 
 
+@pytest.mark.training
+def test_a_keras_script_with_mlflows_callback_is_a_trial(home, tmp_path):
+    """The callback puts every validation at step 0 under another name, too; the curve by epoch is what counts."""
+    shutil.copy(SCRIPTS / "keras_callback.py", tmp_path)
+    patterns = [r"Test loss: (?P<test_loss>[\d.e-]+)", r"Test accuracy: (?P<test_accuracy>[\d.]+)"]
+    words = f"{PYTHON} keras_callback.py --filters {{filters}} --seed {{seed}}"
+    settings = settings_of(words, toggles={"filters": 4}, mlflow=True, patterns=patterns, metrics={})
+
+    status, end = outcome_of(settings)
+
+    assert status == FINISHED, end.detail["error"]
+    assert 0.5 < end.metrics["test/accuracy"] <= 1 and end.metrics["test/loss"] > 0
+    for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy"):
+        assert [step for step, _ in values(reports(settings), name)] == [0, 1, 2]
+    losses = [value for _, value in values(reports(settings), "val/loss")]
+    shown = re.findall(r"val_loss: ([\d.]+)", (prepare(settings).folder / "output.log").read_text())
+    assert losses == pytest.approx([float(each) for each in shown], abs=1e-4) and len(set(losses)) == 3
+    assert end.metrics["best/val_accuracy"] == max(value for _, value in values(reports(settings), "val/accuracy"))
+    assert "ablation.remarks" not in end.detail["tags"]
+
+
 def test_the_folds_of_a_cross_validation_are_seeds(home, tmp_path):
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     shutil.copy(SCRIPTS / "folds.py", tmp_path)
@@ -135,15 +159,33 @@ def test_the_folds_of_a_cross_validation_are_seeds(home, tmp_path):
     assert all(0.5 < end.metrics["test/accuracy"] <= 1 for _, end in ends)
 
 
-def test_a_pytorch_script_is_a_trial(home, tmp_path):
-    pytest.importorskip("torch", reason="PyTorch is not installed")
-    shutil.copy(SCRIPTS / "torch_line.py", tmp_path)
+@pytest.fixture
+def torch_python():
+    """Returns a Python that has PyTorch: this one, or the one that TORCH_PYTHON names."""
+    if "TORCH_PYTHON" in os.environ:
+        return os.environ["TORCH_PYTHON"]
+    pytest.importorskip("torch", reason="PyTorch is not installed; TORCH_PYTHON names a Python with torch and mlxtend")
+    return PYTHON
 
-    status, end = outcome_of(
-        settings_of(f"{PYTHON} torch_line.py {{width}} {{seed}}", toggles={"width": 8}, metrics={})
-    )
 
-    assert status == FINISHED and end.metrics["test/accuracy"] > 0.6
+def test_a_pytorch_script_is_a_trial(home, tmp_path, torch_python):
+    shutil.copy(REPOSITORY / "experiments" / "programs" / "mlp_torch.py", tmp_path)
+    words = f"{torch_python} mlp_torch.py --epochs 2 --width {{width}} --lr {{lr}} --seed {{seed}}"
+    metrics = {"accuracy": "higher", "loss": "lower"}
+
+    ends = [
+        outcome_of(settings_of(words, toggles={"width": 8, "lr": 0.01}, seed=seed, metrics=metrics)) for seed in (0, 1)
+    ]
+
+    (status, end), (_, other) = ends
+    assert status == FINISHED, end.detail["error"]
+    assert 0.5 < end.metrics["test/accuracy"] < 1 and end.metrics["test/accuracy"] != other.metrics["test/accuracy"]
+    assert end.metrics["model/parameters"] == 784 * 8 + 8 + 8 * 8 + 8 + 8 * 10 + 10
+    assert end.detail["tags"]["ablation.times"] == "reported by the program"
+    settings = settings_of(words, toggles={"width": 8, "lr": 0.01}, metrics=metrics)
+    for name in ("train/loss", "val/loss", "val/accuracy"):
+        assert [step for step, _ in values(reports(settings), name)] == [55, 110]  # of 3,500 images in batches of 64
+    assert (prepare(settings).folder / "artifacts" / "model.pt").is_file()
 
 
 def test_the_environment_has_the_toggles_as_written(home, tmp_path):
@@ -203,6 +245,23 @@ def test_a_line_is_read_once_it_is_complete(tmp_path):
     assert len(list(lines.new(told))) == 1 and told.value("test/loss") is None
 
     assert not list(lines.new(told, is_last=True)) and told.value("test/loss") == 5 and not told.remarks
+
+
+@pytest.mark.training
+@pytest.mark.usefixtures("blank")
+def test_a_study_of_programs_has_the_report_of_every_study_with_their_curves_by_epoch(home, tmp_path):
+    code = "lr, seed = float(sys.argv[2]), int(sys.argv[1])\nfor epoch in (1, 2, 3):\n"
+    code += "    report(epoch=epoch, **{'val/loss': 1 / epoch + lr + seed / 100})\n"
+    code += "report(**{'test/loss': lr + seed / 100, 'time/batch_ms_median': 2 + lr})"
+    words = ["-m", "task=program", f"command={python(code, tmp_path)} {{lr}}", "toggles.lr=0.1,0.2", "seed=0,1,2"]
+    assert run.main([*words, "program.metrics.loss=lower", "study=mine"]) == 0
+
+    done = CliRunner().invoke(app, ["report", "mine"])
+
+    assert done.exit_code == 0, done.output
+    page = (home / "reports" / "mine" / "report.html").read_text(encoding="utf-8")
+    assert "Validation loss by step, by variant: mean and 95 % interval over 3 seeds." in page
+    assert "+0.100" in page and "ms per batch" in page and "per-step record" not in page
 
 
 # ---- outcomes

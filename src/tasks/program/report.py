@@ -257,7 +257,10 @@ def of_runs(folder: Path, report: Report) -> Iterator[Record]:
         report.remark(f"the program wrote {len(top)} MLflow runs; the last one counts")
     run = max(top, key=_started)
     by_step: dict[int, dict[str, float]] = {}
+    names = {str(path.relative_to(run / "metrics")) for path in (run / "metrics").rglob("*")}
     for path in sorted((run / "metrics").rglob("*")):
+        if path.name.startswith("validation_") and f"val_{path.name.removeprefix('validation_')}" in names:
+            continue  # of `mlflow.keras.MlflowCallback`: every evaluation at step 0, beside the epochs' own values
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
             _, value, *rest = [*line.split(" "), "0"]
             number = _parsed(value)
