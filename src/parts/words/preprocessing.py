@@ -81,7 +81,8 @@ def load(folder: Path) -> Loaded:
     from src.training.startup import import_tensorflow
 
     import_tensorflow()
-    from src.models import cells, initial_state, loops, onehot, readout  # noqa: F401  registers the project's layers
+    # registers the project's layers
+    from src.models import cells, initial_state, loops, onehot, readout, text_encoders  # noqa: F401
 
     model = model_file.load(folder)
     outputs, expected = model.output_shape[-1], 1 if settings.head == "sigmoid" else len(preprocessing.classes)
@@ -129,4 +130,4 @@ def _refuse_misfit(settings: Any, preprocessing: Preprocessing) -> None:
 
 def _reads_ids(part: dict[str, Any]) -> bool:
     """Returns whether an object of a model's configuration is a layer that reads ids."""
-    return part["class_name"] in ("Embedding", "OneHot") and isinstance(part.get("config"), dict)
+    return part["class_name"] in ("Embedding", "OneHot", "TfIdf") and isinstance(part.get("config"), dict)

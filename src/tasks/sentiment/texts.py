@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,14 @@ import numpy as np
 from src.data.batching import MAX_BUCKETS, Padding, batch_count, batches
 from src.data.encoded import Encoded, Sequences
 from src.data.splits import TEST, TRAIN, VALIDATION
+from src.data.tokens import START
 from src.parts.classes import measures
 from src.parts.words import preprocessing, projector, samples, sequences
 from src.parts.words.preprocessing import Preprocessing
 from src.spec.record import EXTRAS
 from src.spec.task import Trial
 from src.streams import generator
-from src.tasks.sentiment.settings import Settings
+from src.tasks.sentiment.settings import Settings, is_fitted
 from src.training.phase import Phase
 from src.training.task import Trained
 
@@ -53,7 +55,7 @@ def phase(settings: Settings, data: Encoded) -> Phase:
     padding = sequences.padding_of({name: split.lengths for name, split in splits.items()}, settings)
     size, drop_remainder = settings.batch_size, settings.drop_remainder
     in_order, count = batches(train, padding, size, drop_remainder=drop_remainder), len(train.labels)
-    return Phase(
+    of_networks = Phase(
         training=lambda epoch: in_order(generator(settings.seed, "order", epoch).permutation(count)),
         batches_per_epoch=batch_count(train.lengths, padding, size, drop_remainder=drop_remainder),
         held_out={name: _held_out(splits[name], padding, settings) for name in (VALIDATION, TEST)},
@@ -65,6 +67,25 @@ def phase(settings: Settings, data: Encoded) -> Phase:
         shapes=min(len(padding.edges), MAX_BUCKETS),  # without buckets a batch may have any length
         is_eager=settings.implementation == "eager_loop",
         chance=measures.chance(splits[VALIDATION].labels),
+    )
+    return _without_training(of_networks) if is_fitted(settings) else of_networks
+
+
+def _without_training(phase: Phase) -> Phase:
+    """Returns a phase whose only step has one text without a class, and so without weight: it changes no model.
+
+    The value of chance is unknown, as the largest class is no better, and not wrong.
+    """
+    import tensorflow as tf
+
+    def measure(logits: Any, classes: Any) -> Mapping[str, tuple[Any, Any]]:
+        weight = tf.cast(classes >= 0, tf.float32)
+        measured = phase.measure(logits, tf.maximum(classes, 0))
+        return {name: (values, weights * weight) for name, (values, weights) in measured.items()}
+
+    step = (tf.constant([[START]]), tf.constant([-1]), np.array([0]))
+    return dataclasses.replace(
+        phase, training=lambda epoch: [step], batches_per_epoch=1, measure=measure, shapes=1, chance=None
     )
 
 
