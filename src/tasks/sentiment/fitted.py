@@ -40,7 +40,9 @@ def start(model: keras.Model, settings: Settings, data: Encoded) -> None:
         idf = inverse_frequencies(counts[TRAIN])
         model.get_layer("encoding").idf.assign(idf)
         train, validation = (weighted(counts[name], idf) for name in (TRAIN, VALIDATION))
-        kernel, biases = regression(train, labels, validation, splits[VALIDATION].labels, classes=classes)
+        weight = "balanced" if settings.class_weights == "balanced" else None
+        of_validation = splits[VALIDATION].labels
+        kernel, biases = regression(train, labels, validation, of_validation, classes=classes, class_weight=weight)
     if outputs == 1:  # the logit of class 1
         kernel, biases = kernel[:, 1:] - kernel[:, :1], biases[1:] - biases[:1]
     model.get_layer("head").set_weights([kernel, biases])
@@ -77,12 +79,18 @@ def weighted(counts: csr_matrix, idf: np.ndarray) -> csr_matrix:
 
 
 def regression(
-    train: Any, labels: np.ndarray, validation: Any, of_validation: np.ndarray, *, classes: int
+    train: Any,
+    labels: np.ndarray,
+    validation: Any,
+    of_validation: np.ndarray,
+    *,
+    classes: int,
+    class_weight: Any = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns weights float64[V, K] and biases float64[K] of a logistic regression, the logits of the classes.
 
     Its strength C is that of the highest validation accuracy, the smallest on ties. A class without training texts has
-    a bias that leaves it no probability.
+    a bias that leaves it no probability. `class_weight` is that of scikit-learn.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -90,7 +98,10 @@ def regression(
     if len(known) == 1:
         biases = np.where(np.arange(classes) == known[0], 0.0, np.log(LEAST))
         return np.zeros((train.shape[1], classes)), biases
-    models = [LogisticRegression(C=strength, max_iter=2_000).fit(train, labels) for strength in STRENGTHS]
+    models = [
+        LogisticRegression(C=strength, max_iter=2_000, class_weight=class_weight).fit(train, labels)
+        for strength in STRENGTHS
+    ]
     accuracies = [float(model.score(validation, of_validation)) for model in models]
     place = int(np.argmax(accuracies))
     _log.info("tfidf: C=%.3g, with a validation accuracy of %.3f", STRENGTHS[place], accuracies[place])

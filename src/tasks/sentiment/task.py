@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
-from src.parts.classes.toggles import ACCURACY, head_of
+from src.parts.classes import toggles as classes
+from src.parts.classes.toggles import ACCURACY, OF_CLASSES, head_of
 from src.parts.description import described
 from src.parts.recurrent import toggles as recurrent
 from src.parts.sizes import memory_refusals
@@ -46,8 +47,12 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         "data.limit=500 epochs=1": "a quick try",
     }
     settings = Settings
-    metrics = (ACCURACY, LOSS)
+    metrics = (ACCURACY, LOSS, *OF_CLASSES)
     inert = toggles.INERT
+    figures: ClassVar = {
+        "confusion": "src.parts.classes.figures:confusion",
+        "reliability": "src.parts.classes.figures:reliability",
+    }
     commands: ClassVar = {
         "predict": Command(
             "src.tasks.sentiment.commands:predict",
@@ -93,7 +98,9 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         vocabulary = data.words(settings.vocab_size) if settings.embedding_from else []
         width = settings.embedding_dim
         vectors = pretrained.refusals(settings, vocabulary, width=width, encoding=settings.encoding)
-        own = toggles.refusals(settings, width=sizes.width(settings))
+        tested = data.contents.counts["test"] if settings.plan.metric else None
+        own = classes.refusals(settings, tested=tested, classes=data.classes)
+        own += toggles.refusals(settings, width=sizes.width(settings))
         return [*own, *vectors, *self._memory(settings, data), *texts.left_out(settings, data)]
 
     def _memory(self, settings: Settings, data: Encoded) -> list[str]:
@@ -119,7 +126,8 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         """Returns a few lines about the data that were read."""
         from src.parts.words import sequences
 
-        return sequences.summary(settings, data)
+        unequal = classes.warnings(settings[0], counts=data.contents.counts, classes=data.classes)
+        return [*sequences.summary(settings, data), *(f"  warning: {warning}" for warning in unequal)]
 
     def dataset(self, settings: Settings, data: Encoded) -> dict[str, Any]:
         """Returns the description of the corpus for MLflow."""
@@ -199,8 +207,14 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
 
         return texts.samples_of(trial, trained)
 
+    def test_values(self, trial: Trial[Settings, Encoded], trained: Trained) -> Mapping[str, float]:
+        """Returns what the test measures with a decision threshold that validation chose."""
+        from src.parts.classes import scores
+
+        return scores.test_values(trial.settings, trained, lambda name: trial.data.split(name).labels)
+
     def write_files(self, trial: Trial[Settings, Encoded], trained: Trained) -> list[str]:
-        """Writes the preprocessing, the test probabilities and, if enabled, the projector; returns the file names."""
+        """Writes the preprocessing, what the test says, its worst errors and, if enabled, the projector."""
         from src.tasks.sentiment import texts
 
         return texts.write_files(trial, trained)

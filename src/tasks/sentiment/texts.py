@@ -12,7 +12,8 @@ from src.data.batching import MAX_BUCKETS, Padding, batch_count, batches
 from src.data.encoded import Encoded, Sequences
 from src.data.splits import TEST, TRAIN, VALIDATION
 from src.data.tokens import START
-from src.parts.classes import measures
+from src.parts.classes import measures, scores
+from src.parts.classes.probabilities import of_every_class
 from src.parts.words import preprocessing, projector, samples, sequences
 from src.parts.words.preprocessing import Preprocessing
 from src.spec.record import EXTRAS
@@ -60,8 +61,9 @@ def phase(settings: Settings, data: Encoded) -> Phase:
         batches_per_epoch=batch_count(train.lengths, padding, size, drop_remainder=drop_remainder),
         held_out={name: _held_out(splits[name], padding, settings) for name in (VALIDATION, TEST)},
         signature=(tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)),
-        measure=measures.MEASURES[settings.head],
+        measure=_measure(settings, train.labels, len(data.classes)),
         predictions=measures.predictions,
+        scores=scores.of_phase(lambda name: splits[name].labels),
         shape=lambda ids: (int(ids.shape[0]), int(ids.shape[1])),
         real_positions=tf.math.count_nonzero,  # id 0 is padding
         shapes=min(len(padding.edges), MAX_BUCKETS),  # without buckets a batch may have any length
@@ -69,6 +71,13 @@ def phase(settings: Settings, data: Encoded) -> Phase:
         chance=measures.chance(splits[VALIDATION].labels),
     )
     return _without_training(of_networks) if is_fitted(settings) else of_networks
+
+
+def _measure(settings: Settings, labels: np.ndarray, classes: int) -> measures.Measure:
+    measure = measures.MEASURES[settings.head]
+    if settings.class_weights == "none":
+        return measure
+    return measures.weighted(measure, measures.weights_of(labels, classes))
 
 
 def _without_training(phase: Phase) -> Phase:
@@ -92,26 +101,34 @@ def _without_training(phase: Phase) -> Phase:
 def samples_of(trial: Trial[Settings, Encoded], trained: Trained) -> list[dict[str, Any]]:
     """Returns some texts of the validation split with their predictions."""
     settings, data = trial.settings, trial.data
-    gap = "" if settings.tokens == "character" else " "
-    reading = samples.Reading(data.words(settings.vocab_size), data.classes, is_masked=settings.masking, gap=gap)
+    reading = _reading(settings, data)
     probabilities = trained.validation.predictions[measures.PROBABILITY]
     labels = data.split(VALIDATION).labels
     shown = samples.samples(trained.learner.phase.held_out[VALIDATION], labels, probabilities, reading)
     return [{"samples": shown, "markdown": samples.markdown(shown)}]
 
 
+def _reading(settings: Settings, data: Encoded) -> samples.Reading:
+    gap = "" if settings.tokens == "character" else " "
+    return samples.Reading(data.words(settings.vocab_size), data.classes, is_masked=settings.masking, gap=gap)
+
+
 def write_files(trial: Trial[Settings, Encoded], trained: Trained) -> list[str]:
-    """Writes the preprocessing, the test probabilities and, if enabled, the projector; returns the file names."""
+    """Writes the preprocessing, what the test says, its worst errors and, if enabled, the projector."""
     settings, data, model = trial.settings, trial.data, trained.learner.model
     words = data.words(settings.vocab_size)
     if settings.tracking.projector and settings.encoding != "onehot":
         projector.write(trial.folder / EXTRAS, model.get_layer("encoding").get_weights()[0], words)
     padding = sequences.padding_of(sequences.lengths_of(settings, data), settings)
-    of_trial = Preprocessing(words, data.classes, padding, tokens=data.contents.tokens)  # type: ignore[arg-type]
-    return [
-        preprocessing.write(trial.folder, of_trial),
-        measures.write_probabilities(trial.folder, trained, data.split(TEST).labels),
-    ]
+    names, threshold = scores.write_files(
+        trial.folder, settings, trained, lambda name: data.split(name).labels, data.classes
+    )
+    tokens: Any = data.contents.tokens
+    of_trial = Preprocessing(words, data.classes, padding, tokens=tokens, threshold=threshold)
+    test = sequences.limited(data.split(TEST), settings, is_training=False)
+    probabilities = of_every_class(trained.test.predictions[measures.PROBABILITY])
+    worst = samples.write_worst(trial.folder, test, probabilities, _reading(settings, data))
+    return [preprocessing.write(trial.folder, of_trial), *names, worst]
 
 
 def _held_out(split: Sequences, padding: Padding, settings: Settings) -> Callable[[], Iterable[Any]]:

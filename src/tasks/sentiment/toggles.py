@@ -20,6 +20,7 @@ HAVE = {  # toggle → encoders that it changes
     "kernel_size": ("cnn",),
     "branches": ("cnn",),
     **dict.fromkeys(("parameters", "dropout", "encoding", "embedding_dim", "embedding_from"), NETWORKS),
+    **dict.fromkeys(("class_weights", "decision_threshold"), (*NETWORKS, "tfidf")),
     **dict.fromkeys(("padding", "bucketing", "padding_side", "masking"), NETWORKS),
 }
 OF_TRAINING = (
