@@ -64,6 +64,11 @@ CHANGES = {
     "retracing": "relaxed",
     "tokens": "character",
     "momentum": 0.9,
+    "schedule": "cosine",
+    "warmup": 0.5,
+    "patience": 7,
+    "averaging": "ema",
+    "ema_momentum": 0.5,
     "embedding_from": "0123456789abcdef",
     "embedding_trainable": False,
 }

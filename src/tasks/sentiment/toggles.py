@@ -25,7 +25,7 @@ HAVE = {  # toggle → encoders that it changes
 }
 OF_TRAINING = (
     *("optimizer", "momentum", "learning_rate", "clip_norm", "batch_size", "accumulate", "drop_remainder"),
-    *("max_steps", "execution", "retracing"),
+    *("max_steps", "execution", "retracing", "schedule", "warmup", "patience", "averaging"),
 )
 
 
