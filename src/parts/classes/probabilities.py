@@ -18,8 +18,8 @@ def decided(probabilities: np.ndarray, threshold: float = 0.5) -> np.ndarray:
       threshold: other than 1/2, the probability from which on class 1 of two is chosen.
     """
     if threshold == 0.5:
-        return probabilities.argmax(axis=1)
-    return (probabilities[:, 1] >= threshold).astype(np.int64)
+        return np.asarray(probabilities.argmax(axis=1))
+    return np.asarray(probabilities[:, 1] >= threshold, np.int64)
 
 
 def worst(probabilities: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
