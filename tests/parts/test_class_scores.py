@@ -76,6 +76,15 @@ def test_a_split_of_one_class_has_no_area_and_a_missing_class_is_left_out():
     assert math.isnan(of_one["roc_auc"]) and math.isnan(of_one["average_precision"]) and of_one["log_loss"] > 0
     both = [auc(shares[:, k], np.minimum(labels, 1) == k) for k in (0, 1)]
     assert of_two["roc_auc"] == pytest.approx(np.mean(both), abs=1e-6)
+    recalls = [(shares.argmax(1)[np.minimum(labels, 1) == k] == k).mean() for k in (0, 1)]
+    assert of_two["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+
+
+def test_a_bin_has_the_predictions_up_to_its_upper_end():
+    bins = scores.reliability_of(np.array([[0.45, 0.55], [0.0, 1.0]]), np.array([0, 1]))
+
+    assert np.flatnonzero(bins[:, 0]).tolist() == [8, 14]  # above 8/15 and up to 9/15, and the last one
+    np.testing.assert_allclose(bins[[8, 14]], [[1, 0.55, 0], [1, 1, 1]])
 
 
 def test_predictions_that_are_not_finite_or_no_probabilities_have_no_value():
