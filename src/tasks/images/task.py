@@ -88,7 +88,8 @@ class Images(KerasTask[Settings, "Stored"]):
         """Returns the combinations of settings and data that cannot run, each with its fix."""
         reasons = [*toggles.refusals(settings, shape=data.shape), *_unreachable(settings, data)]
         reasons += faults.refusals(settings)
-        reasons += classes.refusals(settings, tested=data.counts["test"], classes=data.classes)
+        tested = data.counts["test"] if settings.plan.metric else None
+        reasons += classes.refusals(settings, tested=tested, classes=data.classes)
         train = data.rows["train"]
         reasons += pipeline.refusals(settings, train)
         if settings.drop_remainder and train < settings.batch_size:
