@@ -122,6 +122,7 @@ def test_all_studies_but_leave_one_out_fit_into_a_few_sessions():
         own = [path.stem for path in FILES if f"override /task: {task}\n" in path.read_text(encoding="utf-8")]
         assert sum(minutes.pop(name) for name in own) <= most
     assert minutes.pop("recurrent_faults") <= 15
+    assert minutes.pop("encoders") <= 45
     assert sum(minutes.values()) <= 130
 
 

@@ -46,6 +46,13 @@ class NTASGD(keras.optimizers.SGD):
         """The number of averaged weights, k - T + 1; 0 before averaging begins."""
         return int(self._count.numpy())
 
+    def begins(self, *, steps: int) -> str | None:
+        """Returns the step whose weights are the first averaged ones, after `steps`; None before averaging begins."""
+        return f"step {steps - self.count + 1}" if self.count else None
+
+    def epoch_ended(self, epoch: int) -> None:
+        """Does nothing: each step has updated the averages."""
+
     def trigger(self, validations: Sequence[float]) -> None:
         """Begins to average, with the current weights, if validation has stalled.
 

@@ -81,6 +81,12 @@ def _metric_faults(metrics: Sequence[Metric]) -> Iterator[str]:
             yield f"its metric {metric.name!r} has finish={metric.finish!r}; allowed: {', '.join(FINISH)}"
 
 
+def _is_at_least(kind: Any, core: Any) -> bool:
+    """Returns whether a type is that of the core, or has all of its choices and more."""
+    are_choices = typing.get_origin(kind) is Literal and typing.get_origin(core) is Literal
+    return kind == core or (are_choices and set(typing.get_args(core)) <= set(typing.get_args(kind)))
+
+
 def _settings_faults(kind: type[Settings], name: str) -> Iterator[str]:
     default = kind.model_fields["task"].default
     if default is PydanticUndefined:
@@ -92,9 +98,10 @@ def _settings_faults(kind: type[Settings], name: str) -> Iterator[str]:
         if (
             core is not None
             and key != "task"
-            and (field.annotation != core.annotation or field.metadata != core.metadata)
+            and (not _is_at_least(field.annotation, core.annotation) or field.metadata != core.metadata)
         ):
-            yield f"its toggle {key!r} shadows the core's with another type or other limits; change only its default"
+            fix = "change only its default, or add choices"
+            yield f"its toggle {key!r} shadows the core's with another type or other limits; {fix}"
         elif key in RESERVED:
             yield f"its toggle {key!r} has a name that the command line or the analysis reserves; rename it"
         elif field.default is PydanticUndefined and field.default_factory is None:

@@ -153,6 +153,10 @@ class Settings(Section):
         "drop_remainder": False,
         "retracing": "signature",
         "momentum": 0.0,
+        "schedule": "constant",
+        "warmup": 0.0,
+        "averaging": "none",
+        "ema_momentum": 0.99,
     }
     ALIASES: ClassVar[Mapping[str, str]] = {
         "lr": "learning_rate",
@@ -164,6 +168,20 @@ class Settings(Section):
         "steps": "max_steps",
         "opt": "optimizer",
         "optim": "optimizer",
+        "lrschedule": "schedule",
+        "scheduler": "schedule",
+        "lrscheduler": "schedule",
+        "decay": "schedule",
+        "warmupshare": "warmup",
+        "warmupratio": "warmup",
+        "warmupsteps": "warmup (a share of all steps)",
+        "useema": "averaging=ema",
+        "ema": "averaging=ema",
+        "swa": "averaging=swa",
+        "weightaveraging": "averaging",
+        "emadecay": "ema_momentum",
+        "earlystopping": "patience",
+        "earlystop": "patience",
         "gradclip": "clip_norm",
         "gradientclipping": "clip_norm",
         "gradientaccumulation": "accumulate",
@@ -202,11 +220,33 @@ class Settings(Section):
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="Keras optimizer")
     momentum: float = Field(0.0, ge=0, lt=1, description="momentum of the optimizer sgd")
     learning_rate: float = Field(1e-3, gt=0, le=1_000, description="learning rate of the optimizer")
+    schedule: Literal["constant", "linear", "cosine", "step"] = Field(
+        "constant",
+        description="learning rate over the steps of training: constant, to 0 linearly or along a cosine, or divided "
+        "by 10 after one half and after three quarters of them",
+    )
+    warmup: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the steps in which the learning rate first rises linearly; before schedule",
+    )
     batch_size: Width = Field(64, description="examples per batch, B")
     accumulate: Width = Field(1, description="number of batches whose gradients make up one optimizer step")
     drop_remainder: bool = Field(False, description="drop batches smaller than batch_size, in training only")
     epochs: int = Field(3, ge=1, le=10_000, description="passes over the training split")
     max_steps: Count | None = Field(None, description="stop after this many optimizer steps; null = after all epochs")
+    patience: Count | None = Field(
+        None,
+        description="stop after this many epochs without a better validation value of the metric that chooses the "
+        "epoch; null = train all epochs",
+    )
+    averaging: Literal["none", "ema", "swa"] = Field(
+        "none",
+        description="weights of validation, test and the model file: ema = exponential moving average over the steps, "
+        "swa = mean after each epoch of the second half",
+    )
+    ema_momentum: float = Field(0.99, ge=0, lt=1, description="averaging=ema: share of the average that a step keeps")
     clip_norm: float | None = Field(None, gt=0, description="clip gradients to this global norm; null = no clipping")
     execution: Literal["eager", "graph", "graph_epoch", "xla"] = Field(
         "graph",

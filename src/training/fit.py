@@ -68,6 +68,10 @@ class Fit:
         fit.best_epoch = best_epoch(fit.validations, metric)
         return fit
 
+    def has_stalled(self, settings: Settings) -> bool:
+        """Returns whether `patience` epochs have passed since the best one, which depends on the validations alone."""
+        return settings.patience is not None and len(self.validations) - self.best_epoch >= settings.patience
+
     def count_trace(self) -> None:
         """Increments `traces`."""
         self.traces += 1
@@ -101,6 +105,8 @@ def train(
     what the consumer does between two records. With `execution=graph_epoch` the steps of a run (`epoch_graph`) are
     yielded after it, and each has an equal share of its time. A run ends before a validation and at `max_steps`.
 
+    Training ends after `epochs`, at `max_steps`, or once `patience` epochs brought no better validation value.
+
     With averages of the weights, each validation, the samples and the best epoch's weights are those of the averages;
     training and the histograms have the trained weights.
 
@@ -132,9 +138,15 @@ def train(
     last = steps_per_epoch(learner.phase, settings)
     if settings.tracking.histograms and not fit.timings:
         yield Record(HISTOGRAMS, 0, detail=of_all({"weights": _weights(model)}))
-    while len(fit.validations) < settings.epochs and len(fit.timings) != settings.max_steps:
+    while (
+        len(fit.validations) < settings.epochs
+        and len(fit.timings) != settings.max_steps
+        and not fit.has_stalled(settings)
+    ):
         epoch = len(fit.validations) + 1
         step = yield from _epoch(steps_of(epoch), evaluate, learner=learner, last=last)
+        if learner.averaging:
+            learner.averaging.epoch_ended(epoch)
         with learner.averaged():
             result = evaluate()
             recorded = result.recorded(metrics, prefix=VAL)

@@ -85,9 +85,11 @@ class Averaging(Protocol):
     Their state is variables of the optimizer, so that a checkpoint holds them.
     """
 
-    @property
-    def count(self) -> int:
-        """The number of averaged weights, those of the latest steps; 0 before averaging begins."""
+    def begins(self, *, steps: int) -> str | None:
+        """Returns the step or the epoch whose weights are the first averaged ones, after `steps`; None before that."""
+
+    def epoch_ended(self, epoch: int) -> None:
+        """Takes the weights after an epoch, counted from 1; it is called before the epoch's validation."""
 
     def trigger(self, validations: Sequence[float]) -> None:
         """Begins to average if it is time to; gets the first metric's value of each epoch so far."""

@@ -104,20 +104,24 @@ class KerasTask(Task[S, D], Generic[S, D]):
 
     def schedule(self, settings: S, *, steps: int) -> keras.optimizers.schedules.LearningRateSchedule | None:
         """Returns the learning rate of each of the `steps` optimizer steps of training; None for a constant one."""
-        return None
+        from src.training import schedules
+
+        return schedules.schedule(settings, steps=steps)
 
     def selection(self, settings: S) -> Metric:
         """Returns the metric whose validation value chooses the best epoch; by default the task's first metric."""
         return self.metrics[0]
 
     def averaging(self, optimizer: keras.optimizers.Optimizer, settings: S) -> Averaging | None:
-        """Returns averages of the weights, which validation, test and the model file get; by default there are none.
+        """Returns averages of the weights, which validation, test and the model file get; by default `averaging` says.
 
         Args:
           optimizer: from `optimizer`; its variables hold the averages.
           settings: settings of the trial.
         """
-        return None
+        from src.training.averages import averages
+
+        return averages(optimizer, settings)
 
     def kernel(self, settings: S, *, gpus: int) -> str:
         """Returns the kernel that runs the model, the tag `ablation.kernel`: `execution`, or a task's own name."""
@@ -161,7 +165,10 @@ class KerasTask(Task[S, D], Generic[S, D]):
         return {}
 
     def test_values(self, trial: Trial[S, D], trained: Trained) -> Mapping[str, float]:
-        """Returns the values of the metrics with `test_only`: name → value. By default there are none."""
+        """Returns the values of the metrics with `test_only`: name → value. By default there are none.
+
+        A value of another metric replaces what the test measured, as a decision made for the test alone does.
+        """
         return {}
 
     def pictures(self, trial: Trial[S, D], learner: Learner, trained: Trained | None) -> Mapping[str, Any]:
@@ -375,7 +382,7 @@ class KerasTask(Task[S, D], Generic[S, D]):
         has_learnt = health != NO_LEARNING and _is_better_than_chance(learner, metrics)
         cause = self._cause(trial, learner, steps, has_learnt=has_learnt)
         tags |= {"ablation.diagnosis": cause} if cause else {}
-        tags |= _profile_tag(fit) | _averaging_tag(learner, steps=len(steps))
+        tags |= _stopping_tag(learner, fit) | _profile_tag(fit) | _averaging_tag(learner, steps=len(steps))
         return end(step=len(steps), status=FINISHED, metrics=metrics, tags=tags, artifacts=list(names))
 
     def _cause(self, trial: Trial[S, D], learner: Learner, steps: Sequence[Record], *, has_learnt: bool) -> str | None:
@@ -449,11 +456,20 @@ def _row(step: Record) -> dict[str, Any]:
 
 
 def _averaging_tag(learner: Learner, *, steps: int) -> dict[str, str]:
-    """Returns the tag with the step whose weights are the first averaged ones; empty without averages."""
+    """Returns the tag with the step or the epoch whose weights are the first averaged ones; empty without averages."""
     if learner.averaging is None:
         return {}
-    count = learner.averaging.count
-    return {"ablation.averaging": f"from step {steps - count + 1} on" if count else "never began"}
+    begin = learner.averaging.begins(steps=steps)
+    return {"ablation.averaging": f"from {begin} on" if begin else "never began"}
+
+
+def _stopping_tag(learner: Learner, fit: Fit) -> dict[str, str]:
+    """Returns the tag with the epoch that ended training early, and why; empty if nothing did."""
+    settings, done = learner.settings, len(fit.validations)
+    if not fit.has_stalled(settings) or done == settings.epochs or len(fit.timings) == settings.max_steps:
+        return {}
+    why = f"val/{learner.selection.name} was best after epoch {fit.best_epoch}, patience={settings.patience}"
+    return {"ablation.stopped": f"after epoch {done} of {settings.epochs}: {why}"}
 
 
 def _profile_tag(fit: Fit) -> dict[str, str]:

@@ -37,6 +37,8 @@ def new_optimizer(
     """
     of_kind: dict[str, Any] = {"momentum": settings.momentum} if settings.optimizer == "sgd" else {}
     kind = kind or OPTIMIZERS[settings.optimizer]
+    if settings.averaging == "ema":
+        of_kind |= {"use_ema": True, "ema_momentum": settings.ema_momentum}
     optimizer = kind(settings.learning_rate, global_clipnorm=settings.clip_norm, **of_kind)
     optimizer.build(model.trainable_variables)
     # Keras sums the gradients over devices, even on one device, through a custom gradient. TensorFlow registers it, and

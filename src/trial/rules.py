@@ -12,6 +12,13 @@ S = TypeVar("S", bound=Settings)
 OF_EVERY_TASK: tuple[Inert[Settings], ...] = (
     Inert("drop_remainder", False, lambda settings: settings.batch_size == 1, "with batch_size=1 every batch is full"),
     Inert("retracing", "signature", lambda settings: settings.execution == "eager", "execution=eager traces nothing"),
+    Inert(
+        "averaging",
+        "none",
+        lambda settings: settings.averaging == "swa" and settings.epochs == 1,
+        "swa averages epochs",
+    ),
+    Inert("ema_momentum", 0.99, lambda settings: settings.averaging != "ema", "only averaging=ema reads it"),
     Inert("momentum", 0.0, lambda settings: settings.optimizer != "sgd", "of the optimizers, only sgd reads it"),
 )
 
@@ -34,6 +41,9 @@ def without_inert(settings: S, rules: Iterable[Inert[Any]]) -> tuple[S, list[Cha
 def refusals(settings: Settings) -> list[str]:
     """Returns why these settings cannot run with any task, each reason with its fix; empty if they can."""
     reasons = _refusals_of_loop(settings) if settings.execution == "graph_epoch" else []
+    if settings.patience is not None and settings.patience > settings.epochs - 2:
+        fix = f"set epochs={settings.patience + 2} or more, or patience=null"
+        reasons.append(f"patience={settings.patience} cannot end a training of epochs={settings.epochs} early; {fix}")
     if settings.tracking.name == "offline" and settings.tracking.uri:
         reasons.append("tracking=offline uses no tracking store, but tracking.uri is set; remove one of the two")
     return reasons

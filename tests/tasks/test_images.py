@@ -12,8 +12,9 @@ from PIL import Image
 from src.config.settings import checked, edited
 from src.data.image_options import Folder
 from src.data.images import Split, Stored
+from src.parts.classes import figures as of_classes
 from src.streams import generator
-from src.tasks.images import figures, learning, reading, sizes, toggles, worst
+from src.tasks.images import learning, reading, sizes, toggles, worst
 from src.tasks.images.settings import Settings
 from src.tasks.images.task import TASK
 from src.trial.identity import identity
@@ -433,7 +434,7 @@ def test_a_confusion_matrix_counts_predictions_by_class():
     )
     frame["probability_2"] = 1 - frame["probability_0"] - frame["probability_1"]
 
-    np.testing.assert_allclose(figures.matrix(frame), [[2 / 3, 1 / 3, 0], [0, 0, 0], [0, 0, 1]])
+    np.testing.assert_allclose(of_classes.matrix(frame), [[2 / 3, 1 / 3, 0], [0, 0, 0], [0, 0, 1]])
 
 
 def test_how_images_are_read_is_read_again(tmp_path):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from src import paths, run, use
 from src.config.settings import checked, edited
+from src.parts.classes import figures as of_classes
 from src.parts.classes.measures import measure_softmax
 from src.tasks.images import figures, learning, sizes, worst
 from src.tasks.images.networks import classifier
@@ -279,7 +280,7 @@ class Study:
 
 
 def test_the_figures_of_the_task_show_every_variant_and_the_worst_images_of_the_reference(trained):
-    confusion, caption = figures.confusion(Study("mlp", "cnn"))
+    confusion, caption = of_classes.confusion(Study("mlp", "cnn"))
     assert [axes.get_title() for axes in confusion.axes] == ["mlp (n = 1)", "cnn (n = 1)"] and "percent" in caption
     diagonal = np.diag(confusion.axes[1].images[0].get_array())
     assert diagonal.mean() == pytest.approx(end_of("cnn")["metrics"]["test/accuracy"])  # of 30 images of each class
@@ -315,4 +316,4 @@ def test_variants_beyond_the_panels_are_counted(trained):
     study = Study(*NETWORKS)
     study.finished = pd.concat([study.finished, study.finished.assign(label="more", is_reference=False).head(1)])
 
-    assert "1 more variant is not shown" in figures.confusion(study)[1]
+    assert "1 more variant is not shown" in of_classes.confusion(study)[1]

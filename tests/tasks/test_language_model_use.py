@@ -321,7 +321,7 @@ def test_every_layer_that_a_model_file_may_name_is_imported_with_it():
     }
     of_translation = {"attention", "encoder_decoder"}
     for file, others in (
-        ("tasks/language_model/trained.py", {"readout", "word_pairs", *of_translation}),
+        ("tasks/language_model/trained.py", {"readout", "text_encoders", "word_pairs", *of_translation}),
         ("parts/words/preprocessing.py", {"text_loop", "word_loss", "word_pairs", "word_vectors", *of_translation}),
     ):
         imported = re.search(r"from src\.models import ([\w, ]+)", (REPOSITORY / "src" / file).read_text("utf-8"))[1]

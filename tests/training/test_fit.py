@@ -222,7 +222,11 @@ class Doubled:
     """In place of averages, twice the weights."""
 
     def __init__(self, model):
-        self.model, self.values, self.is_applied = model, [], False
+        self.model, self.values, self.ended, self.is_applied = model, [], [], False
+
+    def epoch_ended(self, epoch):
+        assert not self.is_applied and len(self.values) == epoch - 1  # the epoch is not validated yet
+        self.ended.append(epoch)
 
     def trigger(self, values):
         assert not self.is_applied
@@ -258,7 +262,7 @@ def test_validation_and_the_best_weights_are_those_of_the_averages_and_training_
     assert fit.samples == [{"epoch": epoch, "is_applied": True} for epoch in (1, 2)]
     assert len(kept) == 4 and all(weights is not None for weights in kept)
     assert metrics(records, "train/loss") == metrics(plain, "train/loss")
-    assert averaging.values == [fit.validations[:1], fit.validations]
+    assert averaging.values == [fit.validations[:1], fit.validations] and averaging.ended == [1, 2]
     of_best = kept[2 * fit.best_epoch - 1]
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), of_best, strict=True))
 

@@ -64,9 +64,16 @@ CHANGES = {
     "retracing": "relaxed",
     "tokens": "character",
     "momentum": 0.9,
+    "schedule": "cosine",
+    "warmup": 0.5,
+    "patience": 7,
+    "averaging": "ema",
+    "ema_momentum": 0.5,
     "embedding_from": "0123456789abcdef",
     "embedding_trainable": False,
 }
+OF_TEXTS = {"encoder": "bag", "heads": 7, "positions": "none", "kernel_size": 7, "branches": 7}
+OF_CLASSES = {"class_weights": "balanced", "decision_threshold": "validation"}
 
 
 OF_NOISE = {"sequence_length": 7, "num_samples": 700, "threshold": 0.5, "target": "integral"}
@@ -125,9 +132,12 @@ OF_WORD_VECTORS = {
 }
 OF_EVERY_TASK = {key: value for key, value in CHANGES.items() if key in Core.model_fields}
 KINDS = [
-    (Settings, CHANGES),
-    (Integration, {key: value for key, value in CHANGES.items() if key in Integration.model_fields} | OF_NOISE),
-    (Images, OF_EVERY_TASK | OF_IMAGES),
+    (Settings, CHANGES | OF_TEXTS | OF_CLASSES),
+    (
+        Integration,
+        {key: value for key, value in CHANGES.items() if key in Integration.model_fields} | OF_CLASSES | OF_NOISE,
+    ),
+    (Images, OF_EVERY_TASK | OF_CLASSES | OF_IMAGES),
     (
         Translation,
         {key: value for key, value in CHANGES.items() if key in Translation.model_fields} | OF_TRANSLATION,
@@ -202,7 +212,7 @@ def test_a_digest_does_not_depend_on_the_order_of_keys(values):
 
 
 def test_a_toggle_that_was_added_later_keeps_old_identities():
-    assert set(Settings.added()) < set(CHANGES)
+    assert set(Settings.added()) < set(CHANGES | OF_TEXTS | OF_CLASSES)
     # identity of the default trial in version 0.1, before these toggles were added
     assert identity(Settings(), data_digest="d") == "5bff8939cfea8e0e"
 

@@ -37,6 +37,9 @@ KINDS = {
         "data": {"name": "movie_reviews"},
         "batch_size": 1_000,
     },
+    "a learning rate that changes": {"schedule": "cosine", "warmup": 0.4, "learning_rate": 0.05},
+    "an exponential average": {"averaging": "ema", "ema_momentum": 0.8, "batch_size": 10, "accumulate": 2},
+    "an average of epochs": {"averaging": "swa", "optimizer": "sgd", "momentum": 0.9},
     "validations between epochs": {"evaluate_every": 3, "tracking.histograms": True},
 }
 
@@ -154,6 +157,32 @@ def test_a_trial_resumes_after_every_kill_and_its_last_attempt_has_the_whole_rec
     assert [line.record for line in lines if line.record.kind == SAMPLES] == [
         line.record for line in undisturbed if line.record.kind == SAMPLES
     ]
+
+
+def test_a_trial_that_stops_early_resumes_to_the_same_end_and_says_why(settings):
+    settings = edited(
+        settings, {"learning_rate": 1e-9, "epochs": 6, "patience": 2}
+    )  # no epoch is better than the first
+    whole = edited(settings, {"study": "whole"})
+    assert run(whole) == FINISHED
+
+    run(settings, kill_at=2 * STEPS + 3)
+    assert run(settings) == FINISHED
+
+    assert result(settings) == result(whole)
+    assert len(result(whole)["validations"]) == 3 and max(result(whole)["steps"]["step"]) == 3 * STEPS
+    for each in (settings, whole):
+        tags = outcome.of_journal(folder(each)).tags
+        why = "val/accuracy was best after epoch 1, patience=2"
+        assert tags["ablation.stopped"] == f"after epoch 3 of 6: {why}" and tags["ablation.best_epoch"] == "1 of 3"
+
+
+def test_a_trial_killed_during_its_test_stays_stopped(settings):
+    settings = edited(settings, {"learning_rate": 1e-9, "epochs": 6, "patience": 1})
+    run(settings, kill_at=2 * STEPS, kind=SAMPLES)
+    assert run(settings, kill_at=1) == FINISHED
+
+    assert outcome.of_journal(folder(settings)).tags["ablation.stopped"].startswith("after epoch 2 of 6: ")
 
 
 def test_times_add_up_over_both_processes(settings):

@@ -13,7 +13,7 @@ from src.spec.rules import Inert
 from src.spec.section import SettingsError
 from src.tasks.integration.settings import Settings as Integration
 from src.tasks.sentiment.settings import Settings
-from src.tasks.sentiment.task import parameters
+from src.tasks.sentiment.sizes import parameters
 from src.trial.prepare import prepare
 from src.trial.rules import without_inert
 

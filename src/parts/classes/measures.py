@@ -19,6 +19,7 @@ from src.parts.classes.toggles import ACCURACY
 from src.training.phase import LOSS
 from src.training.task import Trained
 
+Measure = Callable[[Any, Any], Mapping[str, tuple[Any, Any]]]  # (outputs, targets) → quantity → values and weights
 PROBABILITY = "probability"  # name of the predictions that are stored for each example
 
 
@@ -58,7 +59,40 @@ def measure_squared(outputs: Any, values: Any) -> Mapping[str, tuple[Any, Any]]:
     return _measured(tf.square(outputs[:, 0] - values), correct)
 
 
-MEASURES: dict[str, Callable[[Any, Any], Mapping[str, tuple[Any, Any]]]] = {
+def weights_of(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Returns the weight of each class, float64[K]: N / (K n_k), where n_k of N examples have it; 1 for no example.
+
+    They are scikit-learn's `balanced` ones, whose mean over the examples is 1.
+
+    Args:
+      labels: int[N] of training.
+      classes: K.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    return np.where(counts > 0, len(labels) / (classes * np.maximum(counts, 1)), 1.0)
+
+
+def weighted(measure: Measure, weights: np.ndarray) -> Measure:
+    """Returns a measure whose loss of each example is multiplied by the weight of its class.
+
+    The mean loss of a batch is still divided by its number of examples, as Keras' `class_weight` does.
+
+    Args:
+      measure: of classes int32[B].
+      weights: float[K].
+    """
+
+    def measured(outputs: Any, classes: Any) -> Mapping[str, tuple[Any, Any]]:
+        import tensorflow as tf
+
+        found = dict(measure(outputs, classes))
+        values, ones = found[LOSS]
+        return {**found, LOSS: (values * tf.gather(tf.constant(weights, tf.float32), classes), ones)}
+
+    return measured
+
+
+MEASURES: dict[str, Measure] = {
     "sigmoid": measure_sigmoid,
     "softmax": measure_softmax,
     "squared": measure_squared,

@@ -32,6 +32,7 @@ class Preprocessing:
       classes: name of each class.
       padding: how ids become batches.
       tokens: how texts are divided, a key of `tokens.DIVISIONS`.
+      threshold: probability from which a text is of the second of two classes, 0 to 1.
     """
 
     words: list[str]
@@ -40,6 +41,7 @@ class Preprocessing:
     tokens: Literal["word", "character", "list", "word_before_marks"] = (
         "word_before_marks"  # the division of old files, which do not contain this key
     )
+    threshold: float = 0.5
 
 
 class Loaded(NamedTuple):
@@ -81,7 +83,8 @@ def load(folder: Path) -> Loaded:
     from src.training.startup import import_tensorflow
 
     import_tensorflow()
-    from src.models import cells, initial_state, loops, onehot, readout  # noqa: F401  registers the project's layers
+    # registers the project's layers
+    from src.models import cells, initial_state, loops, onehot, readout, text_encoders  # noqa: F401
 
     model = model_file.load(folder)
     outputs, expected = model.output_shape[-1], 1 if settings.head == "sigmoid" else len(preprocessing.classes)
@@ -112,6 +115,8 @@ def _refuse_misfit(settings: Any, preprocessing: Preprocessing) -> None:
         problem = f"classes: {len(classes)}, with head={settings.head}"
     elif len(set(classes)) < len(classes) or len(set(words)) < len(words):
         problem = "a class or a word occurs twice"
+    elif not 0 <= preprocessing.threshold <= 1:
+        problem = f"threshold: {preprocessing.threshold}; allowed is a number from 0 to 1"
     elif not words or not all(words):
         problem = "words: none, or an empty one"
     elif len(words) > room:
@@ -129,4 +134,4 @@ def _refuse_misfit(settings: Any, preprocessing: Preprocessing) -> None:
 
 def _reads_ids(part: dict[str, Any]) -> bool:
     """Returns whether an object of a model's configuration is a layer that reads ids."""
-    return part["class_name"] in ("Embedding", "OneHot") and isinstance(part.get("config"), dict)
+    return part["class_name"] in ("Embedding", "OneHot", "TfIdf") and isinstance(part.get("config"), dict)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from src.data.encoded import Sequences
 from src.data.tokens import FIRST_WORD, START, UNKNOWN
-from src.parts.classes.probabilities import of_every_class
+from src.files import replaced
+from src.parts.classes.probabilities import of_every_class, worst
 from src.terminal.visible import in_markdown
 
+WORST, KEPT = "worst_test.parquet", 24  # file of the worst errors, and its texts
 COUNT = 5  # texts
 LENGTH = 60  # largest number of steps that are shown of a text
 FIRST_ROWS = 10_000  # rows of a split to choose from, because all batches before a chosen row are computed
@@ -87,6 +91,37 @@ def _sample(ids: np.ndarray, label: int, probabilities: np.ndarray, reading: Rea
 
 def _word(number: int, words: Sequence[str]) -> str:
     return SPECIAL.get(number) or words[number - FIRST_WORD]
+
+
+def write_worst(folder: Path, split: Sequences, probabilities: np.ndarray, reading: Reading) -> str:
+    """Writes the texts with the lowest probability of their own class, the worst first, as the model reads them.
+
+    Args:
+      folder: of the trial.
+      split: N texts as the model reads them.
+      probabilities: float[N, K].
+      reading: how the model reads the texts.
+
+    Returns:
+      The name of the file, a table with row, class, prediction, both probabilities, whether it is wrong, and text.
+    """
+    import pandas as pd
+
+    rows = worst(probabilities, split.labels, KEPT)
+    labels, best = split.labels[rows], probabilities[rows].argmax(axis=1)
+    texts = [split.ids[split.starts[row] : split.starts[row + 1]].tolist() for row in rows]
+    table = {
+        "row": rows,
+        "class": [reading.classes[label] for label in labels],
+        "prediction": [reading.classes[label] for label in best],
+        "probability": probabilities[rows, best],
+        "probability_of_class": probabilities[rows, labels],
+        "is_wrong": labels != best,
+        "text": [reading.gap.join(_word(number, reading.words) for number in ids if number != START) for ids in texts],
+    }
+    with replaced(folder / WORST) as path:
+        pd.DataFrame(table).to_parquet(path, index=False)
+    return WORST
 
 
 def markdown(samples: Sequence[Mapping[str, Any]]) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from src.data import image_files
 from src.data.files import DataError
+from src.parts.classes.probabilities import decided
 from src.tasks.images import reading
 from src.tasks.images.worst import of_every_class
 from src.terminal.errors import first_line
@@ -42,7 +43,8 @@ def predict(
         if isinstance(answer, str):
             print(f"error: {one_line(answer)}", file=sys.stderr)
             continue
-        likely = np.argsort(-found[answer], kind="stable")[:SHOWN]
+        chosen = int(decided(found[answer][None], known.threshold)[0])
+        likely = [chosen, *(k for k in np.argsort(-found[answer], kind="stable") if k != chosen)][:SHOWN]
         shown = ", ".join(f"{one_line(known.classes[label])} {found[answer][label]:.3f}" for label in likely)
         print(f"{one_line(str(path))}: {shown} ({was[answer]}, read as {width} x {height} {known.mode})")
     return int(len(read) < len(images))

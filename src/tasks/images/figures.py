@@ -10,43 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from src.artifacts import PROBABILITIES
-from src.tasks.images import pictures, reading, worst
+from src.tasks.images import pictures, worst
 
 if TYPE_CHECKING:
     from analysis.load import Study
-
-PANELS = 4  # variants
-MOST_NAMED = 20  # classes
-
-
-def confusion(study: Study) -> tuple[Figure, str]:
-    """Draws the confusion matrix of each variant, as the mean of its seeds.
-
-    A cell is the share of the images of its row's class, from 0 to 1; rows add up to 1.
-    """
-    tables, classes = _tables(study)
-    shown = dict(list(tables.items())[:PANELS])
-    figure = Figure(figsize=(4.4 * len(shown), 4.4), layout="constrained")
-    for axes, (label, each) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
-        mean = np.mean(each, axis=0)
-        axes.imshow(mean, cmap="Blues", vmin=0, vmax=1)
-        axes.set(title=f"{label} (n = {len(each)})", xlabel="prediction", ylabel="class")
-        axes.grid(visible=False)
-        ticks = range(len(classes)) if len(classes) <= MOST_NAMED else []
-        axes.set_xticks(ticks, [classes[tick] for tick in ticks], rotation=90)
-        axes.set_yticks(ticks, [classes[tick] for tick in ticks])
-        for row, column in np.ndindex(mean.shape) if len(classes) <= MOST_NAMED else ():
-            if mean[row, column] >= 0.005:
-                colour = "white" if mean[row, column] > 0.5 else "black"
-                text = f"{100 * mean[row, column]:.0f}"
-                axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
-    left = len(tables) - len(shown)
-    more = f" {left} more variant{'s are' if left > 1 else ' is'} not shown." if left else ""
-    return (
-        figure,
-        f"Share of the test images of each class by what they were taken for, percent, mean over n seeds.{more}",
-    )
 
 
 def _empty_places(count: int, *, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
@@ -96,43 +63,6 @@ def filters(study: Study) -> tuple[Figure, str]:
     colours = "red is positive, blue is negative" if kernels.shape[-1] == 1 else "grey is 0 in each channel"
     what = f"The first {len(kernels)} filters of the first layer after training; {colours}, up to {high:.2g}"
     return figure, f"{what}; {row.label}, seed {row.seed}."
-
-
-def _tables(study: Study) -> tuple[dict[str, list[np.ndarray]], list[str]]:
-    """Returns label → a confusion matrix float64[K, K] for each finished trial, the reference first, and the classes.
-
-    Raises:
-      LookupError: no trial has kept its probabilities.
-    """
-    tables: dict[str, list[np.ndarray]] = {}
-    classes: list[str] = []
-    finished = study.finished.sort_values("is_reference", ascending=False, kind="stable")
-    for run_id, label in finished[["run_id", "label"]].astype(str).to_numpy():
-        file = study.store.artifact(run_id, PROBABILITIES)
-        about = study.store.artifact(run_id, reading.FILE)
-        if file is None or about is None:
-            continue
-        known = reading.load(about.parent).classes
-        classes = classes or known
-        if known == classes:  # other data than the first one's would be another table
-            tables.setdefault(label, []).append(matrix(pd.read_parquet(file)))
-    if not tables:
-        raise LookupError(f"no finished trial has {PROBABILITIES} and {reading.FILE}")
-    return tables, classes
-
-
-def matrix(frame: pd.DataFrame) -> np.ndarray:
-    """Returns float64[K, K], the share of the examples of each class (row) by prediction (column).
-
-    Args:
-      frame: of a trial's test: `label`, and `probability_0` to `probability_K-1`.
-    """
-    columns = sorted(
-        (name for name in frame.columns if name.startswith("probability_")),
-        key=lambda name: int(name.rsplit("_", 1)[1]),
-    )
-    best = frame[columns].to_numpy().argmax(axis=1)
-    return pictures.confusion_shares(frame["label"].to_numpy(), best, len(columns))
 
 
 def _first_trial(study: Study) -> pd.Series:

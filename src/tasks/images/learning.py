@@ -12,7 +12,7 @@ from src.data.images import Split, Stored
 from src.data.order import Epochs
 from src.data.prefetch import ahead
 from src.data.splits import TEST, TRAIN, VALIDATION
-from src.parts.classes import measures
+from src.parts.classes import measures, scores
 from src.streams import generator
 from src.tasks.images import faults
 from src.tasks.images.pipeline import draws_of, order_of
@@ -59,11 +59,19 @@ def phase(settings: Settings, data: Stored) -> Phase:
             for name in (VALIDATION, TEST)
         },
         signature=(tf.TensorSpec([None, *data.shape], tf.float32), tf.TensorSpec([None], tf.int32)),
-        measure=measures.MEASURES[settings.head],
+        measure=_measure(settings, data),
         predictions=measures.predictions,
+        scores=scores.of_phase(lambda name: data.split(name).labels),
         shape=lambda images: (int(images.shape[0]), 1),
         chance=measures.chance(data.split(VALIDATION).labels),
     )
+
+
+def _measure(settings: Settings, data: Stored) -> measures.Measure:
+    measure = measures.MEASURES[settings.head]
+    if settings.class_weights == "none":
+        return measure
+    return measures.weighted(measure, measures.weights_of(data.split(TRAIN).labels, len(data.classes)))
 
 
 def _held_out(split: Split, settings: Settings, scale: Scaling) -> Callable[[], Iterable[Any]]:

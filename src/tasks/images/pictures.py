@@ -17,7 +17,7 @@ import numpy as np
 
 from src.data.image_files import OF_PILLOW
 from src.files import replaced
-from src.tasks.images.worst import worst
+from src.parts.classes.probabilities import confusion_shares, worst
 
 if TYPE_CHECKING:
     import keras
@@ -247,13 +247,6 @@ def confusion(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[s
         colour = PAPER if shares[row, column] > 0.5 else INK
         draw.text(place, f"{100 * shares[row, column]:.0f}", colour, _font(), anchor="mm")
     return np.asarray(picture)
-
-
-def confusion_shares(labels: np.ndarray, predictions: np.ndarray, count: int) -> np.ndarray:
-    """Returns float64[K, K], the share of the examples of each class (row) by prediction (column)."""
-    counts = np.zeros((count, count))
-    np.add.at(counts, (labels, predictions), 1)
-    return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
 
 
 def before_training(

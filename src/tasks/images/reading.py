@@ -24,12 +24,14 @@ class Reading:
       shape: (H, W, C).
       factor: of each channel.
       offset: of each channel.
+      threshold: probability from which an image is of the second of two classes.
     """
 
     classes: list[str]
     shape: list[int]
     factor: list[float]
     offset: list[float]
+    threshold: float = 0.5
 
     @property
     def mode(self) -> Mode:

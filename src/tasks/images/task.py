@@ -7,7 +7,8 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
-from src.parts.classes.toggles import ACCURACY, head_of, outputs_of
+from src.parts.classes import toggles as classes
+from src.parts.classes.toggles import ACCURACY, OF_CLASSES, head_of, outputs_of
 from src.parts.description import described
 from src.parts.sizes import memory_refusals
 from src.spec.metric import LOSS
@@ -40,7 +41,7 @@ class Images(KerasTask[Settings, "Stored"]):
         "task=images data=folder data.path=FOLDER": "your own images",
     }
     settings = Settings
-    metrics = (dataclasses.replace(ACCURACY, target=0.9), LOSS)
+    metrics = (dataclasses.replace(ACCURACY, target=0.9), LOSS, *OF_CLASSES)
     inert = toggles.INERT
     commands: ClassVar = {
         "predict": Command(
@@ -51,7 +52,8 @@ class Images(KerasTask[Settings, "Stored"]):
         )
     }
     figures: ClassVar = {
-        "confusion": "src.tasks.images.figures:confusion",
+        "confusion": "src.parts.classes.figures:confusion",
+        "reliability": "src.parts.classes.figures:reliability",
         "filters": "src.tasks.images.figures:filters",
         "misclassified": "src.tasks.images.figures:misclassified",
     }
@@ -86,6 +88,8 @@ class Images(KerasTask[Settings, "Stored"]):
         """Returns the combinations of settings and data that cannot run, each with its fix."""
         reasons = [*toggles.refusals(settings, shape=data.shape), *_unreachable(settings, data)]
         reasons += faults.refusals(settings)
+        tested = data.counts["test"] if settings.plan.metric else None
+        reasons += classes.refusals(settings, tested=tested, classes=data.classes)
         train = data.rows["train"]
         reasons += pipeline.refusals(settings, train)
         if settings.drop_remainder and train < settings.batch_size:
@@ -106,7 +110,12 @@ class Images(KerasTask[Settings, "Stored"]):
     def summary(self, settings: Sequence[Settings], data: Stored) -> list[str]:
         """Returns lines about the data, and about the faults, for the plan."""
         made = dict.fromkeys(each.fault for each in settings)
-        return [*_summary(data), *(line for name in made for line in faults.lines(name))]
+        unequal = classes.warnings(settings[0], counts=data.counts, classes=data.classes)
+        return [
+            *_summary(data),
+            *(f"warning: {each}" for each in unequal),
+            *(line for name in made for line in faults.lines(name)),
+        ]
 
     def dataset(self, settings: Settings, data: Stored) -> dict[str, Any]:
         """Returns the description of the data for MLflow."""
@@ -181,18 +190,27 @@ class Images(KerasTask[Settings, "Stored"]):
             "confusion": pictures.confusion(split.labels, probabilities, data.classes),
         }
 
+    def test_values(self, trial: Trial[Settings, Stored], trained: Trained) -> Mapping[str, float]:
+        """Returns what the test measures with a decision threshold that validation chose."""
+        from src.parts.classes import scores
+
+        return scores.test_values(trial.settings, trained, lambda name: trial.data.split(name).labels)
+
     def write_files(self, trial: Trial[Settings, Stored], trained: Trained) -> list[str]:
-        """Writes the preprocessing, the test probabilities, the worst-classified images, and the first filters."""
-        from src.parts.classes import measures
+        """Writes the preprocessing, what the test says, the worst-classified images, and the first filters."""
+        from src.parts.classes import measures, scores
         from src.tasks.images import pictures, reading, worst
 
         data, split = trial.data, trial.data.split("test")
         scale = faults.scaling(trial.settings, data, "train")
-        known = reading.Reading(data.classes, [*data.shape], scale.factor.tolist(), scale.offset.tolist())
+        names, threshold = scores.write_files(
+            trial.folder, trial.settings, trained, lambda name: data.split(name).labels, data.classes
+        )
+        known = reading.Reading(data.classes, [*data.shape], scale.factor.tolist(), scale.offset.tolist(), threshold)
         probabilities = worst.of_every_class(trained.test.predictions[measures.PROBABILITY])
         return [
             reading.write(trial.folder, known),
-            measures.write_probabilities(trial.folder, trained, split.labels),
+            *names,
             worst.write(trial.folder, split, probabilities, data.classes),
             pictures.write_filters(trial.folder, trained.learner.model, data.shape),
         ]

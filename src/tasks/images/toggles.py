@@ -6,7 +6,7 @@ from typing import Any
 
 from src.spec.rules import Inert
 from src.tasks.images import faults, pipeline
-from src.tasks.images.settings import Settings
+from src.tasks.images.settings import Settings, has_batch_norm
 
 HAVE = {  # toggle → networks that it changes
     "width": ("mlp", "cnn"),
@@ -46,6 +46,9 @@ INERT: tuple[Inert[Any], ...] = (
 def refusals(settings: Settings, *, shape: tuple[int, int, int]) -> list[str]:
     """Returns why images of shape (H, W, C) do not fit the network, each with its fix; empty if they fit."""
     height, width, _ = shape
+    if settings.averaging == "swa" and has_batch_norm(settings):
+        what = "averaging=swa does not work with batch normalisation, whose statistics are those of other weights"
+        return [f"{what}; set averaging=ema, or batch_norm=false"]
     if settings.network not in HAVE["kernel_size"]:
         return []
     reasons, least, pixels = [], min(height, width), f"{height} x {width} pixels"

@@ -11,23 +11,12 @@ import numpy as np
 from src.data.images import Split, Stored
 from src.files import replaced
 from src.parts.classes.probabilities import of_every_class as of_every_class  # noqa: PLC0414  for its users
+from src.parts.classes.probabilities import worst
 from src.terminal.visible import in_markdown
 
 FILE = "worst_test.parquet"
 KEPT = 24  # images in the file
 SHOWN = 8  # images of each split that TensorBoard shows
-
-
-def worst(probabilities: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
-    """Returns int64 rows, the worst first; rows of equal probability stay in order.
-
-    Args:
-      probabilities: float[N, K].
-      labels: int[N].
-      count: how many, fewer where there are fewer.
-    """
-    of_own = probabilities[np.arange(len(labels)), labels]
-    return np.argsort(of_own, kind="stable")[:count]
 
 
 def samples(data: Stored, name: str, probabilities: np.ndarray) -> list[dict[str, Any]]:

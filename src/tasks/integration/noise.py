@@ -5,8 +5,11 @@ Letters: T steps of noise, B examples in a batch.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +17,7 @@ import numpy as np
 from src.data.batching import pipeline_options
 from src.data.splits import TEST, TRAIN, VALIDATION
 from src.files import digest
-from src.parts.classes import measures
+from src.parts.classes import measures, scores
 from src.streams import stream_seed
 from src.tasks.integration.settings import Settings
 from src.tasks.integration.sizes import HELD_OUT
@@ -79,12 +82,22 @@ def phase(settings: Settings) -> Phase:
             tf.TensorSpec([None, None, 1], tf.float32),
             tf.TensorSpec([None], tf.float32 if is_sum else tf.int32),
         ),
-        measure=measures.MEASURES["squared" if is_sum else settings.head],
+        measure=measures.MEASURES["squared"] if is_sum else _measure(settings),
         predictions=measures.predictions,
+        scores=scores.of_phase(functools.cache(functools.partial(labels, settings)), are_probabilities=not is_sum),
         shape=lambda noise: (int(noise.shape[0]), int(noise.shape[1])),
         is_eager=settings.implementation == "eager_loop",
         chance=measures.chance(labels(settings, VALIDATION)),
     )
+
+
+def _measure(settings: Settings) -> measures.Measure:
+    """Returns the measure; the shares of the classes are those of a sum, which is normal with variance T."""
+    measure = measures.MEASURES[settings.head]
+    if settings.class_weights == "none":
+        return measure
+    below = NormalDist(0, math.sqrt(settings.sequence_length)).cdf(settings.threshold)
+    return measures.weighted(measure, 1 / (2 * np.array([below, 1 - below])))
 
 
 def integration_task(

@@ -6,12 +6,14 @@ gradient, not a lack of data. Letters: T steps of noise, B examples in a batch.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from src.files import digest
-from src.parts.classes.toggles import ACCURACY
+from src.parts.classes import toggles as classes
+from src.parts.classes.toggles import ACCURACY, OF_CLASSES
 from src.parts.recurrent import toggles as recurrent
 from src.parts.recurrent.sizes import units_for
 from src.parts.sizes import memory_refusals
@@ -59,8 +61,11 @@ class Integration(KerasTask[Settings, "Noise"]):
         "-m task=integration cell=simple_rnn,lstm sequence_length=25,200": "who remembers for longer?",
     }
     settings = Settings
-    metrics = (ACCURACY, LOSS)
+    metrics = (ACCURACY, LOSS, *OF_CLASSES)
+    figures: ClassVar = {"reliability": "src.parts.classes.figures:reliability"}
     inert = (
+        Inert("class_weights", "none", lambda s: s.target == "integral", "target=integral has no classes in the loss"),
+        Inert("decision_threshold", "half", lambda s: s.target == "integral", "target=integral has no probability"),
         Inert("head", "sigmoid", lambda s: s.target == "integral", "target=integral has one output, the sum"),
         Inert("implementation", "graph_loop", lambda s: s.implementation == "packed_loop", recurrent.UNPACKED),
         *recurrent.INERT,
@@ -89,7 +94,9 @@ class Integration(KerasTask[Settings, "Noise"]):
 
     def refusals(self, settings: Settings, data: Noise) -> list[str]:
         """Returns the reasons why the settings do not work with this noise."""
-        return [*recurrent.refusals(settings), *_refusals(settings)]
+        lacks = "target=integral" if settings.target == "integral" else ""
+        own = classes.refusals(settings, tested=None, classes=data.classes, lacks=lacks)
+        return [*own, *recurrent.refusals(settings), *_refusals(settings)]
 
     def hashed(self, values: dict[str, Any]) -> dict[str, Any]:
         """Returns the settings in the original layout, on which identities are based."""
@@ -153,12 +160,21 @@ class Integration(KerasTask[Settings, "Noise"]):
         yield from diagnosis.too_few_steps(evidence)
         yield from recurrence.gradient_and_units(evidence, is_masked=False, is_padded=False)
 
-    def write_files(self, trial: Trial[Settings, Noise], trained: Trained) -> list[str]:
-        """Writes the test probabilities; returns the name of the file."""
-        from src.parts.classes import measures
+    def test_values(self, trial: Trial[Settings, Noise], trained: Trained) -> Mapping[str, float]:
+        """Returns what the test measures with a decision threshold that validation chose."""
+        from src.parts.classes import scores
         from src.tasks.integration import noise
 
-        return [measures.write_probabilities(trial.folder, trained, noise.labels(trial.settings, "test"))]
+        return scores.test_values(trial.settings, trained, functools.partial(noise.labels, trial.settings))
+
+    def write_files(self, trial: Trial[Settings, Noise], trained: Trained) -> list[str]:
+        """Writes the test probabilities and the table of classes; returns the names of the files."""
+        from src.parts.classes import scores
+        from src.tasks.integration import noise
+
+        labels = functools.partial(noise.labels, trial.settings)
+        names, _ = scores.write_files(trial.folder, trial.settings, trained, labels, trial.data.classes)
+        return names
 
 
 def _refusals(settings: Settings) -> list[str]:

@@ -75,10 +75,10 @@ class Settings(Recurrent, Words):
     temporal_penalty: float = Field(
         0.0, ge=0, le=1_000, description="factor of the mean squared change of these states, added to the loss"
     )
-    averaging: Literal["none", "nt_asgd"] = Field(
+    averaging: Literal["none", "ema", "swa", "nt_asgd"] = Field(  # type: ignore[assignment]
         "none",
-        description="nt_asgd = once validation has stalled, validation and test use the average of the weights since "
-        "then (optimizer=sgd)",
+        description="weights of validation, test and the model file: ema = exponential moving average over the steps, "
+        "swa = mean after each epoch of the second half, nt_asgd = mean since validation has stalled (optimizer=sgd)",
     )
     averaging_interval: int = Field(
         5,

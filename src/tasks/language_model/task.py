@@ -154,7 +154,7 @@ class LanguageModel(KerasTask[Settings, "Encoded"]):
 
     def optimizer(self, model: keras.Model, settings: Settings) -> keras.optimizers.Optimizer:
         """Returns the optimizer, with `averaging=nt_asgd` one that averages the weights."""
-        if settings.averaging == "none":
+        if settings.averaging != "nt_asgd":
             return super().optimizer(model, settings)
         from src.models.nt_asgd import NTASGD
         from src.training.update import new_optimizer
@@ -163,9 +163,9 @@ class LanguageModel(KerasTask[Settings, "Encoded"]):
         return new_optimizer(model, settings, kind=kind)
 
     def averaging(self, optimizer: keras.optimizers.Optimizer, settings: Settings) -> Averaging | None:
-        """Returns the averages of the weights with `averaging=nt_asgd`."""
+        """Returns the averages of the weights; with `averaging=nt_asgd` the optimizer holds them."""
         averages: Averaging = optimizer
-        return None if settings.averaging == "none" else averages
+        return averages if settings.averaging == "nt_asgd" else super().averaging(optimizer, settings)
 
     def kernel(self, settings: Settings, *, gpus: int) -> str:
         """Returns the kernel that runs the recurrence."""

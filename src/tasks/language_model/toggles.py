@@ -31,7 +31,8 @@ def _has_nothing_to_pack(settings: Settings) -> bool:
 
 def _never_averages(settings: Settings) -> bool:
     """Returns whether training ends before validation can stall; other optimizers are refused anyway."""
-    return settings.optimizer == "sgd" and settings.epochs < settings.averaging_interval + 3
+    is_nt_asgd = settings.averaging == "nt_asgd" and settings.optimizer == "sgd"
+    return is_nt_asgd and settings.epochs < settings.averaging_interval + 3
 
 
 INERT: tuple[Inert[Any], ...] = (
@@ -46,7 +47,7 @@ INERT: tuple[Inert[Any], ...] = (
     Inert("tie_weights", False, lambda s: s.encoding == "onehot", "encoding=onehot has no embedding to tie"),
     Inert("softmax_samples", 1_000, lambda s: s.softmax == "full", "softmax=full draws no words"),
     Inert("averaging", "none", _never_averages, "no epoch before averaging_interval + 3 has averages"),
-    Inert("averaging_interval", 5, lambda s: s.averaging == "none", "averaging=none averages nothing"),
+    Inert("averaging_interval", 5, lambda s: s.averaging != "nt_asgd", "only averaging=nt_asgd reads it"),
     Inert("dropout_locked", False, lambda s: not s.dropout, "nothing is dropped"),
 )
 
@@ -69,7 +70,7 @@ def refusals(settings: Settings) -> list[str]:
         reasons.append(
             f"{key} does not work with implementation={settings.implementation}; set implementation=graph_loop"
         )
-    if settings.averaging != "none" and settings.optimizer != "sgd":
+    if settings.averaging == "nt_asgd" and settings.optimizer != "sgd":
         reasons.append(
             f"averaging={settings.averaging} does not work with optimizer={settings.optimizer}: it averages the steps "
             "of SGD; set optimizer=sgd with a learning_rate that suits it, or averaging=none"

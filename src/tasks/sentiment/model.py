@@ -7,7 +7,8 @@ import keras
 from src.parts.classes.toggles import outputs_of
 from src.parts.recurrent import layers
 from src.parts.words.layers import read_in
-from src.tasks.sentiment.settings import Settings, pads_in_front
+from src.tasks.sentiment import encoders
+from src.tasks.sentiment.settings import Settings, is_fitted, pads_in_front
 
 
 def classifier(settings: Settings, *, classes: int) -> keras.Model:
@@ -15,6 +16,10 @@ def classifier(settings: Settings, *, classes: int) -> keras.Model:
 
     K is 1 for `head=sigmoid` (the logit of class 1) and `classes` for `head=softmax`.
     """
-    ids, x, mask = read_in(settings)
     outputs = outputs_of(settings, classes)
+    if is_fitted(settings):
+        return encoders.fitted(settings, outputs=outputs)
+    if settings.encoder != "recurrent":
+        return encoders.classifier(settings, outputs=outputs)
+    ids, x, mask = read_in(settings)
     return layers.model(settings, ids, x, mask, outputs=outputs, pads_in_front=pads_in_front(settings))

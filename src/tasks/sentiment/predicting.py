@@ -32,6 +32,7 @@ from src.data.sequences import truncate
 from src.data.texts import STANDARD_INPUT, Line, checked, lines, opened
 from src.data.tokens import FIRST_WORD, PADDING, encode, words_of
 from src.files import digest_of
+from src.parts.classes.probabilities import decided
 from src.parts.words import preprocessing
 from src.parts.words.preprocessing import Loaded
 from src.spec.section import SettingsError
@@ -45,12 +46,24 @@ SHOWN = 6  # classes whose probabilities the text format shows
 
 
 class Answer(NamedTuple):
-    """The answer to one text: float64[K] probabilities, or the reason why there are none."""
+    """The answer to one text: float64[K] probabilities, or the reason why there are none.
+
+    `threshold` is the probability from which on the second of two classes is chosen.
+    """
 
     row: int
     text: str
     probabilities: np.ndarray | None
     fault: str | None
+    threshold: float = 0.5
+
+    @property
+    def order(self) -> list[int]:
+        """The classes: the chosen one, then the others from the most likely one; empty without probabilities."""
+        if self.probabilities is None:
+            return []
+        chosen = int(decided(self.probabilities[None], self.threshold)[0])
+        return [chosen, *(int(k) for k in np.argsort(-self.probabilities, kind="stable") if k != chosen)]
 
 
 class Classifier:
@@ -61,7 +74,7 @@ class Classifier:
 
     def __init__(self, trained: Loaded) -> None:
         """Creates the classifier."""
-        self.classes = trained.preprocessing.classes
+        self.classes, self.threshold = trained.preprocessing.classes, trained.preprocessing.threshold
         self._trained, self._padding = trained, trained.preprocessing.padding
         self._ids = {word: FIRST_WORD + rank for rank, word in enumerate(trained.preprocessing.words)}
         self._call: Callable[[np.ndarray], Any] | None = None
@@ -139,8 +152,9 @@ def answers(classifiers: Sequence[Classifier], batch: Sequence[Line], *, before:
     readable = [text for (text, _), fault in zip(batch, faults, strict=True) if fault is None]
     of_each = [classifier.probabilities(readable) for classifier in classifiers] if readable else []
     means = iter(np.mean(of_each, axis=0, dtype=np.float64) if readable else ())
+    threshold = float(np.mean([classifier.threshold for classifier in classifiers]))
     return [
-        Answer(row, text, next(means) if fault is None else None, fault)
+        Answer(row, text, next(means) if fault is None else None, fault, threshold)
         for row, ((text, _), fault) in enumerate(zip(batch, faults, strict=True), before + 1)
     ]
 
@@ -347,7 +361,7 @@ def _as_text(answer: Answer, classes: Sequence[str]) -> str:
     probabilities = answer.probabilities
     if probabilities is None:
         return f"na\tna\t{answer.fault}\t{one_line(answer.text)}\n"
-    first, *others = np.argsort(-probabilities, kind="stable")
+    first, *others = answer.order
     shown = ", ".join(f"{one_line(classes[place])} {probabilities[place]:.3f}" for place in others[: SHOWN - 1])
     more = f", … ({len(classes):,} classes)" if len(classes) > SHOWN else ""
     return f"{one_line(classes[first])}\t{probabilities[first]:.3f}\t{shown}{more}\t{one_line(answer.text)}\n"
@@ -358,7 +372,8 @@ def _as_csv(answer: Answer, classes: Sequence[str]) -> str:
     if probabilities is None:
         cells: list[Any] = ["", "", *("" for _ in classes)]
     else:
-        cells = [classes[int(probabilities.argmax())], *map(_rounded, (probabilities.max(), *probabilities))]
+        chosen = answer.order[0]
+        cells = [classes[chosen], *map(_rounded, (probabilities[chosen], *probabilities))]
     return _csv_line([answer.row, _shown(answer.text), *cells, answer.fault or ""])
 
 
@@ -376,7 +391,7 @@ def _csv_line(cells: Sequence[Any]) -> str:
 def _as_json(answer: Answer, classes: Sequence[str]) -> str:
     row = {"row": answer.row, "text": answer.text, "class": None, "probabilities": None, "error": answer.fault}
     if answer.probabilities is not None:
-        row["class"] = classes[int(answer.probabilities.argmax())]
+        row["class"] = classes[answer.order[0]]
         row["probabilities"] = dict(zip(classes, map(_rounded, answer.probabilities), strict=True))
     return json.dumps(row, ensure_ascii=sys.stdout.isatty()) + "\n"  # a terminal would interpret control characters
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TEXTS = "texts.json"
 TEXT = "text"  # the column of the texts, in an example
 # modules with the project's layers
-LAYERS = ("cell_facts", "cells", "fused_loop", "initial_state", "loops", "onehot", "readout")
+LAYERS = ("cell_facts", "cells", "fused_loop", "initial_state", "loops", "onehot", "readout", "text_encoders")
 
 
 class Served:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
-from src.parts.classes.toggles import ACCURACY, head_of
+from src.parts.classes import toggles as classes
+from src.parts.classes.toggles import ACCURACY, OF_CLASSES, head_of
 from src.parts.description import described
 from src.parts.recurrent import toggles as recurrent
-from src.parts.recurrent.sizes import units_for
 from src.parts.sizes import memory_refusals
 from src.parts.words import pretrained
 from src.parts.words import toggles as words
 from src.spec.metric import LOSS
-from src.spec.rules import Change, Inert
+from src.spec.rules import Change
 from src.spec.section import SettingsError
 from src.spec.task import Command, Served, Trial
-from src.tasks.sentiment.settings import Settings, pads_in_front
-from src.tasks.sentiment.sizes import parameters, required_mb
+from src.tasks.sentiment import sizes, toggles
+from src.tasks.sentiment.settings import Settings, is_fitted, pads_in_front
 from src.training.task import KerasTask, Trained
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from src.data.encoded import Encoded
     from src.training.diagnosis import Evidence
     from src.training.phase import Phase
+
+
+# work of a step of a text by encoder, in that of a recurrent layer; measured roughly
+OF_STEP = {"recurrent": 1.0, "bag": 0.1, "cnn": 0.5, "transformer": 0.5, "tfidf": 0.01, "largest_class": 0.01}
 
 
 @final
@@ -38,22 +42,17 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
     examples: ClassVar = {
         "-m masking=true,false cell=lstm,gru": "all 4 combinations",
         "-m cell=lstm,gru seed='range(0,8)'": "2 variants × 8 seeds",
+        "-m encoder=recurrent,bag,cnn,transformer,tfidf": "is recurrence needed?",
         "data=table data.path=mine.csv": "your own texts",
         "data.limit=500 epochs=1": "a quick try",
     }
     settings = Settings
-    metrics = (ACCURACY, LOSS)
-    inert = (
-        *words.INERT,
-        Inert(
-            "implementation",
-            "graph_loop",
-            lambda s: s.implementation == "packed_loop" and not s.masking,
-            recurrent.UNPACKED,
-        ),
-        *recurrent.INERT,
-        recurrent.LINEAR_HEAD,
-    )
+    metrics = (ACCURACY, LOSS, *OF_CLASSES)
+    inert = toggles.INERT
+    figures: ClassVar = {
+        "confusion": "src.parts.classes.figures:confusion",
+        "reliability": "src.parts.classes.figures:reliability",
+    }
     commands: ClassVar = {
         "predict": Command(
             "src.tasks.sentiment.commands:predict",
@@ -89,8 +88,8 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         used = settings.model_copy(update={change.key: change.used for change in changes})
         if used.parameters is None:
             return used, changes
-        units = units_for(used, lambda units: parameters(used.model_copy(update={"units": units}), classes=count))
-        return used.model_copy(update={"units": units.used, "parameters": None}), [*changes, units]
+        size = sizes.sized(used, classes=count)
+        return used.model_copy(update={size.key: size.used, "parameters": None}), [*changes, size]
 
     def refusals(self, settings: Settings, data: Encoded) -> list[str]:
         """Returns the reasons why the settings do not work with these texts."""
@@ -99,11 +98,14 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         vocabulary = data.words(settings.vocab_size) if settings.embedding_from else []
         width = settings.embedding_dim
         vectors = pretrained.refusals(settings, vocabulary, width=width, encoding=settings.encoding)
-        return [*recurrent.refusals(settings), *vectors, *self._memory(settings, data), *texts.left_out(settings, data)]
+        tested = data.contents.counts["test"] if settings.plan.metric else None
+        own = classes.refusals(settings, tested=tested, classes=data.classes)
+        own += toggles.refusals(settings, width=sizes.width(settings))
+        return [*own, *vectors, *self._memory(settings, data), *texts.left_out(settings, data)]
 
     def _memory(self, settings: Settings, data: Encoded) -> list[str]:
         steps = words.longest_allowed(settings, data.longest)
-        needed = required_mb(settings, steps=steps, classes=len(data.classes))
+        needed = sizes.required_mb(settings, steps=steps, classes=len(data.classes))
         fix = "set a smaller batch_size, max_length, units or embedding_dim"
         if settings.encoding != "embedding":
             fix = f"set encoding=embedding, or a smaller vocab_size (now {settings.vocab_size})"
@@ -124,16 +126,17 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         """Returns a few lines about the data that were read."""
         from src.parts.words import sequences
 
-        return sequences.summary(settings, data)
+        unequal = classes.warnings(settings[0], counts=data.contents.counts, classes=data.classes)
+        return [*sequences.summary(settings, data), *(f"  warning: {warning}" for warning in unequal)]
 
     def dataset(self, settings: Settings, data: Encoded) -> dict[str, Any]:
         """Returns the description of the corpus for MLflow."""
         return {**described(settings.data, data, {"input": "string", "class": "string"}), "classes": data.classes}
 
     def work(self, settings: Settings, data: Encoded) -> float:
-        """Returns steps × layers × directions."""
+        """Returns steps × layers × directions; encoders that read all steps at once count them for less."""
         steps = words.longest_allowed(settings, data.longest)
-        return float(steps * settings.depth * (2 if settings.bidirectional else 1))
+        return steps * settings.depth * (2 if settings.bidirectional else 1) * OF_STEP[settings.encoder]
 
     def phase(self, settings: Settings, data: Encoded) -> Phase:
         """Returns the splits and their batches."""
@@ -152,13 +155,19 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         from src.tasks.sentiment.model import classifier
 
         model = classifier(settings, classes=len(data.classes))
+        if is_fitted(settings):
+            from src.tasks.sentiment import fitted
+
+            fitted.start(model, settings, data)
         if settings.embedding_from is not None:
             layer = model.get_layer("encoding")
             pretrained.start(layer, layer.embeddings, settings, data.words(settings.vocab_size))
         return model
 
     def kernel(self, settings: Settings, *, gpus: int) -> str:
-        """Returns the kernel that runs the recurrence."""
+        """Returns the kernel that runs the recurrence, and for other encoders `execution`."""
+        if settings.encoder != "recurrent":
+            return super().kernel(settings, gpus=gpus)
         from src.parts.recurrent import layers
 
         return layers.kernel(settings, gpus=gpus, pads_in_front=pads_in_front(settings))
@@ -167,21 +176,28 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         """Returns the layers whose activations TensorBoard shows."""
         from src.parts.recurrent.diagnosis import shown_layers
 
-        return shown_layers(model)
+        others = [layer for layer in model.layers if layer.name.startswith(("convolution", "block"))]
+        return [*shown_layers(model), *others]
 
     def causes(self, evidence: Evidence) -> Iterator[str]:
-        """Yields possible causes why the model did not learn: those of every model of texts, and recurrence."""
+        """Yields possible causes why the model did not learn: those of every model of texts, and of its encoder."""
         from src.parts.recurrent import diagnosis as recurrence
         from src.parts.words.diagnosis import of_texts
         from src.training import diagnosis
 
         settings: Settings = evidence.learner.settings  # type: ignore[assignment]
+        if is_fitted(settings):
+            return
         characters = settings.tokens != "word"
         yield from of_texts(evidence, what="sequences", look_at="the text column", are_characters_tried=characters)
         if evidence.has_learnt:
             return
-        yield from recurrence.saturated_gates(evidence, is_masked=settings.masking)
+        is_recurrent = settings.encoder == "recurrent"
+        if is_recurrent:
+            yield from recurrence.saturated_gates(evidence, is_masked=settings.masking)
         yield from diagnosis.too_few_steps(evidence)
+        if not is_recurrent:
+            return
         is_padded = not words.is_never_padded(settings)
         yield from recurrence.gradient_and_units(evidence, is_masked=settings.masking, is_padded=is_padded)
 
@@ -191,8 +207,14 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
 
         return texts.samples_of(trial, trained)
 
+    def test_values(self, trial: Trial[Settings, Encoded], trained: Trained) -> Mapping[str, float]:
+        """Returns what the test measures with a decision threshold that validation chose."""
+        from src.parts.classes import scores
+
+        return scores.test_values(trial.settings, trained, lambda name: trial.data.split(name).labels)
+
     def write_files(self, trial: Trial[Settings, Encoded], trained: Trained) -> list[str]:
-        """Writes the preprocessing, the test probabilities and, if enabled, the projector; returns the file names."""
+        """Writes the preprocessing, what the test says, its worst errors and, if enabled, the projector."""
         from src.tasks.sentiment import texts
 
         return texts.write_files(trial, trained)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,15 @@ import numpy as np
 from src.data.batching import MAX_BUCKETS, Padding, batch_count, batches
 from src.data.encoded import Encoded, Sequences
 from src.data.splits import TEST, TRAIN, VALIDATION
-from src.parts.classes import measures
+from src.data.tokens import START
+from src.parts.classes import measures, scores
+from src.parts.classes.probabilities import of_every_class
 from src.parts.words import preprocessing, projector, samples, sequences
 from src.parts.words.preprocessing import Preprocessing
 from src.spec.record import EXTRAS
 from src.spec.task import Trial
 from src.streams import generator
-from src.tasks.sentiment.settings import Settings
+from src.tasks.sentiment.settings import Settings, is_fitted
 from src.training.phase import Phase
 from src.training.task import Trained
 
@@ -53,44 +56,79 @@ def phase(settings: Settings, data: Encoded) -> Phase:
     padding = sequences.padding_of({name: split.lengths for name, split in splits.items()}, settings)
     size, drop_remainder = settings.batch_size, settings.drop_remainder
     in_order, count = batches(train, padding, size, drop_remainder=drop_remainder), len(train.labels)
-    return Phase(
+    of_networks = Phase(
         training=lambda epoch: in_order(generator(settings.seed, "order", epoch).permutation(count)),
         batches_per_epoch=batch_count(train.lengths, padding, size, drop_remainder=drop_remainder),
         held_out={name: _held_out(splits[name], padding, settings) for name in (VALIDATION, TEST)},
         signature=(tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)),
-        measure=measures.MEASURES[settings.head],
+        measure=_measure(settings, train.labels, len(data.classes)),
         predictions=measures.predictions,
+        scores=scores.of_phase(lambda name: splits[name].labels),
         shape=lambda ids: (int(ids.shape[0]), int(ids.shape[1])),
         real_positions=tf.math.count_nonzero,  # id 0 is padding
         shapes=min(len(padding.edges), MAX_BUCKETS),  # without buckets a batch may have any length
         is_eager=settings.implementation == "eager_loop",
         chance=measures.chance(splits[VALIDATION].labels),
     )
+    return _without_training(of_networks) if is_fitted(settings) else of_networks
+
+
+def _measure(settings: Settings, labels: np.ndarray, classes: int) -> measures.Measure:
+    measure = measures.MEASURES[settings.head]
+    if settings.class_weights == "none":
+        return measure
+    return measures.weighted(measure, measures.weights_of(labels, classes))
+
+
+def _without_training(phase: Phase) -> Phase:
+    """Returns a phase whose only step has one text without a class, and so without weight: it changes no model.
+
+    The value of chance is unknown, as the largest class is no better, and not wrong.
+    """
+    import tensorflow as tf
+
+    def measure(logits: Any, classes: Any) -> Mapping[str, tuple[Any, Any]]:
+        weight = tf.cast(classes >= 0, tf.float32)
+        measured = phase.measure(logits, tf.maximum(classes, 0))
+        return {name: (values, weights * weight) for name, (values, weights) in measured.items()}
+
+    step = (tf.constant([[START]]), tf.constant([-1]), np.array([0]))
+    return dataclasses.replace(
+        phase, training=lambda epoch: [step], batches_per_epoch=1, measure=measure, shapes=1, chance=None
+    )
 
 
 def samples_of(trial: Trial[Settings, Encoded], trained: Trained) -> list[dict[str, Any]]:
     """Returns some texts of the validation split with their predictions."""
     settings, data = trial.settings, trial.data
-    gap = "" if settings.tokens == "character" else " "
-    reading = samples.Reading(data.words(settings.vocab_size), data.classes, is_masked=settings.masking, gap=gap)
+    reading = _reading(settings, data)
     probabilities = trained.validation.predictions[measures.PROBABILITY]
     labels = data.split(VALIDATION).labels
     shown = samples.samples(trained.learner.phase.held_out[VALIDATION], labels, probabilities, reading)
     return [{"samples": shown, "markdown": samples.markdown(shown)}]
 
 
+def _reading(settings: Settings, data: Encoded) -> samples.Reading:
+    gap = "" if settings.tokens == "character" else " "
+    return samples.Reading(data.words(settings.vocab_size), data.classes, is_masked=settings.masking, gap=gap)
+
+
 def write_files(trial: Trial[Settings, Encoded], trained: Trained) -> list[str]:
-    """Writes the preprocessing, the test probabilities and, if enabled, the projector; returns the file names."""
+    """Writes the preprocessing, what the test says, its worst errors and, if enabled, the projector."""
     settings, data, model = trial.settings, trial.data, trained.learner.model
     words = data.words(settings.vocab_size)
     if settings.tracking.projector and settings.encoding != "onehot":
         projector.write(trial.folder / EXTRAS, model.get_layer("encoding").get_weights()[0], words)
     padding = sequences.padding_of(sequences.lengths_of(settings, data), settings)
-    of_trial = Preprocessing(words, data.classes, padding, tokens=data.contents.tokens)  # type: ignore[arg-type]
-    return [
-        preprocessing.write(trial.folder, of_trial),
-        measures.write_probabilities(trial.folder, trained, data.split(TEST).labels),
-    ]
+    names, threshold = scores.write_files(
+        trial.folder, settings, trained, lambda name: data.split(name).labels, data.classes
+    )
+    tokens: Any = data.contents.tokens
+    of_trial = Preprocessing(words, data.classes, padding, tokens=tokens, threshold=threshold)
+    test = sequences.limited(data.split(TEST), settings, is_training=False)
+    probabilities = of_every_class(trained.test.predictions[measures.PROBABILITY])
+    worst = samples.write_worst(trial.folder, test, probabilities, _reading(settings, data))
+    return [preprocessing.write(trial.folder, of_trial), *names, worst]
 
 
 def _held_out(split: Sequences, padding: Padding, settings: Settings) -> Callable[[], Iterable[Any]]:

@@ -133,11 +133,11 @@ class WordVectors(KerasTask[Settings, "Corpus"]):
         return word_model(settings, data)
 
     def schedule(self, settings: Settings, *, steps: int) -> keras.optimizers.schedules.LearningRateSchedule | None:
-        """Returns the learning rate that falls linearly to `learning_rate_end`."""
+        """Returns the learning rate that falls linearly to `learning_rate_end`; `schedule` if that is null."""
         import keras
 
         if settings.learning_rate_end is None:
-            return None
+            return super().schedule(settings, steps=steps)
         return keras.optimizers.schedules.PolynomialDecay(settings.learning_rate, steps, settings.learning_rate_end)
 
     def selection(self, settings: Settings) -> Metric:

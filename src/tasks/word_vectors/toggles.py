@@ -28,6 +28,10 @@ OF_TRAINING = {
     "momentum": 0.0,
     "learning_rate": 0.025,
     "learning_rate_end": None,
+    "schedule": "constant",
+    "warmup": 0.0,
+    "patience": None,
+    "averaging": "none",
     "clip_norm": None,
     "batch_size": 4_096,
     "accumulate": 1,
@@ -53,7 +57,17 @@ INERT: tuple[Inert[Any], ...] = (
 
 def refusals(settings: Settings, data: Corpus) -> list[str]:
     """Returns the combinations of settings and data that cannot run, each with its fix."""
-    return _few_words(settings, data) or [*_negatives(settings, data), *_memory(settings, data)]
+    of_model = _few_words(settings, data) or [*_negatives(settings, data), *_memory(settings, data)]
+    return [*_schedule(settings), *of_model]
+
+
+def _schedule(settings: Settings) -> list[str]:
+    """Returns why the learning rate cannot follow both of two schedules; empty if it follows one."""
+    if settings.learning_rate_end is None or (settings.schedule == "constant" and not settings.warmup):
+        return []
+    key = f"schedule={settings.schedule}" if settings.schedule != "constant" else f"warmup={settings.warmup:g}"
+    what = f"{key} does not work with learning_rate_end={settings.learning_rate_end:g}, which is a schedule of its own"
+    return [f"{what}; set learning_rate_end=null"]
 
 
 def _few_words(settings: Settings, data: Corpus) -> list[str]:
