@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from src.training.phase import Phase
 
 
-# work of a step of a text by encoder, in that of a recurrent layer; measured roughly
+# work of a step of a text by encoder, in that of a recurrent layer; guesses, not measured
 OF_STEP = {"recurrent": 1.0, "bag": 0.1, "cnn": 0.5, "transformer": 0.5, "tfidf": 0.01, "largest_class": 0.01}
 
 
