@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from src.artifacts import PROBABILITIES
-from src.tasks.images import pictures, reading, worst
+from src.parts.images import reading
+from src.tasks.images import pictures, worst
 
 if TYPE_CHECKING:
     from analysis.load import Study

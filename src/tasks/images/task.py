@@ -44,7 +44,7 @@ class Images(KerasTask[Settings, "Stored"]):
     inert = toggles.INERT
     commands: ClassVar = {
         "predict": Command(
-            "src.tasks.images.commands:predict",
+            "src.parts.images.commands:predict",
             "classifies images",
             files=("images.json", "model.keras"),
             example="image.png",
@@ -184,7 +184,8 @@ class Images(KerasTask[Settings, "Stored"]):
     def write_files(self, trial: Trial[Settings, Stored], trained: Trained) -> list[str]:
         """Writes the preprocessing, the test probabilities, the worst-classified images, and the first filters."""
         from src.parts.classes import measures
-        from src.tasks.images import pictures, reading, worst
+        from src.parts.images import reading
+        from src.tasks.images import pictures, worst
 
         data, split = trial.data, trial.data.split("test")
         scale = faults.scaling(trial.settings, data, "train")
