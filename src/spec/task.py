@@ -92,6 +92,11 @@ class First(NamedTuple):
     task: Task[Any, Any]
     settings: Settings
 
+    @property
+    def file(self) -> str:
+        """Name of the copy of its model in the folder of a trial."""
+        return f"{self.name}.keras"
+
 
 class Earlier(Protocol):
     """The state that a killed process saved at the end of an epoch, from which the trial resumes."""
@@ -133,7 +138,7 @@ class Trial(Generic[S, D]):
       keep: `keep(epoch, variables=…, best=…, peak_mb=…)` saves the state after the evaluation of an epoch was yielded:
         `variables` are arrays in a fixed order, `best` the weights of the best epoch, empty if this epoch is the best.
         None if no state is saved.
-      first: the folder with the model of the trial's `Task.first`; None without one. It exists once the core has taken
+      first: the file with the model of the trial's `Task.first`; None without one. It exists once the core has taken
         the first record.
     """
 

@@ -84,7 +84,7 @@ def shared(
     Args:
       first: what is trained.
       data: the trial's data.
-      copy_to: folder that gets a copy of the model.
+      copy_to: file that gets a copy of the model.
       is_resumed: whether the trial has used the model before.
       train: trains, writes the journal, and returns the status.
 
@@ -103,8 +103,7 @@ def shared(
             _log.warning("%s: is trained again, because %s", name, damage or "its folder was deleted")
         if not is_reused:
             _train(first, phase, train)
-        copy_to.mkdir(parents=True, exist_ok=True)
-        with replaced(copy_to / MODEL) as path:
+        with replaced(copy_to) as path:
             shutil.copyfile(folder / MODEL, path)
     if is_reused:
         _log.info("%s: is reused", name)

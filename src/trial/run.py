@@ -263,7 +263,7 @@ def records(
                 metrics, tags = first_phase.summary(begun[0])
                 record.metrics.update(metrics)
                 record.detail["tags"].update(tags)
-                record.detail["artifacts"].append(phase.name)
+                record.detail["artifacts"].append(phase.file)
         yield record
         if system and system.is_due and record.kind != END:
             yield Record(SYSTEM, record.step, system.measured())
@@ -278,7 +278,7 @@ def _first_phase(phase: First, prepared: Prepared, *, place: Place, is_resumed: 
         return _attempt(of_phase, book, None, place=Place(place.workers, variant=phase.title))
 
     shared = first_phase.shared(
-        phase, prepared.data, copy_to=prepared.folder / phase.name, is_resumed=is_resumed, train=train
+        phase, prepared.data, copy_to=prepared.folder / phase.file, is_resumed=is_resumed, train=train
     )
     yield from first_phase.records(shared, every=prepared.settings.tracking.every_n_batches)
 
@@ -317,7 +317,7 @@ def _trial(
         identity=prepared.identity,
         earlier=None if earlier is NOTHING else earlier,
         keep=functools.partial(kept.write, attempt) if kept is not None and is_kept else None,
-        first=prepared.folder / phase.name if phase is not None else None,
+        first=prepared.folder / phase.file if phase is not None else None,
     )
 
 

@@ -124,8 +124,10 @@ def _doubled(settings: Settings, x: Any, filters: int, *, name: str, has_bias: b
     return keras.layers.Conv2DTranspose(filters, size, kernel_initializer=kernel, name=name, **how)(x)
 
 
-def take_over(model: keras.Model, of_pretext: keras.Model) -> None:
-    """Gives a classifier the encoder of a pretext's model."""
+def take_over(model: keras.Model, of_pretext: keras.Model | None) -> None:
+    """Gives a classifier the encoder of a pretext's model, if there is one."""
+    if of_pretext is None:
+        return
     for layer in of_pretext.get_layer(ENCODER).layers:
         if layer.weights:
             model.get_layer(layer.name).set_weights(layer.get_weights())

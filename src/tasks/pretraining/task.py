@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from src.parts.classes.toggles import ACCURACY, head_of, outputs_of
@@ -11,17 +11,18 @@ from src.parts.description import described
 from src.parts.sizes import memory_refusals
 from src.spec.metric import LOSS
 from src.spec.rules import Change
-from src.spec.task import First, Trial
+from src.spec.task import Command, First, Trial
 from src.tasks.pretraining import sizes, toggles
 from src.tasks.pretraining.first import first
 from src.tasks.pretraining.settings import FITTED, Settings
-from src.training.task import KerasTask
+from src.training.task import KerasTask, Trained
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from src.data.images import Stored
-    from src.training.phase import Phase
+    from src.training.phase import Learner, Phase
 
 
 @final
@@ -37,6 +38,25 @@ class Pretraining(KerasTask[Settings, "Stored"]):
     settings = Settings
     metrics = (dataclasses.replace(ACCURACY, target=0.9), LOSS)
     inert = toggles.INERT
+    commands: ClassVar = {
+        "predict": Command(
+            "src.parts.images.commands:predict",
+            "classifies images",
+            files=("images.json", "model.keras"),
+            example="image.png",
+        ),
+        "reconstruct": Command(
+            "src.tasks.pretraining.commands:reconstruct",
+            "shows what the decoder of the pretext makes of an image",
+            files=("images.json", "pretext.keras"),
+            example="image.png",
+        ),
+    }
+    figures: ClassVar = {
+        "accuracy_by_labels": "src.tasks.pretraining.figures:accuracy_by_labels",
+        "codes": "src.tasks.pretraining.figures:codes",
+        "reconstructions": "src.tasks.pretraining.figures:reconstructions",
+    }
 
     def load(self, settings: Settings) -> Stored:
         """Returns the images, from the cache if possible."""
@@ -68,12 +88,9 @@ class Pretraining(KerasTask[Settings, "Stored"]):
     def summary(self, settings: Sequence[Settings], data: Stored) -> list[str]:
         """Returns lines about the data for the plan, and warnings."""
         rows = ", ".join(f"{count:,} {name}" for name, count in data.rows.items())
-        lines = [
-            f"data {data.origin}: {len(data.classes)} classes, images of {' x '.join(map(str, data.shape))}: {rows}"
-        ]
-        return lines + list(
-            dict.fromkeys(line for each in settings for line in toggles.warnings(each, shape=data.shape))
-        )
+        size = " x ".join(map(str, data.shape))
+        found = (line for each in settings for line in toggles.warnings(each, shape=data.shape))
+        return [f"data {data.origin}: {len(data.classes)} classes, images of {size}: {rows}", *dict.fromkeys(found)]
 
     def dataset(self, settings: Settings, data: Stored) -> dict[str, Any]:
         """Returns the description of the data for MLflow."""
@@ -91,10 +108,8 @@ class Pretraining(KerasTask[Settings, "Stored"]):
     def begin(self, model: keras.Model, trial: Trial[Settings, Stored]) -> None:
         """Gives the classifier the encoder of the pretext."""
         from src.tasks.pretraining import networks
-        from src.training import model_file
 
-        if trial.first is not None:
-            networks.take_over(model, model_file.load(trial.first))
+        networks.take_over(model, _of_pretext(trial))
 
     def phase(self, settings: Settings, data: Stored) -> Phase:
         """Returns the batches with labels."""
@@ -119,6 +134,53 @@ class Pretraining(KerasTask[Settings, "Stored"]):
         if settings.pretext in FITTED:
             optimizer.learning_rate = 0.0
         return optimizer
+
+    def layers(self, model: keras.Model) -> list[Any]:
+        """Returns the layers whose outputs TensorBoard shows: the activations, the code and the head."""
+        import keras
+
+        shown = ("code", "head")
+        return [layer for layer in model.layers if isinstance(layer, keras.layers.Activation) or layer.name in shown]
+
+    def pictures(
+        self, trial: Trial[Settings, Stored], learner: Learner, trained: Trained | None
+    ) -> Mapping[str, np.ndarray]:
+        """Returns what the pretext does, before training with labels, and the codes of test images before and after."""
+        from src.tasks.pretraining import pictures
+
+        found: dict[str, np.ndarray] = {}
+        if trained is None and (model := _of_pretext(trial)) is not None:
+            found |= pictures.of_pretext(trial.settings, trial.data, model)
+        if pictures.has_code(learner.model):
+            codes, labels = pictures.codes(learner.model, trial.data)
+            when = "before" if trained is None else "after"
+            caption = f"codes of test images {when} training with labels, by PCA"
+            found["codes"] = pictures.scatter(pictures.flat(codes), labels, trial.data.classes, caption=caption)
+        return found
+
+    def write_files(self, trial: Trial[Settings, Stored], trained: Trained) -> list[str]:
+        """Writes the preprocessing, the test probabilities, and the files of the figures; the projector if enabled."""
+        from src.parts.classes import measures
+        from src.parts.images import reading
+        from src.spec.record import EXTRAS
+        from src.tasks.pretraining import learning, pictures
+
+        data, model, scale = trial.data, trained.learner.model, learning.scale(trial.data)
+        known = reading.Reading(data.classes, [*data.shape], scale.factor.tolist(), scale.offset.tolist())
+        if trial.settings.tracking.projector and pictures.has_code(model):
+            pictures.write_projector(trial.folder / EXTRAS, model, data)
+        return [
+            reading.write(trial.folder, known),
+            measures.write_probabilities(trial.folder, trained, data.split("test").labels),
+            *pictures.write(trial.folder, trial.settings, data, model, _of_pretext(trial)),
+        ]
+
+
+def _of_pretext(trial: Trial[Settings, Stored]) -> keras.Model | None:
+    """Returns the trained model of the pretext; None without one."""
+    from src.training import model_file
+
+    return None if trial.first is None else model_file.load(trial.first.parent, trial.first.name)
 
 
 def _memory(settings: Settings, data: Stored) -> list[str]:
