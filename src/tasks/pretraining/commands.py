@@ -50,7 +50,7 @@ def reconstruct(
     large = np.kron((np.clip(shown, 0, 1) * 255).round().astype(np.uint8), np.ones((ENLARGED, ENLARGED, 1), np.uint8))
     with replaced(to) as path:
         Image.fromarray(large[..., 0] if large.shape[-1] == 1 else large).save(path, "PNG")
-    error = float(np.square(output - scaled).mean())
+    squared = float(np.square(output - scaled).mean())
     height, width, _ = known.shape
-    print(f"{one_line(str(image))}: squared error {error:.4f} ({was}, read as {width} x {height} {known.mode})")
+    print(f"{one_line(str(image))}: squared error {squared:.4f} ({was}, read as {width} x {height} {known.mode})")
     print(f"written: {one_line(str(to))} (image, input and output of pretext={settings.pretext})")
