@@ -205,7 +205,8 @@ def test_a_process_waits_for_another_that_trains_the_first_phase_until_that_one_
     folder = kept(settings)
     folder.parent.mkdir(parents=True)
     lock = folder.with_name(f"{folder.name}.lock")
-    code = f"import filelock as f, time; l = f.FileLock({str(lock)!r}); l.acquire(); print('held', flush=True); time.sleep(99)"
+    code = f"import filelock, time; lock = filelock.FileLock({str(lock)!r}); lock.acquire(); print('held', flush=True)"
+    code += "; time.sleep(99)"
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert other.stdout.readline() == b"held\n"
     killer = threading.Timer(1.0, other.kill)

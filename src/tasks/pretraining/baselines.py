@@ -44,10 +44,12 @@ def model(settings: Settings, data: Stored, *, outputs: int) -> keras.Model:
 def components(settings: Settings, data: Stored) -> list[np.ndarray]:
     """Returns the projection on principal components: kernel float32[P, D] and bias float32[D]."""
     from sklearn.decomposition import PCA
+    from threadpoolctl import threadpool_limits
 
     rows = np.sort(np.concatenate(drawn.unlabelled(settings, data.rows[TRAIN])))
     pixels = learning.scale(data)(data.split(TRAIN).images[rows]).reshape(len(rows), -1)
-    fitted = PCA(settings.code_size, svd_solver="full").fit(pixels.astype(np.float64))
+    with threadpool_limits(1):  # TensorFlow's own threads wait for work beside those of the linear algebra
+        fitted = PCA(settings.code_size, svd_solver="covariance_eigh").fit(pixels.astype(np.float64))
     return [fitted.components_.T.astype(np.float32), (-fitted.components_ @ fitted.mean_).astype(np.float32)]
 
 
@@ -58,14 +60,16 @@ def _regression(settings: Settings, data: Stored, encode: Any) -> tuple[np.ndarr
       Kernel float32[D, K] and bias float32[K] of a softmax; for two classes, those of the first are zero.
     """
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     split, scale = data.split(TRAIN), learning.scale(data)
     rows, validation = drawn.labelled(settings, split.labels), data.split(VALIDATION)
     train, held_out = (encode(scale(images)).astype(np.float64) for images in (split.images[rows], validation.images))
-    fitted = [
-        LogisticRegression(C=strength, max_iter=1_000, tol=1e-3).fit(train, split.labels[rows])
-        for strength in STRENGTHS
-    ]
+    with threadpool_limits(1):
+        fitted = [
+            LogisticRegression(C=strength, max_iter=1_000, tol=1e-3).fit(train, split.labels[rows])
+            for strength in STRENGTHS
+        ]
     best = fitted[int(np.argmax([one.score(held_out, validation.labels) for one in fitted]))]
     kernel, bias = best.coef_.T.astype(np.float32), best.intercept_.astype(np.float32)
     if len(best.classes_) == 2:

@@ -151,7 +151,8 @@ class Pretraining(KerasTask[Settings, "Stored"]):
         found: dict[str, np.ndarray] = {}
         if trained is None and (model := _of_pretext(trial)) is not None:
             found |= pictures.of_pretext(trial.settings, trial.data, model)
-        if pictures.has_code(learner.model):
+        is_as_before = trained is not None and trial.settings.tune == "head"
+        if pictures.has_code(learner.model) and not is_as_before:
             codes, labels = pictures.codes(learner.model, trial.data)
             when = "before" if trained is None else "after"
             caption = f"codes of test images {when} training with labels, by PCA"
