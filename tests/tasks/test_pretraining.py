@@ -252,6 +252,7 @@ def test_training_changes_what_is_tuned_and_no_bit_of_what_is_frozen(encoder, tu
         update(x, y, True)
 
     changed = {path.split("/")[0] for path, digest in hashes(model).items() if digest != before[path]}
+    changed = {name for name in changed if not name.startswith("seed_generator")}  # of the tuned dropout, see below
     assert {name.removesuffix("_norm").removesuffix("_dropout") for name in changed} == learning
     frozen = frozen_layers(chosen)
     assert [layer.name for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [
