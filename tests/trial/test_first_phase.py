@@ -191,7 +191,10 @@ def test_a_first_phase_that_was_deleted_before_the_second_ended_is_trained_again
 
 
 def test_a_first_phase_that_diverges_fails_every_trial_that_needs_it_but_is_trained_once(settings):
-    settings = edited(settings, {"pretext_learning_rate": 1_000.0, "optimizer": "sgd", "reconstruction": "linear_mse"})
+    settings = edited(
+        settings,
+        {"pretext_learning_rate": 1_000.0, "optimizer": "sgd", "reconstruction": "linear_mse", "pretext_epochs": 9},
+    )
     for tune in ("head", "all"):
         assert run(edited(settings, {"tune": tune})) == FAILED
 
