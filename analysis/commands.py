@@ -98,7 +98,7 @@ def _word(key: str, value: Any) -> str:
 
 def _run(module: str, *words: str) -> tuple[int, str]:
     """Runs a command whose output is printed as it comes, except for its error; returns its exit code and its error."""
-    errors = []
+    errors: list[str] = []
     with subprocess.Popen(
         [sys.executable, "-m", module, *words],
         env=_environment(),

@@ -40,6 +40,14 @@ def cache() -> Path:
     return outputs() / ".cache"
 
 
+def shared(name: str) -> str:
+    """Returns the name under which first phases of trials are kept, in place of a study's.
+
+    Its dot keeps it apart from studies, and its second part from searches for the trials of all studies.
+    """
+    return f".shared/{name}"
+
+
 def default_tracking_uri() -> str:
     """Returns the MLflow store that `mlflow ui` shows by default in the folder `home()`."""
     return sqlite_address(home() / "mlflow.db")

@@ -32,6 +32,7 @@ BUILT_IN = {
     "language_model": "src.tasks.language_model.task:TASK",
     "translation": "src.tasks.translation.task:TASK",
     "word_vectors": "src.tasks.word_vectors.task:TASK",
+    "pretraining": "src.tasks.pretraining.task:TASK",
     "program": "src.tasks.program.task:TASK",
 }
 DEFAULT = "sentiment"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, EPOCH_SAMPLES, SAMPLES, PICTURES, END = (
+START, FIRST_PHASE, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, EPOCH_SAMPLES, SAMPLES, PICTURES, END = (
     "start",
+    "first_phase",
     "graph",
     "step",
     "evaluation",
@@ -47,9 +48,9 @@ class Record:
     """One event of a trial.
 
     Attributes:
-      kind: `start`, `graph`, `step`, `evaluation`, `histograms`, `system`, `epoch_samples`, `samples`, `pictures` or
-        `end`.
-      step: optimizer steps done so far.
+      kind: `start`, `first_phase`, `graph`, `step`, `evaluation`, `histograms`, `system`, `epoch_samples`, `samples`,
+        `pictures` or `end`.
+      step: optimizer steps done so far; of a `first_phase`, those of that phase.
       metrics: name → value; the step of a metric is the optimizer step.
       detail: other plain values, which depend on the kind.
     """

@@ -74,6 +74,30 @@ class Served(NamedTuple):
     needs: Sequence[str]
 
 
+class First(NamedTuple):
+    """A training that comes before a trial's own, and whose model several trials share.
+
+    It is trained once for equal settings, data and code, with a record and a checkpoint of its own. The trials that use
+    its model also record its metrics, with its name in front.
+
+    Attributes:
+      name: prefix of its metrics and name of its files: a-z and _.
+      title: what is trained, for messages.
+      task: what is trained, which leaves a `model.keras`; it is not registered.
+      settings: its settings. Those that do not change its result must have one fixed value.
+    """
+
+    name: str
+    title: str
+    task: Task[Any, Any]
+    settings: Settings
+
+    @property
+    def file(self) -> str:
+        """Name of the copy of its model in the folder of a trial."""
+        return f"{self.name}.keras"
+
+
 class Earlier(Protocol):
     """The state that a killed process saved at the end of an epoch, from which the trial resumes."""
 
@@ -114,6 +138,8 @@ class Trial(Generic[S, D]):
       keep: `keep(epoch, variables=…, best=…, peak_mb=…)` saves the state after the evaluation of an epoch was yielded:
         `variables` are arrays in a fixed order, `best` the weights of the best epoch, empty if this epoch is the best.
         None if no state is saved.
+      first: the file with the model of the trial's `Task.first`; None without one. It exists once the core has taken
+        the first record.
     """
 
     settings: S
@@ -125,6 +151,7 @@ class Trial(Generic[S, D]):
     identity: str
     earlier: Earlier | None = None
     keep: Callable[..., None] | None = None
+    first: Path | None = None
 
 
 class Task(abc.ABC, Generic[S, D]):
@@ -194,6 +221,10 @@ class Task(abc.ABC, Generic[S, D]):
     def devices(self) -> Sequence[str]:
         """Returns the devices that trials compute on; a killed trial resumes only on the same devices."""
         return ()
+
+    def first(self, settings: S, data: D) -> First | None:
+        """Returns the training whose model a trial starts from, for resolved settings; by default there is none."""
+        return None
 
     @abc.abstractmethod
     def records(self, trial: Trial[S, D]) -> Iterator[Record]:

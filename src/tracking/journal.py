@@ -30,6 +30,7 @@ from src.spec.record import (
     END,
     EPOCH_SAMPLES,
     EVALUATION,
+    FIRST_PHASE,
     GRAPH,
     HISTOGRAMS,
     PICTURES,
@@ -47,7 +48,7 @@ from src.spec.record import end as end  # noqa: PLC0414  for readers of journals
 FILE, LOCK = "journal.jsonl", "journal.lock"
 TAIL_BYTES = 16_384  # the end of a journal that holds its last line, unless that is a line of histograms
 MARK_BYTES = 4_096  # bytes before a place that its mark is computed from
-KINDS = (START, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, EPOCH_SAMPLES, SAMPLES, PICTURES, END)
+KINDS = (START, FIRST_PHASE, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, EPOCH_SAMPLES, SAMPLES, PICTURES, END)
 CHECKSUM = re.compile(rb',"checksum":"([0-9a-f]{8})"}$')
 ENCODER = json.JSONEncoder(separators=(",", ":"))
 

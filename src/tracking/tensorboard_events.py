@@ -22,6 +22,7 @@ from src.spec.record import (
     EPOCH_SAMPLES,
     EVALUATION,
     FILES,
+    FIRST_PHASE,
     GRADIENT_NORM,
     GRAPH,
     HISTOGRAMS,
@@ -60,7 +61,7 @@ def of_entry(entry: Entry, start: Entry, folder: Path) -> Iterator[Any]:
 
     record = entry.record
     values: list[Any] = []
-    if record.kind in (STEP, EVALUATION) and journal.is_sent(entry):
+    if record.kind in (STEP, EVALUATION, FIRST_PHASE) and journal.is_sent(entry):
         values = [
             Summary.Value(tag=_tag(name), simple_value=value)
             for name, value in _scalars(record.metrics, record.detail).items()

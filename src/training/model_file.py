@@ -47,26 +47,26 @@ def write(folder: Path, model: keras.Model) -> str:
     return MODEL
 
 
-def load(folder: Path) -> keras.Model:
-    """Returns the trained model of a trial's folder. The caller has imported the task's own layers.
+def load(folder: Path, name: str = MODEL) -> keras.Model:
+    """Returns a trained model of a trial's folder. The caller has imported the task's own layers.
 
     Raises:
       OSError: the file is missing.
       ValueError: the file is not a model, is damaged, or could run code.
     """
-    objects(folder)
+    objects(folder, name)
     from src.training.startup import import_tensorflow  # only after the check that there is a model to load
 
     import_tensorflow()
     import keras
 
     try:
-        return keras.models.load_model(folder / MODEL, compile=False, safe_mode=True)
+        return keras.models.load_model(folder / name, compile=False, safe_mode=True)
     except Exception as error:  # for a foreign file, layers, HDF5 and TensorFlow raise errors of many types
-        raise ValueError(f"{folder / MODEL}: {first_line(error)}") from None
+        raise ValueError(f"{folder / name}: {first_line(error)}") from None
 
 
-def objects(folder: Path) -> list[dict[str, Any]]:
+def objects(folder: Path, name: str = MODEL) -> list[dict[str, Any]]:
     """Returns the objects of a model file's configuration that name a class. Checks the file before Keras reads it.
 
     Keras also refuses code (`safe_mode`), but its error is longer than one line, and it does not verify the checksums
@@ -77,7 +77,7 @@ def objects(folder: Path) -> list[dict[str, Any]]:
       ValueError: the file is damaged, is not a model, or could run code.
     """
     try:
-        with zipfile.ZipFile(folder / MODEL) as archive:
+        with zipfile.ZipFile(folder / name) as archive:
             if archive.getinfo("config.json").file_size > LARGEST:
                 raise ValueError("its configuration is too large")
             if damaged := archive.testzip():
@@ -87,20 +87,20 @@ def objects(folder: Path) -> list[dict[str, Any]]:
         if not isinstance(config, dict) or not objects:
             raise ValueError("its configuration does not describe a model")
         for part in objects:
-            module, name, registered = part.get("module"), part["class_name"], str(part.get("registered_name") or "")
+            module, kind, registered = part.get("module"), part["class_name"], str(part.get("registered_name") or "")
             if (
-                not isinstance(name, str)
-                or name in RUN_CODE
+                not isinstance(kind, str)
+                or kind in RUN_CODE
                 or not (_is_of_models(module) or registered.startswith(OURS))
             ):
                 raise ValueError(
-                    f"it contains {str(module)[:80]}.{str(name)[:80]}, which could run code; nothing was loaded"
+                    f"it contains {str(module)[:80]}.{str(kind)[:80]}, which could run code; nothing was loaded"
                 )
     except OSError:
         raise
     except Exception as error:  # zipfile's errors for broken bytes have no common base class
         reason = "its configuration is nested too deeply" if isinstance(error, RecursionError) else first_line(error)
-        raise ValueError(f"{folder / MODEL}: {reason}") from None
+        raise ValueError(f"{folder / name}: {reason}") from None
     return objects
 
 

@@ -92,6 +92,12 @@ class KerasTask(Task[S, D], Generic[S, D]):
     def model(self, settings: S, data: D) -> keras.Model:
         """Returns the untrained model, built with Keras' functional interface."""
 
+    def begin(self, model: keras.Model, trial: Trial[S, D]) -> None:
+        """Gives an untrained model what the model in `trial.first` has learnt; called if the trial has a first phase.
+
+        By default nothing is taken over.
+        """
+
     @abc.abstractmethod
     def phase(self, settings: S, data: D) -> Phase:
         """Returns the batches, the loss and the measures, for settings without `refusals`."""
@@ -224,11 +230,11 @@ class KerasTask(Task[S, D], Generic[S, D]):
         from src.training.startup import fresh_session
 
         settings = trial.settings
+        tags = {"ablation.kernel": self.kernel(settings, gpus=len(tf.config.list_physical_devices("GPU")))}
+        yield Record(START, 0, detail={"tags": tags})  # the core may train a first phase now
         clock.reset_peak_memory()
         fresh_session(settings.seed)
-        tags = {"ablation.kernel": self.kernel(settings, gpus=len(tf.config.list_physical_devices("GPU")))}
-        yield Record(START, 0, detail={"tags": tags})
-        phase, model = self.phase(settings, trial.data), self.model(settings, trial.data)
+        phase, model = self.phase(settings, trial.data), self._untrained(trial)
         if missing := {"validation", "test"} - phase.held_out.keys():
             raise ValueError(f"the phase of task={self.name} has no held_out[{min(missing)!r}]; every task needs both")
         if trial.earlier is None:
@@ -316,6 +322,13 @@ class KerasTask(Task[S, D], Generic[S, D]):
                     steps.append(record)
                 yield record
 
+    def _untrained(self, trial: Trial[S, D]) -> keras.Model:
+        """Returns the model before its training, which begins with what a first phase has learnt."""
+        model = self.model(trial.settings, trial.data)
+        if trial.first is not None:
+            self.begin(model, trial)
+        return model
+
     def _scheduled(self, optimizer: Any, phase: Phase, settings: S) -> Any:
         """Returns the optimizer, with the schedule of its learning rate if the task has one."""
         from src.training.fit import planned_steps
@@ -392,7 +405,7 @@ class KerasTask(Task[S, D], Generic[S, D]):
 
         def build() -> keras.Model:
             fresh_session(trial.settings.seed)  # as before training, so that weights without a seed are the same, too
-            return self.model(trial.settings, trial.data)
+            return self._untrained(trial)
 
         try:
             return next(self.causes(Evidence(learner, build, steps, has_learnt=has_learnt)), None)

@@ -155,7 +155,7 @@ class Checkpoint:
         return {
             "form": FORM,
             "identity": self._identity,
-            "code": f"{_code()} {self._of_task}" if self._of_task else _code(),
+            "code": f"{code()} {self._of_task}" if self._of_task else code(),
             "devices": str(list(self._devices())),
             **recorded,
         }
@@ -210,7 +210,7 @@ def _entries(folder: Path, attempt: str, epoch: int) -> Iterator[Entry]:
 
 
 @functools.cache
-def _code() -> str:
+def code() -> str:
     """Returns a hash of the project's own code, committed or not."""
     source = Path(__file__).resolve().parents[1]
     return digest({str(path.relative_to(source)): files.digest_of(path) for path in source.rglob("*.py")})

@@ -26,6 +26,7 @@ from src.spec.record import (
     EXTRAS,
     FAILED,
     FINISHED,
+    FIRST_PHASE,
     KILLED,
     METRICS,
     START,
@@ -36,12 +37,13 @@ from src.spec.record import (
     end,
 )
 from src.spec.settings import Settings
-from src.spec.task import Trial
+from src.spec.task import First, Trial
 from src.terminal.errors import FULL, first_line, is_full
 from src.terminal.visible import shortened
 from src.tracking import descriptions, provenance
 from src.tracking.follow import Follower
 from src.tracking.journal import Journal, JournalBusy, JournalError, last_attempt, status
+from src.trial import first_phase
 from src.trial.checkpoint import NOTHING, Checkpoint, Earlier, Unusable
 from src.trial.log_file import logging_to
 from src.trial.prepare import Prepared, prepare
@@ -135,8 +137,8 @@ def _ended_since(before: str, folder: Path) -> str | None:
     return ended if ended in (FINISHED, FAILED) and attempt[0].record.detail["attempt"] != before else None
 
 
-def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Place) -> str:
-    """Writes the journal from its start to its end, also after errors."""
+def _attempt(prepared: Prepared, book: Journal, follower: Follower | None, *, place: Place) -> str:
+    """Writes the journal from its start to its end, also after errors; a follower sends it to the trackers."""
     step, is_open, has_begun, ended = 0, False, False, FINISHED
     task = prepared.task
     kept = Checkpoint(
@@ -152,17 +154,17 @@ def _attempt(prepared: Prepared, book: Journal, follower: Follower, *, place: Pl
     try:
         earlier = _earlier(prepared, kept, place)
         for record in records(prepared, place=place, kept=kept, earlier=earlier):
-            step = record.step
+            step = 0 if record.kind == FIRST_PHASE else record.step
             book.append(record)
             is_open, has_begun = record.kind != END, True
             if record.kind == END:
                 ended = record.detail["status"]
             for entry in earlier.entries if record.kind == START else ():
                 book.append(entry.record, time_ms=entry.time_ms)
-                step = entry.record.step
-            if record.kind in (START, EVALUATION, END) or follower.is_due:
+                step = 0 if entry.record.kind == FIRST_PHASE else entry.record.step
+            if record.kind in (START, EVALUATION, END) or (follower and follower.is_due):
                 book.sync()  # before it is sent, so that trackers never have more than the disk
-                if record.kind != END:
+                if follower and record.kind != END:
                     follower.update()
     except KeyboardInterrupt as error:
         reason = "stopped by SIGTERM" if isinstance(error, Stopped) else "stopped by Ctrl-C"
@@ -225,7 +227,8 @@ def records(
     settings, folder, task = prepared.settings, prepared.folder, prepared.task
     folder.mkdir(parents=True, exist_ok=True)
     files, start = Artifacts(folder), _start(prepared, task.metrics_of(settings), place, earlier.epochs)
-    stream = task.records(_trial(prepared, start, place, kept=kept, earlier=earlier))
+    phase = task.first(settings, prepared.data)
+    stream = task.records(_trial(prepared, start, place, kept=kept, earlier=earlier, phase=phase))
     first = next(stream, None)  # an error before this line leaves no record and replaces nothing
     if first is None:
         raise ValueError(f"records() of task={settings.task} yielded nothing; its last record must be an end")
@@ -236,6 +239,12 @@ def records(
         start.detail["tags"] |= first.detail["tags"]
     yield start
     files.write_settings(settings)
+    begun = [record for record in earlier.records if record.kind == FIRST_PHASE]
+    if phase is not None:
+        for record in _first_phase(phase, prepared, place=place, is_resumed=bool(begun)):
+            if earlier is NOTHING:
+                begun.append(record)
+                yield record
     system = SystemMetrics() if settings.tracking.system_metrics else None
     validations = [record for record in earlier.records if record.kind == EVALUATION]
     record = first
@@ -250,11 +259,28 @@ def records(
                 task.measures(settings, prepared.data) | _validated(task.metrics_of(settings)[0], validations, settings)
             )
             record.detail["artifacts"] = [SETTINGS, *record.detail["artifacts"]]
+            if phase is not None:
+                metrics, tags = first_phase.summary(begun[0])
+                record.metrics.update(metrics)
+                record.detail["tags"].update(tags)
+                record.detail["artifacts"].append(phase.file)
         yield record
         if system and system.is_due and record.kind != END:
             yield Record(SYSTEM, record.step, system.measured())
     if record.kind != END:
         raise ValueError(f"records() of task={settings.task} stopped without an end; yield spec.record.end(…) last")
+
+
+def _first_phase(phase: First, prepared: Prepared, *, place: Place, is_resumed: bool) -> Iterator[Record]:
+    """Trains the first phase of a trial unless it is trained already; yields what the trial records of it."""
+
+    def train(of_phase: Prepared, book: Journal) -> str:
+        return _attempt(of_phase, book, None, place=Place(place.workers, variant=phase.title))
+
+    shared = first_phase.shared(
+        phase, prepared.data, copy_to=prepared.folder / phase.file, is_resumed=is_resumed, train=train
+    )
+    yield from first_phase.records(shared, every=prepared.settings.tracking.every_n_batches)
 
 
 def _check_numbers(record: Record) -> None:
@@ -271,7 +297,13 @@ def _check_numbers(record: Record) -> None:
 
 
 def _trial(
-    prepared: Prepared, start: Record, place: Place, *, kept: Checkpoint | None, earlier: Earlier
+    prepared: Prepared,
+    start: Record,
+    place: Place,
+    *,
+    kept: Checkpoint | None,
+    earlier: Earlier,
+    phase: First | None,
 ) -> Trial[Any, Any]:
     """Returns the trial for the task's `records`."""
     attempt, is_kept = start.detail["attempt"], kept is not None and prepared.settings.checkpoint == "epoch"
@@ -285,6 +317,7 @@ def _trial(
         identity=prepared.identity,
         earlier=None if earlier is NOTHING else earlier,
         keep=functools.partial(kept.write, attempt) if kept is not None and is_kept else None,
+        first=prepared.folder / phase.file if phase is not None else None,
     )
 
 

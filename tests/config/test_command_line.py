@@ -64,7 +64,7 @@ def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
     assert run.main(["--help", "task=pictures"]) == 2
     error = (
         "task: got 'pictures'; allowed: sentiment, integration, images, language_model, translation, word_vectors, "
-        "program. "
+        "pretraining, program. "
         "For a task of your own, write task=module:NAME"
     )
     assert capsys.readouterr().err == f"error: {error}\n"

@@ -13,8 +13,9 @@ from src.config.settings import checked, edited
 from src.data.image_options import Folder
 from src.data.images import Split, Stored
 from src.parts.classes import figures as of_classes
+from src.parts.images import reading
 from src.streams import generator
-from src.tasks.images import learning, reading, sizes, toggles, worst
+from src.tasks.images import learning, sizes, toggles, worst
 from src.tasks.images.settings import Settings
 from src.tasks.images.task import TASK
 from src.trial.identity import identity

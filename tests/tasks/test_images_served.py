@@ -19,8 +19,9 @@ from PIL import Image
 from src.artifacts import MODEL, SETTINGS, Artifacts
 from src.config.settings import edited
 from src.data import image_files
+from src.parts.images import commands, reading
 from src.spec.record import START, Record
-from src.tasks.images import commands, reading, served
+from src.tasks.images import served
 from src.tasks.images.served import Served
 from src.tasks.images.serving import CODE, SRC
 from src.tasks.images.settings import Settings

@@ -14,6 +14,7 @@ from src.spec.settings import Settings as Core
 from src.tasks.images.settings import Settings as Images
 from src.tasks.integration.settings import Settings as Integration
 from src.tasks.language_model.settings import Settings as LanguageModel
+from src.tasks.pretraining.settings import Settings as Pretraining
 from src.tasks.sentiment.settings import Settings
 from src.tasks.translation.settings import Settings as Translation
 from src.tasks.word_vectors.settings import Settings as WordVectors
@@ -130,6 +131,13 @@ OF_WORD_VECTORS = {
     **{"ns_exponent": 0.5, "negatives": "fixed", "hits": "resample", "combine": "sum", "select": "wordsim"},
     **{"optimizer": "adam", "learning_rate_end": 0.5, "execution": "graph"},
 }
+OF_PRETRAINING = {
+    **{"pretext": "simclr", "encoder": "mlp", "width": 7, "depth": 3, "code_size": 7, "kernel_size": 5},
+    **{"activation": "tanh", "initializer": "he", "batch_norm": True, "dropout": 0.5, "decoder": "upsample"},
+    **{"reconstruction": "relu_mse", "corruption": 0.1, "hole": 7, "hole_loss": "hole", "temperature": 0.1},
+    **{"pretext_epochs": 7, "pretext_learning_rate": 0.5, "pretext_batch_size": 7, "unlabelled": 70, "labels": 7},
+    **{"label_seed": 7, "tune": "all", "tuned_layers": 2, "steps_per_epoch": 7, "head": "sigmoid"},
+}
 OF_EVERY_TASK = {key: value for key, value in CHANGES.items() if key in Core.model_fields}
 KINDS = [
     (Settings, CHANGES | OF_TEXTS | OF_CLASSES),
@@ -138,6 +146,7 @@ KINDS = [
         {key: value for key, value in CHANGES.items() if key in Integration.model_fields} | OF_CLASSES | OF_NOISE,
     ),
     (Images, OF_EVERY_TASK | OF_CLASSES | OF_IMAGES),
+    (Pretraining, OF_EVERY_TASK | OF_PRETRAINING),
     (
         Translation,
         {key: value for key, value in CHANGES.items() if key in Translation.model_fields} | OF_TRANSLATION,

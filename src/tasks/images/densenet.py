@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from src.tasks.images.layers import POOLINGS, activated, convolution, dropped, normalised
-from src.tasks.images.settings import Settings, pooling_of
+from src.parts.images.layers import POOLINGS, activated, convolution, dropped, normalised
+from src.tasks.images.settings import Settings, has_batch_norm, pooling_of
 from src.tasks.images.sizes import OF_BOTTLENECK, compressed, first_filters
 
 
@@ -57,4 +57,4 @@ def _transition(settings: Settings, x: Any, *, name: str) -> Any:
 
 def _prepared(settings: Settings, x: Any, *, name: str) -> Any:
     """Returns x, normalised and activated, for a convolution."""
-    return activated(settings, normalised(settings, x, name=name), name=name)
+    return activated(settings, normalised(x, name=name) if has_batch_norm(settings) else x, name=name)

@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
+from src.parts.images.layers import POOLINGS, convolution, dense, hidden
 from src.tasks.images.densenet import densenet
-from src.tasks.images.layers import POOLINGS, activated, convolution, dense, dropped, normalised
 from src.tasks.images.settings import Settings, has_batch_norm, pooling_of
 
 
@@ -37,7 +37,7 @@ def mlp(settings: Settings, images: Any) -> Any:
     for layer in range(1, settings.depth + 1):
         name = f"hidden_{layer}"
         x = dense(settings, settings.width, name=name, has_bias=not has_batch_norm(settings))(x)
-        x = dropped(settings, activated(settings, normalised(settings, x, name=name), name=name), name=name)
+        x = hidden(settings, x, name=name, has_norm=has_batch_norm(settings))
     return x
 
 
@@ -56,7 +56,7 @@ def cnn(settings: Settings, images: Any) -> Any:
         name = f"convolution_{layer}"
         stride, has_bias = 2 if pooling == "stride" else 1, not has_batch_norm(settings)
         x = convolution(settings, settings.width, settings.kernel_size, name=name, stride=stride, has_bias=has_bias)(x)
-        x = dropped(settings, activated(settings, normalised(settings, x, name=name), name=name), name=name)
+        x = hidden(settings, x, name=name, has_norm=has_batch_norm(settings))
         if pooling in POOLINGS:
             x = POOLINGS[pooling](2, name=f"pooling_{layer}")(x)
     return keras.layers.Flatten(name="flatten")(x)

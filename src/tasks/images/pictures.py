@@ -6,8 +6,6 @@ size does not grow with the network or the number of classes: a picture shows at
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,101 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from src.data.image_files import OF_PILLOW
 from src.files import replaced
 from src.parts.classes.probabilities import confusion_shares, worst
+from src.parts.images.tiles import GAP, INK, LINE, MOST, PAPER, SIDE, cut, font, grid, limits, scale, scaled
 
 if TYPE_CHECKING:
     import keras
-    from PIL.ImageFont import FreeTypeFont
 
 FILTERS = "filters.npy"
 KEPT, LONGEST = 36, 64  # filters in that file, and their longer side in pixels
-MOST = 64  # tiles of a picture
-SIDE = 348  # pixels of a picture's width, which TensorBoard shows without scaling
-GAP, LINE, LETTERS = 4, 12, 10  # pixels: between tiles, of a line of text, of its letters
-FEW = 4  # factor from which a small tile is enlarged by a whole number, so that its pixels stay square
 NAMED, NUMBERED = 12, 22  # pixels of the cell of a confusion matrix from which it has a name, and a number
-INK, PAPER, GROUND = (0, 0, 0), (255, 255, 255), (190, 210, 240)  # the ground between grey tiles is not grey
-
-
-def grid(tiles: np.ndarray, *, caption: str, texts: Sequence[str] = (), columns: int | None = None) -> np.ndarray:
-    """Returns tiles in rows, each with its own lines of text below, under a caption.
-
-    Args:
-      tiles: uint8[N, H, W, C], at most `MOST`.
-      caption: lines above all tiles.
-      texts: of each tile, lines separated by a line break; empty for none. What does not fit is cut off.
-      columns: tiles of a row; by default as many as there are rows.
-    """
-    from PIL import Image, ImageDraw
-
-    columns = columns or max(1, math.ceil(math.sqrt(len(tiles))))
-    height, width = _enlarged(tiles.shape[1], tiles.shape[2], (SIDE // columns) - GAP)
-    top_lines = (caption.count("\n") + 1) * LINE + GAP
-    lines = max((text.count("\n") + 1 for text in texts), default=0)
-    across, down = width + GAP, height + lines * LINE + GAP
-    rows = math.ceil(len(tiles) / columns)
-    picture = Image.new("RGB", (SIDE, top_lines + rows * down), GROUND)
-    draw = ImageDraw.Draw(picture)
-    for place, text in enumerate(caption.split("\n")):
-        draw.text((GAP, place * LINE), _cut(text, picture.width), INK, _font())
-    for number, tile in enumerate(tiles):
-        left, top = number % columns * across, top_lines + number // columns * down
-        picture.paste(_resized(tile, height, width), (left, top))
-        for place, text in enumerate(texts[number].split("\n") if texts else ()):
-            draw.text((left, top + height + place * LINE), _cut(text, width), INK, _font())
-    return np.asarray(picture)
-
-
-def _enlarged(height: int, width: int, side: int) -> tuple[int, int]:
-    """Returns the size of a tile that fits into a square."""
-    factor = side / max(height, width)
-    factor = math.floor(factor) if factor >= FEW else factor
-    return max(1, round(height * factor)), max(1, round(width * factor))
-
-
-def _resized(tile: np.ndarray, height: int, width: int) -> Any:
-    """Returns a tile as an image of Pillow; a large one is interpolated, the pixels of a small one stay visible."""
-    from PIL import Image
-
-    image = Image.fromarray(tile[..., 0], OF_PILLOW["grey"]) if tile.shape[-1] == 1 else Image.fromarray(tile)
-    is_small = height >= FEW * tile.shape[0]
-    return image.resize((width, height), Image.Resampling.NEAREST if is_small else Image.Resampling.BILINEAR)
-
-
-@functools.cache
-def _font() -> FreeTypeFont:
-    """Returns the font that comes with Matplotlib, which has more scripts than that of Pillow; imports neither."""
-    from PIL import ImageFont
-
-    spec = importlib.util.find_spec("matplotlib")
-    folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()
-    return ImageFont.truetype(folder / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", LETTERS)
-
-
-def _cut(text: str, width: float) -> str:
-    """Returns the beginning of a text that fits into a width in pixels."""
-    while text and _font().getlength(text) > width:
-        text = text[:-1]
-    return text
-
-
-def scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Returns uint8 of the same shape: black is `low`, white is `high`; mid-grey if there is nothing between them."""
-    if not low < high:
-        return np.full(values.shape, 128, np.uint8)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.nan_to_num(np.clip((values - low) / (high - low), 0, 1)) * 255).round().astype(np.uint8)
-
-
-def _limits(values: np.ndarray) -> tuple[float, float]:
-    finite = values[np.isfinite(values)]
-    return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
-
-
-def _scale(low: float, high: float) -> str:
-    return f"black = {low:.3g}, white = {high:.3g}"
 
 
 def inputs(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
@@ -120,9 +33,9 @@ def inputs(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> np
       labels: int[N].
       classes: name of each class.
     """
-    low, high = _limits(images)
+    low, high = limits(images)
     shown = images[:36]
-    caption = f"{len(shown)} of the {len(images)} images of the first batch, and their classes\n{_scale(low, high)}"
+    caption = f"{len(shown)} of the {len(images)} images of the first batch, and their classes\n{scale(low, high)}"
     return grid(
         scaled(shown, low, high), caption=caption, texts=[classes[label] for label in labels[: len(shown)]], columns=6
     )
@@ -133,7 +46,7 @@ def filters(model: keras.Model, shape: Sequence[int]) -> np.ndarray:
     kernels = first_kernels(model, shape)
     high = float(np.abs(kernels).max()) if np.isfinite(kernels).all() else 0.0
     shown = kernels[:MOST]
-    caption = f"{len(shown)} of {len(kernels)} filters of the first layer; grey = 0\n{_scale(-high, high)}"
+    caption = f"{len(shown)} of {len(kernels)} filters of the first layer; grey = 0\n{scale(-high, high)}"
     return grid(scaled(shown, -high, high), caption=caption)
 
 
@@ -188,9 +101,9 @@ def feature_maps(model: keras.Model, image: np.ndarray) -> dict[str, np.ndarray]
 
 def _maps(maps: np.ndarray, name: str) -> np.ndarray:
     """Draws float32[H, W, F], in one common scale."""
-    low, high = _limits(maps)
+    low, high = limits(maps)
     tiles = scaled(np.moveaxis(maps, -1, 0)[:MOST, ..., None], low, high)
-    caption = f"{len(tiles)} of {maps.shape[-1]} maps of {name}\nfor the first validation image; {_scale(low, high)}"
+    caption = f"{len(tiles)} of {maps.shape[-1]} maps of {name}\nfor the first validation image; {scale(low, high)}"
     return grid(tiles, caption=caption)
 
 
@@ -229,23 +142,23 @@ def confusion(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[s
     shares = confusion_shares(labels, probabilities.argmax(axis=1), len(classes))
     blues = np.array(PAPER) + shares[..., None] * (np.array((8, 48, 107)) - np.array(PAPER))
     is_named = SIDE // len(classes) >= NAMED
-    margin = min(SIDE // 4, math.ceil(max(map(_font().getlength, classes)))) + 2 * GAP if is_named else 0
+    margin = min(SIDE // 4, math.ceil(max(map(font().getlength, classes)))) + 2 * GAP if is_named else 0
     cell = (SIDE - margin) / len(classes)
     top, side = LINE + GAP, SIDE - margin
     picture = Image.new("RGB", (SIDE, top + side + (LINE if is_named else 0)), PAPER)
     cells, how = Image.fromarray(blues.round().astype(np.uint8)), Image.Resampling
     picture.paste(cells.resize((side, side), how.NEAREST if cell >= 1 else how.BOX), (margin, top))
     draw = ImageDraw.Draw(picture)
-    draw.text((GAP, 0), "percent of each class (row) by prediction (column), test", INK, _font())
+    draw.text((GAP, 0), "percent of each class (row) by prediction (column), test", INK, font())
     for number, name in enumerate(classes) if is_named else ():
         middle = (number + 0.5) * cell
-        draw.text((margin - GAP, top + middle), _cut(name, margin - GAP), INK, _font(), anchor="rm")
+        draw.text((margin - GAP, top + middle), cut(name, margin - GAP), INK, font(), anchor="rm")
         if cell >= NUMBERED:
-            draw.text((margin + middle, top + side), _cut(name, cell - GAP), INK, _font(), anchor="ma")
+            draw.text((margin + middle, top + side), cut(name, cell - GAP), INK, font(), anchor="ma")
     for row, column in zip(*np.nonzero(shares >= 0.005), strict=True) if cell >= NUMBERED else ():
         place = (margin + (column + 0.5) * cell, top + (row + 0.5) * cell)
         colour = PAPER if shares[row, column] > 0.5 else INK
-        draw.text(place, f"{100 * shares[row, column]:.0f}", colour, _font(), anchor="mm")
+        draw.text(place, f"{100 * shares[row, column]:.0f}", colour, font(), anchor="mm")
     return np.asarray(picture)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from src.artifacts import MODEL
 from src.data.image_files import OF_PILLOW
+from src.parts.images import reading
 from src.spec.task import Served
-from src.tasks.images import reading
 from src.tasks.images.served import IMAGE, READING, encoded
 
 SRC = Path(__file__).parents[2]

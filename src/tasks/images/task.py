@@ -45,7 +45,7 @@ class Images(KerasTask[Settings, "Stored"]):
     inert = toggles.INERT
     commands: ClassVar = {
         "predict": Command(
-            "src.tasks.images.commands:predict",
+            "src.parts.images.commands:predict",
             "classifies images",
             files=("images.json", "model.keras"),
             example="image.png",
@@ -164,11 +164,12 @@ class Images(KerasTask[Settings, "Stored"]):
     def samples(self, trial: Trial[Settings, Stored], trained: Trained) -> list[dict[str, Any]]:
         """Returns the worst-classified images of validation and test."""
         from src.parts.classes.measures import PROBABILITY
+        from src.parts.classes.probabilities import of_every_class
         from src.tasks.images import worst
 
         found = []
         for name, evaluated in (("validation", trained.validation), ("test", trained.test)):
-            found += worst.samples(trial.data, name, worst.of_every_class(evaluated.predictions[PROBABILITY]))
+            found += worst.samples(trial.data, name, of_every_class(evaluated.predictions[PROBABILITY]))
         return [{"samples": found, "markdown": worst.markdown(found)}]
 
     def pictures(
@@ -176,14 +177,15 @@ class Images(KerasTask[Settings, "Stored"]):
     ) -> Mapping[str, np.ndarray]:
         """Returns inputs, filters and maps before training; after it filters, maps, misclassified images, confusion."""
         from src.parts.classes.measures import PROBABILITY
-        from src.tasks.images import pictures, worst
+        from src.parts.classes.probabilities import of_every_class
+        from src.tasks.images import pictures
 
         data, model = trial.data, learner.model
         image = faults.scaling(trial.settings, data, "validation")(data.split("validation").images[:1])[0]
         if trained is None:
             return pictures.before_training(model, next(iter(learner.phase.training(1))), image, data.classes)
         split = data.split("test")
-        probabilities = worst.of_every_class(trained.test.predictions[PROBABILITY])
+        probabilities = of_every_class(trained.test.predictions[PROBABILITY])
         return {
             **pictures.of_model(model, image),
             "misclassified": pictures.misclassified(split.images, split.labels, probabilities, data.classes),
@@ -199,7 +201,9 @@ class Images(KerasTask[Settings, "Stored"]):
     def write_files(self, trial: Trial[Settings, Stored], trained: Trained) -> list[str]:
         """Writes the preprocessing, what the test says, the worst-classified images, and the first filters."""
         from src.parts.classes import measures, scores
-        from src.tasks.images import pictures, reading, worst
+        from src.parts.classes.probabilities import of_every_class
+        from src.parts.images import reading
+        from src.tasks.images import pictures, worst
 
         data, split = trial.data, trial.data.split("test")
         scale = faults.scaling(trial.settings, data, "train")
@@ -207,7 +211,7 @@ class Images(KerasTask[Settings, "Stored"]):
             trial.folder, trial.settings, trained, lambda name: data.split(name).labels, data.classes
         )
         known = reading.Reading(data.classes, [*data.shape], scale.factor.tolist(), scale.offset.tolist(), threshold)
-        probabilities = worst.of_every_class(trained.test.predictions[measures.PROBABILITY])
+        probabilities = of_every_class(trained.test.predictions[measures.PROBABILITY])
         return [
             reading.write(trial.folder, known),
             *names,

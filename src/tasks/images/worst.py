@@ -10,7 +10,6 @@ import numpy as np
 
 from src.data.images import Split, Stored
 from src.files import replaced
-from src.parts.classes.probabilities import of_every_class as of_every_class  # noqa: PLC0414  for its users
 from src.parts.classes.probabilities import worst
 from src.terminal.visible import in_markdown
 

@@ -11,9 +11,8 @@ import typer
 
 from src.data import image_files
 from src.data.files import DataError
-from src.parts.classes.probabilities import decided
-from src.tasks.images import reading
-from src.tasks.images.worst import of_every_class
+from src.parts.classes.probabilities import decided, of_every_class
+from src.parts.images import reading
 from src.terminal.errors import first_line
 from src.terminal.visible import one_line
 

@@ -1,0 +1,1 @@
+"""What tasks on images share: layers, how a trained model reads images, pictures in rows, and a command."""

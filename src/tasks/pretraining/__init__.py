@@ -1,0 +1,1 @@
+"""Classification of images with few labels, by an encoder that was trained without labels before."""

@@ -1,0 +1,89 @@
+"""Figures of this task, in addition to the usual ones of a report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from src.inference.student import interval
+from src.tasks.pretraining import pictures
+
+if TYPE_CHECKING:
+    from analysis.load import Study
+
+LABELS, ACCURACY = "data/labels", "test/accuracy"
+PANELS = 4
+SHADES = np.array(pictures.COLOURS) / 255
+
+
+def accuracy_by_labels(study: Study) -> tuple[Figure, str]:
+    """Draws the test accuracy by the number of labelled images, a line for each combination of the other toggles."""
+    rows = study.finished
+    if LABELS not in rows or rows[LABELS].nunique() < 2:
+        raise LookupError("the trials do not differ in their number of labels")
+    others = [toggle for toggle in study.toggles if toggle not in ("labels", "label_seed")]
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    groups = rows.groupby(others, sort=False, dropna=False) if others else [((), rows)]
+    for number, (values, group) in enumerate(groups):
+        shown = ", ".join(str(value) for value in (values if isinstance(values, tuple) else (values,)))
+        points = group.groupby(LABELS)[ACCURACY].apply(lambda found: found.dropna().to_numpy(float))
+        means = [values.mean() for values in points]
+        bounds = [(found.low, found.high) for found in map(interval, points)]
+        off = points.index * 1.03 ** (number - (len(groups) - 1) / 2)  # so that intervals do not hide each other
+        errors = np.abs(np.array(bounds).T - np.array(means))
+        axes.errorbar(off, means, yerr=errors, marker="o", markersize=4, capsize=2, label=shown or "all")
+    axes.set(xscale="log", xlabel="labelled images", ylabel="test accuracy")
+    ticks = sorted(rows[LABELS].unique())
+    axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+    axes.minorticks_off()
+    axes.legend(title=", ".join(others), fontsize=8)
+    seeds = rows["seed"].nunique()
+    return figure, f"Test accuracy by the number of labelled images: mean and 95 % interval over {seeds} seeds."
+
+
+def codes(study: Study) -> tuple[Figure, str]:
+    """Draws the codes of test images in two dimensions, for the first seed of each variant."""
+    found = _files(study, pictures.CODES)
+    figure = Figure(figsize=(3.6 * len(found), 3.8), layout="constrained")
+    for axes, (label, path) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
+        frame = pd.read_parquet(path)
+        for number, (name, points) in enumerate(frame.groupby("class")):
+            axes.scatter(points["x"], points["y"], s=5, color=SHADES[number % len(SHADES)], label=name)
+        axes.set(title=label, xticks=[], yticks=[])
+    handles, names = axes.get_legend_handles_labels()
+    if len(names) <= 2 * len(SHADES):
+        figure.legend(handles, names, loc="outside lower center", ncols=10, markerscale=2, fontsize=8)
+    return figure, "Codes of test images after training, their first two principal components; one trial a variant."
+
+
+def reconstructions(study: Study) -> tuple[Figure, str]:
+    """Draws image, input and output of each pretext that reconstructs, for the first seed of each variant."""
+    found = _files(study, pictures.RECONSTRUCTIONS)
+    figure = Figure(figsize=(6.4, 1.9 * len(found)), layout="constrained")
+    for axes, (label, path) in zip(figure.subplots(len(found), 1, squeeze=False)[:, 0], found.items(), strict=True):
+        tiles = np.load(path, allow_pickle=False)  # uint8[N, 3, H, W, C]
+        lines = np.concatenate([np.concatenate(list(tiles[:, row]), axis=1) for row in range(3)], axis=0)
+        axes.imshow(lines[..., 0] if lines.shape[-1] == 1 else lines, cmap="gray", vmin=0, vmax=255)
+        axes.set(title=label)
+        axes.set_axis_off()
+    return figure, "Test images (above), what the pretext reads of them, and what it makes of that (below)."
+
+
+def _files(study: Study, name: str) -> dict[str, str]:
+    """Returns label → path of a file, of the first trial of at most `PANELS` variants, the reference first.
+
+    Raises:
+      LookupError: no trial has the file.
+    """
+    finished = study.finished.sort_values(["is_reference", "seed"], ascending=[False, True], kind="stable")
+    found: dict[str, str] = {}
+    for run_id, label in finished[["run_id", "label"]].astype(str).to_numpy():
+        if label not in found and len(found) < PANELS and (path := study.store.artifact(run_id, name)):
+            found[label] = str(path)
+    if not found:
+        raise LookupError(f"no finished trial has {name}")
+    return found
