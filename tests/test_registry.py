@@ -147,7 +147,7 @@ def test_an_installed_task_is_listed_explained_and_planned(installed, capsys):
             ["task=tiny", "data=table"],
             "task=tiny has no data; task=sentiment, task=images, task=language_model, task=translat",
         ),
-        (["width=2"], "task=sentiment has no width; task=images and task=tiny have it"),
+        (["width=2"], "task=sentiment has no width; task=images, task=pretraining and task=tiny have it"),
         (
             ["task=tny"],
             "task: got 'tny'; allowed: sentiment, integration, images, language_model, translation, word_vectors, ",
@@ -362,7 +362,7 @@ def test_a_study_of_several_tasks_drops_the_tasks_without_a_key_and_gives_the_re
         assert (
             out.count("  dropped: ")
             == len(words[0].split(","))
-            == out.count(": task=integration has no width; task=images and task=tiny have it")
+            == out.count(": task=integration has no width; task=images, task=pretraining and task=tiny have it")
         )
 
 

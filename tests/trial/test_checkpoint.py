@@ -160,7 +160,7 @@ def test_an_archive_with_other_contents_is_called_damaged(tmp_path):
     ("change", "why"),
     [
         (lambda patch: patch.setattr(checkpoint, "FORM", "0"), "another version of the framework wrote it"),
-        (lambda patch: patch.setattr(checkpoint, "_code", lambda: "other"), r"the code in src/ has changed since"),
+        (lambda patch: patch.setattr(checkpoint, "code", lambda: "other"), r"the code in src/ has changed since"),
         (lambda patch: with_tag(patch, "ablation.versions"), "with other versions of packages"),
         (lambda patch: with_tag(patch, "ablation.processor"), "on another processor"),
         (lambda patch: with_tag(patch, "ablation.environment"), "in another environment"),

@@ -146,7 +146,7 @@ KINDS = [
         {key: value for key, value in CHANGES.items() if key in Integration.model_fields} | OF_CLASSES | OF_NOISE,
     ),
     (Images, OF_EVERY_TASK | OF_CLASSES | OF_IMAGES),
-    (Pretraining, OF_EVERY_TASK | OF_PRETRAINING),
+    (Pretraining, OF_EVERY_TASK | OF_CLASSES | OF_PRETRAINING),
     (
         Translation,
         {key: value for key, value in CHANGES.items() if key in Translation.model_fields} | OF_TRANSLATION,

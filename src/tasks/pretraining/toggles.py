@@ -92,7 +92,7 @@ def refusals(settings: Settings, *, shape: tuple[int, int, int], counts: Mapping
 
 
 def _of_averages(settings: Settings) -> list[str]:
-    """Returns why averages of the weights do not work: the head standardises the code by statistics of other weights."""
+    """Returns why averages of the weights do not work: the head standardises codes by statistics of other weights."""
     if settings.averaging != "swa":
         return []
     what = "averaging=swa does not work with the head, which standardises the code by the statistics of other weights"
