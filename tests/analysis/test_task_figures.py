@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from analysis import figures, load, store
 from analysis.__main__ import app
 from benchmarks import generated
+from src.paths import REPOSITORY
 from tests.analysis.conftest import GRID, usual
 
 
@@ -107,3 +109,17 @@ def test_a_task_that_is_not_installed_is_reported_in_one_line(uri, tmp_path, own
 
 def test_a_plan_that_names_no_task_asks_for_none(uri):
     assert figures.draw_of_task(load.study("old", store.connect(uri))) == ([], [])
+
+
+def test_no_figure_of_a_built_in_task_imports_tensorflow():
+    program = (
+        "import importlib, sys\nfrom src import registry\n"
+        "places = [place for name in registry.BUILT_IN for place in registry.task(name).figures.values()]\n"
+        "[importlib.import_module(place.partition(':')[0]) for place in places]\n"
+        "print(len(places), sorted({'tensorflow', 'keras'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    count, _, imported = done.stdout.strip().partition(" ")
+
+    assert done.returncode == 0, done.stderr
+    assert int(count) > 5 and imported == "[]"

@@ -14,8 +14,8 @@ import numpy as np
 from src.data.images import Stored
 from src.data.splits import TRAIN, VALIDATION
 from src.tasks.pretraining import drawn, learning
-from src.tasks.pretraining.networks import CODE, HEAD
-from src.tasks.pretraining.settings import Settings
+from src.tasks.pretraining.networks import HEAD
+from src.tasks.pretraining.settings import CODE, Settings
 
 STRENGTHS = tuple(10.0**power for power in range(-3, 4))  # C of scikit-learn: inverse strengths of the penalty
 

@@ -42,7 +42,8 @@ def accuracy_by_labels(study: Study) -> tuple[Figure, str]:
     axes.minorticks_off()
     axes.legend(title=", ".join(others), fontsize=8)
     seeds = rows["seed"].nunique()
-    return figure, f"Test accuracy by the number of labelled images: mean and 95 % interval over {seeds} seeds."
+    over = f"mean and 95 % interval over {seeds} seeds" if seeds > 1 else "single seed, no intervals"
+    return figure, f"Test accuracy by the number of labelled images: {over}."
 
 
 def codes(study: Study) -> tuple[Figure, str]:

@@ -11,9 +11,9 @@ from typing import Any
 import keras
 
 from src.parts.images.layers import NORM, convolution, dense, hidden, kernel_of
-from src.tasks.pretraining.settings import RECONSTRUCTING, Settings, frozen_layers, width_of
+from src.tasks.pretraining.settings import CODE, RECONSTRUCTING, Settings, frozen_layers, width_of
 
-ENCODER, CODE = "encoder", "code"  # names of the model of the encoder, and of its last layer
+ENCODER = "encoder"  # name of the model of the encoder
 STANDARDISED, HEAD = "standardised", "head"  # names of the layers of the classifier after the encoder
 TURNS = 4  # rotations by 0, 90, 180 and 270 degrees
 Shape = tuple[int, int, int]

@@ -17,9 +17,8 @@ from src.files import replaced
 from src.parts.images.tiles import GAP, INK, LINE, PAPER, SIDE, cut, font, grid
 from src.streams import generator
 from src.tasks.pretraining import learning
-from src.tasks.pretraining.networks import CODE
 from src.tasks.pretraining.pretexts import PRETEXTS, finished
-from src.tasks.pretraining.settings import RECONSTRUCTING, Settings
+from src.tasks.pretraining.settings import CODE, RECONSTRUCTING, Settings
 
 if TYPE_CHECKING:
     import keras

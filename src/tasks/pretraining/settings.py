@@ -14,6 +14,7 @@ from src.spec.section import Count, Seed, Width
 RECONSTRUCTING = ("autoencoder", "denoising", "inpainting")
 TRAINED = (*RECONSTRUCTING, "rotation", "simclr")  # pretexts that are a training of their own
 FITTED = ("pca", "pixels")  # baselines that scikit-learn fits
+CODE = "code"  # name of the last layer of the encoder
 WIDTHS = {"mlp": 256, "cnn": 32}  # what width=null means
 
 
