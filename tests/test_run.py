@@ -27,7 +27,9 @@ from tests.conftest import tiny_trial, write_table
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("blank")]  # MLflow takes seconds to create a database
 
+OF_CLASSES = ("macro_f1", "balanced_accuracy", "roc_auc", "average_precision", "log_loss", "calibration_error")
 METRICS = {
+    *(f"{split}/{name}" for split in ("val", "test") for name in OF_CLASSES),
     "train/loss",
     "train/accuracy",
     "time/batch_ms",
@@ -54,7 +56,7 @@ METRICS = {
     "model/parameters",
     "memory/peak_mb",
 }
-FILES = {SETTINGS, MODEL, STEPS, PROBABILITIES, preprocessing.FILE}
+FILES = {SETTINGS, MODEL, STEPS, PROBABILITIES, preprocessing.FILE, "classes_test.csv", "worst_test.parquet"}
 NAMES = "kind study variant identity data weights batches kernel workers health git_commit git_dirty position record"
 TAGS = {f"ablation.{name}" for name in NAMES.split()}
 

@@ -355,7 +355,8 @@ def test_plans_with_other_metrics_are_left_out_with_a_note(changed):
     assert study.rows["test/perplexity"].notna().all() and len(study.rows) == 12
     assert [note for note in study.notes if "other metrics" in note] == [
         "4 trials belong to plans with other metrics, and are not shown: "
-        "those plans measured (accuracy: higher, loss: lower), "
+        "those plans measured (accuracy: higher, loss: lower, macro_f1: higher, balanced_accuracy: higher, "
+        "roc_auc: higher, average_precision: higher, log_loss: lower, calibration_error: lower), "
         "the latest plan (perplexity: lower, loss: lower); the numbers are not comparable"
     ]
     assert study.of_plans.startswith("trials of the study are shown, of 1 of 2 plans")

@@ -41,9 +41,11 @@ def test_the_page_needs_no_other_file_and_no_network(written):
     text = (written / "report.html").read_text(encoding="utf-8")
 
     addresses = set(re.findall(r'\b(?:src|href|action|data)="([^"]*)"', text))
-    assert not [one for one in addresses if not one.startswith(("#", "http://127.0.0.1:5000/#/"))]
+    assert not [
+        one for one in addresses if not one.startswith(("#", "data:image/png;base64,", "http://127.0.0.1:5000/#/"))
+    ]
     assert not re.search(r"@import|url\((?!#)|<link|<img|<iframe|fetch\(", text)
-    assert text.count("<figure ") == 5
+    assert text.count("<figure ") == 7
 
 
 def test_everything_is_written_beside_it(written):
@@ -212,7 +214,7 @@ def test_a_browser_shows_it_whole_and_sorts_its_table(written, tmp_path, width):
         and found["down"] == sorted(found["up"], reverse=True)
         and found["sorted"] == "descending"
     )
-    assert len(found["images"]) == 5 and all(found["images"])
+    assert len(found["images"]) == 7 and all(found["images"])
     assert found["wide"] == 0 and found["caption"] < 0
     assert found["cut"] == 0 or width < 1440
     assert (found["uneven"], found["holes"], found["twice"], found["dangling"]) == (0, 0, [], [])

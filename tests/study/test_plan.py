@@ -11,7 +11,7 @@ import pytest
 from src import registry
 from src.config.settings import checked, edited
 from src.parts import sizes
-from src.spec.metric import IMPLIED, LOSS, Metric, of_plan
+from src.spec.metric import LOSS, Metric, of_plan
 from src.spec.section import SettingsError
 from src.spec.settings import Interval
 from src.study import plan
@@ -578,7 +578,7 @@ def recorded(base, **keys):
 
 def test_a_plan_records_the_meaning_of_its_metrics_and_the_compared_metric(base, measuring):
     assert (recorded(base)["metric"], recorded(base)["threshold"]) == ("test/accuracy", 0.8)
-    assert of_plan(recorded(base)) == IMPLIED
+    assert of_plan(recorded(base)) == registry.task(base.task).metrics
 
     measuring(METRICS_OF["aimed"])
     record = recorded(base, threshold=120.5)
