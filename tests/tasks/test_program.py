@@ -659,6 +659,19 @@ def test_no_process_is_left_when_a_study_ends(started, tmp_path, number, launche
 
 
 @pytest.mark.training
+def test_no_process_is_left_when_a_launcher_kills_a_worker_with_its_children(started, tmp_path):
+    study = started()
+    assert until(lambda: is_up(tmp_path) and programs(tmp_path), 60)
+    worker = psutil.Process(study.pid)
+
+    worker.suspend()  # so that it cannot react before it is killed, too
+    for process in (*worker.children(), worker):  # as Ray does
+        process.kill()
+
+    assert until(lambda: not alive(str(tmp_path)), 40), alive(str(tmp_path))
+
+
+@pytest.mark.training
 @pytest.mark.parametrize("victim", ["program", "supervisor"])
 def test_a_program_that_is_killed_runs_again_to_one_finished_trial(started, tmp_path, victim):
     study = started()

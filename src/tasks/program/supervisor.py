@@ -1,9 +1,11 @@
 """Runs a command, and ends all of its processes with it: `python supervisor.py STATUS_FD WORD …`.
 
-It is a process between a trial and its program. Its standard input is a pipe that only the trial holds: when the trial
-ends in any way, even by SIGKILL, the pipe closes, and the supervisor ends the program. On Linux it adopts the orphans
-of the program (PR_SET_CHILD_SUBREAPER), so that a process which leaves its group and its parent is found too. If the
-supervisor itself is killed, Linux kills the program (PR_SET_PDEATHSIG), and the trial ends what is left.
+It is a process between a trial and its program. It supervises in a child of its own, because some launchers kill a
+worker together with its children (Ray does), and only a grandchild is left then. Its standard input is a pipe that only
+the trial holds: when the trial ends in any way, even by SIGKILL, the pipe closes, and the supervisor ends the program.
+On Linux it adopts the orphans of the program (PR_SET_CHILD_SUBREAPER), so that a process which leaves its group and its
+parent is found too. If the supervisor itself is killed, Linux kills the program (PR_SET_PDEATHSIG), and the trial ends
+what is left.
 
 It writes two lines of JSON to STATUS_FD: the process id of the program, and how it ended.
 """
@@ -31,6 +33,10 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 def main() -> None:
     """Runs the command of this process' arguments."""
     status, command = int(sys.argv[1]), sys.argv[2:]
+    if child := os.fork():  # this process has no threads
+        _wait(child, status)
+        return
+    os.setsid()
     os.set_inheritable(status, False)
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     waked, waker = os.pipe()
@@ -61,6 +67,14 @@ def main() -> None:
     used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     peak = used / 1_024 if sys.platform == "linux" else used / 1_024**2  # kilobytes, or bytes
     _say(status, {"code": ended.get(program.pid), "peak_mb": peak})
+
+
+def _wait(child: int, status: int) -> None:
+    """Waits for the supervising child, without its pipes, so that each ends with it."""
+    for number in (0, 1, 2, status):
+        os.close(number)
+    os.waitpid(child, 0)
+    os._exit(0)  # nothing is left to flush
 
 
 def end_tree(group: int, ended: dict[int, int]) -> None:
