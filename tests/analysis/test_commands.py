@@ -86,7 +86,13 @@ def test_an_interrupt_stops_the_study_and_keeps_its_records(home):
         "program.metrics.score.direction": "higher",
     }
     code = f"import analysis; analysis.train({settings!r}, study='slow')"
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - `&` has it ignored
+    )
     journals = home / "outputs" / "slow"
     while process.poll() is None and not list(journals.glob("*/journal.jsonl")):
         time.sleep(0.2)
