@@ -86,19 +86,22 @@ def test_an_interrupt_stops_the_study_and_keeps_its_records(home):
         "program.metrics.score.direction": "higher",
     }
     code = f"import analysis; analysis.train({settings!r}, study='slow')"
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=REPOSITORY,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - `&` has it ignored
-    )
-    journals = home / "outputs" / "slow"
-    while process.poll() is None and not list(journals.glob("*/journal.jsonl")):
-        time.sleep(0.2)
-    time.sleep(1)
-    os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    ) as process:
+        journals = home / "outputs" / "slow"
+        while process.poll() is None and not list(journals.glob("*/journal.jsonl")):
+            time.sleep(0.2)
+        time.sleep(1)
+        os.kill(process.pid, signal.SIGINT)
+        try:
+            _, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
 
     assert "KeyboardInterrupt" in errors
     (journal,) = journals.glob("*/journal.jsonl")
