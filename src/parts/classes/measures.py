@@ -15,7 +15,7 @@ import numpy as np
 from src.artifacts import PROBABILITIES
 from src.files import replaced
 from src.parts.classes.probabilities import of_every_class
-from src.parts.classes.toggles import ACCURACY
+from src.parts.classes.toggles import ACCURACY, Classes
 from src.training.phase import LOSS
 from src.training.task import Trained
 
@@ -97,6 +97,18 @@ MEASURES: dict[str, Measure] = {
     "softmax": measure_softmax,
     "squared": measure_squared,
 }
+
+
+def measure_of(settings: Classes, labels: np.ndarray, classes: int) -> Measure:
+    """Returns the measure of the head, with the class weights of the settings.
+
+    Args:
+      settings: resolved settings.
+      labels: int[N] of the training examples.
+      classes: K.
+    """
+    measure = MEASURES[settings.head]
+    return measure if settings.class_weights == "none" else weighted(measure, weights_of(labels, classes))
 
 
 def predictions(outputs: Any) -> Mapping[str, Any]:

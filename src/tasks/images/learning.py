@@ -59,19 +59,12 @@ def phase(settings: Settings, data: Stored) -> Phase:
             for name in (VALIDATION, TEST)
         },
         signature=(tf.TensorSpec([None, *data.shape], tf.float32), tf.TensorSpec([None], tf.int32)),
-        measure=_measure(settings, data),
+        measure=measures.measure_of(settings, data.split(TRAIN).labels, len(data.classes)),
         predictions=measures.predictions,
         scores=scores.of_phase(lambda name: data.split(name).labels),
         shape=lambda images: (int(images.shape[0]), 1),
         chance=measures.chance(data.split(VALIDATION).labels),
     )
-
-
-def _measure(settings: Settings, data: Stored) -> measures.Measure:
-    measure = measures.MEASURES[settings.head]
-    if settings.class_weights == "none":
-        return measure
-    return measures.weighted(measure, measures.weights_of(data.split(TRAIN).labels, len(data.classes)))
 
 
 def _held_out(split: Split, settings: Settings, scale: Scaling) -> Callable[[], Iterable[Any]]:

@@ -65,19 +65,12 @@ def with_labels(settings: Settings, data: Stored) -> Phase:
         batches_per_epoch=batch_count(settings),
         held_out={name: functools.partial(_held_out, data.split(name), scale(data)) for name in (VALIDATION, TEST)},
         signature=(tf.TensorSpec([None, *data.shape], tf.float32), tf.TensorSpec([None], tf.int32)),
-        measure=_measure(settings, data),
+        measure=measures.measure_of(settings, split.labels[drawn.labelled(settings, split.labels)], len(data.classes)),
         predictions=measures.predictions,
         scores=scores.of_phase(lambda name: data.split(name).labels),
         shape=lambda images: (int(images.shape[0]), 1),
         chance=measures.chance(data.split(VALIDATION).labels),
     )
-
-
-def _measure(settings: Settings, data: Stored) -> measures.Measure:
-    measure, labels = measures.MEASURES[settings.head], data.split(TRAIN).labels
-    if settings.class_weights == "none":
-        return measure
-    return measures.weighted(measure, measures.weights_of(labels[drawn.labelled(settings, labels)], len(data.classes)))
 
 
 HELD_OUT_BATCH = 250

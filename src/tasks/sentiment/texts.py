@@ -61,7 +61,7 @@ def phase(settings: Settings, data: Encoded) -> Phase:
         batches_per_epoch=batch_count(train.lengths, padding, size, drop_remainder=drop_remainder),
         held_out={name: _held_out(splits[name], padding, settings) for name in (VALIDATION, TEST)},
         signature=(tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)),
-        measure=_measure(settings, train.labels, len(data.classes)),
+        measure=measures.measure_of(settings, train.labels, len(data.classes)),
         predictions=measures.predictions,
         scores=scores.of_phase(lambda name: splits[name].labels),
         shape=lambda ids: (int(ids.shape[0]), int(ids.shape[1])),
@@ -71,13 +71,6 @@ def phase(settings: Settings, data: Encoded) -> Phase:
         chance=measures.chance(splits[VALIDATION].labels),
     )
     return _without_training(of_networks) if is_fitted(settings) else of_networks
-
-
-def _measure(settings: Settings, labels: np.ndarray, classes: int) -> measures.Measure:
-    measure = measures.MEASURES[settings.head]
-    if settings.class_weights == "none":
-        return measure
-    return measures.weighted(measure, measures.weights_of(labels, classes))
 
 
 def _without_training(phase: Phase) -> Phase:
