@@ -509,16 +509,19 @@ def path_of_looks(axes: Axes, path: pd.DataFrame, look: Look, *, title_of: str, 
     axes.set(xlabel="seeds", xticks=path["n"])
 
 
-def power(axes: Axes, curve: pd.DataFrame, *, unit: str, margin: float | None) -> None:
+def power(axes: Axes, curves: pd.DataFrame, *, unit: str, margin: float | None) -> None:
     """Draws the chance of a verdict by the true change.
 
     Args:
       axes: to draw on.
-      curve: `change` and `power`.
+      curves: the chance, one column per number of seeds, by the change in the index.
       unit: of the change, in words.
       margin: the difference that is too small to matter, or None.
     """
-    axes.plot(curve["change"], curve["power"], color=INK)
+    for seeds, width in zip(curves, np.linspace(2.4, 1.0, len(curves.columns)), strict=True):
+        axes.plot(curves.index, curves[seeds], color=INK, lw=width, label=f"{seeds} seeds")
+    if len(curves.columns) > 1:
+        axes.legend(frameon=False)
     axes.axhline(0.8, color=QUIET, lw=1, ls="--")
     if margin is not None:
         axes.axvline(margin, color=QUIET, lw=1)

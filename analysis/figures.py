@@ -23,6 +23,7 @@ from analysis.rows import DROPPED, PADDED, PARAMETERS, STEP_TIME, is_steps_to, t
 from analysis.texts import number_of
 from src.inference import racing
 from src.inference.student import interval
+from src.inference.verdicts import CANNOT_TELL
 from src.spec.metric import TRAIN, VAL, Metric
 from src.spec.section import as_typed
 from src.terminal.errors import first_line
@@ -36,6 +37,7 @@ LEAST_SIZES = 3  # different numbers of parameters that a figure of ratios by si
 MAX_PATHS = 6  # variants in a figure with a panel for each
 MAX_ROWS = 60  # variants in a figure with a row for each
 MAX_POINTS = 200  # of a curve
+TIMES_SEEDS = (1, 2, 4)  # numbers of seeds for which the power is drawn, as multiples of the study's
 Picture = tuple[Figure, str]  # with its caption
 
 
@@ -402,25 +404,32 @@ def _paths(findings: Findings) -> Picture | None:
 
 
 def _power(findings: Findings) -> Picture | None:
+    """Shows what the declared looks can find, or, if a fixed study left something undecided, what more seeds would."""
     rule, metric = findings.study.rule, findings.metric
     spreads = findings.compared.loc[~findings.compared["is_reference"], "spread"].dropna()
     count = int(findings.compared["comparisons"].max())
-    if rule is None or not count or not (spreads > 0).any() or is_steps_to(metric):
+    is_open = rule is not None or (findings.compared["verdict"] == CANNOT_TELL).any()
+    if not is_open or not count or not (spreads > 0).any() or is_steps_to(metric):
         return None
     spread = float(spreads[spreads > 0].median())
-    far = racing.detectable(rule, seeds=rule.horizon, comparisons=count)
-    if not math.isfinite(far):
+    numbers = [rule.horizon] if rule is not None else [findings.seeds * times for times in TIMES_SEEDS]
+    far = [racing.detectable(rule, seeds=n, comparisons=count) for n in numbers]
+    if not math.isfinite(far[0]):
         return None
-    changes = np.linspace(0, 1.6 * far, 25)
-    chances = [racing.power(float(change), rule, seeds=rule.horizon, comparisons=count) for change in changes]
+    changes = np.linspace(0, 1.6 * far[0], 25)
+    chances = {
+        n: [racing.power(float(change), rule, seeds=n, comparisons=count) for change in changes] for n in numbers
+    }
     figure, axes = _figure(5.8)
-    drawing.power(
-        axes, pd.DataFrame({"change": changes * spread, "power": chances}), unit=title(metric), margin=findings.margin
-    )
-    of = f"up to {number_of(rule.horizon, 'seed')} and {number_of(count, 'comparison')}"
-    smallest = f"{far * spread:.{metric.digits + 1}f}"
-    what = f"Chance of a verdict with {of}, for differences with a standard deviation of {spread:.{metric.digits + 1}f}"
-    return figure, f"{what} (the median of this study): a change of {smallest} is found in 80 of 100 studies."
+    curves = pd.DataFrame(chances, index=changes * spread)
+    drawing.power(axes, curves, unit=title(metric), margin=findings.margin)
+    places = metric.digits + 1
+    of = ", ".join(map(str, numbers[:-1])) + " or " if numbers[:-1] else "up to "
+    family = f"{of}{numbers[-1]} seeds and {number_of(count, 'comparison')}"
+    assumed = f"for differences with a standard deviation of {spread:.{places}f} (the median of this study)"
+    found = ", ".join(f"of {size * spread:.{places}f} with {n}" for size, n in zip(far, numbers, strict=True))
+    what = f"Chance of a verdict with {family}, by the size of the true change, {assumed}"
+    return figure, f"{what}. Found in 80 of 100 studies: a change {found} seeds."
 
 
 def _spent(findings: Findings) -> Picture | None:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from scipy import stats
+from statsmodels.stats.power import TTestPower
 
 from analysis import answer, drawing, figures, findings, groups, load, store, tables
 from analysis.looks import MAX_VARIANTS, looks, save
@@ -513,3 +514,20 @@ def test_ratios_by_parameters_need_three_sizes_and_a_toggle_that_leaves_them(own
 
     assert (drawn("few", "ratio_by_parameters", f"sqlite:///{own}") is not None) == (len(units) == 3)
     assert drawn("alone", "ratio_by_parameters", f"sqlite:///{own}") is None
+
+
+def test_a_study_with_fixed_seeds_that_cannot_tell_shows_what_more_seeds_would_find(own):
+    changes = [0.03, -0.02, 0.01, -0.01, 0.02, -0.02]
+    generated.study(
+        own, "s", {"cell": ["lstm", "gru"]},
+        lambda values, seed: {"test/accuracy": 0.8 + changes[seed] * (values["cell"] == "gru")},
+        seeds=range(6), steps=3,
+    )  # fmt: skip
+    picture = drawn("s", "power", f"sqlite:///{own}")
+    assert picture is not None
+    curves = {line.get_label(): line for line in picture.figure.axes[0].get_lines() if line.get_label()[0] != "_"}
+
+    assert list(curves) == ["6 seeds", "12 seeds", "24 seeds"]
+    change, chance = curves["12 seeds"].get_xdata()[9], curves["12 seeds"].get_ydata()[9]
+    exact = TTestPower().power(change / np.std(changes, ddof=1), 12, 0.05)
+    assert chance == pytest.approx(exact, abs=1e-3) and 0.2 < exact < 0.95
