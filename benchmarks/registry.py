@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "tasks": Benchmark("the training step of each task against what its users would write", threads=1),
     "translation": Benchmark("the default translation, a thousand translations from it, memory and long targets"),
     "word_vectors": Benchmark("pairs per second of word vectors, beside gensim"),
+    "vector_quality": Benchmark("word vectors of the default trial beside gensim's, by their tests"),
     "loops": Benchmark("buckets, loops over time and ragged tensors", threads=1),
     "execution": Benchmark("graphs, XLA and Python by the size of the model", threads=1),
     "tracking": Benchmark("a recorded trial against an unrecorded one"),

@@ -22,6 +22,7 @@ from src.trial.prepare import Prepared
 
 WORKERS = 2
 KEY = "word_vectors"
+SAME = ("vector_size", "window", "min_count", "sample", "negative", "ns_exponent", "epochs")  # settings
 
 
 def measure(options: Options) -> Iterator[Result]:
@@ -41,6 +42,18 @@ def measure(options: Options) -> Iterator[Result]:
 
 def _gensim(trial: Prepared) -> Iterator[Times]:
     """Trains an epoch in each round, and yields the milliseconds of a pair."""
+    settings: Any = trial.settings
+    data: Any = trial.data
+    model, sentences = as_gensim(trial)
+    pairs = examples.Training(settings, data).count
+    while True:
+        begin = time.perf_counter()
+        model.train(sentences, total_examples=len(sentences), epochs=1)
+        yield [(time.perf_counter() - begin) * 1e3 / pairs]
+
+
+def as_gensim(trial: Prepared, *, seed: int = 1) -> tuple[Any, list[list[str]]]:
+    """Returns gensim's untrained model with the settings of a trial, and the trial's training texts as words."""
     from gensim.models import Word2Vec
 
     settings: Any = trial.settings
@@ -48,11 +61,13 @@ def _gensim(trial: Prepared) -> Iterator[Times]:
     texts, names = corpus.texts_of(settings, data, TRAIN), corpus.words_of(settings, data)
     words = np.array(names)[texts.ids]
     sentences = [words[a:b].tolist() for a, b in zip(texts.starts[:-1], texts.starts[1:], strict=True)]
-    same = {key: getattr(settings, key) for key in ("vector_size", "window", "min_count", "sample", "negative")}
-    model = Word2Vec(sg=1, workers=WORKERS, ns_exponent=settings.ns_exponent, alpha=settings.learning_rate, **same)
+    model = Word2Vec(
+        sg=1,
+        workers=WORKERS,
+        seed=seed,
+        alpha=settings.learning_rate,
+        min_alpha=settings.learning_rate_end,
+        **{key: getattr(settings, key) for key in SAME},
+    )
     model.build_vocab(sentences)
-    pairs = examples.Training(settings, data).count
-    while True:
-        begin = time.perf_counter()
-        model.train(sentences, total_examples=len(sentences), epochs=1)
-        yield [(time.perf_counter() - begin) * 1e3 / pairs]
+    return model, sentences
