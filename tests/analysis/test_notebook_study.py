@@ -95,7 +95,7 @@ def test_a_study_draws_the_figures_of_its_task_too(place):
 
     assert study.figure("confusion").axes and study.figure().axes  # as a notebook calls them, by name and by default
     assert study.figure("confusion")._repr_png_().startswith(b"\x89PNG")
-    with pytest.raises(StoreError, match="no figure 'confusio'; did you mean 'confusion'.* forest"):
+    with pytest.raises(StoreError, match=r"no figure 'confusio'; did you mean 'confusion'.* forest"):
         study.figure("confusio")
     with pytest.raises(StoreError, match="s has no data for the figure 'waterfall'"):
         study.figure("waterfall")
