@@ -1,7 +1,7 @@
 """Every command in the documents is planned or parsed by a test, or says that it is not.
 
-`tests/test_readme.py` plans the studies and calls the analysis. Here are the other commands. They need a trained model, a
-server, or an idle machine, so they are parsed only.
+`tests/test_readme.py` plans the studies and calls the analysis. The other commands are here. They need a trained model,
+a server, or an idle machine, so they are parsed only.
 """
 
 from __future__ import annotations

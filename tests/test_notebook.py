@@ -111,6 +111,7 @@ def test_the_event_loop_of_the_kernel_still_runs(outputs):
     assert "True" in outputs["loop"]
 
 
+@pytest.mark.timeout(1800)  # 80 s of one core; more on a machine that does other work
 def test_the_notebook_of_the_documents_trains_compares_and_predicts(tmp_path, monkeypatch):
     import nbclient
     import nbformat
