@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,10 @@ class Study:
         return self.table().html()
 
     def effects(self) -> pd.DataFrame:
-        """Returns one row per variant: its change from the reference, interval, p values, verdict and time ratio."""
+        """Returns one row per variant: its change from the reference, interval, p values, verdict and time ratio.
+
+        A reference has a row of its own (`is_reference`); in a cumulative study and on a path, each step has one.
+        """
         return self._found.compared.copy()
 
     def table(self) -> Table:
@@ -49,16 +53,20 @@ class Study:
         return tables.ablation(self._found)
 
     def figure(self, name: str = "forest") -> Figure:
-        """Returns a figure by its name.
+        """Returns a figure by its name: one of those of `python -m analysis figure`, the figures of its task included.
 
         Raises:
-          StoreError: there is no such figure, or the study has no data for it.
+          StoreError: there is no such figure, the study has no data for it, or its task cannot draw it.
         """
-        if name not in figures.FIGURES:
-            raise StoreError(f"no figure {name!r}; {nearest(name, list(figures.FIGURES))}")
-        drawn = figures.one(self._found, name)
-        if drawn is None:
-            raise StoreError(f"{self.name} has no data for the figure {name!r}")
+        study, known = self._found.study, list(figures.FIGURES)
+        if name not in known:
+            known += figures.places_of_task(study)[0]
+        if name not in known:
+            raise StoreError(f"no figure {name!r}; {nearest(name, known)}")
+        pictures, notes = written.drawn_figures(self._found, [name])
+        if not pictures:
+            raise StoreError("; ".join(notes) or f"{self.name} has no data for the figure {name!r}")
+        drawn = pictures[0]
         figure: Any = drawn.figure
         figure._repr_png_ = lambda: _png(drawn.figure)  # a notebook shows figures of pyplot only
         return drawn.figure
@@ -82,7 +90,7 @@ def study(
     *,
     metric: str | None = None,
     margin: float | None = None,
-    also: Sequence[str] | None = None,
+    also: str | Sequence[str] | None = None,
     uri: str | None = None,
 ) -> Study:
     """Returns a study of the store, or an adopted one.
@@ -90,15 +98,18 @@ def study(
     Args:
       name: its name; `python -m analysis studies` lists them.
       metric: metric to compare by, such as `test/loss`; None for the study's.
-      margin: difference that is too small to matter; None for the study's.
-      also: further metrics that the table shows.
+      margin: difference that is too small to matter, in the metric's unit; None for the study's.
+      also: a further metric, or several, that the table shows; None for those of the study.
       uri: MLflow store; None for the default one.
 
     Raises:
-      StoreError: there is no such study or metric, or the store cannot be read.
+      StoreError: there is no such study or metric, nothing has finished, or the store cannot be read.
     """
+    if margin is not None and not 0 <= margin < math.inf:
+        raise StoreError(f"margin: got {margin}; give a number above 0, in the metric's unit")
+    further = [also] if isinstance(also, str) else also
     loaded = load.study(name, adopted.store_of(name, uri))
-    return Study(findings.find(loaded, metric=metric, margin=margin, also=None if also is None else list(also)))
+    return Study(findings.find(loaded, metric=metric, margin=margin, also=further))
 
 
 def adopt(

@@ -17,7 +17,7 @@ IN_A_COLUMN = 62  # characters of LaTeX's small font in one column of a paper
 OF_ROW = ("with", "variant", "effect", "comparison")  # columns that identify a row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """A table for readers.
 
@@ -34,6 +34,10 @@ class Table:
     bold: frozenset[tuple[int, int]]
     caption: str
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Returns the table as a Python prompt shows it."""
+        return self.markdown()
 
     def _repr_html_(self) -> str:
         """Returns the table as a notebook shows it."""

@@ -16,6 +16,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/*.md",
+    "docs/notebook.ipynb",
     "docs/site.css",
     "docs/images/*",
     "experiments/*.md",

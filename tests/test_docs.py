@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ from src.config import command_line
 from src.paths import REPOSITORY
 
 PAGES = [*generated.documents(), *sorted(REPOSITORY.glob("experiments/results/*/*.md"))]
+NOTEBOOK = REPOSITORY / "docs" / "notebook.ipynb"
 FENCED = re.compile(r"```.*?```|`[^`\n]*`|<!--.*?-->", re.DOTALL)
 
 
@@ -42,7 +44,7 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(REPOSITORY))
 
 
-@pytest.mark.parametrize("page", generated.documents(), ids=name_of)
+@pytest.mark.parametrize("page", [*generated.documents(), NOTEBOOK], ids=name_of)
 def test_links_of_the_documents_lead_to_files_and_headings(page):
     for link in links(page):
         file, _, anchor = link.partition("#")
@@ -50,6 +52,14 @@ def test_links_of_the_documents_lead_to_files_and_headings(page):
 
         assert target.is_file(), f"{link}: no such file"
         assert not anchor or anchor in anchors(target), f"{link}: {name_of(target)} has {sorted(anchors(target))}"
+
+
+def test_the_notebook_has_about_ten_cells_of_code_and_no_outputs():
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+
+    assert 8 <= len(code) <= 12
+    assert [cell["id"] for cell in code if cell["outputs"] or cell["execution_count"] is not None] == []
 
 
 def test_the_readme_links_to_every_document():

@@ -15,6 +15,7 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),  # warnings from Jupyter's packages
 ]
 
+NOTEBOOK = REPOSITORY / "docs" / "notebook.ipynb"
 CELLS = {
     "start": "import os, sys, time\nwords = {words!r}\nos.environ.get('MPLBACKEND')",
     "train": "!{sys.executable} -m src.run -m {words} seed=0,1; echo ended with $?",
@@ -108,6 +109,32 @@ def test_a_notebook_still_shows_its_own_plots(outputs):
 
 def test_the_event_loop_of_the_kernel_still_runs(outputs):
     assert "True" in outputs["loop"]
+
+
+@pytest.mark.timeout(1800)  # 80 s of one core; more on a machine that does other work
+def test_the_notebook_of_the_documents_trains_compares_and_predicts(tmp_path, monkeypatch):
+    import nbclient
+    import nbformat
+
+    monkeypatch.setenv("ABLATION_HOME", str(tmp_path))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    resources = {"metadata": {"path": str(NOTEBOOK.parent)}}  # where Jupyter starts its kernel
+
+    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
+
+    cells = {cell.id: cell for cell in notebook.cells if cell.cell_type == "code"}
+    last = {name: cell.outputs[-1].data for name, cell in cells.items() if cell.outputs}
+    assert "FINISHED" in last["naive"]["text/html"]
+    assert "12 trials, 1 already done" in _text(cells["steps"]) and "+ cell=lstm" in last["steps"]["text/html"]
+    assert re.findall(r"\+ \w+=\w+", last["effects"]["text/html"]) == [
+        "+ encoding=embedding",
+        "+ masking=true",
+        "+ cell=lstm",
+    ]
+    assert "12 trials, 6 already done" in _text(cells["parts"]) and "masking=false" in last["parts"]["text/html"]
+    assert "image/png" in last["waterfall"] and "image/png" in last["forest"]
+    assert (tmp_path / "reports" / "notebook" / "report.html").is_file() and "report.html" in _text(cells["report"])
+    assert last["predict"]["text/html"].count("wonderful") == 1 and "positive" in last["predict"]["text/html"]
 
 
 def test_the_page_about_notebooks_runs_as_a_notebook(tmp_path, monkeypatch):

@@ -31,6 +31,7 @@ from src.config.overrides import quoted
 from src.paths import REPOSITORY
 from src.spec.section import Section, SettingsError, as_typed
 from src.spec.settings import Settings
+from src.spec.task import Task
 from src.terminal.errors import first_line, nearest
 from src.terminal.visible import echoed
 
@@ -83,6 +84,9 @@ def help_text(task: str = registry.DEFAULT, *, width: int | None = None) -> str:
     lines += [f"\nSettings of task={chosen.name} (key=default):", *_rows(kind, own, width)]
     for section, options in kind.sections().items():
         lines += _rows_of(options, section, width)
+    if type(chosen).metrics_of is Task.metrics_of:  # otherwise the settings declare them
+        names = ", ".join(metric.name for metric in chosen.metrics)
+        lines += [f"\nMetrics of task={chosen.name}:", *_entry("plan.metric=test/NAME", names, width)]
     lines += ["\nSettings of every task:", *_rows(kind, [*core, "tracking"], width)]
     for title, section in (("Tracking:", "tracking"), ("The study:", "plan")):
         lines += [f"\n{title}", *_rows_of(SECTIONS[section], section, width)]

@@ -516,6 +516,14 @@ def test_help_fits_the_terminal(width, task):
     assert "  learning_rate=0.001" in "\n".join(lines)
 
 
+def test_help_names_the_metrics_that_a_study_may_compare_by():
+    lines = command_line.help_text("sentiment").splitlines()
+    (row,) = [line for line in lines if line.startswith("  plan.metric=test/NAME")]
+
+    assert row.split(maxsplit=1)[1].split(", ")[:3] == ["accuracy", "loss", "macro_f1"] and "roc_auc" in row
+    assert "Metrics of" not in command_line.help_text("program")  # its settings declare them
+
+
 def test_an_alias_names_an_existing_key():
     known = {"+experiments", "hydra.launcher.n_jobs (with hydra/launcher=joblib)", "seed (several: seed='range(0,8)')"}
     for kind in (Settings, Integration):
