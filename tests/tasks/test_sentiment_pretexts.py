@@ -251,9 +251,10 @@ def test_what_does_not_fit_is_refused_with_the_fix(settings, changes, message):
 
 
 def test_an_embedding_has_one_start(settings):
-    both = settings(**LANGUAGE_MODEL).model_copy(update={"embedding_from": "0123456789abcdef"})
+    prepared = prepare(settings(**LANGUAGE_MODEL))
+    both = prepared.settings.model_copy(update={"embedding_from": "0123456789abcdef"})
 
-    (reason,) = pretexts.refusals(both, prepare(settings()).data)
+    (reason,) = pretexts.refusals(both, prepared.data)
 
     fix = "set pretext=none or embedding_from=null"
     assert reason == f"pretext=language_model and embedding_from=0123456789abcdef both start the embedding; {fix}"

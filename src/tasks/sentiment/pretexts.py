@@ -8,7 +8,8 @@ defaults of that task. It trains on training texts only; validation chooses its 
     pretext=word_vectors     the embedding
 
 Source: Dai and Le, "Semi-supervised Sequence Learning", NIPS 2015, section 2 (LM-LSTM), and table 2 for word vectors.
-Ours, not theirs: the language model has dropout and tied weights, and reads pieces of all texts in one line.
+Ours, not theirs: the language model has dropout, and reads pieces of all texts in one line. Its output layer does not
+share its weights with the embedding (`tie_weights=false`), whose large vectors would saturate the gates of small layers.
 
 Letters: V ids, D size of an embedding.
 """
@@ -46,7 +47,7 @@ def first(settings: Settings, data: Encoded) -> First | None:
     values = {key: getattr(settings, key) for key in EVERY} | {own: getattr(settings, key) for own, key in KEYS.items()}
     of_trial: Any = None
     if settings.pretext == "language_model":
-        values |= {key: getattr(settings, key) for key in OF_LAYERS}
+        values |= {key: getattr(settings, key) for key in OF_LAYERS} | {"tie_weights": False}
     else:
         from src.tasks.word_vectors.corpus import Corpus
 

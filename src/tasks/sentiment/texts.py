@@ -41,7 +41,7 @@ def training_counts(settings: Settings, data: Encoded) -> list[int]:
     """Returns the number of training texts of each class, those that `truncation=remove` drops left out."""
     train = data.split(TRAIN)
     is_read = train.lengths <= (settings.max_length or data.longest) if settings.truncation == "remove" else slice(None)
-    return np.bincount(train.labels[is_read], minlength=len(data.classes)).tolist()
+    return [int(count) for count in np.bincount(train.labels[is_read], minlength=len(data.classes))]
 
 
 def left_out(settings: Settings, data: Encoded) -> list[str]:
