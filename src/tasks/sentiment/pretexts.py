@@ -9,7 +9,7 @@ defaults of that task. It trains on training texts only; validation chooses its 
 
 Source: Dai and Le, "Semi-supervised Sequence Learning", NIPS 2015, section 2 (LM-LSTM), and table 2 for word vectors.
 Ours, not theirs: the language model has dropout, and reads pieces of all texts in one line. Its output layer does not
-share its weights with the embedding (`tie_weights=false`), whose large vectors would saturate the gates of small layers.
+share its weights with the embedding: so small models learn faster, and their embedding does not saturate the gates.
 
 Letters: V ids, D size of an embedding.
 """
