@@ -83,7 +83,8 @@ def _use(run: str, words: list[str], options: dict[str, str], *, download_to: Pa
         names = ", ".join(task.commands) or "none"
         raise SettingsError(f"task={task.name} has no command {echoed(words[0])!r}; allowed: {names}")
     command = task.commands[words[0]]
-    folder = locate.folder_of(run, uri=options.get("uri"), download_to=download_to, files=command.files)
+    files = {"files": command.files, "optional": command.optional}
+    folder = locate.folder_of(run, uri=options.get("uri"), download_to=download_to, **files)
     return _called(command, words, folder)
 
 

@@ -49,7 +49,11 @@ def drop_longer(split: Sequences, max_length: int | None) -> Sequences:
     """Returns only the sequences of at most `max_length` steps; all of them for None."""
     if max_length is None:
         return split
-    keep = split.lengths <= max_length
+    return chosen(split, split.lengths <= max_length)
+
+
+def chosen(split: Sequences, keep: np.ndarray) -> Sequences:
+    """Returns only the sequences for which `keep`, bool[N], is true."""
     lengths = split.lengths[keep]
     return Sequences(
         split.ids[np.repeat(keep, split.lengths)], np.concatenate([[0], np.cumsum(lengths)]), split.labels[keep]

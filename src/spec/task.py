@@ -42,6 +42,7 @@ class Command(NamedTuple):
       files: the trial's files that the command reads beside the settings; they are downloaded if a server stores them.
       example: arguments of an example, shown at the end of a study; empty for none.
       module: `python -m MODULE RUN …` is the same command; empty if there is no such module.
+      optional: further files, which some trials lack; the function then says which trials it needs.
     """
 
     function: str
@@ -49,6 +50,7 @@ class Command(NamedTuple):
     files: tuple[str, ...] = ("model.keras",)
     example: str = ""
     module: str = ""
+    optional: tuple[str, ...] = ()
 
 
 class Served(NamedTuple):
@@ -83,14 +85,18 @@ class First(NamedTuple):
     Attributes:
       name: prefix of its metrics and name of its files: a-z and _.
       title: what is trained, for messages.
-      task: what is trained, which leaves a `model.keras`; it is not registered.
+      task: what is trained, which leaves a `model.keras`; it need not be registered.
       settings: its settings. Those that do not change its result must have one fixed value.
+      data: its data; None if these are the trial's.
+      keys: its settings → the trial's settings that have their values, for messages.
     """
 
     name: str
     title: str
     task: Task[Any, Any]
     settings: Settings
+    data: Data | None = None
+    keys: Mapping[str, str] = {}
 
     @property
     def file(self) -> str:

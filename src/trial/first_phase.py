@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,12 +58,13 @@ class Shared(NamedTuple):
 
 
 def prepared(first: First, data: Data) -> Prepared:
-    """Returns a first phase for training.
+    """Returns a first phase of a trial with these data, for training.
 
     Its identity is a hash of its settings, the data, and the code of the framework and, if another package has it, of
     the task.
     """
     unseen = {"histograms": False, "pictures": False, "projector": False, "profile": None}  # no tracker shows it
+    data = data if first.data is None else first.data
     changed = {"study": paths.shared(first.name), "rerun": False}
     changed["tracking"] = first.settings.tracking.model_copy(update=unseen)
     settings = first.settings.model_copy(update=changed)
@@ -185,11 +187,17 @@ def _train(first: First, phase: Prepared, train: Callable[[Prepared, Journal], s
     error = f"{first.title}: {end.detail['error']}"
     if _has_diverged(ended):
         diverged = Diverged(end.step, "the loss")
-        diverged.args, diverged.cause = (error,), end.detail["tags"].get("ablation.diagnosis")
+        cause = end.detail["tags"].get("ablation.diagnosis")
+        diverged.args, diverged.cause = (error,), cause and _renamed(cause, first.keys)
         raise diverged
     if status != FAILED:  # a full disk
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     raise FirstPhaseFailed(error)
+
+
+def _renamed(text: str, keys: Mapping[str, str]) -> str:
+    """Returns a message about the first phase with the settings of the trial."""
+    return re.sub(r"\w+", lambda word: keys.get(word[0], word[0]), text)
 
 
 def _last(folder: Path) -> list[Entry]:

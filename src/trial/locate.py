@@ -87,7 +87,9 @@ def task_of(folder: Path) -> str:
         raise SettingsError(f"{folder / SETTINGS}: not the settings of a trial ({first_line(error)})") from None
 
 
-def folder_of(run: str, *, uri: str | None, download_to: Path, files: Sequence[str] = (MODEL,)) -> Path:
+def folder_of(
+    run: str, *, uri: str | None, download_to: Path, files: Sequence[str] = (MODEL,), optional: Sequence[str] = ()
+) -> Path:
     """Returns the folder with a trial's files, found by path, by identity (or its first digits), or by MLflow run id.
 
     Args:
@@ -95,6 +97,7 @@ def folder_of(run: str, *, uri: str | None, download_to: Path, files: Sequence[s
       uri: address of the MLflow store with the run; None for the default store.
       download_to: folder for copies of the files if a server stores them.
       files: names of the required files, besides the settings.
+      optional: names of further files, which some trials lack.
 
     Raises:
       SettingsError: no finished trial matches, or several do.
@@ -137,7 +140,7 @@ def folder_of(run: str, *, uri: str | None, download_to: Path, files: Sequence[s
             raise download.Refused(
                 f"run {run} holds no whole trained model (it has no {lacking}); was the trial finished?"
             )
-        for name in (SETTINGS, *files):
+        for name in (SETTINGS, *files, *(name for name in optional if name in held)):
             stored.download(name, download_to)
         return download_to
     except download.Refused as error:

@@ -14,13 +14,17 @@ from PIL import Image
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
+from src import use
 from src.config.settings import edited
 from src.data import images
 from src.data.image_batches import Scaling
 from src.data.image_options import Digits
 from src.data.images import Stored
+from src.parts.classes import figures as of_classes
+from src.parts.classes import labelled
 from src.parts.images import reading
 from src.spec.metric import LOSS
+from src.spec.record import START, Record
 from src.tasks.pretraining import (
     baselines,
     commands,
@@ -36,6 +40,7 @@ from src.tasks.pretraining import (
 from src.tasks.pretraining.first import first
 from src.tasks.pretraining.settings import FITTED, TRAINED, Settings, frozen_layers
 from src.tasks.pretraining.task import TASK
+from src.tracking.journal import FINISHED, Journal, end
 from src.training.phase import Learner
 from src.training.update import new_optimizer, updater
 from src.trial.rules import without_inert
@@ -65,16 +70,16 @@ def stored(shared_home):
 
 
 def test_labels_are_drawn_from_each_class_alike_and_few_are_among_more():
-    few, more = (drawn.labelled(settings(labels=count), LABELS) for count in (2, 7))
+    few, more = (labelled.rows(settings(labels=count), LABELS) for count in (2, 7))
 
     assert np.bincount(LABELS[few]).tolist() == [2, 2, 2] and np.bincount(LABELS[more]).tolist() == [7, 7, 7]
     assert set(few) < set(more)
-    assert drawn.labelled(settings(), LABELS).tolist() == list(range(60))
+    assert labelled.rows(settings(), LABELS).tolist() == list(range(60))
 
 
 def test_labels_have_a_seed_of_their_own_which_is_by_default_that_of_the_trial():
     def rows(**seeds):
-        return drawn.labelled(settings(labels=3, **seeds), LABELS).tolist()
+        return labelled.rows(settings(labels=3, **seeds), LABELS).tolist()
 
     assert rows(seed=0) != rows(seed=1)
     assert rows(seed=0, label_seed=5) == rows(seed=1, label_seed=5) == rows(seed=5)
@@ -86,7 +91,7 @@ def test_an_epoch_with_labels_has_its_steps_and_repeats_few_images_in_new_orders
 
     assert [len(batch) for batch in first_epoch] == [6] * 4
     counts = np.unique(np.concatenate(first_epoch), return_counts=True)
-    assert counts[0].tolist() == drawn.labelled(chosen, LABELS).tolist() and set(counts[1]) <= {2, 3}
+    assert counts[0].tolist() == labelled.rows(chosen, LABELS).tolist() and set(counts[1]) <= {2, 3}
     assert np.concatenate(first_epoch).tolist() != np.concatenate(second).tolist()
     tiny = list(learning.labelled_batches(settings(labels=1), LABELS, 1))
     assert [sorted(LABELS[batch]) for batch in tiny] == [[0, 1, 2]] * 3
@@ -283,7 +288,7 @@ def test_a_baseline_is_scikit_learns_regression_with_the_best_strength_in_valida
     if pretext == "pca":
         fitted = PCA(4, svd_solver="full").fit(flat["train"])
         flat = {name: fitted.transform(values) for name, values in flat.items()}
-    rows = drawn.labelled(chosen, parts["train"].labels)
+    rows = labelled.rows(chosen, parts["train"].labels)
     best, score = None, -1.0
     for strength in baselines.STRENGTHS:
         one = LogisticRegression(C=strength, max_iter=1_000, tol=1e-3).fit(
@@ -429,7 +434,7 @@ class Study:
     """What the figures ask of a study."""
 
     def __init__(self, rows, folder=Path()):
-        self.finished, self.toggles, self.store = pd.DataFrame(rows), ["pretext", "labels"], self
+        self.finished, self.toggles, self.store = pd.DataFrame(rows), ["pretext", "labels", "epochs"], self
         self._folder = folder
 
     def artifact(self, run_id, name):
@@ -442,6 +447,7 @@ def test_the_figure_of_accuracy_has_a_line_with_intervals_for_each_pretext():
         {
             "pretext": pretext,
             "labels": labels,
+            "epochs": 100 // labels,
             "data/labels": 10 * labels,
             "seed": seed,
             "test/accuracy": 0.5 + 0.01 * seed,
@@ -450,7 +456,7 @@ def test_the_figure_of_accuracy_has_a_line_with_intervals_for_each_pretext():
         for labels in (1, 10, 100)
         for seed in range(3)
     ]
-    figure, caption = figures.accuracy_by_labels(Study(rows))
+    figure, caption = of_classes.accuracy_by_labels(Study(rows))
 
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["none", "denoising"]
@@ -460,7 +466,7 @@ def test_the_figure_of_accuracy_has_a_line_with_intervals_for_each_pretext():
         np.testing.assert_allclose([low, high], 0.51 + np.array([-1, 1]) * 4.302653 * 0.01 / np.sqrt(3), rtol=1e-5)
     assert "95 % interval over 3 seeds" in caption
     with pytest.raises(LookupError, match="do not differ in their number of labels"):
-        figures.accuracy_by_labels(Study(rows[:3]))
+        of_classes.accuracy_by_labels(Study(rows[:3]))
 
 
 def test_reconstruct_writes_image_input_and_output(stored, tmp_path, capsys):
@@ -483,10 +489,21 @@ def test_reconstruct_writes_image_input_and_output(stored, tmp_path, capsys):
     np.testing.assert_allclose(made, expected * 255, atol=1)
     assert "squared error" in capsys.readouterr().out
     (tmp_path / "settings.json").write_text(settings(pretext="rotation").model_dump_json(), encoding="utf-8")
-    with pytest.raises(
-        ValueError, match="pretext=rotation, which reconstructs no images; use a trial with pretext=auto"
-    ):
-        commands.reconstruct(tmp_path, tmp_path / "digit.png", to=tmp_path / "out.png")
+
+
+def test_reconstruct_says_which_trials_it_needs(tmp_path, capsys):
+    (tmp_path / "settings.json").write_text(settings(pretext="none").model_dump_json(), encoding="utf-8")
+    for name in ("images.json", "model.keras"):
+        (tmp_path / name).write_text("", encoding="utf-8")
+
+    with Journal(tmp_path) as book:
+        book.append(Record(START, 0, detail={"attempt": "one"}))
+        book.append(end(step=1, status=FINISHED, artifacts=[]))
+
+    assert use.main([str(tmp_path), "reconstruct", "digit.png"]) == 2
+
+    says = "the trial has pretext=none, which reconstructs no images; use a trial with pretext=autoencoder, denoising"
+    assert says in capsys.readouterr().err
 
 
 def test_files_of_figures_are_those_of_the_trial(stored, tmp_path):

@@ -208,6 +208,7 @@ def test_a_first_phase_that_diverges_fails_every_trial_that_needs_it_but_is_trai
     found = outcome.of_journal(prepare(settings).folder)
     assert found.error.startswith("pretext=autoencoder: the ") and " is not finite at step " in found.error
     assert found.tags["ablation.health"] == "diverged"
+    assert found.tags["ablation.diagnosis"].endswith("; lower pretext_learning_rate, or set clip_norm=1")
 
 
 def test_a_process_waits_for_another_that_trains_the_first_phase_until_that_one_dies(settings, caplog):

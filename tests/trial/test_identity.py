@@ -73,7 +73,11 @@ CHANGES = {
     "embedding_from": "0123456789abcdef",
     "embedding_trainable": False,
 }
-OF_TEXTS = {"encoder": "bag", "heads": 7, "positions": "none", "kernel_size": 7, "branches": 7}
+OF_TEXTS = {
+    **{"encoder": "bag", "heads": 7, "positions": "none", "kernel_size": 7, "branches": 7},
+    **{"labels": 7, "label_seed": 7},
+    **{"pretext": "language_model", "pretext_trainable": False, "pretext_epochs": 7, "pretext_learning_rate": 0.5},
+}
 OF_CLASSES = {"class_weights": "balanced", "decision_threshold": "validation"}
 
 

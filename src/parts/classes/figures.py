@@ -1,4 +1,4 @@
-"""Figures of classifiers from the stored probabilities: the confusion matrix, and the reliability diagram."""
+"""Figures of classifiers: accuracy by labels; from probabilities, the confusion matrix and the reliability diagram."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from src.artifacts import PROBABILITIES
+from src.inference.student import interval
+from src.parts.classes.labelled import LABELS
 from src.parts.classes.probabilities import confusion_shares
 from src.parts.classes.scores import calibration_error, reliability_of
 
 if TYPE_CHECKING:
     from analysis.load import Study
 
+ACCURACY = "test/accuracy"
 PANELS = 4  # variants
 MOST_NAMED = 20  # classes
 NAMING = ("images.json", "preprocessing.json")  # files of trials with the names of the classes, as `classes`
@@ -79,6 +82,37 @@ def matrix(frame: pd.DataFrame) -> np.ndarray:
     """
     probabilities, labels = _columns(frame)
     return confusion_shares(labels, probabilities.argmax(axis=1), probabilities.shape[1])
+
+
+def accuracy_by_labels(study: Study) -> tuple[Figure, str]:
+    """Draws the test accuracy by the number of labelled examples, a line for each combination of the other toggles.
+
+    A toggle that follows the number of labels, as the number of epochs may do, distinguishes no lines.
+    """
+    rows = study.finished
+    if LABELS not in rows or rows[LABELS].nunique() < 2:
+        raise LookupError("the trials do not differ in their number of labels")
+    others = [toggle for toggle in study.toggles if toggle not in ("labels", "label_seed")]
+    others = [toggle for toggle in others if rows.groupby(LABELS)[toggle].nunique(dropna=False).max() > 1]
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    groups = rows.groupby(others, sort=False, dropna=False) if others else [((), rows)]
+    for number, (values, group) in enumerate(groups):
+        shown = ", ".join(str(value) for value in (values if isinstance(values, tuple) else (values,)))
+        points = group.groupby(LABELS)[ACCURACY].apply(lambda found: found.dropna().to_numpy(float))
+        means = [values.mean() for values in points]
+        bounds = [(found.low, found.high) for found in map(interval, points)]
+        off = points.index * 1.03 ** (number - (len(groups) - 1) / 2)  # so that intervals do not hide each other
+        errors = np.abs(np.array(bounds).T - np.array(means))
+        axes.errorbar(off, means, yerr=errors, marker="o", markersize=4, capsize=2, label=shown or "all")
+    axes.set(xscale="log", xlabel="labelled examples", ylabel="test accuracy")
+    ticks = sorted(rows[LABELS].unique())
+    axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+    axes.minorticks_off()
+    axes.legend(title=", ".join(others), fontsize=8)
+    seeds = rows["seed"].nunique()
+    over = f"mean and 95 % interval over {seeds} seeds" if seeds > 1 else "single seed, no intervals"
+    return figure, f"Test accuracy by the number of labelled examples: {over}."
 
 
 def _columns(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

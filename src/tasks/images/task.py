@@ -128,7 +128,7 @@ class Images(KerasTask[Settings, "Stored"]):
 
     def served(self, folder: Path) -> Served | None:
         """Returns how MLflow serves the classifier, which takes PNG or JPEG files in base64."""
-        from src.tasks.images import serving
+        from src.parts.images import serving
 
         return serving.served(folder)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from src.data.images import Stored
 from src.data.splits import TRAIN, VALIDATION
+from src.parts.classes import labelled
 from src.tasks.pretraining import drawn, learning
 from src.tasks.pretraining.networks import HEAD
 from src.tasks.pretraining.settings import CODE, Settings
@@ -63,7 +64,7 @@ def _regression(settings: Settings, data: Stored, encode: Any) -> tuple[np.ndarr
     from threadpoolctl import threadpool_limits
 
     split, scale = data.split(TRAIN), learning.scale(data)
-    rows, validation = drawn.labelled(settings, split.labels), data.split(VALIDATION)
+    rows, validation = labelled.rows(settings, split.labels), data.split(VALIDATION)
     train, held_out = (encode(scale(images)).astype(np.float64) for images in (split.images[rows], validation.images))
     with threadpool_limits(1):
         fitted = [

@@ -8,42 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from src.inference.student import interval
 from src.tasks.pretraining import pictures
 
 if TYPE_CHECKING:
     from analysis.load import Study
 
-LABELS, ACCURACY = "data/labels", "test/accuracy"
 PANELS = 4
 SHADES = np.array(pictures.COLOURS) / 255
-
-
-def accuracy_by_labels(study: Study) -> tuple[Figure, str]:
-    """Draws the test accuracy by the number of labelled images, a line for each combination of the other toggles."""
-    rows = study.finished
-    if LABELS not in rows or rows[LABELS].nunique() < 2:
-        raise LookupError("the trials do not differ in their number of labels")
-    others = [toggle for toggle in study.toggles if toggle not in ("labels", "label_seed")]
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.subplots()
-    groups = rows.groupby(others, sort=False, dropna=False) if others else [((), rows)]
-    for number, (values, group) in enumerate(groups):
-        shown = ", ".join(str(value) for value in (values if isinstance(values, tuple) else (values,)))
-        points = group.groupby(LABELS)[ACCURACY].apply(lambda found: found.dropna().to_numpy(float))
-        means = [values.mean() for values in points]
-        bounds = [(found.low, found.high) for found in map(interval, points)]
-        off = points.index * 1.03 ** (number - (len(groups) - 1) / 2)  # so that intervals do not hide each other
-        errors = np.abs(np.array(bounds).T - np.array(means))
-        axes.errorbar(off, means, yerr=errors, marker="o", markersize=4, capsize=2, label=shown or "all")
-    axes.set(xscale="log", xlabel="labelled images", ylabel="test accuracy")
-    ticks = sorted(rows[LABELS].unique())
-    axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
-    axes.minorticks_off()
-    axes.legend(title=", ".join(others), fontsize=8)
-    seeds = rows["seed"].nunique()
-    over = f"mean and 95 % interval over {seeds} seeds" if seeds > 1 else "single seed, no intervals"
-    return figure, f"Test accuracy by the number of labelled images: {over}."
 
 
 def codes(study: Study) -> tuple[Figure, str]:

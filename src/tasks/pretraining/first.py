@@ -71,4 +71,5 @@ def first(settings: Settings) -> First | None:
     fixed = {key: type(settings).model_fields[key].default for key in (*OF_LABELS, *RENAMED)}
     changed: dict[str, Any] = fixed | {used: getattr(settings, key) for key, used in RENAMED.items()}
     task = Pretext(PRETEXTS[settings.pretext].metrics)
-    return First(NAME, f"pretext={settings.pretext}", task, settings.model_copy(update=changed))
+    keys = {used: key for key, used in RENAMED.items()}
+    return First(NAME, f"pretext={settings.pretext}", task, settings.model_copy(update=changed), keys=keys)

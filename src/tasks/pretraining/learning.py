@@ -14,7 +14,7 @@ import numpy as np
 from src.data.image_batches import Scaling, batches, in_stored_order, scaling
 from src.data.images import Split, Stored
 from src.data.splits import TEST, TRAIN, VALIDATION
-from src.parts.classes import measures, scores
+from src.parts.classes import labelled, measures, scores
 from src.streams import generator
 from src.tasks.pretraining import drawn
 from src.tasks.pretraining.pretexts import PRETEXTS
@@ -39,7 +39,7 @@ def labelled_batches(settings: Settings, labels: np.ndarray, epoch: int) -> Iter
       labels: int[N], the classes of all training images.
       epoch: counted from 1.
     """
-    rows, rng = drawn.labelled(settings, labels), generator(settings.seed, "order", epoch)
+    rows, rng = labelled.rows(settings, labels), generator(settings.seed, "order", epoch)
     size, count = min(settings.batch_size, len(rows)), batch_count(settings)
     passes = -(-count * size // len(rows))
     order = np.concatenate([rng.permutation(rows) for _ in range(passes)])
@@ -65,7 +65,7 @@ def with_labels(settings: Settings, data: Stored) -> Phase:
         batches_per_epoch=batch_count(settings),
         held_out={name: functools.partial(_held_out, data.split(name), scale(data)) for name in (VALIDATION, TEST)},
         signature=(tf.TensorSpec([None, *data.shape], tf.float32), tf.TensorSpec([None], tf.int32)),
-        measure=measures.measure_of(settings, split.labels[drawn.labelled(settings, split.labels)], len(data.classes)),
+        measure=measures.measure_of(settings, split.labels[labelled.rows(settings, split.labels)], len(data.classes)),
         predictions=measures.predictions,
         scores=scores.of_phase(lambda name: data.split(name).labels),
         shape=lambda images: (int(images.shape[0]), 1),

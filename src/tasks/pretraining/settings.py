@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from src.data.image_options import Digits, Images
+from src.parts.classes.labelled import Labelled
 from src.parts.classes.toggles import Classes
-from src.spec.section import Count, Seed, Width
+from src.spec.section import Count, Width
 
 RECONSTRUCTING = ("autoencoder", "denoising", "inpainting")
 TRAINED = (*RECONSTRUCTING, "rotation", "simclr")  # pretexts that are a training of their own
@@ -18,7 +19,7 @@ CODE = "code"  # name of the last layer of the encoder
 WIDTHS = {"mlp": 256, "cnn": 32}  # what width=null means
 
 
-class Settings(Classes):
+class Settings(Classes, Labelled):
     """Settings of an encoder, its pretext, and the classifier on top of it."""
 
     ALIASES: ClassVar[Mapping[str, str]] = {
@@ -48,11 +49,6 @@ class Settings(Classes):
         "freeze": "tune",
         "frozen": "tune=head",
         "lastn": "tuned_layers",
-        "numlabels": "labels",
-        "nlabels": "labels",
-        "labelled": "labels",
-        "labeled": "labels",
-        "shots": "labels",
         "unlabeled": "unlabelled",
     }
 
@@ -111,10 +107,6 @@ class Settings(Classes):
         le=10**9,
         description="training images of the pretext, of which a tenth only validates it; null = all",
     )
-    labels: Count | None = Field(
-        None, description="labelled training images of each class for the classifier; null = all"
-    )
-    label_seed: Seed | None = Field(None, description="seed that draws the labelled images; null = that of the trial")
     tune: Literal["head", "last_n", "all"] = Field(
         "head", description="what learns from labels: the head, the last layers of the encoder with it, or everything"
     )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
+from src.parts.classes import labelled
 from src.parts.classes import toggles as classes
 from src.parts.classes.toggles import ACCURACY, OF_CLASSES, head_of, outputs_of
 from src.parts.description import described
 from src.parts.sizes import memory_refusals
 from src.spec.metric import LOSS
 from src.spec.rules import Change
-from src.spec.task import Command, First, Trial
+from src.spec.task import Command, First, Served, Trial
 from src.tasks.pretraining import sizes, toggles
 from src.tasks.pretraining.first import first
 from src.tasks.pretraining.settings import FITTED, Settings
@@ -49,12 +51,13 @@ class Pretraining(KerasTask[Settings, "Stored"]):
         "reconstruct": Command(
             "src.tasks.pretraining.commands:reconstruct",
             "shows what the decoder of the pretext makes of an image",
-            files=("images.json", "pretext.keras"),
+            files=("images.json",),
             example="image.png",
+            optional=("pretext.keras",),
         ),
     }
     figures: ClassVar = {
-        "accuracy_by_labels": "src.tasks.pretraining.figures:accuracy_by_labels",
+        "accuracy_by_labels": "src.parts.classes.figures:accuracy_by_labels",
         "codes": "src.tasks.pretraining.figures:codes",
         "reconstructions": "src.tasks.pretraining.figures:reconstructions",
     }
@@ -85,8 +88,8 @@ class Pretraining(KerasTask[Settings, "Stored"]):
     def measures(self, settings: Settings, data: Stored) -> dict[str, float]:
         """Returns the number of labelled images, and of parameters of encoder and head, whether trained or frozen."""
         size = sizes.classifier(settings, shape=data.shape, outputs=outputs_of(settings, len(data.classes)))
-        labels = data.rows["train"] if settings.labels is None else settings.labels * len(data.classes)
-        return {"data/labels": float(labels), "model/network_parameters": float(size.trained)}
+        labels = labelled.count(settings, data.counts["train"])
+        return {labelled.LABELS: labels, "model/network_parameters": float(size.trained)}
 
     def summary(self, settings: Sequence[Settings], data: Stored) -> list[str]:
         """Returns lines about the data for the plan, and warnings."""
@@ -117,6 +120,12 @@ class Pretraining(KerasTask[Settings, "Stored"]):
         from src.tasks.pretraining import networks
 
         networks.take_over(model, _of_pretext(trial))
+
+    def served(self, folder: Path) -> Served | None:
+        """Returns how MLflow serves the classifier, which takes PNG or JPEG files in base64."""
+        from src.parts.images import serving
+
+        return serving.served(folder)
 
     def phase(self, settings: Settings, data: Stored) -> Phase:
         """Returns the batches with labels."""

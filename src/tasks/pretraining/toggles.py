@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from src.parts.classes import labelled
 from src.spec.rules import Change, Inert
 from src.tasks.pretraining.settings import FITTED, RECONSTRUCTING, TRAINED, WIDTHS, Settings
 
@@ -58,18 +59,14 @@ INERT: tuple[Inert[Any], ...] = (
     _default("kernel_size", lambda s: s.encoder == "mlp", "an MLP has no convolutions"),
     _default("dropout", lambda s: s.pretext == "random", "pretext=random trains no hidden layer"),
     Inert("width", None, lambda s: s.width == WIDTHS[s.encoder], "this is what null means"),
-    Inert("label_seed", None, lambda s: s.labels is None, "with labels=null nothing is drawn"),
+    *labelled.INERT,
     Inert("drop_remainder", False, lambda s: True, "every batch with labels is full"),
 )
 
 
 def changes(settings: Settings, counts: Sequence[int]) -> list[Change]:
     """Returns what follows from the number of training images of each class: as many labels as there are is null."""
-    found = []
-    if settings.labels is not None and min(counts) == max(counts) == settings.labels:
-        found.append(Change("labels", settings.labels, None, "these are all training images"))
-        if settings.label_seed is not None:
-            found.append(Change("label_seed", settings.label_seed, None, "with labels=null nothing is drawn"))
+    found = labelled.changes(settings, counts, what="images")
     if settings.unlabelled == sum(counts):
         found.append(Change("unlabelled", settings.unlabelled, None, "these are all training images"))
     return found
@@ -100,11 +97,7 @@ def _of_averages(settings: Settings) -> list[str]:
 
 
 def _of_labels(settings: Settings, counts: Mapping[str, int]) -> list[str]:
-    reasons, train = [], sum(counts.values())
-    rarest = min(counts, key=lambda name: counts[name])
-    if settings.labels is not None and settings.labels > counts[rarest]:
-        what = f"labels={settings.labels}: class {rarest!r} has {counts[rarest]:,} training images"
-        reasons.append(f"{what}; set labels={counts[rarest]} or less, or labels=null for all")
+    reasons, train = labelled.refusals(settings, counts, what="images"), sum(counts.values())
     if settings.unlabelled is not None and settings.unlabelled > train:
         what = f"unlabelled={settings.unlabelled}: there are {train:,} training images"
         reasons.append(f"{what}; set unlabelled={train} or less, or unlabelled=null for all")

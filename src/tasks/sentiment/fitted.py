@@ -13,7 +13,7 @@ import numpy as np
 from src.data.encoded import Encoded
 from src.data.splits import TRAIN, VALIDATION
 from src.data.tokens import PADDING, START
-from src.parts.words import sequences
+from src.tasks.sentiment import texts
 from src.tasks.sentiment.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 def start(model: keras.Model, settings: Settings, data: Encoded) -> None:
     """Gives a model of `encoders.fitted` its weights, from the training texts as a trial reads them."""
     classes, outputs = len(data.classes), model.output_shape[-1]
-    splits = sequences.limited_splits(settings, data)
+    splits = texts.splits_of(settings, data)
     labels = splits[TRAIN].labels
     if settings.encoder == "largest_class":
         shares = np.maximum(np.bincount(labels, minlength=classes) / len(labels), LEAST)

@@ -8,15 +8,16 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from src.data.options import MovieReviews, Texts
+from src.parts.classes.labelled import Labelled
 from src.parts.classes.toggles import Classes
 from src.parts.recurrent.toggles import Recurrent
 from src.parts.words.toggles import Words
-from src.spec.section import Value, Width
+from src.spec.section import Count, Value, Width
 
 FITTED = ("tfidf", "largest_class")  # encoders without steps of training
 
 
-class Settings(Classes, Recurrent, Words):
+class Settings(Classes, Labelled, Recurrent, Words):
     """One label for a text."""
 
     ADDED: ClassVar[Mapping[str, Value]] = {
@@ -25,6 +26,8 @@ class Settings(Classes, Recurrent, Words):
         "positions": "sinusoidal",
         "kernel_size": 3,
         "branches": 3,
+        "pretext": "none",
+        "pretext_trainable": True,
     }
     ALIASES: ClassVar[Mapping[str, str]] = {
         "architecture": "encoder",
@@ -39,6 +42,8 @@ class Settings(Classes, Recurrent, Words):
         "attentionheads": "heads",
         "positionalencoding": "positions",
         "filtersize": "kernel_size",
+        "pretraining": "pretext",
+        "freezepretext": "pretext_trainable",
     }
 
     task: str = "sentiment"
@@ -76,6 +81,18 @@ class Settings(Classes, Recurrent, Words):
     kernel_size: int = Field(3, ge=1, le=1_024, description="steps that the narrowest convolution reads")
     branches: int = Field(
         3, ge=1, le=64, description="convolutions side by side; each reads one step more than the one before"
+    )
+    pretext: Literal["none", "language_model", "word_vectors"] = Field(
+        "none",
+        description="what the classifier starts from, trained before on all training texts without labels: nothing, "
+        "the embedding and the recurrent layers of a language model, or word vectors",
+    )
+    pretext_trainable: bool = Field(
+        True, description="train what starts from the pretext; false = it stays as it starts"
+    )
+    pretext_epochs: Count | None = Field(None, description="epochs of the pretext; null = the default of its task")
+    pretext_learning_rate: float | None = Field(
+        None, gt=0, le=1_000, description="learning rate of the pretext; null = the default of its task"
     )
 
 

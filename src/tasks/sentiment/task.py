@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
+from src.parts.classes import labelled
 from src.parts.classes import toggles as classes
 from src.parts.classes.toggles import ACCURACY, OF_CLASSES, head_of
 from src.parts.description import described
@@ -16,8 +17,8 @@ from src.parts.words import toggles as words
 from src.spec.metric import LOSS
 from src.spec.rules import Change
 from src.spec.section import SettingsError
-from src.spec.task import Command, Served, Trial
-from src.tasks.sentiment import sizes, toggles
+from src.spec.task import Command, First, Served, Trial
+from src.tasks.sentiment import pretexts, sizes, toggles
 from src.tasks.sentiment.settings import Settings, is_fitted, pads_in_front
 from src.training.task import KerasTask, Trained
 
@@ -43,6 +44,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         "-m masking=true,false cell=lstm,gru": "all 4 combinations",
         "-m cell=lstm,gru seed='range(0,8)'": "2 variants × 8 seeds",
         "-m encoder=recurrent,bag,cnn,transformer,tfidf": "is recurrence needed?",
+        "-m pretext=none,language_model labels=50": "does a language model help where labels are few?",
         "data=table data.path=mine.csv": "your own texts",
         "data.limit=500 epochs=1": "a quick try",
     }
@@ -52,6 +54,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
     figures: ClassVar = {
         "confusion": "src.parts.classes.figures:confusion",
         "reliability": "src.parts.classes.figures:reliability",
+        "accuracy_by_labels": "src.parts.classes.figures:accuracy_by_labels",
     }
     commands: ClassVar = {
         "predict": Command(
@@ -77,6 +80,8 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
 
     def resolve(self, settings: Settings, data: Encoded) -> tuple[Settings, list[Change]]:
         """Returns the settings that fit these texts and classes."""
+        from src.tasks.sentiment import texts
+
         longest = words.longest_allowed(settings, data.longest)
         count = len(data.classes)
         changes = [
@@ -84,6 +89,8 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
             *words.truncation_of(settings, longest),
             *recurrent.bptt_of(settings, longest),
             *head_of(settings, count),
+            *pretexts.changes(settings),
+            *labelled.changes(settings, texts.training_counts(settings, data), what="texts"),
         ]
         used = settings.model_copy(update={change.key: change.used for change in changes})
         if used.parameters is None:
@@ -101,7 +108,9 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         tested = data.contents.counts["test"] if settings.plan.metric else None
         own = classes.refusals(settings, tested=tested, classes=data.classes)
         own += toggles.refusals(settings, width=sizes.width(settings))
-        return [*own, *vectors, *self._memory(settings, data), *texts.left_out(settings, data)]
+        counts = dict(zip(data.classes, texts.training_counts(settings, data), strict=True))
+        own += labelled.refusals(settings, counts, what="texts") or texts.left_out(settings, data)
+        return [*own, *vectors, *self._memory(settings, data), *pretexts.refusals(settings, data)]
 
     def _memory(self, settings: Settings, data: Encoded) -> list[str]:
         steps = words.longest_allowed(settings, data.longest)
@@ -117,10 +126,12 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         return {**values, "task": {"name": self.name}}
 
     def measures(self, settings: Settings, data: Encoded) -> dict[str, float]:
-        """Returns the shares of leaked texts and of unknown words."""
+        """Returns the number of labelled texts, and the shares of leaked texts and of unknown words."""
         from src.parts.words import sequences
+        from src.tasks.sentiment import texts
 
-        return sequences.measures(settings, data)
+        count = labelled.count(settings, texts.training_counts(settings, data))
+        return {labelled.LABELS: count, **sequences.measures(settings, data)}
 
     def summary(self, settings: Sequence[Settings], data: Encoded) -> list[str]:
         """Returns a few lines about the data that were read."""
@@ -137,6 +148,14 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         """Returns steps × layers × directions; encoders that read all steps at once count them for less."""
         steps = words.longest_allowed(settings, data.longest)
         return steps * settings.depth * (2 if settings.bidirectional else 1) * OF_STEP[settings.encoder]
+
+    def first(self, settings: Settings, data: Encoded) -> First | None:
+        """Returns the pretext, if there is one."""
+        return pretexts.first(settings, data)
+
+    def begin(self, model: keras.Model, trial: Trial[Settings, Encoded]) -> None:
+        """Gives the classifier the layers of the pretext."""
+        pretexts.take_over(model, trial.settings, trial.folder)
 
     def phase(self, settings: Settings, data: Encoded) -> Phase:
         """Returns the splits and their batches."""
@@ -162,6 +181,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         if settings.embedding_from is not None:
             layer = model.get_layer("encoding")
             pretrained.start(layer, layer.embeddings, settings, data.words(settings.vocab_size))
+        pretexts.freeze(model, settings)
         return model
 
     def kernel(self, settings: Settings, *, gpus: int) -> str:

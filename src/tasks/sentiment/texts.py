@@ -10,9 +10,10 @@ import numpy as np
 
 from src.data.batching import MAX_BUCKETS, Padding, batch_count, batches
 from src.data.encoded import Encoded, Sequences
+from src.data.sequences import chosen
 from src.data.splits import TEST, TRAIN, VALIDATION
 from src.data.tokens import START
-from src.parts.classes import measures, scores
+from src.parts.classes import labelled, measures, scores
 from src.parts.classes.probabilities import of_every_class
 from src.parts.words import preprocessing, projector, samples, sequences
 from src.parts.words.preprocessing import Preprocessing
@@ -24,12 +25,31 @@ from src.training.phase import Phase
 from src.training.task import Trained
 
 
+def splits_of(settings: Settings, data: Encoded) -> dict[str, Sequences]:
+    """Returns all splits as a trial reads them; of training, only the texts with labels."""
+    splits = sequences.limited_splits(settings, data)
+    return {**splits, TRAIN: _with_labels(settings, splits[TRAIN])}
+
+
+def _with_labels(settings: Settings, train: Sequences) -> Sequences:
+    if settings.labels is None:
+        return train
+    return chosen(train, np.isin(np.arange(len(train.labels)), labelled.rows(settings, train.labels)))
+
+
+def training_counts(settings: Settings, data: Encoded) -> list[int]:
+    """Returns the number of training texts of each class, those that `truncation=remove` drops left out."""
+    train = data.split(TRAIN)
+    is_read = train.lengths <= (settings.max_length or data.longest) if settings.truncation == "remove" else slice(None)
+    return [int(count) for count in np.bincount(train.labels[is_read], minlength=len(data.classes))]
+
+
 def left_out(settings: Settings, data: Encoded) -> list[str]:
     """Returns a refusal if the settings leave a class without training examples, or leave no batch."""
     if settings.truncation != "remove" and not settings.drop_remainder:
         return []
     name = getattr(settings.data, "path", None) or settings.data.name
-    train = sequences.limited(data.split(TRAIN), settings, is_training=True)
+    train = _with_labels(settings, sequences.limited(data.split(TRAIN), settings, is_training=True))
     remaining = set(train.labels.tolist())
     missing = [label for number, label in enumerate(data.classes) if number not in remaining]
     if missing:
@@ -38,7 +58,7 @@ def left_out(settings: Settings, data: Encoded) -> list[str]:
             f"{' or '.join(map(repr, missing))}; the shortest text has {data.split(TRAIN).lengths.min()} steps. "
             "Raise max_length, or set truncation=pre"
         ]
-    padding = sequences.padding_of({TRAIN: train.lengths}, settings)
+    padding = sequences.padding_of(sequences.lengths_of(settings, data), settings)
     if settings.drop_remainder and not batch_count(train.lengths, padding, settings.batch_size, drop_remainder=True):
         return [
             f"{name}: drop_remainder=true leaves no batch: no {settings.batch_size} of the {len(train.labels)} "
@@ -51,9 +71,9 @@ def phase(settings: Settings, data: Encoded) -> Phase:
     """Returns the splits and their batches, for settings without `refusals`."""
     import tensorflow as tf
 
-    splits = sequences.limited_splits(settings, data)
+    splits = splits_of(settings, data)
     train = splits[TRAIN]
-    padding = sequences.padding_of({name: split.lengths for name, split in splits.items()}, settings)
+    padding = sequences.padding_of(sequences.lengths_of(settings, data), settings)  # that of all training texts
     size, drop_remainder = settings.batch_size, settings.drop_remainder
     in_order, count = batches(train, padding, size, drop_remainder=drop_remainder), len(train.labels)
     of_networks = Phase(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from src.parts.classes import labelled
 from src.parts.recurrent import toggles as recurrent
 from src.parts.words import toggles as words
 from src.spec.rules import Inert
@@ -19,7 +20,7 @@ HAVE = {  # toggle → encoders that it changes
     "positions": ("transformer",),
     "kernel_size": ("cnn",),
     "branches": ("cnn",),
-    **dict.fromkeys(("parameters", "dropout", "encoding", "embedding_dim", "embedding_from"), NETWORKS),
+    **dict.fromkeys(("parameters", "dropout", "encoding", "embedding_dim", "embedding_from", "pretext"), NETWORKS),
     **dict.fromkeys(("class_weights", "decision_threshold"), (*NETWORKS, "tfidf")),
     **dict.fromkeys(("padding", "bucketing", "padding_side", "masking"), NETWORKS),
 }
@@ -45,8 +46,25 @@ def _reads_padding_anywhere(settings: Settings) -> bool:
     return settings.encoder == "bag" or (settings.encoder in ("cnn", "transformer") and settings.masking)
 
 
+def _is_frozen(settings: Settings) -> bool:
+    """Returns whether no layer that dropout comes before is trained."""
+    return settings.pretext == "language_model" and not settings.pretext_trainable
+
+
 INERT: tuple[Inert[Any], ...] = (
     *map(_of_others, HAVE),
+    *labelled.INERT,
+    Inert(
+        "pretext",
+        "none",
+        lambda s: s.pretext == "word_vectors" and s.encoding == "onehot",
+        "encoding=onehot has no embedding",
+    ),
+    *(
+        Inert(key, Settings.model_fields[key].default, lambda s: s.pretext == "none", "there is no pretext")
+        for key in ("pretext_trainable", "pretext_epochs", "pretext_learning_rate")
+    ),
+    Inert("dropout", 0.0, _is_frozen, "layers that are not trained drop nothing"),
     *(_untrained(key, Settings.model_fields[key].default) for key in OF_TRAINING),
     _untrained("epochs", 1),
     Inert(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import base64
+import importlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,16 +18,14 @@ import pytest
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
+from src import registry
 from src.artifacts import MODEL, SETTINGS, Artifacts
 from src.config.settings import edited
 from src.data import image_files
-from src.parts.images import commands, reading
+from src.parts.images import commands, reading, served, serving
+from src.parts.images.served import Served
+from src.parts.images.serving import CODE, SRC
 from src.spec.record import START, Record
-from src.tasks.images import served
-from src.tasks.images.served import Served
-from src.tasks.images.serving import CODE, SRC
-from src.tasks.images.settings import Settings
-from src.tasks.images.task import TASK
 from src.tracking.journal import FINISHED, Journal, end
 from src.tracking.mlflow_replay import Store
 from src.training import model_file
@@ -105,25 +105,32 @@ def test_the_stored_code_imports_no_other_module_of_the_project():
 
 @pytest.mark.parametrize("content", ["", "{}", '{"classes": 3}'])
 def test_a_trial_that_does_not_say_how_it_reads_images_is_not_served(tmp_path, content):
-    assert TASK.served(tmp_path) is None
+    assert serving.served(tmp_path) is None
     (tmp_path / reading.FILE).write_text(content, encoding="utf-8")
-    assert TASK.served(tmp_path) is None
+    assert serving.served(tmp_path) is None
 
 
-def trained(folder, *, head="softmax", classes=("cat", "dog", "eel")):
-    from src.tasks.images.networks import classifier
+SMALL = {  # task → settings
+    "images": {"network": "cnn", "width": 3, "depth": 1},
+    "pretraining": {"encoder": "cnn", "width": 3, "depth": 1, "code_size": 4, "batch_norm": True},
+}
 
+
+def trained(folder, *, task="images", head="softmax", classes=("cat", "dog", "eel")):
+    classifier = importlib.import_module(f"src.tasks.{task}.networks").classifier
     folder.mkdir(parents=True, exist_ok=True)
-    settings = edited(Settings(), {"network": "cnn", "width": 3, "depth": 1, "head": head})
+    settings = edited(registry.task(task).settings(), {**SMALL[task], "head": head})
     Artifacts(folder).write_settings(settings)
     model_file.write(folder, classifier(settings, shape=(6, 5, 3), outputs=1 if head == "sigmoid" else len(classes)))
     reading.write(folder, known(classes=classes))
     return folder
 
 
+@pytest.mark.parametrize("task", SMALL)
 @pytest.mark.parametrize(("head", "classes"), [("softmax", ("cat", "dog", "eel")), ("sigmoid", ("cat", "dog"))])
-def test_the_served_model_and_the_predict_command_agree(tmp_path, head, classes):
-    folder, images = trained(tmp_path, head=head, classes=classes), RNG.integers(0, 256, (70, 6, 5, 3), np.uint8)
+def test_the_served_model_and_the_predict_command_agree(tmp_path, task, head, classes):
+    folder = trained(tmp_path, task=task, head=head, classes=classes)
+    images = RNG.integers(0, 256, (70, 6, 5, 3), np.uint8)
 
     found = Served(model_file.load(folder), vars(reading.load(folder))).probabilities(images)
 
@@ -140,10 +147,14 @@ for data in ([sys.argv[3], sys.argv[3]], {"image": [sys.argv[3]]}, model.input_e
 """
 
 
-def test_the_loader_of_mlflow_reads_the_files_of_a_stored_model(tmp_path):
-    folder, content = trained(tmp_path), text("RGB")
+@pytest.mark.parametrize("task", SMALL)
+def test_the_loader_of_mlflow_reads_the_files_of_a_stored_model(tmp_path, task):
+    folder, content = trained(tmp_path / "trial", task=task), text("RGB")
+    of_task = registry.task(task).served(folder)
+    for name, file in of_task.files.items():
+        shutil.copy(file, tmp_path / name)
 
-    classifier = served._load_pyfunc(str(folder))
+    classifier = served._load_pyfunc(str(tmp_path))
 
     image = classifier._read(content, "x")
     expected = commands.probabilities(folder, reading.load(folder), image[None])
@@ -154,8 +165,9 @@ def test_the_loader_of_mlflow_reads_the_files_of_a_stored_model(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.training
-def test_mlflow_loads_the_model_without_our_package_and_classifies_files(home, blank, tmp_path):
-    folder = trained(home / "outputs" / "s" / "cafe")
+@pytest.mark.parametrize("task", SMALL)
+def test_mlflow_loads_the_model_without_our_package_and_classifies_files(home, blank, tmp_path, task):
+    folder = trained(home / "outputs" / "s" / "cafe", task=task)
     tags = {"ablation.kind": "trial", "ablation.identity": "cafe"}
     with Journal(folder) as book:
         book.append(Record(START, 0, detail={"attempt": "one", "name": "x", "tags": tags, "params": {}}))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...parts.served_model import load, refuse
+from ..served_model import load, refuse
 
 if TYPE_CHECKING:
     import pandas as pd

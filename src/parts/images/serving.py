@@ -8,11 +8,11 @@ from pathlib import Path
 from src.artifacts import MODEL
 from src.data.image_files import OF_PILLOW
 from src.parts.images import reading
+from src.parts.images.served import IMAGE, READING, encoded
 from src.spec.task import Served
-from src.tasks.images.served import IMAGE, READING, encoded
 
 SRC = Path(__file__).parents[2]
-CODE = ("tasks/images/served.py", "parts/served_model.py")
+CODE = ("parts/images/served.py", "parts/served_model.py")
 NEEDS = ("mlflow", "tensorflow", "keras", "numpy", "pandas", "pillow")
 
 
@@ -24,7 +24,7 @@ def served(folder: Path) -> Served | None:
         return None
     return Served(
         code={name: SRC / name for name in CODE},
-        loader="tasks.images.served",
+        loader="parts.images.served",
         files={MODEL: folder / MODEL, READING: folder / reading.FILE},
         example={IMAGE: [_black(known)]},
         # The input has no name, so that MLflow also accepts a plain string or a list of strings.
