@@ -65,6 +65,8 @@ Every = Annotated[
 def _examples() -> None:
     """Tables, figures and reports of tracked studies. Nothing here trains, and only `report` writes to MLflow.
 
+    `python -m src.studies` deletes, renames, merges and prunes studies.
+
     For example:
 
     - python -m analysis studies
@@ -78,6 +80,10 @@ def _examples() -> None:
     - python -m analysis figure leave_one_out forest
 
     - python -m analysis compare leave_one_out reference cell=simple_rnn
+
+    - python -m analysis bundle leave_one_out --zip
+
+    - python -m analysis leaderboard
     """
 
 
@@ -322,6 +328,39 @@ def export(study: Name, every: Every = False, uri: Uri = None, out: Out = None) 
                 frame.to_parquet(made / f"{name}.parquet", index=False)
         for name, frame in frames.items():
             print(f"{folder / name}.csv, .parquet: {len(frame):,} rows, {len(frame.columns)} columns")
+
+
+@app.command()
+def bundle(
+    study: Name,
+    metric: Metric = None,
+    margin: Margin = None,
+    also: Also = None,
+    every: Every = False,
+    uri: Uri = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder or .zip file to write; default: bundles/STUDY, or bundles/STUDY.zip")
+    ] = None,
+    is_zip: Annotated[bool, typer.Option("--zip", help="write one zip file")] = False,
+    task: TaskPlace = None,
+) -> None:
+    """Writes STUDY to share it: report, tables, figures, trials, plan, settings, environment, code, README.
+
+    The README says how to repeat the study. Paths of this machine and addresses of stores are left out. The same study
+    gives the same bytes.
+    """
+    with _answered():
+        from analysis import bundle as bundles
+
+        _allow(task)
+        is_zip = is_zip or (out is not None and out.suffix == ".zip")
+        target = out or paths.home() / "bundles" / (f"{study}.zip" if is_zip else study)
+        loaded = _loaded(study, uri, every=every)
+        options = {"metric": metric, "margin": margin, "also": _names(also)}
+        made = bundles.write(loaded, target, is_zip=is_zip, options=options)
+        for remark in made.remarks:
+            print(f"note: {visible(remark)}")
+        print(f"written: {made.target} ({counted(made.files, 'file')})")
 
 
 @contextmanager
