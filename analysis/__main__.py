@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import io
 import math
 import os
@@ -59,6 +60,13 @@ Every = Annotated[
     bool,
     typer.Option("--all", help="every trial of the study in one table, of all its plans; default: the latest plan's"),
 ]
+
+
+class Order(enum.StrEnum):
+    """What gives the order of a leaderboard."""
+
+    VALIDATION = "validation"
+    TEST = "test"
 
 
 @app.callback()
@@ -309,6 +317,39 @@ def studies(uri: Uri = None) -> None:
                 "Trials in other plans than a study's latest are not in its table: "
                 "`python -m analysis table STUDY --all` shows them all."
             )
+
+
+@app.command()
+def leaderboard(
+    task: Annotated[str | None, typer.Option(help="rank only variants of this task; default: each task")] = None,
+    metric: Annotated[str | None, typer.Option(help="metric to report; default: the task's first, on the test")] = None,
+    by: Annotated[Order, typer.Option(help="what gives the order; the docs say why not the test")] = Order.VALIDATION,
+    top: Annotated[int, typer.Option(min=1, help="variants to show of each task and data")] = 20,
+    format: Annotated[Format, typer.Option(help="output format")] = Format.MARKDOWN,
+    uri: Uri = None,
+) -> None:
+    """Ranks the variants of all studies of one task on the same data, by validation."""
+    with _answered():
+        from analysis import adopted, store
+        from analysis import leaderboard as boards
+        from analysis.texts import csv
+
+        found, notes = boards.of_store(store.connect(uri), task=task, metric=metric, by=by.value)
+        left_out = len(adopted.AdoptedStore().experiments()) if uri is None else 0
+        if left_out:
+            what = "1 adopted study is" if left_out == 1 else f"{left_out} adopted studies are"
+            notes = [*notes, f"{what} left out: on what data the runs were trained is not known"]
+        if format == Format.CSV:
+            print(csv(boards.csv_frame(found)), end="")
+        else:
+            texts = {
+                Format.MARKDOWN: lambda one: f"{visible(one.heading)}\n\n{one.table(top).markdown()}",
+                Format.HTML: lambda one: one.table(top).html(),
+                Format.LATEX: lambda one: one.table(top).latex(f"leaderboard_{one.task}_{one.data}"),
+            }
+            print("\n".join(map(texts[format], found)))
+        for note in notes:
+            print(f"note: {visible(note)}", file=sys.stderr)
 
 
 @app.command()

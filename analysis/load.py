@@ -185,7 +185,7 @@ def study(name: str, store: Store, *, every: bool = False) -> Study:
     lost += _notes(study_run.run_id, store)
     plan = study_plans[-1]
     trials = [run for run in runs if run.tags.get(KIND) == "trial" and IDENTITY in run.tags]
-    served, notes = _serving(trials)
+    served, notes = serving(trials)
     notes += lost
     others = len(served.keys() - {row["identity"] for row in plan["rows"]})
     of_plans = "" if every or not others else _of_other_plans(name, others)
@@ -302,7 +302,7 @@ def listed(store: Store) -> pd.DataFrame:
     for name, experiment_id in store.experiments().items():
         runs = store.runs(experiment_id)
         trials = [run for run in runs if run.tags.get(KIND) == "trial" and IDENTITY in run.tags]
-        served = _serving(trials)[0]
+        served = serving(trials)[0]
         states = [run.status for run in served.values()]
         latest = max((run.started for run in trials), default=None)
         records.append({
@@ -354,7 +354,7 @@ def _steps(path: Path, names: Sequence[str]) -> pd.DataFrame:
         return pd.DataFrame()
 
 
-def _serving(trials: list[Run]) -> tuple[dict[str, Run], list[str]]:
+def serving(trials: list[Run]) -> tuple[dict[str, Run], list[str]]:
     """Returns identity → the attempt that counts (`attempts.counting`), and notes on the other attempts."""
     of_identities = attempts.of_identities(trials)
     counting = {identity: attempts.counting(runs) for identity, runs in of_identities.items()}
