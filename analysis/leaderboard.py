@@ -240,7 +240,7 @@ def _metric(group: Sequence[Trial], name: str | None) -> Metric:
     (one, study), *others = found.items()
     for other, of_study in others:
         if (other.name, other.direction) != (one.name, one.direction):
-            what = f"{study} has {one.name} ({one.direction}), {of_study} {other.name} ({other.direction})"
+            what = f"{study} has {one.name} ({one.direction}), {of_study} has {other.name} ({other.direction})"
             raise StoreError(f"studies of one task and data have different metrics: {what}; name one with --metric")
     if not one.sign:
         raise StoreError(f"--metric: {one.name} has no direction, so no variant is the best; name another")

@@ -13,8 +13,9 @@ import pandas as pd
 from analysis.load import Study
 
 ADDRESS = re.compile(r"\b(?:sqlite|postgresql|mysql|mssql|file)(?:\+\w+)?:/{2,}[^\s'\"<>)]*")
-# A path of two parts or more that begins at a root, a home or a drive; not the end of a word, an address or a tag.
-PATH = re.compile(r"(?<![\w.:/<>\\-])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\'\"`<>|,;:()\[\]{}=]+){2,}[/\\]?")
+# A path of two parts or more that begins at a root, a home or a drive; not the end of a word, an address, a tag, or a
+# path that is shortened already.
+PATH = re.compile(r"(?<![\w.:/<>\\…-])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\'\"`<>|,;:()\[\]{}=]+){2,}[/\\]?")
 TRACKING = re.compile(r"\s(?:\S*['\"])?\+{0,2}tracking(?:\.[\w./-]+)?=(?:'[^']*'|\"[^\"]*\"|\S)*")
 HIDDEN = "…"
 
