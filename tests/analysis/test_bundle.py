@@ -68,7 +68,7 @@ def shared(place, few_figures):
     levels = {"data.path": ["/root/me/a/x.csv", "/root/me/b/x.csv"]}
     command = "python -m src.run -m +experiments=leave_one_out study=p tracking.uri=http://me:pw@host.example:5000"
     record = {"commands": [{"command": command, "time": "now"}]}
-    generated.study(place / "mlflow.db", "p", levels, outcome, seeds=[0, 1, 2], record=record)
+    generated.study(place / "mlflow.db", "p", levels, outcome, seeds=[0, 1, 2], record=record, steps=3)
     for run in (place / "mlartifacts" / "p").iterdir():
         artifacts = run / "artifacts"
         if not (artifacts / "plan.json").is_file():
