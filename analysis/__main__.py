@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import io
 import math
 import os
@@ -61,9 +62,18 @@ Every = Annotated[
 ]
 
 
+class Order(enum.StrEnum):
+    """What gives the order of a leaderboard."""
+
+    VALIDATION = "validation"
+    TEST = "test"
+
+
 @app.callback()
 def _examples() -> None:
     """Tables, figures and reports of tracked studies. Nothing here trains, and only `report` writes to MLflow.
+
+    `python -m src.studies` deletes, renames, merges and prunes studies.
 
     For example:
 
@@ -78,6 +88,10 @@ def _examples() -> None:
     - python -m analysis figure leave_one_out forest
 
     - python -m analysis compare leave_one_out reference cell=simple_rnn
+
+    - python -m analysis bundle leave_one_out --zip
+
+    - python -m analysis leaderboard
     """
 
 
@@ -306,6 +320,39 @@ def studies(uri: Uri = None) -> None:
 
 
 @app.command()
+def leaderboard(
+    task: Annotated[str | None, typer.Option(help="rank only variants of this task; default: each task")] = None,
+    metric: Annotated[str | None, typer.Option(help="metric to report; default: the task's first, on the test")] = None,
+    by: Annotated[Order, typer.Option(help="what gives the order; the docs say why not the test")] = Order.VALIDATION,
+    top: Annotated[int, typer.Option(min=1, help="variants to show of each task and data")] = 20,
+    format: Annotated[Format, typer.Option(help="output format")] = Format.MARKDOWN,
+    uri: Uri = None,
+) -> None:
+    """Ranks the variants of all studies of one task on the same data, by validation."""
+    with _answered():
+        from analysis import adopted, store
+        from analysis import leaderboard as boards
+        from analysis.texts import csv
+
+        found, notes = boards.of_store(store.connect(uri), task=task, metric=metric, by=by.value)
+        left_out = len(adopted.AdoptedStore().experiments()) if uri is None else 0
+        if left_out:
+            what = "1 adopted study is" if left_out == 1 else f"{left_out} adopted studies are"
+            notes = [*notes, f"{what} left out: on what data the runs were trained is not known"]
+        if format == Format.CSV:
+            print(csv(boards.csv_frame(found)), end="")
+        else:
+            texts = {
+                Format.MARKDOWN: lambda one: f"{visible(one.heading)}\n\n{one.table(top).markdown()}",
+                Format.HTML: lambda one: one.table(top).html(),
+                Format.LATEX: lambda one: one.table(top).latex(f"leaderboard_{one.task}_{one.data}"),
+            }
+            print("\n".join(map(texts[format], found)))
+        for note in notes:
+            print(f"note: {visible(note)}", file=sys.stderr)
+
+
+@app.command()
 def export(study: Name, every: Every = False, uri: Uri = None, out: Out = None) -> None:
     """Writes STUDY as CSV and Parquet: a frame with one row per variant and seed, and one with one row per step."""
     with _answered():
@@ -322,6 +369,39 @@ def export(study: Name, every: Every = False, uri: Uri = None, out: Out = None) 
                 frame.to_parquet(made / f"{name}.parquet", index=False)
         for name, frame in frames.items():
             print(f"{folder / name}.csv, .parquet: {len(frame):,} rows, {len(frame.columns)} columns")
+
+
+@app.command()
+def bundle(
+    study: Name,
+    metric: Metric = None,
+    margin: Margin = None,
+    also: Also = None,
+    every: Every = False,
+    uri: Uri = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder or .zip file to write; default: bundles/STUDY, or bundles/STUDY.zip")
+    ] = None,
+    is_zip: Annotated[bool, typer.Option("--zip", help="write one zip file")] = False,
+    task: TaskPlace = None,
+) -> None:
+    """Writes STUDY to share it: report, tables, figures, trials, plan, settings, environment, code, README.
+
+    The README says how to repeat the study. Paths of this machine and addresses of stores are left out. The same study
+    gives the same bytes.
+    """
+    with _answered():
+        from analysis import bundle as bundles
+
+        _allow(task)
+        is_zip = is_zip or (out is not None and out.suffix == ".zip")
+        target = out or paths.home() / "bundles" / (f"{study}.zip" if is_zip else study)
+        loaded = _loaded(study, uri, every=every)
+        options = {"metric": metric, "margin": margin, "also": _names(also)}
+        made = bundles.write(loaded, target, is_zip=is_zip, options=options)
+        for remark in made.remarks:
+            print(f"note: {visible(remark)}")
+        print(f"written: {made.target} ({counted(made.files, 'file')})")
 
 
 @contextmanager

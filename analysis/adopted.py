@@ -29,7 +29,7 @@ TEXTS = ("tags", "params", "metrics")  # columns of JSON
 
 def folder() -> Path:
     """Returns the folder with one sub-folder per adopted study."""
-    return paths.home() / "adopted"
+    return paths.adopted()
 
 
 def is_adopted(name: str) -> bool:

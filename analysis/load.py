@@ -25,7 +25,7 @@ from src.spec.renamed import as_today
 from src.spec.section import as_typed
 from src.spec.settings import Settings
 from src.study.timing import FILE, Pass, read
-from src.tracking import attempts
+from src.tracking import attempts, names
 from src.tracking.attempts import Run
 from src.tracking.deleted import how_to_restore
 
@@ -185,7 +185,7 @@ def study(name: str, store: Store, *, every: bool = False) -> Study:
     lost += _notes(study_run.run_id, store)
     plan = study_plans[-1]
     trials = [run for run in runs if run.tags.get(KIND) == "trial" and IDENTITY in run.tags]
-    served, notes = _serving(trials)
+    served, notes = serving(trials)
     notes += lost
     others = len(served.keys() - {row["identity"] for row in plan["rows"]})
     of_plans = "" if every or not others else _of_other_plans(name, others)
@@ -204,10 +204,10 @@ def study(name: str, store: Store, *, every: bool = False) -> Study:
         differing = "; or ".join(sorted(environments))
         notes.append(f"trials ran in different environments, which may change their numbers: {differing}")
     validated = of_plan(plan)[0]
-    names = (f"{VAL}{validated.name}", PER_EPOCH, STEADY_EPOCH)
-    histories = {metric: store.history(experiment_id, metric) for metric in names}
+    needed = (f"{VAL}{validated.name}", PER_EPOCH, STEADY_EPOCH)
+    histories = {metric: store.history(experiment_id, metric) for metric in needed}
     rows, old = trial_rows.with_times(trial_rows.of_plan(plan, served), histories)
-    rows = trial_rows.with_validation(rows, histories[names[0]], validated, threshold=plan["threshold"])
+    rows = trial_rows.with_validation(rows, histories[needed[0]], validated, threshold=plan["threshold"])
     timing, broken = _timing(study_run.run_id, store)
     rule, taken, of_looks = (None, (), []) if every else plans.looks(study_plans, _finished(served))
     notes = [*notes, *of_looks, *old, *broken]
@@ -245,6 +245,8 @@ def _experiment(name: str, store: Store) -> str:
     if number := store.deleted_experiment(name):
         command = how_to_restore(store.uri, experiment_id=number)
         raise StoreError(f"study {name!r} was deleted in MLflow; to restore it, run: {command}")
+    if now := names.present(name):
+        raise StoreError(f"no study {name!r} in {shown(store.uri)}; it was renamed to {now}")
     fix = nearest(name, list(experiments))
     if name in {plan.parent.name for plan in paths.outputs().glob("*/plan.json")}:  # trained offline, or sent elsewhere
         fix = f"run `python -m src.sync {name}` if its trials ran offline, or name its store with --uri"
@@ -300,7 +302,7 @@ def listed(store: Store) -> pd.DataFrame:
     for name, experiment_id in store.experiments().items():
         runs = store.runs(experiment_id)
         trials = [run for run in runs if run.tags.get(KIND) == "trial" and IDENTITY in run.tags]
-        served = _serving(trials)[0]
+        served = serving(trials)[0]
         states = [run.status for run in served.values()]
         latest = max((run.started for run in trials), default=None)
         records.append({
@@ -352,7 +354,7 @@ def _steps(path: Path, names: Sequence[str]) -> pd.DataFrame:
         return pd.DataFrame()
 
 
-def _serving(trials: list[Run]) -> tuple[dict[str, Run], list[str]]:
+def serving(trials: list[Run]) -> tuple[dict[str, Run], list[str]]:
     """Returns identity → the attempt that counts (`attempts.counting`), and notes on the other attempts."""
     of_identities = attempts.of_identities(trials)
     counting = {identity: attempts.counting(runs) for identity, runs in of_identities.items()}

@@ -99,9 +99,10 @@ def save(figure: Figure, stem: Path) -> Path:
     """Writes a figure as PNG, SVG and PDF, and returns the path of the SVG."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(stem.with_suffix(".png"), dpi=150, facecolor="white")
-    figure.savefig(stem.with_suffix(".pdf"), facecolor="white")
+    figure.savefig(stem.with_suffix(".pdf"), facecolor="white", metadata={"CreationDate": None})  # equal bytes
     svg = stem.with_suffix(".svg")
-    figure.savefig(svg, metadata={"Date": None})
+    with mpl.rc_context({"svg.hashsalt": STYLE["svg.hashsalt"]}):  # its ids are random without
+        figure.savefig(svg, metadata={"Date": None})
     svg.write_text(with_titles(svg.read_text(encoding="utf-8")), encoding="utf-8")
     return svg
 

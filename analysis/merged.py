@@ -139,7 +139,7 @@ def _planned(plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) ->
         for row in done:
             settings = (reference or trials[row["identity"]]).settings
             is_reference = row["role"] == "reference" and number == len(plans) - 1
-            values = {**_of_identity(settings), **row["values"]}
+            values = {**of_identity(settings), **row["values"]}
             entries.append(_Entry(row["identity"], row["seed"], values, row["normalised"], is_reference))
     return entries
 
@@ -148,12 +148,12 @@ def _unplanned(plans: Sequence[Mapping[str, Any]], trials: Mapping[str, Trial]) 
     planned = {row["identity"] for record in plans for row in record["rows"]}
     others = {identity: trial for identity, trial in trials.items() if identity not in planned}
     return [
-        _Entry(identity, int(trial.settings.get("seed", 0)), _of_identity(trial.settings), [], is_reference=False)
+        _Entry(identity, int(trial.settings.get("seed", 0)), of_identity(trial.settings), [], is_reference=False)
         for identity, trial in others.items()
     ]
 
 
-def _of_identity(settings: Mapping[str, Any]) -> dict[str, Any]:
+def of_identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings that determine a result, by their names on the command line, without the seed."""
     named = {_of_today(key): value for key, value in settings.items()}
     return {key: value for key, value in named.items() if key != "seed" and key not in NOT_IN_IDENTITY - {"data"}}

@@ -66,7 +66,9 @@ class OverExamples(NamedTuple):
     test: str
 
 
-def page(findings: Findings, figures: Iterable[tuple[Drawn, Path]], notes: Sequence[str] = ()) -> str:
+def page(
+    findings: Findings, figures: Iterable[tuple[Drawn, Path]], notes: Sequence[str] = (), *, is_shared: bool = False
+) -> str:
     """Returns a study's report as one self-contained HTML page: it needs no network and no other file.
 
     Texts that a user wrote (question, paths, labels) are escaped.
@@ -75,6 +77,7 @@ def page(findings: Findings, figures: Iterable[tuple[Drawn, Path]], notes: Seque
       findings: the study's comparisons.
       figures: each figure with the path of its SVG file.
       notes: further notes for the reader, such as figures that could not be drawn.
+      is_shared: whether readers have a bundle (`bundle`) instead of the store: the page then has no links to it.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -90,7 +93,7 @@ def page(findings: Findings, figures: Iterable[tuple[Drawn, Path]], notes: Seque
     shown = [_shown(tables.ablation(findings), findings.summary, "table", findings)]
     if findings.factorial is not None:
         shown.append(_shown(tables.factorial(findings), findings.factorial, "factorial", findings))
-    base = links.pages_of(study.store.uri)
+    base, has_pages = links.pages_of(study.store.uri), _pages(study) and not is_shared
     return environment.get_template("report.html").render(
         study=study,
         plan=study.plan,
@@ -108,17 +111,17 @@ def page(findings: Findings, figures: Iterable[tuple[Drawn, Path]], notes: Seque
         tables=shown,
         comparisons=_shown(tables.effects(findings), findings.compared, "effects", findings),
         over_examples=_over_examples(findings),
-        uri=shown_uri(study.store.uri),
+        uri="" if is_shared else shown_uri(study.store.uri),
         ui=base,
         local=links.LOCAL,
-        runs=_pages(study)
+        runs=has_pages
         and links.study_link(  # older studies have no view
             base, _quoted(study.experiment_id), sorted_by=findings.study.metrics[0]
         ),
         no_factorial=findings.no_factorial,
         lead=lead,
         figures=[one for one in drawn if one not in lead],
-        details=details(findings),
+        details=details(findings, has_pages=has_pages),
         hidden=max(0, study.rows["label"].nunique() - MAX_DETAILS),
         remarks=remarks(findings, notes),
         provenance=[*provenance(study.finished), *_timing(findings)],
@@ -128,7 +131,8 @@ def page(findings: Findings, figures: Iterable[tuple[Drawn, Path]], notes: Seque
         ],
         commits=[commit for commit in study.finished["git_commit"].dropna().unique() if commit != "unknown"],
         is_dirty=bool((study.finished["git_dirty"] == "true").any()),
-        patches=_patches(study),
+        patches=_patches(study, is_shared=is_shared),
+        is_shared=is_shared,
     )
 
 
@@ -204,8 +208,8 @@ def _pages(study: Study) -> bool:
     return not isinstance(study.store, AdoptedStore)
 
 
-def details(findings: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Returns each variant with its trials."""
+def details(findings: Findings, *, has_pages: bool) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Returns each variant with its trials; with `has_pages`, they have links to their pages in MLflow."""
     study, validation = findings.study, findings.study.validation
     base = links.pages_of(study.store.uri)
     variants = []
@@ -222,7 +226,7 @@ def details(findings: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
                 "health": row["health"] or "",
                 "identity": row["identity"],
                 "link": links.run_link(base, _quoted(study.experiment_id), _quoted(row["run_id"]))
-                if row["run_id"] and _pages(study)
+                if row["run_id"] and has_pages
                 else None,
             }
             for row in part.to_dict("records")
@@ -318,9 +322,16 @@ def _inline(name: str, path: Path) -> Inline:
     return Inline(svg, round(float(width) / float(height), 3), round(rows, 2))
 
 
-def _patches(study: Study) -> list[str]:
+def _patches(study: Study, *, is_shared: bool) -> list[str]:
     """Returns the files with the uncommitted changes of the study's trials, one for each version of the code."""
     rows = (
         study.finished.reindex(columns=["git_diff", "identity"]).dropna(subset=["git_diff"]).drop_duplicates("git_diff")
     )
+    if is_shared:
+        return list(map(patch_in_bundle, rows["git_diff"]))
     return [f"outputs/{study.name}/{identity}/{PATCH}" for identity in rows["identity"]]
+
+
+def patch_in_bundle(diff: str) -> str:
+    """Returns the place in a bundle of the uncommitted changes with this hash."""
+    return f"code/{diff}.patch"

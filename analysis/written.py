@@ -36,15 +36,15 @@ class Written(NamedTuple):
     notes: list[str]
 
 
-def report(findings: Findings, folder: Path) -> Written:
-    """Writes the report of a study, with its tables and figures."""
+def report(findings: Findings, folder: Path, *, is_shared: bool = False) -> Written:
+    """Writes the report of a study, with its tables and figures; `is_shared` as in `report.page`."""
     from analysis import report as html
 
     with whole(folder) as staging:
         write_tables(findings, staging)
         pictures, notes = drawn_figures(findings)
         drawn, failed = saved(pictures, staging / "figures")
-        page = html.page(findings, drawn, [*notes, *failed])
+        page = html.page(findings, drawn, [*notes, *failed], is_shared=is_shared)
         (staging / "report.html").write_text(page, encoding="utf-8")
         files = [path.relative_to(staging) for path in sorted(staging.rglob("*")) if path.is_file()]
     return Written(files, len(drawn), [*notes, *failed])

@@ -35,6 +35,11 @@ def study_folder(study: str) -> Path:
     return outputs() / study
 
 
+def adopted() -> Path:
+    """Returns the folder with one sub-folder per adopted study: runs of other programs, which the analysis reads."""
+    return home() / "adopted"
+
+
 def cache() -> Path:
     """Returns the folder of encoded corpora. Its name has a dot, which names of studies cannot have."""
     return outputs() / ".cache"

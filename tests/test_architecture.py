@@ -16,6 +16,7 @@ from src.paths import REPOSITORY
 
 CORE = (
     "src/study",
+    "src/upkeep",
     "src/tracking",
     "src/training",
     "src/trial",

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from analysis.__main__ import app
 from docs import generated
-from src import predict, run, status
+from src import predict, run, status, studies
 from src.paths import REPOSITORY
 
 RESULTS = REPOSITORY / "experiments" / "results"
@@ -91,6 +91,14 @@ def test_every_prediction_command_in_the_documents_is_valid(line, home, capsys, 
 
         assert predict.main(shlex.split(line)[3:]) == 2
     assert "RUN: got 'RUN" in capsys.readouterr().err  # the one placeholder
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("python -m src.studies")])
+def test_every_command_about_whole_studies_in_the_documents_is_valid(line, home, capsys):
+    words = shlex.split(line)[3:]
+
+    assert studies.main(words) == 2
+    assert f"no study {words[1]!r}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("python -m src.status")])

@@ -26,6 +26,21 @@ def held(study: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def alone(study: Path) -> Iterator[bool]:
+    """Keeps sweeps of a study from starting while the block runs; yields whether none runs already."""
+    with ExitStack() as stack:
+        is_free = True
+        with suppress(FileNotFoundError):  # no sweep has run here
+            file = stack.enter_context((study / FILE).open("r+b"))
+            if fcntl is not None:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    is_free = False
+        yield is_free
+
+
 def is_held(study: Path) -> bool:
     """Returns whether a sweep of a study runs; writes nothing."""
     if fcntl is None:

@@ -35,7 +35,7 @@ from src.study.tracker import Tracker
 from src.study.watch import Budget, StudyProgress
 from src.terminal.progress import say
 from src.terminal.visible import counted, visible
-from src.tracking import journal
+from src.tracking import journal, names
 from src.tracking.journal import FAILED, FINISHED, KILLED
 from src.tracking.outcome import Outcome
 from src.trial.signals import terminable
@@ -94,6 +94,8 @@ class _Command:
             rows = self._study.rows(variants)
         if not any(row.trial for row in rows):
             raise SettingsError(rows[0].dropped or "the plan has no trials")
+        if now := names.present(self._settings.study):
+            self._say(f"note: a study of this name was renamed to {now}; study={now} continues it")
         self._spread = spread.of_earlier(self._study) if self._settings.plan_only or self._is_race else None
         if self._settings.plan_only:
             self._tracker.look()

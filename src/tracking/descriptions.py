@@ -33,6 +33,12 @@ def of_trial(settings: Settings, *, changes: str | None = None) -> str:
     return "\n\n".join(lines)
 
 
+def renamed(description: str, old: str, new: str) -> str:
+    """Returns the description of a trial whose study got another name; others stay, as users may edit them."""
+    before, after = (f"Trial of study **{in_markdown(name)}** " for name in (old, new))
+    return after + description.removeprefix(before) if description.startswith(before) else description
+
+
 def of_study(
     plan: Mapping[str, Any],
     *,

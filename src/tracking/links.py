@@ -107,6 +107,12 @@ def view(varied: Sequence[str], *, first: Metric, compared: str, study: str, tim
     return {KIND_TAG: KIND}
 
 
+def renamed_view(tag: str, study: str) -> str:
+    """Returns the saved view of a renamed study; unchanged if its new name does not fit into the tag."""
+    renamed = json.dumps({**json.loads(tag), "name": study})
+    return renamed if len(renamed.encode()) <= VALUE else tag
+
+
 def _charts(varied: Sequence[str], *, first: Metric, compared: str) -> dict[str, Any]:
     """Returns a first section of charts: the results as bars, toggles against results, and the curves.
 

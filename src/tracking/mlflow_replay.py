@@ -23,8 +23,9 @@ from src.files import digest
 from src.spec import metric
 from src.spec.metric import VAL, Metric
 from src.spec.record import END, METRICS, SAMPLES, START, Record
-from src.tracking import attempts, database, descriptions, journal, links, moved, replay_state, sending, storage
+from src.tracking import attempts, database, descriptions, journal, links, moved, names, replay_state, sending, storage
 from src.tracking.deleted import how_to_restore
+from src.tracking.experiments import STUDY
 from src.tracking.journal import FAILED, FINISHED, KILLED, Entry
 from src.tracking.outcome import Outcome
 from src.tracking.stored import NAME, VALUE, fitting
@@ -62,9 +63,11 @@ class Store:
         Raises:
           Deleted: the experiment or the study run was deleted, and `restores` is false.
           LookupError: there is no such experiment or study run, and `is_new` is false.
-          SettingsError: the database cannot be created or opened, or its driver is not installed.
+          SettingsError: the database cannot be created or opened, its driver is not installed, or a rename of the study
+            was interrupted.
           mlflow.exceptions.MlflowException: the store cannot be reached or used.
         """
+        names.refuse_unfinished(study)
         # The state of a replay is saved under this address, so it must not depend on the current folder.
         self.uri = paths.absolute(paths.tracking_uri(uri))
         self.study = study
@@ -271,7 +274,7 @@ class Store:
             return str(min(runs, key=lambda run: (run.info.start_time, run.info.run_id)).info.run_id)
         if not is_new:
             raise LookupError(f"it has no study {self.study!r} yet")
-        tags = {"ablation.kind": "study", "ablation.study": self.study, "ablation.attempt": uuid.uuid4().hex}
+        tags = {"ablation.kind": "study", STUDY: self.study, "ablation.attempt": uuid.uuid4().hex}
         return self._new_run(tags, run_name=f"study {self.study}")
 
     def _new_run(self, tags: dict[str, str], **options: Any) -> str:
@@ -348,6 +351,7 @@ class Store:
             return str(min(runs, key=lambda run: DUPLICATE in run.data.tags).info.run_id)
         tags = {key: fitting(value, VALUE) for key, value in detail["tags"].items()}
         tags |= {PARENT: self.study_run_id, **attempts.places_in_journal(folder)[detail["attempt"]]}
+        tags[STUDY] = self.study  # a study may have been renamed, or merged of others, since the trial was recorded
         return self._new_run(tags, start_time=start.time_ms, run_name=fitting(detail["name"], NAME))
 
     def _supersede_others(self, run_id: str, folder: Path) -> None:

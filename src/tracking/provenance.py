@@ -72,6 +72,12 @@ def uncommitted() -> str | None:
     return f"{patch[:LONGEST]}\n[cut: the whole patch has {len(patch):,} characters and the hash {digest(patch)}]\n"
 
 
+def file_at(commit: str, name: str) -> bytes | None:
+    """Returns a file of the repository as a commit has it; None if it has not, or if there is no git."""
+    text = _git("show", f"{commit}:{name}", strips=False)
+    return None if text is None else text.encode(errors="surrogateescape")
+
+
 def _hash(path: Path) -> str:
     try:
         with path.open("rb") as file:

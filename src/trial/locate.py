@@ -14,6 +14,7 @@ from src.spec.record import END, FINISHED
 from src.spec.section import SettingsError
 from src.terminal.errors import first_line
 from src.tracking import download, journal, moved
+from src.trial import pruned
 
 UNFINISHED = "holds no finished trial; run its study again to finish it"
 
@@ -66,11 +67,13 @@ def _with_files(run: str, folders: Sequence[Path], files: Sequence[str]) -> Path
     """
     missing = [[name for name in files if not os.path.isfile(folder / name)] for folder in folders]
     if all(missing):
-        raise SettingsError(_lacks(run, min(missing[0])))
+        raise SettingsError(_lacks(run, folders[0], min(missing[0])))
     return folders[missing.index([])]
 
 
-def _lacks(run: str, name: str) -> str:
+def _lacks(run: str, folder: Path, name: str) -> str:
+    if removed := pruned.why(folder):
+        return f"{run}: has no {name}: {removed}"
     return f"{run}: holds no whole trained model (it has no {name}); was the trial finished?"
 
 
@@ -106,7 +109,9 @@ def folder_of(
         return _with_files(run, [Path(run)], files)
     if not re.fullmatch(r"[0-9a-f]{4,32}", run):
         if os.path.isfile(Path(run) / SETTINGS):
-            raise Unfinished(f"{run}: {UNFINISHED}" if os.path.isfile(Path(run) / MODEL) else _lacks(run, MODEL))
+            raise Unfinished(
+                f"{run}: {UNFINISHED}" if os.path.isfile(Path(run) / MODEL) else _lacks(run, Path(run), MODEL)
+            )
         got = run if len(run) <= 100 else f"{run[:99]}…"
         if trials := _trials_of(run):
             more = f", … ({len(trials)} in all)" if len(trials) > 3 else ""
@@ -133,9 +138,12 @@ def folder_of(
     try:
         client = MlflowClient(address)
         moved.mend_if_moved(address, client.get_run(run).info.artifact_uri)
-        stored = download.Files(address, run, client.get_run(run).info.artifact_uri)
+        found = client.get_run(run)
+        stored = download.Files(address, run, found.info.artifact_uri)
         held = stored.names()
         if missing := {SETTINGS, *files} - held:
+            if removed := found.data.tags.get(pruned.TAG):
+                raise download.Refused(f"run {run} has no {min(missing)}: {removed}")
             lacking = min(missing) if MODEL in held else MODEL
             raise download.Refused(
                 f"run {run} holds no whole trained model (it has no {lacking}); was the trial finished?"

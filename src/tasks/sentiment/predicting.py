@@ -38,6 +38,7 @@ from src.parts.words.preprocessing import Loaded
 from src.spec.section import SettingsError
 from src.terminal.errors import first_line
 from src.terminal.visible import no_formula, one_line, replace_what_the_terminal_lacks, shortened, visible
+from src.trial import pruned
 from src.trial.locate import folder_of, is_finished, task_of
 
 FILES = (preprocessing.FILE, MODEL)
@@ -310,7 +311,8 @@ def _folder_of(run: str, *, uri: str | None, download_to: Path) -> Path:
     """
     folder = folder_of(run, uri=uri, download_to=download_to, files=())
     _refuse_other_task(run, folder, uri=uri)
-    return folder_of(run, uri=uri, download_to=download_to, files=FILES) if folder == download_to else folder
+    is_whole = folder != download_to and pruned.why(folder) is None
+    return folder if is_whole else folder_of(run, uri=uri, download_to=download_to, files=FILES)
 
 
 def _refuse_other_task(run: str, folder: Path, *, uri: str | None) -> None:
