@@ -10,6 +10,7 @@ from pathlib import Path
 
 from src import paths
 from src.artifacts import MODEL, SETTINGS
+from src.own_code import FOLDER
 from src.spec.record import END, FINISHED
 from src.spec.section import SettingsError
 from src.terminal.errors import first_line
@@ -137,7 +138,7 @@ def folder_of(run: str, *, uri: str | None, download_to: Path, files: Sequence[s
             raise download.Refused(
                 f"run {run} holds no whole trained model (it has no {lacking}); was the trial finished?"
             )
-        for name in (SETTINGS, *files):
+        for name in (SETTINGS, *files, *held & {FOLDER}):
             stored.download(name, download_to)
         return download_to
     except download.Refused as error:

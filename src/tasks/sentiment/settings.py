@@ -9,6 +9,7 @@ from pydantic import Field
 
 from src.data.options import MovieReviews, Texts
 from src.parts.classes.toggles import Classes
+from src.parts.own_model import OwnModel
 from src.parts.recurrent.toggles import Recurrent
 from src.parts.words.toggles import Words
 from src.spec.section import Value, Width
@@ -16,7 +17,7 @@ from src.spec.section import Value, Width
 FITTED = ("tfidf", "largest_class")  # encoders without steps of training
 
 
-class Settings(Classes, Recurrent, Words):
+class Settings(OwnModel, Classes, Recurrent, Words):
     """One label for a text."""
 
     ADDED: ClassVar[Mapping[str, Value]] = {
