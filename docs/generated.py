@@ -109,8 +109,7 @@ def _values(key: str, field: FieldInfo, kind: type[Settings] | None) -> str:
     text = allowed(key, kind) if key in GROUPS else in_words(field)
     if not text.startswith("one of "):
         return text
-    names = text.removeprefix("one of ").removesuffix(" or null").split(", ")
-    return ", ".join(f"`{name}`" for name in (*names, *(["null"] if text.endswith(" or null") else [])))
+    return ", ".join(f"`{name}`" for name in re.split(", | or ", text.removeprefix("one of ")))
 
 
 if __name__ == "__main__":

@@ -107,14 +107,17 @@ def raised(error: BaseException, place: str) -> str:
     files = {str(path) for path in registry.sources_of(place).values()}
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {echoed(first_line(error))}{where}"
+    text = first_line(error)
+    if text.startswith("Exception encountered when calling"):  # Keras puts this line before the error of a layer
+        text = re.sub(r"\x1b\[\d*m", "", [line for line in str(error).splitlines() if line.strip()][1:2][-1])
+    return f"{type(error).__name__}: {echoed(text)}{where}"
 
 
 def kind_of(value: Any) -> str:
-    """Returns what a value is, for an error: `a function`, `the class Model`, `None`."""
+    """Returns what a value is, for an error: `the class Model`, `an object of type Dense`, `None`."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
-    return "None" if value is None else f"a {type(value).__name__}"
+    return "None" if value is None else f"an object of type {type(value).__name__}"
 
 
 def objects(place: str) -> dict[str, type | FunctionType]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +16,9 @@ from src.training import storable
 
 if TYPE_CHECKING:
     import keras
+
+
+PROBABILITIES = ("softmax", "log_softmax", "sigmoid")  # activations whose values are no logits
 
 
 class OwnModel(Settings):
@@ -70,6 +74,12 @@ def built(settings: OwnModel, interface: Interface) -> keras.Model:
         )
     inputs = keras.Input(interface.shape, dtype=interface.dtype, name=interface.name)
     try:
+        inspect.signature(build).bind(settings, inputs=inputs, outputs=interface.outputs)
+    except (TypeError, ValueError) as error:  # a ValueError, if a callable has no signature
+        raise SettingsError(
+            f"model={place} cannot be called ({error}); write build(settings, inputs, outputs)"
+        ) from None
+    try:
         model = build(settings, inputs=inputs, outputs=interface.outputs)
     except (Exception, SystemExit) as error:  # code of the user may raise anything
         raise SettingsError(f"model={place} raised {own_code.raised(error, place)}") from None
@@ -118,9 +128,10 @@ def _faults(model: Any, place: str, interface: Interface) -> Iterator[str]:
     if (got := _shown(model.output)) != wanted:
         fix = f"end it with `keras.layers.Dense(outputs)`, whose outputs are {interface.what}"
         yield f"returns {got} instead of {wanted}; {fix}"
-    last: Any = getattr(model.outputs[0]._keras_history.operation, "activation", None)
-    if last in (keras.activations.softmax, keras.activations.log_softmax, keras.activations.sigmoid):
-        yield f"ends with {last.__name__}, but the loss takes {interface.what}; leave out this activation"
+    last: Any = model.outputs[0]._keras_history.operation
+    activation = "softmax" if isinstance(last, keras.layers.Softmax) else getattr(last, "activation", None)
+    if (name := getattr(activation, "__name__", activation)) in PROBABILITIES:
+        yield f"ends with {name}, but the loss takes {interface.what}; leave out this activation"
     if not model.trainable_variables:
         yield "has no weights that are trained; add a layer with weights"
     if fault := storable.fault(model, place):

@@ -114,7 +114,8 @@ class _Layers:
         if len(directions) == 1:
             return directions[0](x, **options)
         if settings.implementation not in LOOPS:
-            return keras.layers.Bidirectional(directions[0], backward_layer=directions[1], name=name)(x, **options)
+            with own_cell.known(settings):  # Keras copies both layers by their configuration
+                return keras.layers.Bidirectional(directions[0], backward_layer=directions[1], name=name)(x, **options)
         return _both(directions, x, name=name, **options)
 
     def _layer(self, name: str, **options: Any) -> keras.layers.Layer:

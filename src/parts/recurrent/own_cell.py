@@ -6,7 +6,10 @@ Letters: B sequences, D width of the input, H units.
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from src import own_code
 from src.parts.recurrent.toggles import Recurrent, has_own_cell
@@ -41,6 +44,14 @@ def new(place: str, units: int) -> Any:
         if is_missing:
             raise SettingsError(f"cell={place} has no {name}; write {WANTED}")
     return cell
+
+
+def known(settings: Recurrent) -> AbstractContextManager[Any]:
+    """Lets Keras read configurations with the user's own cell within the block."""
+    import keras
+
+    own = own_code.objects(settings.cell) if has_own_cell(settings) else {}
+    return keras.saving.custom_object_scope(own)
 
 
 def _calls_nothing(kind: Any) -> bool:
@@ -90,10 +101,13 @@ def _model(place: str, units: int, *, width: int) -> keras.Model:
 def _check(place: str, units: int, *, width: int) -> None:
     """Checks that the cell computes H = `units` numbers in each step, and that a model file can hold it."""
     model = _model(place, units, width=width)
-    got = model.output
+    try:
+        got = model(np.ones((2, 3, width), np.float32))  # Keras infers the shape of the output, and does not compute it
+    except (Exception, SystemExit) as error:  # code of the user may raise anything
+        raise SettingsError(f"cell={place} raised {own_code.raised(error, place)}; write {WANTED}") from None
     if got.shape[-1] != units or got.dtype != "float32":
         fix = f"return the output of a step as float32[B, units]; units={units}"
-        raise SettingsError(f"cell={place} returns {got.dtype}[B, {got.shape[-1]}]; {fix}")
+        raise SettingsError(f"cell={place} returns {got.dtype.name}[B, {got.shape[-1]}]; {fix}")
     if not model.trainable_variables:
         raise SettingsError(f"cell={place} has no weights that are trained; add them in build(input_shape)")
     if fault := storable.fault(model, place):
