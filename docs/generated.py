@@ -32,7 +32,8 @@ Write `key=value` on the command line. `key=a,b` and `key='range(0,8)'` make a s
 `python -m src.run --help task=NAME` prints the keys of one task.
 
 A *toggle* affects the result of a trial. A study may vary every toggle except the seed: every variant is trained with
-the same seeds. A task has its own toggles in addition to those of every task.
+the same seeds. A task has its own toggles in addition to those of every task. `module:NAME` is [code of your
+own](own_model.md).
 """
 
 
