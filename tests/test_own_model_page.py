@@ -146,16 +146,16 @@ def test_a_model_with_the_users_cell_needs_its_code(trained, capsys):
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("source", "overrides"),
     [
         (PICTURES, ["task=images", "data.limit=60", "epochs=1", "width=8"]),
         (NOISE, ["task=integration", "num_samples=64", "epochs=1", "units=8"]),
     ],
 )
-def test_the_other_tasks_train_a_model_of_the_user(own_module, blank, source, words):
+def test_the_other_tasks_train_a_model_of_the_user(own_module, blank, source, overrides):
     own_module("mine", source)
 
-    assert run.main(["model=mine:build", "tracking.histograms=true", *words]) == 0
+    assert run.main(["model=mine:build", "tracking.histograms=true", *overrides]) == 0
 
 
 def test_a_new_value_of_a_toggle_changes_two_files(tmp_path):
