@@ -109,7 +109,8 @@ def raised(error: BaseException, place: str) -> str:
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     text = first_line(error)
     if text.startswith("Exception encountered when calling"):  # Keras puts this line before the error of a layer
-        text = re.sub(r"\x1b\[\d*m", "", [line for line in str(error).splitlines() if line.strip()][1:2][-1])
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        text = re.sub(r"\x1b\[\d*m", "", (lines[1:] or lines)[0])
     return f"{type(error).__name__}: {echoed(text)}{where}"
 
 

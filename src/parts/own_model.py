@@ -83,18 +83,17 @@ def built(settings: OwnModel, interface: Interface) -> keras.Model:
         model = build(settings, inputs=inputs, outputs=interface.outputs)
     except (Exception, SystemExit) as error:  # code of the user may raise anything
         raise SettingsError(f"model={place} raised {own_code.raised(error, place)}") from None
-    if (fault := next(_faults(model, place, interface), None)) is not None:
+    if (fault := next(_faults(model, interface), None)) is not None:
         raise SettingsError(f"model={place} {fault}")
     return model
 
 
 def refusals(settings: OwnModel, interface: Interface) -> list[str]:
-    """Returns why the user's own model cannot be trained, each reason with its fix; empty if it can, or for none."""
-    if settings.model is None:
-        return []
+    """Returns why a model of the user cannot be trained, each reason with its fix; empty if it can."""
+    place = settings.model or ""
     parameters: Any = getattr(settings, "parameters", None)
     if parameters is not None:
-        what = f"parameters={parameters} does not work with model={settings.model}, whose size only its function knows"
+        what = f"parameters={parameters} does not work with model={place}, whose size only its function knows"
         return [f"{what}; set parameters=null, and choose the size in the function"]
     try:
         model = built(settings, interface)
@@ -105,11 +104,12 @@ def refusals(settings: OwnModel, interface: Interface) -> list[str]:
     layers = model._flatten_layers()
     if settings.averaging == "swa" and any(isinstance(each, keras.layers.BatchNormalization) for each in layers):
         what = "averaging=swa does not work with batch normalisation, whose statistics are those of other weights"
-        return [f"{what}; set averaging=ema, or build model={settings.model} without it"]
-    return []
+        return [f"{what}; set averaging=ema, or build model={place} without it"]
+    fault = storable.fault(model, place)
+    return [f"model={place} {fault}"] if fault else []
 
 
-def _faults(model: Any, place: str, interface: Interface) -> Iterator[str]:
+def _faults(model: Any, interface: Interface) -> Iterator[str]:
     """Yields what is wrong with the result of a function, with its fix; the text follows the name of the function."""
     import keras
     from keras.src.models.functional import Functional
@@ -134,8 +134,6 @@ def _faults(model: Any, place: str, interface: Interface) -> Iterator[str]:
         yield f"ends with {name}, but the loss takes {interface.what}; leave out this activation"
     if not model.trainable_variables:
         yield "has no weights that are trained; add a layer with weights"
-    if fault := storable.fault(model, place):
-        yield fault
 
 
 def _accepts(tensor: Any, interface: Interface) -> bool:

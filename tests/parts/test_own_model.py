@@ -113,8 +113,6 @@ def test_the_seed_of_the_trial_decides_the_initial_weights(own_module):
             "keras.Model(inputs, layers.GlobalMaxPooling1D()(layers.Embedding(9, 2, trainable=False)(inputs)))",
             "has no weights that are trained",
         ),
-        ("keras.Model(inputs, layers.Lambda(lambda y: 2 * y)(last(x)))", "contains a Lambda layer, whose code a model"),
-        ("keras.Model(inputs, Scaled(lambda y: 2 * y)(last(x)))", "write get_config() for the layers of your own"),
         ("settings.nothing", "raised AttributeError: 'Settings' object has no attribute 'nothing' (mine.py, line 20)"),
         ("layers.Dense(2)(ops.ones(2))", "raised ValueError: "),
     ],
@@ -140,6 +138,20 @@ def test_what_is_no_such_function_is_refused(own_module, source, message):
     with pytest.raises(SettingsError) as error:
         built(edited(Settings(), {"model": "mine:build"}), IDS)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("layers.Lambda(lambda y: 2 * y)", "model=mine:build contains a Lambda layer, whose code a model file cannot"),
+        ("Scaled(lambda y: 2 * y)", "write get_config() for the layers of your own"),
+    ],
+)
+def test_a_model_that_no_file_can_hold_is_refused_before_it_is_trained(own_module, layer, message):
+    own_module("mine", BUILD.replace("{}", f"keras.Model(inputs, {layer}(last(x)))"))
+    own_code.allow("mine:build")
+
+    assert message in own_model.refusals(edited(Settings(), {"model": "mine:build", "vocab_size": 9}), IDS)[0]
 
 
 @pytest.mark.parametrize(
