@@ -51,7 +51,8 @@ def known(settings: Recurrent) -> AbstractContextManager[Any]:
     import keras
 
     own = own_code.objects(settings.cell) if has_own_cell(settings) else {}
-    return keras.saving.custom_object_scope(own)
+    scope: AbstractContextManager[Any] = keras.saving.custom_object_scope(own)
+    return scope
 
 
 def _calls_nothing(kind: Any) -> bool:
