@@ -53,12 +53,13 @@ def train(settings: Mapping[str, Any], *, study: str, workers: int = 1, uri: str
     return study_of(study, uri=uri)
 
 
-def predict(run: str | Sequence[str], texts: Iterable[str]) -> pd.DataFrame:
+def predict(run: str | Sequence[str], texts: Iterable[str], *, code: str | None = None) -> pd.DataFrame:
     """Classifies texts as `python -m src.predict` does.
 
     Args:
       run: identity, folder or MLflow run id of a trial, or several of them, whose probabilities are averaged.
       texts: the texts.
+      code: `module:NAME` of your own code whose layers the model has.
 
     Returns:
       One row per text: `text`, `class`, `error` (why it has no class, or None), and one column of probabilities per
@@ -72,6 +73,7 @@ def predict(run: str | Sequence[str], texts: Iterable[str]) -> pd.DataFrame:
     if not given:
         raise SettingsError("no text to classify; give at least one")
     command = [sys.executable, "-m", "src.predict", ",".join(runs), "--file", "-", "--format", "jsonl"]
+    command += [] if code is None else ["--code", code]
     done = subprocess.run(
         command, input="\n".join(given) + "\n", env=_environment(), capture_output=True, encoding="utf-8", check=False
     )

@@ -185,6 +185,8 @@ def provenance(finished: pd.DataFrame) -> list[tuple[str, str]]:
         "workers": "trials side by side", "kernel": "kernel", "data_hash": "hash of the data",
     }  # fmt: skip
     facts = [(text, "; ".join(map(str, finished[name].dropna().unique())) or "unknown") for name, text in names.items()]
+    own = "; ".join(finished["own_code"].dropna().unique())
+    facts += [("own code", own)] if own else []
     begin, end = finished["started"].min(), finished["ended"].max()
     counts = code(finished.drop_duplicates("run_id")).value_counts()
     versions = "; ".join(f"{name} ({count} trial{'' if count == 1 else 's'})" for name, count in counts.items())

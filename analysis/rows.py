@@ -21,6 +21,7 @@ DROPPED, NOT_RUN = "dropped", "not run"
 COPIED = (  # tags that are columns of the same name, without their prefix
     *("health", "diagnosis", "error", "best_epoch", "resumed", "weights", "position", "record", "batches", "kernel"),
     *("workers", "threads", "processor", "environment", "versions", "git_commit", "git_dirty", "git_diff", "package"),
+    "own_code",
 )
 TAGS = {
     **{name: name for name in COPIED},

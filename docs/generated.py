@@ -32,7 +32,8 @@ Write `key=value` on the command line. `key=a,b` and `key='range(0,8)'` make a s
 `python -m src.run --help task=NAME` prints the keys of one task.
 
 A *toggle* affects the result of a trial. A study may vary every toggle except the seed: every variant is trained with
-the same seeds. A task has its own toggles in addition to those of every task.
+the same seeds. A task has its own toggles in addition to those of every task. `module:NAME` is [code of your
+own](own_model.md).
 """
 
 
@@ -109,8 +110,7 @@ def _values(key: str, field: FieldInfo, kind: type[Settings] | None) -> str:
     text = allowed(key, kind) if key in GROUPS else in_words(field)
     if not text.startswith("one of "):
         return text
-    names = text.removeprefix("one of ").removesuffix(" or null").split(", ")
-    return ", ".join(f"`{name}`" for name in (*names, *(["null"] if text.endswith(" or null") else [])))
+    return ", ".join(f"`{name}`" for name in re.split(", | or ", text.removeprefix("one of ")))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from src import paths
 from src.config.settings import of_file
 from src.files import replaced
+from src.own_code import FOLDER
 from src.spec.settings import Settings
 from src.terminal.errors import first_line
 from src.terminal.visible import no_formula, one_line
@@ -50,6 +51,14 @@ class Artifacts:
             return
         with replaced(self.folder / PATCH) as path:
             path.write_bytes(patch.encode(errors="surrogateescape"))
+
+    def write_code(self, sources: Mapping[str, Path]) -> list[str]:
+        """Writes copies of the user's own code, relative path → file; returns the name of their folder, if any."""
+        shutil.rmtree(self.folder / FOLDER, ignore_errors=True)
+        for name, source in sources.items():
+            (self.folder / FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, self.folder / FOLDER / name)
+        return [FOLDER] if sources else []
 
     def write_steps(self, steps: Sequence[dict[str, Any]]) -> None:
         """Writes one row per step, with its metrics and details."""

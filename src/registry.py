@@ -9,6 +9,7 @@ import contextlib
 import functools
 import importlib
 import importlib.metadata
+import importlib.util
 import itertools
 import re
 import sys
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 
 from src import files
 from src.spec import contract
-from src.spec.section import SettingsError
+from src.spec.section import PLACE, SettingsError
 from src.spec.task import Task
 from src.terminal.errors import first_line, nearest
 from src.terminal.visible import echoed, one_line
@@ -36,7 +37,6 @@ BUILT_IN = {
     "program": "src.tasks.program.task:TASK",
 }
 DEFAULT = "sentiment"
-PLACE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")  # module:NAME
 NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 AnyTask = Task[Any, Any]
 _allowed: set[str] = set()
@@ -93,7 +93,7 @@ def is_importable(name: str) -> bool:
 
 def is_place(name: str) -> bool:
     """Returns whether a task's name has the form `module:NAME`."""
-    return PLACE.fullmatch(name) is not None
+    return re.fullmatch(PLACE, name) is not None
 
 
 def task(name: str) -> AnyTask:
@@ -167,18 +167,34 @@ def version(name: str) -> str | None:
     if name in BUILT_IN:
         return None
     place, package = (name, name) if is_place(name) else origins()[name]
-    return f"{package}, code {_code(place)}"
+    return f"{package}, code {code(place)}"
 
 
 @functools.cache
-def _code(place: str) -> str:
-    """Returns a hash of the source of the module or package of `module:NAME`, which is already imported."""
-    names = itertools.accumulate(place.partition(":")[0].split("."), "{}.{}".format)
-    # A namespace package, which several distributions share, has no file of its own.
-    top = next(module for name in names if (module := sys.modules[name]).__file__)
-    path = Path(str(top.__file__))
-    sources = sorted(path.parent.rglob("*.py")) if hasattr(top, "__path__") else [path]
-    return files.digest({str(source.relative_to(path.parent)): files.digest_of(source) for source in sources})
+def code(place: str) -> str:
+    """Returns a hash of the source of the module or package of `module:NAME`; raises as `sources_of` does."""
+    return files.digest({name: files.digest_of(path) for name, path in sources_of(place).items()})
+
+
+def sources_of(place: str) -> dict[str, Path]:
+    """Returns relative path → file for the module of `module:NAME`, or for all modules of its package; imports neither.
+
+    Raises:
+      LookupError: there is no such module, or it has no file.
+    """
+    for name in itertools.accumulate(place.partition(":")[0].split("."), "{}.{}".format):
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            spec = None
+        if spec is None:
+            break
+        if not spec.has_location or spec.origin is None:  # a namespace package, which several distributions share
+            continue
+        path = Path(spec.origin)
+        sources = sorted(path.parent.rglob("*.py")) if spec.submodule_search_locations is not None else [path]
+        return {str(source.relative_to(path.parent)): source for source in sources}
+    raise LookupError(place)
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
-from src import environment, registry
+from src import environment, own_code, registry
 from src.config import admission, command_line, settings, study_file
 from src.paths import REPOSITORY
 from src.spec.section import STUDY_NAME, WORDS_OF, SettingsError
@@ -52,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911  one retur
         words = [word for word in arguments if word not in ("-m", "--multirun")]
         flags = _flags(words)
         admission.check_words(flags.overrides)
+        own_code.named(flags.overrides)
         tasks = _tasks_of(flags.overrides)
         is_sweep = not (flags.cfg or flags.info)  # -m excludes these flags, is implied without them, and comes first
         quoted = command_line.with_quotes(command_line.for_several(words, tasks))

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from src import environment, paths, registry
+from src import environment, own_code, paths, registry
 from src.artifacts import SETTINGS
 from src.config.settings import of_file
 from src.spec.record import START, Record
@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for task in options.task:
             registry.allow(task)
+        for place in options.code:
+            own_code.allow(place)
         return _time(options, console())
     except KeyboardInterrupt:
         print("\nStopped; an earlier timing pass of the study is kept.")
@@ -80,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--busy", action="store_true", help="measure on a busy machine, too, and mark the times")
     parser.add_argument(
         "--task", metavar="module:NAME", action="append", default=[], help="a task of another package to import"
+    )
+    parser.add_argument(
+        "--code", metavar="module:NAME", action="append", default=[], help="a model or cell of your own to import"
     )
     return parser
 

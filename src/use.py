@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from src import environment, registry
+from src import environment, own_code, registry
 from src.artifacts import MODEL
 from src.spec.section import SettingsError
 from src.spec.task import Command, Task
@@ -24,11 +24,12 @@ from src.terminal.visible import echoed, visible
 from src.trial import locate
 
 USAGE = """\
-usage: python -m src.use [--uri URI] [--task module:NAME] RUN [COMMAND …]
+usage: python -m src.use [--uri URI] [--task module:NAME] [--code module:NAME] RUN [COMMAND …]
 
 RUN is a trial's folder, its identity (or at least its first 4 digits), or an
 MLflow run id. --uri names the MLflow store of that run, --task the task of a
-trial that was trained with task=module:NAME.
+trial that was trained with task=module:NAME, and --code code of your own whose
+layers its model has.
 `python -m src.use RUN` lists the commands, `python -m src.use RUN COMMAND --help` explains one."""
 
 
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0 if words else 2
         if "task" in options:
             registry.allow(options["task"])
+        if "code" in options:
+            own_code.allow(options["code"])
         with tempfile.TemporaryDirectory() as here:
             return _use(words[0], words[1:], options, download_to=Path(here))
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does
@@ -60,8 +63,8 @@ def _options(words: list[str]) -> dict[str, str]:
     options: dict[str, str] = {}
     while words and words[0].startswith("--") and words[0] != "--help":
         name, has_value, value = words.pop(0).removeprefix("--").partition("=")
-        if name not in ("uri", "task"):
-            raise SettingsError(f"unrecognised option --{echoed(name)}; allowed before RUN: --uri and --task")
+        if name not in ("uri", "task", "code"):
+            raise SettingsError(f"unrecognised option --{echoed(name)}; allowed before RUN: --uri, --task and --code")
         if not has_value and not words:
             raise SettingsError(f"--{name} needs a value")
         options[name] = value if has_value else words.pop(0)

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import csv
 import gc
+import importlib
 import itertools
 import logging
 import os
 import resource
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +151,35 @@ def fewer_paths():
         patch.setattr(sequential, "PATHS", 300_000)
         yield
     sequential._levels.cache_clear()
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Yields a function that writes a module of the user's own code, which can then be imported; it returns the file.
+
+    The module leaves the file `imported` beside itself when it is imported.
+    """
+    from src import own_code, registry
+
+    folder, names = tmp_path / "code of the user", []
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+
+    def forget() -> None:
+        own_code._allowed.clear()
+        registry.code.cache_clear()
+        importlib.invalidate_caches()
+        for name in [each for each in sys.modules if each.partition(".")[0] in names]:
+            del sys.modules[name]
+
+    def write(name: str, text: str) -> Path:
+        path = folder / f"{name.replace('.', '/')}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{text}\nopen({str(folder / 'imported')!r}, 'w').close()\n", encoding="utf-8")
+        names.append(name.partition(".")[0])
+        forget()
+        return path
+
+    forget()
+    yield write
+    forget()

@@ -36,6 +36,7 @@ PLANNED = [
 @pytest.mark.parametrize("line", PLANNED)
 def test_every_study_in_the_documents_can_be_planned(line, home, capsys, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(REPOSITORY / "tests" / "plugin"))  # the module of docs/tasks.md
+    monkeypatch.syspath_prepend(str(REPOSITORY / "tests" / "own"))  # that of docs/own_model.md
     (tmp_path / "book.txt").write_text("A paragraph.\n\n" * 20, encoding="utf-8")
     (tmp_path / "mine.csv").write_text(
         "text,label\n" + "".join(f"a{i} b,x\nc d{i},y\n" for i in range(20)), encoding="utf-8"

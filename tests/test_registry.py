@@ -476,8 +476,8 @@ def test_the_code_of_a_task_in_a_namespace_package_is_that_of_its_own_package(tm
 
     before = registry.version(place)
     (tmp_path / "lab" / "other.py").write_text("changed = True", encoding="utf-8")
-    registry._code.cache_clear()
+    registry.code.cache_clear()
     assert registry.version(place) == before
     (package / "helper.py").write_text("changed = True", encoding="utf-8")
-    registry._code.cache_clear()
+    registry.code.cache_clear()
     assert registry.version(place) != before

@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from hydra.errors import HydraException
 
-from src import registry
+from src import own_code, registry
 from src.config.explain import GROUPS, choices, own_data, type_of, unknown_key, without_prefix
 from src.spec.section import SettingsError
 from src.terminal.errors import nearest
@@ -123,6 +123,7 @@ def check_file(content: Any) -> None:
             _check_option(place, value)
         _check_task(place, value)
         _check_command(place)
+        _check_own_code(place, value)
     if not isinstance(content, dict):
         return
     if group := next((name for name in GROUPS if isinstance(content.get(name), str)), None):
@@ -208,7 +209,7 @@ def _check_option(place: str, value: Any) -> None:
 
 def _check_task(place: str, value: Any) -> None:
     """Checks one value of a study file: its task must be registered, because an import runs the code of the module."""
-    key = re.sub(r"^plan\.(levels|reference|variants|intervals|exclude)\.", "", place)
+    key = _toggle_at(place)
     if key.startswith("task."):
         raise SettingsError(f"{echoed(place)}: {without_prefix(key)}")
     if key == "task" and isinstance(value, str) and registry.is_place(value):
@@ -220,13 +221,31 @@ def _check_task(place: str, value: Any) -> None:
 
 def _check_command(place: str) -> None:
     """Checks that the command line names the task whose command a study file holds, because a stranger may write it."""
-    key = re.sub(r"^plan\.(levels|reference|variants|intervals|exclude)\.", "", place)
+    key = _toggle_at(place)
     for task in registry.available():
         if key in task.settings.COMMANDS and not registry.is_named(task.name):
             raise SettingsError(
                 f"{echoed(place)}: this study file runs a command, which only the command line can allow; "
                 f"read it, then add task={task.name}"
             )
+
+
+def _check_own_code(place: str, value: Any) -> None:
+    """Checks that the command line names the code that a study file holds, because an import runs the module."""
+    if not (isinstance(value, str) and registry.is_place(value)) or own_code.is_allowed(value):
+        return
+    key = _toggle_at(place)
+    if any(key in task.settings.places() for task in registry.available()):
+        got, module = echoed(value), echoed(value.partition(":")[0])
+        raise SettingsError(
+            f"{echoed(place)}: got {got}; this study file names code, which only the command line can allow; "
+            f"read {module}, then add {key}={got}"
+        )
+
+
+def _toggle_at(place: str) -> str:
+    """Returns the toggle whose value stands at a dotted place of a study file."""
+    return re.sub(r"^plan\.(levels|reference|variants|intervals|exclude)\.", "", place)
 
 
 def _check_defaults(defaults: Any) -> None:

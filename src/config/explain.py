@@ -18,7 +18,7 @@ GROUPS = ("task", "data", "tracking")  # Hydra's config groups
 TRACKING = ("mlflow", "offline")
 OF_TOGGLES = ("levels", "reference", "seeds", "variants", "intervals", "exclude", "linked")  # keys of a plan
 SECTIONS: dict[str, type[Section]] = {"plan": Plan, "tracking": Tracking}
-MEMBERS = ("bool", "constrained-int")  # pydantic's names of the types of a key that allows several
+MEMBERS = ("bool", "constrained-int", "constrained-str", "literal[")  # pydantic's types of a key that allows several
 Kind = type[Settings]  # the settings class of the command's task; None for the default task
 LISTED = "`python -m src.run --help` lists all keys"
 
@@ -117,7 +117,7 @@ def validation_error(detail: Any, kind: Kind) -> str:
         del path[1]
     if path[:1] == ["plan"] and path[1:2] and path[1] in OF_TOGGLES:
         path = path[:2]
-    if path[-1] in MEMBERS and path[:2] != ["tracking", "tags"]:
+    if path[-1].startswith(MEMBERS) and path[:2] != ["tracking", "tags"]:
         del path[-1]
     key = ".".join(path)
     if kind.is_open(key):
@@ -189,6 +189,9 @@ def _suggestion(key: str, got: Any, kind: Kind) -> str:
     near = nearest_choice(str(got), options) if options else nearest_number(got, field)
     if near is not None:
         return f". Did you mean {near}?"
+    if key in kind.places():
+        meant = [f"{name}={got}" for name, other in kind.model_fields.items() if str(got) in choices_of(other)]
+        return f". Did you mean {' or '.join(meant)}?" if meant else f". NAME of my_module.py is {key}=my_module:NAME"
     return "" if options else f". For example {key}={example(key, kind)}"
 
 

@@ -19,7 +19,10 @@ def nearest(target: int, count: Callable[[int], int], *, most: int) -> int:
       count: width → parameters of the model; an increasing function.
       most: the largest width.
     """
-    above = bisect.bisect_left(range(1, most), target, key=count) + 1
+    bound = 1
+    while bound < most and count(bound) < target:  # a model of the user is built to be counted: none far too wide
+        bound *= 2
+    above = bisect.bisect_left(range(1, min(bound, most)), target, key=count) + 1
     return min((width for width in (above - 1, above) if width), key=lambda width: abs(count(width) - target))
 
 

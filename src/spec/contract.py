@@ -18,11 +18,11 @@ from src.spec.task import Task
 COLUMNS = """
 label identity variant role metric values code within is_reference status dropped normalised run_id started ended
 health diagnosis error best_epoch resumed weights position record batches kernel workers threads processor environment
-versions package git_commit git_dirty git_diff data_hash last_step step_before steps_to steps_to_never n verdict mean
-spread change low high effect_size comparisons correlation pairs p p_holm p_sign_flip seeds_needed seeds_needed_high
-sign outlier twin_of is_same is_unchanged idle diverged missing never unfinished reference_mean reference_idle
-reference_diverged reference_dropped reference_never reference_unfinished time_ratio time_low time_high time_p
-time_holm
+versions package own_code git_commit git_dirty git_diff data_hash last_step step_before steps_to steps_to_never n
+verdict mean spread change low high effect_size comparisons correlation pairs p p_holm p_sign_flip seeds_needed
+seeds_needed_high sign outlier twin_of is_same is_unchanged idle diverged missing never unfinished reference_mean
+reference_idle reference_diverged reference_dropped reference_never reference_unfinished time_ratio time_low time_high
+time_p time_holm
 """  # of the analysis, beside those of the toggles; a test compares them with its tables
 RESERVED = {"hydra", "experiments", "defaults", *COLUMNS.split()}  # the first three are keys of files and commands
 

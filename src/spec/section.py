@@ -12,9 +12,12 @@ Width = Annotated[int, Field(ge=1, le=65_536)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Value = bool | int | float | str | None
 STUDY_NAME, MODEL_NAME = r"^[a-z0-9_][a-z0-9_-]*$", r"^[\w.-][\w. -]*$"
+PLACE = r"^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
+Place = Annotated[str, Field(pattern=PLACE, max_length=200)]  # code of the user, which the command line names
 WORDS_OF = {
     STUDY_NAME: "text of a-z, 0-9, _ and - that does not begin with -",
     MODEL_NAME: "text of letters, digits, spaces, ., _ and -",
+    PLACE: "module:NAME",
 }
 TAGS = "tracking.tags."  # prefix of the user's own tags
 

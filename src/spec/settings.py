@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing
 import warnings
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from src.spec.section import MODEL_NAME, STUDY_NAME, Count, Section, Seed, TagName, Value, Width
+from src.spec.section import MODEL_NAME, STUDY_NAME, Count, Place, Section, Seed, TagName, Value, Width
 
 with warnings.catch_warnings():
     warnings.filterwarnings(
@@ -316,6 +317,13 @@ class Settings(Section):
     def is_open(cls, key: str) -> bool:
         """Returns whether the user names the last part of a dotted key: `toggles.width`, but not `toggles`."""
         return any(key.startswith(f"{name}.") for name in cls.open_keys())
+
+    @classmethod
+    @functools.cache
+    def places(cls) -> tuple[str, ...]:
+        """Returns the toggles that take `module:NAME`, code of the user, perhaps beside other values."""
+        kinds = {name: field.annotation for name, field in cls.model_fields.items()}
+        return tuple(name for name, kind in kinds.items() if Place in typing.get_args(kind))
 
     @classmethod
     def _own(cls) -> list[str]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from src import paths, registry
+from src import own_code, paths, registry
 from src.config.settings import from_hydra
 from src.terminal.errors import FULL
 from src.tracking.journal import FAILED, KILLED
@@ -80,7 +80,9 @@ def run(cfg: DictConfig) -> str:
         sweep continues.
     """
     if HydraConfig.initialized():
-        registry.named(HydraConfig.get().overrides.task)  # a worker's process has another command line
+        words = HydraConfig.get().overrides.task
+        registry.named(words)  # a worker's process has another command line
+        own_code.named(words)
     settings, sweep = from_hydra(cfg), Sweep.of_environment(os.environ)
     study = paths.study_folder(settings.study)
     is_child = sweep.parent not in (0, os.getpid())  # with one worker, joblib trains in the process of the sweep

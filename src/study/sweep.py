@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock
 from rich.console import Console
 
-from src import paths, registry
+from src import own_code, paths, registry
 from src.config.settings import label
 from src.files import replaced
 from src.registry import AnyTask
@@ -423,9 +423,12 @@ class _Command:
     def _time(self) -> None:
         """Times the variants in a process of its own, which has the threads of a trial that runs alone."""
         self._say("plan.timing=true: timing the variants in turn")
-        names = dict.fromkeys(row.trial.settings.task for row in self._trials() if row.trial)
+        trials = [row.trial.settings for row in self._trials() if row.trial]
+        names = dict.fromkeys(settings.task for settings in trials)
         tasks = [word for name in names if registry.is_place(name) for word in ("--task", name)]
-        command = [sys.executable, "-m", "src.timing", *tasks, self._settings.study]
+        places = dict.fromkeys(place for settings in trials for place in own_code.of(settings).values())
+        code = [word for place in places for word in ("--code", place)]
+        command = [sys.executable, "-m", "src.timing", *tasks, *code, self._settings.study]
         if subprocess.run(command, check=False).returncode:
             self._say(f"the variants were not timed; `python -m src.timing {self._settings.study}` does it later")
 

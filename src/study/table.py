@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from src import environment, paths, registry
+from src import environment, own_code, paths, registry
 from src.spec.metric import TEST, Metric, meaning
 from src.spec.record import DIVERGED, NO_LEARNING
 from src.spec.settings import Tracking
@@ -335,9 +335,11 @@ def next_steps(rows: Sequence[Row], best: str | None, *, link: str | None = None
 def _using(trial: Prepared) -> list[tuple[str, str]]:
     """Returns the commands of the task that use a trained model."""
     place = f"--task {trial.settings.task} " if registry.is_place(trial.settings.task) else ""
+    code = "".join(f"--code {own} " for own in list(own_code.of(trial.settings).values())[:1])
     steps = []
     for name, command in trial.task.commands.items():
-        typed = f"{command.module} {trial.identity}" if command.module else f"src.use {place}{trial.identity} {name}"
+        module = f"{command.module} {code}" if command.module else f"src.use {place}{code}"
+        typed = f"{module}{trial.identity}{'' if command.module else f' {name}'}"
         steps += [(name, f"python -m {typed} {command.example}")] if command.example else []
     return steps
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import annotated_types
 from pydantic.fields import FieldInfo
 
-from src.spec.section import WORDS_OF
+from src.spec.section import WORDS_OF, Place
 from src.terminal.errors import nearest
 from src.terminal.visible import echoed
 
@@ -77,12 +77,13 @@ def _limits(annotation: Any, metadata: list[Any]) -> list[Any]:
 
 
 def choices_of(field: FieldInfo | None) -> list[str]:
-    """Returns the choices of a boolean or Literal field; an empty list for numbers and text."""
+    """Returns the choices of a boolean or Literal field, or of one that takes these or `module:NAME`; else none."""
     if field is not None and field.annotation is bool:
         return ["true", "false"]
-    if field is None or typing.get_origin(field.annotation) is not Literal:
-        return []
-    return list(map(str, typing.get_args(field.annotation)))
+    kind: Any = field.annotation if field is not None else None
+    first, *others = typing.get_args(kind) or (None,)
+    kind = first if others == [Place] else kind
+    return list(map(str, typing.get_args(kind))) if typing.get_origin(kind) is Literal else []
 
 
 def _words(annotation: Any, metadata: list[Any]) -> str:
@@ -92,7 +93,7 @@ def _words(annotation: Any, metadata: list[Any]) -> str:
     if origin is Literal:
         return "one of " + ", ".join(map(str, args))
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_words(arg, metadata) for arg in args if arg is not type(None)) + " or null"
+        return " or ".join("null" if arg is type(None) else _words(arg, metadata) for arg in args)
     if origin is dict:
         of_toggles = "{toggle: [value, …]}" if typing.get_origin(args[1]) is list else "{toggle: value}"
         return "{name: text}" if args[1] is str else of_toggles

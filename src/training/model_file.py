@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from src import own_code
 from src.artifacts import MODEL
 from src.files import replaced
+from src.spec.section import SettingsError
 from src.terminal.errors import first_line
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def load(folder: Path, name: str = MODEL) -> keras.Model:
     Raises:
       OSError: the file is missing.
       ValueError: the file is not a model, is damaged, or could run code.
+      SettingsError: it has layers of the user's own code, whose import is not allowed, or which has changed.
     """
     objects(folder, name)
     from src.training.startup import import_tensorflow  # only after the check that there is a model to load
@@ -60,10 +63,18 @@ def load(folder: Path, name: str = MODEL) -> keras.Model:
     import_tensorflow()
     import keras
 
+    own: dict[str, Any] = {}
+    for place in own_code.allowed_of(folder):
+        if own_code.has_changed(place, folder):
+            fix = f"a copy of its code of then is in {folder / own_code.FOLDER}; restore it, or train again"
+            raise SettingsError(f"{folder / name}: {place} has changed since this trial was trained; {fix}")
+        own |= own_code.objects(place)
     try:
-        return keras.models.load_model(folder / name, compile=False, safe_mode=True)
+        return keras.models.load_model(folder / name, own, compile=False, safe_mode=True)
     except Exception as error:  # for a foreign file, layers, HDF5 and TensorFlow raise errors of many types
-        raise ValueError(f"{folder / name}: {first_line(error)}") from None
+        lacks = [module for module in own_code.of_trial(folder) if not own]
+        fix = f"; it may need code of your own, which --code {lacks[0]}:NAME allows to import" if lacks else ""
+        raise ValueError(f"{folder / name}: {first_line(error)}{fix}") from None
 
 
 def objects(folder: Path, name: str = MODEL) -> list[dict[str, Any]]:
@@ -75,6 +86,7 @@ def objects(folder: Path, name: str = MODEL) -> list[dict[str, Any]]:
     Raises:
       OSError: the file is missing.
       ValueError: the file is damaged, is not a model, or could run code.
+      SettingsError: it has layers of the user's own code, whose import is not allowed.
     """
     try:
         with zipfile.ZipFile(folder / name) as archive:
@@ -86,22 +98,43 @@ def objects(folder: Path, name: str = MODEL) -> list[dict[str, Any]]:
         objects = _named(config)
         if not isinstance(config, dict) or not objects:
             raise ValueError("its configuration does not describe a model")
+        modules, allowed = own_code.of_trial(folder), own_code.allowed_of(folder)
         for part in objects:
             module, kind, registered = part.get("module"), part["class_name"], str(part.get("registered_name") or "")
+            is_own = any(own_code.is_of(place, str(module)) for place in allowed)
             if (
                 not isinstance(kind, str)
                 or kind in RUN_CODE
-                or not (_is_of_models(module) or registered.startswith(OURS))
+                or not (_is_of_models(module) or registered.startswith(OURS) or is_own)
             ):
-                raise ValueError(
-                    f"it contains {str(module)[:80]}.{str(kind)[:80]}, which could run code; nothing was loaded"
-                )
-    except OSError:
+                what = f"it contains {str(module)[:80]}.{str(kind)[:80]}"
+                if any(own_code.is_of(name, str(module)) for name in modules) and kind not in RUN_CODE:
+                    raise SettingsError(f"{folder / name}: {what}, code of your own; add --code {module}:{kind}"[:500])
+                raise ValueError(f"{what}, which could run code; nothing was loaded")
+    except (OSError, SettingsError):
         raise
     except Exception as error:  # zipfile's errors for broken bytes have no common base class
         reason = "its configuration is nested too deeply" if isinstance(error, RecursionError) else first_line(error)
         raise ValueError(f"{folder / name}: {reason}") from None
     return objects
+
+
+def has_own_code(folder: Path) -> bool:
+    """Returns whether the model of a trial's folder may have layers or functions of the user's own code."""
+    modules = own_code.of_trial(folder)
+    if not modules:
+        return False
+    with zipfile.ZipFile(folder / MODEL) as archive:
+        parts = _named(json.loads(archive.read("config.json")))
+    return any(
+        part["class_name"] == "function" or any(own_code.is_of(module, str(part.get("module"))) for module in modules)
+        for part in parts
+    )
+
+
+def running_code(config: Any) -> str | None:
+    """Returns the class of the first object of a model's configuration that contains or loads code; None without."""
+    return next((part["class_name"] for part in _named(config) if part["class_name"] in RUN_CODE), None)
 
 
 def _is_of_models(module: Any) -> bool:

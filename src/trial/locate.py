@@ -10,6 +10,7 @@ from pathlib import Path
 
 from src import paths
 from src.artifacts import MODEL, SETTINGS
+from src.own_code import FOLDER
 from src.spec.record import END, FINISHED
 from src.spec.section import SettingsError
 from src.terminal.errors import first_line
@@ -148,7 +149,7 @@ def folder_of(
             raise download.Refused(
                 f"run {run} holds no whole trained model (it has no {lacking}); was the trial finished?"
             )
-        for name in (SETTINGS, *files, *(name for name in optional if name in held)):
+        for name in (SETTINGS, *files, *(name for name in optional if name in held), *held & {FOLDER}):
             stored.download(name, download_to)
         return download_to
     except download.Refused as error:

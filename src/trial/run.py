@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src import paths, registry
+from src import own_code, paths, registry
 from src.artifacts import SETTINGS, Artifacts
 from src.config.settings import described, differences
 from src.spec.metric import VAL, Metric, as_records, best_name, steps_to
@@ -235,6 +235,7 @@ def records(
     if earlier is NOTHING:
         shutil.rmtree(folder / EXTRAS, ignore_errors=True)  # from an earlier attempt
     files.write_patch(provenance.uncommitted())
+    code = files.write_code(own_code.sources(settings))
     if first.kind == START:
         start.detail["tags"] |= first.detail["tags"]
     yield start
@@ -258,7 +259,7 @@ def records(
             record.metrics.update(
                 task.measures(settings, prepared.data) | _validated(task.metrics_of(settings)[0], validations, settings)
             )
-            record.detail["artifacts"] = [SETTINGS, *record.detail["artifacts"]]
+            record.detail["artifacts"] = [SETTINGS, *code, *record.detail["artifacts"]]
             if phase is not None:
                 metrics, tags = first_phase.summary(begun[0])
                 record.metrics.update(metrics)
@@ -349,6 +350,7 @@ def _start(prepared: Prepared, metrics: Sequence[Metric], place: Place, resumed:
         "ablation.study": settings.study,
         "ablation.task": prepared.task.name,
         **({"ablation.package": package} if (package := registry.version(settings.task)) else {}),
+        **({"ablation.own_code": code} if (code := own_code.described(settings)) else {}),
         "ablation.variant": _variant(settings, place) or _variant(settings, ALONE),
         "ablation.identity": prepared.identity,
         "ablation.data": prepared.data.digest,

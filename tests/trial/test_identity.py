@@ -78,7 +78,8 @@ OF_TEXTS = {
     **{"labels": 7, "label_seed": 7},
     **{"pretext": "language_model", "pretext_trainable": False, "pretext_epochs": 7, "pretext_learning_rate": 0.5},
 }
-OF_CLASSES = {"class_weights": "balanced", "decision_threshold": "validation"}
+OF_OWN_MODELS = {"model": "tests.own.my_module:build"}
+OF_CLASSES = OF_OWN_MODELS | {"class_weights": "balanced", "decision_threshold": "validation"}
 
 
 OF_NOISE = {"sequence_length": 7, "num_samples": 700, "threshold": 0.5, "target": "integral"}
@@ -150,7 +151,7 @@ KINDS = [
         {key: value for key, value in CHANGES.items() if key in Integration.model_fields} | OF_CLASSES | OF_NOISE,
     ),
     (Images, OF_EVERY_TASK | OF_CLASSES | OF_IMAGES),
-    (Pretraining, OF_EVERY_TASK | OF_CLASSES | OF_PRETRAINING),
+    (Pretraining, OF_EVERY_TASK | {key: OF_CLASSES[key] for key in OF_CLASSES if key != "model"} | OF_PRETRAINING),
     (
         Translation,
         {key: value for key, value in CHANGES.items() if key in Translation.model_fields} | OF_TRANSLATION,

@@ -10,6 +10,7 @@ from src.data.image_files import OF_PILLOW
 from src.parts.images import reading
 from src.parts.images.served import IMAGE, READING, encoded
 from src.spec.task import Served
+from src.training import model_file
 
 SRC = Path(__file__).parents[2]
 CODE = ("parts/images/served.py", "parts/served_model.py")
@@ -17,8 +18,13 @@ NEEDS = ("mlflow", "tensorflow", "keras", "numpy", "pandas", "pillow")
 
 
 def served(folder: Path) -> Served | None:
-    """Returns how MLflow serves the model of a trial's folder; None if files are missing or broken."""
+    """Returns how MLflow serves the model of a trial's folder; None if files are missing or broken.
+
+    A server has no code of the user: a model with layers of their own is not served.
+    """
     try:
+        if model_file.has_own_code(folder):
+            return None
         known = reading.load(folder)
     except ValueError:
         return None

@@ -11,14 +11,15 @@ from typing import Any
 
 import keras
 
-from src.models.cell_facts import FACTS
+from src.models.cell_facts import FACTS, GATED
 from src.models.cells import CELLS as OUR_CELLS
 from src.models.cells import ForgetBias, GateIdentity
 from src.models.initial_state import LearnedState
 from src.models.loops import LOOPS
 from src.models.loops import Recurrent as OurRecurrent
 from src.models.readout import PoolSteps
-from src.parts.recurrent.toggles import Recurrent
+from src.parts.recurrent import own_cell
+from src.parts.recurrent.toggles import Recurrent, has_own_cell
 from src.streams import stream_seed
 
 CELLS = {"simple_rnn": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
@@ -73,7 +74,7 @@ def kernel(settings: Recurrent, *, gpus: int, pads_in_front: bool = False) -> st
 
 def _use_cudnn(settings: Recurrent, *, pads_in_front: bool) -> bool | str:
     """Decides whether Keras may use cuDNN, which needs padding at the end and does not work with XLA."""
-    is_possible = settings.cell != "simple_rnn" and not pads_in_front and not settings.uses_xla
+    is_possible = settings.cell in GATED and not pads_in_front and not settings.uses_xla
     return "auto" if is_possible else False
 
 
@@ -113,12 +114,15 @@ class _Layers:
         if len(directions) == 1:
             return directions[0](x, **options)
         if settings.implementation not in LOOPS:
-            return keras.layers.Bidirectional(directions[0], backward_layer=directions[1], name=name)(x, **options)
+            with own_cell.known(settings):  # Keras copies both layers by their configuration
+                return keras.layers.Bidirectional(directions[0], backward_layer=directions[1], name=name)(x, **options)
         return _both(directions, x, name=name, **options)
 
     def _layer(self, name: str, **options: Any) -> keras.layers.Layer:
         """Returns one direction of a recurrent layer; its initial weights do not depend on `implementation`."""
         settings = self._settings
+        if has_own_cell(settings):
+            return keras.layers.RNN(own_cell.new(settings.cell, settings.units), name=name, **options)
         weights: dict[str, Any] = {
             "kernel_initializer": INITIALIZERS[settings.kernel_initializer](
                 stream_seed(settings.seed, "weights", name, "kernel")

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from src.models.cell_facts import FACTS
-from src.parts.recurrent.toggles import Recurrent
+from src.parts.recurrent import own_cell
+from src.parts.recurrent.toggles import Recurrent, has_own_cell
 from src.parts.sizes import TENSORFLOW_MB, nearest
 from src.spec.rules import Change
 
@@ -22,12 +23,20 @@ def parameters(settings: Recurrent, *, width: int) -> int:
       settings: settings of the trial.
       width: D, the input width of the first recurrent layer.
     """
-    total, directions, cell = 0, _directions(settings), FACTS[settings.cell]
+    total, directions = 0, _directions(settings)
     for _ in range(settings.depth):
-        total += directions * len(cell.gates) * settings.units * (width + settings.units + cell.biases)
-        total += directions * cell.states * settings.units if settings.initial_state == "learned" else 0
+        total += directions * _of_cell(settings, width)
         width = directions * settings.units
     return total
+
+
+def _of_cell(settings: Recurrent, width: int) -> int:
+    """Returns the number of trainable parameters of one direction of a layer, with its initial states."""
+    if has_own_cell(settings):
+        return own_cell.parameters(settings.cell, settings.units, width=width)
+    cell = FACTS[settings.cell]
+    states = cell.states * settings.units if settings.initial_state == "learned" else 0
+    return len(cell.gates) * settings.units * (width + settings.units + cell.biases) + states
 
 
 def output_width(settings: Recurrent) -> int:
@@ -50,7 +59,8 @@ def required_mb(settings: Recurrent, *, steps: int, width: int, parameters: int,
       extra: further numbers in memory.
     """
     rows = settings.batch_size * steps
-    stored = rows * settings.units * (len(FACTS[settings.cell].gates) + 2) * _directions(settings) * settings.depth
+    gates = len(FACTS.get(settings.cell, FACTS["lstm"]).gates)  # those of the user's own cell are unknown
+    stored = rows * settings.units * (gates + 2) * _directions(settings) * settings.depth
     return (4 * parameters + 2 * rows * width + stored + extra) * 4 / 2**20 + TENSORFLOW_MB
 
 

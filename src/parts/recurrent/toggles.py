@@ -7,10 +7,15 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from src.models.cell_facts import FACTS
 from src.spec.rules import Change, Inert
-from src.spec.section import Count, Value, Width
+from src.spec.section import Count, Place, Value, Width, as_typed
 from src.spec.settings import Settings
 
+OF_LAYERS = (  # toggles of the recurrent layers other than their sizes
+    *("cell", "bidirectional", "readout", "initial_state", "implementation", "forget_bias"),
+    *("kernel_initializer", "recurrent_initializer", "bptt_steps"),
+)
 OWN_LOOPS = ("graph_loop", "packed_loop", "eager_loop", "fused_loop")
 WITHOUT = {  # implementation → executions that it does not work with, and why
     "eager_loop": (("xla", "graph_epoch"), "compiles nothing"),
@@ -38,12 +43,13 @@ class Recurrent(Settings):
         "rnn": "cell",
         "rnntype": "cell",
         "celltype": "cell",
-        "model": "cell",
         "dropoutrate": "dropout",
         "tbptt": "bptt_steps",
     }
 
-    cell: Literal["simple_rnn", "gru", "lstm"] = Field("lstm", description="recurrent cell")
+    cell: Literal["simple_rnn", "gru", "lstm"] | Place = Field(
+        "lstm", description="recurrent cell; module:NAME = a Keras cell of yours, MyCell(units)"
+    )
     depth: int = Field(1, ge=1, le=64, description="number of recurrent layers")
     bidirectional: bool = Field(False, description="read the sequence in both directions")
     units: Width = Field(64, description="size of the hidden state, H")
@@ -79,9 +85,24 @@ class Recurrent(Settings):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout rate of the inputs of every recurrent layer")
 
 
+DRAWN = {"kernel_initializer": "glorot_uniform", "recurrent_initializer": "orthogonal"}
+
+
+def has_own_cell(settings: Recurrent) -> bool:
+    """Returns whether the cell is code of the user."""
+    return settings.cell not in FACTS
+
+
 INERT: tuple[Inert[Any], ...] = (
     Inert("forget_bias", None, lambda s: s.cell != "lstm", "only an LSTM has a forget gate"),
     Inert("forget_bias", None, lambda s: s.cell == "lstm" and s.forget_bias == 1, "1 is the default"),
+    *(Inert(key, value, has_own_cell, "cell=module:NAME draws its own weights") for key, value in DRAWN.items()),
+    Inert(
+        "implementation",
+        "keras",
+        lambda s: has_own_cell(s) and s.implementation == "cell_loop",
+        "both run cell=module:NAME in Keras' loop",
+    ),
     Inert(
         "execution",
         "graph",
@@ -108,6 +129,14 @@ def bptt_of(settings: Recurrent, longest: int) -> list[Change]:
 
 def refusals(settings: Recurrent) -> list[str]:
     """Returns why these layers cannot run, each with its fix; empty if they can."""
+    if has_own_cell(settings):
+        needed = {"implementation": "keras", "bptt_steps": None, "initial_state": "zeros"}
+        why = f"does not work with cell={settings.cell}, which runs in Keras' loop, from zeros"
+        return [
+            f"{key}={getattr(settings, key)} {why}; set {key}={as_typed(value)}"
+            for key, value in needed.items()
+            if getattr(settings, key) != value
+        ]
     reasons = []
     if settings.bptt_steps and settings.implementation not in OWN_LOOPS:
         reasons.append(

@@ -75,7 +75,8 @@ def load(folder: Path) -> Loaded:
     settings: Any = Artifacts(folder).settings()
     preprocessing = _read(folder / FILE)
     _refuse_misfit(settings, preprocessing)
-    for part in filter(_reads_ids, model_file.objects(folder)):
+    objects = model_file.objects(folder)
+    for part in filter(_reads_ids, objects if getattr(settings, "model", None) is None else []):
         size = part["config"].get("input_dim", part["config"].get("size"))
         if size != settings.vocab_size:
             mismatch = f"{str(size)[:40]} ids, but vocab_size={settings.vocab_size}"

@@ -162,19 +162,15 @@ def confusion(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[s
     return np.asarray(picture)
 
 
-def before_training(
-    model: keras.Model, batch: tuple[Any, Any, Any], image: np.ndarray, classes: Sequence[str]
-) -> Mapping[str, np.ndarray]:
-    """Returns the pictures of an untrained model.
+def before_training(batch: tuple[Any, Any, Any], classes: Sequence[str]) -> Mapping[str, np.ndarray]:
+    """Returns the picture of what an untrained model receives.
 
     Args:
-      model: the classifier.
       batch: inputs float32[B, H, W, C] and labels int[B] of the first batch, and its rows.
-      image: float32[H, W, C], one input for the feature maps.
       classes: name of each class.
     """
     images, labels = np.asarray(batch[0]), np.asarray(batch[1])
-    return {"inputs": inputs(images, labels, classes), **of_model(model, image)}
+    return {"inputs": inputs(images, labels, classes)}
 
 
 def of_model(model: keras.Model, image: np.ndarray) -> Mapping[str, np.ndarray]:

@@ -9,15 +9,15 @@ from pydantic import Field
 
 from src.data.image_options import Digits, Images
 from src.parts.classes.toggles import Classes
+from src.parts.own_model import OwnModel
 from src.spec.section import Count, Value, Width
 
 
-class Settings(Classes):
+class Settings(OwnModel, Classes):
     """Settings of an image classifier."""
 
     ADDED: ClassVar[Mapping[str, Value]] = {"pipeline": "shuffle_batch_repeat", "prefetch": 0, "fault": "none"}
     ALIASES: ClassVar[Mapping[str, str]] = {
-        "model": "network",
         "architecture": "network",
         "arch": "network",
         "units": "width",

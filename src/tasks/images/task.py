@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
+from src.parts import own_model
 from src.parts.classes import toggles as classes
 from src.parts.classes.toggles import ACCURACY, OF_CLASSES, head_of, outputs_of
 from src.parts.description import described
@@ -38,6 +39,7 @@ class Images(KerasTask[Settings, "Stored"]):
     examples: ClassVar = {
         "task=images": "a multilayer perceptron on 5,000 digits",
         "-m task=images network=mlp,cnn,densenet": "three kinds of network",
+        "-m task=images model=null,my_module:build": "a network of your own",
         "task=images data=folder data.path=FOLDER": "your own images",
     }
     settings = Settings
@@ -75,7 +77,7 @@ class Images(KerasTask[Settings, "Stored"]):
             changes.append(Change("drop_remainder", True, False, "every batch is full"))
         changes += pipeline.changes(settings, data.rows["train"])
         used = settings.model_copy(update={change.key: change.used for change in changes})
-        if used.parameters is None or _unreachable(used, data):
+        if used.parameters is None or used.model is not None or _unreachable(used, data):
             return used, changes
         shape, outputs = data.shape, outputs_of(used, len(data.classes))
         value, key = sizes.nearest(used, shape=shape, outputs=outputs), sizes.chosen(used)
@@ -86,8 +88,14 @@ class Images(KerasTask[Settings, "Stored"]):
 
     def refusals(self, settings: Settings, data: Stored) -> list[str]:
         """Returns the combinations of settings and data that cannot run, each with its fix."""
-        reasons = [*toggles.refusals(settings, shape=data.shape), *_unreachable(settings, data)]
-        reasons += faults.refusals(settings)
+        if settings.model is None:
+            reasons = [*toggles.refusals(settings, shape=data.shape), *_unreachable(settings, data)]
+            reasons += faults.refusals(settings)
+        else:
+            reasons = own_model.refusals(settings, _interface(settings, data))
+            if settings.fault != "none":
+                what = f"fault={settings.fault} is a mistake in the task's own network"
+                reasons.append(f"{what}; set fault=none, or model=null")
         tested = data.counts["test"] if settings.plan.metric else None
         reasons += classes.refusals(settings, tested=tested, classes=data.classes)
         train = data.rows["train"]
@@ -95,7 +103,7 @@ class Images(KerasTask[Settings, "Stored"]):
         if settings.drop_remainder and train < settings.batch_size:
             what = f"drop_remainder=true leaves no batch of {settings.batch_size}: there are {train} training images"
             reasons.append(f"{what}; lower batch_size, or set drop_remainder=false")
-        return [*reasons, *(_memory(settings, data) if not reasons else [])]
+        return [*reasons, *(_memory(settings, data) if not reasons and settings.model is None else [])]
 
     def measures(self, settings: Settings, data: Stored) -> dict[str, float]:
         """Returns the share of test images equal to one of training or validation, and what the first epochs hold."""
@@ -140,6 +148,8 @@ class Images(KerasTask[Settings, "Stored"]):
 
     def model(self, settings: Settings, data: Stored) -> keras.Model:
         """Returns the untrained classifier."""
+        if settings.model is not None:
+            return own_model.built(settings, _interface(settings, data))
         from src.tasks.images.networks import classifier
 
         model = classifier(settings, shape=data.shape, outputs=outputs_of(settings, len(data.classes)))
@@ -153,7 +163,8 @@ class Images(KerasTask[Settings, "Stored"]):
         """Returns the layers whose outputs TensorBoard shows: the activations and the head."""
         import keras
 
-        return [layer for layer in model.layers if isinstance(layer, keras.layers.Activation) or layer.name == "head"]
+        shown = [layer for layer in model.layers if isinstance(layer, keras.layers.Activation) or layer.name == "head"]
+        return shown or [*super().layers(model)]  # a model of the user has other names
 
     def causes(self, evidence: Evidence) -> Iterator[str]:
         """Yields possible causes why the network learnt nothing."""
@@ -182,12 +193,14 @@ class Images(KerasTask[Settings, "Stored"]):
 
         data, model = trial.data, learner.model
         image = faults.scaling(trial.settings, data, "validation")(data.split("validation").images[:1])[0]
+        shown = pictures.of_model(model, image) if trial.settings.model is None else {}
         if trained is None:
-            return pictures.before_training(model, next(iter(learner.phase.training(1))), image, data.classes)
+            before = pictures.before_training(next(iter(learner.phase.training(1))), data.classes)
+            return {**before, **shown}
         split = data.split("test")
         probabilities = of_every_class(trained.test.predictions[PROBABILITY])
         return {
-            **pictures.of_model(model, image),
+            **shown,
             "misclassified": pictures.misclassified(split.images, split.labels, probabilities, data.classes),
             "confusion": pictures.confusion(split.labels, probabilities, data.classes),
         }
@@ -205,7 +218,7 @@ class Images(KerasTask[Settings, "Stored"]):
         from src.parts.images import reading
         from src.tasks.images import pictures, worst
 
-        data, split = trial.data, trial.data.split("test")
+        data, split, has_filters = trial.data, trial.data.split("test"), trial.settings.model is None
         scale = faults.scaling(trial.settings, data, "train")
         names, threshold = scores.write_files(
             trial.folder, trial.settings, trained, lambda name: data.split(name).labels, data.classes
@@ -216,8 +229,13 @@ class Images(KerasTask[Settings, "Stored"]):
             reading.write(trial.folder, known),
             *names,
             worst.write(trial.folder, split, probabilities, data.classes),
-            pictures.write_filters(trial.folder, trained.learner.model, data.shape),
+            *([pictures.write_filters(trial.folder, trained.learner.model, data.shape)] if has_filters else []),
         ]
+
+
+def _interface(settings: Settings, data: Stored) -> own_model.Interface:
+    """Returns what every classifier of images reads and returns."""
+    return own_model.Interface("images", data.shape, "float32", outputs_of(settings, len(data.classes)))
 
 
 def _unreachable(settings: Settings, data: Stored) -> list[str]:

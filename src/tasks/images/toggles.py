@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from src.parts import own_model
 from src.spec.rules import Inert
 from src.tasks.images import faults, pipeline
 from src.tasks.images.settings import Settings, has_batch_norm
@@ -33,6 +34,7 @@ def _of_others(key: str) -> Inert[Any]:
 
 
 INERT: tuple[Inert[Any], ...] = (
+    *own_model.inert(Settings, ("network", "batch_norm", "initializer")),
     *map(_of_others, HAVE),
     Inert("compression", 0.5, lambda s: s.network == "densenet" and s.blocks == 1, "compression is between two blocks"),
     Inert("pooling", None, lambda s: s.network == "densenet" and s.blocks == 1, "pooling is between two blocks"),

@@ -7,11 +7,12 @@ from typing import Literal
 from pydantic import Field
 
 from src.parts.classes.toggles import Classes
+from src.parts.own_model import OwnModel
 from src.parts.recurrent.toggles import Recurrent
 from src.spec.section import Width
 
 
-class Settings(Classes, Recurrent):
+class Settings(OwnModel, Classes, Recurrent):
     """Whether the sum of white noise is above a threshold. The noise is drawn during training and needs no padding."""
 
     task: str = "integration"

@@ -12,8 +12,10 @@ from collections.abc import Hashable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from src.files import digest
+from src.parts import own_model
 from src.parts.classes import toggles as classes
-from src.parts.classes.toggles import ACCURACY, OF_CLASSES
+from src.parts.classes.toggles import ACCURACY, OF_CLASSES, outputs_of
+from src.parts.recurrent import own_cell
 from src.parts.recurrent import toggles as recurrent
 from src.parts.recurrent.sizes import units_for
 from src.parts.sizes import memory_refusals
@@ -59,11 +61,13 @@ class Integration(KerasTask[Settings, "Noise"]):
     examples: ClassVar = {
         "task=integration": "noise: is its sum > 0?",
         "-m task=integration cell=simple_rnn,lstm sequence_length=25,200": "who remembers for longer?",
+        "-m task=integration cell=lstm,my_module:MyCell": "a cell of your own",
     }
     settings = Settings
     metrics = (ACCURACY, LOSS, *OF_CLASSES)
     figures: ClassVar = {"reliability": "src.parts.classes.figures:reliability"}
     inert = (
+        *own_model.inert(Settings, recurrent.OF_LAYERS),
         Inert("class_weights", "none", lambda s: s.target == "integral", "target=integral has no classes in the loss"),
         Inert("decision_threshold", "half", lambda s: s.target == "integral", "target=integral has no probability"),
         Inert("head", "sigmoid", lambda s: s.target == "integral", "target=integral has one output, the sum"),
@@ -87,7 +91,7 @@ class Integration(KerasTask[Settings, "Noise"]):
         """Returns the settings that fit this noise."""
         changes = recurrent.bptt_of(settings, data.longest)
         used = settings.model_copy(update={change.key: change.used for change in changes})
-        if used.parameters is None:
+        if used.parameters is None or used.model is not None:
             return used, changes
         units = units_for(used, lambda units: parameters(used.model_copy(update={"units": units})))
         return used.model_copy(update={"units": units.used, "parameters": None}), [*changes, units]
@@ -96,7 +100,10 @@ class Integration(KerasTask[Settings, "Noise"]):
         """Returns the reasons why the settings do not work with this noise."""
         lacks = "target=integral" if settings.target == "integral" else ""
         own = classes.refusals(settings, tested=None, classes=data.classes, lacks=lacks)
-        return [*own, *recurrent.refusals(settings), *_refusals(settings)]
+        if settings.model is not None:
+            return [*own, *own_model.refusals(settings, _interface(settings, data)), *_refusals(settings)]
+        of_cell = recurrent.refusals(settings) or own_cell.refusals(settings, width=settings.embedding_dim)
+        return [*own, *of_cell, *_refusals(settings), *_memory(settings)]
 
     def hashed(self, values: dict[str, Any]) -> dict[str, Any]:
         """Returns the settings in the original layout, on which identities are based."""
@@ -128,12 +135,16 @@ class Integration(KerasTask[Settings, "Noise"]):
 
     def model(self, settings: Settings, data: Noise) -> keras.Model:
         """Returns the untrained classifier."""
+        if settings.model is not None:
+            return own_model.built(settings, _interface(settings, data))
         from src.tasks.integration.model import classifier
 
         return classifier(settings, classes=len(data.classes))
 
     def kernel(self, settings: Settings, *, gpus: int) -> str:
-        """Returns the kernel that runs the recurrence."""
+        """Returns the kernel that runs the recurrence, and for a model of the user `execution`."""
+        if settings.model is not None:
+            return super().kernel(settings, gpus=gpus)
         from src.parts.recurrent import layers
 
         return layers.kernel(settings, gpus=gpus)
@@ -142,7 +153,7 @@ class Integration(KerasTask[Settings, "Noise"]):
         """Returns the layers whose activations TensorBoard shows."""
         from src.parts.recurrent.diagnosis import shown_layers
 
-        return shown_layers(model)
+        return shown_layers(model) or [*super().layers(model)]  # a model of the user has other names
 
     def causes(self, evidence: Evidence) -> Iterator[str]:
         """Yields possible causes why the model did not learn; drawn sequences are never identical.
@@ -156,9 +167,12 @@ class Integration(KerasTask[Settings, "Noise"]):
         if evidence.has_learnt:
             return
         yield from diagnosis.learning_rate_too_low(evidence)
-        yield from recurrence.saturated_gates(evidence, is_masked=False)
+        is_own = evidence.learner.settings.model is not None  # type: ignore[attr-defined]
+        if not is_own:
+            yield from recurrence.saturated_gates(evidence, is_masked=False)
         yield from diagnosis.too_few_steps(evidence)
-        yield from recurrence.gradient_and_units(evidence, is_masked=False, is_padded=False)
+        if not is_own:
+            yield from recurrence.gradient_and_units(evidence, is_masked=False, is_padded=False)
 
     def test_values(self, trial: Trial[Settings, Noise], trained: Trained) -> Mapping[str, float]:
         """Returns what the test measures with a decision threshold that validation chose."""
@@ -175,6 +189,12 @@ class Integration(KerasTask[Settings, "Noise"]):
         labels = functools.partial(noise.labels, trial.settings)
         names, _ = scores.write_files(trial.folder, trial.settings, trained, labels, trial.data.classes)
         return names
+
+
+def _interface(settings: Settings, data: Noise) -> own_model.Interface:
+    """Returns what every classifier of noise reads and returns."""
+    what = "predicted sums" if settings.target == "integral" else "logits"
+    return own_model.Interface("noise", (None, 1), "float32", outputs_of(settings, len(data.classes)), what)
 
 
 def _refusals(settings: Settings) -> list[str]:
@@ -196,7 +216,7 @@ def _refusals(settings: Settings) -> list[str]:
             f"{spread:.3g}, and almost all would be in one class; "
             f"set a threshold from {-3 * spread:.3g} to {3 * spread:.3g}"
         )
-    return [*reasons, *_memory(settings)]
+    return reasons
 
 
 def _memory(settings: Settings) -> list[str]:

@@ -56,6 +56,7 @@ class Settings(Recurrent, Words):
         le=100_000,
         description="maximum steps of a training text with text_mode=documents, start token included; null = no limit",
     )
+    cell: Literal["simple_rnn", "gru", "lstm"] = Field("lstm", description="recurrent cell")
     embedding_dim: Width = Field(256, description="size of a word's embedding, D")
     units: Width = Field(256, description="size of the hidden state, H")
     tie_weights: bool = Field(

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from src import environment, registry
+from src import environment, own_code, registry
 from src.artifacts import MODEL
 from src.data.batching import Padding
 from src.data.encoded import Sequences
@@ -198,6 +198,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0 if every text is answered, 1 if some are not, 2 for a usage error."""
     environment.draw_to_files()
     options = _parser().parse_intermixed_args(arguments)  # options may come before, between and after the texts
+    if options.code is not None:
+        own_code.allow(options.code)
     try:
         return answer(options.runs, options.texts, file=options.file, output_format=options.format, uri=options.uri)
     except BrokenPipeError:  # the reader stopped early, as `head` does
@@ -225,6 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--format", choices=list(FORMATS), default="text", help="csv and jsonl give every class's probability in full"
     )
+    parser.add_argument("--code", metavar="MODULE:NAME", help="code of your own whose layers the model has")
     parser.add_argument("--uri", help="MLflow store that has the run (default: the one at the repository root)")
     return parser
 
@@ -349,6 +352,8 @@ def _refuse_same(names: Sequence[str], folders: Mapping[str, Path]) -> None:
 def _loaded(folder: Path) -> Loaded:
     try:
         return preprocessing.load(folder)
+    except SettingsError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         reason = f"{first_line(error)}); the trial is unfinished, damaged or of another version"
         raise SettingsError(f"{folder}: holds no whole trained model ({reason}") from None

@@ -68,6 +68,11 @@ def changes(settings: Settings) -> list[Change]:
 
 def refusals(settings: Settings, data: Encoded) -> list[str]:
     """Returns why the pretext and the classifier do not fit, each reason with its fix; empty if they do."""
+    if settings.pretext == "language_model" and registry.is_place(settings.cell):
+        return [
+            f"pretext=language_model has no cells of your own, but cell={settings.cell}; set cell=lstm, or "
+            "pretext=word_vectors"
+        ]
     phase, reasons = first(settings, data), []
     if phase is None:
         return []

@@ -10,6 +10,7 @@ from src.artifacts import MODEL, SETTINGS
 from src.parts.words.preprocessing import FILE as PREPROCESSING
 from src.spec.task import Served
 from src.tasks.sentiment.served import LAYERS, TEXT, TEXTS
+from src.training import model_file
 
 SRC = Path(__file__).parents[2]
 OWN = ("tasks/sentiment/served.py", "parts/served_model.py", "data/tokens.py")
@@ -20,8 +21,13 @@ OLD = "word_before_marks"  # division of old models, whose files do not name one
 
 
 def served(folder: Path) -> Served | None:
-    """Returns how MLflow serves the model of a trial's folder; None if files are missing or broken."""
+    """Returns how MLflow serves the model of a trial's folder; None if files are missing or broken.
+
+    A server has no code of the user: a model with layers of their own is not served.
+    """
     try:
+        if model_file.has_own_code(folder):
+            return None
         settings, preprocessing = _read(folder / SETTINGS), _read(folder / PREPROCESSING)
         of_settings = {key: settings[key] for key in ("max_length", "truncation", "head", "batch_size")}
         padding = {key: preprocessing["padding"][key] for key in ("edges", "to_longest", "side")}

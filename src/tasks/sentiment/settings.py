@@ -10,6 +10,7 @@ from pydantic import Field
 from src.data.options import MovieReviews, Texts
 from src.parts.classes.labelled import Labelled
 from src.parts.classes.toggles import Classes
+from src.parts.own_model import OwnModel
 from src.parts.recurrent.toggles import Recurrent
 from src.parts.words.toggles import Words
 from src.spec.section import Count, Value, Width
@@ -17,7 +18,7 @@ from src.spec.section import Count, Value, Width
 FITTED = ("tfidf", "largest_class")  # encoders without steps of training
 
 
-class Settings(Classes, Labelled, Recurrent, Words):
+class Settings(OwnModel, Classes, Labelled, Recurrent, Words):
     """One label for a text."""
 
     ADDED: ClassVar[Mapping[str, Value]] = {

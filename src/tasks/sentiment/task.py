@@ -6,9 +6,10 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
+from src.parts import own_model
 from src.parts.classes import labelled
 from src.parts.classes import toggles as classes
-from src.parts.classes.toggles import ACCURACY, OF_CLASSES, head_of
+from src.parts.classes.toggles import ACCURACY, OF_CLASSES, head_of, outputs_of
 from src.parts.description import described
 from src.parts.recurrent import toggles as recurrent
 from src.parts.sizes import memory_refusals
@@ -45,6 +46,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         "-m cell=lstm,gru seed='range(0,8)'": "2 variants × 8 seeds",
         "-m encoder=recurrent,bag,cnn,transformer,tfidf": "is recurrence needed?",
         "-m pretext=none,language_model labels=50": "does a language model help where labels are few?",
+        "-m model=null,my_module:build": "a model of your own",
         "data=table data.path=mine.csv": "your own texts",
         "data.limit=500 epochs=1": "a quick try",
     }
@@ -93,7 +95,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
             *labelled.changes(settings, texts.training_counts(settings, data), what="texts"),
         ]
         used = settings.model_copy(update={change.key: change.used for change in changes})
-        if used.parameters is None:
+        if used.parameters is None or used.model is not None:
             return used, changes
         size = sizes.sized(used, classes=count)
         return used.model_copy(update={size.key: size.used, "parameters": None}), [*changes, size]
@@ -107,9 +109,11 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         vectors = pretrained.refusals(settings, vocabulary, width=width, encoding=settings.encoding)
         tested = data.contents.counts["test"] if settings.plan.metric else None
         own = classes.refusals(settings, tested=tested, classes=data.classes)
-        own += toggles.refusals(settings, width=sizes.width(settings))
         counts = dict(zip(data.classes, texts.training_counts(settings, data), strict=True))
         own += labelled.refusals(settings, counts, what="texts") or texts.left_out(settings, data)
+        if settings.model is not None:
+            return [*own, *own_model.refusals(settings, _interface(settings, data))]
+        own += toggles.refusals(settings, width=sizes.width(settings))
         return [*own, *vectors, *self._memory(settings, data), *pretexts.refusals(settings, data)]
 
     def _memory(self, settings: Settings, data: Encoded) -> list[str]:
@@ -171,6 +175,8 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
 
     def model(self, settings: Settings, data: Encoded) -> keras.Model:
         """Returns the untrained classifier."""
+        if settings.model is not None:
+            return own_model.built(settings, _interface(settings, data))
         from src.tasks.sentiment.model import classifier
 
         model = classifier(settings, classes=len(data.classes))
@@ -186,7 +192,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
 
     def kernel(self, settings: Settings, *, gpus: int) -> str:
         """Returns the kernel that runs the recurrence, and for other encoders `execution`."""
-        if settings.encoder != "recurrent":
+        if settings.model is not None or settings.encoder != "recurrent":
             return super().kernel(settings, gpus=gpus)
         from src.parts.recurrent import layers
 
@@ -197,7 +203,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         from src.parts.recurrent.diagnosis import shown_layers
 
         others = [layer for layer in model.layers if layer.name.startswith(("convolution", "block"))]
-        return [*shown_layers(model), *others]
+        return [*shown_layers(model), *others] or [*super().layers(model)]  # a model of the user has other names
 
     def causes(self, evidence: Evidence) -> Iterator[str]:
         """Yields possible causes why the model did not learn: those of every model of texts, and of its encoder."""
@@ -212,7 +218,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         yield from of_texts(evidence, what="sequences", look_at="the text column", are_characters_tried=characters)
         if evidence.has_learnt:
             return
-        is_recurrent = settings.encoder == "recurrent"
+        is_recurrent = settings.encoder == "recurrent" and settings.model is None
         if is_recurrent:
             yield from recurrence.saturated_gates(evidence, is_masked=settings.masking)
         yield from diagnosis.too_few_steps(evidence)
@@ -238,6 +244,11 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         from src.tasks.sentiment import texts
 
         return texts.write_files(trial, trained)
+
+
+def _interface(settings: Settings, data: Encoded) -> own_model.Interface:
+    """Returns what every classifier of texts reads and returns: ids, 0 for padding, and logits."""
+    return own_model.Interface("ids", (None,), "int32", outputs_of(settings, len(data.classes)))
 
 
 TASK = Sentiment()

@@ -130,7 +130,7 @@ def write_files(trial: Trial[Settings, Encoded], trained: Trained) -> list[str]:
     """Writes the preprocessing, what the test says, its worst errors and, if enabled, the projector."""
     settings, data, model = trial.settings, trial.data, trained.learner.model
     words = data.words(settings.vocab_size)
-    if settings.tracking.projector and settings.encoding != "onehot":
+    if settings.tracking.projector and settings.encoding != "onehot" and settings.model is None:
         projector.write(trial.folder / EXTRAS, model.get_layer("encoding").get_weights()[0], words)
     padding = sequences.padding_of(sequences.lengths_of(settings, data), settings)
     names, threshold = scores.write_files(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from src.parts import own_model
 from src.parts.classes import labelled
+from src.parts.recurrent import own_cell
 from src.parts.recurrent import toggles as recurrent
 from src.parts.words import toggles as words
 from src.spec.rules import Inert
@@ -12,8 +14,7 @@ from src.tasks.sentiment.settings import FITTED, Settings, is_fitted
 
 RECURRENT, NETWORKS = ("recurrent",), ("recurrent", "bag", "cnn", "transformer")
 HAVE = {  # toggle → encoders that it changes
-    **dict.fromkeys(("cell", "bidirectional", "readout", "initial_state", "implementation", "forget_bias"), RECURRENT),
-    **dict.fromkeys(("kernel_initializer", "recurrent_initializer", "bptt_steps"), RECURRENT),
+    **dict.fromkeys(recurrent.OF_LAYERS, RECURRENT),
     "depth": ("recurrent", "transformer"),
     "units": ("recurrent", "cnn", "transformer"),
     "heads": ("transformer",),
@@ -52,6 +53,7 @@ def _is_frozen(settings: Settings) -> bool:
 
 
 INERT: tuple[Inert[Any], ...] = (
+    *own_model.inert(Settings, ("encoder", "encoding", "embedding_from", "pretext", *recurrent.OF_LAYERS)),
     *map(_of_others, HAVE),
     *labelled.INERT,
     Inert(
@@ -98,4 +100,4 @@ def refusals(settings: Settings, *, width: int) -> list[str]:
         fits = max(heads for heads in range(1, settings.heads) if width % heads == 0)
         fix = f"set heads={fits}, or {key} to a multiple of {settings.heads}"
         return [f"heads={settings.heads} does not divide {key}={width} into equal parts; {fix}"]
-    return recurrent.refusals(settings)
+    return recurrent.refusals(settings) or own_cell.refusals(settings, width=width)
