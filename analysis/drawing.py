@@ -543,6 +543,39 @@ def spent(axes: Axes, seeds: pd.DataFrame, look: dict[str, Look], *, horizon: in
     axes.set(xlabel="seeds", xlim=(0, horizon))
 
 
+def rungs(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, key: str, metric: Metric) -> None:
+    """Draws a metric against the budget, one line per candidate of successive halving.
+
+    Args:
+      axes: to draw on.
+      points: as `rungs.values` returns them, with finite values.
+      look: look of each variant that reached the last rung; the others are grey.
+      key: the key whose value is the budget.
+      metric: metric of the vertical axis.
+    """
+    for label, part in points.groupby("label", sort=False):
+        mine, name = look.get(str(label)), short(str(label))
+        colour = QUIET if mine is None else mine.colour
+        axes.plot(
+            part["budget"], part["value"], color=colour, ls="-" if mine is None else mine.dash,
+            marker="o" if mine is None else mine.mark, ms=3 if mine is None else 6, lw=0.9 if mine is None else 1.8,
+            alpha=0.8 if mine is None else 1, zorder=1 if mine is None else 3, label=None if mine is None else name,
+        )  # fmt: skip
+        for row in part.to_dict("records"):
+            value = estimate(row["value"], row["low"], row["high"], metric.digits)
+            if not math.isnan(row["low"]):
+                axes.plot([row["budget"]] * 2, [row["low"], row["high"]], color=colour, lw=1.4, zorder=2)
+            text = f"{name}, {key}={row['budget']}: {value}"
+            axes.plot([row["budget"]], [row["value"]], "o", color=colour, ms=9, alpha=0.01, mew=0, gid=hover(text))
+    if any(label not in look for label in points["label"]):
+        axes.plot([], [], color=QUIET, lw=0.9, marker="o", ms=3, label="left at a rung")
+    budgets = sorted(set(points["budget"]))
+    axes.set_xscale("log")
+    axes.set_xticks(budgets, list(map(str, budgets)))
+    axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    axes.set(xlabel=short(key), ylabel=title(metric))
+
+
 def waterfall(axes: Axes, steps: pd.DataFrame, look: dict[str, Look], *, metric: Metric) -> None:
     """Draws the change that each step of a cumulative design or a path made to the step before, with its interval.
 

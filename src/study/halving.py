@@ -112,6 +112,7 @@ class Rung:
       of: number of rungs, the last included.
       key: the key whose value is the budget.
       budget: its value.
+      next_budget: that of the next rung.
       candidates: its variants, in the order of the design.
     """
 
@@ -119,6 +120,7 @@ class Rung:
     of: int
     key: str
     budget: int
+    next_budget: int
     candidates: list[Candidate]
 
     @property
@@ -255,11 +257,16 @@ def _too_few(plan: Plan, candidates: int, budgets: Sequence[int]) -> str:
 
 
 def _check_effect(made: Ladder, whole: Sequence[Row]) -> None:
-    """Raises `SettingsError` if the trials of the first rung are those of the last one, but for the seed."""
-    pairs = zip(made.rows(0, made.variants, after=0), whole, strict=False)  # the rows of the first seed come first
+    """Raises `SettingsError` if the trials of the first rung are those of the last one, but for the seed, or none."""
+    key, rows = made.study.plan.budget_key, made.rows(0, made.variants, after=0)
+    pairs = zip(rows, whole, strict=False)  # the rows of the first seed come first
     both = [(row.trial, full.trial, full.seed) for row, full in pairs if row.trial and full.trial]
-    if both and all(small.with_seed(seed).identity == full.identity for small, full, seed in both):
-        key = made.study.plan.budget_key
+    if not both:
+        raise SettingsError(
+            f"rung 1 of {len(made.budgets)} ({key}={made.budgets[0]}): nothing can run: {rows[0].dropped}. Set "
+            "plan.rungs to larger budgets, or change what does not fit them"
+        )
+    if all(small.with_seed(seed).identity == full.identity for small, full, seed in both):
         raise SettingsError(
             f"plan.budget_key={key}: it changes no trial of task={made.study.settings.task}, so that all rungs would "
             "train the same; name the key that says how long a trial trains"
@@ -283,7 +290,7 @@ def opened(made: Ladder, place: int, rows: Sequence[Row]) -> Rung:
         values = {name: value for name, value in mine[0].values.items() if name != key}
         trials = [(row.seed, row.trial.identity) for row in mine if row.trial]
         candidates.append(Candidate(made.study.name(values), values, mine[0].is_reference, trials))
-    return Rung(place + 1, len(made.budgets), key, made.budgets[place], candidates)
+    return Rung(place + 1, len(made.budgets), key, made.budgets[place], made.budgets[place + 1], candidates)
 
 
 def taken(
@@ -343,11 +350,12 @@ def plan_text(made: Ladder) -> list[str]:
     total = sum(count * budget for count, budget in zip(trials, made.budgets, strict=True))
     every, unit = (sizes[0] + 1) * seeds, key.rpartition(".")[2].replace("_", " ")
     first = validation(study.metrics)
-    with_seeds = f"seed{'' if len(selecting) == 1 else 's'} {', '.join(map(str, selecting))}"
+    is_one = len(selecting) == 1
+    with_seeds = f"seed{'s' * (not is_one)} {', '.join(map(str, selecting))}, which judge{'s' * is_one} nothing"
     return [
         f"  rungs: {counted(sizes[0], 'candidate')}: {shown}; the best by {first.shown} go on, and the reference",
-        f"  {with_seeds} of the first rungs judge nothing; the last rung has {counted(seeds, 'seed')} and is judged "
-        f"by {study.compared.shown}",
+        f"  the rungs before the last have {with_seeds}; the last has {counted(seeds, 'seed')} and is judged by "
+        f"{study.compared.shown}",
         f"  at most {sum(trials):,} trials and {total:,} {unit}, each trial from its start; all candidates with all "
         f"seeds: {every:,} trials and {every * made.budgets[-1]:,} {unit}",
     ]
@@ -363,7 +371,7 @@ def text(rung: Rung, study: Study) -> str:
     )]  # fmt: skip
     lines = [f"{rung.name}: {len(going)} of {counted(len(others), 'candidate')} go on, by {first.shown}"]
     lines += [f"  go on: {_few(sorted(going, key=_rank(first)), first)}"] if going else []
-    lines += [f"  left: {_few(ranked, first)}"] if left else []
+    lines += [f"  leave: {_few(ranked, first)}"] if left else []
     lines += [f"  the reference: {_value(each, first)}" for each in rung.candidates if each.is_reference]
     return "\n".join(lines)
 
