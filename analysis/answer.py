@@ -187,8 +187,8 @@ def _limits(findings: Findings) -> list[str]:
         )
     if rungs.has_any(findings.study):
         limits.append(
-            "The verdicts are on the candidates that reached the last rung; those that left earlier, after less training "
-            "and by other seeds, are not shown to be worse."
+            "The verdicts are on the candidates that reached the last rung; those that left earlier, after less "
+            "training and by other seeds, are not shown to be worse."
         )
     unmentioned = [
         name

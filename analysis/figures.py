@@ -216,7 +216,8 @@ def _ranges(findings: Findings) -> Picture | None:
         return None
     figure, several = _figure(max(4.5, 3.3 * len(keys)), columns=len(keys))
     for axes, key in zip(np.atleast_1d(several), keys, strict=True):
-        drawing.range_of(axes, points, key, findings.study.plan["intervals"].get(key), metric=findings.metric)
+        levels, bounds = plan["levels"][key], plan["intervals"].get(key)
+        drawing.range_of(axes, points, key, bounds, levels=levels, metric=findings.metric)
     for axes in np.atleast_1d(several)[1:]:
         axes.set_ylabel("")
     of_seeds = done.groupby("label")["seed"].nunique()
@@ -455,8 +456,8 @@ def _rungs(findings: Findings) -> Picture | None:
     without = points.loc[~points["is_reference"] & points["value"].isna(), "label"].nunique()
     lost = f" Without a value: {number_of(without, 'candidate')}." if without else ""
     over = seeds(study.finished.groupby("label")["seed"].nunique())
-    what = f"{_sentence(title(study.validation))} of each candidate at each rung; grey ones left at the end of their line"
-    last = f"The last rung is the mean over {over}, with 95 % intervals; test judges it, not this value" if judged else ""
+    what = f"{_sentence(title(study.validation))} of each candidate at each rung; grey lines end where one left"
+    last = f"The last rung has means over {over} with 95 % intervals, and is judged on test" if judged else ""
     return figure, f"{'. '.join(filter(None, (what, last)))}.{lost}"
 
 

@@ -53,10 +53,12 @@ def candidates(study: Study) -> pd.DataFrame:
     sign = study.metrics[0].sign
     made = []
     for label, part in found.groupby("label", sort=False):
-        last = part.iloc[-1]
-        at = {f"{name}={row['budget']}": row["value"] for row in part.to_dict("records")}
+        rows = part.to_dict("records")
+        last = rows[-1]
+        at = {f"{name}={row['budget']}": row["value"] for row in rows}
         rank = (-last["number"], -sign * last["value"] if math.isfinite(last["value"]) else math.inf)
-        made.append({"label": label, "is_reference": last["is_reference"], **at, "outcome": _outcome(last), "rank": rank})
+        of_label = {"label": label, "is_reference": last["is_reference"], "outcome": _outcome(last), "rank": rank}
+        made.append(of_label | at)
     made.sort(key=lambda row: (not row["is_reference"], row["rank"]))
     budgets = [f"{name}={budget}" for budget in dict.fromkeys(found["budget"])]
     return pd.DataFrame(made, columns=["label", "is_reference", *budgets, "outcome"])
@@ -97,7 +99,7 @@ def _of_last(study: Study) -> list[dict[str, Any]]:
     return made
 
 
-def _outcome(row: Mapping[str, Any]) -> str:
+def _outcome(row: Mapping[Any, Any]) -> str:
     if row["number"] == row["of"]:
         return LAST
     if row["goes_on"]:

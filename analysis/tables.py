@@ -302,7 +302,7 @@ def selection(findings: Findings) -> Table:
     study = findings.study
     frame, validation = rungs.candidates(study), study.validation
     rows = _records(frame)
-    budgets = [name for name in frame if name not in ("label", "is_reference", "outcome")]
+    budgets = [str(name) for name in frame if name not in ("label", "is_reference", "outcome")]
     columns = {"variant": [Entry(f"{row['label']}{' (reference)' * row['is_reference']}") for row in rows]}
     columns |= {name: [number(row[name], validation.digits) for row in rows] for name in budgets}
     columns["outcome"] = [Entry(row["outcome"]) for row in rows]

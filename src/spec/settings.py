@@ -66,8 +66,16 @@ class Plan(Section):
     question: str | None = Field(None, description="question that the study answers")
     claim: str | None = Field(None, description="published claim about the answer, and its source")
     design: Literal[
-        "grid", "leave_one_out", "add_one_in", "cumulative", "one_at_a_time", "fractional", "path", "random",
-        "halving", "listed",
+        "grid",
+        "leave_one_out",
+        "add_one_in",
+        "cumulative",
+        "one_at_a_time",
+        "fractional",
+        "path",
+        "random",
+        "halving",
+        "listed",
     ] = Field("grid", description="how the variants are derived from the reference and the levels")
     levels: dict[str, list[Value]] = Field(
         {}, description="values of each toggle; the first one is the reference value"
@@ -80,7 +88,8 @@ class Plan(Section):
     )
     intervals: dict[str, Interval] = Field(
         {},
-        description="design=random, halving: toggles whose values are drawn between two bounds; the reference has the middle",
+        description="design=random, halving: toggles whose values are drawn between two bounds; the reference has the "
+        "middle",
         json_schema_extra={"words": "{toggle: {low, high, log, integer}}"},
     )
     exclude: list[dict[str, Value]] = Field([], description="combinations of values that are left out")

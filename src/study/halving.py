@@ -143,7 +143,9 @@ def check(study: Study) -> None:
     plan = study.plan
     if plan.design != NAME:
         if plan.rungs:
-            raise SettingsError(f"plan.rungs={_listed(plan.rungs)} needs plan.design=halving; add it, or remove the rungs")
+            raise SettingsError(
+                f"plan.rungs={_listed(plan.rungs)} needs plan.design=halving; add it, or remove the rungs"
+            )
         return
     if not study.levels:
         raise SettingsError("plan.design=halving: the study varies nothing, so nothing competes; vary a toggle")
@@ -180,7 +182,7 @@ def _check_budgets(study: Study) -> None:
         )
     if key == "epochs" and ("max_steps" in study.levels or study.settings.max_steps is not None):
         raise SettingsError(
-            f"plan.design=halving: max_steps would end the trials of several rungs at the same step; remove it, or set "
+            "plan.design=halving: max_steps would end the trials of several rungs at the same step; remove it, or set "
             "plan.budget_key=max_steps"
         )
     last = budget(study.settings, plan)
@@ -317,7 +319,9 @@ def taken(
             seen.append(replace(each, value=value))
         else:
             seen.append(replace(each, why=dropped[place] or _failure(each, latest)))
-    competing = {place: each.value for place, each in enumerate(seen) if not each.is_reference and each.value is not None}
+    competing = {
+        place: each.value for place, each in enumerate(seen) if each.value is not None and not each.is_reference
+    }
     chosen = best(competing, made.sizes[rung.number], made.study.metrics[0].sign)
     kept = [replace(each, goes_on=each.is_reference or place in chosen) for place, each in enumerate(seen)]
     return replace(rung, candidates=kept)

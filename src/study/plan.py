@@ -395,7 +395,10 @@ def study(
     planned = Study(settings, list(fixed.values()), reference, levels, _distinct(seeds), compose, linked)
     if plan.intervals:
         variants = next(planned.rounds())
-        planned.levels = {key: _distinct([variant[key] for variant in variants]) for key in reference}
+        drawn = {key: _distinct([variant[key] for variant in variants]) for key in reference}
+        planned.levels = {
+            key: [value for value in levels.get(key, found) if value in found] for key, found in drawn.items()
+        }
     _check_exclusions(planned)
     _check_metric(planned)
     stopping.check(planned)

@@ -241,7 +241,10 @@ def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
         (["-m", "smoke", "epochs=2"], "'smoke' is a study file; write +experiments=smoke"),
         (["seeds=3"], "unknown key 'seeds'; did you mean seed (several: seed='range(0,8)')?"),
         (["num_seeds=3"], "unknown key 'num_seeds'; did you mean seed (several: seed='range(0,8)')?"),
-        (["learning_rate=interval(0,1)"], "learning_rate has an interval, from which only plan.design=random and halving draw"),
+        (
+            ["learning_rate=interval(0,1)"],
+            "learning_rate has an interval, from which only plan.design=random and halving draw",
+        ),
         (["cell=glob(*)"], "only lists of values can be swept"),
         (["data=schema_table"], "data=schema_table: allowed: movie_reviews, aclimdb, keras_imdb, table"),
         (["-m", "data=table,schema_table"], "allowed: movie_reviews, aclimdb, keras_imdb, table"),

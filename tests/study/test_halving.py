@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
-import re
+import shutil
 import time
 import uuid
 
@@ -15,9 +16,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 from scipy import stats
 
+from analysis import figures, findings, load, rungs, tables, written
+from analysis.looks import QUIET
+from analysis.store import connect
 from src import paths, status
-from src.config.settings import edited
-from src.spec.metric import Metric, as_records
+from src.config.settings import checked, edited
+from src.spec.metric import as_records
 from src.spec.record import EVALUATION, METRICS, START, Record
 from src.spec.section import SettingsError
 from src.spec.settings import Interval
@@ -25,9 +29,9 @@ from src.study import TrialsFailed, designs, halving, plan, sweep
 from src.study.job import Sweep
 from src.tracking import provenance
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
+from tests.conftest import write_table
 
 UNITS = {"units": [8, 1, 2, 3, 4, 5, 6, 7, 9, 10]}  # the reference is 8; nine candidates
-HALVING = {"design": "halving", "rungs": [1, 3]}
 
 
 class Launcher:
@@ -100,7 +104,7 @@ def test_the_plan_says_what_the_rungs_cost_at_most_beside_all_candidates(base):
 
     assert "study s: 10 variants × 1 seed = 10 trials" in text and "design: halving" in text
     assert "rungs: 9 candidates: 9 with epochs=1, 3 with epochs=3, 1 with epochs=9; the best by" in text
-    assert "rungs before the last have seed 1000, which judges nothing; the last has 2 seeds and is judged by test" in text
+    assert "have seed 1000, which judges nothing; the last has 2 seeds and is judged by test accuracy" in text
     assert "at most 18 trials and 58 epochs, each trial from its start; all candidates" in text
     assert "with all seeds: 20 trials and 180 epochs" in text
 
@@ -113,7 +117,10 @@ def test_the_reference_and_equal_trials_do_not_compete_and_what_cannot_run_is_na
     assert "10 variants × 1 seed, of which 5 equal others: 5 trials" in text  # with batch_size=1 every batch is full
     (rung,) = records()[0]["selection"]
     why = {each["label"]: each["why"] for each in rung["candidates"]}
-    assert why["units=3 drop_remainder=true"] == "the same trials as another variant" and why["units=3 drop_remainder=false"] == ""
+    assert (
+        why["units=3 drop_remainder=true"] == "the same trials as another variant"
+        and why["units=3 drop_remainder=false"] == ""
+    )
     assert [each["label"] for each in rung["candidates"] if each["goes_on"]] == [
         "units=8 drop_remainder=false", "units=4 drop_remainder=false",
     ]  # fmt: skip
@@ -155,7 +162,9 @@ def test_a_study_that_was_killed_in_any_rung_ends_as_one_that_was_not_and_trains
     assert {*done, *again.launched} == {*whole.launched} and not {*done} & {*again.launched}
     (ours,), (theirs,) = records(), records("whole")
     assert [row["label"] for row in ours["rows"]] == [row["label"] for row in theirs["rows"]]
-    kept = [[each["goes_on"] for each in rung["candidates"]] for record in (ours, theirs) for rung in record["selection"]]
+    kept = [
+        [each["goes_on"] for each in rung["candidates"]] for record in (ours, theirs) for rung in record["selection"]
+    ]
     assert kept[:2] == kept[2:]
     assert run(base, last)[0] is False and last.launched == [] and len(records()) == 1
 
@@ -250,16 +259,16 @@ def test_the_status_counts_the_rungs(base):
     ("changes", "message"),
     [
         ({"plan.rungs": [3, 1]}, r"plan\.rungs=\[3,1\] with epochs=9.*budgets must increase from rung to rung"),
-        ({"plan.rungs": [1, 9]}, r"plan\.rungs=\[1,9\] with epochs=9, the budget of the last rung: budgets must increase"),
+        ({"plan.rungs": [1, 9]}, r"plan\.rungs=\[1,9\] with epochs=9, the budget of the last rung: budgets must"),
         ({"plan.seeds": [5, 1_000]}, r"plan\.selection_seeds=\[1000\]: seed 1000 also judges the last rung"),
         ({"plan.selection_seeds": [7, 7]}, r"plan\.selection_seeds=\[7,7\]: a seed occurs twice"),
-        ({"plan.seeds": [], "plan.max_seeds": 8}, r"plan\.design=halving with plan\.max_seeds=8: the last rung is judged"),
-        ({"plan.metric": "steps_to"}, r"with plan\.metric=steps_to: validation selects.*set plan\.metric=test/accuracy"),
+        ({"plan.seeds": [], "plan.max_seeds": 8}, r"plan\.design=halving with plan\.max_seeds=8: the last rung is"),
+        ({"plan.metric": "steps_to"}, r"with plan\.metric=steps_to: validation selects.*plan\.metric=test/accuracy"),
         ({"plan.metric": "val/accuracy"}, r"with plan\.metric=val/accuracy: validation selects"),
         ({"plan.metric": "best/val_accuracy"}, r"with plan\.metric=best/val_accuracy: validation selects"),
         ({"plan.budget_key": "units"}, r"plan\.budget_key=units: the study also varies units"),
         ({"plan.budget_key": "epoch"}, r"unknown key 'epoch'; did you mean epochs\?"),
-        ({"plan.budget_key": "max_steps"}, r"plan\.budget_key=max_steps: its value is None, but the last rung needs a whole"),
+        ({"plan.budget_key": "max_steps"}, r"plan\.budget_key=max_steps: its value is None, but the last rung needs"),
         ({"plan.budget_key": "dropout"}, r"dropout: got 1; allowed|its value is 0\.0, but the last rung needs"),
         ({"max_steps": 5}, r"max_steps would end the trials of several rungs.*plan\.budget_key=max_steps"),
         ({"plan.design": "grid", "plan.rungs": [1]}, r"plan\.rungs=\[1\] needs plan\.design=halving"),
@@ -273,9 +282,9 @@ def test_settings_that_do_not_fit_are_refused(base, changes, message):
 @pytest.mark.parametrize(
     ("units", "changes", "message"),
     [
-        ([8, 1, 2], {}, r"2 candidates with epochs=9 leave nothing to halve; it needs 3 candidates beside the reference"),
+        ([8, 1, 2], {}, r"2 candidates with epochs=9 leave nothing to halve; it needs 3 candidates"),
         ([8, 1, 2, 3, 4], {"epochs": 2}, r"4 candidates with epochs=2 leave nothing to halve.*epochs=3 or more"),
-        ([8, 1, 2, 3, 4], {"plan.rungs": [1]}, r"plan\.rungs=\[1\] with epochs=9 keep none of 4 candidates.*9-fold.*give 9"),
+        ([8, 1, 2, 3, 4], {"plan.rungs": [1]}, r"plan\.rungs=\[1\] with epochs=9 keep none of 4.*9-fold.*give 9"),
         ([8, 1, 2, 3], {"patience": 8}, "plan.design=halving: the reference cannot run: patience=8"),
         ([8, 1, 2, 3], {"patience": 3}, r"rung 1 of 2 \(epochs=3\): nothing can run: patience=3.*plan\.rungs"),
     ],
@@ -304,8 +313,10 @@ def test_no_rung_costs_more_than_the_first_and_every_rung_is_smaller(candidates,
     assert len(sizes) == len(budgets) and sizes[0] == candidates
     costs = [size * budget for size, budget in zip(sizes, budgets, strict=True)]
     assert all(cost <= costs[0] for cost in costs) and sizes == sorted(sizes, reverse=True)
-    assert all((size + 1) * late > before * early for before, size, early, late in
-               zip(sizes, sizes[1:], budgets, budgets[1:], strict=False))  # fmt: skip
+    steps = zip(itertools.pairwise(sizes), itertools.pairwise(budgets), strict=True)
+    assert all(
+        (size + 1) * late > before * early for (before, size), (early, late) in steps
+    )  # and as large as it may be
 
 
 @given(st.integers(0, 500), st.integers(1, 300))
@@ -313,7 +324,7 @@ def test_default_rungs_are_thirds_and_keep_a_candidate(candidates, last):
     rungs = designs.default_rungs(candidates, last)
 
     budgets = [*rungs, last]
-    assert all(early == late // 3 for early, late in zip(budgets, budgets[1:], strict=False))
+    assert all(early == late // 3 for early, late in itertools.pairwise(budgets))
     assert not rungs or designs.rung_sizes(candidates, budgets)[-1] >= 1
     further = [budgets[0] // 3, *budgets]
     assert further[0] == 0 or designs.rung_sizes(candidates, further)[-1] == 0
@@ -323,7 +334,9 @@ def test_default_rungs_are_thirds_and_keep_a_candidate(candidates, last):
 def test_the_best_are_those_that_a_plain_sort_puts_first(values, count, sign):
     chosen = halving.best(dict(enumerate(values)), count, sign)
 
-    kept, left = ([values[place] for place in range(len(values)) if (place in chosen) is is_kept] for is_kept in (True, False))
+    kept, left = (
+        [values[place] for place in range(len(values)) if (place in chosen) is is_kept] for is_kept in (True, False)
+    )
     assert len(kept) == min(count, len(values))
     assert all(sign * one >= sign * other for one in kept for other in left)
     others = set(range(len(values))) - chosen
@@ -364,3 +377,64 @@ def test_equal_candidates_are_called_different_in_one_study_of_twenty_at_most_an
     assert share <= 0.05 + error and abs(change) < 0.03
     assert of_equal_candidates(count, [0])[1] > 0.25  # a judging seed that selects favours what it selected
     assert of_equal_candidates(count, range(5))[0] > 0.05 + 2 * error  # all of them make false verdicts, too
+
+
+@pytest.fixture(scope="module")
+def analysed(empty, tmp_path_factory):
+    """The findings of a study of nine candidates, of which units=5 failed in the first rung."""
+    home = tmp_path_factory.mktemp("home")
+    shutil.copy(empty, home / "mlflow.db")
+    data = {"name": "table", "path": str(write_table(home / "table.csv"))}
+    launcher = Launcher(lambda row: 0.5 + row.values["units"] / 100 + row.seed % 2 / 1_000,
+                        lambda row: FAILED if row.values["units"] == 5 else FINISHED)  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ABLATION_HOME", str(home))
+        run(checked({"data": data, "max_length": 20, "study": "s"}), launcher)
+        yield findings.find(load.study("s", connect(None)))
+
+
+def test_the_table_of_rungs_has_every_candidate_with_its_values_and_where_it_left(analysed):
+    found = rungs.candidates(analysed.study).set_index("label")
+
+    assert list(found.columns) == ["is_reference", "epochs=1", "epochs=3", "epochs=9", "outcome"]
+    assert list(found.index) == [f"units={units}" for units in (8, 10, 9, 7, 6, 4, 3, 2, 1, 5)]
+    at = found.loc["units=10", ["epochs=1", "epochs=3", "epochs=9"]].tolist()
+    assert at == pytest.approx([0.6, 0.6, 0.6005])  # seed 1000; in the last rung the mean of seeds 0 and 1
+    assert found.loc["units=9", "outcome"] == "left at rung 2 of 3"
+    assert found.loc["units=5", "outcome"] == "left at rung 1 of 3: failed: no memory"
+    shown = tables.selection(analysed)
+    assert [row[0].text for row in shown.rows][:2] == ["units=8 (reference)", "units=10"]
+    assert (
+        "1 of 9 candidates were selected by validation accuracy with epochs=1 and epochs=3 and seed 1000"
+        in shown.notes[0]
+    )
+    assert shown.notes[0] in tables.ablation(analysed).markdown()
+
+
+def test_the_figure_of_rungs_has_a_line_for_each_candidate_and_those_that_left_are_grey(analysed):
+    drawn = figures.one(analysed, "rungs")
+
+    lines = {line.get_label(): line for line in drawn.figure.axes[0].lines if len(line.get_xdata()) == 3}
+    assert set(lines) == {"units=8", "units=10"} and list(lines["units=10"].get_xdata()) == [1, 3, 9]
+    np.testing.assert_allclose(lines["units=10"].get_ydata(), [0.6, 0.6, 0.6005])
+    grey = [line for line in drawn.figure.axes[0].lines if line.get_color() == QUIET and line.get_linewidth() == 0.9]
+    assert sorted(len(line.get_xdata()) for line in grey) == [0, 1, 1, 1, 1, 1, 2, 2]  # the first is of the legend
+    assert "grey lines end where one left" in drawn.caption and "Without a value: 1 candidate." in drawn.caption
+
+
+def test_the_report_shows_the_rungs_and_counts_their_trials_to_the_plan(analysed, tmp_path):
+    written.report(analysed, tmp_path)
+
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert '<h2 id="selection">Rungs</h2>' in page and "left at rung 1 of 3: failed: no memory" in page
+    assert "those that left earlier, after less training and by other seeds, are not shown to be worse" in page
+    assert {path.suffix for path in tmp_path.glob("selection.*")} == {".csv", ".md", ".tex", ".html"}
+    assert not analysed.study.of_plans and load.listed(analysed.study.store)["in other plans"].tolist() == [0]
+
+
+def test_every_trial_of_the_rungs_is_among_all_trials_of_the_study(analysed):
+    every = load.study("s", analysed.study.store, every=True)
+
+    assert "no plan" not in every.of_plans and every.plan["selection"] == []
+    found = every.rows[every.rows["epochs"] == 1]
+    assert sorted(found["units"]) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] and set(found["seed"]) == {1_000}
