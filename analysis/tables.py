@@ -304,7 +304,8 @@ def selection(findings: Findings) -> Table:
     rows = _records(frame)
     budgets = [str(name) for name in frame if name not in ("label", "is_reference", "outcome")]
     columns = {"variant": [Entry(f"{row['label']}{' (reference)' * row['is_reference']}") for row in rows]}
-    columns |= {name: [number(row[name], validation.digits) for row in rows] for name in budgets}
+    for name in budgets:  # empty where a candidate has no value; the outcome says why
+        columns[name] = [Entry("") if math.isnan(row[name]) else number(row[name], validation.digits) for row in rows]
     columns["outcome"] = [Entry(row["outcome"]) for row in rows]
     what = f"Study {study.name}: mean best {title(validation)} at each rung; those that came farthest first"
     return of_columns(columns, what, notes=(rungs.summary(study),))

@@ -210,7 +210,8 @@ class _Command:
         for place in range(len(ladder.budgets) - 1):
             self._selecting += rows
             self._rungs.append(halving.opened(ladder, place, rows))
-            is_stopped = self._round(rows, *([] if place else halving.plan_text(ladder)))
+            more = [f"  {self._rungs[-1].name}"] if place else halving.plan_text(ladder)
+            is_stopped = self._round(rows, *more)
             if self._waits_for(rows, f"the choice at {self._rungs[-1].name}"):
                 return False
             self._rungs[-1] = halving.taken(ladder, self._rungs[-1], rows, self._scores(rows), self._outcomes())
@@ -224,7 +225,7 @@ class _Command:
             if place + 2 < len(ladder.budgets):
                 rows = ladder.rows(place + 1, going_on, after=len(self._selecting))
         self._rows = ladder.last_rows(going_on, after=len(self._selecting))
-        return not self._round(self._rows)
+        return not self._round(self._rows, "  the last rung, which is judged")
 
     def _detectable(self, variants: Sequence[Variant], rows: Sequence[Row]) -> list[str]:
         if self._ladder is None:

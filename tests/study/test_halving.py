@@ -94,6 +94,7 @@ def test_each_rung_keeps_the_best_third_by_validation_and_the_last_has_the_refer
     assert launcher.at(1) == list(range(1, 11)) and launcher.at(3) == [7, 8, 9, 10] and launcher.at(9) == [8, 10]
     assert {seed for _, epochs, seed in launcher.launched if epochs < 9} == {1_000}
     assert {seed for _, epochs, seed in launcher.launched if epochs == 9} == {0, 1}
+    assert "\n  rung 2 of 3 (epochs=3)\n" in text and "\n  the last rung, which is judged\n" in text
     assert "rung 1 of 3 (epochs=1): 3 of 9 candidates go on, by validation accuracy\n  go on: units=10" in text
     assert "units=9: left at rung 2 of 3 (epochs=3), validation accuracy 0.090" in text
     assert "units=3: left at rung 1 of 3 (epochs=1), validation accuracy 0.030" in text
