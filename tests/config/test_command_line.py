@@ -274,7 +274,7 @@ def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
         (["train.lr=3"], "unknown key 'train.lr'; did you mean learning_rate?"),
         (["limit=3"], "unknown key 'limit'; did you mean data.limit?"),
         (["plan.desing=grid"], "unknown key 'plan.desing'; did you mean plan.design?"),
-        (["plan.zzz=grid"], "unknown key 'plan.zzz'; plan has the keys also, budget_key, budget_minutes, claim, design"),
+        (["plan.zzz=grid"], "unknown key 'plan.zzz'; plan has the keys also, budget_key, budget_minutes, claim"),
         (["n_jobs=2"], "did you mean hydra.launcher.n_jobs (with hydra/launcher=joblib)?"),
         (["zzz=2"], "unknown key 'zzz'; `python -m src.run --help` lists all keys"),
         (["masking=true,flase"], "masking: got 'flase'; allowed: true or false. Did you mean false?"),

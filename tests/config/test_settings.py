@@ -127,7 +127,7 @@ TEXTS += [
     "plan.question",
     "plan.claim",
 ]
-TEXTS += ["plan.metric", "plan.spread", "embedding_from"]
+TEXTS += ["plan.metric", "plan.spread", "plan.budget_key", "embedding_from"]
 
 
 def test_takes_text_selects_exactly_the_text_keys():
