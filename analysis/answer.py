@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from analysis import rungs
 from analysis.factorial import CONDITIONS
 from analysis.findings import Findings
 from analysis.inference import MAX_EXACT, failures_not_excluded
@@ -183,6 +184,11 @@ def _limits(findings: Findings) -> list[str]:
             "Each step was chosen on validation as the best of several, by the trials that its gain is computed from: "
             "the first step's gain is optimistic, and those of later steps are pessimistic, as they are measured from "
             "a step that was lucky."
+        )
+    if rungs.has_any(findings.study):
+        limits.append(
+            "The verdicts are on the candidates that reached the last rung; those that left earlier, after less "
+            "training and by other seeds, are not shown to be worse."
         )
     unmentioned = [
         name

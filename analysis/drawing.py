@@ -6,7 +6,7 @@ Every axis has a unit; every interval is Student's 95 % interval over seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from analysis.groups import binned, front, over_seeds, within
 from analysis.looks import INK, MAX_VARIANTS, QUIET, Look, estimate, hover, looks, short
 from analysis.rows import STEP_TIME, title
-from analysis.texts import verdict
+from analysis.texts import number_of, verdict
 from src.inference.student import LEVEL, interval
 from src.inference.verdicts import CHANGED_NOTHING, NO_DIFFERENCE, SHOWN
 from src.spec.metric import Metric
@@ -29,6 +29,7 @@ DECIDED = (*SHOWN, NO_DIFFERENCE, CHANGED_NOTHING)
 RATIOS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100]
 WIDEST = 3  # a scale of ratios ends at this multiple of the largest ratio, even if an interval is wider
 MEANS = looks(("reference", "means"))["means"].colour
+NARROW, WIDE = 5, 100  # ratios of the bounds of a logarithmic axis between which it has ticks at 1, 2 and 5
 MAX_DOTS = 400  # with more dots, they have no tooltips
 
 
@@ -240,7 +241,15 @@ def curves(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, x: str, u
     axes.set_xlim(left=0)
 
 
-def range_of(axes: Axes, points: pd.DataFrame, key: str, bounds: Mapping[str, Any] | None, *, metric: Metric) -> None:
+def range_of(
+    axes: Axes,
+    points: pd.DataFrame,
+    key: str,
+    bounds: Mapping[str, Any] | None,
+    *,
+    levels: Sequence[Any],
+    metric: Metric,
+) -> None:
     """Draws a metric against the values of a toggle: one dot per variant, and means of bins or of the values.
 
     Args:
@@ -248,36 +257,52 @@ def range_of(axes: Axes, points: pd.DataFrame, key: str, bounds: Mapping[str, An
       points: as `groups.means_of_variants` returns them.
       key: the toggle.
       bounds: `low`, `high` and `log` of its interval; None for a toggle with levels.
+      levels: its values in the order of the plan.
       metric: metric of the vertical axis.
     """
-    levels = None if bounds else [as_typed(value) for value in in_order(points[key])]
-    at = [levels.index(as_typed(value)) for value in points[key]] if levels else points[key].astype(float)
+    present = set(map(as_typed, points[key]))
+    names = [] if bounds else [name for value in in_order(levels) if (name := as_typed(value)) in present]
+    at = [names.index(as_typed(value)) for value in points[key]] if names else points[key].astype(float)
     points = points.assign(at=at)
     drawn = points[~points["is_reference"]]
     axes.plot(drawn["at"], drawn["value"], "o", color=QUIET, ms=4, alpha=0.8)
     own = points[points["is_reference"]]
     axes.plot(own["at"], own["value"], "X", color=INK, ms=7)
-    parts = [drawn] if levels is None else [part for _, part in drawn.groupby("at")]
-    bins = pd.concat([binned(part, metric) if levels is None else _one_bin(part, metric) for part in parts])
+    parts = [drawn] if bounds else [part for _, part in drawn.groupby("at")]
+    bins = pd.concat([binned(part, metric) if bounds else _one_bin(part, metric) for part in parts])
     for row in bins.to_dict("records"):
         ends, middle = [row["begin"], row["end"]], _middle(row, is_log=bool(bounds and bounds["log"]))
-        text = f"{key} from {ends[0]:.4g} to {ends[1]:.4g}" if levels is None else f"{key}={levels[int(middle)]}"
+        text = f"{key} from {ends[0]:.4g} to {ends[1]:.4g}" if bounds else f"{key}={names[int(middle)]}"
         value = estimate(row["mean"], row["low"], row["high"], metric.digits)
-        shown = hover(f"{text}: {value} ({row['n']} variants)")
+        shown = hover(f"{text}: {value} ({number_of(row['n'], 'variant')})")
         axes.plot([middle, middle], [row["low"], row["high"]], color=MEANS, lw=1.6, solid_capstyle="butt")
-        axes.plot(ends if levels is None else [middle], [row["mean"]] * (2 if levels is None else 1),
-                  "-" if levels is None else "_", color=MEANS, lw=2.4, ms=18, mew=2.4, gid=shown)  # fmt: skip
+        axes.plot(ends if bounds else [middle], [row["mean"]] * (2 if bounds else 1), "-" if bounds else "_",
+                  color=MEANS, lw=2.4, ms=18, mew=2.4, gid=shown)  # fmt: skip
     for row in points.to_dict("records") if len(points) <= MAX_DOTS else []:
         text = f"{row['label']}: {row['value']:.{metric.digits}f}"
         axes.plot([row["at"]], [row["value"]], "o", ms=8, alpha=0.01, mew=0, gid=hover(text))
-    if levels is not None:
-        axes.set_xticks(range(len(levels)), list(map(short, levels)))
-        axes.set_xlim(-0.5, len(levels) - 0.5)
-    elif bounds and bounds["log"]:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    if bounds:
+        _scale(axes, bounds)
+    else:
+        axes.set_xticks(range(len(names)), list(map(short, names)))
+        axes.set_xlim(-0.5, len(names) - 0.5)
     axes.set(xlabel=short(key), ylabel=title(metric))
+
+
+def _scale(axes: Axes, bounds: Mapping[str, Any]) -> None:
+    """Shows a whole interval, with a few labels that do not run into those of the next axes."""
+    low, high = bounds["low"], bounds["high"]
+    if not bounds["log"]:
+        axes.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
+        return
+    axes.set_xscale("log")
+    axes.set_xlim(low * (low / high) ** 0.04, high * (high / low) ** 0.04)
+    if high / low < WIDE:  # powers of ten would label less than three places
+        few = mpl.ticker.LogLocator(subs=(1, 2, 5)) if high / low > NARROW else mpl.ticker.MaxNLocator(4)
+        axes.xaxis.set_major_locator(few)
+    axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _one_bin(part: pd.DataFrame, metric: Metric) -> pd.DataFrame:
@@ -544,6 +569,39 @@ def spent(axes: Axes, seeds: pd.DataFrame, look: dict[str, Look], *, horizon: in
     axes.set_yticks(places, [short(label, 40) for label in seeds["label"]])
     axes.invert_yaxis()
     axes.set(xlabel="seeds", xlim=(0, horizon))
+
+
+def rungs(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, key: str, metric: Metric) -> None:
+    """Draws a metric against the budget, one line per candidate of successive halving.
+
+    Args:
+      axes: to draw on.
+      points: as `rungs.values` returns them, with finite values.
+      look: look of each variant that reached the last rung; the others are grey.
+      key: the key whose value is the budget.
+      metric: metric of the vertical axis.
+    """
+    for label, part in points.groupby("label", sort=False):
+        mine, name = look.get(str(label)), short(str(label))
+        colour = QUIET if mine is None else mine.colour
+        axes.plot(
+            part["budget"], part["value"], color=colour, ls="-" if mine is None else mine.dash,
+            marker="o" if mine is None else mine.mark, ms=3 if mine is None else 6, lw=0.9 if mine is None else 1.8,
+            alpha=0.8 if mine is None else 1, zorder=1 if mine is None else 3, label=None if mine is None else name,
+        )  # fmt: skip
+        for row in part.to_dict("records"):
+            value = estimate(row["value"], row["low"], row["high"], metric.digits)
+            if not math.isnan(row["low"]):
+                axes.plot([row["budget"]] * 2, [row["low"], row["high"]], color=colour, lw=1.4, zorder=2)
+            text = f"{name}, {key}={row['budget']}: {value}"
+            axes.plot([row["budget"]], [row["value"]], "o", color=colour, ms=9, alpha=0.01, mew=0, gid=hover(text))
+    if any(label not in look for label in points["label"]):
+        axes.plot([], [], color=QUIET, lw=0.9, marker="o", ms=3, label="left at a rung")
+    budgets = sorted(set(points["budget"]))
+    axes.set_xscale("log")
+    axes.set_xticks(budgets, list(map(str, budgets)))
+    axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    axes.set(xlabel=short(key), ylabel=title(metric))
 
 
 def waterfall(axes: Axes, steps: pd.DataFrame, look: dict[str, Look], *, metric: Metric) -> None:

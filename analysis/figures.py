@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import causes, contrasts, drawing, effects, factorial
+from analysis import causes, contrasts, drawing, effects, factorial, rungs
 from analysis.factorial import CONDITIONS, INTERACTION, MAIN
 from analysis.findings import Findings
 from analysis.groups import differs_too, grouped, looks_of, mean_curves, means_of_variants, seeds, whole_seeds, within
@@ -206,7 +206,10 @@ def _first_curve(study: Study) -> tuple[Metric, pd.DataFrame] | None:
 
 
 def _ranges(findings: Findings) -> Picture | None:
-    keys = [key for key in findings.study.toggles if findings.study.plan["intervals"]][:MAX_PATHS]
+    plan = findings.study.plan
+    if not plan["intervals"] or plan["selection"]:  # the few that rungs keep are no sample of the interval
+        return None
+    keys = findings.study.toggles[:MAX_PATHS]
     done = findings.study.finished
     if not keys or findings.metric.name not in done:
         return None
@@ -215,7 +218,8 @@ def _ranges(findings: Findings) -> Picture | None:
         return None
     figure, several = _figure(max(4.5, 3.3 * len(keys)), columns=len(keys))
     for axes, key in zip(np.atleast_1d(several), keys, strict=True):
-        drawing.range_of(axes, points, key, findings.study.plan["intervals"].get(key), metric=findings.metric)
+        levels, bounds = plan["levels"][key], plan["intervals"].get(key)
+        drawing.range_of(axes, points, key, bounds, levels=levels, metric=findings.metric)
     for axes in np.atleast_1d(several)[1:]:
         axes.set_ylabel("")
     of_seeds = done.groupby("label")["seed"].nunique()
@@ -446,6 +450,26 @@ def _spent(findings: Findings) -> Picture | None:
     return figure, f"Seeds that each variant trained, of at most {rule.horizon}: {share:.0%} of all trials."
 
 
+def _rungs(findings: Findings) -> Picture | None:
+    if not rungs.has_any(findings.study):
+        return None
+    points, study = rungs.values(findings.study), findings.study
+    shown = points[np.isfinite(points["value"])]
+    if shown["budget"].nunique() < 2:
+        return None
+    figure, axes = _figure(6.5)
+    judged = list(dict.fromkeys(points.loc[points["number"] == points["of"], "label"]))
+    look = looks_of(findings, pd.Series(judged, dtype=object))
+    drawing.rungs(axes, shown, look, key=rungs.key(study), metric=study.validation)
+    drawing.legend_beside(figure, axes)
+    without = points.loc[~points["is_reference"] & points["value"].isna(), "label"].nunique()
+    lost = f" Without a value: {number_of(without, 'candidate')}." if without else ""
+    over = seeds(study.finished.groupby("label")["seed"].nunique())
+    what = f"{_sentence(title(study.validation))} of each candidate at each rung; grey lines end where one left"
+    last = f"The last rung has means over {over} with 95 % intervals, and is judged on test" if judged else ""
+    return figure, f"{'. '.join(filter(None, (what, last)))}.{lost}"
+
+
 FIGURES: dict[str, Callable[[Findings], Picture | None]] = {
     "forest": _forest,
     "waterfall": _waterfall,
@@ -454,6 +478,7 @@ FIGURES: dict[str, Callable[[Findings], Picture | None]] = {
     "pareto": _metric_by_time,
     "curves": _curves,
     "ranges": _ranges,
+    "rungs": _rungs,
     "times": _time_per_batch,
     "padding": _padding,
     "ratio_by_parameters": _ratio_by_parameters,

@@ -24,6 +24,7 @@ from src.spec.metric import LOSS, TEST, TRAIN, VAL, Metric, meaning, of_plan, st
 from src.spec.renamed import as_today
 from src.spec.section import as_typed
 from src.spec.settings import Settings
+from src.study import halving
 from src.study.timing import FILE, Pass, read
 from src.tracking import attempts, names
 from src.tracking.attempts import Run
@@ -187,7 +188,7 @@ def study(name: str, store: Store, *, every: bool = False) -> Study:
     trials = [run for run in runs if run.tags.get(KIND) == "trial" and IDENTITY in run.tags]
     served, notes = serving(trials)
     notes += lost
-    others = len(served.keys() - {row["identity"] for row in plan["rows"]})
+    others = len(served.keys() - _planned(plan))
     of_plans = "" if every or not others else _of_other_plans(name, others)
     if every:
         plan, of_plans, merged_notes = merged.plan(
@@ -195,7 +196,7 @@ def study(name: str, store: Store, *, every: bool = False) -> Study:
         )
         notes += merged_notes
     notes += [of_plans] if of_plans else []
-    wanted = {row["identity"] for row in plan["rows"]}
+    wanted = _planned(plan)
     notes += _of_deleted(gone, wanted - served.keys(), store)
     environments = {
         run.tags.get("ablation.environment", "") for identity, run in served.items() if identity in wanted
@@ -212,6 +213,11 @@ def study(name: str, store: Store, *, every: bool = False) -> Study:
     rule, taken, of_looks = (None, (), []) if every else plans.looks(study_plans, _finished(served))
     notes = [*notes, *of_looks, *old, *broken]
     return Study(name, store, experiment_id, study_run.run_id, plan, rows, notes, of_plans, timing, rule, taken)
+
+
+def _planned(plan: Mapping[str, Any]) -> set[str]:
+    """Returns the identities of a plan's trials, those of the rungs of successive halving included."""
+    return {row["identity"] for row in (*plan["rows"], *halving.trials_of(plan))}
 
 
 def _finished(served: Mapping[str, Run]) -> set[str]:
@@ -320,7 +326,7 @@ def _in_other_plans(store: Store, runs: list[Run], identities: set[str]) -> int:
         study_plans = plans.of_study("", mine[0], store)[0] if mine and identities else []
     except StoreError:
         return 0
-    return len(identities - {row["identity"] for row in study_plans[-1]["rows"]}) if study_plans else 0
+    return len(identities - _planned(study_plans[-1])) if study_plans else 0
 
 
 def settings_of(store: Store, run_id: str) -> dict[str, Any]:

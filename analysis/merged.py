@@ -12,6 +12,7 @@ from src.config.settings import label
 from src.spec.metric import Metric, of_plan
 from src.spec.renamed import as_today
 from src.spec.section import as_typed
+from src.study import halving
 from src.trial.identity import NOT_IN_IDENTITY
 
 FACTORIAL = ("grid", "fractional", "random")
@@ -165,7 +166,8 @@ def _of_today(key: str) -> str:
 
 
 def _in_words_of_today(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a plan with today's names of settings."""
+    """Returns a plan with today's names of settings; the rungs of successive halving are rows like others."""
+    plan = {**plan, "rows": [*plan["rows"], *halving.trials_of(plan)], "selection": []}
     renamed = {part: {_of_today(key): value for key, value in plan[part].items()} for part in ("levels", "reference")}
     rows = [{**row, "values": {_of_today(key): value for key, value in row["values"].items()}} for row in plan["rows"]]
     return {**plan, **renamed, "rows": rows}

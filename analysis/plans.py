@@ -121,6 +121,7 @@ def whole(record: Any) -> dict[str, Any]:
     of_task = {"task": str(record["task"])} if record.get("task") else {}
     levels, meanings = dict(record["levels"]), as_records(metrics)
     lists |= {"looked": [_look(look) for look in record.get("looked", [])]}
+    lists |= {"selection": [_rung(rung) for rung in record.get("selection", [])]}
     lists |= {"seeds": plan["seeds"] or list(dict.fromkeys(row["seed"] for row in rows))}
     return {**plan, **lists, **of_task, "metrics": meanings, "levels": levels, "rows": rows}
 
@@ -146,6 +147,24 @@ def _metrics(record: Any) -> tuple[Metric, ...]:
 def _look(look: Any) -> dict[str, Any]:
     decided_at = {str(name): int(n) for name, n in dict(look.get("decided_at", {})).items()}
     return {"n": int(look["n"]), "time": str(look.get("time", "")), "decided_at": decided_at}
+
+
+def _rung(rung: Any) -> dict[str, Any]:
+    """Returns a rung of successive halving, as `src.study.halving` records it."""
+    numbers = {name: int(rung[name]) for name in ("number", "of", "budget", "next_budget")}
+    candidates = [
+        {
+            "label": str(each["label"]),
+            "values": dict(each["values"]),
+            "is_reference": bool(each["is_reference"]),
+            "trials": [(int(seed), str(identity)) for seed, identity in each["trials"]],
+            "value": None if each["value"] is None else float(each["value"]),
+            "why": str(each["why"]),
+            "goes_on": each["goes_on"],
+        }
+        for each in rung["candidates"]
+    ]
+    return {"key": str(rung["key"]), **numbers, "candidates": candidates}
 
 
 def _row(row: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import jinja2
 import markupsafe
 import pandas as pd
 
-from analysis import answer, examples, tables
+from analysis import answer, examples, rungs, tables
 from analysis.adopted import AdoptedStore
 from analysis.figures import HEIGHT, Drawn
 from analysis.findings import Findings
@@ -111,6 +111,7 @@ def page(
         tables=shown,
         comparisons=_shown(tables.effects(findings), findings.compared, "effects", findings),
         over_examples=_over_examples(findings),
+        selection=_selection(findings),
         uri="" if is_shared else shown_uri(study.store.uri),
         ui=base,
         local=links.LOCAL,
@@ -141,6 +142,13 @@ def _shown(table: Table, frame: pd.DataFrame, kind: str, findings: Findings) -> 
     on_page = tables.named(table.without(*IN_COMPARISONS), findings) if kind == "table" else table
     paper = tables.compact(findings) if kind == "table" else table
     return Shown(on_page, paper.latex(f"{findings.study.name}_{kind}"), csv(frame))
+
+
+def _selection(findings: Findings) -> Shown | None:
+    """Returns the candidates of successive halving and where they left; None for other designs."""
+    if not rungs.has_any(findings.study):
+        return None
+    return _shown(tables.selection(findings), rungs.candidates(findings.study), "selection", findings)
 
 
 def remarks(findings: Findings, notes: Sequence[str] = ()) -> list[tuple[str, list[str]]]:

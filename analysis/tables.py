@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis import rungs
 from analysis.causes import counts as of_rows
 from analysis.factorial import few
 from analysis.findings import USUAL_TRACES, Findings
@@ -296,11 +297,26 @@ def causes(findings: Findings) -> Table:
     return of_columns(columns, f"Study {findings.study.name}: trials by the cause that was named from their records")
 
 
+def selection(findings: Findings) -> Table:
+    """Returns one row per candidate of successive halving: its validation value at each rung, and where it left."""
+    study = findings.study
+    frame, validation = rungs.candidates(study), study.validation
+    rows = _records(frame)
+    budgets = [str(name) for name in frame if name not in ("label", "is_reference", "outcome")]
+    columns = {"variant": [Entry(f"{row['label']}{' (reference)' * row['is_reference']}") for row in rows]}
+    for name in budgets:  # empty where a candidate has no value; the outcome says why
+        columns[name] = [Entry("") if math.isnan(row[name]) else number(row[name], validation.digits) for row in rows]
+    columns["outcome"] = [Entry(row["outcome"]) for row in rows]
+    what = f"Study {study.name}: mean best {title(validation)} at each rung; those that came farthest first"
+    return of_columns(columns, what, notes=(rungs.summary(study),))
+
+
 def notes(findings: Findings) -> tuple[str, ...]:
     """Returns the notes that every table of the study must have below it."""
     absent = [name for name in findings.also if name not in findings.rows or findings.rows[name].isna().all()]
     lacking = f"No trial has the metric {', '.join(absent)} (plan.also)." if absent else ""
-    return tuple(filter(None, (different_code(findings.rows), of_looks(findings), lacking)))
+    selected = rungs.summary(findings.study) if rungs.has_any(findings.study) else ""
+    return tuple(filter(None, (different_code(findings.rows), of_looks(findings), selected, lacking)))
 
 
 def of_looks(findings: Findings) -> str:

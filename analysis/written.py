@@ -123,7 +123,7 @@ class Shown:
     """A table in the forms in which it is written.
 
     Attributes:
-      kind: table, effects, factorial or causes.
+      kind: table, effects, factorial, causes or selection.
       wide: with all informative columns, for Markdown and HTML.
       paper: for LaTeX.
       csv: with numbers in full precision.
@@ -165,6 +165,7 @@ def shown(findings: Findings, kind: str, look: Look) -> Shown:
             "factorial": lambda: tables.factorial(findings, places=look.digits),
             "effects": lambda: tables.effects(findings),
             "causes": lambda: tables.causes(findings),
+            "selection": lambda: tables.selection(findings),
         }
         wide = paper = made[kind]()
     if kind == "table" and look.convenience:
@@ -195,15 +196,18 @@ def write_tables(
       metric: the requested metric, or None.
       requested: a table with its own appearance, which is written instead of the default table of its kind.
     """
-    from analysis import causes, load
+    from analysis import causes, load, rungs
     from analysis.texts import csv
 
     (folder / "trials.csv").write_text(csv(load.trials_of_tables(findings.study)), encoding="utf-8")
     names = []
     kinds = ["table", "effects", *(["factorial"] if findings.factorial is not None else [])]
-    for kind in [*kinds, *(["causes"] if causes.has_any(findings.study.rows) else [])]:
+    kinds += ["causes"] if causes.has_any(findings.study.rows) else []
+    kinds += ["selection"] if rungs.has_any(findings.study) else []
+    for kind in kinds:
         one = requested if requested is not None and requested.kind == kind else shown(findings, kind, Look())
-        asked = {"factorial": (metric,), "causes": ()}  # main effects do not depend on --toggle, causes on neither
+        # main effects do not depend on --toggle, causes and rungs on neither
+        asked = {"factorial": (metric,), "causes": (), "selection": ()}
         of = asked.get(kind, (toggle, metric))
         name = "_".join([kind, *(part.replace("/", "_") for part in of if part)])
         for ending, format in {

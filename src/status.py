@@ -23,7 +23,7 @@ from src.spec import metric
 from src.spec.metric import IMPLIED, TEST, VAL, Metric, meaning
 from src.spec.record import END, EVALUATION, METRICS, START
 from src.spec.section import SettingsError
-from src.study import plan, running
+from src.study import halving, plan, running
 from src.study.journals import Journals
 from src.terminal.errors import nearest
 from src.terminal.progress import clock, fitted, say
@@ -207,8 +207,9 @@ def _planned(path: Path) -> _Planned:
         return _Planned(note=f"no {PLAN}")
     try:
         record = plan.from_text(path.read_text(encoding="utf-8"))[-1]
-        rows = [row for row in record["rows"] if isinstance(row, dict) and isinstance(row.get("identity"), str)]
-    except (OSError, ValueError, IndexError):
+        every = [*halving.trials_of(record), *record["rows"]]
+        rows = [row for row in every if isinstance(row, dict) and isinstance(row.get("identity"), str)]
+    except (OSError, ValueError, LookupError, TypeError):
         return _Planned(note=f"{PLAN} cannot be read")
     names: dict[str, str] = {}
     for row in rows:
@@ -322,7 +323,7 @@ def _in_full(status: Status, width: int | None) -> Iterator[str]:
     yield f"  {_summary(status)}"
     if status.seconds_left is not None:
         unit = "h:mm:ss" if status.seconds_left >= 3_600 else "m:ss"
-        more = ", then the next round" if status.design == "path" else ""
+        more = ", then the next round" if status.design in ("path", halving.NAME) else ""
         yield f"  time left: about {clock(status.seconds_left)} ({unit}){more}"
     first = status.first
     if best := status.best:

@@ -53,7 +53,7 @@ with warnings.catch_warnings():
 
 
 class Interval(Section):
-    """Bounds between which `plan.design=random` draws the values of a toggle, both included."""
+    """Bounds between which `plan.design=random` and `halving` draw the values of a toggle, both included."""
 
     low: float = Field(description="least value")
     high: float = Field(description="greatest value")
@@ -67,7 +67,16 @@ class Plan(Section):
     question: str | None = Field(None, description="question that the study answers")
     claim: str | None = Field(None, description="published claim about the answer, and its source")
     design: Literal[
-        "grid", "leave_one_out", "add_one_in", "cumulative", "one_at_a_time", "fractional", "path", "random", "listed"
+        "grid",
+        "leave_one_out",
+        "add_one_in",
+        "cumulative",
+        "one_at_a_time",
+        "fractional",
+        "path",
+        "random",
+        "halving",
+        "listed",
     ] = Field("grid", description="how the variants are derived from the reference and the levels")
     levels: dict[str, list[Value]] = Field(
         {}, description="values of each toggle; the first one is the reference value"
@@ -80,7 +89,8 @@ class Plan(Section):
     )
     intervals: dict[str, Interval] = Field(
         {},
-        description="design=random: toggles whose values are drawn between two bounds; the reference has the middle",
+        description="design=random, halving: toggles whose values are drawn between two bounds; the reference has the "
+        "middle",
         json_schema_extra={"words": "{toggle: {low, high, log, integer}}"},
     )
     exclude: list[dict[str, Value]] = Field([], description="combinations of values that are left out")
@@ -126,7 +136,26 @@ class Plan(Section):
         4, ge=3, le=15, description="design=fractional: resolution (higher = more effects separated, more trials)"
     )
     sample: int = Field(
-        20, ge=2, le=100_000, description="design=random: number of variants; every seed trains the same ones"
+        20,
+        ge=2,
+        le=100_000,
+        description="design=random, and halving with intervals: number of variants; every seed trains the same ones",
+    )
+    rungs: list[Count] = Field(
+        [],
+        description="design=halving: budgets of the rungs before the last, as in [1,3]; the last has the value of the "
+        "budget's key; empty = a ninth and a third of it, and so on as far as candidates and budget go",
+    )
+    budget_key: str = Field(
+        "epochs",
+        pattern=r"^[\w.]+$",
+        max_length=100,
+        description="design=halving: key whose value a rung sets, such as epochs, max_steps or toggles.steps",
+    )
+    selection_seeds: list[Seed] = Field(
+        [1_000],
+        min_length=1,
+        description="design=halving: seeds of the rungs before the last; none of the seeds that judge",
     )
     budget_minutes: float | None = Field(
         None, gt=0, description="begin no trial after this many minutes; null = no limit"

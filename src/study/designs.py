@@ -26,6 +26,7 @@ MAX_FACTORS = 15
 MAX_NAMED = 2  # three-way interactions that `equation` names
 DIGITS = 4  # significant digits of a value that is drawn from an interval
 DRAWS = 1_000  # draws per variant, after which no new variant is expected
+ETA = 3  # of successive halving by default: a rung has this multiple of the budget of the rung before
 WHOLE = ("path", "fractional", "cumulative")  # designs that do not make sense without one of their variants
 UNLINKED = ("path", "listed")  # designs that change single toggles, or name several together anyway
 
@@ -205,6 +206,68 @@ def random(
     return variants
 
 
+def halving(
+    reference: Variant,
+    levels: Levels,
+    *,
+    sample: int = 20,
+    seed: int = 0,
+    intervals: Mapping[str, Interval] | None = None,
+) -> list[Variant]:
+    """Returns the reference and the candidates of successive halving: the grid, or draws where there are intervals.
+
+    All candidates are trained with a small budget, the best of them with a larger one, and so on; `rung_sizes` says how
+    many. The study trains these rungs (`src.study.halving`).
+    Source: Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", AISTATS
+    2016, after Karnin, Koren and Somekh, "Almost Optimal Exploration in Multi-Armed Bandits", ICML 2013.
+
+    Args:
+      reference: always the first variant; it is no candidate.
+      levels: as in `grid` or `random`.
+      sample: as in `random`; without intervals, the whole grid competes.
+      seed: as in `random`.
+      intervals: as in `random`.
+    """
+    if intervals:
+        return random(reference, levels, sample=sample, seed=seed, intervals=intervals)
+    return grid(reference, levels)
+
+
+def rung_sizes(candidates: int, budgets: Sequence[int]) -> list[int]:
+    """Returns how many candidates each rung of successive halving trains.
+
+        n_{i+1} = floor(n_i b_i / b_{i+1})
+
+    so that no rung costs more than the first one, as in Jamieson and Talwalkar, who double the budget, and in Li et
+    al., "Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization", JMLR 18, 2018, section 3.
+
+    Args:
+      candidates: n_1, without the reference.
+      budgets: b_i of each rung, increasing.
+    """
+    sizes = [candidates]
+    for budget, larger in itertools.pairwise(budgets):
+        sizes.append(sizes[-1] * budget // larger)
+    return sizes
+
+
+def default_rungs(candidates: int, last: int) -> list[int]:
+    """Returns the budgets of the rungs before the last: thirds, as many as leave a candidate for the last rung.
+
+    Li et al. (`rung_sizes`) recommend 3 or 4.
+
+    Args:
+      candidates: number of candidates, without the reference.
+      last: budget of the last rung.
+    """
+    budgets = [last]
+    while budgets[0] >= ETA:
+        budgets.insert(0, budgets[0] // ETA)
+    while len(budgets) > 1 and rung_sizes(candidates, budgets)[-1] == 0:
+        del budgets[0]
+    return budgets[:-1]
+
+
 def listed(reference: Variant, levels: Levels, *, variants: Sequence[Variant] = ()) -> list[Variant]:
     """Returns the reference and the listed variants, without duplicates.
 
@@ -265,6 +328,7 @@ DESIGNS: dict[str, Callable[..., list[Variant]]] = {
     "one_at_a_time": one_at_a_time,
     "fractional": fractional,
     "random": random,
+    "halving": halving,
     "listed": listed,
 }
 

@@ -22,7 +22,7 @@ from src.spec.renamed import plan_today
 from src.spec.section import Section, SettingsError, UnknownKey, as_typed
 from src.spec.settings import Interval, Plan, Settings
 from src.streams import generator
-from src.study import designs, stopping
+from src.study import designs, halving, stopping
 from src.study.designs import DesignError, Levels, Rounds, Variant
 from src.terminal.errors import nearest
 from src.terminal.visible import echoed
@@ -211,6 +211,7 @@ class Study:
         options: dict[str, dict[str, Any]] = {
             "fractional": {"resolution": self.plan.resolution},
             "random": {"sample": self.plan.sample, "intervals": self.plan.intervals},
+            "halving": {"sample": self.plan.sample, "intervals": self.plan.intervals},
             "listed": {"variants": self.plan.variants},
         }
         return options.get(self.plan.design, {})
@@ -287,7 +288,7 @@ class Study:
 
     def _label(self, variant: Variant, shown: Variant) -> str:
         """Returns a variant's label with the values in `shown`."""
-        if self.plan.design in ("grid", "fractional", "random"):
+        if self.plan.design in ("grid", "fractional", "random", "halving"):
             return label(shown)
         changed = self._changed(variant, shown)
         if self.plan.design == "cumulative" and changed:
@@ -394,10 +395,14 @@ def study(
     planned = Study(settings, list(fixed.values()), reference, levels, _distinct(seeds), compose, linked)
     if plan.intervals:
         variants = next(planned.rounds())
-        planned.levels = {key: _distinct([variant[key] for variant in variants]) for key in reference}
+        drawn = {key: _distinct([variant[key] for variant in variants]) for key in reference}
+        planned.levels = {
+            key: [value for value in levels.get(key, found) if value in found] for key, found in drawn.items()
+        }
     _check_exclusions(planned)
     _check_metric(planned)
     stopping.check(planned)
+    halving.check(planned)
     return planned
 
 
@@ -428,11 +433,11 @@ def _with_intervals(settings: Settings, others: Set[str], given: Mapping[str, In
     intervals = {key: each for key, each in plan.intervals.items() if key not in others} | dict(given)
     if both := [key for key in plan.intervals if key in plan.levels]:
         raise SettingsError(f"plan.intervals: {both[0]} also has levels; remove one of them")
-    if intervals and plan.design != "random":
+    if intervals and plan.design not in ("random", "halving"):
         key = next(iter(intervals))
         raise SettingsError(
-            f"plan.design={plan.design}: {key} has an interval, from which only plan.design=random draws; add it, or "
-            f"list values, as in {key}=A,B"
+            f"plan.design={plan.design}: {key} has an interval, from which only plan.design=random and halving draw; "
+            f"set one of them, or list values, as in {key}=A,B"
         )
     for key, interval in intervals.items():
         try:
@@ -601,10 +606,10 @@ def is_continued_by(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     old = plan_today(old)
     count = min(len(old["rows"]), len(new["rows"]))
     # These follow from the other keys, and earlier versions recorded them in less detail, or they change no trial.
-    derived = ("rows", "commands", "aliases", "fixed", "metrics", "task", "timing", "looked", "spread")
+    derived = ("rows", "commands", "aliases", "fixed", "metrics", "task", "timing", "looked", "selection", "spread")
     rest = [{key: value for key, value in _completed(record).items() if key not in derived} for record in (old, new)]
     rows = [[_planned(row) for row in record["rows"][:count]] for record in (old, new)]
-    return rest[0] == rest[1] and rows[0] == rows[1]
+    return rest[0] == rest[1] and rows[0] == rows[1] and halving.is_continued_by(old, new)
 
 
 def is_other_horizon(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

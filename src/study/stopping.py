@@ -74,6 +74,11 @@ def check_settings(plan: Plan) -> None:
             f"plan.design=path with plan.max_seeds={horizon}: each step of a path is chosen from all seeds of the step "
             "before; list the seeds, or set plan.design=one_at_a_time"
         )
+    if plan.design == "halving":
+        raise SettingsError(
+            f"plan.design=halving with plan.max_seeds={horizon}: the last rung is judged once, with the seeds that are "
+            "listed; list them, or set plan.design=random"
+        )
     shown = f"plan.looks=[{','.join(map(str, looks))}]"
     example = f"plan.looks=[{','.join(map(str, sequential.default_looks(horizon)))}]"
     if any(late <= early for early, late in itertools.pairwise(looks)):

@@ -26,7 +26,19 @@ from src.config.settings import label
 from src.files import replaced
 from src.registry import AnyTask
 from src.spec.section import SettingsError
-from src.study import TrialsFailed, estimate, launching, looks, plan, presented, running, spread, stopping, table
+from src.study import (
+    TrialsFailed,
+    estimate,
+    halving,
+    launching,
+    looks,
+    plan,
+    presented,
+    running,
+    spread,
+    stopping,
+    table,
+)
 from src.study.designs import Rounds, Variant
 from src.study.job import STOP, Sweep
 from src.study.journals import Journals
@@ -81,6 +93,9 @@ class _Command:
         self._incomplete: set[str] = set()
         self._histories: dict[str, float | None] = {}
         self._looks: list[looks.Look] = []
+        self._ladder: halving.Ladder | None = None
+        self._rungs: list[halving.Rung] = []
+        self._selecting: list[Row] = []  # rows of the rungs before the last
         self._spread: tuple[float, str] | None = None
 
     def run(self) -> None:
@@ -90,6 +105,9 @@ class _Command:
         if self._is_race:
             looks.check_size(self._study, variants)
             rows = looks.rows(self._study, variants, 0, [], None)
+        elif self._study.plan.design == halving.NAME:
+            self._ladder = halving.ladder(self._study, variants)
+            rows = self._ladder.rows(0, variants, after=0)
         else:
             rows = self._study.rows(variants)
         if not any(row.trial for row in rows):
@@ -109,7 +127,7 @@ class _Command:
             try:
                 self._tracker.connect()
                 with running.held(self._folder):
-                    is_whole = self._all_looks(variants, rows) if self._is_race else self._all_rounds(rounds, rows)
+                    is_whole = self._all(rounds, variants, rows)
                 latest = self._outcomes()
                 unfinished = self._unfinished(latest)
                 status = FINISHED if is_whole and not unfinished else FAILED
@@ -126,17 +144,17 @@ class _Command:
         if status != FINISHED or self._tracker.is_refused:
             raise TrialsFailed
 
+    def _all(self, rounds: Rounds, variants: Sequence[Variant], rows: list[Row]) -> bool:
+        """Trains the study from its first rows on; returns whether nothing of the design is left to train."""
+        if self._ladder is not None:
+            return self._all_rungs(self._ladder, rows)
+        return self._all_looks(variants, rows) if self._is_race else self._all_rounds(rounds, rows)
+
     def _all_rounds(self, rounds: Rounds, rows: list[Row]) -> bool:
         """Trains the rounds of the design (most have one); returns whether all rounds were trained."""
         while True:
             self._rows += rows
-            latest = self._outcomes()
-            self._say(self._plan_text(rows, latest))
-            self._write_plan()
-            todo = self._to_do(rows, latest)
-            if todo:  # otherwise `_show` presents the study soon
-                self._present(latest)
-            is_stopped = self._train(todo)
+            is_stopped = self._round(rows)
             try:
                 sign = self._study.metrics[0].sign
                 variants = rounds.send({place: sign * score for place, score in self._scores(rows).items()})
@@ -145,6 +163,16 @@ class _Command:
             if is_stopped:
                 return False
             rows = self._study.rows(variants, after=len(self._rows))
+
+    def _round(self, rows: Sequence[Row], *more: str) -> bool:
+        """Shows and records the plan of some rows, then trains them; returns whether the study stopped early."""
+        latest = self._outcomes()
+        self._say("\n".join([self._plan_text(rows, latest), *more]))
+        self._write_plan()
+        todo = self._to_do(rows, latest)
+        if todo:  # otherwise `_show` presents the study soon
+            self._present(latest)
+        return self._train(todo)
 
     @property
     def _is_race(self) -> bool:
@@ -157,20 +185,10 @@ class _Command:
         while True:
             number = len(self._looks)
             self._rows += rows
-            latest = self._outcomes()
-            first = self._detectable(variants, rows) if not number else []
-            self._say("\n".join([self._plan_text(rows, latest), *first]))
-            self._write_plan()
-            todo = self._to_do(rows, latest)
-            if todo:
-                self._present(latest)
-            is_stopped = self._train(todo)
-            latest = self._outcomes()
-            waiting = [row for row in rows if row.trial and _status(latest, row) not in (FINISHED, FAILED)]
-            if waiting:  # a look at some of the seeds would be another look
-                self._say(f"the look at these seeds waits for {counted(len(waiting), 'trial')}")
+            is_stopped = self._round(rows, *([] if number else self._detectable(variants, rows)))
+            if self._waits_for(rows, "the look at these seeds"):  # a look at some of the seeds would be another look
                 return False
-            look = looks.take(self._study, self._rows, latest, number)
+            look = looks.take(self._study, self._rows, self._outcomes(), number)
             self._looks.append(look)
             self._write_plan()
             self._say(looks.text(look, self._study))
@@ -180,8 +198,45 @@ class _Command:
                 return False
             rows = looks.rows(self._study, variants, number + 1, self._rows, look)
 
+    def _waits_for(self, rows: Sequence[Row], what: str) -> bool:
+        """Returns whether trials of some rows have neither finished nor failed, and says so."""
+        latest = self._outcomes()
+        waiting = [row for row in rows if row.trial and _status(latest, row) not in (FINISHED, FAILED)]
+        if waiting:
+            self._say(f"{what} waits for {counted(len(waiting), 'trial')}")
+        return bool(waiting)
+
+    def _all_rungs(self, ladder: halving.Ladder, rows: list[Row]) -> bool:
+        """Trains the rungs, each with the candidates that the one before kept; returns whether all were trained."""
+        self._rows = ladder.last_rows([self._study.reference], after=0)  # it reaches the last rung in any case
+        for place in range(len(ladder.budgets) - 1):
+            self._selecting += rows
+            self._rungs.append(halving.opened(ladder, place, rows))
+            more = [f"  {self._rungs[-1].name}"] if place else halving.plan_text(ladder)
+            is_stopped = self._round(rows, *more)
+            if self._waits_for(rows, f"the choice at {self._rungs[-1].name}"):
+                return False
+            self._rungs[-1] = halving.taken(ladder, self._rungs[-1], rows, self._scores(rows), self._outcomes())
+            self._write_plan()
+            self._say(halving.text(self._rungs[-1], self._study))
+            going_on = self._rungs[-1].going_on
+            if len(going_on) < 2:
+                self._say("no candidate goes on, so that the last rung has nothing to judge and is not trained")
+            if is_stopped or len(going_on) < 2:
+                return False
+            if place + 2 < len(ladder.budgets):
+                rows = ladder.rows(place + 1, going_on, after=len(self._selecting))
+        self._rows = ladder.last_rows(going_on, after=len(self._selecting))
+        return not self._round(self._rows, "  the last rung, which is judged")
+
     def _detectable(self, variants: Sequence[Variant], rows: Sequence[Row]) -> list[str]:
-        return looks.plan_text(self._study, variants, rows, self._spread)
+        if self._ladder is None:
+            return looks.plan_text(self._study, variants, rows, self._spread)
+        judged = self._ladder.judged
+        of_first_seed = self._study.rows(judged, seeds=self._study.seeds[:1])
+        return [
+            *halving.plan_text(self._ladder), *looks.plan_text(self._study, judged, of_first_seed, self._spread),
+        ]  # fmt: skip
 
     def _refuse_other_horizon(self) -> None:
         """Raises `SettingsError` if the study was looked at with another number of seeds declared."""
@@ -282,7 +337,8 @@ class _Command:
 
     def _trials(self) -> list[Row]:
         """Returns one row per identity of the study."""
-        return list({_identity(row): row for row in reversed(self._rows) if row.trial}.values())[::-1]
+        rows = [*self._rows, *self._selecting]
+        return list({_identity(row): row for row in reversed(rows) if row.trial}.values())[::-1]
 
     def _outcomes(self) -> dict[str, Outcome]:
         """Returns identity → outcome. MLflow decides which trials are done; the local journals give details.
@@ -331,7 +387,10 @@ class _Command:
             (folder for folder in paths.outputs().glob("*/") if folder != self._folder), key=lambda folder: folder.name
         )
         seconds = estimate.seconds(todo, [self._folder, *others])
-        return table.plan_text(self._study, rows, latest, todo=todo, seconds=seconds, workers=self._sweep.workers)
+        is_first = min(row.position for row in rows) == 1
+        return table.plan_text(
+            self._study, rows, latest, todo=todo, seconds=seconds, workers=self._sweep.workers, is_first=is_first
+        )
 
     def _write_plan(self) -> None:
         """Adds this plan to the study's file and run; for a repeated plan it adds only the command and its time."""
@@ -342,6 +401,8 @@ class _Command:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         if self._is_race:
             record[stopping.LOOKED] = [look.as_record(time=now) for look in self._looks]
+        if self._ladder is not None:
+            record[halving.SELECTION] = [rung.as_record() for rung in self._rungs]
         path = self._folder / PLAN
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
@@ -354,10 +415,12 @@ class _Command:
                 record["rows"] = max(record["rows"], old["rows"], key=len)
                 if self._is_race:
                     record[stopping.LOOKED] = looks.joined(old.get(stopping.LOOKED, []), record[stopping.LOOKED])
+                if self._ladder is not None:
+                    record[halving.SELECTION] = halving.joined(old, record)
             _write(path, [*earlier, record])
         tags = {
             "ablation.command": command,
-            "ablation.rows": str(len(self._rows)),
+            "ablation.rows": str(len(self._rows) + len(self._selecting)),
             "ablation.design": self._study.plan.design,
         }
         tags["ablation.fixed"] = label(self._study.fixed_settings) or "defaults"
@@ -365,7 +428,8 @@ class _Command:
 
     def _present(self, latest: Mapping[str, Outcome], remarks: Sequence[str] = ()) -> None:
         """Updates the study's page in MLflow, and saves it in a file for `src.sync`."""
-        page = presented.page(self._study, self._rows, latest, scores=self._scores(self._rows), remarks=remarks)
+        rows = [*self._rows, *self._selecting]
+        page = presented.page(self._study, rows, latest, scores=self._scores(self._rows), remarks=remarks)
         _write(self._folder / presented.FILE, page)
         self._tracker.ask(lambda store: store.present(page), otherwise=None)
 
@@ -407,6 +471,7 @@ class _Command:
         self._console.print(shown)
         remarks = (
             looks.saved_text(self._study, self._looks, self._rows),
+            halving.left_text(self._rungs, self._study),
             self._second_look(latest),
             table.of_test_only(self._rows, latest, self._study.metrics),
             table.unchanged_text(unchanged),

@@ -47,6 +47,7 @@ def plan_text(
     todo: Sequence[Row],
     seconds: float | None,
     workers: int,
+    is_first: bool = True,
 ) -> str:
     """Returns the plan: numbers of trials, the expected time, and what was dropped or normalised, with reasons.
 
@@ -57,6 +58,7 @@ def plan_text(
       todo: the rows that will be trained.
       seconds: expected time to train them one after the other, or None if unknown.
       workers: number of trials that run at the same time.
+      is_first: whether these are the first rows of the study.
     """
     trials = {row.trial.identity for row in rows if row.trial}
     design = study.plan.design
@@ -78,8 +80,7 @@ def plan_text(
     if todo:
         lines.append(f"  to train: {counted(len(todo), 'trial')}, {_duration(seconds, workers)}")
     lines += _unmeasured(study)
-    is_later_look = study.plan.max_seeds is not None and rows[0].seed != study.seeds[0]
-    if (design != "path" or is_first_of_path) and not is_later_look:  # later rounds and looks read the same
+    if is_first:  # later rounds and looks read the same
         lines += _data_sets(rows)
     if is_first_of_path:
         most = 1 + len(study.levels) * (len(study.levels) + 1) // 2

@@ -17,6 +17,7 @@ from statsmodels.stats.power import TTestPower
 from analysis import answer, drawing, figures, findings, groups, load, store, tables
 from analysis.looks import MAX_VARIANTS, looks, save
 from benchmarks import generated
+from src.spec.metric import IMPLIED, meaning
 from tests.analysis.conftest import SEEDS, accuracy, usual
 
 
@@ -115,6 +116,34 @@ def test_a_random_search_has_a_figure_of_each_toggle_with_means_over_neighbourin
     ends = [list(line.get_ydata()) for line in of_rate.lines if len(set(line.get_xdata())) == 1 < len(line.get_ydata())]
     np.testing.assert_allclose(ends[0], [first.mean() - half, first.mean() + half])
     assert [label.get_text() for label in of_cell.get_xticklabels()] == ["lstm", "gru"]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "labels"),
+    [
+        ({"low": 3e-4, "high": 3e-3, "log": True}, ["0.0005", "0.001", "0.002"]),
+        ({"low": 1e-5, "high": 1e-2, "log": True}, ["1e-05", "0.0001", "0.001", "0.01"]),
+        ({"low": 0.0, "high": 0.5, "log": False}, ["0.0", "0.2", "0.4"]),
+    ],
+)
+def test_the_axis_of_a_range_shows_the_whole_interval_with_labels(bounds, labels):
+    axes = Figure().subplots()
+    points = pd.DataFrame({"label": ["a", "b"], "rate": [0.001, 0.002], "value": 0.5, "is_reference": [True, False]})
+    drawing.range_of(axes, points, "rate", bounds, levels=[0.001, 0.002], metric=meaning("test/loss", IMPLIED))
+    axes.figure.draw_without_rendering()
+
+    low, high = axes.get_xlim()
+    shown = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    assert [text.get_text() for tick, text in shown if low <= tick <= high] == labels
+    assert low < bounds["low"] < bounds["high"] < high
+
+
+def test_levels_beside_ranges_stand_in_the_order_of_the_plan_not_of_the_draws():
+    axes = Figure().subplots()
+    points = pd.DataFrame({"label": ["a", "b"], "cell": ["lstm", "rnn"], "value": 0.5, "is_reference": [True, False]})
+    drawing.range_of(axes, points, "cell", None, levels=["rnn", "gru", "lstm"], metric=meaning("test/loss", IMPLIED))
+
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["rnn", "lstm"]
 
 
 def test_a_grid_of_linked_toggles_has_effects_of_the_first_of_them_only(own):

@@ -127,7 +127,7 @@ TEXTS += [
     "plan.question",
     "plan.claim",
 ]
-TEXTS += ["plan.metric", "plan.spread", "embedding_from", "cell", "model"]
+TEXTS += ["plan.metric", "plan.spread", "plan.budget_key", "embedding_from", "cell", "model"]
 
 
 def test_takes_text_selects_exactly_the_text_keys():
