@@ -241,7 +241,7 @@ def _reproduce(found: Findings, code: _Code) -> Iterator[str]:
     study = found.study
     commands = list(dict.fromkeys(str(each["command"]) for each in study.plan["commands"]))
     if isinstance(study.store, adopted.AdoptedStore):
-        yield "Another program recorded these runs; their code is not known. They were adopted with:"
+        yield "These runs were recorded elsewhere; their code is not known. They were adopted with:"
         yield _block(commands)
         return
     if not code.commits:

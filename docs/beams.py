@@ -75,10 +75,17 @@ def table(models: Sequence[Trained]) -> str:
     changes = [[title, *cells(means[title] - means[reference], sign="+")] for title in others]
     about = (
         f"`python -m docs.beams RUN RUN…`: {len(sources):,} test pairs; means with 95 % intervals over {len(models)} "
-        f"trained models, paired by model; {samples.described(settings.model_copy(update={'seed': Settings().seed}))}."
+        f"trained models, paired by model; {samples.described(_shown(settings))}."
     )
     tables = markdown(["search", *MEASURES], of_each), markdown([f"against {reference}", *MEASURES], changes)
     return "\n\n".join([*tables, about]) + "\n"
+
+
+def _shown(settings: Settings) -> Settings:
+    """Returns the settings without the seed and without the place of the reader's files."""
+    data = settings.data
+    place = {"path": "FOLDER"} if getattr(data, "path", None) else {}
+    return settings.model_copy(update={"seed": Settings().seed, "data": data.model_copy(update=place)})
 
 
 def measured(model: Trained, sources: Sequence[str], references: Sequence[str]) -> dict[str, list[float]]:

@@ -24,6 +24,7 @@ PAGES = (
     "experiments/results/*/*.png",
     "benchmarks/results/*.png",
     "tests/plugin/ablation_prices.py",  # the example of docs/tasks.md
+    "tests/own/my_module.py",  # the example of docs/own_model.md
     "tests/plain/ablation_line.py",  # its example without Keras
     "experiments/programs/*.py",  # the examples of docs/any_program.md
 )

@@ -30,6 +30,7 @@ pytestmark = [pytest.mark.training, pytest.mark.usefixtures("blank")]  # MLflow 
 OF_CLASSES = ("macro_f1", "balanced_accuracy", "roc_auc", "average_precision", "log_loss", "calibration_error")
 METRICS = {
     *(f"{split}/{name}" for split in ("val", "test") for name in OF_CLASSES),
+    "data/labels",
     "train/loss",
     "train/accuracy",
     "time/batch_ms",

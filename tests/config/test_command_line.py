@@ -235,7 +235,7 @@ def test_help_for_an_unknown_task_is_an_error_in_one_line(capsys):
         (["units=64,true"], "units: got 64,true; allowed: an integer from 1 to 65,536"),
         (["seed=0,false"], "seed: got 0,false; allowed: an integer from 0"),
         (["+plan.levels.masking=[true,1]"], "masking: got true,1; allowed: true or false"),
-        (["cell=["], "'cell=[' cannot be parsed as KEY=VALUE"),
+        (["padding=["], "'padding=[' cannot be parsed as KEY=VALUE"),
         (["foo"], "'foo' cannot be parsed as KEY=VALUE"),
         (["leave_one_out"], "'leave_one_out' is a study file; write +experiments=leave_one_out"),
         (["-m", "smoke", "epochs=2"], "'smoke' is a study file; write +experiments=smoke"),
@@ -419,7 +419,7 @@ def test_no_argument_runs_a_file(pickled, capsys, words):
         ("cell=" + "x" * 9_000, "cell: got 'xxx"),
         ("data=" + "x" * 9_000, "data: got 'xxx"),
         ("+experiments=" + "x" * 9_000, "+experiments: got 'xxx"),
-        ("cell=[" + "x" * 9_000, "cannot be parsed as KEY=VALUE"),
+        ("padding=[" + "x" * 9_000, "cannot be parsed as KEY=VALUE"),
     ],
 )
 def test_arguments_that_no_study_needs_are_refused_quickly_in_one_line(home, capsys, word, message):

@@ -141,7 +141,7 @@ def test_takes_text_selects_exactly_the_text_keys():
 def test_a_toggle_has_one_type():
     found = {key: type_of(key) for key in [*Settings.toggles(), *Integration.toggles(), "study"]}
 
-    booleans = {"bucketing", "masking", "bidirectional", "drop_remainder", "embedding_trainable"}
+    booleans = {"bucketing", "masking", "bidirectional", "drop_remainder", "embedding_trainable", "pretext_trainable"}
     assert {key for key, kind in found.items() if kind is bool} == booleans
     assert (
         found["clip_norm"]

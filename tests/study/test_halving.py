@@ -268,7 +268,7 @@ def test_the_status_counts_the_rungs(base):
         ({"plan.metric": "val/accuracy"}, r"with plan\.metric=val/accuracy: validation selects"),
         ({"plan.metric": "best/val_accuracy"}, r"with plan\.metric=best/val_accuracy: validation selects"),
         ({"plan.budget_key": "units"}, r"plan\.budget_key=units: the study also varies units"),
-        ({"plan.budget_key": "epoch"}, r"unknown key 'epoch'; did you mean epochs\?"),
+        ({"plan.budget_key": "epoch"}, r"unknown key 'epoch'; did you mean epochs or pretext_epochs\?"),
         ({"plan.budget_key": "max_steps"}, r"plan\.budget_key=max_steps: its value is None, but the last rung needs"),
         ({"plan.budget_key": "dropout"}, r"dropout: got 1; allowed|its value is 0\.0, but the last rung needs"),
         ({"max_steps": 5}, r"max_steps would end the trials of several rungs.*plan\.budget_key=max_steps"),

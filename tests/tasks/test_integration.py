@@ -163,7 +163,8 @@ def test_a_trial_that_learnt_nothing_is_not_told_to_check_a_text_column(monkeypa
     ):
         monkeypatch.setattr(module, name, lambda evidence, **_: iter(()))
     batches = [(np.ones((2, 25, 1), np.float32), np.zeros(2, np.int32))]
-    identical = SimpleNamespace(batches=batches, has_learnt=False)
+    learner = SimpleNamespace(settings=SimpleNamespace(model=None))
+    identical = SimpleNamespace(batches=batches, has_learnt=False, learner=learner)
 
     assert list(diagnosis.identical_inputs(identical)) == [
         "identical inputs: all of 2 examples are the same; check the data"

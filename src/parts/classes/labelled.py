@@ -85,8 +85,10 @@ def changes(settings: Labelled, counts: Sequence[int], *, what: str) -> list[Cha
 
 def refusals(settings: Labelled, counts: Mapping[str, int], *, what: str) -> list[str]:
     """Returns a refusal if a class has fewer training examples; `what` is as in `changes`."""
+    if settings.labels is None:
+        return []
     rarest = min(counts, key=lambda name: counts[name])
-    if settings.labels is None or settings.labels <= counts[rarest]:
+    if settings.labels <= counts[rarest]:
         return []
     found = f"labels={settings.labels}: class {rarest!r} has {counts[rarest]:,} training {what}"
     return [f"{found}; set labels={counts[rarest]} or less, or labels=null for all"]

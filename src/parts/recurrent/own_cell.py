@@ -9,8 +9,6 @@ import math
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from src import own_code
 from src.parts.recurrent.toggles import Recurrent, has_own_cell
 from src.spec.section import SettingsError
@@ -103,6 +101,8 @@ def _check(place: str, units: int, *, width: int) -> None:
     """Checks that the cell computes H = `units` numbers in each step, and that a model file can hold it."""
     model = _model(place, units, width=width)
     try:
+        import numpy as np
+
         got = model(np.ones((2, 3, width), np.float32))  # Keras infers the shape of the output, and does not compute it
     except (Exception, SystemExit) as error:  # code of the user may raise anything
         raise SettingsError(f"cell={place} raised {own_code.raised(error, place)}; write {WANTED}") from None

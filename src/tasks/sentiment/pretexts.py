@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src import registry
-from src.data.tokens import FIRST_WORD
 from src.spec.rules import Change
 from src.spec.task import First
 from src.tasks.sentiment.settings import Settings
@@ -49,6 +48,7 @@ def first(settings: Settings, data: Encoded) -> First | None:
     if settings.pretext == "language_model":
         values |= {key: getattr(settings, key) for key in OF_LAYERS} | {"tie_weights": False}
     else:
+        from src.data.tokens import FIRST_WORD
         from src.tasks.word_vectors.corpus import Corpus
 
         values |= {"vector_size": settings.embedding_dim, "vocab_size": max(2, settings.vocab_size - FIRST_WORD)}
@@ -118,6 +118,7 @@ def take_over(model: keras.Model, settings: Settings, folder: Path) -> None:
         for layer in _layers(model, settings):
             layer.set_weights(learnt.get_layer(layer.name).get_weights())
         return
+    from src.data.tokens import FIRST_WORD
     from src.models import word_pairs  # noqa: F401  registers the project's layer
     from src.tasks.word_vectors.vectors import of_model
 

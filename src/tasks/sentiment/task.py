@@ -92,7 +92,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
             *recurrent.bptt_of(settings, longest),
             *head_of(settings, count),
             *pretexts.changes(settings),
-            *labelled.changes(settings, texts.training_counts(settings, data), what="texts"),
+            *([] if settings.labels is None else texts.label_changes(settings, data)),
         ]
         used = settings.model_copy(update={change.key: change.used for change in changes})
         if used.parameters is None or used.model is not None:
@@ -109,8 +109,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         vectors = pretrained.refusals(settings, vocabulary, width=width, encoding=settings.encoding)
         tested = data.contents.counts["test"] if settings.plan.metric else None
         own = classes.refusals(settings, tested=tested, classes=data.classes)
-        counts = dict(zip(data.classes, texts.training_counts(settings, data), strict=True))
-        own += labelled.refusals(settings, counts, what="texts") or texts.left_out(settings, data)
+        own += texts.label_refusals(settings, data) or texts.left_out(settings, data)
         if settings.model is not None:
             return [*own, *own_model.refusals(settings, _interface(settings, data))]
         own += toggles.refusals(settings, width=sizes.width(settings))

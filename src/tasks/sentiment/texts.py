@@ -18,6 +18,7 @@ from src.parts.classes.probabilities import of_every_class
 from src.parts.words import preprocessing, projector, samples, sequences
 from src.parts.words.preprocessing import Preprocessing
 from src.spec.record import EXTRAS
+from src.spec.rules import Change
 from src.spec.task import Trial
 from src.streams import generator
 from src.tasks.sentiment.settings import Settings, is_fitted
@@ -42,6 +43,19 @@ def training_counts(settings: Settings, data: Encoded) -> list[int]:
     train = data.split(TRAIN)
     is_read = train.lengths <= (settings.max_length or data.longest) if settings.truncation == "remove" else slice(None)
     return [int(count) for count in np.bincount(train.labels[is_read], minlength=len(data.classes))]
+
+
+def label_changes(settings: Settings, data: Encoded) -> list[Change]:
+    """Returns `labels=null` if that is as many as there are."""
+    return labelled.changes(settings, training_counts(settings, data), what="texts")
+
+
+def label_refusals(settings: Settings, data: Encoded) -> list[str]:
+    """Returns a refusal if a class has fewer training texts than `labels`."""
+    if settings.labels is None:
+        return []
+    counts = dict(zip(data.classes, training_counts(settings, data), strict=True))
+    return labelled.refusals(settings, counts, what="texts")
 
 
 def left_out(settings: Settings, data: Encoded) -> list[str]:
