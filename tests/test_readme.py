@@ -47,13 +47,8 @@ def test_every_study_in_the_documents_can_be_planned(line, home, capsys, tmp_pat
 
     line = line.replace(",RUN", "")  # a trial that the reader has
     is_small = "data=table" in line or ("task=" in line and "task=language_model" not in line)
-    code = run.main(
-        [
-            *shlex.split(line)[3:],
-            "plan_only=true",
-            *([] if is_small else [f"data.limit={200 if 'labels=' in line else 20}"]),
-        ]
-    )
+    limit = "data.limit=600" if "labels=" in line else "data.limit=20"
+    code = run.main([*shlex.split(line)[3:], "plan_only=true", *([] if is_small else [limit])])
 
     assert (code, capsys.readouterr().err) == (0, "")
 
