@@ -193,8 +193,8 @@ def figure(
 ) -> None:
     """Draws figures of STUDY, including those of its task, as PNG, SVG and PDF.
 
-    The usual figures are forest, waterfall, interaction, heatmap, pareto, curves, ranges, rungs, times, padding, causes
-    and ratio_by_parameters.
+    The usual figures are forest, waterfall, interaction, heatmap, pareto, curves, ranges, rungs, times, padding,
+    causes, looks, power, seeds and ratio_by_parameters.
     """
     with _answered():
         from analysis import figures

@@ -145,7 +145,12 @@ def _whole(target: Path, *, name: str, is_zip: bool) -> Iterator[Path]:
             _write_zip(folder, new)
         if target.exists():
             os.replace(target, old)
-        os.replace(new, target)
+        try:
+            os.replace(new, target)
+        except OSError:
+            if old.exists():
+                os.replace(old, target)
+            raise
 
 
 def _write_zip(folder: Path, target: Path) -> None:

@@ -541,8 +541,9 @@ def draw_of_task(study: Study, names: Sequence[str] | None = None) -> tuple[list
             continue
         try:
             with style():
-                figure, caption = _picture(_function(place)(study))
-            drawn.append(Drawn(name, one_line(caption), figure))
+                made = _picture(_function(place)(study))
+            if made is not None:
+                drawn.append(Drawn(name, one_line(made[1]), made[0]))
         except Exception as error:  # a third party's figure must not stop the report
             notes.append(f"figure {name} ({place}) failed: {first_line(error)}")
     return drawn, notes
@@ -553,8 +554,8 @@ def _function(place: str) -> Callable[[Study], Any]:
     return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
 
 
-def _picture(returned: Any) -> tuple[Figure, str]:
-    """Returns a figure and its caption.
+def _picture(returned: Any) -> Picture | None:
+    """Returns a figure and its caption; None if it does not fit the study.
 
     Raises:
       TypeError: the task's function returned something else.
@@ -562,4 +563,6 @@ def _picture(returned: Any) -> tuple[Figure, str]:
     match returned:
         case (Figure() as figure, str() as caption):
             return figure, caption
-    raise TypeError(f"it returned {type(returned).__name__}; return a matplotlib Figure and its caption")
+        case None:
+            return None
+    raise TypeError(f"it returned {type(returned).__name__}; return a matplotlib Figure and its caption, or None")

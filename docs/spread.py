@@ -1,6 +1,6 @@
-"""Measures what lowers the spread of paired differences, and writes docs/samples/spread.md for docs/statistics.md.
+"""Measures what lowers the spread of paired differences, and writes docs/samples/spread.md.
 
-python -m docs.spread && python -m docs.generated
+python -m docs.spread
 
 The studies `spread_of_*` cross a toggle that has effects with ways of training that may lower the spread. Each value of
 the toggle is compared with its first one, paired by seed, within each way. A number is the standard deviation of the
@@ -13,7 +13,7 @@ Letters: C comparisons, S seeds, N test examples.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -33,18 +33,21 @@ KEEP, DRAWS = 0.5, 50  # share of the test examples that is kept, and how often 
 def main() -> int:
     """Writes the file; returns 0, or 2 for an error."""
     try:
-        of_studies = {title: measured(analysis.study(name).trials, name) for name, title in STUDIES.items()}
+        trials = {name: analysis.study(name).trials for name in STUDIES}
+        of_studies = {title: measured(trials[name], name) for name, title in STUDIES.items()}
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     rows = [[way, *(of_study[way] for of_study in of_studies.values())] for way in next(iter(of_studies.values()))]
-    FILE.write_text(markdown(["", *of_studies], rows) + f"\n\n`python -m docs.spread`: {_about()}.\n", encoding="utf-8")
+    FILE.write_text(
+        markdown(["", *of_studies], rows) + f"\n\n`python -m docs.spread`: {_about(trials)}.\n", encoding="utf-8"
+    )
     return 0
 
 
-def _about() -> str:
-    names = ", ".join(f"`{name}`" for name in STUDIES)
-    return f"studies {names}; 2 comparisons and 8 seeds in each of 6 ways to train; 95 % intervals over seeds"
+def _about(trials: Mapping[str, pd.DataFrame]) -> str:
+    counts = [f"`{name}` ({len(one)} trials, {one['seed'].nunique()} seeds)" for name, one in trials.items()]
+    return f"studies {', '.join(counts)}; 95 % intervals over seeds"
 
 
 def measured(trials: pd.DataFrame, study: str) -> dict[str, str]:
@@ -70,14 +73,16 @@ def measured(trials: pd.DataFrame, study: str) -> dict[str, str]:
         averaged = np.concatenate([every[way, few], every[way, many]])
         found[f"`averaging={way}`"] = ratio_of(averaged, plain)
     found["twice the epochs"] = ratio_of(every["none", many], every["none", few])
-    found["twice the test examples"] = ratio(
-        lambda kept: examples_limit(plain[:, kept], halves[..., kept], 2) / variance(plain[:, kept])
-    )
-    found["endless test examples"] = ratio(
-        lambda kept: examples_limit(plain[:, kept], halves[..., kept], np.inf) / variance(plain[:, kept])
-    )
+    seeds = plain.shape[1]
+    for name, times in (("twice the test examples", 2), ("endless test examples", np.inf)):
+        found[name] = ratio(
+            lambda kept, times=times: (  # type: ignore[misc]
+                examples_limit(plain[:, kept], halves[..., kept], times) / variance(plain[:, kept])
+            ),
+            seeds,
+        )
     found["adjusted for the difference in validation"] = ratio(
-        lambda kept: residual_variance(plain[:, kept], covariate[:, kept]) / variance(plain[:, kept])
+        lambda kept: residual_variance(plain[:, kept], covariate[:, kept]) / variance(plain[:, kept]), seeds
     )
     moved = np.abs(plain.mean(axis=1) - intercepts(plain, covariate))
     found["what that adjustment takes from the change"] = f"{np.median(moved / np.abs(plain.mean(axis=1))):.0%}"
@@ -144,10 +149,10 @@ def intercepts(values: np.ndarray, covariate: np.ndarray) -> np.ndarray:
 
 def ratio_of(values: np.ndarray, others: np.ndarray) -> str:
     """Returns the ratio of the spreads of differences, both float64[C, S], as text."""
-    return ratio(lambda kept: variance(values[:, kept]) / variance(others[:, kept]))
+    return ratio(lambda kept: variance(values[:, kept]) / variance(others[:, kept]), values.shape[1])
 
 
-def ratio(of_seeds: Callable[[np.ndarray], float], seeds: int = 8) -> str:
+def ratio(of_seeds: Callable[[np.ndarray], float], seeds: int) -> str:
     """Returns the root of a ratio of variances with its jackknife interval, as text.
 
     Source: the pseudo-values of Miller, "The Jackknife - A Review", Biometrika 61(1), 1974, of the logarithm.

@@ -30,12 +30,7 @@ MAX_LINES = 5
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, 1 if something could not be sent, or 2 for an invalid command."""
     environment.draw_to_files()
-    parser = argparse.ArgumentParser(
-        prog="python -m src.sync", description=__doc__.splitlines()[0] if __doc__ else None
-    )
-    parser.add_argument("studies", metavar="STUDY", nargs="*", help="studies to send (default: all in outputs/)")
-    parser.add_argument("--uri", help="MLflow tracking URI (default: the one recorded with each trial)")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
         existing = _studies()
         for study in options.studies:
@@ -47,6 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m src.sync", description=__doc__.splitlines()[0] if __doc__ else None
+    )
+    parser.add_argument("studies", metavar="STUDY", nargs="*", help="studies to send (default: all in outputs/)")
+    parser.add_argument("--uri", help="MLflow tracking URI (default: the one recorded with each trial)")
+    return parser
 
 
 def _studies() -> list[str]:

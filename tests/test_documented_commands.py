@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks import __main__ as benchmarks
 from benchmarks.registry import BENCHMARKS
-from src import registry, studies, timing
+from src import registry, studies, sync, timing
 from src import use as used
 from src.paths import REPOSITORY
 from tests.test_readme import BLOCKS, DOCUMENTS, PLANNED
@@ -106,6 +106,10 @@ def parsed_by_studies(words: list[str]) -> None:
     studies._parser().parse_args(words)
 
 
+def parsed_by_sync(words: list[str]) -> None:
+    sync._parser().parse_args(words)
+
+
 def parsed_by_benchmarks(words: list[str]) -> None:
     names = [] if words[:1] == ["faults"] else benchmarks._parser().parse_args(words).names
 
@@ -116,6 +120,7 @@ PARSERS = [
     ("python -m src.timing", parsed_by_timing),
     ("python -m benchmarks ", parsed_by_benchmarks),
     ("python -m src.studies ", parsed_by_studies),
+    ("python -m src.sync", parsed_by_sync),
 ]
 
 

@@ -175,7 +175,8 @@ class Task(abc.ABC, Generic[S, D]):
         default.
       inert: toggles without effect in a combination, applied in this order.
       commands: commands on a trained model.
-      figures: name → `module:function`: figures of this task, which its report shows beside the usual ones.
+      figures: name → `module:function`: figures of this task, which its report shows beside the usual ones. A function
+        returns None for a study that its figure does not fit.
       imports: package that each process imports before its first trial, which takes about 10 s; empty for none.
     """
 

@@ -72,7 +72,7 @@ def load(folder: Path, name: str = MODEL) -> keras.Model:
     try:
         return keras.models.load_model(folder / name, own, compile=False, safe_mode=True)
     except Exception as error:  # for a foreign file, layers, HDF5 and TensorFlow raise errors of many types
-        lacks = [module for module in own_code.of_trial(folder) if not own]
+        lacks = [] if own else own_code.of_trial(folder)
         fix = f"; it may need code of your own, which --code {lacks[0]}:NAME allows to import" if lacks else ""
         raise ValueError(f"{folder / name}: {first_line(error)}{fix}") from None
 

@@ -196,8 +196,8 @@ def _train(first: First, phase: Prepared, train: Callable[[Prepared, Journal], s
 
 
 def _renamed(text: str, keys: Mapping[str, str]) -> str:
-    """Returns a message about the first phase with the settings of the trial."""
-    return re.sub(r"\w+", lambda word: keys.get(word[0], word[0]), text)
+    """Returns a message about the first phase with the settings of the trial; `epochs` without = is a word."""
+    return re.sub(r"\w+_\w+|\w+(?==)", lambda word: keys.get(word[0], word[0]), text)
 
 
 def _last(folder: Path) -> list[Entry]:

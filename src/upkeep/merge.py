@@ -20,6 +20,7 @@ from src.config.settings import label
 from src.spec import metric
 from src.spec.section import SettingsError, as_typed
 from src.study import plan as plans
+from src.study.halving import SELECTION
 from src.terminal.visible import counted
 from src.tracking import experiments
 from src.tracking.journal import FINISHED
@@ -217,18 +218,25 @@ def _merged(every: Sequence[list[dict[str, Any]]], studies: Sequence[str]) -> tu
         seeds = counted(len(joined["seeds"]), "seed")
         return [*records, joined], f"they make the same comparisons: one plan with all {seeds} judges"
     shows = "`python -m analysis table {name} --all` shows every trial in one table"
-    return records, f"the plan of {studies[0]} judges, because the plans differ in {_differing(latest)}; {shows}"
+    own = any(map(_selects, latest))
+    why = "seeds of looks and rungs cannot be joined" if own else f"the plans differ in {_differing(latest)}"
+    return records, f"the plan of {studies[0]} judges, because {why}; {shows}"
+
+
+def _selects(record: Mapping[str, Any]) -> bool:
+    """Returns whether results decided what else was trained: at looks, or at the rungs of successive halving."""
+    return record.get("max_seeds") is not None or bool(record.get(SELECTION))
 
 
 def _joined(latest: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Returns one plan with the seeds of all; None if they make other comparisons, or one is sequential."""
+    """Returns one plan with the seeds of all; None if they make other comparisons, or results chose trials."""
     first, *others = latest
     rows = {(row["label"], row["seed"]): row for row in first["rows"]}
     for other in others:
         for row in other["rows"]:
             if rows.setdefault((row["label"], row["seed"]), row)["identity"] != row["identity"]:
                 return None
-    if first.get("max_seeds") is not None or any(_compared(first) != _compared(other) for other in others):
+    if any(map(_selects, latest)) or any(_compared(first) != _compared(other) for other in others):
         return None
     seeds = list(dict.fromkeys(seed for record in latest for seed in record["seeds"]))
     commands = [command for record in latest for command in record["commands"]]

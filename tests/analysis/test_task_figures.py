@@ -33,6 +33,10 @@ def other(study):
     return "no figure"
 
 
+def unfitting(study):
+    return None
+
+
 class Bad(Artist):
     def draw(self, renderer):
         raise ValueError("nothing to draw")
@@ -48,9 +52,8 @@ def unwritable(study):
 def uri(own, monkeypatch):
     generated.study(own, "s", GRID, usual, steps=3, record={"task": "drawn"})
     generated.study(own, "old", GRID, usual, steps=3, record={"task": None})
-    figures = {name: f"{__name__}:{name}" for name in ("samples", "broken", "other", "unwritable", "missing")} | {
-        "forest": "nobody:forest"
-    }
+    names = ("samples", "broken", "other", "unfitting", "unwritable", "missing")
+    figures = {name: f"{__name__}:{name}" for name in names} | {"forest": "nobody:forest"}
 
     def task(name):
         if name != "drawn":

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import shutil
 import time
-import uuid
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 from scipy import stats
 
 from analysis import figures, findings, load, rungs, tables, written
@@ -25,11 +22,11 @@ from src.spec.metric import as_records
 from src.spec.record import EVALUATION, METRICS, START, Record
 from src.spec.section import SettingsError
 from src.spec.settings import Interval
-from src.study import TrialsFailed, designs, halving, plan, sweep
-from src.study.job import Sweep
+from src.study import designs, halving, plan
 from src.tracking import provenance
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
 from tests.conftest import write_table
+from tests.study.conftest import trained
 
 UNITS = {"units": [8, 1, 2, 3, 4, 5, 6, 7, 9, 10]}  # the reference is 8; nine candidates
 
@@ -72,14 +69,7 @@ def planned(base, changes=None, swept=UNITS, **settings):
 
 
 def run(base, launcher, changes=None, swept=UNITS, **settings):
-    console = Console(record=True, width=400, file=io.StringIO())
-    study, failed = planned(base, changes, swept, **settings), False
-    try:
-        launcher.sweep = Sweep(workers=1, name=uuid.uuid4().hex, parent=0)
-        sweep.run(study, launch=launcher, sweep=launcher.sweep, console=console)
-    except TrialsFailed:
-        failed = True
-    return failed, console.export_text()
+    return trained(planned(base, changes, swept, **settings), launcher, 400)
 
 
 def records(study="s"):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import re
 import time
-import uuid
 
 import numpy as np
 import pytest
-from rich.console import Console
 from scipy import stats
 
 from analysis import answer, figures, findings, load, tables
@@ -21,10 +18,10 @@ from src.config.settings import checked, edited
 from src.inference import racing
 from src.spec.record import EVALUATION, START, Record
 from src.spec.section import SettingsError
-from src.study import TrialsFailed, plan, sweep
-from src.study.job import Sweep
+from src.study import plan
 from src.tracking import provenance
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
+from tests.study.conftest import trained
 
 pytestmark = pytest.mark.usefixtures("fewer_paths")
 
@@ -77,16 +74,9 @@ def planned(base, plan_changes, swept, **changes):
 
 
 def run(base, launcher, plan_changes=None, swept=None, **changes):
-    console = Console(record=True, width=400, file=io.StringIO())
     swept = swept or {"cell": ["lstm", "gru", "simple_rnn"]}
     study = planned(base, plan_changes or {"max_seeds": 16}, swept, **changes)
-    failed = False
-    try:
-        launcher.sweep = Sweep(workers=1, name=uuid.uuid4().hex, parent=0)
-        sweep.run(study, launch=launcher, sweep=launcher.sweep, console=console)
-    except TrialsFailed:
-        failed = True
-    return failed, console.export_text()
+    return trained(study, launcher, 400)
 
 
 def records(study="s"):

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import copy
 import gc
-import io
 import json
 import shutil
 import subprocess
 import sys
 import time
-import uuid
 from types import SimpleNamespace
 
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST, TEMPORARILY_UNAVAILABLE
-from rich.console import Console
 
 from analysis.store import connect
 from src import environment, paths, registry
@@ -26,11 +23,12 @@ from src.paths import REPOSITORY
 from src.spec.metric import Metric, as_records
 from src.spec.record import EVALUATION, METRICS, START, Record
 from src.spec.section import SettingsError
-from src.study import LaunchFailed, TrialsFailed, estimate, launching, plan, running, sweep
-from src.study.job import STOP, Sweep
+from src.study import LaunchFailed, estimate, launching, plan, running, sweep
+from src.study.job import STOP
 from src.tracking import database, journal, provenance
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
 from src.tracking.mlflow_replay import Deleted, Store
+from tests.study.conftest import trained
 
 TIE = {  # correct answers of 2,500, by seed; summed in order, the second mean is larger in its last bit
     "a": [1953, 1924, 2024, 1907, 2128, 2113, 1999, 2010],
@@ -85,17 +83,10 @@ class Launcher:
 
 
 def run(base, launcher, changes=None, **swept):
-    console = Console(record=True, width=200, file=io.StringIO())
     study = plan.study(
         {}, swept or {"cell": ["lstm", "gru"], "seed": [0, 1]}, compose=lambda _: edited(base, changes or {})
     )
-    failed = False
-    try:
-        launcher.sweep = Sweep(workers=1, name=uuid.uuid4().hex, parent=0)
-        sweep.run(study, launch=launcher, sweep=launcher.sweep, console=console)
-    except TrialsFailed:
-        failed = True
-    return failed, console.export_text()
+    return trained(study, launcher, 200)
 
 
 def test_finished_trials_are_not_launched_again(base):

@@ -50,6 +50,18 @@ def test_where_plans_differ_that_of_the_first_study_judges(two, capsys):
     assert set(load.study("ab", connect(None), every=True).rows["identity"]) == {"aa00", "aa01", "aa10", "bb20"}
 
 
+def test_seeds_of_rungs_are_not_joined(world, capsys):
+    for name, seed in (("a", 0), ("c", 1)):
+        world.study(name, Trial(f"{name}a0{seed}", "lstm", seed), Trial(f"{name}a1{seed}", "gru", seed))
+    path = paths.study_folder("c") / "plan.json"
+    *earlier, record = json.loads(path.read_text())
+    path.write_text(json.dumps([*earlier, record | {"selection": [{"key": "epochs", "candidates": []}]}]))
+
+    out = world.do(capsys, "merge", "a", "c", "--into", "ac")[1]
+
+    assert "the plan of a judges, because seeds of looks and rungs cannot be joined" in out
+
+
 def test_seeds_of_the_same_comparisons_become_one_plan(world, capsys):
     world.study("a", Trial("aa00", "lstm", 0), Trial("aa10", "gru", 0))
     world.study("c", Trial("cc01", "lstm", 1), Trial("cc11", "gru", 1))

@@ -84,14 +84,15 @@ def matrix(frame: pd.DataFrame) -> np.ndarray:
     return confusion_shares(labels, probabilities.argmax(axis=1), probabilities.shape[1])
 
 
-def accuracy_by_labels(study: Study) -> tuple[Figure, str]:
+def accuracy_by_labels(study: Study) -> tuple[Figure, str] | None:
     """Draws the test accuracy by the number of labelled examples, a line for each combination of the other toggles.
 
-    A toggle that follows the number of labels, as the number of epochs may do, distinguishes no lines.
+    It is None for trials that have one number of labels. A toggle that follows the number of labels, as the number of
+    epochs may do, distinguishes no lines.
     """
     rows = study.finished
     if LABELS not in rows or rows[LABELS].nunique() < 2:
-        raise LookupError("the trials do not differ in their number of labels")
+        return None
     others = [toggle for toggle in study.toggles if toggle not in ("labels", "label_seed")]
     others = [toggle for toggle in others if rows.groupby(LABELS)[toggle].nunique(dropna=False).max() > 1]
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
