@@ -13,7 +13,7 @@ from src import paths, run
 from src.config.settings import edited, from_hydra
 from src.paths import REPOSITORY
 from src.spec.section import SettingsError
-from src.study import plan
+from src.study import planning
 from tests.data.test_pair_corpora import ENGLISH, SPANISH, unpacked
 
 FILES = sorted((REPOSITORY / "experiments").glob("*.yaml"))
@@ -57,7 +57,7 @@ def composed(home, encoded, tmp_path, monkeypatch):
                 limit = 1_200 if name == "pretexts_of_sentiment" else 300  # more than it takes labels from
                 return edited(settings, {"data.limit": limit}) if settings.task in OF_TEXTS else settings
 
-            return plan.study({}, {}, compose=from_overrides), compose(
+            return planning.study({}, {}, compose=from_overrides), compose(
                 "config", overrides=[f"+experiments={name}"], return_hydra_config=True
             )
 

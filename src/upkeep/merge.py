@@ -19,7 +19,7 @@ from src import paths
 from src.config.settings import label
 from src.spec import metric
 from src.spec.section import SettingsError, as_typed
-from src.study import plan as plans
+from src.study import plan_record
 from src.study.halving import SELECTION
 from src.terminal.visible import counted
 from src.tracking import experiments
@@ -157,7 +157,7 @@ def _source(study: str, uri: str | None) -> Holdings:
 
 def _plans(source: Holdings) -> list[dict[str, Any]]:
     try:
-        return plans.from_text((source.folder / PLAN).read_text(encoding="utf-8"))
+        return plan_record.from_text((source.folder / PLAN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         fix = "run its command again, which writes one"
         raise SettingsError(f"study {source.study} has no valid plan ({source.folder / PLAN}); {fix}") from None
