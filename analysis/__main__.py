@@ -47,7 +47,8 @@ Within = Annotated[
     str | None,
     typer.Option(
         metavar="A,B",
-        help="compare at each value of these toggles, with the variant that has the reference's other values",
+        help="compare at each value of these toggles, with the variant that has the reference's other values; "
+        "default: the study's plan.within",
     ),
 ]
 Metric = Annotated[str | None, typer.Option(help="metric to compare by; default: the study's")]
@@ -162,7 +163,7 @@ def table(
         from analysis import tables
         from analysis.store import StoreError
 
-        held = _names(within) or []
+        held = _names(within)
         options = {"metric": metric, "margin": margin, "toggle": toggle, "within": held, "also": _names(also)}
         findings = _find(study, uri, every=every, is_quiet=format != Format.MARKDOWN, **options)
         if factorial and findings.factorial is None:

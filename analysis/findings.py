@@ -28,9 +28,9 @@ from analysis.rows import (
 )
 from analysis.store import StoreError, nearest
 from src.spec.metric import STEPS_TO, TEST, Metric
+from src.study.designs import STEPWISE
 from src.study.timing import Pass
 
-STEPWISE = ("cumulative", "path")
 TIMES = (PER_BATCH, PER_EPOCH, STEADY_EPOCH)
 COSTS = (PADDED, PARAMETERS, MEMORY, TRACES, TRACING)
 USUAL_TRACES = 2  # of the training step: one for full batches, one for the smaller last batch
@@ -49,6 +49,7 @@ class Findings:
         in their steps per epoch or where some trace more than usual.
       timing: the timing pass that the ratios of times come from; None if they come from the times while training.
       is_stepwise: each variant is compared with the step before, not with the reference.
+      within: toggles at whose values variants are compared, each with the reference's other values; empty for none.
       rows: the study's rows that were not dropped, with `within` where there are several references.
       compared: the frame that `effects.paired` returns for them.
       summary: one row per variant: the columns of `compared`, every varied toggle, and the mean costs over its finished
@@ -66,6 +67,7 @@ class Findings:
     time: str
     timing: Pass | None
     is_stepwise: bool
+    within: list[str]
     rows: pd.DataFrame
     compared: pd.DataFrame
     summary: pd.DataFrame
@@ -106,7 +108,7 @@ def find(
     metric: str | None = None,
     margin: float | None = None,
     toggle: str | None = None,
-    within: Sequence[str] = (),
+    within: Sequence[str] | None = None,
     also: Sequence[str] | None = None,
 ) -> Findings:
     """Returns the findings of a study.
@@ -117,7 +119,8 @@ def find(
       margin: difference that is too small to matter; default: the study's, for its own metric.
       toggle: compare the values of this toggle, all else being equal; default: all variants with the reference, or in a
         cumulative design and a path every step with the one before.
-      within: compare at each value of these toggles, with the variant that has the reference's other values.
+      within: compare at each value of these toggles, with the variant that has the reference's other values; default:
+        those of the plan.
       also: names of further metrics that tables show; default: those of the plan.
 
     Raises:
@@ -133,8 +136,11 @@ def find(
         _check_toggle(study, toggle)
     if within:
         _check_within(study, within, toggle)
+    elif within is None and toggle is None:
+        within = study.plan.get("within")
+    held = list(within or [])
     is_stepwise = toggle is None and study.plan["design"] in STEPWISE
-    rows, rejected = _steps(study) if is_stepwise else (_unchained(study, toggle, within), [])
+    rows, rejected = _steps(study) if is_stepwise else (_unchained(study, toggle, held), [])
     time, timing = _compared_time(study)
     ratios = _ratios(rows, time, timing)
     compared = effects.paired(rows, metric=compared_by, margin=margin, ratios=ratios, rule=study.rule)
@@ -142,9 +148,9 @@ def find(
         raise StoreError(
             f"no two variants of {study.name} differ in {toggle} alone; leave --toggle out, or see table --factorial"
         )
-    if within and not (compared.loc[~compared["is_reference"], "pairs"] > 0).any():
+    if held and not (compared.loc[~compared["is_reference"], "pairs"] > 0).any():
         raise StoreError(
-            f"no two variants of {study.name} with the same {' and '.join(within)} differ from each other by what the "
+            f"no two variants of {study.name} with the same {' and '.join(held)} differ from each other by what the "
             "reference has; leave --within out"
         )
     table, why_not = _factorial(study, compared_by, margin)
@@ -156,6 +162,7 @@ def find(
         time=time,
         timing=timing,
         is_stepwise=is_stepwise,
+        within=held,
         rows=rows,
         compared=compared,
         summary=_summary(study, rows, compared, is_stepwise=is_stepwise, also=shown, timing=timing),

@@ -14,7 +14,7 @@ from src.spec.metric import MEASURED, TEST, TRAIN, VAL
 from src.spec.section import Section, SettingsError, UnknownKey, as_typed
 from src.spec.settings import Interval, Plan, Settings
 from src.study import designs, halving, stopping
-from src.study.designs import DesignError, Levels, Variant
+from src.study.designs import STEPWISE, DesignError, Levels, Variant
 from src.study.plan import STEPS, Compose, Study
 from src.terminal.errors import nearest
 from src.terminal.visible import echoed
@@ -65,6 +65,7 @@ def study(
             key: [value for value in levels.get(key, found) if value in found] for key, found in drawn.items()
         }
     _check_exclusions(planned)
+    _check_within(planned)
     _check_metric(planned)
     stopping.check(planned)
     halving.check(planned)
@@ -228,6 +229,24 @@ def _check_exclusions(planned: Study) -> None:
             if value not in planned.levels[key]:
                 listed = ",".join(map(as_typed, planned.levels[key]))
                 raise SettingsError(f"plan.exclude: {key}={as_typed(value)} is not among its levels ({listed})")
+
+
+def _check_within(planned: Study) -> None:
+    """Raises `SettingsError` for a study whose variants cannot be compared at the values of these toggles."""
+    plan = planned.plan
+    if not plan.within:
+        return
+    named = f"plan.within=[{','.join(plan.within)}]"
+    for key in plan.within:
+        if key not in planned.levels:
+            raise SettingsError(f"{named}: {key} is not varied; varied: {', '.join(planned.levels) or 'nothing'}")
+    if set(planned.levels) <= set(plan.within):
+        raise SettingsError(f"{named} leaves no toggle to compare; leave one of them out")
+    if plan.design in STEPWISE:
+        raise SettingsError(f"{named}: plan.design={plan.design} compares with the step before; remove plan.within")
+    if plan.max_seeds is not None or plan.design == halving.NAME:
+        other = f"plan.design={plan.design}" if plan.max_seeds is None else f"plan.max_seeds={plan.max_seeds}"
+        raise SettingsError(f"{named}: with {other} every variant is compared with one reference; remove one of them")
 
 
 def _with_levels(settings: Settings, fixed: Mapping[str, str], varied: Mapping[str, Sequence[Any]]) -> Plan:

@@ -30,7 +30,10 @@ from src.upkeep.rename import check_name, renamed_command
 
 FILE = "merged.json"  # in the study's folder: the studies that it was merged of
 OF_STORES = ("mlflow.json", "tensorboard.json", "*.lock", "new-*")  # files that say what the trackers of a study have
-SAME = ("design", "levels", "reference", "metric", "threshold", "margin", "linked", "exclude", "fixed", "max_seeds")
+SAME = (
+    *("design", "levels", "reference", "metric", "threshold", "margin", "linked", "exclude", "within", "fixed"),
+    "max_seeds",
+)
 HASHES = 3  # hashes of data that an error names
 
 
@@ -245,7 +248,7 @@ def _joined(latest: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the parts of a plan that make its comparisons; where the data are is not among them."""
-    parts = {key: record.get(key) for key in SAME}
+    parts = {key: record.get(key) or None for key in SAME}  # earlier versions did not record each
     fixed = {key: value for key, value in (record.get("fixed") or {}).items() if not key.startswith("data")}
     return {**parts, "fixed": fixed}
 

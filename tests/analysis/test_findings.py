@@ -116,6 +116,21 @@ def test_a_wrong_option_is_an_error_that_lists_the_valid_values(name, options, m
         find(name, uri, **options)
 
 
+def test_a_plan_says_at_which_values_its_variants_are_compared(own):
+    generated.study(own, "s", GRID, usual, within=["masking"])
+    found = find("s", f"sqlite:///{own}")
+
+    assert found.within == ["masking"] and found.summary["within"].unique().tolist() == [
+        "masking=true",
+        "masking=false",
+    ]
+    assert "Against the reference's other values at the same masking, cell=gru with masking=" in " ".join(
+        answer.sentences(found)
+    )
+    assert find("s", f"sqlite:///{own}", within=[]).summary["within"].unique().tolist() == [""]
+    assert find("s", f"sqlite:///{own}", toggle="cell").within == []
+
+
 def test_variants_that_share_no_value_cannot_be_compared_within_it(own):
     variants = [{"masking": False, "cell": "gru"}]
     generated.study(own, "apart", GRID, usual, design="listed", variants=variants, seeds=[0, 1, 2])

@@ -14,7 +14,7 @@ from src.parts import sizes
 from src.spec.metric import LOSS, Metric, of_plan
 from src.spec.section import SettingsError
 from src.spec.settings import Interval
-from src.study import plan, plan_record, planning
+from src.study import looks, plan, plan_record, planning
 from src.trial.prepare import prepare
 
 CELL_AND_MASKING = {"cell": ["lstm", "gru"], "masking": [True, False]}
@@ -384,11 +384,26 @@ def test_an_interval_of_the_command_line_replaces_levels_and_a_single_value_repl
             {"linked": [["cell", "masking"]], "reference": {"cell": "gru", "masking": True}},
             "plan.reference: cell=gru masking=true are not linked with each other",
         ),
+        ({"within": ["depth"]}, r"plan.within=\[depth\]: depth is not varied; varied: cell, masking"),
+        ({"within": ["masking", "cell"]}, r"plan.within=\[masking,cell\] leaves no toggle to compare"),
+        ({"within": ["cell"], "design": "cumulative"}, "plan.design=cumulative compares with the step before; remove"),
+        ({"within": ["cell"], "max_seeds": 8}, "with plan.max_seeds=8 every variant is compared with one reference"),
+        ({"within": ["cell"], "design": "halving"}, "with plan.design=halving every variant is compared with one ref"),
     ],
 )
-def test_intervals_exclusions_and_links_that_do_not_fit_are_refused(base, keys, message):
+def test_intervals_exclusions_links_and_strata_that_do_not_fit_are_refused(base, keys, message):
     with pytest.raises(SettingsError, match=message):
         rows(base, plan_keys={"levels": CELL_AND_MASKING, **keys})
+
+
+def test_within_values_a_variant_is_compared_with_that_of_the_references_other_values(base):
+    variants = [{"depth": 2}, {"cell": "gru"}, {"cell": "gru", "depth": 2}, {"cell": "simple_rnn", "units": 8}]
+    planned, _ = study(base, plan_keys={"design": "listed", "variants": variants, "within": ["cell"]})
+    planned_rows = planned.rows(next(planned.rounds()))
+
+    assert looks.baselines(planned, planned_rows) == {"depth=2": "reference", "depth=2 cell=gru": "cell=gru"}
+    everything, _ = study(base, plan_keys={"design": "listed", "variants": variants})
+    assert set(looks.baselines(everything, everything.rows(next(everything.rounds()))).values()) == {"reference"}
 
 
 def test_linked_levels_go_together_and_have_one_factor(base):
