@@ -43,6 +43,14 @@ Toggle = Annotated[
     str | None,
     typer.Option(help="compare the values of this toggle, all else being equal; default: with the reference"),
 ]
+Within = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B",
+        help="compare at each value of these toggles, with the variant that has the reference's other values; "
+        "default: the study's plan.within",
+    ),
+]
 Metric = Annotated[str | None, typer.Option(help="metric to compare by; default: the study's")]
 Also = Annotated[
     str | None,
@@ -129,6 +137,7 @@ def report(
 def table(
     study: Name,
     toggle: Toggle = None,
+    within: Within = None,
     metric: Metric = None,
     margin: Margin = None,
     also: Also = None,
@@ -154,7 +163,8 @@ def table(
         from analysis import tables
         from analysis.store import StoreError
 
-        options = {"metric": metric, "margin": margin, "toggle": toggle, "also": _names(also)}
+        held = _names(within)
+        options = {"metric": metric, "margin": margin, "toggle": toggle, "within": held, "also": _names(also)}
         findings = _find(study, uri, every=every, is_quiet=format != Format.MARKDOWN, **options)
         if factorial and findings.factorial is None:
             raise StoreError(
@@ -165,7 +175,8 @@ def table(
         requested = written.shown(findings, "factorial" if factorial else "table", look)
         folder = _folder(out, study, every=every)
         with written.whole(folder) as staging:
-            names = written.write_tables(findings, staging, toggle=toggle, metric=metric, requested=requested)
+            compared = "_".join(["within", *held]) if held else toggle
+            names = written.write_tables(findings, staging, compared=compared, metric=metric, requested=requested)
         print(requested.text(format, label=study))
         if format == Format.MARKDOWN:
             print(tables.explanation(findings))

@@ -86,9 +86,11 @@ def _at_chance(findings: Findings) -> list[str]:
 
 
 def _decided(findings: Findings, rows: list[dict[Any, Any]]) -> str:
-    against = (
-        "the step before" if findings.is_stepwise else f"the reference ({title(findings.metric)} {_mean(findings)})"
-    )
+    against = f"the reference ({title(findings.metric)} {_mean(findings)})"
+    if findings.is_stepwise:
+        against = "the step before"
+    elif findings.within:
+        against = f"the reference's other values at the same {' and '.join(findings.within)}"
     parts = []
     for word in SHOWN:
         shown = sorted((row for row in rows if row["verdict"] == word), key=lambda row: -abs(_size(row)))

@@ -35,6 +35,31 @@ def within_toggle(rows: pd.DataFrame, toggle: str, toggles: Sequence[str]) -> pd
     )
 
 
+def within_values(rows: pd.DataFrame, keys: Sequence[str], toggles: Sequence[str]) -> pd.DataFrame:
+    """Returns the rows so that each variant is compared with the reference's other values, at its own values of keys.
+
+    With 30 labels a class, for example, every pretext is compared with no pretext and 30 labels a class.
+
+    Args:
+      rows: one row per trial, as `paired` takes them, with a column for every varied toggle.
+      keys: toggles whose values are not compared.
+      toggles: all varied toggles.
+
+    Returns:
+      The rows with new `within` (the values of keys), `label` (the other values that differ from the reference's) and
+      `is_reference`.
+    """
+    others = [key for key in toggles if key not in keys]
+    reference = rows[rows["is_reference"]].iloc[0]
+    records = rows.to_dict("records")
+    changed = [{key: row[key] for key in others if row[key] != reference[key]} for row in records]
+    return rows.assign(
+        within=[label({key: row[key] for key in keys}) for row in records],
+        label=[label(values) or "reference" for values in changed],
+        is_reference=[not values for values in changed],
+    )
+
+
 def stepwise(rows: pd.DataFrame, steps: Sequence[str]) -> pd.DataFrame:
     """Returns the rows so that each step of a design is compared with the step before, not with the first one.
 

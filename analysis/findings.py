@@ -28,9 +28,9 @@ from analysis.rows import (
 )
 from analysis.store import StoreError, nearest
 from src.spec.metric import STEPS_TO, TEST, Metric
+from src.study.designs import STEPWISE
 from src.study.timing import Pass
 
-STEPWISE = ("cumulative", "path")
 TIMES = (PER_BATCH, PER_EPOCH, STEADY_EPOCH)
 COSTS = (PADDED, PARAMETERS, MEMORY, TRACES, TRACING)
 USUAL_TRACES = 2  # of the training step: one for full batches, one for the smaller last batch
@@ -49,6 +49,7 @@ class Findings:
         in their steps per epoch or where some trace more than usual.
       timing: the timing pass that the ratios of times come from; None if they come from the times while training.
       is_stepwise: each variant is compared with the step before, not with the reference.
+      within: toggles at whose values variants are compared, each with the reference's other values; empty for none.
       rows: the study's rows that were not dropped, with `within` where there are several references.
       compared: the frame that `effects.paired` returns for them.
       summary: one row per variant: the columns of `compared`, every varied toggle, and the mean costs over its finished
@@ -66,6 +67,7 @@ class Findings:
     time: str
     timing: Pass | None
     is_stepwise: bool
+    within: list[str]
     rows: pd.DataFrame
     compared: pd.DataFrame
     summary: pd.DataFrame
@@ -106,6 +108,7 @@ def find(
     metric: str | None = None,
     margin: float | None = None,
     toggle: str | None = None,
+    within: Sequence[str] | None = None,
     also: Sequence[str] | None = None,
 ) -> Findings:
     """Returns the findings of a study.
@@ -116,10 +119,12 @@ def find(
       margin: difference that is too small to matter; default: the study's, for its own metric.
       toggle: compare the values of this toggle, all else being equal; default: all variants with the reference, or in a
         cumulative design and a path every step with the one before.
+      within: compare at each value of these toggles, with the variant that has the reference's other values; default:
+        those of the plan.
       also: names of further metrics that tables show; default: those of the plan.
 
     Raises:
-      StoreError: nothing has finished, or there is no such metric or toggle.
+      StoreError: nothing has finished, there is no such metric or toggle, or no two variants can be compared so.
     """
     if study.finished.empty:
         raise StoreError(
@@ -129,14 +134,24 @@ def find(
     margin = default_margin(study, compared_by) if margin is None else margin
     if toggle is not None:
         _check_toggle(study, toggle)
+    if within:
+        _check_within(study, within, toggle)
+    elif within is None and toggle is None:
+        within = study.plan.get("within")
+    held = list(within or [])
     is_stepwise = toggle is None and study.plan["design"] in STEPWISE
-    rows, rejected = _steps(study) if is_stepwise else (_unchained(study, toggle), [])
+    rows, rejected = _steps(study) if is_stepwise else (_unchained(study, toggle, held), [])
     time, timing = _compared_time(study)
     ratios = _ratios(rows, time, timing)
     compared = effects.paired(rows, metric=compared_by, margin=margin, ratios=ratios, rule=study.rule)
     if toggle and not (compared.loc[~compared["is_reference"], "pairs"] > 0).any():
         raise StoreError(
             f"no two variants of {study.name} differ in {toggle} alone; leave --toggle out, or see table --factorial"
+        )
+    if held and not (compared.loc[~compared["is_reference"], "pairs"] > 0).any():
+        raise StoreError(
+            f"no two variants of {study.name} with the same {' and '.join(held)} differ from each other by what the "
+            "reference has; leave --within out"
         )
     table, why_not = _factorial(study, compared_by, margin)
     shown = _also(study, also)
@@ -147,6 +162,7 @@ def find(
         time=time,
         timing=timing,
         is_stepwise=is_stepwise,
+        within=held,
         rows=rows,
         compared=compared,
         summary=_summary(study, rows, compared, is_stepwise=is_stepwise, also=shown, timing=timing),
@@ -160,8 +176,7 @@ def find(
 
 def _check_toggle(study: Study, toggle: str) -> None:
     """Raises `StoreError` if the values of a toggle cannot be compared within the study."""
-    if toggle not in study.toggles:
-        raise StoreError(f"{toggle!r} was not varied in {study.name}; varied: {', '.join(study.toggles) or 'nothing'}")
+    _check_varied(study, toggle)
     if toggle not in study.factors:
         linked: list[str] = next((group for group in study.plan["linked"] if toggle in group), [])
         if linked and study.factors:
@@ -175,6 +190,24 @@ def _check_toggle(study: Study, toggle: str) -> None:
         )
 
 
+def _check_within(study: Study, within: Sequence[str], toggle: str | None) -> None:
+    """Raises `StoreError` if variants cannot be compared at each value of these toggles."""
+    if toggle is not None:
+        raise StoreError("--toggle compares with all else being equal, so --within adds nothing; leave one of them out")
+    for key in within:
+        _check_varied(study, key)
+    design = study.plan["design"]
+    if design in STEPWISE:
+        raise StoreError(f"the design {design} compares every step with the one before; leave --within out")
+    if set(study.toggles) <= set(within):
+        raise StoreError(f"--within {','.join(within)} leaves no toggle to compare; leave one of them out")
+
+
+def _check_varied(study: Study, toggle: str) -> None:
+    if toggle not in study.toggles:
+        raise StoreError(f"{toggle!r} was not varied in {study.name}; varied: {', '.join(study.toggles) or 'nothing'}")
+
+
 def _steps(study: Study) -> tuple[pd.DataFrame, list[str]]:
     """Returns the rows of a stepwise design, each step compared with the one before, and the rejected steps."""
     rows = study.seen
@@ -182,9 +215,11 @@ def _steps(study: Study) -> tuple[pd.DataFrame, list[str]]:
     return contrasts.stepwise(rows, steps), [label for label in dict.fromkeys(rows["label"]) if label not in steps]
 
 
-def _unchained(study: Study, toggle: str | None) -> pd.DataFrame:
-    """Returns the rows that are compared with one reference or, for a toggle, all else being equal."""
+def _unchained(study: Study, toggle: str | None, within: Sequence[str]) -> pd.DataFrame:
+    """Returns the rows that are compared with one reference, for a toggle all else being equal, or within values."""
     rows = study.seen[study.seen["status"] != DROPPED]
+    if within:
+        return contrasts.within_values(rows, within, study.toggles)
     return contrasts.within_toggle(rows, toggle, study.toggles) if toggle else rows.assign(within="")
 
 

@@ -1,4 +1,4 @@
-"""Ranks the variants of all studies of one task on the same data.
+"""Ranks the variants of all studies of one task on the same data, whose epochs were chosen by the same metric.
 
 The order is that of validation, which is not what is reported: the test value of the variant that is best on the test
 is partly luck (docs/statistics.md). Nothing is tested here: variants of different studies need not share their seeds.
@@ -147,7 +147,10 @@ class Board:
 def of_store(
     store: Store, *, task: str | None = None, metric: str | None = None, by: By = "validation"
 ) -> tuple[list[Board], list[str]]:
-    """Returns a board for each task and data of a store, those of most variants first, and notes on what is left out.
+    """Returns a board for each task, data and first metric of a store, and notes on what is left out.
+
+    Boards of one task with more variants come first. Best validation values of different metrics have no order, so
+    studies whose first metrics differ are ranked apart.
 
     Args:
       store: the store.
@@ -156,27 +159,34 @@ def of_store(
       by: what gives the order.
 
     Raises:
-      StoreError: nothing can be ranked, there is no such task or metric, or its direction is not known.
+      StoreError: nothing can be ranked, there is no such task or metric, or the only metric has no one direction.
     """
     trials, notes = _trials(store)
     tasks = sorted({trial.task for trial in trials})
     if task is not None and task not in tasks:
         raise StoreError(f"--task: no finished trial of task={task}; {nearest(task, tasks)}")
-    groups: dict[tuple[str, str], list[Trial]] = {}
+    groups: dict[tuple[str, str, str], list[Trial]] = {}
     for trial in trials:
         if task in (None, trial.task):
-            groups.setdefault((trial.task, trial.data), []).append(trial)
+            groups.setdefault((trial.task, trial.data, trial.metrics[0].name), []).append(trial)
     measured = {
         key: [trial for trial in group if _full_name(trial, metric) in trial.run.metrics]
         for key, group in groups.items()
     }
-    boards = [_board(groups[key], _metric(having, metric), by) for key, having in measured.items() if having]
+    boards, why_not = [], []
+    for key, having in measured.items():
+        try:
+            boards += [_board(groups[key], _metric(having, metric), by)] if having else []
+        except StoreError as error:
+            why_not.append(f"task={key[0]} on data {key[1]} has no board: {error}")
     if not boards:
+        if why_not:
+            raise StoreError(why_not[0])
         if metric is None or not groups:
             raise StoreError("no study has a finished trial with a test value; train one: python -m src.run")
         known = sorted({name for group in groups.values() for trial in group for name in trial.run.metrics})
         raise StoreError(f"--metric: no trial has {metric!r}; {nearest(metric, known)}")
-    return sorted(boards, key=lambda board: (board.task, -len(board.frame))), notes
+    return sorted(boards, key=lambda board: (board.task, -len(board.frame))), [*notes, *why_not]
 
 
 def csv_frame(boards: Sequence[Board]) -> pd.DataFrame:
@@ -241,7 +251,7 @@ def _metric(group: Sequence[Trial], name: str | None) -> Metric:
     for other, of_study in others:
         if (other.name, other.direction) != (one.name, one.direction):
             what = f"{study} has {one.name} ({one.direction}), {of_study} has {other.name} ({other.direction})"
-            raise StoreError(f"studies of one task and data have different metrics: {what}; name one with --metric")
+            raise StoreError(f"its studies disagree on what is better: {what}; name another metric with --metric")
     if not one.sign:
         raise StoreError(f"--metric: {one.name} has no direction, so no variant is the best; name another")
     return one

@@ -13,7 +13,6 @@ import pandas as pd
 
 from analysis import adopted, merged, plans
 from analysis import rows as trial_rows
-from analysis.merged import FACTORIAL
 from analysis.rows import FAILED, FINISHED, PER_EPOCH, STEADY_EPOCH, STEP_TIME
 from analysis.store import Store, StoreError, nearest
 from src import paths
@@ -25,6 +24,7 @@ from src.spec.renamed import as_today
 from src.spec.section import as_typed
 from src.spec.settings import Settings
 from src.study import halving
+from src.study.designs import FACTORIAL
 from src.study.timing import FILE, Pass, read
 from src.tracking import attempts, names
 from src.tracking.attempts import Run

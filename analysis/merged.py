@@ -13,9 +13,9 @@ from src.spec.metric import Metric, of_plan
 from src.spec.renamed import as_today
 from src.spec.section import as_typed
 from src.study import halving
+from src.study.designs import FACTORIAL
 from src.trial.identity import NOT_IN_IDENTITY
 
-FACTORIAL = ("grid", "fractional", "random")
 DATA = "data (hash)"  # column that is added if trials with the same settings read different data
 NAMES = {"task.name": "task", "data.name": "data"}  # name of a setting → its group on the command line
 

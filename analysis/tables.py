@@ -15,7 +15,6 @@ from analysis import rungs
 from analysis.causes import counts as of_rows
 from analysis.factorial import few
 from analysis.findings import USUAL_TRACES, Findings
-from analysis.merged import FACTORIAL
 from analysis.provenance import caution, different_code
 from analysis.rows import (
     MEMORY,
@@ -52,6 +51,7 @@ from src.inference.student import LEVEL, Interval
 from src.inference.verdicts import NO_DIFFERENCE
 from src.spec.metric import TEST, Metric
 from src.spec.section import as_typed
+from src.study.designs import FACTORIAL
 from src.terminal.visible import visible
 
 CONVENIENCE = (

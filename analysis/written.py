@@ -181,18 +181,18 @@ def write_tables(
     findings: Findings,
     folder: Path,
     *,
-    toggle: str | None = None,
+    compared: str | None = None,
     metric: str | None = None,
     requested: Shown | None = None,
 ) -> list[str]:
     """Writes a study's trials, and its tables in every format; returns their names.
 
-    Toggle and metric are part of the file name, so that tables of other questions are kept.
+    What is compared and the metric are part of the file name, so that tables of other questions are kept.
 
     Args:
       findings: the study's comparisons.
       folder: to write to.
-      toggle: the requested toggle, or None.
+      compared: the requested toggle, or `within_` with the requested ones; None for the study's own comparisons.
       metric: the requested metric, or None.
       requested: a table with its own appearance, which is written instead of the default table of its kind.
     """
@@ -206,9 +206,9 @@ def write_tables(
     kinds += ["selection"] if rungs.has_any(findings.study) else []
     for kind in kinds:
         one = requested if requested is not None and requested.kind == kind else shown(findings, kind, Look())
-        # main effects do not depend on --toggle, causes and rungs on neither
+        # main effects do not depend on --toggle and --within, causes and rungs on neither
         asked = {"factorial": (metric,), "causes": (), "selection": ()}
-        of = asked.get(kind, (toggle, metric))
+        of = asked.get(kind, (compared, metric))
         name = "_".join([kind, *(part.replace("/", "_") for part in of if part)])
         for ending, format in {
             "csv": Format.CSV,

@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks import faults_data, generated
 from src.spec.metric import IMPLIED
 from src.spec.record import EVALUATION, START, STEP, Record
-from src.study import plan
+from src.study import plan_record
 from src.study.journals import FILE, Journals
 from src.tracking import journal, tensorboard_replay
 from src.tracking.journal import FINISHED, Journal, JournalError
@@ -154,7 +154,7 @@ def _write_trial(folder: Path) -> None:
 def _bring_up_to_date(trial: Path, store: Store) -> None:
     """Does what the next command of a study does with its records."""
     with contextlib.suppress(OSError, ValueError):  # a command renames a broken plan and begins a new one
-        plan.from_text((trial.parent / "plan.json").read_text(encoding="utf-8", errors="strict"))
+        plan_record.from_text((trial.parent / "plan.json").read_text(encoding="utf-8", errors="strict"))
     journals = Journals(trial.parent)
     journals.close_dead()
     tensorboard_replay.replay(trial)

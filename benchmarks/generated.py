@@ -22,7 +22,7 @@ from src.config.settings import checked, edited
 from src.files import digest
 from src.spec.metric import IMPLIED, TEST, TRAIN, VAL, Metric, as_records
 from src.spec.section import as_typed
-from src.study import plan as plans
+from src.study import plan_record
 from src.study.plan import Row, Study
 from src.trial.run import RECORD
 
@@ -90,13 +90,13 @@ def study(  # noqa: PLR0913
             connection, experiment, home, status="FINISHED", tags={"ablation.kind": "study", "ablation.study": name}
         )
         command = f"python -m src.run -m study={name} …"
-        plan_record = plans.as_record(plan, rows, command=command, time="2026-11-22T00:00:00+00:00")
+        planned = plan_record.of_plan(plan, rows, command=command, time="2026-11-22T00:00:00+00:00")
         if metrics != IMPLIED:
             target = {"metric": f"{TEST}{metrics[0].name}", "threshold": metrics[0].target}
-            plan_record |= {"metrics": as_records(metrics), **target}
-        plan_record |= record or {}
+            planned |= {"metrics": as_records(metrics), **target}
+        planned |= record or {}
         (home / run / "artifacts").mkdir(parents=True)
-        (home / run / "artifacts" / "plan.json").write_text(json.dumps([plan_record]), encoding="utf-8")
+        (home / run / "artifacts" / "plan.json").write_text(json.dumps([planned]), encoding="utf-8")
         for number, row in enumerate({row.trial.identity: row for row in rows if row.trial}.values()):
             result = outcome(row.values, row.seed)
             if result is not None:

@@ -13,7 +13,7 @@ from benchmarks.result import MEGABYTES, SECONDS, Goal, Result
 from src import paths
 from src.config.settings import checked
 from src.spec.record import EVALUATION, START, STEP, Record
-from src.study import plan
+from src.study import planning
 from src.study.plan import Study
 from src.tracking import journal, replay_state
 from src.tracking.journal import FINISHED, Journal
@@ -79,7 +79,7 @@ def resumed(tracking: dict[str, Any]) -> Study:
         "cell": ["lstm", "gru"],
         "seed": list(range(20)),
     }
-    return plan.study({}, levels, compose=lambda _: settings)
+    return planning.study({}, levels, compose=lambda _: settings)
 
 
 def _write_journals() -> None:

@@ -23,7 +23,7 @@ from src.spec import metric
 from src.spec.metric import IMPLIED, TEST, VAL, Metric, meaning
 from src.spec.record import END, EVALUATION, METRICS, START
 from src.spec.section import SettingsError
-from src.study import halving, plan, running
+from src.study import halving, plan_record, running
 from src.study.journals import Journals
 from src.terminal.errors import nearest
 from src.terminal.progress import clock, fitted, say
@@ -206,7 +206,7 @@ def _planned(path: Path) -> _Planned:
     if not path.is_file():
         return _Planned(note=f"no {PLAN}")
     try:
-        record = plan.from_text(path.read_text(encoding="utf-8"))[-1]
+        record = plan_record.from_text(path.read_text(encoding="utf-8"))[-1]
         every = [*halving.trials_of(record), *record["rows"]]
         rows = [row for row in every if isinstance(row, dict) and isinstance(row.get("identity"), str)]
     except (OSError, ValueError, LookupError, TypeError):

@@ -17,7 +17,7 @@ from src import environment, paths
 from src.artifacts import SETTINGS
 from src.spec.record import ADDRESS, END, START, Record
 from src.spec.section import SettingsError
-from src.study import plan, presented, timing
+from src.study import plan_record, presented, timing
 from src.terminal.errors import first_line, is_permanent
 from src.terminal.visible import counted
 from src.tracking import journal, tensorboard_replay
@@ -190,7 +190,7 @@ def _plan_file(study: str) -> Path | None:
     if not path.is_file():
         return None
     try:
-        plan.from_text(path.read_text(encoding="utf-8"))
+        plan_record.from_text(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise SettingsError(
             f"{path}: not a valid plan and not sent; move it away, and the next run of the study writes a new one"

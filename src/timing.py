@@ -26,7 +26,7 @@ from src.artifacts import SETTINGS
 from src.config.settings import of_file
 from src.spec.record import START, Record
 from src.spec.section import SettingsError
-from src.study import plan, running, stopwatch
+from src.study import plan_record, running, stopwatch
 from src.study.stopwatch import ROUNDS, Variant
 from src.study.table import console
 from src.study.timing import BUSY_CORES, FILE, Pass
@@ -126,7 +126,7 @@ def _rows(study: str, folder: Path, *, only: str | None) -> list[Mapping[str, An
       SettingsError: there is no such study, no plan, no reference, or too many variants.
     """
     try:
-        record = plan.from_text((folder / "plan.json").read_text(encoding="utf-8"))[-1]
+        record = plan_record.from_text((folder / "plan.json").read_text(encoding="utf-8"))[-1]
     except FileNotFoundError:
         names = sorted(path.parent.name for path in paths.outputs().glob("*/plan.json"))
         near = nearest(study, names)

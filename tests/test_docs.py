@@ -69,6 +69,23 @@ def test_the_readme_links_to_every_document():
     assert set(generated.documents()) <= reached
 
 
+@pytest.mark.parametrize("name", registry.BUILT_IN)
+def test_the_page_of_a_task_leads_to_its_toggles_data_metrics_and_commands(name):
+    index = REPOSITORY / "experiments" / "README.md"
+    row = re.search(rf"^\| `{name}` \| .*?\]\((\S+?)\)", index.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert row, f"{name} is not in the table of tasks of {name_of(index)}"
+    page = index.parent / row[1]
+    beginning = page.read_text(encoding="utf-8").partition("\n## ")[0]
+    reached = re.findall(r"\]\((\S+?)\)", beginning)
+
+    assert re.search(rf"^python -m src\.run .*task={name}\b", beginning, flags=re.MULTILINE)
+    if name != "program":  # whose toggles, metrics and commands are those of a program; its page is no page of studies
+        assert f"../docs/toggles.md#toggles-of-task{name}" in reached
+        assert any(link.startswith("../docs/data.md") for link in reached)
+        assert "etrics" in beginning
+        assert not registry.task(name).commands or any(link.startswith("../docs/predicting.md") for link in reached)
+
+
 def test_a_document_shows_every_picture_and_pictures_are_small():
     shown = {(page.parent / link).resolve() for page in generated.documents() for link in links(page)}
     pictures = sorted((REPOSITORY / "docs" / "images").iterdir())

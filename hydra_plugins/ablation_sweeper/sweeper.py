@@ -58,7 +58,7 @@ class StudySweeper(Sweeper):
           SettingsError: an invalid override or value.
           TrialsFailed: a trial failed.
         """
-        from src.study import plan, sweep
+        from src.study import planning, sweep
         from src.study.job import Sweep
 
         fixed: dict[str, str] = {}
@@ -86,7 +86,7 @@ class StudySweeper(Sweeper):
                     raise SettingsError(f"{shown}: only plain values can be swept, as in {key}=a,b")
             else:
                 fixed[key] = str(override.input_line)
-        study = plan.study(fixed, swept, compose=self._compose, intervals=intervals)
+        study = planning.study(fixed, swept, compose=self._compose, intervals=intervals)
         with open_dict(self._config):
             self._config.hydra.launcher = launchers.configured(self._config.hydra.launcher)
         launcher = self._config.hydra.launcher

@@ -17,7 +17,8 @@ from src.terminal.visible import echoed
 GROUPS = ("task", "data", "tracking")  # Hydra's config groups
 TRACKING = ("mlflow", "offline")
 OF_TOGGLES = (  # keys of a plan
-    *("levels", "reference", "seeds", "variants", "intervals", "exclude", "linked", "rungs", "selection_seeds"),
+    *("levels", "reference", "seeds", "variants", "intervals", "exclude", "linked", "within", "rungs"),
+    "selection_seeds",
 )
 SECTIONS: dict[str, type[Section]] = {"plan": Plan, "tracking": Tracking}
 MEMBERS = ("bool", "constrained-int", "constrained-str", "literal[")  # pydantic's types of a key that allows several

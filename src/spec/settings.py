@@ -97,6 +97,11 @@ class Plan(Section):
     linked: list[list[str]] = Field(
         [], description="toggles whose levels go together: the first with the first, the second with the second, …"
     )
+    within: list[str] = Field(
+        [],
+        description="toggles whose values are not compared: each variant is compared with the one that has its values "
+        "of these and the reference's of all others; empty = all are compared with the reference",
+    )
     seeds: list[Seed] = Field([], description="seeds that every variant is trained with; empty = only the key seed")
     max_seeds: int | None = Field(
         None,

@@ -27,6 +27,8 @@ MAX_NAMED = 2  # three-way interactions that `equation` names
 DIGITS = 4  # significant digits of a value that is drawn from an interval
 DRAWS = 1_000  # draws per variant, after which no new variant is expected
 ETA = 3  # of successive halving by default: a rung has this multiple of the budget of the rung before
+FACTORIAL = ("grid", "fractional", "random")  # designs with main effects and interactions
+STEPWISE = ("cumulative", "path")  # designs that compare each step with the one before
 WHOLE = ("path", "fractional", "cumulative")  # designs that do not make sense without one of their variants
 UNLINKED = ("path", "listed")  # designs that change single toggles, or name several together anyway
 

@@ -16,13 +16,12 @@ from src.inference.verdicts import CHANGED_NOTHING, INTERACT, NO_DIFFERENCE, dir
 from src.spec.metric import best_name
 from src.spec.record import NO_LEARNING
 from src.spec.section import SettingsError, as_typed
-from src.study.designs import MAX_TRIALS, Variant
+from src.study.designs import FACTORIAL, MAX_TRIALS, Variant
 from src.study.plan import Row, Study
 from src.terminal.visible import counted, one_line
 from src.tracking.journal import FINISHED
 from src.tracking.outcome import Outcome
 
-FACTORIAL = ("grid", "fractional", "random")
 OPEN, SET_ASIDE, NO_VERDICT, SAME = "open", "set aside as futile", "no verdict", "the same trials"
 IDLE = "no verdict, as most trials learnt nothing"
 AT_MOST = 4  # names in a sentence
@@ -181,11 +180,18 @@ class _Seen:
 
 
 def baselines(study: Study, planned: Sequence[Row]) -> dict[str, str]:
-    """Returns variant → the one that it is compared with: the reference, or in a cumulative design the step before."""
+    """Returns variant → the one that it is compared with: the reference, the step before, or by `plan.within`."""
     has_trial = {row.label: row.trial is not None for row in planned}
     if study.plan.design == "cumulative":
         names = list(has_trial)
         pairs = dict(zip(names[1:], names, strict=False))
+    elif study.plan.within:
+        values = {row.label: row.values for row in planned}
+        pairs = {}
+        for name, of in values.items():
+            own = study.reference | {key: of[key] for key in study.plan.within}
+            same = next((other for other, values_of in values.items() if values_of == own), name)
+            pairs |= {name: same} if same != name else {}
     else:
         first = next((row.label for row in planned if row.is_reference), None)
         pairs = {name: first for name in has_trial if name != first} if first else {}

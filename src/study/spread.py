@@ -13,7 +13,7 @@ import numpy as np
 from src import paths
 from src.spec.metric import TEST, of_plan
 from src.spec.section import SettingsError
-from src.study import plan
+from src.study import plan_record
 from src.study.journals import Journals
 from src.study.plan import Study
 from src.terminal.visible import counted, echoed
@@ -63,7 +63,7 @@ def _number(given: float | str | None) -> float | None:
 def _of_study(folder: Path, study: Study) -> Iterator[float]:
     """Yields the standard deviation of the differences of each variant of a study, if it is of the same task."""
     try:
-        record = plan.from_text((folder / PLAN).read_text(encoding="utf-8"))[-1]
+        record = plan_record.from_text((folder / PLAN).read_text(encoding="utf-8"))[-1]
         outcomes = Journals(folder).outcomes(unreadable={}) if _is_of_task(record, study) else {}
         yield from _spreads(record, outcomes, study.metric)
     except (OSError, ValueError, LookupError, TypeError):

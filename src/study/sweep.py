@@ -32,7 +32,7 @@ from src.study import (
     halving,
     launching,
     looks,
-    plan,
+    plan_record,
     presented,
     running,
     spread,
@@ -241,9 +241,9 @@ class _Command:
     def _refuse_other_horizon(self) -> None:
         """Raises `SettingsError` if the study was looked at with another number of seeds declared."""
         path = self._folder / PLAN
-        record = plan.as_record(self._study, [], command="", time="")
+        record = plan_record.of_plan(self._study, [], command="", time="")
         for old in self._earlier_plans(path):
-            if old.get(stopping.LOOKED) and plan.is_other_horizon(old, record):
+            if old.get(stopping.LOOKED) and plan_record.is_other_horizon(old, record):
                 taken = ", ".join(str(look["n"]) for look in old[stopping.LOOKED])
                 raise SettingsError(
                     f"plan.max_seeds={self._study.plan.max_seeds}: study {self._settings.study} was looked at with "
@@ -397,7 +397,7 @@ class _Command:
         # `src.run` itself adds "++" to some of the words.
         typed = [paths.shown(word.removeprefix("++")) for word in sys.argv[1:]]
         command = shlex.join(["python", "-m", "src.run", *typed])
-        record = plan.as_record(self._study, self._rows, command=command, time=self._planned)
+        record = plan_record.of_plan(self._study, self._rows, command=command, time=self._planned)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         if self._is_race:
             record[stopping.LOOKED] = [look.as_record(time=now) for look in self._looks]
@@ -407,7 +407,7 @@ class _Command:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             earlier = self._earlier_plans(path)
-            same = [old for old in earlier if plan.is_continued_by(old, record)]
+            same = [old for old in earlier if plan_record.is_continued_by(old, record)]
             for old in same:
                 earlier.remove(old)
                 is_later_round = old["commands"][-1] == record["commands"][-1]
@@ -438,7 +438,7 @@ class _Command:
         if not path.is_file():
             return []
         try:
-            return plan.from_text(path.read_text(encoding="utf-8"))
+            return plan_record.from_text(path.read_text(encoding="utf-8"))
         except ValueError:
             pass
         broken = path.with_suffix(".broken.json")

@@ -70,6 +70,8 @@ def plan_text(
         lines.append(f"  question: {one_line(study.plan.question.strip())}")
     if study.levels and design != "grid":
         lines.append(f"  design: {design}")
+    if study.plan.within:
+        lines.append(f"  compared at each value of {' and '.join(study.plan.within)}")
     if done:
         lines += [f"  {text}" for text in _other_code(study, done)]
         lines += ["  rerun=true retrains the finished trials"] if study.settings.rerun else []

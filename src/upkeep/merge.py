@@ -19,7 +19,7 @@ from src import paths
 from src.config.settings import label
 from src.spec import metric
 from src.spec.section import SettingsError, as_typed
-from src.study import plan as plans
+from src.study import plan_record
 from src.study.halving import SELECTION
 from src.terminal.visible import counted
 from src.tracking import experiments
@@ -30,7 +30,10 @@ from src.upkeep.rename import check_name, renamed_command
 
 FILE = "merged.json"  # in the study's folder: the studies that it was merged of
 OF_STORES = ("mlflow.json", "tensorboard.json", "*.lock", "new-*")  # files that say what the trackers of a study have
-SAME = ("design", "levels", "reference", "metric", "threshold", "margin", "linked", "exclude", "fixed", "max_seeds")
+SAME = (
+    *("design", "levels", "reference", "metric", "threshold", "margin", "linked", "exclude", "within", "fixed"),
+    "max_seeds",
+)
 HASHES = 3  # hashes of data that an error names
 
 
@@ -157,7 +160,7 @@ def _source(study: str, uri: str | None) -> Holdings:
 
 def _plans(source: Holdings) -> list[dict[str, Any]]:
     try:
-        return plans.from_text((source.folder / PLAN).read_text(encoding="utf-8"))
+        return plan_record.from_text((source.folder / PLAN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         fix = "run its command again, which writes one"
         raise SettingsError(f"study {source.study} has no valid plan ({source.folder / PLAN}); {fix}") from None
@@ -245,7 +248,7 @@ def _joined(latest: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the parts of a plan that make its comparisons; where the data are is not among them."""
-    parts = {key: record.get(key) for key in SAME}
+    parts = {key: record.get(key) or None for key in SAME}  # earlier versions did not record each
     fixed = {key: value for key, value in (record.get("fixed") or {}).items() if not key.startswith("data")}
     return {**parts, "fixed": fixed}
 

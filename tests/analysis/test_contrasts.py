@@ -53,3 +53,23 @@ def test_of_flips_that_tie_the_path_keeps_the_first_as_the_sweep_does():
     )
 
     assert contrasts.chain(rows, "path", ["x", "y"], validation=VALIDATION) == ["reference", "a", "ab"]
+
+
+def test_within_values_each_variant_has_the_reference_of_its_own_values():
+    variants = [(10, "none", "head"), (10, "pca", "head"), (10, "pca", "all"), (30, "none", "head"), (30, "pca", "all")]
+    rows = pd.DataFrame(
+        [
+            {"labels": labels, "pretext": pretext, "tune": tune, "is_reference": place == 0, "label": str(place)}
+            for place, (labels, pretext, tune) in enumerate(variants)
+        ]
+    )
+
+    found = contrasts.within_values(rows, ["labels"], ["labels", "pretext", "tune"])
+
+    assert list(found[["within", "label", "is_reference"]].itertuples(index=False, name=None)) == [
+        ("labels=10", "reference", True),
+        ("labels=10", "pretext=pca", False),
+        ("labels=10", "pretext=pca tune=all", False),
+        ("labels=30", "reference", True),
+        ("labels=30", "pretext=pca tune=all", False),
+    ]

@@ -10,7 +10,7 @@ from scipy import stats
 from analysis import answer, findings, load, provenance, rows, store
 from analysis.store import StoreError
 from benchmarks import generated
-from tests.analysis.conftest import SEEDS, accuracy
+from tests.analysis.conftest import GRID, SEEDS, accuracy, usual
 
 
 def find(name, uri, **options):
@@ -88,6 +88,14 @@ def test_one_toggle_is_compared_within_the_others(uri):
     assert found.summary["change"].round(2).tolist()[1::2] == [0.05, 0.02]
 
 
+def test_variants_are_compared_at_each_value_of_the_toggles_that_are_not_in_question(uri):
+    found = find("whole", uri, within=["masking"])
+
+    assert found.summary["within"].tolist() == ["masking=true", "masking=true", "masking=false", "masking=false"]
+    assert found.summary["label"].tolist() == ["reference", "cell=gru"] * 2
+    assert found.summary["change"].tolist()[1::2] == find("whole", uri, toggle="cell").summary["change"].tolist()[1::2]
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -97,11 +105,38 @@ def test_one_toggle_is_compared_within_the_others(uri):
         ("whole", {"metric": "status"}, "no trial of whole has the metric 'status'"),
         ("whole", {"metric": "seed"}, "no trial of whole has the metric 'seed'"),
         ("whole", {"toggle": "depth"}, "'depth' was not varied in whole; varied: masking, cell"),
+        ("whole", {"within": ["depth"]}, "'depth' was not varied in whole; varied: masking, cell"),
+        ("whole", {"within": ["masking", "cell"]}, "--within masking,cell leaves no toggle to compare"),
+        ("whole", {"within": ["masking"], "toggle": "cell"}, "so --within adds nothing; leave one of them out"),
+        ("steps", {"within": ["cell"]}, "the design cumulative compares every step with the one before"),
     ],
 )
 def test_a_wrong_option_is_an_error_that_lists_the_valid_values(name, options, message, uri):
     with pytest.raises(StoreError, match=message):
         find(name, uri, **options)
+
+
+def test_a_plan_says_at_which_values_its_variants_are_compared(own):
+    generated.study(own, "s", GRID, usual, within=["masking"])
+    found = find("s", f"sqlite:///{own}")
+
+    assert found.within == ["masking"] and found.summary["within"].unique().tolist() == [
+        "masking=true",
+        "masking=false",
+    ]
+    assert "Against the reference's other values at the same masking, cell=gru with masking=" in " ".join(
+        answer.sentences(found)
+    )
+    assert find("s", f"sqlite:///{own}", within=[]).summary["within"].unique().tolist() == [""]
+    assert find("s", f"sqlite:///{own}", toggle="cell").within == []
+
+
+def test_variants_that_share_no_value_cannot_be_compared_within_it(own):
+    variants = [{"masking": False, "cell": "gru"}]
+    generated.study(own, "apart", GRID, usual, design="listed", variants=variants, seeds=[0, 1, 2])
+
+    with pytest.raises(StoreError, match="no two variants of apart with the same cell differ"):
+        find("apart", f"sqlite:///{own}", within=["cell"])
 
 
 def test_steps_of_more_batches_are_compared_by_the_epoch(own):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -89,17 +90,37 @@ def test_of_a_metric_that_is_better_lower_the_lowest_is_first(home, blank):
     assert list(board.frame["ranked_by"]) == [70.0, 90.0] and board.metric.name == "test/ppl"
 
 
-def test_a_metric_with_two_directions_is_refused(home, blank):
+def test_studies_that_choose_by_other_metrics_are_ranked_apart(home, blank):
+    for name, first in (("by_accuracy", "accuracy"), ("by_loss", "loss")):
+        metrics = (Metric(first, "higher" if first == "accuracy" else "lower"), Metric("extra", "lower"))
+        generated.study(
+            blank, name, {"cell": ["lstm", "gru"]}, metrics=metrics,
+            outcome=lambda each, seed: {"test/accuracy": 0.5, "test/loss": 0.7, "test/extra": 1.0, "validation": [0.6]},
+        )  # fmt: skip
+
+    boards, notes = leaderboard.of_store(connect(None))
+    assert [(board.metric.name, set(board.frame["studies"])) for board in boards] == [
+        ("test/accuracy", {"by_accuracy"}),
+        ("test/loss", {"by_loss"}),
+    ]
+    assert notes == []
+    assert len(leaderboard.of_store(connect(None), metric="extra")[0]) == 2  # best accuracies and losses have no order
+
+
+def test_a_metric_with_two_directions_is_left_out_and_alone_refused(home, blank):
     for name, direction in (("up", "higher"), ("down", "lower")):
         generated.study(
             blank, name, {"cell": ["lstm", "gru"]}, lambda values, seed: {"test/score": 1.0, "validation": [1.0]},
             metrics=(Metric("score", direction),),
         )  # fmt: skip
 
-    with pytest.raises(
-        StoreError, match=r"different metrics: down has test/score \(lower\), up has test/score \(higher\)"
-    ):
+    disagree = r"on what is better: down has test/score \(lower\), up has test/score \(higher\); name another metric"
+    with pytest.raises(StoreError, match=disagree):
         leaderboard.of_store(connect(None))
+
+    generated.study(blank, "one", {"cell": ["lstm", "gru"]}, outcome)
+    boards, notes = leaderboard.of_store(connect(None))
+    assert [board.metric.name for board in boards] == ["test/accuracy"] and re.search(disagree, notes[0])
 
 
 def test_failed_seeds_are_counted_and_a_variant_without_a_finished_one_has_no_rank(home, blank):

@@ -59,6 +59,13 @@ def test_values_of_one_toggle_have_a_column_for_the_other_toggles(asked):
     assert "| with | variant | verdict |" in asked("--toggle", "cell", "--columns", "verdict")
 
 
+def test_variants_are_compared_within_the_values_of_a_toggle_in_a_file_of_its_own(asked, tmp_path):
+    shown = asked("--within", "masking", "--columns", "verdict")
+
+    assert "| masking=false | cell=gru | helps |" in shown
+    assert (tmp_path / "table_within_masking.md").read_text(encoding="utf-8").startswith("| with | variant | verdict |")
+
+
 def test_main_effects_are_named_too(asked):
     assert "| effect | verdict |" in asked("--factorial", "--columns", "verdict")
 

@@ -22,7 +22,7 @@ from src.spec.metric import as_records
 from src.spec.record import EVALUATION, METRICS, START, Record
 from src.spec.section import SettingsError
 from src.spec.settings import Interval
-from src.study import designs, halving, plan
+from src.study import designs, halving, planning
 from src.tracking import provenance
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
 from tests.conftest import write_table
@@ -65,7 +65,7 @@ def planned(base, changes=None, swept=UNITS, **settings):
     values = {"epochs": 9, "plan.design": "halving", "plan.seeds": [0, 1]} | {
         f"plan.{key}": value for key, value in (changes or {}).items()
     }
-    return plan.study({}, swept, compose=lambda _: edited(base, values | settings))
+    return planning.study({}, swept, compose=lambda _: edited(base, values | settings))
 
 
 def run(base, launcher, changes=None, swept=UNITS, **settings):
@@ -225,7 +225,7 @@ def test_several_seeds_select_by_their_mean(base):
 
 def test_candidates_may_be_draws_from_intervals(base):
     bounds = {"learning_rate": Interval(low=1e-4, high=1e-2, log=True)}
-    study = plan.study(
+    study = planning.study(
         {}, {"units": [4, 8]}, intervals=bounds,
         compose=lambda _: edited(base, {"epochs": 9, "plan.design": "halving", "plan.sample": 10}),
     )  # fmt: skip

@@ -18,7 +18,7 @@ from src.config.settings import checked, edited
 from src.inference import racing
 from src.spec.record import EVALUATION, START, Record
 from src.spec.section import SettingsError
-from src.study import plan
+from src.study import planning
 from src.tracking import provenance
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
 from tests.study.conftest import trained
@@ -70,7 +70,7 @@ def of_effects(**effects):
 def planned(base, plan_changes, swept, **changes):
     settings = edited(base, changes)
     settings = settings.model_copy(update={"plan": settings.plan.model_copy(update=plan_changes)})
-    return plan.study({}, swept, compose=lambda _: settings)
+    return planning.study({}, swept, compose=lambda _: settings)
 
 
 def run(base, launcher, plan_changes=None, swept=None, **changes):

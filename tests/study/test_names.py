@@ -7,7 +7,7 @@ import urllib.parse
 import pytest
 
 from src.config.settings import checked, described, differences, edited
-from src.study import job, plan
+from src.study import job, plan_record, planning
 from src.tracking.stored import NAME
 from src.trial import run as trial
 from tests.conftest import write_table
@@ -21,7 +21,7 @@ def base(home, table):
 def study(base, *, plan_keys=None, **swept):
     asked = edited(base, {f"plan.{key}": value for key, value in (plan_keys or {}).items()})
     swept = {key.replace("__", "."): values for key, values in swept.items()}
-    return plan.study({"fixed": "fixed=1"}, swept, compose=lambda overrides: asked)
+    return planning.study({"fixed": "fixed=1"}, swept, compose=lambda overrides: asked)
 
 
 def rows(base, **options):
@@ -143,7 +143,7 @@ def test_a_job_reads_the_changes_of_its_trial_from_the_environment(monkeypatch, 
 
 
 def record(asked):
-    return plan.as_record(asked, asked.rows(next(asked.rounds())), command="x", time="now")
+    return plan_record.of_plan(asked, asked.rows(next(asked.rounds())), command="x", time="now")
 
 
 def test_the_plan_records_shared_settings_once(base):
@@ -156,4 +156,4 @@ def test_a_plan_that_was_recorded_without_fixed_settings_is_continued(base):
     new = record(study(base, cell=["lstm", "gru"]))
     old = {key: value for key, value in new.items() if key != "fixed"}
 
-    assert plan.is_continued_by(old, new)
+    assert plan_record.is_continued_by(old, new)

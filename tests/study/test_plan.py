@@ -14,7 +14,7 @@ from src.parts import sizes
 from src.spec.metric import LOSS, Metric, of_plan
 from src.spec.section import SettingsError
 from src.spec.settings import Interval
-from src.study import plan
+from src.study import looks, plan, plan_record, planning
 from src.trial.prepare import prepare
 
 CELL_AND_MASKING = {"cell": ["lstm", "gru"], "masking": [True, False]}
@@ -33,7 +33,7 @@ def study(base, fixed=(), plan_keys=None, **swept):
         composed.append(overrides)
         return edited(base, {f"plan.{key}": value for key, value in (plan_keys or {}).items()})
 
-    return plan.study(dict(fixed) or {"fixed": "fixed=1"}, swept, compose=compose), composed
+    return planning.study(dict(fixed) or {"fixed": "fixed=1"}, swept, compose=compose), composed
 
 
 def rows(base, **options):
@@ -213,13 +213,13 @@ def test_a_toggle_of_listed_variants_cannot_be_fixed(base):
 
 def test_an_old_plan_without_a_newer_key_is_continued(base):
     study_of, _ = study(base, plan_keys=FILE)
-    record = plan.as_record(study_of, study_of.rows(next(study_of.rounds())), command="c", time="t")
+    record = plan_record.of_plan(study_of, study_of.rows(next(study_of.rounds())), command="c", time="t")
     old = {key: value for key, value in record.items() if key != "variants"}
 
-    assert plan.is_continued_by(old, record)
+    assert plan_record.is_continued_by(old, record)
     without = [{key: value for key, value in row.items() if key != "position"} for row in record["rows"]]
-    assert plan.is_continued_by({**record, "rows": without}, record)
-    assert not plan.is_continued_by({**old, "threshold": 0.7}, record)
+    assert plan_record.is_continued_by({**record, "rows": without}, record)
+    assert not plan_record.is_continued_by({**old, "threshold": 0.7}, record)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_a_random_study_draws_values_between_bounds_the_same_for_every_seed(base
     keys = {"design": "random", "intervals": RATES, "sample": 6}
     planned, _ = study(base, plan_keys=keys, cell=["lstm", "gru"], seed=[0, 1])
     planned_rows = planned.rows(next(planned.rounds()))
-    record = plan.as_record(planned, planned_rows, command="x", time="now")
+    record = plan_record.of_plan(planned, planned_rows, command="x", time="now")
 
     assert planned.reference == {"cell": "lstm", "learning_rate": 1e-3} and planned_rows[0].is_reference
     by_seed = [[row.values for row in planned_rows if row.seed == seed] for seed in (0, 1)]
@@ -340,7 +340,7 @@ def test_an_interval_of_the_command_line_replaces_levels_and_a_single_value_repl
     def compose(overrides):
         return edited(base, {"plan.design": "random", "plan.sample": 3, "plan.levels": {"learning_rate": [0.1, 0.2]}})
 
-    given = plan.study({}, {}, compose=compose, intervals={"learning_rate": Interval(low=0.5, high=1.5)})
+    given = planning.study({}, {}, compose=compose, intervals={"learning_rate": Interval(low=0.5, high=1.5)})
     assert given.reference == {"learning_rate": 1.0} and len(given.levels["learning_rate"]) == 3
     fixed, _ = study(base, fixed={"learning_rate": "learning_rate=0.5"}, plan_keys={"intervals": RATES})
     assert not fixed.levels and not fixed.plan.intervals
@@ -384,11 +384,26 @@ def test_an_interval_of_the_command_line_replaces_levels_and_a_single_value_repl
             {"linked": [["cell", "masking"]], "reference": {"cell": "gru", "masking": True}},
             "plan.reference: cell=gru masking=true are not linked with each other",
         ),
+        ({"within": ["depth"]}, r"plan.within=\[depth\]: depth is not varied; varied: cell, masking"),
+        ({"within": ["masking", "cell"]}, r"plan.within=\[masking,cell\] leaves no toggle to compare"),
+        ({"within": ["cell"], "design": "cumulative"}, "plan.design=cumulative compares with the step before; remove"),
+        ({"within": ["cell"], "max_seeds": 8}, "with plan.max_seeds=8 every variant is compared with one reference"),
+        ({"within": ["cell"], "design": "halving"}, "with plan.design=halving every variant is compared with one ref"),
     ],
 )
-def test_intervals_exclusions_and_links_that_do_not_fit_are_refused(base, keys, message):
+def test_intervals_exclusions_links_and_strata_that_do_not_fit_are_refused(base, keys, message):
     with pytest.raises(SettingsError, match=message):
         rows(base, plan_keys={"levels": CELL_AND_MASKING, **keys})
+
+
+def test_within_values_a_variant_is_compared_with_that_of_the_references_other_values(base):
+    variants = [{"depth": 2}, {"cell": "gru"}, {"cell": "gru", "depth": 2}, {"cell": "simple_rnn", "units": 8}]
+    planned, _ = study(base, plan_keys={"design": "listed", "variants": variants, "within": ["cell"]})
+    planned_rows = planned.rows(next(planned.rounds()))
+
+    assert looks.baselines(planned, planned_rows) == {"depth=2": "reference", "depth=2 cell=gru": "cell=gru"}
+    everything, _ = study(base, plan_keys={"design": "listed", "variants": variants})
+    assert set(looks.baselines(everything, everything.rows(next(everything.rounds()))).values()) == {"reference"}
 
 
 def test_linked_levels_go_together_and_have_one_factor(base):
@@ -436,7 +451,7 @@ def test_a_plan_is_recorded_as_plain_values(base):
     planned, _ = study(base, padding=["dataset"], bucketing=[False, True])
     planned_rows = planned.rows(next(planned.rounds()))
 
-    record = plan.as_record(planned, planned_rows, command="x", time="now")
+    record = plan_record.of_plan(planned, planned_rows, command="x", time="now")
 
     assert [row["role"] for row in record["rows"]] == ["reference", "variant"]
     assert sorted(row["position"] for row in record["rows"]) == [1, 2]
@@ -448,18 +463,20 @@ def test_a_plan_is_recorded_as_plain_values(base):
 def test_a_plan_with_added_rows_continues_the_old_plan(base):
     planned, _ = study(base, cell=["lstm", "gru"])
     planned_rows = planned.rows(next(planned.rounds()))
-    whole, part = (plan.as_record(planned, some, command="x", time="now") for some in (planned_rows, planned_rows[:1]))
+    whole, part = (
+        plan_record.of_plan(planned, some, command="x", time="now") for some in (planned_rows, planned_rows[:1])
+    )
     other, _ = study(base, cell=["lstm", "simple_rnn"])
 
-    assert plan.is_continued_by(part, whole) and plan.is_continued_by(whole, part)
-    assert not plan.is_continued_by(
-        whole, plan.as_record(other, other.rows(next(other.rounds())), command="x", time="now")
+    assert plan_record.is_continued_by(part, whole) and plan_record.is_continued_by(whole, part)
+    assert not plan_record.is_continued_by(
+        whole, plan_record.of_plan(other, other.rows(next(other.rounds())), command="x", time="now")
     )
 
 
 def test_a_plan_with_an_old_name_of_a_toggle_is_continued(base):
     planned, _ = study(base, execution=["graph", "xla"])
-    record = plan.as_record(planned, planned.rows(next(planned.rounds())), command="x", time="now")
+    record = plan_record.of_plan(planned, planned.rows(next(planned.rounds())), command="x", time="now")
     old = json.loads(
         json.dumps(record).replace("execution=graph", "jit_compile=false").replace('"execution"', '"jit_compile"')
     )
@@ -467,18 +484,18 @@ def test_a_plan_with_an_old_name_of_a_toggle_is_continued(base):
         values["jit_compile"] = values["jit_compile"] == "xla"
     old["levels"]["jit_compile"] = [False, True]
 
-    assert plan.is_continued_by(old, record)
+    assert plan_record.is_continued_by(old, record)
     old["reference"]["jit_compile"] = True
-    assert not plan.is_continued_by(old, record)
+    assert not plan_record.is_continued_by(old, record)
 
 
 def test_a_fraction_whose_old_plan_listed_fewer_aliases_is_continued(base):
     swept = {"cell": ["lstm", "gru"], "masking": [True, False], "units": [4, 8], "embedding_dim": [4, 8]}
     planned, _ = study(base, plan_keys={"design": "fractional"}, **swept)
-    record = plan.as_record(planned, planned.rows(next(planned.rounds())), command="x", time="now")
+    record = plan_record.of_plan(planned, planned.rows(next(planned.rounds())), command="x", time="now")
 
     assert ["embedding_dim", "cell:masking:units"] in record["aliases"]
-    assert plan.is_continued_by({**record, "aliases": [["cell:masking", "units:embedding_dim"]]}, record)
+    assert plan_record.is_continued_by({**record, "aliases": [["cell:masking", "units:embedding_dim"]]}, record)
 
 
 def test_the_plan_records_all_aliases_of_a_large_fraction_and_prints_some(base):
@@ -509,7 +526,7 @@ def test_the_plan_records_all_aliases_of_a_large_fraction_and_prints_some(base):
     assert len(planned.aliases()) > len(shown) == table.MAX_LINES and max(map(len, shown)) < 250
     assert (
         sum(map(len, planned.aliases())) > 200
-        and plan.as_record(planned, planned_rows, command="x", time="now")["aliases"] == planned.aliases()
+        and plan_record.of_plan(planned, planned_rows, command="x", time="now")["aliases"] == planned.aliases()
     )
 
 
@@ -537,13 +554,13 @@ def test_a_thousand_cells_compose_once_and_read_the_data_once(base, monkeypatch)
 
 def test_a_plan_with_reasons_in_the_words_of_another_version_is_continued(base):
     planned, _ = study(base, padding=["dataset", "batch"], encoding=["embedding", "onehot"], vocab_size=[50, 9_000_000])
-    record = plan.as_record(planned, planned.rows(next(planned.rounds())), command="x", time="now")
+    record = plan_record.of_plan(planned, planned.rows(next(planned.rounds())), command="x", time="now")
     assert any(row["normalised"] for row in record["rows"]) and any(row["dropped"] for row in record["rows"])
 
     worded = [{**row, "normalised": ["else"], "dropped": row["dropped"] and "else"} for row in record["rows"]]
     runs = [{**row, "dropped": None} for row in record["rows"]]
-    assert plan.is_continued_by({**record, "rows": worded}, record)
-    assert not plan.is_continued_by({**record, "rows": runs}, record)
+    assert plan_record.is_continued_by({**record, "rows": worded}, record)
+    assert not plan_record.is_continued_by({**record, "rows": runs}, record)
 
 
 PERPLEXITY = Metric("perplexity", "lower", digits=1)
@@ -573,7 +590,7 @@ def measuring(monkeypatch):
 
 def recorded(base, **keys):
     planned, _ = study(base, plan_keys=keys, cell=["lstm", "gru"])
-    return plan.as_record(planned, planned.rows(next(planned.rounds())), command="x", time="now")
+    return plan_record.of_plan(planned, planned.rows(next(planned.rounds())), command="x", time="now")
 
 
 def test_a_plan_records_the_meaning_of_its_metrics_and_the_compared_metric(base, measuring):
@@ -593,9 +610,9 @@ def test_a_plan_of_a_version_that_recorded_no_metrics_is_continued(base):
     new = recorded(base)
     for gone in (["metrics"], ["metrics", "metric"], ["metrics", "threshold"]):
         old = {key: value for key, value in new.items() if key not in gone}
-        assert plan.is_continued_by(old, new) and plan.is_continued_by(new, old)
-    assert plan.is_continued_by({**new, "metric": None, "threshold": None}, new)
-    assert not plan.is_continued_by({**new, "metric": "test/loss"}, new)
+        assert plan_record.is_continued_by(old, new) and plan_record.is_continued_by(new, old)
+    assert plan_record.is_continued_by({**new, "metric": None, "threshold": None}, new)
+    assert not plan_record.is_continued_by({**new, "metric": "test/loss"}, new)
 
 
 @pytest.mark.parametrize(
@@ -661,7 +678,9 @@ def test_a_toggle_that_a_corpus_does_not_have_drops_the_cells_of_that_corpus(hom
         )
         return checked({"data": data, "max_length": 20})
 
-    planned = plan.study({}, {"data": ["table", "movie_reviews"], "data.drop_empty": [True, False]}, compose=compose)
+    planned = planning.study(
+        {}, {"data": ["table", "movie_reviews"], "data.drop_empty": [True, False]}, compose=compose
+    )
     planned_rows = planned.rows(next(planned.rounds()))
 
     assert [row.trial is None for row in planned_rows] == [False, False, True, True]

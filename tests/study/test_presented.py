@@ -11,7 +11,7 @@ from src import registry
 from src.config.settings import checked
 from src.spec.metric import Metric
 from src.study import presented
-from src.study.plan import study
+from src.study.planning import study
 from src.tracking import links
 from src.tracking.journal import FAILED, FINISHED
 from src.tracking.outcome import Outcome

@@ -23,7 +23,7 @@ from src.paths import REPOSITORY
 from src.spec.metric import Metric, as_records
 from src.spec.record import EVALUATION, METRICS, START, Record
 from src.spec.section import SettingsError
-from src.study import LaunchFailed, estimate, launching, plan, running, sweep
+from src.study import LaunchFailed, estimate, launching, planning, running, sweep
 from src.study.job import STOP
 from src.tracking import database, journal, provenance
 from src.tracking.journal import FAILED, FINISHED, KILLED, Journal, end
@@ -83,7 +83,7 @@ class Launcher:
 
 
 def run(base, launcher, changes=None, **swept):
-    study = plan.study(
+    study = planning.study(
         {}, swept or {"cell": ["lstm", "gru"], "seed": [0, 1]}, compose=lambda _: edited(base, changes or {})
     )
     return trained(study, launcher, 200)

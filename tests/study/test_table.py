@@ -14,7 +14,7 @@ from src.data.splits import SPLITS
 from src.spec.metric import IMPLIED, Metric, meaning
 from src.spec.task import Command
 from src.study import table as tables
-from src.study.plan import study
+from src.study.planning import study
 
 
 def test_a_cause_is_printed_once_with_its_variants_and_says_what_became_of_them():

@@ -7,7 +7,7 @@ import pytest
 
 from src.config.settings import checked
 from src.data.tokens import UNKNOWN
-from src.study.plan import study
+from src.study.planning import study
 from src.tasks.sentiment.task import TASK
 
 

@@ -309,7 +309,7 @@ def test_the_learning_rate_falls_linearly_to_its_end(file):
 
     rates = [float(schedule(step)) for step in (0, 50, 100)]
 
-    np.testing.assert_allclose(rates, [0.025, (0.025 + 1e-4) / 2, 1e-4], rtol=1e-5)
+    np.testing.assert_allclose(rates, [0.05, (0.05 + 1e-4) / 2, 1e-4], rtol=1e-5)
     assert TASK.schedule(edited(settings, {"learning_rate_end": None}), steps=100) is None
 
 

@@ -88,6 +88,27 @@ def test_an_analogy_is_answered_without_its_own_words(run, capsys, options):
     assert not {"king", "man", "woman"} & set(shown)
 
 
+@pytest.mark.parametrize(
+    ("words", "answers"),
+    [
+        (["nearest", "king"], ["queen", "prince", "princess"]),
+        (["nearest", "king", "--restrict-vocab", "4"], ["queen", "man", "woman"]),
+        (["analogy", "king - man + woman", "--restrict-vocab", "5"], ["queen", "prince"]),
+    ],
+)
+def test_answers_can_be_restricted_to_frequent_words(run, capsys, words, answers):
+    assert called(run, *words) == 0
+
+    found = [line.split("\t")[-1] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert found[: len(answers)] == answers and (len(found) == len(answers)) == ("--restrict-vocab" in words)
+
+
+def test_rare_answers_of_an_analogy_are_pointed_out(run, capsys):
+    called(run, "analogy", "king - man + woman")
+    said = capsys.readouterr().err
+    assert said == "4 answers of 5 occur fewer than 20 times; --restrict-vocab 5000 answers with frequent words only\n"
+
+
 def test_an_analogy_may_be_one_argument_with_capitals(run, capsys):
     assert called(run, "analogy", "King - Man + Woman") == 0
     assert capsys.readouterr().out.splitlines()[1].endswith("queen")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from src.tasks.word_vectors import exporting, vectors
-from src.terminal.visible import one_line, replace_what_the_terminal_lacks
+from src.terminal.visible import counted, one_line, replace_what_the_terminal_lacks
 
 
 class Table(StrEnum):
@@ -21,16 +22,27 @@ class Table(StrEnum):
     average = "average"
 
 
+RARE = 20  # occurrences under which a word's vector has been moved too few times to be believed
+FREQUENT = 5_000  # words of a restricted vocabulary
+
 Combine = Annotated[Table | None, typer.Option(help="vector of a word; default: the trial's combine")]
 Count = Annotated[int, typer.Option(min=1, max=1_000, help="number of words")]
+Among = Annotated[
+    int | None,
+    typer.Option("--restrict-vocab", min=1, help="answer with this many of the most frequent words only; default: all"),
+]
 
 
 def nearest(
-    folder: Path, word: Annotated[str, typer.Argument(show_default=False)], count: Count = 10, combine: Combine = None
+    folder: Path,
+    word: Annotated[str, typer.Argument(show_default=False)],
+    count: Count = 10,
+    restrict_vocab: Among = None,
+    combine: Combine = None,
 ) -> None:
     """Prints the words nearest to a word, with their cosines."""
     found = vectors.load(folder, how=combine and combine.value)
-    _print(found.nearest(word, count), found, "cosine")
+    _print(found.nearest(word, count, among=restrict_vocab), found, "cosine")
 
 
 def analogy(
@@ -38,11 +50,17 @@ def analogy(
     text: Annotated[list[str], typer.Argument(help="as in: king - man + woman", show_default=False)],
     count: Count = 10,
     multiply: Annotated[bool, typer.Option("--multiply", help="3CosMul in place of 3CosAdd")] = False,
+    restrict_vocab: Among = None,
     combine: Combine = None,
 ) -> None:
     """Answers an analogy. Its own words are left out of the answers."""
     found = vectors.load(folder, how=combine and combine.value)
-    _print(found.analogy(" ".join(text), count, multiplied=multiply), found, "score")
+    near = found.analogy(" ".join(text), count, multiplied=multiply, among=restrict_vocab)
+    _print(near, found, "score")
+    rare = sum(of_word < RARE for of_word in (found.counts[found.ids[one.word]] for one in near))
+    if rare and restrict_vocab is None:
+        what = f"{counted(rare, 'answer')} of {len(near)} occur{'s' if rare == 1 else ''} fewer than {RARE} times"
+        print(f"{what}; --restrict-vocab {FREQUENT} answers with frequent words only", file=sys.stderr)
 
 
 def similarity(

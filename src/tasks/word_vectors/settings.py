@@ -1,4 +1,8 @@
-"""The settings of word vectors. Names and defaults are those of gensim's `Word2Vec`, where it has them."""
+"""The settings of word vectors. Names and defaults are those of gensim's `Word2Vec`, where it has them.
+
+The learning rate is twice gensim's: at 0.025, 0.05 and 0.1 the cross entropy in validation was 2.606, 2.600 and 2.613
+(3,000 reviews, 4 epochs, seed 100), and at 0.1 batches of 4,096 diverge.
+"""
 
 from __future__ import annotations
 
@@ -94,12 +98,12 @@ class Settings(Core):
     )
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("sgd", description="Keras optimizer")
     learning_rate: float = Field(
-        0.025, gt=0, le=1_000, description="learning rate of one example: a step minimises the sum over its batch"
+        0.05, gt=0, le=1_000, description="learning rate of one example: a step minimises the sum over its batch"
     )
     learning_rate_end: float | None = Field(
         1e-4, ge=0, le=1_000, description="learning rate at the end, to which it falls linearly; null = constant"
     )
-    batch_size: Width = Field(4_096, description="examples per batch, B")
+    batch_size: Width = Field(1_024, description="examples per batch, B")
     epochs: int = Field(5, ge=1, le=10_000, description="passes over the training split")
     execution: Literal["eager", "graph", "graph_epoch", "xla"] = Field(
         "xla",

@@ -76,17 +76,24 @@ class Vectors:
         """Returns the cosine of two words, from -1 to 1."""
         return float(self._units[self.number(one)] @ self._units[self.number(other)])
 
-    def nearest(self, word: str, count: int) -> list[Near]:
-        """Returns the words with the highest cosine, without the word itself."""
-        number = self.number(word)
-        return self._best(self._units @ self._units[number], {number}, count)
+    def nearest(self, word: str, count: int, *, among: int | None = None) -> list[Near]:
+        """Returns the words with the highest cosine, without the word itself.
 
-    def analogy(self, text: str, count: int, *, multiplied: bool = False) -> list[Near]:
+        Args:
+          word: the word.
+          count: number of answers.
+          among: how many of the most frequent words can be answers; None for all.
+        """
+        number = self.number(word)
+        return self._best((self._units @ self._units[number])[:among], {number}, count)
+
+    def analogy(self, text: str, count: int, *, multiplied: bool = False, among: int | None = None) -> list[Near]:
         """Returns the best answers to an analogy, without its own words.
 
         Args:
           text: `king - man + woman`.
           count: number of answers.
+          among: how many of the most frequent words can be answers; None for all.
           multiplied: whether to use 3CosMul in place of 3CosAdd.
 
         Raises:
@@ -99,7 +106,7 @@ class Vectors:
                 f"analogy: got {text!r}; allowed: three words, the first minus the second plus the third; {form}"
             )
         b, a, c = (self.number(word) for word in match.groups())
-        cosines = [self._units @ self._units[number] for number in (a, b, c)]
+        cosines = [(self._units @ self._units[number])[:among] for number in (a, b, c)]
         score = scores.multiplied if multiplied else scores.added
         return self._best(score(*cosines), {a, b, c}, count)
 
