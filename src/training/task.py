@@ -372,7 +372,7 @@ class KerasTask(Task[S, D], Generic[S, D]):
     def _end(self, trial: Trial[S, D], trained: Trained, *, steps: Sequence[Record], names: Sequence[str]) -> Record:
         from src.training import clock
         from src.training.fit import weights_digest
-        from src.training.health import judge
+        from src.training.health import is_better_than_chance, judge
 
         learner, fit = trained.learner, trained.fit
         phase, model = learner.phase, learner.model
@@ -385,14 +385,15 @@ class KerasTask(Task[S, D], Generic[S, D]):
             "memory/peak_mb": fit.peak_mb,
         }
         traces, expected = int(metrics["data/traces"]), _expected_traces(trial, phase)
-        health = judge(learner.selection, fit.validations, chance=phase.chance, traces=traces, expected=expected)
+        health = judge(learner.chances, fit.epochs, traces=traces, expected=expected)
         tags = {
             "ablation.weights": weights_digest(model),
             "ablation.batches": clock.shapes_digest(fit.timings),
             "ablation.health": health,
             "ablation.best_epoch": f"{fit.best_epoch} of {len(fit.validations)}",
         }
-        has_learnt = health != NO_LEARNING and _is_better_than_chance(learner, metrics)
+        # The best of several epochs is above chance by luck more often than chance allows for; test is evaluated once.
+        has_learnt = health != NO_LEARNING and is_better_than_chance(learner.chances, metrics, TEST)
         cause = self._cause(trial, learner, steps, has_learnt=has_learnt)
         tags |= {"ablation.diagnosis": cause} if cause else {}
         tags |= _stopping_tag(learner, fit) | _profile_tag(fit) | _averaging_tag(learner, steps=len(steps))
@@ -448,15 +449,6 @@ def _expected_traces(trial: Trial[Any, Any], phase: Phase) -> int:
         return sys.maxsize
     processes = 1 + (len(trial.earlier.epochs) if trial.earlier else 0)
     return processes * (2 * phase.shapes if trial.settings.uses_xla else 2)
-
-
-def _is_better_than_chance(learner: Learner, metrics: Mapping[str, float]) -> bool:
-    """Returns whether the test value of the metric that chose the epoch is better than chance, or chance is unknown.
-
-    The best of several epochs is above chance by luck more often than chance allows for; test is evaluated once.
-    """
-    chosen, chance = learner.selection, learner.phase.chance
-    return chance is None or chosen.is_better(metrics[f"{TEST}{chosen.name}"], chance)
 
 
 def _row(step: Record) -> dict[str, Any]:

@@ -88,6 +88,7 @@ def phase(settings: Settings) -> Phase:
         shape=lambda noise: (int(noise.shape[0]), int(noise.shape[1])),
         is_eager=settings.implementation == "eager_loop",
         chance=measures.chance(labels(settings, VALIDATION)),
+        chances=measures.chances(labels(settings, VALIDATION)),
     )
 
 

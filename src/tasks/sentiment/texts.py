@@ -103,6 +103,7 @@ def phase(settings: Settings, data: Encoded) -> Phase:
         shapes=min(len(padding.edges), MAX_BUCKETS),  # without buckets a batch may have any length
         is_eager=settings.implementation == "eager_loop",
         chance=measures.chance(splits[VALIDATION].labels),
+        chances=measures.chances(splits[VALIDATION].labels),
     )
     return _without_training(of_networks) if is_fitted(settings) else of_networks
 
