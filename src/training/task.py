@@ -26,6 +26,7 @@ from src.spec.record import (
     SAMPLES,
     START,
     STEP,
+    STOPPED,
     Diverged,
     Record,
     end,
@@ -474,7 +475,7 @@ def _stopping_tag(learner: Learner, fit: Fit) -> dict[str, str]:
     if not fit.has_stalled(settings) or done == settings.epochs or len(fit.timings) == settings.max_steps:
         return {}
     why = f"val/{learner.selection.name} was best after epoch {fit.best_epoch}, patience={settings.patience}"
-    return {"ablation.stopped": f"after epoch {done} of {settings.epochs}: {why}"}
+    return {STOPPED: f"after epoch {done} of {settings.epochs}: {why}"}
 
 
 def _profile_tag(fit: Fit) -> dict[str, str]:
