@@ -171,6 +171,10 @@ def table(
                 findings.no_factorial
                 or f"{study} has no main effects and interactions: they need a grid of two or more toggles"
             )
+        if columns == "?":
+            every_column = tables.factorial(findings) if factorial else tables.ablation(findings, every=True)
+            print("\n".join(every_column.names))
+            return
         look = written.Look(_names(columns), digits, caption, convenience)
         requested = written.shown(findings, "factorial" if factorial else "table", look)
         folder = _folder(out, study, every=every)

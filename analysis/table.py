@@ -141,13 +141,18 @@ class Table:
         ]
         return csv(pd.DataFrame(rows, columns=self.headings))
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns, as `only` takes them."""
+        return [column_name(heading) for heading in self.headings]
+
     def only(self, names: Sequence[str]) -> Table:
         """Returns the table with only the named columns (`column_name`), in that order.
 
         Raises:
           StoreError: there is no such column, or it is named twice.
         """
-        known = {column_name(heading): place for place, heading in enumerate(self.headings)}
+        known = {name: place for place, name in enumerate(self.names)}
         for name in names:
             if name not in known:
                 raise StoreError(f"--columns: no column {name!r}; {nearest(name, list(known))}")

@@ -382,7 +382,11 @@ def _means(findings: Findings, name: str, suffix: str = "") -> dict[str, list[En
     metric, column = findings.study.meaning(name), f"mean {name}"
     if column not in findings.summary or name == findings.metric.name:
         return {}
-    return {title(metric) + suffix: [number(value, metric.digits) for value in findings.summary[column]]}
+    known = findings.summary[column].dropna()
+    # of parameters or labels
+    are_counts = not name.startswith("time/") and len(known) > 0 and (known % 1 == 0).all() and known.max() >= 10
+    digits = 0 if are_counts else metric.digits
+    return {title(metric) + suffix: [number(value, digits) for value in findings.summary[column]]}
 
 
 def _differs(summary: pd.DataFrame, cost: str) -> bool:

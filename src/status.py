@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--watch", metavar="SECONDS", nargs="?", type=_seconds, const=5.0, help="repeat every n seconds (default: 5)"
     )
     options = parser.parse_args(arguments)
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     try:
         while True:
             _show(console, options.study, is_json=options.json, is_repeated=options.watch is not None)

@@ -174,12 +174,14 @@ def _wrong_value(key: str, got: Any, kind: Kind, *, is_no_text: bool) -> str:
 
 
 def example(key: str, kind: Kind | None = None) -> str:
-    """Returns an example value of a dotted key: its default."""
+    """Returns an example value of a dotted key, as on the command line: the field's first, or its default."""
     if key in GROUPS:
         return choices(key, kind)[0]
     field = _field(key, kind)
     if field is None:
         return "…"
+    if field.examples:
+        return str(field.examples[0])
     return "{}" if isinstance(field.default, Section) else as_typed(field.default)
 
 
@@ -193,6 +195,8 @@ def _suggestion(key: str, got: Any, kind: Kind) -> str:
     if near is not None:
         return f". Did you mean {near}?"
     if key in kind.places():
+        if ".py:" in str(got):
+            return f". Did you mean {str(got).replace('.py:', ':')}?"
         meant = [f"{name}={got}" for name, other in kind.model_fields.items() if str(got) in choices_of(other)]
         return f". Did you mean {' or '.join(meant)}?" if meant else f". NAME of my_module.py is {key}=my_module:NAME"
     return "" if options else f". For example {key}={example(key, kind)}"
@@ -240,6 +244,8 @@ def _nearest(key: str, kind: Kind) -> str:
             return others
     by_last = [each for each in keys if plain_name(each.rpartition(".")[2]) == plain_name(name)]
     near = meant or min(by_last, key=len, default=None) or nearest(name, top) or nearest(key, keys)
+    own = [f"{mapping}.{key}" for mapping in kind.open_keys() if "." not in key and mapping in kind.toggles()]
+    near = " or ".join(filter(None, [*own, near]))
     return f"did you mean {near}?" if near else LISTED
 
 

@@ -21,6 +21,7 @@ START, FIRST_PHASE, GRAPH, STEP, EVALUATION, HISTOGRAMS, SYSTEM, EPOCH_SAMPLES, 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"  # how an attempt ended
 # The tag `ablation.health`; NO_LEARNING: the trial is no better than chance in validation.
 OK, DIVERGED, NO_LEARNING, RETRACING = "ok", "diverged", "no_learning", "retracing"
+STOPPED = "ablation.stopped"  # tag: after which epoch `patience` ended training, and why
 GRADIENT_NORM = "train/gradient_norm"
 ADDRESS = "tracking_uri"  # key of a start's detail: the trial's MLflow store, null for the default store
 EXTRAS = "tensorboard"  # folder in a trial's folder: files for TensorBoard that are not event files

@@ -93,9 +93,13 @@ class Plan(Section):
         "middle",
         json_schema_extra={"words": "{toggle: {low, high, log, integer}}"},
     )
-    exclude: list[dict[str, Value]] = Field([], description="combinations of values that are left out")
+    exclude: list[dict[str, Value]] = Field(
+        [], description="combinations of values that are left out", examples=["'[{cell:gru,depth:2}]'"]
+    )
     linked: list[list[str]] = Field(
-        [], description="toggles whose levels go together: the first with the first, the second with the second, …"
+        [],
+        description="toggles whose levels go together: the first with the first, the second with the second, …",
+        examples=["'[[cell,learning_rate]]'"],
     )
     within: list[str] = Field(
         [],
@@ -265,6 +269,8 @@ class Settings(Section):
         ge=0,
         lt=1,
         description="share of the steps in which the learning rate first rises linearly; before schedule",
+        json_schema_extra={"words": "a share of all steps, from 0 to below 1"},
+        examples=["0.1"],
     )
     batch_size: Width = Field(64, description="examples per batch, B")
     accumulate: Width = Field(1, description="number of batches whose gradients make up one optimizer step")

@@ -183,9 +183,7 @@ def _linked(plan: Plan, given: Mapping[str, Sequence[Any]], levels: Levels) -> l
         counts = {key: len(given[key]) for key in keys}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{key} {count}" for key, count in counts.items())
-            raise SettingsError(
-                f"plan.linked: linked toggles need equally many levels, one for each of the others; got {listed}"
-            )
+            raise SettingsError(f"plan.linked: the lists of linked toggles have equal lengths; got {listed}")
         varied = [key for key in keys if key in levels]
         if len(varied) > 1:
             values = zip(*(given[key] for key in varied), strict=True)

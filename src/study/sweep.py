@@ -98,6 +98,14 @@ class _Command:
         self._selecting: list[Row] = []  # rows of the rungs before the last
         self._spread: tuple[float, str] | None = None
 
+    def _refuse_nothing(self, rows: Sequence[Row]) -> None:
+        """Raises `SettingsError` if no trial can run, or none but those of the reference."""
+        reasons = [row.dropped for row in rows if row.dropped]
+        if not any(row.trial for row in rows):
+            raise SettingsError(reasons[0] if reasons else "the plan has no trials")
+        if reasons and all(row.is_reference for row in rows if row.trial):
+            raise SettingsError(f"nothing is left to compare with the reference: {reasons[0]}")
+
     def run(self) -> None:
         """See the module's `run`."""
         rounds = self._study.rounds()
@@ -110,8 +118,7 @@ class _Command:
             rows = self._ladder.rows(0, variants, after=0)
         else:
             rows = self._study.rows(variants)
-        if not any(row.trial for row in rows):
-            raise SettingsError(rows[0].dropped or "the plan has no trials")
+        self._refuse_nothing(rows)
         if now := names.present(self._settings.study):
             self._say(f"note: a study of this name was renamed to {now}; study={now} continues it")
         self._spread = spread.of_earlier(self._study) if self._settings.plan_only or self._is_race else None
@@ -278,8 +285,14 @@ class _Command:
             imports = " and ".join(dict.fromkeys(task.imports for task in _tasks(rows) if task.imports))
             first = f"; each imports {imports} first (about 10 s)" if imports else ""
             self._say(f"starting {min(self._sweep.workers, len(rows))} workers{first}")
-        metrics, workers = self._study.metrics, self._sweep.workers
-        with StudyProgress(rows, metrics=metrics, workers=workers, budget=remaining, console=self._console):
+        with StudyProgress(
+            rows,
+            metrics=self._study.metrics,
+            compared=self._study.compared,
+            workers=self._sweep.workers,
+            budget=remaining,
+            console=self._console,
+        ):
             gc.freeze()  # the data about 20,000 trials do not become garbage during training
             gc.enable()
             self._start_errors |= launching.train(rows, launch=self._launch, say=self._say)

@@ -6,7 +6,7 @@ import itertools
 import shlex
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -14,8 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from src import environment, own_code, paths, registry
+from src.config.settings import label
 from src.spec.metric import TEST, Metric, meaning
 from src.spec.record import DIVERGED, NO_LEARNING
+from src.spec.rules import Change
 from src.spec.settings import Tracking
 from src.study.designs import equation
 from src.study.plan import Row, Study
@@ -35,8 +37,8 @@ LIKELY = {NO_LEARNING: "learnt nothing; likely cause", DIVERGED: "diverged; like
 
 def console() -> Console:
     """Returns the console for tables: as wide as the terminal, or 160 characters for a file."""
-    shown = Console()
-    return shown if shown.is_terminal else Console(width=160)
+    shown = Console(emoji=False)  # `own:bug` is a model's name
+    return shown if shown.is_terminal else Console(width=160, emoji=False)
 
 
 def plan_text(
@@ -91,11 +93,7 @@ def plan_text(
         )
     if study.settings.plan_only:
         lines += ["  variants:", *_listed(rows, todo, latest)]
-    changes = [f"  dropped: {one_line(row.label)}: {row.dropped}" for row in rows if row.dropped]
-    changes += [
-        f"  normalised: {one_line(row.label)}: {change}" for row in rows if row.trial for change in row.trial.changes
-    ]
-    changes = list(dict.fromkeys(changes))
+    changes = list(dict.fromkeys([*_dropped(rows), *_normalised(rows)]))
     lines += changes[:MAX_LINES]
     if len(changes) > MAX_LINES:
         lines.append(f"  … and {len(changes) - MAX_LINES:,} more, {_where_listed(study)}")
@@ -152,14 +150,33 @@ def _listed(rows: Sequence[Row], todo: Sequence[Row], latest: Mapping[str, Outco
     for row in rows:
         trials.setdefault(row.label, set()).update([row.trial.identity] if row.trial else [])
     lines = []
-    for label, mine in itertools.islice(trials.items(), MAX_LINES):
+    for name, mine in itertools.islice(trials.items(), MAX_LINES):
         rest = mine - wanted
-        failed = sum(name in latest and latest[name].status == FAILED for name in rest)
+        failed = sum(each in latest and latest[each].status == FAILED for each in rest)
         counts = ((len(mine & wanted), "to train"), (len(rest) - failed, "already done"), (failed, "failed before"))
         lines.append(
-            f"    {one_line(label)}: {', '.join(f'{count:,} {what}' for count, what in counts if count) or 'dropped'}"
+            f"    {one_line(name)}: {', '.join(f'{count:,} {what}' for count, what in counts if count) or 'dropped'}"
         )
     return lines if len(trials) <= MAX_LINES else [*lines, f"    … and {len(trials) - MAX_LINES:,} more variants"]
+
+
+def _dropped(rows: Sequence[Row]) -> Iterator[str]:
+    """Yields why variants cannot run; a reason that begins with a variant's label does not repeat it."""
+    for row in rows:
+        if row.dropped:
+            name = one_line(row.label)
+            yield f"  dropped: {row.dropped if row.dropped.startswith(name) else f'{name}: {row.dropped}'}"
+
+
+def _normalised(rows: Sequence[Row]) -> Iterator[str]:
+    """Yields the values that are used in place of those that have no effect: a line for each variant and reason."""
+    for row in rows:
+        reasons: dict[str, list[Change]] = {}
+        for change in row.trial.changes if row.trial else ():
+            reasons.setdefault(change.reason, []).append(change)
+        for reason, changes in reasons.items():
+            used = label({change.key: change.used for change in changes})
+            yield f"  normalised: {one_line(row.label)}: {used} {'are' if len(changes) > 1 else 'is'} used: {reason}"
 
 
 def outcomes(rows: Sequence[Row], latest: Mapping[str, Outcome], *, metric: Metric, width: int = 160) -> Table:
@@ -243,8 +260,8 @@ def of_test_only(rows: Sequence[Row], latest: Mapping[str, Outcome], metrics: Se
     if len(variants) == 1:
         shared, own = wanted, []
     lines = [f"also measured in the test: {text}"] if (text := said(every, shared)) else []
-    for label, outcomes in itertools.islice(variants.items(), MAX_LINES):
-        lines += [f"  {one_line(label)}: {text}"] if (text := said(outcomes, own)) else []
+    for name, outcomes in itertools.islice(variants.items(), MAX_LINES):
+        lines += [f"  {one_line(name)}: {text}"] if (text := said(outcomes, own)) else []
     return "\n".join(lines)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 from rich.console import Console
 
 from src.spec.metric import TEST, VAL, Metric, meaning
-from src.spec.record import END
+from src.spec.record import END, STOPPED
 from src.study.plan import Row
 from src.terminal.progress import clock, fitted, say
 from src.terminal.visible import one_line
@@ -40,9 +40,27 @@ class StudyProgress:
     """Watches the journals of trials while a launcher trains them, in a thread. Use it in a `with` block."""
 
     def __init__(
-        self, rows: Sequence[Row], *, metrics: Sequence[Metric], workers: int, budget: Budget | None, console: Console
+        self,
+        rows: Sequence[Row],
+        *,
+        metrics: Sequence[Metric],
+        workers: int,
+        budget: Budget | None,
+        console: Console,
+        compared: Metric | None = None,
     ) -> None:
-        """Takes one row per trial, the metrics of the task, the number of workers, the budget and the console."""
+        """Takes one row per trial.
+
+        Args:
+          rows: with the trials.
+          metrics: of the task.
+          workers: how many trials run side by side.
+          budget: the time that remains; None for no limit.
+          console: where to print.
+          compared: the metric, by its full name, that is shown of a trial which has it; None for the test value of the
+            metric that chose the best validation.
+        """
+        self._compared = compared
         self._first_metric, self._metrics = metrics[0], {metric.name: metric for metric in metrics}
         self._folders = {row.trial.folder: one_line(row.name) for row in rows if row.trial}
         self._old = {folder: outcome.attempt(folder) for folder in self._folders}
@@ -100,8 +118,12 @@ class StudyProgress:
         if ended.status != FINISHED:
             return one_line(ended.error or "no error was recorded")
         metric = self._metrics.get(ended.first_metric, self._first_metric)
-        tested = ended.metrics.get(name := f"{TEST}{metric.name}")
-        return f"{meaning(name, [metric]).title} {'unknown' if tested is None else f'{tested:.{metric.digits + 1}f}'}"
+        shown = meaning(f"{TEST}{metric.name}", [metric])
+        if self._compared is not None and self._compared.name in ended.metrics:
+            shown = self._compared
+        value = ended.metrics.get(shown.name)
+        stopped = f"; stopped {ended.tags[STOPPED]}" if STOPPED in ended.tags else ""
+        return f"{shown.title} {'unknown' if value is None else f'{value:.{shown.digits + 1}f}'}{stopped}"
 
     def line(self) -> tuple[str, str, str]:
         """Returns the progress in three parts, of which the second is the name of the best trial.

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from src.spec.metric import IMPLIED, LOSS, TRAIN, VAL, Metric, on_every_split
-from src.spec.record import EVALUATION, STEP, Record
-from src.terminal.visible import one_line, visible
+from src.spec.record import END, EVALUATION, STEP, STOPPED, Record
+from src.terminal.visible import counted, one_line, visible
 
 LINE_EVERY_S = 30.0
 BAR = 10  # minimal width of the bar
@@ -46,7 +46,7 @@ class TrialProgress:
           done: steps that an earlier process took.
           console: where to print.
         """
-        self._console = console or Console(quiet=not is_alone)
+        self._console = console or Console(quiet=not is_alone, emoji=False)
         self._title, self._steps, self._epochs = one_line(title), steps, epochs
         self._metric, self._loss = metrics[0], next((metric for metric in metrics if metric.name == LOSS.name), LOSS)
         self._is_in_training = metrics[0] in on_every_split(metrics) and metrics[0].name != LOSS.name
@@ -70,7 +70,7 @@ class TrialProgress:
             self._task = self._bar.add_task(f"{self._done}/{self._steps}", total=self._steps, completed=self._done)
             self._bar.start()
         else:
-            self._say(f"{self._title}: {self._steps} steps")
+            self._say(f"{self._title}: {counted(self._steps, 'step')}")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -89,6 +89,8 @@ class TrialProgress:
                 # `dict.fromkeys` shows the loss once if it is the first metric.
                 values = dict.fromkeys((_shown(self._loss, record, VAL), self._validation))
                 self._say(f"  epoch {record.detail['epoch']}/{self._epochs}: {'  '.join([*values, *duration])}")
+        if record.kind == END and (why := record.detail["tags"].get(STOPPED)):
+            self._say(f"  stopped {why}")
         if record.kind != STEP:
             return
         if self._bar is not None:

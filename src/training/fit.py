@@ -34,6 +34,7 @@ class Fit:
     Attributes:
       timings: one per step.
       validations: validation value of the metric that chooses the epoch, after each one.
+      epochs: the validation values of all metrics, after each one.
       traces: how often the training step was traced.
       best_epoch: the epoch with the best validation value, the earliest on ties, counted from 1.
       best_weights: the weights after the best epoch.
@@ -45,6 +46,7 @@ class Fit:
 
     timings: list[Timing] = field(default_factory=list)
     validations: list[float] = field(default_factory=list)
+    epochs: list[Mapping[str, float]] = field(default_factory=list)
     traces: int = 0
     best_epoch: int = 0
     best_weights: list[np.ndarray] = field(default_factory=list)
@@ -64,6 +66,7 @@ class Fit:
                 fit.samples += record.detail["samples"]
             elif record.kind == EVALUATION and record.detail["epoch"] is not None:
                 fit.validations.append(record.metrics[f"{VAL}{metric.name}"])
+                fit.epochs.append(record.metrics)
         fit.earlier = len(fit.timings)
         fit.best_epoch = best_epoch(fit.validations, metric)
         return fit
@@ -151,6 +154,7 @@ def train(
             result = evaluate()
             recorded = result.recorded(metrics, prefix=VAL)
             fit.validations.append(recorded[f"{VAL}{learner.selection.name}"])
+            fit.epochs.append(recorded)
             if best_epoch(fit.validations, learner.selection) == epoch:
                 fit.best_epoch, fit.best_weights, fit.best = epoch, model.get_weights(), result
             shown = [{"epoch": epoch, **sample} for sample in samples()]

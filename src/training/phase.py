@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -60,6 +60,7 @@ class Phase:
         learning rate is that of one example, whatever the size of the batch; for batches whose examples have few
         weights in common, such as rows of an embedding.
       chance: value of the metric that chooses the epoch that a constant guess may reach by chance; None if unknown.
+      chances: the same for further metrics of validation and test; a trial has learnt if one of all these is better.
     """
 
     training: Callable[[int], Iterable[Any]]
@@ -77,6 +78,7 @@ class Phase:
     scores_of_model: Callable[[Any], Mapping[str, float]] = nothing
     minimises_sum: bool = False
     chance: float | None = None
+    chances: Mapping[str, float] = field(default_factory=dict)
 
 
 class Averaging(Protocol):
@@ -122,6 +124,12 @@ class Learner:
     def selection(self) -> Metric:
         """The metric whose validation value chooses the best epoch."""
         return self.chosen_by or self.metrics[0]
+
+    @property
+    def chances(self) -> dict[Metric, float]:
+        """Metric → value that a trial which learnt nothing may reach by chance; empty if unknown."""
+        own = {} if self.phase.chance is None else {self.selection: self.phase.chance}
+        return own | {metric: by for metric in self.metrics if (by := self.phase.chances.get(metric.name)) is not None}
 
     @property
     def has_slices(self) -> bool:

@@ -26,6 +26,7 @@ from src.spec.record import (
     SAMPLES,
     START,
     STEP,
+    STOPPED,
     Diverged,
     Record,
     end,
@@ -372,7 +373,7 @@ class KerasTask(Task[S, D], Generic[S, D]):
     def _end(self, trial: Trial[S, D], trained: Trained, *, steps: Sequence[Record], names: Sequence[str]) -> Record:
         from src.training import clock
         from src.training.fit import weights_digest
-        from src.training.health import judge
+        from src.training.health import is_better_than_chance, judge
 
         learner, fit = trained.learner, trained.fit
         phase, model = learner.phase, learner.model
@@ -385,14 +386,15 @@ class KerasTask(Task[S, D], Generic[S, D]):
             "memory/peak_mb": fit.peak_mb,
         }
         traces, expected = int(metrics["data/traces"]), _expected_traces(trial, phase)
-        health = judge(learner.selection, fit.validations, chance=phase.chance, traces=traces, expected=expected)
+        health = judge(learner.chances, fit.epochs, traces=traces, expected=expected)
         tags = {
             "ablation.weights": weights_digest(model),
             "ablation.batches": clock.shapes_digest(fit.timings),
             "ablation.health": health,
             "ablation.best_epoch": f"{fit.best_epoch} of {len(fit.validations)}",
         }
-        has_learnt = health != NO_LEARNING and _is_better_than_chance(learner, metrics)
+        # The best of several epochs is above chance by luck more often than chance allows for; test is evaluated once.
+        has_learnt = health != NO_LEARNING and is_better_than_chance(learner.chances, metrics, TEST)
         cause = self._cause(trial, learner, steps, has_learnt=has_learnt)
         tags |= {"ablation.diagnosis": cause} if cause else {}
         tags |= _stopping_tag(learner, fit) | _profile_tag(fit) | _averaging_tag(learner, steps=len(steps))
@@ -450,15 +452,6 @@ def _expected_traces(trial: Trial[Any, Any], phase: Phase) -> int:
     return processes * (2 * phase.shapes if trial.settings.uses_xla else 2)
 
 
-def _is_better_than_chance(learner: Learner, metrics: Mapping[str, float]) -> bool:
-    """Returns whether the test value of the metric that chose the epoch is better than chance, or chance is unknown.
-
-    The best of several epochs is above chance by luck more often than chance allows for; test is evaluated once.
-    """
-    chosen, chance = learner.selection, learner.phase.chance
-    return chance is None or chosen.is_better(metrics[f"{TEST}{chosen.name}"], chance)
-
-
 def _row(step: Record) -> dict[str, Any]:
     """Returns the row of a step in the file of steps."""
     return {
@@ -482,7 +475,7 @@ def _stopping_tag(learner: Learner, fit: Fit) -> dict[str, str]:
     if not fit.has_stalled(settings) or done == settings.epochs or len(fit.timings) == settings.max_steps:
         return {}
     why = f"val/{learner.selection.name} was best after epoch {fit.best_epoch}, patience={settings.patience}"
-    return {"ablation.stopped": f"after epoch {done} of {settings.epochs}: {why}"}
+    return {STOPPED: f"after epoch {done} of {settings.epochs}: {why}"}
 
 
 def _profile_tag(fit: Fit) -> dict[str, str]:

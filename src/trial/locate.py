@@ -75,6 +75,8 @@ def _with_files(run: str, folders: Sequence[Path], files: Sequence[str]) -> Path
 def _lacks(run: str, folder: Path, name: str) -> str:
     if removed := pruned.why(folder):
         return f"{run}: has no {name}: {removed}"
+    if is_finished(folder):
+        return f"{run}: is a trial of task={task_of(folder)} and has no {name}; name a trial whose task writes it"
     return f"{run}: holds no whole trained model (it has no {name}); was the trial finished?"
 
 

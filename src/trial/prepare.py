@@ -63,7 +63,7 @@ def prepare(settings: Settings, *, data: Data | None = None) -> Prepared:
     try:
         data = task.load(used) if data is None else data
         used, resolved = task.resolve(used, data)
-        reasons = [*rules.refusals(used), *task.refusals(used, data)]
+        reasons = [*task.refusals(used, data), *rules.refusals(used)]
         digest = data.digest
     except (SettingsError, OSError, MemoryError):
         raise

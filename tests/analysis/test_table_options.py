@@ -273,6 +273,16 @@ def test_a_table_shows_the_further_metrics_of_its_plan_beside_the_verdict(measur
         assert entries(table, "s of training") == ["2.0", "3.0"]
 
 
+def test_counts_have_no_decimals(own):
+    def outcome(values, seed):
+        return {"test/accuracy": 0.8, "data/labels": 1_000.0 + 500 * (values["cell"] == "gru"), "data/few": 1.0}
+
+    generated.study(own, "s", {"cell": GRID["cell"]}, outcome, also=["data/labels", "data/few"])
+    table = tables.ablation(find("s", f"sqlite:///{own}"))
+
+    assert entries(table, "data/labels") == ["1,000", "1,500"] and entries(table, "data/few") == ["1.000", "1.000"]
+
+
 def test_requested_further_metrics_replace_those_of_the_plan(measured, tmp_path):
     uri = measured(["time/train_s"])
 

@@ -740,8 +740,14 @@ def test_a_glob_selects_only_the_public_choices_of_a_group(home, capsys):
     assert "dropped: task=program: command: got ''" in out
 
 
-@pytest.mark.parametrize("order", ["sentiment,integration", "integration,sentiment"])
-@pytest.mark.parametrize("typed", ["num_samples=200", "num_samples=200,300"])
+@pytest.mark.parametrize(
+    ("order", "typed"),
+    [
+        ("sentiment,integration", "num_samples=200"),
+        ("sentiment,integration", "num_samples=200,300"),
+        ("integration,sentiment", "num_samples=200,300"),
+    ],
+)
 def test_a_task_that_lacks_a_key_is_dropped_with_the_reason(home, capsys, order, typed):
     code, out, err = outcome(capsys, "-m", f"task={order}", typed)
 
@@ -751,6 +757,13 @@ def test_a_task_that_lacks_a_key_is_dropped_with_the_reason(home, capsys, order,
         == len(typed.split(","))
         == out.count(": task=sentiment has no num_samples; task=integration has it")
     )
+
+
+def test_a_study_whose_reference_alone_can_run_is_refused(home, capsys):
+    code, _, err = outcome(capsys, "-m", "task=integration,sentiment", "num_samples=200")
+
+    why = "nothing is left to compare with the reference: task=sentiment has no num_samples; task=integration has it"
+    assert (code, err) == (2, f"error: {why}\n")
 
 
 def test_a_study_file_may_vary_a_key_that_one_of_its_tasks_lacks(home, tmp_path, monkeypatch, capsys, request):

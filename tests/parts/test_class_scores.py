@@ -179,10 +179,28 @@ def test_unequal_classes_get_a_warning_with_the_metric_that_suits():
 def test_a_study_cannot_compare_by_a_metric_that_has_no_value(metric, tested, lacks, message):
     settings = edited(Integration(), {"plan.metric": metric})
 
-    reasons = toggles.refusals(settings, tested=tested, classes=["bad", "good"], lacks=lacks)
+    counts = {"test": tested, "validation": [5, 5]}.__getitem__ if tested else None
+    reasons = toggles.refusals(settings, counts=counts, classes=["bad", "good"], lacks=lacks)
 
     assert len(reasons) == (message is not None)
     assert message is None or (message in reasons[0] and reasons[0].startswith(f"plan.metric={metric} "))
+
+
+@pytest.mark.parametrize(
+    ("select", "lacks", "message"),
+    [
+        ("roc_auc", "", "select=roc_auc needs two classes in the validation split, which has only 'good'"),
+        ("log_loss", "target=integral", "select=log_loss needs probabilities, which target=integral has not"),
+        ("macro_f1", "target=integral", None),
+    ],
+)
+def test_epochs_cannot_be_chosen_by_a_metric_that_has_no_value(select, lacks, message):
+    counts = {"test": [9, 9], "validation": [0, 5]}.__getitem__
+    reasons = toggles.refusals(
+        edited(Integration(), {"select": select}), counts=counts, classes=["bad", "good"], lacks=lacks
+    )
+
+    assert len(reasons) == (message is not None) and (message is None or reasons[0].startswith(message))
 
 
 def test_only_two_classes_have_a_threshold():

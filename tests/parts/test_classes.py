@@ -13,7 +13,31 @@ EVEN, SKEWED = np.array([0, 1] * 500), np.array([0] * 900 + [1] * 100)
 
 @pytest.mark.parametrize(("labels", "largest"), [(EVEN, 0.5), (SKEWED, 0.9)])
 def test_chance_is_the_share_of_the_largest_class_plus_two_standard_errors(labels, largest):
-    assert classes.chance(labels) == largest + 2 * math.sqrt(largest * (1 - largest) / 1_000)
+    assert classes.chances(labels)["accuracy"] == largest + 2 * math.sqrt(largest * (1 - largest) / 1_000)
+
+
+@pytest.mark.parametrize("counts", [(36, 4), (900, 100), (300, 60, 30, 10)])
+def test_guesses_are_seldom_better_than_chance_where_classes_are_of_unequal_sizes(counts):
+    from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+    labels = np.repeat(np.arange(len(counts)), counts)
+    chances, random = classes.chances(labels), np.random.default_rng(0)
+    del chances["accuracy"]  # of a constant guess; these are not constant
+    better = dict.fromkeys(chances, 0)
+    for _ in range(1_000):
+        guesses = random.integers(0, len(counts), len(labels))
+        better["balanced_accuracy"] += balanced_accuracy_score(labels, guesses) > chances["balanced_accuracy"]
+        if "roc_auc" in chances:
+            better["roc_auc"] += roc_auc_score(labels, random.random(len(labels))) > chances["roc_auc"]
+
+    assert ("roc_auc" in chances) == (len(counts) == 2)
+    assert all(count / 1_000 < 0.045 for count in better.values())  # two standard errors: 2.3 %
+    assert all(1 / len(counts) < by < 1 for by in chances.values())
+
+
+@pytest.mark.parametrize("labels", [EVEN, np.zeros(10, int), np.array([0] * 14 + [1] * 10)])
+def test_accuracy_says_enough_where_classes_are_of_about_equal_sizes(labels):
+    assert list(classes.chances(labels)) == ["accuracy"]
 
 
 def test_a_single_column_is_the_probability_of_class_1_of_two():

@@ -375,7 +375,7 @@ def test_an_interval_of_the_command_line_replaces_levels_and_a_single_value_repl
         ({"exclude": [{}]}, "plan.exclude: got {}; name values"),
         (
             {"linked": [["cell", "depth"]], "levels": {**CELL_AND_MASKING, "depth": [1, 2, 3]}},
-            "plan.linked: linked toggles need equally many levels, one for each of the others; got cell 2, depth 3",
+            "plan.linked: the lists of linked toggles have equal lengths; got cell 2, depth 3",
         ),
         ({"linked": [["cell", "depth"]]}, "plan.linked: depth has no levels; add plan.levels.depth"),
         ({"linked": [["cell"]]}, r"plan.linked: got \[cell\]; a group has two different toggles or more"),

@@ -17,6 +17,11 @@ from src.study import table as tables
 from src.study.planning import study
 
 
+def test_the_name_of_a_model_is_no_emoji(capsys):
+    tables.console().print("model=own:bug: dropped", markup=False)
+    assert capsys.readouterr().out == "model=own:bug: dropped\n"
+
+
 def test_a_cause_is_printed_once_with_its_variants_and_says_what_became_of_them():
     causes = {
         ("reference", 0): ("no_learning", "too few steps: 8"),

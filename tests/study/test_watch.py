@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from src.spec.metric import IMPLIED, Metric, as_records
+from src.spec.metric import IMPLIED, Metric, as_records, meaning
 from src.spec.record import EVALUATION, METRICS, START, Record
 from src.study import watch
 from src.tracking import journal
@@ -58,6 +58,21 @@ def test_a_broken_journal_affects_neither_the_lines_of_other_trials_nor_the_budg
     assert (
         "finished two seed=0: test accuracy 0.9000" in text and "study: 1/2 done" in text and "accuracy 0.700" in text
     )
+
+
+def test_a_finished_trial_is_shown_by_the_metric_of_the_study_and_with_what_stopped_it(watched, tmp_path):
+    shown, said = watched
+    shown._compared = meaning("test/loss", IMPLIED)
+    with shown:
+        finish(tmp_path / "one", **{"test/accuracy": 0.9, "test/loss": 0.25})
+        with Journal(tmp_path / "two") as book:
+            book.append(Record(START, 0, detail={"attempt": "a", "tags": {}}))
+            stopped = {"ablation.stopped": "after epoch 2 of 9: val/accuracy was best after epoch 1, patience=1"}
+            book.append(end(step=1, status=FINISHED, metrics={"test/accuracy": 0.8}, tags=stopped))
+
+    text = said.export_text()
+    assert "finished one seed=0: test loss 0.2500\n" in text
+    assert "finished two seed=0: test accuracy 0.8000; stopped after epoch 2 of 9: val/accuracy was best" in text
 
 
 def test_a_trial_that_ended_without_metrics_is_shown_without_them(watched, tmp_path):

@@ -61,7 +61,7 @@ def evidence_of(fault):
     try:
         for record in train(learner, evaluate, fit, optimizer=TASK.optimizer(model, settings)):
             records.append(record)
-        has_learnt = judge(TASK.metrics[0], fit.validations, chance=phase.chance, traces=1) != "no_learning"
+        has_learnt = judge(learner.chances, fit.epochs, traces=1) != "no_learning"
     except Diverged:
         has_learnt = False
     steps = [record for record in records if record.kind == STEP]

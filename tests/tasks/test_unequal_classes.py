@@ -60,6 +60,15 @@ def ended(made):
     return rows[["probability_0", "probability_1"]].to_numpy(), rows["label"].to_numpy(), end, records
 
 
+@pytest.mark.parametrize(("select", "best"), [("log_loss", np.argmin), ("accuracy", np.argmax)])
+def test_the_chosen_metric_decides_which_epoch_counts(trial, select, best):
+    # a rate that makes the probabilities worse while the decisions stay
+    *_, end, records = ended(trial(select=select, epochs=4, learning_rate=0.5))
+
+    values = [record.metrics[f"val/{select}"] for record in records if record.kind == EVALUATION]
+    assert end.detail["tags"]["ablation.best_epoch"] == f"{best(values) + 1} of 4"
+
+
 def test_validation_and_test_record_every_metric_and_the_trial_keeps_its_worst_errors(trial):
     made = trial()
     shares, labels, end, records = ended(made)

@@ -46,6 +46,14 @@ def test_on_a_terminal_the_bar_shows_loss_accuracy_time_per_batch_and_time_left(
     assert "900 ms/batch" not in last
 
 
+def test_the_end_of_a_trial_says_what_stopped_it():
+    text = io.StringIO()
+    with TrialProgress("cell=gru", steps=1, epochs=9, console=Console(file=text, width=200)) as progress:
+        progress.show(Record("end", 1, {}, {"tags": {"ablation.stopped": "after epoch 2 of 9: val/accuracy was best"}}))
+
+    assert text.getvalue() == "cell=gru: 1 step\n  stopped after epoch 2 of 9: val/accuracy was best\n"
+
+
 def test_names_are_not_markup_and_move_no_cursor():
     for is_terminal in (False, True):
         text = io.StringIO()

@@ -26,9 +26,17 @@ ACCURACY, PERPLEXITY = Metric("accuracy", "higher"), Metric("perplexity", "lower
     ],
 )
 def test_a_trial_has_learnt_if_its_best_validation_is_better_than_chance(metric, values, chance, traces, expected):
-    assert judge(metric, values, chance=chance, traces=traces) == expected
+    epochs = [{f"val/{metric.name}": value} for value in values]
+    assert judge({} if chance is None else {metric: chance}, epochs, traces=traces) == expected
+
+
+def test_a_trial_has_learnt_if_one_of_its_metrics_is_better_than_chance():
+    chances = {ACCURACY: 0.95, Metric("roc_auc", "higher"): 0.8}
+    assert judge(chances, [{"val/accuracy": 0.9, "val/roc_auc": 0.85}], traces=1) == "ok"
+    assert judge(chances, [{"val/accuracy": 0.9, "val/roc_auc": 0.75}], traces=1) == "no_learning"
 
 
 def test_compiling_every_shape_once_does_not_count_as_retracing():
-    assert judge(ACCURACY, [0.8], chance=0.5, traces=20, expected=20) == "ok"
-    assert judge(ACCURACY, [0.8], chance=0.5, traces=21, expected=20) == "retracing"
+    epochs = [{"val/accuracy": 0.8}]
+    assert judge({ACCURACY: 0.5}, epochs, traces=20, expected=20) == "ok"
+    assert judge({ACCURACY: 0.5}, epochs, traces=21, expected=20) == "retracing"

@@ -17,7 +17,8 @@ from src.spec.metric import LOSS, Metric
 from src.spec.record import Record
 from src.spec.settings import Settings, Tracking
 from src.spec.task import Trial
-from src.training.task import KerasTask, _is_better_than_chance
+from src.training.health import is_better_than_chance
+from src.training.task import KerasTask
 
 pytestmark = pytest.mark.training
 
@@ -231,9 +232,9 @@ def test_pictures_of_an_epoch_come_before_its_evaluation_and_an_error_loses_only
 
 @pytest.mark.parametrize(("chance", "value", "is_better"), [(None, 9.0, True), (8.0, 9.0, False), (8.0, 7.0, True)])
 def test_a_trial_has_learnt_for_its_diagnosis_if_its_test_is_better_than_chance(chance, value, is_better):
-    learner = SimpleNamespace(selection=Toy.metrics[0], phase=SimpleNamespace(chance=chance))
+    chances = {} if chance is None else {Toy.metrics[0]: chance}
 
-    assert _is_better_than_chance(learner, {"test/perplexity": value}) == is_better
+    assert is_better_than_chance(chances, {"test/perplexity": value}, "test/") == is_better
 
 
 def test_inputs_of_any_structure_can_be_compared():

@@ -79,7 +79,7 @@ OF_TEXTS = {
     **{"pretext": "language_model", "pretext_trainable": False, "pretext_epochs": 7, "pretext_learning_rate": 0.5},
 }
 OF_OWN_MODELS = {"model": "tests.own.my_module:build"}
-OF_CLASSES = OF_OWN_MODELS | {"class_weights": "balanced", "decision_threshold": "validation"}
+OF_CLASSES = OF_OWN_MODELS | {"class_weights": "balanced", "decision_threshold": "validation", "select": "macro_f1"}
 
 
 OF_NOISE = {"sequence_length": 7, "num_samples": 700, "threshold": 0.5, "target": "integral"}

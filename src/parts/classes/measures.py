@@ -15,24 +15,38 @@ import numpy as np
 from src.artifacts import PROBABILITIES
 from src.files import replaced
 from src.parts.classes.probabilities import of_every_class
-from src.parts.classes.toggles import ACCURACY, Classes
+from src.parts.classes.toggles import ACCURACY, BALANCED_ACCURACY, ROC_AUC, Classes
 from src.training.phase import LOSS
 from src.training.task import Trained
 
 Measure = Callable[[Any, Any], Mapping[str, tuple[Any, Any]]]  # (outputs, targets) → quantity → values and weights
+UNEQUAL_SIZES = 1.5  # examples of the largest class for one of the smallest, from which accuracy alone says too little
 PROBABILITY = "probability"  # name of the predictions that are stored for each example
 
 
-def chance(labels: np.ndarray) -> float:
-    """Returns the accuracy that a constant guess may reach: the share p of the largest class plus two standard errors.
+def chances(labels: np.ndarray) -> dict[str, float]:
+    """Returns `Phase.chances`: what guesses that do not depend on the example may reach by chance.
 
-    p + 2 sqrt(p (1 - p) / N)
+    Where classes are of unequal sizes, the accuracy of a constant guess is high, and a model that learnt may be below
+    it. There, metrics that do not depend on the sizes count, too, each with a guess's mean plus two standard errors.
+
+        accuracy:               p + 2 sqrt(p (1 - p) / N), p the share of the largest class
+        balanced accuracy:      1/K + 2/K sqrt((1/j) (1 - 1/j) sum_k 1/n_k), the most over guesses among j rare classes
+        ROC AUC of two classes: 1/2 + 2 sqrt((N + 1) / (12 n_0 n_1)), by the variance of Mann and Whitney (1947)
 
     Args:
       labels: int[N], the labels of the evaluated split; classes are counted from 0.
     """
-    largest = float(np.bincount(labels).max() / len(labels))
-    return largest + 2 * math.sqrt(largest * (1 - largest) / len(labels))
+    p = float(np.bincount(labels).max() / len(labels))
+    found = {ACCURACY.name: p + 2 * math.sqrt(p * (1 - p) / len(labels))}
+    counts = np.sort([count for count in np.bincount(labels).tolist() if count])
+    if len(counts) < 2 or counts[-1] < UNEQUAL_SIZES * counts[0]:
+        return found
+    spreads = [(1 / j) * (1 - 1 / j) * (1 / counts[:j]).sum() for j in range(2, len(counts) + 1)]
+    found[BALANCED_ACCURACY.name] = (1 + 2 * math.sqrt(max(spreads))) / len(counts)
+    if len(counts) == 2:
+        found[ROC_AUC.name] = 0.5 + 2 * math.sqrt((len(labels) + 1) / (12 * counts[0] * counts[1]))
+    return found
 
 
 def measure_sigmoid(logits: Any, classes: Any) -> Mapping[str, tuple[Any, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -30,11 +30,16 @@ UNEQUAL = 3  # examples of the largest class for one of the smallest, from which
 class Classes(Settings):
     """Settings that include the toggles of a classifier."""
 
-    ADDED: ClassVar[Mapping[str, Value]] = {"class_weights": "none", "decision_threshold": "half"}
+    ADDED: ClassVar[Mapping[str, Value]] = {
+        "class_weights": "none",
+        "decision_threshold": "half",
+        "select": ACCURACY.name,
+    }
     ALIASES: ClassVar[Mapping[str, str]] = {
         "classweight": "class_weights",
         "weights": "class_weights",
         "cutoff": "decision_threshold",
+        "monitor": "select",
     }
 
     head: Literal["sigmoid", "softmax"] = Field(
@@ -49,6 +54,14 @@ class Classes(Settings):
         description="probability from which a test example is of the second of two classes: 1/2, or that of the "
         "highest balanced accuracy in validation",
     )
+    select: Literal["accuracy", "loss", "macro_f1", "balanced_accuracy", "roc_auc", "average_precision", "log_loss"] = (
+        Field("accuracy", description="metric whose validation value chooses the epoch, and which patience waits for")
+    )
+
+
+def selection(settings: Classes, metrics: Sequence[Metric]) -> Metric:
+    """Returns the metric named by `select`."""
+    return next(metric for metric in metrics if metric.name == settings.select)
 
 
 def head_of(settings: Classes, classes: int) -> list[Change]:
@@ -63,24 +76,31 @@ def outputs_of(settings: Classes, classes: int) -> int:
     return classes if settings.head == "softmax" else 1
 
 
-def refusals(settings: Classes, *, tested: Sequence[int] | None, classes: Sequence[str], lacks: str = "") -> list[str]:
-    """Returns why a study cannot compare by its `plan.metric`, each reason with its fix; empty if it can.
+def refusals(
+    settings: Classes, *, counts: Callable[[str], Sequence[int]] | None, classes: Sequence[str], lacks: str = ""
+) -> list[str]:
+    """Returns why trials cannot be compared by `plan.metric` or epochs chosen by `select`, each reason with its fix.
 
     Args:
       settings: resolved settings.
-      tested: number of test examples of each class; None if both classes have some.
+      counts: split → number of examples of each class; None if both classes have some in every split.
       classes: name of each class.
       lacks: the setting that leaves outputs that are no probabilities; empty if they are.
     """
-    metric = settings.plan.metric or ""
-    name = metric.rsplit("/", 1)[-1]
-    if name in OF_PROBABILITIES and lacks:
-        return [f"plan.metric={metric} needs probabilities, which {lacks} has not; set plan.metric=test/accuracy"]
-    known = [label for label, count in zip(classes, tested or (), strict=False) if count]
-    if name in OF_TWO_CLASSES and len(known) == 1:
-        only = f"plan.metric={metric} needs two classes in the test split, which has only {known[0]!r}"
-        return [f"{only}; add test examples of another class, or set plan.metric=test/accuracy"]
-    return []
+    metric, reasons = settings.plan.metric or "", []
+    for key, asked, split, usual in (
+        ("plan.metric", metric, "test", f"test/{ACCURACY.name}"),
+        ("select", settings.select, "validation", ACCURACY.name),
+    ):
+        name = asked.rsplit("/", 1)[-1]
+        if name in OF_PROBABILITIES and lacks:
+            reasons.append(f"{key}={asked} needs probabilities, which {lacks} has not; set {key}={usual}")
+        elif name in OF_TWO_CLASSES and counts:
+            known = [label for label, count in zip(classes, counts(split), strict=True) if count]
+            if len(known) == 1:
+                only = f"{key}={asked} needs two classes in the {split} split, which has only {known[0]!r}"
+                reasons.append(f"{only}; add {split} examples of another class, or set {key}={usual}")
+    return reasons
 
 
 def warnings(settings: Classes, *, counts: Mapping[str, Sequence[int]], classes: Sequence[str]) -> list[str]:

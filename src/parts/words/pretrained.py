@@ -128,7 +128,7 @@ def _folder(settings: Pretrained) -> Path:
     try:
         return locate.folder_of(run, uri=settings.tracking.uri, download_to=download_to, files=FILES)
     except SettingsError as error:
-        raise SettingsError(f"embedding_from: {error}") from None
+        raise SettingsError(f"embedding_from: {str(error).removeprefix('RUN: ')}") from None
 
 
 def _tables(settings: Pretrained) -> Tables:

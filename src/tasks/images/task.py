@@ -12,7 +12,7 @@ from src.parts.classes import toggles as classes
 from src.parts.classes.toggles import ACCURACY, OF_CLASSES, head_of, outputs_of
 from src.parts.description import described
 from src.parts.sizes import memory_refusals
-from src.spec.metric import LOSS
+from src.spec.metric import LOSS, Metric
 from src.spec.rules import Change
 from src.spec.task import Command, Served, Trial
 from src.tasks.images import faults, pipeline, sizes, toggles
@@ -96,8 +96,7 @@ class Images(KerasTask[Settings, "Stored"]):
             if settings.fault != "none":
                 what = f"fault={settings.fault} is a mistake in the task's own network"
                 reasons.append(f"{what}; set fault=none, or model=null")
-        tested = data.counts["test"] if settings.plan.metric else None
-        reasons += classes.refusals(settings, tested=tested, classes=data.classes)
+        reasons += classes.refusals(settings, counts=data.counts.__getitem__, classes=data.classes)
         train = data.rows["train"]
         reasons += pipeline.refusals(settings, train)
         if settings.drop_remainder and train < settings.batch_size:
@@ -204,6 +203,10 @@ class Images(KerasTask[Settings, "Stored"]):
             "misclassified": pictures.misclassified(split.images, split.labels, probabilities, data.classes),
             "confusion": pictures.confusion(split.labels, probabilities, data.classes),
         }
+
+    def selection(self, settings: Settings) -> Metric:
+        """Returns the metric named by `select`."""
+        return classes.selection(settings, self.metrics)
 
     def test_values(self, trial: Trial[Settings, Stored], trained: Trained) -> Mapping[str, float]:
         """Returns what the test measures with a decision threshold that validation chose."""

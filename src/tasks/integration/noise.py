@@ -87,7 +87,7 @@ def phase(settings: Settings) -> Phase:
         scores=scores.of_phase(functools.cache(functools.partial(labels, settings)), are_probabilities=not is_sum),
         shape=lambda noise: (int(noise.shape[0]), int(noise.shape[1])),
         is_eager=settings.implementation == "eager_loop",
-        chance=measures.chance(labels(settings, VALIDATION)),
+        chances=measures.chances(labels(settings, VALIDATION)),
     )
 
 

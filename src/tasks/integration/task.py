@@ -19,7 +19,7 @@ from src.parts.recurrent import own_cell
 from src.parts.recurrent import toggles as recurrent
 from src.parts.recurrent.sizes import units_for
 from src.parts.sizes import memory_refusals
-from src.spec.metric import LOSS
+from src.spec.metric import LOSS, Metric
 from src.spec.rules import Change, Inert
 from src.spec.task import Trial
 from src.tasks.integration.settings import Settings
@@ -99,7 +99,7 @@ class Integration(KerasTask[Settings, "Noise"]):
     def refusals(self, settings: Settings, data: Noise) -> list[str]:
         """Returns the reasons why the settings do not work with this noise."""
         lacks = "target=integral" if settings.target == "integral" else ""
-        own = classes.refusals(settings, tested=None, classes=data.classes, lacks=lacks)
+        own = classes.refusals(settings, counts=None, classes=data.classes, lacks=lacks)
         if settings.model is not None:
             return [*own, *own_model.refusals(settings, _interface(settings, data)), *_refusals(settings)]
         of_cell = recurrent.refusals(settings) or own_cell.refusals(settings, width=settings.embedding_dim)
@@ -173,6 +173,10 @@ class Integration(KerasTask[Settings, "Noise"]):
         yield from diagnosis.too_few_steps(evidence)
         if not is_own:
             yield from recurrence.gradient_and_units(evidence, is_masked=False, is_padded=False)
+
+    def selection(self, settings: Settings) -> Metric:
+        """Returns the metric named by `select`."""
+        return classes.selection(settings, self.metrics)
 
     def test_values(self, trial: Trial[Settings, Noise], trained: Trained) -> Mapping[str, float]:
         """Returns what the test measures with a decision threshold that validation chose."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NAME = "pretext"
 # Settings of the classifier, which do not change the encoder.
 OF_LABELS = (
-    *("head", "class_weights", "decision_threshold", "tune", "tuned_layers", "labels", "label_seed"),
+    *("head", "class_weights", "decision_threshold", "select", "tune", "tuned_layers", "labels", "label_seed"),
     *("steps_per_epoch", "max_steps", "evaluate_every", "schedule", "warmup", "patience", "averaging", "ema_momentum"),
 )
 RENAMED = {"pretext_epochs": "epochs", "pretext_learning_rate": "learning_rate", "pretext_batch_size": "batch_size"}

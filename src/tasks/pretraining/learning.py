@@ -69,7 +69,7 @@ def with_labels(settings: Settings, data: Stored) -> Phase:
         predictions=measures.predictions,
         scores=scores.of_phase(lambda name: data.split(name).labels),
         shape=lambda images: (int(images.shape[0]), 1),
-        chance=measures.chance(data.split(VALIDATION).labels),
+        chances=measures.chances(data.split(VALIDATION).labels),
     )
 
 

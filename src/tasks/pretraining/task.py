@@ -12,7 +12,7 @@ from src.parts.classes import toggles as classes
 from src.parts.classes.toggles import ACCURACY, OF_CLASSES, head_of, outputs_of
 from src.parts.description import described
 from src.parts.sizes import memory_refusals
-from src.spec.metric import LOSS
+from src.spec.metric import LOSS, Metric
 from src.spec.rules import Change
 from src.spec.task import Command, First, Served, Trial
 from src.tasks.pretraining import sizes, toggles
@@ -81,8 +81,7 @@ class Pretraining(KerasTask[Settings, "Stored"]):
         """Returns the combinations of settings and data that cannot run, each with its fix."""
         counts = dict(zip(data.classes, data.counts["train"], strict=True))
         reasons = toggles.refusals(settings, shape=data.shape, counts=counts)
-        tested = data.counts["test"] if settings.plan.metric else None
-        reasons += classes.refusals(settings, tested=tested, classes=data.classes)
+        reasons += classes.refusals(settings, counts=data.counts.__getitem__, classes=data.classes)
         return reasons or _memory(settings, data)
 
     def measures(self, settings: Settings, data: Stored) -> dict[str, float]:
@@ -174,6 +173,10 @@ class Pretraining(KerasTask[Settings, "Stored"]):
             caption = f"codes of test images {when} training with labels, by PCA"
             found["codes"] = pictures.scatter(pictures.flat(codes), labels, trial.data.classes, caption=caption)
         return found
+
+    def selection(self, settings: Settings) -> Metric:
+        """Returns the metric named by `select`."""
+        return classes.selection(settings, self.metrics)
 
     def test_values(self, trial: Trial[Settings, Stored], trained: Trained) -> Mapping[str, float]:
         """Returns what the test measures with a decision threshold that validation chose."""

@@ -15,6 +15,7 @@ OF_TRAINING = {
     **{"optimizer": "adam", "momentum": 0.0, "learning_rate": 1e-3, "clip_norm": None, "batch_size": 64},
     **{"accumulate": 1, "epochs": 1, "steps_per_epoch": 1, "max_steps": None, "execution": "graph"},
     **{"schedule": "constant", "warmup": 0.0, "patience": None, "averaging": "none", "class_weights": "none"},
+    **{"select": "accuracy"},
 }
 
 

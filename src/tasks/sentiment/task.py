@@ -15,7 +15,7 @@ from src.parts.recurrent import toggles as recurrent
 from src.parts.sizes import memory_refusals
 from src.parts.words import pretrained
 from src.parts.words import toggles as words
-from src.spec.metric import LOSS
+from src.spec.metric import LOSS, Metric
 from src.spec.rules import Change
 from src.spec.section import SettingsError
 from src.spec.task import Command, First, Served, Trial
@@ -107,8 +107,7 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         vocabulary = data.words(settings.vocab_size) if settings.embedding_from else []
         width = settings.embedding_dim
         vectors = pretrained.refusals(settings, vocabulary, width=width, encoding=settings.encoding)
-        tested = data.contents.counts["test"] if settings.plan.metric else None
-        own = classes.refusals(settings, tested=tested, classes=data.classes)
+        own = classes.refusals(settings, counts=lambda split: data.contents.counts[split], classes=data.classes)
         own += texts.label_refusals(settings, data) or texts.left_out(settings, data)
         if settings.model is not None:
             return [*own, *own_model.refusals(settings, _interface(settings, data))]
@@ -231,6 +230,10 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         from src.tasks.sentiment import texts
 
         return texts.samples_of(trial, trained)
+
+    def selection(self, settings: Settings) -> Metric:
+        """Returns the metric named by `select`."""
+        return classes.selection(settings, self.metrics)
 
     def test_values(self, trial: Trial[Settings, Encoded], trained: Trained) -> Mapping[str, float]:
         """Returns what the test measures with a decision threshold that validation chose."""

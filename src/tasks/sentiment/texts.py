@@ -102,7 +102,7 @@ def phase(settings: Settings, data: Encoded) -> Phase:
         real_positions=tf.math.count_nonzero,  # id 0 is padding
         shapes=min(len(padding.edges), MAX_BUCKETS),  # without buckets a batch may have any length
         is_eager=settings.implementation == "eager_loop",
-        chance=measures.chance(splits[VALIDATION].labels),
+        chances=measures.chances(splits[VALIDATION].labels),
     )
     return _without_training(of_networks) if is_fitted(settings) else of_networks
 
@@ -121,7 +121,7 @@ def _without_training(phase: Phase) -> Phase:
 
     step = (tf.constant([[START]]), tf.constant([-1]), np.array([0]))
     return dataclasses.replace(
-        phase, training=lambda epoch: [step], batches_per_epoch=1, measure=measure, shapes=1, chance=None
+        phase, training=lambda epoch: [step], batches_per_epoch=1, measure=measure, shapes=1, chances={}
     )
 
 

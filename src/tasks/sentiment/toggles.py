@@ -27,7 +27,7 @@ HAVE = {  # toggle → encoders that it changes
 }
 OF_TRAINING = (
     *("optimizer", "momentum", "learning_rate", "clip_norm", "batch_size", "accumulate", "drop_remainder"),
-    *("max_steps", "execution", "retracing", "schedule", "warmup", "patience", "averaging"),
+    *("max_steps", "execution", "retracing", "schedule", "warmup", "patience", "averaging", "select"),
 )
 
 
