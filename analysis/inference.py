@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import special, stats
-from statsmodels.stats.multitest import multipletests
 
+from src.inference import sequential
 from src.inference.student import (
     LEVEL,
     RESOLUTION,
@@ -25,15 +25,8 @@ MAX_SEEDS = 1_000
 
 
 def holm(p: pd.Series) -> pd.Series:
-    """Returns p values adjusted for their number; nan stays nan.
-
-    Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6, 1979.
-    """
-    adjusted = p.astype(float).copy()
-    tested = adjusted.notna()
-    if tested.any():
-        adjusted[tested] = multipletests(adjusted[tested], method="holm")[1]
-    return adjusted
+    """Returns p values adjusted for their number, as `sequential.holm` does; nan stays nan."""
+    return pd.Series(sequential.holm(p.to_numpy(float)), p.index)
 
 
 def sign_flip(differences: np.ndarray) -> float:

@@ -37,8 +37,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Excludes imported objects from later garbage collections."""
+    """Excludes imported objects from later garbage collections, which take a tenth of the time of all tests."""
     gc.freeze()
+    gc.set_threshold(20_000)
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 
-from src import paths, run
+from src import run
 from src.config.settings import edited, from_hydra
+from src.data import dates
+from src.data.pair_corpora import READERS
 from src.paths import REPOSITORY
 from src.spec.section import SettingsError
 from src.study import planning
@@ -31,37 +33,41 @@ OF_TEXTS = ("sentiment", "language_model", "word_vectors")
 
 
 @pytest.fixture(scope="module")
-def encoded(tmp_path_factory):
-    """One cache for all studies, because encoding the reviews takes seconds."""
-    return tmp_path_factory.mktemp("encoded")
+def few_dates():
+    """At most 500 generated pairs in place of up to 30,000: a plan is the same with each number of them."""
+    reader = READERS["dates"]
+
+    def fewer(options):
+        return reader.read(options.model_copy(update={"train_pairs": min(options.train_pairs, 500)}))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dates, "SIZES", dict.fromkeys(dates.SIZES, 100))
+        patch.setitem(READERS, "dates", reader._replace(read=fewer))
+        yield
 
 
-@pytest.fixture
-def composed(home, encoded, tmp_path, monkeypatch):
-    """A function from a study's name to the study."""
-    monkeypatch.setattr(paths, "cache", lambda: encoded)
+@pytest.fixture(scope="module", params=NAMES)
+def planned(request, shared_home, few_dates, tmp_path_factory):
+    """A name, its study, the rows of two seeds (all further seeds have the same rows), and its configuration."""
+    name = request.param
     run.register_schema()
-    run.register_experiments(NAMES)
+    run.register_experiments([name])
     GlobalHydra.instance().clear()
+
+    def from_overrides(overrides):
+        settings = from_hydra(compose("config", overrides=[f"+experiments={name}", *overrides]))
+        if settings.task == "translation" and settings.data.name == "libreoffice_help":  # in two packages
+            folder = tmp_path_factory.mktemp("help")
+            unpacked(folder, "en-US", ENGLISH)
+            unpacked(folder, "es", SPANISH)
+            return edited(settings, {"data.path": str(folder)})
+        limit = 1_200 if name == "pretexts_of_sentiment" else 300  # more than it takes labels from
+        return edited(settings, {"data.limit": limit}) if settings.task in OF_TEXTS else settings
+
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-
-        def study(name):
-            def from_overrides(overrides):
-                settings = from_hydra(compose("config", overrides=[f"+experiments={name}", *overrides]))
-                if (
-                    settings.task == "translation" and settings.data.name == "libreoffice_help"
-                ):  # whose path is that of two packages
-                    unpacked(tmp_path, "en-US", ENGLISH)
-                    unpacked(tmp_path, "es", SPANISH)
-                    return edited(settings, {"data.path": str(tmp_path)})
-                limit = 1_200 if name == "pretexts_of_sentiment" else 300  # more than it takes labels from
-                return edited(settings, {"data.limit": limit}) if settings.task in OF_TEXTS else settings
-
-            return planning.study({}, {}, compose=from_overrides), compose(
-                "config", overrides=[f"+experiments={name}"], return_hydra_config=True
-            )
-
-        yield study
+        study = planning.study({}, {}, compose=from_overrides)
+        config = compose("config", overrides=[f"+experiments={name}"], return_hydra_config=True)
+        return name, study, study.rows(next(study.rounds()), seeds=study.seeds[:2]), config
 
 
 def flattened(settings):
@@ -70,17 +76,14 @@ def flattened(settings):
     return {f"{key}.{name}".rstrip("."): value for key, section in sections.items() for name, value in section.items()}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_variants_of_every_study_differ_only_in_the_keys_that_they_name(composed, name):
-    study, _ = composed(name)
-    study.seeds = study.seeds[:2]  # all further seeds have the same rows
-    rows = study.rows(next(study.rounds()))
+def test_the_variants_of_every_study_differ_only_in_the_keys_that_they_name(planned):
+    name, study, rows, _ = planned
     flat = [flattened(row.trial.settings) for row in rows]
     reference, of_reference = flat[0], {change.key for change in rows[0].trial.changes}
 
     assert study.settings.study == name
     assert not [row.dropped for row in rows if row.dropped]
-    assert rows[0].is_reference and len(rows) == len(study.seeds) * len({row.label for row in rows})
+    assert rows[0].is_reference and len(rows) == len(study.seeds[:2]) * len({row.label for row in rows})
     for row, settings in zip(rows, flat, strict=True):
         changed = {key for key, value in settings.items() if reference[key] != value} - {"seed"}
         normalised = {change.key for change in row.trial.changes} | of_reference
@@ -88,17 +91,16 @@ def test_the_variants_of_every_study_differ_only_in_the_keys_that_they_name(comp
         assert changed <= named | normalised
 
 
-@pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_every_study_has_a_question_and_an_expected_time(composed, path):
-    text = path.read_text(encoding="utf-8")
-    study, config = composed(path.stem)
+def test_every_study_has_a_question_and_an_expected_time(planned):
+    name, study, _, config = planned
+    text = (REPOSITORY / "experiments" / f"{name}.yaml").read_text(encoding="utf-8")
     header = " ".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("#"))
 
     assert header.startswith("Design: ") and " Seeds: " in header
     assert re.search(r"Expected: (under )?\d+ minutes on 2 cores", header)
-    assert f"Command: python -m src.run -m +experiments={path.stem}" in header
-    assert study.plan.question and (study.plan.claim or path.stem == "smoke")
-    assert ("JoblibLauncher" in config.hydra.launcher._target_) == (path.stem not in ABOUT_TIME)
+    assert f"Command: python -m src.run -m +experiments={name}" in header
+    assert study.plan.question and (study.plan.claim or name == "smoke")
+    assert ("JoblibLauncher" in config.hydra.launcher._target_) == (name not in ABOUT_TIME)
 
 
 def test_all_studies_but_leave_one_out_fit_into_a_few_sessions():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,12 +12,6 @@ from src.inference import student
 from tests.analysis.conftest import ACCURACY
 
 SIMULATIONS = 3_000
-
-
-@pytest.fixture(autouse=True)
-def uncollected(monkeypatch):
-    """Turns off garbage collection: the library of Holm's method collects at every call, which takes 0.1 s each."""
-    monkeypatch.setattr(gc, "collect", lambda *_: 0)
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 8])
