@@ -42,7 +42,8 @@ def main(words: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    names = "\n".join(f"  {name:<12}{benchmark.about}" for name, benchmark in BENCHMARKS.items())
+    width = max(map(len, BENCHMARKS)) + 2
+    names = "\n".join(f"  {name:<{width}}{benchmark.about}" for name, benchmark in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=f"Measures speed and memory.\n\n{names}",
