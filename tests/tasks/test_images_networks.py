@@ -225,6 +225,20 @@ def test_the_files_of_a_trial_agree_with_its_accuracy(trained):
     assert len(pd.read_parquet(folder / errors.FILE)) == errors.KEPT
 
 
+def test_the_worst_errors_name_the_rows_of_the_collection(trained, capsys):
+    data = TASK.load(checked({"task": "images", "data": {"name": "digits", "limit": 300}}))
+    rows = pd.read_parquet(folder_of("mlp") / errors.FILE)
+    capsys.readouterr()
+
+    assert use.main([str(folder_of("mlp")), "errors", "--count", "1"]) == 0
+
+    heading, line = capsys.readouterr().out.splitlines()
+    first = rows.iloc[0]
+    place = f"row {data.split('test').rows[first['row']] + 1:,} of the data"
+    assert heading.split("\t")[-1] == "source" and first["is_wrong"]
+    assert line.split("\t") == ["1", first["class"], first["prediction"], f"{first['probability']:.3f}", place]
+
+
 def test_a_image_is_classified_as_in_the_test(trained, capsys, tmp_path):
     data = TASK.load(checked({"task": "images", "data": {"name": "digits", "limit": 300}}))
     probabilities = pd.read_parquet(folder_of("cnn") / "test_probabilities.parquet")
