@@ -205,11 +205,14 @@ def figure(
     uri: Uri = None,
     out: Out = None,
     task: TaskPlace = None,
+    are_listed: Annotated[
+        bool, typer.Option("--list", help="list the names of all figures, those of the study's task too; draw none")
+    ] = False,
 ) -> None:
     """Draws figures of STUDY, including those of its task, as PNG, SVG and PDF.
 
     The usual figures are forest, waterfall, interaction, heatmap, pareto, curves, ranges, rungs, times, padding,
-    causes, looks, power, seeds and ratio_by_parameters.
+    causes, looks, power, seeds and ratio_by_parameters. A task adds figures of its own: --list names them.
     """
     with _answered():
         from analysis import figures
@@ -218,10 +221,18 @@ def figure(
         _allow(task)
         loaded = _loaded(study, uri, every=every)
         wanted = set(names or []) - figures.FIGURES.keys()
-        allowed = [*figures.FIGURES, *(figures.places_of_task(loaded)[0] if wanted else [])]
+        of_task, lacking = figures.places_of_task(loaded) if wanted or are_listed else ({}, [])
+        if are_listed:
+            print(f"usual figures: {', '.join(figures.FIGURES)}")
+            print(f"figures of the study's task: {visible(', '.join(of_task)) or 'none'}")
+            print("".join(f"note: {visible(note)}\n" for note in lacking), end="")
+            return
+        allowed = [*figures.FIGURES, *of_task]
         unknown = [name for name in names or [] if name not in allowed]
         if unknown:
-            raise StoreError(f"no figure {unknown[0]!r}; {nearest(unknown[0], allowed)}")
+            known = figures.synonyms(of_task.values()).get(unknown[0].lower().replace("-", "_"))
+            fix = f"did you mean {known!r}?" if known in of_task else nearest(unknown[0], allowed)
+            raise StoreError(f"no figure {unknown[0]!r}; {fix}")
         findings = _findings(loaded, metric=metric)
         folder = out or _folder(None, study, every=every) / "figures"  # where the report has them
         folder.mkdir(parents=True, exist_ok=True)

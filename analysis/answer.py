@@ -192,13 +192,11 @@ def _limits(findings: Findings) -> list[str]:
             "The verdicts are on the candidates that reached the last rung; those that left earlier, after less "
             "training and by other seeds, are not shown to be worse."
         )
-    unmentioned = [
-        name
-        for name in findings.unchanged
-        if name not in set(findings.compared.loc[findings.compared["is_unchanged"], "label"])
-    ]
-    if unmentioned:
-        limits.append(f"The trained weights of {_listed(unmentioned)} equal those compared with, bit for bit.")
+    mentioned = set(findings.compared.loc[findings.compared["is_unchanged"], "label"])
+    for is_equal, end in ((True, ""), (False, "; only what the test decides from the outputs differs")):
+        names = [name for name, is_same in findings.unchanged.items() if is_same == is_equal and name not in mentioned]
+        if names:
+            limits.append(f"The trained weights of {_listed(names)} equal those compared with, bit for bit{end}.")
     return [*limits, *_failures(findings)]
 
 

@@ -21,7 +21,7 @@ from scipy import special, stats
 from analysis import times
 from analysis.inference import sign_flip
 from analysis.rows import DROPPED, FINISHED, is_exact, is_of_weights, is_steps_to
-from src.inference.student import RESOLUTION, Interval, hidden, interval, scale_of
+from src.inference.student import RESOLUTION, Interval, are_alike, hidden, interval, scale_of
 from src.spec.metric import Metric
 from src.spec.record import DIVERGED, NO_LEARNING
 
@@ -54,10 +54,14 @@ class Pairs:
         return Pairs(*({name: values[:count] for name, values in side.items()} for side in (self.ours, self.theirs)))
 
     @property
-    def are_unchanged(self) -> bool:
+    def have_equal_weights(self) -> bool:
         """Whether the trained weights are equal in every finished pair, bit for bit, in different trials."""
         is_other = not are_equal(*self.values("identity", kind=object)).any()
         return is_other and bool(self.is_finished.any()) and bool(are_equal(*self.values("weights", kind=object)).all())
+
+    def are_alike(self, name: str) -> bool:
+        """Returns whether a column of numbers is equal in every finished pair."""
+        return are_alike(*self.values(name))
 
     def values(self, name: str, *, kind: type = float) -> tuple[np.ndarray, np.ndarray]:
         """Returns a column of the finished pairs, of the variant and of the reference."""
@@ -153,13 +157,13 @@ class Difference:
 
     Attributes:
       identities: identities of the trials of the variant and of the reference, by seed.
-      trained: hashes of the trained weights on both sides; None where a seed has none, or where weights do not
-        determine the metric.
+      trained: hashes of the trained weights on both sides, and values of the metric to five digits; None where a seed
+        has no hash, or where weights do not determine the metric.
       idle: finished trials of the variant that learnt nothing.
       reference_idle: finished trials of the reference that learnt nothing.
       is_same: both sides are the same trials.
-      is_unchanged: different trials ended with the same weights in every seed (for a deterministic metric: with equal
-        values).
+      is_unchanged: different trials ended with the same weights and equal values in every seed (for a deterministic
+        metric: with equal values).
       pairs: seeds that were planned on both sides.
       ours: trials of the variant that did not finish.
       theirs: trials of the reference that did not finish.
@@ -233,11 +237,11 @@ def difference(both: Pairs, metric: Metric, time: Interval, *, grid: float, look
     is_equal = is_exact(metric) and bool((ours == theirs).all())
     return Difference(
         identities=(tuple(both.ours["identity"]), tuple(both.theirs["identity"])),
-        trained=_trained(both) if has_weights else None,
+        trained=_trained(both, metric) if has_weights else None,
         idle=idle,
         reference_idle=reference_idle,
         is_same=bool(len(both) and is_same.all()),
-        is_unchanged=both.are_unchanged if has_weights else is_equal,
+        is_unchanged=both.have_equal_weights and both.are_alike(metric.name) if has_weights else is_equal,
         pairs=len(both),
         ours=_troubles(both.ours),
         theirs=_troubles(both.theirs),
@@ -375,10 +379,16 @@ def outlier(differences: np.ndarray, seeds: np.ndarray, *, grid: float) -> float
     return float(seeds[place]) if p < OUTLIER else math.nan
 
 
-def _trained(both: Pairs) -> tuple[Any, ...] | None:
-    """Returns the hashes of the trained weights on both sides; None if a seed has no hash."""
+def _trained(both: Pairs, metric: Metric) -> tuple[Any, ...] | None:
+    """Returns the hashes of the trained weights on both sides, and the values; None if a seed has no hash.
+
+    Equal weights alone are not enough: two variants may differ in what the test makes of the same outputs.
+    """
     hashes = [*both.ours["weights"], *both.theirs["weights"]]
-    return None if pd.isna(np.array(hashes, dtype=object)).any() else tuple(hashes)
+    if pd.isna(np.array(hashes, dtype=object)).any():
+        return None
+    values = (f"{value:.5g}" for side in (both.ours, both.theirs) for value in side[metric.name].astype(float))
+    return (*hashes, *values)
 
 
 def _troubles(side: Any) -> Troubles:

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.groups import binned, front, over_seeds, within
-from analysis.looks import INK, MAX_VARIANTS, QUIET, Look, estimate, hover, looks, short
+from analysis.looks import INK, MAX_VARIANTS, QUIET, Look, estimate, hover, in_lines, looks, short
 from analysis.rows import STEP_TIME, title
 from analysis.texts import number_of, verdict
 from src.inference.student import LEVEL, interval
@@ -118,7 +118,7 @@ def _rows_of_forest(axes: Axes, compared: pd.DataFrame) -> tuple[list[dict[Any, 
     names = list(dict.fromkeys([*compared.loc[compared["is_reference"], "label"], *compared["label"]]))
     plain = Look(INK, "o", "-")
     look = looks(names) if len(names) <= MAX_VARIANTS else dict.fromkeys(names, plain)
-    axes.set_yticks(range(len(shown)), [f"{short(_row_name(row))}\n{short(verdict(row))}" for row in shown])
+    axes.set_yticks(range(len(shown)), [f"{in_lines(_row_name(row))}\n{short(verdict(row))}" for row in shown])
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     return shown, look
@@ -194,7 +194,7 @@ def metric_by_time(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, m
         text = f"{row['label']}: {title(metric)} {value}, {unit} {time}"
         axes.plot(
             [row["time"]], [row["value"]], mine.mark, color=mine.colour, ms=8, mec="white", mew=0.8,
-            label=short(row["label"]), zorder=3, gid=hover(text),
+            label=in_lines(row["label"]), zorder=3, gid=hover(text),
         )  # fmt: skip
     if metric.sign:
         best = front(points, metric.sign)
@@ -225,7 +225,7 @@ def curves(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, x: str, u
             marker=mine.mark if few else None,
             ms=5,
             lw=1.8,
-            label=short(str(name)),
+            label=in_lines(str(name)),
         )
         if part["low"].notna().any():  # the edge keeps a band visible where all seeds have one value
             axes.fill_between(
@@ -284,7 +284,7 @@ def range_of(
     if bounds:
         _scale(axes, bounds)
     else:
-        axes.set_xticks(range(len(names)), list(map(short, names)))
+        axes.set_xticks(range(len(names)), [in_lines(name, 16) for name in names])
         axes.set_xlim(-0.5, len(names) - 0.5)
     axes.set(xlabel=short(key), ylabel=title(metric))
 
@@ -333,7 +333,7 @@ def time_per_batch(axes: Axes, steps: pd.DataFrame, look: dict[str, Look]) -> No
             edgecolor=look[name].colour, lw=1, gid=hover(text),
         )  # fmt: skip
         axes.plot([median], [place], "|", color=INK, ms=16, mew=2)
-    axes.set_yticks(range(len(groups)), [short(name) for name, _ in groups])
+    axes.set_yticks(range(len(groups)), [in_lines(name) for name, _ in groups])
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
@@ -372,16 +372,22 @@ def heat_map(axes: Axes, rows: pd.DataFrame, x: str, y: str, *, metric: Metric) 
     axes.set(xlabel=short(x), ylabel=short(y))
 
 
-def counts(axes: Axes, table: pd.DataFrame) -> None:
+def counts(table: pd.DataFrame) -> Figure:
     """Draws a table of counts, with the share of its row as the colour of a cell; zeros stay empty.
 
+    The figure is as large as the names of rows and columns need.
+
     Args:
-      axes: to draw on.
       table: int[rows, columns].
     """
     shares = table.div(table.sum(axis=1), axis="index")
     texts = table.astype(str).mask(table == 0, "")
-    rows, columns = [short(str(name)) for name in table.index], [short(str(name)) for name in table.columns]
+    rows, columns = [in_lines(str(name)) for name in table.index], [in_lines(str(name), 28) for name in table.columns]
+    lines = sum(name.count("\n") + 1 for name in rows)
+    cells = (max(1.8, 0.6 * len(columns)), 0.12 * len(rows) + 0.2 * lines)
+    beside, below = (0.09 * max(len(line) for name in names for line in name.split("\n")) for names in (rows, columns))
+    figure = Figure(figsize=(cells[0] + beside + 0.5, cells[1] + below + 0.7), layout="constrained")
+    axes = figure.subplots()
     sns.heatmap(
         shares.set_axis(rows).set_axis(columns, axis="columns"),
         annot=texts.to_numpy(),
@@ -393,10 +399,10 @@ def counts(axes: Axes, table: pd.DataFrame) -> None:
         linewidths=1,
         ax=axes,
     )
-    axes.tick_params(axis="x", rotation=40)
-    for label in axes.get_xticklabels():
-        label.set(ha="right", rotation_mode="anchor")
+    axes.tick_params(axis="x", rotation=90)
+    axes.tick_params(axis="y", rotation=0)
     axes.set(xlabel="cause that was named", ylabel="")
+    return figure
 
 
 def interaction(axes: Axes, means: pd.DataFrame, toggle: str, by: str, *, metric: Metric) -> None:
@@ -426,20 +432,22 @@ def interaction(axes: Axes, means: pd.DataFrame, toggle: str, by: str, *, metric
         ]
         axes.errorbar(
             at, heights, yerr=half, color=look[name].colour, marker=look[name].mark, ls=look[name].dash,
-            capsize=3, lw=1.6, label=short(f"{by}={name}"),
+            capsize=3, lw=1.6, label=in_lines(f"{by}={name}"),
         )  # fmt: skip
         for x, row in zip(at, line.to_dict("records"), strict=True):
             value = estimate(row["mean"], row["low"], row["high"], metric.digits)
             text = f"{by}={name}, {toggle}={as_typed(row[toggle])}: {value}"
             axes.plot([x], [row["mean"]], "o", color=look[name].colour, ms=9, alpha=0.01, mew=0, gid=hover(text))
-    axes.set_xticks(range(len(values)), list(map(short, values)))
+    axes.set_xticks(range(len(values)), [in_lines(value, 16) for value in values])
     axes.set(xlabel=short(toggle), ylabel=title(metric))
 
 
 def legend_beside(figure: Figure, axes: Axes) -> None:
-    """Adds one legend beside the figure and widens the figure to fit it, so that all figures keep one height."""
+    """Adds one legend beside the figure and widens the figure to fit it; only a very long one makes it higher."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.set_figwidth(figure.get_figwidth() + min(3.2, 0.6 + 0.068 * max(map(len, labels))))
+    lines = [line for label in labels for line in label.split("\n")]
+    figure.set_figwidth(figure.get_figwidth() + 0.6 + 0.068 * max(map(len, lines)))
+    figure.set_figheight(max(figure.get_figheight(), 0.3 + 0.16 * len(lines)))
     figure.legend(handles, labels, loc="outside right upper", fontsize="small")
 
 
@@ -462,7 +470,7 @@ def padding_by_batch(axes: Axes, steps: pd.DataFrame, look: dict[str, Look]) -> 
         share = np.sort(1 - part["tokens"].to_numpy(float) / (part["batch"] * part["length"]).to_numpy(float))
         at = np.linspace(0, 100, len(share)) if len(share) > 1 else np.array([50.0])
         mine, text = look[str(name)], f"{short(str(name))}: {share.mean():.1%} of a batch on average"
-        axes.plot(at, share, color=mine.colour, ls=mine.dash, lw=1.8, label=short(str(name)), gid=hover(text))
+        axes.plot(at, share, color=mine.colour, ls=mine.dash, lw=1.8, label=in_lines(str(name)), gid=hover(text))
     axes.set(xlabel="batches of the first epoch, by their padded steps (%)", ylabel="padded steps (share of all steps)")
     axes.set_ylim(bottom=0)
 
@@ -482,7 +490,8 @@ def ratio_by_parameters(axes: Axes, points: pd.DataFrame, look: dict[str, Look],
         mine, name = look[str(label)], short(str(label))
         aside = 1.06 ** (place - (len(labels) - 1) / 2)  # so that no interval hides another
         part = points[points["label"] == label].assign(at=lambda rows: rows["parameters"] * aside)  # noqa: B023
-        style: Any = {"color": mine.colour, "ls": mine.dash, "marker": mine.mark, "lw": 1.6, "ms": 6, "label": name}
+        style: Any = {"color": mine.colour, "ls": mine.dash, "marker": mine.mark, "lw": 1.6, "ms": 6}
+        style["label"] = in_lines(str(label))
         axes.plot(part["at"], part["time_ratio"], **style)
         for row in part.to_dict("records"):
             ends = [row["time_low"], row["time_high"]]
@@ -530,7 +539,7 @@ def path_of_looks(axes: Axes, path: pd.DataFrame, look: Look, *, title_of: str, 
         shown["n"], shown["change"], yerr=shown["change"] - shown["low"], color=look.colour, fmt="none", capsize=3
     )
     axes.plot(path["n"], path["change"], color=look.colour, marker=look.mark, lw=1)
-    axes.set_title(short(title_of, 28), fontsize="small")
+    axes.set_title(in_lines(title_of, 28), fontsize="small")
     axes.set(xlabel="seeds", xticks=path["n"])
 
 
@@ -566,7 +575,7 @@ def spent(axes: Axes, seeds: pd.DataFrame, look: dict[str, Look], *, horizon: in
     places = np.arange(len(seeds))
     axes.barh(places, horizon, color=QUIET, alpha=0.25)
     axes.barh(places, seeds["n"], color=[look[label].colour for label in seeds["label"]])
-    axes.set_yticks(places, [short(label, 40) for label in seeds["label"]])
+    axes.set_yticks(places, [in_lines(label) for label in seeds["label"]])
     axes.invert_yaxis()
     axes.set(xlabel="seeds", xlim=(0, horizon))
 
@@ -587,7 +596,8 @@ def rungs(axes: Axes, points: pd.DataFrame, look: dict[str, Look], *, key: str, 
         axes.plot(
             part["budget"], part["value"], color=colour, ls="-" if mine is None else mine.dash,
             marker="o" if mine is None else mine.mark, ms=3 if mine is None else 6, lw=0.9 if mine is None else 1.8,
-            alpha=0.8 if mine is None else 1, zorder=1 if mine is None else 3, label=None if mine is None else name,
+            alpha=0.8 if mine is None else 1, zorder=1 if mine is None else 3,
+            label=None if mine is None else in_lines(str(label)),
         )  # fmt: skip
         for row in part.to_dict("records"):
             value = estimate(row["value"], row["low"], row["high"], metric.digits)
@@ -638,7 +648,7 @@ def waterfall(axes: Axes, steps: pd.DataFrame, look: dict[str, Look], *, metric:
                 axes.plot([place, place], [begin + row["low"], begin + row["high"]], color=INK, lw=1.2)
         if place + 1 < len(rows):
             axes.plot([place - 0.3, place + 1.3], [row["mean"]] * 2, color=QUIET, lw=0.8, ls=":")
-    axes.set_xticks(range(len(rows)), [short(row["label"]) for row in rows], rotation=20, ha="right")
+    axes.set_xticks(range(len(rows)), [in_lines(row["label"], 28) for row in rows], rotation=20, ha="right")
     axes.grid(visible=False, axis="x")
     axes.use_sticky_edges = False  # else the margin below the lowest bar would vanish
     axes.margins(y=0.15)

@@ -21,7 +21,7 @@ from src.inference import sequential
 from src.inference.sequential import Rule
 from src.inference.student import LEVEL, Interval, grid
 from src.inference.verdicts import CANNOT_TELL
-from src.spec.metric import Metric
+from src.spec.metric import TEST, Metric
 
 OF_LOOKS = ("decision", "decided_sign", "decided_at", "look", "is_futile")
 
@@ -57,7 +57,7 @@ def paired(
       among them, `never` (finished seeds that did not reach the target), `missing` (finished seeds without a value),
       `outlier` (a seed whose difference is an outlier, or nan), `time_ratio` with `time_low`, `time_high` (geometric)
       and `time_holm` (p, over all ratios of the frame), `twin_of` (an earlier variant made of the same trials),
-      `is_unchanged` (weights equal to the reference's in every seed), `verdict`, and `seeds_needed` to
+      `is_unchanged` (weights and values equal to the reference's in every seed), `verdict`, and `seeds_needed` to
       `seeds_needed_high`: the number of seeds that a study needs for a power of 80 %, with the standard deviation of
       the differences as estimated, and at its upper 80 % bound. With a `rule`, p values and intervals are those of all
       looks together; `decided_at` is the number of seeds at which a comparison was decided or set aside, `look` the
@@ -132,21 +132,29 @@ def over_looks(rows: pd.DataFrame, *, metric: Metric, rule: Rule, comparisons: i
     return pd.DataFrame(found, columns=["within", "label", "n", "change", "low", "high", "bound"])
 
 
-def changed_nothing(rows: pd.DataFrame) -> list[str]:
+def equal_weights(rows: pd.DataFrame) -> dict[str, bool]:
     """Returns the variants with trials of their own whose trained weights equal the reference's in every seed.
 
     Args:
       rows: as `paired` takes them, with the hash of the trained `weights`.
+
+    Returns:
+      Variant → whether all that the test measured is equal, too. If not, only what the test makes of the outputs of the
+      model differs.
     """
-    names = (name for _, name, is_reference, both in joined(rows, "weights") if not is_reference and both.are_unchanged)
-    return list(dict.fromkeys(names))
+    tested = [name for name in map(str, rows) if name.startswith(TEST) and pd.api.types.is_numeric_dtype(rows[name])]
+    found: dict[str, bool] = {}
+    for _, name, is_reference, both in joined(rows, "weights", *tested):
+        if not is_reference and both.have_equal_weights:
+            found[name] = found.get(name, True) and all(map(both.are_alike, tested))
+    return found
 
 
 def _adjusted(table: pd.DataFrame, rule: Rule | None, *, margin: float | None, is_normal: bool) -> pd.DataFrame:
     """Returns the differences with `twin_of`, and with p values adjusted for the number of comparisons.
 
     The p values of the metric and those of the times are adjusted separately. Two variants count as one comparison if
-    they consist of the same trials, or of trials that ended with the same weights.
+    they consist of the same trials, or of trials that ended with the same weights and values.
     """
     is_tested = ~(table["is_reference"] | table["is_same"])
     twin_of, alike = (pd.Series(_twins(table, column), dtype=object) for column in ("identities", "trained"))

@@ -27,7 +27,7 @@ from analysis.findings import default_margin
 from analysis.load import Study
 from analysis.rows import DROPPED, FINISHED
 from analysis.store import Store, StoreError, nearest
-from src.artifacts import EXAMPLES, PROBABILITIES
+from src.artifacts import EXAMPLES, PREDICTION, PROBABILITIES
 from src.inference.student import LEVEL, RESOLUTION, Interval, scale_of
 from src.spec.metric import IMPLIED, Metric
 
@@ -280,13 +280,16 @@ def of_quantity(frame: pd.DataFrame, quantity: str) -> Tested:
 
 
 def of_classes(frame: pd.DataFrame) -> Tested:
-    """Returns which examples were classified correctly, from the columns `row`, `label` and one probability per class.
+    """Returns which examples were classified correctly, from the columns `row`, `label` and `prediction`.
 
-    The predicted class is the most probable one; with two classes it is the second if its probability is above 0.5, as
-    in training.
+    Files of earlier versions have no predicted class, but one probability per class. The most probable class is then
+    the predicted one; with two classes it is the second if its probability is above 0.5, as in training.
     """
-    columns = sorted(set(frame.columns) - {"row", "label"}, key=lambda name: int(name.rsplit("_", 1)[1]))
-    values = frame[columns].to_numpy(float)
-    chosen = (values[:, 1] > 0.5).astype(int) if values.shape[1] == 2 else values.argmax(axis=1)
+    if PREDICTION in frame:
+        chosen = frame[PREDICTION].to_numpy()
+    else:
+        columns = sorted(set(frame.columns) - {"row", "label"}, key=lambda name: int(name.rsplit("_", 1)[1]))
+        values = frame[columns].to_numpy(float)
+        chosen = (values[:, 1] > 0.5).astype(int) if values.shape[1] == 2 else values.argmax(axis=1)
     is_right = chosen == frame["label"].to_numpy()
     return Tested(frame[["row", "label"]].to_numpy(), is_right.astype(float), np.ones(len(frame)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from analysis.factorial import CONDITIONS, INTERACTION, MAIN
 from analysis.findings import Findings
 from analysis.groups import differs_too, grouped, looks_of, mean_curves, means_of_variants, seeds, whole_seeds, within
 from analysis.load import Study
-from analysis.looks import MAX_VARIANTS, break_labels, looks, style
+from analysis.looks import MAX_VARIANTS, break_labels, in_lines, looks, style
 from analysis.provenance import caution
 from analysis.rows import DROPPED, PADDED, PARAMETERS, STEP_TIME, is_steps_to, title
 from analysis.texts import number_of
@@ -72,7 +72,9 @@ def _forest(findings: Findings) -> Picture | None:
     if not 0 < len(shown) <= MAX_ROWS or shown["change"].isna().all():
         return None
     has_times = bool(shown["time_ratio"].notna().any())
-    figure = Figure(figsize=(11 if has_times else 8, max(2.2, 1.2 + 0.5 * len(shown))), layout="constrained")
+    longer = sum(in_lines(label).count("\n") for label in shown["label"])  # lines of names after the first
+    height = max(2.2, 1.2 + 0.5 * len(shown) + 0.17 * longer)
+    figure = Figure(figsize=(11 if has_times else 8, height), layout="constrained")
     both = figure.subplots(
         1, 2 if has_times else 1, sharey=has_times, width_ratios=[5, 3] if has_times else None, squeeze=False
     )[0]
@@ -296,7 +298,7 @@ def _interaction(findings: Findings) -> Picture | None:
         drawing.legend_beside(figure, np.atleast_1d(several)[0])
     else:
         for axes in several:
-            axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=2)
+            axes.legend(fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0))
     over = seeds([int(findings.factorial["seeds"].iloc[0])])
     what = f"Means of {title(findings.metric)} with 95 % intervals over {over}, for equal shares of all else"
     condition = _condition(terms[terms["term"].isin(strongest)])
@@ -380,9 +382,7 @@ def _causes(findings: Findings) -> Picture | None:
     table = causes.counts(rows)
     if not 1 < len(table) <= MAX_ROWS:
         return None
-    size = (3.5 + 0.55 * len(table.columns), 2.2 + 0.32 * len(table))
-    figure = Figure(figsize=size, layout="constrained")
-    drawing.counts(figure.subplots(), table)
+    figure = drawing.counts(table)
     over = seeds(table.sum(axis=1))
     return figure, f"Trials of each variant by the cause that was named from their records alone, over {over}."
 
@@ -530,6 +530,17 @@ def places_of_task(study: Study) -> tuple[Mapping[str, str], list[str]]:
     taken = [figure for figure in figures if figure in FIGURES]
     notes = [f"figure {figure} of task {name} is not drawn, as there is a usual one of that name" for figure in taken]
     return {figure: place for figure, place in figures.items() if figure not in taken}, notes
+
+
+def synonyms(places: Iterable[str]) -> dict[str, str]:
+    """Returns other names of a task's figures → their names: the `SYNONYMS` of the modules that draw them."""
+    found: dict[str, str] = {}
+    for module in dict.fromkeys(place.partition(":")[0] for place in places):
+        try:
+            found |= getattr(importlib.import_module(module), "SYNONYMS", {})
+        except Exception:  # importing a third party's module can raise anything
+            continue
+    return found
 
 
 def draw_of_task(study: Study, names: Sequence[str] | None = None) -> tuple[list[Drawn], list[str]]:

@@ -56,7 +56,8 @@ class Findings:
         seeds.
       factorial: the frame that `factorial.fit` returns, or None.
       no_factorial: the reason why `factorial` is None; None if it is not, or if the design is not factorial.
-      unchanged: variants whose trained weights equal their reference's, seed for seed.
+      unchanged: variants whose trained weights equal their reference's, seed for seed → whether all that the test
+        measured is equal, too.
       rejected: variants that a path tried and did not keep.
       also: full names of further metrics that tables show.
     """
@@ -73,7 +74,7 @@ class Findings:
     summary: pd.DataFrame
     factorial: pd.DataFrame | None
     no_factorial: str | None
-    unchanged: list[str]
+    unchanged: dict[str, bool]
     rejected: list[str]
     also: list[str]
 
@@ -168,7 +169,7 @@ def find(
         summary=_summary(study, rows, compared, is_stepwise=is_stepwise, also=shown, timing=timing),
         factorial=table,
         no_factorial=why_not,
-        unchanged=effects.changed_nothing(rows),
+        unchanged=effects.equal_weights(rows),
         rejected=rejected,
         also=shown,
     )

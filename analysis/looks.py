@@ -20,13 +20,14 @@ from matplotlib.figure import Figure
 
 from analysis.texts import halves
 from src import environment
-from src.terminal.visible import one_line
+from src.terminal.visible import one_line, wrapped
 
 MAX_VARIANTS = 10  # with distinct colours, dashes and marks
 INK = "#1c1e21"
 QUIET = "#8a8f98"
 DASHES = ["-", "--", "-.", ":"]
 MARKS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "*"]
+LINE = 40  # characters in a line of a variant's name
 HOVER = "hover: "  # prefix of the id of an artist with a tooltip
 STYLE: Any = {
     "axes.edgecolor": QUIET, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK,
@@ -72,15 +73,25 @@ def hover(text: str) -> str:
 
 
 def break_labels(figure: Figure) -> None:
-    """Breaks labels that are wider than their axes into two lines.
+    """Breaks labels that are longer than their axes into lines.
 
     They would overlap their neighbours or be cut off otherwise.
     """
     figure.draw_without_rendering()  # places the axes
     for axes in figure.axes:
-        label = axes.xaxis.label
-        if label.get_window_extent().width > axes.get_window_extent().width:
-            label.set_text("\n".join(filter(None, halves(label.get_text()))))
+        room = axes.get_window_extent()
+        for label, most in ((axes.xaxis.label, room.width), (axes.yaxis.label, room.height)):
+            box, text = label.get_window_extent(), label.get_text()
+            length = box.width if label is axes.xaxis.label else box.height
+            if length > most:
+                broken = "\n".join(filter(None, halves(text)))
+                fitting = max(1, int(len(text) * most / length))
+                label.set_text(broken if max(map(len, broken.split("\n"))) <= fitting else wrapped(text, fitting))
+
+
+def in_lines(name: str, width: int = LINE) -> str:
+    """Returns the name of a variant in up to three lines, so that it stays whole beside a row or in a legend."""
+    return wrapped(name, width)
 
 
 def short(text: str, most: int = 60) -> str:

@@ -163,6 +163,7 @@ def remarks(findings: Findings, notes: Sequence[str] = ()) -> list[tuple[str, li
     normalised = dict.fromkeys(
         f"{row['label']}: {reason}" for row in rows.to_dict("records") for reason in row["normalised"]
     )
+    same = "trained weights equal those it is compared with, seed for seed"
     kinds = {
         "Failed or stopped": [
             f"{row['label']} seed={row['seed']}: {row['status']}{_reason(row)}{_cause(row)}"
@@ -175,8 +176,11 @@ def remarks(findings: Findings, notes: Sequence[str] = ()) -> list[tuple[str, li
         "Dropped": [f"{row['label']}: {row['dropped']}" for row in dropped.to_dict("records")],
         "Normalised": list(normalised),
         "Tried on the path and not kept": findings.rejected,
-        "Changed nothing": [
-            f"{name}: trained weights equal those it is compared with, seed for seed" for name in findings.unchanged
+        "Changed nothing": [f"{name}: {same}" for name, is_equal in findings.unchanged.items() if is_equal],
+        "Same weights": [
+            f"{name}: {same}; only what the test decides from the outputs differs"
+            for name, is_equal in findings.unchanged.items()
+            if not is_equal
         ],
         "Unhealthy": _unhealthy(findings.study.finished),
         "Aliased effects": [equation(group) for group in findings.study.plan["aliases"]],

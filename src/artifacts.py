@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SETTINGS, MODEL, STEPS, PATCH = "settings.json", "model.keras", "steps.parquet", "uncommitted.patch"
 # Predictions for each test example: of any task, and of classifiers.
 EXAMPLES, PROBABILITIES = "test_examples.parquet", "test_probabilities.parquet"
+PREDICTION = "prediction"  # column of the latter: the predicted class; files of earlier versions lack it
 EPOCH_SAMPLES = "samples_by_epoch.csv"  # what the model could do after each epoch
 PICTURES = "pictures"  # folder of PNG files in a trial's folder
 LARGEST = 1_024  # pixels of a picture's longer side

@@ -17,6 +17,7 @@ import hypothesis
 import numpy as np
 import pytest
 from hydra.core.config_store import ConfigStore
+from PIL import Image
 
 from benchmarks import generated
 
@@ -117,6 +118,14 @@ def tiny_trial(table: Path) -> list[str]:
     words = "data=table max_length=20 vocab_size=40 units=4 embedding_dim=4 tracking.histograms=false epochs=2"
     words += " bucketing=false batch_size=20"  # 20 divides the 140 training texts: a smaller batch needs a second graph
     return [*words.split(), f"data.path={table}"]
+
+
+def assert_nothing_is_cut_off(picture: Path) -> None:
+    """Fails if a saved figure has ink on its outermost pixels, as texts have that do not fit."""
+    with Image.open(picture) as opened:
+        pixels = np.asarray(opened.convert("L"))
+    edges = [pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]
+    assert all((edge == 255).all() for edge in edges), f"{picture.name}: something is cut off"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from src import paths, run, sync
+from src import paths, run, sync, use
 from src.artifacts import MODEL, PATCH, PROBABILITIES, SETTINGS, STEPS
 from src.parts.words import preprocessing
 from src.paths import REPOSITORY
@@ -200,6 +200,19 @@ def test_the_reloaded_model_gives_the_same_test_accuracy(finished):
         chance[rows.numpy()] = 1 / (1 + np.exp(-np.asarray(trained.model(ids))[:, 0]))
     np.testing.assert_allclose(chance, stored["probability_1"], atol=1e-6)
     assert ((chance > 0.5) == labels).mean() == one.data.metrics["test/accuracy"]
+
+
+def test_the_worst_errors_are_those_of_the_stored_predictions(finished, capsys):
+    _, folder = finished
+    stored = pd.read_parquet(folder / "test_probabilities.parquet")
+    wrong = int((stored["prediction"] != stored["label"]).sum())
+
+    assert use.main([str(folder), "errors", "--count", "24"]) == 0
+
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == (1 + min(wrong, 24) if wrong else 1) and out[0].startswith("number\t" if wrong else "no error")
+    assert all("\trow " in line and " of table.csv\t" in line for line in out[1:])
+    assert use.main([str(folder)]) == 0 and "shows the test texts that it got most wrong" in capsys.readouterr().out
 
 
 def test_predict_takes_a_folder_an_identity_or_a_run_id_and_a_file(finished, tmp_path, capsys):

@@ -13,7 +13,7 @@ import pickle
 import unicodedata
 import zipfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,12 +41,18 @@ class Examples(NamedTuple):
 class Corpus(NamedTuple):
     """Texts with labels in three splits, in file order.
 
-    `dropped` is the number of rows without a text that were dropped; None if such rows are refused.
+    Attributes:
+      splits: split → its examples.
+      classes: name of each class.
+      dropped: number of rows without a text that were dropped; None if such rows are refused.
+      tested: file of each test text (empty if it is the last of the corpus' files, whose name may change), and its
+        row there, from 1 (None for a file with a single text). Texts without classes have none.
     """
 
     splits: dict[str, Examples]
     classes: list[str]
     dropped: int | None = None
+    tested: Sequence[tuple[str, int | None]] = ()
 
 
 class Reader(NamedTuple):
@@ -75,6 +81,7 @@ def read_movie_reviews(options: MovieReviews) -> Corpus:
     return Corpus(
         {name: Examples([texts[i] for i in part], labels[part]) for name, part in parts.items()},
         ["negative", "positive"],
+        tested=[("", rows.numbers[imdb[i]]) for i in parts[TEST]],
     )
 
 
@@ -107,6 +114,7 @@ def read_aclimdb(options: AclImdb) -> Corpus:
     return Corpus(
         {name: Examples([texts[i] for i in part], labels[part]) for name, part in rows.items()},
         ["negative", "positive"],
+        tested=[("/".join(files[i].parts[-3:]), None) for i in rows[TEST]],
     )
 
 
@@ -157,7 +165,9 @@ def read_keras_imdb(options: KerasImdb) -> Corpus:
 
     train, validation = splits.last_tenth(labels["train"])
     parts = {TRAIN: examples("train", train), VALIDATION: examples("train", validation)}
-    return Corpus(parts | {TEST: examples("test", np.arange(len(labels["test"])))}, ["negative", "positive"])
+    tested = [(f"x_test in {archive.name}", row + 1) for row in range(len(labels["test"]))]
+    parts[TEST] = examples("test", np.arange(len(tested)))
+    return Corpus(parts, ["negative", "positive"], tested=tested)
 
 
 def _word_index(path: Path) -> dict[int, str]:
@@ -284,14 +294,15 @@ def read_table(options: Table) -> Corpus:
     index = {label: number for number, label in enumerate(classes)}
     dropped = sum(rows.dropped for rows in tables) if options.drop_empty else None
     examples = [Examples(rows.texts, np.array([index[label] for label in rows.labels], np.int32)) for rows in tables]
+    places = [("", number) for number in tables[-1].numbers]  # the last of three files has the test texts
     if len(examples) == 3:
         _refuse_equal(files, examples)
-        return Corpus(dict(zip(splits.SPLITS, examples, strict=True)), classes, dropped)
+        return Corpus(dict(zip(splits.SPLITS, examples, strict=True)), classes, dropped, places)
     parts = _split_rows(examples[0], tables[0], options, classes=classes)
     by_split = {
         name: Examples([examples[0].texts[i] for i in part], examples[0].labels[part]) for name, part in parts.items()
     }
-    return Corpus(by_split, classes, dropped)
+    return Corpus(by_split, classes, dropped, [places[i] for i in parts[TEST]])
 
 
 CORPORA: dict[str, Reader] = {

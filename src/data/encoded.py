@@ -11,9 +11,10 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,9 +22,11 @@ from src.data.cache import content_hash, stored
 from src.data.contents import Contents, describe
 from src.data.options import Running
 from src.data.running import READING as RUNNING
-from src.data.splits import SPLITS, SPLITTING, TRAIN, first_of_each_class
+from src.data.splits import SPLITS, SPLITTING, TEST, TRAIN, first_of_each_class
 from src.data.tokens import FIRST_WORD, TOKENISER, encode, vocabulary, words_of
 from src.files import digest
+
+ORIGINALS = "test.originals.jsonl"  # a line for each text of the test split of a corpus with classes
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,20 @@ class Sequences:
         return np.diff(self.starts)
 
 
+class Original(NamedTuple):
+    """A text as its corpus has it.
+
+    Attributes:
+      text: the text; a list of words is joined by spaces.
+      file: name of its file.
+      row: its row there, from 1; None for a file with a single text.
+    """
+
+    text: str
+    file: str
+    row: int | None
+
+
 @dataclass(frozen=True)
 class Encoded:
     """A corpus as ids.
@@ -56,6 +73,7 @@ class Encoded:
       folder: folder with its files.
       origin: name and path of the corpus, as in the settings.
       contents: counts for the plan and the record.
+      file: name of the file with the test texts, if one file has them all.
     """
 
     digest: str
@@ -63,6 +81,7 @@ class Encoded:
     folder: Path
     origin: str
     contents: Contents
+    file: str
 
     def split(self, name: str) -> Sequences:
         """Returns one split, memory-mapped: ids are read when they are used."""
@@ -88,6 +107,12 @@ class Encoded:
         """Returns the words with an id below `vocab_size`; the word at position r has id r + 4."""
         words = json.loads((self.folder / "words.json").read_text(encoding="utf-8"))
         return list(words[: max(0, vocab_size - FIRST_WORD)])
+
+    def originals(self, rows: Sequence[int]) -> list[Original]:
+        """Returns texts of the test split of a corpus with classes, by row from 0, as the corpus has them."""
+        lines = (self.folder / ORIGINALS).read_bytes().split(b"\n")
+        found = (Original(*json.loads(lines[row])) for row in rows)
+        return [one._replace(file=one.file or self.file) for one in found]
 
 
 def load(options: Running, *, tokens: str = "word") -> Encoded:
@@ -118,9 +143,16 @@ def load(options: Running, *, tokens: str = "word") -> Encoded:
         find=find,
         content=content,
         write=functools.partial(_write, options, tokens=tokens),
-        check=lambda about: Contents(**about["contents"]),
+        check=_check,
     )
-    return Encoded(key, about["classes"], folder, origin, Contents(**about["contents"]))
+    return Encoded(key, about["classes"], folder, origin, Contents(**about["contents"]), files[-1].name)
+
+
+def _check(about: dict[str, Any]) -> None:
+    """Raises KeyError or TypeError for a record of another version; earlier ones have no original texts."""
+    Contents(**about["contents"])
+    if len(about["classes"]) > 1 and ORIGINALS not in about["digests"]:
+        raise KeyError(ORIGINALS)
 
 
 def _content_options(options: Running, files: list[Path]) -> dict[str, Any]:
@@ -170,6 +202,8 @@ def _write(options: Running, parts: Path, *, tokens: str) -> dict[str, Any]:
             raise DataError(f"{origin}: the {name} split is empty")
         rows = first_of_each_class(labels, options.limit or len(labels))
         examples[name] = Examples([texts[i] for i in rows], labels[rows])
+        if name == TEST and corpus.tested:
+            _write_originals(parts / ORIGINALS, examples[name].texts, [corpus.tested[i] for i in rows])
         tokenised[name] = [words_of(text, tokens=tokens) for text in examples[name].texts]
         missing = set(range(len(corpus.classes))) - set(labels.tolist())
         if missing:
@@ -193,3 +227,11 @@ def _write(options: Running, parts: Path, *, tokens: str) -> dict[str, Any]:
         examples, tokenised, vocabulary=ids, classes=corpus.classes, tokens=tokens, dropped=corpus.dropped
     )
     return {"classes": corpus.classes, "contents": asdict(contents)}
+
+
+def _write_originals(path: Path, texts: Sequence[str | list[str]], places: Sequence[tuple[str, int | None]]) -> None:
+    """Writes the texts with the file and row of each; half a surrogate pair, which JSON allows, becomes `?`."""
+    with path.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+        for text, place in zip(texts, places, strict=True):
+            one = text if isinstance(text, str) else " ".join(text)
+            file.write(json.dumps([one, *place], ensure_ascii=False) + "\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -12,6 +12,7 @@ from scipy import special
 LEVEL = 0.05
 ROUNDING = 1e-12  # relative rounding error of arithmetic in float64
 RESOLUTION = 1e-6  # relative; float32 has seven digits, so smaller differences are rounding
+ALIKE = 1e-5  # relative; largest difference of sums in float32 over the same numbers in other batches
 
 
 class Interval(NamedTuple):
@@ -32,6 +33,11 @@ class Interval(NamedTuple):
     p: float = math.nan
     error: float = math.nan
     freedom: int = 0
+
+
+def are_alike(ours: Any, theirs: Any) -> bool:
+    """Returns whether all values, float[n] each, are equal but for the rounding of sums in float32; nan equals nan."""
+    return bool(np.allclose(ours, theirs, rtol=ALIKE, atol=ROUNDING, equal_nan=True))
 
 
 def interval(values: np.ndarray, *, scale: float | None = None) -> Interval:

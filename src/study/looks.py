@@ -11,7 +11,7 @@ import numpy as np
 
 from src.inference import contrasts, racing, sequential
 from src.inference.sequential import DIFFERENT, EQUIVALENT, FUTILE, Decisions, Rule
-from src.inference.student import grid, hidden
+from src.inference.student import are_alike, grid, hidden
 from src.inference.verdicts import CHANGED_NOTHING, INTERACT, NO_DIFFERENCE, direction
 from src.spec.metric import best_name
 from src.spec.record import NO_LEARNING
@@ -101,8 +101,8 @@ def take(study: Study, planned: Sequence[Row], latest: Mapping[str, Outcome], nu
     """Returns what the trials up to a look show.
 
     A comparison with a trial that failed, or without a finite value, gets no verdict, and its variant stops: a verdict
-    from the other seeds alone would be biased. Variants made of the same trials, or that end with the same weights,
-    are one comparison.
+    from the other seeds alone would be biased. Variants made of the same trials are one comparison. One that ends with
+    the weights and values of what it is compared with is none.
 
     Args:
       study: the study.
@@ -260,7 +260,7 @@ def _without_test(seen: _Seen) -> tuple[dict[str, str], dict[str, str]]:
             verdicts[name], twins[name] = SAME, twin
         elif not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
             verdicts[name] = NO_VERDICT
-        elif None not in _weights(seen, name, count) == _weights(seen, first, count):
+        elif None not in _weights(seen, name, count) == _weights(seen, first, count) and are_alike(ours, theirs):
             verdicts[name] = CHANGED_NOTHING
     return verdicts, twins
 

@@ -460,7 +460,8 @@ class _Command:
         return []
 
     def _show(self, latest: Mapping[str, Outcome], unfinished: Sequence[Row]) -> None:
-        unchanged = table.changed_nothing(self._study, self._rows, latest)
+        unchanged = table.equal_weights(self._study, self._rows, latest)
+        nothing = [name for name, is_equal in unchanged.items() if is_equal]
         why = self._start_errors | _errors(unfinished, self._journals.outcomes() if self._trained else latest)
         why |= {
             _identity(row): "not started: the study stopped before this trial"
@@ -472,10 +473,10 @@ class _Command:
             "finished": len(self._trials()) - len(unfinished),
             "unfinished": {row.name: why[_identity(row)] for row in unfinished},
             "dropped": {row.label: row.dropped for row in self._rows if row.dropped},
-            "changed_nothing": unchanged,
+            "changed_nothing": nothing,
         }
         _write(self._folder / SUMMARY, summary)
-        tags = {"ablation.changed_nothing": ", ".join(unchanged) or "none", "ablation.unfinished": str(len(unfinished))}
+        tags = {"ablation.changed_nothing": ", ".join(nothing) or "none", "ablation.unfinished": str(len(unfinished))}
         self._tracker.ask(lambda store: store.attach(self._folder / SUMMARY, tags=tags), otherwise=None)
         self._present(
             latest, [*table.unchanged_text(unchanged).splitlines(), *table.failures(unfinished, why).splitlines()[:1]]

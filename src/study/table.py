@@ -15,6 +15,7 @@ from rich.text import Text
 
 from src import environment, own_code, paths, registry
 from src.config.settings import label
+from src.inference.student import are_alike
 from src.spec.metric import TEST, Metric, meaning
 from src.spec.record import DIVERGED, NO_LEARNING
 from src.spec.rules import Change
@@ -265,17 +266,21 @@ def of_test_only(rows: Sequence[Row], latest: Mapping[str, Outcome], metrics: Se
     return "\n".join(lines)
 
 
-def changed_nothing(study: Study, rows: Sequence[Row], latest: Mapping[str, Outcome]) -> list[str]:
+def equal_weights(study: Study, rows: Sequence[Row], latest: Mapping[str, Outcome]) -> dict[str, bool]:
     """Returns the variants whose trained weights equal those of their baseline in every bit, for every seed.
 
     The baseline is the reference, or in a cumulative design the previous step. Variants that were normalised to the
     same trial are left out, because the plan names them already.
+
+    Returns:
+      Variant → whether all that the test measured is equal, too.
     """
     names = list(dict.fromkeys(row.label for row in rows))
     is_cumulative = study.plan.design == "cumulative"
     baselines = dict(zip(names[1:], names, strict=False)) if is_cumulative else dict.fromkeys(names[1:], names[0])
     trials = {(row.label, row.seed): row.trial.identity for row in rows if row.trial}
     same: dict[str, list[bool]] = {}
+    alike: dict[str, list[bool]] = {}
     for (name, seed), identity in trials.items():
         compared = trials.get((baselines.get(name, name), seed), identity)
         variant, baseline = latest.get(identity), latest.get(compared)
@@ -283,14 +288,26 @@ def changed_nothing(study: Study, rows: Sequence[Row], latest: Mapping[str, Outc
             weights = variant.tags.get("ablation.weights")  # some tasks record none
             is_same = weights is not None and weights == baseline.tags.get("ablation.weights")
             same.setdefault(name, []).append(is_same)
-    return [name for name, values in same.items() if all(values)]
+            alike.setdefault(name, []).append(_are_tested_alike(variant, baseline))
+    return {name: all(alike[name]) for name, values in same.items() if all(values)}
 
 
-def unchanged_text(names: Sequence[str]) -> str:
-    """Returns one line per variant that changed nothing; empty if there is none."""
+def _are_tested_alike(one: Outcome, other: Outcome) -> bool:
+    """Returns whether the tests of two trials measured the same."""
+    ours, theirs = (
+        {name: value for name, value in outcome.metrics.items() if name.startswith(TEST)} for outcome in (one, other)
+    )
+    return ours.keys() == theirs.keys() and all(are_alike(value, theirs[name]) for name, value in ours.items())
+
+
+def unchanged_text(names: Mapping[str, bool]) -> str:
+    """Returns one line per variant with equal weights, as `equal_weights` returns them; empty if there is none."""
+    same = "the trained weights are identical without it, for every seed"
     return "\n".join(
-        f"changed nothing: {one_line(name)}: the trained weights are identical without it, for every seed"
-        for name in names
+        f"changed nothing: {one_line(name)}: {same}"
+        if is_equal
+        else f"same weights: {one_line(name)}: {same}; only what the test decides from the outputs differs"
+        for name, is_equal in names.items()
     )
 
 

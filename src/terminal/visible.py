@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import sys
+import textwrap
 import unicodedata
 
 HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, surrogates, line and paragraph separators
@@ -40,6 +42,30 @@ def shortened(text: str, limit: int = ECHOED) -> str:
         return text
     half = (limit - 1) // 2
     return f"{text[:half]}…{text[-half:]}"
+
+
+def wrapped(text: str, width: int, *, lines: int = 3) -> str:
+    """Returns a text in at most `lines` lines of at most `width` characters; a longer one loses its middle.
+
+    Control characters are escaped. Lines end at spaces; a word that is longer than a line is broken after `=`, `_`, `,`
+    or `/`, as in the names of settings, if it has one.
+    """
+    for limit in range(width * lines, 0, -1):  # a text that is short enough may need more lines, as they are not full
+        words = shortened(one_line(text), limit).split(" ")
+        pieces = (_InNames(width).wrap(word) if len(word) > width else [word] for word in words)
+        broken = textwrap.wrap(" ".join(itertools.chain.from_iterable(pieces)), width, break_on_hyphens=False)
+        if len(broken) <= lines:
+            return "\n".join(broken)
+    return ""
+
+
+class _InNames(textwrap.TextWrapper):
+    """Breaks a word after the signs that separate the parts of names."""
+
+    wordsep_simple_re = re.compile(r"(?<=[=_,/])")
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, break_on_hyphens=False)
 
 
 def echoed(text: str) -> str:

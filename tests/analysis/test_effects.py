@@ -337,7 +337,26 @@ def test_equal_weights_in_different_trials_changed_nothing():
     rows = frame(reference=BASE, a=BASE, b=BASE).assign(weights=[f"w{seed}" for seed in range(8)] * 3)
     rows.loc[rows.index[-1], "weights"] = "other"
 
-    assert effects.changed_nothing(rows) == ["a"]
+    assert effects.equal_weights(rows) == {"a": True}
+
+
+def test_equal_weights_with_other_values_have_the_verdict_of_their_values():
+    weights = [f"w{seed}" for seed in range(8)]
+    rows = frame(reference=BASE, a=HELPS, b=HELPS, c=BASE, d=BASE * (1 + 1e-7)).assign(weights=weights * 5)
+    found = paired(rows, margin=0.01)
+
+    assert effects.equal_weights(rows) == {"a": False, "b": False, "c": True, "d": True}
+    assert found.loc["a", "verdict"] == found.loc["b", "verdict"] == "helps"
+    assert found.loc["c", "verdict"] == found.loc["d", "verdict"] == "changed nothing"  # d differs by rounding
+    assert found.loc["a", "p_holm"] == found.loc["a", "p"]  # a and b are alike, so there is one comparison
+
+
+def test_variants_of_equal_weights_are_different_comparisons_where_their_values_differ():
+    rows = frame(reference=BASE, a=HELPS, b=NOISE).assign(weights=[*range(8), *["w"] * 16])
+    found = paired(rows, margin=None)
+
+    assert found.loc["a", "p_holm"] == pytest.approx(2 * found.loc["a", "p"])
+    assert found.loc["b", "p_holm"] != found.loc["a", "p_holm"]
 
 
 def test_a_target_that_the_other_side_reached_after_our_last_validation_is_no_evidence():
@@ -441,7 +460,7 @@ def test_values_missing_on_both_sides_are_not_equal():
         "reference",
         "single seed: no interval",
     ]
-    assert effects.changed_nothing(rows) == []
+    assert effects.equal_weights(rows) == {}
 
 
 def test_variants_with_interleaved_rows_are_separated_and_keep_their_order():

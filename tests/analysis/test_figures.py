@@ -19,6 +19,7 @@ from analysis.looks import MAX_VARIANTS, looks, save
 from benchmarks import generated
 from src.spec.metric import IMPLIED, meaning
 from tests.analysis.conftest import SEEDS, accuracy, usual
+from tests.conftest import assert_nothing_is_cut_off
 
 
 def find(name, uri, **options):
@@ -66,6 +67,54 @@ def test_the_labels_of_axes_stay_in_the_figure_and_apart_whatever_variants_are_c
         boxes = [axes.xaxis.label.get_window_extent() for axes in one.figure.axes if axes.get_xlabel()]
         assert all(box.x0 >= 0 and box.x1 <= one.figure.bbox.x1 for box in boxes), one.name
         assert all(box.x1 <= right.x0 for box, right in itertools.pairwise(boxes)), one.name
+
+
+def of_long_names(values, seed):
+    changed = sum(value in ("balanced", "validation", "late") for value in values.values())
+    causes = ["a cause that takes many words to be named as it should be: 3", "batches of one class: 0.9", "none: x"]
+    found = 0.8 + 0.02 * changed + 0.002 * math.sin(7 * seed + 3 * changed)
+    tags = {"diagnosis": causes[(seed + changed) % 3]}
+    return {**usual({}, seed), "test/accuracy": found, "time/batch_ms_median": 50.0 + 5 * changed, "tags": tags}
+
+
+@pytest.mark.parametrize(
+    ("more", "options", "expected"),
+    [
+        ({}, {}, ["forest", "interaction", "pareto", "curves", "times", "causes"]),
+        ({"a_third_toggle_with_a_long_name": ["early", "late"]}, {}, ["interaction"]),
+        ({}, {"design": "cumulative"}, ["waterfall"]),
+        ({}, {"design": "one_at_a_time", "max_seeds": 4}, ["looks", "seeds", "power"]),
+    ],
+)
+def test_names_of_sixty_characters_stay_whole_and_inside_every_figure(more, options, expected, own, tmp_path):
+    levels = {
+        "class_weights_of_loss": ["none", "balanced"],
+        "decision_threshold_of_test": ["half", "validation"],
+        **more,
+    }
+    generated.study(own, "s", levels, of_long_names, seeds=range(4), steps=20, **options)
+    found = find("s", f"sqlite:///{own}")
+
+    for name in expected:
+        figure = figures.one(found, name).figure
+        save(figure, tmp_path / name)  # a warning of matplotlib is an error
+        assert_nothing_is_cut_off(tmp_path / f"{name}.png")
+        shown = [text.get_text().replace("\n", " ") for text in figure.findobj(mpl.text.Text)]
+        if name in ("times", "causes") and not more and not options:
+            assert "class_weights_of_loss=balanced decision_threshold_of_test=validation" in shown, name
+
+
+def test_causes_of_two_variants_with_long_descriptions_fit_into_a_figure(own, tmp_path):
+    generated.study(own, "s", {"a": [0, 1]}, of_long_names, steps=3)
+
+    one = figures.one(find("s", f"sqlite:///{own}"), "causes")
+    save(one.figure, tmp_path / "causes")
+
+    assert_nothing_is_cut_off(tmp_path / "causes.png")
+    (axes,) = one.figure.axes
+    names = [text.get_window_extent() for text in axes.get_xticklabels()]
+    assert all(box.y0 >= 0 for box in names) and [text.get_rotation() for text in axes.get_yticklabels()] == [0, 0]
+    assert all(one.x1 <= right.x0 for one, right in itertools.pairwise(names))
 
 
 def test_numbers_that_always_changed_together_have_no_heat_map(uri):

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from analysis import figures, load, store
 from analysis.__main__ import app
 from benchmarks import generated
+from src import registry
 from src.paths import REPOSITORY
 from tests.analysis.conftest import GRID, usual
 
@@ -98,6 +99,35 @@ def test_a_tasks_figure_is_drawn_by_name_and_in_the_common_style(uri, tmp_path):
 def test_an_unknown_figure_is_an_error_that_lists_the_tasks_figures_too(uri):
     code, output = run("figure", "s", "sample", "--uri", uri)
     assert code == 2 and "no figure 'sample'; did you mean 'samples'?" in output
+
+
+def test_the_figures_of_the_task_are_listed_beside_the_usual_ones(uri, tmp_path):
+    code, output = run("figure", "s", "--list", "--uri", uri, "--out", tmp_path / "out")
+    lines = output.splitlines()
+
+    assert code == 0 and not (tmp_path / "out").exists()
+    assert f"usual figures: {', '.join(figures.FIGURES)}" in lines
+    assert "figures of the study's task: samples, broken, other, unfitting, unwritable, missing" in lines
+    assert "--list" in run("figure", "--help")[1]
+
+
+SYNONYMS = {"by_seed": "samples", "gone": "nothing"}
+
+
+@pytest.mark.parametrize(("name", "fix"), [("By-Seed", "did you mean 'samples'?"), ("gone", "")])
+def test_another_name_of_a_tasks_figure_suggests_it(uri, name, fix):
+    code, output = run("figure", "s", name, "--uri", uri)
+
+    assert code == 2 and f"no figure {name!r}; {fix}" in output and "'nothing'" not in output
+
+
+def test_every_synonym_of_a_built_in_task_is_that_of_one_of_its_figures():
+    every = [registry.task(name).figures for name in registry.BUILT_IN]
+    names = set().union(*every)
+
+    found = figures.synonyms(place for each in every for place in each.values())
+
+    assert found["calibration"] == "reliability" and set(found.values()) <= names and not names & found.keys()
 
 
 def test_a_task_that_is_not_installed_is_reported_in_one_line(uri, tmp_path, own):

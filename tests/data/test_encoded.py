@@ -14,6 +14,7 @@ from src.data import cache, corpora, encoded, sealed, tokens
 from src.data.contents import Contents
 from src.data.options import MovieReviews, Table
 from src.data.splits import SPLITS
+from src.files import digest
 from tests.conftest import write_table
 
 
@@ -54,6 +55,56 @@ def test_changed_content_is_encoded_again_and_an_equal_copy_is_not(options, tabl
     assert encoded.load(Table(path=str(copy))).digest == first.digest
     assert encoded.load(Table(path=str(other))).digest != first.digest
     assert encoded.load(Table(path=str(table), limit=50)).digest != first.digest
+
+
+def test_test_texts_are_kept_as_the_users_file_has_them_with_its_name_and_their_rows(options, table, tmp_path):
+    copy = tmp_path / "copy.csv"
+    copy.write_bytes(table.read_bytes())
+    lines = pd.read_csv(table)
+
+    for path in (table, copy):  # which share their encoded texts
+        data = encoded.load(Table(path=str(path)))
+        found = data.originals(range(len(data.split("test").labels)))
+        assert [one.text for one in found] == [lines["text"][one.row - 1] for one in found]
+        assert {one.file for one in found} == {path.name} and len(found) == len({one.row for one in found}) == 40
+        classes = [data.classes[label] for label in data.split("test").labels]
+        assert classes == [lines["label"][one.row - 1] for one in found]
+    limited = encoded.load(Table(path=str(table), limit=10))
+    assert [lines["text"][one.row - 1] for one in limited.originals([0, 9])] == [
+        one.text for one in limited.originals([0, 9])
+    ]
+
+
+def test_the_rows_are_those_of_the_file_of_the_test(home, tmp_path):
+    paths = [write_table(tmp_path / f"{name}.csv", rows=12, seed=seed) for seed, name in enumerate(SPLITS)]
+    data = encoded.load(Table(path=str(paths[0]), validation_path=str(paths[1]), test_path=str(paths[2])))
+
+    (one,) = data.originals([3])
+    assert one == (pd.read_csv(paths[2])["text"][3], "test.csv", 4)
+
+
+def test_a_stored_corpus_of_an_earlier_version_without_original_texts_is_read_again(options):
+    data = encoded.load(options)
+    before = data.originals([0])
+    record = json.loads((data.folder / sealed.RECORD).read_text())
+    del record["digest"], record["digests"][encoded.ORIGINALS]
+    (data.folder / encoded.ORIGINALS).unlink()
+    (data.folder / sealed.RECORD).write_text(json.dumps({**record, "digest": digest(record)}))
+
+    assert encoded.load(options).originals([0]) == before and encoded.load(options).digest == data.digest
+
+
+def test_half_a_surrogate_pair_and_lists_of_words_are_kept_as_texts(home, tmp_path):
+    texts = [["a", f"b{number}"] for number in range(30)]
+    lines = [{"text": text, "label": str(number % 2)} for number, text in enumerate(texts)]
+    (tmp_path / "lists.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    encoded._write_originals(tmp_path / "x", ["a\ud800\nb"], [("", 3)])
+
+    data = encoded.load(Table(path=str(tmp_path / "lists.jsonl")))
+
+    (one,) = data.originals([0])
+    assert one.text == " ".join(texts[one.row - 1])
+    assert json.loads((tmp_path / "x").read_text(encoding="utf-8")) == ["a?\nb", "", 3]
 
 
 def test_a_file_that_changes_in_place_is_noticed(options, table):

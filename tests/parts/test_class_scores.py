@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from src.parts.classes.probabilities import decided
 from src.tasks.integration.settings import Settings as Integration
 from src.tasks.sentiment.settings import Settings
 from src.tasks.sentiment.task import TASK
+from tests.conftest import assert_nothing_is_cut_off
 
 rng = np.random.default_rng(0)
 
@@ -223,19 +225,23 @@ class Store:
         return path if (path := self.folder / run_id / name).is_file() else None
 
 
-def test_the_figures_show_confusions_and_reliability_of_each_variant(tmp_path):
-    from types import SimpleNamespace
-
+def study_of(folder, labels, classes, *, each=lambda label, seed: drawn(100, 3)):
+    """Writes the test predictions of trials of two seeds; returns what the figures read of their study."""
     rows = []
-    for label in ("a", "b"):
+    for place, label in enumerate(labels):
         for seed in (0, 1):
-            shares, labels = drawn(100, 3)
-            (folder := tmp_path / f"{label}{seed}").mkdir()
-            columns = {f"probability_{k}": shares[:, k] for k in range(3)}
-            pd.DataFrame({"label": labels, **columns}).to_parquet(folder / "test_probabilities.parquet")
-            (folder / "preprocessing.json").write_text(json.dumps({"classes": ["x", "y", "z"]}))
-            rows.append({"run_id": f"{label}{seed}", "label": label, "is_reference": label == "a", "seed": seed})
-    study = SimpleNamespace(store=Store(tmp_path), finished=pd.DataFrame(rows))
+            shares, own = each(label, seed)
+            run = f"{place}{seed}"
+            (folder / run).mkdir()
+            columns = {f"probability_{k}": shares[:, k] for k in range(shares.shape[1])}
+            pd.DataFrame({"label": own, **columns}).to_parquet(folder / run / "test_probabilities.parquet")
+            (folder / run / "preprocessing.json").write_text(json.dumps({"classes": classes}))
+            rows.append({"run_id": run, "label": label, "is_reference": place == 0, "seed": seed})
+    return SimpleNamespace(store=Store(folder), finished=pd.DataFrame(rows))
+
+
+def test_the_figures_show_confusions_and_reliability_of_each_variant(tmp_path):
+    study = study_of(tmp_path, ["a", "b"], ["x", "y", "z"])
 
     of_classes, _ = figures.confusion(study)
     calibration, caption = figures.reliability(study)
@@ -243,10 +249,46 @@ def test_the_figures_show_confusions_and_reliability_of_each_variant(tmp_path):
     assert [axes.get_title() for axes in of_classes.axes] == ["a (n = 2)", "b (n = 2)"]
     assert [text.get_text() for text in of_classes.axes[0].get_xticklabels()] == ["x", "y", "z"]
     (axes,) = calibration.axes
-    frames = [pd.read_parquet(tmp_path / f"a{seed}" / "test_probabilities.parquet") for seed in (0, 1)]
+    frames = [pd.read_parquet(tmp_path / f"0{seed}" / "test_probabilities.parquet") for seed in (0, 1)]
     both = pd.concat(frames)
     bins = scores.reliability_of(both.drop(columns="label").to_numpy(), both["label"].to_numpy())
     np.testing.assert_allclose(axes.lines[1].get_ydata(), bins[bins[:, 0] > 0, 2])
     assert axes.lines[1].get_label().startswith("a (error 0.") and "diagonal" in caption
     with pytest.raises(LookupError, match="no finished trial has test_probabilities"):
-        figures.reliability(SimpleNamespace(store=Store(tmp_path / "x"), finished=pd.DataFrame(rows)))
+        figures.reliability(SimpleNamespace(store=Store(tmp_path / "x"), finished=study.finished))
+
+
+LONG = [
+    f"class_weights_of_loss={weights} decision_threshold_of_test={threshold}"
+    for weights in ("none", "balanced")
+    for threshold in ("half", "validation")
+]
+
+
+@pytest.mark.parametrize("classes", [["negative", "positive"], [f"a class with a long name {k}" for k in range(10)]])
+def test_long_names_of_variants_and_classes_stay_inside_the_figures_and_apart(tmp_path, classes):
+    study = study_of(tmp_path, LONG, classes, each=lambda *_: drawn(100, len(classes)))
+
+    confusions, calibration = (draw(study)[0] for draw in (figures.confusion, figures.reliability))
+
+    for figure in (confusions, calibration):
+        figure.savefig(tmp_path / "x.png", facecolor="white")  # a warning of matplotlib is an error
+        assert_nothing_is_cut_off(tmp_path / "x.png")
+    left, right = (axes.title.get_window_extent() for axes in confusions.axes[:2])
+    assert left.x1 <= right.x0
+    titles = [axes.get_title().replace("\n", " ") for axes in confusions.axes]
+    assert titles == [f"{label} (n = 2)" for label in LONG]
+
+
+def test_lines_of_equal_reliability_are_all_visible_beside_the_legend(tmp_path):
+    sure = np.array([[0.01, 0.99], [0.99, 0.01], [0.4, 0.6]] * 20), np.array([1, 0, 1] * 20)
+    figure, _ = figures.reliability(study_of(tmp_path, LONG, ["a", "b"], each=lambda *_: sure))
+
+    figure.draw_without_rendering()
+    (axes,), (legend,) = figure.axes, figure.legends
+    lines = axes.lines[1:]
+    assert axes.get_legend() is None and not legend.get_window_extent().overlaps(axes.get_window_extent())
+    assert len({line.get_marker() for line in lines}) == len({line.get_linestyle() for line in lines}) == 4
+    widths = [line.get_linewidth() for line in lines]
+    assert widths == sorted(widths, reverse=True) and len(set(widths)) == 4  # the first is drawn below the others
+    assert all(line.get_ydata()[-1] == 1 for line in lines) and axes.get_ylim()[1] > 1 and axes.get_xlim()[1] > 1

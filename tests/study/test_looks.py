@@ -179,12 +179,23 @@ def test_values_that_only_tie_are_no_difference_or_open_but_no_error(base):
 
 
 def test_a_variant_that_ends_with_the_weights_of_the_reference_stops(base):
-    launcher = Launcher(of_effects())
+    def value(row):
+        return of_effects()(row) if row.label == "cell=simple_rnn" else 0.8 + 0.001 * row.seed
+
+    launcher = Launcher(value)
     launcher.weights = lambda row: f"{row.seed}" if row.label != "cell=simple_rnn" else row.trial.identity
     run(base, launcher, {"max_seeds": 8, "margin": 0.001})
 
     assert launcher.seeds("cell=gru") == [0, 1, 2]
     assert records()[0]["looked"][0]["verdicts"]["cell=gru"] == "changed nothing"
+
+
+def test_equal_weights_with_other_values_are_compared_by_the_values(base):
+    launcher = Launcher(lambda row: 0.8 + 0.1 * (row.label == "cell=gru") + noise(row))
+    launcher.weights = lambda row: f"{row.seed}"
+    run(base, launcher, {"max_seeds": 8, "margin": 0.001})
+
+    assert records()[0]["looked"][0]["verdicts"]["cell=gru"] == "helps"
 
 
 def test_trials_that_learnt_nothing_are_never_no_difference(base):

@@ -493,6 +493,18 @@ def test_variants_that_changed_nothing_are_reported(base):
     assert summary == {"trials": 4, "finished": 4, "unfinished": {}, "dropped": {}, "changed_nothing": []}
 
 
+def test_variants_of_equal_weights_and_other_test_values_are_not_said_to_change_nothing(base):
+    launcher = Launcher()
+    launcher.accuracy = lambda row: 0.9 if row.values["cell"] == "gru" else 0.8
+    _, text = run(base, launcher, cell=["lstm", "gru"], seed=[0, 1])
+
+    same = "same weights: cell=gru: the trained weights are identical without it, for every seed"
+    assert f"{same}; only what the test decides from the outputs differs" in " ".join(text.split())
+    assert "changed nothing" not in text
+    summary = json.loads((paths.study_folder("s") / "summary.json").read_text(encoding="utf-8"))
+    assert summary["changed_nothing"] == []
+
+
 def test_rows_with_identical_settings_share_one_trial(base):
     launcher = Launcher()
     _, text = run(base, launcher, padding=["dataset", "batch"], bucketing=[False, True])

@@ -177,7 +177,8 @@ def test_lists_of_trials_show_each_name_on_one_line(tmp_path):
     for text in (
         tables.failures([row], {"a": "why"}),
         tables.diagnoses([row], {"a": found}),
-        tables.unchanged_text([ODD]),
+        tables.unchanged_text({ODD: True}),
+        tables.unchanged_text({ODD: False}),
     ):
         assert SPELT in text and "\x1b" not in text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from PIL import Image
 from src.config.settings import checked, edited
 from src.data.image_options import Folder
 from src.data.images import Split, Stored
+from src.parts.classes import errors
 from src.parts.classes import figures as of_classes
 from src.parts.images import reading
 from src.streams import generator
@@ -409,9 +411,11 @@ def test_the_worst_images_are_shown_with_their_classes_and_kept_with_their_pixel
     split = Split(pixels, np.array([0, 1, 1, 0, 1], np.int32), np.arange(5))
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6], [0.5, 0.5]])
 
-    worst.write(tmp_path, split, probabilities, ["cat", "dog"])
+    data = SimpleNamespace(split=lambda name: split, names=list, classes=["cat", "dog"], shape=(3, 2, 1))
+    worst.write(tmp_path, data, probabilities)
 
-    frame = pd.read_parquet(tmp_path / worst.FILE)
+    frame = pd.read_parquet(tmp_path / errors.FILE)
+    assert frame["source_row"].tolist() == [3, 4, 5, 2, 1] and set(frame["source"]) == {""}
     assert frame["row"].tolist() == [2, 3, 4, 1, 0] and frame["is_wrong"].tolist() == [True, True, True, False, False]
     assert frame.loc[0, ["class", "prediction", "probability"]].tolist() == ["dog", "cat", 0.7]
     np.testing.assert_array_equal(np.frombuffer(frame.loc[0, "pixels"], np.uint8).reshape(3, 2, 1), pixels[2])
@@ -434,6 +438,7 @@ def test_a_confusion_matrix_counts_predictions_by_class():
         {"label": [0, 0, 0, 2], "probability_0": [0.8, 0.8, 0.1, 0], "probability_1": [0.1, 0.1, 0.7, 0]}
     )
     frame["probability_2"] = 1 - frame["probability_0"] - frame["probability_1"]
+    frame["prediction"] = [0, 0, 1, 2]
 
     np.testing.assert_allclose(of_classes.matrix(frame), [[2 / 3, 1 / 3, 0], [0, 0, 0], [0, 0, 1]])
 

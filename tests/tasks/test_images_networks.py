@@ -13,9 +13,10 @@ from PIL import Image
 
 from src import paths, run, use
 from src.config.settings import checked, edited
+from src.parts.classes import errors
 from src.parts.classes import figures as of_classes
 from src.parts.classes.measures import measure_softmax
-from src.tasks.images import figures, learning, sizes, worst
+from src.tasks.images import figures, learning, sizes
 from src.tasks.images.networks import classifier
 from src.tasks.images.settings import Settings
 from src.tasks.images.task import TASK
@@ -221,7 +222,21 @@ def test_the_files_of_a_trial_agree_with_its_accuracy(trained):
     names = [f"probability_{number}" for number in range(10)]
 
     assert (frame[names].to_numpy().argmax(1) == frame["label"]).mean() == end_of("mlp")["metrics"]["test/accuracy"]
-    assert len(pd.read_parquet(folder / worst.FILE)) == worst.KEPT
+    assert len(pd.read_parquet(folder / errors.FILE)) == errors.KEPT
+
+
+def test_the_worst_errors_name_the_rows_of_the_collection(trained, capsys):
+    data = TASK.load(checked({"task": "images", "data": {"name": "digits", "limit": 300}}))
+    rows = pd.read_parquet(folder_of("mlp") / errors.FILE)
+    capsys.readouterr()
+
+    assert use.main([str(folder_of("mlp")), "errors", "--count", "1"]) == 0
+
+    heading, line = capsys.readouterr().out.splitlines()
+    first = rows.iloc[0]
+    place = f"row {data.split('test').rows[first['row']] + 1:,} of the data"
+    assert heading.split("\t")[-1] == "source" and first["is_wrong"]
+    assert line.split("\t") == ["1", first["class"], first["prediction"], f"{first['probability']:.3f}", place]
 
 
 def test_a_image_is_classified_as_in_the_test(trained, capsys, tmp_path):
@@ -286,7 +301,7 @@ def test_the_figures_of_the_task_show_every_variant_and_the_worst_images_of_the_
     assert diagonal.mean() == pytest.approx(end_of("cnn")["metrics"]["test/accuracy"])  # of 30 images of each class
 
     images, caption = figures.misclassified(Study("mlp", "cnn"))
-    assert len(images.axes) == worst.KEPT and caption.endswith("mlp, seed 0.")
+    assert len(images.axes) == errors.KEPT and caption.endswith("mlp, seed 0.")
     assert all("→" in axes.get_title() for axes in images.axes)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 
+from analysis import examples
 from src.config.settings import checked, edited
-from src.parts.classes import scores
+from src.parts.classes import errors, figures, scores
 from src.parts.classes.toggles import OF_CLASSES
 from src.spec.record import EVALUATION
 from src.spec.task import Trial
@@ -117,6 +119,60 @@ def test_the_threshold_of_validation_decides_the_test_and_later_predictions(tria
     assert json.loads((made.folder / "preprocessing.json").read_text())["threshold"] == threshold
     assert Answer(1, "", np.array([0.8, 0.2]), None, 0.15).order == [1, 0]
     assert Answer(1, "", np.array([0.8, 0.2]), None).order == [0, 1]
+
+
+def study_of(made, **columns):
+    """Returns what the figures read of a study with this one trial."""
+    store = SimpleNamespace(artifact=lambda run_id, name: path if (path := made.folder / name).is_file() else None)
+    row = {"run_id": "run", "label": "a", "is_reference": True, "seed": 0, **columns}
+    return SimpleNamespace(store=store, finished=pd.DataFrame([row]))
+
+
+def test_all_files_and_the_figure_of_a_trial_use_its_own_threshold(trial):
+    made = trial(decision_threshold="validation")
+    shares, labels, end, _ = ended(made)
+    decisions = (shares[:, 1] >= end.metrics["test/decision_threshold"]).astype(int)
+    assert (decisions != shares.argmax(1)).any()
+
+    figure, _ = figures.confusion(study_of(made))
+
+    expected = [[(decisions[labels == k] == one).mean() for one in (0, 1)] for k in (0, 1)]
+    np.testing.assert_allclose(figure.axes[0].images[0].get_array(), expected)
+    classes, worst = pd.read_csv(made.folder / "classes_test.csv"), pd.read_parquet(made.folder / "worst_test.parquet")
+    assert classes["recall"].tolist() == pytest.approx([expected[0][0], expected[1][1]])
+    wrong = np.flatnonzero(decisions != labels)
+    of_own = shares[np.arange(len(labels)), labels]
+    assert len(wrong) > 0 and worst["is_wrong"].tolist() == (decisions != labels)[worst["row"]].tolist()
+    assert worst["row"][: len(wrong)].tolist() == sorted(wrong, key=lambda row: (of_own[row], row))[:24]
+    assert worst["prediction"].tolist() == [made.data.classes[one] for one in decisions[worst["row"]]]
+    frame = pd.read_parquet(made.folder / "test_probabilities.parquet")
+    assert frame["prediction"].tolist() == decisions.tolist()
+    assert examples.of_classes(frame).mean == pytest.approx(end.metrics["test/accuracy"])
+
+    frame.drop(columns="prediction").to_parquet(made.folder / "test_probabilities.parquet")  # of an earlier version
+    earlier = study_of(made, **{"test/decision_threshold": end.metrics["test/decision_threshold"]})
+    np.testing.assert_allclose(figures.confusion(earlier)[0].axes[0].images[0].get_array(), expected)
+
+
+def test_the_worst_errors_lead_to_the_rows_of_the_users_file(trial, tmp_path, capsys):
+    made = trial(epochs=1)
+    ended(made)
+    worst = pd.read_parquet(made.folder / "worst_test.parquet")
+    with (tmp_path / "skewed.csv").open(newline="") as file:
+        texts = list(csv.DictReader(file))
+    capsys.readouterr()
+
+    errors.errors(made.folder, count=2)
+
+    first, *lines = capsys.readouterr().out.splitlines()
+    rows = worst[worst["is_wrong"]].head(2).to_dict("records")
+    assert first.split("\t") == ["number", "class", "prediction", "probability", "source", "text"]
+    assert len(lines) == len(rows) == 2
+    for number, (line, row) in enumerate(zip(lines, rows, strict=True), 1):
+        source = texts[row["source_row"] - 1]
+        assert source["text"] == row["original"] and source["label"] == row["class"] != row["prediction"]
+        cells = [str(number), row["class"], row["prediction"], f"{row['probability']:.3f}"]
+        assert line.split("\t") == [*cells, f"row {row['source_row']} of skewed.csv", row["original"]]
 
 
 def test_the_plan_warns_about_the_classes(trial):

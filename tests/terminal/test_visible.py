@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.terminal.visible import echoed, in_markdown, one_line, visible
+from src.terminal.visible import echoed, in_markdown, one_line, visible, wrapped
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,30 @@ def test_no_character_of_an_escaped_text_is_markup_in_markdown(text):
     shown = in_markdown(text)
 
     assert not set(shown) & set("*_`|<>[]()\\\n\t\"'!~+-:") and html.unescape(shown) == one_line(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("short", ["short"]),
+        ("weights=balanced threshold=half", ["weights=balanced", "threshold=half"]),
+        ("weights_of_all_classes=balanced", ["weights_of_all_", "classes=balanced"]),
+        ("x" * 30, ["x" * 20, "x" * 10]),
+        ("a\nb\x1b", [r"a\nb\x1b"]),
+    ],
+)
+def test_a_name_is_broken_at_spaces_or_else_between_its_parts(text, lines):
+    assert wrapped(text, 20).split("\n") == lines
+
+
+@given(st.text(), st.integers(3, 30), st.integers(1, 4))
+def test_a_name_has_no_more_and_no_longer_lines_than_allowed(text, width, lines):
+    found = wrapped(text, width, lines=lines).split("\n")
+
+    assert len(found) <= lines and all(len(line) <= width for line in found)
+
+
+def test_a_name_that_is_too_long_keeps_its_beginning_and_its_end():
+    found = wrapped("first " + "and " * 50 + "last", 20, lines=2)
+
+    assert found.startswith("first") and found.endswith("last") and "…" in found

@@ -1,45 +1,62 @@
-"""Figures of classifiers: accuracy by labels; from probabilities, the confusion matrix and the reliability diagram."""
+"""Figures of classifiers: accuracy by labels; from test predictions, the confusion matrix and reliability diagram."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from src.artifacts import PROBABILITIES
+from src.artifacts import PREDICTION, PROBABILITIES
 from src.inference.student import interval
 from src.parts.classes.labelled import LABELS
-from src.parts.classes.probabilities import confusion_shares
+from src.parts.classes.probabilities import confusion_shares, decided
 from src.parts.classes.scores import calibration_error, reliability_of
+from src.terminal.visible import shortened, wrapped
 
 if TYPE_CHECKING:
     from analysis.load import Study
 
-ACCURACY = "test/accuracy"
-PANELS = 4  # variants
+ACCURACY, THRESHOLD = "test/accuracy", "test/decision_threshold"
+PANELS, COLUMNS = 4, 2  # variants in a figure, and beside each other
 MOST_NAMED = 20  # classes
+LONGEST, LINE, LEGEND = 18, 40, 60  # characters of a class, and of a line of a variant in a title and in a legend
+MARKS, DASHES, WIDTHS = "os^D", ("-", "--", "-.", ":"), (4.0, 3.0, 2.0, 1.2)  # of each variant, so that none is hidden
+SYNONYMS = {  # other names → those of the figures, which an error suggests
+    **dict.fromkeys(("calibration", "calibration_curve", "calibration_diagram", "calibration_error"), "reliability"),
+    **dict.fromkeys(("matrix", "errors", "misclassification"), "confusion"),
+    **dict.fromkeys(("labels", "few_labels"), "accuracy_by_labels"),
+}
 NAMING = ("images.json", "preprocessing.json")  # files of trials with the names of the classes, as `classes`
 
 
 def confusion(study: Study) -> tuple[Figure, str]:
     """Draws the confusion matrix of each variant, as the mean of its seeds.
 
-    A cell is the share of the examples of its row's class, from 0 to 1; rows add up to 1.
+    A cell is the share of the examples of its row's class, from 0 to 1; rows add up to 1. Predictions are those of the
+    trial, with its own decision threshold.
     """
     frames, classes = _frames(study)
     shown = dict(list(frames.items())[:PANELS])
-    figure = Figure(figsize=(4.4 * len(shown), 4.4), layout="constrained")
-    for axes, (label, each) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
+    columns = min(COLUMNS, len(shown))
+    lines = math.ceil(len(shown) / columns)
+    figure = Figure(figsize=(4.8 * columns, 5.0 * lines), layout="constrained")
+    places = figure.subplots(lines, columns, squeeze=False).ravel().tolist()
+    names = [shortened(name, LONGEST) for name in classes]
+    for axes in places[len(shown) :]:
+        axes.set_axis_off()
+    for axes, (label, each) in zip(places, shown.items(), strict=False):
         mean = np.mean([matrix(frame) for frame in each], axis=0)
         axes.imshow(mean, cmap="Blues", vmin=0, vmax=1)
-        axes.set(title=f"{label} (n = {len(each)})", xlabel="prediction", ylabel="class")
+        axes.set_title(f"{wrapped(label, LINE)} (n = {len(each)})", fontsize=9)
+        axes.set(xlabel="prediction", ylabel="class")
         axes.grid(visible=False)
         ticks = range(len(classes)) if len(classes) <= MOST_NAMED else []
-        axes.set_xticks(ticks, [classes[tick] for tick in ticks], rotation=90)
-        axes.set_yticks(ticks, [classes[tick] for tick in ticks])
+        axes.set_xticks(ticks, [names[tick] for tick in ticks], rotation=90)
+        axes.set_yticks(ticks, [names[tick] for tick in ticks])
         for row, column in np.ndindex(mean.shape) if len(classes) <= MOST_NAMED else ():
             if mean[row, column] >= 0.005:
                 colour = "white" if mean[row, column] > 0.5 else "black"
@@ -50,23 +67,28 @@ def confusion(study: Study) -> tuple[Figure, str]:
 
 
 def reliability(study: Study) -> tuple[Figure, str]:
-    """Draws the share of right predictions, 0 to 1, by the probability of the predicted class, from 1 / K to 1.
+    """Draws the share of right predictions, 0 to 1, by the probability of the most probable class, from 1 / K to 1.
 
-    A point is a bin of the test examples of all seeds of a variant; the diagonal is perfect calibration.
+    A point is a bin of the test examples of all seeds of a variant; the diagonal is perfect calibration. A decision
+    threshold changes no probability, so the figure does not depend on it.
     """
     frames, _ = _frames(study)
     shown = dict(list(frames.items())[:PANELS])
-    figure = Figure(figsize=(5.2, 4.4), layout="constrained")
+    figure = Figure(figsize=(5.6, 4.6), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
-    for label, each in shown.items():
+    for (label, each), mark, dash, width in zip(shown.items(), MARKS, DASHES, WIDTHS, strict=False):
         bins = reliability_of(*(np.concatenate(parts) for parts in zip(*map(_columns, each), strict=True)))
         error = np.mean([calibration_error(reliability_of(*_columns(frame))) for frame in each])
         counts, mean, right = bins[bins[:, 0] > 0].T
-        line = axes.plot(mean, right, label=f"{label} (error {error:.3f}, n = {len(each)})")[0]
-        axes.scatter(mean, right, s=4 + 80 * counts / counts.sum(), color=line.get_color())
-    axes.set(xlabel="probability of the prediction", ylabel="share of right predictions", xlim=(0, 1), ylim=(0, 1))
-    axes.legend(fontsize=7)
+        text = f"{wrapped(label, LEGEND)} (error {error:.3f}, n = {len(each)})"
+        line = axes.plot(mean, right, linestyle=dash, marker=mark, linewidth=width, alpha=0.7, label=text)[0]
+        line.set(markersize=4, markerfacecolor="none")
+        sizes = 4 + 120 * counts / counts.sum()
+        axes.scatter(mean, right, s=sizes, marker=mark, facecolors="none", edgecolors=line.get_color())
+    axes.set(xlabel="probability of the most probable class", ylabel="share of these that are right")
+    axes.set(xlim=(0, 1.03), ylim=(0, 1.03))  # points at 1 are whole
+    _legend_below(figure, *axes.get_legend_handles_labels())
     what = (
         "Reliability on the test split: the larger a point, the more examples its bin has; below the diagonal a model "
     )
@@ -74,14 +96,21 @@ def reliability(study: Study) -> tuple[Figure, str]:
     return figure, what + _not_shown(len(frames) - len(shown))
 
 
+def _legend_below(figure: Figure, handles: list[Any], labels: list[str], title: str = "") -> None:
+    """Adds a legend below the axes, a line each, and makes the figure higher by as much."""
+    lines = sum(label.count("\n") + 1 for label in (*labels, *filter(None, [title])))
+    figure.set_figheight(figure.get_figheight() + 0.25 + 0.16 * lines)
+    figure.legend(handles, labels, title=title or None, loc="outside lower left", fontsize=7, title_fontsize=7)
+
+
 def matrix(frame: pd.DataFrame) -> np.ndarray:
     """Returns float64[K, K], the share of the examples of each class (row) by prediction (column).
 
     Args:
-      frame: of a trial's test: `label`, and `probability_0` to `probability_K-1`.
+      frame: of a trial's test: `label`, `prediction`, and `probability_0` to `probability_K-1`.
     """
     probabilities, labels = _columns(frame)
-    return confusion_shares(labels, probabilities.argmax(axis=1), probabilities.shape[1])
+    return confusion_shares(labels, frame[PREDICTION].to_numpy(), probabilities.shape[1])
 
 
 def accuracy_by_labels(study: Study) -> tuple[Figure, str] | None:
@@ -105,12 +134,13 @@ def accuracy_by_labels(study: Study) -> tuple[Figure, str] | None:
         bounds = [(found.low, found.high) for found in map(interval, points)]
         off = points.index * 1.03 ** (number - (len(groups) - 1) / 2)  # so that intervals do not hide each other
         errors = np.abs(np.array(bounds).T - np.array(means))
-        axes.errorbar(off, means, yerr=errors, marker="o", markersize=4, capsize=2, label=shown or "all")
+        name = wrapped(shown or "all", LEGEND)
+        axes.errorbar(off, means, yerr=errors, marker="o", markersize=4, capsize=2, label=name)
     axes.set(xscale="log", xlabel="labelled examples", ylabel="test accuracy")
     ticks = sorted(rows[LABELS].unique())
     axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     axes.minorticks_off()
-    axes.legend(title=", ".join(others), fontsize=8)
+    _legend_below(figure, *axes.get_legend_handles_labels(), title=wrapped(", ".join(others), LEGEND))
     seeds = rows["seed"].nunique()
     over = f"mean and 95 % interval over {seeds} seeds" if seeds > 1 else "single seed, no intervals"
     return figure, f"Test accuracy by the number of labelled examples: {over}."
@@ -124,7 +154,9 @@ def _columns(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _frames(study: Study) -> tuple[dict[str, list[pd.DataFrame]], list[str]]:
-    """Returns label → the test probabilities of each finished trial, the reference first, and the classes.
+    """Returns label → the test predictions of each finished trial, the reference first, and the classes.
+
+    Files of earlier versions have no predicted class; it follows from the probabilities and the decision threshold.
 
     Raises:
       LookupError: no trial has kept its probabilities.
@@ -132,11 +164,15 @@ def _frames(study: Study) -> tuple[dict[str, list[pd.DataFrame]], list[str]]:
     frames: dict[str, list[pd.DataFrame]] = {}
     classes: list[str] = []
     finished = study.finished.sort_values("is_reference", ascending=False, kind="stable")
-    for run_id, label in finished[["run_id", "label"]].astype(str).to_numpy():
+    thresholds = finished[THRESHOLD].fillna(0.5) if THRESHOLD in finished else [0.5] * len(finished)
+    trials = finished[["run_id", "label"]].astype(str).to_numpy()
+    for (run_id, label), threshold in zip(trials, thresholds, strict=True):
         file = study.store.artifact(run_id, PROBABILITIES)
         if file is None:
             continue
         frame = pd.read_parquet(file)
+        if PREDICTION not in frame:
+            frame[PREDICTION] = decided(_columns(frame)[0], threshold)
         known = _names(study, run_id) or [str(number) for number in range(_columns(frame)[0].shape[1])]
         classes = classes or known
         if known == classes:  # other data than the first one's would be another table

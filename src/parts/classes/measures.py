@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from src.artifacts import PROBABILITIES
+from src.artifacts import PREDICTION, PROBABILITIES
 from src.files import replaced
-from src.parts.classes.probabilities import of_every_class
+from src.parts.classes.probabilities import decided, of_every_class
 from src.parts.classes.toggles import ACCURACY, BALANCED_ACCURACY, ROC_AUC, Classes
 from src.training.phase import LOSS
 from src.training.task import Trained
@@ -136,13 +136,14 @@ def predictions(outputs: Any) -> Mapping[str, Any]:
     return {PROBABILITY: tf.sigmoid(outputs) if outputs.shape[-1] == 1 else tf.nn.softmax(outputs)}
 
 
-def write_probabilities(folder: Path, trained: Trained, labels: np.ndarray) -> str:
-    """Writes one row per test example, in order, with its class and the probability of every class.
+def write_probabilities(folder: Path, trained: Trained, labels: np.ndarray, *, threshold: float = 0.5) -> str:
+    """Writes one row per test example, in order: its class, the predicted class, and the probability of every class.
 
     Args:
       folder: folder of the trial.
       trained: the trained model; the single probability of a sigmoid head is that of class 1.
       labels: int32[N], the labels of the test split.
+      threshold: probability from which on class 1 of two is predicted.
 
     Returns:
       The name of the file.
@@ -151,8 +152,9 @@ def write_probabilities(folder: Path, trained: Trained, labels: np.ndarray) -> s
 
     probabilities = of_every_class(trained.test.predictions[PROBABILITY])
     columns = {f"probability_{number}": probabilities[:, number] for number in range(probabilities.shape[1])}
+    table = {"row": np.arange(len(labels)), "label": labels, PREDICTION: decided(probabilities, threshold), **columns}
     with replaced(folder / PROBABILITIES) as path:
-        pd.DataFrame({"row": np.arange(len(labels)), "label": labels, **columns}).to_parquet(path, index=False)
+        pd.DataFrame(table).to_parquet(path, index=False)
     return PROBABILITIES
 
 

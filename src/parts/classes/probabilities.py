@@ -22,16 +22,19 @@ def decided(probabilities: np.ndarray, threshold: float = 0.5) -> np.ndarray:
     return np.asarray(probabilities[:, 1] >= threshold, np.int64)
 
 
-def worst(probabilities: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
-    """Returns int64 rows, the one with the lowest probability of its own class first; equal ones stay in order.
+def worst(probabilities: np.ndarray, labels: np.ndarray, count: int, *, threshold: float = 0.5) -> np.ndarray:
+    """Returns int64 rows: the wrong ones, then the right ones; of each, the lowest probability of its own class first.
+
+    Equal ones stay in order.
 
     Args:
       probabilities: float[N, K].
       labels: int[N].
       count: how many, fewer where there are fewer.
+      threshold: as `decided` takes it.
     """
     of_own = probabilities[np.arange(len(labels)), labels]
-    return np.argsort(of_own, kind="stable")[:count]
+    return np.lexsort((of_own, decided(probabilities, threshold) == labels))[:count]
 
 
 def confusion_shares(labels: np.ndarray, predictions: np.ndarray, count: int) -> np.ndarray:

@@ -153,14 +153,20 @@ def test_values(settings: Classes, trained: Trained, labels: Labels) -> dict[str
     """
     if settings.decision_threshold == "half":
         return {}
-    threshold, of_test = _threshold(settings, trained, labels), labels(TEST)
+    threshold, of_test = decision_threshold(settings, trained, labels), labels(TEST)
     decisions = decided(of_every_class(trained.test.predictions[PROBABILITY]), threshold)
     right = {ACCURACY.name: float((decisions == of_test).mean())}
     return {**right, **of_decisions(decisions, of_test), "decision_threshold": threshold}
 
 
-def _threshold(settings: Classes, trained: Trained, labels: Labels) -> float:
-    """Returns the probability from which on class 1 of two is predicted."""
+def decision_threshold(settings: Classes, trained: Trained, labels: Labels) -> float:
+    """Returns the probability from which on class 1 of two is predicted in the test.
+
+    Args:
+      settings: resolved settings.
+      trained: the trained model.
+      labels: of a held-out split.
+    """
     if settings.decision_threshold == "half":
         return 0.5
     return threshold_of(of_every_class(trained.validation.predictions[PROBABILITY]), labels(VALIDATION))
@@ -170,10 +176,10 @@ def write_files(
     folder: Path, settings: Classes, trained: Trained, labels: Labels, classes: Sequence[str]
 ) -> tuple[list[str], float]:
     """Writes the test probabilities and the table of classes; returns their names, and the decision threshold."""
-    threshold, of_test = _threshold(settings, trained, labels), labels(TEST)
+    threshold, of_test = decision_threshold(settings, trained, labels), labels(TEST)
     probabilities = of_every_class(trained.test.predictions[PROBABILITY])
     written = write(folder, probabilities, of_test, classes, threshold=threshold)
-    return [write_probabilities(folder, trained, of_test), written], threshold
+    return [write_probabilities(folder, trained, of_test, threshold=threshold), written], threshold
 
 
 def write(

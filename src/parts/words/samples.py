@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from src.data.encoded import Sequences
+from src.data.encoded import Original, Sequences
 from src.data.tokens import FIRST_WORD, START, UNKNOWN
 from src.files import replaced
-from src.parts.classes.probabilities import of_every_class, worst
-from src.terminal.visible import in_markdown
+from src.parts.classes import errors
+from src.parts.classes.probabilities import of_every_class
+from src.terminal.visible import in_markdown, shortened
 
-WORST, KEPT = "worst_test.parquet", 24  # file of the worst errors, and its texts
+MOST = 2_000  # characters of an original text in the file of the worst errors
 COUNT = 5  # texts
 LENGTH = 60  # largest number of steps that are shown of a text
 FIRST_ROWS = 10_000  # rows of a split to choose from, because all batches before a chosen row are computed
@@ -93,35 +94,42 @@ def _word(number: int, words: Sequence[str]) -> str:
     return SPECIAL.get(number) or words[number - FIRST_WORD]
 
 
-def write_worst(folder: Path, split: Sequences, probabilities: np.ndarray, reading: Reading) -> str:
-    """Writes the texts with the lowest probability of their own class, the worst first, as the model reads them.
+def write_worst(
+    folder: Path,
+    split: Sequences,
+    probabilities: np.ndarray,
+    reading: Reading,
+    *,
+    originals: Callable[[Sequence[int]], Sequence[Original]],
+    threshold: float = 0.5,
+) -> str:
+    """Writes the texts that the model got wrong, and the least certain of the right ones, the worst first.
 
     Args:
       folder: of the trial.
-      split: N texts as the model reads them.
+      split: N texts of the test as the model reads them.
       probabilities: float[N, K].
       reading: how the model reads the texts.
+      originals: the texts of rows as the corpus has them.
+      threshold: probability from which on class 1 of two is predicted.
 
     Returns:
-      The name of the file, a table with row, class, prediction, both probabilities, whether it is wrong, and text.
+      The name of the file, a table with the columns of `errors.table` and `errors.places`, `text` (as the model reads
+      it) and `original`.
     """
     import pandas as pd
 
-    rows = worst(probabilities, split.labels, KEPT)
-    labels, best = split.labels[rows], probabilities[rows].argmax(axis=1)
-    texts = [split.ids[split.starts[row] : split.starts[row + 1]].tolist() for row in rows]
-    table = {
-        "row": rows,
-        "class": [reading.classes[label] for label in labels],
-        "prediction": [reading.classes[label] for label in best],
-        "probability": probabilities[rows, best],
-        "probability_of_class": probabilities[rows, labels],
-        "is_wrong": labels != best,
-        "text": [reading.gap.join(_word(number, reading.words) for number in ids if number != START) for ids in texts],
-    }
-    with replaced(folder / WORST) as path:
+    table = errors.table(probabilities, split.labels, reading.classes, threshold=threshold)
+    found = originals(table["row"].tolist())
+    table |= errors.places([errors.Source(one.file, one.row) for one in found])
+    texts = [split.ids[split.starts[row] : split.starts[row + 1]].tolist() for row in table["row"]]
+    table["text"] = [
+        reading.gap.join(_word(number, reading.words) for number in ids if number != START) for ids in texts
+    ]
+    table["original"] = [shortened(one.text, MOST) for one in found]
+    with replaced(folder / errors.FILE) as path:
         pd.DataFrame(table).to_parquet(path, index=False)
-    return WORST
+    return errors.FILE
 
 
 def markdown(samples: Sequence[Mapping[str, Any]]) -> str:

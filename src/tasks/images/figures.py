@@ -10,7 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from src.tasks.images import pictures, worst
+from src.parts.classes import errors
+from src.tasks.images import pictures
+from src.terminal.visible import shortened, wrapped
 
 if TYPE_CHECKING:
     from analysis.load import Study
@@ -30,21 +32,18 @@ def _empty_places(count: int, *, columns: int, size: tuple[float, float]) -> tup
 def misclassified(study: Study) -> tuple[Figure, str]:
     """Draws the worst-classified test images of one trial of the reference, with class and prediction."""
     row = _first_trial(study)
-    file = study.store.artifact(row.run_id, worst.FILE)
+    file = study.store.artifact(row.run_id, errors.FILE)
     if file is None:
-        raise LookupError(f"{row.run_id} has no {worst.FILE}")
+        raise LookupError(f"{row.run_id} has no {errors.FILE}")
     frame = pd.read_parquet(file)
     figure, places = _empty_places(len(frame), columns=8, size=(1.25, 1.55))
     for axes, one in zip(places, frame.to_dict("records"), strict=False):
         pixels = np.frombuffer(one["pixels"], np.uint8).reshape(one["height"], one["width"], one["channels"])
         axes.imshow(pixels[..., 0] if one["channels"] == 1 else pixels, cmap="gray", vmin=0, vmax=255)
-        axes.set_title(
-            f"{one['class']} → {one['prediction']}\n{one['probability']:.2f}", fontsize=7, fontweight="normal"
-        )
+        names = wrapped(" → ".join(shortened(one[name], 18) for name in ("class", "prediction")), 20)
+        axes.set_title(f"{names}\n{one['probability']:.2f}", fontsize=7, fontweight="normal")
     wrong = int(frame["is_wrong"].sum())
-    what = (
-        f"The {len(frame)} test images to whose own class the model gave the least probability, {wrong} misclassified"
-    )
+    what = f"The {len(frame)} worst test images, {wrong} of them misclassified, which come first"
     return figure, f"{what}: class → prediction and its probability; {row.label}, seed {row.seed}."
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from src.files import replaced
-from src.parts.classes.probabilities import confusion_shares, worst
+from src.parts.classes.probabilities import confusion_shares, decided, worst
 from src.parts.images.tiles import GAP, INK, LINE, MOST, PAPER, SIDE, cut, font, grid, limits, scale, scaled
 
 if TYPE_CHECKING:
@@ -108,18 +108,19 @@ def _maps(maps: np.ndarray, name: str) -> np.ndarray:
 
 
 def misclassified(
-    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
+    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], *, threshold: float = 0.5
 ) -> np.ndarray:
-    """Draws the images to whose own class the model gives the least probability, the worst first.
+    """Draws the misclassified images, then others, each to whose own class the model gives the least probability first.
 
     Args:
       images: uint8[N, H, W, C].
       labels: int[N].
       probabilities: float[N, K].
       classes: name of each class.
+      threshold: probability from which on class 1 of two is predicted.
     """
-    rows = worst(probabilities, labels, 20)
-    best = probabilities[rows].argmax(axis=1)
+    rows = worst(probabilities, labels, 20, threshold=threshold)
+    best = decided(probabilities[rows], threshold)
     texts = [
         f"{classes[label]}\n{probabilities[row, guess]:.2f} {classes[guess]}"
         for row, label, guess in zip(rows, labels[rows], best, strict=True)
@@ -129,17 +130,20 @@ def misclassified(
     return grid(np.stack([images[row] for row in rows]), caption=caption, texts=texts, columns=4)
 
 
-def confusion(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+def confusion(
+    labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], *, threshold: float = 0.5
+) -> np.ndarray:
     """Draws the share of each class (row) by prediction (column): white = 0, dark blue = 1.
 
     Args:
       labels: int[N].
       probabilities: float[N, K].
       classes: name of each class; names and percentages are left out where a cell is too small for them.
+      threshold: probability from which on class 1 of two is predicted.
     """
     from PIL import Image, ImageDraw
 
-    shares = confusion_shares(labels, probabilities.argmax(axis=1), len(classes))
+    shares = confusion_shares(labels, decided(probabilities, threshold), len(classes))
     blues = np.array(PAPER) + shares[..., None] * (np.array((8, 48, 107)) - np.array(PAPER))
     is_named = SIDE // len(classes) >= NAMED
     margin = min(SIDE // 4, math.ceil(max(map(font().getlength, classes)))) + 2 * GAP if is_named else 0

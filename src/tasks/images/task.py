@@ -51,7 +51,12 @@ class Images(KerasTask[Settings, "Stored"]):
             "classifies images",
             files=("images.json", "model.keras"),
             example="image.png",
-        )
+        ),
+        "errors": Command(
+            "src.parts.classes.errors:errors",
+            "shows the test images that it got most wrong",
+            files=("worst_test.parquet",),
+        ),
     }
     figures: ClassVar = {
         "confusion": "src.parts.classes.figures:confusion",
@@ -178,8 +183,10 @@ class Images(KerasTask[Settings, "Stored"]):
         from src.tasks.images import worst
 
         found = []
-        for name, evaluated in (("validation", trained.validation), ("test", trained.test)):
-            found += worst.samples(trial.data, name, of_every_class(evaluated.predictions[PROBABILITY]))
+        of_splits = {"validation": (trained.validation, 0.5), "test": (trained.test, _threshold(trial, trained))}
+        for name, (evaluated, threshold) in of_splits.items():
+            probabilities = of_every_class(evaluated.predictions[PROBABILITY])
+            found += worst.samples(trial.data, name, probabilities, threshold=threshold)
         return [{"samples": found, "markdown": worst.markdown(found)}]
 
     def pictures(
@@ -197,11 +204,12 @@ class Images(KerasTask[Settings, "Stored"]):
             before = pictures.before_training(next(iter(learner.phase.training(1))), data.classes)
             return {**before, **shown}
         split = data.split("test")
-        probabilities = of_every_class(trained.test.predictions[PROBABILITY])
+        told = (split.labels, of_every_class(trained.test.predictions[PROBABILITY]), data.classes)
+        threshold = _threshold(trial, trained)
         return {
             **shown,
-            "misclassified": pictures.misclassified(split.images, split.labels, probabilities, data.classes),
-            "confusion": pictures.confusion(split.labels, probabilities, data.classes),
+            "misclassified": pictures.misclassified(split.images, *told, threshold=threshold),
+            "confusion": pictures.confusion(*told, threshold=threshold),
         }
 
     def selection(self, settings: Settings) -> Metric:
@@ -221,7 +229,7 @@ class Images(KerasTask[Settings, "Stored"]):
         from src.parts.images import reading
         from src.tasks.images import pictures, worst
 
-        data, split, has_filters = trial.data, trial.data.split("test"), trial.settings.model is None
+        data, has_filters = trial.data, trial.settings.model is None
         scale = faults.scaling(trial.settings, data, "train")
         names, threshold = scores.write_files(
             trial.folder, trial.settings, trained, lambda name: data.split(name).labels, data.classes
@@ -231,9 +239,16 @@ class Images(KerasTask[Settings, "Stored"]):
         return [
             reading.write(trial.folder, known),
             *names,
-            worst.write(trial.folder, split, probabilities, data.classes),
+            worst.write(trial.folder, data, probabilities, threshold=threshold),
             *([pictures.write_filters(trial.folder, trained.learner.model, data.shape)] if has_filters else []),
         ]
+
+
+def _threshold(trial: Trial[Settings, Stored], trained: Trained) -> float:
+    """Returns the probability from which on a test image is of the second of two classes."""
+    from src.parts.classes import scores
+
+    return scores.decision_threshold(trial.settings, trained, lambda name: trial.data.split(name).labels)
 
 
 def _interface(settings: Settings, data: Stored) -> own_model.Interface:

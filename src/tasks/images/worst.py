@@ -1,4 +1,4 @@
-"""The worst-classified images: those with the lowest probability of their own class. N images, K classes."""
+"""The worst-classified images: the wrong ones with the lowest probability of their class. N images, K classes."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from typing import Any
 
 import numpy as np
 
-from src.data.images import Split, Stored
+from src.data.images import Stored
+from src.data.splits import TEST
 from src.files import replaced
-from src.parts.classes.probabilities import worst
+from src.parts.classes import errors
+from src.parts.classes.errors import Source
+from src.parts.classes.probabilities import decided, worst
 from src.terminal.visible import in_markdown
 
-FILE = "worst_test.parquet"
-KEPT = 24  # images in the file
 SHOWN = 8  # images of each split that TensorBoard shows
 
 
-def samples(data: Stored, name: str, probabilities: np.ndarray) -> list[dict[str, Any]]:
+def samples(data: Stored, name: str, probabilities: np.ndarray, *, threshold: float = 0.5) -> list[dict[str, Any]]:
     """Returns the worst images of a split, each with its name, class and prediction, and both probabilities.
 
     Args:
       data: that the split is of.
       name: of the split.
       probabilities: float[N, K].
+      threshold: probability from which on class 1 of two is predicted.
     """
     split, names = data.split(name), data.names()
     found = []
-    for row in worst(probabilities, split.labels, SHOWN).tolist():
-        label, best = int(split.labels[row]), int(probabilities[row].argmax())
+    for row in worst(probabilities, split.labels, SHOWN, threshold=threshold).tolist():
+        label, best = int(split.labels[row]), int(decided(probabilities[row : row + 1], threshold)[0])
         found.append(
             {
                 "split": name,
                 "row": row,
-                "image": names[split.rows[row]] if names else f"row {split.rows[row] + 1:,} of the data",
+                "image": str(_source(int(split.rows[row]), names)),
                 "class": data.classes[label],
                 "prediction": data.classes[best],
                 "probability": float(probabilities[row, best]),
@@ -63,30 +65,27 @@ def markdown(samples: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(parts)
 
 
-def write(folder: Path, split: Split, probabilities: np.ndarray, classes: Sequence[str]) -> str:
+def write(folder: Path, data: Stored, probabilities: np.ndarray, *, threshold: float = 0.5) -> str:
     """Writes the worst images of the test split with their pixels, for figures; returns the file's name.
 
     Args:
       folder: of the trial.
-      split: of test.
+      data: that the split is of.
       probabilities: float[N, K].
-      classes: name of each class.
+      threshold: probability from which on class 1 of two is predicted.
     """
     import pandas as pd
 
-    rows = worst(probabilities, split.labels, KEPT)
-    labels, best = split.labels[rows], probabilities[rows].argmax(axis=1)
-    frame = pd.DataFrame(
-        {
-            "row": rows,
-            "class": [classes[label] for label in labels],
-            "prediction": [classes[label] for label in best],
-            "probability": probabilities[rows, best],
-            "is_wrong": labels != best,
-            "pixels": [np.ascontiguousarray(split.images[row]).tobytes() for row in rows],
-            **dict(zip(("height", "width", "channels"), split.images.shape[1:], strict=True)),
-        }
-    )
-    with replaced(folder / FILE) as path:
-        frame.to_parquet(path, index=False)
-    return FILE
+    split, names = data.split(TEST), data.names()
+    table = errors.table(probabilities, split.labels, data.classes, threshold=threshold)
+    table |= errors.places([_source(row, names) for row in split.rows[table["row"]].tolist()])
+    table["pixels"] = [np.ascontiguousarray(split.images[row]).tobytes() for row in table["row"]]
+    table |= dict(zip(("height", "width", "channels"), data.shape, strict=True))
+    with replaced(folder / errors.FILE) as path:
+        pd.DataFrame(table).to_parquet(path, index=False)
+    return errors.FILE
+
+
+def _source(row: int, names: Sequence[str]) -> Source:
+    """Returns where an image comes from; `row` is its position in the data, from 0."""
+    return Source(names[row], None) if names else Source("", row + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,26 +10,36 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from src.tasks.pretraining import pictures
+from src.terminal.visible import shortened, wrapped
 
 if TYPE_CHECKING:
     from analysis.load import Study
 
-PANELS = 4
+PANELS, COLUMNS = 4, 2  # variants in a figure, and beside each other
+LINE = 36  # characters in a line of a variant's name
 SHADES = np.array(pictures.COLOURS) / 255
 
 
 def codes(study: Study) -> tuple[Figure, str]:
     """Draws the codes of test images in two dimensions, for the first seed of each variant."""
     found = _files(study, pictures.CODES)
-    figure = Figure(figsize=(3.6 * len(found), 3.8), layout="constrained")
-    for axes, (label, path) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
+    columns = min(COLUMNS, len(found))
+    lines = math.ceil(len(found) / columns)
+    figure = Figure(figsize=(3.8 * columns, 4.0 * lines), layout="constrained")
+    places = figure.subplots(lines, columns, squeeze=False).ravel().tolist()
+    for axes in places[len(found) :]:
+        axes.set_axis_off()
+    for axes, (label, path) in zip(places, found.items(), strict=False):
         frame = pd.read_parquet(path)
         for number, (name, points) in enumerate(frame.groupby("class")):
             axes.scatter(points["x"], points["y"], s=5, color=SHADES[number % len(SHADES)], label=name)
-        axes.set(title=label, xticks=[], yticks=[])
-    handles, names = axes.get_legend_handles_labels()
+        axes.set(xticks=[], yticks=[])
+        axes.set_title(wrapped(label, LINE), fontsize=9)
+    handles, names = places[0].get_legend_handles_labels()
     if len(names) <= 2 * len(SHADES):
-        figure.legend(handles, names, loc="outside lower center", ncols=10, markerscale=2, fontsize=8)
+        names = [shortened(name, 20) for name in names]
+        beside = max(1, int(12 * figure.get_figwidth() / (5 + max(map(len, names)))))
+        figure.legend(handles, names, loc="outside lower center", ncols=min(10, beside), markerscale=2, fontsize=8)
     return figure, "Codes of test images after training, their first two principal components; one trial a variant."
 
 
@@ -40,7 +51,7 @@ def reconstructions(study: Study) -> tuple[Figure, str]:
         tiles = np.load(path, allow_pickle=False)  # uint8[N, 3, H, W, C]
         lines = np.concatenate([np.concatenate(list(tiles[:, row]), axis=1) for row in range(3)], axis=0)
         axes.imshow(lines[..., 0] if lines.shape[-1] == 1 else lines, cmap="gray", vmin=0, vmax=255)
-        axes.set(title=label)
+        axes.set_title(wrapped(label, 2 * LINE), fontsize=9)
         axes.set_axis_off()
     return figure, "Test images (above), what the pretext reads of them, and what it makes of that (below)."
 

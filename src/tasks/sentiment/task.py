@@ -65,7 +65,12 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
             files=("preprocessing.json", "model.keras"),
             example='"a film I would see again"',
             module="src.predict",
-        )
+        ),
+        "errors": Command(
+            "src.parts.classes.errors:errors",
+            "shows the test texts that it got most wrong",
+            files=("worst_test.parquet",),
+        ),
     }
 
     def load(self, settings: Settings) -> Encoded:

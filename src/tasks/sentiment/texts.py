@@ -154,7 +154,10 @@ def write_files(trial: Trial[Settings, Encoded], trained: Trained) -> list[str]:
     of_trial = Preprocessing(words, data.classes, padding, tokens=tokens, threshold=threshold)
     test = sequences.limited(data.split(TEST), settings, is_training=False)
     probabilities = of_every_class(trained.test.predictions[measures.PROBABILITY])
-    worst = samples.write_worst(trial.folder, test, probabilities, _reading(settings, data))
+    reading = _reading(settings, data)
+    worst = samples.write_worst(
+        trial.folder, test, probabilities, reading, originals=data.originals, threshold=threshold
+    )
     return [preprocessing.write(trial.folder, of_trial), *names, worst]
 
 
