@@ -9,7 +9,7 @@ import sys
 import textwrap
 import unicodedata
 
-HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, surrogates, line and paragraph separators
+HIDDEN = {"Cc", "Cn", "Cs", "Zl", "Zp"}  # control, unassigned, surrogates, line and paragraph separators
 TURNING = set(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )  # characters that change the direction of text

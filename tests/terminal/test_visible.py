@@ -13,6 +13,7 @@ from src.terminal.visible import echoed, in_markdown, one_line, visible, wrapped
     ("text", "shown"),
     [
         ("\x1b[31mred", r"\x1b[31mred"),
+        ("a\ufffeb", r"a\ufffeb"),  # no character
         ("a\rb\x08\x00\x7f\x9b", r"a\rb\x08\x00\x7f\x9b"),
         ("abc\u202etxt.exe", r"abc\u202etxt.exe"),
         ("\udcff", r"\udcff"),
