@@ -115,7 +115,9 @@ def test_a_command_names_the_file_that_it_misses(trained, tmp_path):
 
     refusal = output_of("use", "--task", TASK, str(folder), "value", "2.0", code=2)
 
-    assert f"{folder}: holds no whole trained model (it has no line.npy); was the trial finished?" in refusal
+    assert (
+        f"{folder}: this finished trial of task=ablation_line:TASK has no line.npy; name a trial of a task" in refusal
+    )
 
 
 def test_a_trial_that_did_not_finish_is_refused(trained, tmp_path):

@@ -94,12 +94,12 @@ class Plan(Section):
         json_schema_extra={"words": "{toggle: {low, high, log, integer}}"},
     )
     exclude: list[dict[str, Value]] = Field(
-        [], description="combinations of values that are left out", examples=["'[{cell:gru,depth:2}]'"]
+        [], description="combinations of values that are left out", examples=["'[{optimizer:sgd,accumulate:2}]'"]
     )
     linked: list[list[str]] = Field(
         [],
         description="toggles whose levels go together: the first with the first, the second with the second, …",
-        examples=["'[[cell,learning_rate]]'"],
+        examples=["'[[optimizer,learning_rate]]'"],
     )
     within: list[str] = Field(
         [],

@@ -76,7 +76,8 @@ def _lacks(run: str, folder: Path, name: str) -> str:
     if removed := pruned.why(folder):
         return f"{run}: has no {name}: {removed}"
     if is_finished(folder):
-        return f"{run}: is a trial of task={task_of(folder)} and has no {name}; name a trial whose task writes it"
+        what = f"this finished trial of task={task_of(folder)} has no {name}"
+        return f"{run}: {what}; name a trial of a task that writes it, or restore the file"
     return f"{run}: holds no whole trained model (it has no {name}); was the trial finished?"
 
 

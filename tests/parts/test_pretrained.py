@@ -126,8 +126,8 @@ def test_the_identity_holds_that_of_the_other_trial(vectors, texts):
         ({"embedding_dim": 7}, "has vectors of size 5, but embedding_dim=7; set embedding_dim=5"),
         ({"encoding": "onehot_projected"}, "does not work with encoding=onehot_projected; set encoding=embedding"),
         ({"tokens": "character"}, "has another vocabulary: only 0 of the"),
-        ({"embedding_from": "ffffff"}, "embedding_from: RUN: no finished trial 'ffffff'"),
-        ({"embedding_from": "no such run"}, "embedding_from: RUN: got 'no such run'; allowed: a trial's folder"),
+        ({"embedding_from": "ffffff"}, "embedding_from: no finished trial 'ffffff'"),
+        ({"embedding_from": "no such run"}, "embedding_from: got 'no such run'; allowed: a trial's folder"),
     ],
 )
 def test_vectors_that_do_not_fit_are_refused(vectors, texts, changes, message):

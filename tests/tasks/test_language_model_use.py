@@ -283,7 +283,7 @@ def test_a_beam_and_draws_that_the_memory_cannot_hold_are_refused(home, tmp_path
 @pytest.mark.parametrize("command", ["generate", "score"])
 def test_a_trial_of_another_task_says_which_commands_it_has(home, tmp_path, capsys, command):
     (tmp_path / MODEL).write_bytes(b"")
-    for task, commands in (("sentiment", "predict"), ("integration", "none")):
+    for task, commands in (("sentiment", "predict, errors"), ("integration", "none")):
         (tmp_path / SETTINGS).write_text(json.dumps({"task": task}), encoding="utf-8")
 
         assert called(tmp_path, command, "x") == 2

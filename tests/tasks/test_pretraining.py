@@ -459,7 +459,7 @@ def test_the_figure_of_accuracy_has_a_line_with_intervals_for_each_pretext():
     figure, caption = of_classes.accuracy_by_labels(Study(rows))
 
     (axes,) = figure.axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["none", "denoising"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["none", "denoising"]
     for container in axes.containers:
         np.testing.assert_allclose(container[0].get_ydata().astype(float), [0.51] * 3)
         low, high = container[2][0].get_segments()[0][:, 1]

@@ -101,7 +101,7 @@ class Images(KerasTask[Settings, "Stored"]):
             if settings.fault != "none":
                 what = f"fault={settings.fault} is a mistake in the task's own network"
                 reasons.append(f"{what}; set fault=none, or model=null")
-        reasons += classes.refusals(settings, counts=data.counts.__getitem__, classes=data.classes)
+        reasons += classes.refusals(settings, counts=lambda split: data.counts[split], classes=data.classes)
         train = data.rows["train"]
         reasons += pipeline.refusals(settings, train)
         if settings.drop_remainder and train < settings.batch_size:

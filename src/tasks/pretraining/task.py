@@ -81,7 +81,7 @@ class Pretraining(KerasTask[Settings, "Stored"]):
         """Returns the combinations of settings and data that cannot run, each with its fix."""
         counts = dict(zip(data.classes, data.counts["train"], strict=True))
         reasons = toggles.refusals(settings, shape=data.shape, counts=counts)
-        reasons += classes.refusals(settings, counts=data.counts.__getitem__, classes=data.classes)
+        reasons += classes.refusals(settings, counts=lambda split: data.counts[split], classes=data.classes)
         return reasons or _memory(settings, data)
 
     def measures(self, settings: Settings, data: Stored) -> dict[str, float]:
