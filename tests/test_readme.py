@@ -124,7 +124,8 @@ def test_numbers_quoted_in_the_documents_are_in_tables_of_results(name):
     for section in re.split(r"^## ", DOCUMENTS[name], flags=re.MULTILINE):
         studies = re.findall(r"\(`(\w+)`\)", section.splitlines()[0]) or ["*"]  # without one, any study may be quoted
         tables = [path for study in studies for path in sorted(RESULTS.glob(f"{study}/*.md"))]
-        samples = sorted((REPOSITORY / "docs" / "samples").glob("*.md"))
+        folders = [REPOSITORY / "docs" / "samples", REPOSITORY / "benchmarks" / "results"]
+        samples = [path for folder in folders for path in sorted(folder.glob("*.md"))]
         written = "".join(path.read_text(encoding="utf-8") for path in [*tables, *samples])
         assert [number for number in _intervals(section) if number.replace("−", "-") not in written] == []
 
