@@ -133,27 +133,18 @@ def find(
         )
     compared_by = metric_of(study, metric)
     margin = default_margin(study, compared_by) if margin is None else margin
-    if toggle is not None:
-        _check_toggle(study, toggle)
-    if within:
-        _check_within(study, within, toggle)
-    elif within is None and toggle is None:
-        within = study.plan.get("within")
-    held = list(within or [])
+    held = _held(study, toggle, within)
     is_stepwise = toggle is None and study.plan["design"] in STEPWISE
     rows, rejected = _steps(study) if is_stepwise else (_unchained(study, toggle, held), [])
     time, timing = _compared_time(study)
     ratios = _ratios(rows, time, timing)
     compared = effects.paired(rows, metric=compared_by, margin=margin, ratios=ratios, rule=study.rule)
-    if toggle and not (compared.loc[~compared["is_reference"], "pairs"] > 0).any():
-        raise StoreError(
-            f"no two variants of {study.name} differ in {toggle} alone; leave --toggle out, or see table --factorial"
-        )
-    if held and not (compared.loc[~compared["is_reference"], "pairs"] > 0).any():
-        raise StoreError(
-            f"no two variants of {study.name} with the same {' and '.join(held)} differ from each other by what the "
-            "reference has; leave --within out"
-        )
+    if (toggle or held) and not (compared.loc[~compared["is_reference"], "pairs"] > 0).any():
+        what = f"differ in {toggle} alone; leave --toggle out, or see table --factorial"
+        if held:
+            same = " and ".join(held)
+            what = f"with the same {same} differ from each other by what the reference has; leave --within out"
+        raise StoreError(f"no two variants of {study.name} {what}")
     table, why_not = _factorial(study, compared_by, margin)
     shown = _also(study, also)
     return Findings(
@@ -189,6 +180,21 @@ def _check_toggle(study: Study, toggle: str) -> None:
             f"--toggle needs a grid, and the design of {study.name} is {study.plan['design']}: it compares every "
             "variant with one reference; leave --toggle out"
         )
+
+
+def _held(study: Study, toggle: str | None, within: Sequence[str] | None) -> list[str]:
+    """Returns the toggles at whose values variants are compared: those asked for, or the plan's if nothing is asked.
+
+    Raises:
+      StoreError: variants cannot be compared as asked.
+    """
+    if toggle is not None:
+        _check_toggle(study, toggle)
+    if within:
+        _check_within(study, within, toggle)
+    if within is None and toggle is None:
+        within = study.plan.get("within")
+    return list(within or [])
 
 
 def _check_within(study: Study, within: Sequence[str], toggle: str | None) -> None:

@@ -160,6 +160,8 @@ def _hash(key: str, place: str) -> str:
     try:
         return registry.code(place)
     except LookupError:
-        name = place.partition(":")[0]
+        name, _, attribute = place.partition(":")
         fix = "run the command in the folder of its file, or correct its name"
+        if name.endswith(".py"):
+            fix = f"did you mean {name.removesuffix('.py')}:{attribute}?"
         raise SettingsError(f"{key}={place}: there is no module {name} with a source file; {fix}") from None

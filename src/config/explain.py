@@ -195,8 +195,6 @@ def _suggestion(key: str, got: Any, kind: Kind) -> str:
     if near is not None:
         return f". Did you mean {near}?"
     if key in kind.places():
-        if ".py:" in str(got):
-            return f". Did you mean {str(got).replace('.py:', ':')}?"
         meant = [f"{name}={got}" for name, other in kind.model_fields.items() if str(got) in choices_of(other)]
         return f". Did you mean {' or '.join(meant)}?" if meant else f". NAME of my_module.py is {key}=my_module:NAME"
     return "" if options else f". For example {key}={example(key, kind)}"

@@ -20,6 +20,7 @@ from src.spec.metric import TEST, Metric, meaning
 from src.spec.record import DIVERGED, NO_LEARNING
 from src.spec.rules import Change
 from src.spec.settings import Tracking
+from src.study import looks
 from src.study.designs import equation
 from src.study.plan import Row, Study
 from src.terminal.progress import clock
@@ -269,15 +270,13 @@ def of_test_only(rows: Sequence[Row], latest: Mapping[str, Outcome], metrics: Se
 def equal_weights(study: Study, rows: Sequence[Row], latest: Mapping[str, Outcome]) -> dict[str, bool]:
     """Returns the variants whose trained weights equal those of their baseline in every bit, for every seed.
 
-    The baseline is the reference, or in a cumulative design the previous step. Variants that were normalised to the
+    The baseline is what the variant is compared with (`looks.baselines`). Variants that were normalised to the
     same trial are left out, because the plan names them already.
 
     Returns:
       Variant → whether all that the test measured is equal, too.
     """
-    names = list(dict.fromkeys(row.label for row in rows))
-    is_cumulative = study.plan.design == "cumulative"
-    baselines = dict(zip(names[1:], names, strict=False)) if is_cumulative else dict.fromkeys(names[1:], names[0])
+    baselines = looks.baselines(study, rows)
     trials = {(row.label, row.seed): row.trial.identity for row in rows if row.trial}
     same: dict[str, list[bool]] = {}
     alike: dict[str, list[bool]] = {}

@@ -66,6 +66,13 @@ def test_variants_are_compared_within_the_values_of_a_toggle_in_a_file_of_its_ow
     assert (tmp_path / "table_within_masking.md").read_text(encoding="utf-8").startswith("| with | variant | verdict |")
 
 
+def test_a_question_mark_lists_the_columns(asked, tmp_path):
+    names = asked("--columns", "?").splitlines()
+
+    assert {"variant", "verdict", "parameters", "traces"} < set(names)
+    assert f"| variant | {names[3]} |" in asked("--columns", names[3])
+
+
 def test_main_effects_are_named_too(asked):
     assert "| effect | verdict |" in asked("--factorial", "--columns", "verdict")
 
