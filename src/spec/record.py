@@ -44,7 +44,7 @@ class Diverged(ArithmeticError):
         self.cause: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One event of a trial.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -71,7 +72,7 @@ class Training:
 
 
 def as_journalled(records):
-    return [Record(**json.loads(json.dumps(vars(record)))) for record in records]
+    return [Record(**json.loads(json.dumps(asdict(record)))) for record in records]
 
 
 def resumed(*, after=1, **changes):

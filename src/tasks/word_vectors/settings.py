@@ -103,7 +103,7 @@ class Settings(Core):
     learning_rate_end: float | None = Field(
         1e-4, ge=0, le=1_000, description="learning rate at the end, to which it falls linearly; null = constant"
     )
-    batch_size: Width = Field(1_024, description="examples per batch, B")
+    batch_size: Width = Field(4_096, description="examples per batch, B")
     epochs: int = Field(5, ge=1, le=10_000, description="passes over the training split")
     execution: Literal["eager", "graph", "graph_epoch", "xla"] = Field(
         "xla",

@@ -33,7 +33,7 @@ OF_TRAINING = {
     "patience": None,
     "averaging": "none",
     "clip_norm": None,
-    "batch_size": 1_024,
+    "batch_size": 4_096,
     "accumulate": 1,
     "drop_remainder": False,
     "epochs": 1,
