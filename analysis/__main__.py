@@ -219,7 +219,12 @@ def figure(
         from analysis.store import StoreError, nearest
 
         _allow(task)
-        loaded = _loaded(study, uri, every=every)
+        try:
+            loaded = _loaded(study, uri, every=every)
+        except StoreError as error:
+            if study in figures.FIGURES and names:  # the arguments are probably swapped
+                raise StoreError(f"{error}; name the study first: analysis figure {names[0]} {study}") from error
+            raise
         wanted = set(names or []) - figures.FIGURES.keys()
         of_task, lacking = figures.places_of_task(loaded) if wanted or are_listed else ({}, [])
         if are_listed:

@@ -65,7 +65,7 @@ def table(models: Sequence[Trained]) -> str:
     Raises:
       ValueError: the trials differ by more than their seed, or two have the same one.
     """
-    settings = _common([model.settings for model in models])
+    settings = samples.common([model.settings for model in models])
     data = TASK.load(settings)
     sources, references = (data.texts(TEST, side)[:MOST] for side in (SOURCE, TARGET))
     rows = [measured(model, sources, references) for model in models]
@@ -75,17 +75,17 @@ def table(models: Sequence[Trained]) -> str:
     changes = [[title, *cells(means[title] - means[reference], sign="+")] for title in others]
     about = (
         f"`python -m docs.beams RUN RUN…`: {len(sources):,} test pairs; means with 95 % intervals over {len(models)} "
-        f"trained models, paired by model; {samples.described(_shown(settings))}."
+        f"trained models, paired by model; {samples.described(_shown(settings), without=('seed',))}."
     )
     tables = markdown(["search", *MEASURES], of_each), markdown([f"against {reference}", *MEASURES], changes)
     return "\n\n".join([*tables, about]) + "\n"
 
 
 def _shown(settings: Settings) -> Settings:
-    """Returns the settings without the seed and without the place of the reader's files."""
+    """Returns the settings without the place of the reader's files."""
     data = settings.data
     place = {"path": "FOLDER"} if getattr(data, "path", None) else {}
-    return settings.model_copy(update={"seed": Settings().seed, "data": data.model_copy(update=place)})
+    return settings.model_copy(update={"data": data.model_copy(update=place)})
 
 
 def measured(model: Trained, sources: Sequence[str], references: Sequence[str]) -> dict[str, list[float]]:
@@ -103,18 +103,6 @@ def measured(model: Trained, sources: Sequence[str], references: Sequence[str]) 
         values[title] = [of_texts.bleu, of_texts.chrf, of_texts.exact_match, per_token, words[0] / words[1]]
         print(f"seed {model.settings.seed}, {title}: BLEU {of_texts.bleu:.1f}", file=sys.stderr)
     return values
-
-
-def _common(several: Sequence[Settings]) -> Settings:
-    """Returns the settings that the trials share.
-
-    Raises:
-      ValueError: they differ by more than the seed, or two have the same one.
-    """
-    toggles = [{key: getattr(each, key) for key in Settings.toggles() if key != "seed"} for each in several]
-    if any(other != toggles[0] for other in toggles) or len({each.seed for each in several}) != len(several):
-        raise ValueError("the trials must have equal settings and different seeds")
-    return several[0]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from src.paths import REPOSITORY
 from src.spec.section import SettingsError
@@ -18,6 +19,8 @@ from src.tasks.language_model.generating import STRATEGIES, Options
 from src.tasks.language_model.trained import Trained
 from src.terminal.visible import in_markdown
 from src.trial.locate import folder_of
+
+S = TypeVar("S", bound=Settings)
 
 FILE = REPOSITORY / "docs" / "samples" / "language_model.md"
 PROMPT, LENGTH = "this film", 30
@@ -73,9 +76,24 @@ def table(model: Trained) -> str:
     return "\n".join([*rows, "", f"{command}; {described(model.settings)}."]) + "\n"
 
 
-def described(settings: Settings) -> str:
-    """Returns what a trial was, in a few words: its toggles that differ from the defaults."""
-    changed = ", ".join(f"`{key}={value}`" for key, value in _changed(settings)) or "the default settings"
+def common(several: Sequence[S]) -> S:
+    """Returns the settings that trials of different seeds share: those of the first one.
+
+    Raises:
+      ValueError: they differ by more than the seed, or two have the same one.
+    """
+    toggles = [{key: getattr(each, key) for key in each.toggles() if key != "seed"} for each in several]
+    if any(other != toggles[0] for other in toggles) or len({each.seed for each in several}) != len(several):
+        raise ValueError("the trials must have equal settings and different seeds")
+    return several[0]
+
+
+def described(settings: Settings, *, without: Sequence[str] = ()) -> str:
+    """Returns what a trial was, in a few words: its toggles that differ from the defaults, `without` some."""
+    changed = (
+        ", ".join(f"`{key}={value}`" for key, value in _changed(settings) if key not in without)
+        or "the default settings"
+    )
     return f"a trial of `task={settings.task}` with {changed}"
 
 

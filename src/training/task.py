@@ -116,8 +116,12 @@ class KerasTask(Task[S, D], Generic[S, D]):
         return schedules.schedule(settings, steps=steps)
 
     def selection(self, settings: S) -> Metric:
-        """Returns the metric whose validation value chooses the best epoch; by default the task's first metric."""
-        return self.metrics[0]
+        """Returns the metric whose validation value chooses the best epoch.
+
+        By default it is the one that the toggle `select` names; the first metric of a task without this toggle.
+        """
+        name = getattr(settings, "select", self.metrics[0].name)
+        return next(metric for metric in self.metrics if metric.name == name)
 
     def averaging(self, optimizer: keras.optimizers.Optimizer, settings: S) -> Averaging | None:
         """Returns averages of the weights, which validation, test and the model file get; by default `averaging` says.

@@ -145,6 +145,7 @@ def test_studies_are_listed(place):
         (["table", "s", "--metric", "foo"], "no trial of s has the metric 'foo'; there are "),
         (["figure", "s", "forst"], "no figure 'forst'; did you mean 'forest'?"),
         (["figure", "s", "waterfall"], "s has no data for waterfall"),
+        (["figure", "forest", "s"], "name the study first: analysis figure s forest"),
         (
             ["compare", "s", "masking=true cell=lstm", "cell=gru"],
             "no variant 'cell=gru' in s; there are masking=true cell=lstm,",

@@ -9,6 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from docs import analogies
 from src import use
 from src.artifacts import MODEL, Artifacts
 from src.config.settings import edited
@@ -185,3 +186,22 @@ def test_a_model_file_without_tables_is_refused(run):
 
 def test_the_words_of_a_trial_are_kept_with_their_counts(run):
     assert json.loads((run / "words.json").read_text(encoding="utf-8")) == {"words": WORDS, "counts": COUNTS}
+
+
+def test_the_analogies_of_the_documents_come_from_trials_of_different_seeds(run, home, tmp_path, monkeypatch, capsys):
+    other = written(tmp_path / "other", seed=3)
+    monkeypatch.setattr(analogies, "FILE", tmp_path / "x.md")
+    monkeypatch.setattr(analogies, "EXPECTED", {"king - man + woman": "queen", "prince - man + woman": "paris"})
+    monkeypatch.setattr(analogies, "FREQUENT", 7)
+
+    assert analogies.main([str(other), str(run)]) == 0
+    text = (tmp_path / "x.md").read_text(encoding="utf-8")
+    assert "| `king - man + woman` | queen (40) | all 8 | 1, 1 | queen (40), princess (9), " in text
+    assert "| `prince - man + woman` | paris (8) | the 7 most frequent | 4, 4 | queen (40), princess (9), " in text
+    assert "seeds 0, 3; a trial of `task=word_vectors` with `vector_size=4`." in text
+
+    assert analogies.main([]) == analogies.main([str(run), str(run)]) == 2
+    assert "the trials must have equal settings and different seeds" in capsys.readouterr().err
+    monkeypatch.setattr(analogies, "FREQUENT", 5)
+    assert analogies.main([str(run)]) == 2
+    assert "'paris' is none of the 2 words that can answer prince - man + woman" in capsys.readouterr().err

@@ -59,11 +59,6 @@ class Classes(Settings):
     )
 
 
-def selection(settings: Classes, metrics: Sequence[Metric]) -> Metric:
-    """Returns the metric named by `select`."""
-    return next(metric for metric in metrics if metric.name == settings.select)
-
-
 def head_of(settings: Classes, classes: int) -> list[Change]:
     """Returns `head=softmax` and `decision_threshold=half` if there are more than two classes; no change otherwise."""
     used = {"head": "softmax", "decision_threshold": "half"} if classes > 2 else {}

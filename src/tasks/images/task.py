@@ -12,7 +12,7 @@ from src.parts.classes import toggles as classes
 from src.parts.classes.toggles import ACCURACY, OF_CLASSES, head_of, outputs_of
 from src.parts.description import described
 from src.parts.sizes import memory_refusals
-from src.spec.metric import LOSS, Metric
+from src.spec.metric import LOSS
 from src.spec.rules import Change
 from src.spec.task import Command, Served, Trial
 from src.tasks.images import faults, pipeline, sizes, toggles
@@ -211,10 +211,6 @@ class Images(KerasTask[Settings, "Stored"]):
             "misclassified": pictures.misclassified(split.images, *told, threshold=threshold),
             "confusion": pictures.confusion(*told, threshold=threshold),
         }
-
-    def selection(self, settings: Settings) -> Metric:
-        """Returns the metric named by `select`."""
-        return classes.selection(settings, self.metrics)
 
     def test_values(self, trial: Trial[Settings, Stored], trained: Trained) -> Mapping[str, float]:
         """Returns what the test measures with a decision threshold that validation chose."""

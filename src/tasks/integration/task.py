@@ -19,7 +19,7 @@ from src.parts.recurrent import own_cell
 from src.parts.recurrent import toggles as recurrent
 from src.parts.recurrent.sizes import units_for
 from src.parts.sizes import memory_refusals
-from src.spec.metric import LOSS, Metric
+from src.spec.metric import LOSS
 from src.spec.rules import Change, Inert
 from src.spec.task import Trial
 from src.tasks.integration.settings import Settings
@@ -173,10 +173,6 @@ class Integration(KerasTask[Settings, "Noise"]):
         yield from diagnosis.too_few_steps(evidence)
         if not is_own:
             yield from recurrence.gradient_and_units(evidence, is_masked=False, is_padded=False)
-
-    def selection(self, settings: Settings) -> Metric:
-        """Returns the metric named by `select`."""
-        return classes.selection(settings, self.metrics)
 
     def test_values(self, trial: Trial[Settings, Noise], trained: Trained) -> Mapping[str, float]:
         """Returns what the test measures with a decision threshold that validation chose."""

@@ -57,6 +57,10 @@ class Pretext(KerasTask[Settings, "Stored"]):
 
         return networks.pretext(settings, shape=data.shape)
 
+    def selection(self, settings: Settings) -> Metric:
+        """Returns the first metric of the pretext: `select` names one of the classifier."""
+        return self.metrics[0]
+
     def write_files(self, trial: Trial[Settings, Stored], trained: Trained) -> Sequence[str]:
         """Writes no further files."""
         return []

@@ -12,7 +12,7 @@ from src.parts.classes import toggles as classes
 from src.parts.classes.toggles import ACCURACY, OF_CLASSES, head_of, outputs_of
 from src.parts.description import described
 from src.parts.sizes import memory_refusals
-from src.spec.metric import LOSS, Metric
+from src.spec.metric import LOSS
 from src.spec.rules import Change
 from src.spec.task import Command, First, Served, Trial
 from src.tasks.pretraining import sizes, toggles
@@ -173,10 +173,6 @@ class Pretraining(KerasTask[Settings, "Stored"]):
             caption = f"codes of test images {when} training with labels, by PCA"
             found["codes"] = pictures.scatter(pictures.flat(codes), labels, trial.data.classes, caption=caption)
         return found
-
-    def selection(self, settings: Settings) -> Metric:
-        """Returns the metric named by `select`."""
-        return classes.selection(settings, self.metrics)
 
     def test_values(self, trial: Trial[Settings, Stored], trained: Trained) -> Mapping[str, float]:
         """Returns what the test measures with a decision threshold that validation chose."""

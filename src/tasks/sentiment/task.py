@@ -15,7 +15,7 @@ from src.parts.recurrent import toggles as recurrent
 from src.parts.sizes import memory_refusals
 from src.parts.words import pretrained
 from src.parts.words import toggles as words
-from src.spec.metric import LOSS, Metric
+from src.spec.metric import LOSS
 from src.spec.rules import Change
 from src.spec.section import SettingsError
 from src.spec.task import Command, First, Served, Trial
@@ -235,10 +235,6 @@ class Sentiment(KerasTask[Settings, "Encoded"]):
         from src.tasks.sentiment import texts
 
         return texts.samples_of(trial, trained)
-
-    def selection(self, settings: Settings) -> Metric:
-        """Returns the metric named by `select`."""
-        return classes.selection(settings, self.metrics)
 
     def test_values(self, trial: Trial[Settings, Encoded], trained: Trained) -> Mapping[str, float]:
         """Returns what the test measures with a decision threshold that validation chose."""

@@ -140,10 +140,6 @@ class WordVectors(KerasTask[Settings, "Corpus"]):
             return super().schedule(settings, steps=steps)
         return keras.optimizers.schedules.PolynomialDecay(settings.learning_rate, steps, settings.learning_rate_end)
 
-    def selection(self, settings: Settings) -> Metric:
-        """Returns the metric named by `select`."""
-        return next(metric for metric in self.metrics if metric.name == settings.select)
-
     def layers(self, model: keras.Model) -> list[Any]:
         """Returns no layers: the model has only its tables."""
         return []
