@@ -493,6 +493,13 @@ def test_variants_that_changed_nothing_are_reported(base):
     assert summary == {"trials": 4, "finished": 4, "unfinished": {}, "dropped": {}, "changed_nothing": []}
 
 
+def test_with_plan_within_variants_that_changed_nothing_are_found_at_each_value(base):
+    run(base, Launcher(), {"plan.within": ["units"]}, cell=["lstm", "gru"], units=[4, 8], seed=[0, 1])
+
+    summary = json.loads((paths.study_folder("s") / "summary.json").read_text(encoding="utf-8"))
+    assert sorted(summary["changed_nothing"]) == ["cell=gru units=4", "cell=gru units=8"]
+
+
 def test_variants_of_equal_weights_and_other_test_values_are_not_said_to_change_nothing(base):
     launcher = Launcher()
     launcher.accuracy = lambda row: 0.9 if row.values["cell"] == "gru" else 0.8
