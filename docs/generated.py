@@ -32,8 +32,8 @@ Write `key=value` on the command line. `key=a,b` and `key='range(0,8)'` make a s
 `python -m src.run --help task=NAME` prints the keys of one task.
 
 A *toggle* affects the result of a trial. A study may vary every toggle except the seed: every variant is trained with
-the same seeds. A task has its own toggles in addition to those of every task. `module:NAME` is [code of your
-own](own_model.md).
+the same seeds. The section of a task has the toggles that only this task has, and the other defaults that it gives to
+toggles of every task. `module:NAME` is [code of your own](own_model.md).
 """
 
 
@@ -42,12 +42,18 @@ def documents() -> list[Path]:
     return [path for pattern in DOCUMENTS for path in sorted(REPOSITORY.glob(pattern))]
 
 
+def _is_own(settings: type[Settings], name: str) -> bool:
+    """Returns whether a toggle of a task is not that of every task: a new one, or one with another default."""
+    common = Settings.model_fields.get(name)
+    return common is None or (name != "task" and settings.model_fields[name].default != common.default)
+
+
 def toggles() -> str:
     """Returns docs/toggles.md: every key of the built-in tasks with its default, its allowed values and its meaning."""
     tasks = [registry.task(name) for name in registry.BUILT_IN]
     parts = [INTRODUCTION, _section("Toggles of every task", _rows(Settings, Settings.toggles()))]
     for task in tasks:
-        own = [name for name in task.settings.toggles() if name not in Settings.model_fields]
+        own = [name for name in task.settings.toggles() if _is_own(task.settings, name)]
         parts.append(_section(f"Toggles of task={task.name}", _rows(task.settings, own), f"{task.about.capitalize()}."))
         for section, options in task.settings.sections().items():
             parts.append(

@@ -107,15 +107,18 @@ def test_the_page_of_toggles_has_every_key_of_the_help(task):
     assert [key for key in keys if f"| `{key}` |" not in page] == []
 
 
-def test_the_page_of_toggles_lists_each_toggle_under_its_own_task_only():
+def test_the_page_of_toggles_lists_a_toggle_under_its_own_task_or_with_another_default():
     sections = dict(part.partition("\n")[::2] for part in generated.toggles().split("\n## "))
-    sentiment, integration, every = (
-        sections[f"Toggles of {name}"] for name in ("task=sentiment", "task=integration", "every task")
+    sentiment, integration, vectors, every = (
+        sections[f"Toggles of {name}"]
+        for name in ("task=sentiment", "task=integration", "task=word_vectors", "every task")
     )
 
     assert "| `masking` |" in sentiment and "| `masking` |" not in integration + every
     assert "| `num_samples` |" in integration and "| `num_samples` |" not in sentiment + every
-    assert "| `epochs` |" in every and "| `epochs` |" not in sentiment + integration
+    assert "| `batch_size` | `64` |" in every and "| `batch_size` |" not in sentiment + integration
+    assert "| `batch_size` | `4096` |" in vectors
+    assert "| `task` |" not in sentiment + integration + vectors
 
 
 def test_a_table_in_a_document_is_replaced_and_the_text_around_it_stays(tmp_path):
