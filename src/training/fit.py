@@ -161,7 +161,8 @@ def train(
             drawn = pictures(step.number)
         if learner.averaging:
             learner.averaging.trigger(fit.validations)
-        times = epoch_times(fit.timings, epoch) if step.in_epoch == last else {}
+        is_timed = step.in_epoch == last and not learner.phase.is_fitted
+        times = epoch_times(fit.timings, epoch) if is_timed else {}
         if settings.tracking.histograms:
             yield Record(HISTOGRAMS, step.number, detail=of_all(_distributions(model, step, layers)))
         number = step.number

@@ -59,6 +59,8 @@ class Phase:
       minimises_sum: whether a step minimises the sum of the loss over its examples instead of their mean. Then the
         learning rate is that of one example, whatever the size of the batch; for batches whose examples have few
         weights in common, such as rows of an embedding.
+      is_fitted: whether the model is complete before the first step, because something other than steps has fitted it.
+        Its steps change nothing, so no time of them is recorded; `time/train_s` is the time of building the model.
       chance: value of the metric that chooses the epoch that a constant guess may reach by chance; None if unknown.
       chances: the same for further metrics of validation and test; a trial has learnt if one of all these is better.
     """
@@ -77,6 +79,7 @@ class Phase:
     is_eager: bool = False
     scores_of_model: Callable[[Any], Mapping[str, float]] = nothing
     minimises_sum: bool = False
+    is_fitted: bool = False
     chance: float | None = None
     chances: Mapping[str, float] = field(default_factory=dict)
 

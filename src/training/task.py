@@ -7,6 +7,7 @@ import functools
 import logging
 import math
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,7 @@ from src.spec.record import (
     Record,
     end,
 )
+from src.spec.section import SettingsError
 from src.spec.settings import Settings
 from src.spec.task import Data, Task, Trial
 from src.terminal.progress import TrialProgress
@@ -57,11 +59,13 @@ class Trained:
       learner: the model, with the weights of its best epoch, and its phase.
       fit: the results of training.
       evaluate: split → function that evaluates the model on it.
+      built_s: seconds that building the model took; the training of a fitted model (`Phase.is_fitted`).
     """
 
     learner: Learner
     fit: Fit
     evaluate: Mapping[str, Callable[[], Evaluated]]
+    built_s: float
 
     @cached_property
     def validation(self) -> Evaluated:
@@ -239,7 +243,9 @@ class KerasTask(Task[S, D], Generic[S, D]):
         yield Record(START, 0, detail={"tags": tags})  # the core may train a first phase now
         clock.reset_peak_memory()
         fresh_session(settings.seed)
-        phase, model = self.phase(settings, trial.data), self._untrained(trial)
+        phase, begin = self.phase(settings, trial.data), time.perf_counter()
+        model = self._untrained(trial)
+        built_s = time.perf_counter() - begin
         if missing := {"validation", "test"} - phase.held_out.keys():
             raise ValueError(f"the phase of task={self.name} has no held_out[{min(missing)!r}]; every task needs both")
         if trial.earlier is None:
@@ -250,7 +256,7 @@ class KerasTask(Task[S, D], Generic[S, D]):
         )
         if trial.earlier is None:
             yield from self._pictures(trial, learner, None, step=0)
-        trained = Trained(learner, _restored(trial, learner, optimizer), evaluators(learner))
+        trained = Trained(learner, _restored(trial, learner, optimizer), evaluators(learner), built_s)
         steps = [record for record in trial.earlier.records if record.kind == STEP] if trial.earlier else []
         try:
             yield from self._training(trial, trained, optimizer, steps=steps)
@@ -281,7 +287,10 @@ class KerasTask(Task[S, D], Generic[S, D]):
         from src.training.phase import Learner
 
         keras.utils.set_random_seed(settings.seed)  # not `fresh_session`: the other variants' models are still trained
-        learner = Learner(self.model(settings, data), self.phase(settings, data), self.metrics, settings)
+        phase = self.phase(settings, data)
+        if phase.is_fitted:
+            raise SettingsError("it is fitted, not trained in steps")
+        learner = Learner(self.model(settings, data), phase, self.metrics, settings)
         kernel = self.kernel(settings, gpus=len(tf.config.list_physical_devices("GPU")))
         detail = {"tags": {"ablation.kernel": kernel}, "steps_per_epoch": steps_per_epoch(learner.phase, settings)}
         yield Record(START, 0, detail=detail)
@@ -382,6 +391,9 @@ class KerasTask(Task[S, D], Generic[S, D]):
         learner, fit = trained.learner, trained.fit
         phase, model = learner.phase, learner.model
         metrics = clock.summary(fit.timings, has_padding=phase.real_positions is not None)
+        if phase.is_fitted:
+            metrics = {name: value for name, value in metrics.items() if not name.startswith("time/")}
+            metrics["time/train_s"] = trained.built_s
         metrics |= {
             "data/batches_per_epoch": float(phase.batches_per_epoch),
             **trained.test.recorded(self.metrics, prefix=TEST),

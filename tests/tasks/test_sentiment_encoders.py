@@ -282,6 +282,7 @@ def test_tfidf_is_the_best_of_scikit_learns_regressions(trial, classes, head):
     np.testing.assert_allclose(found, best.predict_proba(x["test"]), atol=1e-4)
     assert end.metrics["test/accuracy"] == pytest.approx(best.score(x["test"], labels["test"]))
     assert end.detail["tags"]["ablation.health"] == "ok" and end.step == 1
+    assert [name for name in end.metrics if name.startswith("time/")] == ["time/train_s"]
 
 
 @pytest.mark.training

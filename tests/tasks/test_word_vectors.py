@@ -11,7 +11,8 @@ from src.config.settings import edited
 from src.data import word_tests
 from src.data.tokens import words
 from src.data.word_pairs import NONE
-from src.spec.record import END, EVALUATION
+from src.spec.record import END, EVALUATION, STEP
+from src.spec.section import SettingsError
 from src.spec.task import Trial
 from src.tasks.word_vectors import corpus, examples, scores, toggles, vectors
 from src.tasks.word_vectors.model import word_model
@@ -271,9 +272,13 @@ def test_a_trial_trains_is_judged_and_leaves_its_files(file, tmp_path, changes):
     end = records[-1]
     assert end.kind == END and end.detail["tags"]["ablation.health"] == "ok", end
     judged = [record.metrics for record in records if record.kind == EVALUATION]
-    if settings.architecture == "ppmi_svd":
-        assert len(judged) == 1
+    times = {name for record in records if record.kind != STEP for name in record.metrics if "time/" in name}
+    if settings.architecture == "ppmi_svd":  # its steps are empty; the time is that of counting
+        assert len(judged) == 1 and times == {"time/train_s"} and end.metrics["time/train_s"] > 0
+        with pytest.raises(SettingsError, match="it is fitted, not trained in steps"):
+            list(TASK.timed(settings, data, every=1))
     else:
+        assert {"time/train_s", "time/epoch_s", "time/batch_ms_median"} <= times
         untrained = {"full": math.log(10), "negative": 3.5 * math.log(2), "sampled": math.log(4)}
         assert judged[-1]["val/loss"] < 0.9 * untrained[settings.loss]
         assert judged[-1]["val/cross_entropy"] < 0.95 * math.log(10)

@@ -18,7 +18,7 @@ from src.parts.classes import labelled, measures, scores
 from src.streams import generator
 from src.tasks.pretraining import drawn
 from src.tasks.pretraining.pretexts import PRETEXTS
-from src.tasks.pretraining.settings import Settings
+from src.tasks.pretraining.settings import FITTED, Settings
 from src.training.phase import Phase
 
 
@@ -70,6 +70,7 @@ def with_labels(settings: Settings, data: Stored) -> Phase:
         scores=scores.of_phase(lambda name: data.split(name).labels),
         shape=lambda images: (int(images.shape[0]), 1),
         chances=measures.chances(data.split(VALIDATION).labels),
+        is_fitted=settings.pretext in FITTED,
     )
 
 

@@ -121,7 +121,7 @@ def _without_training(phase: Phase) -> Phase:
 
     step = (tf.constant([[START]]), tf.constant([-1]), np.array([0]))
     return dataclasses.replace(
-        phase, training=lambda epoch: [step], batches_per_epoch=1, measure=measure, shapes=1, chances={}
+        phase, training=lambda epoch: [step], batches_per_epoch=1, measure=measure, shapes=1, chances={}, is_fitted=True
     )
 
 

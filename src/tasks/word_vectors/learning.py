@@ -13,7 +13,7 @@ from src.data.splits import TEST, VALIDATION
 from src.models.word_pairs import CROSS_ENTROPY, LOSSES
 from src.tasks.word_vectors import corpus, examples, scores
 from src.tasks.word_vectors.corpus import Corpus
-from src.tasks.word_vectors.settings import Settings, is_skipgram
+from src.tasks.word_vectors.settings import Settings, is_counted, is_skipgram
 from src.tasks.word_vectors.vectors import of_model
 from src.training.phase import LOSS, Phase
 
@@ -45,6 +45,7 @@ def phase(settings: Settings, data: Corpus) -> Phase:
         scores_of_model=of_vectors,
         shape=lambda inputs: (int(inputs[0].shape[0]), 1),
         minimises_sum=True,
+        is_fitted=is_counted(settings),
     )
 
 
