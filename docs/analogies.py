@@ -28,6 +28,7 @@ from src.trial.locate import folder_of
 
 FILE = REPOSITORY / "docs" / "samples" / "analogies.md"
 EXPECTED = {"king - man + woman": "queen", "paris - france + germany": "berlin"}
+SIGNS = ("-", "+")
 SHOWN = 3
 
 
@@ -66,7 +67,7 @@ def table(models: Sequence[Trained]) -> str:
     first = models[0]
     rows = [
         [
-            f"`{text}`",
+            " ".join(part if part in SIGNS else _counted(first.vectors, part) for part in text.split()),
             _counted(first.vectors, word),
             f"the {among:,} most frequent" if among else f"all {len(first.vectors.words):,}",
             ", ".join(str(_place(one.vectors, text, word, among)) for one in models),

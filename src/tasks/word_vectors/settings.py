@@ -1,6 +1,6 @@
 """The settings of word vectors. Names and defaults are those of gensim's `Word2Vec`, where it has them.
 
-The learning rate is twice gensim's: at 0.025, 0.05 and 0.1 the cross entropy in validation was 2.606, 2.600 and 2.613
+The learning rate is twice gensim's: at 0.025, 0.05 and 0.1 the loss in validation was 2.606, 2.600 and 2.613
 (3,000 reviews, 4 epochs, seed 100), and at 0.1 batches of 4,096 diverge.
 """
 
