@@ -189,9 +189,9 @@ class Study:
             replace(first, called=namesake.called, changes=namesake.changes) if first.trial else first
             for first, namesake in zip(firsts, namesakes, strict=True)
         ]
-        rows = []
+        rows, phases = [], _first_phases(firsts)
         for number, seed in enumerate(checked_seeds):
-            order = generator(seed, "order of variants", after).permutation(len(variants))
+            order = _without_waiting(generator(seed, "order of variants", after).permutation(len(variants)), phases)
             places = after + number * len(variants) + 1 + np.argsort(order)
             rows += [_at(first, seed, position=int(place)) for first, place in zip(firsts, places, strict=True)]
         return rows
@@ -316,6 +316,36 @@ class Study:
 
 def _last_part(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) else value
+
+
+def _first_phases(rows: Sequence[Row]) -> list[int | None]:
+    """Returns the number of each row's first phase (`Task.first`), equal for rows that share it; None without one."""
+    found: list[tuple[str, Settings]] = []
+    numbers: list[int | None] = []
+    for row in rows:
+        first = row.trial.task.first(row.trial.settings, row.trial.data) if row.trial else None
+        if first is None:
+            numbers.append(None)
+            continue
+        phase = first.name, first.settings
+        if phase not in found:
+            found.append(phase)
+        numbers.append(found.index(phase))
+    return numbers
+
+
+def _without_waiting(order: np.ndarray, phases: Sequence[int | None]) -> np.ndarray:
+    """Returns an order of variants in which few workers wait for a first phase that another one trains.
+
+    One variant of each first phase comes first, then those without one, and at last the others that need it.
+    """
+    begun: set[int] = set()
+    turns = []
+    for number in order:
+        phase = phases[number]
+        turns.append(1 if phase is None else 2 if phase in begun else 0)
+        begun |= set() if phase is None else {phase}
+    return order[np.argsort(turns, kind="stable")]
 
 
 def _at(row: Row, seed: int, *, position: int) -> Row:

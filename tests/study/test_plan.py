@@ -105,6 +105,20 @@ def test_within_a_seed_variants_are_trained_in_a_random_order_drawn_from_the_see
     assert all(5 <= firsts.count(cell) <= 22 for cell in cells)  # of 40 seeds; the expected number is 13
 
 
+def test_variants_that_share_a_first_phase_begin_with_one_of_them_and_end_with_the_others(base):
+    planned = rows(base, pretext=["none", "word_vectors"], dropout=[0.1, 0.2, 0.3], seed=list(range(12)))
+    planned.sort(key=lambda row: row.position)
+    orders = [
+        [(row.values["pretext"], row.values["dropout"]) for row in planned[at : at + 6]] for at in range(0, 72, 6)
+    ]
+
+    assert [row.seed for row in planned] == [seed for seed in range(12) for _ in range(6)]
+    assert all(
+        [name for name, _ in order] == ["word_vectors", *3 * ["none"], *2 * ["word_vectors"]] for order in orders
+    )
+    assert {order[0][1] for order in orders} == {0.1, 0.2, 0.3} and len({order[1][1] for order in orders}) > 1
+
+
 def test_added_seeds_do_not_change_the_order_of_earlier_seeds(base):
     fewer, more = (rows(base, cell=["lstm", "gru"], seed=list(range(count))) for count in (5, 8))
 

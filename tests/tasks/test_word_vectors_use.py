@@ -197,7 +197,10 @@ def test_the_analogies_of_the_documents_come_from_trials_of_different_seeds(run,
     assert analogies.main([str(other), str(run)]) == 0
     text = (tmp_path / "x.md").read_text(encoding="utf-8")
     assert "| king (50) - man (30) + woman (20) | queen (40) | all 8 | 1, 1 | queen (40), princess (9), " in text
-    assert "| prince (10) - man (30) + woman (20) | paris (8) | the 7 most frequent | 4, 4 | queen (40), princess (9), " in text
+    assert (
+        "| prince (10) - man (30) + woman (20) | paris (8) | the 7 most frequent | 4, 4 | queen (40), princess (9), "
+        in text
+    )
     assert "seeds 0, 3; a trial of `task=word_vectors` with `vector_size=4`." in text
 
     assert analogies.main([]) == analogies.main([str(run), str(run)]) == 2
