@@ -60,7 +60,8 @@ class Phase:
         learning rate is that of one example, whatever the size of the batch; for batches whose examples have few
         weights in common, such as rows of an embedding.
       is_fitted: whether the model is complete before the first step, because something other than steps has fitted it.
-        Its steps change nothing, so no time of them is recorded; `time/train_s` is the time of building the model.
+        Its steps change nothing, so the times of epochs and batches are left out of the results; `time/train_s` is the
+        time of building the model.
       chance: value of the metric that chooses the epoch that a constant guess may reach by chance; None if unknown.
       chances: the same for further metrics of validation and test; a trial has learnt if one of all these is better.
     """
