@@ -28,10 +28,12 @@ gallery: $(READY) ## the tables and figures of the documents, from the finished 
 	    "smaller_network --metric test/accuracy" "loops --metric test/accuracy" "variable_lengths --metric test/accuracy" \
 	    "attention_scores --metric test/exact_match_long" "attention_scores --metric test/alignment_error"; do $(BIN)/python -m analysis table $$table --out experiments/results/$${table%% *} > /dev/null || exit 1; done
 	for table in "encoder_of_pretexts --within encoder" "encoder_of_pretexts --toggle encoder" "code_size --within pretext" \
-	    "pretext_length --within pretext"; do \
+	    "pretext_length --within pretext" "accuracy_by_labels --within labels,pretext" "pretexts_and_tuning --within pretext" \
+	    "holes --toggle hole_loss"; do \
 	    $(BIN)/python -m analysis table $$table --out experiments/results/$${table%% *} > /dev/null || exit 1; done
 	$(BIN)/python -m analysis figure softmax_costs softmax_costs --out experiments/results/softmax_costs
 	$(BIN)/python -m analysis figure accuracy_by_labels accuracy_by_labels --out experiments/results/accuracy_by_labels
+	$(BIN)/python -m analysis figure pretexts_of_sentiment accuracy_by_labels --out experiments/results/pretexts_of_sentiment
 	$(BIN)/python -m analysis figure pretext_length interaction --out experiments/results/pretext_length
 	$(BIN)/python -m analysis figure masking_by_cell_unbucketed curves --out experiments/results/masking_by_cell_unbucketed
 	$(BIN)/python -m analysis figure leave_one_out forest --out experiments/results/leave_one_out

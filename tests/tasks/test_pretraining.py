@@ -433,8 +433,8 @@ def test_codes_are_drawn_by_their_two_principal_components(stored):
 class Study:
     """What the figures ask of a study."""
 
-    def __init__(self, rows, folder=Path()):
-        self.finished, self.toggles, self.store = pd.DataFrame(rows), ["pretext", "labels", "epochs"], self
+    def __init__(self, rows, folder=Path(), toggles=("pretext", "labels", "epochs")):
+        self.finished, self.toggles, self.store = pd.DataFrame(rows), list(toggles), self
         self._folder = folder
 
     def artifact(self, run_id, name):
@@ -466,6 +466,27 @@ def test_the_figure_of_accuracy_has_a_line_with_intervals_for_each_pretext():
         np.testing.assert_allclose([low, high], 0.51 + np.array([-1, 1]) * 4.302653 * 0.01 / np.sqrt(3), rtol=1e-5)
     assert "95 % interval over 3 seeds" in caption
     assert of_classes.accuracy_by_labels(Study(rows[:3])) is None
+
+
+def test_the_lines_of_the_figure_have_the_values_of_commands_and_none_of_toggles_that_follow_others():
+    kinds = [("none", None, True), ("simclr", 30.0, True), ("simclr", 30.0, False)]
+    rows = [
+        {"pretext": pretext, "pretext_epochs": epochs, "trainable": is_trainable, "rate": rate, "labels": labels}
+        | {"data/labels": 10 * labels, "seed": seed, "test/accuracy": 0.5 + 0.01 * seed}
+        for pretext, epochs, is_trainable in kinds
+        for rate in (0.5, None)
+        for labels in (1, 10)
+        for seed in range(2)
+    ]
+    figure, _ = of_classes.accuracy_by_labels(
+        Study(rows, toggles=("pretext", "pretext_epochs", "trainable", "rate", "labels"))
+    )
+
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == [
+        f"{kind}, {rate}" for kind in ("none, true", "simclr, true", "simclr, false") for rate in ("0.5", "null")
+    ]
+    assert figure.legends[0].get_title().get_text() == "pretext, trainable, rate"
 
 
 def test_reconstruct_writes_image_input_and_output(stored, tmp_path, capsys):

@@ -116,19 +116,23 @@ def matrix(frame: pd.DataFrame) -> np.ndarray:
 def accuracy_by_labels(study: Study) -> tuple[Figure, str] | None:
     """Draws the test accuracy by the number of labelled examples, a line for each combination of the other toggles.
 
-    It is None for trials that have one number of labels. A toggle that follows the number of labels, as the number of
-    epochs may do, distinguishes no lines.
+    It is None for trials that have one number of labels. A toggle that follows the number of labels or other toggles,
+    as the number of epochs may do, distinguishes no lines.
     """
     rows = study.finished
     if LABELS not in rows or rows[LABELS].nunique() < 2:
         return None
     others = [toggle for toggle in study.toggles if toggle not in ("labels", "label_seed")]
     others = [toggle for toggle in others if rows.groupby(LABELS)[toggle].nunique(dropna=False).max() > 1]
+    for toggle in others[::-1]:
+        rest = [other for other in others if other != toggle]
+        if rest and rows.groupby(rest, dropna=False).ngroups == rows.groupby(others, dropna=False).ngroups:
+            others = rest
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     groups = rows.groupby(others, sort=False, dropna=False) if others else [((), rows)]
     for number, (values, group) in enumerate(groups):
-        shown = ", ".join(str(value) for value in (values if isinstance(values, tuple) else (values,)))
+        shown = ", ".join(_as_written(value) for value in values)
         points = group.groupby(LABELS)[ACCURACY].apply(lambda found: found.dropna().to_numpy(float))
         means = [values.mean() for values in points]
         bounds = [(found.low, found.high) for found in map(interval, points)]
@@ -144,6 +148,14 @@ def accuracy_by_labels(study: Study) -> tuple[Figure, str] | None:
     seeds = rows["seed"].nunique()
     over = f"mean and 95 % interval over {seeds} seeds" if seeds > 1 else "single seed, no intervals"
     return figure, f"Test accuracy by the number of labelled examples: {over}."
+
+
+def _as_written(value: Any) -> str:
+    """Returns the value of a toggle as a command has it."""
+    if pd.isna(value):
+        return "null"
+    is_number = isinstance(value, float | np.floating)
+    return f"{value:g}" if is_number else str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
 
 
 def _columns(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
