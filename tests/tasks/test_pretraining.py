@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import keras
@@ -539,3 +542,33 @@ def test_files_of_figures_are_those_of_the_trial(stored, tmp_path):
     for draw in (figures.codes, figures.reconstructions):
         figure, _ = draw(Study(rows, tmp_path))
         assert figure.axes[0].get_title() == "x"
+
+
+@pytest.mark.parametrize("state", ["installed", "broken", "missing"])
+def test_codes_are_drawn_by_umap_where_it_is_installed(stored, tmp_path, monkeypatch, state, caplog):
+    class Umap:
+        def __init__(self, **options):
+            self.seed = options["random_state"]
+
+        def fit_transform(self, found):
+            if state == "broken":
+                raise RuntimeError("numba is too old")
+            return np.full((len(found), 2), self.seed, np.float32)
+
+    module = types.ModuleType("umap")
+    module.UMAP, module.__spec__ = Umap, ModuleSpec("umap", None)
+    monkeypatch.setitem(sys.modules, "umap", None if state == "missing" else module)
+    monkeypatch.setattr(pictures, "NEIGHBOURS", 3)
+    chosen = normalised(pretext="random", seed=5)
+    model = networks.classifier(chosen, shape=stored.shape, outputs=10)
+
+    assert pictures.write(tmp_path, chosen, stored, model, None) == [pictures.CODES]
+
+    study = Study([{"run_id": "r", "label": "x", "is_reference": True, "seed": 5}], tmp_path)
+    if state == "installed":
+        figure, caption = figures.codes_by_umap(study)
+        assert (figure.axes[0].collections[0].get_offsets() == 5).all() and "by UMAP" in caption
+    else:
+        assert figures.codes_by_umap(study) is None
+        assert ("no coordinates by UMAP" in caplog.text) == (state == "broken")
+    assert figures.codes(study)[0].axes[0].get_title() == "x"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,26 +22,40 @@ SHADES = np.array(pictures.COLOURS) / 255
 
 
 def codes(study: Study) -> tuple[Figure, str]:
-    """Draws the codes of test images in two dimensions, for the first seed of each variant."""
-    found = _files(study, pictures.CODES)
+    """Draws the codes of test images by their first two principal components, for the first seed of each variant."""
+    frames = {label: pd.read_parquet(path) for label, path in _files(study, pictures.CODES).items()}
+    what = "Codes of test images after training, their first two principal components; one trial a variant."
+    return _scattered(frames, pictures.PCA), what
+
+
+def codes_by_umap(study: Study) -> tuple[Figure, str] | None:
+    """Draws the codes of test images by UMAP; None if no trial had umap-learn installed."""
+    frames = {label: pd.read_parquet(path) for label, path in _files(study, pictures.CODES).items()}
+    frames = {label: frame for label, frame in frames.items() if {*pictures.UMAP} <= {*frame.columns}}
+    if not frames:
+        return None
+    return _scattered(frames, pictures.UMAP), "Codes of test images after training, by UMAP; one trial a variant."
+
+
+def _scattered(found: Mapping[str, pd.DataFrame], names: tuple[str, str]) -> Figure:
     columns = min(COLUMNS, len(found))
     lines = math.ceil(len(found) / columns)
     figure = Figure(figsize=(3.8 * columns, 4.0 * lines), layout="constrained")
     places = figure.subplots(lines, columns, squeeze=False).ravel().tolist()
     for axes in places[len(found) :]:
         axes.set_axis_off()
-    for axes, (label, path) in zip(places, found.items(), strict=False):
-        frame = pd.read_parquet(path)
+    x, y = names
+    for axes, (label, frame) in zip(places, found.items(), strict=False):
         for number, (name, points) in enumerate(frame.groupby("class")):
-            axes.scatter(points["x"], points["y"], s=5, color=SHADES[number % len(SHADES)], label=name)
+            axes.scatter(points[x], points[y], s=5, color=SHADES[number % len(SHADES)], label=name)
         axes.set(xticks=[], yticks=[])
         axes.set_title(wrapped(label, LINE), fontsize=9)
-    handles, names = places[0].get_legend_handles_labels()
-    if len(names) <= 2 * len(SHADES):
-        names = [shortened(name, 20) for name in names]
-        beside = max(1, int(12 * figure.get_figwidth() / (5 + max(map(len, names)))))
-        figure.legend(handles, names, loc="outside lower center", ncols=min(10, beside), markerscale=2, fontsize=8)
-    return figure, "Codes of test images after training, their first two principal components; one trial a variant."
+    handles, classes = places[0].get_legend_handles_labels()
+    if len(classes) <= 2 * len(SHADES):
+        classes = [shortened(name, 20) for name in classes]
+        beside = max(1, int(12 * figure.get_figwidth() / (5 + max(map(len, classes)))))
+        figure.legend(handles, classes, loc="outside lower center", ncols=min(10, beside), markerscale=2, fontsize=8)
+    return figure
 
 
 def reconstructions(study: Study) -> tuple[Figure, str]:

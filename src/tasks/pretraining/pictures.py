@@ -6,6 +6,9 @@ is trained on them.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +26,12 @@ from src.tasks.pretraining.settings import CODE, RECONSTRUCTING, Settings
 if TYPE_CHECKING:
     import keras
 
+_log = logging.getLogger(__name__)
+
 SHOWN, SEEN = 12, 1_000  # images of a picture of the pretext; images whose codes are drawn
 RECONSTRUCTIONS, CODES = "reconstructions.npy", "codes.parquet"
+PCA, UMAP = ("x", "y"), ("umap_x", "umap_y")  # columns of the file of codes
+NEIGHBOURS = 15  # UMAP's default
 COLOURS = [  # Tableau's ten colours, for classes
     *((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189)),
     *((140, 86, 75), (227, 119, 194), (127, 127, 127), (188, 189, 34), (23, 190, 207)),
@@ -103,6 +110,26 @@ def flat(found: np.ndarray) -> np.ndarray:
     return np.hstack([two, np.zeros((len(two), 2 - two.shape[1]))])
 
 
+def by_umap(found: np.ndarray, *, seed: int) -> np.ndarray | None:
+    """Returns UMAP's two dimensions of codes, float32[N, 2].
+
+    McInnes, Healy and Melville, "UMAP: Uniform Manifold Approximation and Projection", 2018, with its default settings.
+    A seed makes it reproducible, with one thread.
+
+    Returns:
+      None if the package umap-learn is not installed or fails, or if there are no more codes than the neighbours that
+      UMAP looks at.
+    """
+    if importlib.util.find_spec("umap") is None or len(found) <= NEIGHBOURS:
+        return None
+    try:
+        umap = importlib.import_module("umap")
+        return np.asarray(umap.UMAP(n_neighbors=NEIGHBOURS, random_state=seed, n_jobs=1).fit_transform(found))
+    except Exception:  # an error in a picture must not fail a trial
+        _log.warning("the codes have no coordinates by UMAP", exc_info=True)
+        return None
+
+
 def scatter(points: np.ndarray, labels: np.ndarray, classes: Sequence[str], *, caption: str) -> np.ndarray:
     """Draws points float[N, 2] in the colours of their classes, with the names of the classes below."""
     from PIL import Image, ImageDraw
@@ -142,8 +169,9 @@ def write(
     names = []
     if has_code(model):
         found, labels = codes(model, data)
-        points = flat(found)
-        frame = pd.DataFrame({"x": points[:, 0], "y": points[:, 1], "class": [data.classes[one] for one in labels]})
+        frame = pd.DataFrame(flat(found), columns=[*PCA]).assign(**{"class": [data.classes[one] for one in labels]})
+        if (placed := by_umap(found, seed=settings.seed)) is not None:
+            frame[[*UMAP]] = placed
         with replaced(folder / CODES) as path:
             frame.to_parquet(path, index=False)
         names.append(CODES)

@@ -59,6 +59,7 @@ class Pretraining(KerasTask[Settings, "Stored"]):
     figures: ClassVar = {
         "accuracy_by_labels": "src.parts.classes.figures:accuracy_by_labels",
         "codes": "src.tasks.pretraining.figures:codes",
+        "codes_by_umap": "src.tasks.pretraining.figures:codes_by_umap",
         "reconstructions": "src.tasks.pretraining.figures:reconstructions",
     }
 
