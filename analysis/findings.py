@@ -295,7 +295,8 @@ def _compared_time(study: Study) -> tuple[str, Pass | None]:
     but no tracing.
     """
     finished = study.finished
-    counts = finished.get(BATCHES)
+    is_trained = finished.reindex(columns=[PER_EPOCH, PER_BATCH]).notna().any(axis=1)  # in steps: not a fitted model
+    counts = finished[is_trained].get(BATCHES)
     traces = finished[finished["resumed"].isna()].get(TRACES)  # a resumed trial was traced by two processes
     differ = "accumulate" in study.toggles or (counts is not None and float(counts.max()) > 1.05 * float(counts.min()))
     is_usual = traces is None or not (traces > USUAL_TRACES).any()

@@ -246,7 +246,7 @@ def factorial(findings: Findings, *, places: int | None = None) -> Table:
     columns = {
         "effect": [Entry(row["effect"]) for row in rows],
         "kind": [Entry(row["kind"]) for row in rows],
-        "n": [Entry(str(row["seeds"]), row["seeds"]) for row in rows],
+        "seeds": [Entry(str(row["seeds"]), row["seeds"]) for row in rows],
         f"change in {title(findings.metric)} [95 %]": [change(row, places) for row in rows],
         "p (Holm)": [p_value(row["p_holm"]) for row in rows],
         "share of variance (ω²)": [

@@ -32,8 +32,8 @@ Write `key=value` on the command line. `key=a,b` and `key='range(0,8)'` make a s
 `python -m src.run --help task=NAME` prints the keys of one task.
 
 A *toggle* affects the result of a trial. A study may vary every toggle except the seed: every variant is trained with
-the same seeds. The section of a task has the toggles that only this task has, and the other defaults that it gives to
-toggles of every task. `module:NAME` is [code of your own](own_model.md).
+the same seeds. The section of a task has the toggles that not every task has, and those of every task that have another
+default or other values with it. `module:NAME` is [code of your own](own_model.md).
 """
 
 
@@ -43,9 +43,11 @@ def documents() -> list[Path]:
 
 
 def _is_own(settings: type[Settings], name: str) -> bool:
-    """Returns whether a toggle of a task is not that of every task: a new one, or one with another default."""
-    common = Settings.model_fields.get(name)
-    return common is None or (name != "task" and settings.model_fields[name].default != common.default)
+    """Returns whether a toggle of a task is not that of every task, or has another default or other values."""
+    own, common = settings.model_fields[name], Settings.model_fields.get(name)
+    if common is None:
+        return True
+    return name != "task" and (own.default, own.annotation) != (common.default, common.annotation)
 
 
 def toggles() -> str:

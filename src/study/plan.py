@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -161,7 +162,7 @@ class Study:
 
         Positions give the order of training: all variants of one seed together, so that a study that ends early has
         complete pairs. Within a seed the order is random (drawn from the seed), so that a machine that slows down
-        favours no variant.
+        favours no variant. Of variants that share a first phase, one comes first and the others last.
 
         Args:
           variants: the variants of one round of the design.
@@ -319,25 +320,30 @@ def _last_part(value: Any) -> Any:
 
 
 def _first_phases(rows: Sequence[Row]) -> list[int | None]:
-    """Returns the number of each row's first phase (`Task.first`), equal for rows that share it; None without one."""
-    found: list[tuple[str, Settings]] = []
-    numbers: list[int | None] = []
-    for row in rows:
-        first = row.trial.task.first(row.trial.settings, row.trial.data) if row.trial else None
-        if first is None:
-            numbers.append(None)
-            continue
-        phase = first.name, first.settings
-        if phase not in found:
-            found.append(phase)
-        numbers.append(found.index(phase))
-    return numbers
+    """Returns a number for each row that shares its first phase (`Task.first`) with others, the same for all of them.
+
+    It is None for the other rows.
+    """
+    numbers: dict[tuple[str, str] | None, int] = {}
+    found = [_first_phase(row.trial) if row.trial else None for row in rows]
+    counts = Counter(found)
+    return [None if phase is None or counts[phase] < 2 else numbers.setdefault(phase, len(numbers)) for phase in found]
+
+
+def _first_phase(trial: Prepared) -> tuple[str, str] | None:
+    """Returns what distinguishes first phases: name and settings; None without one."""
+    try:
+        first = trial.task.first(trial.settings, trial.data)
+    except Exception:  # a task of another package: its trials will record the error
+        return None
+    return None if first is None else (first.name, first.settings.model_dump_json())
 
 
 def _without_waiting(order: np.ndarray, phases: Sequence[int | None]) -> np.ndarray:
     """Returns an order of variants in which few workers wait for a first phase that another one trains.
 
-    One variant of each first phase comes first, then those without one, and at last the others that need it.
+    One variant of each shared first phase comes first, then those that share none, and at last the others that need it.
+    A single variant with a first phase is one of those that share none, so that its place is random.
     """
     begun: set[int] = set()
     turns = []

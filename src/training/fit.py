@@ -126,8 +126,8 @@ def train(
     Yields:
       `step` after every optimizer step.
       `evaluation` every `evaluate_every` steps and at the end of every epoch. At the end of an epoch, its detail has
-        the epoch and its metrics include `clock.epoch_times`. An epoch that `max_steps` ends early is evaluated too,
-        without these times.
+        the epoch and its metrics include `clock.epoch_times`, unless the model is fitted. An epoch that `max_steps`
+        ends early is evaluated too, without these times.
       `histograms` of the weights before the first step, and of weights, gradients and activations at the end of every
         epoch.
       `epoch_samples` and `pictures` at the end of every epoch, unless there are none. The evaluation comes after them

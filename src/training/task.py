@@ -122,10 +122,10 @@ class KerasTask(Task[S, D], Generic[S, D]):
     def selection(self, settings: S) -> Metric:
         """Returns the metric whose validation value chooses the best epoch.
 
-        By default it is the one that the toggle `select` names; the first metric of a task without this toggle.
+        By default it is the one that the toggle `select` names, and the task's first metric if it names none.
         """
-        name = getattr(settings, "select", self.metrics[0].name)
-        return next(metric for metric in self.metrics if metric.name == name)
+        name = settings.model_dump(include={"select"}).get("select")
+        return next((metric for metric in self.metrics if metric.name == name), self.metrics[0])
 
     def averaging(self, optimizer: keras.optimizers.Optimizer, settings: S) -> Averaging | None:
         """Returns averages of the weights, which validation, test and the model file get; by default `averaging` says.
@@ -276,7 +276,11 @@ class KerasTask(Task[S, D], Generic[S, D]):
         yield self._end(trial, trained, steps=steps, names=names)
 
     def timed(self, settings: S, data: D, *, every: int) -> Iterator[Record]:
-        """Trains without end and yields the kernel and the timed steps; see `Task.timed`."""
+        """Trains without end and yields the kernel and the timed steps; see `Task.timed`.
+
+        Raises:
+          SettingsError: the model is fitted, so that no step trains it.
+        """
         from src.training.startup import import_tensorflow
 
         import_tensorflow()
@@ -289,7 +293,7 @@ class KerasTask(Task[S, D], Generic[S, D]):
         keras.utils.set_random_seed(settings.seed)  # not `fresh_session`: the other variants' models are still trained
         phase = self.phase(settings, data)
         if phase.is_fitted:
-            raise SettingsError("it is fitted, not trained in steps")
+            raise SettingsError("it is fitted, not trained in steps; compare time/train_s")
         learner = Learner(self.model(settings, data), phase, self.metrics, settings)
         kernel = self.kernel(settings, gpus=len(tf.config.list_physical_devices("GPU")))
         detail = {"tags": {"ablation.kernel": kernel}, "steps_per_epoch": steps_per_epoch(learner.phase, settings)}

@@ -154,6 +154,22 @@ def test_steps_of_more_batches_are_compared_by_the_epoch(own):
     assert found.compared["time_ratio"].tolist() == pytest.approx([1, 1])
 
 
+def test_a_fitted_variant_does_not_decide_by_which_time_the_others_are_compared(own):
+    def outcome(values, seed):
+        fitted = {"data/batches_per_epoch": 1.0, "time/train_s": 3.0}
+        trained = {
+            "data/batches_per_epoch": 50.0,
+            "time/batch_ms_median": 4.0,
+            "time/epoch_s": 0.2,
+            "time/train_s": 0.4,
+        }
+        return {"test/accuracy": 0.8 + 0.01 * seed, **(fitted if values["cell"] == "gru" else trained)}
+
+    generated.study(own, "s", {"cell": ["lstm", "simple_rnn", "gru"]}, outcome, seeds=[0, 1, 2])
+
+    assert find("s", f"sqlite:///{own}").time == rows.PER_BATCH
+
+
 def test_the_margin_applies_only_to_the_studys_own_metric(uri):
     assert find("whole", uri).margin == 0.005
     assert find("whole", uri, metric="time/epoch_s").margin is None

@@ -78,6 +78,7 @@ def test_designs_that_change_one_thing_name_it(uri):
 def test_effects_have_their_share_of_variance(uri):
     table = tables.factorial(find("whole", uri))
     assert column(table, "effect") == ["masking=false", "cell=gru", "masking=false × cell=gru"]
+    assert set(column(table, "seeds")) == {str(find("whole", uri).study.rows["seed"].nunique())}
     shares = [float(text.rstrip("%")) for text in column(table, "share of variance (ω²)")]
     assert 95 < sum(shares) <= 100.1  # the fixture has almost no noise
 

@@ -119,6 +119,13 @@ def test_variants_that_share_a_first_phase_begin_with_one_of_them_and_end_with_t
     assert {order[0][1] for order in orders} == {0.1, 0.2, 0.3} and len({order[1][1] for order in orders}) > 1
 
 
+def test_a_single_variant_with_a_first_phase_has_a_random_place(base):
+    planned = rows(base, pretext=["none", "word_vectors"], seed=list(range(12)))
+    firsts = {row.values["pretext"] for row in planned if row.position % 2 == 1}
+
+    assert firsts == {"none", "word_vectors"}
+
+
 def test_added_seeds_do_not_change_the_order_of_earlier_seeds(base):
     fewer, more = (rows(base, cell=["lstm", "gru"], seed=list(range(count))) for count in (5, 8))
 

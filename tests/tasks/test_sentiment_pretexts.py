@@ -45,6 +45,13 @@ def settings(path):
     return made
 
 
+def test_word_vectors_as_a_pretext_name_their_batches_so_that_a_new_default_does_not_change_them(settings):
+    prepared = prepare(settings(**WORD_VECTORS))
+    first = TASK.first(prepared.settings, prepared.data)
+
+    assert first.settings.batch_size == 4_096 and "batch_size" in first.settings.model_fields_set
+
+
 @pytest.fixture
 def written(tmp_path):
     """Returns a function that writes a pretext's model with drawn weights, and returns the folder and the model."""

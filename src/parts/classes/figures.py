@@ -15,6 +15,7 @@ from src.inference.student import interval
 from src.parts.classes.labelled import LABELS
 from src.parts.classes.probabilities import confusion_shares, decided
 from src.parts.classes.scores import calibration_error, reliability_of
+from src.spec.section import as_typed
 from src.terminal.visible import shortened, wrapped
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ def accuracy_by_labels(study: Study) -> tuple[Figure, str] | None:
         return None
     others = [toggle for toggle in study.toggles if toggle not in ("labels", "label_seed")]
     others = [toggle for toggle in others if rows.groupby(LABELS)[toggle].nunique(dropna=False).max() > 1]
-    for toggle in others[::-1]:
+    is_whole = {toggle: bool(rows[toggle].notna().all()) for toggle in others}
+    for toggle in sorted(others, key=lambda toggle: (is_whole[toggle], -others.index(toggle))):  # null follows others
         rest = [other for other in others if other != toggle]
         if rest and rows.groupby(rest, dropna=False).ngroups == rows.groupby(others, dropna=False).ngroups:
             others = rest
@@ -151,11 +153,9 @@ def accuracy_by_labels(study: Study) -> tuple[Figure, str] | None:
 
 
 def _as_written(value: Any) -> str:
-    """Returns the value of a toggle as a command has it."""
-    if pd.isna(value):
-        return "null"
-    is_number = isinstance(value, float | np.floating)
-    return f"{value:g}" if is_number else str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
+    """Returns the value of a toggle as a command has it; beside missing values, pandas has floats for integers."""
+    plain = None if pd.isna(value) else value.item() if isinstance(value, np.generic) else value
+    return as_typed(int(plain) if isinstance(plain, float) and plain.is_integer() else plain)
 
 
 def _columns(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -29,12 +29,15 @@ def codes(study: Study) -> tuple[Figure, str]:
 
 
 def codes_by_umap(study: Study) -> tuple[Figure, str] | None:
-    """Draws the codes of test images by UMAP; None if no trial had umap-learn installed."""
-    frames = {label: pd.read_parquet(path) for label, path in _files(study, pictures.CODES).items()}
-    frames = {label: frame for label, frame in frames.items() if {*pictures.UMAP} <= {*frame.columns}}
+    """Draws the codes of test images by UMAP; None if the trials that `codes` draws had no umap-learn."""
+    every = {label: pd.read_parquet(path) for label, path in _files(study, pictures.CODES).items()}
+    frames = {label: frame for label, frame in every.items() if {*pictures.UMAP} <= {*frame.columns}}
     if not frames:
         return None
-    return _scattered(frames, pictures.UMAP), "Codes of test images after training, by UMAP; one trial a variant."
+    lacking = len(every) - len(frames)
+    note = f"; {lacking} of {len(every)} variants were trained without umap-learn" if lacking else ""
+    caption = f"Codes of test images after training, by UMAP; one trial a variant{note}."
+    return _scattered(frames, pictures.UMAP), caption
 
 
 def _scattered(found: Mapping[str, pd.DataFrame], names: tuple[str, str]) -> Figure:

@@ -120,9 +120,11 @@ def by_umap(found: np.ndarray, *, seed: int) -> np.ndarray | None:
       None if the package umap-learn is not installed or fails, or if there are no more codes than the neighbours that
       UMAP looks at.
     """
-    if importlib.util.find_spec("umap") is None or len(found) <= NEIGHBOURS:
+    if len(found) <= NEIGHBOURS:
         return None
     try:
+        if importlib.util.find_spec("umap") is None:
+            return None
         umap = importlib.import_module("umap")
         return np.asarray(umap.UMAP(n_neighbors=NEIGHBOURS, random_state=seed, n_jobs=1).fit_transform(found))
     except Exception:  # an error in a picture must not fail a trial

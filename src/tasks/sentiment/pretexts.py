@@ -52,6 +52,7 @@ def first(settings: Settings, data: Encoded) -> First | None:
         from src.tasks.word_vectors.corpus import Corpus
 
         values |= {"vector_size": settings.embedding_dim, "vocab_size": max(2, settings.vocab_size - FIRST_WORD)}
+        values |= {"batch_size": 4_096}  # named, because the identity of the trial holds none of the vectors' own
         of_trial = Corpus(data)
     task = registry.task(settings.pretext)
     return First(NAME, f"pretext={settings.pretext}", task, task.settings(**values), of_trial, KEYS)

@@ -112,6 +112,9 @@ def _without_training(phase: Phase) -> Phase:
 
     The value of chance is unknown, as the largest class is no better, and not wrong.
     """
+    import scipy.sparse  # noqa: F401 (imported here, as the time of building the model is that of fitting it)
+    import sklearn.linear_model
+    import sklearn.preprocessing  # noqa: F401
     import tensorflow as tf
 
     def measure(logits: Any, classes: Any) -> Mapping[str, tuple[Any, Any]]:
