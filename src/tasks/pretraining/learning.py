@@ -55,6 +55,9 @@ def with_labels(settings: Settings, data: Stored) -> Phase:
     """Returns the phase of the classifier, for settings without `refusals`."""
     import tensorflow as tf
 
+    if settings.pretext in FITTED:  # imported here, as the time of building the model is that of fitting it
+        import sklearn.decomposition
+        import sklearn.linear_model  # noqa: F401
     split = data.split(TRAIN)
 
     def training(epoch: int) -> Iterator[Any]:

@@ -25,6 +25,8 @@ def phase(settings: Settings, data: Corpus) -> Phase:
     """Returns the batches, the loss and the measures, for settings without `refusals`."""
     import tensorflow as tf
 
+    if is_counted(settings):  # imported here, as the time of building the model is that of counting
+        import scipy.sparse.linalg  # noqa: F401
     training = examples.Training(settings, data)
     columns = 1 + examples.negative_count(settings)
     width = 1 if is_skipgram(settings) else 2 * settings.window
