@@ -9,22 +9,20 @@ ones only.
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from docs import samples
 from docs.strategies import markdown
+from src.artifacts import MODEL
 from src.parts import model_files
 from src.paths import REPOSITORY
-from src.spec.section import SettingsError
 from src.tasks.word_vectors import vectors
 from src.tasks.word_vectors.commands import FREQUENT
 from src.tasks.word_vectors.settings import Settings
 from src.tasks.word_vectors.vectors import Vectors
 from src.terminal.visible import in_markdown
-from src.trial.locate import folder_of
 
 FILE = REPOSITORY / "docs" / "samples" / "analogies.md"
 EXPECTED = {"king - man + woman": "queen", "paris - france + germany": "berlin"}
@@ -42,18 +40,12 @@ class Trained(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the file; returns 0, or 2 for an error."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0].startswith("-"):
-        print("usage: python -m docs.analogies RUN RUN…", file=sys.stderr)
-        return 2
-    try:
-        with tempfile.TemporaryDirectory() as here:
-            folders = [folder_of(run, uri=None, download_to=Path(here)) for run in words]
-            models = [Trained(model_files.read(f, Settings, reads="word vectors")[0], vectors.load(f)) for f in folders]
-        FILE.write_text(table(models), encoding="utf-8")
-    except (SettingsError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return samples.write_of(words, FILE, table, _loaded, (MODEL,), usage="docs.analogies RUN RUN…")
+
+
+def _loaded(folder: Path) -> Trained:
+    settings, _ = model_files.read(folder, Settings, reads="word vectors")
+    return Trained(settings, vectors.load(folder))
 
 
 def table(models: Sequence[Trained]) -> str:

@@ -9,9 +9,7 @@ trained model, and is paired with greedy search on it, so intervals are over tra
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -20,14 +18,12 @@ from docs.strategies import cells, markdown
 from src.data.pair_contents import SOURCE, TARGET
 from src.data.splits import TEST
 from src.paths import REPOSITORY
-from src.spec.section import SettingsError
 from src.tasks.translation import trained, translating
 from src.tasks.translation.scores import scores
 from src.tasks.translation.settings import Settings
 from src.tasks.translation.task import TASK
 from src.tasks.translation.trained import Trained
 from src.tasks.translation.translating import Options
-from src.trial.locate import folder_of
 
 FILE = REPOSITORY / "docs" / "samples" / "beams.md"
 MOST = 1_000  # test pairs
@@ -46,17 +42,7 @@ MEASURES = ("BLEU", "chrF", "exact match", "log-probability per token", "length 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the file; returns 0, or 2 for an error."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0].startswith("-"):
-        print("usage: python -m docs.beams RUN RUN…", file=sys.stderr)
-        return 2
-    try:
-        with tempfile.TemporaryDirectory() as here:
-            folders = [folder_of(run, uri=None, download_to=Path(here), files=trained.FILES) for run in words]
-            FILE.write_text(table([trained.load(folder) for folder in folders]), encoding="utf-8")
-    except (SettingsError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return samples.write_of(words, FILE, table, trained.load, trained.FILES, usage="docs.beams RUN RUN…")
 
 
 def table(models: Sequence[Trained]) -> str:

@@ -21,6 +21,7 @@ from src.terminal.visible import in_markdown
 from src.trial.locate import folder_of
 
 S = TypeVar("S", bound=Settings)
+M = TypeVar("M")
 
 FILE = REPOSITORY / "docs" / "samples" / "language_model.md"
 PROMPT, LENGTH = "this film", 30
@@ -32,25 +33,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write(arguments: Sequence[str] | None, file: Path, table: Callable[[Trained], str], *, command: str) -> int:
-    """Writes what `table` returns for the trained model that the command line names.
+    """Writes what `table` returns for the trained language model that the command line names; see `write_of`."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return write_of(words, file, lambda models: table(models[0]), trained.load, trained.FILES, usage=f"{command} RUN")
+
+
+def write_of(
+    words: Sequence[str],
+    file: Path,
+    table: Callable[[list[M]], str],
+    load: Callable[[Path], M],
+    files: Sequence[str],
+    *,
+    usage: str,
+) -> int:
+    """Writes what `table` returns for trained models.
 
     Args:
-      arguments: the command line after the command; None for that of the process.
+      words: the command line after the command: one run, or several if `usage` ends with an ellipsis.
       file: the file to write.
-      table: trained model → content of the file.
-      command: the module that was called.
+      table: trained models → content of the file.
+      load: folder of a trial → its trained model.
+      files: what `load` needs of a trial.
+      usage: the module that was called, and its arguments.
 
     Returns:
       0, or 2 for an error.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if len(words) != 1 or words[0].startswith("-"):
-        print(f"usage: python -m {command} RUN", file=sys.stderr)
+    if not words or words[0].startswith("-") or (len(words) > 1 and not usage.endswith("…")):
+        print(f"usage: python -m {usage}", file=sys.stderr)
         return 2
     try:
         with tempfile.TemporaryDirectory() as here:
-            folder = folder_of(words[0], uri=None, download_to=Path(here), files=trained.FILES)
-            file.write_text(table(trained.load(folder)), encoding="utf-8")
+            folders = [folder_of(run, uri=None, download_to=Path(here), files=files) for run in words]
+            file.write_text(table([load(folder) for folder in folders]), encoding="utf-8")
     except (SettingsError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
